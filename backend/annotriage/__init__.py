@@ -1,0 +1,57 @@
+"""annotriage: a trained model labels what is familiar, under an error limit that it can prove; people get the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from annotriage.data import Dataset, Item, open_dataset
+    from annotriage.errors import AnnotriageError
+    from annotriage.fitting import fit
+    from annotriage.model import load_model
+    from annotriage.model.spec import ModelSpec
+    from annotriage.reference import Reference
+    from annotriage.settings import Settings
+    from annotriage.triage import Triage, triage
+    from annotriage.verdict import Verdict
+
+__version__ = "0.1.0"
+
+# Names are loaded when they are used: `import annotriage` costs nothing, and the command line starts fast.
+_HOMES = {
+    "AnnotriageError": "annotriage.errors",
+    "Dataset": "annotriage.data",
+    "Item": "annotriage.data",
+    "ModelSpec": "annotriage.model.spec",
+    "Reference": "annotriage.reference",
+    "Settings": "annotriage.settings",
+    "Triage": "annotriage.triage",
+    "Verdict": "annotriage.verdict",
+    "fit": "annotriage.fitting",
+    "load_model": "annotriage.model",
+    "open_dataset": "annotriage.data",
+    "triage": "annotriage.triage",
+}
+
+__all__ = [
+    "AnnotriageError",
+    "Dataset",
+    "Item",
+    "ModelSpec",
+    "Reference",
+    "Settings",
+    "Triage",
+    "Verdict",
+    "fit",
+    "load_model",
+    "open_dataset",
+    "triage",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'annotriage' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,176 @@
+"""Figures for people as inline SVG: shared by report.html and the dashboard, made without a browser or a plotting library.
+
+Every chart carries <title> and <desc>, takes its colours from the page's CSS (classes `c-*`, see report.css), and so follows
+light and dark. Names that come from data are escaped (Markup). A figure that is not known (nan, None) is said, not drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from markupsafe import Markup
+
+from annotriage.latent.diversity import Diversity
+from annotriage.latent.gate import FloatArray, Promise
+from annotriage.words import percent, percent_range
+
+ROUTES = ("auto", "uncertain", "outlier", "failed")
+
+
+def share_chart(diversity: Diversity) -> Markup:
+    """The diversity score and what normal data would give, each as a dot with its 95 % interval, on one axis."""
+    rows = [("This dataset", diversity.share, diversity.low, diversity.high, "c-outlier")]
+    if diversity.calibrated:
+        rows.append(("Normal data", diversity.expected, diversity.expected_low, diversity.expected_high, "c-expected"))
+    rows = [row for row in rows if all(math.isfinite(value) for value in row[1:4])]
+    upper = _nice_upper(max((row[3] for row in rows), default=0.1))
+    left, right, row_height = 110.0, 536.0, 58.0
+    bottom = 8 + row_height * len(rows)
+
+    def x(share: float) -> float:
+        return left + (right - left) * share / upper
+
+    parts = [
+        _line(x(tick), 6, x(tick), bottom, "c-grid") + _text(x(tick), bottom + 20, _tick_label(tick), "c-tick") for tick in _ticks(upper)
+    ]
+    for place, (name, share, low, high, colour) in enumerate(rows):
+        y = 8 + row_height * (place + 0.62)
+        parts.append(_text(left - 14, y + 5, name, "c-name c-end"))
+        parts.append(_line(x(low), y, x(high), y, f"c-whisker {colour}"))
+        parts += [_line(x(end), y - 6, x(end), y + 6, f"c-whisker {colour}") for end in (low, high)]
+        parts.append(Markup('<circle class="c-dot {}" cx="{:.1f}" cy="{:.1f}" r="7"/>').format(colour, x(share), y))
+        parts.append(_text(x(share), y - 14, percent(share), "c-value"))
+    described = "; ".join(f"{name}: {percent(share)}, 95 % interval {percent_range(low, high)}" for name, share, low, high, _ in rows)
+    return _svg("Share of outliers", described or "No share is known.", 560, bottom + 28, parts)
+
+
+def routes_bar(counts: Mapping[str, int]) -> Markup:
+    """What happens to the items: one bar, a segment for every route, as wide as the page."""
+    total = sum(counts.get(route, 0) for route in ROUTES)
+    parts, start = [], 0.0
+    for route in ROUTES:
+        share = counts.get(route, 0) / total if total else 0.0
+        if share == 0:
+            continue
+        parts.append(Markup('<rect class="c-{}" x="{:.3f}%" y="0" width="{:.3f}%" height="44"/>').format(route, 100 * start, 100 * share))
+        if share > 0.16:
+            parts.append(
+                Markup('<text class="c-on-{0}" x="{1:.3f}%" dx="12" y="27">{0} {2}</text>').format(route, 100 * start, percent(share, 0))
+            )
+        if start:
+            parts.append(Markup('<line class="c-gap" x1="{0:.3f}%" x2="{0:.3f}%" y1="0" y2="44"/>').format(100 * start))
+        start += share
+    described = ", ".join(f"{counts.get(route, 0):,} {route}" for route in ROUTES)
+    return _svg("Items by route", described, None, 44, parts)
+
+
+def risk_coverage_chart(promise: Promise) -> Markup:
+    """Wrong labels (seen, and their upper bound) against the share labelled by machine, with the limit and the place chosen."""
+    left, right, top, bottom = 62.0, 612.0, 46.0, 266.0
+    limit = promise.max_error
+    known = promise.curve_bound[np.isfinite(promise.curve_bound)]
+    upper = _nice_upper(max(3.5 * limit, 1.5 * float(known.min()) if known.size else 0.0))
+    seen = promise.curve_bound <= upper
+
+    def x(coverage: float) -> float:
+        return left + (right - left) * min(coverage, 1.0)
+
+    def y(risk: float) -> float:
+        return bottom - (bottom - top) * min(risk / upper, 1.0)
+
+    parts = [
+        _line(left, y(tick), right, y(tick), "c-grid") + _text(left - 8, y(tick) + 4, _tick_label(tick), "c-tick c-end")
+        for tick in _ticks(upper)
+    ]
+    parts += [_text(x(tick), bottom + 20, percent(tick, 0), "c-tick") for tick in (0, 0.25, 0.5, 0.75, 1)]
+    parts.append(_text((left + right) / 2, bottom + 42, "share of held-out items that the model would label alone", "c-tick"))
+    parts.append(_path(promise.curve_coverage[seen], promise.curve_bound[seen], x, y, "c-bound"))
+    parts.append(_path(promise.curve_coverage, promise.curve_risk, x, y, "c-risk"))
+    parts.append(_line(left, y(limit), right, y(limit), "c-limit"))
+    if promise.auto and math.isfinite(promise.coverage):
+        at = x(promise.coverage)
+        parts.append(_line(at, top, at, bottom, "c-chosen"))
+        parts.append(Markup('<circle class="c-dot c-auto" cx="{:.1f}" cy="{:.1f}" r="6"/>').format(at, y(promise.bound)))
+        name = f"chosen: {percent(promise.coverage, 0)}"
+        parts.append(
+            _text(at - 8, top + 14, name, "c-name c-end") if promise.coverage > 0.5 else _text(at + 8, top + 14, name, "c-name c-start")
+        )
+    sure = percent(promise.tested_confidence, 0)
+    legend = (
+        (left, "c-risk", "wrong labels seen"),
+        (left + 190, "c-bound", f"upper bound, {sure} sure"),
+        (left + 410, "c-limit", f"limit {percent(limit)}"),
+    )
+    for start, kind, name in legend:
+        parts.append(_line(start, 20, start + 26, 20, kind) + _text(start + 34, 24, name, "c-name c-start"))
+    described = (
+        f"At the chosen place the model labels {percent(promise.coverage)} of the held-out items; {promise.errors:,} of {promise.n:,}"
+        f" are wrong, the upper bound is {percent(promise.bound)}, the limit {percent(limit)}."
+        if promise.auto
+        else f"No place on the curve passes the limit of {percent(limit)}: automatic labels are off."
+    )
+    return _svg("Wrong labels against the share labelled by machine", described, 640, 322, parts)
+
+
+def interval_row(share: float, low: float, high: float, mark: float, upper: float, described: str, colour: str = "c-expected") -> Markup:
+    """One row of a table as a picture: a dot with its interval on 0..upper, and a tick at `mark`, what it is compared with."""
+    width, y = 200.0, 12.0
+
+    def x(value: float) -> float:
+        return 6 + (width - 12) * min(max(value, 0.0) / upper, 1.0)
+
+    parts = [_line(6, y, width - 6, y, "c-grid")]
+    if math.isfinite(low) and math.isfinite(high):
+        parts.append(_line(x(low), y, x(high), y, f"c-whisker {colour}"))
+    if math.isfinite(mark):
+        parts.append(_line(x(mark), 3, x(mark), 21, "c-mark"))
+    if math.isfinite(share):
+        parts.append(Markup('<circle class="c-dot {}" cx="{:.1f}" cy="{}" r="5"/>').format(colour, x(share), y))
+    return _svg(described, "", width, 24, parts)
+
+
+def rows_upper(highs: Sequence[float], marks: Sequence[float]) -> float:
+    """The end of the axis that all rows of one table share: above every known upper end and mark."""
+    return _nice_upper(max((value for value in (*highs, *marks) if math.isfinite(value)), default=0.1))
+
+
+def _svg(title: str, described: str, width: float | None, height: float, parts: Sequence[str]) -> Markup:
+    """The frame: scales down with the page where it has a width, is as wide as its box where it has none."""
+    desc = Markup("<desc>{}</desc>").format(described) if described else Markup("")
+    across = Markup('viewBox="0 0 {0:.0f} {1:.0f}" width="{0:.0f}"').format(width, height) if width else Markup('width="100%"')
+    return Markup('<svg class="chart" role="img" aria-label="{}" {} height="{:.0f}"><title>{}</title>{}{}</svg>').format(
+        f"{title}. {described}" if described else title, across, height, title, desc, Markup("").join(parts)
+    )
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
+    return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(kind, x1, y1, x2, y2)
+
+
+def _text(x: float, y: float, words: str, kind: str) -> Markup:
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(kind, x, y, words)
+
+
+def _path(across: FloatArray, up: FloatArray, x: Callable[[float], float], y: Callable[[float], float], kind: str) -> Markup:
+    places = " L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in zip(across, up, strict=True) if math.isfinite(a) and math.isfinite(b))
+    return Markup('<path class="{}" d="M{}"/>').format(kind, places) if places else Markup("")
+
+
+def _nice_upper(value: float) -> float:
+    """The end of an axis that holds `value` with some air: 1, 2, 4, 5 or 10 times a power of ten, at most 1."""
+    room = min(max(value * 1.12, 1e-3), 1.0)
+    power = 10.0 ** math.floor(math.log10(room))
+    return min(next(step * power for step in (1, 2, 4, 5, 10) if step * power >= room - 1e-12), 1.0)
+
+
+def _ticks(upper: float) -> list[float]:
+    """Round places from 0 to `upper`, four or five steps of one size."""
+    mantissa = round(upper / 10.0 ** math.floor(math.log10(upper) + 1e-9))
+    steps = 4 if mantissa in (2, 4) else 5
+    return [upper * step / steps for step in range(steps + 1)]
+
+
+def _tick_label(share: float) -> str:
+    return f"{100 * share:.3g} %"

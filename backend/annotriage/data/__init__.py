@@ -1,0 +1,92 @@
+"""Datasets as streams of items: the first step of data -> model -> latent -> triage -> store -> delivery.
+
+A dataset is opened from an image folder, a CSV manifest, an .npz file or arrays; files of a labeling tool (tasks, exports)
+are read by that tool's plugin. Nothing here holds a whole dataset: items are read as they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sized
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from annotriage.data.arrays import open_arrays
+from annotriage.data.csv_manifest import open_manifest
+from annotriage.data.image_folder import open_image_folder
+from annotriage.data.items import Dataset, Item, Media
+from annotriage.data.npz import open_npz
+from annotriage.errors import DataError
+from annotriage.labeling_tool import labeling_tools
+
+__all__ = ["Dataset", "Item", "Media", "Source", "open_dataset"]
+
+Source = str | Path | Dataset | NDArray[Any] | tuple[NDArray[Any], ArrayLike] | Iterable[Item]
+
+
+def open_dataset(source: Source, *, name: str | None = None, labeling_config: Path | None = None) -> Dataset:
+    """A dataset from whatever holds one; nothing but its beginning, its count and its ids is read now.
+
+    source: an image folder, a CSV manifest (.csv, .tsv), an .npz file, or a file of a labeling tool, by path; a Dataset,
+    returned as it is; an array x or a pair (x, y), see `arrays.open_columns`; or Items.
+    name: what to call it, by default the file's or folder's name. labeling_config: for a labeling tool's file, which
+    field and control to read where there are several. Raises DataError saying what is wrong and what is understood.
+    """
+    if isinstance(source, Dataset):
+        return source
+    if isinstance(source, str | Path):
+        return _open_path(source, name, labeling_config)
+    if isinstance(source, np.ndarray):
+        return open_arrays(source, None, name or "array")
+    if isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray):
+        return open_arrays(source[0], source[1], name or "array")
+    if isinstance(source, Iterable):
+        return _open_items(source, name or "items")
+    raise DataError(f"a {type(source).__name__} is not a dataset; give a path, an array x, a pair (x, y), or Items")
+
+
+def _open_path(source: str | Path, name: str | None, labeling_config: Path | None) -> Dataset:
+    path = Path(source)
+    try:
+        if path.is_dir():
+            return open_image_folder(path, name or path.resolve().name)
+        exists = path.is_file()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{str(source)[:300]!r}: not a path that can be read ({error}); check how it is written") from error
+    suffix = path.suffix.lower()
+    if exists and suffix in (".csv", ".tsv"):
+        return open_manifest(path, name or path.stem)
+    if exists and suffix == ".npz":
+        return open_npz(path, name or path.stem)
+    tools = labeling_tools()
+    for tool in tools.values():
+        dataset = tool.read(str(source), labeling_config)
+        if dataset is not None:
+            return dataset if name is None else Dataset(name, dataset.count, dataset.read, dataset.notes)
+    what = "not a kind of dataset that is known here" if exists else "no such file or folder"
+    raise DataError(
+        f"{source}: {what}. Understood are: a folder of images (class/name.png, or flat when unlabelled); a CSV manifest"
+        " (.csv, .tsv) with a column path; an .npz file with x and optionally y; files of the labeling tools installed"
+        f" ({', '.join(tools) or 'none'})"
+    )
+
+
+def _open_items(source: Iterable[Item], name: str) -> Dataset:
+    """Items in memory, or an iterator of them, which can be read only once."""
+    readings = iter([source]) if isinstance(source, Iterator) else None
+
+    def read() -> Iterator[Item]:
+        items = source if readings is None else next(readings, None)
+        if items is None:
+            raise DataError(f"{name}: these items came from an iterator and have been read; give a list to read them again")
+        for item in items:
+            if not isinstance(item, Item):
+                raise DataError(f"{name}: a {type(item).__name__} among the items; each must be an annotriage.data.Item")
+            yield item
+
+    count = len(source) if isinstance(source, Sized) else None
+    if count == 0:
+        raise DataError(f"{name}: no items; give at least one")
+    return Dataset(name, count, read)

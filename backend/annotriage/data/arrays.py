@@ -1,0 +1,91 @@
+"""Datasets from arrays: `x` (N, H, W[, C]) uint8 images or (N, ...) numbers, and optionally `y`, `group`, `id`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from annotriage.data.items import Dataset, Item
+from annotriage.data.unique_ids import mark_repeats, repeated_ids
+from annotriage.errors import DataError
+
+
+@dataclass(frozen=True)
+class Column:
+    """One array of a dataset, wherever it lies: its type, its shape, and a way to start reading its rows."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    rows: Callable[[], Iterator[Any]]
+
+
+def open_arrays(x: NDArray[Any], y: ArrayLike | None, name: str) -> Dataset:
+    """A dataset of arrays in memory; see `open_columns`."""
+    arrays = {"x": np.asarray(x)} if y is None else {"x": np.asarray(x), "y": np.asarray(y)}
+    return open_columns({key: Column(array.dtype, array.shape, array.__iter__) for key, array in arrays.items()}, name, name)
+
+
+def open_columns(columns: Mapping[str, Column], name: str, place: str, notes: tuple[str, ...] = ()) -> Dataset:
+    """A dataset of columns that are read side by side; item i has the id "i" (or that in `id`) and the path "place[i]".
+
+    x: (N, ...) numbers. y: (N,) class names or indices; "" or -1 for unlabelled. group, id: (N,) text or whole numbers.
+    Raises DataError naming the column whose type, shape or length does not fit.
+    """
+    if "x" not in columns:
+        raise DataError(f"{place}: holds {', '.join(map(repr, columns)) or 'nothing'} but no 'x'; save the images or rows of numbers as x")
+    for key, column in columns.items():
+        _check(key, column, columns["x"], place)
+
+    repeats = repeated_ids(enumerate(map(_text, columns["id"].rows())))[1] if "id" in columns else {}
+
+    def read() -> Iterator[Item]:
+        return mark_repeats(enumerate(_items(columns, place)), repeats, f"{place}: row")
+
+    return Dataset(name, columns["x"].shape[0], read, notes)
+
+
+def _check(key: str, column: Column, x: Column, place: str) -> None:
+    kind, shape = column.dtype.kind, column.shape
+    if kind == "O":
+        raise DataError(
+            f"{place}: {key} holds Python objects (dtype=object), which would have to be unpickled, and annotriage never does that;"
+            f" save it as numbers or text, e.g. np.asarray(list({key}), dtype={'np.uint8' if key == 'x' else 'str'})"
+        )
+    if key == "x":
+        if kind not in "biuf" or len(shape) < 2:
+            raise DataError(
+                f"{place}: x has shape {shape} and type {column.dtype}; it must be (N, H, W[, C]) uint8 images, or N rows of numbers"
+            )
+        if 0 in shape:
+            raise DataError(f"{place}: x has shape {shape}, which holds nothing; save at least one item")
+        return
+    if kind not in "USiu" or len(shape) != 1:
+        wanted = "class names or class indices" if key == "y" else "text or whole numbers"
+        raise DataError(f"{place}: {key} has shape {shape} and type {column.dtype}; it must be (N,) of {wanted}")
+    if shape[0] != x.shape[0]:
+        raise DataError(f"{place}: x has {x.shape[0]} items and {key} has {shape[0]}; they must be equally many")
+
+
+def _items(columns: Mapping[str, Column], place: str) -> Iterator[Item]:
+    names = [key for key in ("x", "y", "group", "id") if key in columns]
+    for i, values in enumerate(zip(*(columns[key].rows() for key in names), strict=True)):
+        row = dict(zip(names, values, strict=True))
+        media = np.array(row["x"])  # a copy: a view would keep its whole block alive
+        labels = _labels(row["y"]) if "y" in row else None
+        group = _text(row["group"]) or None if "group" in row else None
+        yield Item(_text(row["id"]) if "id" in row else str(i), media, labels, group, f"{place}[{i}]")
+
+
+def _labels(value: Any) -> tuple[str | int, ...] | None:
+    if isinstance(value, str | bytes):
+        text = _text(value)
+        return (text,) if text else None
+    return (int(value),) if value >= 0 else None
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,47 @@
+"""What a dataset is: a named stream of items, each with its media and what is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+Media = Path | bytes | NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One data candidate.
+
+    media: a file, its bytes, or an array ((H, W[, C]) uint8 image, or a row of numbers); None if `problem` says why not.
+    labels: what people called it, by class name, or by class index (an int); several for multi-choice; None if unlabelled.
+    group: items of one patient, series or video share a group; None if the item stands alone.
+    path: where it comes from, for people's eyes. record: the labeling tool's own task, kept for its predictions.
+    """
+
+    id: str
+    media: Media | None
+    labels: tuple[str | int, ...] | None = None
+    group: str | None = None
+    path: str = ""
+    problem: str | None = None
+    record: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named set of items that can be read again from the start; `count` is None where counting would mean reading.
+
+    notes: sentences for people about the reading: what was left out, what was detected and not stated.
+    """
+
+    name: str
+    count: int | None
+    read: Callable[[], Iterator[Item]]
+    notes: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Item]:
+        return self.read()

@@ -1,0 +1,53 @@
+"""The errors of annotriage: one small tree, each saying which thing, what was wrong and what to do.
+
+A class stands for something that a caller can act upon, not for a place where it is raised. `status` is
+the HTTP status with which the service answers; the CLI prints the message alone and exits with 1.
+"""
+
+
+class AnnotriageError(Exception):
+    """The root of the tree: whatever a user can mend by reading the message."""
+
+    status = 500
+
+
+class SettingError(AnnotriageError):
+    """A setting (file, environment variable, command-line option) has a value that it cannot have."""
+
+    status = 422
+
+
+class DataError(AnnotriageError):
+    """A dataset as a whole cannot be read: the path, the format, the columns, the ids."""
+
+    status = 422
+
+
+class MediaError(AnnotriageError):
+    """The data behind one item could not be fetched or read; the other items go on."""
+
+    status = 422
+
+
+class ModelError(AnnotriageError):
+    """The model file or its spec cannot be used: missing, pickled, wrong layer, wrong number of classes."""
+
+    status = 422
+
+
+class FitError(AnnotriageError):
+    """No reference can be fitted from this training set or these held-out items."""
+
+    status = 422
+
+
+class MismatchError(AnnotriageError):
+    """A reference cannot be used here: damaged, or fitted with another model, layer or spec."""
+
+    status = 409
+
+
+class OutputError(AnnotriageError):
+    """A result could not be written: the disk is full, the folder is taken or not writable."""
+
+    status = 507

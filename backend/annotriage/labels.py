@@ -1,0 +1,97 @@
+"""Labels as people and the model give them -> class indices, and the label sets that form clusters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotriage.data import Item
+from annotriage.errors import DataError
+
+LabelSet = tuple[int, ...]  # class indices, ascending; one for single choice
+
+FEWEST_OF_A_SET = 20  # multi-choice: rarer label sets share one cluster
+OTHER_SETS = "other combinations"
+NOTHING = "none of them"
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """The answers that a model can give.
+
+    classes: (m,) names. multiple: several classes at once. sets: the label sets with a cluster of their own, by index:
+    every class for single choice; for multiple choice the frequent ones, all others sharing the index after the last.
+    """
+
+    classes: tuple[str, ...]
+    multiple: bool
+    sets: tuple[LabelSet, ...]
+
+    @classmethod
+    def of(cls, classes: Sequence[str], multiple: bool, training: Sequence[LabelSet] = ()) -> LabelSpace:
+        """The label space of a model; for multiple choice the sets are those with at least 20 of the training items."""
+        if not multiple:
+            return cls(tuple(classes), False, tuple((index,) for index in range(len(classes))))
+        frequent = sorted(labels for labels, count in Counter(training).items() if count >= FEWEST_OF_A_SET)
+        return cls(tuple(classes), True, tuple(frequent))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """A name for every index that `index` gives."""
+        names = tuple(" + ".join(self.texts(labels)) or NOTHING for labels in self.sets)
+        return (*names, OTHER_SETS) if self.multiple else names
+
+    def names_with(self, classes: Sequence[str]) -> set[str]:
+        """The names of all label sets that hold one of the classes."""
+        wanted = {place for place, name in enumerate(self.classes) if name in classes}
+        return {name for name, labels in zip(self.names, self.sets, strict=False) if wanted & set(labels)}
+
+    def index(self, labels: LabelSet) -> int:
+        """The index of a label set, that of the rest if it has none of its own."""
+        return self._places.get(labels, len(self.sets))
+
+    def indices(self, labels: Sequence[LabelSet]) -> NDArray[np.intp]:
+        """The index of each label set: (N,)."""
+        return np.fromiter((self.index(one) for one in labels), dtype=np.intp, count=len(labels))
+
+    def texts(self, labels: LabelSet) -> tuple[str, ...]:
+        """The class names of a label set."""
+        return tuple(self.classes[index] for index in labels)
+
+    def predicted(self, logits: NDArray[Any]) -> list[LabelSet]:
+        """What the model says of N items: the largest logit, or all positive ones for multiple choice."""
+        if not self.multiple:
+            return [(index,) for index in logits.argmax(axis=1).tolist()]
+        return [tuple(np.flatnonzero(row).tolist()) for row in logits > 0]
+
+    def known(self, item: Item) -> LabelSet | None:
+        """The label set that people gave an item, None if it has none.
+
+        Raises DataError naming the item if the model does not know a label, or has several for single choice.
+        """
+        if item.labels is None:
+            return None
+        where = item.path or f"item {item.id}"
+        if not self.multiple and len(item.labels) != 1:
+            raise DataError(f"{where}: has {len(item.labels)} labels, but the model knows one per item; leave one")
+        unknown = [label for label in item.labels if not self._is_known(label)]
+        if unknown:
+            raise DataError(f"{where}: label {unknown[0]!r} is none of the model's classes ({', '.join(self.classes)})")
+        return tuple(sorted({label if isinstance(label, int) else self._class_places[label] for label in item.labels}))
+
+    def _is_known(self, label: str | int) -> bool:
+        return 0 <= label < len(self.classes) if isinstance(label, int) else label in self._class_places
+
+    @cached_property
+    def _places(self) -> dict[LabelSet, int]:
+        return {labels: place for place, labels in enumerate(self.sets)}
+
+    @cached_property
+    def _class_places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.classes)}

@@ -1,0 +1,68 @@
+"""Clusters: one per class of the training set, each with its center and how far its points usually lie from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Labels = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The training set's clusters in the compressed space.
+
+    names, counts: (m,) class and training items. centers: (m, n). mu, sigma: (m,) mean and standard deviation of the
+    Euclidean distances of a cluster's points to its center. thresholds: (m,) their 1 - alpha quantile.
+    """
+
+    names: tuple[str, ...]
+    counts: Array
+    centers: Array
+    mu: Array
+    sigma: Array
+    thresholds: Array
+
+    def nearest(self, points: Array) -> tuple[Labels, Array]:
+        """Index of the nearest center and the distance to it, for (N, n) compressed points: two arrays (N,)."""
+        squared = squared_distances(points, self.centers)
+        nearest = squared.argmin(axis=1)
+        return nearest, np.sqrt(squared[np.arange(len(points)), nearest])
+
+
+def fit_clusters(points: Array, labels: Labels, names: tuple[str, ...], alpha: float) -> Clusters:
+    """Describe the clusters of (N, n) compressed training points.
+
+    labels: (N,) index into names; every name must occur. alpha: the share that the quantile threshold leaves outside.
+    """
+    centers = class_means(points, labels)
+    residuals = points - centers[labels]
+    distances = np.sqrt(np.einsum("ij,ij->i", residuals, residuals, dtype=np.float64))
+    mu = class_means(distances[:, None], labels)[:, 0]
+    sigma = np.sqrt(class_means((distances - mu[labels])[:, None] ** 2, labels)[:, 0])
+    # A cluster of one item, or of identical ones, has no spread of its own: it borrows the others'.
+    spread = sigma > 1e-9 * max(float(distances.max()), 1e-30)
+    pooled = float(np.sqrt(np.mean(sigma[spread] ** 2))) if spread.any() else 1.0
+    thresholds = np.array([np.quantile(distances[labels == index], 1 - alpha) for index in range(len(names))])
+    return Clusters(names, np.bincount(labels), centers, mu, np.where(spread, sigma, pooled), thresholds)
+
+
+def class_means(points: Array, labels: Labels) -> Array:
+    """Mean of each class's rows: (N, n), (N,) -> (m, n); m = largest label + 1."""
+    counts = np.bincount(labels)
+    indicator = np.zeros((len(counts), len(points)), dtype=points.dtype)
+    indicator[labels, np.arange(len(points))] = 1
+    return np.asarray((indicator @ points) / np.maximum(counts, 1).astype(points.dtype)[:, None])
+
+
+def squared_distances(points: Array, centers: Array) -> Array:
+    """(N, n), (m, n) -> (N, m) squared Euclidean distances, never negative."""
+    lengths = np.einsum("ij,ij->i", points, points)[:, None] + np.einsum("ij,ij->i", centers, centers)
+    squared = points @ centers.T
+    squared *= -2
+    squared += lengths
+    return np.asarray(np.maximum(squared, 0, out=squared))

@@ -1,0 +1,212 @@
+"""The detector: everything fitted from training activations that turns an item's activations into its outlier score.
+
+It holds the compressions, the clusters and the chosen scores. `combined` adds the scores up after bringing each to one
+scale within each cluster, so that no score and no cluster dominates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotriage.errors import FitError, SettingError
+from annotriage.latent.clusters import Clusters, fit_clusters
+from annotriage.latent.compression import Compression, fit_compression, l2_normalise
+from annotriage.latent.scores import SCORES, Energy, Knn, Mahalanobis, MeanSigma, RelativeMahalanobis, Score, View, Vim
+from annotriage.settings import Settings
+
+Array = NDArray[Any]
+Labels = NDArray[np.intp]
+
+FIT_SAMPLE = 10_000  # items that covariances are fitted on, or 20 per dimension if that is more; beyond it they hardly change
+BANK = 3_000  # training items that standardise the scores and are the neighbours of `knn`
+SHRINK_COUNT = 50  # a cluster's own median and quantile weigh n / (n + this) against the pooled ones
+FAR = 2.0  # a far-sighted score counts only beyond twice the normal range
+
+
+@dataclass(frozen=True)
+class Member:
+    """One score of the sum. layer: which of the model's layers it reads.
+
+    far: it sees what is far from everything (sensor, texture, noise) but is noisy near the clusters, so that it is
+    counted only where it exceeds FAR: this keeps its strength on foreign sources and costs nothing on unseen classes.
+    """
+
+    name: str
+    layer: int
+    far: bool
+    score: Score
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the detector says of N items.
+
+    cluster: (N,) index of the nearest cluster. members: (N, k) raw scores, in the order of `Detector.members`.
+    score: (N,) the deciding score. compressed: (N, n) points of all layers side by side, for groups, MMD and the map.
+    """
+
+    cluster: Labels
+    members: Array
+    score: Array
+    compressed: Array
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A fitted detector; made by `fit_detector`.
+
+    directions: one PCA per layer on L2-normalised activations. raw: PCA of the deciding layer's raw activations, where a
+    score needs it. near: the compression that knn and mean-sigma use if it is not PCA. nearest: the cluster assignment.
+    medians, spans: (k, m) of each member in each cluster, on training items; spans reach to the 95 % quantile.
+    sigma_limits: (m,) mean + k_sigma deviations of the deciding score in each cluster.
+    training_scores: (b,) ascending, the deciding score of training items, none of which vouches for itself.
+    scales: typical length of each layer's compressed points, which brings the layers to one scale.
+    """
+
+    clusters: Clusters
+    directions: tuple[Compression, ...]
+    raw: Compression | None
+    near: Compression | None
+    nearest: Mahalanobis
+    members: tuple[Member, ...]
+    medians: Array
+    spans: Array
+    sigma_limits: Array
+    training_scores: Array
+    scales: tuple[float, ...]
+    dimensions: int
+
+    def measure(self, activations: Sequence[Array], logits: Array) -> Measured:
+        """Score N items. activations: one (N, d) array per layer. logits: (N, m)."""
+        views = self._views(activations, logits)
+        cluster = self.nearest.distances(views[0].directions).argmin(axis=1)
+        members = np.column_stack([member.score.score(views[member.layer]) for member in self.members])
+        score = combine(members, cluster, self.members, self.medians, self.spans)
+        compressed = np.hstack([view.directions[:, : self.dimensions] / scale for view, scale in zip(views, self.scales, strict=True)])
+        return Measured(cluster, members, score, compressed)
+
+    def _views(self, activations: Sequence[Array], logits: Array) -> list[View]:
+        views = []
+        for layer, (activation, pca) in enumerate(zip(activations, self.directions, strict=True)):
+            normalised = l2_normalise(activation)
+            directions = pca.transform(normalised)
+            raw = self.raw.transform(activation) if self.raw is not None and layer == 0 else directions
+            near = directions[:, : self.dimensions] if self.near is None or layer else self.near.transform(normalised)
+            views.append(View(directions, raw, near, logits))
+        return views
+
+
+def combine(members: Array, cluster: Labels, which: Sequence[Member], medians: Array, spans: Array) -> Array:
+    """The sum of the standardised members, (N, k), (N,) -> (N,); 1 per member is the edge of the normal range."""
+    standardised = (members - medians[:, cluster].T) / spans[:, cluster].T
+    far = np.array([member.far for member in which]) & (len(which) > 1)
+    return np.asarray(np.where(far, np.maximum(standardised - FAR, 0), standardised).sum(axis=1))
+
+
+def fit_detector(
+    activations: Sequence[Array], logits: Array, labels: Labels, names: tuple[str, ...], settings: Settings, *, multiple: bool = False
+) -> Detector:
+    """Fit everything on the training set.
+
+    activations: one (N, d) array per layer, the first one decides. logits: (N, m). labels: (N,) index into names, every
+    name occurring. multiple: the model answers several classes at once.
+    Raises FitError on fewer than 3 items, SettingError on an unknown member.
+    """
+    wanted = settings.members if settings.score == "combined" else (settings.score,)
+    unknown = [name for name in wanted if name not in SCORES]
+    if unknown or not wanted:
+        raise SettingError(f"setting members: {unknown[0] if unknown else ''!r} is none of {', '.join(SCORES)}")
+    if len(labels) < 3:
+        raise FitError(f"{len(labels)} training items are too few to compare anything with; give at least 3")
+    rows = _sample(labels, max(FIT_SAMPLE, 20 * activations[0].shape[1]), settings.seed)
+    labels, logits, activations = labels[rows], logits[rows], [layer[rows] for layer in activations]
+    bank = np.arange(min(BANK, len(labels)))  # the rows come in random order
+
+    normalised = [l2_normalise(layer) for layer in activations]
+    fitted = [fit_compression(layer, "pca", settings.score_dimensions, settings.seed) for layer in normalised]
+    directions = tuple(pca for pca, _ in fitted)
+    points = [compressed for _, compressed in fitted]
+    dimensions = min(settings.neighbour_dimensions, points[0].shape[1])
+    scales = tuple(max(float(np.sqrt(np.square(part[:, :dimensions]).sum(axis=1).mean())), 1e-12) for part in points)
+    clusters = fit_clusters(points[0][:, :dimensions], labels, names, settings.alpha)
+
+    raw: Compression | None = None
+    raw_points = points[0]
+    if {"relative-mahalanobis", "vim"} & set(wanted):
+        raw, raw_points = fit_compression(activations[0], "pca", settings.score_dimensions, settings.seed)
+    near: Compression | None = None
+    near_points, near_clusters = points[0][bank, :dimensions], clusters
+    if settings.compression != "pca" and {"knn", "mean-sigma"} & set(wanted):
+        near, near_points = fit_compression(normalised[0][bank], settings.compression, dimensions, settings.seed)
+        near_clusters = fit_clusters(near_points, *_renumbered(labels[bank], names), settings.alpha)
+
+    nearest = Mahalanobis.fit(points[0], labels)
+    fits: dict[str, Callable[[], Score]] = {
+        "mahalanobis": lambda: nearest,
+        "relative-mahalanobis": lambda: RelativeMahalanobis.fit(raw_points, labels),
+        "energy": lambda: Energy.fit(logits[bank], multiple),
+        "knn": lambda: Knn.fit(near_points, settings.neighbours),
+        "vim": lambda: Vim.fit(raw_points, logits),
+        "mean-sigma": lambda: MeanSigma(near_clusters),
+    }
+    members = [Member(name, 0, name == "mahalanobis", fits[name]()) for name in wanted]
+    if settings.score == "combined":
+        further = range(1, len(points))
+        members += [Member("mahalanobis", layer, True, Mahalanobis.fit(points[layer], labels)) for layer in further]
+
+    views = [View(part[bank], raw_points[bank], near_points, logits[bank]) for part in points]
+    values = np.column_stack([member.score.score_training(views[member.layer]) for member in members])
+    cluster = nearest.distances(points[0][bank]).argmin(axis=1)
+    medians, spans = _standards(values, cluster, len(names))
+    if settings.score == "mean-sigma":  # it is in each cluster's own deviations already
+        medians, spans = np.zeros_like(medians), np.ones_like(spans)
+    scores = combine(values, cluster, members, medians, spans)
+    limits = _sigma_limits(scores, cluster, len(names), settings)
+    return Detector(clusters, directions, raw, near, nearest, tuple(members), medians, spans, limits, np.sort(scores), scales, dimensions)
+
+
+def _sample(labels: Labels, size: int, seed: int) -> Labels:
+    """At most `size` rows in random order, with at least 20 of every cluster that has them."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    if len(order) <= size:
+        return order
+    kept, rest = order[:size], order[size:]
+    short = np.flatnonzero(np.bincount(labels[kept], minlength=labels.max() + 1) < 20)
+    extra = [rest[labels[rest] == index][: 20 - int((labels[kept] == index).sum())] for index in short]
+    return np.concatenate([kept, *extra])
+
+
+def _renumbered(labels: Labels, names: tuple[str, ...]) -> tuple[Labels, tuple[str, ...]]:
+    """Labels counted among those that occur, with their names: a small bank may lack a rare cluster."""
+    present, numbered = np.unique(labels, return_inverse=True)
+    return numbered, tuple(names[index] for index in present)
+
+
+def _standards(values: Array, cluster: Labels, count: int) -> tuple[Array, Array]:
+    """Median, and span from it to the 95 % quantile, per member and cluster; small clusters lean on the pooled ones."""
+    pooled_median, pooled_edge = np.median(values, axis=0), np.quantile(values, 0.95, axis=0)
+    medians, edges = np.tile(pooled_median[:, None], count), np.tile(pooled_edge[:, None], count)
+    for index in range(count):
+        own = values[cluster == index]
+        if len(own):
+            weight = len(own) / (len(own) + SHRINK_COUNT)
+            medians[:, index] += weight * (np.median(own, axis=0) - pooled_median)
+            edges[:, index] += weight * (np.quantile(own, 0.95, axis=0) - pooled_edge)
+    smallest = 1e-6 * np.maximum(np.abs(edges), np.abs(medians)) + 1e-12
+    return medians, np.maximum(edges - medians, smallest)
+
+
+def _sigma_limits(scores: Array, cluster: Labels, count: int, settings: Settings) -> Array:
+    if settings.score == "mean-sigma":
+        return np.full(count, settings.k_sigma)
+    limits = np.full(count, scores.mean() + settings.k_sigma * scores.std())
+    for index in range(count):
+        own = scores[cluster == index]
+        if len(own) > 1:
+            limits[index] = own.mean() + settings.k_sigma * own.std()
+    return limits

@@ -1,0 +1,56 @@
+"""Groups among the outliers: many strangers of one kind point to a new class or a broken source, not to chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+SMALLEST = 5
+
+
+@dataclass(frozen=True)
+class Group:
+    """Outliers that lie close together. members: their row indices, the medoid (its face) first, then by distance to it."""
+
+    members: NDArray[np.intp]
+
+    @property
+    def medoid(self) -> int:
+        """Row index of the member that is nearest to all others."""
+        return int(self.members[0])
+
+
+def find_groups(points: Array) -> tuple[Group, ...]:
+    """Cluster outliers with each other by density (HDBSCAN): groups by falling size; outliers in none stand alone.
+
+    points: (K, n) compressed points of outliers. A group has at least 5 members and 2 % of the outliers.
+    """
+    if len(points) < 2 * SMALLEST:
+        return ()
+    size = max(SMALLEST, round(0.02 * len(points)))
+    # The leaves of the density tree: taking larger clusters often joins all strangers into one. Where there is no leaf,
+    # the outliers are one crowd, or none.
+    found = _hdbscan(points, size, cluster_selection_method="leaf")
+    if found.max() < 0:
+        found = _hdbscan(points, size, allow_single_cluster=True)
+    groups = [_group(points, np.flatnonzero(found == label)) for label in range(found.max() + 1)]
+    return tuple(sorted(groups, key=lambda group: (-len(group.members), group.medoid)))
+
+
+def _hdbscan(points: Array, size: int, **options: Any) -> NDArray[np.intp]:
+    from sklearn.cluster import HDBSCAN
+
+    model = HDBSCAN(min_cluster_size=size, min_samples=SMALLEST, copy=True, **options)
+    return np.asarray(model.fit_predict(np.asarray(points, dtype=np.float64)))
+
+
+def _group(points: Array, rows: NDArray[np.intp]) -> Group:
+    own = np.asarray(points[rows], dtype=np.float64)
+    # The point nearest to the componentwise median stands in for the exact medoid, whose search is quadratic.
+    medoid = np.square(own - np.median(own, axis=0)).sum(axis=1).argmin()
+    return Group(rows[np.argsort(np.square(own - own[medoid]).sum(axis=1), kind="stable")])

@@ -1,0 +1,61 @@
+"""Routes and trust: from judgement to what happens with an item, and to the one number that sorts the queue.
+
+The last step of `latent`: `gate` says how sure is sure enough, `conformal` what is an outlier.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+StringArray = NDArray[np.str_]
+
+ROUTES = ("failed", "outlier", "uncertain", "auto")
+
+LEAST_SURENESS, MOST_SURENESS = 0.5, 2.0
+BORDER = 1e-4
+
+
+def route(outlier: BoolArray, sureness: FloatArray, tau: ArrayLike) -> StringArray:
+    """The route of each item: one of `ROUTES`.
+
+    outlier: (N,), p <= alpha or whatever rule decides. sureness: (N,), NaN for items that could not be scored: they are
+    `failed`. tau: scalar or (N,), the least sureness of an automatic item (inf: none). Returns (N,) of str.
+    """
+    sure = sureness >= np.asarray(tau, dtype=np.float64)
+    codes = np.select([np.isnan(sureness), outlier, sure], [0, 1, 3], default=2)
+    return np.asarray(np.array(ROUTES)[codes], dtype=np.str_)
+
+
+def trust(
+    routes: StringArray, sureness: FloatArray, scores: FloatArray, tau: ArrayLike, *, origin: float = 0.0, scale: float = 1.0
+) -> FloatArray:
+    """One number in [0, 1] that sorts all items: failed 0, then outliers (strangest first), uncertain, auto (surest last).
+
+    auto 2/3 + c/3 with c from 0 at tau to 1 at sureness 2; uncertain 1/3 + c/3 with c from 0 at sureness 0.5 to 1 at tau
+    (at 2 where tau is larger); outlier (1 - r)/3 with r = `squashed(score)`. Each third is shrunk by 1e-4 at both ends.
+
+    routes: (N,) of `ROUTES`. sureness, scores: (N,), NaN where failed. tau: scalar or (N,), as for `route`.
+    origin, scale: an ordinary outlier's score and spread (the threshold and the held-out spread); any positive scale keeps the order.
+    """
+    limit = np.minimum(np.broadcast_to(np.asarray(tau, dtype=np.float64), sureness.shape), MOST_SURENESS)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        above = np.where(limit < MOST_SURENESS, (sureness - limit) / (MOST_SURENESS - limit), 0.0)
+        below = np.where(limit > LEAST_SURENESS, (sureness - LEAST_SURENESS) / (limit - LEAST_SURENESS), 0.0)
+        usual = 1.0 - squashed((scores - origin) / scale)
+    third = 1.0 / 3.0
+    place = np.select([routes == "auto", routes == "uncertain"], [above, below], default=usual)
+    base = np.select([routes == "auto", routes == "uncertain"], [2 * third, third], default=0.0)
+    inside = base + BORDER + np.clip(place, 0.0, 1.0) * (third - 2 * BORDER)
+    return np.where(routes == "failed", 0.0, inside)
+
+
+def squashed(values: FloatArray) -> FloatArray:
+    """Any numbers into (0, 1), order kept: 0 -> 1/2. Logarithmic in size, so that 1e300 and 1.001e300 still differ.
+
+    With y = log(1 + |x|): 1 - 1/(2 + 2y) for x >= 0 and 1/(2 + 2y) below. s/(s + 1) or 1 - exp(-s) round to ties among far strangers.
+    """
+    half = 0.5 / (1.0 + np.log1p(np.abs(values)))
+    return np.where(values >= 0, 1.0 - half, half)

@@ -1,0 +1,228 @@
+"""Outlier scores: how strange a point is, larger is stranger. One shape for all: fit on the training set, then `score`.
+
+Each score sees one side of an item: the direction of its activation (L2-normalised), the raw activation, the compressed
+point, or the logits. Which scores are combined, and how, is `detector.py`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from annotriage.latent.clusters import Clusters, class_means, squared_distances
+from annotriage.latent.shrinkage import shrunk_covariance
+
+Array = NDArray[Any]
+Labels = NDArray[np.intp]
+
+SCORES = ("relative-mahalanobis", "mahalanobis", "energy", "knn", "vim", "mean-sigma")
+
+
+@dataclass(frozen=True)
+class View:
+    """What the scores may look at, for N items.
+
+    directions: (N, n) L2-normalised activations on their principal components. activations: (N, n) raw ones, likewise.
+    compressed: (N, k) compressed points, where plain distances are measured. logits: (N, m).
+    """
+
+    directions: Array
+    activations: Array
+    compressed: Array
+    logits: Array
+
+    def rows(self, which: Any) -> View:
+        """The view of some of the items, by mask or index."""
+        return View(self.directions[which], self.activations[which], self.compressed[which], self.logits[which])
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+
+class Score(Protocol):
+    """A fitted score."""
+
+    def score(self, view: View) -> Array:
+        """(N,) float64, larger is stranger."""
+        ...
+
+    def score_training(self, view: View) -> Array:
+        """The same for items that the score was fitted on, without letting an item vouch for itself."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mahalanobis:
+    """Squared Mahalanobis distance to the nearest center, one covariance shared by all classes, on directions.
+
+    Source: Mahalanobis++ (arXiv 2505.18032). whitening: (n, n). centers: (m, n), whitened. counts: (m,) training items.
+    """
+
+    whitening: Array
+    centers: Array
+    counts: Array
+
+    @classmethod
+    def fit(cls, points: Array, labels: Labels) -> Mahalanobis:
+        """points: (N, n). labels: (N,) cluster index, every cluster occurring."""
+        centers = class_means(points, labels)
+        values, vectors = shrunk_covariance(points - centers[labels], max(1, len(points) - len(centers)))
+        whitening = np.asarray(vectors / np.sqrt(values), dtype=np.float32)
+        return cls(whitening, centers @ whitening, np.bincount(labels))
+
+    def distances(self, points: Array) -> Array:
+        """(N, n) -> (N, m) squared distances to every center."""
+        return squared_distances(points @ self.whitening, self.centers)
+
+    def score(self, view: View) -> Array:
+        """(N,)"""
+        return np.asarray(self.distances(view.directions).min(axis=1), dtype=np.float64)
+
+    def score_training(self, view: View) -> Array:
+        """(N,), as if each item had been left out of the fit.
+
+        Taking an item out of a covariance turns D into D / (1 - D / degrees) (Sherman and Morrison), here with the mean
+        leverage, since single ones are dominated by heavy tails; out of its own mean it lengthens the residual by
+        n / (n - 1). It matters where items are not many more than dimensions.
+        """
+        squared = self.distances(view.directions)
+        own = squared.min(axis=1).astype(np.float64)
+        count = np.maximum(self.counts[squared.argmin(axis=1)], 2)
+        degrees = max(1, int(self.counts.sum()) - len(self.counts))
+        return np.asarray(own * (count / (count - 1)) ** 2 / (1 - min(float(own.mean()) / degrees, 0.95)))
+
+
+@dataclass(frozen=True)
+class RelativeMahalanobis:
+    """Mahalanobis distance to the nearest center minus that to the training set as a whole, on raw activations.
+
+    What is unusual for every class alike cancels, which sees near strangers best. Source: Ren et al., arXiv 2106.09022.
+    """
+
+    near: Mahalanobis
+    background: Mahalanobis
+
+    @classmethod
+    def fit(cls, points: Array, labels: Labels) -> RelativeMahalanobis:
+        """points: (N, n) raw activations. labels: (N,) cluster index."""
+        return cls(Mahalanobis.fit(points, labels), Mahalanobis.fit(points, np.zeros(len(points), dtype=np.intp)))
+
+    def score(self, view: View) -> Array:
+        """(N,); may be negative."""
+        near, background = self.near.distances(view.activations), self.background.distances(view.activations)
+        return np.asarray(near.min(axis=1) - background[:, 0], dtype=np.float64)
+
+    # What an item adds to both fits cancels in the difference; leaving it out of each would only add noise.
+    score_training = score
+
+
+@dataclass(frozen=True)
+class Knn:
+    """Mean distance to the k nearest of a bank of training points, on compressed points. bank: (b, n). Source: arXiv 2204.06507."""
+
+    bank: Array
+    neighbours: int
+
+    @classmethod
+    def fit(cls, points: Array, neighbours: int) -> Knn:
+        """points: (b, n) training points to keep; neighbours: k, at most b - 1."""
+        return cls(np.asarray(points, dtype=np.float32), min(neighbours, len(points) - 1))
+
+    def score(self, view: View) -> Array:
+        """(N,)"""
+        return self._mean_distance(view.compressed, skip=0)
+
+    def score_training(self, view: View) -> Array:
+        """(N,), for items of the bank: the nearest neighbour, the item itself, is passed over."""
+        return self._mean_distance(view.compressed, skip=1)
+
+    def _mean_distance(self, points: Array, skip: int) -> Array:
+        points = np.asarray(points, dtype=np.float32)
+        result = np.empty(len(points))
+        for start in range(0, len(points), 512):
+            squared = squared_distances(points[start : start + 512], self.bank)
+            nearest = np.sort(np.partition(squared, self.neighbours + skip - 1, axis=1)[:, : self.neighbours + skip], axis=1)
+            result[start : start + 512] = np.sqrt(nearest[:, skip:]).mean(axis=1)
+        return result
+
+
+@dataclass(frozen=True)
+class MeanSigma:
+    """Distance to the nearest center in that cluster's own deviations above its mean: (distance - mu) / sigma.
+
+    The base method (US 2025/0259083): an item is an outlier beyond mu + k sigma, that is, where this score exceeds k.
+    """
+
+    clusters: Clusters
+
+    def score(self, view: View) -> Array:
+        """(N,); above k means beyond mean + k sigma."""
+        nearest, distance = self.clusters.nearest(view.compressed)
+        return np.asarray((distance - self.clusters.mu[nearest]) / self.clusters.sigma[nearest], dtype=np.float64)
+
+    score_training = score
+
+
+@dataclass(frozen=True)
+class Energy:
+    """-logsumexp of the logits; for multiple choice the sum over classes of -log(1 + exp(logit)).
+
+    Source: Liu et al., NeurIPS 2020 (arXiv 2010.03759); multi-label: Wang et al., NeurIPS 2021 (arXiv 2109.14162).
+    normalised: the outputs are log-probabilities, whose energy is constant; then -max is taken (maximum probability).
+    """
+
+    multiple: bool
+    normalised: bool
+
+    @classmethod
+    def fit(cls, logits: Array, multiple: bool) -> Energy:
+        """logits: (N, m)."""
+        normalised = not multiple and bool(np.ptp(logsumexp(logits, axis=1)) < 1e-3)
+        return cls(multiple, normalised)
+
+    def score(self, view: View) -> Array:
+        """(N,)"""
+        logits = np.asarray(view.logits, dtype=np.float64)
+        if self.multiple:
+            return -np.asarray(np.logaddexp(0.0, logits).sum(axis=1))
+        return -np.asarray(logits.max(axis=1) if self.normalised else logsumexp(logits, axis=1))
+
+    score_training = score
+
+
+@dataclass(frozen=True)
+class Vim:
+    """Virtual-logit matching: length of the activation outside its principal space, scaled, minus the logits' logsumexp.
+
+    The head's weights are recovered from activations and logits by least squares, exact where the layer feeds the last
+    dense one. origin: (n,). residual: (n, r), orthonormal. Source: Wang et al., CVPR 2022 (arXiv 2203.10807).
+    """
+
+    origin: Array
+    residual: Array
+    scale: float
+
+    @classmethod
+    def fit(cls, points: Array, logits: Array) -> Vim:
+        """points: (N, n) raw activations. logits: (N, m)."""
+        points = np.asarray(points, dtype=np.float64)
+        width = points.shape[1]
+        head, *_ = np.linalg.lstsq(np.column_stack([points, np.ones(len(points))]), np.asarray(logits, dtype=np.float64), rcond=None)
+        origin = -np.linalg.pinv(head[:-1].T) @ head[-1]
+        centred = points - origin
+        _, vectors = np.linalg.eigh(centred.T @ centred)
+        residual = vectors[:, : max(1, width - max(1, width // 2))]
+        lengths = np.linalg.norm(centred @ residual, axis=1)
+        scale = float(np.mean(logits.max(axis=1)) / max(lengths.mean(), 1e-12))
+        return cls(origin.astype(np.float32), residual.astype(np.float32), scale)
+
+    def score(self, view: View) -> Array:
+        """(N,)"""
+        lengths = np.linalg.norm((view.activations - self.origin) @ self.residual, axis=1)
+        return np.asarray(self.scale * lengths - logsumexp(np.asarray(view.logits, dtype=np.float64), axis=1))
+
+    score_training = score

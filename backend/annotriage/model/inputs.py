@@ -1,0 +1,242 @@
+"""The data of one item -> what the model takes: decoding, resizing and scaling of images, checking of rows of numbers.
+
+Stands between data and model in data -> model -> latent. Safe in threads; a broken item is a MediaError and leaves the others alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from annotriage.data import Media
+from annotriage.errors import MediaError
+from annotriage.model import Array
+from annotriage.model.spec import InputSpec
+
+Floats = NDArray[np.float32]
+Picture = Image.Image | NDArray[np.uint8]
+
+THUMBNAIL_TYPE = "image/webp"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One item, decoded once.
+
+    tensor: float32, of the shape of `InputSpec.shape`. content: what the model sees of the item, before scaling: uint8
+    pixels of the model's size, or the row itself. picture: for thumbnails; None where the input is no image.
+    """
+
+    tensor: Floats
+    content: Array
+    picture: Picture | None
+
+
+def load(media: Media, spec: InputSpec, max_pixels: int, where: str) -> Loaded:
+    """The item as the model takes it. `where` names the item in errors, as "task 41 (scans/a.png)".
+
+    Raises MediaError saying what is wrong with the item and what to do.
+    """
+    if spec.kind == "array":
+        row = numbers(media, spec, where)
+        return Loaded(_scaled(row, spec), row, None)
+    picture: Picture
+    if isinstance(media, np.ndarray):
+        picture = as_pixels(media, where)
+    else:
+        picture = read_image(media, max_pixels, where, near=max(2 * max(spec.size), 256))
+    pixels = resized_pixels(picture, spec)
+    return Loaded(_channels_placed(_scaled(pixels, spec), spec), pixels, picture)
+
+
+def content_hash(loaded: Loaded) -> str:
+    """A short hash of what the model sees: equal for the same picture in an .npz and a .png, if they resize to the same pixels."""
+    content = np.ascontiguousarray(loaded.content)
+    digest = hashlib.blake2b(f"{content.shape} {content.dtype}".encode(), digest_size=16)
+    digest.update(content.data)
+    return digest.hexdigest()
+
+
+def image_tensor(picture: Picture, spec: InputSpec) -> Floats:
+    """A picture, resized and scaled: (C, H, W) float32, or (H, W, C) if the layout is NHWC."""
+    return _channels_placed(_scaled(resized_pixels(picture, spec), spec), spec)
+
+
+def resized_pixels(picture: Picture, spec: InputSpec) -> NDArray[np.uint8]:
+    """The picture in the model's size and mode: (H, W, C) uint8."""
+    height, width = spec.size
+    shape = (height, width) if spec.mode == "L" else (height, width, 3)
+    if not isinstance(picture, np.ndarray) or picture.shape != shape:
+        image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+        if image.mode != spec.mode:
+            image = image.convert(spec.mode)
+        if image.size != (width, height):
+            image = image.resize((width, height), _FILTERS[spec.resize])
+        picture = np.asarray(image)
+    return picture.reshape(height, width, spec.channels)
+
+
+def numbers(media: Media, spec: InputSpec, where: str) -> Floats:
+    """A row of numbers as float32, in the shape that the model takes. Raises MediaError if it is something else."""
+    if not isinstance(media, np.ndarray):
+        raise MediaError(f'{where}: is a file, but the model takes rows of numbers (kind = "array"); put them into an .npz file as x')
+    if not (np.issubdtype(media.dtype, np.number) or media.dtype == bool) or np.iscomplexobj(media):
+        raise MediaError(f"{where}: holds values of type {media.dtype}; the model takes numbers")
+    if media.shape != spec.size:
+        raise MediaError(f"{where}: has the shape {list(media.shape)}, but the model takes {list(spec.size)} ([input] size)")
+    return media.astype(np.float32)
+
+
+def read_image(media: Path | bytes, max_pixels: int, where: str, near: int | None = None) -> Image.Image:
+    """An image file, decoded: upright, mode L or RGB, 16-bit grey scaled to 8, what is transparent on white, first frame.
+
+    near: a JPEG whose both sides are at least twice as long may be decoded in less detail, which is several times faster.
+    Content decides what the file is, not its name. Raises MediaError if it is too large, cut short, empty or no image.
+    """
+    if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow's own guard knows no argument; it is only ever widened, to the setting
+    with _opened(media, where) as stream:
+        try:
+            image = Image.open(stream, formats=_FORMATS)
+            if image.width * image.height > max_pixels:
+                raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
+            if near is not None:
+                image.draft(None, (near, near))
+            image.load()
+            return _eight_bits(_upright(image), where)
+        except MediaError:
+            raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise MediaError(
+                f"{where}: is larger than max_pixels = {max_pixels} allows ({error}); shrink it, or raise the setting"
+            ) from None
+        except UnidentifiedImageError:
+            raise MediaError(_no_image(stream, where)) from None
+        except Exception as error:  # Pillow's decoders raise whatever a broken file leads them into
+            raise MediaError(f"{where}: is damaged or cut short ({error}); open it in a viewer, then export or upload it again") from error
+
+
+def as_pixels(array: Array, where: str) -> NDArray[np.uint8]:
+    """An array as an image, (H, W) or (H, W, 3) uint8; 16-bit values scaled to 8, what is transparent laid on white."""
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * 255
+    elif array.dtype == np.uint16:
+        array = _from_16_bits(array)
+    if array.dtype != np.uint8:
+        raise MediaError(f"{where}: is an array of {array.dtype}; images are uint8 (0 to 255), or uint16")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if not array.size or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise MediaError(f"{where}: has the shape {list(array.shape)}; images are (height, width), or with 1, 3 or 4 channels last")
+    if array.ndim == 3 and array.shape[2] == 4:
+        return np.asarray(_on_white(Image.fromarray(array)))
+    return array
+
+
+def thumbnail(picture: Picture, side: int) -> bytes:
+    """A small WebP picture (`THUMBNAIL_TYPE`), its longer side at most `side`; a smaller picture is not enlarged."""
+    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture.copy()
+    image.thumbnail((side, side))
+    stream = io.BytesIO()
+    image.save(stream, "WEBP", quality=70, method=2)
+    return stream.getvalue()
+
+
+def _scaled(values: Array, spec: InputSpec) -> Floats:
+    """(x * scale - mean) / std along the last axis, in one product and one sum."""
+    std = np.array(spec.std or (1.0,))
+    gain = (spec.scale / std).astype(np.float32)
+    scaled = values * gain
+    if any(spec.mean):
+        scaled -= (np.array(spec.mean) / std).astype(np.float32)
+    return scaled
+
+
+def _channels_placed(image: Floats, spec: InputSpec) -> Floats:
+    return np.ascontiguousarray(image.transpose(2, 0, 1)) if spec.layout == "NCHW" else image
+
+
+def _opened(media: Path | bytes, where: str) -> BinaryIO:
+    if isinstance(media, bytes):
+        return io.BytesIO(media)
+    try:
+        return media.open("rb")
+    except OSError as error:
+        raise MediaError(f"{where}: {media} cannot be read ({error.strerror}); check that it is still there and readable") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (SyntaxError, ValueError, OSError, TypeError, KeyError, struct.error):
+        return image  # a broken note beside sound pixels
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _eight_bits(image: Image.Image, where: str) -> Image.Image:
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise MediaError(f"{where}: has values from {values.min()} to {values.max()}; save it with 8 or 16 bits per channel")
+        return Image.fromarray(_from_16_bits(values))
+    if image.mode == "F":
+        raise MediaError(
+            f"{where}: holds floating-point pixels, whose black and white are not known; save it with 8 or 16 bits per channel"
+        )
+    if image.has_transparency_data:
+        return _on_white(image)
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    paper = Image.new("RGBA", image.size, "white")
+    paper.alpha_composite(image.convert("RGBA"))
+    return paper.convert("RGB")
+
+
+def _from_16_bits(values: Array) -> NDArray[np.uint8]:
+    """0 to 65535 -> 0 to 255, so that white stays white."""
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _no_image(stream: BinaryIO, where: str) -> str:
+    stream.seek(0)
+    start = stream.read(132)
+    if not start:
+        return f"{where}: is empty (0 bytes); upload or export it again"
+    if start.lstrip().startswith(b"<"):
+        return f"{where}: is a web page or XML, not an image; perhaps a login page answered in its place"
+    if start[128:] == b"DICM":
+        return f"{where}: is a DICOM file; convert it to PNG, as the model's training images were"
+    return f"{where}: is no image that can be read (it begins with {start[:8]!r}); convert it to PNG, JPEG, WebP, BMP, GIF or TIFF"
+
+
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF")  # few and safe: Pillow's EPS, for one, starts a program
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}

@@ -1,0 +1,238 @@
+"""Which hidden layers to compare: a model's graph, as a list of steps, -> the deciding layer and a middle feature map.
+
+Part of the second step of data -> model -> latent; knows no runtime: onnx_model.py and torch_model.py bring their steps here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from annotriage.errors import ModelError
+from annotriage.model import Layer
+from annotriage.model.spec import AUTO, ModelSpec
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of a graph, in order of execution.
+
+    inputs: the tensors it reads, weights and constants left out. weights: whether it reads any of those.
+    shape: of the output, batch axis first, None = free; None as a whole if unknown or if the values are no floats.
+    block: whether it stands for several steps that come before it in the list, as a torch module that holds others.
+    """
+
+    output: str
+    operation: str
+    inputs: tuple[str, ...]
+    weights: bool
+    shape: Shape | None
+    block: bool = False
+
+    @property
+    def word(self) -> str:
+        """The operation in one spelling for all runtimes: LeakyRelu, leaky_relu.default -> leakyrelu."""
+        return self.operation.split(".")[0].replace("_", "").lower()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where the logits are read and what is compared; `layers` are in the order of `Model.layers`."""
+
+    logits: str
+    layers: tuple[str, ...]
+
+
+def choose(steps: Sequence[Step], output: str, spec: ModelSpec) -> Choice:
+    """The layers that the spec asks for, and the tensor with the logits: what enters a closing softmax or sigmoid, if any.
+
+    "auto" = what enters the last dense layer with weights, plus the feature map half-way to it, if there is one.
+    Raises ModelError if a layer is unknown (naming those nearest to it) or no dense layer is found.
+    """
+    logits = _before_closing_function(steps, output)
+    if spec.layer == AUTO:
+        deciding = _enters_last_dense(steps, logits)
+        if deciding is None:
+            raise ModelError(
+                f"{spec.path}: [model] layer: no last dense layer is found in {spec.model_path.name}; name the hidden layer yourself."
+                f" `annotriage layers --model {spec.path}` lists the candidates"
+            )
+        middle = _middle_map(steps, deciding)
+        return Choice(logits, (deciding, middle) if middle else (deciding,))
+    known = {step.output for step in steps}
+    for name in spec.layer:
+        if name not in known:
+            raise unknown_layer(name, [layer.name for layer in candidates(steps, Choice(logits, ()))], known, spec)
+    return Choice(logits, spec.layer)
+
+
+def candidates(steps: Sequence[Step], choice: Choice) -> list[Layer]:
+    """The hidden layers worth comparing, in the graph's order, and those chosen among them."""
+    before = _ancestors(steps, choice.logits) - {choice.logits}
+    return [
+        Layer(step.output, step.shape[1:] if step.shape else (), step.operation, _part(step.output, choice))
+        for step in steps
+        if step.output in choice.layers or (step.output in before and _is_hidden_layer(step))
+    ]
+
+
+def unknown_layer(name: str, candidates: Sequence[str], known: Collection[str], spec: ModelSpec) -> ModelError:
+    """The error for a layer that is not in the model, which answers with those that are, the nearest first."""
+    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    shown = list(dict.fromkeys([*near, *candidates]))
+    rest = f" and {len(shown) - 12} more" if len(shown) > 12 else ""
+    return ModelError(
+        f"{spec.path}: [model] layer: {spec.model_path.name} has no layer {name!r}. Candidates: {', '.join(shown[:12])}{rest};"
+        f" `annotriage layers --model {spec.path}` shows them with their shapes"
+    )
+
+
+def channels_last(steps: Sequence[Step], name: str, input_layout: str) -> bool:
+    """Whether a map's channels are its last axis; found from the step that made it, seen through element-wise steps."""
+    made_by = {step.output: step for step in steps}
+    step = made_by.get(name)
+    while step is not None:
+        if "conv" in step.word or "pool" in step.word or step.word.startswith(("batchnorm", "instancenorm", "groupnorm", "resize")):
+            return False
+        if step.word in ("matmul", "fusedmatmul", "gemm", "linear", "addmm", "mm") or "layernorm" in step.word:
+            return True
+        if step.word in ("transpose", "permute"):
+            break
+        step = made_by.get(step.inputs[0]) if step.inputs else None
+    rank = next((len(step.shape) for step in steps if step.output == name and step.shape), 4)
+    return rank == 3 or input_layout == "NHWC"
+
+
+def _before_closing_function(steps: Sequence[Step], output: str) -> str:
+    made_by = {step.output: step for step in steps}
+    name = output
+    while (step := made_by.get(name)) is not None and step.inputs:
+        if step.word in _CLOSING:
+            return step.inputs[0]
+        if step.word not in _PASSING:
+            break
+        name = step.inputs[0]
+    return output
+
+
+def _enters_last_dense(steps: Sequence[Step], logits: str) -> str | None:
+    """The tensor that the last layer with weights reads, before it is quantised, if it is; None if it is the model's input."""
+    before = _ancestors(steps, logits)
+    made_by = {step.output: step for step in steps}
+    dense = [
+        step
+        for step in steps
+        if step.output in before and step.weights and ((step.word in _DENSE and len(step.inputs) == 1) or step.word in _QUANTISED_DENSE)
+    ]
+    if not dense:
+        return None
+    source = made_by.get(dense[-1].inputs[0])
+    while source is not None and source.word in _QUANTISING:
+        source = made_by.get(source.inputs[0])
+    return source.output if source is not None else None
+
+
+def _middle_map(steps: Sequence[Step], deciding: str) -> str | None:
+    """Half-way among the maps of the first kind found: after an activation function, a residual sum or block, a gate, any."""
+    before = _ancestors(steps, deciding) - {deciding}
+    maps = [step for step in steps if step.output in before and _is_map(step.shape)]
+    kinds = (
+        [step for step in maps if step.word in _ACTIVATIONS],
+        [step for step in maps if step.block or (step.word == "add" and len(step.inputs) == 2)],
+        [step for step in maps if step.word == "mul" and len(step.inputs) == 2],
+        [step for step in maps if _is_hidden_layer(step)],
+    )
+    for kind in kinds:
+        for rank in (4, 3):
+            found = [step.output for step in kind if step.shape and len(step.shape) == rank]
+            if found:
+                return found[len(found) // 2]
+    return None
+
+
+def _is_map(shape: Shape | None) -> bool:
+    """(N, C, H, W) or (N, T, C) with more than one place; a free size counts as more."""
+    if shape is None or len(shape) not in (3, 4):
+        return False
+    sizes = sorted((size or 2 for size in shape[1:]), reverse=True)
+    return sizes[1] > 1 if len(shape) == 3 else sizes[2] > 1
+
+
+def _is_hidden_layer(step: Step) -> bool:
+    if step.shape is None or len(step.shape) < 2:
+        return False
+    if step.block:
+        return True
+    if step.word in _DENSE:
+        return step.weights
+    if step.word in ("add", "mul"):
+        return len(step.inputs) == 2 or (step.word == "add" and len(step.shape) == 2)
+    return step.word in _ACTIVATIONS or step.word in _OTHERS or "norm" in step.word or "pool" in step.word
+
+
+def _ancestors(steps: Iterable[Step], name: str) -> set[str]:
+    """The tensors that `name` is computed from, itself included."""
+    wanted = {name}
+    for step in reversed(list(steps)):
+        if step.output in wanted:
+            wanted.update(step.inputs)
+    return wanted
+
+
+def _part(name: str, choice: Choice) -> str:
+    if name not in choice.layers:
+        return ""
+    return "deciding" if name == choice.layers[0] else "further"
+
+
+_ACTIVATIONS = frozenset(
+    {
+        "relu",
+        "leakyrelu",
+        "prelu",
+        "elu",
+        "selu",
+        "celu",
+        "gelu",
+        "fastgelu",
+        "biasgelu",
+        "quickgelu",
+        "hardswish",
+        "hardtanh",
+        "mish",
+        "silu",
+        "swish",
+        "softplus",
+        "thresholdedrelu",
+        "clip",
+        "relu6",
+    }
+)
+_DENSE = frozenset(
+    {"gemm", "matmul", "fusedgemm", "fusedmatmul", "linear", "addmm", "mm", "conv", "conv1d", "conv2d", "conv3d", "convolution"}
+)
+_QUANTISED_DENSE = frozenset({"matmulinteger", "convinteger", "qlinearmatmul", "qlinearconv", "qgemm"})
+_QUANTISING = frozenset({"quantizelinear", "dynamicquantizelinear", "dequantizelinear"})
+_CLOSING = frozenset({"softmax", "logsoftmax", "sigmoid"})
+_PASSING = frozenset(
+    {
+        "identity",
+        "cast",
+        "reshape",
+        "flatten",
+        "squeeze",
+        "unsqueeze",
+        "dropout",
+        "view",
+        "contiguous",
+        "clone",
+        "tocopy",
+        "alias",
+        "quantizelinear",
+        "dequantizelinear",
+    }
+)
+_OTHERS = frozenset({"tanh", "flatten", "concat", "cat", "reducemean", "mean"})

@@ -1,0 +1,123 @@
+"""ONNX models, run by onnxruntime: a batch -> logits and the activations of the hidden layers.
+
+Part of the second step of data -> model -> latent. The chosen hidden tensors are made outputs of the graph, in memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from annotriage.errors import ModelError
+from annotriage.model import Array, Layer, Outputs
+from annotriage.model.layers import candidates, channels_last, choose
+from annotriage.model.onnx_graph import Graph, read_graph
+from annotriage.model.outputs import find_reading, probe_batch, run_in_batches
+from annotriage.model.spec import ModelSpec, hash_files
+
+
+class OnnxModel:
+    """A `Model` on onnxruntime. Safe to be run from several threads at once."""
+
+    def __init__(self, spec: ModelSpec, device: str = "auto", threads: int = 0) -> None:
+        graph = read_graph(spec)
+        choice = choose(graph.steps, graph.output, spec)
+        self.spec = spec
+        self.layers = choice.layers
+        self.fixed_batch = graph.fixed_batch
+        self.hash = hash_files(graph.files)
+        self._tensors = (choice.logits, *choice.layers)
+        self._session = _session(graph, self._tensors, device, threads)
+        self.device = "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
+        self.notes = (*_device_notes(device, self.device), *_choice_notes(graph, choice.logits, spec))
+        self._input = graph.input
+        self._dtype = _DTYPES.get(self._session.get_inputs()[0].type)
+        if self._dtype is None:
+            raise ModelError(f"{spec.model_path}: its input is {self._session.get_inputs()[0].type}; only numbers can be given to it")
+        last = tuple(channels_last(graph.steps, name, spec.input.layout) for name in self.layers)
+        probe = probe_batch(spec.input.shape, self.fixed_batch or 4, self._dtype)
+        self._reading = find_reading(self._forward, probe, last, self.layers, spec)
+
+    def run(self, batch: Array) -> Outputs:
+        """Outputs for (N, ...) inputs, any N. Raises ModelError if the runtime refuses the batch."""
+        return run_in_batches(self._forward, batch, self.fixed_batch, self._reading, self.spec)
+
+    def _forward(self, batch: Array) -> tuple[Array, Sequence[Array]]:
+        if not np.issubdtype(self._dtype, np.floating):
+            batch = np.rint(batch)
+        given = {self._input: np.ascontiguousarray(batch, dtype=self._dtype)}
+        names = list(dict.fromkeys(self._tensors))
+        try:
+            found = dict(zip(names, self._session.run(names, given), strict=True))
+        except Exception as error:  # onnxruntime raises a dozen classes of its own, each derived from Exception alone
+            raise ModelError(
+                f"{self.spec.model_path}: onnxruntime could not run a batch of shape {batch.shape}: {error}."
+                " If memory is short, lower batch_size; else compare the input's size and layout in the spec with the model"
+            ) from error
+        output, *activations = (found[name] for name in self._tensors)
+        return output, activations
+
+
+def onnx_layers(spec: ModelSpec) -> list[Layer]:
+    """The hidden layers of the spec's .onnx file that can be compared; the model is not loaded."""
+    graph = read_graph(spec)
+    return candidates(graph.steps, choose(graph.steps, graph.output, spec))
+
+
+def _session(graph: Graph, outputs: tuple[str, ...], device: str, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or _cores()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(graph.files[0].parent.resolve()))
+    providers = ["CPUExecutionProvider"]
+    if device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        if hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()
+        providers.insert(0, "CUDAExecutionProvider")
+    try:
+        return onnxruntime.InferenceSession(graph.with_outputs(outputs), options, providers=providers)
+    except Exception as error:  # as in OnnxModel._forward
+        raise ModelError(
+            f"{graph.files[0]}: onnxruntime {onnxruntime.__version__} cannot load it: {error}."
+            " A newer onnxruntime, or an export with a lower opset or without custom operations, may help"
+        ) from error
+
+
+def _device_notes(wanted: str, device: str) -> tuple[str, ...]:
+    if wanted != "cuda" or device == "cuda":
+        return ()
+    offered = ", ".join(onnxruntime.get_available_providers())
+    return (
+        f"setting device = cuda, but onnxruntime runs the model on the CPU (it offers {offered})."
+        " Install onnxruntime-gpu and the CUDA libraries that it names to use the GPU.",
+    )
+
+
+def _choice_notes(graph: Graph, logits: str, spec: ModelSpec) -> tuple[str, ...]:
+    closing = next((step.operation for step in graph.steps if step.inputs[:1] == (logits,) and step.operation == "Sigmoid"), None)
+    if closing is None or logits == graph.output or spec.choice == "multiple":
+        return ()
+    return (
+        f"{spec.model_path.name} ends in a Sigmoid, but the spec says one class per item."
+        ' If several classes may apply to one item, set choice = "multiple" under [model].',
+    )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_DTYPES: dict[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+}

@@ -1,0 +1,307 @@
+"""The model spec: a TOML file beside the model file that says all it takes to run the model.
+
+Stands before data -> model -> latent -> triage: `load_model` opens what a spec describes, a reference keeps it as JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from annotriage.errors import ModelError
+
+AUTO = ("auto",)
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What the model takes: the [input] table of the spec. A value x enters the model as (x * scale - mean) / std.
+
+    size: (height, width) of an image, the shape of a row of numbers. mean, std: one value per channel of an image, one
+    for all or one per value of the last axis of a row; empty = 0 and 1. scale: a TOML file that leaves it out means 1/255
+    for images and 1 for rows. name: the input tensor, None = the only one.
+    """
+
+    size: tuple[int, ...]
+    kind: str = "image"
+    mode: str = "RGB"
+    scale: float = 1.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    layout: str = "NCHW"
+    resize: str = "bilinear"
+    name: str | None = None
+
+    @property
+    def channels(self) -> int:
+        """3 or 1, as `mode` says."""
+        return 3 if self.mode == "RGB" else 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input, without the batch axis."""
+        if self.kind == "array":
+            return self.size
+        return (self.channels, *self.size) if self.layout == "NCHW" else (*self.size, self.channels)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A trained model and how to run it.
+
+    Either `file` (.onnx or .pt2) or `factory` ("package.module:function") with `weights`, as written in the TOML file
+    `path`, relative to it. activation: what is still to be applied to the output; "none" = the output is probabilities.
+    choice: "single" class per item or "multiple". layer: hidden layers, the first one decides; ("auto",) = chosen.
+    Specs are equal if they say the same, wherever their files lie.
+    """
+
+    classes: tuple[str, ...]
+    input: InputSpec
+    file: str | None = None
+    factory: str | None = None
+    weights: str | None = None
+    output: str | None = None
+    activation: str = "auto"
+    choice: str = "single"
+    layer: tuple[str, ...] = AUTO
+    path: Path = dataclasses.field(default=Path("model.toml"), compare=False)
+
+    @classmethod
+    def load(cls, path: Path | str) -> ModelSpec:
+        """The spec in a TOML file. Raises ModelError naming the file, the key and the fix; the model file must exist."""
+        path = Path(path)
+        if path.suffix.lower() != ".toml":
+            raise ModelError(_not_a_spec(path))
+        try:
+            table = tomllib.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read ({error.strerror}); check the path given to --model") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ModelError(f"{path}: not valid TOML: {error}") from error
+        spec = cls.from_dict(table, path)
+        if not spec.model_path.is_file():
+            key = "file" if spec.file else "weights"
+            raise ModelError(f"{path}: [model] {key}: {spec.model_path} does not exist; the name is relative to {path.name}'s folder")
+        return spec
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any], path: Path) -> ModelSpec:
+        """The spec in the tables of a TOML file or in what `as_dict` gave; `path` names it and is where file names start."""
+        for key in table:
+            if key not in ("model", "input"):
+                raise ModelError(f"{path}: unknown key {key!r}; a model spec has the tables [model] and [input]")
+        model = _read_table(table, "model", _MODEL_KEYS, path)
+        _check_source(model, path)
+        _required(model, "model", "classes", 'list the class names in the order of the model\'s outputs, as ["cat", "dog"]', path)
+        if model.get("activation") == "sigmoid":
+            model.setdefault("choice", "multiple")
+        if model.get("activation") == "softmax" and model.get("choice") == "multiple":
+            raise ModelError(
+                f'{path}: [model] activation: "softmax" leaves one class per item, but choice is "multiple"; make it "sigmoid" or "auto"'
+            )
+        return cls(**model, input=_read_input(table, path), path=path)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values in the shape of the TOML file, the same on every machine: file names are relative."""
+        model = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in ("input", "path")}
+        for key in ("file", "weights"):
+            if model[key] is not None and Path(model[key]).is_absolute():
+                model[key] = Path(model[key]).name
+        tables = {"model": model, "input": dataclasses.asdict(self.input)}
+        if self.input.kind == "array":
+            for key in _IMAGE_ONLY:
+                del tables["input"][key]
+        return {
+            name: {key: list(value) if isinstance(value, tuple) else value for key, value in table.items() if value not in (None, ())}
+            for name, table in tables.items()
+        }
+
+    def write(self, path: Path) -> None:
+        """Write the spec as TOML. File names stay relative: the model file has to be put beside it."""
+        lines: list[str] = []
+        for name, table in self.as_dict().items():
+            lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+        path.write_text("\n".join(lines) + "\n", "utf-8")
+
+    @property
+    def model_path(self) -> Path:
+        """The model file, or the weights that the factory's model gets."""
+        return self.path.parent / (self.file or self.weights or "")
+
+
+def hash_files(files: Sequence[Path]) -> str:
+    """sha256 over the contents of the files, one after the other, in the order given."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_table(tables: Mapping[str, Any], name: str, readers: Mapping[str, _Reader], path: Path) -> dict[str, Any]:
+    table = tables.get(name)
+    if not isinstance(table, Mapping):
+        raise ModelError(f"{path}: the table [{name}] is missing; it holds {', '.join(readers)}")
+    values = {}
+    for key, value in table.items():
+        if key not in readers:
+            near = difflib.get_close_matches(key, readers, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(readers)}"
+            raise ModelError(f"{path}: [{name}] {key}: unknown key; {hint}")
+        try:
+            values[key] = readers[key](value)
+        except ValueError as error:
+            raise ModelError(f"{path}: [{name}] {key}: {error}, not {value!r}") from None
+    return values
+
+
+def _read_input(tables: Mapping[str, Any], path: Path) -> InputSpec:
+    values = _read_table(tables, "input", _INPUT_KEYS, path)
+    _required(values, "input", "size", "give [height, width] of an image, or the shape of a row of numbers, as [12]", path)
+    if values.get("kind") == "array":
+        for key in _IMAGE_ONLY:
+            if key in values:
+                raise ModelError(f'{path}: [input] {key}: has no meaning for kind = "array"; remove it')
+        allowed, per = {1, values["size"][-1]}, "one for all, or one per value of the last axis"
+    else:
+        if len(values["size"]) != 2:
+            raise ModelError(f"{path}: [input] size: must be [height, width], not {list(values['size'])}")
+        values.setdefault("scale", 1 / 255)
+        channels = 1 if values.get("mode") == "L" else 3
+        allowed, per = {channels}, f"one per channel of mode {values.get('mode', 'RGB')}: {channels}"
+    for key in ("mean", "std"):
+        if key in values and len(values[key]) not in allowed:
+            raise ModelError(f"{path}: [input] {key}: has {len(values[key])} numbers; it needs {per}")
+    if 0 in values.get("std", ()):
+        raise ModelError(f"{path}: [input] std: must not be 0, it divides; leave it out where nothing is to be divided")
+    return InputSpec(**values)
+
+
+def _check_source(model: Mapping[str, Any], path: Path) -> None:
+    if ("file" in model) == ("factory" in model):
+        raise ModelError(
+            f'{path}: [model] needs either file = "model.onnx" (or "model.pt2"), or factory = "package.module:function" with weights'
+        )
+    if "factory" in model:
+        _required(model, "model", "weights", 'name the file with its state_dict, as "weights.safetensors"', path)
+        if not all(model["factory"].partition(":")):
+            raise ModelError(f'{path}: [model] factory: must be "package.module:function", not {model["factory"]!r}')
+    elif "weights" in model:
+        raise ModelError(f"{path}: [model] weights: belongs to factory, not to file; remove one of them")
+
+
+def _required(values: Mapping[str, Any], table: str, key: str, fix: str, path: Path) -> None:
+    if key not in values:
+        raise ModelError(f"{path}: [{table}] {key}: is missing; {fix}")
+
+
+def _not_a_spec(path: Path) -> str:
+    """What to do with a path that is no TOML file: write one; for an .onnx file, with its own input size as an example."""
+    size, mode = [224, 224], "RGB"
+    if path.suffix.lower() == ".onnx" and path.is_file():
+        from annotriage.model.onnx_graph import input_shape
+
+        match input_shape(path):
+            case [_, 1 | 3 as channels, int(height), int(width)]:
+                size, mode = [height, width], "L" if channels == 1 else "RGB"
+    source = f'file = "{path.name}"' if path.suffix.lower() in (".onnx", ".pt2") else 'file = "model.onnx"'
+    return (
+        f"{path}: --model takes a model spec, a TOML file that says how the model is run. Write model.toml beside the model:\n"
+        f'[model]\n{source}\nclasses = ["first class", "second class"]\n[input]\nsize = {size}\nmode = "{mode}"\nscale = {1 / 255}'
+    )
+
+
+_Reader = Callable[[Any], Any]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be a text in quotes")
+    return value
+
+
+def _one_of(*words: str) -> _Reader:
+    def read(value: Any) -> Any:
+        if value not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return value
+
+    return read
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("must be a number")
+    return float(value)
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list of numbers, as [0.5, 0.5, 0.5]")
+    return tuple(_number(part) for part in value)
+
+
+def _size(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or not value or any(type(part) is not int or part < 1 for part in value):
+        raise ValueError("must be a list of whole numbers above 0, as [224, 224]")
+    return tuple(value)
+
+
+def _classes(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or len(value) < 2:
+        raise ValueError("must be a list of at least two class names")
+    names = tuple(_text(part) for part in value)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"names {twice[0]!r} more than once; every class needs a name of its own")
+    return names
+
+
+def _layers(value: Any) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else ()
+    if not names or any(not isinstance(name, str) or not name for name in names) or len(set(names)) < len(names):
+        raise ValueError('must be "auto", the name of a layer or a list of different names (annotriage layers shows them)')
+    if "auto" in names and names != AUTO:
+        raise ValueError('"auto" stands alone, not in a list with other layers')
+    return names
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(part) for part in value)}]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
+
+
+_MODEL_KEYS: dict[str, _Reader] = {
+    "file": _text,
+    "factory": _text,
+    "weights": _text,
+    "classes": _classes,
+    "output": _text,
+    "activation": _one_of("auto", "softmax", "sigmoid", "none"),
+    "choice": _one_of("single", "multiple"),
+    "layer": _layers,
+}
+_INPUT_KEYS: dict[str, _Reader] = {
+    "kind": _one_of("image", "array"),
+    "size": _size,
+    "mode": _one_of("RGB", "L"),
+    "scale": _number,
+    "mean": _numbers,
+    "std": _numbers,
+    "layout": _one_of("NCHW", "NHWC"),
+    "resize": _one_of("bilinear", "nearest", "bicubic", "box", "lanczos"),
+    "name": _text,
+}
+_IMAGE_ONLY = ("mode", "layout", "resize")

@@ -1,0 +1,138 @@
+"""Items through the model in batches: decoded by threads while the model runs, in flat memory however long the dataset.
+
+The step data -> model of the walk, as one iterator that fitting, triage and the service share.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+from PIL import Image
+
+from annotriage.data import Item
+from annotriage.errors import MediaError
+from annotriage.model import Array, Model, Outputs
+from annotriage.model.inputs import Loaded, Picture, load
+from annotriage.settings import Settings
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some items and what the model made of them.
+
+    items: all that were read, in order. problems: one per item, None or why it could not be scored. rows: indices of the
+    items without a problem; outputs and loaded have one row for each of them. seconds: model and decoding time per item.
+    """
+
+    items: list[Item]
+    problems: list[str | None]
+    rows: list[int]
+    outputs: Outputs | None
+    loaded: list[Loaded]
+    seconds: float
+
+
+def stream(model: Model, items: Iterable[Item], settings: Settings) -> Iterator[Batch]:
+    """Run all items through the model, in their order; every item comes out in exactly one batch.
+
+    A broken item has its problem named and leaves the others alone. Pictures are kept at the size of a thumbnail.
+    """
+    workers = settings.threads or os.cpu_count() or 1
+    pieces = _pieces(items, model.fixed_batch or settings.batch_size)
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        waiting: deque[tuple[list[Item], Future[list[Loaded | str]]]] = deque()
+        try:
+            for piece in pieces:
+                waiting.append((piece, pool.submit(_load_all, piece, model, settings)))
+                if len(waiting) > workers:
+                    yield _run(model, *waiting.popleft())
+            while waiting:
+                yield _run(model, *waiting.popleft())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _pieces(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while piece := list(islice(iterator, size)):
+        yield piece
+
+
+def _load_all(items: list[Item], model: Model, settings: Settings) -> list[Loaded | str]:
+    return [_load(item, model, settings) for item in items]
+
+
+def _load(item: Item, model: Model, settings: Settings) -> Loaded | str:
+    if item.media is None:
+        return item.problem or f"{item.path or item.id}: there is nothing to look at; give the item a file"
+    try:
+        loaded = load(item.media, model.spec.input, settings.max_pixels, item.path or f"item {item.id}")
+    except MediaError as error:
+        return str(error)
+    return loaded if loaded.picture is None else replace(loaded, picture=_small(loaded.picture, settings.thumbnail))
+
+
+def _small(picture: Picture, side: int) -> Picture:
+    """The picture at thumbnail size, so that a batch of large scans does not stay in memory."""
+    if max(picture.shape[:2] if isinstance(picture, np.ndarray) else picture.size) <= side:
+        return picture
+    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+    image.thumbnail((side, side), reducing_gap=2.0)
+    return image
+
+
+def _run(model: Model, items: list[Item], loading: Future[list[Loaded | str]]) -> Batch:
+    found = loading.result()
+    started = time.perf_counter()
+    problems = [result if isinstance(result, str) else None for result in found]
+    rows = [row for row, problem in enumerate(problems) if problem is None]
+    loaded = [result for result in found if isinstance(result, Loaded)]
+    outputs = None
+    if loaded:
+        outputs, failures = _run_or_split(model, np.stack([one.tensor for one in loaded]))
+        for place, failure in failures.items():
+            item = items[rows[place]]
+            problems[rows[place]] = f"{item.path or item.id}: {failure}"
+        good = [place for place in range(len(rows)) if place not in failures]
+        rows, loaded = [rows[place] for place in good], [loaded[place] for place in good]
+    return Batch(items, problems, rows, outputs, loaded, (time.perf_counter() - started) / len(items))
+
+
+def _run_or_split(model: Model, tensors: Array) -> tuple[Outputs | None, dict[int, str]]:
+    """The outputs of the inputs that the model can take, and what is wrong with the others, by place."""
+    try:
+        outputs = model.run(tensors)
+    except Exception as error:  # a runtime raises its own kinds; one poisoned item must not take its batch along
+        if len(tensors) == 1:
+            return None, {0: f"the model failed on it ({str(error).strip()[:300]})"}
+        singles = [_run_or_split(model, tensors[place : place + 1]) for place in range(len(tensors))]
+        failures = {place: failure[0] for place, (_, failure) in enumerate(singles) if failure}
+        return _joined([one for one, _ in singles if one is not None]), failures
+    finite = np.isfinite(outputs.logits).all(axis=1)
+    for layer in outputs.activations:
+        finite &= np.isfinite(layer).all(axis=1)
+    if finite.all():
+        return outputs, {}
+    kept = Outputs(outputs.logits[finite], tuple(layer[finite] for layer in outputs.activations)) if finite.any() else None
+    return kept, {int(place): NOT_FINITE for place in np.flatnonzero(~finite)}
+
+
+def _joined(parts: list[Outputs]) -> Outputs | None:
+    if not parts:
+        return None
+    layers = range(len(parts[0].activations))
+    logits = np.concatenate([part.logits for part in parts])
+    return Outputs(logits, tuple(np.concatenate([part.activations[layer] for part in parts]) for layer in layers))
+
+
+NOT_FINITE = (
+    "the model's numbers for it are not finite (NaN or infinite); look for broken pixels or values, or for a wrong"
+    " scale, mean or std in the model spec"
+)

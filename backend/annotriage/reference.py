@@ -1,0 +1,362 @@
+"""The reference: everything fitted from the training set and calibrated on held-out items; judges, is saved and loaded.
+
+Immutable. A directory holds `reference.json` (version, model, settings, counts, promise) and `arrays.npz`; no pickle.
+`fitting.py` makes references, `triage.py` runs whole datasets through them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotriage.errors import MismatchError, OutputError
+from annotriage.labels import LabelSet, LabelSpace
+from annotriage.latent import clusters, compression, detector, gate, scores
+from annotriage.latent.conformal import conformal_p_values, empirical_cdf, flagged_rank
+from annotriage.latent.detector import Detector
+from annotriage.latent.gate import Promise
+from annotriage.latent.routes import route, trust
+from annotriage.model import Model, Outputs, load_model
+from annotriage.model.spec import ModelSpec
+from annotriage.settings import Settings
+from annotriage.storage import Arrays, from_tree, to_tree
+
+if TYPE_CHECKING:
+    from annotriage.data import Source
+    from annotriage.triage import Triage
+
+Array = NDArray[Any]
+
+FORMAT = 1
+DESCRIPTION, ARRAYS = "reference.json", "arrays.npz"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """The model that a reference was fitted with: spec file name, hash of the model's files, layers, and the whole spec."""
+
+    name: str
+    hash: str
+    layers: tuple[str, ...]
+    spec: str  # JSON of ModelSpec.as_dict()
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out items: never used to train the model, one per group.
+
+    scores, clusters: (n,) deciding score and nearest cluster. hashes: (n,) uint64 of their content, to recognise them.
+    labelled, correct: how many have labels, and how many of those the model has right.
+    """
+
+    scores: Array
+    clusters: Array
+    hashes: Array
+    labelled: int
+    correct: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Seeded items kept for the map, for `compare` and for faces.
+
+    ids, labels: (s,). clusters: (s,) nearest cluster. compressed: (s, n) float16. thumbnails: (bytes,) uint8, one after the other; ends: (s,) where each ends.
+    activations: one (c, d) float16 array per layer, of the first c items; scales: what each was divided by. logits: (c, m).
+    label_index: (c,) index into LabelSpace.names, -1 unlabelled.
+    """
+
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    clusters: Array
+    compressed: Array
+    thumbnails: Array
+    ends: Array
+    activations: tuple[Array, ...]
+    scales: tuple[float, ...]
+    logits: Array
+    label_index: Array
+
+    def thumbnail(self, place: int) -> bytes:
+        """The encoded picture of one item, b"" if it has none."""
+        start = int(self.ends[place - 1]) if place else 0
+        return bytes(self.thumbnails[start : int(self.ends[place])])
+
+    def full_activations(self) -> tuple[Array, ...]:
+        """The kept activations in their own units, float32."""
+        return tuple(kept.astype(np.float32) * np.float32(scale) for kept, scale in zip(self.activations, self.scales, strict=True))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The judgement on N items, column by column.
+
+    labels: what the model says. confidence: (N,) probability. sureness, score, outlier_score, trust: (N,). p_value: (N,), NaN
+    without held-out items. members: (N, k) raw scores. cluster: (N,) index. compressed: (N, n). route: (N,) words.
+    """
+
+    labels: list[LabelSet]
+    confidence: Array
+    sureness: Array
+    cluster: Array
+    members: Array
+    score: Array
+    p_value: Array
+    outlier_score: Array
+    outlier: Array
+    route: Array
+    trust: Array
+    compressed: Array
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Everything that judging needs; made by `annotriage.fit`, read by `Reference.load`.
+
+    threshold: the score above which an item is an outlier. calibrated: it comes from held-out items and keeps alpha.
+    training_confidence: ascending log-odds of training items' answers. sample, held_out_sample: kept items. counts: items read, used, left out. notes: warnings.
+    """
+
+    name: str
+    model: ModelFacts
+    settings: Settings
+    space: LabelSpace
+    detector: Detector
+    threshold: float
+    calibrated: bool
+    training_confidence: Array
+    training_accuracy: float
+    held_out: HeldOut
+    promise: Promise
+    sample: Sample
+    held_out_sample: Sample | None
+    counts: dict[str, int]
+    notes: tuple[str, ...]
+    version: str = ""
+    spec_path: Path | None = None
+
+    # -- judging
+
+    def judge(self, outputs: Outputs) -> Judged:
+        """Judge N items by what the model made of them. Raises nothing: broken items never get this far."""
+        measured = self.detector.measure(outputs.activations, outputs.logits)
+        logit = confidence_logits(outputs.logits, self.space)
+        labels = self.space.predicted(outputs.logits)
+        sure = gate.sureness(logit, measured.score, self.training_confidence, self.detector.training_scores)
+        tau = gate.item_taus(self.promise, self.space.indices(labels)) if self.promise.auto else np.full(len(labels), np.inf)
+        outlier = self.is_outlier(measured.score, measured.cluster)
+        routes = route(outlier, sure, tau)
+        held_out = self.held_out.scores
+        p_value = conformal_p_values(measured.score, held_out) if self.calibrated else np.full(len(labels), np.nan)
+        usual = 1 - p_value if self.calibrated else empirical_cdf(self.detector.training_scores, measured.score)
+        scale = max(float(np.ptp(np.quantile(self.detector.training_scores, [0.25, 0.75]))), 1e-9)
+        origin = self.threshold if np.isfinite(self.threshold) else float(self.detector.training_scores[-1])
+        return Judged(
+            labels=labels,
+            confidence=1 - gate.miss_probability(logit),
+            sureness=sure,
+            cluster=measured.cluster,
+            members=measured.members,
+            score=measured.score,
+            p_value=p_value,
+            outlier_score=usual,
+            outlier=outlier,
+            route=routes,
+            trust=trust(routes, sure, measured.score, tau, origin=origin, scale=scale),
+            compressed=measured.compressed,
+        )
+
+    def is_outlier(self, scores: Array, cluster: Array) -> Array:
+        """Which of N items are outliers, by the rule that the settings name: (N,) bool."""
+        limit = self.detector.sigma_limits[cluster] if self.settings.threshold == "mean-sigma" else self.threshold
+        return np.asarray(scores > limit)
+
+    @cached_property
+    def held_out_outliers(self) -> Array:
+        """Which held-out items count as flagged: (n,) bool, the one that is the threshold included."""
+        if self.settings.threshold == "mean-sigma":
+            return self.is_outlier(self.held_out.scores, self.held_out.clusters)
+        return np.asarray(self.held_out.scores >= self.threshold)
+
+    @property
+    def expected_rank(self) -> int:
+        """j of the held-out outliers that normal data is compared with; 0 without calibration."""
+        if not self.calibrated:
+            return 0
+        if self.settings.threshold == "mean-sigma":
+            return min(int(self.held_out_outliers.sum()) + 1, len(self.held_out.scores))
+        return flagged_rank(len(self.held_out.scores), self.settings.alpha)
+
+    @cached_property
+    def member_names(self) -> tuple[str, ...]:
+        """The names of the scores in `Judged.members`; those of further layers carry the layer's name."""
+        return tuple(
+            member.name if member.layer == 0 else f"{member.name}@{self.model.layers[member.layer]}" for member in self.detector.members
+        )
+
+    @property
+    def prediction_version(self) -> str:
+        """The version under which predictions are stored in a labeling tool."""
+        return f"annotriage {self.name} {self.version[:8]}"
+
+    def triage(self, data: Source, **options: Any) -> Triage:
+        """Judge every item of a dataset with the model that this reference was fitted with; see `annotriage.triage`."""
+        from annotriage.triage import triage
+
+        return triage(self, data, **options)
+
+    # -- the model
+
+    def open_model(self, spec: Path | ModelSpec | None = None, settings: Settings | None = None) -> Model:
+        """Load the model that this reference was fitted with, from its own place or from the spec given.
+
+        Raises MismatchError if it is another model, another layer or a changed spec, naming both.
+        """
+        if spec is None:
+            if self.spec_path is None or not self.spec_path.is_file():
+                raise MismatchError(
+                    f"reference {self.name!r}: its model spec {self.spec_path or self.model.name} is not there any more;"
+                    " name the place with --model (or model=)"
+                )
+            spec = self.spec_path
+        spec = spec if isinstance(spec, ModelSpec) else ModelSpec.load(spec)
+        settings = settings or self.settings
+        model = load_model(spec, settings.device)
+        self.check(model)
+        return model
+
+    def check(self, model: Model) -> None:
+        """Raise MismatchError unless `model` is the one that this reference was fitted with."""
+        mine, its = self.model, model_facts(model)
+        where = f"reference {self.name!r} ({self.version[:8]})"
+        again = "Use that model, or fit a new reference with this one."
+        if mine.hash != its.hash:
+            raise MismatchError(
+                f"{where} was fitted with {mine.name} (hash {mine.hash[:12]}), but {its.name} has other weights (hash {its.hash[:12]}). {again}"
+            )
+        if mine.layers != its.layers:
+            raise MismatchError(
+                f"{where} was fitted on layer {', '.join(mine.layers)}, but {its.name} names {', '.join(its.layers)}. {again}"
+            )
+        if mine.spec != its.spec:
+            changed = _changes(json.loads(mine.spec), json.loads(its.spec))
+            raise MismatchError(f"{where}: {its.name} has changed since it was fitted with {mine.name}: {changed}. {again}")
+
+    # -- files
+
+    def save(self, folder: Path | str, *, replace_existing: bool = False) -> None:
+        """Write the reference into `folder`, whole or not at all.
+
+        Raises OutputError if the folder exists already (unless it may be replaced) or cannot be written.
+        """
+        folder = Path(folder)
+        if folder.exists() and not replace_existing and (not folder.is_dir() or any(folder.iterdir())):
+            raise OutputError(f"{folder}: exists already; a reference never changes, so choose another folder, or pass --replace")
+        partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        try:
+            partial.mkdir(parents=True)
+            self._write(partial, folder)
+            if folder.exists():
+                shutil.rmtree(folder)
+            partial.rename(folder)
+        except OSError as error:
+            raise OutputError(
+                f"{folder}: the reference could not be written ({error.strerror}); free the disk or choose another folder"
+            ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _write(self, partial: Path, folder: Path) -> None:
+        arrays: Arrays = {}
+        tree = to_tree(replace(self, version="", spec_path=None), arrays)
+        np.savez(partial / ARRAYS, **arrays)  # type: ignore[arg-type]
+        place = None if self.spec_path is None else os.path.relpath(self.spec_path, folder)
+        digest = hashlib.sha256((partial / ARRAYS).read_bytes()).hexdigest()
+        head = {"format": FORMAT, "version": self.version, "model_spec": place, "arrays_sha256": digest}
+        (partial / DESCRIPTION).write_text(json.dumps({**head, "reference": tree}, indent=1), "utf-8")
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Reference:
+        """Read a reference. Raises MismatchError if it is none, is damaged, or comes from another version of the format."""
+        folder = Path(folder)
+        try:
+            head = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+            packed = (folder / ARRAYS).read_bytes()
+        except (OSError, ValueError) as error:
+            raise MismatchError(f"{folder}: no reference can be read there ({error}); make one with annotriage fit") from error
+        if head.get("format") != FORMAT:
+            raise MismatchError(f"{folder}: written in format {head.get('format')}, this version reads {FORMAT}; fit it again")
+        if hashlib.sha256(packed).hexdigest() != head.get("arrays_sha256"):
+            raise MismatchError(f"{folder}: {ARRAYS} is damaged or from another reference (its hash differs); fit it again or copy it anew")
+        try:
+            with np.load(folder / ARRAYS, allow_pickle=False) as file:
+                read = from_tree(head["reference"], dict(file), _CLASSES)
+        except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            raise MismatchError(f"{folder}: {DESCRIPTION} does not fit its arrays ({error!r}); fit it again") from error
+        spec = head["model_spec"]
+        loaded: Reference = replace(
+            read, version=head["version"], spec_path=None if spec is None else Path(os.path.normpath(folder / spec))
+        )
+        if loaded.content_hash() != loaded.version:
+            raise MismatchError(
+                f"{folder}: {DESCRIPTION} was changed after it was written (its hash differs); fit it again or copy it anew"
+            )
+        return loaded
+
+    def content_hash(self) -> str:
+        """The version: a hash over everything but the place of the model's file."""
+        arrays: Arrays = {}
+        tree = to_tree(replace(self, version="", spec_path=None), arrays)
+        digest = hashlib.sha256(json.dumps(tree, sort_keys=True).encode())
+        for name in sorted(arrays):
+            array = np.ascontiguousarray(arrays[name])
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+
+def confidence_logits(logits: Array, space: LabelSpace) -> Array:
+    """log(p / (1 - p)) of the model's answer for N items, float64: (N,)."""
+    return gate.multi_choice_confidence_logit(logits) if space.multiple else gate.confidence_logit(logits)
+
+
+def model_facts(model: Model) -> ModelFacts:
+    """What identifies a model."""
+    name = model.spec.path.name if model.spec.path is not None else (model.spec.file or model.spec.factory or "model")
+    return ModelFacts(name, model.hash, tuple(model.layers), json.dumps(model.spec.as_dict(), sort_keys=True))
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
+    parts = []
+    for key in sorted(set(old) | set(new)):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            parts.append(_changes(before, after, f"{prefix}{key}."))
+        elif before != after:
+            parts.append(f"{prefix}{key} was {before!r}, is {after!r}")
+    return "; ".join(part for part in parts if part)
+
+
+def _dataclasses_of(modules: Sequence[Any]) -> dict[str, type]:
+    return {
+        name: kind
+        for module in modules
+        for name, kind in vars(module).items()
+        if isinstance(kind, type) and hasattr(kind, "__dataclass_fields__")
+    }
+
+
+_CLASSES: dict[str, type] = {
+    **_dataclasses_of([clusters, compression, detector, gate, scores]),
+    **{kind.__name__: kind for kind in (Reference, ModelFacts, HeldOut, Sample, LabelSpace, Settings)},
+}

@@ -1,0 +1,182 @@
+"""The one table of settings: the file, the environment, the command line and the documentation are made from it.
+
+A setting is a field of `Settings`: its type, its default and a help sentence that says when to change it.
+`Settings.load` reads, later ones winning: the defaults, a TOML file, `ANNOTRIAGE_<NAME>` variables, given values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from annotriage.errors import SettingError
+
+ENVIRONMENT_PREFIX = "ANNOTRIAGE_"
+
+
+def _setting(default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: Sequence[str] = ()) -> Any:
+    metadata = {"help": help, "low": low, "high": high, "choices": tuple(choices)}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting with its default; immutable, checked when made. Raises SettingError on a value out of range."""
+
+    # what is promised
+    alpha: float = _setting(
+        0.05,
+        "Share of normal items that may be called outliers. Raise it to see more strangers, at the price of more false alarms.",
+        low=1e-6,
+        high=0.5,
+    )
+    max_error: float = _setting(
+        0.02, "Largest share of wrong labels among automatic ones. Lower it and fewer items are automatic.", low=1e-6, high=0.5
+    )
+    confidence: float = _setting(
+        0.95,
+        "How sure the promise is: at 0.95 it is broken in 1 project of 20. Raise it when a broken promise is costly.",
+        low=0.5,
+        high=0.9999,
+    )
+    max_error_per: str = _setting(
+        "all",
+        "Whether max_error holds over all automatic labels or for each predicted class by itself. `class` needs far more held-out items.",
+        choices=("all", "class"),
+    )
+    never_auto: tuple[str, ...] = _setting((), "Classes that always go to a person, comma-separated.")
+    # what is compared
+    score: str = _setting(
+        "combined",
+        "The outlier score that decides. Change it when `annotriage compare` shows a better one on your own data.",
+        choices=("combined", "mahalanobis", "relative-mahalanobis", "knn", "vim", "energy", "mean-sigma"),
+    )
+    members: tuple[str, ...] = _setting(
+        ("relative-mahalanobis", "energy", "knn", "mahalanobis"),
+        "The scores that `combined` adds up, comma-separated; further layers add one `mahalanobis` each.",
+    )
+    threshold: str = _setting(
+        "conformal",
+        "What makes an outlier: `conformal` keeps alpha on held-out items; `mean-sigma` flags beyond mean + k_sigma deviations.",
+        choices=("conformal", "mean-sigma"),
+    )
+    k_sigma: float = _setting(
+        2.0, "Deviations above a cluster's mean at which the `mean-sigma` threshold lies. Raise it to flag less.", low=0.0, high=100.0
+    )
+    compression: str = _setting(
+        "pca",
+        "Space in which `knn` and `mean-sigma` measure distances. `umap` and `tsne` are for comparison: they hide strangers.",
+        choices=("pca", "none", "umap", "tsne"),
+    )
+    score_dimensions: int = _setting(
+        256, "Values kept of each layer for the Mahalanobis scores (all, if it has fewer). Lower it for very small training sets.", low=2
+    )
+    neighbour_dimensions: int = _setting(50, "Values kept for knn, mean-sigma, groups and the map.", low=2)
+    neighbours: int = _setting(10, "Neighbours that `knn` looks at. Raise it when training labels or images are noisy.", low=1)
+    # the advice
+    train_above: float = _setting(0.05, "Excess of outliers above which training further on the data is advised.", low=0.0, high=1.0)
+    deploy_below: float = _setting(
+        0.05, "Excess of outliers below which deploying the model where the data comes from is advised.", low=0.0, high=1.0
+    )
+    augmentation_above: float = _setting(0.05, "Excess of outliers above which augmented data adds something new.", low=0.0, high=1.0)
+    augmentation_below: float = _setting(
+        0.50, "Excess of outliers above which an augmentation damages the data, and incoming data needs a person first.", low=0.0, high=1.0
+    )
+    # how it runs
+    seed: int = _setting(0, "Seed of every random choice: samples, splits, maps. The same seed gives the same result.", low=0)
+    batch_size: int = _setting(32, "Items per run of the model. Raise it on a GPU, lower it if memory is short.", low=1, high=65536)
+    device: str = _setting(
+        "auto",
+        "Where the model runs. `auto` takes CUDA where the runtime offers it, else the CPU.",
+        choices=("auto", "cpu", "cuda"),
+    )
+    threads: int = _setting(0, "Threads that decode images while the model runs; 0 means one per core.", low=0, high=256)
+    max_pixels: int = _setting(
+        100_000_000, "Largest image that is decoded, in pixels: a guard against decompression bombs. Raise it for larger scans.", low=1
+    )
+    # what is drawn
+    map: str = _setting("umap", "How the map is made. `none` leaves it out and saves its time.", choices=("umap", "tsne", "pca", "none"))
+    map_sample: int = _setting(10_000, "Most points drawn of the training set, and again of the incoming data.", low=10, high=100_000)
+    group_sample: int = _setting(20_000, "Most outliers that are searched for groups.", low=10, high=200_000)
+    thumbnail: int = _setting(64, "Longest side of the pictures in the report, in pixels.", low=16, high=512)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name), f"setting {field.name}"))
+
+    @classmethod
+    def load(
+        cls, file: Path | None = None, environment: Mapping[str, str] | None = None, given: Mapping[str, Any] | None = None
+    ) -> Settings:
+        """Settings from a TOML file, then `ANNOTRIAGE_*` variables, then `given` values (those that are not None).
+
+        Raises SettingError naming the file, variable or option, the value and what is allowed.
+        """
+        values: dict[str, Any] = {}
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        if file is not None:
+            values |= _from_file(file, fields)
+        for variable, text in (os.environ if environment is None else environment).items():
+            name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+            if variable.startswith(ENVIRONMENT_PREFIX) and name in fields:
+                values[name] = _checked(fields[name], text, f"environment variable {variable}")
+        values |= {name: value for name, value in (given or {}).items() if value is not None}
+        return cls(**values)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `Settings(**settings.as_dict())` gives the same settings."""
+        return dataclasses.asdict(self)
+
+
+def _from_file(file: Path, fields: Mapping[str, dataclasses.Field[Any]]) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise SettingError(f"{file}: cannot be read ({error.strerror}); check the path given to --config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{file}: not valid TOML: {error}") from error
+    unknown = sorted(set(table) - set(fields))
+    if unknown:
+        raise SettingError(f"{file}: unknown setting {unknown[0]!r}; the settings are {', '.join(sorted(fields))}")
+    return {name: _checked(fields[name], value, f"{file}: setting {name}") for name, value in table.items()}
+
+
+def _checked(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
+    """The value in the field's type (text is parsed), within its limits."""
+    kind = _TYPES[field.name]
+    try:
+        if kind in (int, float) and isinstance(value, bool):
+            raise ValueError
+        if kind is int:
+            value = int(value) if isinstance(value, str) else _whole(value)
+        elif kind is float:
+            value = float(value)
+        elif kind is str and not isinstance(value, str):
+            raise ValueError
+        elif kind not in (int, float, str):
+            parts = value.split(",") if isinstance(value, str) else list(value)
+            value = tuple(str(part).strip() for part in parts if str(part).strip())
+    except (TypeError, ValueError):
+        wanted = {int: "a whole number", float: "a number", str: "a word"}.get(kind, "a comma-separated list")
+        raise SettingError(f"{where}: {value!r} is not {wanted}") from None
+    low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
+    if choices and value not in choices:
+        raise SettingError(f"{where}: {value!r} is none of {', '.join(choices)}")
+    if kind in (int, float) and not ((low is None or value >= low) and (high is None or value <= high)):
+        limits = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
+        raise SettingError(f"{where}: {value} is out of range; it must be {limits}")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if int(value) != value:
+        raise ValueError
+    return int(value)
+
+
+_TYPES = get_type_hints(Settings)

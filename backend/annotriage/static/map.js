@@ -1,0 +1,325 @@
+import { Grid } from "./grid.js";
+import { makeStamps } from "./markers.js";
+
+/* A map of points on a canvas: pan, zoom, hover, click, lasso. Shared by report.html and the dashboard; needs nothing else.
+ *
+ * It knows places, codes and styles, and nothing of routes or classes: `paint(codes, styles)` says how each point looks and `show(mask)`
+ * which are there. Points are stamped into a pixel buffer (20,000 in a few milliseconds, without a GPU); rings and the lasso live on a
+ * second canvas above, so that hovering never draws the points again. A grid index answers "what is here?".
+ * The seam for more than 100,000 points: `#drawPoints` is the one place that would draw counts per pixel instead of stamps.
+ */
+
+export class PointMap {
+  /** host: an element with a size. xy: Float32Array, x and y of each point in turn. rank: Uint8Array, higher ones lie above.
+   *  on.hover(index or -1, x, y), on.select(index or -1), on.lasso(indices). */
+  constructor(host, xy, rank, on) {
+    this.host = host;
+    this.on = on;
+    this.count = xy.length / 2;
+    this.selected = -1;
+    this.hovered = -1;
+    this.lassoing = false;
+    this.shown = new Uint8Array(this.count).fill(1);
+    this.codes = new Uint8Array(this.count);
+    this.styles = [{ colour: "--ink", shape: "circle" }];
+    this.#place(xy);
+    this.grid = new Grid(this.x, this.y);
+    this.order = new Uint32Array(this.count).map((_, i) => i).sort((a, b) => rank[a] - rank[b] || a - b);
+    this.base = host.appendChild(document.createElement("canvas"));
+    this.overlay = host.appendChild(document.createElement("canvas"));
+    this.context = this.base.getContext("2d", { alpha: false });
+    this.#listen();
+    new ResizeObserver(() => this.#resize()).observe(host);
+    this.#resize();
+  }
+
+  /** How each point looks: codes[i] is a place in `styles`, each {colour: "--css-variable", shape, faint}. */
+  paint(codes, styles) {
+    this.codes = codes;
+    this.styles = styles;
+    this.restyle();
+  }
+
+  /** Which points are there: a Uint8Array of 0 and 1. */
+  show(mask) {
+    this.shown = mask;
+    this.#later();
+  }
+
+  /** Take the colours from the page's CSS again, after the theme has changed. */
+  restyle() {
+    this.stamps = null;
+    this.#later();
+  }
+
+  select(index, tell = true) {
+    this.selected = index;
+    if (index >= 0) this.#bringIntoView(index);
+    this.#later();
+    if (tell) this.on.select(index);
+  }
+
+  /** Everything in view again. */
+  fit() {
+    const { clientWidth: width, clientHeight: height } = this.host;
+    this.scale = this.fitted = Math.min((width - 48) / this.spanX, (height - 48) / this.spanY);
+    this.left = width / 2;
+    this.top = height / 2;
+    this.#later();
+  }
+
+  /** Bring these points into view, with room around them. */
+  frame(indices) {
+    if (!indices.length) return;
+    let [west, east, north, south] = [Infinity, -Infinity, Infinity, -Infinity];
+    for (const i of indices) {
+      west = Math.min(west, this.x[i]); east = Math.max(east, this.x[i]);
+      north = Math.min(north, this.y[i]); south = Math.max(south, this.y[i]);
+    }
+    const { clientWidth: width, clientHeight: height } = this.host;
+    const most = Math.min(width / (east - west || 1e-9), height / (south - north || 1e-9)) * 0.6;
+    this.scale = Math.min(most, this.fitted * 8);
+    this.left = width / 2 - ((west + east) / 2) * this.scale;
+    this.top = height / 2 - ((north + south) / 2) * this.scale;
+    this.#later();
+  }
+
+  zoom(factor, x = this.host.clientWidth / 2, y = this.host.clientHeight / 2) {
+    const scale = Math.min(Math.max(this.scale * factor, this.fitted * 0.5), this.fitted * 200);
+    this.left = x - ((x - this.left) * scale) / this.scale;
+    this.top = y - ((y - this.top) * scale) / this.scale;
+    this.scale = scale;
+    this.#later();
+  }
+
+  pan(dx, dy) {
+    this.left += dx;
+    this.top += dy;
+    this.#later();
+  }
+
+  /** Where a point is drawn, in CSS pixels from the host's corner. */
+  position(i) {
+    return [this.x[i] * this.scale + this.left, this.y[i] * this.scale + this.top];
+  }
+
+  /** The shown point nearest to (x, y) within `reach` CSS pixels, else -1. */
+  nearest(x, y, reach = 10) {
+    let best = -1, least = reach * reach;
+    this.#visit(x - reach, y - reach, x + reach, y + reach, (i) => {
+      const [px, py] = this.position(i);
+      const distance = (px - x) ** 2 + (py - y) ** 2;
+      if (distance < least || (distance === least && i === this.selected)) { best = i; least = distance; }
+    });
+    return best;
+  }
+
+  /** Places around 0, the larger side 1, y upwards; points without a place are never shown. */
+  #place(xy) {
+    this.x = new Float32Array(this.count);
+    this.y = new Float32Array(this.count);
+    let [west, east, south, north] = [Infinity, -Infinity, Infinity, -Infinity];
+    for (let i = 0; i < this.count; i++) {
+      const [x, y] = [xy[2 * i], xy[2 * i + 1]];
+      if (!Number.isFinite(x + y)) continue;
+      west = Math.min(west, x); east = Math.max(east, x); south = Math.min(south, y); north = Math.max(north, y);
+    }
+    const span = Math.max(east - west, north - south) || 1;
+    for (let i = 0; i < this.count; i++) {
+      this.x[i] = (xy[2 * i] - (west + east) / 2) / span;
+      this.y[i] = ((south + north) / 2 - xy[2 * i + 1]) / span;
+    }
+    this.spanX = Math.max((east - west) / span, 0.05) || 1;
+    this.spanY = Math.max((north - south) / span, 0.05) || 1;
+  }
+
+  /** Call `found(i)` for every shown point in the cells that touch a box, given in CSS pixels. */
+  #visit(x1, y1, x2, y2, found) {
+    const across = (x) => (x - this.left) / this.scale, down = (y) => (y - this.top) / this.scale;
+    this.grid.visit(across(x1), down(y1), across(x2), down(y2), (i) => this.shown[i] && found(i));
+  }
+
+  #resize() {
+    const { clientWidth: width, clientHeight: height } = this.host;
+    if (!width || !height) return;
+    this.ratio = devicePixelRatio || 1;
+    const [dx, dy] = [(width - (this.width || width)) / 2, (height - (this.height || height)) / 2];
+    [this.width, this.height] = [width, height];
+    for (const canvas of [this.base, this.overlay]) {
+      canvas.width = Math.round(width * this.ratio);
+      canvas.height = Math.round(height * this.ratio);
+    }
+    this.image = this.context.createImageData(this.base.width, this.base.height);
+    this.pixels = new Uint32Array(this.image.data.buffer);
+    this.stamps = null;
+    if (this.scale && this.scale !== this.fitted) this.pan(dx, dy);
+    else this.fit();
+  }
+
+  #later() {
+    this.pending ??= requestAnimationFrame(() => {
+      this.pending = null;
+      if (!this.pixels) return;
+      const start = performance.now();
+      this.#drawPoints();
+      this.#drawOverlay();
+      this.drawMilliseconds = performance.now() - start;
+    });
+  }
+
+  /** Small maps have large points; they grow slowly while zooming in. */
+  #radius() {
+    const still = Math.max(2.5, 7.6 - 1.2 * Math.log10(Math.max(this.count, 1)));
+    return Math.round(4 * still * Math.min(2.2, Math.max(1, this.scale / this.fitted) ** 0.3)) / 4;
+  }
+
+  #drawPoints() {
+    const radius = this.#radius();
+    if (!this.stamps || this.stampRadius !== radius) {
+      Object.assign(this, makeStamps(this.styles, radius, this.ratio, this.base.width, getComputedStyle(this.host)));
+      this.stampRadius = radius;
+    }
+    const { pixels, ratio, x, y, shown, codes, stamps } = this;
+    const { width, height } = this.base;
+    const [scale, left, top] = [this.scale * ratio, this.left * ratio, this.top * ratio];
+    pixels.fill(this.paper);
+    for (const i of this.order) {
+      if (!shown[i]) continue;
+      const stamp = stamps[codes[i]];
+      const px = Math.round(x[i] * scale + left), py = Math.round(y[i] * scale + top);
+      if (!(px >= stamp.half && py >= stamp.half && px < width - stamp.half && py < height - stamp.half)) continue;
+      const at = py * width + px;
+      for (let k = 0; k < stamp.solid.length; k++) pixels[at + stamp.solid[k]] = stamp.solidColour[k];
+      for (let k = 0; k < stamp.soft.length; k++) {
+        const place = at + stamp.soft[k], below = pixels[place], colour = stamp.softColour[k], a = stamp.softAlpha[k], b = 256 - a;
+        const redBlue = (((below & 0xff00ff) * b + (colour & 0xff00ff) * a) >>> 8) & 0xff00ff;
+        const green = (((below & 0x00ff00) * b + (colour & 0x00ff00) * a) >>> 8) & 0x00ff00;
+        pixels[place] = 0xff000000 | redBlue | green;
+      }
+    }
+    this.context.putImageData(this.image, 0, 0);
+  }
+
+  #drawOverlay() {
+    const context = this.overlay.getContext("2d");
+    const css = getComputedStyle(this.host);
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    context.clearRect(0, 0, this.width, this.height);
+    const ring = (i, radius, width) => {
+      for (const [colour, extra] of [["--paper", 3], ["--ink", 0]]) {
+        context.beginPath();
+        context.arc(...this.position(i), radius, 0, 7);
+        context.strokeStyle = css.getPropertyValue(colour);
+        context.lineWidth = width + extra;
+        context.stroke();
+      }
+    };
+    if (this.hovered >= 0) ring(this.hovered, this.#radius() + 4, 1.5);
+    if (this.selected >= 0) ring(this.selected, this.#radius() + 7, 2.5);
+    if (this.loop) {
+      context.beginPath();
+      this.loop.forEach(([x, y]) => context.lineTo(x, y));
+      context.closePath();
+      context.strokeStyle = css.getPropertyValue("--ink");
+      context.setLineDash([5, 4]);
+      context.lineWidth = 1.5;
+      context.stroke();
+      context.setLineDash([]);
+      context.globalAlpha = 0.08;
+      context.fillStyle = css.getPropertyValue("--ink");
+      context.fill();
+      context.globalAlpha = 1;
+    }
+  }
+
+  #bringIntoView(i) {
+    const [x, y] = this.position(i), edge = 32;
+    const back = (value, size) => (value < edge || value > size - edge ? size / 2 - value : 0);
+    this.left += back(x, this.width);
+    this.top += back(y, this.height);
+  }
+
+  #hover(i, x = 0, y = 0) {
+    if (i !== this.hovered) {
+      this.hovered = i;
+      this.#drawOverlay();
+    }
+    this.on.hover(i, x, y);
+  }
+
+  #listen() {
+    const canvas = this.overlay, pointers = new Map();
+    let travelled = 0, pinch = 0;
+    const place = (event) => {
+      const box = canvas.getBoundingClientRect();
+      return [event.clientX - box.left, event.clientY - box.top];
+    };
+    const distance = () => { const [a, b] = [...pointers.values()]; return Math.hypot(a[0] - b[0], a[1] - b[1]); };
+
+    canvas.addEventListener("pointerdown", (event) => {
+      if (event.button > 0) return;
+      canvas.setPointerCapture(event.pointerId);
+      pointers.set(event.pointerId, place(event));
+      travelled = 0;
+      if (pointers.size === 2) { pinch = distance(); this.loop = null; }
+      else if (this.lassoing || event.shiftKey) this.loop = [place(event)];
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      const now = place(event), before = pointers.get(event.pointerId);
+      if (!before) { this.#hover(this.nearest(...now), ...now); return; }
+      const [dx, dy] = [now[0] - before[0], now[1] - before[1]];
+      travelled += Math.abs(dx) + Math.abs(dy);
+      pointers.set(event.pointerId, now);
+      if (this.loop) { this.loop.push(now); this.#drawOverlay(); }
+      else if (pointers.size === 2) {
+        const [a, b] = [...pointers.values()], wide = distance();
+        this.pan(dx / 2, dy / 2);
+        this.zoom(wide / (pinch || wide), (a[0] + b[0]) / 2, (a[1] + b[1]) / 2);
+        pinch = wide;
+      } else if (travelled > 4) { this.#hover(-1); this.pan(dx, dy); }
+    });
+    const lift = (event) => {
+      if (!pointers.delete(event.pointerId)) return;
+      const loop = this.loop;
+      this.loop = null;
+      if (event.type === "pointercancel" || pointers.size) return;
+      if (loop && travelled > 12) this.on.lasso(this.#within(loop));
+      else if (travelled <= 4) this.select(this.nearest(...place(event), event.pointerType === "touch" ? 22 : 10));
+      this.#drawOverlay();
+    };
+    canvas.addEventListener("pointerup", lift);
+    canvas.addEventListener("pointercancel", lift);
+    canvas.addEventListener("pointerleave", () => this.#hover(-1));
+    canvas.addEventListener("wheel", (event) => {
+      // The page scrolls on until the map has been clicked, or Ctrl is held: a map that swallows scrolling is a trap.
+      if (document.activeElement !== canvas && !event.ctrlKey && !event.metaKey) return;
+      event.preventDefault();
+      this.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0018)), ...place(event));
+    }, { passive: false });
+    const keys = {
+      ArrowLeft: () => this.pan(48, 0), ArrowRight: () => this.pan(-48, 0), ArrowUp: () => this.pan(0, 48), ArrowDown: () => this.pan(0, -48),
+      "+": () => this.zoom(1.4), "=": () => this.zoom(1.4), "-": () => this.zoom(1 / 1.4), 0: () => this.fit(), Escape: () => this.select(-1),
+    };
+    canvas.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
+      event.preventDefault();
+      keys[event.key]();
+    });
+    canvas.tabIndex = 0;
+  }
+
+  /** The shown points inside a closed line (even-odd rule). */
+  #within(loop) {
+    const [xs, ys] = [loop.map(([x]) => x), loop.map(([, y]) => y)];
+    const inside = [];
+    this.#visit(Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys), (i) => {
+      const [x, y] = this.position(i);
+      let odd = false;
+      for (let a = 0, b = loop.length - 1; a < loop.length; b = a++) {
+        if (ys[a] > y !== ys[b] > y && x < ((xs[b] - xs[a]) * (y - ys[a])) / (ys[b] - ys[a]) + xs[a]) odd = !odd;
+      }
+      if (odd) inside.push(i);
+    });
+    return inside;
+  }
+}

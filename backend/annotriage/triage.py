@@ -1,0 +1,336 @@
+"""Triage: a dataset -> a verdict on every item and the state of the dataset, in one pass and in flat memory.
+
+Counts in = counts out: whatever cannot be scored gets a `failed` verdict with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotriage.data import Dataset, Item, Source, open_dataset
+from annotriage.latent.advice import Advice, Thresholds, advise
+from annotriage.latent.diversity import Diversity, diversity
+from annotriage.latent.groups import find_groups
+from annotriage.latent.mmd import Mmd, mmd_test
+from annotriage.latent.routes import ROUTES
+from annotriage.model import Model
+from annotriage.model.inputs import Loaded, thumbnail
+from annotriage.model.spec import ModelSpec
+from annotriage.model.stream import Batch, stream
+from annotriage.progress import Progress, silent
+from annotriage.reference import Judged, Reference
+from annotriage.sampling import SeededSample, Smallest
+from annotriage.settings import Settings
+from annotriage.verdict import Verdict, failed_verdict, verdicts_of
+
+Array = NDArray[Any]
+
+WAITING_KEPT = 1_000  # items for a person whose pictures are kept for the report
+FAILED_KEPT = 100
+MMD_SAMPLE = 2_000
+FACES = 12
+
+Sink = Callable[[Verdict, Item], None]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An item that is kept for the report: its verdict, its compressed point (n,) float32 and its picture (b"" if none)."""
+
+    verdict: Verdict
+    point: Array
+    picture: bytes
+
+
+@dataclass(frozen=True)
+class OutlierGroup:
+    """Outliers that lie close together. number: from 1, by size. label: what the model mostly calls them.
+
+    size: of those outliers that were searched (`Triage.searched`). faces: pictures, the medoid's first. ids: all members.
+    """
+
+    number: int
+    size: int
+    label: str
+    medoid: str
+    ids: tuple[str, ...]
+    faces: tuple[bytes, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Triage:
+    """What triage found.
+
+    verdicts: one per item, in the dataset's order; iterate as often as you like (they are kept on disk).
+    counts: items per route. groups: among the `searched` outliers. drawn: a seeded sample of scored items; waiting: the first
+    of those that go to a person, in the order in which to look at them. notes: sample sizes and warnings.
+    """
+
+    dataset: str
+    reference: Reference
+    verdicts: Verdicts
+    counts: dict[str, int]
+    diversity: Diversity
+    advice: tuple[Advice, ...]
+    groups: tuple[OutlierGroup, ...]
+    searched: int
+    drawn: list[Seen] = field(repr=False)
+    waiting: list[Seen] = field(repr=False)
+    notes: tuple[str, ...] = ()
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """The figures as plain values, as in summary.json."""
+        promise = {key: value for key, value in asdict(self.reference.promise).items() if not key.startswith("curve_")}
+        facts = {"name": self.reference.name, "version": self.reference.version, "model": self.reference.model.name}
+        return {
+            "dataset": self.dataset,
+            "reference": facts,
+            "items": sum(self.counts.values()),
+            "counts": self.counts,
+            "diversity": asdict(self.diversity),
+            "advice": [asdict(one) for one in self.advice],
+            "promise": promise,
+            "groups": [{key: value for key, value in asdict(one).items() if key != "faces"} for one in self.groups],
+            "notes": list(self.notes),
+            "timings": self.timings,
+        }
+
+
+def triage(
+    reference: Reference,
+    data: Source,
+    *,
+    model: Model | ModelSpec | Path | None = None,
+    settings: Settings | None = None,
+    sinks: tuple[Sink, ...] = (),
+    progress: Progress = silent,
+) -> Triage:
+    """Judge every item of a dataset.
+
+    model: where the reference's model is, if it has moved. settings: those that concern the run (device, threads, samples);
+    what was fitted stays as the reference has it. sinks: called with each verdict and its item, in order.
+    Raises DataError, ModelError, MismatchError; a broken item is a `failed` verdict instead.
+    """
+    settings = settings or reference.settings
+    dataset = open_dataset(data)
+    if model is None or isinstance(model, ModelSpec | Path):
+        model = reference.open_model(model, settings)
+    else:
+        reference.check(model)
+    started = time.perf_counter()
+    tally = Tally(reference, settings)
+    verdicts = Verdicts()
+    with progress(f"triage of {dataset.name}", dataset.count) as advance:
+        for batch in stream(model, dataset, settings):
+            for item, verdict in tally.add(batch):
+                verdicts.append(verdict)
+                for sink in sinks:
+                    sink(verdict, item)
+            advance(len(batch.items))
+    return _finished(tally, dataset, verdicts, settings, progress, {"items": time.perf_counter() - started}, model.notes)
+
+
+class Tally:
+    """What is counted and kept while items pass: a few numbers per item, and samples of fixed size."""
+
+    def __init__(self, reference: Reference, settings: Settings) -> None:
+        self.reference, self.settings = reference, settings
+        self.counts: Counter[str] = Counter()
+        self.scores: list[Array] = []
+        self.clusters: list[Array] = []
+        self.outliers: list[Array] = []
+        self.groups: list[str] = []
+        self.grouped = False
+        self.drawn: SeededSample[Seen] = SeededSample(settings.map_sample, settings.seed, "map")
+        self.strange: SeededSample[Seen] = SeededSample(settings.group_sample, settings.seed, "groups")
+        self.waiting: Smallest[Seen] = Smallest(WAITING_KEPT)
+        self.failed: Smallest[Seen] = Smallest(FAILED_KEPT)
+
+    def add(self, batch: Batch) -> Iterator[tuple[Item, Verdict]]:
+        """Judge a batch, keep what is needed, and give each item with its verdict, in order."""
+        scored: dict[int, Verdict] = {}
+        if batch.outputs is not None:
+            judged = self.reference.judge(batch.outputs)
+            items = [batch.items[row] for row in batch.rows]
+            verdicts = list(verdicts_of(self.reference, items, judged, batch.seconds))
+            scored = dict(zip(batch.rows, verdicts, strict=True))
+            self._keep(items, verdicts, judged, batch.loaded)
+        for row, item in enumerate(batch.items):
+            verdict = scored.get(row)
+            if verdict is None:
+                verdict = failed_verdict(self.reference, item, batch.problems[row] or "could not be scored", batch.seconds)
+                self.failed.add(float(sum(self.counts.values())), lambda verdict=verdict: Seen(verdict, np.empty(0), b""))
+            self.counts[verdict.route] += 1
+            yield item, verdict
+
+    def _keep(self, items: list[Item], verdicts: list[Verdict], judged: Judged, loaded: list[Loaded]) -> None:
+        self.scores.append(judged.score.astype(np.float32))
+        self.clusters.append(judged.cluster.astype(np.int32))
+        self.outliers.append(judged.outlier)
+        if not self.grouped and any(item.group for item in items):
+            self.grouped = True
+            self.groups = [f"item {place}" for place in range(sum(map(len, self.scores)) - len(items))]
+        if self.grouped:
+            start = len(self.groups)
+            self.groups += [item.group or f"item {start + place}" for place, item in enumerate(items)]
+        for place, verdict in enumerate(verdicts):
+            seen = _Lazily(verdict, judged.compressed[place], loaded[place], self.settings.thumbnail)
+            self.drawn.offer(verdict.id, seen)
+            if verdict.route == "outlier":
+                self.strange.offer(verdict.id, seen)
+            if verdict.route != "auto":
+                self.waiting.add(verdict.trust, seen)
+
+
+class _Lazily:
+    """Makes the `Seen` of one item when the first sample wants it, and gives the others the same."""
+
+    def __init__(self, verdict: Verdict, point: Array, loaded: Loaded, side: int) -> None:
+        self._made: Seen | None = None
+        self._parts = verdict, point, loaded, side
+
+    def __call__(self) -> Seen:
+        if self._made is None:
+            verdict, point, loaded, side = self._parts
+            picture = b"" if loaded.picture is None else thumbnail(loaded.picture, side)
+            self._made = Seen(verdict, point.astype(np.float32), picture)
+        return self._made
+
+
+class Verdicts:
+    """Verdicts on disk, in a temporary file that goes with this object: any number of them in little memory."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed with the object
+        self._count = 0
+
+    def append(self, verdict: Verdict) -> None:
+        """Add one."""
+        self._file.write(json.dumps([getattr(verdict, name) for name in Verdict.__slots__]).encode() + b"\n")
+        self._count += 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Verdict]:
+        place = 0
+        while True:
+            self._file.seek(place)  # two readers may take turns, block by block
+            lines = self._file.readlines(1 << 20)
+            place = self._file.tell()
+            if not lines:
+                return
+            for line in lines:
+                identity, path, labels, *rest = json.loads(line)
+                yield Verdict(identity, path, tuple(labels), *rest)
+
+
+def _finished(
+    tally: Tally,
+    dataset: Dataset,
+    verdicts: Verdicts,
+    settings: Settings,
+    progress: Progress,
+    timings: dict[str, float],
+    model_notes: tuple[str, ...],
+) -> Triage:
+    """The state of the dataset, once all its items have passed."""
+    reference = tally.reference
+    started = time.perf_counter()
+    drawn = tally.drawn.values()
+    with progress("comparing the dataset", None):
+        groups, searched = _groups(tally)
+        measured = _diversity(tally, drawn)
+    largest = groups[0].size / searched if groups else 0.0
+    thresholds = Thresholds(
+        train_above=reference.settings.train_above,
+        deploy_below=reference.settings.deploy_below,
+        augmentation_above=reference.settings.augmentation_above,
+        augmentation_below=reference.settings.augmentation_below,
+    )
+    promise = reference.promise if reference.calibrated else None
+    notes = [*dataset.notes, *model_notes, *reference.notes, *_sample_notes(tally, len(drawn), searched)]
+    return Triage(
+        dataset=dataset.name,
+        reference=reference,
+        verdicts=verdicts,
+        counts={route: tally.counts[route] for route in reversed(ROUTES)},
+        diversity=measured,
+        advice=advise(measured, promise, thresholds, largest_group_share=largest),
+        groups=groups,
+        searched=searched,
+        drawn=drawn,
+        waiting=[*tally.failed.values(), *tally.waiting.values()],
+        notes=tuple(notes),
+        timings={**timings, "dataset": time.perf_counter() - started},
+    )
+
+
+def _diversity(tally: Tally, drawn: list[Seen]) -> Diversity:
+    reference = tally.reference
+    empty = not tally.scores
+    return diversity(
+        np.empty(0, dtype=bool) if empty else np.concatenate(tally.outliers),
+        np.empty(0, dtype=np.intp) if empty else np.concatenate(tally.clusters).astype(np.intp),
+        reference.held_out_outliers,
+        reference.held_out.clusters,
+        reference.detector.clusters.names,
+        rank=reference.expected_rank,
+        groups=tally.groups if tally.grouped else None,
+        failed=tally.counts["failed"],
+        scores=np.empty(0) if empty else np.concatenate(tally.scores).astype(np.float64),
+        held_out_scores=reference.held_out.scores if reference.calibrated else None,
+        mmd=_mmd(reference, drawn, tally.settings.seed),
+    )
+
+
+def _mmd(reference: Reference, drawn: list[Seen], seed: int) -> Mmd | None:
+    """Do incoming and held-out points differ within the clusters? On samples, whitened by the training points' spread."""
+    kept = reference.held_out_sample
+    if kept is None or not reference.calibrated or len(drawn) < 2:
+        return None
+    spread = reference.sample.compressed.astype(np.float32).std(axis=0)
+    spread = np.maximum(spread, 1e-3 * max(float(spread.max()), 1e-12))
+    points = np.stack([seen.point for seen in drawn[:MMD_SAMPLE]]) / spread
+    held_out = kept.compressed[:MMD_SAMPLE].astype(np.float32) / spread
+    places = {name: place for place, name in enumerate(reference.detector.clusters.names)}
+    strata = np.array([places[str(seen.verdict.cluster)] for seen in drawn[:MMD_SAMPLE]])
+    return mmd_test(points, held_out, strata, kept.clusters[:MMD_SAMPLE], np.random.default_rng(seed))
+
+
+def _groups(tally: Tally) -> tuple[tuple[OutlierGroup, ...], int]:
+    """The groups among a seeded sample of the outliers, and the size of that sample."""
+    strange = tally.strange.values()
+    if not strange:
+        return (), 0
+    groups = []
+    for number, group in enumerate(find_groups(np.stack([seen.point for seen in strange])), start=1):
+        members = [strange[row] for row in group.members]
+        label = Counter(" + ".join(seen.verdict.labels) for seen in members).most_common(1)[0][0]
+        faces = tuple(seen.picture for seen in members[:FACES] if seen.picture)
+        ids = tuple(seen.verdict.id for seen in members)
+        groups.append(OutlierGroup(number, len(members), label, ids[0], ids, faces))
+    return tuple(groups), len(strange)
+
+
+def _sample_notes(tally: Tally, drawn: int, searched: int) -> list[str]:
+    scored = sum(tally.counts.values()) - tally.counts["failed"]
+    notes = []
+    if drawn < scored:
+        notes.append(f"The map and the MMD test use a seeded sample of {drawn:,} of {scored:,} scored items (setting map_sample).")
+    if searched < tally.counts["outlier"]:
+        notes.append(f"Groups were searched in a seeded sample of {searched:,} of {tally.counts['outlier']:,} outliers (setting group_sample).")
+    if not tally.grouped:
+        notes.append("No groups (patient, series, video) are named: intervals and p-values take the items as unrelated.")
+    return notes

@@ -1,0 +1,66 @@
+"""What people answered: the choices in a task's annotations, and the label that several annotators agree on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One annotator's choices in one control; sorted, so that equal answers compare equal."""
+
+    control: str
+    labels: tuple[str, ...]
+    ground_truth: bool = False
+
+
+def answers_in_task(task: Mapping[str, Any]) -> list[Answer]:
+    """The answers in a task of the JSON export. Skipped annotations and empty ones are no answers."""
+    annotations = task.get("annotations")
+    answers = []
+    for annotation in annotations if isinstance(annotations, list) else []:
+        if isinstance(annotation, dict) and not annotation.get("was_cancelled"):
+            chosen: dict[str, list[str]] = {}
+            for control, labels in _chosen(annotation.get("result")):
+                chosen.setdefault(control, []).extend(labels)
+            truth = bool(annotation.get("ground_truth"))
+            answers += [Answer(control, tuple(sorted(set(labels))), truth) for control, labels in chosen.items()]
+    return answers
+
+
+def answers_in_min_record(record: Mapping[str, Any]) -> list[Answer]:
+    """The answers in a record of the JSON_MIN export: what it holds between the keys `id` and `annotator`."""
+    keys = list(record)
+    first = keys.index("id") + 1 if "id" in record else 0
+    last = keys.index("annotator") if "annotator" in record else len(keys)
+    read = {key: _labels(record[key]) for key in keys[first:last]}
+    return [Answer(key, tuple(sorted(set(labels)))) for key, labels in read.items() if labels]
+
+
+def agreed(answers: Sequence[Answer]) -> tuple[str, ...] | None:
+    """The label of one control: that of the ground truth, else of more than half of the annotators; None if they are divided."""
+    counted = [answer for answer in answers if answer.ground_truth] or answers
+    if not counted:
+        return None
+    labels, count = Counter(answer.labels for answer in counted).most_common(1)[0]
+    return labels if 2 * count > len(counted) else None
+
+
+def _chosen(result: Any) -> Iterator[tuple[str, list[str]]]:
+    for region in result if isinstance(result, list) else []:
+        if isinstance(region, dict) and region.get("type") == "choices":
+            labels = _labels(region.get("value"))
+            if labels:
+                yield str(region.get("from_name", "")), labels
+
+
+def _labels(value: Any) -> list[str]:
+    """Choices as the exports write them: "cat", {"choices": ["cat", "dog"]}, or a list of these."""
+    if isinstance(value, str):
+        return [value] if value else []
+    if isinstance(value, dict):
+        return _labels(value.get("choices"))
+    return [label for part in value for label in _labels(part)] if isinstance(value, list) else []

@@ -1,0 +1,148 @@
+"""Verdicts as Label Studio predictions, and predictions.json, a file of tasks that Label Studio imports as it is."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from annotriage.data import Item
+from annotriage.data.data_uri import encode_data_uri
+from annotriage.errors import DataError, OutputError
+from annotriage_label_studio.labeling_config import DEFAULT_CONTROL, ChoicesControl, match_classes, read_control
+from annotriage_label_studio.media import local_files_address
+
+if TYPE_CHECKING:  # the pipeline's heavy libraries are not needed to write a file
+    from annotriage.verdict import Verdict
+
+T = TypeVar("T")
+
+ANSWERED_ROUTES = ("auto", "uncertain")  # the routes whose predictions carry the model's answer; the others are empty
+
+
+def prediction(verdict: Verdict, control: ChoicesControl, results: dict[str, str], model_version: str) -> dict[str, Any]:
+    """A verdict as one prediction of a task; its score is the trust, by which Label Studio sorts.
+
+    results: for each class the control's choice, as `match_classes` gives it. Outliers, failed items and probes get an
+    empty result: there is nothing to be anchored by.
+    """
+    answered = verdict.route in ANSWERED_ROUTES and not verdict.probe
+    result = choices_result([results[label] for label in verdict.labels], control) if answered else []
+    return {"model_version": model_version, "score": verdict.trust, "result": result}
+
+
+def choices_result(choices: Sequence[str], control: ChoicesControl) -> list[dict[str, Any]]:
+    """The result of a Choices control; empty if nothing is chosen. Raises DataError on several choices where one is allowed."""
+    if len(choices) > 1 and not control.multiple:
+        raise DataError(
+            f"the control {control.name!r} takes one choice and the model gives {len(choices)} ({', '.join(choices)});"
+            ' add choice="multiple" to its <Choices> in the labeling config'
+        )
+    if not choices:
+        return []
+    region = {"from_name": control.name, "to_name": control.to_name, "type": "choices", "value": {"choices": list(choices)}}
+    return [region]
+
+
+class PredictionFile:
+    """A predictions.json that is being written, task by task, under a temporary name until its `with` block ends well.
+
+    Raises DataError if the labeling config cannot be used or a class has no choice in it, before anything is written;
+    OutputError if the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        classes: Sequence[str],
+        model_version: str,
+        labeling_config: Path | None = None,
+        item_fields: bool = True,
+    ) -> None:
+        self._path = path
+        self._unfinished = path.with_name(path.name + ".part")
+        self._model_version = model_version
+        self._names_field = labeling_config is not None
+        self._item_fields = item_fields
+        self._control = read_control(labeling_config) if labeling_config else DEFAULT_CONTROL
+        self._results = match_classes(classes, self._control)
+        self._separator = "[\n"
+
+    def __enter__(self) -> Self:
+        self._file = self._trying(lambda: self._unfinished.open("w", encoding="utf-8"))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._trying(self._finish)
+        finally:
+            self._file.close()
+            self._unfinished.unlink(missing_ok=True)
+
+    def write(self, verdict: Verdict, item: Item) -> None:
+        """Append one task with its prediction."""
+        record = item.record or {}
+        task = {key: record[key] for key in ("id", "meta") if record.get(key) is not None}
+        task["data"] = self._data(verdict, item)
+        task["predictions"] = [prediction(verdict, self._control, self._results, self._model_version)]
+        text = json.dumps(task, allow_nan=False)
+        self._trying(lambda: self._file.write(self._separator + text))
+        self._separator = ",\n"
+
+    def _data(self, verdict: Verdict, item: Item) -> dict[str, Any]:
+        """The task's own data, or the picture under the control's field; with the triage fields, if wanted.
+
+        Label Studio refuses a whole import when one task lacks the field that its labeling config names, so it is never left out.
+        """
+        field = self._control.field
+        data = dict(item.record["data"]) if item.record else {}
+        if not item.record or (self._names_field and not isinstance(data.get(field), str)):
+            data[field] = _picture(item)
+        if self._item_fields:
+            data["triage_route"] = verdict.route
+            data["triage_reason"] = verdict.reason
+            data["triage_outlier_score"] = verdict.outlier_score
+        return data
+
+    def _finish(self) -> None:
+        self._file.write("\n]\n" if self._separator == ",\n" else "[]\n")
+        self._file.close()
+        self._unfinished.replace(self._path)
+
+    def _trying(self, act: Callable[[], T]) -> T:
+        try:
+            return act()
+        except OSError as error:
+            raise OutputError(
+                f"{self._path}: cannot be written ({error.strerror}); check free space and your right to write there"
+            ) from error
+
+
+def _picture(item: Item) -> str:
+    """The item's picture as Label Studio can show it: an address, a data: URI, or at least the path it came from."""
+    media = item.media
+    if isinstance(media, Path):
+        return local_files_address(media) or item.path
+    if isinstance(media, bytes):
+        return encode_data_uri(media, _mime_type(media))
+    if isinstance(media, np.ndarray) and media.dtype == np.uint8 and (media.ndim == 2 or (media.ndim == 3 and media.shape[2] in (1, 3, 4))):
+        png = io.BytesIO()
+        Image.fromarray(media.squeeze(2) if media.shape[2:] == (1,) else media).save(png, "PNG")
+        return encode_data_uri(png.getvalue(), "image/png")
+    return item.path
+
+
+def _mime_type(content: bytes) -> str:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.get_format_mimetype() or "application/octet-stream"
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
+        return "application/octet-stream"

@@ -1,0 +1,187 @@
+"""report.html in a real browser, opened as people open it: by its file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from annotriage.report import write_report
+
+pytestmark = pytest.mark.browser
+READY = "globalThis.annotriageMap?.drawMilliseconds > 0"
+
+
+@pytest.fixture(scope="module")
+def address(sample_report, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(sample_report, path)
+    return path.as_uri()
+
+
+@pytest.fixture
+def page(open_page, address):
+    page = open_page(address)
+    page.wait_for_function(READY)
+    return page
+
+
+def click_point(page, place: int) -> None:
+    """Click on the map where point `place` is drawn."""
+    page.evaluate("document.getElementById('map').scrollIntoView()")
+    x, y = page.evaluate("i => annotriageMap.position(i)", place)
+    page.locator("#map-host canvas").last.click(position={"x": x, "y": y})
+
+
+def test_a_click_on_a_point_shows_that_very_item(page, sample_report):
+    outliers = [place for place, point in enumerate(sample_report.drawn) if point.route == "outlier"]
+    for place in outliers[:10]:
+        point = sample_report.drawn[place]
+        click_point(page, place)
+        assert page.locator("#panel-id").text_content() == point.id
+        assert page.locator("#panel-reason").text_content() == point.reason
+        picture = page.locator(".panel-picture img")
+        page.wait_for_function("image => image.naturalWidth === 8", arg=picture.element_handle())
+        assert picture.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
+        labels = page.locator("#panel .face bdi").all_text_contents()
+        assert labels == [sample_report.drawn[near].label for near in point.nearest]
+
+
+def test_a_row_of_the_list_selects_its_point(page, sample_report):
+    waiting = sample_report.waiting[3].verdict
+    page.locator(f"#waiting tr:has-text('{waiting.id}')").click()
+    assert page.locator("#panel-id").text_content() == waiting.id
+    assert sample_report.drawn[page.evaluate("annotriageMap.selected")].id == waiting.id
+
+
+def test_search_and_route_filter_the_list(page, sample_report):
+    waiting = sample_report.waiting[-1].verdict
+    page.locator("#filter-text").fill(waiting.id.upper())
+    assert page.locator("#waiting tbody tr:visible").count() == 1
+    assert "1 of 105 listed" in page.locator("#filter-count").text_content()
+    page.locator("#filter-text").fill("")
+    page.locator("#filter-route").select_option("outlier")
+    assert page.locator("#waiting tbody tr:visible").count() == 51
+    page.locator("#filter-text").fill("no such thing")
+    assert page.locator("#filter-none").is_visible()
+
+
+def test_the_keyboard_walks_the_items_in_order_of_strangeness(page, sample_report):
+    strangest = sorted((point for point in sample_report.drawn if point.kind == "incoming"), key=lambda point: -point.outlier_score)
+    page.locator("#map-host canvas").last.focus()
+    page.keyboard.press("n")
+    page.keyboard.press("n")
+    shown = next(point for point in sample_report.drawn if point.id == page.locator("#panel-id").text_content())
+    assert shown.outlier_score == pytest.approx(strangest[1].outlier_score)
+    page.keyboard.press("p")
+    page.keyboard.press("Escape")
+    assert "Click a point" in page.locator("#panel").text_content()
+
+
+def test_the_keyboard_moves_and_zooms_the_map(page):
+    view = "[annotriageMap.scale, annotriageMap.left]"
+    page.locator("#map-host canvas").last.focus()
+    scale, left = page.evaluate(view)
+    page.keyboard.press("+")
+    assert page.evaluate(view)[0] == pytest.approx(scale * 1.4)
+    page.keyboard.press("0")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(view) == pytest.approx([scale, left + 48])
+
+
+def test_the_page_scrolls_over_the_map_until_it_is_clicked(page, sample_report):
+    place = next(place for place, point in enumerate(sample_report.drawn) if point.route == "outlier")
+    page.evaluate("document.getElementById('map').scrollIntoView()")
+    page.locator("#map-host").hover()
+    scale = page.evaluate("annotriageMap.scale")
+    page.mouse.wheel(0, -40)
+    page.wait_for_timeout(100)
+    assert page.evaluate("annotriageMap.scale") == scale
+    click_point(page, place)
+    page.mouse.wheel(0, -100)
+    page.wait_for_function("scale => annotriageMap.scale > scale", arg=scale)
+
+
+def test_hiding_training_items_leaves_none_to_click(page, sample_report):
+    page.locator("[data-show=training]").uncheck()
+    assert page.evaluate("annotriageMap.shown.reduce((sum, one) => sum + one, 0)") == 500
+    x, y = page.evaluate("annotriageMap.position(0)")
+    nearest = page.evaluate("([x, y]) => annotriageMap.nearest(x, y)", [x, y])
+    assert nearest == -1 or sample_report.drawn[nearest].kind == "incoming"
+
+
+@pytest.mark.parametrize(("way", "entries"), [("route", 4), ("class", 8), ("kind", 2), ("score", 6), ("group", 4)])
+def test_every_colouring_has_a_legend_whose_counts_add_up(page, sample_report, way, entries):
+    page.locator("#colour-by").select_option(way)
+    counts = [int(text.replace(",", "")) for text in page.locator("#legend .muted").all_text_contents()]
+    assert len(counts) == entries
+    assert sum(counts) == len(sample_report.drawn)
+
+
+def test_a_lasso_says_what_is_inside(page):
+    page.evaluate("document.getElementById('map').scrollIntoView()")
+    page.locator("#map-lasso").click()
+    box = page.locator("#map-host").bounding_box()
+    corners = [(5, 5), (box["width"] - 5, 5), (box["width"] - 5, box["height"] - 5), (5, box["height"] - 5)]
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    for x, y in corners[1:]:
+        page.mouse.move(box["x"] + x, box["y"] + y, steps=4)
+    page.mouse.up()
+    assert "1,100 items inside the lasso" in page.locator("#panel").text_content()
+    assert len(page.locator("#panel textarea").input_value().splitlines()) == 500
+
+
+def test_a_group_is_shown_on_the_map(page):
+    page.locator("[data-group='1']").click()
+    assert page.locator("#colour-by").input_value() == "group"
+
+
+def test_dark_follows_the_system_and_the_toggle(open_page, address):
+    page = open_page(address, color_scheme="dark")
+    paper = "getComputedStyle(document.querySelector('section')).backgroundColor"
+    assert page.evaluate(paper) == "rgb(22, 26, 30)"
+    page.locator("#theme").click()
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+    page.wait_for_timeout(100)
+    assert page.evaluate("annotriageMap.context.getImageData(2, 2, 1, 1).data[0]") == 255
+
+
+@pytest.mark.parametrize("width", [1280, 820, 400])
+def test_hostile_text_neither_runs_nor_widens_the_page(open_page, samples, tmp_path, width):
+    path = tmp_path / "hostile.html"
+    write_report(samples.hostile_report(), path)
+    page = open_page(path.as_uri(), viewport={"width": width, "height": 900})
+    page.locator("#waiting tbody tr").first.click()
+    assert page.locator("#panel-reason").text_content() == samples.HOSTILE
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_it_reads_without_javascript(open_page, address, sample_report):
+    page = open_page(address, java_script_enabled=False)
+    assert page.get_by_text("The map needs JavaScript").is_visible()
+    assert page.get_by_text(sample_report.diversity.sentence).is_visible()
+    assert page.locator("#map-app").is_hidden()
+    assert page.locator("#waiting tbody tr").count() == 105
+
+
+def test_twenty_thousand_points_open_in_two_seconds_and_move_smoothly(open_page, samples, tmp_path):
+    path, report = tmp_path / "huge.html", samples.huge_report()
+    padding = bytes(900)
+    write_report(replace(report, drawn=[replace(point, thumbnail=point.thumbnail + padding) for point in report.drawn]), path)
+    page = open_page(path.as_uri())
+    page.wait_for_function(READY)
+    assert page.evaluate("performance.now()") < 6_000  # about 1 s on an idle machine; room for a busy one
+    move = """new Promise(done => {
+        annotriageMap.pan(2, 0);
+        requestAnimationFrame(() => requestAnimationFrame(() => done(annotriageMap.drawMilliseconds)));
+    })"""
+    assert sorted(page.evaluate(move) for _ in range(9))[4] < 30
+
+
+def test_a_page_without_a_map_still_works(open_page, samples, tmp_path):
+    path = tmp_path / "failed.html"
+    write_report(samples.failed_report(), path)
+    page = open_page(path.as_uri())
+    page.locator("#filter-text").fill("broken-1")
+    assert page.locator("#waiting tbody tr:visible").count() == 1

@@ -1,0 +1,262 @@
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+from onnx.reference import ReferenceEvaluator
+
+from annotriage.errors import ModelError
+from annotriage.model import candidate_layers, load_model
+
+
+def tensors(net, batch, *names):
+    """What the named tensors of a net hold, by onnx's own evaluator."""
+    return ReferenceEvaluator(net.model(*names)).run(None, {"input": batch})
+
+
+def rows(count, *shape):
+    return np.random.default_rng(2).standard_normal((count, *shape)).astype(np.float32)
+
+
+def small_conv_net(net, *, pooled=True, **options):
+    """Three convolutions, an image-sized map after each, then a dense layer on the pooled or flattened last map."""
+    graph = net(3, 8, 8, **options)
+    last = "input"
+    for index, (inside, outside) in enumerate([(3, 4), (4, 5), (5, 6)]):
+        last = graph.add("Relu", graph.conv(last, inside, outside), name=f"relu{index}")
+    if pooled:
+        last = graph.add("GlobalAveragePool", last)
+    hidden = graph.add("Flatten", last, name="hidden")
+    graph.gemm(hidden, 6 if pooled else 6 * 64, 3, name="logits")
+    return graph
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_auto_takes_what_feeds_the_last_dense_layer_and_the_middle_map(net, onnx_spec, pooled):
+    graph = small_conv_net(net, pooled=pooled)
+    model = load_model(onnx_spec(graph, "logits"))
+    batch = rows(5, 3, 8, 8)
+    logits, hidden, middle = tensors(graph, batch, "logits", "hidden", "relu1")
+    outputs = model.run(batch)
+    assert model.layers == ("hidden", "relu1")
+    np.testing.assert_allclose(outputs.logits, logits, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(outputs.activations[0], hidden, rtol=1e-4, atol=1e-4)
+    expected = np.hstack([middle.mean((2, 3)), middle.std((2, 3))])
+    np.testing.assert_allclose(outputs.activations[1], expected, rtol=1e-4, atol=1e-4)
+    assert outputs.logits.dtype == outputs.activations[0].dtype == outputs.activations[1].dtype == np.float32
+
+
+@pytest.mark.parametrize("head", ["gemm", "matmul"])
+@pytest.mark.parametrize("ending", [(), ("Softmax",), ("LogSoftmax",), ("Sigmoid",), ("Dropout", "Identity", "Softmax", "Identity")])
+def test_logits_are_read_before_a_closing_softmax_or_sigmoid(net, onnx_spec, head, ending):
+    graph = net(6)
+    hidden = graph.add("Dropout", graph.add("Relu", graph.gemm("input", 6, 4)), name="hidden")
+    last = getattr(graph, head)(hidden, 4, 3, name="logits")
+    for operation in ending:
+        last = graph.add(operation, last)
+    model = load_model(onnx_spec(graph, last))
+    batch = rows(4, 6) * 30  # so far apart that a float32 softmax would be exactly 0 or 1
+    logits, activation = tensors(graph, batch, "logits", "hidden")
+    assert model.layers == ("hidden",)
+    np.testing.assert_allclose(model.run(batch).logits, logits, rtol=1e-4)
+    np.testing.assert_allclose(model.run(batch).activations[0], activation, rtol=1e-4)
+
+
+def test_a_sigmoid_at_the_end_of_a_single_choice_model_is_pointed_out(net, onnx_spec):
+    graph = net(6)
+    end = graph.add("Sigmoid", graph.gemm(graph.gemm("input", 6, 4), 4, 3))
+    assert 'choice = "multiple"' in load_model(onnx_spec(graph, end)).notes[0]
+    assert load_model(onnx_spec(graph, end, choice="multiple")).notes == ()
+
+
+def test_a_1x1_convolution_before_global_pooling_is_a_head_too(net, onnx_spec):
+    graph = net(3, 8, 8)
+    hidden = graph.add("Relu", graph.conv("input", 3, 5), name="hidden")
+    pooled = graph.add("GlobalAveragePool", graph.conv(hidden, 5, 3, kernel=1))
+    end = graph.add("Softmax", graph.add("Flatten", pooled), axis=1)
+    model = load_model(onnx_spec(graph, end))
+    batch = rows(2, 3, 8, 8)
+    hidden, logits = tensors(graph, batch, "hidden", pooled)
+    assert model.layers[0] == "hidden"
+    np.testing.assert_allclose(model.run(batch).activations[0], hidden.mean((2, 3)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.run(batch).logits, logits[:, :, 0, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_tokens_are_pooled_over_their_places(net, onnx_spec):
+    graph = net(7, 4)
+    tokens = graph.add("Add", graph.matmul("input", 4, 4), "input", name="tokens")
+    graph.matmul(graph.add("ReduceMean", tokens, axes=[1], keepdims=0, name="mean"), 4, 3, name="logits")
+    model = load_model(onnx_spec(graph, "logits"))
+    batch = rows(3, 7, 4)
+    (tokens,) = tensors(graph, batch, "tokens")
+    assert model.layers == ("mean", "tokens")
+    np.testing.assert_allclose(model.run(batch).activations[1], np.hstack([tokens.mean(1), tokens.std(1)]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_map_with_its_channels_last_is_pooled_over_its_places(net, onnx_spec):
+    graph = net(8, 8, 3)
+    first = graph.add("Transpose", "input", perm=[0, 3, 1, 2])
+    turned = graph.add("Transpose", graph.conv(first, 3, 5), perm=[0, 2, 3, 1])
+    last = graph.add("Relu", graph.add("MatMul", turned, graph.weight(5, 6)), name="channels last")
+    graph.gemm(graph.add("ReduceMean", last, axes=[1, 2], keepdims=0), 6, 3, name="logits")
+    spec = onnx_spec(graph, "logits", layer="channels last", input={"kind": "image", "size": [8, 8], "mode": "RGB", "layout": "NHWC"})
+    batch = rows(2, 8, 8, 3)
+    (last,) = tensors(graph, batch, "channels last")
+    np.testing.assert_allclose(load_model(spec).run(batch).activations[0], last.mean((1, 2)), rtol=1e-4, atol=1e-5)
+
+
+def test_probabilities_without_a_closing_softmax_are_recognised(net, onnx_spec):
+    graph = net(6)
+    exponentials = graph.add("Exp", graph.gemm(graph.add("Relu", graph.gemm("input", 6, 4)), 4, 3, name="logits"))
+    total = graph.add("ReduceSum", exponentials, graph.weight(values=np.array([1])), keepdims=1)
+    end = graph.add("Div", exponentials, total)
+    batch = rows(4, 6)
+    (probabilities,) = tensors(graph, batch, end)
+    np.testing.assert_allclose(load_model(onnx_spec(graph, end)).run(batch).logits, np.log(probabilities), rtol=1e-4, atol=1e-5)
+    stated = load_model(onnx_spec(graph, end, activation="softmax")).run(batch)
+    np.testing.assert_allclose(stated.logits, probabilities, rtol=1e-4)
+
+
+def test_stated_probabilities_of_several_classes_become_log_odds(net, onnx_spec):
+    graph = net(6)
+    logits = graph.gemm(graph.add("Relu", graph.gemm("input", 6, 4)), 4, 3, name="logits")
+    one = graph.weight(values=np.array(1.0))
+    end = graph.add("Div", one, graph.add("Add", one, graph.add("Exp", graph.add("Neg", logits))))
+    batch = rows(4, 6) / 4
+    (logits,) = tensors(graph, batch, "logits")
+    spec = onnx_spec(graph, end, activation="none", choice="multiple")
+    np.testing.assert_allclose(load_model(spec).run(batch).logits, logits, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("count", [0, 3, 4, 9])
+def test_a_fixed_batch_size_gives_the_same_as_a_free_one(net, onnx_spec, size, count):
+    batch = rows(count, 3, 8, 8)
+    free = load_model(onnx_spec(small_conv_net(net), "logits")).run(batch)
+    model = load_model(onnx_spec(small_conv_net(net, batch=size), "logits"))
+    fixed = model.run(batch)
+    assert model.fixed_batch == size
+    assert fixed.logits.shape == (count, 3)
+    np.testing.assert_allclose(fixed.logits, free.logits, rtol=1e-4, atol=1e-5)
+    for one, other in zip(fixed.activations, free.activations, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_external_weights_are_used_and_hashed_and_nothing_is_written(net, onnx_spec, tmp_path, names_in, monkeypatch):
+    batch = rows(2, 3, 8, 8)
+    inside = load_model(onnx_spec(small_conv_net(net), "logits"))
+    spec = onnx_spec(small_conv_net(net), "logits", external=True)
+    before = names_in(tmp_path)
+    monkeypatch.chdir("/")
+    outside = load_model(spec)
+    np.testing.assert_array_equal(outside.run(batch).logits, inside.run(batch).logits)
+    assert names_in(tmp_path) == before == ["model.onnx", "model.toml", "weights.bin"]
+    data = bytearray((tmp_path / "weights.bin").read_bytes())
+    data[3] ^= 1
+    (tmp_path / "weights.bin").write_bytes(data)
+    assert load_model(spec).hash != outside.hash
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(ModelError, match=r"weights\.bin.*not beside it"):
+        load_model(spec)
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_a_model_of_another_precision_takes_float32_batches(net, onnx_spec, dtype):
+    graph = net(6, dtype=dtype)
+    graph.gemm(graph.add("Relu", graph.gemm("input", 6, 4), name="hidden"), 4, 3, name="logits")
+    outputs = load_model(onnx_spec(graph, "logits")).run(rows(2, 6))
+    assert outputs.logits.dtype == outputs.activations[0].dtype == np.float32
+    assert outputs.activations[0].shape == (2, 4)
+
+
+def test_a_model_that_takes_bytes_gets_rounded_values(net, onnx_spec):
+    graph = net(6, dtype=TensorProto.UINT8)
+    cast = graph.add("Cast", "input", to=TensorProto.FLOAT)
+    graph.dtype = TensorProto.FLOAT
+    graph.gemm(graph.add("Identity", graph.gemm(cast, 6, 4)), 4, 3, name="logits")
+    spec = onnx_spec(graph, "logits")
+    whole = np.arange(6, dtype=np.float32)[None]
+    np.testing.assert_array_equal(load_model(spec).run(whole - 0.01).logits, load_model(spec).run(whole).logits)
+
+
+def test_named_layers_come_in_the_order_given(net, onnx_spec):
+    model = load_model(onnx_spec(small_conv_net(net), "logits", layer=["relu2", "hidden", "relu0"]))
+    assert model.layers == ("relu2", "hidden", "relu0")
+    assert [activation.shape for activation in model.run(rows(2, 3, 8, 8)).activations] == [(2, 6), (2, 6), (2, 8)]
+
+
+def test_an_unknown_layer_is_answered_with_the_nearest(net, onnx_spec):
+    spec = onnx_spec(small_conv_net(net), "logits", layer="relu_1")
+    with pytest.raises(ModelError, match=r"no layer 'relu_1'. Candidates: relu1.*annotriage layers --model"):
+        load_model(spec)
+
+
+def test_a_wrong_number_of_classes_names_both_numbers(net, onnx_spec):
+    with pytest.raises(ModelError, match=r"3 outputs per item.*names 5"):
+        load_model(onnx_spec(small_conv_net(net), "logits", classes=5))
+
+
+def test_several_outputs_have_to_be_told_apart(net, onnx_spec):
+    graph = small_conv_net(net)
+    with pytest.raises(ModelError, match=r"\[model\] output: the model has 2; state which. It has hidden, logits"):
+        load_model(onnx_spec(graph, "hidden", "logits"))
+    assert load_model(onnx_spec(graph, "hidden", "logits", output="logits")).run(rows(1, 3, 8, 8)).logits.shape == (1, 3)
+
+
+def test_an_input_of_another_size_is_refused_before_it_runs(net, onnx_spec):
+    with pytest.raises(ModelError, match=r"shape \[1, 8, 8\].*takes \[3, 8, 8\]"):
+        load_model(onnx_spec(small_conv_net(net), "logits", input={"mode": "L"}))
+
+
+def test_a_model_without_a_dense_layer_asks_for_a_layer(net, onnx_spec):
+    graph = net(3)
+    graph.add("Tanh", graph.add("Relu", "input"), name="end")
+    with pytest.raises(ModelError, match="no last dense layer"):
+        load_model(onnx_spec(graph, "end"))
+    assert load_model(onnx_spec(graph, "end", layer="relu_0")).layers == ("relu_0",)
+
+
+def test_operations_that_onnx_does_not_know_do_not_stop_it(net, onnx_spec):
+    graph = net(6)
+    hidden = graph.add("Gelu", graph.gemm("input", 6, 4), name="hidden", domain="com.microsoft")
+    graph.gemm(hidden, 4, 3, name="logits")
+    assert load_model(onnx_spec(graph, "logits")).layers == ("hidden",)
+
+
+def test_a_file_that_is_no_onnx_model_is_named(net, onnx_spec):
+    spec = onnx_spec(small_conv_net(net), "logits")
+    spec.model_path.write_bytes(spec.model_path.read_bytes()[:-700])
+    with pytest.raises(ModelError, match=r"model\.onnx"):
+        load_model(spec)
+
+
+def test_a_batch_of_the_wrong_shape_is_a_model_error(net, onnx_spec):
+    with pytest.raises(ModelError, match=r"could not run a batch of shape \(2, 3, 9\)"):
+        load_model(onnx_spec(small_conv_net(net), "logits")).run(rows(2, 3, 9))
+
+
+def test_cuda_that_is_not_there_is_said_and_the_cpu_used(net, onnx_spec, recwarn):
+    model = load_model(onnx_spec(small_conv_net(net), "logits"), device="cuda")
+    if model.device == "cuda":
+        pytest.skip("this machine has a GPU and onnxruntime-gpu")
+    assert "setting device = cuda" in model.notes[0]
+    assert "CPUExecutionProvider" in model.notes[0]
+    assert not list(recwarn)
+
+
+def test_the_candidate_layers_are_the_hidden_ones_with_their_shapes(net, onnx_spec):
+    found = candidate_layers(onnx_spec(small_conv_net(net), "logits"))
+    chosen = {layer.name: layer.chosen for layer in found}
+    assert chosen["hidden"] == "deciding"
+    assert chosen["relu1"] == "further"
+    assert [layer.name for layer in found if layer.operation == "Relu"] == ["relu0", "relu1", "relu2"]
+    assert {layer.name: layer.shape for layer in found}["relu2"] == (6, 8, 8)
+    assert "logits" not in chosen
+
+
+def test_the_hash_is_that_of_the_file(net, onnx_spec):
+    spec = onnx_spec(small_conv_net(net), "logits")
+    first = load_model(spec).hash
+    model = onnx.load(spec.model_path)
+    model.producer_name = "another"
+    onnx.save(model, spec.model_path)
+    assert load_model(spec).hash != first

@@ -1,0 +1,208 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from annotriage.errors import ModelError
+from annotriage.model import candidate_layers, load_model
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+IMAGE = {"size": [8, 8], "mode": "RGB"}
+
+FACTORY = """
+from torch import nn
+
+def small():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(4, 5, 3, padding=1), nn.BatchNorm2d(5), nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(5, 3),
+    )
+
+def no_module():
+    return 3
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    """The module of FACTORY, trained-looking, whose code lies in a module of its own beside the spec; its name is unique."""
+    torch.manual_seed(0)
+    name = f"factory_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(FACTORY, "utf-8")
+    scope = {}
+    exec(FACTORY, scope)
+    module = scope["small"]().eval()
+    module.factory = f"{name}:small"
+    return module
+
+
+@pytest.fixture
+def exported(tmp_path, write_spec):
+    def write(module, *, batch=None, **model):
+        sizes = ({0: torch.export.Dim("batch")},) if batch is None else None
+        program = torch.export.export(module, (torch.zeros(batch or 2, 3, 8, 8),), dynamic_shapes=sizes)
+        torch.export.save(program, tmp_path / "model.pt2")
+        return write_spec({"file": "model.pt2", **model}, IMAGE)
+
+    return write
+
+
+@pytest.fixture
+def made_by_factory(tmp_path, write_spec):
+    def write(module, **model):
+        torch.save(module.state_dict(), tmp_path / "weights.pt")
+        return write_spec({"factory": module.factory, "weights": "weights.pt", **model}, IMAGE)
+
+    return write
+
+
+@pytest.fixture(params=["exported", "made_by_factory"])
+def write(request):
+    return request.getfixturevalue(request.param)
+
+
+def rows(count):
+    return np.random.default_rng(3).standard_normal((count, 3, 8, 8)).astype(np.float32)
+
+
+def expected(module, batch):
+    """Logits, what enters the last dense layer, and the moments of the map after the second ReLU."""
+    with torch.no_grad():
+        made = [torch.from_numpy(batch)]
+        for layer in module:
+            made.append(layer(made[-1].clone()))
+    middle = made[5].numpy()
+    return made[-1].numpy(), made[-2].numpy(), np.hstack([middle.mean((2, 3)), middle.std((2, 3))])
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_auto_takes_what_feeds_the_last_dense_layer_and_the_middle_map(small, write, count):
+    batch = rows(count)
+    outputs = load_model(write(small)).run(batch)
+    logits, hidden, middle = expected(small, batch)
+    np.testing.assert_allclose(outputs.logits, logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs.activations[0], hidden, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs.activations[1], middle, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_program_of_fixed_batch_size_takes_any_number(small, exported, size):
+    model = load_model(exported(small, batch=size))
+    batch = rows(6)
+    assert model.fixed_batch == size
+    np.testing.assert_allclose(model.run(batch).logits, expected(small, batch)[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("ending", ["Softmax", "LogSoftmax", "Sigmoid"])
+def test_logits_are_read_before_a_closing_function_of_a_program(small, exported, ending):
+    closing = getattr(torch.nn, ending)
+    batch = rows(4)
+    model = load_model(exported(torch.nn.Sequential(small, closing() if ending == "Sigmoid" else closing(dim=1)).eval()))
+    np.testing.assert_allclose(model.run(batch).logits, expected(small, batch)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_module_that_returns_probabilities_is_recognised(small, made_by_factory, tmp_path):
+    source = tmp_path / f"{small.factory.split(':')[0]}.py"
+    source.write_text(FACTORY.replace("nn.Linear(5, 3),", "nn.Linear(5, 3), nn.Softmax(dim=1),"), "utf-8")
+    batch = rows(4)
+    logits = torch.log_softmax(torch.from_numpy(expected(small, batch)[0]), dim=1).numpy()
+    np.testing.assert_allclose(load_model(made_by_factory(small)).run(batch).logits, logits, rtol=1e-4, atol=1e-5)
+
+
+def test_an_activation_is_kept_although_the_next_layer_works_in_place(small, made_by_factory):
+    batch = rows(2)
+    with torch.no_grad():
+        first = small[0](torch.from_numpy(batch)).numpy()
+    model = load_model(made_by_factory(small, layer=["0", "8:input"]))
+    np.testing.assert_allclose(model.run(batch).activations[0], first.mean((2, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_safetensors_give_the_same_as_a_state_dict(small, made_by_factory, write_spec, tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    batch = rows(2)
+    one = load_model(made_by_factory(small)).run(batch)
+    safetensors.save_file(small.state_dict(), tmp_path / "weights.safetensors")
+    other = load_model(write_spec({"factory": small.factory, "weights": "weights.safetensors"}, IMAGE)).run(batch)
+    np.testing.assert_array_equal(one.logits, other.logits)
+
+
+def test_candidate_layers_mark_the_chosen_ones(small, write):
+    chosen = [layer.chosen for layer in candidate_layers(write(small))]
+    assert chosen.count("deciding") == 1
+    assert chosen.count("further") == 1
+
+
+def test_an_unknown_layer_is_answered_with_candidates(small, write):
+    with pytest.raises(ModelError, match=r"no layer 'linaer'. Candidates: .*annotriage layers"):
+        load_model(write(small, layer="linaer"))
+
+
+class Booby:
+    """What a pickle may hold: something that runs when it is opened."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was opened",))
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.pth", "model.pkl"])
+def test_a_pickled_module_is_refused_unopened_with_the_lines_that_export_it(tmp_path, write_spec, name):
+    (tmp_path / name).write_bytes(pickle.dumps(Booby()))
+    with pytest.raises(ModelError, match=r"torch\.export\.save\(program, \"model\.pt2\"\)") as caught:
+        load_model(write_spec({"file": name}, IMAGE))
+    assert "torch.zeros(2, 3, 8, 8)" in str(caught.value)
+
+
+def test_weights_that_are_a_pickled_module_are_refused_unopened(small, write_spec, tmp_path):
+    torch.save(Booby(), tmp_path / "weights.pt")
+    with pytest.raises(ModelError, match="state_dict"):
+        load_model(write_spec({"factory": small.factory, "weights": "weights.pt"}, IMAGE))
+
+
+def test_the_lines_of_the_refusal_export_the_module(small, tmp_path, write_spec, monkeypatch):
+    torch.save(small, tmp_path / "model.pt")
+    with pytest.raises(ModelError) as caught:
+        load_model(write_spec({"file": "model.pt"}, IMAGE))
+    code = str(caught.value).split("trust it:\n")[1].split("and set file")[0]
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(line.strip() for line in code.splitlines()), {})
+    batch = rows(3)
+    model = load_model(write_spec({"file": "model.pt2"}, IMAGE))
+    np.testing.assert_allclose(model.run(batch).logits, expected(small, batch)[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("factory", "problem"),
+    [("nowhere_at_all:small", "No module named"), ("{own}:missing", "missing"), ("{own}:no_module", "returned a int")],
+)
+def test_a_factory_that_does_not_work_is_named(small, write_spec, tmp_path, factory, problem):
+    torch.save(small.state_dict(), tmp_path / "weights.pt")
+    factory = factory.format(own=small.factory.split(":")[0])
+    with pytest.raises(ModelError, match=problem):
+        load_model(write_spec({"factory": factory, "weights": "weights.pt"}, IMAGE))
+
+
+def test_weights_of_another_model_are_refused(small, write_spec, tmp_path):
+    torch.save({"other": torch.zeros(1)}, tmp_path / "weights.pt")
+    with pytest.raises(ModelError, match="not those of"):
+        load_model(write_spec({"factory": small.factory, "weights": "weights.pt"}, IMAGE))
+
+
+def test_a_program_exported_while_training_is_refused(small, exported):
+    with pytest.raises(ModelError, match=r"training mode .*model\.eval\(\)"):
+        load_model(exported(small.train()))
+
+
+def test_a_file_that_is_no_program_is_named(write_spec, tmp_path):
+    (tmp_path / "model.pt2").write_bytes(b"not a program")
+    with pytest.raises(ModelError, match=r"model\.pt2.*torch\.export\.save"):
+        load_model(write_spec({"file": "model.pt2"}, IMAGE))
+
+
+def test_cuda_that_is_not_there_is_said_and_the_cpu_used(small, made_by_factory):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    model = load_model(made_by_factory(small), device="cuda")
+    assert model.device == "cpu"
+    assert "setting device = cuda" in model.notes[0]
