@@ -12,7 +12,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,6 +204,23 @@ class Reference:
             member.name if member.layer == 0 else f"{member.name}@{self.model.layers[member.layer]}" for member in self.detector.members
         )
 
+    def facts(self) -> dict[str, Any]:
+        """What is in it, as plain values."""
+        promise = {key: value for key, value in asdict(self.promise).items() if not key.startswith("curve_")}
+        return {
+            "name": self.name,
+            "version": self.version,
+            "model": asdict(self.model) | {"spec": json.loads(self.model.spec)},
+            "settings": self.settings.as_dict(),
+            "counts": self.counts,
+            "clusters": list(self.detector.clusters.names),
+            "scores": list(self.member_names),
+            "threshold": self.threshold,
+            "calibrated": self.calibrated,
+            "promise": promise,
+            "notes": list(self.notes),
+        }
+
     @property
     def prediction_version(self) -> str:
         """The version under which predictions are stored in a labeling tool."""
@@ -260,8 +277,8 @@ class Reference:
         Raises OutputError if the folder exists already (unless it may be replaced) or cannot be written.
         """
         folder = Path(folder)
-        if folder.exists() and not replace_existing and (not folder.is_dir() or any(folder.iterdir())):
-            raise OutputError(f"{folder}: exists already; a reference never changes, so choose another folder, or pass --replace")
+        if not replace_existing:
+            refuse_existing(folder)
         partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
         try:
             partial.mkdir(parents=True)
@@ -323,6 +340,12 @@ class Reference:
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(array.tobytes())
         return digest.hexdigest()
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise OutputError if something is there already: a reference never changes."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder}: exists already; a reference never changes, so choose another folder, or pass --replace")
 
 
 def confidence_logits(logits: Array, space: LabelSpace) -> Array:

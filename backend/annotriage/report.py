@@ -31,7 +31,7 @@ from annotriage.errors import OutputError
 from annotriage.latent.advice import Advice
 from annotriage.latent.diversity import ClusterDiversity, Diversity
 from annotriage.latent.gate import Promise
-from annotriage.verdict import Verdict
+from annotriage.verdict import OutlierGroup, Verdict
 from annotriage.words import count, percent
 
 WAITING_SHOWN = 1_000
@@ -63,18 +63,6 @@ class Drawn:
     group: int = -1
     thumbnail: bytes = b""
     nearest: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class OutlierGroup:
-    """Outliers that resemble each other. label: what the model mostly calls them. faces: thumbnails, the medoid's first."""
-
-    number: int
-    size: int
-    label: str
-    medoid: str
-    faces: tuple[bytes, ...] = ()
-    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +269,7 @@ def _groups_sentence(report: Report) -> str:
     if not outliers:
         return "No item is an outlier, so there is nothing to group."
     if not report.groups:
-        return f"The {count(outliers, 'outlier')} do not resemble each other enough to form a group."
+        return f"No groups: {count(outliers, 'outlier')}, too few or too unlike each other to form one."
     largest = max(report.groups, key=lambda group: group.size)
     more = f"; {count(len(report.groups), 'group')} in all" if len(report.groups) > 1 else ""
     return f"{largest.size:,} of {count(outliers, 'outlier')} are one group{more}. A group may be a new class or a broken source."

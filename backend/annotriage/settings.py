@@ -19,8 +19,11 @@ from annotriage.errors import SettingError
 ENVIRONMENT_PREFIX = "ANNOTRIAGE_"
 
 
-def _setting(default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: Sequence[str] = ()) -> Any:
-    metadata = {"help": help, "low": low, "high": high, "choices": tuple(choices)}
+def _setting(
+    default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: Sequence[str] = (), run: bool = False
+) -> Any:
+    """A field of the table. run: it concerns a run and may differ from what a reference was fitted with."""
+    metadata = {"help": help, "low": low, "high": high, "choices": tuple(choices), "run": run}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -79,31 +82,49 @@ class Settings:
     neighbour_dimensions: int = _setting(50, "Values kept for knn, mean-sigma, groups and the map.", low=2)
     neighbours: int = _setting(10, "Neighbours that `knn` looks at. Raise it when training labels or images are noisy.", low=1)
     # the advice
-    train_above: float = _setting(0.05, "Excess of outliers above which training further on the data is advised.", low=0.0, high=1.0)
-    deploy_below: float = _setting(
-        0.05, "Excess of outliers below which deploying the model where the data comes from is advised.", low=0.0, high=1.0
+    train_above: float = _setting(
+        0.05, "Excess of outliers above which training further on the data is advised.", low=0.0, high=1.0, run=True
     )
-    augmentation_above: float = _setting(0.05, "Excess of outliers above which augmented data adds something new.", low=0.0, high=1.0)
+    deploy_below: float = _setting(
+        0.05, "Excess of outliers below which deploying the model where the data comes from is advised.", low=0.0, high=1.0, run=True
+    )
+    augmentation_above: float = _setting(
+        0.05, "Excess of outliers above which augmented data adds something new.", low=0.0, high=1.0, run=True
+    )
     augmentation_below: float = _setting(
-        0.50, "Excess of outliers above which an augmentation damages the data, and incoming data needs a person first.", low=0.0, high=1.0
+        0.50,
+        "Excess of outliers above which an augmentation damages the data, and incoming data needs a person first.",
+        low=0.0,
+        high=1.0,
+        run=True,
     )
     # how it runs
-    seed: int = _setting(0, "Seed of every random choice: samples, splits, maps. The same seed gives the same result.", low=0)
-    batch_size: int = _setting(32, "Items per run of the model. Raise it on a GPU, lower it if memory is short.", low=1, high=65536)
+    seed: int = _setting(0, "Seed of every random choice: samples, splits, maps. The same seed gives the same result.", low=0, run=True)
+    batch_size: int = _setting(
+        32, "Items per run of the model. Raise it on a GPU, lower it if memory is short.", low=1, high=65536, run=True
+    )
     device: str = _setting(
         "auto",
         "Where the model runs. `auto` takes CUDA where the runtime offers it, else the CPU.",
         choices=("auto", "cpu", "cuda"),
+        run=True,
     )
-    threads: int = _setting(0, "Threads that decode images while the model runs; 0 means one per core.", low=0, high=256)
+    threads: int = _setting(0, "Threads that decode images while the model runs; 0 means one per core.", low=0, high=256, run=True)
     max_pixels: int = _setting(
-        100_000_000, "Largest image that is decoded, in pixels: a guard against decompression bombs. Raise it for larger scans.", low=1
+        100_000_000,
+        "Largest image that is decoded, in pixels: a guard against decompression bombs. Raise it for larger scans.",
+        low=1,
+        run=True,
     )
     # what is drawn
-    map: str = _setting("umap", "How the map is made. `none` leaves it out and saves its time.", choices=("umap", "tsne", "pca", "none"))
-    map_sample: int = _setting(10_000, "Most points drawn of the training set, and again of the incoming data.", low=10, high=100_000)
-    group_sample: int = _setting(20_000, "Most outliers that are searched for groups.", low=10, high=200_000)
-    thumbnail: int = _setting(64, "Longest side of the pictures in the report, in pixels.", low=16, high=512)
+    map: str = _setting(
+        "umap", "How the map is made. `none` leaves it out and saves its time.", choices=("umap", "tsne", "pca", "none"), run=True
+    )
+    map_sample: int = _setting(
+        10_000, "Most points drawn of the training set, and again of the incoming data.", low=10, high=100_000, run=True
+    )
+    group_sample: int = _setting(20_000, "Most outliers that are searched for groups.", low=10, high=200_000, run=True)
+    thumbnail: int = _setting(64, "Longest side of the pictures in the report, in pixels.", low=16, high=512, run=True)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -111,10 +132,15 @@ class Settings:
 
     @classmethod
     def load(
-        cls, file: Path | None = None, environment: Mapping[str, str] | None = None, given: Mapping[str, Any] | None = None
+        cls,
+        file: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        given: Mapping[str, Any] | None = None,
+        fitted: Settings | None = None,
     ) -> Settings:
         """Settings from a TOML file, then `ANNOTRIAGE_*` variables, then `given` values (those that are not None).
 
+        fitted: the settings of a reference; then only those that concern a run can still change, the others stay as fitted.
         Raises SettingError naming the file, variable or option, the value and what is allowed.
         """
         values: dict[str, Any] = {}
@@ -126,6 +152,8 @@ class Settings:
             if variable.startswith(ENVIRONMENT_PREFIX) and name in fields:
                 values[name] = _checked(fields[name], text, f"environment variable {variable}")
         values |= {name: value for name, value in (given or {}).items() if value is not None}
+        if fitted is not None:
+            values = {**fitted.as_dict(), **{name: value for name, value in values.items() if fields[name].metadata["run"]}}
         return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:
@@ -180,3 +208,4 @@ def _whole(value: Any) -> int:
 
 
 _TYPES = get_type_hints(Settings)
+SETTINGS = dataclasses.fields(Settings)

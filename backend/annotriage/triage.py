@@ -9,8 +9,9 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ from annotriage.model import Model
 from annotriage.model.inputs import Loaded, thumbnail
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import Batch, stream
+from annotriage.output import OutputFolder, output_folder
 from annotriage.progress import Progress, silent
 from annotriage.reference import Judged, Reference
 from annotriage.sampling import SeededSample, Smallest
 from annotriage.settings import Settings
-from annotriage.verdict import Verdict, failed_verdict, verdicts_of
+from annotriage.verdict import OutlierGroup, Verdict, failed_verdict, verdicts_of
 
 Array = NDArray[Any]
 
@@ -39,8 +41,6 @@ WAITING_KEPT = 1_000  # items for a person whose pictures are kept for the repor
 FAILED_KEPT = 100
 MMD_SAMPLE = 2_000
 FACES = 12
-
-Sink = Callable[[Verdict, Item], None]
 
 
 @dataclass(frozen=True)
@@ -50,21 +50,6 @@ class Seen:
     verdict: Verdict
     point: Array
     picture: bytes
-
-
-@dataclass(frozen=True)
-class OutlierGroup:
-    """Outliers that lie close together. number: from 1, by size. label: what the model mostly calls them.
-
-    size: of those outliers that were searched (`Triage.searched`). faces: pictures, the medoid's first. ids: all members.
-    """
-
-    number: int
-    size: int
-    label: str
-    medoid: str
-    ids: tuple[str, ...]
-    faces: tuple[bytes, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -113,21 +98,43 @@ def triage(
     *,
     model: Model | ModelSpec | Path | None = None,
     settings: Settings | None = None,
-    sinks: tuple[Sink, ...] = (),
+    out: Path | str | None = None,
+    replace_existing: bool = False,
+    labeling_config: Path | None = None,
     progress: Progress = silent,
 ) -> Triage:
     """Judge every item of a dataset.
 
-    model: where the reference's model is, if it has moved. settings: those that concern the run (device, threads, samples);
-    what was fitted stays as the reference has it. sinks: called with each verdict and its item, in order.
-    Raises DataError, ModelError, MismatchError; a broken item is a `failed` verdict instead.
+    model: where the reference's model is, if it has moved. settings: those that concern the run (device, threads, samples,
+    map); what was fitted stays as the reference has it. out: a folder for verdicts.csv, predictions.json, summary.json and
+    report.html, made whole or not at all. labeling_config: a labeling tool's description of its fields and labels, to read
+    its files and to write predictions for it.
+    Raises DataError, ModelError, MismatchError, OutputError; a broken item is a `failed` verdict instead.
     """
     settings = settings or reference.settings
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, labeling_config=labeling_config)
     if model is None or isinstance(model, ModelSpec | Path):
         model = reference.open_model(model, settings)
     else:
         reference.check(model)
+    if out is None:
+        return _triage(reference, dataset, model, settings, progress, None)
+    opened = output_folder(
+        Path(out),
+        classes=reference.space.classes,
+        model_version=reference.prediction_version,
+        labeling_config=labeling_config,
+        replace_existing=replace_existing,
+    )
+    with opened as folder:
+        result = _triage(reference, dataset, model, settings, progress, folder)
+        folder.finish(result, settings, progress)
+    return result
+
+
+def _triage(
+    reference: Reference, dataset: Dataset, model: Model, settings: Settings, progress: Progress, folder: OutputFolder | None
+) -> Triage:
     started = time.perf_counter()
     tally = Tally(reference, settings)
     verdicts = Verdicts()
@@ -135,10 +142,11 @@ def triage(
         for batch in stream(model, dataset, settings):
             for item, verdict in tally.add(batch):
                 verdicts.append(verdict)
-                for sink in sinks:
-                    sink(verdict, item)
+                if folder is not None:
+                    folder.write(verdict, item)
             advance(len(batch.items))
-    return _finished(tally, dataset, verdicts, settings, progress, {"items": time.perf_counter() - started}, model.notes)
+    notes = (*dataset.notes, *model.notes)
+    return _finished(tally, dataset.name, verdicts, progress, notes, time.perf_counter() - started)
 
 
 class Tally:
@@ -170,7 +178,7 @@ class Tally:
             verdict = scored.get(row)
             if verdict is None:
                 verdict = failed_verdict(self.reference, item, batch.problems[row] or "could not be scored", batch.seconds)
-                self.failed.add(float(sum(self.counts.values())), lambda verdict=verdict: Seen(verdict, np.empty(0), b""))
+                self.failed.add(float(sum(self.counts.values())), partial(Seen, verdict, np.empty(0), b""))
             self.counts[verdict.route] += 1
             yield item, verdict
 
@@ -236,16 +244,8 @@ class Verdicts:
                 yield Verdict(identity, path, tuple(labels), *rest)
 
 
-def _finished(
-    tally: Tally,
-    dataset: Dataset,
-    verdicts: Verdicts,
-    settings: Settings,
-    progress: Progress,
-    timings: dict[str, float],
-    model_notes: tuple[str, ...],
-) -> Triage:
-    """The state of the dataset, once all its items have passed."""
+def _finished(tally: Tally, dataset: str, verdicts: Verdicts, progress: Progress, notes: tuple[str, ...], seconds: float) -> Triage:
+    """The state of the dataset, once all its items have passed. notes: what reading and running had to say."""
     reference = tally.reference
     started = time.perf_counter()
     drawn = tally.drawn.values()
@@ -254,15 +254,15 @@ def _finished(
         measured = _diversity(tally, drawn)
     largest = groups[0].size / searched if groups else 0.0
     thresholds = Thresholds(
-        train_above=reference.settings.train_above,
-        deploy_below=reference.settings.deploy_below,
-        augmentation_above=reference.settings.augmentation_above,
-        augmentation_below=reference.settings.augmentation_below,
+        train_above=tally.settings.train_above,
+        deploy_below=tally.settings.deploy_below,
+        augmentation_above=tally.settings.augmentation_above,
+        augmentation_below=tally.settings.augmentation_below,
     )
     promise = reference.promise if reference.calibrated else None
-    notes = [*dataset.notes, *model_notes, *reference.notes, *_sample_notes(tally, len(drawn), searched)]
+    all_notes = [*notes, *reference.notes, *_sample_notes(tally, len(drawn), searched)]
     return Triage(
-        dataset=dataset.name,
+        dataset=dataset,
         reference=reference,
         verdicts=verdicts,
         counts={route: tally.counts[route] for route in reversed(ROUTES)},
@@ -272,8 +272,8 @@ def _finished(
         searched=searched,
         drawn=drawn,
         waiting=[*tally.failed.values(), *tally.waiting.values()],
-        notes=tuple(notes),
-        timings={**timings, "dataset": time.perf_counter() - started},
+        notes=tuple(all_notes),
+        timings={"items": seconds, "dataset": time.perf_counter() - started},
     )
 
 
@@ -320,7 +320,7 @@ def _groups(tally: Tally) -> tuple[tuple[OutlierGroup, ...], int]:
         label = Counter(" + ".join(seen.verdict.labels) for seen in members).most_common(1)[0][0]
         faces = tuple(seen.picture for seen in members[:FACES] if seen.picture)
         ids = tuple(seen.verdict.id for seen in members)
-        groups.append(OutlierGroup(number, len(members), label, ids[0], ids, faces))
+        groups.append(OutlierGroup(number, len(members), label, ids[0], faces, ids))
     return tuple(groups), len(strange)
 
 
@@ -330,7 +330,9 @@ def _sample_notes(tally: Tally, drawn: int, searched: int) -> list[str]:
     if drawn < scored:
         notes.append(f"The map and the MMD test use a seeded sample of {drawn:,} of {scored:,} scored items (setting map_sample).")
     if searched < tally.counts["outlier"]:
-        notes.append(f"Groups were searched in a seeded sample of {searched:,} of {tally.counts['outlier']:,} outliers (setting group_sample).")
+        notes.append(
+            f"Groups were searched in a seeded sample of {searched:,} of {tally.counts['outlier']:,} outliers (setting group_sample)."
+        )
     if not tally.grouped:
         notes.append("No groups (patient, series, video) are named: intervals and p-values take the items as unrelated.")
     return notes

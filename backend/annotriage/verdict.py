@@ -40,6 +40,22 @@ class Verdict:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class OutlierGroup:
+    """Outliers that lie close together: a candidate for a new class or a broken source.
+
+    number: from 1, by size. size: members among the outliers searched. label: what the model mostly calls them.
+    medoid: id of its face. faces: pictures, the medoid's first. ids: all members, nearest to the medoid first.
+    """
+
+    number: int
+    size: int
+    label: str
+    medoid: str
+    faces: tuple[bytes, ...] = ()
+    ids: tuple[str, ...] = ()
+
+
 def failed_verdict(reference: Reference, item: Item, problem: str, seconds: float = 0.0) -> Verdict:
     """The verdict on an item that could not be scored: it goes to a person with the problem as its reason."""
     return Verdict(item.id, item.path, reason=problem, reference=reference.version, model=reference.model.hash, seconds=seconds)

@@ -165,13 +165,13 @@ def test_it_reads_without_javascript(open_page, address, sample_report):
     assert page.locator("#waiting tbody tr").count() == 105
 
 
-def test_twenty_thousand_points_open_in_two_seconds_and_move_smoothly(open_page, samples, tmp_path):
+def test_twenty_thousand_points_with_thumbnails_open_fast_and_move_smoothly(open_page, samples, tmp_path):
     path, report = tmp_path / "huge.html", samples.huge_report()
     padding = bytes(900)
     write_report(replace(report, drawn=[replace(point, thumbnail=point.thumbnail + padding) for point in report.drawn]), path)
     page = open_page(path.as_uri())
     page.wait_for_function(READY)
-    assert page.evaluate("performance.now()") < 6_000  # about 1 s on an idle machine; room for a busy one
+    assert page.evaluate("performance.now()") < 5_000, "takes less than 2 s on an idle machine; there is room here for a busy one"
     move = """new Promise(done => {
         annotriageMap.pan(2, 0);
         requestAnimationFrame(() => requestAnimationFrame(() => done(annotriageMap.drawMilliseconds)));

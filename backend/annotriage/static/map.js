@@ -1,6 +1,3 @@
-import { Grid } from "./grid.js";
-import { makeStamps } from "./markers.js";
-
 /* A map of points on a canvas: pan, zoom, hover, click, lasso. Shared by report.html and the dashboard; needs nothing else.
  *
  * It knows places, codes and styles, and nothing of routes or classes: `paint(codes, styles)` says how each point looks and `show(mask)`
@@ -8,6 +5,8 @@ import { makeStamps } from "./markers.js";
  * second canvas above, so that hovering never draws the points again. A grid index answers "what is here?".
  * The seam for more than 100,000 points: `#drawPoints` is the one place that would draw counts per pixel instead of stamps.
  */
+import { Grid } from "./grid.js";
+import { makeStamps } from "./markers.js";
 
 export class PointMap {
   /** host: an element with a size. xy: Float32Array, x and y of each point in turn. rank: Uint8Array, higher ones lie above.

@@ -1,7 +1,6 @@
+/* The glue of report.html: the map with its legend and side panel, the list of items, the theme. Text from data is only ever set as text. */
 import { PointMap } from "./map.js";
 import { SHAPE_NAMES, marker } from "./markers.js";
-
-/* The glue of report.html: the map with its legend and side panel, the list of items, the theme. Text from data is only ever set as text. */
 
 const ROUTES = ["auto", "uncertain", "outlier", "failed"];
 const SERIES = 8;

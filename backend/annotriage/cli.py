@@ -1,0 +1,279 @@
+"""The command line: parse, call one function of the library, print. Exit 0: done, 1: an error with its fix, 2: wrong usage."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import click
+
+from annotriage import __version__
+from annotriage.errors import AnnotriageError
+from annotriage.progress import Progress, bars, silent
+from annotriage.settings import SETTINGS, Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+_TYPES = get_type_hints(Settings)
+
+
+class _Group(click.Group):
+    """Turns an error that a user can mend into its message and exit status 1."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except AnnotriageError as error:
+            click.echo(f"Error: {error}", err=True)
+            context.exit(1)
+        except KeyboardInterrupt:
+            click.echo("Stopped; nothing half-written was left behind.", err=True)
+            context.exit(1)
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def setting_options(*, run_only: bool) -> Callable[[F], F]:
+    """An option for each setting, made from the table; run_only: those that may change after a reference was fitted."""
+
+    def decorate(command: F) -> F:
+        for field in reversed(SETTINGS):
+            if run_only and not field.metadata["run"]:
+                continue
+            kind = _TYPES[field.name]
+            default = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
+            option = click.option(
+                f"--{field.name.replace('_', '-')}",
+                field.name,
+                type=click.Choice(field.metadata["choices"]) if field.metadata["choices"] else kind if kind in (int, float) else str,
+                help=f"{field.metadata['help']}  [{'as fitted, else ' if run_only else ''}{'none' if default == '' else default}]",
+            )
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_common = [
+    click.option("--config", type=PATH, help="TOML file with settings; ANNOTRIAGE_<NAME> variables and options override it."),
+    click.option("--quiet", is_flag=True, help="No progress bars."),
+    click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON."),
+]
+
+
+def common_options(command: F) -> F:
+    """--config, --quiet and --json."""
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(_common), command)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="annotriage")
+def main() -> None:
+    """A trained model labels what is familiar, under an error limit that it can prove; people get the rest.
+
+    \b
+    In this order: annotriage fit, then annotriage triage. annotriage demo shows both on real digits.
+    DATA is an image folder (class/name.png, or flat when unlabelled), a CSV manifest (path,label), an .npz file
+    (x, y), or Label Studio tasks or export as JSON.
+    """
+
+
+@main.command(
+    epilog=_examples("annotriage fit --model model.toml --train images/train --calibration images/held_out --out reference"),
+)
+@click.option("--model", "model_path", type=PATH, required=True, help="The model spec, a TOML file beside the model.")
+@click.option("--train", required=True, help="DATA that the model was trained on, labelled.")
+@click.option("--calibration", help="Held-out DATA that it was not trained on; its labels carry the promise.")
+@click.option("--out", type=PATH, required=True, help="Folder for the reference.")
+@click.option("--name", help="Name of the reference.  [the folder's]")
+@click.option(
+    "--previous", type=PATH, help="The reference that this one replaces: asking the same held-out items again is tested more strictly."
+)
+@click.option("--replace", "replace_existing", is_flag=True, help="Replace the reference in --out, as --previous.")
+@setting_options(run_only=False)
+@common_options
+def fit(
+    model_path: Path,
+    train: str,
+    calibration: str | None,
+    out: Path,
+    name: str | None,
+    previous: Path | None,
+    replace_existing: bool,
+    config: Path | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Learn what the training set looks like inside the model, and calibrate on held-out items: makes a reference."""
+    from annotriage.fitting import fit as fit_reference
+    from annotriage.reference import DESCRIPTION, Reference, refuse_existing
+
+    settings = Settings.load(config, given=options)
+    if replace_existing and previous is None and (out / DESCRIPTION).exists():
+        previous = out
+    if not replace_existing:
+        refuse_existing(out)
+    reference = fit_reference(
+        model_path,
+        train,
+        calibration,
+        settings=settings,
+        name=name or out.resolve().name,
+        previous=None if previous is None else Reference.load(previous),
+        progress=_progress(quiet),
+    )
+    reference.save(out, replace_existing=replace_existing)
+    if as_json:
+        _print_json(reference.facts())
+        return
+    click.echo(f"Reference {reference.name} ({reference.version[:8]}) in {out}: {reference.counts['training']:,} training items", nl=False)
+    click.echo(f" in {len(reference.detector.clusters.names)} clusters, {reference.counts.get('held_out', 0):,} held-out items.")
+    click.echo(f"Layers: {', '.join(reference.model.layers)}. Scores: {', '.join(reference.member_names)}.")
+    click.echo(reference.promise.sentence)
+    for note in reference.notes:
+        click.echo(f"Note: {note}")
+    click.echo(f"Next: annotriage triage --reference {out} --data DATA --out results")
+
+
+@main.command(epilog=_examples("annotriage triage --reference reference --data images/new --out results", "open results/report.html"))
+@click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+@click.option("--data", required=True, help="DATA to judge.")
+@click.option("--out", type=PATH, required=True, help="Folder for verdicts.csv, predictions.json, summary.json and report.html.")
+@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
+@click.option(
+    "--labeling-config", type=PATH, help="Label Studio's labeling config (XML), for predictions.json.  [Choices label on Image image]"
+)
+@click.option("--replace", "replace_existing", is_flag=True, help="Replace the results in --out.")
+@setting_options(run_only=True)
+@common_options
+def triage(
+    reference_path: Path,
+    data: str,
+    out: Path,
+    model_path: Path | None,
+    labeling_config: Path | None,
+    replace_existing: bool,
+    config: Path | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Judge every item: which the model may label, which a person must see, and how foreign the dataset is."""
+    from annotriage.output import REPORT, summary_text
+    from annotriage.reference import Reference
+    from annotriage.triage import triage as run_triage
+
+    reference = Reference.load(reference_path)
+    result = run_triage(
+        reference,
+        data,
+        model=model_path,
+        settings=Settings.load(config, given=options, fitted=reference.settings),
+        out=out,
+        replace_existing=replace_existing,
+        labeling_config=labeling_config,
+        progress=_progress(quiet),
+    )
+    if as_json:
+        _print_json(result.summary())
+        return
+    click.echo(summary_text(result))
+    click.echo(f"Report: {out / REPORT}")
+
+
+@main.command(epilog=_examples("annotriage compare --reference reference --data labelled.csv"))
+@click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+@click.option("--data", required=True, help="DATA to try on; a label that the model does not know marks a foreign item.")
+@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
+@click.option("--compressions", default="none,pca,umap,tsne", show_default=True, help="Leave umap and tsne out to save their minutes.")
+@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
+@setting_options(run_only=True)
+@common_options
+def compare(
+    reference_path: Path,
+    data: str,
+    model_path: Path | None,
+    compressions: str,
+    labeling_config: Path | None,
+    config: Path | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Every score and both threshold rules side by side on your own data."""
+    from annotriage.compare import compare as run_comparison
+    from annotriage.compare import comparison_text
+    from annotriage.latent.compression import COMPRESSIONS
+    from annotriage.reference import Reference
+
+    wanted = tuple(part.strip() for part in compressions.split(",") if part.strip())
+    if not wanted or set(wanted) - set(COMPRESSIONS):
+        raise click.BadParameter(f"{compressions!r}: name some of {', '.join(COMPRESSIONS)}", param_hint="--compressions")
+    reference = Reference.load(reference_path)
+    result = run_comparison(
+        reference,
+        data,
+        model=model_path,
+        compressions=wanted,
+        settings=Settings.load(config, given=options, fitted=reference.settings),
+        labeling_config=labeling_config,
+        progress=_progress(quiet),
+    )
+    if as_json:
+        _print_json(dataclasses.asdict(result))
+    else:
+        click.echo(comparison_text(result))
+
+
+@main.command(epilog=_examples("annotriage layers --model model.toml"))
+@click.option("--model", "model_path", type=PATH, required=True, help="The model spec, a TOML file beside the model.")
+@click.option("--json", "as_json", is_flag=True, help="Print the layers as JSON.")
+def layers(model_path: Path, as_json: bool) -> None:
+    """The hidden layers that can be compared, and which of them layer = "auto" takes."""
+    from annotriage.model import candidate_layers
+    from annotriage.model.spec import ModelSpec
+
+    found = candidate_layers(ModelSpec.load(model_path))
+    if as_json:
+        _print_json([dataclasses.asdict(layer) for layer in found])
+        return
+    width = max((len(layer.name) for layer in found), default=4)
+    for layer in found:
+        shape = " x ".join("?" if size is None else str(size) for size in layer.shape)
+        click.echo(f"{layer.name:<{width}}  {layer.operation:<20} {shape:<18} {layer.chosen}".rstrip())
+    click.echo(
+        '\nIn the model spec: layer = "auto" takes the marked ones; layer = "NAME" or ["NAME", ...] takes others, the first decides.'
+    )
+
+
+@main.command(epilog=_examples("annotriage demo --offline"))
+@click.option("--offline", is_flag=True, help="Without a server: files in, files out.")
+@click.option("--folder", type=PATH, default=Path(".demo"), show_default=True, help="Where the demo's data and results go.")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+def demo(offline: bool, folder: Path, quiet: bool) -> None:
+    """Real handwritten digits from nothing to a report: trains a model on 0-7, then triages known, unseen and damaged digits."""
+    from annotriage.demo import run_offline
+
+    run_offline(folder, click.echo, _progress(quiet))
+
+
+def _progress(quiet: bool) -> Progress:
+    return silent if quiet else bars
+
+
+def _print_json(value: Any) -> None:
+    from annotriage.output import json_text
+
+    sys.stdout.write(json_text(value) + "\n")
+
+
+if __name__ == "__main__":
+    main()
