@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.datasets import load_digits
+from sklearn.neural_network import MLPClassifier
+
+from annotriage.fitting import fit
+from annotriage.settings import Settings
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +30,92 @@ def samples():
 @pytest.fixture(scope="session")
 def sample_report(samples):
     return samples.digits_report()
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Real handwritten digits, 8 x 8 uint8: (x, y) pairs, y as class names. The model knows 0 to 7; strangers are 8 and 9."""
+
+    train: tuple[np.ndarray, np.ndarray]
+    held_out: tuple[np.ndarray, np.ndarray]
+    incoming: tuple[np.ndarray, np.ndarray]
+    strangers: tuple[np.ndarray, np.ndarray]
+
+
+@pytest.fixture(scope="session")
+def digits():
+    images, labels = load_digits(return_X_y=True)
+    images, labels = (images * 15).astype(np.uint8).reshape(-1, 8, 8), labels.astype(str)
+    known = np.random.default_rng(0).permutation(np.flatnonzero(labels.astype(int) < 8))
+    strange = np.flatnonzero(labels.astype(int) >= 8)
+    parts = known[:640], known[640:1120], known[1120:], strange
+    return Digits(*((images[rows], labels[rows]) for rows in parts))
+
+
+def write_network(folder, weights, biases, *, classes, size, kind="image", **model):
+    """Dense layers with Relu between them as model.onnx, and the model spec beside it; the path of the spec. model: further keys of [model]."""
+    image = kind == "image"
+    nodes, tensors, last = [helper.make_node("Flatten", ["input"], ["flat"])], [], "flat"
+    for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        tensors += [numpy_helper.from_array(np.asarray(weight, np.float32), f"w{number}")]
+        tensors += [numpy_helper.from_array(np.asarray(bias, np.float32), f"b{number}")]
+        final = number == len(weights) - 1
+        nodes.append(helper.make_node("Gemm", [last, f"w{number}", f"b{number}"], ["logits" if final else f"dense{number}"]))
+        if not final:
+            nodes.append(helper.make_node("Relu", [f"dense{number}"], [f"hidden{number}"]))
+            last = f"hidden{number}"
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", *([1] if image else []), *size])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", len(classes)])],
+        tensors,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "model.onnx")
+    tables = {
+        "model": {"file": "model.onnx", "classes": list(classes), **model},
+        "input": {"kind": kind, "size": list(size), **({"mode": "L"} if image else {})},
+    }
+    lines = [line for name, table in tables.items() for line in (f"[{name}]", *(f"{key} = {json.dumps(table[key])}" for key in table))]
+    (folder / "model.toml").write_text("\n".join(lines), "utf-8")
+    return folder / "model.toml"
+
+
+@pytest.fixture(scope="session")
+def network():
+    """`write_network`, for tests that need a model of their own."""
+    return write_network
+
+
+@pytest.fixture(scope="session")
+def digits_network(digits):
+    """Weights and biases of a network that was really trained on the digits 0 to 7."""
+    images, labels = digits.train
+    trained = MLPClassifier((48, 32), max_iter=300, random_state=0).fit(images.reshape(len(images), -1) / 255, labels)
+    return trained.coefs_, trained.intercepts_
+
+
+@pytest.fixture(scope="session")
+def digits_model(digits_network, tmp_path_factory):
+    """The path of the spec of that network."""
+    return write_network(tmp_path_factory.mktemp("digits"), *digits_network, classes=[str(digit) for digit in range(8)], size=(8, 8))
+
+
+@pytest.fixture(scope="session")
+def quick():
+    """Settings for tests: a limit that a few hundred held-out items can show, and a map that is there at once."""
+    return Settings(max_error=0.04, map="pca")
+
+
+@pytest.fixture(scope="session")
+def digits_reference(digits_model, digits, quick):
+    """A reference of real digits with a promise that holds."""
+    return fit(digits_model, digits.train, digits.held_out, settings=quick, name="digits")
+
+
+@pytest.fixture(scope="session")
+def mixed(digits):
+    """What comes in: known digits and unseen ones, with their true names."""
+    images, labels = (np.concatenate(part) for part in zip(digits.incoming, digits.strangers, strict=True))
+    return images, labels

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from annotriage.latent.diversity import Diversity
 from annotriage.latent.gate import FloatArray, Promise
-from annotriage.words import percent, percent_range
+from annotriage.latent.wording import percent, percent_range
 
 ROUTES = ("auto", "uncertain", "outlier", "failed")
 

@@ -204,14 +204,14 @@ def _is_foreign(item: Item, space: LabelSpace) -> bool:
 
 def comparison_text(comparison: Comparison) -> str:
     """The table for the terminal, with a line on how to read it and one on how to act on it."""
-    told = comparison.known or comparison.foreign
+    told = f"{comparison.known:,} known, {comparison.foreign:,} foreign by their labels"
     lines = [
-        f"Fitted on {comparison.training:,} training items, thresholds from {comparison.held_out:,} held-out ones, tried on {comparison.items:,}"
-        + (f" ({comparison.known:,} known, {comparison.foreign:,} foreign by their labels)." if told else " (no labels: flag rates only)."),
+        f"Fitted on {comparison.training:,} training items, thresholds from {comparison.held_out:,} held-out ones, tried on"
+        f" {comparison.items:,} ({told if comparison.known or comparison.foreign else 'no labels: flag rates only'}).",
         f"Flagged: share above the conformal threshold (known items should be near {comparison.alpha:.0%}, foreign ones near 100%),",
         "then above mean + k sigma. * = the score that decides in this reference.",
         "",
-        f"{'score':<22}{'compression':<13}{'AUROC':>7}{'  flagged: known':>17}{'foreign':>9}{'  sigma: known':>15}{'foreign':>9}{'seconds':>9}",
+        f"{'score':<22}{'compression':<13}{'AUROC':>7}{'flagged: known':>17}{'foreign':>9}{'sigma: known':>15}{'foreign':>9}{'seconds':>9}",
     ]
     for row in comparison.rows:
         auroc = "" if row.auroc is None else f"{row.auroc:.4f}"

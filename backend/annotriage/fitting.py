@@ -337,8 +337,9 @@ def _refuse_shared(trained: Collected, held_out: Collected) -> None:
     shared = np.intersect1d(trained.hashes, held_out.hashes)
     if len(shared):
         pairs = [f"{_id_of(held_out, one)} = {_id_of(trained, one)}" for one in shared[:NAMED]]
+        more = ", ..." if len(shared) > NAMED else ""
         raise FitError(
-            f"{held_out.name}: {len(shared)} held-out items are training items too ({', '.join(pairs)}{', ...' if len(shared) > NAMED else ''})."
+            f"{held_out.name}: {len(shared)} held-out items are training items too ({', '.join(pairs)}{more})."
             " A promise needs items that the model was not trained on; take them out of one of the two"
         )
     groups = sorted({group for group in held_out.groups if group} & {group for group in trained.groups if group})

@@ -126,7 +126,7 @@ def summary_text(triage: Triage) -> str:
     total = sum(triage.counts.values())
     routes = ", ".join(f"{count:,} {route}" for route, count in triage.counts.items())
     lines = [f"{total:,} items of {triage.dataset}: {routes}.", triage.diversity.sentence, triage.reference.promise.sentence, ""]
-    lines += [f"{one.title} {one.headline[:1].upper()}{one.headline[1:]}." for one in triage.advice]
+    lines += [f"{one.title} {one.headline[:1].upper()}{one.headline[1:]}".rstrip(".") for one in triage.advice]
     if triage.groups:
         crowds = ", ".join(f"{group.size:,} like {group.medoid}" for group in triage.groups[:5])
         lines += ["", f"Groups among the outliers: {crowds}{', ...' if len(triage.groups) > 5 else ''}."]

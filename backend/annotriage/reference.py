@@ -71,7 +71,8 @@ class HeldOut:
 class Sample:
     """Seeded items kept for the map, for `compare` and for faces.
 
-    ids, labels: (s,). clusters: (s,) nearest cluster. compressed: (s, n) float16. thumbnails: (bytes,) uint8, one after the other; ends: (s,) where each ends.
+    ids, labels: (s,). clusters: (s,) nearest cluster. compressed: (s, n) float16. thumbnails: (bytes,) uint8, one after the
+    other; ends: (s,) where each ends.
     activations: one (c, d) float16 array per layer, of the first c items; scales: what each was divided by. logits: (c, m).
     label_index: (c,) index into LabelSpace.names, -1 unlabelled.
     """
@@ -124,7 +125,8 @@ class Reference:
     """Everything that judging needs; made by `annotriage.fit`, read by `Reference.load`.
 
     threshold: the score above which an item is an outlier. calibrated: it comes from held-out items and keeps alpha.
-    training_confidence: ascending log-odds of training items' answers. sample, held_out_sample: kept items. counts: items read, used, left out. notes: warnings.
+    training_confidence: ascending log-odds of training items' answers. sample, held_out_sample: kept items.
+    counts: items read, used, left out. notes: warnings.
     """
 
     name: str
@@ -259,7 +261,8 @@ class Reference:
         again = "Use that model, or fit a new reference with this one."
         if mine.hash != its.hash:
             raise MismatchError(
-                f"{where} was fitted with {mine.name} (hash {mine.hash[:12]}), but {its.name} has other weights (hash {its.hash[:12]}). {again}"
+                f"{where} was fitted with {mine.name} (hash {mine.hash[:12]}), but {its.name} has other weights"
+                f" (hash {its.hash[:12]}). {again}"
             )
         if mine.layers != its.layers:
             raise MismatchError(

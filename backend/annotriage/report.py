@@ -26,13 +26,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from annotriage import charts, words
+from annotriage import charts
 from annotriage.errors import OutputError
+from annotriage.latent import wording
 from annotriage.latent.advice import Advice
 from annotriage.latent.diversity import ClusterDiversity, Diversity
 from annotriage.latent.gate import Promise
+from annotriage.latent.wording import count, percent
 from annotriage.verdict import OutlierGroup, Verdict
-from annotriage.words import count, percent
 
 WAITING_SHOWN = 1_000
 CLUSTERS_SHOWN = 60
@@ -139,7 +140,7 @@ def _render(report: Report) -> Iterator[str]:
     pages = Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    spoken = {name: getattr(words, name) for name in ("percent", "count", "chance", "p_figure", "plain_time", "finite")}
+    spoken = {name: getattr(wording, name) for name in ("percent", "count", "chance", "p_figure", "plain_time", "finite")}
     pages.filters.update(spoken, picture=_picture)
     theme, program = _static("theme.js"), _bundle("grid.js", "markers.js", "map.js", "report.js")
     data = _data(report.drawn, report.map_xy) if report.map_xy is not None and report.drawn else None
@@ -149,7 +150,7 @@ def _render(report: Report) -> Iterator[str]:
         d=report.diversity,
         promise=report.promise,
         charts=charts,
-        words=words,
+        words=wording,
         routes=charts.ROUTES,
         total=sum(report.counts.values()),
         items_sentence=_items_sentence(report),

@@ -209,3 +209,13 @@ def _whole(value: Any) -> int:
 
 _TYPES = get_type_hints(Settings)
 SETTINGS = dataclasses.fields(Settings)
+
+
+def settings_table() -> str:
+    """The README's table of settings, in Markdown."""
+    rows = ["| setting | default | what it is for |", "| --- | --- | --- |"]
+    for field in SETTINGS:
+        default = ", ".join(field.default) if isinstance(field.default, tuple) else str(field.default)
+        choices = f" One of {', '.join(field.metadata['choices'])}." if field.metadata["choices"] else ""
+        rows.append(f"| `{field.name}`{'*' if field.metadata['run'] else ''} | {default or 'none'} | {field.metadata['help']}{choices} |")
+    return "\n".join(rows)

@@ -20,7 +20,6 @@ Array = NDArray[Any]
 
 KNOWN = 8  # digits 0 to 7
 ENLARGED = 16  # people look at the files; the model sees 8 x 8 again
-FILTERS = 24
 DAMAGES = ("noise", "stripe", "inverted", "half missing")
 
 SPEC = """\
@@ -146,22 +145,21 @@ def _accuracy(spec: Path, digits: Digits) -> float:
 
 
 def _filters(images: Array) -> tuple[Array, Array]:
-    """Convolution filters (FILTERS, 3, 3) and biases: principal patches of the images in both signs, and a blur."""
+    """Convolution filters (19, 3, 3) and biases: principal patches of the images in both signs, and a blur."""
     patches = _patches(images / 255.0).reshape(-1, 9)
     _, _, axes = np.linalg.svd(patches - patches.mean(axis=0), full_matrices=False)
-    signed = np.concatenate([axes, -axes])[: FILTERS - 1]
-    filters = np.concatenate([signed, np.full((1, 9), 1 / 9)]).reshape(-1, 3, 3)
+    filters = np.concatenate([axes, -axes, np.full((1, 9), 1 / 9)]).reshape(-1, 3, 3)
     return filters.astype(np.float32), np.full(len(filters), -0.05, dtype=np.float32)
 
 
 def _patches(images: Array) -> Array:
     """The 3 x 3 surroundings of each pixel: (N, 8, 8) -> (N, 8, 8, 3, 3), zero outside."""
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
-    return np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+    return np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))  # type: ignore[call-overload, no-any-return]
 
 
 def _features(images: Array, filters: Array, biases: Array) -> Array:
-    """What the dense layers see: convolution, ReLU, 2 x 2 maximum: (N, 8, 8) -> (N, FILTERS * 16), as ONNX orders it."""
+    """What the dense layers see: convolution, ReLU, 2 x 2 maximum: (N, 8, 8) -> (N, filters * 16), as ONNX orders it."""
     maps = np.einsum("nhwij,fij->nfhw", _patches(images / np.float32(255)), filters, optimize=True) + biases[:, None, None]
     pooled = np.maximum(maps, 0).reshape(len(images), len(filters), 4, 2, 4, 2).max(axis=(3, 5))
     return np.asarray(pooled.reshape(len(images), -1), dtype=np.float32)

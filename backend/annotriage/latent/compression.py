@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from annotriage.errors import FitError
@@ -89,16 +90,25 @@ class Pca:
 
 
 def _fit_pca(activations: Array, dimensions: int, seed: int) -> Pca:
-    from sklearn.decomposition import PCA
-
     count, width = activations.shape
     dimensions = min(dimensions, width, count - 1)
-    exact = width <= LARGEST_EXACT_WIDTH
-    solver = ("covariance_eigh" if count >= width else "full") if exact else "randomized"
+    if width <= min(count, LARGEST_EXACT_WIDTH):
+        return _principal_axes(np.asarray(activations, dtype=np.float32), dimensions)
+    from sklearn.decomposition import PCA
+
+    solver = "full" if width <= LARGEST_EXACT_WIDTH else "randomized"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # constant columns: zero variance is fine here
         fitted = PCA(dimensions, svd_solver=solver, random_state=seed).fit(activations)
     return Pca(np.asarray(fitted.mean_, dtype=np.float32), np.asarray(fitted.components_, dtype=np.float32))
+
+
+def _principal_axes(activations: Array, dimensions: int) -> Pca:
+    """PCA by the covariance, decomposed in single precision: scikit-learn's same route takes double, at twice the time."""
+    mean = activations.mean(axis=0)
+    covariance = activations.T @ activations / len(activations) - np.outer(mean, mean)
+    _, vectors = scipy.linalg.eigh(covariance, driver="evd", overwrite_a=True)
+    return Pca(mean, np.ascontiguousarray(vectors.T[: -dimensions - 1 : -1]))
 
 
 @dataclass(frozen=True)

@@ -142,11 +142,16 @@ class Knn:
 
     def _mean_distance(self, points: Array, skip: int) -> Array:
         points = np.asarray(points, dtype=np.float32)
+        # |a - b|^2 = |a|^2 + (a, 1) . (-2 b, |b|^2): one product ranks the neighbours, |a|^2 is added to the nearest alone
+        bank = np.column_stack([-2 * self.bank, np.einsum("ij,ij->i", self.bank, self.bank)]).T
+        lengths = np.einsum("ij,ij->i", points, points)[:, None]
         result = np.empty(len(points))
-        for start in range(0, len(points), 512):
-            squared = squared_distances(points[start : start + 512], self.bank)
-            nearest = np.sort(np.partition(squared, self.neighbours + skip - 1, axis=1)[:, : self.neighbours + skip], axis=1)
-            result[start : start + 512] = np.sqrt(nearest[:, skip:]).mean(axis=1)
+        for start in range(0, len(points), 256):
+            block = slice(start, start + 256)
+            ranked = np.column_stack([points[block], np.ones_like(lengths[block])]) @ bank
+            ranked.partition(self.neighbours + skip - 1, axis=1)
+            nearest = np.sort(ranked[:, : self.neighbours + skip], axis=1)[:, skip:] + lengths[block]
+            result[block] = np.sqrt(np.maximum(nearest, 0)).mean(axis=1)
         return result
 
 

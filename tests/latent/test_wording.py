@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from annotriage.words import chance, count, percent, percent_range
+from annotriage.latent.wording import chance, count, percent, percent_range
 
 
 @pytest.mark.parametrize(
     ("share", "words"),
     [
         (0.124, "12.4 %"),
-        (0.0, "0.0 %"),
-        (1.0, "100.0 %"),
-        (0.0004, "< 0.1 %"),
+        (0.0, "0 %"),
+        (1.0, "100 %"),
+        (0.0004, "0.04 %"),
         (0.001, "0.1 %"),
         (float("nan"), "not known"),
         (None, "not known"),

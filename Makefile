@@ -1,0 +1,61 @@
+# What a fresh machine needs: make, and Python 3.11 to 3.13 with venv. `make help` lists the targets.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1 && { echo $$python; break; }; done)
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
+TORCH ?= 1
+ARGS ?=
+LEFT_OUT := $(if $(filter 0,$(TORCH)),-m "not torch")
+
+.PHONY: help demo test lint format benchmark picture clean
+.DEFAULT_GOAL := help
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: .venv/base.stamp  ## Real digits from nothing to a report (ARGS are those of `annotriage demo`)
+	$(BIN)/annotriage demo --offline $(ARGS)
+
+test: .venv/test.stamp $(if $(filter 0,$(TORCH)),,.venv/torch.stamp)  ## All tests (TORCH=0 leaves torch's out, ARGS go to pytest)
+	$(if $(LEFT_OUT),@echo "TORCH=0: the tests that need torch are left out")
+	$(BIN)/python -m pytest $(LEFT_OUT) $(ARGS)
+
+lint: .venv/test.stamp  ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/test.stamp  ## Put the code into the house's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: .venv/test.stamp .venv/torch.stamp .venv/benchmark.stamp  ## The table of figures (ARGS="--data DIR" for those on MNIST)
+	$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+picture: .venv/test.stamp  ## The picture in the README, from a new run of the demo
+	$(BIN)/python tests/e2e/picture.py
+
+clean:  ## Remove the environment and the demo's files
+	rm -rf .venv .demo
+
+.venv/base.stamp: pyproject.toml .ci/constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found: install one (Debian: apt-get install python3 python3-venv)"; exit 1; }
+	@test -x $(BIN)/pip || { echo "Making .venv with $(PYTHON) ..."; $(PYTHON) -m venv .venv || \
+		{ rm -rf .venv; echo "$(PYTHON) has no venv module: install it (Debian: apt-get install python3-venv)"; exit 1; }; }
+	@echo "Installing annotriage into .venv (about 600 MB, a minute or two) ..."
+	@$(PIP) -e .
+	@touch $@
+
+.venv/test.stamp: .venv/base.stamp
+	@echo "Installing the test tools ..."
+	@$(PIP) -e ".[test]"
+	@touch $@
+
+.venv/torch.stamp: .venv/base.stamp
+	@echo "Installing torch (TORCH=0 goes without) ..."
+	@$(PIP) -e ".[torch]"
+	@touch $@
+
+.venv/benchmark.stamp: .venv/base.stamp
+	@$(PIP) -e ".[benchmark]"
+	@touch $@

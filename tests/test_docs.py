@@ -1,0 +1,69 @@
+"""What the README says is what the product does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from annotriage.cli import main
+from annotriage.demo.digits import write_digits
+from annotriage.settings import SETTINGS, settings_table
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def demo_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("readme")
+    write_digits(folder / ".demo" / "offline")
+    return folder
+
+
+def test_the_settings_table_is_the_one_in_the_readme():
+    assert f"<!-- settings -->\n{settings_table()}\n<!-- /settings -->" in README
+
+
+def test_every_setting_says_what_it_is_for():
+    assert all(len(field.metadata["help"]) > 20 for field in SETTINGS)
+
+
+def test_the_commands_of_the_readme_run(demo_folder):
+    commands = re.findall(r"^annotriage .*$", README, re.MULTILINE)
+    assert {shlex.split(command)[1] for command in commands} >= {"fit", "triage", "compare", "layers"}
+    for command in commands:
+        words = [sys.executable, "-m", "annotriage.cli", *shlex.split(command, comments=True)[1:]]
+        done = subprocess.run(words, cwd=demo_folder, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+    assert sorted(path.name for path in (demo_folder / "results").iterdir()) == [
+        "predictions.json",
+        "report.html",
+        "summary.json",
+        "verdicts.csv",
+    ]
+
+
+def test_the_python_of_the_readme_runs(demo_folder):
+    program = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
+    done = subprocess.run([sys.executable, "-c", program], cwd=demo_folder, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "outliers" in done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_has_help_with_an_example(name):
+    command = main.commands[name]
+    text = command.get_help(click.Context(command, info_name=f"annotriage {name}"))
+    assert f"annotriage {name}" in text.split("Example:")[1]
+
+
+def test_make_targets_of_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in set(re.findall(r"`?make ([a-z]+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
