@@ -93,6 +93,7 @@ def main() -> None:
 @click.option("--calibration", help="Held-out DATA that it was not trained on; its labels carry the promise.")
 @click.option("--out", type=PATH, required=True, help="Folder for the reference.")
 @click.option("--name", help="Name of the reference.  [the folder's]")
+@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
 @click.option(
     "--previous", type=PATH, help="The reference that this one replaces: asking the same held-out items again is tested more strictly."
 )
@@ -105,6 +106,7 @@ def fit(
     calibration: str | None,
     out: Path,
     name: str | None,
+    labeling_config: Path | None,
     previous: Path | None,
     replace_existing: bool,
     config: Path | None,
@@ -113,6 +115,7 @@ def fit(
     **options: Any,
 ) -> None:
     """Learn what the training set looks like inside the model, and calibrate on held-out items: makes a reference."""
+    from annotriage.data import open_dataset
     from annotriage.fitting import fit as fit_reference
     from annotriage.reference import DESCRIPTION, Reference, refuse_existing
 
@@ -123,8 +126,8 @@ def fit(
         refuse_existing(out)
     reference = fit_reference(
         model_path,
-        train,
-        calibration,
+        open_dataset(train, labeling_config=labeling_config),
+        None if calibration is None else open_dataset(calibration, labeling_config=labeling_config),
         settings=settings,
         name=name or out.resolve().name,
         previous=None if previous is None else Reference.load(previous),
@@ -262,7 +265,7 @@ def demo(offline: bool, folder: Path, quiet: bool) -> None:
     """Real handwritten digits from nothing to a report: trains a model on 0-7, then triages known, unseen and damaged digits."""
     from annotriage.demo import run_offline
 
-    run_offline(folder, click.echo, _progress(quiet))
+    run_offline(folder, click.echo, _progress(quiet), Settings.load())
 
 
 def _progress(quiet: bool) -> Progress:

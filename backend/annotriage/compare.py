@@ -74,7 +74,7 @@ def compare(
     reference: Reference,
     data: Source,
     *,
-    model: Model | ModelSpec | Path | None = None,
+    model: Model | ModelSpec | Path | str | None = None,
     compressions: Sequence[str] = COMPRESSIONS,
     settings: Settings | None = None,
     labeling_config: Path | None = None,
@@ -87,7 +87,7 @@ def compare(
     Raises DataError if no item can be scored, FitError if the reference keeps no training activations.
     """
     settings = settings or reference.settings
-    if model is None or isinstance(model, ModelSpec | Path):
+    if model is None or isinstance(model, ModelSpec | Path | str):
         model = reference.open_model(model, settings)
     kept, foreign, known = _sampled_outputs(model, open_dataset(data, labeling_config=labeling_config), reference.space, settings, progress)
     training = reference.sample

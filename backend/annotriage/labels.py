@@ -48,9 +48,10 @@ class LabelSpace:
         return (*names, OTHER_SETS) if self.multiple else names
 
     def names_with(self, classes: Sequence[str]) -> set[str]:
-        """The names of all label sets that hold one of the classes."""
+        """The names of all label sets that hold one of the classes; the rare sets that share a cluster may all hold it."""
         wanted = {place for place, name in enumerate(self.classes) if name in classes}
-        return {name for name, labels in zip(self.names, self.sets, strict=False) if wanted & set(labels)}
+        names = {name for name, labels in zip(self.names, self.sets, strict=False) if wanted & set(labels)}
+        return names | {OTHER_SETS} if wanted and self.multiple else names
 
     def index(self, labels: LabelSet) -> int:
         """The index of a label set, that of the rest if it has none of its own."""

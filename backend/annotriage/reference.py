@@ -236,7 +236,7 @@ class Reference:
 
     # -- the model
 
-    def open_model(self, spec: Path | ModelSpec | None = None, settings: Settings | None = None) -> Model:
+    def open_model(self, spec: Path | str | ModelSpec | None = None, settings: Settings | None = None) -> Model:
         """Load the model that this reference was fitted with, from its own place or from the spec given.
 
         Raises MismatchError if it is another model, another layer or a changed spec, naming both.

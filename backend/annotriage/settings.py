@@ -189,7 +189,7 @@ def _checked(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
         elif kind not in (int, float, str):
             parts = value.split(",") if isinstance(value, str) else list(value)
             value = tuple(str(part).strip() for part in parts if str(part).strip())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         wanted = {int: "a whole number", float: "a number", str: "a word"}.get(kind, "a comma-separated list")
         raise SettingError(f"{where}: {value!r} is not {wanted}") from None
     low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))

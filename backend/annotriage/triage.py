@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.data import Dataset, Item, Source, open_dataset
+from annotriage.errors import OutputError
 from annotriage.latent.advice import Advice, Thresholds, advise
 from annotriage.latent.diversity import Diversity, diversity
 from annotriage.latent.groups import find_groups
@@ -96,7 +97,7 @@ def triage(
     reference: Reference,
     data: Source,
     *,
-    model: Model | ModelSpec | Path | None = None,
+    model: Model | ModelSpec | Path | str | None = None,
     settings: Settings | None = None,
     out: Path | str | None = None,
     replace_existing: bool = False,
@@ -113,7 +114,7 @@ def triage(
     """
     settings = settings or reference.settings
     dataset = open_dataset(data, labeling_config=labeling_config)
-    if model is None or isinstance(model, ModelSpec | Path):
+    if model is None or isinstance(model, ModelSpec | Path | str):
         model = reference.open_model(model, settings)
     else:
         reference.check(model)
@@ -225,7 +226,12 @@ class Verdicts:
 
     def append(self, verdict: Verdict) -> None:
         """Add one."""
-        self._file.write(json.dumps([getattr(verdict, name) for name in Verdict.__slots__]).encode() + b"\n")
+        try:
+            self._file.write(json.dumps([getattr(verdict, name) for name in Verdict.__slots__]).encode() + b"\n")
+        except OSError as error:
+            raise OutputError(
+                f"{tempfile.gettempdir()}: verdicts could not be kept ({error.strerror}); free that disk, or set TMPDIR"
+            ) from error
         self._count += 1
 
     def __len__(self) -> int:

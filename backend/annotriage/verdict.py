@@ -92,14 +92,15 @@ def verdicts_of(reference: Reference, items: list[Item], judged: Judged, seconds
             outlier_score=outlier_score,
             trust=trust,
             route=route,
-            reason=_reason(reference, route, " + ".join(texts) or "none of the classes", near, confidence, outlier_score),
+            reason=_reason(reference, route, texts, near, confidence, outlier_score),
             reference=reference.version,
             model=reference.model.hash,
             seconds=seconds,
         )
 
 
-def _reason(reference: Reference, route: str, label: str, near: str, confidence: float, outlier_score: float) -> str:
+def _reason(reference: Reference, route: str, labels: tuple[str, ...], near: str, confidence: float, outlier_score: float) -> str:
+    label = " + ".join(labels) or "none of the classes"
     compared = "held-out" if reference.calibrated else "training"
     place = "the training items" if label == near else f"the training items of {near}, though the model says {label}"
     if route == "outlier":
@@ -112,8 +113,9 @@ def _reason(reference: Reference, route: str, label: str, near: str, confidence:
         return f"{familiar.capitalize()}, and {sure}{differs}."
     if not reference.promise.auto:
         return f"{familiar.capitalize()} and {sure}{differs}; a person decides, because automatic labels are off."
-    if label in reference.settings.never_auto:
-        return f"{familiar.capitalize()} and {sure}{differs}; a person decides, because {label} is in never_auto."
+    never = [name for name in labels if name in reference.settings.never_auto]
+    if never:
+        return f"{familiar.capitalize()} and {sure}{differs}; a person decides, because {never[0]} is in never_auto."
     return f"{familiar.capitalize()}, but not sure enough for an automatic label: {sure}{differs}."
 
 

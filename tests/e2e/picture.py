@@ -11,6 +11,7 @@ from playwright.sync_api import sync_playwright
 
 from annotriage.demo import run_offline
 from annotriage.progress import bars
+from annotriage.settings import Settings
 
 OPTIONS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
@@ -25,7 +26,7 @@ def main() -> None:
         raise SystemExit("no browser: install the package `chromium`")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         os.chdir(folder)
-        report = run_offline(Path(".demo"), print, bars).resolve()
+        report = run_offline(Path(".demo"), print, bars, Settings()).resolve()
         browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS.split())
         page = browser.new_page(viewport={"width": 1280, "height": 860})
         page.goto(report.as_uri())

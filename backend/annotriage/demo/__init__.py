@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from annotriage.progress import Progress
+from annotriage.settings import Settings
 
 
-def run_offline(folder: Path, say: Callable[[str], None], progress: Progress) -> Path:
+def run_offline(folder: Path, say: Callable[[str], None], progress: Progress, settings: Settings) -> Path:
     """Train, fit and triage in `folder`, saying what happens: returns the path of report.html.
 
     A second run starts from the beginning: it takes about a minute, most of it for the map.
@@ -27,7 +28,7 @@ def run_offline(folder: Path, say: Callable[[str], None], progress: Progress) ->
         data = write_digits(folder)
     say(f"   {data.accuracy:.1%} right on held-out digits. Written as {data.spec} beside its ONNX file.")
     say("2. annotriage fit: what the training set looks like inside the model, calibrated on held-out digits.")
-    reference = fit(data.spec, data.train, data.held_out, name="digits", progress=progress)
+    reference = fit(data.spec, data.train, data.held_out, name="digits", settings=settings, progress=progress)
     reference.save(folder / "reference")
     say(f"   {reference.promise.sentence}")
     say("3. annotriage triage: a stream of known digits, digits never seen in training (8, 9) and damaged scans, unlabelled.")
