@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
 from annotriage.data import Dataset, Item, Source, open_dataset
-from annotriage.errors import FitError
+from annotriage.errors import FitError, SettingError
 from annotriage.labels import LabelSet, LabelSpace
 from annotriage.latent import gate
 from annotriage.latent.conformal import flagged_rank, one_per_group, outlier_threshold
@@ -52,8 +52,8 @@ def fit(
     them nothing is promised: `auto` is off and thresholds are uncalibrated. previous: the reference that this one replaces; looking
     again at the same held-out items makes the promise stricter, so that trying until it passes does not break it.
 
-    Raises ModelError, DataError, FitError; each says which file or setting, what was wrong and what to do. Single unreadable items
-    are left out and counted in `Reference.counts` and `notes`.
+    Raises ModelError, DataError, SettingError, FitError; each says which file or setting, what was wrong and what to do. Single
+    unreadable items are left out and counted in `Reference.counts` and `notes`.
     """
     settings = settings or Settings()
     if isinstance(model, str | Path):
@@ -61,6 +61,9 @@ def fit(
     if isinstance(model, ModelSpec):
         model = load_model(model, settings.device)
     space = LabelSpace.of(model.spec.classes, model.spec.choice == "multiple")
+    unknown = [name for name in settings.never_auto if name not in space.classes]
+    if unknown:
+        raise SettingError(f"setting never_auto: {unknown[0]!r} is none of the model's classes ({', '.join(space.classes)})")
     trained = _collect(model, open_dataset(train), space, settings, progress, "training items")
     held_out = None if calibration is None else _collect(model, open_dataset(calibration), space, settings, progress, "held-out items")
     return fit_collected(model, trained, held_out, settings, name=name, previous=previous, progress=progress)
@@ -184,7 +187,7 @@ def fit_collected(
             _refuse_shared(trained, held_out)
             reference = _noted(reference, *held_out.notes, *_failure_notes("held-out", held_out))
             reference = calibrate(reference, held_out, previous=previous)
-            reference = _noted(reference, *_looks_seen(reference, trained))
+            reference = _noted(reference, *_looks_seen(reference))
     return replace(reference, version=reference.content_hash())
 
 
@@ -224,6 +227,7 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
     """
     settings, space = reference.settings, reference.space
     read, failed = held_out.read, len(held_out.failures)
+    attempt, looked_at = _attempt(held_out, previous)
     held_out = held_out.rows(np.flatnonzero(one_per_group(held_out.ids, held_out.groups, settings.seed)))
     notes = []
     if len(held_out.ids) < read - failed:
@@ -242,7 +246,7 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
             f"{len(held_out.ids) - len(labelled)} held-out items carry no label: they calibrate the outlier score, not the promise."
         )
     correct = np.array([predicted[row] == held_out.labels[row] for row in labelled], dtype=bool)
-    calibration = HeldOut(measured.score, measured.cluster, held_out.hashes, len(labelled), int(correct.sum()))
+    calibration = HeldOut(measured.score, measured.cluster, looked_at, len(labelled), int(correct.sum()))
     reference = replace(
         reference,
         threshold=outlier_threshold(measured.score, settings.alpha) if calibrated else reference.threshold,
@@ -251,7 +255,6 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
         held_out_sample=_sample(held_out, reference.detector, space),
         counts=reference.counts | {"held_out": len(held_out.ids), "held_out_read": read},
     )
-    attempt = _attempt(held_out, previous)
     if attempt > 1:
         notes.append(f"Attempt {attempt} at these held-out items: the promise is tested more strictly each time. Fresh items start anew.")
     if len(labelled):
@@ -290,10 +293,13 @@ def _promise(space: LabelSpace, settings: Settings, attempt: int, *columns: Arra
     )
 
 
-def _attempt(held_out: Collected, previous: Reference | None) -> int:
-    if previous is None or not np.isin(held_out.hashes, previous.held_out.hashes).any():
-        return 1
-    return previous.promise.attempt + 1
+def _attempt(held_out: Collected, previous: Reference | None) -> tuple[int, Array]:
+    """Which attempt at a promise this is, and the hashes of the items whose labels this and earlier attempts looked at."""
+    hashes = held_out.hashes[[labels is not None for labels in held_out.labels]]
+    if previous is None:
+        return 1, hashes
+    earlier = previous.held_out.hashes
+    return previous.promise.attempt + 1 if np.isin(hashes, earlier).any() else 1, np.union1d(hashes, earlier)
 
 
 def _sample(collected: Collected, detector: Detector, space: LabelSpace) -> Sample:
@@ -354,13 +360,14 @@ def _id_of(collected: Collected, content: int) -> str:
     return collected.ids[int(np.flatnonzero(collected.hashes == content)[0])]
 
 
-def _looks_seen(reference: Reference, trained: Collected) -> list[str]:
+def _looks_seen(reference: Reference) -> list[str]:
     """A warning if held-out items look as if the model had been trained on them, though none is a byte-for-byte copy."""
     held_out, sample = reference.held_out, reference.held_out_sample
     if sample is None or held_out.labelled < 20:
         return []
-    seen = int(reference.training_accuracy * len(trained.ids))
-    table = [[held_out.correct, held_out.labelled - held_out.correct], [seen, len(trained.ids) - seen]]
+    learned = reference.counts["training"]
+    seen = round(reference.training_accuracy * learned)
+    table = [[held_out.correct, held_out.labelled - held_out.correct], [seen, learned - seen]]
     if fisher_exact(table, alternative="less").pvalue <= 0.05:
         return []
     bank = reference.sample.compressed.astype(np.float32)

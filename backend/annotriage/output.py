@@ -49,20 +49,18 @@ class OutputFolder:
         self._place, self._partial, self._files, self._writers = place, partial, files, writers
 
     def write(self, verdict: Verdict, item: Item) -> None:
-        """Append one item's results. Raises OutputError if they cannot be written."""
-        with _refused(self._place):
-            for write in self._writers:
-                write(verdict, item)
+        """Append one item's results."""
+        for write in self._writers:
+            write(verdict, item)
 
     def finish(self, triage: Triage, settings: Settings, progress: Progress) -> None:
         """Write the summary and the report, and give the folder its name."""
-        with _refused(self._place):
-            self._files.close()
-            (self._partial / SUMMARY).write_text(json_text(triage.summary()), "utf-8", "backslashreplace")
-            write_report(report_of(triage, settings, progress), self._partial / REPORT)
-            if self._place.exists():
-                shutil.rmtree(self._place)
-            self._partial.rename(self._place)
+        self._files.close()
+        (self._partial / SUMMARY).write_text(json_text(triage.summary()), "utf-8", "backslashreplace")
+        write_report(report_of(triage, settings, progress), self._partial / REPORT)
+        if self._place.exists():
+            shutil.rmtree(self._place)
+        self._partial.rename(self._place)
 
 
 @contextmanager
@@ -72,37 +70,37 @@ def output_folder(
     """A folder of results, open for writing; whatever goes wrong inside, nothing half-written stays.
 
     classes, model_version, labeling_config: for predictions.json, see `LabelingTool.prediction_writer`.
-    Raises OutputError if the folder exists already and may not be replaced, or cannot be written.
+    Raises OutputError if the folder exists already (unless it holds results that may be replaced), or cannot be written.
     """
-    if place.exists() and not replace_existing and (not place.is_dir() or any(place.iterdir())):
-        raise OutputError(f"{place}: exists already; choose another folder for the results, or pass --replace")
+    place = place.resolve()
+    _refuse_existing(place, replace_existing)
     partial = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
         with ExitStack() as files:
-            with _refused(place):
-                partial.mkdir(parents=True)
-                table = csv.writer(
-                    files.enter_context((partial / VERDICTS).open("w", encoding="utf-8", errors="backslashreplace", newline=""))
-                )
-                table.writerow(COLUMNS)
+            partial.mkdir(parents=True)
+            table = csv.writer(files.enter_context((partial / VERDICTS).open("w", encoding="utf-8", errors="backslashreplace", newline="")))
+            table.writerow(COLUMNS)
             predictions = files.enter_context(
                 labeling_tool(DEFAULT).prediction_writer(
                     partial / PREDICTIONS, classes=classes, model_version=model_version, labeling_config=labeling_config
                 )
             )
             yield OutputFolder(place, partial, files, [lambda verdict, item: table.writerow(_row(verdict)), predictions.write])
+    except OSError as error:  # closing the files, which the full disk makes fail again, included
+        raise OutputError(
+            f"{place}: the results could not be written ({error.strerror}); free the disk or choose another folder"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-@contextmanager
-def _refused(place: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{place}: the results could not be written ({error.strerror}); free the disk or choose another folder"
-        ) from error
+def _refuse_existing(place: Path, replaceable: bool) -> None:
+    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+        return
+    if not replaceable:
+        raise OutputError(f"{place}: exists already; choose another folder for the results, or pass --replace")
+    if not (place / SUMMARY).is_file():
+        raise OutputError(f"{place}: holds no results, and nothing else is ever replaced; choose another folder")
 
 
 def _row(verdict: Verdict) -> list[Any]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotriage.errors import MismatchError, OutputError
+from annotriage.errors import MismatchError, OutputError, SettingError
 from annotriage.labels import LabelSet, LabelSpace
 from annotriage.latent import clusters, compression, detector, gate, scores
 from annotriage.latent.conformal import conformal_p_values, empirical_cdf, flagged_rank
@@ -56,7 +56,8 @@ class ModelFacts:
 class HeldOut:
     """Held-out items: never used to train the model, one per group.
 
-    scores, clusters: (n,) deciding score and nearest cluster. hashes: (n,) uint64 of their content, to recognise them.
+    scores, clusters: (n,) deciding score and nearest cluster. hashes: uint64, of the content of all held-out items whose labels
+    this reference and those before it looked at, to recognise them.
     labelled, correct: how many have labels, and how many of those the model has right.
     """
 
@@ -277,11 +278,10 @@ class Reference:
     def save(self, folder: Path | str, *, replace_existing: bool = False) -> None:
         """Write the reference into `folder`, whole or not at all.
 
-        Raises OutputError if the folder exists already (unless it may be replaced) or cannot be written.
+        Raises OutputError if the folder exists already (unless it is a reference that may be replaced) or cannot be written.
         """
-        folder = Path(folder)
-        if not replace_existing:
-            refuse_existing(folder)
+        folder = Path(folder).resolve()
+        refuse_existing(folder, replaceable=replace_existing)
         partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
         try:
             partial.mkdir(parents=True)
@@ -310,9 +310,9 @@ class Reference:
         """Read a reference. Raises MismatchError if it is none, is damaged, or comes from another version of the format."""
         folder = Path(folder)
         try:
-            head = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+            head = dict(json.loads((folder / DESCRIPTION).read_text("utf-8")))
             packed = (folder / ARRAYS).read_bytes()
-        except (OSError, ValueError) as error:
+        except (OSError, TypeError, ValueError) as error:
             raise MismatchError(f"{folder}: no reference can be read there ({error}); make one with annotriage fit") from error
         if head.get("format") != FORMAT:
             raise MismatchError(f"{folder}: written in format {head.get('format')}, this version reads {FORMAT}; fit it again")
@@ -321,12 +321,11 @@ class Reference:
         try:
             with np.load(folder / ARRAYS, allow_pickle=False) as file:
                 read = from_tree(head["reference"], dict(file), _CLASSES)
-        except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-            raise MismatchError(f"{folder}: {DESCRIPTION} does not fit its arrays ({error!r}); fit it again") from error
-        spec = head["model_spec"]
-        loaded: Reference = replace(
-            read, version=head["version"], spec_path=None if spec is None else Path(os.path.normpath(folder / spec))
-        )
+            spec = head["model_spec"]
+            place = None if spec is None else Path(os.path.normpath(folder / spec))
+            loaded: Reference = replace(read, version=head["version"], spec_path=place)
+        except (KeyError, TypeError, ValueError, zipfile.BadZipFile, SettingError) as error:
+            raise MismatchError(f"{folder}: {DESCRIPTION} was changed, it does not fit its arrays ({error!r}); fit it again") from error
         if loaded.content_hash() != loaded.version:
             raise MismatchError(
                 f"{folder}: {DESCRIPTION} was changed after it was written (its hash differs); fit it again or copy it anew"
@@ -345,10 +344,14 @@ class Reference:
         return digest.hexdigest()
 
 
-def refuse_existing(folder: Path) -> None:
-    """Raise OutputError if something is there already: a reference never changes."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+def refuse_existing(folder: Path, *, replaceable: bool = False) -> None:
+    """Raise OutputError if something is there already: a reference never changes. replaceable: another reference may be there."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not replaceable:
         raise OutputError(f"{folder}: exists already; a reference never changes, so choose another folder, or pass --replace")
+    if not (folder / DESCRIPTION).is_file():
+        raise OutputError(f"{folder}: is no reference, and nothing else is ever replaced; choose another folder")
 
 
 def confidence_logits(logits: Array, space: LabelSpace) -> Array:

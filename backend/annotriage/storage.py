@@ -24,6 +24,8 @@ def to_tree(value: Any, arrays: Arrays, path: str = "") -> Any:
         }
         return {"$class": type(value).__name__, **fields}
     if isinstance(value, np.ndarray):
+        while path in arrays:  # a key of a mapping may look like a path
+            path += "'"
         arrays[path] = value
         return {"$array": path}
     if isinstance(value, tuple | list):

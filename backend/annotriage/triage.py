@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -222,6 +223,7 @@ class Verdicts:
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed with the object
+        weakref.finalize(self, self._file.close)
         self._count = 0
 
     def append(self, verdict: Verdict) -> None:

@@ -27,7 +27,7 @@ def test_figures_of_a_foreign_batch():
     assert found.p_value == pytest.approx(betabinom.sf(123, 1000, 50, 951))
     assert found.low < found.share < found.high
     assert 0.03 < found.excess_low < found.excess < found.excess_high < 0.12
-    assert found.sentence.startswith("12.4 % outliers, 5 % expected: at least 7 in 100 are foreign (95 % limits")
+    assert found.sentence.startswith("12.4 % outliers, 5 % expected: about 7 in 100 or more are foreign (95 % limits")
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,36 @@ def fit_clusters(points: Array, labels: Labels, names: tuple[str, ...], alpha: f
     return Clusters(names, np.bincount(labels), centers, mu, np.where(spread, sigma, pooled), thresholds)
 
 
+@dataclass(frozen=True)
+class Moments:
+    """What centers and covariances are made of, for labelled points: far smaller than the points, and carried along by a linear map.
+
+    counts, means: (m,), (m, n) of each class. scatter: (n, n), the sum over all items of r r^T, r being what an item differs
+    from its class's mean.
+    """
+
+    counts: Array
+    means: Array
+    scatter: Array
+
+    @classmethod
+    def of(cls, points: Array, labels: Labels) -> Moments:
+        """points: (N, n). labels: (N,) cluster index, every cluster occurring."""
+        means = class_means(points, labels)
+        residuals = points - means[labels]
+        return cls(np.bincount(labels), means, residuals.T @ residuals)
+
+    def as_one_class(self) -> Moments:
+        """The same items without their labels: the scatter between the classes joins that within them."""
+        mean = self.counts @ self.means / self.counts.sum()
+        between = (self.means - mean) * np.sqrt(self.counts)[:, None]
+        return Moments(self.counts.sum(keepdims=True), mean[None], self.scatter + between.T @ between)
+
+    def along(self, origin: Array, axes: Array) -> Moments:
+        """The moments of (points - origin) @ axes.T. origin: (n,). axes: (k, n)."""
+        return Moments(self.counts, (self.means - origin) @ axes.T, axes @ self.scatter @ axes.T)
+
+
 def class_means(points: Array, labels: Labels) -> Array:
     """Mean of each class's rows: (N, n), (N,) -> (m, n); m = largest label + 1."""
     counts = np.bincount(labels)

@@ -13,12 +13,13 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from annotriage.errors import FitError
+from annotriage.latent.clusters import Moments
 
 Array = NDArray[Any]
+Labels = NDArray[np.intp]
 
 LARGEST_EXACT_WIDTH = 4096  # beyond it the d x d covariance costs more than a randomised decomposition
 
@@ -52,7 +53,7 @@ def fit_compression(activations: Array, method: str, dimensions: int, seed: int)
         raise FitError(f"{len(activations)} training items are too few to compare anything with; give at least 3")
     if method == "none":
         return Uncompressed(), np.asarray(activations, dtype=np.float32)
-    pca = _fit_pca(activations, dimensions, seed)
+    pca, _ = fit_pca(activations, np.zeros(len(activations), dtype=np.intp), dimensions, seed)
     points = pca.transform(activations)
     if method == "pca":
         return pca, points
@@ -84,31 +85,36 @@ class Pca:
         # one product and a shift of n values instead of centring the N x d activations
         return np.asarray(activations, dtype=np.float32) @ self.components.T - self._shift
 
+    def first(self, dimensions: int) -> Pca:
+        """The leading components alone."""
+        return Pca(self.mean, self.components[:dimensions])
+
     @cached_property
     def _shift(self) -> Array:
         return np.asarray(self.components @ self.mean, dtype=np.float32)
 
 
-def _fit_pca(activations: Array, dimensions: int, seed: int) -> Pca:
+def fit_pca(activations: Array, labels: Labels, dimensions: int, seed: int) -> tuple[Pca, Moments]:
+    """Principal components of (N, d) activations, and the moments of their compressed points by class, labels: (N,).
+
+    Where the activations' covariance is worth making, everything follows from it, and not one item need be compressed.
+    """
     count, width = activations.shape
     dimensions = min(dimensions, width, count - 1)
     if width <= min(count, LARGEST_EXACT_WIDTH):
-        return _principal_axes(np.asarray(activations, dtype=np.float32), dimensions)
+        moments = Moments.of(np.asarray(activations, dtype=np.float32), labels)
+        whole = moments.as_one_class()
+        _, vectors = np.linalg.eigh(whole.scatter)
+        pca = Pca(np.asarray(whole.means[0], dtype=np.float32), np.asarray(vectors.T[: -dimensions - 1 : -1], dtype=np.float32))
+        return pca, moments.along(pca.mean, pca.components)
     from sklearn.decomposition import PCA
 
     solver = "full" if width <= LARGEST_EXACT_WIDTH else "randomized"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # constant columns: zero variance is fine here
         fitted = PCA(dimensions, svd_solver=solver, random_state=seed).fit(activations)
-    return Pca(np.asarray(fitted.mean_, dtype=np.float32), np.asarray(fitted.components_, dtype=np.float32))
-
-
-def _principal_axes(activations: Array, dimensions: int) -> Pca:
-    """PCA by the covariance, decomposed in single precision: scikit-learn's same route takes double, at twice the time."""
-    mean = activations.mean(axis=0)
-    covariance = activations.T @ activations / len(activations) - np.outer(mean, mean)
-    _, vectors = scipy.linalg.eigh(covariance, driver="evd", overwrite_a=True)
-    return Pca(mean, np.ascontiguousarray(vectors.T[: -dimensions - 1 : -1]))
+    pca = Pca(np.asarray(fitted.mean_, dtype=np.float32), np.asarray(fitted.components_, dtype=np.float32))
+    return pca, Moments.of(pca.transform(activations), labels)
 
 
 @dataclass(frozen=True)
@@ -180,6 +186,8 @@ def tsne_embedding(points: Array, seed: int) -> Array:
     """Fit t-SNE on (N, n) points: (N, 2) float32, centred at the origin. Repeatable for a seed."""
     from openTSNE import TSNEEmbedding, initialization
 
+    if not np.ptp(points, axis=0).any():  # identical points have no scale to start from
+        return np.zeros((len(points), 2), dtype=np.float32)
     start = initialization.pca(points, random_state=seed)
     embedding = TSNEEmbedding(start, _tsne_affinities(points, seed), random_state=seed)
     embedding = embedding.optimize(n_iter=250, exaggeration=12, momentum=0.5).optimize(n_iter=500, momentum=0.8)

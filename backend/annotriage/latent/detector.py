@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.errors import FitError, SettingError
-from annotriage.latent.clusters import Clusters, fit_clusters
-from annotriage.latent.compression import Compression, fit_compression, l2_normalise
+from annotriage.latent.clusters import Clusters, Moments, fit_clusters
+from annotriage.latent.compression import Compression, Pca, fit_compression, fit_pca, l2_normalise
 from annotriage.latent.scores import SCORES, Energy, Knn, Mahalanobis, MeanSigma, RelativeMahalanobis, Score, View, Vim
 from annotriage.settings import Settings
 
@@ -128,46 +128,51 @@ def fit_detector(
     bank = np.arange(min(BANK, len(labels)))  # the rows come in random order
 
     normalised = [l2_normalise(layer) for layer in activations]
-    fitted = [fit_compression(layer, "pca", settings.score_dimensions, settings.seed) for layer in normalised]
-    directions = tuple(pca for pca, _ in fitted)
-    points = [compressed for _, compressed in fitted]
-    dimensions = min(settings.neighbour_dimensions, points[0].shape[1])
-    scales = tuple(max(float(np.sqrt(np.square(part[:, :dimensions]).sum(axis=1).mean())), 1e-12) for part in points)
-    clusters = fit_clusters(points[0][:, :dimensions], labels, names, settings.alpha)
+    fitted = [fit_pca(layer, labels, settings.score_dimensions, settings.seed) for layer in normalised]
+    directions, moments = [pca for pca, _ in fitted], [of for _, of in fitted]
+    dimensions = min(settings.neighbour_dimensions, len(directions[0].components))
+    scales = tuple(max(_typical_length(of, dimensions), 1e-12) for of in moments)
+    points = [pca.transform(layer[bank]) for pca, layer in zip(directions, normalised, strict=True)]
+    clusters = fit_clusters(directions[0].first(dimensions).transform(normalised[0]), labels, names, settings.alpha)
 
-    raw: Compression | None = None
-    raw_points = points[0]
+    raw: Pca | None = None
+    raw_moments, raw_points = moments[0], points[0]
     if {"relative-mahalanobis", "vim"} & set(wanted):
-        raw, raw_points = fit_compression(activations[0], "pca", settings.score_dimensions, settings.seed)
+        raw, raw_moments = fit_pca(activations[0], labels, settings.score_dimensions, settings.seed)
+        raw_points = raw.transform(activations[0][bank])
     near: Compression | None = None
-    near_points, near_clusters = points[0][bank, :dimensions], clusters
+    near_points, near_clusters = points[0][:, :dimensions], clusters
     if settings.compression != "pca" and {"knn", "mean-sigma"} & set(wanted):
         near, near_points = fit_compression(normalised[0][bank], settings.compression, dimensions, settings.seed)
         near_clusters = fit_clusters(near_points, *_renumbered(labels[bank], names), settings.alpha)
 
-    nearest = Mahalanobis.fit(points[0], labels)
+    nearest = Mahalanobis.fit(moments[0])
     fits: dict[str, Callable[[], Score]] = {
         "mahalanobis": lambda: nearest,
-        "relative-mahalanobis": lambda: RelativeMahalanobis.fit(raw_points, labels),
+        "relative-mahalanobis": lambda: RelativeMahalanobis.fit(raw_moments),
         "energy": lambda: Energy.fit(logits[bank], multiple),
         "knn": lambda: Knn.fit(near_points, settings.neighbours),
-        "vim": lambda: Vim.fit(raw_points, logits),
+        "vim": lambda: Vim.fit((raw or directions[0]).transform(activations[0]), logits),
         "mean-sigma": lambda: MeanSigma(near_clusters),
     }
     members = [Member(name, 0, name == "mahalanobis", fits[name]()) for name in wanted]
     if settings.score == "combined":
-        further = range(1, len(points))
-        members += [Member("mahalanobis", layer, True, Mahalanobis.fit(points[layer], labels)) for layer in further]
+        members += [Member("mahalanobis", layer, True, Mahalanobis.fit(moments[layer])) for layer in range(1, len(moments))]
 
-    views = [View(part[bank], raw_points[bank], near_points, logits[bank]) for part in points]
+    views = [View(part, raw_points, near_points, logits[bank]) for part in points]
     values = np.column_stack([member.score.score_training(views[member.layer]) for member in members])
-    cluster = nearest.distances(points[0][bank]).argmin(axis=1)
+    cluster = nearest.distances(points[0]).argmin(axis=1)
     medians, spans = _standards(values, cluster, len(names))
     if settings.score == "mean-sigma":  # it is in each cluster's own deviations already
         medians, spans = np.zeros_like(medians), np.ones_like(spans)
     scores = combine(values, cluster, members, medians, spans)
     limits = _sigma_limits(scores, cluster, len(names), settings)
-    return Detector(clusters, directions, raw, near, nearest, tuple(members), medians, spans, limits, np.sort(scores), scales, dimensions)
+    return Detector(clusters, tuple(directions), raw, near, nearest, tuple(members), medians, spans, limits, np.sort(scores), scales, dimensions)
+
+
+def _typical_length(moments: Moments, dimensions: int) -> float:
+    """Root mean square length of centred points in their first dimensions."""
+    return float(np.sqrt(np.trace(moments.as_one_class().scatter[:dimensions, :dimensions]) / moments.counts.sum()))
 
 
 def _sample(labels: Labels, size: int, seed: int) -> Labels:

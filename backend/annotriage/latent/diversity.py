@@ -236,7 +236,7 @@ def _sentence(d: Diversity) -> str:
     limits = f"95 % limits of the excess {percent(d.excess_low)} to {percent(d.excess_high)}"
     if d.excess_low > 0 and d.p_value <= 0.05:
         foreign = in_hundred(d.excess / (1 - d.expected))
-        reading = f"at least {foreign} are foreign ({limits})"
+        reading = f"about {foreign} or more are foreign ({limits})"
     elif d.excess_high < 0:
         reading = f"fewer than usual, nothing foreign seen ({limits})"
     elif d.excess_high > TOO_WIDE:

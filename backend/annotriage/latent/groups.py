@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 SMALLEST = 5
+CLEARLY = 0.8  # in noise the distances within and beyond a group differ by a tenth; two crowds give 0.7 at most
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Group:
 def find_groups(points: Array) -> tuple[Group, ...]:
     """Cluster outliers with each other by density (HDBSCAN): groups by falling size; outliers in none stand alone.
 
-    points: (K, n) compressed points of outliers. A group has at least 5 members and 2 % of the outliers.
+    points: (K, n) compressed points of outliers. A group has at least 5 members and 2 % of the outliers, and they lie
+    clearly closer to each other than to the others.
     """
     if len(points) < 2 * SMALLEST:
         return ()
@@ -38,7 +40,8 @@ def find_groups(points: Array) -> tuple[Group, ...]:
     found = _hdbscan(points, size, cluster_selection_method="leaf")
     if found.max() < 0:
         found = _hdbscan(points, size, allow_single_cluster=True)
-    groups = [_group(points, np.flatnonzero(found == label)) for label in range(found.max() + 1)]
+    members = (np.flatnonzero(found == label) for label in range(found.max() + 1))
+    groups = [_group(points, rows) for rows in members if _stands_out(points, rows)]
     return tuple(sorted(groups, key=lambda group: (-len(group.members), group.medoid)))
 
 
@@ -47,6 +50,19 @@ def _hdbscan(points: Array, size: int, **options: Any) -> NDArray[np.intp]:
 
     model = HDBSCAN(min_cluster_size=size, min_samples=SMALLEST, copy=True, **options)
     return np.asarray(model.fit_predict(np.asarray(points, dtype=np.float64)))
+
+
+def _stands_out(points: Array, rows: NDArray[np.intp]) -> bool:
+    """Whether a group is more than the middle of a cloud: density alone always finds a densest part, in noise too."""
+    from sklearn.neighbors import NearestNeighbors
+
+    own, others = points[rows], np.delete(points, rows, axis=0)
+    if len(others) < SMALLEST:
+        return True
+    count = SMALLEST - 1
+    within = NearestNeighbors(n_neighbors=count + 1).fit(own).kneighbors(own)[0][:, -1]  # the first neighbour is the item itself
+    beyond = NearestNeighbors(n_neighbors=count).fit(others).kneighbors(own)[0][:, -1]
+    return bool(np.median(within) < CLEARLY * np.median(beyond))
 
 
 def _group(points: Array, rows: NDArray[np.intp]) -> Group:

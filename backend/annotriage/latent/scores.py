@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from annotriage.latent.clusters import Clusters, class_means, squared_distances
+from annotriage.latent.clusters import Clusters, Moments, squared_distances
 from annotriage.latent.shrinkage import shrunk_covariance
 
 Array = NDArray[Any]
@@ -67,12 +67,11 @@ class Mahalanobis:
     counts: Array
 
     @classmethod
-    def fit(cls, points: Array, labels: Labels) -> Mahalanobis:
-        """points: (N, n). labels: (N,) cluster index, every cluster occurring."""
-        centers = class_means(points, labels)
-        values, vectors = shrunk_covariance(points - centers[labels], max(1, len(points) - len(centers)))
+    def fit(cls, moments: Moments) -> Mahalanobis:
+        """moments: of the training points on their directions, by class."""
+        values, vectors = shrunk_covariance(moments.scatter, max(1, int(moments.counts.sum()) - len(moments.counts)))
         whitening = np.asarray(vectors / np.sqrt(values), dtype=np.float32)
-        return cls(whitening, centers @ whitening, np.bincount(labels))
+        return cls(whitening, np.asarray(moments.means @ whitening, dtype=np.float32), moments.counts)
 
     def distances(self, points: Array) -> Array:
         """(N, n) -> (N, m) squared distances to every center."""
@@ -107,9 +106,9 @@ class RelativeMahalanobis:
     background: Mahalanobis
 
     @classmethod
-    def fit(cls, points: Array, labels: Labels) -> RelativeMahalanobis:
-        """points: (N, n) raw activations. labels: (N,) cluster index."""
-        return cls(Mahalanobis.fit(points, labels), Mahalanobis.fit(points, np.zeros(len(points), dtype=np.intp)))
+    def fit(cls, moments: Moments) -> RelativeMahalanobis:
+        """moments: of the training points' raw activations, by class."""
+        return cls(Mahalanobis.fit(moments), Mahalanobis.fit(moments.as_one_class()))
 
     def score(self, view: View) -> Array:
         """(N,); may be negative."""
@@ -186,8 +185,7 @@ class Energy:
     @classmethod
     def fit(cls, logits: Array, multiple: bool) -> Energy:
         """logits: (N, m)."""
-        normalised = not multiple and bool(np.ptp(logsumexp(logits, axis=1)) < 1e-3)
-        return cls(multiple, normalised)
+        return cls(multiple, not multiple and _normalised(logits))
 
     def score(self, view: View) -> Array:
         """(N,)"""
@@ -205,29 +203,43 @@ class Vim:
 
     The head's weights are recovered from activations and logits by least squares, exact where the layer feeds the last
     dense one. origin: (n,). residual: (n, r), orthonormal. Source: Wang et al., CVPR 2022 (arXiv 2203.10807).
+    normalised: the outputs are log-probabilities, none above 0; then their mean is taken off, which gives logits back.
     """
 
     origin: Array
     residual: Array
     scale: float
+    normalised: bool
 
     @classmethod
     def fit(cls, points: Array, logits: Array) -> Vim:
         """points: (N, n) raw activations. logits: (N, m)."""
         points = np.asarray(points, dtype=np.float64)
+        normalised = _normalised(logits)
+        logits = _as_logits(logits, normalised)
         width = points.shape[1]
-        head, *_ = np.linalg.lstsq(np.column_stack([points, np.ones(len(points))]), np.asarray(logits, dtype=np.float64), rcond=None)
+        head, *_ = np.linalg.lstsq(np.column_stack([points, np.ones(len(points))]), logits, rcond=None)
         origin = -np.linalg.pinv(head[:-1].T) @ head[-1]
         centred = points - origin
         _, vectors = np.linalg.eigh(centred.T @ centred)
         residual = vectors[:, : max(1, width - max(1, width // 2))]
         lengths = np.linalg.norm(centred @ residual, axis=1)
-        scale = float(np.mean(logits.max(axis=1)) / max(lengths.mean(), 1e-12))
-        return cls(origin.astype(np.float32), residual.astype(np.float32), scale)
+        scale = float(abs(np.mean(logits.max(axis=1))) / max(lengths.mean(), 1e-12))
+        return cls(origin.astype(np.float32), residual.astype(np.float32), scale, normalised)
 
     def score(self, view: View) -> Array:
         """(N,)"""
         lengths = np.linalg.norm((view.activations - self.origin) @ self.residual, axis=1)
-        return np.asarray(self.scale * lengths - logsumexp(np.asarray(view.logits, dtype=np.float64), axis=1))
+        return np.asarray(self.scale * lengths - logsumexp(_as_logits(view.logits, self.normalised), axis=1))
 
     score_training = score
+
+
+def _normalised(logits: Array) -> bool:
+    """Whether (N, m) logits are log-probabilities: their logsumexp, the energy, is the same for all items."""
+    return bool(np.ptp(logsumexp(logits, axis=1)) < 1e-3)
+
+
+def _as_logits(logits: Array, normalised: bool) -> Array:
+    exact = np.asarray(logits, dtype=np.float64)
+    return exact - exact.mean(axis=1, keepdims=True) if normalised else exact

@@ -15,18 +15,16 @@ FLOOR = 1e-4
 ROOT5 = np.sqrt(5.0)  # half-width of the Epanechnikov kernel of unit variance
 
 
-def shrunk_covariance(residuals: Array, degrees: int) -> tuple[Array, Array]:
+def shrunk_covariance(scatter: Array, degrees: int) -> tuple[Array, Array]:
     """Eigenvalues (n,) and eigenvectors (n, n, columns) of the covariance, its eigenvalues shrunk.
 
     Small sample eigenvalues are too small and large ones too large, the more so the fewer items there are; each is moved
     to where it is expected to belong, without a tuning parameter. Directions that too few items leave unobserved get the
     smallest variance seen.
 
-    residuals: (N, n), centred. degrees: of freedom left in them, N minus the centers taken off.
+    scatter: (n, n), of centred items. degrees: of freedom left in them, N minus the centers taken off.
     """
-    residuals = np.asarray(residuals, dtype=np.float32)
-    covariance = np.asarray(residuals.T @ residuals, dtype=np.float64) / degrees
-    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = np.linalg.eigh(np.asarray(scatter, dtype=np.float64) / degrees)
     mean = max(float(values.mean()), 1e-30)
     seen = values > 1e-6 * mean
     shrunk = np.zeros_like(values)

@@ -1,0 +1,124 @@
+"""Settings: one table; file, environment and given values; every refusal names the place, the value and what is allowed."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from annotriage.errors import SettingError
+from annotriage.settings import SETTINGS, Settings
+
+toml_values = st.one_of(
+    st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.none(), st.lists(st.text(max_size=5), max_size=3), st.just(10**400)
+)
+
+
+def valid(field):
+    """Values that a setting may have, as hypothesis draws them."""
+    limits, kind = field.metadata, type(field.default)
+    if limits["choices"]:
+        return st.sampled_from(limits["choices"])
+    if kind is tuple:
+        return st.lists(st.text("abc -", min_size=1, max_size=9).map(str.strip).filter(bool), max_size=4).map(tuple)
+    numbers = st.integers if kind is int else st.floats
+    return numbers(limits["low"], 10**6 if limits["high"] is None else limits["high"])
+
+
+every_setting = st.fixed_dictionaries({field.name: valid(field) for field in SETTINGS})
+
+
+def test_later_sources_win(tmp_path):
+    file = tmp_path / "annotriage.toml"
+    file.write_text("alpha = 0.1\nmax_error = 0.1\nseed = 3\n")
+    environment = {"ANNOTRIAGE_MAX_ERROR": "0.2", "ANNOTRIAGE_SEED": "4", "PATH": "/bin"}
+    settings = Settings.load(file, environment, {"seed": 5, "alpha": None})
+    assert (settings.alpha, settings.max_error, settings.seed) == (0.1, 0.2, 5)
+    assert settings.k_sigma == Settings().k_sigma
+
+
+def test_a_fitted_reference_keeps_what_concerns_fitting_and_lets_a_run_choose_the_rest():
+    fitted = Settings(alpha=0.2, seed=7)
+    settings = Settings.load(environment={"ANNOTRIAGE_ALPHA": "0.01"}, given={"batch_size": 5, "score": "knn"}, fitted=fitted)
+    assert (settings.alpha, settings.score, settings.seed, settings.batch_size) == (0.2, "combined", 7, 5)
+
+
+@given(every_setting)
+def test_settings_survive_as_plain_values(values):
+    settings = Settings(**values)
+    assert Settings(**settings.as_dict()) == settings
+
+
+@given(every_setting)
+def test_the_environment_can_say_whatever_a_setting_can_be(values):
+    def text(value):
+        return ",".join(value) if isinstance(value, tuple) else str(value)
+
+    environment = {f"ANNOTRIAGE_{name.upper()}": text(value) for name, value in values.items()}
+    assert Settings.load(environment=environment) == Settings(**values)
+
+
+@given(st.sampled_from([field.name for field in SETTINGS]), toml_values)
+def test_any_value_is_either_taken_in_its_type_or_refused_by_name(name, value):
+    try:
+        settings = Settings(**{name: value})
+    except SettingError as error:
+        assert f"setting {name}: " in str(error)
+    else:
+        assert type(getattr(settings, name)) is type(getattr(Settings(), name))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"alpha": "much"}, "setting alpha: 'much' is not a number"),
+        ({"alpha": float("nan")}, "setting alpha: nan is out of range; it must be between 1e-06 and 0.5"),
+        ({"neighbours": 0}, "setting neighbours: 0 is out of range; it must be at least 1"),
+        ({"batch_size": 2.5}, "setting batch_size: 2.5 is not a whole number"),
+        ({"batch_size": float("inf")}, "setting batch_size: inf is not a whole number"),
+        ({"seed": True}, "setting seed: True is not a whole number"),
+        ({"score": "best"}, "setting score: 'best' is none of combined, mahalanobis, relative-mahalanobis, knn, vim, energy, mean-sigma"),
+        ({"never_auto": 3}, "setting never_auto: 3 is not a comma-separated list"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_with_what_is_allowed(given, message):
+    with pytest.raises(SettingError) as refused:
+        Settings(**given)
+    assert str(refused.value) == message
+
+
+def test_a_variable_that_cannot_be_is_named():
+    with pytest.raises(SettingError, match=r"environment variable ANNOTRIAGE_ALPHA: '5 %' is not a number"):
+        Settings.load(environment={"ANNOTRIAGE_ALPHA": "5 %"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"alpa = 0.1", r"annotriage.toml: unknown setting 'alpa'; the settings are alpha, "),
+        (b"alpha = ", r"annotriage.toml: not valid TOML"),
+        (b"map = '\xff'", r"annotriage.toml: not valid TOML"),
+        (b"alpha = 3", r"annotriage.toml: setting alpha: 3.0 is out of range"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(tmp_path, text, message):
+    file = tmp_path / "annotriage.toml"
+    file.write_bytes(text)
+    with pytest.raises(SettingError, match=message):
+        Settings.load(file, {})
+
+
+def test_a_missing_file_says_where_it_was_asked_for(tmp_path):
+    with pytest.raises(SettingError, match=r"none\.toml: cannot be read .*--config"):
+        Settings.load(tmp_path / "none.toml", {})
+
+
+@pytest.mark.parametrize("field", SETTINGS, ids=lambda field: field.name)
+def test_every_setting_says_when_to_change_it(field):
+    assert field.metadata["help"].endswith(".")
+    assert len(field.metadata["help"]) > 20
+
+
+def test_settings_do_not_change():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().alpha = 0.3
