@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from annotriage.model.spec import ModelSpec
     from annotriage.reference import Reference
     from annotriage.settings import Settings
-    from annotriage.triage import Triage, triage
+    from annotriage.triage import Triage
     from annotriage.verdict import Verdict
 
 __version__ = "0.1.0"
@@ -30,7 +30,6 @@ _HOMES = {
     "fit": "annotriage.fitting",
     "load_model": "annotriage.model",
     "open_dataset": "annotriage.data",
-    "triage": "annotriage.triage",
 }
 
 __all__ = [
@@ -45,7 +44,6 @@ __all__ = [
     "fit",
     "load_model",
     "open_dataset",
-    "triage",
 ]
 
 

@@ -106,7 +106,7 @@ def test_figures_are_written_for_people():
         "0.04 %",
         "under 0.01 %",
         "100 %",
-        "unknown",
+        "not known",
     ]
     assert [in_hundred(x) for x in (0.0779, 0.07, 0.0042, 0.00049)] == ["7 in 100", "7 in 100", "4 in 1,000", "4 in 10,000"]
     assert [limit(x) for x in (0.02, 0.025, 1 / 3)] == ["2 in 100", "25 in 1,000", "33.3 %"]

@@ -167,7 +167,9 @@ def fit_detector(
         medians, spans = np.zeros_like(medians), np.ones_like(spans)
     scores = combine(values, cluster, members, medians, spans)
     limits = _sigma_limits(scores, cluster, len(names), settings)
-    return Detector(clusters, tuple(directions), raw, near, nearest, tuple(members), medians, spans, limits, np.sort(scores), scales, dimensions)
+    return Detector(
+        clusters, tuple(directions), raw, near, nearest, tuple(members), medians, spans, limits, np.sort(scores), scales, dimensions
+    )
 
 
 def _typical_length(moments: Moments, dimensions: int) -> float:

@@ -170,7 +170,8 @@ def _opened(media: Path | bytes, where: str) -> BinaryIO:
     try:
         return media.open("rb")
     except OSError as error:
-        raise MediaError(f"{where}: cannot be read ({error.strerror}); check that it is still there and readable") from error
+        which = "" if str(media) in where else f"{media} "
+        raise MediaError(f"{where}: {which}cannot be read ({error.strerror}); check that it is still there and readable") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
