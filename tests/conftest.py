@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +113,24 @@ def quick():
 def digits_reference(digits_model, digits, quick):
     """A reference of real digits with a promise that holds."""
     return fit(digits_model, digits.train, digits.held_out, settings=quick, name="digits")
+
+
+@pytest.fixture(scope="session")
+def choices_model(tmp_path_factory):
+    """A model of numbers with three answers that do not exclude each other: a number beyond 1 in size is "low", "middle" or "high"."""
+    first = np.zeros((3, 6))
+    first[[0, 0, 1, 1, 2, 2], range(6)] = [1, -1] * 3
+    second = np.repeat(np.eye(3), 2, axis=0) * 4
+    spec = {"classes": ["low", "middle", "high"], "size": [3], "kind": "array", "choice": "multiple"}
+    return write_network(tmp_path_factory.mktemp("choices"), [first, second], [np.zeros(6), np.full(3, -4)], **spec)
+
+
+@pytest.fixture
+def disk_of(request):
+    """A disk on which no file can grow beyond so many bytes, until the test ends."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    request.addfinalizer(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before))
+    return lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
 
 
 @pytest.fixture(scope="session")

@@ -175,8 +175,9 @@ def fit_collected(
 ) -> Reference:
     """The second half of `fit`, for outputs that were collected already."""
     with progress("fitting the reference", None):
-        reference = _uncalibrated(model, _only_labelled(trained), settings, name)
-        reference = _noted(reference, *model.notes, *trained.notes, *_failure_notes("training", trained))
+        learned = _only_labelled(trained)
+        reference = _uncalibrated(model, learned, settings, name)
+        reference = _noted(reference, *model.notes, *learned.notes, *_failure_notes("training", trained))
         if held_out is None:
             reference = _noted(
                 reference,

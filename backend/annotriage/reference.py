@@ -159,11 +159,8 @@ class Reference:
         tau = gate.item_taus(self.promise, self.space.indices(labels)) if self.promise.auto else np.full(len(labels), np.inf)
         outlier = self.is_outlier(measured.score, measured.cluster)
         routes = route(outlier, sure, tau)
-        held_out = self.held_out.scores
-        p_value = conformal_p_values(measured.score, held_out) if self.calibrated else np.full(len(labels), np.nan)
+        p_value = conformal_p_values(measured.score, self._ordered_held_out) if self.calibrated else np.full(len(labels), np.nan)
         usual = 1 - p_value if self.calibrated else empirical_cdf(self.detector.training_scores, measured.score)
-        scale = max(float(np.ptp(np.quantile(self.detector.training_scores, [0.25, 0.75]))), 1e-9)
-        origin = self.threshold if np.isfinite(self.threshold) else float(self.detector.training_scores[-1])
         return Judged(
             labels=labels,
             confidence=1 - gate.miss_probability(logit),
@@ -175,9 +172,21 @@ class Reference:
             outlier_score=usual,
             outlier=outlier,
             route=routes,
-            trust=trust(routes, sure, measured.score, tau, origin=origin, scale=scale),
+            trust=trust(routes, sure, measured.score, tau, origin=self._usual_outlier, scale=self._usual_spread),
             compressed=measured.compressed,
         )
+
+    @cached_property
+    def _ordered_held_out(self) -> Array:
+        return np.sort(self.held_out.scores)
+
+    @cached_property
+    def _usual_outlier(self) -> float:
+        return self.threshold if np.isfinite(self.threshold) else float(self.detector.training_scores[-1])
+
+    @cached_property
+    def _usual_spread(self) -> float:
+        return max(float(np.ptp(np.quantile(self.detector.training_scores, [0.25, 0.75]))), 1e-9)
 
     def is_outlier(self, scores: Array, cluster: Array) -> Array:
         """Which of N items are outliers, by the rule that the settings name: (N,) bool."""

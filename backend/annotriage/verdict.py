@@ -105,7 +105,8 @@ def _reason(reference: Reference, route: str, labels: tuple[str, ...], near: str
     place = "the training items" if label == near else f"the training items of {near}, though the model says {label}"
     if route == "outlier":
         whose = f"of {near}" if label == near else ""
-        return f"Stranger than {_more_than(outlier_score)} of the {compared} items; nearest to {place}{' ' + whose if whose else ''}."
+        share = "all" if outlier_score > 0.9994 else percent(outlier_score)
+        return f"Stranger than {share} of the {compared} items; nearest to {place}{' ' + whose if whose else ''}."
     sure = f"the model is {_more_than(confidence)} sure of {label}"
     familiar = f"familiar (stranger than {percent(outlier_score)} of the {compared} items)"
     differs = "" if label == near else f", but it lies nearest to {place}"

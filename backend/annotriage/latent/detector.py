@@ -104,7 +104,8 @@ class Detector:
 def combine(members: Array, cluster: Labels, which: Sequence[Member], medians: Array, spans: Array) -> Array:
     """The sum of the standardised members, (N, k), (N,) -> (N,); 1 per member is the edge of the normal range."""
     standardised = (members - medians[:, cluster].T) / spans[:, cluster].T
-    far = np.array([member.far for member in which]) & (len(which) > 1)
+    far = np.array([member.far for member in which])
+    far &= not far.all()  # with nothing near-sighted beside them, the far-sighted must see everything
     return np.asarray(np.where(far, np.maximum(standardised - FAR, 0), standardised).sum(axis=1))
 
 

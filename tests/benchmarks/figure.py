@@ -1,0 +1,62 @@
+"""What every benchmark yields: a figure beside what is wanted of it. Times are compared as ratios, the two sides taking turns."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of the table. ok: None where nothing is wanted, or where it could not be measured."""
+
+    name: str
+    wanted: str
+    measured: str
+    ok: bool | None
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Wall-clock time of one call."""
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def turns(*sides: Callable[[], object], rounds: int) -> np.ndarray:
+    """Seconds of each side in each round, (rounds, sides): noise that lasts longer than a round falls on all sides alike."""
+    return np.array([[seconds(side) for side in sides] for _ in range(rounds)])
+
+
+def spread(values: np.ndarray) -> str:
+    """The median, with the smallest and the largest."""
+    return f"{np.median(values):.3f} ({values.min():.3f} to {values.max():.3f})"
+
+
+def in_child(module: Path, *arguments: object) -> list[float]:
+    """Run `module` as a process of its own, so that its memory is its own: the numbers that it prints last."""
+    command = [sys.executable, str(module), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return [float(word) for word in done.stdout.split("\n")[-2].split()]
+
+
+def peak_memory() -> float:
+    """The largest resident set of this process so far, in MB.
+
+    From /proc where there is one: Linux's ru_maxrss also counts what the parent held when it started this process.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return float(line.split()[1]) / 1024
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest / 2**20 if sys.platform == "darwin" else largest / 1024

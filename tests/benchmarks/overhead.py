@@ -1,0 +1,98 @@
+"""What triage adds to running the model: throughput on 224 x 224 images against bare onnxruntime, from arrays and from JPEG files.
+
+The model costs what ResNet-18 costs. Bare is `session.run` on float batches that lie ready, of the same size, with the same
+threads; once on the model's own output, once with the hidden layers as outputs too, which no latent method can do without.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+import onnxruntime
+from figure import Figure, spread, turns
+from networks import write_resnet18
+from numpy.typing import NDArray
+from PIL import Image
+
+from annotriage import ModelSpec, Reference, Settings, fit, load_model
+from annotriage.model import Model
+from annotriage.model.spec import InputSpec
+
+ITEMS = 480
+ROUNDS = 4
+ARRAYS, FILES = 0.95, 0.8  # least share of the bare throughput
+SETTINGS = Settings(map="none")
+
+
+def figures(data: Path | None) -> Iterator[Figure]:
+    """All rows. `data` is not used."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        write_resnet18(folder / "resnet18.onnx")
+        spec = ModelSpec(tuple("abcdefgh"), InputSpec((224, 224), scale=1 / 255), file="resnet18.onnx", path=folder / "model.toml")
+        model = load_model(spec)
+        images = pictures(ITEMS, 224, 224)
+        reference = fit(model, (images[:160], np.arange(160) % 8), (images[160:240], np.arange(80) % 8), settings=SETTINGS)
+        write_jpegs(folder / "jpeg")
+        batches = [
+            images[start : start + SETTINGS.batch_size].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+            for start in range(0, ITEMS, SETTINGS.batch_size)
+        ]
+        plain, hidden = bare(folder / "resnet18.onnx", ()), bare(folder / "resnet18.onnx", model.layers)
+        sides = (
+            lambda: triaged(reference, model, images, folder),
+            lambda: triaged(reference, model, folder / "jpeg", folder),
+            lambda: [plain(batch) for batch in batches],
+            lambda: [hidden(batch) for batch in batches],
+        )
+        taken = turns(*sides, rounds=ROUNDS)
+    rates = ", ".join(f"{ITEMS / np.median(side):.1f}" for side in taken.T)
+    yield Figure("images per second: arrays, JPEG, bare, bare with hidden outputs", "for information", rates, None)
+    for side, (what, least) in enumerate((("arrays", ARRAYS), ("JPEG files of 500 x 375", FILES))):
+        for rival, against in ((3, "bare onnxruntime with the same outputs"), (2, "bare onnxruntime, logits alone")):
+            share = taken[:, rival] / taken[:, side]
+            name = f"throughput of triage from {what} over {against}"
+            yield Figure(name, f">= {least}", spread(share), bool(np.median(share) >= least))
+
+
+def triaged(reference: Reference, model: Model, source: NDArray[np.uint8] | Path, folder: Path) -> None:
+    """The main job with everything that belongs to it, its files included."""
+    result = reference.triage(source, model=model, settings=SETTINGS, out=folder / "out", replace_existing=True)
+    if result.counts["failed"]:
+        raise RuntimeError(f"{result.counts['failed']} of {ITEMS} items failed")
+
+
+def bare(file: Path, hidden: tuple[str, ...]) -> Callable[[NDArray[np.float32]], object]:
+    """The model alone, with the options that annotriage gives to onnxruntime; hidden: tensors that are put out besides."""
+    proto = onnx.load(file)
+    proto.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in hidden)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda batch: session.run(None, {"image": batch})
+
+
+def pictures(count: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Images with large shapes, finer ones and grain, as photographs have them: (count, height, width, 3) uint8."""
+    rng = np.random.default_rng(0)
+    images = np.empty((count, height, width, 3), dtype=np.uint8)
+    for image in images:
+        layers = np.zeros((height, width, 3))
+        for side, strength in ((3, 60), (12, 35), (48, 20)):
+            small = Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+            layers += strength * (np.asarray(small) / 128.0 - 1)
+        image[:] = np.clip(128 + layers + rng.normal(0, 4, layers.shape), 0, 255)
+    return images
+
+
+def write_jpegs(folder: Path) -> None:
+    """The same number of images as JPEG files, 500 x 375, quality 90."""
+    folder.mkdir()
+    for place, image in enumerate(pictures(ITEMS, 375, 500)):
+        Image.fromarray(image).save(folder / f"{place:04}.jpg", quality=90)

@@ -1,0 +1,57 @@
+"""Every figure that the product promises, measured on this machine and printed as one table.
+
+    .venv/bin/python tests/benchmarks/run.py [--only detection,fitting] [--data FOLDER]
+
+FOLDER holds model.onnx and images.npz of MNIST 0-7 (see detection.py); without it those figures are left out and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import detection
+import fitting
+import growth
+import overhead
+import promises
+
+THEMES = {
+    "detection": detection.figures,
+    "overhead": overhead.figures,
+    "fitting": fitting.figures,
+    "growth": growth.figures,
+    "promises": promises.figures,
+}
+
+
+def main() -> int:
+    """Print the table; 1 if a figure is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", default=",".join(THEMES), help=f"some of {', '.join(THEMES)}, comma-separated")
+    parser.add_argument("--data", type=Path, help="folder with model.onnx and images.npz of MNIST 0-7")
+    given = parser.parse_args()
+    chosen = given.only.split(",")
+    if unknown := set(chosen) - set(THEMES):
+        parser.error(f"--only {', '.join(sorted(unknown))}: the benchmarks are {', '.join(THEMES)}")
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}\n")
+    print(f"{'figure':<92} {'wanted':<42} {'measured':<28} {'':<6} {'seconds':>7}")
+    missed = 0
+    for theme in chosen:
+        started = time.perf_counter()
+        for figure in THEMES[theme](given.data):
+            now = time.perf_counter()
+            state = {True: "ok", False: "MISSED", None: "-"}[figure.ok]
+            name = f"{theme}: {figure.name}"
+            print(f"{name:<92} {figure.wanted:<42} {figure.measured:<28} {state:<6} {now - started:>7.1f}", flush=True)
+            missed += figure.ok is False
+            started = now
+    print(f"\n{missed} missed" if missed else "\nall figures are met")
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
