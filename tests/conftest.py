@@ -54,7 +54,10 @@ def digits():
 
 
 def write_network(folder, weights, biases, *, classes, size, kind="image", **model):
-    """Dense layers with Relu between them as model.onnx, and the model spec beside it; the path of the spec. model: further keys of [model]."""
+    """Dense layers with Relu between them as model.onnx, and the model spec beside it, whose path is returned.
+
+    model: further keys of its table [model].
+    """
     image = kind == "image"
     nodes, tensors, last = [helper.make_node("Flatten", ["input"], ["flat"])], [], "flat"
     for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
@@ -126,11 +129,11 @@ def choices_model(tmp_path_factory):
 
 
 @pytest.fixture
-def disk_of(request):
+def disk_of():
     """A disk on which no file can grow beyond so many bytes, until the test ends."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    request.addfinalizer(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before))
-    return lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(scope="session")

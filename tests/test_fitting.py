@@ -222,7 +222,7 @@ def test_a_label_that_the_model_does_not_know_is_refused_with_file_label_and_cla
 
 
 def test_a_training_set_without_labels_says_how_to_give_them(fitted, digits):
-    with pytest.raises(FitError, match="no training item has a label; .* one folder per class, or give a label column"):
+    with pytest.raises(FitError, match=r"no training item has a label; .* one folder per class, or give a label column"):
         fitted(digits.train[0])
 
 
@@ -239,7 +239,7 @@ def test_a_training_set_of_broken_items_says_what_is_wrong_with_the_first(fitted
 
 
 def test_two_training_items_are_too_few(fitted, digits):
-    with pytest.raises(FitError, match="2 training items are too few .* give at least 3"):
+    with pytest.raises(FitError, match=r"2 training items are too few .* give at least 3"):
         fitted(tuple(part[:2] for part in digits.train))
 
 

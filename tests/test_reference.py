@@ -28,7 +28,13 @@ def figures(reference, data):
 
 @pytest.mark.parametrize(
     "changed",
-    [{}, {"score": "mean-sigma", "threshold": "mean-sigma"}, {"score": "vim"}, {"score": "knn", "compression": "none"}, {"max_error_per": "class"}],
+    [
+        {},
+        {"score": "mean-sigma", "threshold": "mean-sigma"},
+        {"score": "vim"},
+        {"score": "knn", "compression": "none"},
+        {"max_error_per": "class"},
+    ],
     ids=str,
 )
 def test_a_loaded_reference_judges_as_the_saved_one(digits_model, digits, mixed, quick, tmp_path, changed):
@@ -152,7 +158,9 @@ def test_other_weights_are_refused_with_both_hashes(digits_reference, copied, di
     model.graph.initializer[0].raw_data = bytes(len(model.graph.initializer[0].raw_data))
     onnx.save(model, copied.parent / "model.onnx")
     other = load_model(ModelSpec.load(copied)).hash[:12]
-    with pytest.raises(MismatchError, match=rf"hash {digits_reference.model.hash[:12]}\), but model.toml has other weights \(hash {other}\)"):
+    with pytest.raises(
+        MismatchError, match=rf"hash {digits_reference.model.hash[:12]}\), but model.toml has other weights \(hash {other}\)"
+    ):
         digits_reference.triage(digits.incoming, model=copied)
 
 
@@ -160,7 +168,7 @@ def test_other_weights_are_refused_with_both_hashes(digits_reference, copied, di
     ("key", "message"),
     [
         ('layer = "hidden0"\n[input]', "was fitted on layer hidden1, but model.toml names hidden0"),
-        ('[input]\nscale = 0.5', "model.toml has changed since it was fitted with model.toml: input.scale was 0.0039"),
+        ("[input]\nscale = 0.5", "model.toml has changed since it was fitted with model.toml: input.scale was 0.0039"),
     ],
 )
 def test_another_layer_or_spec_is_refused_naming_the_change(digits_reference, copied, digits, key, message):
@@ -175,7 +183,7 @@ def test_another_layer_or_spec_is_refused_naming_the_change(digits_reference, co
 def test_an_existing_folder_is_left_alone(digits_reference, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="mine: exists already; .* choose another folder, or pass --replace"):
+    with pytest.raises(OutputError, match=r"mine: exists already; .* choose another folder, or pass --replace"):
         digits_reference.save(tmp_path / "mine")
     with pytest.raises(OutputError, match="mine: is no reference, and nothing else is ever replaced"):
         digits_reference.save(tmp_path / "mine", replace_existing=True)

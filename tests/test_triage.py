@@ -144,7 +144,7 @@ def test_an_item_that_the_model_cannot_run_fails_alone(poisoned_model, rows, qui
     poison = np.array([60, 0, 0], np.float32)
     verdicts = list(reference.triage(np.stack([*rows[0][:5], poison, *rows[0][5:9]])).verdicts)
     assert [verdict.id for verdict in verdicts if verdict.route == "failed"] == ["5"]
-    assert verdicts[5].reason.startswith("array[5]: the model failed on it (")
+    assert verdicts[5].reason.startswith("array[5]: the model failed on it; compare its size and values with items that work (")
 
 
 def test_a_dataset_of_broken_items_alone_is_a_result_too(digits_reference):

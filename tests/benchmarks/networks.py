@@ -35,7 +35,9 @@ def digits_world(seed: int = 0) -> DigitsWorld:
     digits = load_digits(seed)
     with TemporaryDirectory() as folder:
         train_model(Path(folder) / "digits.onnx", *digits.train, seed)
-        spec = ModelSpec(tuple("01234567"), InputSpec((8, 8), mode="L", scale=1 / 255), file="digits.onnx", path=Path(folder) / "model.toml")
+        spec = ModelSpec(
+            tuple("01234567"), InputSpec((8, 8), mode="L", scale=1 / 255), file="digits.onnx", path=Path(folder) / "model.toml"
+        )
         model = load_model(spec)
     return DigitsWorld(digits, model, fit(model, digits.train, settings=Settings(map="none")))
 

@@ -25,6 +25,7 @@ Labels = NDArray[np.intp]
 FIT_SAMPLE = 10_000  # items that covariances are fitted on, or 20 per dimension if that is more; beyond it they hardly change
 BANK = 3_000  # training items that standardise the scores and are the neighbours of `knn`
 SHRINK_COUNT = 50  # a cluster's own median and quantile weigh n / (n + this) against the pooled ones
+LEAST_SCALE = 1e-4  # of directions, whose length is 1: identical training items have no spread to measure by
 FAR = 2.0  # a far-sighted score counts only beyond twice the normal range
 
 
@@ -132,7 +133,7 @@ def fit_detector(
     fitted = [fit_pca(layer, labels, settings.score_dimensions, settings.seed) for layer in normalised]
     directions, moments = [pca for pca, _ in fitted], [of for _, of in fitted]
     dimensions = min(settings.neighbour_dimensions, len(directions[0].components))
-    scales = tuple(max(_typical_length(of, dimensions), 1e-12) for of in moments)
+    scales = tuple(max(_typical_length(of, dimensions), LEAST_SCALE) for of in moments)
     points = [pca.transform(layer[bank]) for pca, layer in zip(directions, normalised, strict=True)]
     clusters = fit_clusters(directions[0].first(dimensions).transform(normalised[0]), labels, names, settings.alpha)
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 SMALLEST = 5
+WIDE = 1.5  # in noise the distances to the nearest few grow evenly
+TOUCHING = 1e-9
 CLEARLY = 0.8  # in noise the distances within and beyond a group differ by a tenth; two crowds give 0.7 at most
 
 
@@ -35,21 +37,28 @@ def find_groups(points: Array) -> tuple[Group, ...]:
     if len(points) < 2 * SMALLEST:
         return ()
     size = max(SMALLEST, round(0.02 * len(points)))
-    # The leaves of the density tree: taking larger clusters often joins all strangers into one. Where there is no leaf,
-    # the outliers are one crowd, or none.
-    found = _hdbscan(points, size, cluster_selection_method="leaf")
-    if found.max() < 0:
-        found = _hdbscan(points, size, allow_single_cluster=True)
+    from sklearn.cluster import HDBSCAN
+
+    # The leaves of the density tree: taking larger clusters often joins all strangers into one.
+    tree = HDBSCAN(min_cluster_size=size, min_samples=SMALLEST, cluster_selection_method="leaf", copy=True)
+    found = np.asarray(tree.fit_predict(np.asarray(points, dtype=np.float64)))
+    if found.max() < 0:  # no leaf: one crowd among scattered outliers does not branch
+        found = np.asarray(tree.dbscan_clustering(_gap(points, size), min_cluster_size=size))
     members = (np.flatnonzero(found == label) for label in range(found.max() + 1))
     groups = [_group(points, rows) for rows in members if _stands_out(points, rows)]
     return tuple(sorted(groups, key=lambda group: (-len(group.members), group.medoid)))
 
 
-def _hdbscan(points: Array, size: int, **options: Any) -> NDArray[np.intp]:
-    from sklearn.cluster import HDBSCAN
+def _gap(points: Array, size: int) -> float:
+    """The distance that parts a crowd from the scattered: a wide gap among the distances to the nearest few; 0 if there is none."""
+    from sklearn.neighbors import NearestNeighbors
 
-    model = HDBSCAN(min_cluster_size=size, min_samples=SMALLEST, copy=True, **options)
-    return np.asarray(model.fit_predict(np.asarray(points, dtype=np.float64)))
+    reach = np.sort(NearestNeighbors(n_neighbors=SMALLEST).fit(points).kneighbors(points)[0][:, -1])
+    if reach[-1] < TOUCHING:  # one and the same picture, over and over
+        return TOUCHING
+    below, above = reach[size - 1 : -SMALLEST], reach[size : len(reach) - SMALLEST + 1]
+    place = int(np.argmax(above / np.maximum(below, TOUCHING)))
+    return float((below[place] + above[place]) / 2) if above[place] > WIDE * below[place] else 0.0
 
 
 def _stands_out(points: Array, rows: NDArray[np.intp]) -> bool:

@@ -20,6 +20,7 @@ Array = NDArray[Any]
 Labels = NDArray[np.intp]
 
 SCORES = ("relative-mahalanobis", "mahalanobis", "energy", "knn", "vim", "mean-sigma")
+MOST_OPTIMISM = 20.0  # where items are fewer than dimensions, nobody knows
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,24 @@ class Mahalanobis:
     """Squared Mahalanobis distance to the nearest center, one covariance shared by all classes, on directions.
 
     Source: Mahalanobis++ (arXiv 2505.18032). whitening: (n, n). centers: (m, n), whitened. counts: (m,) training items.
+    optimism: how many times farther new items lie from their centers than the items that the covariance was fitted on.
     """
 
     whitening: Array
     centers: Array
     counts: Array
+    optimism: float
 
     @classmethod
     def fit(cls, moments: Moments) -> Mahalanobis:
         """moments: of the training points on their directions, by class."""
-        values, vectors = shrunk_covariance(moments.scatter, max(1, int(moments.counts.sum()) - len(moments.counts)))
+        degrees = max(1, int(moments.counts.sum()) - len(moments.counts))
+        values, vectors = shrunk_covariance(moments.scatter, degrees)
         whitening = np.asarray(vectors / np.sqrt(values), dtype=np.float32)
-        return cls(whitening, np.asarray(moments.means @ whitening, dtype=np.float32), moments.counts)
+        # The shrunk eigenvalues are the variances that new items are expected to have: their mean squared distance is n.
+        own = float(np.einsum("ij,ij->", whitening, moments.scatter @ whitening)) / degrees
+        optimism = min(len(values) / max(own, 1e-12), MOST_OPTIMISM)
+        return cls(whitening, np.asarray(moments.means @ whitening, dtype=np.float32), moments.counts, optimism)
 
     def distances(self, points: Array) -> Array:
         """(N, n) -> (N, m) squared distances to every center."""
@@ -82,17 +89,15 @@ class Mahalanobis:
         return np.asarray(self.distances(view.directions).min(axis=1), dtype=np.float64)
 
     def score_training(self, view: View) -> Array:
-        """(N,), as if each item had been left out of the fit.
+        """(N,), as if each item had been left out of the fit: it matters where items are not many more than dimensions.
 
-        Taking an item out of a covariance turns D into D / (1 - D / degrees) (Sherman and Morrison), here with the mean
-        leverage, since single ones are dominated by heavy tails; out of its own mean it lengthens the residual by
-        n / (n - 1). It matters where items are not many more than dimensions.
+        Out of the covariance, which lets distances grow by `optimism`, and out of its own center, which lengthens what it
+        differs from it by n / (n - 1).
         """
         squared = self.distances(view.directions)
         own = squared.min(axis=1).astype(np.float64)
         count = np.maximum(self.counts[squared.argmin(axis=1)], 2)
-        degrees = max(1, int(self.counts.sum()) - len(self.counts))
-        return np.asarray(own * (count / (count - 1)) ** 2 / (1 - min(float(own.mean()) / degrees, 0.95)))
+        return np.asarray(own * self.optimism * (count / (count - 1)) ** 2)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def load(media: Media, spec: InputSpec, max_pixels: int, where: str) -> Loaded:
     else:
         picture = read_image(media, max_pixels, where, near=max(2 * max(spec.size), 256))
     pixels = resized_pixels(picture, spec)
-    return Loaded(_channels_placed(_scaled(pixels, spec), spec), pixels, picture)
+    return Loaded(_scaled(pixels, spec), pixels, picture)
 
 
 def content_hash(loaded: Loaded) -> str:
@@ -67,7 +67,7 @@ def content_hash(loaded: Loaded) -> str:
 
 def image_tensor(picture: Picture, spec: InputSpec) -> Floats:
     """A picture, resized and scaled: (C, H, W) float32, or (H, W, C) if the layout is NHWC."""
-    return _channels_placed(_scaled(resized_pixels(picture, spec), spec), spec)
+    return _scaled(resized_pixels(picture, spec), spec)
 
 
 def resized_pixels(picture: Picture, spec: InputSpec) -> NDArray[np.uint8]:
@@ -151,17 +151,16 @@ def thumbnail(picture: Picture, side: int) -> bytes:
 
 
 def _scaled(values: Array, spec: InputSpec) -> Floats:
-    """(x * scale - mean) / std along the last axis, in one product and one sum."""
+    """(x * scale - mean) / std along the last axis, as the model takes it: (C, H, W) for an image whose layout is NCHW."""
     std = np.array(spec.std or (1.0,))
-    gain = (spec.scale / std).astype(np.float32)
-    scaled = values * gain
+    gain, shift = (spec.scale / std).astype(np.float32), (np.array(spec.mean or (0.0,)) / std).astype(np.float32)
+    if spec.kind == "image" and spec.layout == "NCHW":
+        values, gain, shift = values.transpose(2, 0, 1), gain[:, None, None], shift[:, None, None]
+    scaled = values.astype(np.float32, order="C")  # channels are moved while they are bytes: several times faster than as floats
+    scaled *= gain
     if any(spec.mean):
-        scaled -= (np.array(spec.mean) / std).astype(np.float32)
+        scaled -= shift
     return scaled
-
-
-def _channels_placed(image: Floats, spec: InputSpec) -> Floats:
-    return np.ascontiguousarray(image.transpose(2, 0, 1)) if spec.layout == "NCHW" else image
 
 
 def _opened(media: Path | bytes, where: str) -> BinaryIO:

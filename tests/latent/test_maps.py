@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from annotriage.latent.maps import fit_map, nearest_training
+
+
+@pytest.fixture
+def crowds():
+    rng = np.random.default_rng(0)
+    return np.concatenate([rng.standard_normal((40, 8)), rng.standard_normal((40, 8)) + 12]).astype(np.float32)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("method", ["umap", "tsne", "pca"])
+def test_a_map_is_the_same_every_time_and_keeps_crowds_apart(crowds, method):
+    places = fit_map(crowds, method, 0)
+    assert places.shape == (80, 2)
+    assert np.array_equal(fit_map(crowds, method, 0), places)
+    apart = np.linalg.norm(places[:40].mean(axis=0) - places[40:].mean(axis=0))
+    assert apart > 2 * places[:40].std(axis=0).max()
+
+
+@pytest.mark.parametrize("method", ["umap", "tsne", "pca"])
+@pytest.mark.parametrize(("count", "width"), [(1, 8), (2, 8), (10, 8), (30, 1), (30, 2)])
+def test_few_points_and_narrow_ones_are_drawn_too(method, count, width):
+    places = fit_map(np.random.default_rng(0).standard_normal((count, width)), method, 0)
+    assert places.shape == (count, 2)
+    assert np.isfinite(places).all()
+
+
+@pytest.mark.parametrize("method", ["tsne", "pca"])
+def test_identical_points_are_drawn_on_each_other(method):
+    assert np.ptp(fit_map(np.ones((40, 5)), method, 0), axis=0).tolist() == [0, 0]
+
+
+def test_the_nearest_training_points_come_in_order():
+    training = np.array([[0.0], [10.0], [2.0], [5.0]], dtype=np.float32)
+    assert nearest_training(np.array([[1.9], [9.0]]), training, 3).tolist() == [[2, 0, 3], [1, 3, 2]]
+
+
+def test_no_more_neighbours_are_named_than_there_are():
+    assert nearest_training(np.zeros((2, 1)), np.array([[1.0], [2.0]]), 4).tolist() == [[0, 1], [0, 1]]

@@ -1,0 +1,119 @@
+"""Items through the model in batches: all of them, in order, however broken, and with little read ahead."""
+
+import threading
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from annotriage.data import Item
+from annotriage.errors import DataError
+from annotriage.model import load_model
+from annotriage.model.spec import ModelSpec
+from annotriage.model.stream import stream
+from annotriage.settings import Settings
+
+SETTINGS = Settings(batch_size=8, threads=2)
+
+
+@pytest.fixture(scope="module")
+def model(digits_model):
+    return load_model(ModelSpec.load(digits_model))
+
+
+@pytest.fixture
+def items(digits):
+    """Thirty digits, every third of them broken."""
+    images = digits.incoming[0]
+    return [Item(str(number), b"broken" if number % 3 == 2 else images[number], path=f"{number}.png") for number in range(30)]
+
+
+def test_every_item_comes_out_once_and_in_order(model, items):
+    batches = list(stream(model, items, SETTINGS))
+    assert [item.id for batch in batches for item in batch.items] == [item.id for item in items]
+    assert [len(batch.items) for batch in batches] == [8, 8, 8, 6]
+
+
+def test_outputs_belong_to_the_items_without_a_problem(model, items):
+    alone = {item.id: next(stream(model, [item], SETTINGS)).outputs for item in items}
+    for batch in stream(model, items, SETTINGS):
+        assert batch.rows == [row for row, problem in enumerate(batch.problems) if problem is None]
+        assert len(batch.outputs.logits) == len(batch.loaded) == len(batch.rows)
+        for place, row in enumerate(batch.rows):
+            assert np.allclose(batch.outputs.logits[place], alone[batch.items[row].id].logits[0], atol=1e-4)
+
+
+def test_a_batch_of_broken_items_has_no_outputs(model):
+    (batch,) = stream(model, [Item("1", b"", path="a.png"), Item("2", None, problem="lost")], SETTINGS)
+    assert (batch.outputs, batch.rows, batch.loaded) == (None, [], [])
+    assert batch.problems == ["a.png: is empty (0 bytes); upload or export it again", "lost"]
+
+
+def test_no_items_are_no_batches(model):
+    assert list(stream(model, [], SETTINGS)) == []
+
+
+@pytest.mark.parametrize(("size", "threads"), [(1, 1), (8, 2), (5, 4)])
+def test_no_more_is_read_ahead_than_the_threads_need(model, digits, size, threads):
+    read = 0
+
+    def counted():
+        nonlocal read
+        for number in range(200):
+            read += 1
+            yield Item(str(number), digits.incoming[0][number])
+
+    delivered = 0
+    for batch in stream(model, counted(), replace(SETTINGS, batch_size=size, threads=threads)):
+        assert read <= delivered + size * (threads + 1)
+        delivered += len(batch.items)
+    assert delivered == 200
+
+
+def peak_memory(model, count):
+    large = np.zeros((500, 500, 3), np.uint8)
+    tracemalloc.start()
+    for _ in stream(model, (Item(str(number), large.copy()) for number in range(count)), SETTINGS):
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
+def test_a_long_dataset_takes_no_more_memory_than_a_short_one(model):
+    peak_memory(model, 10)
+    short, long = peak_memory(model, 100), peak_memory(model, 400)
+    assert long < 1.2 * short
+    assert long < 60 * 750_000
+
+
+def test_pictures_are_kept_at_the_size_of_a_thumbnail(model):
+    (batch,) = stream(model, [Item("1", np.zeros((900, 300, 3), np.uint8))], SETTINGS)
+    assert max(batch.loaded[0].picture.size) == SETTINGS.thumbnail
+
+
+def test_a_dataset_that_breaks_off_says_so_and_leaves_no_thread(model, items):
+    def broken():
+        yield from items[:16]
+        raise DataError("items.csv: row 17")
+
+    with pytest.raises(DataError, match="row 17"):
+        list(stream(model, broken(), SETTINGS))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+def test_stopping_early_stops_reading(model, digits):
+    read = 0
+
+    def endless():
+        nonlocal read
+        while True:
+            read += 1
+            yield Item(str(read), digits.incoming[0][0])
+
+    batches = stream(model, endless(), SETTINGS)
+    next(batches)
+    batches.close()
+    assert read <= 8 * 3
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
