@@ -94,14 +94,14 @@ def edited(head, *path, value):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("reference", "settings", "alpha"), 0.1),
-        (("reference", "settings", "alpha"), 7),
-        (("reference", "promise", "auto"), False),
-        (("reference", "threshold"), "high"),
-        (("reference", "detector"), None),
-        (("reference", "$class"), "LabelSpace"),
-        (("reference", "detector", "$class"), "Popen"),
-        (("reference",), None),
+        (("tree", "settings", "alpha"), 0.1),
+        (("tree", "settings", "alpha"), 7),
+        (("tree", "promise", "auto"), False),
+        (("tree", "threshold"), "high"),
+        (("tree", "detector"), None),
+        (("tree", "$class"), "LabelSpace"),
+        (("tree", "detector", "$class"), "Popen"),
+        (("tree",), None),
         (("version",), "1"),
         (("model_spec",), 3),
     ],
@@ -183,9 +183,9 @@ def test_another_layer_or_spec_is_refused_naming_the_change(digits_reference, co
 def test_an_existing_folder_is_left_alone(digits_reference, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match=r"mine: exists already; .* choose another folder, or pass --replace"):
+    with pytest.raises(OutputError, match=r"mine: exists already; choose another folder for the reference, or pass --replace"):
         digits_reference.save(tmp_path / "mine")
-    with pytest.raises(OutputError, match="mine: is no reference, and nothing else is ever replaced"):
+    with pytest.raises(OutputError, match="mine: holds no reference, and nothing else is ever replaced"):
         digits_reference.save(tmp_path / "mine", replace_existing=True)
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
 

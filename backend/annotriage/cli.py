@@ -117,13 +117,14 @@ def fit(
     """Learn what the training set looks like inside the model, and calibrate on held-out items: makes a reference."""
     from annotriage.data import open_dataset
     from annotriage.fitting import fit as fit_reference
-    from annotriage.reference import DESCRIPTION, Reference, refuse_existing
+    from annotriage.folders import refuse_existing
+    from annotriage.reference import DESCRIPTION, Reference
 
     settings = Settings.load(config, given=options)
     if replace_existing and previous is None and (out / DESCRIPTION).exists():
         previous = out
     if not replace_existing:
-        refuse_existing(out)
+        refuse_existing(out, what="reference", mark=DESCRIPTION)
     reference = fit_reference(
         model_path,
         open_dataset(train, labeling_config=labeling_config),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -16,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.data import Item
-from annotriage.errors import OutputError
+from annotriage.folders import whole_folder
 from annotriage.labeling_tool import DEFAULT, labeling_tool
 from annotriage.latent.maps import fit_map, nearest_training
 from annotriage.progress import Progress
@@ -43,10 +41,10 @@ SCORES_IN_WORDS = {
 
 
 class OutputFolder:
-    """Results in the making, beside their final place; `finish` puts them there."""
+    """Results in the making; they are complete when `finish` has been called."""
 
-    def __init__(self, place: Path, partial: Path, files: ExitStack, writers: Sequence[Any]) -> None:
-        self._place, self._partial, self._files, self._writers = place, partial, files, writers
+    def __init__(self, folder: Path, files: ExitStack, writers: Sequence[Any]) -> None:
+        self._folder, self._files, self._writers = folder, files, writers
 
     def write(self, verdict: Verdict, item: Item) -> None:
         """Append one item's results."""
@@ -54,13 +52,10 @@ class OutputFolder:
             write(verdict, item)
 
     def finish(self, triage: Triage, settings: Settings, progress: Progress) -> None:
-        """Write the summary and the report, and give the folder its name."""
+        """Write the summary and the report."""
         self._files.close()
-        (self._partial / SUMMARY).write_text(json_text(triage.summary()), "utf-8", "backslashreplace")
-        write_report(report_of(triage, settings, progress), self._partial / REPORT)
-        if self._place.exists():
-            shutil.rmtree(self._place)
-        self._partial.rename(self._place)
+        (self._folder / SUMMARY).write_text(json_text(triage.summary()), "utf-8", "backslashreplace")
+        write_report(report_of(triage, settings, progress), self._folder / REPORT)
 
 
 @contextmanager
@@ -72,35 +67,16 @@ def output_folder(
     classes, model_version, labeling_config: for predictions.json, see `LabelingTool.prediction_writer`.
     Raises OutputError if the folder exists already (unless it holds results that may be replaced), or cannot be written.
     """
-    place = place.resolve()
-    _refuse_existing(place, replace_existing)
-    partial = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        with ExitStack() as files:
-            partial.mkdir(parents=True)
-            table = csv.writer(files.enter_context((partial / VERDICTS).open("w", encoding="utf-8", errors="backslashreplace", newline="")))
-            table.writerow(COLUMNS)
-            predictions = files.enter_context(
-                labeling_tool(DEFAULT).prediction_writer(
-                    partial / PREDICTIONS, classes=classes, model_version=model_version, labeling_config=labeling_config
-                )
+    whole = whole_folder(place, what="results", mark=SUMMARY, replaceable=replace_existing)
+    with whole as folder, ExitStack() as files:
+        table = csv.writer(files.enter_context((folder / VERDICTS).open("w", encoding="utf-8", errors="backslashreplace", newline="")))
+        table.writerow(COLUMNS)
+        predictions = files.enter_context(
+            labeling_tool(DEFAULT).prediction_writer(
+                folder / PREDICTIONS, classes=classes, model_version=model_version, labeling_config=labeling_config
             )
-            yield OutputFolder(place, partial, files, [lambda verdict, item: table.writerow(_row(verdict)), predictions.write])
-    except OSError as error:  # closing the files, which the full disk makes fail again, included
-        raise OutputError(
-            f"{place}: the results could not be written ({error.strerror}); free the disk or choose another folder"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _refuse_existing(place: Path, replaceable: bool) -> None:
-    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
-        return
-    if not replaceable:
-        raise OutputError(f"{place}: exists already; choose another folder for the results, or pass --replace")
-    if not (place / SUMMARY).is_file():
-        raise OutputError(f"{place}: holds no results, and nothing else is ever replaced; choose another folder")
+        )
+        yield OutputFolder(folder, files, [lambda verdict, item: table.writerow(_row(verdict)), predictions.write])
 
 
 def _row(verdict: Verdict) -> list[Any]:

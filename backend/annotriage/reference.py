@@ -6,11 +6,8 @@ Immutable. A directory holds `reference.json` (version, model, settings, counts,
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -20,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotriage.errors import MismatchError, OutputError, SettingError
+from annotriage.errors import MismatchError
+from annotriage.folders import whole_folder
 from annotriage.labels import LabelSet, LabelSpace
 from annotriage.latent import clusters, compression, detector, gate, scores
 from annotriage.latent.conformal import conformal_p_values, empirical_cdf, flagged_rank
@@ -30,7 +28,7 @@ from annotriage.latent.routes import route, trust
 from annotriage.model import Model, Outputs, load_model
 from annotriage.model.spec import ModelSpec
 from annotriage.settings import Settings
-from annotriage.storage import Arrays, from_tree, to_tree
+from annotriage.storage import read_tree, tree_hash, write_tree
 
 if TYPE_CHECKING:
     from annotriage.data import Source
@@ -289,52 +287,22 @@ class Reference:
 
         Raises OutputError if the folder exists already (unless it is a reference that may be replaced) or cannot be written.
         """
-        folder = Path(folder).resolve()
-        refuse_existing(folder, replaceable=replace_existing)
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-        try:
-            partial.mkdir(parents=True)
-            self._write(partial, folder)
-            if folder.exists():
-                shutil.rmtree(folder)
-            partial.rename(folder)
-        except OSError as error:
-            raise OutputError(
-                f"{folder}: the reference could not be written ({error.strerror}); free the disk or choose another folder"
-            ) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-    def _write(self, partial: Path, folder: Path) -> None:
-        arrays: Arrays = {}
-        tree = to_tree(replace(self, version="", spec_path=None), arrays)
-        np.savez(partial / ARRAYS, **arrays)  # type: ignore[arg-type]
-        place = None if self.spec_path is None else os.path.relpath(self.spec_path, folder)
-        digest = hashlib.sha256((partial / ARRAYS).read_bytes()).hexdigest()
-        head = {"format": FORMAT, "version": self.version, "model_spec": place, "arrays_sha256": digest}
-        (partial / DESCRIPTION).write_text(json.dumps({**head, "reference": tree}, indent=1), "utf-8")
+        folder = Path(folder)
+        with whole_folder(folder, what="reference", mark=DESCRIPTION, replaceable=replace_existing) as partial:
+            place = None if self.spec_path is None else os.path.relpath(self.spec_path, folder)
+            head = {"format": FORMAT, "version": self.version, "model_spec": place}
+            write_tree(replace(self, version="", spec_path=None), partial / DESCRIPTION, partial / ARRAYS, head)
 
     @classmethod
     def load(cls, folder: Path | str) -> Reference:
         """Read a reference. Raises MismatchError if it is none, is damaged, or comes from another version of the format."""
         folder = Path(folder)
+        head, read = read_tree(folder / DESCRIPTION, folder / ARRAYS, FORMAT, _CLASSES)
         try:
-            head = dict(json.loads((folder / DESCRIPTION).read_text("utf-8")))
-            packed = (folder / ARRAYS).read_bytes()
-        except (OSError, TypeError, ValueError) as error:
-            raise MismatchError(f"{folder}: no reference can be read there ({error}); make one with annotriage fit") from error
-        if head.get("format") != FORMAT:
-            raise MismatchError(f"{folder}: written in format {head.get('format')}, this version reads {FORMAT}; fit it again")
-        if hashlib.sha256(packed).hexdigest() != head.get("arrays_sha256"):
-            raise MismatchError(f"{folder}: {ARRAYS} is damaged or from another reference (its hash differs); fit it again or copy it anew")
-        try:
-            with np.load(folder / ARRAYS, allow_pickle=False) as file:
-                read = from_tree(head["reference"], dict(file), _CLASSES)
-            spec = head["model_spec"]
-            place = None if spec is None else Path(os.path.normpath(folder / spec))
+            place = None if head["model_spec"] is None else Path(os.path.normpath(folder / head["model_spec"]))
             loaded: Reference = replace(read, version=head["version"], spec_path=place)
-        except (KeyError, TypeError, ValueError, zipfile.BadZipFile, SettingError) as error:
-            raise MismatchError(f"{folder}: {DESCRIPTION} was changed, it does not fit its arrays ({error!r}); fit it again") from error
+        except (KeyError, TypeError) as error:
+            raise MismatchError(f"{folder}: {DESCRIPTION} was changed ({error!r}); fit it again or copy it anew") from error
         if loaded.content_hash() != loaded.version:
             raise MismatchError(
                 f"{folder}: {DESCRIPTION} was changed after it was written (its hash differs); fit it again or copy it anew"
@@ -343,24 +311,7 @@ class Reference:
 
     def content_hash(self) -> str:
         """The version: a hash over everything but the place of the model's file."""
-        arrays: Arrays = {}
-        tree = to_tree(replace(self, version="", spec_path=None), arrays)
-        digest = hashlib.sha256(json.dumps(tree, sort_keys=True).encode())
-        for name in sorted(arrays):
-            array = np.ascontiguousarray(arrays[name])
-            digest.update(f"{name} {array.dtype} {array.shape}".encode())
-            digest.update(array.tobytes())
-        return digest.hexdigest()
-
-
-def refuse_existing(folder: Path, *, replaceable: bool = False) -> None:
-    """Raise OutputError if something is there already: a reference never changes. replaceable: another reference may be there."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not replaceable:
-        raise OutputError(f"{folder}: exists already; a reference never changes, so choose another folder, or pass --replace")
-    if not (folder / DESCRIPTION).is_file():
-        raise OutputError(f"{folder}: is no reference, and nothing else is ever replaced; choose another folder")
+        return tree_hash(replace(self, version="", spec_path=None))
 
 
 def confidence_logits(logits: Array, space: LabelSpace) -> Array:

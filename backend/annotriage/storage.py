@@ -6,14 +6,65 @@ Scalars, tuples and mappings go into the JSON with the class's name; arrays go i
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from annotriage.errors import MismatchError, SettingError
+
 Arrays = dict[str, NDArray[Any]]
+
+
+def write_tree(value: Any, description: Path, arrays_file: Path, head: Mapping[str, Any]) -> None:
+    """Write a tree of dataclasses as a JSON file, `head` in front, and an .npz file. Raises OSError if the disk refuses."""
+    arrays: Arrays = {}
+    tree = to_tree(value, arrays)
+    np.savez(arrays_file, **arrays)  # type: ignore[arg-type]
+    digest = hashlib.sha256(arrays_file.read_bytes()).hexdigest()
+    description.write_text(json.dumps({**head, "arrays_sha256": digest, "tree": tree}, indent=1), "utf-8")
+
+
+def read_tree(description: Path, arrays_file: Path, form: int, classes: Mapping[str, type]) -> tuple[dict[str, Any], Any]:
+    """What `write_tree` wrote: the head and the value.
+
+    form: the `format` that the head must name. classes: those that may occur, by name.
+    Raises MismatchError if the files are missing, damaged, of another format or do not fit each other.
+    """
+    folder = description.parent
+    try:
+        head = dict(json.loads(description.read_text("utf-8")))
+        packed = arrays_file.read_bytes()
+    except (OSError, TypeError, ValueError) as error:
+        raise MismatchError(f"{folder}: no reference can be read there ({error}); make one with annotriage fit") from error
+    if head.get("format") != form:
+        raise MismatchError(f"{folder}: written in format {head.get('format')}, this version reads {form}; fit it again")
+    if hashlib.sha256(packed).hexdigest() != head.get("arrays_sha256"):
+        raise MismatchError(
+            f"{folder}: {arrays_file.name} is damaged or from another reference (its hash differs); fit it again or copy it anew"
+        )
+    try:
+        with np.load(arrays_file, allow_pickle=False) as file:
+            return head, from_tree(head["tree"], dict(file), classes)
+    except (KeyError, TypeError, ValueError, zipfile.BadZipFile, SettingError) as error:
+        raise MismatchError(f"{folder}: {description.name} was changed, it does not fit its arrays ({error!r}); fit it again") from error
+
+
+def tree_hash(value: Any) -> str:
+    """A hash over everything in a tree of dataclasses, arrays included."""
+    arrays: Arrays = {}
+    digest = hashlib.sha256(json.dumps(to_tree(value, arrays), sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def to_tree(value: Any, arrays: Arrays, path: str = "") -> Any:

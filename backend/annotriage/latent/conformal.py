@@ -76,7 +76,9 @@ def one_per_group(ids: Sequence[str], groups: Sequence[str | None] | None, seed:
 def hashed_places(ids: Sequence[str], seed: int, purpose: str) -> FloatArray:
     """A place in [0, 1) for each id, as if drawn at random, always the same for the same seed and purpose: (N,)."""
     key = f"{purpose}:{seed}".encode()
-    words = [int.from_bytes(hashlib.blake2b(str(id_).encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest(), "big") for id_ in ids]
+    words = [
+        int.from_bytes(hashlib.blake2b(str(id_).encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest(), "big") for id_ in ids
+    ]
     return np.array([(word >> 11) * 2.0**-53 for word in words], dtype=np.float64)
 
 

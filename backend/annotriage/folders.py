@@ -1,0 +1,45 @@
+"""Folders that are there whole or not at all: references and results are written beside their place and then renamed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from annotriage.errors import OutputError
+
+
+def refuse_existing(place: Path, *, what: str, mark: str, replaceable: bool = False) -> None:
+    """Raise OutputError if something is at `place` already.
+
+    what: "reference" or "results", for the message. replaceable: the same kind of thing, known by its file `mark`, may be there.
+    """
+    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+        return
+    if not replaceable:
+        raise OutputError(f"{place}: exists already; choose another folder for the {what}, or pass --replace")
+    if not (place / mark).is_file():
+        raise OutputError(f"{place}: holds no {what}, and nothing else is ever replaced; choose another folder")
+
+
+@contextmanager
+def whole_folder(place: Path, *, what: str, mark: str, replaceable: bool = False) -> Iterator[Path]:
+    """A folder in the making: it takes the name `place` when the block ends well and vanishes when it does not.
+
+    Arguments as for `refuse_existing`. Raises OutputError if something is there already, or if the disk refuses.
+    """
+    place = place.resolve()
+    refuse_existing(place, what=what, mark=mark, replaceable=replaceable)
+    partial = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if place.exists():
+            shutil.rmtree(place)
+        partial.rename(place)
+    except OSError as error:
+        raise OutputError(f"{place}: the {what} could not be written ({error.strerror}); free the disk or choose another folder") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
