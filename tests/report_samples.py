@@ -84,7 +84,7 @@ def diversity(n: int, outliers: int, clusters: tuple[ClusterDiversity, ...] = ()
     return Diversity(
         n, outliers, failed, share, low, high, 0.0499, 0.031, 0.073, share - 0.0499, share - 0.0899, share + 0.0001, 3e-9, n, False,
         400, 0.0002, 0.0131, 0.002, clusters, True,
-        f"{100 * share:.1f} % of these items are outliers, 5 % are expected: about {max(0, 100 * share - 9):.0f} in 100 or more are foreign.",
+        f"{100 * share:.1f} % outliers, 5 % expected: about {max(0, 100 * share - 9):.0f} in 100 or more are foreign.",
     )  # fmt: skip
 
 

@@ -161,6 +161,12 @@ def test_held_out_items_of_an_earlier_attempt_are_recognised_across_a_fresh_one(
     assert fitted(previous=fresh).promise.attempt == 2
 
 
+def test_attempts_are_counted_over_the_whole_history(fitted, digits):
+    second = fitted(previous=fitted())
+    detour = fitted(held_out=labels_of(digits.incoming[0], ""), previous=fitted(held_out=digits.incoming, previous=second))
+    assert (second.promise.attempt, fitted(previous=detour).promise.attempt) == (2, 3)
+
+
 def test_another_seed_does_not_make_grouped_held_out_items_fresh(fitted, items):
     held_out = items("held_out", range(480), group=lambda row: f"patient {row // 4}")
     first = fitted(held_out=held_out)

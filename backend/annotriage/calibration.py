@@ -52,7 +52,8 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
             f"{len(held_out.ids) - len(labelled)} held-out items carry no label: they calibrate the outlier score, not the promise."
         )
     correct = np.array([predicted[row] == held_out.labels[row] for row in labelled], dtype=bool)
-    calibration = HeldOut(measured.score, measured.cluster, looked_at, len(labelled), int(correct.sum()))
+    attempts = max(attempt, 0 if previous is None else previous.held_out.attempts)
+    calibration = HeldOut(measured.score, measured.cluster, looked_at, len(labelled), int(correct.sum()), attempts)
     reference = replace(
         reference,
         threshold=outlier_threshold(measured.score, settings.alpha) if calibrated else reference.threshold,
@@ -149,7 +150,7 @@ def _attempt(held_out: Collected, previous: Reference | None) -> tuple[int, Arra
     if previous is None:
         return 1, hashes
     earlier = previous.held_out.hashes
-    return previous.promise.attempt + 1 if np.isin(hashes, earlier).any() else 1, np.union1d(hashes, earlier)
+    return previous.held_out.attempts + 1 if np.isin(hashes, earlier).any() else 1, np.union1d(hashes, earlier)
 
 
 def _nearest_distance(points: Array, bank: Array, skip: int) -> Array:

@@ -108,7 +108,7 @@ def _uncalibrated(model: Model, trained: Collected, settings: Settings, name: st
         calibrated=False,
         training_confidence=_thinned(np.sort(confidence_logits(trained.logits, space))),
         training_accuracy=_accuracy(space, trained),
-        held_out=HeldOut(nothing, np.empty(0, np.intp), np.empty(0, np.uint64), 0, 0),
+        held_out=HeldOut(nothing, np.empty(0, np.intp), np.empty(0, np.uint64), 0, 0, 0),
         promise=promise_of(space, settings, 1),
         sample=kept_sample(trained, detector, space),
         held_out_sample=None,

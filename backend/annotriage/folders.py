@@ -32,14 +32,17 @@ def whole_folder(place: Path, *, what: str, mark: str, replaceable: bool = False
     """
     place = place.resolve()
     refuse_existing(place, what=what, mark=mark, replaceable=replaceable)
-    partial = place.with_name(f".{place.name}.{os.getpid()}.part")
+    partial, replaced = (place.with_name(f".{place.name}.{os.getpid()}.{end}") for end in ("part", "old"))
     try:
         partial.mkdir(parents=True)
         yield partial
         if place.exists():
-            shutil.rmtree(place)
+            place.rename(replaced)
         partial.rename(place)
     except OSError as error:
         raise OutputError(f"{place}: the {what} could not be written ({error.strerror}); free the disk or choose another folder") from error
     finally:
+        if replaced.exists() and not place.exists():
+            replaced.rename(place)
         shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)

@@ -56,7 +56,7 @@ class HeldOut:
 
     scores, clusters: (n,) deciding score and nearest cluster. hashes: uint64, of the content of all held-out items whose labels
     this reference and those before it looked at, to recognise them.
-    labelled, correct: how many have labels, and how many of those the model has right.
+    attempts: the most that were made at any of them. labelled, correct: how many have labels, and how many of those the model has right.
     """
 
     scores: Array
@@ -64,6 +64,7 @@ class HeldOut:
     hashes: Array
     labelled: int
     correct: int
+    attempts: int
 
 
 @dataclass(frozen=True)
@@ -322,7 +323,10 @@ def confidence_logits(logits: Array, space: LabelSpace) -> Array:
 def model_facts(model: Model) -> ModelFacts:
     """What identifies a model."""
     name = model.spec.path.name if model.spec.path is not None else (model.spec.file or model.spec.factory or "model")
-    return ModelFacts(name, model.hash, tuple(model.layers), json.dumps(model.spec.as_dict(), sort_keys=True))
+    spec = model.spec.as_dict()
+    for key in ("file", "weights"):  # the hash tells the files, whatever they are called
+        spec["model"].pop(key, None)
+    return ModelFacts(name, model.hash, tuple(model.layers), json.dumps(spec, sort_keys=True))
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:

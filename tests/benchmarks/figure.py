@@ -23,16 +23,18 @@ class Figure:
     ok: bool | None
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Wall-clock time of one call."""
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
-
-
 def turns(*sides: Callable[[], object], rounds: int) -> np.ndarray:
-    """Seconds of each side in each round, (rounds, sides): noise that lasts longer than a round falls on all sides alike."""
-    return np.array([[seconds(side) for side in sides] for _ in range(rounds)])
+    """What each side takes in each round, (rounds, sides, 2): wall-clock and processor seconds.
+
+    Noise that lasts longer than a round falls on all sides alike; what others do on the machine hardly changes processor time.
+    """
+    return np.array([[_taken(side) for side in sides] for _ in range(rounds)])
+
+
+def _taken(run: Callable[[], object]) -> tuple[float, float]:
+    wall, processor = time.perf_counter(), time.process_time()
+    run()
+    return time.perf_counter() - wall, time.process_time() - processor
 
 
 def spread(values: np.ndarray) -> str:

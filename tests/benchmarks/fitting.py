@@ -31,7 +31,7 @@ def figures(data: Path | None) -> Iterator[Figure]:
     for threads in (1, None):
         with threadpool_limits(threads):
             taken = turns(lambda: fitted(training, held_out), lambda: pca.fit(training[0]), rounds=ROUNDS)
-        ratios = taken[:, 0] / taken[:, 1]
+        ratios = taken[:, 0, 0] / taken[:, 1, 0]
         which = "one thread" if threads else "all threads"
         name = f"time to fit and calibrate, {COUNT:,} + {HELD_OUT:,} x {WIDTH}, over PCA(50).fit, {which}"
         yield Figure(name, f"<= {TIMES_PCA:.0f}", spread(ratios), bool(np.median(ratios) <= TIMES_PCA))

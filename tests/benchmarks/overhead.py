@@ -2,6 +2,8 @@
 
 The model costs what ResNet-18 costs. Bare is `session.run` on float batches that lie ready, of the same size, with the same
 threads; once on the model's own output, once with the hidden layers as outputs too, which no latent method can do without.
+Files come with their results folder; so do arrays in one row for information: there each picture is packed as PNG into
+predictions.json, which costs half as much as the model.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 import onnxruntime
-from figure import Figure, spread, turns
+from figure import Figure, turns
 from networks import write_resnet18
 from numpy.typing import NDArray
 from PIL import Image
@@ -23,8 +25,8 @@ from annotriage import ModelSpec, Reference, Settings, fit, load_model
 from annotriage.model import Model
 from annotriage.model.spec import InputSpec
 
-ITEMS = 480
-ROUNDS = 4
+ITEMS = 160  # in a turn: the others' noise changes from one to the next
+ROUNDS = 10
 ARRAYS, FILES = 0.95, 0.8  # least share of the bare throughput
 SETTINGS = Settings(map="none")
 
@@ -36,33 +38,38 @@ def figures(data: Path | None) -> Iterator[Figure]:
         write_resnet18(folder / "resnet18.onnx")
         spec = ModelSpec(tuple("abcdefgh"), InputSpec((224, 224), scale=1 / 255), file="resnet18.onnx", path=folder / "model.toml")
         model = load_model(spec)
-        images = pictures(ITEMS, 224, 224)
-        reference = fit(model, (images[:160], np.arange(160) % 8), (images[160:240], np.arange(80) % 8), settings=SETTINGS)
+        images = pictures(240, 224, 224)
+        reference = fit(model, (images[:160], np.arange(160) % 8), (images[160:], np.arange(80) % 8), settings=SETTINGS)
+        images = images[:ITEMS]
         write_jpegs(folder / "jpeg")
         batches = [
             images[start : start + SETTINGS.batch_size].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
             for start in range(0, ITEMS, SETTINGS.batch_size)
         ]
         plain, hidden = bare(folder / "resnet18.onnx", ()), bare(folder / "resnet18.onnx", model.layers)
-        sides = (
-            lambda: triaged(reference, model, images, folder),
-            lambda: triaged(reference, model, folder / "jpeg", folder),
+        taken = turns(
             lambda: [plain(batch) for batch in batches],
             lambda: [hidden(batch) for batch in batches],
+            lambda: triaged(reference, model, images, None),
+            lambda: triaged(reference, model, folder / "jpeg", folder / "out"),
+            lambda: triaged(reference, model, images, folder / "out"),
+            rounds=ROUNDS,
         )
-        taken = turns(*sides, rounds=ROUNDS)
-    rates = ", ".join(f"{ITEMS / np.median(side):.1f}" for side in taken.T)
-    yield Figure("images per second: arrays, JPEG, bare, bare with hidden outputs", "for information", rates, None)
-    for side, (what, least) in enumerate((("arrays", ARRAYS), ("JPEG files of 500 x 375", FILES))):
-        for rival, against in ((3, "bare onnxruntime with the same outputs"), (2, "bare onnxruntime, logits alone")):
+    rates = ", ".join(f"{ITEMS / np.median(side):.0f}" for side in taken[:, :, 0].T)
+    yield Figure("images per second: bare, with hidden outputs, arrays, JPEG, arrays to files", "for information", rates, None)
+    for side, what, least in ((2, "arrays", ARRAYS), (3, "JPEG files of 500 x 375", FILES), (4, "arrays to files", None)):
+        for rival, against in ((1, "the same outputs"), (0, "logits alone")):
             share = taken[:, rival] / taken[:, side]
-            name = f"throughput of triage from {what} over {against}"
-            yield Figure(name, f">= {least}", spread(share), bool(np.median(share) >= least))
+            wall, processor = np.median(share, axis=0)
+            name = f"throughput of triage from {what} over bare onnxruntime, {against}"
+            wanted = "for information" if least is None else f">= {least}"
+            ok = None if least is None else bool(wall >= least)
+            yield Figure(name, wanted, f"{wall:.3f} (by processor time {processor:.3f})", ok)
 
 
-def triaged(reference: Reference, model: Model, source: NDArray[np.uint8] | Path, folder: Path) -> None:
-    """The main job with everything that belongs to it, its files included."""
-    result = reference.triage(source, model=model, settings=SETTINGS, out=folder / "out", replace_existing=True)
+def triaged(reference: Reference, model: Model, source: NDArray[np.uint8] | Path, out: Path | None) -> None:
+    """The main job with everything that belongs to it."""
+    result = reference.triage(source, model=model, settings=SETTINGS, out=out, replace_existing=True)
     if result.counts["failed"]:
         raise RuntimeError(f"{result.counts['failed']} of {ITEMS} items failed")
 

@@ -69,16 +69,17 @@ _Decoded = tuple[list[Loaded | str], Array]  # each item or what is wrong with i
 
 
 def _load_all(items: list[Item], model: Model, settings: Settings) -> _Decoded:
-    found = [_load(item, model, settings) for item in items]
-    tensors = [one.tensor for one in found if isinstance(one, Loaded)]
-    return found, np.stack(tensors) if tensors else np.empty(0, dtype=np.float32)
+    tensors = np.empty((len(items), *model.spec.input.shape), dtype=np.float32)
+    found = [_load(item, model, settings, out) for item, out in zip(items, tensors, strict=True)]
+    good = [isinstance(one, Loaded) for one in found]
+    return found, tensors if all(good) else tensors[good]
 
 
-def _load(item: Item, model: Model, settings: Settings) -> Loaded | str:
+def _load(item: Item, model: Model, settings: Settings, out: Array) -> Loaded | str:
     if item.media is None:
         return item.problem or f"{item.path or item.id}: there is nothing to look at; give the item a file"
     try:
-        loaded = load(item.media, model.spec.input, settings.max_pixels, item.path or f"item {item.id}")
+        loaded = load(item.media, model.spec.input, settings.max_pixels, item.path or f"item {item.id}", out)
     except MediaError as error:
         return str(error)
     return loaded if loaded.picture is None else replace(loaded, picture=_small(loaded.picture, settings.thumbnail))
