@@ -53,6 +53,7 @@ def test_a_class_of_one_item_has_a_cluster_of_its_own(fitted, digits):
     rows = np.concatenate([np.flatnonzero(labels != "5"), np.flatnonzero(labels == "5")[:1]])
     reference = fitted((images[rows], labels[rows]))
     assert dict(zip(reference.detector.clusters.names, reference.detector.clusters.counts.tolist(), strict=True))["5"] == 1
+    assert any(note.endswith("little is known of what is usual: 5 (1).") for note in reference.notes)
     assert all(np.isfinite(verdict.score) for verdict in reference.triage(digits.strangers).verdicts)
 
 
@@ -60,14 +61,23 @@ def test_a_class_without_training_items_has_no_cluster(fitted, digits):
     images, labels = digits.train
     reference = fitted((images[labels != "5"], labels[labels != "5"]))
     assert reference.detector.clusters.names == tuple("0123467")
+    assert any(note.startswith("No training items of 5:") for note in reference.notes)
 
 
-def test_a_class_never_seen_in_calibration_is_not_a_problem(fitted, digits):
+def test_a_class_never_seen_in_calibration_goes_to_a_person(fitted, digits):
     images, labels = digits.held_out
-    reference = fitted(held_out=(images[labels != "5"], labels[labels != "5"]))
-    routes = {verdict.route for verdict in reference.triage(digits.incoming).verdicts if verdict.labels == ("5",)}
+    kept = labels != "5"
+    reference = fitted(held_out=(images[kept], labels[kept]))
     assert reference.promise.auto
-    assert routes <= {"auto", "uncertain", "outlier"}
+    untested = [verdict for verdict in reference.triage(digits.incoming).verdicts if verdict.labels == ("5",)]
+    assert {verdict.route for verdict in untested} <= {"uncertain", "outlier"}
+    assert any(verdict.reason.endswith("because no automatic label of 5 was tested.") for verdict in untested)
+
+
+def test_a_model_whose_classes_are_in_the_wrong_order_is_noticed(fitted, digits):
+    images, labels = digits.train
+    reference = fitted((images, np.array([str(7 - int(label)) for label in labels])))
+    assert any("right on only" in note and "check the order of the classes" in note for note in reference.notes)
 
 
 @pytest.mark.parametrize("count", [3, 12])

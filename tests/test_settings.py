@@ -87,6 +87,8 @@ def test_a_value_that_cannot_be_is_refused_with_what_is_allowed(given, message):
 
 
 def test_a_variable_that_cannot_be_is_named():
+    with pytest.raises(SettingError, match="environment variable ANNOTRIAGE_ALHPA: no setting is called 'alhpa'; did you mean alpha"):
+        Settings.load(environment={"ANNOTRIAGE_ALHPA": "0.1"})
     with pytest.raises(SettingError, match=r"environment variable ANNOTRIAGE_ALPHA: '5 %' is not a number"):
         Settings.load(environment={"ANNOTRIAGE_ALPHA": "5 %"})
 
@@ -94,7 +96,7 @@ def test_a_variable_that_cannot_be_is_named():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"alpa = 0.1", r"annotriage.toml: unknown setting 'alpa'; the settings are alpha, "),
+        (b"alpa = 0.1", r"annotriage.toml: no setting is called 'alpa'; did you mean alpha\?"),
         (b"alpha = ", r"annotriage.toml: not valid TOML"),
         (b"map = '\xff'", r"annotriage.toml: not valid TOML"),
         (b"alpha = 3", r"annotriage.toml: setting alpha: 3.0 is out of range"),

@@ -94,13 +94,14 @@ def rows_model(network, tmp_path_factory):
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (np.array([1, np.nan, 2], np.float32), "not finite (NaN or infinite); look for broken pixels or values"),
+        (np.array([1, np.nan, 2], np.float32), "or absurdly large; look for broken pixels or values"),
         (np.array([1, np.inf, 2], np.float32), "not finite"),
+        (np.array([1, 1e30, 2], np.float32), "absurdly large"),
         (np.zeros(4, np.float32), "has the shape [4], but the model takes [3] ([input] size)"),
         (np.array(["x", "y", "z"]), "the model takes numbers"),
         (b"a file", 'the model takes rows of numbers (kind = "array")'),
     ],
-    ids=["nan", "inf", "shape", "text", "file"],
+    ids=["nan", "inf", "huge", "shape", "text", "file"],
 )
 def test_a_broken_row_fails_alone(rows_model, rows, quick, row, reason):
     reference = fit(rows_model, rows, settings=quick)

@@ -7,14 +7,17 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import click
 
 from annotriage import __version__
 from annotriage.errors import AnnotriageError
-from annotriage.progress import Progress, bars, silent
+from annotriage.progress import Progress, bars, interruptible, silent
 from annotriage.settings import SETTINGS, Settings
+
+if TYPE_CHECKING:
+    from annotriage.reference import Reference
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -140,6 +143,7 @@ def fit(
         return
     click.echo(f"Reference {reference.name} ({reference.version[:8]}) in {out}: {reference.counts['training']:,} training items", nl=False)
     click.echo(f" in {len(reference.detector.clusters.names)} clusters, {reference.counts.get('held_out', 0):,} held-out items.")
+    click.echo(f"The model is right on {reference.accuracies()}.")
     click.echo(f"Layers: {', '.join(reference.model.layers)}. Scores: {', '.join(reference.member_names)}.")
     click.echo(reference.promise.sentence)
     for note in reference.notes:
@@ -176,11 +180,12 @@ def triage(
     from annotriage.triage import triage as run_triage
 
     reference = Reference.load(reference_path)
+    settings = _run_settings(config, options, reference)
     result = run_triage(
         reference,
         data,
         model=model_path,
-        settings=Settings.load(config, given=options, fitted=reference.settings),
+        settings=settings,
         out=out,
         replace_existing=replace_existing,
         labeling_config=labeling_config,
@@ -227,7 +232,7 @@ def compare(
         data,
         model=model_path,
         compressions=wanted,
-        settings=Settings.load(config, given=options, fitted=reference.settings),
+        settings=_run_settings(config, options, reference),
         labeling_config=labeling_config,
         progress=_progress(quiet),
     )
@@ -269,8 +274,15 @@ def demo(offline: bool, folder: Path, quiet: bool) -> None:
     run_offline(folder, click.echo, _progress(quiet), Settings.load())
 
 
+def _run_settings(config: Path | None, options: dict[str, Any], reference: Reference) -> Settings:
+    """The settings of a run on a reference; those that were fixed when it was fitted are named if they are asked for."""
+    for sentence in Settings.load(config, given=options).fixed_against(reference.settings):
+        click.echo(f"Note: {sentence}", err=True)
+    return Settings.load(config, given=options, fitted=reference.settings)
+
+
 def _progress(quiet: bool) -> Progress:
-    return silent if quiet else bars
+    return interruptible(silent if quiet else bars)
 
 
 def _print_json(value: Any) -> None:

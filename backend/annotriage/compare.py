@@ -204,6 +204,7 @@ def _is_foreign(item: Item, space: LabelSpace) -> bool:
 
 def comparison_text(comparison: Comparison) -> str:
     """The table for the terminal, with a line on how to read it and one on how to act on it."""
+    usual = "known" if comparison.known or comparison.foreign else "all"
     told = f"{comparison.known:,} known, {comparison.foreign:,} foreign by their labels"
     lines = [
         f"Fitted on {comparison.training:,} training items, thresholds from {comparison.held_out:,} held-out ones, tried on"
@@ -211,7 +212,8 @@ def comparison_text(comparison: Comparison) -> str:
         f"Flagged: share above the conformal threshold (known items should be near {comparison.alpha:.0%}, foreign ones near 100%),",
         "then above mean + k sigma. * = the score that decides in this reference.",
         "",
-        f"{'score':<22}{'compression':<13}{'AUROC':>7}{'flagged: known':>17}{'foreign':>9}{'sigma: known':>15}{'foreign':>9}{'seconds':>9}",
+        f"{'score':<22}{'compression':<13}{'AUROC':>7}{f'flagged: {usual}':>17}{'foreign':>9}"
+        f"{f'sigma: {usual}':>15}{'foreign':>9}{'seconds':>9}",
     ]
     for row in comparison.rows:
         auroc = "" if row.auroc is None else f"{row.auroc:.4f}"

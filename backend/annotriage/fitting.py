@@ -16,6 +16,7 @@ from annotriage.errors import FitError, SettingError
 from annotriage.labels import LabelSpace
 from annotriage.latent.conformal import outlier_threshold
 from annotriage.latent.detector import fit_detector
+from annotriage.latent.wording import percent
 from annotriage.model import Model, load_model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
@@ -25,6 +26,8 @@ from annotriage.settings import Settings
 Array = NDArray[Any]
 
 NAMED = 3  # examples in messages
+LEAST_ACCURACY = 0.7  # on its own training items; a model that was run as it was trained does better
+FEW = 5
 
 
 def fit(
@@ -75,7 +78,7 @@ def fit_collected(
     with progress("fitting the reference", None):
         learned = _only_labelled(trained)
         reference = _uncalibrated(model, learned, settings, name)
-        reference = _noted(reference, *model.notes, *learned.notes, *_failure_notes("training", trained))
+        reference = _noted(reference, *model.notes, *learned.notes, *_failure_notes("training", trained), *_doubts(reference))
         if held_out is None:
             reference = _noted(
                 reference,
@@ -116,6 +119,25 @@ def _uncalibrated(model: Model, trained: Collected, settings: Settings, name: st
         notes=(),
         spec_path=model.spec.path,
     )
+
+
+def _doubts(reference: Reference) -> list[str]:
+    """What looks wrong about the training set or about how the model is run."""
+    notes = []
+    if reference.training_accuracy < LEAST_ACCURACY:
+        notes.append(
+            f"The model is right on only {percent(reference.training_accuracy)} of its own training items: check the order of the"
+            " classes, and mean, std, scale and mode in the model spec, before anything else."
+        )
+    counts = dict(zip(reference.detector.clusters.names, reference.detector.clusters.counts.tolist(), strict=True))
+    if not reference.space.multiple:
+        missing = [name for name in reference.space.classes if name not in counts]
+        if missing:
+            notes.append(f"No training items of {', '.join(missing)}: such items have no cluster, and are compared with the others.")
+    small = [f"{name} ({count})" for name, count in counts.items() if count < FEW]
+    if small:
+        notes.append(f"Few training items, so that little is known of what is usual: {', '.join(small)}.")
+    return notes
 
 
 def _only_labelled(trained: Collected) -> Collected:

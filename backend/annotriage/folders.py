@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -40,7 +41,9 @@ def whole_folder(place: Path, *, what: str, mark: str, replaceable: bool = False
             place.rename(replaced)
         partial.rename(place)
     except OSError as error:
-        raise OutputError(f"{place}: the {what} could not be written ({error.strerror}); free the disk or choose another folder") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "free some space on its disk, or choose another folder" if full else "choose another folder"
+        raise OutputError(f"{place}: the {what} could not be written ({error.strerror}); {remedy}") from error
     finally:
         if replaced.exists() and not place.exists():
             replaced.rename(place)

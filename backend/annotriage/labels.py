@@ -80,7 +80,10 @@ class LabelSpace:
             return None
         where = item.path or f"item {item.id}"
         if not self.multiple and len(item.labels) != 1:
-            raise DataError(f"{where}: has {len(item.labels)} labels, but the model knows one per item; leave one")
+            raise DataError(
+                f"{where}: has {len(item.labels)} labels, but the model knows one per item; leave one. (A model"
+                ' that gives several classes at once says so in its spec: choice = "multiple")'
+            )
         unknown = [label for label in item.labels if not self._is_known(label)]
         if unknown:
             raise DataError(f"{where}: label {unknown[0]!r} is none of the model's classes ({', '.join(self.classes)})")

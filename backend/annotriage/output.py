@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -54,8 +55,10 @@ class OutputFolder:
     def finish(self, triage: Triage, settings: Settings, progress: Progress) -> None:
         """Write the summary and the report."""
         self._files.close()
-        (self._folder / SUMMARY).write_text(json_text(triage.summary()), "utf-8", "backslashreplace")
-        write_report(report_of(triage, settings, progress), self._folder / REPORT)
+        report = report_of(triage, settings, progress)
+        summary = triage.summary() | {"timings": report.timings}
+        (self._folder / SUMMARY).write_text(json_text(summary), "utf-8", "backslashreplace")
+        write_report(report, self._folder / REPORT)
 
 
 @contextmanager
@@ -111,6 +114,7 @@ def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:
     """Everything that report.html shows of a triage."""
     reference = triage.reference
     drawn, points = _drawn(triage)
+    started = time.perf_counter()
     places, method = None, "No map was drawn (setting map = none); leave the setting out to get one."
     if settings.map != "none" and drawn:
         with progress(f"drawing the map of {len(drawn):,} points", None):
@@ -137,8 +141,8 @@ def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:
         waiting=[Waiting(seen.verdict, seen.picture, group_of.get(seen.verdict.id, -1)) for seen in triage.waiting],
         waiting_total=sum(count for route, count in triage.counts.items() if route != "auto"),
         members={name: SCORES_IN_WORDS.get(name, _further(name)) for name in reference.member_names},
-        notes=triage.notes,
-        timings=triage.timings,
+        notes=(*triage.notes, *(f"When the reference was fitted: {note}" for note in reference.notes)),
+        timings=triage.timings | {"map": time.perf_counter() - started},
     )
 
 

@@ -25,6 +25,7 @@ from annotriage.latent.conformal import conformal_p_values, empirical_cdf, flagg
 from annotriage.latent.detector import Detector
 from annotriage.latent.gate import Promise
 from annotriage.latent.routes import route, trust
+from annotriage.latent.wording import percent
 from annotriage.model import Model, Outputs, load_model
 from annotriage.model.spec import ModelSpec
 from annotriage.settings import Settings
@@ -209,11 +210,23 @@ class Reference:
         return flagged_rank(len(self.held_out.scores), self.settings.alpha)
 
     @cached_property
+    def untested(self) -> frozenset[str]:
+        """The classes that are never automatic because no held-out item showed how often they are right."""
+        return frozenset(row.name for row in self.promise.classes if row.side == "predicted" and row.tau == np.inf)
+
+    @cached_property
     def member_names(self) -> tuple[str, ...]:
         """The names of the scores in `Judged.members`; those of further layers carry the layer's name."""
         return tuple(
             member.name if member.layer == 0 else f"{member.name}@{self.model.layers[member.layer]}" for member in self.detector.members
         )
+
+    def accuracies(self) -> str:
+        """How often the model is right, in words."""
+        parts = [f"{percent(self.training_accuracy)} of the training items"]
+        if self.held_out.labelled:
+            parts.append(f"{percent(self.held_out.correct / self.held_out.labelled)} of the labelled held-out items")
+        return " and ".join(parts)
 
     def facts(self) -> dict[str, Any]:
         """What is in it, as plain values."""
@@ -224,6 +237,10 @@ class Reference:
             "model": asdict(self.model) | {"spec": json.loads(self.model.spec)},
             "settings": self.settings.as_dict(),
             "counts": self.counts,
+            "accuracy": {
+                "training": self.training_accuracy,
+                "held_out": self.held_out.correct / self.held_out.labelled if self.held_out.labelled else None,
+            },
             "clusters": list(self.detector.clusters.names),
             "scores": list(self.member_names),
             "threshold": self.threshold,

@@ -7,6 +7,7 @@ A setting is a field of `Settings`: its type, its default and a help sentence th
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -148,13 +149,22 @@ class Settings:
         if file is not None:
             values |= _from_file(file, fields)
         for variable, text in (os.environ if environment is None else environment).items():
-            name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-            if variable.startswith(ENVIRONMENT_PREFIX) and name in fields:
+            if variable.startswith(ENVIRONMENT_PREFIX):
+                name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+                if name not in fields:
+                    raise SettingError(f"environment variable {variable}: {_unknown(name)}")
                 values[name] = _checked(fields[name], text, f"environment variable {variable}")
         values |= {name: value for name, value in (given or {}).items() if value is not None}
-        if fitted is not None:
-            values = {**fitted.as_dict(), **{name: value for name, value in values.items() if fields[name].metadata["run"]}}
-        return cls(**values)
+        return cls(**(values if fitted is None else {**fitted.as_dict(), **_of_a_run(values)}))
+
+    def fixed_against(self, fitted: Settings) -> list[str]:
+        """Sentences on settings that differ from those that a reference was fitted with, and that a run cannot change."""
+        return [
+            f"Setting {field.name} is {getattr(self, field.name)!r} here, but stays {getattr(fitted, field.name)!r}:"
+            " it was fixed when the reference was fitted. Fit again to change it."
+            for field in SETTINGS
+            if not field.metadata["run"] and getattr(self, field.name) not in (field.default, getattr(fitted, field.name))
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `Settings(**settings.as_dict())` gives the same settings."""
@@ -170,8 +180,19 @@ def _from_file(file: Path, fields: Mapping[str, dataclasses.Field[Any]]) -> dict
         raise SettingError(f"{file}: not valid TOML: {error}") from error
     unknown = sorted(set(table) - set(fields))
     if unknown:
-        raise SettingError(f"{file}: unknown setting {unknown[0]!r}; the settings are {', '.join(sorted(fields))}")
+        raise SettingError(f"{file}: {_unknown(unknown[0])}")
     return {name: _checked(fields[name], value, f"{file}: setting {name}") for name, value in table.items()}
+
+
+def _unknown(name: str) -> str:
+    names = [field.name for field in SETTINGS]
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"no setting is called {name!r}; {f'did you mean {near[0]}?' if near else 'the settings are ' + ', '.join(sorted(names))}"
+
+
+def _of_a_run(values: Mapping[str, Any]) -> dict[str, Any]:
+    run = {field.name for field in SETTINGS if field.metadata["run"]}
+    return {name: value for name, value in values.items() if name in run}
 
 
 def _checked(field: dataclasses.Field[Any], value: Any, where: str) -> Any:

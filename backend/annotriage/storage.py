@@ -42,7 +42,8 @@ def read_tree(description: Path, arrays_file: Path, form: int, classes: Mapping[
         head = dict(json.loads(description.read_text("utf-8")))
         packed = arrays_file.read_bytes()
     except (OSError, TypeError, ValueError) as error:
-        raise MismatchError(f"{folder}: no reference can be read there ({error}); make one with annotriage fit") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise MismatchError(f"{folder}: no reference can be read there ({why}); make one with annotriage fit") from error
     if head.get("format") != form:
         raise MismatchError(f"{folder}: written in format {head.get('format')}, this version reads {form}; fit it again")
     if hashlib.sha256(packed).hexdigest() != head.get("arrays_sha256"):

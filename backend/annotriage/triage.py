@@ -6,15 +6,17 @@ Counts in = counts out: whatever cannot be scored gets a `failed` verdict with i
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 import weakref
+from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,26 +222,36 @@ class _Lazily:
         return self._made
 
 
-class Verdicts:
+class Verdicts(Sequence[Verdict]):
     """Verdicts on disk, in a temporary file that goes with this object: any number of them in little memory."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed with the object
         weakref.finalize(self, self._file.close)
-        self._count = 0
+        self._starts = array("Q")
 
     def append(self, verdict: Verdict) -> None:
         """Add one."""
+        self._starts.append(self._file.seek(0, os.SEEK_END))
         try:
             self._file.write(json.dumps([getattr(verdict, name) for name in Verdict.__slots__]).encode() + b"\n")
         except OSError as error:
             raise OutputError(
                 f"{tempfile.gettempdir()}: verdicts could not be kept ({error.strerror}); free that disk, or set TMPDIR"
             ) from error
-        self._count += 1
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, place: int) -> Verdict: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Verdict]: ...
+    def __getitem__(self, place: int | slice) -> Verdict | list[Verdict]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        self._file.seek(self._starts[place])
+        return _read_verdict(self._file.readline())
 
     def __iter__(self) -> Iterator[Verdict]:
         place = 0
@@ -249,9 +261,12 @@ class Verdicts:
             place = self._file.tell()
             if not lines:
                 return
-            for line in lines:
-                identity, path, labels, *rest = json.loads(line)
-                yield Verdict(identity, path, tuple(labels), *rest)
+            yield from map(_read_verdict, lines)
+
+
+def _read_verdict(line: bytes) -> Verdict:
+    identity, path, labels, *rest = json.loads(line)
+    return Verdict(identity, path, tuple(labels), *rest)
 
 
 def _finished(tally: Tally, dataset: str, verdicts: Verdicts, progress: Progress, notes: tuple[str, ...], seconds: float) -> Triage:
@@ -270,7 +285,7 @@ def _finished(tally: Tally, dataset: str, verdicts: Verdicts, progress: Progress
         augmentation_below=tally.settings.augmentation_below,
     )
     promise = reference.promise if reference.calibrated else None
-    all_notes = [*notes, *reference.notes, *_sample_notes(tally, len(drawn), searched)]
+    all_notes = [*notes, *_sample_notes(tally, len(drawn), searched)]
     return Triage(
         dataset=dataset,
         reference=reference,

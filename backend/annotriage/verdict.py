@@ -117,6 +117,8 @@ def _reason(reference: Reference, route: str, labels: tuple[str, ...], near: str
     never = [name for name in labels if name in reference.settings.never_auto]
     if never:
         return f"{familiar.capitalize()} and {sure}{differs}; a person decides, because {never[0]} is in never_auto."
+    if " + ".join(labels) in reference.untested:
+        return f"{familiar.capitalize()} and {sure}{differs}; a person decides, because no automatic label of {label} was tested."
     return f"{familiar.capitalize()}, but not sure enough for an automatic label: {sure}{differs}."
 
 

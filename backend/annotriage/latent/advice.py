@@ -10,11 +10,14 @@ import math
 from dataclasses import dataclass
 
 from annotriage.latent.audit import Probation
+from annotriage.latent.bounds import first_size, spent_confidence
 from annotriage.latent.diversity import Diversity
 from annotriage.latent.gate import Promise
-from annotriage.latent.wording import about, count, percent
+from annotriage.latent.wording import about, count, percent, points
 
 PERSON_FIRST = "a person first: a new class or a broken source?"
+LOOK = "have a person look at the outliers and failed items, strangest first"
+LABEL = "have people label items that the model was not trained on, then fit again with --calibration"
 TITLES = {
     "train": "Train the model further on this data?",
     "deploy": "Deploy the model where this data comes from?",
@@ -78,7 +81,7 @@ def advise(
 def _train(d: Diversity, limits: Thresholds, person: str) -> Advice:
     side = _side(d, limits.train_above)
     if person:
-        return _advice("train", "undecided", PERSON_FIRST, person, "a look at the outliers and failed items, strangest first")
+        return _advice("train", "undecided", PERSON_FIRST, person, LOOK)
     if side > 0:
         return _advice("train", "yes", "yes: it differs enough to learn from", _figures(d, limits.train_above, "above"))
     if side < 0:
@@ -91,7 +94,7 @@ def _deploy(d: Diversity, limits: Thresholds, person: str) -> Advice:
     if side > 0:
         return _advice("deploy", "no", "no: its accuracy is not to be expected here", _figures(d, limits.deploy_below, "above"))
     if person:
-        return _advice("deploy", "undecided", PERSON_FIRST, person, "a look at the outliers and failed items, strangest first")
+        return _advice("deploy", "undecided", PERSON_FIRST, person, LOOK)
     if side < 0:
         return _advice("deploy", "yes", "yes: it looks like the training data", _figures(d, limits.deploy_below, "below"))
     return _undecided("deploy", d, limits.deploy_below)
@@ -105,7 +108,7 @@ def _augmentation(d: Diversity, limits: Thresholds) -> Advice:
     if enough < 0:
         return _advice("augmentation", "no", "no: it adds nothing new", _figures(d, low, "below"))
     if enough > 0 and too_much < 0:
-        reason = f"{_figures(d, low, 'above')} It is below {percent(high)}, where augmentation would damage the data."
+        reason = f"{_figures(d, low, 'above')} It is below {points(high)}, where augmentation would damage the data."
         return _advice("augmentation", "yes", "yes: it fills gaps", reason)
     return _undecided("augmentation", d, low if enough <= 0 else high)
 
@@ -113,12 +116,14 @@ def _augmentation(d: Diversity, limits: Thresholds) -> Advice:
 def _annotate(d: Diversity, promise: Promise | None, probation: Probation | None, person: str) -> Advice:
     if promise is None:
         reason = "No labelled held-out items, so no error limit can be promised: people label everything."
-        return _advice("annotate", "people", "by people, for now", reason, "labelled held-out items (--calibration, or the lot's answers)")
+        return _advice("annotate", "people", "by people, for now", reason, LABEL)
     if not promise.auto:
-        more = f"{about(promise.needed)} labelled held-out items in all" if promise.needed else "a better model, or a larger max_error"
+        more = f"{LABEL}: {about(promise.needed)} in all" if promise.needed else "a better model, or a larger max_error"
         return _advice("annotate", "people", "by people, for now", _capital(promise.sentence), more)
+    if d.n + d.failed == 0:
+        return _advice("annotate", "people", "no items yet", d.sentence, "items that can be scored")
     if person:
-        return _advice("annotate", "people", PERSON_FIRST, person, "a look at the outliers and failed items, strangest first")
+        return _advice("annotate", "people", PERSON_FIRST, person, LOOK)
     kept = (
         f"On held-out items {percent(promise.coverage)} were automatic, with at most {percent(promise.max_error)} of their labels wrong"
         f" in the long run; the rest, outliers included, goes to people. Here {percent(d.share)} are outliers."
@@ -129,27 +134,41 @@ def _annotate(d: Diversity, promise: Promise | None, probation: Probation | None
     checked = "Not yet checked on this dataset"
     if probation is not None and probation.answers:
         checked = f"Not yet shown on this dataset: {probation.wrong:,} of {probation.answers:,} audited labels were wrong so far"
-    more = "audit answers on this dataset's automatic labels"
+    reason = f"{kept} {checked}: strangers that look familiar pass the gate, so a person submits each pre-annotation."
+    headline = "pre-annotated where the model is sure, the rest by people"
+    return _advice("annotate", "mixed", headline, reason, _blind_check(promise, probation))
+
+
+def _blind_check(promise: Promise, probation: Probation | None) -> str:
+    """What a person can do to have the promise shown on this very dataset."""
+    first = first_size(promise.max_error, spent_confidence(promise.confidence, 1))
+    number, known = f"{first:,}", f" (if none of the {first:,} is wrong, the limit is shown here too)"
     if probation is not None and probation.next_at is not None:
-        more = f"{count(probation.next_at - probation.answers, 'more audit answer')} on this dataset's automatic labels"
-    reason = f"{kept} {checked}: strangers that look familiar pass the gate, so a person submits each suggestion."
-    return _advice("annotate", "mixed", "suggestions by machine, the rest by people", reason, more)
+        number, known = f"{probation.next_at - probation.answers:,} more", ""
+    return f"have people label {number} of its automatic items blind, without the model's label, and compare{known}"
 
 
 def _person_first(d: Diversity, limits: Thresholds, largest_group_share: float) -> str:
     """Why a person must look before anything is decided on this data; "" if nothing says so."""
-    odd = d.outliers + d.failed
-    lost = d.failed / max(1, d.n + d.failed)
-    if d.calibrated and d.excess_low > limits.augmentation_below:
-        return _figures(d, limits.augmentation_below, "above")
-    joined = (d.failed + largest_group_share * d.outliers) / max(1, odd)
-    unusual = _side(d, limits.train_above) > 0 or lost > limits.train_above
-    if unusual and joined > 0.5:
+    most = limits.augmentation_below
+    if d.calibrated and d.excess_low > most:
+        return f"A person looks first where the excess is surely above {points(most)}. {_figures(d, most, 'above')}"
+    total, odd = d.n + d.failed, d.outliers + d.failed
+    grouped = round(largest_group_share * d.outliers)
+    unusual = _side(d, limits.train_above) > 0 or d.failed > limits.train_above * total
+    if not unusual or 2 * (d.failed + largest_group_share * d.outliers) <= odd:
+        return ""
+    if not d.failed:
         return (
-            f"{count(d.outliers, 'outlier')} and {count(d.failed, 'failed item')} out of {d.n + d.failed:,}: failed items and the"
-            f" largest group of outliers make up {percent(joined)} of them."
+            f"A person looks first where more than half of the outliers are one group: here it is {percent(largest_group_share)} of"
+            f" {count(d.outliers, 'outlier')}."
         )
-    return ""
+    if not d.outliers:
+        return f"A person looks first where many items fail: here {d.failed:,} of {count(total, 'item')} could not be scored."
+    return (
+        "A person looks first where failed items and the largest group of outliers are more than half of all that is odd: here"
+        f" {count(d.failed, 'failed item')} and {grouped:,} of {count(d.outliers, 'outlier')}."
+    )
 
 
 def _side(d: Diversity, threshold: float) -> int:
@@ -161,10 +180,10 @@ def _side(d: Diversity, threshold: float) -> int:
 
 def _undecided(question: str, d: Diversity, threshold: float) -> Advice:
     if d.n == 0:
-        return _advice(question, "undecided", "no items yet", d.sentence, "items that can be scored")
+        missing = "cannot be said: no item could be scored" if d.failed else "no items yet"
+        return _advice(question, "undecided", missing, d.sentence, "items that can be scored")
     if not d.calibrated:
-        more = "labelled held-out items that the model was not trained on (--calibration, or the lot's answers)"
-        return _advice(question, "undecided", "cannot be said: not calibrated", d.sentence, more)
+        return _advice(question, "undecided", "cannot be said: not calibrated", d.sentence, LABEL)
     return _advice(question, "undecided", "cannot be said yet", _figures(d, threshold, "not clear of"), _what_decides(d, threshold))
 
 
@@ -178,7 +197,7 @@ def _what_decides(d: Diversity, threshold: float) -> str:
     known = (d.expected_high - d.expected_low) / 2
     seen = (d.high - d.low) / 2
     if distance * math.sqrt(MOST_ITEMS) < known * math.sqrt(d.held_out) or distance * math.sqrt(MOST_ITEMS) < seen * math.sqrt(d.n):
-        return f"no reasonable number of items: the excess of {percent(d.excess)} lies on the threshold; move the threshold or accept it"
+        return f"no reasonable number of items: the excess of {points(d.excess)} lies on the threshold; move the threshold or accept it"
     if known >= distance:
         wanted = d.held_out * (known / (0.7 * distance)) ** 2
         return f"{about(wanted - d.held_out)} more labelled held-out items ({d.held_out:,} there)"
@@ -191,8 +210,8 @@ def _what_decides(d: Diversity, threshold: float) -> str:
 def _figures(d: Diversity, threshold: float, where: str) -> str:
     failed = f" {count(d.failed, 'item')} could not be scored." if d.failed else ""
     return (
-        f"{percent(d.share)} outliers where {percent(d.expected)} are expected: an excess of {percent(d.excess)}"
-        f" (95 % limits {percent(d.excess_low)} to {percent(d.excess_high)}), {where} the threshold of {percent(threshold)}.{failed}"
+        f"{percent(d.share)} outliers where {percent(d.expected)} are expected: an excess of {points(d.excess)}"
+        f" (95 % limits {percent(d.excess_low).removesuffix(' %')} to {points(d.excess_high)}), {where} the threshold of {points(threshold)}.{failed}"
     )
 
 

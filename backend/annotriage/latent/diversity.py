@@ -16,7 +16,7 @@ from scipy.stats import betabinom, hypergeom, mannwhitneyu
 
 from annotriage.latent.bounds import clopper_pearson
 from annotriage.latent.mmd import Mmd
-from annotriage.latent.wording import count, in_hundred, percent
+from annotriage.latent.wording import count, in_hundred, percent, points
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -29,7 +29,8 @@ TOO_WIDE = 0.05
 class ClusterDiversity:
     """One cluster's share of outliers: `outliers` of `n` incoming items, against `held_out_outliers` of `held_out`.
 
-    p_value: one-sided Fisher, Holm-adjusted over clusters. mix_change: incoming share of the cluster minus its held-out share.
+    p_value: one-sided Fisher, Holm-adjusted over clusters. mix_change: incoming share of the cluster minus its held-out share, nan
+    without incoming or without held-out items (of any cluster). share is nan where n = 0, and the limits are 0 and 1.
     """
 
     name: str
@@ -53,7 +54,8 @@ class Diversity:
     excess = share - expected. p_value: exact, that normal data gives so many outliers.
     effective_n: n, or less when items come in groups. rank_sum_p, mmd_p: tests without a threshold (None: not computed).
     calibrated: False when no held-out items exist, or so few that none could be an outlier; then expected, excess and p-values are nan.
-    sentence: the one-sentence reading for people who do not know statistics. Without items share is 0 between 0 and 1.
+    sentence: the one-sentence reading for people who do not know statistics. Without items share, excess and p-value are nan, and the
+    limits of the share are 0 and 1: nothing was seen.
     """
 
     n: int
@@ -107,9 +109,9 @@ def diversity(
     rank-sum test, which takes the first item of each group.
     """
     n, k, held_out = len(outliers), int(np.sum(outliers)), len(held_out_outliers)
-    share = k / n if n else 0.0
+    share = k / n if n else math.nan
     effective = _effective_size(outliers, groups)
-    low, high = clopper_pearson(share * effective, effective)
+    low, high = clopper_pearson(share * effective, effective) if n else (0.0, 1.0)
     calibrated = 0 < rank <= held_out
     expected, expected_low, expected_high = expected_share(rank, held_out) if calibrated else (math.nan,) * 3
     excess = share - expected
@@ -130,7 +132,7 @@ def diversity(
         excess=excess,
         excess_low=excess - math.hypot(share - low, expected_high - expected),
         excess_high=excess + math.hypot(high - share, expected - expected_low),
-        p_value=float(betabinom.sf(round(share * size) - 1, size, rank, held_out + 1 - rank)) if calibrated else math.nan,
+        p_value=float(betabinom.sf(round(share * size) - 1, size, rank, held_out + 1 - rank)) if calibrated and n else math.nan,
         effective_n=size,
         grouped=groups is not None,
         held_out=held_out,
@@ -206,19 +208,19 @@ def _per_cluster(
         np.bincount(values, minlength=m)
         for values in (clusters, clusters[outliers], held_out_clusters, held_out_clusters[held_out_outliers])
     )
-    shares = k / np.maximum(1, n)
+    shares = np.where(n > 0, k / np.maximum(1, n), np.nan)
     effective = n.astype(np.float64)
     if groups is not None:
         own = np.asarray(groups, dtype=str)
         effective = np.array([_effective_size(outliers[clusters == c], own[clusters == c].tolist()) for c in range(m)])
     size = np.round(effective).astype(int)
-    flagged = np.round(shares * size).astype(int)
+    flagged = np.round(np.nan_to_num(shares) * size).astype(int)
     p_values = hypergeom.sf(flagged - 1, size + held_out, flagged + j, size)
     adjusted = holm(np.where((n > 0) & (held_out > 0), p_values, np.nan))
-    mix = n / max(1, n.sum()) - held_out / max(1, held_out.sum())
+    mix = n / n.sum() - held_out / held_out.sum() if n.any() and held_out.any() else np.full(m, np.nan)
     rows = []
     for c, name in enumerate(names):
-        low, high = clopper_pearson(float(shares[c] * effective[c]), float(effective[c]))
+        low, high = clopper_pearson(float(shares[c] * effective[c]), float(effective[c])) if n[c] else (0.0, 1.0)
         facts = int(n[c]), int(k[c]), float(shares[c]), low, high, int(held_out[c]), int(j[c])
         rows.append(ClusterDiversity(name, *facts, float(adjusted[c]), float(mix[c])))
     return tuple(rows)
@@ -228,20 +230,21 @@ def _sentence(d: Diversity) -> str:
     total = d.n + d.failed
     lost = f" {count(d.failed, 'item')} of {total:,} ({percent(d.failed / total)}) could not be scored." if d.failed else ""
     if d.n == 0:
+        if d.failed == 1:
+            return "The only item could not be scored."
         return "No items have been scored yet." if not d.failed else f"None of {count(d.failed, 'item')} could be scored."
     if not d.calibrated:
-        why = f"{count(d.held_out, 'held-out item')} are too few to say" if d.held_out else "without held-out items nobody knows"
+        why = f"{count(d.held_out, 'held-out item is', 'held-out items are')} too few to say" if d.held_out else "without held-out items nobody knows"
         return f"{percent(d.share)} outliers by an uncalibrated threshold: {why} how many normal data would give.{lost}"
     figures = f"{percent(d.share)} outliers, {percent(d.expected)} expected"
-    limits = f"95 % limits of the excess {percent(d.excess_low)} to {percent(d.excess_high)}"
+    foreign, limits = in_hundred(*(max(0.0, excess / (1 - d.expected)) for excess in (d.excess, d.excess_low, d.excess_high)))
     if d.excess_low > 0 and d.p_value <= 0.05:
-        foreign = in_hundred(d.excess / (1 - d.expected))
-        reading = f"about {foreign} or more are foreign ({limits})"
+        reading = f"about {foreign} are foreign (95 % limits {limits})"
     elif d.excess_high < 0:
-        reading = f"fewer than usual, nothing foreign seen ({limits})"
+        reading = f"{points(-d.excess)} fewer than usual (95 % limits {points(-d.excess_high)} to {points(-d.excess_low)}), nothing foreign seen"
     elif d.excess_high > TOO_WIDE:
         scarce = "items" if d.high - d.low > d.expected_high - d.expected_low else "held-out items"
-        reading = f"not clearly more than usual, but too few {scarce} to be sure ({limits})"
+        reading = f"not clearly more than usual, but too few {scarce} to be sure (95 % limits of what is foreign: {limits})"
     else:
         reading = f"nothing unusual among {count(d.n, 'item')}"
     return f"{figures}: {reading}.{lost}"

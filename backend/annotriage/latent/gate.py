@@ -17,7 +17,7 @@ from annotriage.errors import FitError
 from annotriage.latent.bounds import first_size, passing_sizes, spent_confidence, upper_bound
 from annotriage.latent.conformal import empirical_cdf
 from annotriage.latent.ranking import Ranking, labels_needed
-from annotriage.latent.wording import about, count, limit, one_in, percent
+from annotriage.latent.wording import about, count, limit, one_in, percent, rough
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -55,8 +55,8 @@ class Promise:
     with max_error_per = "class" the taus are in `classes` and this is the smallest.
     attempt: the r-th calibration of this project; confidence: what the user asked for; tested_confidence: that of this
     attempt, `bounds.spent_confidence`. labelled: labelled held-out items; typical: those of them that are no outliers;
-    n, errors, bound: the automatic ones among them. coverage: n / labelled. needed: labelled held-out items that it takes
-    in all when auto is off (None when on, and when no number would help). curve_*: risk against coverage down the
+    n, errors, bound: the automatic ones among them. coverage: n / labelled. needed: labelled held-out items that
+    are likely to be enough in all when auto is off, rounded up to two digits (None when on, and when no number would help). curve_*: risk against coverage down the
     sureness ranking, at most 200 places. sentence: the promise, or why there is none and what to do, for people.
     """
 
@@ -125,8 +125,10 @@ def calibrate_gate(
     else:
         taus = np.where(never, np.inf, whole.tau(sizes, max_error))
     automatic = eligible & (sureness >= taus[predicted])
+    # a class none of whose automatic labels was ever tested is not labelled automatically
+    taus = np.where(np.bincount(predicted[automatic].astype(int), minlength=len(class_names)) > 0, taus, np.inf)
     n, errors = int(automatic.sum()), int((automatic & ~correct).sum())
-    needed = None if n else labels_needed(fullest, len(sureness), max_error, tested, np.random.default_rng(seed))
+    enough = None if n else labels_needed(fullest, len(sureness), max_error, tested, np.random.default_rng(seed))
     curve = _curve(whole, len(sureness), tested)
     promise = Promise(
         auto=n > 0,
@@ -142,7 +144,7 @@ def calibrate_gate(
         errors=errors,
         bound=float(upper_bound(errors, n, tested)),
         coverage=n / max(1, len(sureness)),
-        needed=needed,
+        needed=enough and rough(enough),
         classes=_evidence(automatic, correct, predicted, true, taus, class_names, max_error, tested),
         curve_coverage=curve[0],
         curve_risk=curve[1],
@@ -251,10 +253,10 @@ def _sentence(promise: Promise) -> str:
             " help; train it further or raise max_error."
         )
     if promise.labelled < least:
-        shortage = f"{count(least, 'labelled held-out item')} needed at least, {promise.labelled:,} there"
+        shortage = f"{promise.labelled:,} of the {count(least, 'labelled held-out item')} that it takes at the very least are there"
     else:
         shortage = (
-            f"{count(promise.labelled, 'labelled held-out item')} do not show an error of at most {percent(promise.max_error)}"
-            " for any share of them"
+            f"an error of at most {percent(promise.max_error)} is not shown for any share of the"
+            f" {count(promise.labelled, 'labelled held-out item')}"
         )
     return f"auto is off: {shortage}; {about(promise.needed)} in all are likely to be enough."

@@ -23,12 +23,24 @@ def percent(share: float | None, digits: int | None = None) -> str:
     return f"{'0' if text == '-0' else text} %"
 
 
-def in_hundred(share: float) -> str:
-    """A share as a count, rounded down: 0.0779 -> "7 in 100", 0.0042 -> "4 in 1,000", 0.005 -> "5 in 1,000"."""
-    if abs(100 * share - round(100 * share)) < 1e-9 or 100 * share >= 1:
-        return f"{math.floor(100 * share + 1e-9)} in 100"
-    base = 1_000 if 1_000 * share >= 1 else 10_000
-    return f"{math.floor(base * share + 1e-9)} in {base:,}"
+def certainty(confidence: float) -> str:
+    """A confidence that never reads as certain: 0.96 -> "96 %", 0.99848 -> "99.85 %", 0.999996 -> "99.9996 %"."""
+    return percent(confidence, max(1, 1 - math.floor(math.log10(100 * (1 - confidence)))))
+
+
+def points(difference: float) -> str:
+    """A difference of two shares: 0.2334 -> "23.3 points", 0.01 -> "1 point", not a number -> "not known"."""
+    figure = percent(difference).removesuffix(" %")
+    return figure if figure == "not known" else f"{figure} {'point' if figure in ('1', '-1') else 'points'}"
+
+
+def in_hundred(share: float, low: float, high: float) -> tuple[str, str]:
+    """A share and its limits as counts: (0.244, 0.196, 0.294) -> ("24 in 100", "19 to 30 in 100"); the limits are rounded outwards.
+
+    In 1,000 or 10,000 where the lower limit would be 0 otherwise.
+    """
+    base = next((base for base in (100, 1_000) if base * low >= 1), 10_000) if low > 0 else 100
+    return f"{round(base * share):,} in {base:,}", f"{math.floor(base * low + 1e-9):,} to {math.ceil(base * high - 1e-9):,} in {base:,}"
 
 
 def limit(share: float) -> str:
@@ -49,11 +61,16 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def about(n: float) -> str:
-    """A rough number, rounded up to two digits that count: 1234 -> "about 1,300"."""
+def rough(n: float) -> int:
+    """A number rounded up to two digits that count: 1234 -> 1300."""
     whole = math.ceil(n)
     unit = 10 ** max(0, len(str(whole)) - 2)
-    return f"about {math.ceil(whole / unit) * unit:,}"
+    return math.ceil(whole / unit) * unit
+
+
+def about(n: float) -> str:
+    """A rough number in words: 1234 -> "about 1,300"."""
+    return f"about {rough(n):,}"
 
 
 def percent_range(low: float | None, high: float | None) -> str:

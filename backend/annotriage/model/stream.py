@@ -1,4 +1,4 @@
-"""Items through the model in batches: decoded by threads while the model runs, in flat memory however long the dataset.
+"""Items through the model in batches: the next ones are decoded and run while the last are judged, in flat memory however many they are.
 
 The step data -> model of the walk, as one iterator that fitting, triage and the service share.
 """
@@ -46,17 +46,19 @@ def stream(model: Model, items: Iterable[Item], settings: Settings) -> Iterator[
     """
     workers = settings.threads or os.cpu_count() or 1
     pieces = _pieces(items, model.fixed_batch or settings.batch_size)
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        waiting: deque[tuple[list[Item], Future[_Decoded]]] = deque()
+    waiting: deque[Future[Batch]] = deque()
+    with ThreadPoolExecutor(workers, "decode") as decoding, ThreadPoolExecutor(1, "model") as running:
         try:
             for piece in pieces:
-                waiting.append((piece, pool.submit(_load_all, piece, model, settings)))
+                decoded = decoding.submit(_load_all, piece, model, settings)
+                waiting.append(running.submit(_run, model, piece, decoded))
                 if len(waiting) > workers:
-                    yield _run(model, *waiting.popleft())
+                    yield waiting.popleft().result()
             while waiting:
-                yield _run(model, *waiting.popleft())
+                yield waiting.popleft().result()
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            running.shutdown(wait=False, cancel_futures=True)
+            decoding.shutdown(wait=False, cancel_futures=True)
 
 
 def _pieces(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -121,13 +123,11 @@ def _run_or_split(model: Model, tensors: Array) -> tuple[Outputs | None, dict[in
         singles = [_run_or_split(model, tensors[place : place + 1]) for place in range(len(tensors))]
         failures = {place: failure[0] for place, (_, failure) in enumerate(singles) if failure}
         return _joined([one for one, _ in singles if one is not None]), failures
-    finite = np.isfinite(outputs.logits).all(axis=1)
-    for layer in outputs.activations:
-        finite &= np.isfinite(layer).all(axis=1)
-    if finite.all():
+    usable = np.all([(np.abs(part) < LARGEST).all(axis=1) for part in (outputs.logits, *outputs.activations)], axis=0)
+    if usable.all():
         return outputs, {}
-    kept = Outputs(outputs.logits[finite], tuple(layer[finite] for layer in outputs.activations)) if finite.any() else None
-    return kept, {int(place): NOT_FINITE for place in np.flatnonzero(~finite)}
+    kept = Outputs(outputs.logits[usable], tuple(layer[usable] for layer in outputs.activations)) if usable.any() else None
+    return kept, {int(place): UNUSABLE for place in np.flatnonzero(~usable)}
 
 
 def _joined(parts: list[Outputs]) -> Outputs | None:
@@ -138,7 +138,8 @@ def _joined(parts: list[Outputs]) -> Outputs | None:
     return Outputs(logits, tuple(np.concatenate([part.activations[layer] for part in parts]) for layer in layers))
 
 
-NOT_FINITE = (
-    "the model's numbers for it are not finite (NaN or infinite); look for broken pixels or values, or for a wrong"
+LARGEST = 1e9  # beyond it squared distances overflow; no activation of a sound model comes near
+UNUSABLE = (
+    "the model's numbers for it are not finite (NaN or infinite) or absurdly large; look for broken pixels or values, or for a wrong"
     " scale, mean or std in the model spec"
 )
