@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import annotriage
+import annotriage_label_studio
 
 BACKEND = Path(annotriage.__file__).parent
 HEAVY = {"torch", "onnxruntime", "sklearn", "umap", "openTSNE", "scipy", "numpy"}
@@ -28,7 +29,7 @@ def imported(file):
 def breaches(folder, allowed):
     files = sorted(folder.rglob("*.py"))
     assert files, folder
-    return [f"{file.relative_to(BACKEND)}: {name}" for file in files for name in imported(file) if not allowed(name)]
+    return [f"{file.relative_to(folder)}: {name}" for file in files for name in imported(file) if not allowed(name)]
 
 
 def within(name, *modules):
@@ -62,11 +63,25 @@ def test_imports_point_inward(inner, outer):
     assert breaches(BACKEND / inner, lambda name: not within(name, *(f"annotriage.{module}" for module in outer))) == []
 
 
+def test_nothing_can_unpickle():
+    plugin = Path(annotriage_label_studio.__file__).parent
+    assert [breaches(folder, lambda name: not within(name, "pickle", "joblib", "dill", "shelve")) for folder in (BACKEND, plugin)] == [
+        [],
+        [],
+    ]
+
+
 @pytest.mark.parametrize("line", ["import annotriage", "import annotriage.cli; annotriage.cli.main(['--help'], standalone_mode=False)"])
 def test_starting_loads_no_heavy_library(line):
     code = f"import sys\n{line}\nprint('loaded:', *sorted({HEAVY!r} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1].strip() == "loaded:"
+
+
+def test_public_names_are_found_by_completion():
+    program = "import annotriage; print(*dir(annotriage))"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert {name for name in ran.stdout.split() if not name.startswith("_")} == set(annotriage.__all__)
 
 
 def test_every_public_name_is_what_it_says_however_often_it_is_used():

@@ -120,6 +120,11 @@ def test_a_manifest_is_read_whatever_its_delimiter_and_byte_order_mark(tmp_path,
     assert (second.id, str(second.media), second.labels, second.group) == ("two", "/abs/b.png", None, None)
 
 
+def test_a_separator_alone_means_that_no_class_applies(tmp_path):
+    items = manifest(tmp_path, "path,label\na.png,|\nb.png,\nc.png, | \nd.png,cat|\n")
+    assert [item.labels for item in items] == [(), None, (), ("cat",)]
+
+
 def test_bad_rows_become_problems_that_name_the_row(tmp_path):
     dataset = manifest(tmp_path, 'path,label\n"a\nb.png",cat\n,cat\nc.png\nd,e.png,cat\nhttps://x.org/f.png,cat\n\n,\ng.png,cat\n')
     items = list(dataset)
@@ -226,6 +231,14 @@ def test_y_gives_names_or_indices_or_nothing(tmp_path, y, labels):
     assert [(item.path, item.group) for item in items] == [("digits.npz[0]", "7"), ("digits.npz[1]", "7"), ("digits.npz[2]", "8")]
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool, np.float32])
+def test_a_column_per_class_gives_the_classes_that_apply(tmp_path, dtype):
+    x, y = np.zeros((3, 4), np.float32), np.array([[0, 1, 1], [0, 0, 0], [1, 0, 0]], dtype)
+    np.savez(tmp_path / "flags.npz", x=x, y=y)
+    labels = [(1, 2), (), (0,)]
+    assert [item.labels for item in open_dataset(tmp_path / "flags.npz")] == labels == [item.labels for item in open_dataset((x, y))]
+
+
 def test_ids_of_an_npz_are_kept_and_must_be_unique(tmp_path):
     np.savez(tmp_path / "n.npz", x=np.zeros((3, 2)), id=np.array(["a", "b", "a"]))
     items = list(open_dataset(tmp_path / "n.npz"))
@@ -241,6 +254,9 @@ def test_ids_of_an_npz_are_kept_and_must_be_unique(tmp_path):
         ({"x": np.zeros((2, 2)), "y": np.array(["a", None], object)}, "y holds Python objects"),
         ({"x": np.zeros((2, 2)), "y": np.array([1, 2, 3])}, "x has 2 items and y has 3"),
         ({"x": np.zeros((2, 2)), "y": np.array([0.5, 1.0])}, "it must be .N,. of class names or class indices"),
+        ({"x": np.zeros((2, 2)), "y": np.array([[0, 1], [0, 2]])}, r"so it must hold 0 and 1, a column per class; row 1 is \[0 2\]"),
+        ({"x": np.zeros((2, 2)), "y": np.array([[0], [1]])}, r"y has shape \(2, 1\)"),
+        ({"x": np.zeros((2, 2)), "y": np.array([["a", "b"], ["a", ""]])}, r"y has shape \(2, 2\)"),
         ({"x": np.zeros(3)}, r"x has shape \(3,\)"),
         ({"x": np.array([["a"]])}, "x has shape"),
         ({"x": np.zeros((0, 4, 4), np.uint8)}, "holds nothing"),
@@ -292,6 +308,14 @@ def test_items_are_a_dataset_and_an_iterator_of_them_is_read_once():
         list(dataset)
     with pytest.raises(DataError, match="a str among the items"):
         list(open_dataset(["a", "b"]))
+
+
+@pytest.mark.parametrize("source", ["", " \t"])
+def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, source):
+    monkeypatch.chdir(touch(tmp_path, "1.png"))
+    with pytest.raises(DataError, match=r"no dataset was named \(an empty path\)"):
+        open_dataset(source)
+    assert open_dataset(".").count == 1
 
 
 @pytest.mark.parametrize("source", ["nowhere", "label-studio:3", "bad\0name", "x" * 5000])

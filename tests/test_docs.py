@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ import pytest
 
 from annotriage.cli import main
 from annotriage.demo.digits import write_digits
+from annotriage.model.spec import ModelSpec, spec_table
 from annotriage.settings import SETTINGS, settings_table
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +30,17 @@ def demo_folder(tmp_path_factory):
 
 def test_the_settings_table_is_the_one_in_the_readme():
     assert f"<!-- settings -->\n{settings_table()}\n<!-- /settings -->" in README
+
+
+def test_the_table_of_the_model_spec_is_the_one_in_the_readme():
+    assert f"<!-- spec -->\n{spec_table()}\n<!-- /spec -->" in README
+
+
+@pytest.mark.parametrize("input", [None, {"kind": "array", "size": [6]}])
+def test_the_model_spec_of_the_readme_is_one(input):
+    (text,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    spec = ModelSpec.from_dict(tomllib.loads(text) | ({"input": input} if input else {}), Path("model.toml"))
+    assert spec.input.shape == ((6,) if input else (3, 224, 224))
 
 
 def test_every_setting_says_what_it_is_for():

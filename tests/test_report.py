@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from annotriage.errors import OutputError
-from annotriage.report import WAITING_SHOWN, write_report
+from annotriage.latent.advice import PERSON_FIRST
+from annotriage.report import WAITING_SHOWN, Waiting, write_report
 
 
 class Page(HTMLParser):
@@ -57,14 +58,14 @@ def test_the_headline_says_share_interval_excess_and_chance(write, sample_report
     assert sample_report.diversity.sentence in text
     assert "10.2 % outliers: 51 of 500 scored items" in text
     assert "95 % interval of their source: 7.7 to 13.2 %" in text
-    assert "+5.2 points" in text
+    assert "5.2 points" in text
     assert "p < 0.0001" in text
 
 
 def test_every_route_has_its_count_and_its_meaning(write, sample_report):
     text = write(sample_report).text
-    assert "The model labels 395 of 500 items (79 %); 105 items go to a person." in text
-    for words in ("auto 395", "uncertain 54", "outlier 51", "failed 0", "without seeing the model’s guess"):
+    assert "395 of 500 items (79 %) get the model’s label as a pre-annotation; 105 items go to a person." in text
+    for words in ("auto 395", "uncertain 54", "outlier 51", "failed 0", "in Label Studio the model’s guess is hidden"):
         assert words in text
 
 
@@ -72,19 +73,67 @@ def test_every_piece_of_advice_comes_with_reason_and_what_would_decide(write, sa
     text = write(sample_report).text
     for advice in sample_report.advice:
         assert advice.title in text
-        assert advice.headline in text
+        assert advice.headline.removeprefix(f"{advice.answer}: ")[1:] in text
         assert advice.reason in text
         assert advice.would_decide in text
 
 
-def test_a_class_above_the_limit_is_warned_of(write, sample_report):
-    assert "1 class has an upper bound above the limit" in write(sample_report).text
+@pytest.mark.parametrize(
+    ("answer", "headline", "shown"),
+    [
+        ("yes", "yes: it fills gaps", "yes It fills gaps"),
+        ("undecided", "cannot be said: not calibrated", "undecided Not calibrated"),
+        ("people", "by people, for now", "people For now"),
+        ("people", PERSON_FIRST, "a person first A new class or a broken source?"),
+    ],
+)
+def test_the_headline_of_an_advice_does_not_repeat_its_badge(write, sample_report, answer, headline, shown):
+    advice = replace(sample_report.advice[0], answer=answer, headline=headline)
+    assert shown in write(replace(sample_report, advice=(advice,))).text
+
+
+def test_a_class_more_often_wrong_than_the_limit_is_named(write, sample_report):
+    rows = [replace(row, above_limit=row.name == "3") for row in sample_report.promise.classes]
+    text = write(replace(sample_report, promise=replace(sample_report.promise, classes=tuple(rows)))).text
+    assert "1 class is more often wrong than the limit: 3." in text
+
+
+def test_upper_bounds_over_the_limit_are_not_called_below_it(write, sample_report):
+    def told(*bounds):
+        classes = tuple(
+            replace(row, above_limit=False, bound=bound) for row, bound in zip(sample_report.promise.classes, bounds, strict=False)
+        )
+        return write(replace(sample_report, promise=replace(sample_report.promise, classes=classes))).text
+
+    assert "No class is seen to exceed the limit; no single class is shown to keep it by itself either" in told(0.046, 0.082)
+    assert "No class is seen to exceed the limit; 1 of the 2 rows below" in told(0.046, 0.015)
+    assert "Every class is shown to keep the limit by itself" in told(0.012, 0.015)
+
+
+def test_classes_without_an_automatic_item_show_no_bound(write, samples, sample_report):
+    first, *others = sample_report.promise.classes
+    empty = replace(first, name="rare", n=0, errors=0, bound=1.0, share=0.0)
+    text = write(replace(sample_report, promise=replace(sample_report.promise, classes=(empty, *others)))).text
+    assert "rare the model calls so 0 % – – –" in text
+    off = write(replace(sample_report, promise=samples.promise(63, 1, auto=False)))
+    assert "Class by class" not in off.text
+
+
+@pytest.mark.parametrize(
+    ("attempt", "tested", "said"), [(1, 0.96, "96 % calibration number 1: further"), (3, 0.99848, "99.85 % calibration number 3: all")]
+)
+def test_the_confidence_of_the_test_is_explained_and_never_100_percent(write, sample_report, attempt, tested, said):
+    promise = replace(sample_report.promise, attempt=attempt, tested_confidence=tested)
+    text = write(replace(sample_report, promise=promise)).text
+    assert f"{said} attempts at the same items" in text
+    assert "the 5 % of projects" in text
+    assert f"upper bound, {said.split(' calibration')[0]} sure" in text
 
 
 def test_a_missing_promise_says_how_many_held_out_items_are_missing(write, samples, sample_report):
     text = write(replace(sample_report, promise=samples.promise(63, 1, auto=False))).text
     assert "Automatic labels are off" in text
-    assert "123 labelled held-out items missing : 186 needed, 63 there." in text
+    assert "127 more labelled held-out items : about 190 in all are likely to be enough, 63 there." in text
 
 
 def test_groups_say_how_many_outliers_they_hold(write, sample_report):
@@ -122,6 +171,61 @@ def test_everything_failed_says_so_and_why(write, samples):
     assert "There is no map. It takes at least 4 scored items" in text
     assert "Uncalibrated." in text
     assert "nan" not in text.lower().split()
+
+
+def test_everything_failed_with_a_calibrated_reference_invents_no_figure(write, samples):
+    report = samples.failed_report()
+    scored = replace(
+        report.diversity, calibrated=True, held_out=400, expected=0.05, expected_low=0.03, expected_high=0.07, p_value=1.0, excess=-0.05
+    )
+    text = write(replace(report, diversity=scored)).text
+    assert "– outliers: 0 of 0 scored items" in text
+    assert "No cluster was compared, because no item was scored." in text
+    assert "No item was scored, so there is nothing to group." in text
+    for invented in ("0 % outliers", "points", "By chance?", "often", "Expected of normal data", "95 % interval of"):
+        assert invented not in text
+
+
+def test_reasons_that_differ_by_their_path_only_are_one_reason(write, samples):
+    names = [f"scans/broken-{k}.png" for k in range(3)]
+    reasons = [f"{name}: is no image: its first bytes are unknown" for name in names] + ["gone.png: cannot be read"]
+    waiting = [Waiting(samples.failed_verdict(name, reason)) for name, reason in zip([*names, "gone.png"], reasons, strict=True)]
+    report = replace(samples.failed_report(), waiting=waiting, counts={"failed": 4})
+    assert "The most frequent reason (3 of the 4 listed): is no image: its first bytes are unknown" in write(report).text
+    one = replace(report, waiting=waiting[:1], counts={"failed": 1})
+    assert "The only item could not be scored, so nothing is known about this dataset. The reason: is no image" in write(one).text
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"auto": 1}, "1 of 1 item (100 %) gets the model’s label as a pre-annotation."),
+        ({"auto": 2, "uncertain": 1}, "2 of 3 items (67 %) get the model’s label as a pre-annotation; 1 item goes to a person."),
+        ({"outlier": 1}, "The only item goes to a person. "),
+    ],
+)
+def test_one_item_is_said_in_the_singular(write, sample_report, counts, said):
+    assert said in write(replace(sample_report, counts=counts)).text
+
+
+def test_the_raw_score_that_orders_the_queue_is_listed(write, sample_report):
+    verdict = sample_report.waiting[0].verdict
+    assert f"{verdict.outlier_score:.3f} {verdict.score:.4g} {verdict.reason}" in write(sample_report).text
+
+
+def test_trust_is_explained(write, sample_report):
+    assert "trust one number that sorts the queue: failed 0, outliers below 1/3, uncertain to 2/3, auto above" in write(sample_report).text
+
+
+def test_a_cluster_without_items_has_no_figures(write, sample_report):
+    nan = float("nan")
+    empty = replace(
+        sample_report.diversity.clusters[0], name="empty", n=0, outliers=0, share=nan, low=0.0, high=1.0, p_value=nan, mix_change=nan
+    )
+    rest = replace(sample_report.diversity.clusters[1], high=0.3)
+    text = write(replace(sample_report, diversity=replace(sample_report.diversity, clusters=(empty, rest)))).text
+    assert "empty 0 0 – 6 % – –" in text
+    assert "0 to 40 %; tick" in text, "the axis is not stretched by a cluster that nothing is known of"
 
 
 def test_no_items_at_all_is_a_page_too(write, samples):

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from annotriage.latent.diversity import Diversity
 from annotriage.latent.gate import FloatArray, Promise
-from annotriage.latent.wording import percent, percent_range
+from annotriage.latent.wording import certainty, percent, percent_range
 
 ROUTES = ("auto", "uncertain", "outlier", "failed")
 
@@ -67,7 +67,7 @@ def routes_bar(counts: Mapping[str, int]) -> Markup:
 
 
 def risk_coverage_chart(promise: Promise) -> Markup:
-    """Wrong labels (seen, and their upper bound) against the share labelled by machine, with the limit and the place chosen."""
+    """Wrong labels (seen, and their upper bound) against the share that is automatic, with the limit and the place chosen."""
     left, right, top, bottom = 62.0, 612.0, 46.0, 266.0
     limit = promise.max_error
     known = promise.curve_bound[np.isfinite(promise.curve_bound)]
@@ -85,7 +85,7 @@ def risk_coverage_chart(promise: Promise) -> Markup:
         for tick in _ticks(upper)
     ]
     parts += [_text(x(tick), bottom + 20, percent(tick, 0), "c-tick") for tick in (0, 0.25, 0.5, 0.75, 1)]
-    parts.append(_text((left + right) / 2, bottom + 42, "share of held-out items that the model would label alone", "c-tick"))
+    parts.append(_text((left + right) / 2, bottom + 42, "share of held-out items that would be automatic", "c-tick"))
     parts.append(_path(promise.curve_coverage[seen], promise.curve_bound[seen], x, y, "c-bound"))
     parts.append(_path(promise.curve_coverage, promise.curve_risk, x, y, "c-risk"))
     parts.append(_line(left, y(limit), right, y(limit), "c-limit"))
@@ -97,7 +97,7 @@ def risk_coverage_chart(promise: Promise) -> Markup:
         parts.append(
             _text(at - 8, top + 14, name, "c-name c-end") if promise.coverage > 0.5 else _text(at + 8, top + 14, name, "c-name c-start")
         )
-    sure = percent(promise.tested_confidence, 0)
+    sure = certainty(promise.tested_confidence)
     legend = (
         (left, "c-risk", "wrong labels seen"),
         (left + 190, "c-bound", f"upper bound, {sure} sure"),
@@ -106,12 +106,12 @@ def risk_coverage_chart(promise: Promise) -> Markup:
     for start, kind, name in legend:
         parts.append(_line(start, 20, start + 26, 20, kind) + _text(start + 34, 24, name, "c-name c-start"))
     described = (
-        f"At the chosen place the model labels {percent(promise.coverage)} of the held-out items; {promise.errors:,} of {promise.n:,}"
+        f"At the chosen place {percent(promise.coverage)} of the held-out items are automatic; {promise.errors:,} of {promise.n:,}"
         f" are wrong, the upper bound is {percent(promise.bound)}, the limit {percent(limit)}."
         if promise.auto
         else f"No place on the curve passes the limit of {percent(limit)}: automatic labels are off."
     )
-    return _svg("Wrong labels against the share labelled by machine", described, 640, 322, parts)
+    return _svg("Wrong labels against the automatic share", described, 640, 322, parts)
 
 
 def interval_row(share: float, low: float, high: float, mark: float, upper: float, described: str, colour: str = "c-expected") -> Markup:

@@ -118,7 +118,6 @@ def fit(
     **options: Any,
 ) -> None:
     """Learn what the training set looks like inside the model, and calibrate on held-out items: makes a reference."""
-    from annotriage.data import open_dataset
     from annotriage.fitting import fit as fit_reference
     from annotriage.folders import refuse_existing
     from annotriage.reference import DESCRIPTION, Reference
@@ -130,9 +129,10 @@ def fit(
         refuse_existing(out, what="reference", mark=DESCRIPTION)
     reference = fit_reference(
         model_path,
-        open_dataset(train, labeling_config=labeling_config),
-        None if calibration is None else open_dataset(calibration, labeling_config=labeling_config),
+        train,
+        calibration,
         settings=settings,
+        labeling_config=labeling_config,
         name=name or out.resolve().name,
         previous=None if previous is None else Reference.load(previous),
         progress=_progress(quiet),

@@ -89,7 +89,9 @@ def compare(
     settings = settings or reference.settings
     if model is None or isinstance(model, ModelSpec | Path | str):
         model = reference.open_model(model, settings)
-    kept, foreign, known = _sampled_outputs(model, open_dataset(data, labeling_config=labeling_config), reference.space, settings, progress)
+    kept, foreign, known = _sampled_outputs(
+        model, open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes), reference.space, settings, progress
+    )
     training = reference.sample
     usable = np.flatnonzero(training.label_index >= 0)
     if len(usable) < 3:

@@ -25,6 +25,10 @@ DEFAULT = "label-studio"
 class PredictionWriter(Protocol):
     """An open file of predictions; complete, and under its own name, only when its `with` block has ended well."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for people about what was written, once the block has ended: what the tool cannot show, and the fix."""
+
     def write(self, verdict: Verdict, item: Item) -> None:
         """Append one item's prediction. Raises OutputError if it cannot be written."""
 
@@ -32,10 +36,11 @@ class PredictionWriter(Protocol):
 class LabelingTool(Protocol):
     """What annotriage asks of a labeling tool."""
 
-    def read(self, source: str, labeling_config: Path | None = None) -> Dataset | None:
+    def read(self, source: str, labeling_config: Path | None = None, classes: Sequence[str] = ()) -> Dataset | None:
         """The dataset at `source`, a path or an address of this tool's; None if it is not this tool's kind.
 
         labeling_config: the tool's description of fields and labels, where the source alone does not say which to take.
+        classes: the model's; where a label has several names in the labeling config, the one that is a class is given.
         Raises DataError if it is this tool's kind and cannot be read.
         """
 

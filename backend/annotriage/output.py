@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from annotriage.data import Item
 from annotriage.folders import whole_folder
-from annotriage.labeling_tool import DEFAULT, labeling_tool
+from annotriage.labeling_tool import DEFAULT, PredictionWriter, labeling_tool
 from annotriage.latent.maps import fit_map, nearest_training
 from annotriage.progress import Progress
 from annotriage.report import Drawn, Report, Waiting, write_report
@@ -44,21 +45,23 @@ SCORES_IN_WORDS = {
 class OutputFolder:
     """Results in the making; they are complete when `finish` has been called."""
 
-    def __init__(self, folder: Path, files: ExitStack, writers: Sequence[Any]) -> None:
-        self._folder, self._files, self._writers = folder, files, writers
+    def __init__(self, folder: Path, files: ExitStack, table: Any, predictions: PredictionWriter) -> None:
+        self._folder, self._files, self._table, self._predictions = folder, files, table, predictions
 
     def write(self, verdict: Verdict, item: Item) -> None:
         """Append one item's results."""
-        for write in self._writers:
-            write(verdict, item)
+        self._table.writerow(_row(verdict))
+        self._predictions.write(verdict, item)
 
-    def finish(self, triage: Triage, settings: Settings, progress: Progress) -> None:
-        """Write the summary and the report."""
+    def finish(self, triage: Triage, settings: Settings, progress: Progress) -> Triage:
+        """Write the summary and the report; gives the triage with what there is to say about the files and how long all took."""
         self._files.close()
+        triage = replace(triage, notes=(*triage.notes, *self._predictions.notes))
         report = report_of(triage, settings, progress)
-        summary = triage.summary() | {"timings": report.timings}
-        (self._folder / SUMMARY).write_text(json_text(summary), "utf-8", "backslashreplace")
+        triage = replace(triage, timings=dict(report.timings))
+        (self._folder / SUMMARY).write_text(json_text(triage.summary()), "utf-8", "backslashreplace")
         write_report(report, self._folder / REPORT)
+        return triage
 
 
 @contextmanager
@@ -79,7 +82,7 @@ def output_folder(
                 folder / PREDICTIONS, classes=classes, model_version=model_version, labeling_config=labeling_config
             )
         )
-        yield OutputFolder(folder, files, [lambda verdict, item: table.writerow(_row(verdict)), predictions.write])
+        yield OutputFolder(folder, files, table, predictions)
 
 
 def _row(verdict: Verdict) -> list[Any]:

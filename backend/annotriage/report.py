@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from annotriage import charts
 from annotriage.errors import OutputError
 from annotriage.latent import wording
-from annotriage.latent.advice import Advice
+from annotriage.latent.advice import PERSON_FIRST, Advice
 from annotriage.latent.diversity import ClusterDiversity, Diversity
-from annotriage.latent.gate import Promise
-from annotriage.latent.wording import count, percent
+from annotriage.latent.gate import ClassEvidence, Promise
+from annotriage.latent.wording import count, percent, rough
 from annotriage.verdict import OutlierGroup, Verdict
 
 WAITING_SHOWN = 1_000
@@ -140,11 +140,15 @@ def _render(report: Report) -> Iterator[str]:
     pages = Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    spoken = {name: getattr(wording, name) for name in ("percent", "count", "chance", "p_figure", "plain_time", "finite")}
+    spoken = {
+        name: getattr(wording, name) for name in ("percent", "count", "chance", "p_figure", "plain_time", "finite", "points", "certainty")
+    }
     pages.filters.update(spoken, picture=_picture)
     theme, program = _static("theme.js"), _bundle("grid.js", "markers.js", "map.js", "report.js")
     data = _data(report.drawn, report.map_xy) if report.map_xy is not None and report.drawn else None
-    clusters = sorted(report.diversity.clusters, key=lambda cluster: (_unknown_last(cluster.p_value), -cluster.share))
+    clusters = sorted(report.diversity.clusters, key=lambda cluster: (_unknown_last(cluster.p_value), _unknown_last(-cluster.share)))
+    classes = report.promise.classes if report.promise.auto else ()
+    needed = rough(report.promise.needed or 0)
     return pages.get_template("report.html").generate(
         report=report,
         d=report.diversity,
@@ -157,11 +161,15 @@ def _render(report: Report) -> Iterator[str]:
         map_sentence=_map_sentence(report),
         groups_sentence=_groups_sentence(report),
         clusters=clusters[:CLUSTERS_SHOWN],
-        clusters_upper=charts.rows_upper([c.high for c in clusters], [_held_out_share(c) for c in clusters]),
+        clusters_upper=charts.rows_upper([c.high for c in clusters if c.n], [_held_out_share(c) for c in clusters]),
         clusters_sentence=_clusters_sentence(clusters, report.diversity.calibrated),
-        classes_upper=charts.rows_upper([c.bound for c in report.promise.classes if c.n], [report.promise.max_error]),
+        answers=[_answer(advice) for advice in report.advice],
+        classes=classes,
+        classes_sentence=_classes_sentence(classes, report.promise.max_error),
+        classes_upper=charts.rows_upper([c.bound for c in classes if c.n], [report.promise.max_error]),
         held_out_share=_held_out_share,
-        missing=max(0, (report.promise.needed or 0) - report.promise.labelled),
+        needed=needed,
+        missing=max(0, needed - report.promise.labelled),
         waiting=report.waiting[:WAITING_SHOWN],
         drawn_at={point.id: place for place, point in enumerate(report.drawn) if data and point.kind == "incoming"},
         data=data,
@@ -242,33 +250,86 @@ def _items_sentence(report: Report) -> str:
     if total == 0:
         return "There were no items. Check the path given to --data."
     if failed == total:
-        reason, times = Counter(waiting.verdict.reason for waiting in report.waiting).most_common(1)[0] if report.waiting else ("", 0)
-        why = f" The most frequent reason ({times:,} of those listed): {reason[:300]}" if reason else ""
-        return f"None of the {count(total, 'item')} could be scored, so nothing is known about this dataset.{why}"
+        none = "The only item" if total == 1 else f"None of the {count(total, 'item')}"
+        scored = "could not be scored" if total == 1 else "could be scored"
+        return f"{none} {scored}, so nothing is known about this dataset.{_most_frequent_reason(report.waiting)}"
     if auto == 0:
         off = " because automatic labels are off (see the promise below)" if not report.promise.auto else ""
-        return f"All {count(total, 'item')} go to a person{off}."
-    people = count(total - auto, "item goes", "items go")
-    return f"The model labels {auto:,} of {count(total, 'item')} ({percent(auto / total, 0)}); {people} to a person."
+        return f"{'The only item goes' if total == 1 else f'All {total:,} items go'} to a person{off}."
+    share = f"{auto:,} of {count(total, 'item')} ({percent(auto / total, 0)})"
+    labelled = f"{share} {'gets' if auto == 1 else 'get'} the model’s label as a pre-annotation"
+    people = f"; {count(total - auto, 'item goes', 'items go')} to a person" if total > auto else ""
+    return f"{labelled}{people}."
+
+
+def _most_frequent_reason(waiting: Sequence[Waiting]) -> str:
+    """What the failed ones among these mostly have in common. Reasons begin with the item's own path, which is left out."""
+    reasons = Counter(_without_path(one.verdict) for one in waiting if one.verdict.route == "failed" and one.verdict.reason)
+    if not reasons:
+        return ""
+    reason, times = reasons.most_common(1)[0]
+    share = f"{times:,} of the {reasons.total():,} listed" if reasons.total() > 1 else ""
+    return f" The most frequent reason ({share}): {reason[:300]}" if share else f" The reason: {reason[:300]}"
+
+
+def _without_path(verdict: Verdict) -> str:
+    before, colon, after = verdict.reason.partition(": ")
+    own = colon and any(name and (before == name or before.endswith(f"/{Path(name).name}")) for name in (verdict.path, verdict.id))
+    return after if own else verdict.reason
+
+
+def _answer(advice: Advice) -> tuple[str, str]:
+    """The badge and the headline beside it, which does not repeat it."""
+    badge, headline = advice.answer, advice.headline
+    if headline == PERSON_FIRST:
+        badge, headline = (part.strip() for part in headline.split(":", 1))
+    headline = headline.removeprefix(f"{badge}: ").removeprefix(f"by {badge}, ").removeprefix("cannot be said: ")
+    return badge, headline[:1].upper() + headline[1:]
+
+
+def _classes_sentence(classes: Sequence[ClassEvidence], max_error: float) -> str:
+    """Whether single classes keep the limit: seen not to, shown to, or neither; "" without any automatic item."""
+    tested = [row for row in classes if row.n]
+    if not tested:
+        return ""
+    worse = list(dict.fromkeys(row.name for row in tested if row.above_limit))
+    if worse:
+        names = ", ".join(name[:60] for name in worse[:5]) + (f" and {len(worse) - 5:,} more" if len(worse) > 5 else "")
+        more = count(len(worse), "class is more often wrong than the limit", "classes are more often wrong than the limit")
+        return f"{more}: {names}. A limit that is kept overall can hide a weak class; few items can also make one look weak."
+    shown = sum(row.bound <= max_error for row in tested)
+    if not shown:
+        return "No class is seen to exceed the limit; no single class is shown to keep it by itself either: too few items each."
+    if shown < len(tested):
+        return (
+            f"No class is seen to exceed the limit; {shown:,} of the {len(tested):,} rows below show by themselves that it is kept,"
+            " the others hold too few items to tell."
+        )
+    return "Every class is shown to keep the limit by itself: all upper bounds are below it."
 
 
 def _map_sentence(report: Report) -> str:
     """The text alternative of the map: what a person sees at a glance."""
     kinds = Counter(point.kind for point in report.drawn)
     strange = [point for point in report.drawn if point.route == "outlier"]
-    both = f"{count(kinds['training'], 'training item')} and {count(kinds['incoming'], 'incoming item')}"
-    sentence = f"{both} are drawn; items that the model sees alike lie near each other."
+    both = " and ".join(count(kinds[kind], f"{kind} item") for kind in ("training", "incoming") if kinds[kind])
+    sentence = f"{both} {'is' if len(report.drawn) == 1 else 'are'} drawn; items that the model sees alike lie near each other."
     if strange:
         near = Counter(point.cluster for point in strange).most_common(3)
         names = ", ".join(f"{name[:60] or 'no cluster'} ({number:,})" for name, number in near)
-        sentence += f" Of the {count(len(strange), 'outlier')} among them, most lie nearest to: {names}."
+        who = "The only outlier among them lies" if len(strange) == 1 else f"Of the {len(strange):,} outliers among them, most lie"
+        sentence += f" {who} nearest to: {names}."
     return sentence
 
 
 def _groups_sentence(report: Report) -> str:
     outliers = report.counts.get("outlier", 0)
+    if not report.diversity.n:
+        return "No item was scored, so there is nothing to group."
     if not outliers:
         return "No item is an outlier, so there is nothing to group."
+    if outliers == 1:
+        return "No groups: there is one outlier only."
     if not report.groups:
         return f"No groups: {count(outliers, 'outlier')}, too few or too unlike each other to form one."
     largest = max(report.groups, key=lambda group: group.size)
@@ -277,7 +338,7 @@ def _groups_sentence(report: Report) -> str:
 
 
 def _clusters_sentence(clusters: Sequence[ClusterDiversity], calibrated: bool) -> str:
-    if not clusters:
+    if not any(cluster.n for cluster in clusters):
         return "No cluster was compared, because no item was scored."
     if not calibrated:
         return "Without held-out items no cluster can be compared with what is normal; the shares alone are shown."

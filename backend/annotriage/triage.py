@@ -12,7 +12,7 @@ import time
 import weakref
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -48,7 +48,7 @@ MMD_SAMPLE = 2_000
 FACES = 12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seen:
     """An item that is kept for the report: its verdict, its compressed point (n,) float32 and its picture (b"" if none)."""
 
@@ -117,7 +117,7 @@ def triage(
     Raises DataError, ModelError, MismatchError, OutputError; a broken item is a `failed` verdict instead.
     """
     settings = settings or reference.settings
-    dataset = open_dataset(data, labeling_config=labeling_config)
+    dataset = open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes)
     if model is None or isinstance(model, ModelSpec | Path | str):
         model = reference.open_model(model, settings)
     else:
@@ -132,9 +132,7 @@ def triage(
         replace_existing=replace_existing,
     )
     with opened as folder:
-        result = _triage(reference, dataset, model, settings, progress, folder)
-        folder.finish(result, settings, progress)
-    return result
+        return folder.finish(_triage(reference, dataset, model, settings, progress, folder), settings, progress)
 
 
 def _triage(
@@ -167,7 +165,7 @@ class Tally:
         self.groups: list[str] = []
         self.grouped = False
         self.drawn: SeededSample[Seen] = SeededSample(settings.map_sample, settings.seed, "map")
-        self.strange: SeededSample[Seen] = SeededSample(settings.group_sample, settings.seed, "groups")
+        self.strange: SeededSample[_Stranger] = SeededSample(settings.group_sample, settings.seed, "groups")
         self.waiting: Smallest[Seen] = Smallest(WAITING_KEPT)
         self.failed: Smallest[Seen] = Smallest(FAILED_KEPT)
 
@@ -202,7 +200,7 @@ class Tally:
             seen = _Lazily(verdict, judged.compressed[place], loaded[place], self.settings.thumbnail)
             self.drawn.offer(verdict.id, seen)
             if verdict.route == "outlier":
-                self.strange.offer(verdict.id, seen)
+                self.strange.offer(verdict.id, partial(_stranger, seen))
             if verdict.route != "auto":
                 self.waiting.add(verdict.trust, seen)
 
@@ -220,6 +218,21 @@ class _Lazily:
             picture = b"" if loaded.picture is None else thumbnail(loaded.picture, side)
             self._made = Seen(verdict, point.astype(np.float32), picture)
         return self._made
+
+
+@dataclass(frozen=True, slots=True)
+class _Stranger:
+    """What the search for groups keeps of an outlier: half of a `Seen`, for there may be many. point: (n,) float16."""
+
+    id: str
+    label: str
+    point: Array
+    picture: bytes
+
+
+def _stranger(make: Callable[[], Seen]) -> _Stranger:
+    seen = make()
+    return _Stranger(seen.verdict.id, " + ".join(seen.verdict.labels), seen.point.astype(np.float16), seen.picture)
 
 
 class Verdicts(Sequence[Verdict]):
@@ -340,11 +353,11 @@ def _groups(tally: Tally) -> tuple[tuple[OutlierGroup, ...], int]:
     if not strange:
         return (), 0
     groups = []
-    for number, group in enumerate(find_groups(np.stack([seen.point for seen in strange])), start=1):
+    for number, group in enumerate(find_groups(np.stack([one.point for one in strange]).astype(np.float32)), start=1):
         members = [strange[row] for row in group.members]
-        label = Counter(" + ".join(seen.verdict.labels) for seen in members).most_common(1)[0][0]
-        faces = tuple(seen.picture for seen in members[:FACES] if seen.picture)
-        ids = tuple(seen.verdict.id for seen in members)
+        label = Counter(one.label for one in members).most_common(1)[0][0]
+        faces = tuple(one.picture for one in members[:FACES] if one.picture)
+        ids = tuple(one.id for one in members)
         groups.append(OutlierGroup(number, len(members), label, ids[0], faces, ids))
     return tuple(groups), len(strange)
 

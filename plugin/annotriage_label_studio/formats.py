@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,20 @@ from annotriage.data.unique_ids import mark_repeats, repeated_ids
 from annotriage.errors import DataError, MediaError
 from annotriage_label_studio.answers import Answer, agreed, answers_in_min_record, answers_in_task
 from annotriage_label_studio.json_stream import json_objects
-from annotriage_label_studio.labeling_config import ChoicesControl, read_control
+from annotriage_label_studio.labeling_config import ChoicesControl, answer_names, read_control
 from annotriage_label_studio.media import local_media, looks_like_image
 
 EXTENSIONS = (".json", ".jsonl", ".ndjson")
 MIN_ONLY = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")  # what JSON_MIN adds to the data
 
 
-def read(source: str, labeling_config: Path | None = None) -> Dataset | None:
+def read(source: str, labeling_config: Path | None = None, classes: Sequence[str] = ()) -> Dataset | None:
     """The tasks in a Label Studio file; None if it is no such file.
 
     An item's id is the task's, or `id` in its data, or its position from 0; its record is the task. Labels are the answers
     in the labeling config's control; without a config, in the control that most tasks use. The picture is in the config's
     data field; without a config, in the field that looks like a picture most often. The notes say which were taken.
+    With a config an alias is read as the choice's value, or as the one of the model's `classes` that means this choice.
     Goes through the file once to count the tasks and to find these. Raises DataError if the file cannot be read or
     no field looks like a picture.
     """
@@ -38,9 +39,10 @@ def read(source: str, labeling_config: Path | None = None) -> Dataset | None:
     if not count:
         raise DataError(f'{file}: no tasks; expected a list of tasks, each with its data, e.g. [{{"data": {{"image": "a.png"}}}}]')
     control = read_control(labeling_config) if labeling_config else survey.likely_control(file)
+    names = answer_names(control, classes)
 
     def items() -> Iterator[Item]:
-        numbered = ((task.number, _item(task, file, control)) for task in _tasks(file))
+        numbered = ((task.number, _item(task, file, control, names)) for task in _tasks(file))
         return mark_repeats(numbered, repeats, f"{file}: entry")
 
     return Dataset(file.stem, count, items, survey.notes(file, count, control))
@@ -136,15 +138,20 @@ def _same_task() -> Callable[[Mapping[str, Any]], tuple[str | int, bool]]:
     return key
 
 
-def _item(task: _Task, file: Path, control: ChoicesControl) -> Item:
+def _item(task: _Task, file: Path, control: ChoicesControl, names: Mapping[str, str]) -> Item:
     value = task.data.get(control.field)
     path = value if isinstance(value, str) and len(value) < 4096 and not value.startswith("data:") else f"{file.name} task {task.id}"
-    labels, media, problem = agreed(task.answers_to(control.name)), None, None
+    answers = [replace(answer, labels=_renamed(answer.labels, names)) for answer in task.answers_to(control.name)]
+    labels, media, problem = agreed(answers), None, None
     try:
         media = local_media(value, file.parent)
     except MediaError as error:
         problem = f"{file}: task {task.id}: {control.field}: {error}"
     return Item(task.id, media, labels, _group(task.record), str(media) if isinstance(media, Path) else path, problem, task.record)
+
+
+def _renamed(labels: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(sorted({names.get(label, label) for label in labels}))
 
 
 def _group(record: Mapping[str, Any]) -> str | None:

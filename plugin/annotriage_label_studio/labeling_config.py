@@ -93,6 +93,13 @@ def match_classes(classes: Sequence[str], control: ChoicesControl) -> dict[str, 
     return results
 
 
+def answer_names(control: ChoicesControl, classes: Sequence[str]) -> dict[str, str]:
+    """For each choice as answers hold it (its alias, if it has one, or its value): the class that means it, else its value."""
+    meant = {choice.result: name for name in reversed(classes) if (choice := _choice_of(name, control.choices))}
+    names = {choice.value: meant.get(choice.result, choice.value) for choice in control.choices}
+    return names | {choice.result: meant.get(choice.result, choice.value) for choice in control.choices}
+
+
 def _choice_of(name: str, choices: Sequence[Choice]) -> Choice | None:
     exact = (choice for choice in choices if name in choice.names)
     folded = (choice for choice in choices if name.casefold() in map(str.casefold, choice.names))

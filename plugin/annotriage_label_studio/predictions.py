@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from annotriage.data import Item
 from annotriage.data.data_uri import encode_data_uri
 from annotriage.errors import DataError, OutputError
 from annotriage_label_studio.labeling_config import DEFAULT_CONTROL, ChoicesControl, match_classes, read_control
-from annotriage_label_studio.media import local_files_address
+from annotriage_label_studio.media import ROOT_VARIABLES, local_files_address
 
 if TYPE_CHECKING:  # the pipeline's heavy libraries are not needed to write a file
     from annotriage.verdict import Verdict
@@ -74,6 +76,23 @@ class PredictionFile:
         self._control = read_control(labeling_config) if labeling_config else DEFAULT_CONTROL
         self._results = match_classes(classes, self._control)
         self._separator = "[\n"
+        self._by_path = self._numbers = 0
+        self._folder = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What Label Studio cannot show of what was written so far, and what to do."""
+        notes = []
+        if self._by_path:
+            notes.append(
+                f"{self._path.name}: pictures named by their path, which Label Studio cannot open: {self._by_path:,}. Let it serve them:"
+                f" start it with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and {ROOT_VARIABLES[0]}={Path(self._folder).parent},"
+                f" add the folder {self._folder} to the project as local files storage, and run this again with {ROOT_VARIABLES[0]} set"
+                " likewise; the pictures are then named by their address."
+            )
+        if self._numbers:
+            notes.append(f"{self._path.name}: rows of numbers, of which Label Studio shows nothing but the name: {self._numbers:,}.")
+        return tuple(notes)
 
     def __enter__(self) -> Self:
         self._file = self._trying(lambda: self._unfinished.open("w", encoding="utf-8"))
@@ -98,19 +117,40 @@ class PredictionFile:
         self._separator = ",\n"
 
     def _data(self, verdict: Verdict, item: Item) -> dict[str, Any]:
-        """The task's own data, or the picture under the control's field; with the triage fields, if wanted.
+        """The task's own data, or the item's id and its picture under the control's field; with the triage fields, if wanted.
 
         Label Studio refuses a whole import when one task lacks the field that its labeling config names, so it is never left out.
         """
         field = self._control.field
-        data = dict(item.record["data"]) if item.record else {}
+        data: dict[str, Any] = dict(item.record["data"]) if item.record else {}
+        if not item.record:
+            data["item_id"] = item.id
         if not item.record or (self._names_field and not isinstance(data.get(field), str)):
-            data[field] = _picture(item)
+            data[field] = self._picture(item)
         if self._item_fields:
             data["triage_route"] = verdict.route
             data["triage_reason"] = verdict.reason
             data["triage_outlier_score"] = verdict.outlier_score
         return data
+
+    def _picture(self, item: Item) -> str:
+        """The item's picture as Label Studio can show it: an address, a data: URI, or at least the path it came from."""
+        media = item.media
+        if isinstance(media, Path):
+            address = local_files_address(media)
+            if address is None:
+                folder = str(media.absolute().parent)
+                self._folder = os.path.commonpath([self._folder, folder]) if self._by_path else folder
+                self._by_path += 1
+            return address or item.path
+        if isinstance(media, bytes):
+            return encode_data_uri(media, _mime_type(media))
+        if isinstance(media, np.ndarray) and _is_picture(media):
+            png = io.BytesIO()
+            Image.fromarray(media.squeeze(2) if media.shape[2:] == (1,) else media).save(png, "PNG")
+            return encode_data_uri(png.getvalue(), "image/png")
+        self._numbers += isinstance(media, np.ndarray)
+        return item.path
 
     def _finish(self) -> None:
         self._file.write("\n]\n" if self._separator == ",\n" else "[]\n")
@@ -126,18 +166,8 @@ class PredictionFile:
             ) from error
 
 
-def _picture(item: Item) -> str:
-    """The item's picture as Label Studio can show it: an address, a data: URI, or at least the path it came from."""
-    media = item.media
-    if isinstance(media, Path):
-        return local_files_address(media) or item.path
-    if isinstance(media, bytes):
-        return encode_data_uri(media, _mime_type(media))
-    if isinstance(media, np.ndarray) and media.dtype == np.uint8 and (media.ndim == 2 or (media.ndim == 3 and media.shape[2] in (1, 3, 4))):
-        png = io.BytesIO()
-        Image.fromarray(media.squeeze(2) if media.shape[2:] == (1,) else media).save(png, "PNG")
-        return encode_data_uri(png.getvalue(), "image/png")
-    return item.path
+def _is_picture(array: NDArray[Any]) -> bool:
+    return array.dtype == np.uint8 and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4)))
 
 
 def _mime_type(content: bytes) -> str:

@@ -93,7 +93,7 @@ def _child(folder: Path, kind: str, count: str, map: str) -> None:
     started = time.perf_counter()
     result = reference.triage(source, settings=Settings(map=map), out=folder / "out", replace_existing=True)
     if sum(result.counts.values()) != int(count) or result.counts["failed"]:
-        raise RuntimeError(f"{source}: {result.counts}")
+        raise RuntimeError(f"{source}: {result.counts}; the first: {next(iter(result.verdicts)).reason}")
     print(time.perf_counter() - started, peak_memory())
 
 

@@ -179,6 +179,21 @@ def test_twenty_thousand_points_with_thumbnails_open_fast_and_move_smoothly(open
     assert sorted(page.evaluate(move) for _ in range(9))[4] < 30
 
 
+def test_the_menu_shows_all_its_entries_on_a_telephone(open_page, address):
+    page = open_page(address, viewport={"width": 390, "height": 844})
+    for link in page.locator(".links a").all():
+        box = link.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_pictures_say_how_they_were_chosen(page):
+    page.get_by_role("button", name="Start with the strangest").click()
+    assert "Most similar training items" in page.locator("#panel").text_content()
+    assert "over all layers" in page.locator("#panel").text_content()
+
+
 def test_a_page_without_a_map_still_works(open_page, samples, tmp_path):
     path = tmp_path / "failed.html"
     write_report(samples.failed_report(), path)

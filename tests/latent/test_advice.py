@@ -8,7 +8,7 @@ from annotriage.latent.audit import probation
 from annotriage.latent.conformal import flagged_rank
 from annotriage.latent.diversity import diversity
 from annotriage.latent.gate import calibrate_gate
-from annotriage.latent.wording import about, count, in_hundred, limit, one_in, percent
+from annotriage.latent.wording import about, count, limit, one_in, percent
 
 
 def dataset(share, n=4000, held_out=4000, failed=0):
@@ -49,15 +49,33 @@ def test_failed_items_and_one_group_ask_for_a_person_first():
     assert answers(dataset(0.2), None, largest_group_share=0.3)["train"] == "yes"
     train = advise(dataset(0.2), None, largest_group_share=0.7)[0]
     assert (train.answer, train.headline) == ("undecided", PERSON_FIRST)
-    assert "70 % of them" in train.reason
+    assert train.reason == "A person looks first where more than half of the outliers are one group: here it is 70 % of 800 outliers."
     assert answers(dataset(0.05, failed=900), None)["deploy"] == "undecided"
     assert answers(dataset(0.05, failed=3), None, largest_group_share=0.9)["deploy"] == "yes"
 
 
+def test_asking_for_a_person_first_says_by_which_rule():
+    def why(data, share=0.0):
+        return advise(data, None, largest_group_share=share)[0].reason
+
+    assert why(dataset(0.9)).startswith("A person looks first where the excess is surely above 50 points. 90 % outliers where 5 %")
+    assert why(dataset(0.0, failed=900)).endswith("many items fail: here 900 of 4,900 items could not be scored.")
+    assert why(dataset(0.05, failed=900), 0.5).endswith("all that is odd: here 900 failed items and 100 of 200 outliers.")
+    assert why(dataset(0.0, n=0, failed=1)).endswith("here 1 of 1 item could not be scored.")
+
+
+def test_without_any_scored_item_no_figure_is_invented():
+    for failed in (0, 3):
+        text = " ".join(f"{one.headline} {one.reason} {one.would_decide}" for one in advise(dataset(0.3, n=0, failed=failed), promise(300)))
+        assert "%" not in text
+        assert "not known" not in text
+        assert "points" not in text
+
+
 def test_reasons_carry_the_figures():
     train = advise(dataset(0.3, failed=2), promise(300))[0]
-    assert train.reason.startswith("30 % outliers where 5 % are expected: an excess of 25 % (95 % limits")
-    assert train.reason.endswith("above the threshold of 5 %. 2 items could not be scored.")
+    assert train.reason.startswith("30 % outliers where 5 % are expected: an excess of 25 points (95 % limits")
+    assert train.reason.endswith("above the threshold of 5 points. 2 items could not be scored.")
 
 
 def test_undecided_says_whether_incoming_or_held_out_items_would_decide():
@@ -88,12 +106,13 @@ def test_nothing_is_decided_without_held_out_or_incoming_items(data):
 
 def test_annotating_follows_promise_and_probation():
     data, given = dataset(0.06), promise(300)
-    assert "about 800 labelled held-out items" in advise(data, promise(20))[3].would_decide
+    assert "--calibration: about 800 in all" in advise(data, promise(20))[3].would_decide
     begun = advise(data, given)[3]
     assert begun.answer == "mixed"
     assert "Not yet checked on this dataset" in begun.reason
+    assert "have people label 160 of its automatic items blind" in begun.would_decide
     going = advise(data, given, probation=probation(np.zeros(100, bool), 0.02, 0.95))[3]
-    assert going.would_decide.startswith("60 more audit answers")
+    assert "label 60 more of its automatic items blind" in going.would_decide
     assert advise(data, given, probation=probation(np.zeros(200, bool), 0.02, 0.95))[3].answer == "machine"
 
 
@@ -108,7 +127,6 @@ def test_figures_are_written_for_people():
         "100 %",
         "not known",
     ]
-    assert [in_hundred(x) for x in (0.0779, 0.07, 0.0042, 0.00049)] == ["7 in 100", "7 in 100", "4 in 1,000", "4 in 10,000"]
     assert [limit(x) for x in (0.02, 0.025, 1 / 3)] == ["2 in 100", "25 in 1,000", "33.3 %"]
     assert (one_in(0.05, "project"), count(1, "item"), count(1200, "item")) == ("1 project in 20", "1 item", "1,200 items")
     assert [about(x) for x in (7, 123, 1234, 0.2)] == ["about 7", "about 130", "about 1,300", "about 1"]

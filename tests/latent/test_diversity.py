@@ -27,7 +27,7 @@ def test_figures_of_a_foreign_batch():
     assert found.p_value == pytest.approx(betabinom.sf(123, 1000, 50, 951))
     assert found.low < found.share < found.high
     assert 0.03 < found.excess_low < found.excess < found.excess_high < 0.12
-    assert found.sentence.startswith("12.4 % outliers, 5 % expected: about 7 in 100 or more are foreign (95 % limits")
+    assert found.sentence.startswith("12.4 % outliers, 5 % expected: about 8 in 100 are foreign (95 % limits 5 to 11 in 100).")
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,10 @@ def test_figures_of_a_foreign_batch():
         (measured(2, 20), "too few items to be sure"),
         (measured(500, 10_000, held_out=100), "nothing unusual"),
         (measured(900, 10_000, held_out=60), "too few held-out items to be sure"),
-        (measured(5, 1000), "fewer than usual"),
+        (measured(5, 1000), "0.5 % outliers, 5 % expected: 4.5 points fewer than usual (95 % limits 3.1 to 6 points), nothing foreign"),
+        (measured(2, 20), "(95 % limits of what is foreign: 0 to 29 in 100)"),
+        (measured(0, 0, failed=1), "The only item could not be scored."),
+        (measured(0, 100, held_out=1), "1 held-out item is too few to say"),
         (measured(0, 0), "No items have been scored yet."),
         (measured(0, 0, failed=3), "None of 3 items could be scored."),
         (measured(124, 1000, failed=11), "11 items of 1,011 (1.1 %) could not be scored."),
@@ -60,8 +63,8 @@ def test_without_held_out_items_nothing_is_calibrated():
 
 def test_an_empty_dataset_could_be_anything():
     found = measured(0, 0)
-    assert (found.share, found.low, found.high, found.p_value) == (0, 0, 1, 1)
-    assert found.excess_low < 0 < 0.9 < found.excess_high
+    assert (found.low, found.high) == (0, 1)
+    assert all(math.isnan(figure) for figure in (found.share, found.excess, found.excess_low, found.excess_high, found.p_value))
 
 
 @given(st.integers(0, 300), st.integers(1, 300), st.integers(0, 500))
@@ -105,7 +108,20 @@ def test_the_changed_cluster_is_found_by_fishers_test_with_holm():
     assert a.p_value == pytest.approx(2 * fisher_exact([[30, 70], [10, 190]], alternative="greater")[1])
     assert a.p_value < 1e-5 < 0.5 < b.p_value
     assert a.mix_change == pytest.approx(0.25 - 200 / 399)
-    assert (empty.n, empty.share, empty.low, empty.high) == (0, 0, 0, 1)
+    assert (empty.n, empty.low, empty.high) == (0, 0, 1)
+    assert math.isnan(empty.share)
+
+
+def test_the_mix_is_not_compared_with_nothing():
+    rank = flagged_rank(100, 0.05)
+    flags, held = np.zeros(10, bool), np.arange(100) < rank
+    known, nobody, nothing = (
+        diversity(flags[:n], np.zeros(n, int), held[:m], np.zeros(m, int), ("a",), rank=rank if m else 0).clusters[0].mix_change
+        for n, m in ((10, 100), (10, 0), (0, 100))
+    )
+    assert known == 0
+    assert math.isnan(nobody)
+    assert math.isnan(nothing)
 
 
 def test_holm_steps_down_and_skips_what_is_unknown():

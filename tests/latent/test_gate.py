@@ -17,6 +17,7 @@ from annotriage.latent.gate import (
     sureness,
 )
 from annotriage.latent.routes import route, squashed, trust
+from annotriage.latent.wording import about
 
 NAMES = ("cat", "dog", "owl")
 
@@ -183,6 +184,8 @@ def test_needed_labels_are_more_than_there_are_and_few_enough_to_be_found_soon()
     promise = promise_of(items)
     assert time.perf_counter() - began < 1
     assert 150 < promise.needed < 2000
+    assert about(promise.needed) == f"about {promise.needed:,}", "one rounding everywhere"
+    assert f"about {promise.needed:,} in all" in promise.sentence
     assert promise_of(items).needed == promise.needed
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotriage.errors import MediaError
+from annotriage.errors import DataError, MediaError
+from annotriage.fitting import fit
 from annotriage.model.inputs import content_hash, image_tensor, load, numbers, read_image, thumbnail
 from annotriage.model.spec import InputSpec
 
@@ -180,12 +181,19 @@ def test_different_pictures_have_different_hashes():
     assert content_hash(load(picture(6, 8), GREY, MANY, "a")) != content_hash(load(picture(6, 8, seed=1), GREY, MANY, "a"))
 
 
-@pytest.mark.parametrize(
-    "array", [np.zeros((6, 8), np.float32), np.zeros(5, np.uint8), np.zeros((6, 8, 2), np.uint8), np.zeros((0, 8), np.uint8)]
-)
+@pytest.mark.parametrize("array", [np.zeros(5, np.uint8), np.zeros((6, 8, 2), np.uint8), np.zeros((0, 8), np.uint8)])
 def test_an_array_that_is_no_image_is_refused(array):
     with pytest.raises(MediaError, match=r"^a: "):
         load(array, GREY, MANY, "a")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_arrays_of_a_type_that_no_image_has_are_refused_at_the_first(dtype, network, tmp_path):
+    spec = network(tmp_path, [np.eye(48)[:, :3]], [np.zeros(3)], classes="abc", size=(6, 8), layer="flat")
+    images = np.zeros((9, 6, 8), dtype)
+    np.savez(tmp_path / "images.npz", x=images, y=np.zeros(9, int))
+    with pytest.raises(DataError, match=r"images\.npz\[0\]: is an array of .*uint8.*np\.rint\(x \* 255\).*kind = \"array\""):
+        fit(spec, tmp_path / "images.npz")
 
 
 @pytest.mark.parametrize("resize", ["bilinear", "nearest", "bicubic", "box", "lanczos"])

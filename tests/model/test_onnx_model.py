@@ -61,11 +61,80 @@ def test_logits_are_read_before_a_closing_softmax_or_sigmoid(net, onnx_spec, hea
     np.testing.assert_allclose(model.run(batch).activations[0], activation, rtol=1e-4)
 
 
-def test_a_sigmoid_at_the_end_of_a_single_choice_model_is_pointed_out(net, onnx_spec):
+def closed_by(net, *endings):
+    """A net of three outputs, "logits", that ends in these operations; and the name of its end."""
     graph = net(6)
-    end = graph.add("Sigmoid", graph.gemm(graph.gemm("input", 6, 4), 4, 3))
-    assert 'choice = "multiple"' in load_model(onnx_spec(graph, end)).notes[0]
+    end = graph.gemm(graph.add("Relu", graph.gemm("input", 6, 4)), 4, 3, name="logits")
+    for ending in endings:
+        end = graph.add(ending, end)
+    return graph, end
+
+
+@pytest.mark.parametrize(
+    ("ending", "stated", "found"),
+    [
+        (None, {}, ("softmax", "single")),
+        (None, {"choice": "multiple"}, ("sigmoid", "multiple")),
+        (None, {"activation": "sigmoid"}, ("sigmoid", "multiple")),
+        (None, {"activation": "sigmoid", "choice": "single"}, ("sigmoid", "single")),
+        ("Softmax", {}, ("softmax", "single")),
+        ("Softmax", {"activation": "none"}, ("softmax", "single")),
+        ("Sigmoid", {}, ("sigmoid", "multiple")),
+        ("Sigmoid", {"activation": "none"}, ("sigmoid", "multiple")),
+        ("Sigmoid", {"choice": "single"}, ("sigmoid", "single")),
+        ("Sigmoid", {"activation": "softmax"}, ("softmax", "single")),
+        ("Sigmoid", {"output": "logits"}, ("sigmoid", "multiple")),
+    ],
+)
+def test_what_ends_a_model_says_how_many_classes_apply(net, onnx_spec, ending, stated, found):
+    graph, end = closed_by(net, *([ending] if ending else []))
+    batch = rows(3, 6)
+    (logits,) = tensors(graph, batch, "logits")
+    model = load_model(onnx_spec(graph, end, **stated))
+    assert (model.spec.activation, model.spec.choice) == found
+    np.testing.assert_allclose(model.run(batch).logits, logits, rtol=1e-4, atol=1e-5)
+    again = load_model(model.spec)
+    assert again.spec == model.spec
+    assert len(model.notes) == (ending == "Sigmoid" and found[1] == "multiple")
+
+
+def test_several_classes_that_were_found_and_not_stated_are_pointed_out(net, onnx_spec):
+    graph, end = closed_by(net, "Sigmoid")
+    (note,) = load_model(onnx_spec(graph, end)).notes
+    assert 'model.onnx ends in a sigmoid, so several classes may apply to one item. If only one does, set choice = "single"' in note
     assert load_model(onnx_spec(graph, end, choice="multiple")).notes == ()
+
+
+@pytest.mark.parametrize("stated", [{"choice": "multiple"}, {"activation": "sigmoid"}])
+def test_several_classes_behind_a_softmax_are_refused(net, onnx_spec, stated):
+    graph, end = closed_by(net, "Softmax")
+    with pytest.raises(ModelError, match=rf"\[model\] {next(iter(stated))}: model.onnx ends in a softmax, which leaves one class"):
+        load_model(onnx_spec(graph, end, **stated))
+
+
+@pytest.mark.parametrize("batch", ["N", 1])
+def test_probabilities_that_do_not_add_up_to_1_have_to_be_stated(net, onnx_spec, batch):
+    graph = net(6, batch=batch)
+    end = graph.add("HardSigmoid", graph.gemm(graph.add("Relu", graph.gemm("input", 6, 4)), 4, 3))
+    with pytest.raises(
+        ModelError, match=r'\[model\] activation: must be stated.*"none" if they are probabilities, with choice = "multiple"'
+    ):
+        load_model(onnx_spec(graph, end))
+    model = load_model(onnx_spec(graph, end, activation="none"))
+    assert (model.spec.activation, model.spec.choice) == ("none", "multiple")
+    assert "do not add up to 1" in model.notes[0]
+    assert load_model(onnx_spec(graph, end, activation="none", choice="single")).spec.choice == "single"
+    assert load_model(onnx_spec(graph, end, choice="multiple")).spec.activation == "none"
+
+
+@pytest.mark.parametrize("batch", ["N", 1])
+def test_small_logits_are_not_taken_for_probabilities(net, onnx_spec, batch):
+    graph = net(6, batch=batch)
+    graph.add("MatMul", graph.add("Abs", "input", name="hidden"), graph.weight(values=np.full((6, 3), 0.06)), name="end")
+    (usual,) = tensors(graph, rows(1, 6), "end")
+    assert usual.min() > 0
+    assert usual.max() < 1
+    assert load_model(onnx_spec(graph, "end")).spec.activation == "softmax"
 
 
 def test_a_1x1_convolution_before_global_pooling_is_a_head_too(net, onnx_spec):
@@ -191,8 +260,10 @@ def test_an_unknown_layer_is_answered_with_the_nearest(net, onnx_spec):
 
 
 def test_a_wrong_number_of_classes_names_both_numbers(net, onnx_spec):
-    with pytest.raises(ModelError, match=r"3 outputs per item.*names 5"):
-        load_model(onnx_spec(small_conv_net(net), "logits", classes=5))
+    spec = onnx_spec(small_conv_net(net), "logits", classes=5)
+    for look in (load_model, candidate_layers):
+        with pytest.raises(ModelError, match=r"3 outputs per item.*names 5"):
+            look(spec)
 
 
 def test_several_outputs_have_to_be_told_apart(net, onnx_spec):
@@ -212,7 +283,7 @@ def test_a_model_without_a_dense_layer_asks_for_a_layer(net, onnx_spec):
     graph.add("Tanh", graph.add("Relu", "input"), name="end")
     with pytest.raises(ModelError, match="no last dense layer"):
         load_model(onnx_spec(graph, "end"))
-    assert load_model(onnx_spec(graph, "end", layer="relu_0")).layers == ("relu_0",)
+    assert load_model(onnx_spec(graph, "end", layer="relu_0", activation="softmax")).layers == ("relu_0",)
 
 
 def test_operations_that_onnx_does_not_know_do_not_stop_it(net, onnx_spec):

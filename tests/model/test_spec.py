@@ -1,11 +1,12 @@
 import dataclasses
 import json
+import re
 import shutil
 
 import pytest
 
 from annotriage.errors import ModelError
-from annotriage.model.spec import ModelSpec
+from annotriage.model.spec import InputSpec, ModelSpec, spec_table
 
 GOOD = """
 [model]
@@ -42,7 +43,7 @@ def test_a_spec_says_what_its_file_says(write, tmp_path):
     assert spec.classes == ("Tibia", "Femoral")
     assert spec.model_path == tmp_path / "model.onnx"
     assert spec.layer == ("auto",)
-    assert spec.choice == "single"
+    assert spec.choice == "auto"
     assert spec.input.shape == (3, 224, 200)
     assert spec.input.std == (0.229, 0.224, 0.225)
 
@@ -54,10 +55,10 @@ def test_what_is_left_out_has_sensible_values(write):
     assert spec.activation == "auto"
 
 
-def test_sigmoid_means_multiple_choice_unless_stated(write):
-    text = GOOD.replace("[input]", 'activation = "sigmoid"\n[input]')
-    assert ModelSpec.load(write(text)).choice == "multiple"
-    assert ModelSpec.load(write(text.replace("[input]", 'choice = "single"\n[input]'))).choice == "single"
+def test_the_table_of_keys_knows_every_field_of_a_spec():
+    keys = re.findall(r"^\| `\[(\w+)\]` `(\w+)` \|", spec_table(), re.MULTILINE)
+    model = {("model", field.name) for field in dataclasses.fields(ModelSpec)} - {("model", "input"), ("model", "path")}
+    assert set(keys) == model | {("input", field.name) for field in dataclasses.fields(InputSpec)}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_specs_are_equal_wherever_their_files_lie(write, tmp_path):
         ('layer = "auto"', 'activation = "relu"', "activation: must be one of auto, softmax, sigmoid, none, not 'relu'"),
         ('layer = "auto"', 'activation = "softmax"\nchoice = "multiple"', 'make it "sigmoid"'),
         ("size = [224, 200]", "", r"\[input\] size: is missing; give \[height, width\]"),
-        ("size = [224, 200]", "size = [224]", r"size: must be \[height, width\], not \[224\]"),
+        ("size = [224, 200]", "size = [224]", r'size: must be \[height, width\], not \[224\]; for rows of numbers set kind = "array"'),
         ("size = [224, 200]", "size = [224, 0]", "size: must be a list of whole numbers above 0"),
         ("size = [224, 200]", "size = 224", "size: must be a list of whole numbers above 0"),
         ('mode = "RGB"', 'mode = "L"', r"\[input\] mean: has 3 numbers; it needs one per channel of mode L: 1"),
@@ -130,12 +131,13 @@ def test_a_missing_spec_is_named(tmp_path):
         ModelSpec.load(tmp_path / "none.toml")
 
 
-def test_a_bare_onnx_file_is_answered_with_the_spec_to_write(net, onnx_spec):
-    graph = net(1, 28, 30)
+@pytest.mark.parametrize("shape", [(1, 28, 30), (6,)])
+def test_a_bare_onnx_file_is_answered_with_the_spec_to_write(net, onnx_spec, shape):
+    graph = net(*shape)
     graph.add("Relu", "input", name="end")
     path = onnx_spec(graph, "end").model_path
     with pytest.raises(ModelError, match=r"Write model\.toml beside") as caught:
         ModelSpec.load(path)
     example = str(caught.value).split("beside the model:\n")[1]
     path.with_name("example.toml").write_text(example, "utf-8")
-    assert ModelSpec.load(path.with_name("example.toml")).input.shape == (1, 28, 30)
+    assert ModelSpec.load(path.with_name("example.toml")).input.shape == shape

@@ -40,11 +40,11 @@ def small(tmp_path):
 
 @pytest.fixture
 def exported(tmp_path, write_spec):
-    def write(module, *, batch=None, **model):
+    def write(module, *, batch=None, input=None, **model):
         sizes = ({0: torch.export.Dim("batch")},) if batch is None else None
         program = torch.export.export(module, (torch.zeros(batch or 2, 3, 8, 8),), dynamic_shapes=sizes)
         torch.export.save(program, tmp_path / "model.pt2")
-        return write_spec({"file": "model.pt2", **model}, IMAGE)
+        return write_spec({"file": "model.pt2", **model}, IMAGE | (input or {}))
 
     return write
 
@@ -103,12 +103,66 @@ def test_logits_are_read_before_a_closing_function_of_a_program(small, exported,
     np.testing.assert_allclose(model.run(batch).logits, expected(small, batch)[0], rtol=1e-4, atol=1e-5)
 
 
-def test_a_module_that_returns_probabilities_is_recognised(small, made_by_factory, tmp_path):
+def ending_in(small, tmp_path, ending, wrapper=""):
+    """The same factory with another end."""
     source = tmp_path / f"{small.factory.split(':')[0]}.py"
-    source.write_text(FACTORY.replace("nn.Linear(5, 3),", "nn.Linear(5, 3), nn.Softmax(dim=1),"), "utf-8")
+    source.write_text(FACTORY.replace("nn.Linear(5, 3),", f"nn.Linear(5, 3), {ending}") + wrapper, "utf-8")
+    return small
+
+
+@pytest.mark.parametrize(
+    ("ending", "choice"), [("nn.Softmax(dim=1)", "single"), ("nn.LogSoftmax(dim=1)", "single"), ("nn.Sigmoid()", "multiple")]
+)
+def test_logits_are_read_before_a_closing_module(small, made_by_factory, tmp_path, ending, choice):
     batch = rows(4)
-    logits = torch.log_softmax(torch.from_numpy(expected(small, batch)[0]), dim=1).numpy()
-    np.testing.assert_allclose(load_model(made_by_factory(small)).run(batch).logits, logits, rtol=1e-4, atol=1e-5)
+    spec = made_by_factory(ending_in(small, tmp_path, ending))
+    model = load_model(spec)
+    logits, hidden, _ = expected(small, batch)
+    assert model.spec.choice == choice
+    np.testing.assert_allclose(model.run(batch).logits, logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.run(batch).activations[0], hidden, rtol=1e-4, atol=1e-5)
+    assert {"8", "9", "9:input"}.isdisjoint(layer.name for layer in candidate_layers(spec))
+
+
+CALLED = """
+import torch
+
+class Called(nn.Sequential):
+    def forward(self, x):
+        return torch.{function}(super().forward(x){arguments})
+
+def small():
+    return Called(*first())
+"""
+
+
+@pytest.mark.parametrize(("function", "arguments"), [("softmax", ", 1"), ("sigmoid", "")])
+def test_probabilities_that_a_module_returns_are_recognised_or_have_to_be_stated(small, made_by_factory, tmp_path, function, arguments):
+    source = tmp_path / f"{small.factory.split(':')[0]}.py"
+    source.write_text(FACTORY.replace("def small", "def first") + CALLED.format(function=function, arguments=arguments), "utf-8")
+    batch = rows(4)
+    logits = torch.from_numpy(expected(small, batch)[0])
+    if function == "softmax":
+        found = load_model(made_by_factory(small)).run(batch).logits
+        np.testing.assert_allclose(found, torch.log_softmax(logits, dim=1).numpy(), rtol=1e-4, atol=1e-5)
+        return
+    with pytest.raises(ModelError, match=r"\[model\] activation: must be stated"):
+        load_model(made_by_factory(small))
+    found = load_model(made_by_factory(small, activation="none")).run(batch).logits
+    np.testing.assert_allclose(found, logits, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [{"mode": "L"}, {"size": [9, 8]}])
+def test_a_program_that_takes_other_inputs_is_refused_before_it_runs(small, exported, wrong):
+    for look in (load_model, candidate_layers):
+        with pytest.raises(ModelError, match=r"\[input\] gives inputs of shape .*model.pt2 takes \[3, 8, 8\]"):
+            look(exported(small, input=wrong))
+
+
+def test_a_wrong_number_of_classes_is_refused_before_layers_are_listed(small, write):
+    for look in (load_model, candidate_layers):
+        with pytest.raises(ModelError, match=r"3 outputs per item.*names 2"):
+            look(write(small, classes=["a", "b"]))
 
 
 def test_an_activation_is_kept_although_the_next_layer_works_in_place(small, made_by_factory):
@@ -132,6 +186,11 @@ def test_candidate_layers_mark_the_chosen_ones(small, write):
     chosen = [layer.chosen for layer in candidate_layers(write(small))]
     assert chosen.count("deciding") == 1
     assert chosen.count("further") == 1
+
+
+def test_the_logits_are_no_hidden_layer(small, write):
+    found = candidate_layers(write(small))
+    assert {"Linear", "linear.default", "addmm.default"}.isdisjoint(layer.operation for layer in found)
 
 
 def test_an_unknown_layer_is_answered_with_candidates(small, write):

@@ -96,6 +96,24 @@ def test_the_labeling_config_decides_which_field_and_control_are_read(tmp_path):
     assert (item.media, item.labels) == (tmp_path / "m", ("blurred",))
 
 
+@pytest.mark.parametrize(
+    ("classes", "labels"),
+    [
+        ((), [("Cat",), ("Dog", "Horse"), ("unicorn",)]),
+        (("felis", "dog", "hoofed"), [("felis",), ("dog", "hoofed"), ("unicorn",)]),
+    ],
+)
+def test_an_alias_is_read_as_the_value_or_as_the_class_that_means_its_choice(tmp_path, classes, labels):
+    config = tmp_path / "config.xml"
+    config.write_text(
+        '<View><Image name="i" value="$image"/><Choices name="label" toName="i" choice="multiple"><Choice value="Cat" alias="felis"/>'
+        '<Choice value="Dog"/><Choice value="Horse" alias="equus" predicted_values="hoofed"/></Choices></View>'
+    )
+    answers = [[annotation("felis"), annotation("Cat")], [annotation("Dog", "equus")], [annotation("unicorn")]]
+    tasks = [{"data": {"image": "a.png"}, "annotations": answer} for answer in answers]
+    assert [item.labels for item in opened(tmp_path, tasks, labeling_config=config, classes=classes)] == labels
+
+
 # what people answered
 
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -40,10 +41,14 @@ def verdict(id="1", route="auto", labels=("cat",), trust=0.9, probe=False):
 
 
 def written(path, *pairs, classes=("cat", "dog"), **options):
+    return written_with_notes(path, *pairs, classes=classes, **options)[0]
+
+
+def written_with_notes(path, *pairs, classes=("cat", "dog"), **options):
     with labeling_tool().prediction_writer(path, classes=classes, model_version="annotriage r1", **options) as file:
         for each, item in pairs:
             file.write(each, item)
-    return json.loads(path.read_text())
+    return json.loads(path.read_text()), file.notes
 
 
 @pytest.fixture
@@ -62,7 +67,13 @@ def test_familiar_items_carry_the_models_answer(out, tmp_path, route):
     (task,) = written(out, (verdict(route=route), Item("1", tmp_path / "a.png", path="a.png")))
     region = {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": ["cat"]}}
     assert task["predictions"] == [{"model_version": "annotriage r1", "score": 0.9, "result": [region]}]
-    assert task["data"] == {"image": "a.png", "triage_route": route, "triage_reason": "looks familiar", "triage_outlier_score": 0.5}
+    assert task["data"] == {
+        "item_id": "1",
+        "image": "a.png",
+        "triage_route": route,
+        "triage_reason": "looks familiar",
+        "triage_outlier_score": 0.5,
+    }
 
 
 @pytest.mark.parametrize("given", [verdict(route="outlier"), verdict(route="failed", labels=()), verdict(probe=True), verdict(labels=())])
@@ -103,6 +114,7 @@ def test_a_label_studio_tasks_own_data_and_meta_are_kept(out, tmp_path, config):
     (tmp_path / "tasks.json").write_text(json.dumps([task, {"data": {"scan": None}}]))
     items = list(open_dataset(tmp_path / "tasks.json", labeling_config=config))
     kept, mended = written(out, *((verdict(item.id), item) for item in items), labeling_config=config, item_fields=False)
+    assert "item_id" not in kept["data"]
     assert {key: kept[key] for key in ("id", "data", "meta")} == {key: task[key] for key in ("id", "data", "meta")}
     assert len(kept["predictions"]) == 1
     assert isinstance(mended["data"]["scan"], str)  # or Label Studio would refuse the whole file
@@ -121,8 +133,23 @@ def test_an_array_is_written_as_its_picture(out, shape):
 
 
 def test_numbers_that_are_no_picture_are_named(out):
-    (task,) = written(out, (verdict(), Item("1", np.zeros(8), path="n.npz[0]")))
-    assert task["data"]["image"] == "n.npz[0]"
+    (task,), (note,) = written_with_notes(out, (verdict(), Item("a7", np.zeros(8), path="n.npz[0]")))
+    assert (task["data"]["image"], task["data"]["item_id"]) == ("n.npz[0]", "a7")
+    assert note == "predictions.json: rows of numbers, of which Label Studio shows nothing but the name: 1."
+
+
+def test_pictures_that_label_studio_cannot_open_are_noted_with_what_makes_them_seen(out, tmp_path, monkeypatch):
+    items = [Item(name, tmp_path / "scans" / name, path=name) for name in ("a/1.png", "b/2.png")]
+    pairs = [(verdict(item.id), item) for item in items]
+    tasks, (note,) = written_with_notes(out, *pairs)
+    assert [task["data"]["image"] for task in tasks] == ["a/1.png", "b/2.png"]
+    assert "pictures named by their path, which Label Studio cannot open: 2. Let it serve them" in note
+    root = re.search(r"(LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT)=(\S+),", note)
+    assert f"add the folder {tmp_path / 'scans'} to the project" in note
+    monkeypatch.setenv(*root.groups())
+    tasks, notes = written_with_notes(out, *pairs)
+    assert [task["data"]["image"] for task in tasks] == [f"/data/local-files/?d=scans/{name}" for name in ("a/1.png", "b/2.png")]
+    assert notes == ()
 
 
 def test_bytes_keep_their_kind(out):

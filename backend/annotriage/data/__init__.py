@@ -6,7 +6,7 @@ are read by that tool's plugin. Nothing here holds a whole dataset: items are re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +26,21 @@ __all__ = ["Dataset", "Item", "Media", "Source", "open_dataset"]
 Source = str | Path | Dataset | NDArray[Any] | tuple[NDArray[Any], ArrayLike] | Iterable[Item]
 
 
-def open_dataset(source: Source, *, name: str | None = None, labeling_config: Path | None = None) -> Dataset:
+def open_dataset(source: Source, *, name: str | None = None, labeling_config: Path | None = None, classes: Sequence[str] = ()) -> Dataset:
     """A dataset from whatever holds one; nothing but its beginning, its count and its ids is read now.
 
     source: an image folder, a CSV manifest (.csv, .tsv), an .npz file, or a file of a labeling tool, by path; a Dataset,
     returned as it is; an array x or a pair (x, y), see `arrays.open_columns`; or Items.
     name: what to call it, by default the file's or folder's name. labeling_config: for a labeling tool's file, which
-    field and control to read where there are several. Raises DataError saying what is wrong and what is understood.
+    field and control to read where there are several, and which choice an alias means. classes: the model's, for labels by
+    their names where a choice has several. Raises DataError saying what is wrong and what is understood.
     """
     if isinstance(source, Dataset):
         return source
+    if isinstance(source, str) and not source.strip():
+        raise DataError('no dataset was named (an empty path); give its path, "." for the current folder')
     if isinstance(source, str | Path):
-        return _open_path(source, name, labeling_config)
+        return _open_path(source, name, labeling_config, classes)
     if isinstance(source, np.ndarray):
         return open_arrays(source, None, name or "array")
     if isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray):
@@ -47,7 +50,7 @@ def open_dataset(source: Source, *, name: str | None = None, labeling_config: Pa
     raise DataError(f"a {type(source).__name__} is not a dataset; give a path, an array x, a pair (x, y), or Items")
 
 
-def _open_path(source: str | Path, name: str | None, labeling_config: Path | None) -> Dataset:
+def _open_path(source: str | Path, name: str | None, labeling_config: Path | None, classes: Sequence[str]) -> Dataset:
     path = Path(source)
     try:
         if path.is_dir():
@@ -62,7 +65,7 @@ def _open_path(source: str | Path, name: str | None, labeling_config: Path | Non
         return open_npz(path, name or path.stem)
     tools = labeling_tools()
     for tool in tools.values():
-        dataset = tool.read(str(source), labeling_config)
+        dataset = tool.read(str(source), labeling_config, classes)
         if dataset is not None:
             return dataset if name is None else Dataset(name, dataset.count, dataset.read, dataset.notes)
     what = "not a kind of dataset that is known here" if exists else "no such file or folder"

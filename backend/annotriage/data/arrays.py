@@ -32,13 +32,16 @@ def open_arrays(x: NDArray[Any], y: ArrayLike | None, name: str) -> Dataset:
 def open_columns(columns: Mapping[str, Column], name: str, place: str, notes: tuple[str, ...] = ()) -> Dataset:
     """A dataset of columns that are read side by side; item i has the id "i" (or that in `id`) and the path "place[i]".
 
-    x: (N, ...) numbers. y: (N,) class names or indices; "" or -1 for unlabelled. group, id: (N,) text or whole numbers.
+    x: (N, ...) numbers. y: (N,) class names or indices, "" or -1 for unlabelled; or (N, m) of 0 and 1, one column per class, for
+    several classes at once: a row of zeros means none of them. group, id: (N,) text or whole numbers.
     Raises DataError naming the column whose type, shape or length does not fit.
     """
     if "x" not in columns:
         raise DataError(f"{place}: holds {', '.join(map(repr, columns)) or 'nothing'} but no 'x'; save the images or rows of numbers as x")
     for key, column in columns.items():
         _check(key, column, columns["x"], place)
+    if "y" in columns and len(columns["y"].shape) == 2:
+        _check_flags(columns["y"], place)
 
     repeats = repeated_ids(enumerate(map(_text, columns["id"].rows())))[1] if "id" in columns else {}
 
@@ -63,11 +66,18 @@ def _check(key: str, column: Column, x: Column, place: str) -> None:
         if 0 in shape:
             raise DataError(f"{place}: x has shape {shape}, which holds nothing; save at least one item")
         return
-    if kind not in "USiu" or len(shape) != 1:
-        wanted = "class names or class indices" if key == "y" else "text or whole numbers"
+    flags = key == "y" and kind in "biuf" and len(shape) == 2 and shape[1] > 1
+    if not flags and (kind not in "USiu" or len(shape) != 1):
+        wanted = "class names or class indices, or (N, m) of 0 and 1, a column per class" if key == "y" else "text or whole numbers"
         raise DataError(f"{place}: {key} has shape {shape} and type {column.dtype}; it must be (N,) of {wanted}")
     if shape[0] != x.shape[0]:
         raise DataError(f"{place}: x has {x.shape[0]} items and {key} has {shape[0]}; they must be equally many")
+
+
+def _check_flags(y: Column, place: str) -> None:
+    for i, row in enumerate(y.rows()):
+        if not ((row == 0) | (row == 1)).all():
+            raise DataError(f"{place}: y has shape {y.shape}, so it must hold 0 and 1, a column per class; row {i} is {row}")
 
 
 def _items(columns: Mapping[str, Column], place: str) -> Iterator[Item]:
@@ -81,6 +91,8 @@ def _items(columns: Mapping[str, Column], place: str) -> Iterator[Item]:
 
 
 def _labels(value: Any) -> tuple[str | int, ...] | None:
+    if isinstance(value, np.ndarray):
+        return tuple(np.flatnonzero(value).tolist())
     if isinstance(value, str | bytes):
         text = _text(value)
         return (text,) if text else None

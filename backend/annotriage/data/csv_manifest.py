@@ -27,8 +27,8 @@ def open_manifest(manifest: Path, name: str) -> Dataset:
     """The items of a CSV manifest, in the file's order.
 
     UTF-8 with or without a byte order mark; separated by comma, semicolon or tab, as the header shows. Paths are
-    relative to the manifest's folder. Several labels are separated by `|`; an empty one means unlabelled. Without an id
-    the path is the id. Reads the file once to count its rows and to find repeated ids.
+    relative to the manifest's folder. Several labels are separated by `|`; an empty cell means unlabelled, and `|` alone
+    that none of the classes applies. Without an id the path is the id. Reads the file once to count its rows and to find repeated ids.
     Raises DataError if the file cannot be read, is not UTF-8, has no column `path` or no rows.
     """
     header = _read_header(manifest)
@@ -121,7 +121,7 @@ def _item(row: _Row, manifest: Path) -> Item:
     return Item(
         row.id,
         media,
-        labels=tuple(label.strip() for label in row.label.split("|") if label.strip()) or None,
+        labels=tuple(label.strip() for label in row.label.split("|") if label.strip()) if row.label else None,
         group=row.group or None,
         path=str(media) if isinstance(media, Path) else path,
         problem=f"{manifest}: row {row.line}: {problem}" if problem else None,

@@ -17,7 +17,8 @@ class Item:
     """One data candidate.
 
     media: a file, its bytes, or an array ((H, W[, C]) uint8 image, or a row of numbers); None if `problem` says why not.
-    labels: what people called it, by class name, or by class index (an int); several for multi-choice; None if unlabelled.
+    labels: what people called it, by class name, or by class index (an int); several for multi-choice. None if unlabelled;
+        () if they looked and none of the classes applies.
     group: items of one patient, series or video share a group; None if the item stands alone.
     path: where it comes from, for people's eyes. record: the labeling tool's own task, kept for its predictions.
     """

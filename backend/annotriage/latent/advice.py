@@ -13,7 +13,7 @@ from annotriage.latent.audit import Probation
 from annotriage.latent.bounds import first_size, spent_confidence
 from annotriage.latent.diversity import Diversity
 from annotriage.latent.gate import Promise
-from annotriage.latent.wording import about, count, percent, points
+from annotriage.latent.wording import about, count, percent, points, points_range
 
 PERSON_FIRST = "a person first: a new class or a broken source?"
 LOOK = "have a person look at the outliers and failed items, strangest first"
@@ -211,7 +211,7 @@ def _figures(d: Diversity, threshold: float, where: str) -> str:
     failed = f" {count(d.failed, 'item')} could not be scored." if d.failed else ""
     return (
         f"{percent(d.share)} outliers where {percent(d.expected)} are expected: an excess of {points(d.excess)}"
-        f" (95 % limits {percent(d.excess_low).removesuffix(' %')} to {points(d.excess_high)}), {where} the threshold of {points(threshold)}.{failed}"
+        f" (95 % limits {points_range(d.excess_low, d.excess_high)}), {where} the threshold of {points(threshold)}.{failed}"
     )
 
 

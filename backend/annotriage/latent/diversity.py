@@ -16,7 +16,7 @@ from scipy.stats import betabinom, hypergeom, mannwhitneyu
 
 from annotriage.latent.bounds import clopper_pearson
 from annotriage.latent.mmd import Mmd
-from annotriage.latent.wording import count, in_hundred, percent, points
+from annotriage.latent.wording import count, in_hundred, percent, points, points_range
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -234,14 +234,16 @@ def _sentence(d: Diversity) -> str:
             return "The only item could not be scored."
         return "No items have been scored yet." if not d.failed else f"None of {count(d.failed, 'item')} could be scored."
     if not d.calibrated:
-        why = f"{count(d.held_out, 'held-out item is', 'held-out items are')} too few to say" if d.held_out else "without held-out items nobody knows"
+        few = f"{count(d.held_out, 'held-out item is', 'held-out items are')} too few to say"
+        why = few if d.held_out else "without held-out items nobody knows"
         return f"{percent(d.share)} outliers by an uncalibrated threshold: {why} how many normal data would give.{lost}"
     figures = f"{percent(d.share)} outliers, {percent(d.expected)} expected"
     foreign, limits = in_hundred(*(max(0.0, excess / (1 - d.expected)) for excess in (d.excess, d.excess_low, d.excess_high)))
     if d.excess_low > 0 and d.p_value <= 0.05:
         reading = f"about {foreign} are foreign (95 % limits {limits})"
     elif d.excess_high < 0:
-        reading = f"{points(-d.excess)} fewer than usual (95 % limits {points(-d.excess_high)} to {points(-d.excess_low)}), nothing foreign seen"
+        fewer = f"{points(-d.excess)} fewer than usual (95 % limits {points_range(-d.excess_high, -d.excess_low)})"
+        reading = f"{fewer}, nothing foreign seen"
     elif d.excess_high > TOO_WIDE:
         scarce = "items" if d.high - d.low > d.expected_high - d.expected_low else "held-out items"
         reading = f"not clearly more than usual, but too few {scarce} to be sure (95 % limits of what is foreign: {limits})"

@@ -55,9 +55,9 @@ class Promise:
     with max_error_per = "class" the taus are in `classes` and this is the smallest.
     attempt: the r-th calibration of this project; confidence: what the user asked for; tested_confidence: that of this
     attempt, `bounds.spent_confidence`. labelled: labelled held-out items; typical: those of them that are no outliers;
-    n, errors, bound: the automatic ones among them. coverage: n / labelled. needed: labelled held-out items that
-    are likely to be enough in all when auto is off, rounded up to two digits (None when on, and when no number would help). curve_*: risk against coverage down the
-    sureness ranking, at most 200 places. sentence: the promise, or why there is none and what to do, for people.
+    n, errors, bound: the automatic ones among them. coverage: n / labelled. needed: labelled held-out items that are likely
+    to be enough in all when auto is off, rounded up to two digits (None when on, and when no number would help). curve_*: risk
+    against coverage down the sureness ranking, at most 200 places. sentence: the promise, or why there is none and what to do, for people.
     """
 
     auto: bool
@@ -253,7 +253,7 @@ def _sentence(promise: Promise) -> str:
             " help; train it further or raise max_error."
         )
     if promise.labelled < least:
-        shortage = f"{promise.labelled:,} of the {count(least, 'labelled held-out item')} that it takes at the very least are there"
+        shortage = f"{count(least, 'labelled held-out item')} needed at least, {promise.labelled:,} there"
     else:
         shortage = (
             f"an error of at most {percent(promise.max_error)} is not shown for any share of the"

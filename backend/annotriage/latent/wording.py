@@ -34,6 +34,11 @@ def points(difference: float) -> str:
     return figure if figure == "not known" else f"{figure} {'point' if figure in ('1', '-1') else 'points'}"
 
 
+def points_range(low: float, high: float) -> str:
+    """An interval of differences: (0.187, 0.28) -> "18.7 to 28 points"."""
+    return f"{percent(low).removesuffix(' %')} to {points(high)}"
+
+
 def in_hundred(share: float, low: float, high: float) -> tuple[str, str]:
     """A share and its limits as counts: (0.244, 0.196, 0.294) -> ("24 in 100", "19 to 30 in 100"); the limits are rounded outwards.
 
@@ -64,7 +69,7 @@ def count(number: int, one: str, many: str = "") -> str:
 def rough(n: float) -> int:
     """A number rounded up to two digits that count: 1234 -> 1300."""
     whole = math.ceil(n)
-    unit = 10 ** max(0, len(str(whole)) - 2)
+    unit: int = 10 ** max(0, len(str(whole)) - 2)
     return math.ceil(whole / unit) * unit
 
 

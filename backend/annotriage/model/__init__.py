@@ -34,7 +34,7 @@ class Outputs:
 class Model(Protocol):
     """A model that is loaded and ready; made by `load_model`."""
 
-    spec: ModelSpec
+    spec: ModelSpec  # with activation and choice as they were found, where the file says "auto"
     layers: tuple[str, ...]
     hash: str  # sha256 over the model's files; the spec is compared by itself
     fixed_batch: int | None  # the only batch size the model takes; None if any

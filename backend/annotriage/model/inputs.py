@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from annotriage.data import Media
-from annotriage.errors import MediaError
+from annotriage.errors import DataError, MediaError
 from annotriage.model import Array
 from annotriage.model.spec import InputSpec
 
@@ -45,7 +45,7 @@ def load(media: Media, spec: InputSpec, max_pixels: int, where: str, out: Floats
 
     out: its place in a batch, where the tensor is then made; a new array if None.
 
-    Raises MediaError saying what is wrong with the item and what to do.
+    Raises MediaError saying what is wrong with the item and what to do; DataError if its type is that of a whole dataset.
     """
     if spec.kind == "array":
         row = numbers(media, spec, where)
@@ -133,7 +133,10 @@ def as_pixels(array: Array, where: str) -> NDArray[np.uint8]:
     elif array.dtype == np.uint16:
         array = _from_16_bits(array)
     if array.dtype != np.uint8:
-        raise MediaError(f"{where}: is an array of {array.dtype}; images are uint8 (0 to 255), or uint16")
+        raise DataError(
+            f"{where}: is an array of {array.dtype}; images are uint8 (0 to 255), or uint16. Convert x, values from 0 to 1 with"
+            ' np.rint(x * 255).astype(np.uint8). A model that takes the numbers as they are has kind = "array" under [input] in its spec'
+        )
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if not array.size or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):

@@ -6,6 +6,7 @@ Part of the second step of data -> model -> latent; knows no runtime: onnx_model
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -40,19 +41,27 @@ class Step:
 
 @dataclass(frozen=True)
 class Choice:
-    """Where the logits are read and what is compared; `layers` are in the order of `Model.layers`."""
+    """Where the logits are read and what is compared; `layers` are in the order of `Model.layers`.
+
+    closing: the function that follows the logits inside the model, "softmax" or "sigmoid"; "" = none is seen.
+    """
 
     logits: str
     layers: tuple[str, ...]
+    closing: str = ""
 
 
 def choose(steps: Sequence[Step], output: str, spec: ModelSpec) -> Choice:
     """The layers that the spec asks for, and the tensor with the logits: what enters a closing softmax or sigmoid, if any.
 
     "auto" = what enters the last dense layer with weights, plus the feature map half-way to it, if there is one.
-    Raises ModelError if a layer is unknown (naming those nearest to it) or no dense layer is found.
+    Raises ModelError if a layer is unknown (naming those nearest to it), no dense layer is found, or there are not as many
+    outputs as classes.
     """
-    logits = _before_closing_function(steps, output)
+    shape = next((step.shape for step in steps if step.output == output), None)
+    if shape is not None and len(shape) > 1 and None not in shape[1:]:
+        spec.check_outputs(math.prod(size for size in shape[1:] if size is not None))
+    logits, closing = _closing_function(steps, output)
     if spec.layer == AUTO:
         deciding = _enters_last_dense(steps, logits)
         if deciding is None:
@@ -61,12 +70,12 @@ def choose(steps: Sequence[Step], output: str, spec: ModelSpec) -> Choice:
                 f" `annotriage layers --model {spec.path}` lists the candidates"
             )
         middle = _middle_map(steps, deciding)
-        return Choice(logits, (deciding, middle) if middle else (deciding,))
+        return Choice(logits, (deciding, middle) if middle else (deciding,), closing)
     known = {step.output for step in steps}
     for name in spec.layer:
         if name not in known:
             raise unknown_layer(name, [layer.name for layer in candidates(steps, Choice(logits, ()))], known, spec)
-    return Choice(logits, spec.layer)
+    return Choice(logits, spec.layer, closing)
 
 
 def candidates(steps: Sequence[Step], choice: Choice) -> list[Layer]:
@@ -106,16 +115,19 @@ def channels_last(steps: Sequence[Step], name: str, input_layout: str) -> bool:
     return rank == 3 or input_layout == "NHWC"
 
 
-def _before_closing_function(steps: Sequence[Step], output: str) -> str:
+def _closing_function(steps: Sequence[Step], output: str) -> tuple[str, str]:
+    """The tensor with the logits, and the function behind it: before the output, or after it, where the output stated is the logits."""
     made_by = {step.output: step for step in steps}
     name = output
     while (step := made_by.get(name)) is not None and step.inputs:
         if step.word in _CLOSING:
-            return step.inputs[0]
+            return step.inputs[0], _CLOSING[step.word]
         if step.word not in _PASSING:
             break
         name = step.inputs[0]
-    return output
+    read = {source for step in steps for source in step.inputs}
+    after = (step for step in steps if step.inputs == (output,) and step.word in _CLOSING and step.output not in read)
+    return output, next((_CLOSING[step.word] for step in after), "")
 
 
 def _enters_last_dense(steps: Sequence[Step], logits: str) -> str | None:
@@ -216,7 +228,7 @@ _DENSE = frozenset(
 )
 _QUANTISED_DENSE = frozenset({"matmulinteger", "convinteger", "qlinearmatmul", "qlinearconv", "qgemm"})
 _QUANTISING = frozenset({"quantizelinear", "dynamicquantizelinear", "dequantizelinear"})
-_CLOSING = frozenset({"softmax", "logsoftmax", "sigmoid"})
+_CLOSING = {"softmax": "softmax", "logsoftmax": "softmax", "sigmoid": "sigmoid"}
 _PASSING = frozenset(
     {
         "identity",

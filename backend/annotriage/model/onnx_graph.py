@@ -57,13 +57,8 @@ def read_graph(spec: ModelSpec) -> Graph:
         output = _pick("output", output, [value.name for value in graph.output], f"{spec.path}: [model] output")
     dimensions = next(value for value in graph.input if value.name == entry).type.tensor_type.shape.dim
     shape = tuple(_size(dimension) for dimension in dimensions)
-    if shape and (
-        len(shape) != 1 + len(spec.input.shape) or any(a not in (None, b) for a, b in zip(shape[1:], spec.input.shape, strict=True))
-    ):
-        raise ModelError(
-            f"{spec.path}: [input] gives inputs of shape {list(spec.input.shape)}, but {path.name} takes {list(shape[1:])} per item;"
-            " set size, mode (RGB has 3 channels, L has 1) and layout accordingly"
-        )
+    if shape:
+        spec.check_input(shape[1:])
     return Graph(model, _steps(model, entry, spec.input.shape), entry, output, shape[0] if shape else None, _files(model, path))
 
 

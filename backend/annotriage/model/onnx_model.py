@@ -16,7 +16,7 @@ from annotriage.errors import ModelError
 from annotriage.model import Array, Layer, Outputs
 from annotriage.model.layers import candidates, channels_last, choose
 from annotriage.model.onnx_graph import Graph, read_graph
-from annotriage.model.outputs import find_reading, probe_batch, run_in_batches
+from annotriage.model.outputs import find_reading, run_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
 
 
@@ -33,18 +33,18 @@ class OnnxModel:
         self._tensors = (choice.logits, *choice.layers)
         self._session = _session(graph, self._tensors, device, threads)
         self.device = "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
-        self.notes = (*_device_notes(device, self.device), *_choice_notes(graph, choice.logits, spec))
         self._input = graph.input
         self._dtype = _DTYPES.get(self._session.get_inputs()[0].type)
         if self._dtype is None:
             raise ModelError(f"{spec.model_path}: its input is {self._session.get_inputs()[0].type}; only numbers can be given to it")
         last = tuple(channels_last(graph.steps, name, spec.input.layout) for name in self.layers)
-        probe = probe_batch(spec.input.shape, self.fixed_batch or 4, self._dtype)
-        self._reading = find_reading(self._forward, probe, last, self.layers, spec)
+        self._reading = find_reading(self._forward, self._dtype, self.fixed_batch, choice, last, spec)
+        self.spec = self._reading.spec
+        self.notes = (*_device_notes(device, self.device), *self._reading.notes)
 
     def run(self, batch: Array) -> Outputs:
         """Outputs for (N, ...) inputs, any N. Raises ModelError if the runtime refuses the batch."""
-        return run_in_batches(self._forward, batch, self.fixed_batch, self._reading, self.spec)
+        return run_in_batches(self._forward, batch, self.fixed_batch, self._reading)
 
     def _forward(self, batch: Array) -> tuple[Array, Sequence[Array]]:
         if not np.issubdtype(self._dtype, np.floating):
@@ -95,16 +95,6 @@ def _device_notes(wanted: str, device: str) -> tuple[str, ...]:
     return (
         f"setting device = cuda, but onnxruntime runs the model on the CPU (it offers {offered})."
         " Install onnxruntime-gpu and the CUDA libraries that it names to use the GPU.",
-    )
-
-
-def _choice_notes(graph: Graph, logits: str, spec: ModelSpec) -> tuple[str, ...]:
-    closing = next((step.operation for step in graph.steps if step.inputs[:1] == (logits,) and step.operation == "Sigmoid"), None)
-    if closing is None or logits == graph.output or spec.choice == "multiple":
-        return ()
-    return (
-        f"{spec.model_path.name} ends in a Sigmoid, but the spec says one class per item."
-        ' If several classes may apply to one item, set choice = "multiple" under [model].',
     )
 
 

@@ -6,7 +6,7 @@ Part of the second step of data -> model -> latent; shared by every runtime.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from annotriage.errors import ModelError
 from annotriage.model import Array, Outputs
+from annotriage.model.layers import Choice
 from annotriage.model.spec import ModelSpec
 
 Floats = NDArray[np.float32]
@@ -22,10 +23,14 @@ Forward = Callable[[Array], tuple[Array, Sequence[Array]]]  # a batch -> what th
 
 @dataclass(frozen=True)
 class Reading:
-    """How raw outputs are read; found once, when the model is loaded, so that every batch is read alike."""
+    """How raw outputs are read; found once, when the model is loaded, so that every batch is read alike.
 
-    probabilities: bool
+    spec: the model's, with activation and choice found out. notes: what was found and may need to be put right.
+    """
+
+    spec: ModelSpec
     channels_last: tuple[bool, ...]
+    notes: tuple[str, ...] = ()
 
 
 def pool(activation: Array, moments: int, channels_last: bool = False) -> Floats:
@@ -51,36 +56,76 @@ def pool(activation: Array, moments: int, channels_last: bool = False) -> Floats
     return pooled
 
 
-def find_reading(forward: Forward, probe: Array, channels_last: tuple[bool, ...], layers: Sequence[str], spec: ModelSpec) -> Reading:
-    """Try the model on a probe batch: the output must fit the classes, every layer must have one row per item.
+def find_reading(
+    forward: Forward, dtype: Any, fixed_batch: int | None, chosen: Choice, channels_last: tuple[bool, ...], spec: ModelSpec
+) -> Reading:
+    """Try the model on a few random inputs: the output must fit the classes, every layer must have one row per item.
 
-    Says how to read the output where the spec leaves it open: values that sum to 1 (single choice) or all lie in [0, 1]
-    (multiple) on random inputs are probabilities. Raises ModelError naming both numbers, or the layer.
+    Where the spec leaves it open, a softmax or sigmoid inside the model, or else the values, say how to read the output.
+    Raises ModelError naming both numbers or the layer, or saying what has to be stated.
     """
     where = f"{spec.path}: {spec.model_path.name}"
-    output, activations = forward(probe)
-    values: Array = np.asarray(output, dtype=np.float64).reshape(len(output), -1) if np.ndim(output) else np.empty((0, 0))
-    if len(values) != len(probe):
-        raise ModelError(f"{where}: {len(probe)} inputs give an output of shape {np.shape(output)}; its first axis must be the batch")
-    if values.shape[1] != len(spec.classes):
+    size = fixed_batch or PROBES
+    found = []
+    for start in range(0, PROBES, size):
+        probe = probe_batch(spec.input.shape, start + size, dtype)[start:]
+        output, activations = forward(probe)
+        values: Array = np.asarray(output, dtype=np.float64).reshape(len(output), -1) if np.ndim(output) else np.empty((0, 0))
+        if len(values) != len(probe):
+            raise ModelError(f"{where}: {len(probe)} inputs give an output of shape {np.shape(output)}; its first axis must be the batch")
+        spec.check_outputs(values.shape[1])
+        for name, activation in zip(chosen.layers, activations, strict=True):
+            if activation.ndim < 2 or len(activation) != len(probe):
+                raise ModelError(
+                    f"{where}: layer {name!r} has the shape {activation.shape} for {len(probe)} inputs; its first axis must be the batch."
+                    f" `annotriage layers --model {spec.path}` lists others"
+                )
+        found.append(values)
+    applied, choice = _activation_of(np.concatenate(found), chosen.closing, spec)
+    return Reading(replace(spec, activation=applied, choice=choice), channels_last, _notes(choice, spec))
+
+
+def _activation_of(values: Array, closing: str, spec: ModelSpec) -> tuple[str, str]:
+    """The activation still to be applied to what is read, and the choice; `values`, (n, m), are what the model put out."""
+    name = spec.model_path.name
+    if closing == "softmax" and (spec.choice == "multiple" or spec.activation == "sigmoid"):
+        key = "choice" if spec.choice == "multiple" else "activation"
         raise ModelError(
-            f"{where}: the model has {values.shape[1]} outputs per item, but [model] classes names {len(spec.classes)};"
-            " name every class, in the order of the outputs, or state the right tensor as [model] output"
+            f"{spec.path}: [model] {key}: {name} ends in a softmax, which leaves one class per item, but the spec says several;"
+            " remove it, or export the model with a sigmoid in its place"
         )
-    for name, activation in zip(layers, activations, strict=True):
-        if activation.ndim < 2 or len(activation) != len(probe):
+    values = values[np.isfinite(values).all(axis=1)]
+    in_range = bool(len(values)) and bool(np.all((values >= -1e-6) & (values <= 1 + 1e-6)))
+    one_in_all = bool(np.all(np.abs(values.sum(axis=1) - 1) < 1e-2))
+    activation = spec.activation
+    if closing:
+        activation = closing if activation in ("auto", "none") else activation
+    elif activation == "auto" and in_range:
+        if not one_in_all and spec.choice != "multiple":
             raise ModelError(
-                f"{where}: layer {name!r} has the shape {activation.shape} for {len(probe)} inputs; its first axis must be the batch."
-                f" `annotriage layers --model {spec.path}` lists others"
+                f"{spec.path}: [model] activation: must be stated, for all outputs of {name} lie between 0 and 1 and do not add up to 1:"
+                ' activation = "none" if they are probabilities, with choice = "multiple" if several classes may apply to one item, else'
+                ' choice = "single"; "softmax" or "sigmoid" if they are logits'
             )
-    if spec.activation != "auto":
-        return Reading(spec.activation == "none", channels_last)
-    bounded = bool(np.all((values >= -1e-6) & (values <= 1 + 1e-6)))
-    sums_to_one = bool(np.all(np.abs(values.sum(axis=1) - 1) < 1e-2))
-    return Reading(bounded and (sums_to_one or spec.choice == "multiple"), channels_last)
+        activation = "none"
+    elif activation == "auto":
+        activation = "sigmoid" if spec.choice == "multiple" else "softmax"
+    if spec.choice != "auto":
+        return activation, spec.choice
+    several = activation == "sigmoid" or (activation == "none" and not one_in_all)
+    return activation, "multiple" if several else "single"
 
 
-def run_in_batches(forward: Forward, batch: Array, fixed_batch: int | None, reading: Reading, spec: ModelSpec) -> Outputs:
+def _notes(choice: str, spec: ModelSpec) -> tuple[str, ...]:
+    if choice == "single" or spec.choice == "multiple" or spec.activation == "sigmoid":
+        return ()
+    what = "gives probabilities that do not add up to 1" if spec.activation == "none" else "ends in a sigmoid"
+    return (
+        f'{spec.model_path.name} {what}, so several classes may apply to one item. If only one does, set choice = "single" under [model].',
+    )
+
+
+def run_in_batches(forward: Forward, batch: Array, fixed_batch: int | None, reading: Reading) -> Outputs:
     """Outputs for a batch of any size: where the model takes one size only, the batch is split and its end padded."""
     size = fixed_batch or max(len(batch), 1)
     parts: list[tuple[Floats, ...]] = []
@@ -94,18 +139,18 @@ def run_in_batches(forward: Forward, batch: Array, fixed_batch: int | None, read
             pool(activation, 1 if index == 0 else 2, last)
             for index, (activation, last) in enumerate(zip(activations, reading.channels_last, strict=True))
         ]
-        parts.append(tuple(values[:kept] for values in (as_logits(output, reading.probabilities, spec.choice), *vectors)))
+        parts.append(tuple(values[:kept] for values in (as_logits(output, reading.spec), *vectors)))
     logits, *pooled = (np.concatenate(same) if len(parts) > 1 else same[0] for same in zip(*parts, strict=True))
     return Outputs(logits, tuple(pooled))
 
 
-def as_logits(output: Array, probabilities: bool, choice: str) -> Floats:
+def as_logits(output: Array, spec: ModelSpec) -> Floats:
     """(N, m) logits of what the model put out; of probabilities their logarithms (single choice) or log-odds (multiple)."""
     values = output.reshape(len(output), -1)
-    if not probabilities:
+    if spec.activation != "none":
         return np.asarray(values, dtype=np.float32)
     exact = values.astype(np.float64)
-    if choice == "single":
+    if spec.choice == "single":
         logits = np.log(np.clip(exact, _TINY, 1.0))
     else:
         inside = np.clip(exact, _TINY, 1 - _EPSILON)
@@ -114,12 +159,14 @@ def as_logits(output: Array, probabilities: bool, choice: str) -> Floats:
 
 
 def probe_batch(shape: tuple[int, ...], count: int, dtype: Any) -> Array:
-    """A few random inputs, the same every time, to see how the model answers."""
+    """A few random inputs, the same every time, to see how the model answers; some are large, so that its logits are."""
     rng = np.random.default_rng(0)
     if np.issubdtype(dtype, np.floating):
-        return rng.standard_normal((count, *shape)).astype(dtype)
+        sizes = 2.0 ** (np.arange(count) % PROBES)
+        return (rng.standard_normal((count, *shape)) * sizes.reshape(-1, *[1] * len(shape))).astype(dtype)
     return rng.integers(0, 2, (count, *shape)).astype(dtype)
 
 
+PROBES = 4  # at least; a model of fixed batch size gets whole batches
 _TINY = float(np.finfo(np.float32).tiny)
 _EPSILON = float(np.finfo(np.float32).epsneg)

@@ -23,11 +23,9 @@ AUTO = ("auto",)
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What the model takes: the [input] table of the spec. A value x enters the model as (x * scale - mean) / std.
+    """What the model takes: the [input] table of the spec; `spec_table` says what each key means.
 
-    size: (height, width) of an image, the shape of a row of numbers. mean, std: one value per channel of an image, one
-    for all or one per value of the last axis of a row; empty = 0 and 1. scale: a TOML file that leaves it out means 1/255
-    for images and 1 for rows. name: the input tensor, None = the only one.
+    mean, std: empty = 0 and 1. scale: a TOML file that leaves it out means 1/255 for images and 1 for rows.
     """
 
     size: tuple[int, ...]
@@ -57,9 +55,8 @@ class InputSpec:
 class ModelSpec:
     """A trained model and how to run it.
 
-    Either `file` (.onnx or .pt2) or `factory` ("package.module:function") with `weights`, as written in the TOML file
-    `path`, relative to it. activation: what is still to be applied to the output; "none" = the output is probabilities.
-    choice: "single" class per item or "multiple". layer: hidden layers, the first one decides; ("auto",) = chosen.
+    Either `file` or `factory` with `weights`, as written in the TOML file `path`, relative to it; `spec_table` says what each
+    key means. activation, choice: "auto" until the model is loaded: what is found then is in the spec of the loaded `Model`.
     Specs are equal if they say the same, wherever their files lie.
     """
 
@@ -70,7 +67,7 @@ class ModelSpec:
     weights: str | None = None
     output: str | None = None
     activation: str = "auto"
-    choice: str = "single"
+    choice: str = "auto"
     layer: tuple[str, ...] = AUTO
     path: Path = dataclasses.field(default=Path("model.toml"), compare=False)
 
@@ -101,8 +98,6 @@ class ModelSpec:
         model = _read_table(table, "model", _MODEL_KEYS, path)
         _check_source(model, path)
         _required(model, "model", "classes", 'list the class names in the order of the model\'s outputs, as ["cat", "dog"]', path)
-        if model.get("activation") == "sigmoid":
-            model.setdefault("choice", "multiple")
         if model.get("activation") == "softmax" and model.get("choice") == "multiple":
             raise ModelError(
                 f'{path}: [model] activation: "softmax" leaves one class per item, but choice is "multiple"; make it "sigmoid" or "auto"'
@@ -131,10 +126,37 @@ class ModelSpec:
             lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
         path.write_text("\n".join(lines) + "\n", "utf-8")
 
+    def check_input(self, shape: Sequence[int | None]) -> None:
+        """Raise ModelError unless the model file, which takes inputs of this shape (None = free, no batch axis), takes the spec's."""
+        given = self.input.shape
+        if len(shape) != len(given) or any(size not in (None, mine) for size, mine in zip(shape, given, strict=True)):
+            raise ModelError(
+                f"{self.path}: [input] gives inputs of shape {list(given)}, but {self.model_path.name} takes {list(shape)} per item;"
+                " set size, mode (RGB has 3 channels, L has 1) and layout accordingly"
+            )
+
+    def check_outputs(self, count: int) -> None:
+        """Raise ModelError unless the model's outputs are as many as the classes."""
+        if count != len(self.classes):
+            raise ModelError(
+                f"{self.path}: {self.model_path.name}: the model has {count} outputs per item, but [model] classes names"
+                f" {len(self.classes)}; name every class, in the order of the outputs, or state the right tensor as [model] output"
+            )
+
     @property
     def model_path(self) -> Path:
         """The model file, or the weights that the factory's model gets."""
         return self.path.parent / (self.file or self.weights or "")
+
+
+def spec_table() -> str:
+    """The README's table of the keys of a model spec, in Markdown."""
+    rows = ["| key | default | meaning |", "| --- | --- | --- |"]
+    for table, keys, kind in (("model", _MODEL_KEYS, ModelSpec), ("input", _INPUT_KEYS, InputSpec)):
+        defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(kind)}
+        defaults |= {"layer": AUTO[0]}
+        rows += [f"| `[{table}]` `{name}` | {key.default or f'`{_toml(defaults[name])}`'} | {key.meaning} |" for name, key in keys.items()]
+    return "\n".join(rows)
 
 
 def hash_files(files: Sequence[Path]) -> str:
@@ -147,18 +169,18 @@ def hash_files(files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _read_table(tables: Mapping[str, Any], name: str, readers: Mapping[str, _Reader], path: Path) -> dict[str, Any]:
+def _read_table(tables: Mapping[str, Any], name: str, keys: Mapping[str, _Key], path: Path) -> dict[str, Any]:
     table = tables.get(name)
     if not isinstance(table, Mapping):
-        raise ModelError(f"{path}: the table [{name}] is missing; it holds {', '.join(readers)}")
+        raise ModelError(f"{path}: the table [{name}] is missing; it holds {', '.join(keys)}")
     values = {}
     for key, value in table.items():
-        if key not in readers:
-            near = difflib.get_close_matches(key, readers, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(readers)}"
+        if key not in keys:
+            near = difflib.get_close_matches(key, keys, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(keys)}"
             raise ModelError(f"{path}: [{name}] {key}: unknown key; {hint}")
         try:
-            values[key] = readers[key](value)
+            values[key] = keys[key].read(value)
         except ValueError as error:
             raise ModelError(f"{path}: [{name}] {key}: {error}, not {value!r}") from None
     return values
@@ -166,7 +188,9 @@ def _read_table(tables: Mapping[str, Any], name: str, readers: Mapping[str, _Rea
 
 def _read_input(tables: Mapping[str, Any], path: Path) -> InputSpec:
     values = _read_table(tables, "input", _INPUT_KEYS, path)
-    _required(values, "input", "size", "give [height, width] of an image, or the shape of a row of numbers, as [12]", path)
+    _required(
+        values, "input", "size", 'give [height, width] of an image, or with kind = "array" the shape of a row of numbers, as [12]', path
+    )
     if values.get("kind") == "array":
         for key in _IMAGE_ONLY:
             if key in values:
@@ -174,7 +198,9 @@ def _read_input(tables: Mapping[str, Any], path: Path) -> InputSpec:
         allowed, per = {1, values["size"][-1]}, "one for all, or one per value of the last axis"
     else:
         if len(values["size"]) != 2:
-            raise ModelError(f"{path}: [input] size: must be [height, width], not {list(values['size'])}")
+            raise ModelError(
+                f'{path}: [input] size: must be [height, width], not {list(values["size"])}; for rows of numbers set kind = "array"'
+            )
         values.setdefault("scale", 1 / 255)
         channels = 1 if values.get("mode") == "L" else 3
         allowed, per = {channels}, f"one per channel of mode {values.get('mode', 'RGB')}: {channels}"
@@ -206,17 +232,19 @@ def _required(values: Mapping[str, Any], table: str, key: str, fix: str, path: P
 
 def _not_a_spec(path: Path) -> str:
     """What to do with a path that is no TOML file: write one; for an .onnx file, with its own input size as an example."""
-    size, mode = [224, 224], "RGB"
+    taken = f'size = [224, 224]\nmode = "RGB"\nscale = {1 / 255}'
     if path.suffix.lower() == ".onnx" and path.is_file():
         from annotriage.model.onnx_graph import input_shape
 
         match input_shape(path):
             case [_, 1 | 3 as channels, int(height), int(width)]:
-                size, mode = [height, width], "L" if channels == 1 else "RGB"
+                taken = f'size = {[height, width]}\nmode = "{"L" if channels == 1 else "RGB"}"\nscale = {1 / 255}'
+            case [_, int(length)]:
+                taken = f'kind = "array"\nsize = {[length]}'
     source = f'file = "{path.name}"' if path.suffix.lower() in (".onnx", ".pt2") else 'file = "model.onnx"'
     return (
         f"{path}: --model takes a model spec, a TOML file that says how the model is run. Write model.toml beside the model:\n"
-        f'[model]\n{source}\nclasses = ["first class", "second class"]\n[input]\nsize = {size}\nmode = "{mode}"\nscale = {1 / 255}'
+        f'[model]\n{source}\nclasses = ["first class", "second class"]\n[input]\n{taken}'
     )
 
 
@@ -283,25 +311,48 @@ def _toml(value: Any) -> str:
     return repr(value)
 
 
-_MODEL_KEYS: dict[str, _Reader] = {
-    "file": _text,
-    "factory": _text,
-    "weights": _text,
-    "classes": _classes,
-    "output": _text,
-    "activation": _one_of("auto", "softmax", "sigmoid", "none"),
-    "choice": _one_of("single", "multiple"),
-    "layer": _layers,
+@dataclass(frozen=True)
+class _Key:
+    """One key of a spec: how its value is read, what it means, and in words what it is when left out, unless that is a value."""
+
+    read: _Reader
+    meaning: str
+    default: str = ""
+
+
+_MODEL_KEYS = {
+    "file": _Key(_text, "The model file, relative to the spec: `.onnx`, or `.pt2` (torch.export).", "needed, or `factory`"),
+    "factory": _Key(_text, '`"package.module:function"`, which returns the untrained torch module; needs `weights`.', "none"),
+    "weights": _Key(_text, "What the factory's module is trained to: safetensors, or a state_dict.", "none"),
+    "classes": _Key(_classes, "Class names, in the order of the model's outputs.", "needed"),
+    "output": _Key(_text, "The output with one value per class: a tensor's name; of a factory's module, a name or place.", "the only one"),
+    "activation": _Key(
+        _one_of("auto", "softmax", "sigmoid", "none"),
+        'What is still to be applied to the output: `"softmax"` or `"sigmoid"`; `"none"`: the output is probabilities.'
+        " `auto` sees a softmax or sigmoid inside the model, and logits.",
+    ),
+    "choice": _Key(
+        _one_of("auto", "single", "multiple"),
+        '`"single"`: one class per item; `"multiple"`: any number. `auto`: multiple where there is a sigmoid.',
+    ),
+    "layer": _Key(
+        _layers,
+        "Hidden layers to compare, a name or a list, the first one decides; `annotriage layers` lists them. `auto`: the layer"
+        " before the last dense one, and a feature map from the middle.",
+    ),
 }
-_INPUT_KEYS: dict[str, _Reader] = {
-    "kind": _one_of("image", "array"),
-    "size": _size,
-    "mode": _one_of("RGB", "L"),
-    "scale": _number,
-    "mean": _numbers,
-    "std": _numbers,
-    "layout": _one_of("NCHW", "NHWC"),
-    "resize": _one_of("bilinear", "nearest", "bicubic", "box", "lanczos"),
-    "name": _text,
+_INPUT_KEYS = {
+    "kind": _Key(_one_of("image", "array"), '`"array"`: rows of numbers, of any shape, instead of images.'),
+    "size": _Key(_size, "`[height, width]` of an image; of rows of numbers the shape of one, as `[12]`.", "needed"),
+    "mode": _Key(_one_of("RGB", "L"), 'Images: `"RGB"`, or `"L"` for one grey channel.'),
+    "scale": _Key(_number, "A value x enters the model as `(x * scale - mean) / std`.", "1/255; rows: 1"),
+    "mean": _Key(_numbers, "One number per channel of an image; of a row one for all, or one per value of its last axis.", "0"),
+    "std": _Key(_numbers, "As `mean`.", "1"),
+    "layout": _Key(_one_of("NCHW", "NHWC"), 'Images: channels first, or last (`"NHWC"`).'),
+    "resize": _Key(
+        _one_of("bilinear", "nearest", "bicubic", "box", "lanczos"),
+        'Images: how they get to `size`, as in training: also `"nearest"`, `"bicubic"`, `"box"`, `"lanczos"`.',
+    ),
+    "name": _Key(_text, "The input tensor.", "the only one"),
 }
 _IMAGE_ONLY = ("mode", "layout", "resize")

@@ -16,7 +16,7 @@ from torch import Tensor
 from annotriage.errors import ModelError
 from annotriage.model import Array, Layer, Outputs
 from annotriage.model.layers import Step, candidates, channels_last, choose
-from annotriage.model.outputs import find_reading, probe_batch, run_in_batches
+from annotriage.model.outputs import find_reading, run_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
 from annotriage.model.torch_module import HookedModule
 from annotriage.model.torch_program import Program
@@ -43,7 +43,6 @@ class TorchModel:
             torch.set_num_threads(threads)
         self.spec = spec
         self.device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-        self.notes = _device_notes(device, self.device)
         self._recorder = _open(spec, self.device)
         choice = choose(self._recorder.steps, self._recorder.output, spec)
         self.layers = choice.layers
@@ -53,12 +52,13 @@ class TorchModel:
         self._lock = threading.Lock()
         last = tuple(channels_last(self._recorder.steps, name, spec.input.layout) for name in self.layers)
         dtype = np.float32 if self._recorder.dtype.is_floating_point else np.int64
-        probe = probe_batch(spec.input.shape, self.fixed_batch or 4, dtype)
-        self._reading = find_reading(self._forward, probe, last, self.layers, spec)
+        self._reading = find_reading(self._forward, dtype, self.fixed_batch, choice, last, spec)
+        self.spec = self._reading.spec
+        self.notes = (*_device_notes(device, self.device), *self._reading.notes)
 
     def run(self, batch: Array) -> Outputs:
         """Outputs for (N, ...) inputs, any N. Raises ModelError if torch refuses the batch."""
-        return run_in_batches(self._forward, batch, self.fixed_batch, self._reading, self.spec)
+        return run_in_batches(self._forward, batch, self.fixed_batch, self._reading)
 
     def _forward(self, batch: Array) -> tuple[Array, Sequence[Array]]:
         if not self._recorder.dtype.is_floating_point:

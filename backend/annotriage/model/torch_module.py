@@ -6,10 +6,10 @@ Part of the second step of data -> model -> latent; torch_model.py makes a `Mode
 from __future__ import annotations
 
 import importlib
-import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,7 +32,6 @@ class HookedModule:
     """A factory's module; its layers are its modules: "name" is what leaves one, "name:input" what enters it."""
 
     fixed_batch: int | None = None
-    output = _OUTPUT
 
     def __init__(self, spec: ModelSpec, device: str) -> None:
         self._spec = spec
@@ -40,6 +39,7 @@ class HookedModule:
         parameters = (parameter for parameter in self._module.parameters() if parameter.is_floating_point())
         self.dtype = next((parameter.dtype for parameter in parameters), torch.float32)
         self.steps = self._find_steps(device)
+        self.output = self.steps[-1].output
 
     def record(self, inputs: Tensor, names: frozenset[str]) -> dict[str, Tensor]:
         """What enters or leaves these modules, and the output, for the inputs; of a module that runs twice, the second time."""
@@ -56,16 +56,18 @@ class HookedModule:
     def _find_steps(self, device: str) -> tuple[Step, ...]:
         """The modules in the order in which they end on a probe batch, each one taken to follow the one before."""
         shapes: dict[str, tuple[int | None, ...]] = {}
+        leaving: dict[str, Tensor] = {}
 
         def keep(name: str, tensor: Any) -> None:
             if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.ndim and len(tensor) == 2:
                 shapes.pop(name, None)
                 shapes[name] = (None, *tensor.shape[1:])
+                leaving[name] = tensor
 
         probe = torch.from_numpy(probe_batch(self._spec.input.shape, 2, np.float32)).to(device, self.dtype)
         try:
             with torch.inference_mode():
-                self._run(probe, keep, lambda name: True)
+                returned = self._run(probe, keep, lambda name: True)
         except Exception as error:  # a module's forward is the user's code and may raise anything
             raise ModelError(
                 f"{self._spec.path}: [model] factory: the module failed on a batch of shape {tuple(probe.shape)}: {error}."
@@ -79,7 +81,14 @@ class HookedModule:
             weights = any(True for _ in module.parameters(recurse=False))
             source = steps[-1].output if block or name + _INPUT not in shapes else name + _INPUT
             steps.append(Step(name, _operation(name, module), (source,), weights, shape, block))
-        return (*steps, Step(_OUTPUT, "Output", (steps[-1].output,), False, None))
+        output = _select(returned, self._spec)
+        last = [place for place, step in enumerate(steps) if not step.block and leaving.get(step.output) is output]
+        if not last:
+            return (*steps, Step(_OUTPUT, "Output", (steps[-1].output,), False, (None, *output.shape[1:])))
+        before, final = steps[: last[-1]], steps[last[-1]]  # what follows is the blocks that it closes
+        entering = leaving.get(final.output + _INPUT)
+        makers = [step.output for step in before if step.operation != "Input" and not step.block and leaving[step.output] is entering]
+        return (*before, replace(final, inputs=(makers[-1],)) if makers and not final.weights else final)
 
     def _run(self, inputs: Tensor, keep: Callable[[str, Any], None], wanted: Callable[[str], bool]) -> Any:
         hooks = []
@@ -147,17 +156,18 @@ def _importable(spec: ModelSpec) -> Iterator[None]:
 
 def _weights(spec: ModelSpec) -> Mapping[str, Tensor]:
     path = spec.model_path
+    safe = path.suffix.lower() == ".safetensors"
     try:
-        if path.suffix.lower() == ".safetensors":
+        if safe:
             from safetensors.torch import load_file
 
             weights: Any = load_file(path)
         else:
             weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        raise pickled_module(spec) from error
     except Exception as error:  # safetensors raises a class of its own, torch.load what its readers raise
-        raise ModelError(f"{path}: cannot be read as weights: {error}; save them again with torch.save(model.state_dict(), ...)") from error
+        if safe or isinstance(error, OSError | EOFError):
+            raise ModelError(f"{path}: cannot be read as weights: {error}; save the model's state_dict() again") from error
+        raise pickled_module(spec) from error  # more than tensors is in it
     if isinstance(weights, Mapping) and isinstance(weights.get("state_dict"), Mapping):
         weights = weights["state_dict"]
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):

@@ -31,6 +31,7 @@ class Program:
         batch = entries[0].meta["val"]
         self.dtype: torch.dtype = batch.dtype
         self.fixed_batch = _size(batch.shape[0])
+        spec.check_input([_size(size) for size in batch.shape[1:]])
         self.steps = tuple(_steps(nodes))
         self.output = _output(nodes[-1], {step.output for step in self.steps}, spec)
 

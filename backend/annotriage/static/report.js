@@ -5,6 +5,7 @@ import { SHAPE_NAMES, marker } from "./markers.js";
 const ROUTES = ["auto", "uncertain", "outlier", "failed"];
 const SERIES = 8;
 const TRAINING = { label: "training", colour: "--training", shape: "circle", faint: true };
+const SIMILAR = "The most similar single items over all layers; the nearest cluster below goes by its center in the deciding layer, and may be another class.";
 const byId = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en");
 const percent = (share) => `${(100 * share).toFixed((share > 0 && share < 0.001) || (share > 0.999 && share < 1) ? 2 : 1)} %`;
@@ -129,9 +130,9 @@ function figures(points, i) {
     ["The model says", points.labelOf(i) || "nothing", known("confidence", (c) => `with a probability of ${percent(c)}`)],
     ["Outlier score", known("outlier_score", (s) => s.toFixed(4)), known("outlier_score", (s) => `stranger than ${percent(s)} of the ${held}`)],
     ["p-value", known("p_value", (p) => p.toFixed(4)), known("p_value", (p) => `about ${percent(p)} of ordinary items are as strange as this or stranger`)],
-    ["Nearest cluster", points.clusters[points.cluster[i]] || "none", null],
-    ["Raw score", known("score", (s) => s.toFixed(3)), "larger is stranger"],
-    ["Trust", known("trust", (t) => t.toFixed(3)), "the smaller, the sooner a person sees it"],
+    ["Nearest cluster", points.clusters[points.cluster[i]] || "none", "the one whose center is nearest in the deciding layer"],
+    ["Raw score", known("score", (s) => s.toFixed(3)), "larger is stranger; it orders the outliers"],
+    ["Trust", known("trust", (t) => t.toFixed(3)), "one number that sorts the queue: the smaller, the sooner a person sees it"],
     ["Group", group >= 0 ? String(group) : null, group >= 0 ? `${number.format(points.groups[group] ?? 0)} outliers resemble each other` : null],
   ].filter(([, value]) => value !== null);
 }
@@ -141,7 +142,7 @@ function explore(points) {
   const boxes = [...document.querySelectorAll("[data-show]")];
   const rank = Uint8Array.from({ length: points.count }, (_, i) => points.route[i] + 1);
   const strangest = Array.from({ length: points.count }, (_, i) => i).filter((i) => !points.isTraining(i))
-    .sort((a, b) => points.outlier_score[b] - points.outlier_score[a] || a - b);
+    .sort((a, b) => points.outlier_score[b] - points.outlier_score[a] || points.score[b] - points.score[a] || a - b);
   const ways = colourings(points);
   const empty = [...panel.childNodes];
   let row = null;
@@ -208,8 +209,9 @@ function explore(points) {
       training
         ? make("p", {}, "One of the items that the model was trained on; people called it ", make("bdi", { class: "strong" }, points.labelOf(i) || "nothing"), ".")
         : make("p", { class: "long", id: "panel-reason" }, make("bdi", {}, points.reason[i])),
-      nearest.length ? make("h4", {}, "Nearest training items") : null,
+      nearest.length ? make("h4", {}, "Most similar training items") : null,
       nearest.length ? make("div", { class: "faces" }, ...nearest.map(face)) : null,
+      nearest.length ? make("p", { class: "hint" }, SIMILAR) : null,
       !training && make("dl", { class: "figures" }, ...figures(points, i).flatMap(([name, value, meaning]) => [
         make("dt", {}, name), make("dd", {}, make("bdi", { class: "short strong" }, value), meaning && make("span", { class: "muted" }, ` ${meaning}`))])),
     ].filter(Boolean);
@@ -237,16 +239,17 @@ function explore(points) {
 
   function lasso(indices) {
     if (!indices.length) { map.select(-1); return; }
-    const inside = new Set(indices), incoming = strangest.filter((i) => inside.has(i));
+    const chosen = new Set(indices), incoming = strangest.filter((i) => chosen.has(i));
+    const inside = `${number.format(indices.length)} ${indices.length === 1 ? "item" : "items"} inside the lasso`;
     const tally = ["training", ...ROUTES].map((kind) => [kind, indices.filter((i) => points.kindOf(i) === kind).length]).filter(([, count]) => count);
     map.select(-1);
     panel.replaceChildren(
-      make("h3", {}, `${number.format(indices.length)} items inside the lasso`),
+      make("h3", {}, inside),
       make("p", {}, tally.map(([kind, count]) => `${number.format(count)} ${kind}`).join(", ")),
       make("div", { class: "faces" }, ...(incoming.length ? incoming : indices).slice(0, 24).map(face)),
       make("label", { class: "ids" }, "Ids of the incoming ones, strangest first", make("textarea", { readonly: "", rows: "6" }, incoming.map((i) => points.id[i]).join("\n"))),
     );
-    status.textContent = `${indices.length} items inside the lasso`;
+    status.textContent = inside;
   }
 
   boxes.forEach((box) => box.addEventListener("change", showChosen));
