@@ -20,7 +20,7 @@ test: .venv/test.stamp $(if $(filter 0,$(TORCH)),,.venv/torch.stamp)  ## All tes
 	$(if $(LEFT_OUT),@echo "TORCH=0: the tests that need torch are left out")
 	$(BIN)/python -m pytest $(LEFT_OUT) $(ARGS)
 
-lint: .venv/test.stamp  ## Style and types
+lint: .venv/test.stamp .venv/torch.stamp  ## Style and types (mypy looks into torch)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
