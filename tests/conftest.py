@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import resource
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,10 +131,18 @@ def choices_model(tmp_path_factory):
 
 @pytest.fixture
 def disk_of():
-    """A disk on which no file can grow beyond so many bytes, until the test ends."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    """A block in which no file can grow beyond so many bytes; not the whole test, whose report may go to a file, too."""
+
+    @contextmanager
+    def disk_of(size):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return disk_of
 
 
 @pytest.fixture(scope="session")

@@ -137,8 +137,7 @@ def test_results_are_replaced_when_asked_to(digits_reference, digits, tmp_path):
 
 @pytest.mark.parametrize("size", [0, 5_000, 50_000, 150_000])
 def test_a_full_disk_says_so_and_leaves_nothing_half_written(digits_reference, mixed, tmp_path, disk_of, size):
-    disk_of(size)
-    with pytest.raises(OutputError, match=r"could not be written|cannot be written|could not be kept") as refused:
+    with disk_of(size), pytest.raises(OutputError, match=r"could not be written|cannot be written|could not be kept") as refused:
         digits_reference.triage(mixed[0], out=tmp_path / "out")
     assert "File too large" in str(refused.value)
     assert "free" in str(refused.value)

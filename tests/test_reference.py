@@ -204,8 +204,8 @@ def test_the_working_directory_can_be_the_folder(digits_reference, tmp_path, mon
 
 
 def test_a_full_disk_leaves_nothing_half_written(digits_reference, tmp_path, disk_of):
-    disk_of(20_000)
-    with pytest.raises(OutputError, match=r"reference: the reference could not be written \(File too large\); free some space"):
+    full = pytest.raises(OutputError, match=r"reference: the reference could not be written \(File too large\); free some space")
+    with disk_of(20_000), full:
         digits_reference.save(tmp_path / "reference")
     assert list(tmp_path.iterdir()) == []
 

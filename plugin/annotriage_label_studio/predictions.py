@@ -147,7 +147,7 @@ class PredictionFile:
             return encode_data_uri(media, _mime_type(media))
         if isinstance(media, np.ndarray) and _is_picture(media):
             png = io.BytesIO()
-            Image.fromarray(media.squeeze(2) if media.shape[2:] == (1,) else media).save(png, "PNG")
+            Image.fromarray(media.squeeze(2) if media.shape[2:] == (1,) else media).save(png, "PNG", compress_level=1)
             return encode_data_uri(png.getvalue(), "image/png")
         self._numbers += isinstance(media, np.ndarray)
         return item.path

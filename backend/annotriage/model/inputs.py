@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from annotriage.model.spec import InputSpec
 Floats = NDArray[np.float32]
 Picture = Image.Image | NDArray[np.uint8]
 
-THUMBNAIL_TYPE = "image/webp"
+TINY = 32  # pixels; a PNG is smaller than a JPEG there, and loses nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +147,24 @@ def as_pixels(array: Array, where: str) -> NDArray[np.uint8]:
     return array
 
 
+def shrunk(picture: Picture, side: int) -> Picture:
+    """The picture with its longer side at most `side`, by a whole factor, which is many times faster than any other."""
+    height, width = picture.shape[:2] if isinstance(picture, np.ndarray) else picture.size[::-1]
+    factor = math.ceil(max(height, width) / side)
+    if factor == 1:
+        return picture
+    return (Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture).reduce(factor)
+
+
 def thumbnail(picture: Picture, side: int) -> bytes:
-    """A small WebP picture (`THUMBNAIL_TYPE`), its longer side at most `side`; a smaller picture is not enlarged."""
-    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture.copy()
-    image.thumbnail((side, side))
+    """A small encoded picture, its longer side at most `side`; a smaller one is not enlarged. JPEG, or PNG for tiny ones."""
+    picture = shrunk(picture, side)
+    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
     stream = io.BytesIO()
-    image.save(stream, "WEBP", quality=70, method=2)
+    if max(image.size) > TINY:
+        image.save(stream, "JPEG", quality=80)
+    else:
+        image.save(stream, "PNG")
     return stream.getvalue()
 
 

@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
-from PIL import Image
 
 from annotriage.data import Item
 from annotriage.errors import MediaError
 from annotriage.model import Array, Model, Outputs
-from annotriage.model.inputs import Loaded, Picture, load
+from annotriage.model.inputs import Loaded, load, shrunk
 from annotriage.settings import Settings
 
 
@@ -84,16 +83,7 @@ def _load(item: Item, model: Model, settings: Settings, out: Array) -> Loaded | 
         loaded = load(item.media, model.spec.input, settings.max_pixels, item.path or f"item {item.id}", out)
     except MediaError as error:
         return str(error)
-    return loaded if loaded.picture is None else replace(loaded, picture=_small(loaded.picture, settings.thumbnail))
-
-
-def _small(picture: Picture, side: int) -> Picture:
-    """The picture at thumbnail size, so that a batch of large scans does not stay in memory."""
-    if max(picture.shape[:2] if isinstance(picture, np.ndarray) else picture.size) <= side:
-        return picture
-    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
-    image.thumbnail((side, side), reducing_gap=1.0)  # averages first: a third of the time, and small pictures show no difference
-    return image
+    return loaded if loaded.picture is None else replace(loaded, picture=shrunk(loaded.picture, settings.thumbnail))
 
 
 def _run(model: Model, items: list[Item], loading: Future[_Decoded]) -> Batch:
