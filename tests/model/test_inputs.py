@@ -9,7 +9,7 @@ from PIL import Image
 
 from annotriage.errors import DataError, MediaError
 from annotriage.fitting import fit
-from annotriage.model.inputs import content_hash, image_tensor, load, numbers, read_image, thumbnail
+from annotriage.model.inputs import content_hash, load, numbers, read_image, thumbnail
 from annotriage.model.spec import InputSpec
 
 GREY = InputSpec(size=(6, 8), mode="L", scale=1 / 255)
@@ -201,7 +201,7 @@ def test_pictures_are_resized_as_the_spec_says(resize):
     filters = Image.Resampling
     expected = Image.fromarray(picture(30, 20)).resize((8, 6), filters[resize.upper()])
     spec = InputSpec(size=(6, 8), mode="L", resize=resize)
-    np.testing.assert_array_equal(image_tensor(picture(30, 20), spec)[0], np.asarray(expected))
+    np.testing.assert_array_equal(load(picture(30, 20), spec, MANY, "a").tensor[0], np.asarray(expected))
 
 
 def test_a_large_jpeg_decoded_in_less_detail_gives_nearly_the_same_tensor():
@@ -210,7 +210,7 @@ def test_a_large_jpeg_decoded_in_less_detail_gives_nearly_the_same_tensor():
     spec = InputSpec(size=(64, 64), scale=1 / 255)
     loaded = load(data, spec, MANY, "a")
     assert max(loaded.picture.size) < 1200
-    assert np.abs(loaded.tensor - image_tensor(read_image(data, MANY, "a"), spec)).mean() < 0.01
+    assert np.abs(loaded.tensor - load(np.asarray(read_image(data, MANY, "a")), spec, MANY, "a").tensor).mean() < 0.01
 
 
 def test_rows_of_numbers_are_checked_and_scaled():

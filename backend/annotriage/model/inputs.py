@@ -68,11 +68,6 @@ def content_hash(loaded: Loaded) -> str:
     return digest.hexdigest()
 
 
-def image_tensor(picture: Picture, spec: InputSpec) -> Floats:
-    """A picture, resized and scaled: (C, H, W) float32, or (H, W, C) if the layout is NHWC."""
-    return _scaled(resized_pixels(picture, spec), spec)
-
-
 def resized_pixels(picture: Picture, spec: InputSpec) -> NDArray[np.uint8]:
     """The picture in the model's size and mode: (H, W, C) uint8."""
     height, width = spec.size
