@@ -5,6 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 TORCH ?= 1
 ARGS ?=
+LABEL_STUDIO := .venv-label-studio
 LEFT_OUT := $(if $(filter 0,$(TORCH)),-m "not torch")
 
 .PHONY: help demo test lint format benchmark picture clean
@@ -13,10 +14,10 @@ LEFT_OUT := $(if $(filter 0,$(TORCH)),-m "not torch")
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-demo: .venv/base.stamp  ## Real digits from nothing to a report (ARGS are those of `annotriage demo`)
+demo: .venv/base.stamp $(LABEL_STUDIO)/stamp  ## Real digits from nothing to a report (ARGS are those of `annotriage demo`)
 	$(BIN)/annotriage demo --offline $(ARGS)
 
-test: .venv/test.stamp $(if $(filter 0,$(TORCH)),,.venv/torch.stamp)  ## All tests (TORCH=0 leaves torch's out, ARGS go to pytest)
+test: .venv/test.stamp $(LABEL_STUDIO)/stamp $(if $(filter 0,$(TORCH)),,.venv/torch.stamp)  ## All tests (TORCH=0 leaves torch's out, ARGS go to pytest)
 	$(if $(LEFT_OUT),@echo "TORCH=0: the tests that need torch are left out")
 	$(BIN)/python -m pytest $(LEFT_OUT) $(ARGS)
 
@@ -35,20 +36,24 @@ benchmark: .venv/test.stamp .venv/torch.stamp .venv/benchmark.stamp  ## The tabl
 picture: .venv/test.stamp  ## The picture in the README, from a new run of the demo
 	$(BIN)/python tests/e2e/picture.py
 
-clean:  ## Remove the environment and the demo's files
-	rm -rf .venv .demo
+clean:  ## Remove the environments and the demo's files
+	rm -rf .venv $(LABEL_STUDIO) .demo
+
+define make_environment
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found: install one (Debian: apt-get install python3 python3-venv)"; exit 1; }
+	@test -x $(1)/bin/pip || { echo "Making $(1) with $(PYTHON) ..."; $(PYTHON) -m venv $(1) || \
+		{ rm -rf $(1); echo "$(PYTHON) has no venv module: install it (Debian: apt-get install python3-venv)"; exit 1; }; }
+endef
 
 .venv/base.stamp: pyproject.toml .ci/constraints.txt
-	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found: install one (Debian: apt-get install python3 python3-venv)"; exit 1; }
-	@test -x $(BIN)/pip || { echo "Making .venv with $(PYTHON) ..."; $(PYTHON) -m venv .venv || \
-		{ rm -rf .venv; echo "$(PYTHON) has no venv module: install it (Debian: apt-get install python3-venv)"; exit 1; }; }
+	$(call make_environment,.venv)
 	@echo "Installing annotriage into .venv (about 600 MB, a minute or two) ..."
 	@$(PIP) -e .
 	@touch $@
 
 .venv/test.stamp: .venv/base.stamp
 	@echo "Installing the test tools ..."
-	@$(PIP) -e ".[test]"
+	@$(PIP) -e ".[test,postgres]"
 	@touch $@
 
 .venv/torch.stamp: .venv/base.stamp
@@ -58,4 +63,11 @@ clean:  ## Remove the environment and the demo's files
 
 .venv/benchmark.stamp: .venv/base.stamp
 	@$(PIP) -e ".[benchmark]"
+	@touch $@
+
+# Label Studio pins dozens of packages that annotriage wants in other versions: it gets an environment of its own.
+$(LABEL_STUDIO)/stamp: .ci/constraints-label-studio.txt
+	$(call make_environment,$(LABEL_STUDIO))
+	@echo "Installing Label Studio into $(LABEL_STUDIO): about 1 GB, some minutes, this once ..."
+	@$(LABEL_STUDIO)/bin/pip install --quiet --disable-pip-version-check -c $< label-studio
 	@touch $@
