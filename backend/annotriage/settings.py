@@ -1,7 +1,8 @@
 """The one table of settings: the file, the environment, the command line and the documentation are made from it.
 
-A setting is a field of `Settings`: its type, its default and a help sentence that says when to change it.
-`Settings.load` reads, later ones winning: the defaults, a TOML file, `ANNOTRIAGE_<NAME>` variables, given values.
+A setting is a field of `Settings` (the engine) or of `ServiceSettings` (the running service): its type, its default and a help
+sentence that says when to change it. Both are read from the same places, later ones winning: the defaults, a TOML file,
+`ANNOTRIAGE_<NAME>` variables, given values.
 """
 
 from __future__ import annotations
@@ -21,16 +22,32 @@ ENVIRONMENT_PREFIX = "ANNOTRIAGE_"
 
 
 def _setting(
-    default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: Sequence[str] = (), run: bool = False
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] = (),
+    run: bool = False,
+    secret: bool = False,
 ) -> Any:
-    """A field of the table. run: it concerns a run and may differ from what a reference was fitted with."""
-    metadata = {"help": help, "low": low, "high": high, "choices": tuple(choices), "run": run}
-    return dataclasses.field(default=default, metadata=metadata)
+    """A field of a table. run: it concerns a run and may differ from what a reference was fitted with. secret: never shown."""
+    metadata = {"help": help, "low": low, "high": high, "choices": tuple(choices), "run": run, "secret": secret}
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Every setting with its default; immutable, checked when made. Raises SettingError on a value out of range."""
+class _Table:
+    """What both tables share: values are checked when made."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name), f"setting {field.name}"))
+
+
+@dataclass(frozen=True)
+class Settings(_Table):
+    """Every setting of the engine with its default; immutable, checked when made. Raises SettingError on a value out of range."""
 
     # what is promised
     alpha: float = _setting(
@@ -127,10 +144,6 @@ class Settings:
     group_sample: int = _setting(20_000, "Most outliers that are searched for groups.", low=10, high=200_000, run=True)
     thumbnail: int = _setting(64, "Longest side of the pictures in the report, in pixels.", low=16, high=512, run=True)
 
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name), f"setting {field.name}"))
-
     @classmethod
     def load(
         cls,
@@ -144,17 +157,7 @@ class Settings:
         fitted: the settings of a reference; then only those that concern a run can still change, the others stay as fitted.
         Raises SettingError naming the file, variable or option, the value and what is allowed.
         """
-        values: dict[str, Any] = {}
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        if file is not None:
-            values |= _from_file(file, fields)
-        for variable, text in (os.environ if environment is None else environment).items():
-            if variable.startswith(ENVIRONMENT_PREFIX):
-                name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-                if name not in fields:
-                    raise SettingError(f"environment variable {variable}: {_unknown(name)}")
-                values[name] = _checked(fields[name], text, f"environment variable {variable}")
-        values |= {name: value for name, value in (given or {}).items() if value is not None}
+        values = _read(cls, file, environment, given)
         return cls(**(values if fitted is None else {**fitted.as_dict(), **_of_a_run(values)}))
 
     def fixed_against(self, fitted: Settings) -> list[str]:
@@ -171,23 +174,108 @@ class Settings:
         return dataclasses.asdict(self)
 
 
-def _from_file(file: Path, fields: Mapping[str, dataclasses.Field[Any]]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ServiceSettings(_Table):
+    """Every setting of the running service; what a project is triaged with lies in its reference. Raises SettingError."""
+
+    # Label Studio
+    label_studio_url: str = _setting("http://127.0.0.1:8080", "Address of Label Studio, as this machine reaches it.")
+    label_studio_token: str = _setting(
+        "",
+        "Token of the account that annotriage works as; give it a service account of its own. A personal access token, or a legacy token.",
+        secret=True,
+    )
+    # where the service runs
+    host: str = _setting("127.0.0.1", "Address to listen on. 0.0.0.0 where Label Studio runs on another machine.")
+    port: int = _setting(9090, "Port to listen on; 0 takes a free one.", low=0, high=65535)
+    service_url: str = _setting("", "Address of this service as Label Studio reaches it, if it is not http://HOST:PORT.")
+    database: str = _setting(
+        "sqlite:///annotriage.db",
+        "Where the state lives: a file (sqlite:///PATH), or postgresql://USER:PASSWORD@HOST/NAME when several replicas share the work.",
+        secret=True,
+    )
+    user: str = _setting("annotriage", "User name for the service's own interfaces (API, ML backend).")
+    password: str = _setting(
+        "", "Password for it. Left empty, one is made at the first start; `annotriage password` shows it.", secret=True
+    )
+    max_request_mb: int = _setting(512, "Largest request body in MB. Raise it when tasks carry large pictures in themselves.", low=1)
+    # media
+    media_hosts: tuple[str, ...] = _setting(
+        (), "Hosts besides Label Studio's that media may be fetched from, comma-separated; *.example.com takes all below it."
+    )
+    media_seconds: float = _setting(30.0, "Longest time for one file. Raise it for large scans on slow storage.", low=0.1, high=3600)
+    media_mb: int = _setting(64, "Largest file in MB.", low=1, high=4096)
+    media_connections: int = _setting(
+        8, "Files fetched at the same time. More than Label Studio can serve slows its pages.", low=1, high=64
+    )
+    # how often
+    poll_seconds: float = _setting(3.0, "How often Label Studio is asked for what no webhook told.", low=0.2, high=3600)
+    sweep_seconds: float = _setting(
+        900.0, "How often all tasks of a project are compared with the store, one page at a time.", low=5, high=7 * 86400
+    )
+    predict_seconds: float = _setting(
+        10.0, "How long Label Studio may wait for predictions that are still missing; afterwards they are delivered.", low=0.0, high=90
+    )
+    # triage of a project (taken over by `annotriage connect`)
+    dataset_fields: tuple[str, ...] = _setting(
+        (), "Fields of a task's data whose values each make a dataset of their own, comma-separated, as scanner, source."
+    )
+    item_fields: str = _setting(
+        "on",
+        "Whether queued tasks get the fields triage_route, triage_reason, triage_outlier_score and triage_diversity.",
+        choices=("on", "off"),
+    )
+    lot_share: float = _setting(
+        0.02, "Share of all items that people answer blind, drawn before they are judged: new held-out items.", low=0.0, high=1.0
+    )
+    audit_share: float = _setting(
+        0.05, "Least share of automatic labels that people check blind. Raise it to find a rising error sooner.", low=0.0, high=1.0
+    )
+    accept: str = _setting(
+        "suggest",
+        "What becomes of automatic labels: `suggest` leaves each to a person who submits it, `annotate` makes annotations of them"
+        " once their dataset has passed its probation.",
+        choices=("suggest", "annotate"),
+    )
+
+    @classmethod
+    def load(
+        cls, file: Path | None = None, environment: Mapping[str, str] | None = None, given: Mapping[str, Any] | None = None
+    ) -> ServiceSettings:
+        """Settings of the service from the same file, variables and given values as `Settings.load`. Raises SettingError."""
+        return cls(**_read(cls, file, environment, given))
+
+
+def _read(table: type[_Table], file: Path | None, environment: Mapping[str, str] | None, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The values that the sources give for one table. A name that belongs to no table is refused, one of another is left to it."""
+    values = {} if file is None else _from_file(file)
+    for variable, text in (os.environ if environment is None else environment).items():
+        if variable.startswith(ENVIRONMENT_PREFIX):
+            name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+            if name not in _FIELDS:
+                raise SettingError(f"environment variable {variable}: {_unknown(name)}")
+            values[name] = _checked(_FIELDS[name], text, f"environment variable {variable}")
+    values |= {name: value for name, value in (given or {}).items() if value is not None}
+    others = set(_FIELDS) - {field.name for field in dataclasses.fields(table)}
+    return {name: value for name, value in values.items() if name not in others}
+
+
+def _from_file(file: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise SettingError(f"{file}: cannot be read ({error.strerror}); check the path given to --config") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{file}: not valid TOML: {error}") from error
-    unknown = sorted(set(table) - set(fields))
+    unknown = sorted(set(table) - set(_FIELDS))
     if unknown:
         raise SettingError(f"{file}: {_unknown(unknown[0])}")
-    return {name: _checked(fields[name], value, f"{file}: setting {name}") for name, value in table.items()}
+    return {name: _checked(_FIELDS[name], value, f"{file}: setting {name}") for name, value in table.items()}
 
 
 def _unknown(name: str) -> str:
-    names = [field.name for field in SETTINGS]
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"no setting is called {name!r}; {f'did you mean {near[0]}?' if near else 'the settings are ' + ', '.join(sorted(names))}"
+    near = difflib.get_close_matches(name, _FIELDS, n=1)
+    return f"no setting is called {name!r}; {f'did you mean {near[0]}?' if near else 'the settings are ' + ', '.join(sorted(_FIELDS))}"
 
 
 def _of_a_run(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,14 +316,16 @@ def _whole(value: Any) -> int:
     return int(value)
 
 
-_TYPES = get_type_hints(Settings)
+_TYPES = get_type_hints(Settings) | get_type_hints(ServiceSettings)
 SETTINGS = dataclasses.fields(Settings)
+SERVICE_SETTINGS = dataclasses.fields(ServiceSettings)
+_FIELDS = {field.name: field for field in (*SETTINGS, *SERVICE_SETTINGS)}
 
 
-def settings_table() -> str:
+def settings_table(fields: Sequence[dataclasses.Field[Any]] = SETTINGS) -> str:
     """The README's table of settings, in Markdown."""
     rows = ["| setting | default | what it is for |", "| --- | --- | --- |"]
-    for field in SETTINGS:
+    for field in fields:
         default = ", ".join(field.default) if isinstance(field.default, tuple) else str(field.default)
         choices = f" One of {', '.join(field.metadata['choices'])}." if field.metadata["choices"] else ""
         rows.append(f"| `{field.name}`{'*' if field.metadata['run'] else ''} | {default or 'none'} | {field.metadata['help']}{choices} |")
