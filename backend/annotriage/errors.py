@@ -51,3 +51,15 @@ class OutputError(AnnotriageError):
     """A result could not be written: the disk is full, the folder is taken or not writable."""
 
     status = 507
+
+
+class UnknownError(AnnotriageError):
+    """There is no such project, item, dataset or batch in the service."""
+
+    status = 404
+
+
+class StoreError(AnnotriageError):
+    """The database cannot be opened, was made by a newer version, or is in use in a way that does not work."""
+
+    status = 503
