@@ -63,3 +63,30 @@ class StoreError(AnnotriageError):
     """The database cannot be opened, was made by a newer version, or is in use in a way that does not work."""
 
     status = 503
+
+
+class ToolError(AnnotriageError):
+    """The labeling tool refused a call, or it failed for a reason that trying again does not mend."""
+
+    status = 502
+
+
+class ToolUnavailable(ToolError):
+    """The labeling tool was not reached, or failed in a way that may pass: try again later.
+
+    sent: whether the request may have been carried out all the same; read back before sending it again.
+    """
+
+    status = 503
+
+    def __init__(self, message: str, *, sent: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class ToolRefused(ToolError):
+    """The labeling tool does not accept the token, or the account may not do this."""
+
+
+class ToolGone(ToolError):
+    """The labeling tool does not know what was asked for: the project, task or tab is deleted."""
