@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
+import os
 import resource
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,13 +13,65 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import postgresql
 import pytest
+from label_studio import LabelStudio, Person
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
 from annotriage.fitting import fit
 from annotriage.settings import Settings
+from annotriage_label_studio.server import serving
+
+LABEL_STUDIO = Path(__file__).parent.parent / ".venv-label-studio" / "bin" / "label-studio"
+
+
+def missing(what):
+    """Skip what asks for a part that this machine lacks; in continuous integration nothing may be lacking."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} (and CI is set: nothing may be skipped)", pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def label_studio_executable():
+    """The command label-studio of the environment that the Makefile makes."""
+    if not LABEL_STUDIO.exists():
+        missing("no Label Studio: run `make .venv-label-studio/stamp`")
+    return LABEL_STUDIO
+
+
+@pytest.fixture(scope="session")
+def label_studio(label_studio_executable, tmp_path_factory):
+    """A real Label Studio, one for the session; each test makes its own project in it."""
+    with serving(label_studio_executable, tmp_path_factory.mktemp("label-studio")) as server:
+        yield LabelStudio(server.url, server.token, Person(server.url, server.email, server.password))
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """The address of a real PostgreSQL, one for the session."""
+    programs = postgresql.programs()
+    if programs is None:
+        missing("no PostgreSQL: install the package `postgresql`")
+    with postgresql.server(programs) as address:
+        yield address
+
+
+_databases = itertools.count(1)
+
+
+@pytest.fixture
+def postgres(postgres_server):
+    """The address, as SQLAlchemy takes it, of a fresh PostgreSQL database; dropped afterwards, whoever still uses it."""
+    import psycopg
+
+    name = f"test_{next(_databases)}"
+    with psycopg.connect(postgres_server.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield f"{postgres_server.rpartition('/')[0]}/{name}"
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

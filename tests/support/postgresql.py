@@ -1,0 +1,49 @@
+"""A real PostgreSQL for the tests, as its own user in a folder of that user: it refuses to run as root."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def programs() -> Path | None:
+    """The folder of PostgreSQL's programs; None where it is not installed."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    found = shutil.which("initdb")
+    return installed[-1].parent if installed else Path(found).resolve().parent if found else None
+
+
+@contextmanager
+def server(programs: Path) -> Iterator[str]:
+    """A server on a free port of 127.0.0.1, ended with the block: the address of its database `postgres`."""
+    user = pwd.getpwnam(os.environ.get("POSTGRES_USER", "postgres")) if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    folder = Path(tempfile.mkdtemp(prefix="annotriage-postgres-"))
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    data, log = folder / "data", folder / "log"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+
+    def run(program: str, *arguments: object) -> None:
+        as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+        done = subprocess.run([programs / program, *map(str, arguments)], cwd=folder, capture_output=True, text=True, **as_user)
+        trouble = log.read_text("utf-8") if log.exists() else done.stderr
+        assert done.returncode == 0, f"{program}: {trouble[-2000:]}"
+
+    try:
+        run("initdb", "-D", data, "-U", "annotriage", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
+        run("pg_ctl", "-D", data, "-l", log, "-w", "-t", "60", "-o", options, "start")
+        try:
+            yield f"postgresql+psycopg://annotriage@127.0.0.1:{port}/postgres"
+        finally:
+            run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
