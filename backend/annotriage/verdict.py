@@ -18,6 +18,7 @@ class Verdict:
 
     labels: what the model says (one, or several for multi-choice). confidence, p_value, outlier_score, trust in [0, 1].
     cluster: the nearest center. score: the deciding raw score, larger is stranger; members: raw score of each member.
+    sureness: what the gate compares with its limit.
     route: "auto" | "uncertain" | "outlier" | "failed". reason: one sentence for people. Of a failed item only id, path,
     route, trust (0), reason, reference and model are set; numbers are None.
     """
@@ -38,6 +39,7 @@ class Verdict:
     reference: str = ""
     model: str = ""
     seconds: float = 0.0
+    sureness: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,10 @@ def verdicts_of(reference: Reference, items: list[Item], judged: Judged, seconds
         judged.outlier_score.tolist(),
         judged.trust.tolist(),
         judged.route.tolist(),
+        judged.sureness.tolist(),
         strict=True,
     )
-    for item, labels, confidence, cluster, score, members, p_value, outlier_score, trust, route in columns:
+    for item, labels, confidence, cluster, score, members, p_value, outlier_score, trust, route, sureness in columns:
         texts, near = space.texts(labels), clusters[cluster]
         yield Verdict(
             id=item.id,
@@ -96,6 +99,7 @@ def verdicts_of(reference: Reference, items: list[Item], judged: Judged, seconds
             reference=reference.version,
             model=reference.model.hash,
             seconds=seconds,
+            sureness=sureness,
         )
 
 

@@ -1,0 +1,131 @@
+"""Opening the database: SQLite in WAL mode or PostgreSQL, migrated to the present schema; transactions for reading and for writing.
+
+No transaction holds a network or a model call. On SQLite a writing one begins IMMEDIATE: begun as a reading one it would fail, not
+wait, when another process writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
+
+from annotriage.errors import StoreError
+
+AnyRow = Row[*tuple[Any, ...]]
+
+BUSY_SECONDS = 10
+MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database uses
+
+
+class Store:
+    """An open database; threadsafe. Make one per process: connections do not survive a fork."""
+
+    def __init__(self, url: str, *, checkpoints: bool = True) -> None:
+        """Open and migrate. url: as the setting `database`.
+
+        checkpoints: whether this process may move SQLite's log into the database, which makes the writer at hand wait; the web
+        process leaves it to the worker. Raises StoreError saying what is wrong with the address or the database.
+        """
+        self.engine = _engine(url, checkpoints)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        try:
+            self._migrate()
+        except OperationalError as error:
+            raise StoreError(
+                f"{_shown(url)}: cannot be opened ({_cause(error)}); check the setting database and that it is running"
+            ) from error
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that is committed when the block ends well and undone when it does not. Keep it short."""
+        with self.engine.connect().execution_options(writing=True) as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()
+
+    def _migrate(self) -> None:
+        from alembic import command
+        from alembic.config import Config
+        from alembic.util import CommandError
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with self.writing() as connection:
+            if not self.is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            config.attributes["connection"] = connection
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise StoreError(
+                    f"{_shown(str(self.engine.url))}: was written by a newer version of annotriage ({error});"
+                    " use that version, or another database"
+                ) from error
+
+
+def insert(connection: Connection, table: Table) -> Any:
+    """An INSERT of this database's own dialect, which knows what to do on a conflict."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def _engine(url: str, checkpoints: bool) -> Engine:
+    try:
+        address = make_url(url)
+        if address.drivername in ("postgresql", "postgres"):
+            address = address.set(drivername="postgresql+psycopg")
+        if address.get_backend_name() == "sqlite":
+            if address.database not in (None, "", ":memory:"):
+                Path(str(address.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
+            engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, pool_size=20)
+            _tune_sqlite(engine, checkpoints)
+            return engine
+        return create_engine(address, pool_pre_ping=True, pool_size=20)
+    except ModuleNotFoundError as error:
+        raise StoreError(f'{_shown(url)}: needs {error.name}; pip install "annotriage[postgres]"') from error
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise StoreError(f"setting database: {_shown(url)} is no address of a database; as sqlite:///annotriage.db") from error
+    except OSError as error:
+        raise StoreError(f"setting database: {_shown(url)}: its folder cannot be made ({error.strerror}); choose another") from error
+
+
+def _tune_sqlite(engine: Engine, checkpoints: bool) -> None:
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions begin as `begin` says, not as the driver guesses
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-65536"):
+            cursor.execute(f"PRAGMA {pragma}")
+        if not checkpoints:
+            cursor.execute("PRAGMA wal_autocheckpoint=0")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writing") else "BEGIN")
+
+
+def _shown(url: str) -> str:
+    """The address without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        return "the value"
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).strip().split("\n")[0]

@@ -1,0 +1,169 @@
+"""Items: the labeling tool's tasks, and what other systems pushed, with the datasets that they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import Connection, case, select, update
+
+from annotriage.labeling_tool import Task
+from annotriage.store.counters import chunks, recounted
+from annotriage.store.database import AnyRow, insert
+from annotriage.store.projects import Project
+from annotriage.store.schema import dataset, delivery, field_write, item, item_dataset, work
+
+BATCH_GAP = 60.0  # seconds between tasks that are still one import
+SHOWN_FROM = 50  # items from which on a batch is large enough to show its own diversity
+LONGEST_NAME = 200
+
+
+def add_tasks(connection: Connection, project: Project, tasks: Sequence[Task], *, urgent: bool = False) -> int:
+    """Take in tasks that are new: as items of `all`, of their batch and of one dataset per configured field, with work for each
+    reference; how many were new.
+
+    Tasks that people had labelled before are kept as labelled and get no work. A task made for a pushed item becomes that item's.
+    """
+    tasks = _without_own(connection, project, tasks)
+    now = time.time()
+    rows = [
+        {
+            "project_id": project.id,
+            "external_id": task.id,
+            "media": task.media,
+            "media_hash": media_hash(task.media),
+            "group": task.group,
+            "wanted": task.wanted,
+            "labelled": task.labelled,
+            "at": task.created_at or now,
+        }
+        for task in {task.id: task for task in tasks}.values()
+    ]
+    if not rows:
+        return 0
+    add = insert(connection, item).on_conflict_do_nothing(index_elements=["project_id", "external_id"])
+    ids = {row.external_id: row.id for row in connection.execute(add.returning(item.c.id, item.c.external_id), rows)}
+    new = [task for task in tasks if task.id in ids]
+    if not new:
+        return 0
+    batch = _batch(connection, project, now)
+    _file(connection, project, {ids[task.id]: task.fields for task in new}, batch, now)
+    add_work(connection, project, [ids[task.id] for task in new if not task.labelled], urgent=urgent)
+    return len(new)
+
+
+def add_work(connection: Connection, project: Project, item_ids: Sequence[int], *, urgent: bool = False) -> None:
+    """Let these items be judged under each of the project's references (again, if they were)."""
+    rows = [
+        {"item_id": id, "reference_id": reference_id, "project_id": project.id, "urgent": urgent}
+        for reference_id in project.references
+        for id in item_ids
+    ]
+    if rows:
+        connection.execute(insert(connection, work).on_conflict_do_nothing(index_elements=["item_id", "reference_id"]), rows)
+    if urgent:
+        for some in chunks(item_ids):
+            connection.execute(update(work).where(work.c.item_id.in_(some)).values(urgent=True, not_before=0.0))
+
+
+def find_items(connection: Connection, project_id: int, external_ids: Iterable[str]) -> dict[str, AnyRow]:
+    """The items of these tasks, by task id."""
+    found: dict[str, AnyRow] = {}
+    for ids in chunks(list(external_ids)):
+        rows = connection.execute(select(item).where(item.c.project_id == project_id, item.c.external_id.in_(ids)))
+        found |= {row.external_id: row for row in rows}
+    return found
+
+
+def change_media(connection: Connection, project: Project, item_id: int, media: str) -> None:
+    """The item shows something else now: it is judged anew, and what was delivered for it gets replaced."""
+    connection.execute(update(item).where(item.c.id == item_id).values(media=media, media_hash=media_hash(media)))
+    add_work(connection, project, [item_id])
+
+
+def mark_gone(connection: Connection, item_ids: Sequence[int]) -> None:
+    """The tasks were deleted: nothing is judged, delivered or counted any more; what was found out stays."""
+    with recounted(connection, item_ids):
+        for ids in chunks(item_ids):
+            connection.execute(update(item).where(item.c.id.in_(ids)).values(gone=True))
+            for table in (work, delivery, field_write):
+                connection.execute(table.delete().where(table.c.item_id.in_(ids)))
+
+
+def mark_back(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
+    """Tasks that were held for deleted are there: they are judged and delivered again."""
+    with recounted(connection, item_ids):
+        for ids in chunks(item_ids):
+            connection.execute(update(item).where(item.c.id.in_(ids)).values(gone=False))
+    add_work(connection, project, item_ids)
+
+
+def known_task_ids(connection: Connection, project_id: int, external_ids: Sequence[str]) -> set[str]:
+    """Which of these tasks have an item."""
+    found: set[str] = set()
+    for ids in chunks(external_ids):
+        query = select(item.c.external_id).where(item.c.project_id == project_id, item.c.external_id.in_(ids))
+        found.update(connection.execute(query).scalars())
+    return found
+
+
+def dataset_of(connection: Connection, project_id: int, kind: str, name: str, at: float) -> int:
+    """The dataset of that kind and name, made if there is none; its last time is set to `at`."""
+    name = name[:LONGEST_NAME]
+    add = insert(connection, dataset).values(project_id=project_id, kind=kind, name=name, first_at=at, last_at=at)
+    later = case((dataset.c.last_at < at, at), else_=dataset.c.last_at)
+    add = add.on_conflict_do_update(index_elements=["project_id", "kind", "name"], set_={"last_at": later})
+    return int(connection.execute(add.returning(dataset.c.id)).scalar_one())
+
+
+def media_hash(media: str) -> str:
+    """Tells whether a task's media field changed, without keeping what it held."""
+    return hashlib.blake2b(media.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _without_own(connection: Connection, project: Project, tasks: Sequence[Task]) -> list[Task]:
+    """Link tasks that were made for pushed items to these; the others."""
+    marked = {task.marker: task for task in tasks if task.marker}
+    for markers in chunks(list(marked)):
+        own = select(item.c.id, item.c.marker, item.c.external_id).where(item.c.project_id == project.id, item.c.marker.in_(markers))
+        for row in connection.execute(own).all():
+            task = marked[row.marker]
+            if row.external_id is None:
+                connection.execute(update(item).where(item.c.id == row.id).values(external_id=task.id))
+                tasks = [one for one in tasks if one is not task]
+            elif row.external_id == task.id:
+                tasks = [one for one in tasks if one is not task]
+    return list(tasks)
+
+
+def _batch(connection: Connection, project: Project, now: float) -> int:
+    """The batch that tasks which come in now belong to: the latest one if it is younger than a minute, else a new one."""
+    latest = connection.execute(
+        select(dataset.c.name, dataset.c.last_at)
+        .where(dataset.c.project_id == project.id, dataset.c.kind == "batch")
+        .order_by(dataset.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if latest is not None and now - latest.last_at < BATCH_GAP:
+        return dataset_of(connection, project.id, "batch", latest.name, now)
+    return dataset_of(connection, project.id, "batch", time.strftime("import of %Y-%m-%d %H:%M:%S UTC", time.gmtime(now)), now)
+
+
+def _file(connection: Connection, project: Project, fields: Mapping[int, Mapping[str, str]], batch: int, now: float) -> None:
+    """Put items into their datasets. A task shows the diversity of the first configured field's dataset, else of its batch."""
+    every = dataset_of(connection, project.id, "all", "all", now)
+    rows = [{"dataset_id": id, "item_id": item_id} for item_id in fields for id in (every, batch)]
+    named: dict[str, int] = {}
+    shown: dict[int, list[int]] = {}
+    for item_id, values in fields.items():
+        names = [f"{name}={values[name]}"[:LONGEST_NAME] for name in project.options.dataset_fields if values.get(name)]
+        for name in names:
+            if name not in named:
+                named[name] = dataset_of(connection, project.id, "field", name, now)
+            rows.append({"dataset_id": named[name], "item_id": item_id})
+        shown.setdefault(named[names[0]] if names else batch, []).append(item_id)
+    connection.execute(insert(connection, item_dataset).on_conflict_do_nothing(), rows)
+    for dataset_id, ids in shown.items():
+        for some in chunks(ids):
+            connection.execute(update(item).where(item.c.id.in_(some)).values(shown_dataset_id=dataset_id))

@@ -1,0 +1,391 @@
+"""The first schema"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """The first schema."""
+    op.create_table(
+        "heartbeat",
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("started_at", sa.Float(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("text", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("owner", name=op.f("pk_heartbeat")),
+    )
+    op.create_table(
+        "inbox",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("state", sa.Text(), server_default="new", nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_inbox")),
+    )
+    with op.batch_alter_table("inbox", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_inbox_state_id"), ["state", "id"], unique=False)
+
+    op.create_table(
+        "reference",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("prediction_version", sa.Text(), nullable=False),
+        sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reference")),
+        sa.UniqueConstraint("version", name=op.f("uq_reference_version")),
+    )
+    op.create_table(
+        "secret",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_secret")),
+    )
+    op.create_table(
+        "stored_file",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_stored_file")),
+        sa.UniqueConstraint("hash", name=op.f("uq_stored_file_hash")),
+    )
+    op.create_table(
+        "file_piece",
+        sa.Column("stored_file_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["stored_file_id"], ["stored_file.id"], name=op.f("fk_file_piece_stored_file_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("stored_file_id", "number", name=op.f("pk_file_piece")),
+    )
+    op.create_table(
+        "project",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("next_reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("watch", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("paused", sa.Text(), nullable=True),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.Column("gone", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("config", sa.Text(), server_default="", nullable=False),
+        sa.Column("wanted", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("shown_version", sa.Text(), server_default="", nullable=False),
+        sa.Column("last_task", sa.Text(), server_default="", nullable=False),
+        sa.Column("read_until", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.Column("swept_at", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.Column("options", sa.JSON(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["next_reference_id"], ["reference.id"], name=op.f("fk_project_next_reference_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_project_reference_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_project")),
+        sa.UniqueConstraint("external_id", name=op.f("uq_project_external_id")),
+    )
+    op.create_table(
+        "reference_file",
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("stored_file_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_reference_file_reference_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["stored_file_id"], ["stored_file.id"], name=op.f("fk_reference_file_stored_file_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("reference_id", "path", name=op.f("pk_reference_file")),
+    )
+    op.create_table(
+        "acceptance",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("undone_at", sa.Float(), nullable=True),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_acceptance_project_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_acceptance_reference_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_acceptance")),
+    )
+    op.create_table(
+        "dataset",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("first_at", sa.Float(), nullable=False),
+        sa.Column("last_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_dataset_project_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_dataset")),
+        sa.UniqueConstraint("project_id", "kind", "name", name=op.f("uq_dataset_project_id_kind_name")),
+    )
+    op.create_table(
+        "event",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_event_project_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
+    )
+    with op.batch_alter_table("event", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_event_project_id_id"), ["project_id", "id"], unique=False)
+
+    op.create_table(
+        "job",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("payload", sa.JSON(), nullable=False),
+        sa.Column("text", sa.Text(), server_default="", nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("finished_at", sa.Float(), nullable=True),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_job_project_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
+    )
+    with op.batch_alter_table("job", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_job_state_kind"), ["state", "kind"], unique=False)
+
+    op.create_table(
+        "counter",
+        sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("route", sa.Text(), nullable=False),
+        sa.Column("cluster", sa.Text(), nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("open", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_counter_dataset_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_counter_reference_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("dataset_id", "reference_id", "route", "cluster", name=op.f("pk_counter")),
+    )
+    op.create_table(
+        "item",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=True),
+        sa.Column("marker", sa.Text(), nullable=True),
+        sa.Column("media", sa.Text(), nullable=True),
+        sa.Column("media_hash", sa.Text(), nullable=False),
+        sa.Column("group", sa.Text(), nullable=True),
+        sa.Column("data", sa.JSON(), nullable=True),
+        sa.Column("wanted", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("labelled", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("gone", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("shown_dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("route", sa.Text(), nullable=True),
+        sa.Column("trust", sa.Float(), nullable=True),
+        sa.Column("answer", sa.Text(), server_default="open", nullable=False),
+        sa.Column("labels", sa.JSON(), nullable=True),
+        sa.Column("machine", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("answered_at", sa.Float(), nullable=True),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_item_project_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["shown_dataset_id"], ["dataset.id"], name=op.f("fk_item_shown_dataset_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_item")),
+        sa.UniqueConstraint("marker", name=op.f("uq_item_marker")),
+        sa.UniqueConstraint("project_id", "external_id", name=op.f("uq_item_project_id_external_id")),
+    )
+    with op.batch_alter_table("item", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_item_project_id_id"), ["project_id", "id"], unique=False)
+        batch_op.create_index("ix_item_queue", ["project_id", "answer", "route", "trust"], unique=False)
+
+    op.create_table(
+        "snapshot",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("low", sa.Float(), nullable=True),
+        sa.Column("high", sa.Float(), nullable=True),
+        sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_snapshot_dataset_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_snapshot_reference_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_snapshot")),
+    )
+    with op.batch_alter_table("snapshot", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_snapshot_dataset_id_at"), ["dataset_id", "at"], unique=False)
+
+    op.create_table(
+        "accepted",
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("acceptance_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("review", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["acceptance_id"], ["acceptance.id"], name=op.f("fk_accepted_acceptance_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_accepted_item_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("item_id", name=op.f("pk_accepted")),
+    )
+    with op.batch_alter_table("accepted", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_accepted_acceptance_id"), ["acceptance_id"], unique=False)
+
+    op.create_table(
+        "delivery",
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("labels", sa.JSON(), nullable=True),
+        sa.Column("trust", sa.Float(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("not_before", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_delivery_item_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_delivery_project_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_delivery_reference_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("item_id", "reference_id", name=op.f("pk_delivery")),
+    )
+    with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_delivery_project_id_state_not_before"), ["project_id", "state", "not_before"], unique=False)
+
+    op.create_table(
+        "field_write",
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("trust", sa.Float(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("not_before", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("low", sa.Float(), nullable=True),
+        sa.Column("high", sa.Float(), nullable=True),
+        sa.Column("at", sa.Float(), nullable=True),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_field_write_dataset_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_field_write_item_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_field_write_project_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("item_id", name=op.f("pk_field_write")),
+    )
+    with op.batch_alter_table("field_write", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_field_write_project_id_state_not_before_trust"), ["project_id", "state", "not_before", "trust"], unique=False
+        )
+
+    op.create_table(
+        "item_dataset",
+        sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_item_dataset_dataset_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_item_dataset_item_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("dataset_id", "item_id", name=op.f("pk_item_dataset")),
+    )
+    with op.batch_alter_table("item_dataset", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_item_dataset_item_id"), ["item_id"], unique=False)
+
+    op.create_table(
+        "point",
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("compressed", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_point_item_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_point_reference_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("item_id", "reference_id", name=op.f("pk_point")),
+    )
+    op.create_table(
+        "probe",
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("route", sa.Text(), nullable=False),
+        sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("drawn_at", sa.Float(), nullable=False),
+        sa.Column("answered_at", sa.Float(), nullable=True),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_probe_dataset_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_probe_item_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_probe_project_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_probe_reference_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("item_id", name=op.f("pk_probe")),
+    )
+    with op.batch_alter_table("probe", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_probe_project_id_answered_at"), ["project_id", "answered_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_probe_project_id_state"), ["project_id", "state"], unique=False)
+
+    op.create_table(
+        "review",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=False),
+        sa.Column("annotator", sa.Text(), nullable=False),
+        sa.Column("labels", sa.JSON(), nullable=True),
+        sa.Column("skipped", sa.Boolean(), nullable=False),
+        sa.Column("empty", sa.Boolean(), nullable=False),
+        sa.Column("ground_truth", sa.Boolean(), nullable=False),
+        sa.Column("machine", sa.Boolean(), nullable=False),
+        sa.Column("updated_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_review_item_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_review_project_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_review")),
+        sa.UniqueConstraint("project_id", "external_id", name=op.f("uq_review_project_id_external_id")),
+    )
+    with op.batch_alter_table("review", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_review_item_id"), ["item_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_review_project_id_empty"), ["project_id", "empty"], unique=False)
+
+    op.create_table(
+        "thumbnail",
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_thumbnail_item_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("item_id", name=op.f("pk_thumbnail")),
+    )
+    op.create_table(
+        "verdict",
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("route", sa.Text(), nullable=False),
+        sa.Column("judged", sa.Text(), nullable=False),
+        sa.Column("labels", sa.JSON(), nullable=False),
+        sa.Column("cluster", sa.Text(), nullable=True),
+        sa.Column("confidence", sa.Float(), nullable=True),
+        sa.Column("sureness", sa.Float(), nullable=True),
+        sa.Column("score", sa.Float(), nullable=True),
+        sa.Column("members", sa.JSON(), nullable=False),
+        sa.Column("p_value", sa.Float(), nullable=True),
+        sa.Column("outlier_score", sa.Float(), nullable=True),
+        sa.Column("trust", sa.Float(), nullable=False),
+        sa.Column("shown_trust", sa.Float(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_verdict_item_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_verdict_project_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_verdict_reference_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("item_id", "reference_id", name=op.f("pk_verdict")),
+    )
+    with op.batch_alter_table("verdict", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_verdict_project_id_reference_id_at"), ["project_id", "reference_id", "at"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_verdict_project_id_reference_id_route_trust_item_id"),
+            ["project_id", "reference_id", "route", "trust", "item_id"],
+            unique=False,
+        )
+
+    op.create_table(
+        "work",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("not_before", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("lease_until", sa.Float(), nullable=True),
+        sa.Column("urgent", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_work_item_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_work_project_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_work_reference_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_work")),
+        sa.UniqueConstraint("item_id", "reference_id", name=op.f("uq_work_item_id_reference_id")),
+    )
+    with op.batch_alter_table("work", schema=None) as batch_op:
+        batch_op.create_index("ix_work_order", [sa.literal_column("urgent DESC"), "id"], unique=False)

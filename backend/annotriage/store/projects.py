@@ -1,0 +1,141 @@
+"""Projects: what is connected, with which reference, and how it stands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from annotriage.errors import UnknownError
+from annotriage.settings import ServiceSettings
+from annotriage.store.database import AnyRow
+from annotriage.store.schema import event, project, reference
+
+
+@dataclass(frozen=True)
+class ProjectOptions:
+    """How a project is triaged: the settings of the same names, as they were when it was connected."""
+
+    dataset_fields: tuple[str, ...] = ()
+    item_fields: bool = True
+    lot_share: float = 0.02
+    audit_share: float = 0.05
+    accept: str = "suggest"
+
+    @classmethod
+    def of(cls, settings: ServiceSettings) -> ProjectOptions:
+        """Those that the settings name."""
+        return cls(settings.dataset_fields, settings.item_fields == "on", settings.lot_share, settings.audit_share, settings.accept)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A connected project. The columns of its table; `version` and `next_version` are those of its references' predictions.
+
+    paused: why nothing is `auto` at the moment; problem: why nothing is delivered at the moment. Both None where all is well.
+    """
+
+    id: int
+    external_id: str
+    title: str
+    reference_id: int
+    version: str
+    next_reference_id: int | None
+    watch: bool
+    paused: str | None
+    problem: str | None
+    gone: bool
+    config: str
+    wanted: int
+    shown_version: str
+    last_task: str
+    read_until: float
+    swept_at: float
+    options: ProjectOptions
+    classes: tuple[str, ...]
+
+    @property
+    def references(self) -> tuple[int, ...]:
+        """The references under which new items are judged: the present one, and the one that will take over."""
+        return (self.reference_id,) if self.next_reference_id is None else (self.reference_id, self.next_reference_id)
+
+
+_COLUMNS = [column for column in project.c if column.name != "at"]
+_SELECT = select(*_COLUMNS, reference.c.prediction_version, reference.c.facts).join(reference, reference.c.id == project.c.reference_id)
+
+
+def projects(connection: Connection, *, gone: bool = False) -> list[Project]:
+    """All connected projects, those deleted in the labeling tool only if asked for."""
+    query = _SELECT.order_by(project.c.id)
+    return [_project(row) for row in connection.execute(query if gone else query.where(~project.c.gone))]
+
+
+def find_project(connection: Connection, external_id: str) -> Project | None:
+    """The project with that id in the labeling tool."""
+    row = connection.execute(_SELECT.where(project.c.external_id == external_id)).one_or_none()
+    return None if row is None else _project(row)
+
+
+def project_of(connection: Connection, external_id: str) -> Project:
+    """As `find_project`. Raises UnknownError if it is not connected."""
+    found = find_project(connection, external_id)
+    if found is None:
+        raise UnknownError(f"project {external_id} is not connected; annotriage connect --project {external_id} --reference DIR sets it up")
+    return found
+
+
+def get_project(connection: Connection, id: int) -> Project:
+    """The project of that row."""
+    return _project(connection.execute(_SELECT.where(project.c.id == id)).one())
+
+
+def add_project(
+    connection: Connection, external_id: str, title: str, reference_id: int, options: ProjectOptions, *, watch: bool
+) -> Project:
+    """Connect a project."""
+    connection.execute(
+        project.insert().values(
+            external_id=external_id,
+            title=title,
+            reference_id=reference_id,
+            watch=watch,
+            options=asdict(options),
+            at=time.time(),
+        )
+    )
+    return project_of(connection, external_id)
+
+
+def change_project(connection: Connection, id: int, **values: Any) -> None:
+    """Set columns of a project."""
+    connection.execute(update(project).where(project.c.id == id).values(**values))
+
+
+def remove_project(connection: Connection, id: int) -> None:
+    """Forget a project with everything that belongs to it."""
+    connection.execute(project.delete().where(project.c.id == id))
+
+
+def note(connection: Connection, project_id: int | None, kind: str, text: str) -> None:
+    """Write an event into the project's history, unless the last one of its kind says the same."""
+    last = connection.execute(
+        select(event.c.kind, event.c.text).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(1)
+    ).one_or_none()
+    if last is None or (last.kind, last.text) != (kind, text):
+        connection.execute(event.insert().values(project_id=project_id, kind=kind, text=text, at=time.time()))
+
+
+def history(connection: Connection, project_id: int, *, before: int | None = None, limit: int = 100) -> Sequence[AnyRow]:
+    """The project's events, the latest first."""
+    query = select(event).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(limit)
+    return connection.execute(query if before is None else query.where(event.c.id < before)).all()
+
+
+def _project(row: AnyRow) -> Project:
+    values = dict(row._mapping)
+    facts, version, options = values.pop("facts"), values.pop("prediction_version"), values.pop("options")
+    options["dataset_fields"] = tuple(options["dataset_fields"])
+    return Project(**values, version=version, options=ProjectOptions(**options), classes=tuple(facts["model"]["spec"]["model"]["classes"]))

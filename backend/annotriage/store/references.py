@@ -1,0 +1,71 @@
+"""References and their models as content-addressed files in the database, so that replicas need no shared disk."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from annotriage.errors import UnknownError
+from annotriage.store.database import AnyRow
+from annotriage.store.schema import file_piece, reference, reference_file, stored_file
+
+PIECE = 8 * 2**20  # bytes; far below every limit of a row
+
+
+def save_reference(
+    connection: Connection, *, version: str, name: str, prediction_version: str, facts: Mapping[str, Any], files: Mapping[str, Path]
+) -> int:
+    """Keep a reference; its row's id. files: by the path at which `write_files` will put them. Kept already: nothing is done."""
+    found = connection.execute(select(reference.c.id).where(reference.c.version == version)).scalar_one_or_none()
+    if found is not None:
+        return int(found)
+    values = {"version": version, "name": name, "prediction_version": prediction_version, "facts": dict(facts), "at": time.time()}
+    id = int(connection.execute(reference.insert().values(values).returning(reference.c.id)).scalar_one())
+    for path, file in files.items():
+        connection.execute(reference_file.insert().values(reference_id=id, path=path, stored_file_id=_store(connection, file)))
+    return id
+
+
+def write_files(connection: Connection, reference_id: int, folder: Path) -> None:
+    """Write all files of a reference below a folder."""
+    query = select(reference_file.c.path, reference_file.c.stored_file_id).where(reference_file.c.reference_id == reference_id)
+    for path, file_id in connection.execute(query).all():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        pieces = select(file_piece.c.content).where(file_piece.c.stored_file_id == file_id).order_by(file_piece.c.number)
+        with place.open("wb") as file:
+            for piece in connection.execute(pieces.execution_options(yield_per=1)).scalars():
+                file.write(piece)
+
+
+def get_reference(connection: Connection, id: int) -> AnyRow:
+    """Version, name, prediction version and facts of a reference. Raises UnknownError."""
+    row = connection.execute(select(reference).where(reference.c.id == id)).one_or_none()
+    if row is None:
+        raise UnknownError(f"reference {id} is not in the database any more; connect the project again")
+    return row
+
+
+def _store(connection: Connection, file: Path) -> int:
+    digest, size = hashlib.sha256(), 0
+    for piece in _pieces(file):
+        digest.update(piece)
+        size += len(piece)
+    found = connection.execute(select(stored_file.c.id).where(stored_file.c.hash == digest.hexdigest())).scalar_one_or_none()
+    if found is not None:
+        return int(found)
+    id = int(connection.execute(stored_file.insert().values(hash=digest.hexdigest(), size=size).returning(stored_file.c.id)).scalar_one())
+    for number, piece in enumerate(_pieces(file)):
+        connection.execute(file_piece.insert().values(stored_file_id=id, number=number, content=piece))
+    return id
+
+
+def _pieces(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as stream:
+        while piece := stream.read(PIECE):
+            yield piece

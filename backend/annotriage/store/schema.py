@@ -1,0 +1,377 @@
+"""The tables. All state of the service lives in them; every query on them is in a module of this package.
+
+Times are seconds since 1970 (UTC), ids of the labeling tool are text, unique per project. What is counted is counted in `counter`,
+in the transaction that changes it, so that no page ever counts rows.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Id = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself on SQLite
+
+
+def _id() -> Column[int]:
+    return Column("id", Id, primary_key=True, autoincrement=True)
+
+
+def _of(table: str, *, name: str | None = None, null: bool = False, primary: bool = False) -> Column[int]:
+    key = ForeignKey(f"{table}.id", ondelete="CASCADE")
+    return Column(name or f"{table}_id", Id, key, nullable=null, primary_key=primary, autoincrement=False)
+
+
+# -- what is fitted
+
+# Content-addressed files, in pieces: references and models travel with the database, replicas need no shared disk.
+stored_file = Table(
+    "stored_file",
+    metadata,
+    _id(),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("size", BigInteger, nullable=False),
+)
+
+file_piece = Table(
+    "file_piece",
+    metadata,
+    _of("stored_file", primary=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+reference = Table(
+    "reference",
+    metadata,
+    _id(),
+    Column("version", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("prediction_version", Text, nullable=False),
+    Column("facts", JSON, nullable=False),  # Reference.facts(): promise, counts, classes
+    Column("at", Float, nullable=False),
+)
+
+reference_file = Table(
+    "reference_file",
+    metadata,
+    _of("reference", primary=True),
+    Column("path", Text, primary_key=True),
+    _of("stored_file"),
+)
+
+# -- what is triaged
+
+project = Table(
+    "project",
+    metadata,
+    _id(),
+    Column("external_id", Text, nullable=False, unique=True),
+    Column("title", Text, nullable=False),
+    _of("reference"),
+    _of("reference", name="next_reference_id", null=True),  # every item gets its verdicts too, before it takes over
+    Column("watch", Boolean, nullable=False, server_default=false()),  # triage, but write nothing into the tool
+    Column("paused", Text),  # why nothing is `auto` at the moment: a person, or the alarm
+    Column("problem", Text),  # why nothing is delivered at the moment, with the fix
+    Column("gone", Boolean, nullable=False, server_default=false()),
+    Column("config", Text, nullable=False, server_default=""),
+    Column("wanted", Integer, nullable=False, server_default=text("1")),
+    Column("shown_version", Text, nullable=False, server_default=""),
+    Column("last_task", Text, nullable=False, server_default=""),  # watermark of the poll for new tasks
+    Column("read_until", Float, nullable=False, server_default=text("0")),  # watermark of the poll for changed ones
+    Column("swept_at", Float, nullable=False, server_default=text("0")),
+    Column("options", JSON, nullable=False),  # ProjectOptions
+    Column("at", Float, nullable=False),
+)
+
+dataset = Table(
+    "dataset",
+    metadata,
+    _id(),
+    _of("project"),
+    Column("kind", Text, nullable=False),  # all | batch | field | pushed
+    Column("name", Text, nullable=False),
+    Column("first_at", Float, nullable=False),
+    Column("last_at", Float, nullable=False),
+    UniqueConstraint("project_id", "kind", "name"),
+)
+
+item = Table(
+    "item",
+    metadata,
+    _id(),
+    _of("project"),
+    Column("external_id", Text),  # the task; none yet of a pushed item
+    Column("marker", Text, unique=True),  # of a pushed item: what its task will carry
+    Column("media", Text),  # as the task holds it; a data: URI only until it was judged
+    Column("media_hash", Text, nullable=False),
+    Column("group", Text),
+    Column("data", JSON),  # of a pushed item: the other fields of its task
+    Column("wanted", Integer, nullable=False, server_default=text("1")),
+    Column("labelled", Boolean, nullable=False, server_default=false()),  # at first sight: no prediction, no part in any score
+    Column("gone", Boolean, nullable=False, server_default=false()),
+    _of("dataset", name="shown_dataset_id", null=True),  # whose diversity the task shows
+    # the verdict under the project's reference, for the queue
+    Column("route", Text),
+    Column("trust", Float),  # as shown
+    Column("answer", Text, nullable=False, server_default="open"),  # open | resolved | disputed
+    Column("labels", JSON),  # the answer, once resolved
+    Column("machine", Boolean, nullable=False, server_default=false()),  # resolved by an accepted machine label
+    Column("answered_at", Float),
+    Column("at", Float, nullable=False),
+    UniqueConstraint("project_id", "external_id"),
+    Index(None, "project_id", "id"),
+)
+# The queue, strangest first; and what of it is `auto`, for acceptance.
+Index("ix_item_queue", item.c.project_id, item.c.answer, item.c.route, item.c.trust)
+
+item_dataset = Table(
+    "item_dataset",
+    metadata,
+    _of("dataset", primary=True),
+    _of("item", primary=True),
+    Index(None, "item_id"),
+)
+
+verdict = Table(
+    "verdict",
+    metadata,
+    _of("item", primary=True),
+    _of("reference", primary=True),
+    _of("project"),
+    Column("route", Text, nullable=False),
+    Column("judged", Text, nullable=False),  # the route before a pause took `auto` away
+    Column("labels", JSON, nullable=False),
+    Column("cluster", Text),
+    Column("confidence", Float),
+    Column("sureness", Float),
+    Column("score", Float),
+    Column("members", JSON, nullable=False),
+    Column("p_value", Float),
+    Column("outlier_score", Float),
+    Column("trust", Float, nullable=False),
+    Column("shown_trust", Float, nullable=False),  # by which annotators' tasks are sorted: another one for probes
+    Column("reason", Text, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("at", Float, nullable=False),
+    Index(None, "project_id", "reference_id", "route", "trust", "item_id"),
+    Index(None, "project_id", "reference_id", "at"),
+)
+
+point = Table(
+    "point",
+    metadata,
+    _of("item", primary=True),
+    _of("reference", primary=True),
+    Column("compressed", LargeBinary, nullable=False),  # (n,) float16
+)
+
+thumbnail = Table("thumbnail", metadata, _of("item", primary=True), Column("content", LargeBinary, nullable=False))
+
+counter = Table(
+    "counter",
+    metadata,
+    _of("dataset", primary=True),
+    _of("reference", primary=True),
+    Column("route", Text, primary_key=True),
+    Column("cluster", Text, primary_key=True),
+    Column("n", Integer, nullable=False),
+    Column("open", Integer, nullable=False),  # of them not answered yet
+)
+
+snapshot = Table(
+    "snapshot",
+    metadata,
+    _id(),
+    _of("dataset"),
+    _of("reference"),
+    Column("n", Integer, nullable=False),
+    Column("low", Float),  # limits of the share of outliers
+    Column("high", Float),
+    Column("facts", JSON, nullable=False),  # diversity, advice, groups
+    Column("at", Float, nullable=False),
+    Index(None, "dataset_id", "at"),
+)
+
+# -- what is to be done
+
+# One row per item and reference that is still to be judged; a lease holds it for one worker.
+work = Table(
+    "work",
+    metadata,
+    _id(),
+    _of("item"),
+    _of("reference"),
+    _of("project"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("not_before", Float, nullable=False, server_default=text("0")),
+    Column("owner", Text),
+    Column("lease_until", Float),
+    Column("urgent", Boolean, nullable=False, server_default=false()),
+    UniqueConstraint("item_id", "reference_id"),
+)
+Index("ix_work_order", work.c.urgent.desc(), work.c.id)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    _of("item", primary=True),
+    _of("reference", primary=True),
+    _of("project"),
+    Column("state", Text, nullable=False),  # pending | sending | unknown | answered | stale | confirmed | refused
+    Column("labels", JSON),  # what annotators see; null hides the model's answer
+    Column("trust", Float, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("not_before", Float, nullable=False, server_default=text("0")),
+    Column("owner", Text),
+    Column("error", Text),
+    Column("at", Float, nullable=False),
+    Index(None, "project_id", "state", "not_before"),
+)
+
+field_write = Table(
+    "field_write",
+    metadata,
+    _of("item", primary=True),
+    _of("project"),
+    Column("state", Text, nullable=False),  # pending | written
+    Column("trust", Float, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("not_before", Float, nullable=False, server_default=text("0")),
+    _of("dataset", null=True),
+    Column("low", Float),  # the limits that were written
+    Column("high", Float),
+    Column("at", Float),
+    Index(None, "project_id", "state", "not_before", "trust"),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    _id(),
+    Column("body", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False, server_default="new"),  # new | done | failed
+    Column("error", Text),
+    Column("at", Float, nullable=False),
+    Index(None, "state", "id"),
+)
+
+job = Table(
+    "job",
+    metadata,
+    _id(),
+    _of("project"),
+    Column("kind", Text, nullable=False),  # recalibrate | reread
+    Column("state", Text, nullable=False),  # queued | running | done | failed
+    Column("payload", JSON, nullable=False),
+    Column("text", Text, nullable=False, server_default=""),
+    Column("at", Float, nullable=False),
+    Column("finished_at", Float),
+    Index(None, "state", "kind"),
+)
+
+# -- what people answered
+
+review = Table(
+    "review",
+    metadata,
+    _id(),
+    _of("project"),
+    _of("item"),
+    Column("external_id", Text, nullable=False),
+    Column("annotator", Text, nullable=False),
+    Column("labels", JSON),
+    Column("skipped", Boolean, nullable=False),
+    Column("empty", Boolean, nullable=False),
+    Column("ground_truth", Boolean, nullable=False),
+    Column("machine", Boolean, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    UniqueConstraint("project_id", "external_id"),
+    Index(None, "item_id"),
+    Index(None, "project_id", "empty"),
+)
+
+probe = Table(
+    "probe",
+    metadata,
+    _of("item", primary=True),
+    _of("project"),
+    _of("reference"),
+    Column("kind", Text, nullable=False),  # lot | audit
+    Column("route", Text, nullable=False),  # the true one
+    _of("dataset", null=True),  # on whose probation it counts
+    Column("state", Text, nullable=False),  # open | disagreed (a second answer is wanted) | right | wrong
+    Column("drawn_at", Float, nullable=False),
+    Column("answered_at", Float),
+    Index(None, "project_id", "state"),
+    Index(None, "project_id", "answered_at"),
+)
+
+acceptance = Table(
+    "acceptance",
+    metadata,
+    _id(),
+    _of("project"),
+    _of("reference"),
+    Column("at", Float, nullable=False),
+    Column("undone_at", Float),
+)
+
+accepted = Table(
+    "accepted",
+    metadata,
+    _of("item", primary=True),
+    _of("acceptance"),
+    Column("review", Text),  # external id of the annotation; none while the outcome is unknown
+    Index(None, "acceptance_id"),
+)
+
+# -- the service itself
+
+event = Table(
+    "event",
+    metadata,
+    _id(),
+    _of("project", null=True),
+    Column("kind", Text, nullable=False),  # connected | paused | resumed | alarm | problem | solved | accepted | ...
+    Column("text", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Index(None, "project_id", "id"),
+)
+
+heartbeat = Table(
+    "heartbeat",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("role", Text, nullable=False),  # web | worker | jobs
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("text", Text, nullable=False, server_default=""),
+)
+
+secret = Table("secret", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))

@@ -1,0 +1,166 @@
+"""Verdicts: what was judged, written together with all that follows from it, and read again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from annotriage.store import deliveries
+from annotriage.store.counters import chunks, recounted
+from annotriage.store.database import AnyRow, insert
+from annotriage.store.projects import Project
+from annotriage.store.schema import field_write, item, point, probe, thumbnail, verdict
+from annotriage.verdict import Verdict
+
+SEEN_AT_LEAST = 200  # verdicts of strangers from which on their trust is known
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One item's verdict, and what is to happen with it.
+
+    judged: the route before a pause took `auto` away; `verdict.route` is what holds. shown: the labels that annotators see (None
+    hides them) and trust: by which the tool sorts it: both differ from the verdict's for probes. probe: "lot" | "audit" | None.
+    compressed: (n,) float16 as bytes, b"" of a failed item. thumbnail: b"" for none.
+    """
+
+    item_id: int
+    verdict: Verdict
+    judged: str
+    shown: tuple[str, ...] | None
+    trust: float
+    probe: str | None
+    compressed: bytes
+    thumbnail: bytes
+
+
+def record(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement]) -> None:
+    """Write verdicts, counts, probes and deliveries; a repeat changes nothing. For the project's present reference the queue, too."""
+    now = time.time()
+    ids = [one.item_id for one in judgements]
+    with recounted(connection, ids):
+        _write_verdicts(connection, project, reference_id, judgements, now)
+        if reference_id == project.reference_id:
+            rows = [{"of": one.item_id, "to_route": one.verdict.route, "to_trust": one.trust} for one in judgements]
+            of_it = update(item).where(item.c.id == bindparam("of"))
+            connection.execute(of_it.values(route=bindparam("to_route"), trust=bindparam("to_trust")), rows)
+    _write_pictures(connection, reference_id, judgements)
+    _write_probes(connection, project, reference_id, judgements, now)
+    if project.watch:
+        return
+    deliveries.enqueue(
+        connection,
+        [
+            {
+                "item_id": one.item_id,
+                "reference_id": reference_id,
+                "project_id": project.id,
+                "labels": None if one.shown is None else list(one.shown),
+                "trust": one.trust,
+            }
+            for one in judgements
+        ],
+    )
+    if project.options.item_fields and reference_id == project.reference_id:
+        rows = [
+            {"item_id": one.item_id, "project_id": project.id, "state": "pending", "trust": one.trust}
+            for one in judgements
+            if one.verdict.route != "auto" or one.probe
+        ]
+        if rows:
+            add = insert(connection, field_write)
+            again = {"state": "pending", "trust": add.excluded.trust, "attempts": 0, "not_before": 0.0}
+            connection.execute(add.on_conflict_do_update(index_elements=["item_id"], set_=again), rows)
+
+
+def strange_trusts(connection: Connection, project_id: int, reference_id: int) -> tuple[float, float]:
+    """The trust of the strangest outlier so far and that of the strangest tenth's last; of few outliers a usual range."""
+    of_them = (verdict.c.project_id == project_id, verdict.c.reference_id == reference_id, verdict.c.route == "outlier")
+    query = select(verdict.c.trust).where(*of_them).order_by(verdict.c.trust).limit(SEEN_AT_LEAST)
+    found = connection.execute(query).scalars().all()
+    if len(found) < SEEN_AT_LEAST:
+        return 0.02, 0.12
+    return float(found[0]), float(found[SEEN_AT_LEAST // 10])
+
+
+def verdict_of(connection: Connection, item_id: int, reference_id: int) -> AnyRow | None:
+    """The verdict on an item under a reference."""
+    query = select(verdict).where(verdict.c.item_id == item_id, verdict.c.reference_id == reference_id)
+    return connection.execute(query).one_or_none()
+
+
+def show_reference(connection: Connection, project: Project, reference_id: int) -> None:
+    """Take the queue over from the verdicts under another reference, that of the project from now on."""
+    of_it = (verdict.c.item_id == item.c.id, verdict.c.reference_id == reference_id)
+    route, trust = (select(column).where(*of_it).scalar_subquery() for column in (verdict.c.route, verdict.c.shown_trust))
+    connection.execute(update(item).where(item.c.project_id == project.id).values(route=route, trust=trust))
+
+
+def _write_verdicts(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement], now: float) -> None:
+    rows = [
+        {
+            "item_id": one.item_id,
+            "reference_id": reference_id,
+            "project_id": project.id,
+            "route": one.verdict.route,
+            "judged": one.judged,
+            "labels": list(one.verdict.labels),
+            "cluster": one.verdict.cluster,
+            "confidence": one.verdict.confidence,
+            "sureness": one.verdict.sureness,
+            "score": one.verdict.score,
+            "members": dict(one.verdict.members),
+            "p_value": one.verdict.p_value,
+            "outlier_score": one.verdict.outlier_score,
+            "trust": one.verdict.trust,
+            "shown_trust": one.trust,
+            "reason": one.verdict.reason,
+            "seconds": one.verdict.seconds,
+            "at": now,
+        }
+        for one in judgements
+    ]
+    add = insert(connection, verdict)
+    kept = ("item_id", "reference_id", "project_id")
+    values = {name: add.excluded[name] for name in rows[0] if name not in kept}
+    connection.execute(add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values), rows)
+
+
+def _write_pictures(connection: Connection, reference_id: int, judgements: Sequence[Judgement]) -> None:
+    points = [{"item_id": one.item_id, "reference_id": reference_id, "compressed": one.compressed} for one in judgements if one.compressed]
+    if points:
+        add = insert(connection, point)
+        values = {"compressed": add.excluded.compressed}
+        connection.execute(add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values), points)
+    pictures = [{"item_id": one.item_id, "content": one.thumbnail} for one in judgements if one.thumbnail]
+    if pictures:
+        add = insert(connection, thumbnail)
+        connection.execute(add.on_conflict_do_update(index_elements=["item_id"], set_={"content": add.excluded.content}), pictures)
+
+
+def _write_probes(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement], now: float) -> None:
+    """Draw probes; one that was drawn before stays as it is."""
+    drawn = [one for one in judgements if one.probe]
+    if not drawn:
+        return
+    shown: dict[int, int | None] = {}
+    for ids in chunks([one.item_id for one in drawn]):
+        query = select(item.c.id, item.c.shown_dataset_id).where(item.c.id.in_(ids))
+        shown |= {row.id: row.shown_dataset_id for row in connection.execute(query)}
+    rows = [
+        {
+            "item_id": one.item_id,
+            "project_id": project.id,
+            "reference_id": reference_id,
+            "kind": one.probe,
+            "route": one.judged,
+            "dataset_id": shown.get(one.item_id),
+            "state": "open",
+            "drawn_at": now,
+        }
+        for one in drawn
+    ]
+    connection.execute(insert(connection, probe).on_conflict_do_nothing(index_elements=["item_id"]), rows)

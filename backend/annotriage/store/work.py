@@ -1,0 +1,117 @@
+"""Work: which items are to be judged, and who is at it. A lease that runs out gives an item back, so that a crash loses nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, func, or_, select, update
+
+from annotriage.store.counters import chunks
+from annotriage.store.database import AnyRow
+from annotriage.store.schema import delivery, heartbeat, item, project, work
+
+LEASE_SECONDS = 60.0
+SUSPECT = 2  # attempts after which an item is taken alone, so that it cannot take others along
+GIVEN_UP = 4  # attempts after which an item fails
+DEAD_AFTER = 30.0  # seconds without a sign of life
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Items of one project that this worker judges under one reference. rows: columns of `item`, and of `work` the attempts."""
+
+    project_id: int
+    reference_id: int
+    rows: Sequence[AnyRow]
+
+
+def claim(connection: Connection, owner: str, most: int) -> Claim | None:
+    """Take up to `most` items that are due, all for one project and reference, under a lease; None if nothing is due."""
+    now = time.time()
+    due = and_(
+        work.c.not_before <= now,
+        or_(work.c.lease_until.is_(None), work.c.lease_until < now),
+        work.c.project_id.in_(select(project.c.id).where(~project.c.gone)),
+    )
+    first = connection.execute(
+        select(work.c.project_id, work.c.reference_id, work.c.attempts, work.c.id)
+        .where(due)
+        .order_by(work.c.urgent.desc(), work.c.id)
+        .limit(1)
+    ).one_or_none()
+    if first is None:
+        return None
+    if first.attempts >= SUSPECT:
+        chosen = select(work.c.id).where(due, work.c.id == first.id)
+    else:
+        same = (work.c.project_id == first.project_id, work.c.reference_id == first.reference_id, work.c.attempts < SUSPECT)
+        chosen = select(work.c.id).where(due, *same).order_by(work.c.urgent.desc(), work.c.id).limit(most)
+    ids = connection.execute(chosen.with_for_update(skip_locked=True)).scalars().all()
+    if not ids:
+        return None
+    for some in chunks(ids):
+        taken = {"owner": owner, "lease_until": now + LEASE_SECONDS, "attempts": work.c.attempts + 1}
+        connection.execute(update(work).where(work.c.id.in_(some)).values(taken))
+    query = select(item, work.c.attempts, work.c.id.label("work_id")).join(work, work.c.item_id == item.c.id).order_by(work.c.id)
+    rows = [row for some in chunks(ids) for row in connection.execute(query.where(work.c.id.in_(some)))]
+    return Claim(first.project_id, first.reference_id, rows)
+
+
+def renew(connection: Connection, owner: str) -> None:
+    """Hold on to what this worker has claimed."""
+    connection.execute(update(work).where(work.c.owner == owner).values(lease_until=time.time() + LEASE_SECONDS))
+
+
+def finish(connection: Connection, work_ids: Sequence[int]) -> None:
+    """These items are judged."""
+    for ids in chunks(work_ids):
+        connection.execute(work.delete().where(work.c.id.in_(ids)))
+
+
+def put_off(connection: Connection, work_ids: Sequence[int], until: float, *, counted: bool = True) -> None:
+    """Give items back, to be taken again at `until`. counted: whether this was an attempt of theirs."""
+    attempts = work.c.attempts if counted else func.coalesce(work.c.attempts - 1, 0)
+    for ids in chunks(work_ids):
+        values = {"owner": None, "lease_until": None, "not_before": until, "attempts": attempts}
+        connection.execute(update(work).where(work.c.id.in_(ids)).values(values))
+
+
+def waiting(connection: Connection, project_id: int, reference_id: int) -> int:
+    """How many items are still to be judged under a reference."""
+    query = select(func.count()).select_from(work).where(work.c.project_id == project_id, work.c.reference_id == reference_id)
+    return int(connection.execute(query).scalar_one())
+
+
+def beat(connection: Connection, owner: str, role: str, host: str, pid: int, text: str = "") -> None:
+    """A sign of life of one process of the service."""
+    now = time.time()
+    if not connection.execute(update(heartbeat).where(heartbeat.c.owner == owner).values(at=now, text=text)).rowcount:
+        values = {"owner": owner, "role": role, "host": host, "pid": pid, "started_at": now, "at": now, "text": text}
+        connection.execute(heartbeat.insert().values(values))
+
+
+def living(connection: Connection) -> Sequence[AnyRow]:
+    """The processes of the service that gave a sign of life lately."""
+    return connection.execute(select(heartbeat).where(heartbeat.c.at > time.time() - DEAD_AFTER).order_by(heartbeat.c.role)).all()
+
+
+def bury(connection: Connection, owners: Sequence[str]) -> None:
+    """These processes are dead: what they held is free again, and what they were delivering has an unknown outcome."""
+    for some in chunks(owners):
+        free = {"owner": None, "lease_until": None}
+        connection.execute(update(work).where(work.c.owner.in_(some)).values(free))
+        unknown = {"state": "unknown", "owner": None, "not_before": time.time()}
+        connection.execute(update(delivery).where(delivery.c.owner.in_(some), delivery.c.state == "sending").values(unknown))
+        connection.execute(heartbeat.delete().where(heartbeat.c.owner.in_(some)))
+
+
+def silent(connection: Connection) -> list[AnyRow]:
+    """The processes that gave no sign of life for a while."""
+    return list(connection.execute(select(heartbeat).where(heartbeat.c.at <= time.time() - DEAD_AFTER)))
+
+
+def registered(connection: Connection) -> list[AnyRow]:
+    """All processes that were started and not taken leave of."""
+    return list(connection.execute(select(heartbeat)))
