@@ -49,6 +49,11 @@ def agreed(answers: Sequence[Answer]) -> tuple[str, ...] | None:
     return labels if 2 * count > len(counted) else None
 
 
+def chosen_labels(result: Any, control: str) -> list[str]:
+    """The choices that one annotation's result gives in a control, as it writes them."""
+    return [label for name, labels in _chosen(result) if name == control for label in labels]
+
+
 def _chosen(result: Any) -> Iterator[tuple[str, list[str]]]:
     for region in result if isinstance(result, list) else []:
         if isinstance(region, dict) and region.get("type") == "choices":

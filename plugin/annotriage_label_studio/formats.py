@@ -16,6 +16,7 @@ from annotriage_label_studio.answers import Answer, agreed, answers_in_min_recor
 from annotriage_label_studio.json_stream import json_objects
 from annotriage_label_studio.labeling_config import ChoicesControl, answer_names, read_control
 from annotriage_label_studio.media import local_media, looks_like_image
+from annotriage_label_studio.tasks import group_of
 
 EXTENSIONS = (".json", ".jsonl", ".ndjson")
 MIN_ONLY = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")  # what JSON_MIN adds to the data
@@ -147,14 +148,8 @@ def _item(task: _Task, file: Path, control: ChoicesControl, names: Mapping[str, 
         media = local_media(value, file.parent)
     except MediaError as error:
         problem = f"{file}: task {task.id}: {control.field}: {error}"
-    return Item(task.id, media, labels, _group(task.record), str(media) if isinstance(media, Path) else path, problem, task.record)
+    return Item(task.id, media, labels, group_of(task.record), str(media) if isinstance(media, Path) else path, problem, task.record)
 
 
 def _renamed(labels: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted({names.get(label, label) for label in labels}))
-
-
-def _group(record: Mapping[str, Any]) -> str | None:
-    places = (record["data"], record.get("meta"))
-    groups = (place.get("group") for place in places if isinstance(place, dict))
-    return next((str(group) for group in groups if isinstance(group, str | int) and str(group)), None)
