@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # data imports this module to find readers
 
 GROUP = "annotriage.labeling_tools"
 DEFAULT = "label-studio"
+SECRET_HEADER = "X-Annotriage-Secret"  # of a webhook's request: `ToolProject.connect` has the tool send the secret in it
 
 
 class PredictionWriter(Protocol):

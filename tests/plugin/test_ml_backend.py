@@ -8,13 +8,13 @@ import pytest
 from flask import Flask, request
 
 from annotriage.errors import UnknownError
-from annotriage.labeling_tool import Shown
+from annotriage.labeling_tool import SECRET_HEADER, Shown
 from annotriage_label_studio import blueprint
 
 CONFIG = """<View><Image name="img" value="$scan"/><Choices name="view" toName="img">
   <Choice value="Tibia"/><Choice value="Femoral side" alias="femoral"/></Choices></View>"""
 BASIC = {"Authorization": "Basic " + base64.b64encode(b"annotriage:pw").decode()}
-SECRET = {"X-Annotriage-Secret": "s3cret"}
+SECRET = {SECRET_HEADER: "s3cret"}
 
 
 class Service:
@@ -53,7 +53,7 @@ def client(service):
         blueprint(
             service,
             lambda: request.authorization is not None and request.authorization.password == "pw",
-            lambda: request.headers.get("X-Annotriage-Secret") == "s3cret",
+            lambda: request.headers.get(SECRET_HEADER) == "s3cret",
         )
     )
     return app.test_client()
@@ -70,7 +70,7 @@ def test_health_is_open(client):
 
 @pytest.mark.parametrize("route", ["/setup", "/predict", "/webhook", "/train"])
 def test_strangers_are_asked_for_credentials(client, service, route):
-    for headers in ({}, {"Authorization": "Basic " + base64.b64encode(b"annotriage:no").decode()}, {"X-Annotriage-Secret": "no"}):
+    for headers in ({}, {"Authorization": "Basic " + base64.b64encode(b"annotriage:no").decode()}, {SECRET_HEADER: "no"}):
         answer = client.post(route, json={"project": "3.1"}, headers=headers)
         assert answer.status_code == 401
         assert answer.headers["WWW-Authenticate"].startswith("Basic ")
