@@ -7,6 +7,8 @@ wait, when another process writes.
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,10 +93,11 @@ def _engine(url: str, checkpoints: bool) -> Engine:
         if address.get_backend_name() == "sqlite":
             if address.database not in (None, "", ":memory:"):
                 Path(str(address.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
-            engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, pool_size=20)
+            options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+            engine = create_engine(address, connect_args=options, pool_size=20, json_serializer=_json)
             _tune_sqlite(engine, checkpoints)
             return engine
-        return create_engine(address, pool_pre_ping=True, pool_size=20)
+        return create_engine(address, pool_pre_ping=True, pool_size=20, json_serializer=_json)
     except ModuleNotFoundError as error:
         raise StoreError(f'{_shown(url)}: needs {error.name}; pip install "annotriage[postgres]"') from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
@@ -117,6 +120,22 @@ def _tune_sqlite(engine: Engine, checkpoints: bool) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writing") else "BEGIN")
+
+
+def _json(value: Any) -> str:
+    """JSON proper: what is not finite is null, which PostgreSQL insists on."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _shown(url: str) -> str:

@@ -1,0 +1,65 @@
+"""References into the database and out of it: with their model, as files, so that every replica can judge."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annotriage.errors import MismatchError
+from annotriage.store import Store
+from annotriage.store import references as queries
+
+if TYPE_CHECKING:
+    from annotriage.reference import Reference
+
+MODEL, REFERENCE = "model", "reference"
+_kept: list[tempfile.TemporaryDirectory[str]] = []  # model files must outlive their sessions: they go with the process
+
+
+def keep_reference(store: Store, reference: Reference) -> int:
+    """Put a reference with its model into the database, once per version: its row's id.
+
+    Raises MismatchError if its model is not where the reference says.
+    """
+    from annotriage.model import model_files
+    from annotriage.model.spec import ModelSpec
+
+    if reference.spec_path is None or not reference.spec_path.is_file():
+        raise MismatchError(
+            f"reference {reference.name!r}: its model spec {reference.spec_path or reference.model.name} is not there any more;"
+            " put it back, or fit again"
+        )
+    spec = ModelSpec.load(reference.spec_path)
+    reference.open_model(spec)  # refuses a model that has changed since
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / MODEL).mkdir()
+        name = spec.model_path.name
+        moved = dataclasses.replace(spec, file=name) if spec.file else dataclasses.replace(spec, weights=name)
+        moved.write(folder / MODEL / "model.toml")
+        dataclasses.replace(reference, spec_path=folder / MODEL / "model.toml").save(folder / REFERENCE)
+        files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        files |= {f"{MODEL}/{file.relative_to(spec.model_path.parent).as_posix()}": file for file in model_files(spec)}
+        with store.writing() as connection:
+            return queries.save_reference(
+                connection,
+                version=reference.version,
+                name=reference.name,
+                prediction_version=reference.prediction_version,
+                facts=reference.facts(),
+                files=files,
+            )
+
+
+def open_reference(store: Store, id: int) -> Reference:
+    """A reference out of the database, ready to judge. Raises UnknownError, MismatchError."""
+    from annotriage.reference import Reference
+
+    place = tempfile.TemporaryDirectory(prefix="annotriage-")
+    _kept.append(place)
+    with store.reading() as connection:
+        queries.get_reference(connection, id)
+        queries.write_files(connection, id, Path(place.name))
+    return Reference.load(Path(place.name) / REFERENCE)
