@@ -1,95 +1,22 @@
-"""The command line: parse, call one function of the library, print. Exit 0: done, 1: an error with its fix, 2: wrong usage."""
+"""Commands on files, without a server: fit, triage, compare, layers, demo."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from annotriage import __version__
-from annotriage.errors import AnnotriageError
-from annotriage.progress import Progress, bars, interruptible, silent
-from annotriage.settings import SETTINGS, Settings
+from annotriage.cli.options import PATH, common_options, examples, print_json, progress_bars, setting_options
+from annotriage.settings import Settings
 
 if TYPE_CHECKING:
     from annotriage.reference import Reference
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-PATH = click.Path(path_type=Path)
-_TYPES = get_type_hints(Settings)
-
-
-class _Group(click.Group):
-    """Turns an error that a user can mend into its message and exit status 1."""
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except AnnotriageError as error:
-            click.echo(f"Error: {error}", err=True)
-            context.exit(1)
-        except KeyboardInterrupt:
-            click.echo("Stopped; nothing half-written was left behind.", err=True)
-            context.exit(1)
-
-
-def _examples(*lines: str) -> str:
-    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def setting_options(*, run_only: bool) -> Callable[[F], F]:
-    """An option for each setting, made from the table; run_only: those that may change after a reference was fitted."""
-
-    def decorate(command: F) -> F:
-        for field in reversed(SETTINGS):
-            if run_only and not field.metadata["run"]:
-                continue
-            kind = _TYPES[field.name]
-            default = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
-            option = click.option(
-                f"--{field.name.replace('_', '-')}",
-                field.name,
-                type=click.Choice(field.metadata["choices"]) if field.metadata["choices"] else kind if kind in (int, float) else str,
-                help=f"{field.metadata['help']}  [{'as fitted, else ' if run_only else ''}{'none' if default == '' else default}]",
-            )
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_common = [
-    click.option("--config", type=PATH, help="TOML file with settings; ANNOTRIAGE_<NAME> variables and options override it."),
-    click.option("--quiet", is_flag=True, help="No progress bars."),
-    click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON."),
-]
-
-
-def common_options(command: F) -> F:
-    """--config, --quiet and --json."""
-    return functools.reduce(lambda decorated, option: option(decorated), reversed(_common), command)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="annotriage")
-def main() -> None:
-    """A trained model labels what is familiar, under an error limit that it can prove; people get the rest.
-
-    \b
-    In this order: annotriage fit, then annotriage triage. annotriage demo shows both on real digits.
-    DATA is an image folder (class/name.png, or flat when unlabelled), a CSV manifest (path,label), an .npz file
-    (x, y), or Label Studio tasks or export as JSON.
-    """
-
-
-@main.command(
-    epilog=_examples("annotriage fit --model model.toml --train images/train --calibration images/held_out --out reference"),
+@click.command(
+    epilog=examples("annotriage fit --model model.toml --train images/train --calibration images/held_out --out reference"),
 )
 @click.option("--model", "model_path", type=PATH, required=True, help="The model spec, a TOML file beside the model.")
 @click.option("--train", required=True, help="DATA that the model was trained on, labelled.")
@@ -135,11 +62,11 @@ def fit(
         labeling_config=labeling_config,
         name=name or out.resolve().name,
         previous=None if previous is None else Reference.load(previous),
-        progress=_progress(quiet),
+        progress=progress_bars(quiet),
     )
     reference.save(out, replace_existing=replace_existing)
     if as_json:
-        _print_json(reference.facts())
+        print_json(reference.facts())
         return
     click.echo(f"Reference {reference.name} ({reference.version[:8]}) in {out}: {reference.counts['training']:,} training items", nl=False)
     click.echo(f" in {len(reference.detector.clusters.names)} clusters, {reference.counts.get('held_out', 0):,} held-out items.")
@@ -151,7 +78,7 @@ def fit(
     click.echo(f"Next: annotriage triage --reference {out} --data DATA --out results")
 
 
-@main.command(epilog=_examples("annotriage triage --reference reference --data images/new --out results", "open results/report.html"))
+@click.command(epilog=examples("annotriage triage --reference reference --data images/new --out results", "open results/report.html"))
 @click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
 @click.option("--data", required=True, help="DATA to judge.")
 @click.option("--out", type=PATH, required=True, help="Folder for verdicts.csv, predictions.json, summary.json and report.html.")
@@ -189,16 +116,16 @@ def triage(
         out=out,
         replace_existing=replace_existing,
         labeling_config=labeling_config,
-        progress=_progress(quiet),
+        progress=progress_bars(quiet),
     )
     if as_json:
-        _print_json(result.summary())
+        print_json(result.summary())
         return
     click.echo(summary_text(result))
     click.echo(f"Report: {out / REPORT}")
 
 
-@main.command(epilog=_examples("annotriage compare --reference reference --data labelled.csv"))
+@click.command(epilog=examples("annotriage compare --reference reference --data labelled.csv"))
 @click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
 @click.option("--data", required=True, help="DATA to try on; a label that the model does not know marks a foreign item.")
 @click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
@@ -234,15 +161,15 @@ def compare(
         compressions=wanted,
         settings=_run_settings(config, options, reference),
         labeling_config=labeling_config,
-        progress=_progress(quiet),
+        progress=progress_bars(quiet),
     )
     if as_json:
-        _print_json(dataclasses.asdict(result))
+        print_json(dataclasses.asdict(result))
     else:
         click.echo(comparison_text(result))
 
 
-@main.command(epilog=_examples("annotriage layers --model model.toml"))
+@click.command(epilog=examples("annotriage layers --model model.toml"))
 @click.option("--model", "model_path", type=PATH, required=True, help="The model spec, a TOML file beside the model.")
 @click.option("--json", "as_json", is_flag=True, help="Print the layers as JSON.")
 def layers(model_path: Path, as_json: bool) -> None:
@@ -252,7 +179,7 @@ def layers(model_path: Path, as_json: bool) -> None:
 
     found = candidate_layers(ModelSpec.load(model_path))
     if as_json:
-        _print_json([dataclasses.asdict(layer) for layer in found])
+        print_json([dataclasses.asdict(layer) for layer in found])
         return
     width = max((len(layer.name) for layer in found), default=4)
     for layer in found:
@@ -263,7 +190,7 @@ def layers(model_path: Path, as_json: bool) -> None:
     )
 
 
-@main.command(epilog=_examples("annotriage demo --offline"))
+@click.command(epilog=examples("annotriage demo --offline"))
 @click.option("--offline", is_flag=True, help="Without a server: files in, files out.")
 @click.option("--folder", type=PATH, default=Path(".demo"), show_default=True, help="Where the demo's data and results go.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
@@ -271,7 +198,7 @@ def demo(offline: bool, folder: Path, quiet: bool) -> None:
     """Real handwritten digits from nothing to a report: trains a model on 0-7, then triages known, unseen and damaged digits."""
     from annotriage.demo import run_offline
 
-    run_offline(folder, click.echo, _progress(quiet), Settings.load())
+    run_offline(folder, click.echo, progress_bars(quiet), Settings.load())
 
 
 def _run_settings(config: Path | None, options: dict[str, Any], reference: Reference) -> Settings:
@@ -281,15 +208,4 @@ def _run_settings(config: Path | None, options: dict[str, Any], reference: Refer
     return Settings.load(config, given=options, fitted=reference.settings)
 
 
-def _progress(quiet: bool) -> Progress:
-    return interruptible(silent if quiet else bars)
-
-
-def _print_json(value: Any) -> None:
-    from annotriage.output import json_text
-
-    sys.stdout.write(json_text(value) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+COMMANDS = (fit, triage, compare, layers, demo)

@@ -1,0 +1,97 @@
+"""What commands share: options made from the settings tables, errors as messages, figures as JSON."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import click
+
+from annotriage.errors import AnnotriageError
+from annotriage.progress import Progress, bars, interruptible, silent
+from annotriage.settings import SERVICE_SETTINGS, SETTINGS, ServiceSettings, Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+SERVICE_FILE = Path("annotriage.toml")  # the service's settings, if it lies in the current folder
+_TYPES = get_type_hints(Settings) | get_type_hints(ServiceSettings)
+
+
+class Group(click.Group):
+    """Turns an error that a user can mend into its message and exit status 1."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """As click does, with the errors of annotriage printed."""
+        try:
+            return super().invoke(context)
+        except AnnotriageError as error:
+            click.echo(f"Error: {error}", err=True)
+            context.exit(1)
+        except KeyboardInterrupt:
+            click.echo("Stopped; nothing half-written was left behind.", err=True)
+            context.exit(1)
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def setting_options(*, run_only: bool) -> Callable[[F], F]:
+    """An option for each setting of the engine; run_only: those that may change after a reference was fitted."""
+    fields = [field for field in SETTINGS if field.metadata["run"] or not run_only]
+    return functools.partial(_with_options, fields, "as fitted, else " if run_only else "")
+
+
+def service_options(command: F) -> F:
+    """--config, and an option for each setting of the service that is no secret: those come from the file or the environment."""
+    command = _with_options([field for field in SERVICE_SETTINGS if not field.metadata["secret"]], "", command)
+    help = "TOML file with settings; ANNOTRIAGE_<NAME> variables and options override it.  [annotriage.toml, if there is one]"
+    return click.option("--config", type=PATH, help=help)(command)
+
+
+def service_settings(config: Path | None, options: dict[str, Any]) -> ServiceSettings:
+    """The settings that `service_options` named. Raises SettingError."""
+    return ServiceSettings.load(SERVICE_FILE if config is None and SERVICE_FILE.is_file() else config, given=options)
+
+
+_common = [
+    click.option("--config", type=PATH, help="TOML file with settings; ANNOTRIAGE_<NAME> variables and options override it."),
+    click.option("--quiet", is_flag=True, help="No progress bars."),
+    click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON."),
+]
+
+
+def common_options(command: F) -> F:
+    """--config, --quiet and --json."""
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(_common), command)
+
+
+def progress_bars(quiet: bool) -> Progress:
+    """Bars that Ctrl-C stops, or none."""
+    return interruptible(silent if quiet else bars)
+
+
+def print_json(value: Any) -> None:
+    """Figures for other programs."""
+    from annotriage.output import json_text
+
+    sys.stdout.write(json_text(value) + "\n")
+
+
+def _with_options(fields: Any, instead: str, command: F) -> F:
+    for field in reversed(fields):
+        kind = _TYPES[field.name]
+        default = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
+        option = click.option(
+            f"--{field.name.replace('_', '-')}",
+            field.name,
+            type=click.Choice(field.metadata["choices"]) if field.metadata["choices"] else kind if kind in (int, float) else str,
+            help=f"{field.metadata['help']}  [{instead}{'none' if default == '' else default}]",
+        )
+        command = option(command)
+    return command
