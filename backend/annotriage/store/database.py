@@ -97,6 +97,8 @@ def _engine(url: str, checkpoints: bool) -> Engine:
             engine = create_engine(address, connect_args=options, pool_size=20, json_serializer=_json)
             _tune_sqlite(engine, checkpoints)
             return engine
+        if address.get_backend_name() != "postgresql":
+            raise StoreError(f"setting database: {_shown(url)}: neither sqlite:///PATH nor postgresql://USER:PASSWORD@HOST/NAME")
         return create_engine(address, pool_pre_ping=True, pool_size=20, json_serializer=_json)
     except ModuleNotFoundError as error:
         raise StoreError(f'{_shown(url)}: needs {error.name}; pip install "annotriage[postgres]"') from error
