@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -13,7 +14,9 @@ from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import AnyRow, insert
 from annotriage.store.projects import Project
 from annotriage.store.schema import field_write, item, point, probe, thumbnail, verdict
-from annotriage.verdict import Verdict
+
+if TYPE_CHECKING:  # the web process never loads what judges
+    from annotriage.verdict import Verdict
 
 SEEN_AT_LEAST = 200  # verdicts of strangers from which on their trust is known
 
