@@ -16,7 +16,7 @@ from flask import Blueprint, Response, request
 from annotriage.errors import AnnotriageError, DataError, UnknownError
 from annotriage.labeling_tool import Predictor, Shown
 from annotriage_label_studio.labeling_config import ChoicesControl, choices_control, match_classes
-from annotriage_label_studio.predictions import choices_result
+from annotriage_label_studio.predictions import results_of
 from annotriage_label_studio.webhooks import read_event
 
 if TYPE_CHECKING:
@@ -87,18 +87,6 @@ def blueprint(predictor: Predictor, authenticated: Callable[[], bool], is_webhoo
         return {"status": "taken"}
 
     return routes
-
-
-def results_of(shown: Sequence[Shown], control: ChoicesControl, choices: Mapping[str, str], version: str) -> list[dict[str, Any]]:
-    """Predictions as Label Studio stores them, in order. choices: for each class the control's choice, as `match_classes` gives it."""
-    return [
-        {
-            "model_version": version,
-            "score": one.trust,
-            "result": [] if one.labels is None else choices_result([choices[label] for label in one.labels], control),
-        }
-        for one in shown
-    ]
 
 
 def _results(shown: Sequence[Shown], config: str, version: str) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from annotriage_label_studio.labeling_config import DEFAULT_CONTROL, ChoicesCont
 from annotriage_label_studio.media import ROOT_VARIABLES, local_files_address
 
 if TYPE_CHECKING:  # the pipeline's heavy libraries are not needed to write a file
+    from annotriage.labeling_tool import Shown
     from annotriage.verdict import Verdict
 
 T = TypeVar("T")
@@ -37,6 +38,18 @@ def prediction(verdict: Verdict, control: ChoicesControl, results: dict[str, str
     answered = verdict.route in ANSWERED_ROUTES and not verdict.probe
     result = choices_result([results[label] for label in verdict.labels], control) if answered else []
     return {"model_version": model_version, "score": verdict.trust, "result": result}
+
+
+def results_of(shown: Sequence[Shown], control: ChoicesControl, choices: dict[str, str], version: str) -> list[dict[str, Any]]:
+    """Predictions as Label Studio stores them, in order. choices: for each class the control's choice, as `match_classes` gives it."""
+    return [
+        {
+            "model_version": version,
+            "score": one.trust,
+            "result": [] if one.labels is None else choices_result([choices[label] for label in one.labels], control),
+        }
+        for one in shown
+    ]
 
 
 def choices_result(choices: Sequence[str], control: ChoicesControl) -> list[dict[str, Any]]:

@@ -39,8 +39,7 @@ def review_of(annotation: Mapping[str, Any], control: ChoicesControl, names: Map
     """An annotation as the API lists it.
 
     An answer that gives other controls a value and this one none says, if the control takes several choices, that none applies;
-    one without any value is empty. Made by a machine: born from a prediction, and never saved in anybody's name, as Label Studio's
-    bulk action leaves it; whoever submits or changes it in the editor becomes its `updated_by`.
+    one without any value is empty.
     """
     result = annotation.get("result")
     labels = chosen_labels(result, control.name)
@@ -54,9 +53,17 @@ def review_of(annotation: Mapping[str, Any], control: ChoicesControl, names: Map
         skipped=skipped,
         empty=not answered and not skipped,
         ground_truth=bool(annotation.get("ground_truth")),
-        machine=all((annotation.get("parent_prediction"), annotation.get("updated_by") is None, annotation.get("lead_time") is None)),
+        machine=is_machine_made(annotation),
         updated_at=seconds(annotation.get("updated_at")),
     )
+
+
+def is_machine_made(annotation: Mapping[str, Any]) -> bool:
+    """Whether nobody looked: it was made of a prediction by the bulk action, whoever called that, and never saved in an editor.
+
+    An editor sends the time that its user took, and leaves its user's name as `updated_by`; the bulk action does neither.
+    """
+    return bool(annotation.get("parent_prediction")) and annotation.get("updated_by") is None and annotation.get("lead_time") is None
 
 
 def group_of(record: Mapping[str, Any]) -> str | None:

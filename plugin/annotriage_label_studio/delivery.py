@@ -1,0 +1,130 @@
+"""Writing to a project's tasks: predictions in bulk, annotations made of them, fields, the number of answers wanted.
+
+What a call may have done although its answer was lost is said by `ToolUnavailable.sent` and can be read back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from annotriage.errors import ToolError, ToolGone
+from annotriage_label_studio import listing
+from annotriage_label_studio.client import Client
+from annotriage_label_studio.tasks import is_machine_made
+
+PREDICTION_COST = 1 / 30  # listing one prediction of a project costs the server so much of listing one task with all it holds
+
+
+def import_predictions(client: Client, project: str, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Store predictions in one call; how many were taken. For one task that is gone all are refused: then the others are sent alone."""
+    path = f"/api/projects/{project}/import/predictions"
+    if not rows:
+        return 0
+    try:
+        return int(client.post(path, list(rows))["created"])
+    except ToolError as error:
+        if type(error) is not ToolError:  # refused, gone, or perhaps done
+            raise
+        there = {record["id"] for record in listing.tasks_by_id(client, project, [str(row["task"]) for row in rows], full=False)}
+        left = [row for row in rows if row["task"] in there]
+        if len(left) == len(rows):
+            raise
+        return int(client.post(path, left)["created"]) if left else 0
+
+
+def predictions_of(client: Client, project: str, ids: Sequence[str], version: str) -> dict[str, list[str]]:
+    """The predictions of a version on each of the tasks, oldest first.
+
+    The list of all predictions of a project is much cheaper than that of tasks with their predictions, unless few tasks are asked for.
+    """
+    total = sum(versions(client, project).values())
+    if total * PREDICTION_COST <= len(ids):
+        predictions = client.get("/api/predictions/", project=project)
+    else:
+        predictions = [one for task in listing.tasks_by_id(client, project, ids, full=True) for one in task["predictions"]]
+    wanted, found = set(ids), dict[str, list[str]]()
+    for one in sorted(predictions, key=lambda one: int(one["id"])):
+        if one["model_version"] == version and str(one["task"]) in wanted:
+            found.setdefault(str(one["task"]), []).append(str(one["id"]))
+    return found
+
+
+def versions(client: Client, project: str) -> dict[str, int]:
+    """The versions of a project's predictions, with their numbers."""
+    answer = client.get(f"/api/projects/{project}/model-versions/", extended="true")
+    return {str(one["model_version"]): int(one["count"]) for one in answer["static"]}
+
+
+def drop_version(client: Client, project: str, version: str, keep: str) -> None:
+    """Delete the predictions of a version. Label Studio may forget with them which version it shows: that stays `keep`."""
+    client.delete(f"/api/projects/{project}/model-versions/", {"model_version": version})
+    if client.get(f"/api/projects/{project}/")["model_version"] != keep:
+        client.patch(f"/api/projects/{project}/", {"model_version": keep})
+
+
+def write_fields(client: Client, project: str, task_id: str, fields: Mapping[str, object]) -> None:
+    """Merge fields into a task's data, all of which Label Studio replaces; None takes a field away. Raises ToolGone."""
+    before = _task(client, project, task_id, full=False)["data"]
+    after = {key: value for key, value in {**before, **fields}.items() if key not in fields or value is not None}
+    if after != before:
+        client.patch(f"/api/tasks/{task_id}/", {"data": after})
+
+
+def ask_again(client: Client, project: str, task_id: str, answers: int) -> None:
+    """Let a task be answered by so many different people in all; the Label button hands it out again if it was answered."""
+    task = _task(client, project, task_id, full=False)
+    client.patch(f"/api/tasks/{task_id}/", {"overlap": answers, "is_labeled": task["total_annotations"] >= answers})
+
+
+def accept(client: Client, project: str, ids: Sequence[str], version: str) -> dict[str, str]:
+    """Make annotations of the tasks' predictions: task id -> annotation id.
+
+    Only of tasks that nobody has answered, skipped or begun at a fresh read, that want one answer and have exactly one prediction of the
+    version, which is not empty. Tasks that were accepted before, by a call whose answer was lost, are in the result, too. An annotation
+    that lands on a task which a person answered meanwhile is deleted again.
+    """
+    before = listing.tasks_by_id(client, project, ids, full=True)
+    taken = [task["id"] for task in before if _is_acceptable(task, version)]
+    if taken:
+        body = {"selectedItems": {"all": False, "included": taken}, "model_version": version}
+        client.post("/api/dm/actions", body, id="predictions_to_annotations", project=project)
+    earlier = [task["id"] for task in before if task["id"] not in set(taken) and any(_made_of(task, version))]
+    accepted = {}
+    for task in listing.tasks_by_id(client, project, [str(id) for id in (*taken, *earlier)], full=True):
+        made = list(_made_of(task, version))
+        if len(made) == len(task["annotations"]) == 1:
+            accepted[str(task["id"])] = made[0]
+        elif task["id"] in taken:
+            remove(client, "annotations", made)
+    return accepted
+
+
+def remove(client: Client, kind: str, ids: Collection[str]) -> None:
+    """Delete predictions or annotations by their ids; those that are gone already are no error."""
+    for id in ids:
+        try:
+            client.delete(f"/api/{kind}/{id}/")
+        except ToolGone:
+            continue
+
+
+def _is_acceptable(task: Mapping[str, Any], version: str) -> bool:
+    predictions = [one for one in task["predictions"] if one["model_version"] == version]
+    untouched = not (task["is_labeled"] or task["annotations"] or task.get("draft_exists"))
+    return untouched and task["overlap"] == 1 and len(predictions) == 1 and bool(predictions[0]["result"])
+
+
+def _made_of(task: Mapping[str, Any], version: str) -> Iterator[str]:
+    """The annotations that are nothing but a prediction of the version."""
+    predictions = {one["id"] for one in task["predictions"] if one["model_version"] == version}
+    for annotation in task["annotations"]:
+        if is_machine_made(annotation) and annotation["parent_prediction"] in predictions:
+            yield str(annotation["id"])
+
+
+def _task(client: Client, project: str, task_id: str, *, full: bool) -> dict[str, Any]:
+    found = listing.tasks_by_id(client, project, [task_id], full=full)
+    if not found:
+        raise ToolGone(f"project {project} has no task {task_id}; it was deleted in Label Studio")
+    return found[0]

@@ -1,0 +1,177 @@
+"""The review queue inside Label Studio: tabs of the Data Manager, one per question that an annotator or a manager has.
+
+Each tab is a filter on the trust (Label Studio's prediction score), strangest first. Label Studio takes any filter and then answers
+500 to whoever opens the tab, so each one is opened once when it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from annotriage.errors import ToolError, ToolGone
+from annotriage_label_studio.client import Client
+from annotriage_label_studio.tasks import MARKER
+
+MARK = "annotriage"  # key in a tab's data that says which of ours it is; Label Studio's pages drop it when somebody changes the tab
+SHOWN_FIELDS = ("triage_route", "triage_reason", "triage_outlier_score", "triage_diversity")
+WIDTHS = {"tasks:data.triage_reason": 420, "tasks:data.triage_diversity": 260}  # pixels
+SURE, FAMILIAR = 2 / 3, 1 / 3  # borders of the trust: automatic above, strangers below
+
+
+@dataclass(frozen=True)
+class Tab:
+    """One tab: tasks whose trust lies between `above` and `below`, by `order`. answers: whether the model's are shown in it."""
+
+    title: str
+    above: float | None
+    below: float | None
+    order: str = "tasks:predictions_score"
+    answers: bool = False
+
+
+REVIEW_TABS = (
+    Tab("Manual review", None, SURE),
+    Tab("Outliers", None, FAMILIAR),
+    Tab("Unsure", FAMILIAR, SURE, answers=True),
+    Tab("Pre-annotated", SURE, None, answers=True),
+)
+# Everything with a blind prediction, probes and strangers alike, so that nobody can tell a probe; by id, which no model had a hand in.
+CALIBRATION_TAB = Tab("Help calibrate", None, FAMILIAR, order="tasks:id")
+EVERYTHING = Tab("Default", None, None, order="tasks:id", answers=True)  # Label Studio makes this one itself where there is no other
+
+
+def set_up_tabs(client: Client, project: str, media_field: str, *, calibrating: bool | None, dry_run: bool = False) -> list[str]:
+    """Make the tabs that are missing, mend those that do not open, remove that for calibration when its time is over.
+
+    calibrating: whether the tab for calibration is wanted; None leaves it as it is. A tab of ours that somebody has changed stays as
+    they want it. Returns what was (dry_run: is to be) done, in sentences.
+    """
+    views = _views(client, project)
+    wanted = [*REVIEW_TABS, *([CALIBRATION_TAB] if calibrating else [])]
+    if not views:
+        wanted.append(EVERYTHING)
+    columns = _columns(client, project)
+    done = []
+    for tab in wanted:
+        found, data = _found(tab, views), _data(tab, columns, media_field)
+        is_ours = found is not None and found["data"].get(MARK)
+        if found is not None and _opens(client, project, found) and (not is_ours or _same(found["data"], data)):
+            continue
+        done.append(
+            sentence(f"Tab {tab.title!r}", "made" if found is None else "made again, it could not be opened or was outdated", dry_run)
+        )
+        if not dry_run:
+            _make(client, project, data)
+            if found is not None:
+                client.delete(f"/api/dm/views/{found['id']}/")
+    if calibrating is False and (found := _found(CALIBRATION_TAB, views)) is not None:
+        done.append(sentence(f"Tab {CALIBRATION_TAB.title!r}", "removed, the promise has the answers that it needs", dry_run))
+        if not dry_run:
+            client.delete(f"/api/dm/views/{found['id']}/")
+    return done
+
+
+def remove_tabs(client: Client, project: str) -> list[str]:
+    """Delete our tabs: what was done, in sentences."""
+    views = _views(client, project)
+    ours = [view for view in views if view["data"].get(MARK) or _title(view) in {tab.title for tab in (*REVIEW_TABS, CALIBRATION_TAB)}]
+    for view in ours:
+        client.delete(f"/api/dm/views/{view['id']}/")
+    return [sentence(f"Tab {_title(view)!r}", "removed") for view in ours]
+
+
+def sentence(what: str, done: str, dry_run: bool = False) -> str:
+    """One line of what setting up did, or is to do."""
+    return f"{what}: {'to be ' if dry_run else ''}{done}."
+
+
+def missing_tabs(client: Client, project: str) -> tuple[list[str], list[str]]:
+    """The titles of our tabs that are not there, and of those that do not open."""
+    views = _views(client, project)
+    found = {tab.title: _found(tab, views) for tab in REVIEW_TABS}
+    return (
+        [title for title, view in found.items() if view is None],
+        [title for title, view in found.items() if view is not None and not _opens(client, project, view)],
+    )
+
+
+def _views(client: Client, project: str) -> list[dict[str, Any]]:
+    views: list[dict[str, Any]] = client.get("/api/dm/views/", project=project)
+    return views
+
+
+def _found(tab: Tab, views: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The tab as it is now: by our mark, else by its title."""
+    marked = (view for view in views if view["data"].get(MARK) == tab.title)
+    named = (view for view in views if _title(view) == tab.title)
+    return next(marked, None) or next(named, None)
+
+
+def _title(view: dict[str, Any]) -> str:
+    return str(view["data"].get("title", ""))
+
+
+def _make(client: Client, project: str, data: dict[str, Any]) -> None:
+    """A new tab, opened once. Raises ToolError, and leaves no tab, if it does not open."""
+    view = client.post("/api/dm/views/", {"project": int(project), "data": data})
+    if not _opens(client, project, view):
+        client.delete(f"/api/dm/views/{view['id']}/")
+        raise ToolError(
+            f"project {project}: Label Studio cannot show the tab {data['title']!r}; this version of it may be too new or too old"
+        )
+
+
+def _opens(client: Client, project: str, view: dict[str, Any]) -> bool:
+    try:
+        client.get("/api/tasks/", project=project, view=view["id"], page_size=1)
+    except ToolGone:
+        return False
+    except ToolError as error:
+        if type(error) is ToolError or getattr(error, "code", None) == 500:
+            return False
+        raise
+    return True
+
+
+def _data(tab: Tab, columns: Sequence[str], media_field: str) -> dict[str, Any]:
+    """The tab as Label Studio keeps it. Columns that it lists and that are not hidden are shown: those that will come, too."""
+    shown = {"tasks:id", f"tasks:data.{media_field}", *(f"tasks:data.{field}" for field in SHOWN_FIELDS)}
+    if tab.answers:
+        shown.add("tasks:predictions_results")
+    hidden = sorted({*columns, f"tasks:data.{MARKER}"} - shown)
+    filters = []
+    if tab.above is not None:
+        filters.append(_filter("predictions_score", "greater_or_equal", "Number", tab.above))
+    if tab.below is not None:
+        filters.append(_filter("predictions_score", "less", "Number", tab.below))
+    if filters:
+        filters.append(_filter("completed_at", "empty", "Datetime", True))  # it stays until everybody asked has answered
+    return {
+        "title": tab.title,
+        "type": "list",
+        "target": "tasks",
+        MARK: tab.title,
+        "hiddenColumns": {"explore": hidden, "labeling": hidden},
+        "columnsWidth": WIDTHS,
+        "columnsDisplayType": {},
+        "gridWidth": 4,
+        "filters": {"conjunction": "and", "items": filters},
+        "ordering": [tab.order],
+    }
+
+
+def _columns(client: Client, project: str) -> list[str]:
+    """The columns that the Data Manager can show, but for the one that holds the data columns."""
+    columns = client.get("/api/dm/columns/", project=project)["columns"]
+    return [f"tasks:{'data.' if one.get('parent') == 'data' else ''}{one['id']}" for one in columns if one["id"] != "data"]
+
+
+def _same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether a tab of ours asks the same question; which columns it hides changes with the data."""
+    return all(found.get(key) == wanted[key] for key in ("title", "filters", "ordering"))
+
+
+def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
