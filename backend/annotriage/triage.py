@@ -22,12 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from annotriage.assessment import MMD_SAMPLE, Columns, Stranger, assess
 from annotriage.data import Dataset, Item, Source, open_dataset
 from annotriage.errors import OutputError
-from annotriage.latent.advice import Advice, Thresholds, advise
-from annotriage.latent.diversity import Diversity, diversity
-from annotriage.latent.groups import find_groups
-from annotriage.latent.mmd import Mmd, mmd_test
+from annotriage.latent.advice import Advice
+from annotriage.latent.diversity import Diversity
 from annotriage.latent.routes import ROUTES
 from annotriage.model import Model
 from annotriage.model.inputs import Loaded, thumbnail
@@ -44,8 +43,6 @@ Array = NDArray[Any]
 
 WAITING_KEPT = 1_000  # items for a person whose pictures are kept for the report
 FAILED_KEPT = 100
-MMD_SAMPLE = 2_000
-FACES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +162,7 @@ class Tally:
         self.groups: list[str] = []
         self.grouped = False
         self.drawn: SeededSample[Seen] = SeededSample(settings.map_sample, settings.seed, "map")
-        self.strange: SeededSample[_Stranger] = SeededSample(settings.group_sample, settings.seed, "groups")
+        self.strange: SeededSample[Stranger] = SeededSample(settings.group_sample, settings.seed, "groups")
         self.waiting: Smallest[Seen] = Smallest(WAITING_KEPT)
         self.failed: Smallest[Seen] = Smallest(FAILED_KEPT)
 
@@ -220,19 +217,10 @@ class _Lazily:
         return self._made
 
 
-@dataclass(frozen=True, slots=True)
-class _Stranger:
-    """What the search for groups keeps of an outlier: half of a `Seen`, for there may be many. point: (n,) float16."""
-
-    id: str
-    label: str
-    point: Array
-    picture: bytes
-
-
-def _stranger(make: Callable[[], Seen]) -> _Stranger:
+def _stranger(make: Callable[[], Seen]) -> Stranger:
+    """Half of a `Seen`, for there may be many."""
     seen = make()
-    return _Stranger(seen.verdict.id, " + ".join(seen.verdict.labels), seen.point.astype(np.float16), seen.picture)
+    return Stranger(seen.verdict.id, " + ".join(seen.verdict.labels), seen.point.astype(np.float16), seen.picture)
 
 
 class Verdicts(Sequence[Verdict]):
@@ -288,26 +276,17 @@ def _finished(tally: Tally, dataset: str, verdicts: Verdicts, progress: Progress
     started = time.perf_counter()
     drawn = tally.drawn.values()
     with progress("comparing the dataset", None):
-        groups, searched = _groups(tally)
-        measured = _diversity(tally, drawn)
-    largest = groups[0].size / searched if groups else 0.0
-    thresholds = Thresholds(
-        train_above=tally.settings.train_above,
-        deploy_below=tally.settings.deploy_below,
-        augmentation_above=tally.settings.augmentation_above,
-        augmentation_below=tally.settings.augmentation_below,
-    )
-    promise = reference.promise if reference.calibrated else None
-    all_notes = [*notes, *_sample_notes(tally, len(drawn), searched)]
+        state = assess(reference, _columns(tally, drawn), tally.settings)
+    all_notes = [*notes, *_sample_notes(tally, len(drawn), state.searched)]
     return Triage(
         dataset=dataset,
         reference=reference,
         verdicts=verdicts,
         counts={route: tally.counts[route] for route in reversed(ROUTES)},
-        diversity=measured,
-        advice=advise(measured, promise, thresholds, largest_group_share=largest),
-        groups=groups,
-        searched=searched,
+        diversity=state.diversity,
+        advice=state.advice,
+        groups=state.groups,
+        searched=state.searched,
         drawn=drawn,
         waiting=[*tally.failed.values(), *tally.waiting.values()],
         notes=tuple(all_notes),
@@ -315,51 +294,20 @@ def _finished(tally: Tally, dataset: str, verdicts: Verdicts, progress: Progress
     )
 
 
-def _diversity(tally: Tally, drawn: list[Seen]) -> Diversity:
-    reference = tally.reference
+def _columns(tally: Tally, drawn: list[Seen]) -> Columns:
     empty = not tally.scores
-    return diversity(
-        np.empty(0, dtype=bool) if empty else np.concatenate(tally.outliers),
-        np.empty(0, dtype=np.intp) if empty else np.concatenate(tally.clusters).astype(np.intp),
-        reference.held_out_outliers,
-        reference.held_out.clusters,
-        reference.detector.clusters.names,
-        rank=reference.expected_rank,
+    sample = drawn[:MMD_SAMPLE]
+    places = {name: place for place, name in enumerate(tally.reference.detector.clusters.names)}
+    return Columns(
+        outliers=np.empty(0, dtype=bool) if empty else np.concatenate(tally.outliers),
+        clusters=np.empty(0, dtype=np.intp) if empty else np.concatenate(tally.clusters).astype(np.intp),
+        scores=np.empty(0) if empty else np.concatenate(tally.scores).astype(np.float64),
         groups=tally.groups if tally.grouped else None,
         failed=tally.counts["failed"],
-        scores=np.empty(0) if empty else np.concatenate(tally.scores).astype(np.float64),
-        held_out_scores=reference.held_out.scores if reference.calibrated else None,
-        mmd=_mmd(reference, drawn, tally.settings.seed),
+        points=np.stack([seen.point for seen in sample]) if sample else np.empty((0, 0)),
+        point_clusters=np.array([places[str(seen.verdict.cluster)] for seen in sample], dtype=np.intp),
+        strangers=tally.strange.values(),
     )
-
-
-def _mmd(reference: Reference, drawn: list[Seen], seed: int) -> Mmd | None:
-    """Do incoming and held-out points differ within the clusters? On samples, whitened by the training points' spread."""
-    kept = reference.held_out_sample
-    if kept is None or not reference.calibrated or len(drawn) < 2:
-        return None
-    spread = reference.sample.compressed.astype(np.float32).std(axis=0)
-    spread = np.maximum(spread, 1e-3 * max(float(spread.max()), 1e-12))
-    points = np.stack([seen.point for seen in drawn[:MMD_SAMPLE]]) / spread
-    held_out = kept.compressed[:MMD_SAMPLE].astype(np.float32) / spread
-    places = {name: place for place, name in enumerate(reference.detector.clusters.names)}
-    strata = np.array([places[str(seen.verdict.cluster)] for seen in drawn[:MMD_SAMPLE]])
-    return mmd_test(points, held_out, strata, kept.clusters[:MMD_SAMPLE], np.random.default_rng(seed))
-
-
-def _groups(tally: Tally) -> tuple[tuple[OutlierGroup, ...], int]:
-    """The groups among a seeded sample of the outliers, and the size of that sample."""
-    strange = tally.strange.values()
-    if not strange:
-        return (), 0
-    groups = []
-    for number, group in enumerate(find_groups(np.stack([one.point for one in strange]).astype(np.float32)), start=1):
-        members = [strange[row] for row in group.members]
-        label = Counter(one.label for one in members).most_common(1)[0][0]
-        faces = tuple(one.picture for one in members[:FACES] if one.picture)
-        ids = tuple(one.id for one in members)
-        groups.append(OutlierGroup(number, len(members), label, ids[0], faces, ids))
-    return tuple(groups), len(strange)
 
 
 def _sample_notes(tally: Tally, drawn: int, searched: int) -> list[str]:
