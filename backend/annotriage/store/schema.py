@@ -93,8 +93,10 @@ project = Table(
     Column("title", Text, nullable=False),
     _of("reference"),
     _of("reference", name="next_reference_id", null=True),  # every item gets its verdicts too, before it takes over
+    _of("reference", name="old_reference_id", null=True),  # was taken over from: its predictions are still to be deleted
     Column("watch", Boolean, nullable=False, server_default=false()),  # triage, but write nothing into the tool
     Column("paused", Text),  # why nothing is `auto` at the moment: a person, or the alarm
+    Column("trouble", Text),  # why nothing is judged at the moment, with the fix
     Column("problem", Text),  # why nothing is delivered at the moment, with the fix
     Column("gone", Boolean, nullable=False, server_default=false()),
     Column("config", Text, nullable=False, server_default=""),
@@ -126,7 +128,7 @@ item = Table(
     _of("project"),
     Column("external_id", Text),  # the task; none yet of a pushed item
     Column("marker", Text, unique=True),  # of a pushed item: what its task will carry
-    Column("media", Text),  # as the task holds it; a data: URI only until it was judged
+    Column("media", Text, nullable=False),  # as the task holds it
     Column("media_hash", Text, nullable=False),
     Column("group", Text),
     Column("data", JSON),  # of a pushed item: the other fields of its task
@@ -208,7 +210,9 @@ snapshot = Table(
     _id(),
     _of("dataset"),
     _of("reference"),
-    Column("n", Integer, nullable=False),
+    Column("n", Integer, nullable=False),  # scored items
+    Column("outliers", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
     Column("low", Float),  # limits of the share of outliers
     Column("high", Float),
     Column("facts", JSON, nullable=False),  # diversity, advice, groups
@@ -226,7 +230,8 @@ work = Table(
     _of("item"),
     _of("reference"),
     _of("project"),
-    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),  # without an end: a worker died on it
+    Column("tries", Integer, nullable=False, server_default=text("0")),  # at media that may come back
     Column("not_before", Float, nullable=False, server_default=text("0")),
     Column("owner", Text),
     Column("lease_until", Float),
@@ -257,7 +262,7 @@ field_write = Table(
     metadata,
     _of("item", primary=True),
     _of("project"),
-    Column("state", Text, nullable=False),  # pending | written
+    Column("state", Text, nullable=False),  # pending | stale (its diversity has moved) | written | failed
     Column("trust", Float, nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("not_before", Float, nullable=False, server_default=text("0")),
@@ -286,6 +291,7 @@ job = Table(
     _of("project"),
     Column("kind", Text, nullable=False),  # recalibrate | reread
     Column("state", Text, nullable=False),  # queued | running | done | failed
+    Column("owner", Text),
     Column("payload", JSON, nullable=False),
     Column("text", Text, nullable=False, server_default=""),
     Column("at", Float, nullable=False),
@@ -324,6 +330,7 @@ probe = Table(
     Column("route", Text, nullable=False),  # the true one
     _of("dataset", null=True),  # on whose probation it counts
     Column("state", Text, nullable=False),  # open | disagreed (a second answer is wanted) | right | wrong
+    Column("labels", JSON),  # what people say, once right or wrong
     Column("drawn_at", Float, nullable=False),
     Column("answered_at", Float),
     Index(None, "project_id", "state"),
