@@ -14,7 +14,7 @@ from annotriage.store.references import save_reference, write_files
 from annotriage.store.verdicts import Judgement, record
 from annotriage.verdict import Verdict
 
-FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}}
+FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "promise": {"auto": True}}
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_projects_survive_reopening(store, project, tmp_path):
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://host/x", "sqlite:////proc/nowhere/x.db"])
 def test_an_impossible_database_says_what_is_wrong(url):
-    with pytest.raises(StoreError, match="database|cannot be opened"):
+    with pytest.raises(StoreError, match=r"database|cannot be opened"):
         Store(url)
 
 

@@ -7,10 +7,11 @@ import secrets
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annotriage.labeling_tool import LabelingTool, ToolProject, ToolServer, labeling_tool
-from annotriage.settings import ServiceSettings
+from annotriage.settings import ServiceSettings, Settings
 from annotriage.store import Store
 from annotriage.store import work as work_queries
 from annotriage.store.projects import Project
@@ -28,8 +29,9 @@ class Process:
     owner: the name under which it holds leases. Raises StoreError or SettingError if the store or the labeling tool cannot be used.
     """
 
-    def __init__(self, settings: ServiceSettings, role: str) -> None:
-        self.settings, self.role = settings, role
+    def __init__(self, settings: ServiceSettings, role: str, config: Path | None = None) -> None:
+        """config: the settings file, for how the model runs (device, threads, batch_size)."""
+        self.settings, self.role, self.config = settings, role, config
         self.host, self.pid = socket.gethostname(), os.getpid()
         self.owner = f"{role}@{self.host}:{self.pid}:{secrets.token_hex(4)}"
         self.store = Store(settings.database, checkpoints=role != "web")
@@ -56,6 +58,10 @@ class Process:
             if id not in self._references:
                 self._references[id] = open_reference(self.store, id)
             return self._references[id]
+
+    def run_settings(self, reference: Reference) -> Settings:
+        """How this process runs the model of a reference."""
+        return Settings.load(self.config, fitted=reference.settings)
 
     @property
     def password(self) -> str:

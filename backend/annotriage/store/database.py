@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,7 +123,29 @@ def _tune_sqlite(engine: Engine, checkpoints: bool) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writing") else "BEGIN")
+        if connection.get_execution_options().get("writing"):
+            _begin_writing(connection.connection.driver_connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
+
+
+def _begin_writing(connection: Any) -> None:
+    """Wait for the one writer that SQLite allows. Its own waiting sleeps up to 100 ms at a time: too long for a webhook."""
+    connection.execute("PRAGMA busy_timeout=0")
+    end = time.monotonic() + BUSY_SECONDS
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise StoreError(
+                        f"the database could not be written to ({error}); another process holds it, or its disk is full"
+                    ) from error
+            time.sleep(0.002)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={1000 * BUSY_SECONDS}")
 
 
 def _json(value: Any) -> str:

@@ -11,13 +11,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy import Connection, Select, case, func, select, update
 
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow, insert
+from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, item, reference
 
-ANSWERED_SECONDS = 10.0  # until a prediction that the tool took itself can be read back
+ANSWERED_SECONDS = 10.0  # until a prediction that the tool took itself can be read back,
+ANSWERED_EACH = 0.3  # and more for each further one of the same request: it stores them one after the other
 
 
 def enqueue(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
@@ -60,17 +62,7 @@ def take(connection: Connection, project_id: int, state: str, owner: str, most: 
     if first is None:
         return []
     query = (
-        select(
-            delivery.c.item_id,
-            item.c.external_id,
-            delivery.c.reference_id,
-            reference.c.prediction_version.label("version"),
-            delivery.c.labels,
-            delivery.c.trust,
-            delivery.c.attempts,
-        )
-        .join(item, item.c.id == delivery.c.item_id)
-        .join(reference, reference.c.id == delivery.c.reference_id)
+        _rows()
         .where(*mine, delivery.c.reference_id == first, item.c.external_id.is_not(None))
         .order_by(delivery.c.item_id)
         .limit(most)
@@ -79,6 +71,39 @@ def take(connection: Connection, project_id: int, state: str, owner: str, most: 
     rows = connection.execute(query).all()
     values = {"owner": owner, "at": now} | ({"state": "sending"} if state == "pending" else {"not_before": now + 60.0})
     set_state(connection, first, [row.item_id for row in rows], **values)
+    return rows
+
+
+def unknown(connection: Connection, project_id: int, most: int, *, created: bool) -> Sequence[AnyRow]:
+    """Deliveries of one reference whose outcome is unknown: rows as of `take`. created: those whose task was to be created, too."""
+    mine = (
+        delivery.c.project_id == project_id,
+        delivery.c.state == "unknown",
+        item.c.external_id.is_(None) if created else item.c.external_id.is_not(None),
+    )
+    rows = connection.execute(_rows().where(*mine).order_by(delivery.c.reference_id, delivery.c.item_id).limit(most)).all()
+    return [row for row in rows if row.reference_id == rows[0].reference_id]
+
+
+def take_uncreated(connection: Connection, project: Project, owner: str, most: int, most_bytes: int) -> Sequence[AnyRow]:
+    """Take pushed items that are judged under the project's reference and have no task yet: rows as of `take`, and media and data."""
+    now = time.time()
+    mine = (
+        delivery.c.project_id == project.id,
+        delivery.c.reference_id == project.reference_id,
+        delivery.c.state == "pending",
+        delivery.c.not_before <= now,
+        item.c.external_id.is_(None),
+    )
+    query = _rows().add_columns(item.c.media, item.c.data).where(*mine).order_by(delivery.c.item_id).limit(most)
+    rows: list[AnyRow] = []
+    size = 0
+    for row in connection.execute(query.with_for_update(skip_locked=True, of=delivery)):
+        size += len(row.media)
+        if rows and size > most_bytes:
+            break
+        rows.append(row)
+    set_state(connection, project.reference_id, [row.item_id for row in rows], state="sending", owner=owner, at=now)
     return rows
 
 
@@ -99,7 +124,7 @@ def answered(connection: Connection, reference_id: int, item_ids: Sequence[int])
         query = update(delivery).where(
             delivery.c.reference_id == reference_id, delivery.c.item_id.in_(ids), delivery.c.state.in_(("pending", "answered"))
         )
-        values = {"state": "answered", "not_before": time.time() + ANSWERED_SECONDS}
+        values = {"state": "answered", "not_before": time.time() + ANSWERED_SECONDS + ANSWERED_EACH * len(item_ids)}
         taken += connection.execute(query.values(values).returning(delivery.c.item_id)).scalars()
         done = select(delivery.c.item_id).where(
             delivery.c.reference_id == reference_id, delivery.c.item_id.in_(ids), delivery.c.state.in_(("confirmed", "refused"))
@@ -128,3 +153,21 @@ def troubles(connection: Connection, project_id: int, limit: int = 20) -> Sequen
         .limit(limit)
     )
     return connection.execute(query).all()
+
+
+def _rows() -> Select[*tuple[Any, ...]]:
+    """Deliveries with what sending them takes."""
+    return (
+        select(
+            delivery.c.item_id,
+            item.c.external_id,
+            item.c.marker,
+            delivery.c.reference_id,
+            reference.c.prediction_version.label("version"),
+            delivery.c.labels,
+            delivery.c.trust,
+            delivery.c.attempts,
+        )
+        .join(item, item.c.id == delivery.c.item_id)
+        .join(reference, reference.c.id == delivery.c.reference_id)
+    )

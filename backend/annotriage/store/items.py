@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, case, select, update
 
@@ -106,6 +106,20 @@ def known_task_ids(connection: Connection, project_id: int, external_ids: Sequen
         query = select(item.c.external_id).where(item.c.project_id == project_id, item.c.external_id.in_(ids))
         found.update(connection.execute(query).scalars())
     return found
+
+
+def tasks_besides(connection: Connection, project_id: int, seen: Collection[str], *, before: float) -> list[str]:
+    """The tasks that the store has and `seen` has not, of those that came in before that time."""
+    query = select(item.c.external_id).where(
+        item.c.project_id == project_id, ~item.c.gone, item.c.external_id.is_not(None), item.c.at < before
+    )
+    return [id for id in connection.execute(query.execution_options(yield_per=5_000)).scalars() if id not in seen]
+
+
+def link_tasks(connection: Connection, task_ids: Mapping[int, str]) -> None:
+    """Pushed items have their tasks now."""
+    for item_id, task_id in task_ids.items():
+        connection.execute(update(item).where(item.c.id == item_id).values(external_id=task_id))
 
 
 def dataset_of(connection: Connection, project_id: int, kind: str, name: str, at: float) -> int:

@@ -35,7 +35,8 @@ class ProjectOptions:
 class Project:
     """A connected project. The columns of its table; `version` and `next_version` are those of its references' predictions.
 
-    paused: why nothing is `auto` at the moment; problem: why nothing is delivered at the moment. Both None where all is well.
+    paused: why nothing is `auto` at the moment; trouble: why nothing is judged, problem: why nothing is delivered at the moment.
+    All None where all is well. calibrated: whether the reference carries a promise.
     """
 
     id: int
@@ -44,8 +45,10 @@ class Project:
     reference_id: int
     version: str
     next_reference_id: int | None
+    old_reference_id: int | None
     watch: bool
     paused: str | None
+    trouble: str | None
     problem: str | None
     gone: bool
     config: str
@@ -56,6 +59,7 @@ class Project:
     swept_at: float
     options: ProjectOptions
     classes: tuple[str, ...]
+    calibrated: bool
 
     @property
     def references(self) -> tuple[int, ...]:
@@ -138,4 +142,5 @@ def _project(row: AnyRow) -> Project:
     values = dict(row._mapping)
     facts, version, options = values.pop("facts"), values.pop("prediction_version"), values.pop("options")
     options["dataset_fields"] = tuple(options["dataset_fields"])
-    return Project(**values, version=version, options=ProjectOptions(**options), classes=tuple(facts["model"]["spec"]["model"]["classes"]))
+    classes = tuple(facts["model"]["spec"]["model"]["classes"])
+    return Project(**values, version=version, options=ProjectOptions(**options), classes=classes, calibrated=bool(facts["promise"]["auto"]))

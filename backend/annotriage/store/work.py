@@ -54,9 +54,18 @@ def claim(connection: Connection, owner: str, most: int) -> Claim | None:
     for some in chunks(ids):
         taken = {"owner": owner, "lease_until": now + LEASE_SECONDS, "attempts": work.c.attempts + 1}
         connection.execute(update(work).where(work.c.id.in_(some)).values(taken))
-    query = select(item, work.c.attempts, work.c.id.label("work_id")).join(work, work.c.item_id == item.c.id).order_by(work.c.id)
+    query = (
+        select(item, work.c.attempts, work.c.tries, work.c.id.label("work_id")).join(work, work.c.item_id == item.c.id).order_by(work.c.id)
+    )
     rows = [row for some in chunks(ids) for row in connection.execute(query.where(work.c.id.in_(some)))]
     return Claim(first.project_id, first.reference_id, rows)
+
+
+def anything_due(connection: Connection) -> bool:
+    """Whether `claim` may find something: asked first, so that idle workers do not take turns at writing."""
+    now = time.time()
+    due = select(work.c.id).where(work.c.not_before <= now, or_(work.c.lease_until.is_(None), work.c.lease_until < now))
+    return connection.execute(due.order_by(work.c.urgent.desc(), work.c.id).limit(1)).scalar_one_or_none() is not None
 
 
 def renew(connection: Connection, owner: str) -> None:
@@ -70,11 +79,10 @@ def finish(connection: Connection, work_ids: Sequence[int]) -> None:
         connection.execute(work.delete().where(work.c.id.in_(ids)))
 
 
-def put_off(connection: Connection, work_ids: Sequence[int], until: float, *, counted: bool = True) -> None:
-    """Give items back, to be taken again at `until`. counted: whether this was an attempt of theirs."""
-    attempts = work.c.attempts if counted else func.coalesce(work.c.attempts - 1, 0)
+def put_off(connection: Connection, work_ids: Sequence[int], until: float, *, tried: bool = False) -> None:
+    """Give items back, to be taken again at `until`. tried: their media could not be had this time."""
+    values = {"owner": None, "lease_until": None, "not_before": until, "attempts": 0, "tries": work.c.tries + int(tried)}
     for ids in chunks(work_ids):
-        values = {"owner": None, "lease_until": None, "not_before": until, "attempts": attempts}
         connection.execute(update(work).where(work.c.id.in_(ids)).values(values))
 
 

@@ -1,0 +1,85 @@
+"""What happens with a verdict: whether the item becomes a probe, and what annotators see of it.
+
+Between triage and store. Probes must not be recognisable: they get an empty prediction and a trust among the strangest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sqlalchemy import Connection
+
+from annotriage.latent.audit import in_audit, in_lot
+from annotriage.latent.conformal import hashed_places
+from annotriage.model.inputs import Loaded, thumbnail
+from annotriage.reference import Judged
+from annotriage.service.probing import audit_shares
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project
+from annotriage.store.verdicts import Judgement, strange_trusts
+from annotriage.verdict import Verdict
+
+SEED = 0  # of the draws: an item is a probe or none, whichever reference judges it
+SHOWN_ROUTES = ("auto", "uncertain")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How probes are drawn at the moment.
+
+    lot, audit: shares of all items and of automatic ones. probation: datasets whose automatic items are all audited.
+    strangest: the range of trust among which a probe hides.
+    """
+
+    lot: float
+    audit: float
+    probation: frozenset[int]
+    strangest: tuple[float, float]
+
+
+def current_draw(connection: Connection, project: Project, reference_id: int) -> Draw:
+    """The draw for the project's next items."""
+    share, probation = audit_shares(connection, project)
+    return Draw(project.options.lot_share, share, probation, strange_trusts(connection, project.id, reference_id))
+
+
+def judgements(
+    project: Project, draw: Draw, rows: Sequence[AnyRow], verdicts: Sequence[Verdict], judged: Judged, loaded: Sequence[Loaded], side: int
+) -> list[Judgement]:
+    """What is to be stored and shown of N scored items. rows: their items; side: of a thumbnail, in pixels."""
+    ids = [draw_id(project, row) for row in rows]
+    lot = in_lot(ids, SEED, draw.lot)
+    audit = in_audit(ids, SEED, draw.audit)
+    low, high = draw.strangest
+    hidden = low + (high - low) * hashed_places(ids, SEED, "shown")
+    points = judged.compressed.astype(np.float16)
+    found = []
+    for place, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
+        audited = verdict.route == "auto" and (audit[place] or row.shown_dataset_id in draw.probation)
+        probe = "lot" if lot[place] else "audit" if audited else None
+        holds = _paused(verdict) if project.paused and verdict.route == "auto" else verdict
+        hides = bool(probe) or holds.route not in SHOWN_ROUTES
+        trust = float(hidden[place]) if probe else holds.trust
+        shown = None if hides else holds.labels
+        picture = loaded[place].picture
+        face = b"" if picture is None else thumbnail(picture, side)
+        found.append(Judgement(row.id, holds, verdict.route, shown, trust, probe, points[place].tobytes(), face))
+    return found
+
+
+def _paused(verdict: Verdict) -> Verdict:
+    """An automatic item while automatic labels are paused: the surest of the uncertain ones."""
+    reason = f"{verdict.reason.rstrip('.')}; a person decides, because automatic labels are paused."
+    return replace(verdict, route="uncertain", trust=verdict.trust - 1 / 3, reason=reason)
+
+
+def failed(row: AnyRow, verdict: Verdict) -> Judgement:
+    """A failed item: nothing to show, and no probe."""
+    return Judgement(row.id, verdict, "failed", None, 0.0, None, b"", b"")
+
+
+def draw_id(project: Project, row: AnyRow) -> str:
+    """The name of an item in draws: the same however often the database is made anew."""
+    return f"{project.external_id}:{row.marker or row.external_id}"

@@ -1,0 +1,64 @@
+"""The worker process: judges, delivers and follows the labeling tool, each in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from annotriage.errors import AnnotriageError
+from annotriage.service.accepting import accept_due
+from annotriage.service.delivery import Delivery
+from annotriage.service.following import Follower
+from annotriage.service.judging import Judge
+from annotriage.service.log import log
+from annotriage.service.probing import tend_probes
+from annotriage.service.process import Process
+from annotriage.service.rescoring import advance_rescoring
+from annotriage.store.projects import Project, projects
+
+TENDED_SECONDS = 2.0
+TENDED: tuple[Callable[[Process, Project], None], ...] = (advance_rescoring, tend_probes, accept_due)
+
+
+def run_worker(process: Process) -> int:
+    """Work until the process stops: 0; or until a part of it fails in a way that nobody foresaw: 1, to be started again."""
+    failed = threading.Event()
+    parts = {
+        "beat": process.beat,
+        "judge": Judge(process).run,
+        "deliver": Delivery(process).run,
+        "follow": Follower(process).run,
+        "tend": lambda: tend(process),
+    }
+    threads = [threading.Thread(target=_guarded, args=(process, name, part, failed), name=name) for name, part in parts.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    process.leave()
+    return int(failed.is_set())
+
+
+def tend(process: Process) -> None:
+    """What is done for each project every few seconds: re-scoring, probes, acceptance."""
+    while not process.stopping.is_set():
+        with process.store.reading() as connection:
+            tended = projects(connection)
+        for project in tended:
+            for act in TENDED:
+                try:
+                    act(process, project)
+                except AnnotriageError as error:
+                    log(f"{act.__name__} waits", level=logging.WARNING, project=project.external_id, error=error)
+        process.stopping.wait(TENDED_SECONDS)
+
+
+def _guarded(process: Process, name: str, part: Callable[[], None], failed: threading.Event) -> None:
+    """Run a part; whatever it did not foresee ends the whole process, which is started again: half a worker is worse than none."""
+    try:
+        part()
+    except Exception:
+        logging.getLogger(__name__).exception("the part %r of the %s failed", name, process.role)
+        failed.set()
+        process.stopping.set()
