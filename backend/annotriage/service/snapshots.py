@@ -1,0 +1,122 @@
+"""Snapshots of datasets: their whole diversity score, the groups among their outliers and the advice, from what the store holds.
+
+What `triage` finds of a run over files, found again of a dataset that grows: the columns come out of the store, `assess` is the same.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotriage.assessment import FACES, MMD_SAMPLE, Assessment, Columns, Stranger, assess
+from annotriage.latent.conformal import hashed_places
+from annotriage.store import columns
+from annotriage.store import snapshots as queries
+from annotriage.store.columns import Scored
+from annotriage.store.projects import Project
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from annotriage.latent.audit import Probation
+    from annotriage.reference import Reference
+    from annotriage.service.process import Process
+
+Array = NDArray[Any]
+
+GROUP_SAMPLE = 5_000  # outliers that are searched for groups: a few seconds
+
+
+def snapshot(process: Process, project: Project, dataset_id: int) -> None:
+    """Assess a dataset under the project's reference and keep what was found. Raises UnknownError, MismatchError."""
+    reference = process.reference(project.reference_id)
+    with process.store.reading() as connection:
+        scored = columns.of_dataset(connection, dataset_id, project.reference_id, reference.detector.clusters.names)
+        gathered = _columns(connection, project.reference_id, reference, scored)
+        probation = _probation(connection, project, dataset_id)
+    assessed = assess(reference, gathered, reference.settings, probation=probation)
+    found = assessed.diversity
+    with process.store.writing() as connection:
+        queries.save(
+            connection,
+            dataset_id,
+            project.reference_id,
+            n=found.n,
+            outliers=found.outliers,
+            failed=found.failed,
+            low=float(found.low),
+            high=float(found.high),
+            facts=_facts(assessed, scored),
+        )
+
+
+def window(process: Process, project: Project, start: float, end: float) -> dict[str, Any]:
+    """What a snapshot would hold of the items that were judged from `start` on and before `end`, seconds since 1970."""
+    reference = process.reference(project.reference_id)
+    with process.store.reading() as connection:
+        scored = columns.of_window(connection, project.id, project.reference_id, start, end, reference.detector.clusters.names)
+        gathered = _columns(connection, project.reference_id, reference, scored)
+    return _facts(assess(reference, gathered, reference.settings), scored)
+
+
+def _columns(connection: Connection, reference_id: int, reference: Reference, scored: Scored) -> Columns:
+    """The columns, with the points of seeded samples: the same items each time as long as they belong to the dataset."""
+    seed = reference.settings.seed
+    sample = _sample(scored, np.arange(len(scored.ids)), seed, "map", MMD_SAMPLE)
+    strange = _sample(scored, np.flatnonzero(scored.outliers), seed, "groups", GROUP_SAMPLE)
+    points = columns.points_of(connection, reference_id, np.union1d(scored.ids[sample], scored.ids[strange]).tolist())
+    sample = np.array([row for row in sample if int(scored.ids[row]) in points], dtype=np.intp)
+    strangers = [points[id] for id in scored.ids[strange].tolist() if id in points]
+    return Columns(
+        outliers=scored.outliers,
+        clusters=scored.clusters,
+        scores=scored.scores,
+        groups=scored.groups,
+        failed=scored.counts["failed"],
+        points=np.stack([_point(points[id].compressed) for id in scored.ids[sample].tolist()]) if sample.size else np.empty((0, 0)),
+        point_clusters=scored.clusters[sample],
+        strangers=[Stranger(row.name, " + ".join(row.labels), np.frombuffer(row.compressed, np.float16)) for row in strangers],
+    )
+
+
+def _sample(scored: Scored, rows: Array, seed: int, purpose: str, size: int) -> Array:
+    """The `size` rows with the smallest seeded places, in the order of their places."""
+    places = hashed_places([str(id) for id in scored.ids[rows].tolist()], seed, purpose)
+    return np.asarray(rows[np.argsort(places, kind="stable")[:size]])
+
+
+def _point(compressed: bytes) -> Array:
+    return np.frombuffer(compressed, np.float16).astype(np.float32)
+
+
+def _facts(assessed: Assessment, scored: Scored) -> dict[str, Any]:
+    groups = [
+        {"number": one.number, "size": one.size, "label": one.label, "medoid": one.medoid, "ids": list(one.ids[:FACES])}
+        for one in assessed.groups
+    ]
+    facts = {
+        "diversity": asdict(assessed.diversity),
+        "advice": [asdict(one) for one in assessed.advice],
+        "groups": groups,
+        "searched": assessed.searched,
+        "counts": dict(scored.counts),
+    }
+    return {key: _plain(value) for key, value in facts.items()}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: what is not known is null."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _probation(connection: Connection, project: Project, dataset_id: int) -> Probation | None:
+    return None
