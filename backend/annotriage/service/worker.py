@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 
 from annotriage.errors import AnnotriageError
@@ -12,6 +11,7 @@ from annotriage.service.delivery import Delivery
 from annotriage.service.following import Follower
 from annotriage.service.judging import Judge
 from annotriage.service.log import log
+from annotriage.service.parts import run_parts
 from annotriage.service.probing import tend_probes
 from annotriage.service.process import Process
 from annotriage.service.rescoring import advance_rescoring
@@ -23,7 +23,6 @@ TENDED: tuple[Callable[[Process, Project], None], ...] = (advance_rescoring, ten
 
 def run_worker(process: Process) -> int:
     """Work until the process stops: 0; or until a part of it fails in a way that nobody foresaw: 1, to be started again."""
-    failed = threading.Event()
     parts = {
         "beat": process.beat,
         "judge": Judge(process).run,
@@ -31,13 +30,7 @@ def run_worker(process: Process) -> int:
         "follow": Follower(process).run,
         "tend": lambda: tend(process),
     }
-    threads = [threading.Thread(target=_guarded, args=(process, name, part, failed), name=name) for name, part in parts.items()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    process.leave()
-    return int(failed.is_set())
+    return run_parts(process, parts)
 
 
 def tend(process: Process) -> None:
@@ -52,13 +45,3 @@ def tend(process: Process) -> None:
                 except AnnotriageError as error:
                     log(f"{act.__name__} waits", level=logging.WARNING, project=project.external_id, error=error)
         process.stopping.wait(TENDED_SECONDS)
-
-
-def _guarded(process: Process, name: str, part: Callable[[], None], failed: threading.Event) -> None:
-    """Run a part; whatever it did not foresee ends the whole process, which is started again: half a worker is worse than none."""
-    try:
-        part()
-    except Exception:
-        logging.getLogger(__name__).exception("the part %r of the %s failed", name, process.role)
-        failed.set()
-        process.stopping.set()

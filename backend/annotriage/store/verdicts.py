@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from annotriage.store import deliveries
+from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import AnyRow, insert
 from annotriage.store.projects import Project
-from annotriage.store.schema import field_write, item, point, probe, thumbnail, verdict
+from annotriage.store.schema import item, point, probe, thumbnail, verdict
 
 if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.verdict import Verdict
@@ -68,15 +68,8 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
         ],
     )
     if project.options.item_fields and reference_id == project.reference_id:
-        rows = [
-            {"item_id": one.item_id, "project_id": project.id, "state": "pending", "trust": one.trust}
-            for one in judgements
-            if one.verdict.route != "auto" or one.probe
-        ]
-        if rows:
-            add = insert(connection, field_write)
-            again = {"state": "pending", "trust": add.excluded.trust, "attempts": 0, "not_before": 0.0}
-            connection.execute(add.on_conflict_do_update(index_elements=["item_id"], set_=again), rows)
+        for_people = {one.item_id: one.trust for one in judgements if one.verdict.route != "auto" or one.probe}
+        field_writes.queue(connection, project.id, for_people, [id for id in ids if id not in for_people])
 
 
 def strange_trusts(connection: Connection, project_id: int, reference_id: int) -> tuple[float, float]:

@@ -1,0 +1,153 @@
+"""Field writes: whose task's data are to get the triage fields, and what they hold of the dataset's diversity.
+
+pending -> written. `stale`: the dataset's share has left the limits that were written, so that they alone are written again.
+`failed`: the labeling tool did not take them, again and again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, literal, or_, select, update
+
+from annotriage.store.counters import chunks
+from annotriage.store.database import AnyRow, insert
+from annotriage.store.projects import Project
+from annotriage.store.schema import dataset, field_write, item, item_dataset, probe, verdict
+
+HELD_SECONDS = 60.0  # for which rows that were taken are nobody else's
+
+_AGAIN = {"state": "pending", "attempts": 0, "not_before": 0.0}
+
+
+def queue(connection: Connection, project_id: int, trusts: Mapping[int, float], others: Sequence[int]) -> None:
+    """Let the tasks of these items get their fields (again). trusts: by item, the strangest first. others: no field is theirs any more."""
+    rows = [{"item_id": id, "project_id": project_id, "state": "pending", "trust": trust} for id, trust in trusts.items()]
+    if rows:
+        add = insert(connection, field_write)
+        again = _AGAIN | {"trust": add.excluded.trust}
+        connection.execute(add.on_conflict_do_update(index_elements=["item_id"], set_=again), rows)
+    for ids in chunks(others):
+        connection.execute(update(field_write).where(field_write.c.item_id.in_(ids)).values(_AGAIN))
+
+
+def queue_all(connection: Connection, project: Project, reference_id: int) -> None:
+    """As `queue`, for all that is not answered yet, by the verdicts under a reference that takes over."""
+    unanswered = select(item.c.id).where(item.c.project_id == project.id, item.c.answer != "resolved")
+    connection.execute(
+        update(field_write).where(field_write.c.project_id == project.id, field_write.c.item_id.in_(unanswered)).values(_AGAIN)
+    )
+    probes = select(probe.c.item_id).where(probe.c.project_id == project.id)
+    new = (
+        select(item.c.id, item.c.project_id, literal("pending"), verdict.c.shown_trust)
+        .join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == reference_id))
+        .where(item.c.id.in_(unanswered), ~item.c.gone, ~item.c.labelled, or_(verdict.c.route != "auto", item.c.id.in_(probes)))
+    )
+    add = insert(connection, field_write).from_select(["item_id", "project_id", "state", "trust"], new)
+    connection.execute(add.on_conflict_do_nothing(index_elements=["item_id"]))
+
+
+def take(connection: Connection, project_id: int, most: int) -> tuple[float, Sequence[AnyRow]]:
+    """Take writes that are due, the strangest first, before those that are merely stale.
+
+    Returns the mark under which they are held, for `settle`, and rows (item_id, external_id, state, attempts).
+    """
+    now = time.time()
+    rows: list[AnyRow] = []
+    for state in ("pending", "stale"):
+        query = (
+            select(field_write.c.item_id, item.c.external_id, field_write.c.state, field_write.c.attempts)
+            .join(item, item.c.id == field_write.c.item_id)
+            .where(
+                field_write.c.project_id == project_id,
+                field_write.c.state == state,
+                field_write.c.not_before <= now,
+                item.c.external_id.is_not(None),
+            )
+            .order_by(field_write.c.trust, field_write.c.item_id)
+            .limit(most - len(rows))
+            .with_for_update(skip_locked=True, of=field_write)
+        )
+        rows += connection.execute(query).all()
+    mark = now + HELD_SECONDS
+    connection.execute(update(field_write).where(field_write.c.item_id.in_([row.item_id for row in rows])).values(not_before=mark))
+    return mark, rows
+
+
+def settle(connection: Connection, mark: float, item_ids: Sequence[int], **values: Any) -> None:
+    """Set columns of writes that were taken; those that were queued again meanwhile stay as they are."""
+    for ids in chunks(item_ids):
+        held = (field_write.c.item_id.in_(ids), field_write.c.not_before == mark)
+        connection.execute(update(field_write).where(*held).values({"not_before": 0.0, **values}))
+
+
+def drop(connection: Connection, mark: float, item_ids: Sequence[int]) -> None:
+    """Forget writes that were taken: there is nothing to be written any more."""
+    for ids in chunks(item_ids):
+        connection.execute(field_write.delete().where(field_write.c.item_id.in_(ids), field_write.c.not_before == mark))
+
+
+def created(connection: Connection, item_ids: Sequence[int]) -> None:
+    """The tasks of these items were created with their fields: all that may be missing is the dataset's diversity."""
+    for ids in chunks(item_ids):
+        connection.execute(
+            update(field_write).where(field_write.c.item_id.in_(ids), field_write.c.state == "pending").values(state="stale")
+        )
+
+
+def outdate(connection: Connection, dataset_id: int, share: float, written_before: float) -> None:
+    """The share of outliers in a dataset is this now: the unanswered tasks that show it, and whose limits it has left, are stale.
+
+    written_before: seconds since 1970; what was written later stays.
+    """
+    moved = or_(field_write.c.low > share, field_write.c.high < share, field_write.c.low.is_(None))
+    unanswered = select(item.c.id).where(item.c.id == field_write.c.item_id, item.c.answer != "resolved").correlate(field_write)
+    shown = (field_write.c.dataset_id == dataset_id, field_write.c.state == "written", field_write.c.at < written_before)
+    connection.execute(update(field_write).where(*shown, moved, unanswered.exists()).values(state="stale"))
+
+
+def shown_datasets(connection: Connection, project_id: int) -> list[int]:
+    """The datasets whose diversity stands in some task of a project, and that of all items."""
+    query = select(field_write.c.dataset_id).where(field_write.c.project_id == project_id, field_write.c.dataset_id.is_not(None))
+    every = dataset_of_all(connection, project_id)
+    return list({*connection.execute(query.distinct()).scalars()} | ({every} if every is not None else set()))
+
+
+def dataset_of_all(connection: Connection, project_id: int) -> int | None:
+    """The dataset that holds every item of a project; None as long as there is no item."""
+    return connection.execute(select(dataset.c.id).where(dataset.c.project_id == project_id, dataset.c.kind == "all")).scalar_one_or_none()
+
+
+def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[AnyRow]:
+    """What fields are made of: rows (item_id, route, reason, outlier_score, shown_trust, shown_dataset_id, probe) under the project's
+    reference; probe: the kind, None for no probe."""
+    found: list[AnyRow] = []
+    columns = (verdict.c.item_id, verdict.c.route, verdict.c.reason, verdict.c.outlier_score, verdict.c.shown_trust)
+    query = (
+        select(*columns, item.c.shown_dataset_id, probe.c.kind.label("probe"))
+        .join(item, item.c.id == verdict.c.item_id)
+        .outerjoin(probe, probe.c.item_id == verdict.c.item_id)
+        .where(verdict.c.reference_id == project.reference_id)
+    )
+    for ids in chunks(item_ids):
+        found += connection.execute(query.where(verdict.c.item_id.in_(ids))).all()
+    return found
+
+
+def usual_outlier_score(connection: Connection, project: Project, trust: float) -> float | None:
+    """The outlier score of an outlier that has about that trust; None if there is no outlier."""
+    of_outliers = select(verdict.c.outlier_score).where(
+        verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.route == "outlier"
+    )
+    less_strange = of_outliers.where(verdict.c.trust >= trust).order_by(verdict.c.trust).limit(1)
+    stranger = of_outliers.where(verdict.c.trust < trust).order_by(verdict.c.trust.desc()).limit(1)
+    found = connection.execute(less_strange).scalar_one_or_none()
+    return found if found is not None else connection.execute(stranger).scalar_one_or_none()
+
+
+def holds_at_least(connection: Connection, dataset_id: int, number: int) -> bool:
+    """Whether a dataset has so many items."""
+    query = select(item_dataset.c.item_id).where(item_dataset.c.dataset_id == dataset_id).offset(number - 1).limit(1)
+    return connection.execute(query).one_or_none() is not None
