@@ -1,0 +1,87 @@
+"""Label Studio's two kinds of tokens: legacy tokens, sent as they are, and personal access tokens, exchanged every five minutes.
+
+A personal access token is a JSON Web Token of the type "refresh": as a credential it is of no use, it only buys access tokens.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from annotriage.errors import ToolRefused
+
+MARGIN = 30.0  # seconds before its end at which an access token is renewed: the longest that a request waits to be read
+LIFETIME = 300.0  # seconds, of an access token that does not say
+MAKE_ONE = "make a personal access token in Label Studio under Account & Settings > Personal Access Token"
+
+
+class Token:
+    """A token of either kind; threadsafe.
+
+    exchange: posts {"refresh": personal access token} to the server and returns its answer, {"access": token}.
+    """
+
+    def __init__(self, token: str, exchange: Callable[[dict[str, str]], Any]) -> None:
+        self._token = token.strip()
+        self._exchange = exchange
+        self._kind = _claims(self._token).get("token_type", "legacy")
+        self._access = ""
+        self._ends = 0.0  # by time.monotonic(): the server's clock may differ from ours
+        self._lock = threading.Lock()
+
+    def headers(self) -> dict[str, str]:
+        """Credentials for this moment. Raises ToolRefused if there can be none, and what `exchange` raises."""
+        if not self._token or not self._token.isascii() or any(sign.isspace() for sign in self._token):
+            raise ToolRefused(f"the token of Label Studio is empty or has signs that no token has; {MAKE_ONE}")
+        if self._kind == "legacy":
+            return {"Authorization": f"Token {self._token}"}
+        if self._kind != "refresh":
+            raise ToolRefused(f"the token of Label Studio is a short-lived one, of the kind {self._kind!r}; {MAKE_ONE}")
+        with self._lock:  # one thread asks, the others wait for its answer
+            if time.monotonic() >= self._ends:
+                self._access = str(self._exchange({"refresh": self._token})["access"])
+                claims = _claims(self._access)
+                lifetime = float(claims["exp"]) - float(claims["iat"]) if {"exp", "iat"} <= claims.keys() else LIFETIME
+                self._ends = time.monotonic() + max(lifetime - MARGIN, lifetime / 2)
+            return {"Authorization": f"Bearer {self._access}"}
+
+    def renew(self, refused: Mapping[str, str]) -> bool:
+        """After a refusal of these headers: whether other ones may be taken."""
+        if self._kind != "refresh":
+            return False
+        with self._lock:
+            if refused.get("Authorization") == f"Bearer {self._access}":
+                self._ends = 0.0
+        return True
+
+    def advice(self, said: str) -> str:
+        """What to do when the server refused the token with these words."""
+        if self._kind == "legacy" and "legacy token" in said.lower():
+            return f"Legacy tokens are switched off in this organization: {MAKE_ONE} (an administrator may switch them on there, too)"
+        if self._kind == "legacy":
+            return f"The token is wrong, or was reset: {MAKE_ONE}"
+        if "not provided" in said:
+            return "Personal access tokens are perhaps switched off in this organization; an administrator switches them on"
+        return f"The personal access token was revoked, has expired, or is another server's: {MAKE_ONE}"
+
+    def hide(self, text: str) -> str:
+        """The text without any token."""
+        for secret in filter(None, (self._token, self._access)):
+            text = text.replace(secret, "(token)")
+        return text
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """What a JSON Web Token says of itself; nothing if it is none. Its signature is the server's business."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except ValueError:
+        return {}
+    return claims if isinstance(claims, dict) else {}
