@@ -1,0 +1,70 @@
+"""What several people's answers come to: on an item, and on a probe."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from annotriage.labeling_tool import Review, Task
+from annotriage.store.reviews import Answer
+
+
+def answer_of(task: Task) -> Answer:
+    """What a task's reviews come to.
+
+    Ground truth wins at once. Otherwise the labeling tool must hold the task for labelled, and more than half of the people must
+    say the same. A skip and an empty annotation are no answers; each person's last one counts; a machine's only if no person answered.
+    """
+    given = latest(task.reviews or ())
+    truth = [one for one in given if one.ground_truth]
+    counted = truth or [one for one in given if not one.machine] or given
+    if not counted or not (truth or task.labelled):
+        return Answer("open")
+    at = max(one.updated_at for one in counted)
+    labels, votes = Counter(same(one.labels) for one in counted).most_common(1)[0]
+    if 2 * votes <= len(counted):
+        return Answer("disputed", at=at)
+    return Answer("resolved", labels, all(one.machine for one in counted), at)
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What people's blind answers say of the model's. state: open | disagreed | right | wrong. labels: theirs, once right or wrong."""
+
+    state: str
+    labels: tuple[str, ...] | None = None
+    at: float | None = None
+
+
+def probed(given: Iterable[Review], labels: Sequence[str], *, confirmed: bool) -> Probed:
+    """Whether the model was right with `labels`, as far as people have answered.
+
+    Ground truth decides. Otherwise an answer that agrees makes it right, and two different people who say something else make it
+    wrong; more answers are counted against each other. confirmed: whether a disagreement needs that second person.
+    """
+    people = [one for one in latest(given) if not one.machine]
+    people = [one for one in people if one.ground_truth] or people
+    if not people:
+        return Probed("open")
+    at = max(one.updated_at for one in people)
+    others = [same(one.labels) for one in people if same(one.labels) != same(labels)]
+    if 2 * len(others) <= len(people):
+        return Probed("right", same(labels), at)
+    if confirmed and len(people) < 2 and not people[0].ground_truth:
+        return Probed("disagreed", at=at)
+    return Probed("wrong", Counter(others).most_common(1)[0][0], at)
+
+
+def latest(given: Iterable[Review]) -> list[Review]:
+    """The last answer of each person, and of the machine, the earliest first; skips and empty annotations are none."""
+    last: dict[tuple[str, bool], Review] = {}
+    for one in sorted(given, key=lambda one: one.updated_at):
+        if one.labels is not None:
+            last[one.annotator, one.machine] = one
+    return list(last.values())
+
+
+def same(labels: Iterable[str] | None) -> tuple[str, ...]:
+    """Labels in one order, so that equal answers compare equal."""
+    return tuple(sorted(labels or ()))
