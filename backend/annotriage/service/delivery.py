@@ -15,7 +15,7 @@ from annotriage.errors import AnnotriageError, ToolError, ToolUnavailable
 from annotriage.labeling_tool import NewTask, Shown, ToolProject
 from annotriage.service.log import log
 from annotriage.service.process import Process
-from annotriage.store import deliveries, items, work
+from annotriage.store import deliveries, field_writes, items, work
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, change_project, note, projects
 
@@ -255,6 +255,7 @@ class Delivery:
         """Pushed items get their tasks; those without one are created again."""
         with self._process.store.writing() as connection:
             items.link_tasks(connection, {row.item_id: made[row.marker] for row in rows if row.marker in made})
+            field_writes.created(connection, [row.item_id for row in rows if row.marker in made])
         self._set([row for row in rows if row.marker in made], state="confirmed", error=None)
         self._set([row for row in rows if row.marker not in made], state="pending", owner=None, not_before=0.0)
 

@@ -6,23 +6,24 @@ What `triage` finds of a run over files, found again of a dataset that grows: th
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.assessment import FACES, MMD_SAMPLE, Assessment, Columns, Stranger, assess
+from annotriage.latent.audit import Probation, probation
 from annotriage.latent.conformal import hashed_places
-from annotriage.store import columns
+from annotriage.store import columns, probes
 from annotriage.store import snapshots as queries
 from annotriage.store.columns import Scored
 from annotriage.store.projects import Project
+from annotriage.store.references import get_reference
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from annotriage.latent.audit import Probation
     from annotriage.reference import Reference
     from annotriage.service.process import Process
 
@@ -37,8 +38,7 @@ def snapshot(process: Process, project: Project, dataset_id: int) -> None:
     with process.store.reading() as connection:
         scored = columns.of_dataset(connection, dataset_id, project.reference_id, reference.detector.clusters.names)
         gathered = _columns(connection, project.reference_id, reference, scored)
-        probation = _probation(connection, project, dataset_id)
-    assessed = assess(reference, gathered, reference.settings, probation=probation)
+        assessed = assess(reference, gathered, reference.settings, probation=probation)
     found = assessed.diversity
     with process.store.writing() as connection:
         queries.save(
@@ -119,4 +119,13 @@ def _plain(value: Any) -> Any:
 
 
 def _probation(connection: Connection, project: Project, dataset_id: int) -> Probation | None:
-    return None
+    """How the dataset's audited labels stand; passed only if those that are not answered yet may all be wrong."""
+    from annotriage.service.probing import passed_probation
+
+    drawn = probes.drawn_by_dataset(connection, project.id, project.reference_id).get(dataset_id, [])
+    wrong = np.array([state == "wrong" for state, _ in drawn if state in ("right", "wrong")], dtype=bool)
+    if not wrong.size:
+        return None
+    promise = get_reference(connection, project.reference_id).facts["promise"]
+    so_far = probation(wrong, promise["max_error"], promise["confidence"])
+    return replace(so_far, passed=dataset_id in passed_probation(connection, project))
