@@ -29,6 +29,19 @@ class MediaError(AnnotriageError):
     status = 422
 
 
+class MediaUnavailable(MediaError):
+    """The data behind one item could not be fetched for a reason that may pass: try again later.
+
+    retry_after: seconds after which its server asks to be tried again, if it said so.
+    """
+
+    status = 503
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class ModelError(AnnotriageError):
     """The model file or its spec cannot be used: missing, pickled, wrong layer, wrong number of classes."""
 
