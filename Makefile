@@ -8,14 +8,17 @@ ARGS ?=
 LABEL_STUDIO := .venv-label-studio
 LEFT_OUT := $(if $(filter 0,$(TORCH)),-m "not torch")
 
-.PHONY: help demo test lint format benchmark picture clean
+.PHONY: help demo stop test lint format benchmark picture clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-demo: .venv/base.stamp $(LABEL_STUDIO)/stamp  ## Real digits from nothing to a report (ARGS are those of `annotriage demo`)
-	$(BIN)/annotriage demo --offline $(ARGS)
+demo: .venv/base.stamp $(LABEL_STUDIO)/stamp  ## Real digits, triaged inside a real Label Studio (ARGS are those of `annotriage demo`)
+	$(BIN)/annotriage demo $(ARGS)
+
+stop: .venv/base.stamp  ## End what `make demo` left running
+	$(BIN)/annotriage demo --stop
 
 test: .venv/test.stamp $(LABEL_STUDIO)/stamp $(if $(filter 0,$(TORCH)),,.venv/torch.stamp)  ## All tests (TORCH=0 leaves torch's out, ARGS go to pytest)
 	$(if $(LEFT_OUT),@echo "TORCH=0: the tests that need torch are left out")

@@ -5,21 +5,45 @@ This module is what the entry point `label-studio` names: it offers the function
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annotriage_label_studio.formats import read
+from annotriage.progress import Progress, silent
+from annotriage_label_studio.formats import read_file
 from annotriage_label_studio.predictions import PredictionFile
 from annotriage_label_studio.webhooks import read_event
 
 if TYPE_CHECKING:
     from flask import Blueprint
 
+    from annotriage.data import Dataset
     from annotriage.labeling_tool import Predictor
+    from annotriage.settings import ServiceSettings
+    from annotriage_label_studio.connection import LabelStudioServer
+    from annotriage_label_studio.demo import LabelStudioDemo
 
-__all__ = ["blueprint", "prediction_writer", "read", "read_event"]
+__all__ = ["blueprint", "connect_server", "demo_server", "prediction_writer", "read", "read_event", "stop_demo"]
 
 prediction_writer = PredictionFile
+
+
+def read(
+    source: str, labeling_config: Path | None = None, classes: Sequence[str] = (), server: ServiceSettings | None = None
+) -> Dataset | None:
+    """A file of Label Studio's, or the labelled tasks of a project of a running one, as "label-studio:3"; None if it is neither."""
+    if source.startswith("label-studio:"):
+        from annotriage_label_studio.server_dataset import read_project
+
+        return read_project(source, classes, server)
+    return read_file(source, labeling_config, classes)
+
+
+def connect_server(settings: ServiceSettings) -> LabelStudioServer:
+    """The Label Studio that the settings name. Raises SettingError if they give no usable address, or no token."""
+    from annotriage_label_studio.connection import open_server
+
+    return open_server(settings)
 
 
 def blueprint(predictor: Predictor, authenticated: Callable[[], bool], is_webhook: Callable[[], bool]) -> Blueprint:
@@ -27,3 +51,17 @@ def blueprint(predictor: Predictor, authenticated: Callable[[], bool], is_webhoo
     from annotriage_label_studio import ml_backend
 
     return ml_backend.blueprint(predictor, authenticated, is_webhook)
+
+
+def demo_server(folder: Path, *, port: int | None = None, progress: Progress = silent) -> LabelStudioDemo:
+    """A real Label Studio in `folder`, for the demo; see `demo.demo_server`."""
+    from annotriage_label_studio import demo
+
+    return demo.demo_server(folder, port=port, progress=progress)
+
+
+def stop_demo(folder: Path) -> bool:
+    """End it; its data stay."""
+    from annotriage_label_studio import server
+
+    return server.stop(folder)

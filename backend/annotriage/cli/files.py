@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from annotriage.cli.options import PATH, common_options, examples, print_json, progress_bars, setting_options
+from annotriage.cli.options import PATH, common_options, examples, print_json, progress_bars, service_settings, setting_options
 from annotriage.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def fit(
         calibration,
         settings=settings,
         labeling_config=labeling_config,
+        server=service_settings(config, {}),
         name=name or out.resolve().name,
         previous=None if previous is None else Reference.load(previous),
         progress=progress_bars(quiet),
@@ -190,15 +191,28 @@ def layers(model_path: Path, as_json: bool) -> None:
     )
 
 
-@click.command(epilog=examples("annotriage demo --offline"))
+@click.command(epilog=examples("annotriage demo", "annotriage demo --offline", "annotriage demo --stop"))
 @click.option("--offline", is_flag=True, help="Without a server: files in, files out.")
+@click.option("--once", is_flag=True, help="Start all, check what annotators find, stop all; exit 1 if anything is not as it should be.")
+@click.option("--stop", "stop_running", is_flag=True, help="End what an earlier run left running.")
+@click.option("--port", type=int, help="Port of the labeling tool.  [a free one]")
 @click.option("--folder", type=PATH, default=Path(".demo"), show_default=True, help="Where the demo's data and results go.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
-def demo(offline: bool, folder: Path, quiet: bool) -> None:
-    """Real handwritten digits from nothing to a report: trains a model on 0-7, then triages known, unseen and damaged digits."""
-    from annotriage.demo import run_offline
+def demo(offline: bool, once: bool, stop_running: bool, port: int | None, folder: Path, quiet: bool) -> None:
+    """Real handwritten digits from nothing: trains a model on 0-7, then triages known, unseen and damaged ones.
 
-    run_offline(folder, click.echo, progress_bars(quiet), Settings.load())
+    Inside a real Label Studio, which it starts; with --offline from files into a report.
+    """
+    from annotriage.demo import live, run_offline
+
+    if stop_running:
+        click.echo("Stopped." if live.stop(folder.absolute() / "live") else "Nothing was running.")
+    elif offline:
+        run_offline(folder, click.echo, progress_bars(quiet), Settings.load())
+    else:
+        found = live.run_live(folder, click.echo, progress_bars(quiet), Settings.load(), port=port, once=once)
+        if found.problems:
+            raise click.exceptions.Exit(1)
 
 
 def _run_settings(config: Path | None, options: dict[str, Any], reference: Reference) -> Settings:

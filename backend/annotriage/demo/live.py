@@ -1,0 +1,299 @@
+"""The demo inside the labeling tool: a real server, a project with real digits, and the service that triages them as they come.
+
+Everything lies in one folder: the tool's data, the service's database and log, and their process ids. A second run finds what runs
+there and adds to it; `stop` ends both.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from annotriage.data.data_uri import encode_data_uri
+from annotriage.errors import ToolError
+from annotriage.labeling_tool import DemoServer, labeling_tool
+from annotriage.progress import Progress
+from annotriage.settings import ServiceSettings, Settings
+
+FIRST = 120  # tasks of the first import
+BATCH = 40  # of the following ones
+PAUSE = 6.0  # seconds between them, in which one can watch
+WAIT_SECONDS = 240.0
+FIELDS = ("triage_route", "triage_reason", "triage_outlier_score", "triage_diversity")
+SERVICE, CONFIG, LOG = "service.json", "annotriage.toml", "service.log"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What annotators find in the demo's project. problems: what is not as it should be."""
+
+    tasks: int
+    pre_annotated: int
+    empty: int
+    queued: int
+    with_fields: int
+    problems: tuple[str, ...]
+
+
+def run_live(folder: Path, say: Say, progress: Progress, settings: Settings, *, port: int | None = None, once: bool = False) -> Found:
+    """Start everything, import digits in batches and let people look; returns what was found, once all is triaged.
+
+    once: import at once, check, and stop what was started. Raises AnnotriageError if a part does not come up.
+    """
+    folder = folder.absolute() / "live"
+    try:
+        server, service, project = _started(folder, say, progress, settings, port)
+        say(f"\nLog in at {server.url}/projects/{project}/data")
+        say(f"  user {server.email}   password {server.password}")
+        say("  Tab “Manual review”: strangest first. The Label button hands out the same, to several people without overlap.\n")
+        imported = _import_batches(folder, server, project, say, pause=0.0 if once else PAUSE)
+        found = _wait_for(server, project, imported, progress)
+        say(_in_words(found))
+        say(f"The service: {service.url} (user {service.user}, password {service.password}); API at {service.url}/api/projects/{project}")
+        if not once:
+            say("Both go on running; `make stop` (annotriage demo --stop) ends them, a second `make demo` adds to them.")
+        return found
+    finally:
+        if once:
+            stop(folder)
+
+
+def stop(folder: Path) -> bool:
+    """End the demo's service and labeling tool; whether any ran. Their data stay in the folder."""
+    service = _Service.running(folder)
+    if service is not None:
+        service.end()
+    return labeling_tool().stop_demo(folder / "server") or service is not None
+
+
+# -- starting
+
+
+def _started(folder: Path, say: Say, progress: Progress, settings: Settings, port: int | None) -> tuple[DemoServer, _Service, str]:
+    from annotriage.demo.digits import write_digits
+    from annotriage.fitting import fit
+    from annotriage.reference import Reference
+
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"1. A real labeling tool, in {folder / 'server'} (the first start takes half a minute).")
+    server = labeling_tool().demo_server(folder / "server", port=port, progress=progress)
+    reference_folder = folder / "reference"
+    if not (reference_folder / "reference.json").is_file():
+        say("2. A small network is trained on real handwritten digits 0-7, and a reference fitted from its training set.")
+        with progress("training the model", None):
+            data = write_digits(folder / "digits")
+        fit(data.spec, data.train, data.held_out, name="digits", settings=settings, progress=progress).save(reference_folder)
+    reference = Reference.load(reference_folder)
+    say(f"   {reference.promise.sentence}")
+    service = _Service.running(folder) or _Service.start(folder, server, progress)
+    project = _read(folder / "project.json").get("id")
+    if project is None:
+        project = server.new_project("Digits with annotriage", reference.space.classes)
+        (folder / "project.json").write_text(json.dumps({"id": project}), "utf-8")
+    say("3. annotriage connect: webhook, ML backend, tabs and order of the project.")
+    _command(folder, "connect", "--project", project, "--reference", str(reference_folder))
+    return server, service, project
+
+
+@dataclass(frozen=True)
+class _Service:
+    """The service of a folder: a process of its own, in a session of its own."""
+
+    folder: Path
+    pid: int
+    url: str
+    user: str
+    password: str
+
+    @classmethod
+    def running(cls, folder: Path) -> _Service | None:
+        """The one that runs in the folder."""
+        state = _read(folder / SERVICE)
+        if not state or not _is_ours(state["pid"], folder):
+            return None
+        return cls(folder, **state)
+
+    @classmethod
+    def start(cls, folder: Path, server: DemoServer, progress: Progress) -> _Service:
+        """A new one; Raises ToolError with the end of its log if it does not come up."""
+        port = _free_port()
+        (folder / CONFIG).touch(mode=0o600)
+        (folder / CONFIG).write_text(_config(folder, server, port), "utf-8")
+        with (folder / LOG).open("ab") as log:
+            command = [sys.executable, "-m", "annotriage.cli", "serve", "--config", str(folder / CONFIG)]
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder)
+        url = f"http://127.0.0.1:{port}"
+        with progress("starting annotriage serve", None):
+            _wait_until(lambda: _answers(f"{url}/health"), lambda: child.poll() is None, folder / LOG)
+        settings = ServiceSettings.load(folder / CONFIG)
+        state: dict[str, Any] = {"pid": child.pid, "url": url, "user": settings.user, "password": settings.password}
+        (folder / SERVICE).touch(mode=0o600)
+        (folder / SERVICE).write_text(json.dumps(state), "utf-8")
+        return cls(folder, **state)
+
+    def end(self) -> None:
+        """Stop it in order, after a while by force."""
+        os.kill(self.pid, signal.SIGTERM)
+        end = time.monotonic() + 30
+        while _is_ours(self.pid, self.folder) and time.monotonic() < end:
+            time.sleep(0.1)
+        if _is_ours(self.pid, self.folder):
+            os.killpg(self.pid, signal.SIGKILL)
+        (self.folder / SERVICE).unlink(missing_ok=True)
+
+
+def _config(folder: Path, server: DemoServer, port: int) -> str:
+    import secrets
+
+    values: Mapping[str, object] = {
+        "label_studio_url": server.url,
+        "label_studio_token": server.token,
+        "port": port,
+        "database": f"sqlite:///{folder / 'annotriage.db'}",
+        "password": secrets.token_urlsafe(9),
+        "dataset_fields": ["scanner"],
+        "poll_seconds": 2.0,
+    }
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+
+
+def _command(folder: Path, *words: str) -> None:
+    """One of our own commands, as a user would give it. Raises ToolError with what it said."""
+    command = [sys.executable, "-m", "annotriage.cli", *words, "--config", str(folder / CONFIG)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    if done.returncode:
+        raise ToolError(f"annotriage {' '.join(words)}: {(done.stderr or done.stdout).strip()}")
+
+
+# -- importing and looking
+
+
+def _import_batches(folder: Path, server: DemoServer, project: str, say: Say, *, pause: float) -> int:
+    """Import digits that were not imported yet, batch by batch: how many are there in all."""
+    state = _read(folder / "project.json")
+    data = list(_digits(folder / "digits"))
+    done = int(state.get("imported", 0))
+    sizes = itertools.chain([FIRST], itertools.repeat(BATCH)) if done == 0 else itertools.repeat(BATCH)
+    for size in sizes:
+        some = data[done : done + size]
+        if not some:
+            break
+        if done and pause:
+            time.sleep(pause)
+        server.import_tasks(project, some)
+        done += len(some)
+        (folder / "project.json").write_text(json.dumps({"id": project, "imported": done}), "utf-8")
+        say(f"   imported {len(some)} scans, {done} of {len(data)}: triaged as they come")
+    return done
+
+
+def _digits(folder: Path) -> Iterator[Mapping[str, object]]:
+    """Known, never-seen and damaged digits as tasks: scanner B is the one that damages."""
+    with (folder / "incoming.csv").open(encoding="utf-8", newline="") as file:
+        for place, row in enumerate(csv.DictReader(file)):
+            content = (folder / row["path"]).read_bytes()
+            damaged = row["label"].startswith("damaged")
+            scanner = "B" if damaged or place % 5 == 0 else "A"
+            yield {"image": encode_data_uri(content, "image/png"), "scanner": scanner, "scan": Path(row["path"]).stem}
+
+
+def _wait_for(server: DemoServer, project: str, imported: int, progress: Progress) -> Found:
+    """Wait until every task has its prediction and every queued one its fields."""
+    end = time.monotonic() + WAIT_SECONDS
+    with progress("waiting until all is triaged, delivered and described", None):
+        while True:
+            found = _look(server, project, imported)
+            if not found.problems or time.monotonic() > end:
+                return found
+            time.sleep(2.0)
+
+
+def _look(server: DemoServer, project: str, imported: int) -> Found:
+    shown = server.shown(project)
+    count = Counter(task["predictions"] for task in shown)
+    tabs = server.tabs(project)
+    review = tabs.get("Manual review", [])
+    described = [task for task in shown if set(FIELDS) <= set(_data(task))]
+    queued = [task for task in shown if isinstance(task["trust"], float) and task["trust"] < 2 / 3]
+    trusts = [task["trust"] if isinstance(task["trust"], float) else 0.0 for task in review]
+    expectations = {
+        f"{imported} tasks were imported, {len(shown)} are there": len(shown) == imported,
+        f"predictions per task: {dict(count)}, one each is right": set(count) == {1},
+        "there are no empty predictions, though digits 8 and 9 are strangers": any(task["empty"] for task in shown),
+        f"of {len(queued)} queued tasks {len(described)} have their fields": len(described) >= len(queued) > 0,
+        "the tab “Manual review” is missing or empty": bool(review),
+        "the tab “Manual review” is not sorted strangest first": trusts == sorted(trusts),
+    }
+    problems = tuple(sentence for sentence, fine in expectations.items() if not fine)
+    empty = sum(bool(task["empty"]) for task in shown)
+    return Found(len(shown), len(shown) - len(queued), empty, len(queued), len(described), problems)
+
+
+def _data(task: Mapping[str, object]) -> Mapping[str, Any]:
+    data = task["data"]
+    return data if isinstance(data, dict) else {}
+
+
+def _in_words(found: Found) -> str:
+    lines = [
+        f"{found.tasks} tasks: {found.pre_annotated} pre-annotated by the model, {found.queued} for people, strangest first,",
+        f"{found.empty} of these without the model's guess, so that it anchors nobody; {found.with_fields} say why in triage_* fields.",
+    ]
+    return "\n".join([*lines, *(f"Not as it should be: {problem}" for problem in found.problems)])
+
+
+# -- small things
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        return value
+    except (OSError, ValueError):
+        return {}
+
+
+def _is_ours(pid: int, folder: Path) -> bool:
+    """Whether the process is the folder's service: process ids are used again."""
+    done = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True)
+    return str(folder / CONFIG) in done.stdout
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _answers(url: str) -> bool:
+    import requests
+
+    try:
+        return requests.get(url, timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def _wait_until(ready: Callable[[], bool], alive: Callable[[], bool], log: Path) -> None:
+    end = time.monotonic() + 60
+    while not ready():
+        if not alive() or time.monotonic() > end:
+            tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-15:])
+            raise ToolError(f"annotriage serve did not come up; the end of {log}:\n{tail}")
+        time.sleep(0.2)
