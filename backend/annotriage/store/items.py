@@ -48,7 +48,7 @@ def add_tasks(connection: Connection, project: Project, tasks: Sequence[Task], *
     if not new:
         return 0
     batch = _batch(connection, project, now)
-    _file(connection, project, {ids[task.id]: task.fields for task in new}, batch, now)
+    file_items(connection, project, {ids[task.id]: task.fields for task in new}, batch, now)
     add_work(connection, project, [ids[task.id] for task in new if not task.labelled], urgent=urgent)
     return len(new)
 
@@ -167,8 +167,11 @@ def _batch(connection: Connection, project: Project, now: float) -> int:
     return dataset_of(connection, project.id, "batch", time.strftime("import of %Y-%m-%d %H:%M:%S UTC", time.gmtime(now)), now)
 
 
-def _file(connection: Connection, project: Project, fields: Mapping[int, Mapping[str, str]], batch: int, now: float) -> None:
-    """Put items into their datasets. A task shows the diversity of the first configured field's dataset, else of its batch."""
+def file_items(connection: Connection, project: Project, fields: Mapping[int, Mapping[str, str]], batch: int, now: float) -> None:
+    """Put new items into `all`, into their batch (or what they were pushed as) and into one dataset per configured field.
+
+    A task shows the diversity of the first configured field's dataset, else of its batch. fields: by item.
+    """
     every = dataset_of(connection, project.id, "all", "all", now)
     rows = [{"dataset_id": id, "item_id": item_id} for item_id in fields for id in (every, batch)]
     named: dict[str, int] = {}
