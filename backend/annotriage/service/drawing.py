@@ -15,8 +15,9 @@ from annotriage.latent.audit import in_audit, in_lot
 from annotriage.latent.conformal import hashed_places
 from annotriage.model.inputs import Loaded, thumbnail
 from annotriage.reference import Judged
-from annotriage.service.probing import audit_shares
+from annotriage.service.probing import audit_shares, paused_under
 from annotriage.store.database import AnyRow
+from annotriage.store.probes import unsettled
 from annotriage.store.projects import Project
 from annotriage.store.verdicts import Judgement, strange_trusts
 from annotriage.verdict import Verdict
@@ -30,19 +31,32 @@ class Draw:
     """How probes are drawn at the moment.
 
     lot, audit: shares of all items and of automatic ones. probation: datasets whose automatic items are all audited.
-    strangest: the range of trust among which a probe hides.
+    strangest: the range of trust among which a probe hides. paused: whether nothing may be automatic. drawn: items that are probes
+    already and wait for people. again: the items were judged before, by another reference: what people have answered since then
+    followed its labels, and is no probe any more.
     """
 
     lot: float
     audit: float
     probation: frozenset[int]
     strangest: tuple[float, float]
+    paused: bool
+    drawn: frozenset[int]
+    again: bool
 
 
-def current_draw(connection: Connection, project: Project, reference_id: int) -> Draw:
-    """The draw for the project's next items."""
-    share, probation = audit_shares(connection, project)
-    return Draw(project.options.lot_share, share, probation, strange_trusts(connection, project.id, reference_id))
+def current_draw(connection: Connection, project: Project, reference_id: int, item_ids: Sequence[int]) -> Draw:
+    """The draw for these items of the project."""
+    share, probation = audit_shares(connection, project, reference_id)
+    return Draw(
+        lot=project.options.lot_share,
+        audit=share,
+        probation=probation,
+        strangest=strange_trusts(connection, project.id, reference_id),
+        paused=paused_under(project, reference_id),
+        drawn=unsettled(connection, item_ids),
+        again=reference_id != project.reference_id,
+    )
 
 
 def judgements(
@@ -58,8 +72,10 @@ def judgements(
     found = []
     for place, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
         audited = verdict.route == "auto" and (audit[place] or row.shown_dataset_id in draw.probation)
-        probe = "lot" if lot[place] else "audit" if audited else None
-        holds = _paused(verdict) if project.paused and verdict.route == "auto" else verdict
+        probe = "lot" if lot[place] else "audit" if audited or row.id in draw.drawn else None
+        if draw.again and row.answer != "open" and row.id not in draw.drawn:
+            probe = None
+        holds = _paused(verdict) if draw.paused and verdict.route == "auto" else verdict
         hides = bool(probe) or holds.route not in SHOWN_ROUTES
         trust = float(hidden[place]) if probe else holds.trust
         shown = None if hides else holds.labels

@@ -119,8 +119,9 @@ class Judge:
         with self._process.store.writing() as connection:
             if project.trouble is not None:
                 change_project(connection, project.id, trouble=None)
-            if found:
-                record(connection, project, claimed.reference_id, found)
+            present = get_project(connection, project.id)
+            if found and claimed.reference_id in present.references:  # else another one has taken over meanwhile
+                record(connection, present, claimed.reference_id, found)
             work.finish(connection, [claimed.rows[one.item_id].work_id for one in found if one.item_id not in later])
             for item_id, tries in later.items():
                 work.put_off(connection, [claimed.rows[item_id].work_id], time.time() + TRY_AGAIN[tries], tried=True)
@@ -136,7 +137,7 @@ class Judge:
             if row.attempts >= work.GIVEN_UP
         ]
         with self._process.store.reading() as connection:
-            draw = current_draw(connection, claimed.project, claimed.reference_id)
+            draw = current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows))
         for batch in stream(model, self._items(claimed, reference, later, found), settings):
             found += self._batch(claimed, reference, draw, batch, settings.thumbnail)
         return found, later

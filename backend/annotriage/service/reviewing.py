@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from annotriage.labeling_tool import Review, Task
-from annotriage.service import probing
 from annotriage.service.answers import answer_of
+from annotriage.service.probing import settle
 from annotriage.store import items, reviews
 from annotriage.store.probes import forget_probes
 from annotriage.store.projects import Project
@@ -51,7 +51,7 @@ def take_reviews(connection: Connection, project: Project, tasks: Sequence[Task]
     reviews.keep_reviews(connection, project.id, changed)
     reviews.set_answers(connection, answers, ordinary)
     items.add_work(connection, project, ordinary)
-    probing.settle(connection, project, list(changed))
+    settle(connection, project, list(changed))
 
 
 def _take_edits(connection: Connection, project: Project, read: dict[str, Task], known: dict[str, Known]) -> None:

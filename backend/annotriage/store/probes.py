@@ -36,6 +36,12 @@ def probes_of(connection: Connection, item_ids: Sequence[int]) -> list[AnyRow]:
     return [row for ids in chunks(item_ids) for row in connection.execute(query.where(probe.c.item_id.in_(ids)))]
 
 
+def unsettled(connection: Connection, item_ids: Sequence[int]) -> frozenset[int]:
+    """Which of these items are probes that wait for people's answers."""
+    query = select(probe.c.item_id).where(probe.c.state.in_(UNSETTLED))
+    return frozenset(id for ids in chunks(item_ids) for id in connection.execute(query.where(probe.c.item_id.in_(ids))).scalars())
+
+
 def answered_meanwhile(connection: Connection, project_id: int) -> list[int]:
     """Items of open probes that people have answered: before they were drawn, as it happens between import and verdict."""
     given = exists(select(review.c.id).where(review.c.item_id == probe.c.item_id, ~review.c.skipped, ~review.c.empty, ~review.c.machine))

@@ -1,0 +1,99 @@
+"""A change of reference in the store: what is still to be judged and delivered under the next one, and the switch itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
+
+from annotriage.store.counters import chunks
+from annotriage.store.database import insert
+from annotriage.store.projects import Project, change_project
+from annotriage.store.schema import delivery, item, verdict, work
+from annotriage.store.verdicts import show_reference
+
+DONE = ("confirmed", "refused")
+IN_FLIGHT = ("sending", "unknown", "answered")
+
+
+def unjudged(connection: Connection, project: Project, reference_id: int, most: int) -> list[int]:
+    """Items that a reference has still to judge and that nothing waits to judge under it, `most` of them.
+
+    Those, too, that it judged when it was the present one before: what it had delivered is deleted.
+    """
+    waits = exists(select(work.c.id).where(work.c.item_id == item.c.id, work.c.reference_id == reference_id))
+    lacking = ~_judged(reference_id)
+    if not project.watch:
+        lacking = or_(lacking, ~_delivered(reference_id))
+    query = select(item.c.id).where(_takes_part(project), lacking, ~waits).order_by(item.c.id).limit(most)
+    return list(connection.execute(query).scalars())
+
+
+def enqueue(connection: Connection, project: Project, reference_id: int, item_ids: Sequence[int]) -> None:
+    """Let items be judged under one reference."""
+    rows = [{"item_id": id, "reference_id": reference_id, "project_id": project.id} for id in item_ids]
+    connection.execute(insert(connection, work).on_conflict_do_nothing(index_elements=["item_id", "reference_id"]), rows)
+
+
+def unready(connection: Connection, project: Project, reference_id: int) -> bool:
+    """Whether the switch to a reference would take something away from annotators.
+
+    Every item that is judged under the present reference must be judged under it, too; and where a prediction of the present one is
+    in the labeling tool, there must be one of it. What came in just now has neither, and does not hold the switch up.
+    """
+    lacking: ColumnElement[bool] = _judged(project.reference_id) & ~_judged(reference_id)
+    if not project.watch:
+        lacking = or_(lacking, _delivered(project.reference_id, "confirmed") & ~_delivered(reference_id, *DONE))
+    return connection.execute(select(item.c.id).where(_takes_part(project), lacking).limit(1)).scalar_one_or_none() is not None
+
+
+def confirmed(connection: Connection, project: Project, reference_id: int) -> int:
+    """How many predictions under a reference are in the labeling tool, as far as is known."""
+    mine = (delivery.c.project_id == project.id, delivery.c.reference_id == reference_id, delivery.c.state == "confirmed")
+    return int(connection.execute(select(func.count()).select_from(delivery).where(*mine)).scalar_one())
+
+
+def confirmed_tasks(connection: Connection, project: Project, reference_id: int, after: int, limit: int) -> dict[str, int]:
+    """Items of which that is so, the first with larger ids than `after`: item ids by task id."""
+    mine = (delivery.c.item_id == item.c.id, delivery.c.reference_id == reference_id, delivery.c.state == "confirmed")
+    query = select(item.c.id, item.c.external_id).where(_takes_part(project), item.c.external_id.is_not(None), item.c.id > after)
+    rows = connection.execute(query.where(exists(select(delivery.c.item_id).where(*mine))).order_by(item.c.id).limit(limit))
+    return {row.external_id: row.id for row in rows}
+
+
+def doubt(connection: Connection, reference_id: int, item_ids: Sequence[int]) -> None:
+    """Confirmed predictions were not found: they are read back, and sent again where they are really missing."""
+    for ids in chunks(item_ids):
+        mine = (delivery.c.reference_id == reference_id, delivery.c.item_id.in_(ids), delivery.c.state == "confirmed")
+        connection.execute(update(delivery).where(*mine).values(state="unknown", not_before=0.0, owner=None))
+
+
+def switch(connection: Connection, project: Project, reference_id: int, version: str) -> None:
+    """The reference takes over: its verdicts are the queue, and nothing is judged or sent under the former one any more."""
+    former = project.reference_id
+    change_project(connection, project.id, reference_id=reference_id, next_reference_id=None)
+    if not project.watch:
+        change_project(connection, project.id, old_reference_id=former, shown_version=version)
+    show_reference(connection, project, reference_id)
+    connection.execute(work.delete().where(work.c.project_id == project.id, work.c.reference_id == former))
+
+
+def forget_deliveries(connection: Connection, project: Project, reference_id: int) -> bool:
+    """Forget the deliveries under a former reference that are not under way; whether there are no others."""
+    mine = (delivery.c.project_id == project.id, delivery.c.reference_id == reference_id)
+    connection.execute(delivery.delete().where(*mine, delivery.c.state.not_in(IN_FLIGHT)))
+    return connection.execute(select(delivery.c.item_id).where(*mine).limit(1)).scalar_one_or_none() is None
+
+
+def _takes_part(project: Project) -> ColumnElement[bool]:
+    return and_(item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone)
+
+
+def _judged(reference_id: int) -> ColumnElement[bool]:
+    return exists(select(verdict.c.item_id).where(verdict.c.item_id == item.c.id, verdict.c.reference_id == reference_id))
+
+
+def _delivered(reference_id: int, *states: str) -> ColumnElement[bool]:
+    """Whether an item has a delivery under a reference, in one of these states (none: any)."""
+    query = select(delivery.c.item_id).where(delivery.c.item_id == item.c.id, delivery.c.reference_id == reference_id)
+    return exists(query.where(delivery.c.state.in_(states)) if states else query)
