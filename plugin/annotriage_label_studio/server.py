@@ -8,12 +8,10 @@ process that started it (`start`, later `stop`) unless that is a `with` block (`
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -25,6 +23,7 @@ from typing import Any
 
 from annotriage.errors import SettingError, ToolError
 from annotriage.progress import Advance, Progress, silent
+from annotriage_label_studio.detached import began, begun, end, launching
 
 EMAIL = "annotriage@example.com"
 DATABASE, LOG, STATE, FILES = "label_studio.sqlite3", "label-studio.log", "server.json", "files"
@@ -67,13 +66,14 @@ def start(
 
     A folder keeps its account and, where it can, its port; `port` fixes it. password: of a new folder's account; random by
     default. environment: further variables for the server. The first start of all makes the database (half a minute), of which
-    a copy stays beside the executable; others take 4 s. seconds: how long to wait for each of the two.
+    a copy stays beside the executable; others take 3 s. seconds: how long to wait for each of the two.
     Raises SettingError if the executable is missing or the port taken, ToolError with the end of the log if it does not come up.
     """
     folder = folder.absolute()
     if (found := running(folder)) is not None:
         if port is not None and found.url != _url(port):
             raise SettingError(f"{folder}: a Label Studio runs there already, at {found.url}; stop it first to have it on port {port}")
+        _wait(found, seconds, lambda _: None)  # another process may have begun it just now
         return found
     if not executable.is_file():
         raise SettingError(
@@ -91,8 +91,8 @@ def start(
     variables = _environment(folder, port, account) | dict(environment or {})
     _make_database(executable, folder, variables, progress, seconds)
     command = [str(executable), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port)]
-    with progress("starting Label Studio", None) as advance, _process(command, folder, variables) as pid:
-        server = Server(_url(port), **account, pid=pid, started=_started(pid) or "", folder=folder)
+    with progress("starting Label Studio", None) as advance, begun(command, folder / LOG, variables) as pid:
+        server = Server(_url(port), **account, pid=pid, started=began(pid) or "", folder=folder)
         _write_state(server)
         _wait(server, seconds, advance)
     return server
@@ -102,7 +102,7 @@ def running(folder: Path) -> Server | None:
     """The server that runs in `folder`; None if none does."""
     folder = folder.absolute()
     state = _state(folder)
-    if not state or _started(state["pid"]) != state["started"]:
+    if not state or began(state["pid"]) != state["started"]:
         return None
     return Server(**state, folder=folder)
 
@@ -112,7 +112,7 @@ def stop(folder: Path) -> bool:
     server = running(folder)
     if server is None:
         return False
-    _end(server.pid)
+    end(server.pid)
     return True
 
 
@@ -125,38 +125,12 @@ def serving(executable: Path, folder: Path, **options: Any) -> Iterator[Server]:
         stop(folder)
 
 
-# -- the process
-
-
-@contextmanager
-def _process(command: list[str], folder: Path, variables: Mapping[str, str]) -> Iterator[int]:
-    """A process in a session of its own, that writes to the folder's log; ended, with its children, if the block fails."""
-    log = os.POSIX_SPAWN_OPEN, 1, str(folder / LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
-    actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), log, (os.POSIX_SPAWN_DUP2, 1, 2)]
-    with _launch(command[0]):
-        pid = os.posix_spawn(command[0], command, variables, file_actions=actions, setsid=True)
-    try:
-        yield pid
-    except BaseException:
-        _end(pid)
-        raise
-
-
-@contextmanager
-def _launch(executable: str | Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = "its interpreter is gone (was the environment moved?)" if error.errno == errno.ENOENT else error.strerror
-        raise SettingError(f"{executable}: cannot be run: {reason}. Install Label Studio there again") from error
-
-
 def _wait(server: Server, seconds: float, advance: Advance) -> None:
-    began = time.monotonic()
+    asked = time.monotonic()
     ticks = 0
     while not _is_up(server):
-        elapsed = time.monotonic() - began
-        if _started(server.pid) is None:
+        elapsed = time.monotonic() - asked
+        if began(server.pid) is None:
             raise _failure(server.folder, "ended by itself")
         if elapsed > seconds:
             raise _failure(server.folder, f"did not answer at {server.url} after {seconds:g} s")
@@ -188,33 +162,6 @@ def _failure(folder: Path, what: str) -> ToolError:
     return ToolError("\n".join([f"Label Studio {what}. The end of its log, {log}:", *lines]))
 
 
-def _end(pid: int) -> None:
-    """Ask the whole process group to end, wait, insist."""
-    for sent in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, sent)
-        limit = time.monotonic() + 10
-        while time.monotonic() < limit:
-            if _started(pid) is None:
-                return
-            time.sleep(0.05)
-
-
-def _started(pid: int) -> str | None:
-    """When a process began, in the system's own words; None if it has ended. A child of ours that has ended is let go of."""
-    with suppress(ChildProcessError):
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:
-            return None
-    if Path("/proc/self/stat").exists():
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] == "Z" else fields[19]
-    listed = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return listed.stdout.strip() or None
-
-
 # -- the folder
 
 
@@ -237,7 +184,7 @@ def _make_database(executable: Path, folder: Path, variables: Mapping[str, str],
 
 
 def _migrate(executable: Path, folder: Path, variables: Mapping[str, str], seconds: float, advance: Advance) -> None:
-    with (folder / LOG).open("ab") as log, _launch(executable):  # before it says its version, it brings the database up to date
+    with (folder / LOG).open("ab") as log, launching(executable):  # before it says its version, it brings the database up to date
         process = subprocess.Popen([executable, "version"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=variables)
     try:
         for _ in range(int(seconds)):
