@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from annotriage.errors import SettingError
+from annotriage.progress import Progress, silent
 
 if TYPE_CHECKING:  # data imports this module to find readers
     from flask import Blueprint
@@ -238,6 +239,27 @@ class ToolServer(Protocol):
         """One of its projects; `classes` are the model's. Nothing is asked of the server yet."""
 
 
+class DemoServer(Protocol):
+    """A real server of the tool on this machine, for the demo, with an account that may do everything."""
+
+    url: str
+    token: str
+    email: str
+    password: str
+
+    def new_project(self, title: str, classes: Sequence[str]) -> str:
+        """A project that asks which of the classes a picture in the field `image` shows, or none of them: its id."""
+
+    def import_tasks(self, project: str, tasks: Sequence[Mapping[str, object]]) -> None:
+        """Import tasks by their data, as one batch."""
+
+    def shown(self, project: str) -> list[Mapping[str, object]]:
+        """What annotators find: one mapping per task with `trust`, `empty` (its prediction holds no answer), `predictions` and `data`."""
+
+    def tabs(self, project: str) -> dict[str, list[Mapping[str, object]]]:
+        """The tasks of each tab, as `shown`, in its order."""
+
+
 class Predictor(Protocol):
     """What the tool's own backend routes ask of the service."""
 
@@ -260,11 +282,14 @@ class Predictor(Protocol):
 class LabelingTool(Protocol):
     """What annotriage asks of a labeling tool."""
 
-    def read(self, source: str, labeling_config: Path | None = None, classes: Sequence[str] = ()) -> Dataset | None:
+    def read(
+        self, source: str, labeling_config: Path | None = None, classes: Sequence[str] = (), server: ServiceSettings | None = None
+    ) -> Dataset | None:
         """The dataset at `source`, a path or an address of this tool's; None if it is not this tool's kind.
 
         labeling_config: the tool's description of fields and labels, where the source alone does not say which to take.
         classes: the model's; where a label has several names in the labeling config, the one that is a class is given.
+        server: where the tool's server is, for a source that lies there; by default what the environment says.
         Raises DataError if it is this tool's kind and cannot be read.
         """
 
@@ -285,6 +310,15 @@ class LabelingTool(Protocol):
 
     def connect_server(self, settings: ServiceSettings) -> ToolServer:
         """The running server that the settings name. Raises SettingError if they name none; nothing is asked of it yet."""
+
+    def demo_server(self, folder: Path, *, port: int | None = None, progress: Progress = silent) -> DemoServer:
+        """A real server in `folder`, which outlives this process: the one that runs there already, else a new one.
+
+        Raises SettingError if the tool is not installed, ToolError if it does not come up.
+        """
+
+    def stop_demo(self, folder: Path) -> bool:
+        """End the server in `folder`, whose data stay; False if none runs."""
 
     def read_event(self, body: bytes) -> Event:
         """What a webhook's body tells. Raises DataError if it is malformed."""

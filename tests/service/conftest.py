@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import time
+
 import pytest
 from memory_tool import MemoryServer
+from PIL import Image
 
+from annotriage.data.data_uri import encode_data_uri
+from annotriage.service.delivery import Delivery
+from annotriage.service.following import Follower
+from annotriage.service.judging import Judge
 from annotriage.service.process import Process
 from annotriage.service.references import keep_reference
 from annotriage.settings import ServiceSettings
-from annotriage.store.projects import ProjectOptions, add_project
+from annotriage.store.projects import ProjectOptions, add_project, change_project
 
 
 @pytest.fixture
@@ -19,7 +27,7 @@ def server():
 @pytest.fixture
 def process(tmp_path, server):
     """A worker process that is not running: tests call its steps."""
-    process = Process(ServiceSettings(database=f"sqlite:///{tmp_path}/store.db"), "worker")
+    process = Process(ServiceSettings(database=f"sqlite:///{tmp_path}/store.db", label_studio_token="unused"), "worker")
     process.server = server
     yield process
     process.leave()
@@ -36,3 +44,52 @@ def connect(process, digits_reference):
         return project, process.tool_project(project)
 
     return connect
+
+
+@pytest.fixture
+def picture():
+    """An 8 x 8 digit as a data: URI."""
+
+    def picture(image):
+        content = io.BytesIO()
+        Image.fromarray(image).save(content, "PNG")
+        return encode_data_uri(content.getvalue(), "image/png")
+
+    return picture
+
+
+@pytest.fixture
+def worker(process):
+    """The parts of a worker, stepped until nothing is left to do."""
+    return Steps(process)
+
+
+class Steps:
+    """Follows, judges and delivers in turns, as the threads of a worker do at the same time."""
+
+    def __init__(self, process):
+        self.process = process
+        self.follower, self.judge, self.delivery = Follower(process), Judge(process), Delivery(process)
+
+    def follow(self):
+        """Read what webhooks told, and ask for what they did not."""
+        for state in self.follower._followed.values():
+            state.next_poll = 0.0
+        self.follower.read_inbox()
+        self.follower.poll()
+
+    def sweep(self, project):
+        """Compare all tasks with the store."""
+        self.follow()
+        self.follow()
+        with self.process.store.writing() as connection:
+            change_project(connection, project.id, swept_at=0.0)
+        self.follow()
+        self.follow()
+
+    def settle(self, seconds=30.0):
+        """Work until all parts are idle."""
+        end = time.monotonic() + seconds
+        self.follow()
+        while self.judge.step() or self.delivery.step():
+            assert time.monotonic() < end, "still busy"

@@ -77,6 +77,11 @@ class MemoryProject:
         del self.tasks_by_id[task_id]
         self.predictions = [one for one in self.predictions if one.task != task_id]
 
+    def change_media(self, task_id: str, media: str) -> None:
+        """Somebody lets a task show something else."""
+        self.tasks_by_id[task_id] = replace(self.tasks_by_id[task_id], media=media)
+        self._touch(task_id)
+
     def shown(self, task_id: str, version: str | None = None) -> list[Stored]:
         """The predictions of a task under a version, by default the one that is shown."""
         return [one for one in self.predictions if one.task == task_id and one.version == (version or self.version)]

@@ -80,7 +80,7 @@ class Delivery:
 
     def _acts(self, project: Project) -> list[_Act]:
         reading: list[_Act] = [self._read_back, self._read_back_created, self._read_answered, self._withdraw_stale]
-        return reading if project.problem else [*reading, self._create, self._send]
+        return reading if project.problem else [*reading, self._create, self._send, self._show]
 
     # -- sending
 
@@ -109,15 +109,19 @@ class Delivery:
             self._set(rows, state="confirmed", error=None)
         else:
             self._settle(rows, tool.delivered([row.external_id for row in rows], version), tool, offered=True)
-        self._name(project, tool, rows[0])
         return True
 
-    def _name(self, project: Project, tool: ToolProject, row: AnyRow) -> None:
+    def _show(self, project: Project, tool: ToolProject) -> bool:
         """Let the tool show the first predictions as soon as they exist."""
-        if row.reference_id == project.reference_id and project.shown_version != row.version:
-            tool.name_version(row.version)
-            with self._process.store.writing() as connection:
-                change_project(connection, project.id, shown_version=row.version)
+        if project.shown_version == project.version:
+            return False
+        with self._process.store.reading() as connection:
+            if not deliveries.any_confirmed(connection, project.id, project.reference_id):
+                return False
+        tool.name_version(project.version)
+        with self._process.store.writing() as connection:
+            change_project(connection, project.id, shown_version=project.version)
+        return True
 
     def _refused(self, project: Project, tool: ToolProject, rows: Sequence[AnyRow], error: str) -> None:
         """The tool refuses a whole call for one task that it does not know: those are gone, the others go again."""
@@ -248,7 +252,6 @@ class Delivery:
                 note(connection, project.id, "refused", str(error))
             return True
         self._link(rows, made)
-        self._name(project, tool, rows[0])
         return True
 
     def _link(self, rows: Sequence[AnyRow], made: dict[str, str]) -> None:

@@ -47,7 +47,7 @@ class Draw:
 
 def current_draw(connection: Connection, project: Project, reference_id: int, item_ids: Sequence[int]) -> Draw:
     """The draw for these items of the project."""
-    share, probation = audit_shares(connection, project, reference_id)
+    share, probation = audit_shares(connection, project, reference_id, len(item_ids))
     return Draw(
         lot=project.options.lot_share,
         audit=share,

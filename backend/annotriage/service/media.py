@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 
 from annotriage.data import Item
 from annotriage.data.data_uri import decode_data_uri, is_data_uri
-from annotriage.errors import AnnotriageError, MediaError, MediaUnavailable, ToolUnavailable
+from annotriage.errors import AnnotriageError, MediaError, MediaUnavailable, ToolRefused, ToolUnavailable
 from annotriage.fetch import Fetcher, Limits
 from annotriage.labeling_tool import ToolProject, ToolServer
 from annotriage.settings import ServiceSettings
@@ -80,7 +80,7 @@ class MediaReader:
             return Item(str(row.id), self._content(tool, row, where), group=row.group, path=where)
         except MediaUnavailable as error:
             return error
-        except ToolUnavailable as error:
+        except (ToolRefused, ToolUnavailable) as error:  # neither is this item's fault
             return MediaUnavailable(f"{where}: {error}")
         except AnnotriageError as error:
             return Item(str(row.id), None, group=row.group, path=where, problem=str(error))

@@ -181,15 +181,19 @@ def ask_for_second_answers(process: Process, project: Project) -> None:
         log("second answer wanted", project=project.external_id, item=row.external_id)
 
 
-def audit_shares(connection: Connection, project: Project, reference_id: int | None = None) -> tuple[float, frozenset[int]]:
+def audit_shares(
+    connection: Connection, project: Project, reference_id: int | None = None, coming: int = 0
+) -> tuple[float, frozenset[int]]:
     """The share of automatic items that people check blind, and the datasets of which they check all: those on probation.
 
-    reference_id: the reference whose labels are checked, by default the present one.
+    reference_id: the reference whose labels are checked, by default the present one. coming: items that the share is for, so
+    that the first thousand of a project are not all checked. The setting audit_share = 0 switches the audit off.
     """
     from annotriage.latent.audit import audit_share
 
     reference_id = reference_id or project.reference_id
-    share = max(project.options.audit_share, audit_share(probes.automatic_per_week(connection, project.id, reference_id)))
+    per_week = probes.automatic_per_week(connection, project.id, reference_id) + coming
+    share = max(project.options.audit_share, audit_share(per_week)) if project.options.audit_share else 0.0
     if project.options.accept != "annotate":
         return share, frozenset()
     return share, frozenset(probes.datasets_of(connection, project.id)) - _drawn_enough(connection, project, reference_id)

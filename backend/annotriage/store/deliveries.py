@@ -143,6 +143,14 @@ def states(connection: Connection, project_id: int, reference_id: int) -> dict[s
     return {row[0]: int(row[1]) for row in connection.execute(query)}
 
 
+def any_confirmed(connection: Connection, project_id: int, reference_id: int) -> bool:
+    """Whether any prediction under a reference is known to have arrived."""
+    query = select(delivery.c.item_id).where(
+        delivery.c.project_id == project_id, delivery.c.state == "confirmed", delivery.c.reference_id == reference_id
+    )
+    return connection.execute(query.limit(1)).scalar_one_or_none() is not None
+
+
 def troubles(connection: Connection, project_id: int, limit: int = 20) -> Sequence[AnyRow]:
     """The latest deliveries that met an error: external_id, state, error, at."""
     query = (
