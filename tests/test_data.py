@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 
 from annotriage.data import Item, image_folder, npz, open_dataset
 from annotriage.data.unique_ids import repeated_ids
-from annotriage.errors import DataError
+from annotriage.errors import DataError, SettingError
 
 SHARED_FOLDER = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -318,10 +318,18 @@ def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, source):
     assert open_dataset(".").count == 1
 
 
-@pytest.mark.parametrize("source", ["nowhere", "label-studio:3", "bad\0name", "x" * 5000])
+@pytest.mark.parametrize("source", ["nowhere", "bad\0name", "x" * 5000])
 def test_a_source_that_is_not_there_is_refused_with_what_is_understood(source):
     with pytest.raises(DataError, match=r"no such file or folder\. Understood are: a folder of images|not a path"):
         open_dataset(source)
+
+
+def test_a_project_of_label_studio_needs_a_number_and_a_token(monkeypatch):
+    monkeypatch.delenv("ANNOTRIAGE_LABEL_STUDIO_TOKEN", raising=False)
+    with pytest.raises(DataError, match=r"label-studio:knees: name the project by its number, as label-studio:3"):
+        open_dataset("label-studio:knees")
+    with pytest.raises(SettingError, match=r"label_studio_token is empty: .* ANNOTRIAGE_LABEL_STUDIO_TOKEN"):
+        open_dataset("label-studio:3")
 
 
 def test_an_unknown_kind_of_file_is_refused(tmp_path):

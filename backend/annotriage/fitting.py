@@ -22,7 +22,7 @@ from annotriage.model import Model, load_model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
 from annotriage.reference import HeldOut, Reference, confidence_logits, model_facts
-from annotriage.settings import Settings
+from annotriage.settings import ServiceSettings, Settings
 
 Array = NDArray[Any]
 
@@ -40,6 +40,7 @@ def fit(
     name: str | None = None,
     previous: Reference | None = None,
     labeling_config: Path | None = None,
+    server: ServiceSettings | None = None,
     progress: Progress = silent,
 ) -> Reference:
     """Fit a reference: learn what the training set looks like inside the model, and calibrate on held-out items.
@@ -48,7 +49,8 @@ def fit(
     calibration: held-out items like those to come, that the model was *not* trained on; labelled ones carry the promise. Without
     them nothing is promised: `auto` is off and thresholds are uncalibrated. previous: the reference that this one replaces; looking
     again at the same held-out items makes the promise stricter, so that trying until it passes does not break it.
-    labeling_config: a labeling tool's description of its fields and labels, to read its files.
+    labeling_config: a labeling tool's description of its fields and labels, to read its files. server: where the labeling tool runs,
+    for items that lie in its projects ("label-studio:3"); by default what the environment says.
 
     Raises ModelError, DataError, SettingError, FitError; each says which file or setting, what was wrong and what to do. Single
     unreadable items are left out and counted in `Reference.counts` and `notes`.
@@ -62,7 +64,7 @@ def fit(
     unknown = [name for name in settings.never_auto if name not in space.classes]
     if unknown:
         raise SettingError(f"setting never_auto: {unknown[0]!r} is none of the model's classes ({', '.join(space.classes)})")
-    opened = partial(open_dataset, labeling_config=labeling_config, classes=space.classes)
+    opened = partial(open_dataset, labeling_config=labeling_config, classes=space.classes, server=server)
     trained = collect(model, opened(train), space, settings, progress, "training items")
     held_out = None if calibration is None else collect(model, opened(calibration), space, settings, progress, "held-out items")
     return fit_collected(model, trained, held_out, settings, name=name, previous=previous, progress=progress)

@@ -11,6 +11,7 @@ from annotriage_label_studio import connect, delivery, listing
 from annotriage_label_studio.client import Client
 from annotriage_label_studio.review_queue import missing_tabs
 
+NEW_TOKEN = "Copy a personal access token of annotriage's own account into label_studio_token."
 AGAIN = "Run annotriage connect --project {id} again."
 LISTED = 5  # ids in a line
 
@@ -20,9 +21,9 @@ def server_checks(client: Client) -> list[Check]:
     try:
         version = str(client.get("/api/version").get("release", ""))
     except ToolRefused as error:
-        return [Check("server", True, f"Label Studio answers at {client.url}"), Check("token", False, str(error))]
+        return [Check("server", True, f"Label Studio answers at {client.url}"), Check("token", False, str(error), NEW_TOKEN)]
     except ToolError as error:
-        return [Check("server", False, str(error)), Check("token", None, "not looked at")]
+        return [Check("server", False, str(error), "Set label_studio_url, and start Label Studio."), Check("token", None, "not looked at")]
     checks = [Check("server", True, f"Label Studio {version} at {client.url}")]
     return [*checks, _checked("token", lambda: _token(client))]
 
@@ -49,9 +50,11 @@ def _checked(name: str, look: Callable[[], Check]) -> Check:
 
 
 def _token(client: Client) -> Check:
-    user = client.get("/api/current-user/whoami")
-    found = f"accepted; annotriage works as {user['email']}"
-    return Check("token", True, found)
+    try:
+        user = client.get("/api/current-user/whoami")
+    except ToolRefused as error:
+        return Check("token", False, str(error), NEW_TOKEN)
+    return Check("token", True, f"accepted; annotriage works as {user['email']}")
 
 
 def _config(project: Mapping[str, Any], problem: str | None) -> Check:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from annotriage.errors import ToolError, ToolUnavailable
+from annotriage.errors import ToolError
 from annotriage.labeling_tool import SECRET_HEADER
 from annotriage_label_studio import delivery, listing
 from annotriage_label_studio.client import Client
@@ -67,7 +67,7 @@ def disconnect(client: Client, project: Mapping[str, Any], url: str, versions: S
     existing = delivery.versions(client, id)
     for version in versions:
         if existing.pop(version, 0):
-            client.delete(f"/api/projects/{id}/model-versions/", {"model_version": version})
+            delivery.delete_version(client, id, version)
             done.append(sentence(f"Predictions of {version!r}", "removed"))
     shown = before.get("model_version", "")
     shown = shown if shown in existing else ""
@@ -141,7 +141,8 @@ def differs(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
 
 def _connect_webhook(client: Client, project: str, url: str, secret: str, dry_run: bool) -> list[str]:
     wanted = webhook_settings(project, url, secret)
-    first, *others = our_webhooks(client, project, url) or [None]
+    found = our_webhooks(client, project, url)
+    first = found[0] if found else None
     done = []
     if first is None:
         done.append(sentence(f"Webhook at {wanted['url']}", "added", dry_run))
@@ -151,7 +152,7 @@ def _connect_webhook(client: Client, project: str, url: str, secret: str, dry_ru
         done.append(sentence(f"Webhook at {wanted['url']}", f"mended ({', '.join(wrong)})", dry_run))
         if not dry_run:
             _calling(url, lambda: client.patch(f"/api/webhooks/{first['id']}/", wanted))
-    for other in others:
+    for other in found[1:]:
         done.append(sentence(f"Another webhook at {other['url']}, which would tell everything twice", "removed", dry_run))
         if not dry_run:
             client.delete(f"/api/webhooks/{other['id']}/")
@@ -162,7 +163,8 @@ def _connect_backend(client: Client, project: Mapping[str, Any], url: str, user:
     id = str(project["id"])
     wanted = {"url": url, "title": TITLE, "auth_method": "BASIC_AUTH", "basic_auth_user": user}
     sent = wanted | {"project": int(id), "basic_auth_pass": password}
-    first, *others = our_backends(client, id, url) or [None]
+    found = our_backends(client, id, url)
+    first = found[0] if found else None
     done = []
     if first is None:
         done.append(sentence(f"ML backend {TITLE!r} at {url}", "added", dry_run))
@@ -178,7 +180,7 @@ def _connect_backend(client: Client, project: Mapping[str, Any], url: str, user:
             done.append(sentence(f"ML backend {TITLE!r} at {url}", f"mended ({', '.join(wrong) or first['readable_state']})", dry_run))
         if not dry_run:  # the password cannot be read, so it is sent again
             _calling(url, lambda: client.patch(f"/api/ml/{first['id']}", sent))
-    for other in others:
+    for other in found[1:]:
         done.append(sentence(f"Another ML backend at {other['url']}", "removed", dry_run))
         if not dry_run:
             client.delete(f"/api/ml/{other['id']}")
@@ -202,8 +204,6 @@ def _calling(url: str, call: Callable[[], T]) -> T:
     """A call upon which Label Studio looks at the service's address. Raises ToolError that says what to do about it."""
     try:
         return call()
-    except ToolUnavailable:
-        raise
     except ToolError as error:
         if "reserved network address" in str(error) or "resolves to" in str(error):
             raise ToolError(refused_address(url)) from error
@@ -233,4 +233,4 @@ def _remove_fields(client: Client, project: str, fields: Sequence[str]) -> list[
         delivery.write_fields(client, project, task, dict.fromkeys(names))
         if number % PROGRESS == 0:
             log.info("project %s: triage fields removed from %d of %d tasks", project, number, len(carrying))
-    return [sentence(f"Triage fields of {len(carrying):,} tasks", "removed")] if carrying else []
+    return [sentence(f"Triage fields, in {len(carrying):,} {'task' if len(carrying) == 1 else 'tasks'}", "removed")] if carrying else []

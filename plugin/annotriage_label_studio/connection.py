@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from annotriage.errors import DataError, MediaError, ToolError, ToolGone
+from annotriage.errors import DataError, MediaError, SettingError, ToolError, ToolGone
 from annotriage.labeling_tool import Check, Event, NewTask, ProjectFacts, Shown, Task
+from annotriage.settings import ServiceSettings
 from annotriage_label_studio import delivery, listing
 from annotriage_label_studio.client import Client
 from annotriage_label_studio.labeling_config import ChoicesControl, answer_names, choices_control, match_classes
@@ -23,6 +24,16 @@ from annotriage_label_studio.tasks import MARKER, task_of
 
 CONFIG_SECONDS = 60.0  # how long a project's labeling config is believed; `facts` reads it at once
 CLOUD = {"s3": "AWS S3", "gs": "Google Cloud Storage", "azure-blob": "Microsoft Azure"}  # schemes that the server can presign
+
+
+def open_server(settings: ServiceSettings) -> LabelStudioServer:
+    """The Label Studio that the settings name; nothing is asked of it yet. Raises SettingError if address or token are no such thing."""
+    if not settings.label_studio_token:
+        raise SettingError(
+            "setting label_studio_token is empty: annotriage needs an account of its own in Label Studio. Make one, copy a personal access"
+            " token from its Account & Settings, and set ANNOTRIAGE_LABEL_STUDIO_TOKEN to it"
+        )
+    return LabelStudioServer(Client(settings.label_studio_url, settings.label_studio_token))
 
 
 class LabelStudioServer:
@@ -95,11 +106,16 @@ class LabelStudioProject:
 
     def tasks(self, ids: Sequence[str]) -> list[Task]:
         """Those of the tasks that exist, with their reviews."""
-        return self._tasks(listing.tasks_by_id(self._client, self.id, ids, full=True), reviews=True)
+        return self._tasks(listing.tasks_by_id(self._client, self.id, ids, listing.REVIEWED), reviews=True)
 
     def changed_since(self, time: float) -> Iterator[list[Task]]:
         """Tasks that changed, or whose annotations did, with their reviews; in the order of their ids."""
         for page in listing.tasks_changed_since(self._client, self.id, time):
+            yield self._tasks(page, reviews=True)
+
+    def annotated(self) -> Iterator[list[Task]]:
+        """Tasks with at least one annotation that was not skipped, with their reviews; in the order of their ids."""
+        for page in listing.tasks_with_annotations(self._client, self.id):
             yield self._tasks(page, reviews=True)
 
     def tasks_of(self, event: Event) -> list[Task]:
@@ -150,7 +166,7 @@ class LabelStudioProject:
         ]
         if not tasks:
             return {}
-        answer = self._client.post(f"/api/projects/{self.id}/import", tasks, return_task_ids="true")
+        answer = self._client.post(f"/api/projects/{self.id}/import", tasks, seconds=delivery.LONG, return_task_ids="true")
         return {item.marker: str(id) for item, id in zip(items, answer["task_ids"], strict=True)}
 
     def created(self, markers: Sequence[str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ EXTENSIONS = (".json", ".jsonl", ".ndjson")
 MIN_ONLY = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")  # what JSON_MIN adds to the data
 
 
-def read(source: str, labeling_config: Path | None = None, classes: Sequence[str] = ()) -> Dataset | None:
+def read_file(source: str, labeling_config: Path | None = None, classes: Sequence[str] = ()) -> Dataset | None:
     """The tasks in a Label Studio file; None if it is no such file.
 
     An item's id is the task's, or `id` in its data, or its position from 0; its record is the task. Labels are the answers

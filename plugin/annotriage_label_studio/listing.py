@@ -16,36 +16,47 @@ from typing import Any
 from annotriage_label_studio.client import Client
 from annotriage_label_studio.tasks import MARKER
 
-PAGE = 500  # tasks; 0.4 s of the server without annotations, 0.9 s with them
+TASK = "id,data,meta,created_at,is_labeled,overlap"  # what is read of a task: naming it spares the server most of its work
+ANNOTATIONS = (
+    "annotations,result,was_cancelled,completed_by,ground_truth,updated_by,lead_time,parent_prediction,updated_at"  # named as well
+)
+REVIEWED = f"{TASK},{ANNOTATIONS}"
+FIRST_PAGE, PAGE = 100, 500  # tasks
+PAGE_TEXT = 2**23  # characters of a page's data; tasks may hold whole pictures
 MARKERS = 50  # ids of pushed items asked for at once, within the length of an address
 
 
 def tasks_after(client: Client, project: str, task_id: str, limit: int | None = None) -> Iterator[list[dict[str, Any]]]:
     """Tasks with larger ids, page by page, without annotations and predictions."""
     left = limit
-    for page in _pages(client, project, [], int(task_id or 0), full=False, size=PAGE if limit is None else min(PAGE, limit)):
+    for page in _pages(client, project, [], TASK, after=int(task_id or 0)):
         yield page if left is None else page[:left]
         left = None if left is None else left - len(page)
         if left is not None and left <= 0:
             return
 
 
-def tasks_by_id(client: Client, project: str, ids: Sequence[str], *, full: bool) -> list[dict[str, Any]]:
-    """Those of the tasks that exist. full: with their annotations and predictions."""
+def tasks_by_id(client: Client, project: str, ids: Sequence[str], fields: str) -> list[dict[str, Any]]:
+    """Those of the tasks that exist, in the order of their ids. fields: what is read of each."""
     found = []
-    for chunk in _chunks([int(id) for id in ids if id.isascii() and id.isdigit()], PAGE):
+    for chunk in _chunks(sorted({int(id) for id in ids if id.isascii() and id.isdigit()}), PAGE):
         query = {"selectedItems": {"all": False, "included": chunk}, "ordering": ["tasks:id"]}
-        found += _page(client, project, query, full=full, size=len(chunk))
+        found += _page(client, project, query, fields, len(chunk))
     return found
 
 
 def tasks_changed_since(client: Client, project: str, time: float) -> Iterator[list[dict[str, Any]]]:
-    """Tasks whose data or annotations changed since then, page by page, with annotations and predictions.
+    """Tasks whose data or annotations changed since then, page by page, with their annotations.
 
     A change while the pages are read may be in them or not; it is later than `time` for the next reading, too.
     """
     since = datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    yield from _pages(client, project, [_filter("updated_at", "greater", "Datetime", since)], 0, full=True, size=PAGE)
+    yield from _pages(client, project, [_filter("updated_at", "greater", "Datetime", since)], REVIEWED)
+
+
+def tasks_with_annotations(client: Client, project: str) -> Iterator[list[dict[str, Any]]]:
+    """Tasks with an annotation that was not skipped, page by page, with their annotations."""
+    yield from _pages(client, project, [_filter("total_annotations", "greater", "Number", 0)], REVIEWED)
 
 
 def tasks_made_for(client: Client, project: str, markers: Sequence[str]) -> dict[str, str]:
@@ -53,7 +64,7 @@ def tasks_made_for(client: Client, project: str, markers: Sequence[str]) -> dict
     found: dict[str, str] = {}
     for chunk in _chunks(list(markers), MARKERS):
         pattern = f"^({'|'.join(map(re.escape, chunk))})$"
-        for page in _pages(client, project, [_filter(f"data.{MARKER}", "regex", "String", pattern)], 0, full=False, size=PAGE):
+        for page in _pages(client, project, [_filter(f"data.{MARKER}", "regex", "String", pattern)], "id,data"):
             for record in page:
                 marker = record["data"].get(MARKER)
                 if marker in chunk:
@@ -64,32 +75,39 @@ def tasks_made_for(client: Client, project: str, markers: Sequence[str]) -> dict
 def tasks_answered_empty(client: Client, project: str) -> list[dict[str, Any]]:
     """The tasks that count as labelled, one of whose annotations is empty; with their annotations."""
     filters = [_filter("annotations_results", "contains", "String", "[]"), _filter("completed_at", "empty", "Datetime", False)]
-    pages = _pages(client, project, filters, 0, full=True, size=PAGE)
+    pages = _pages(client, project, filters, f"id,{ANNOTATIONS}")
     empty = (task for page in pages for task in page if any(not one["result"] and not one["was_cancelled"] for one in task["annotations"]))
     return list(empty)
 
 
-def _pages(
-    client: Client, project: str, filters: list[dict[str, Any]], after: int, *, full: bool, size: int
-) -> Iterator[list[dict[str, Any]]]:
+def _pages(client: Client, project: str, filters: list[dict[str, Any]], fields: str, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
+    size = FIRST_PAGE
     while True:
         later = _filter("id", "greater", "Number", after)
         query = {"filters": {"conjunction": "and", "items": [*filters, later]}, "ordering": ["tasks:id"]}
-        page = _page(client, project, query, full=full, size=size)
+        page = _page(client, project, query, fields, size)
         if page:
             yield page
         if len(page) < size:
             return
         after = page[-1]["id"]
+        size = _fitting_size(page)
 
 
-def _page(client: Client, project: str, query: dict[str, Any], *, full: bool, size: int) -> list[dict[str, Any]]:
+def _fitting_size(page: list[dict[str, Any]]) -> int:
+    """How many tasks like these make a page of bounded size."""
+    text = sum(len(value) for task in page for value in task.get("data", {}).values() if isinstance(value, str))
+    return max(1, min(PAGE, len(page) * PAGE_TEXT // max(text, 1)))
+
+
+def _page(client: Client, project: str, query: dict[str, Any], fields: str, size: int) -> list[dict[str, Any]]:
     """One page of the list. resolve_uri: the data as it stands, not with cloud addresses made into the server's own."""
     answer = client.get(
         "/api/tasks/",
         project=project,
         query=json.dumps(query, separators=(",", ":")),
-        fields="all" if full else "task_only",
+        fields="all" if "annotations" in fields or "predictions" in fields else "task_only",
+        include=fields,
         page_size=size,
         resolve_uri="false",
     )

@@ -20,27 +20,36 @@ from annotriage.data.items import Dataset, Item, Media
 from annotriage.data.npz import open_npz
 from annotriage.errors import DataError
 from annotriage.labeling_tool import labeling_tools
+from annotriage.settings import ServiceSettings
 
 __all__ = ["Dataset", "Item", "Media", "Source", "open_dataset"]
 
 Source = str | Path | Dataset | NDArray[Any] | tuple[NDArray[Any], ArrayLike] | Iterable[Item]
 
 
-def open_dataset(source: Source, *, name: str | None = None, labeling_config: Path | None = None, classes: Sequence[str] = ()) -> Dataset:
+def open_dataset(
+    source: Source,
+    *,
+    name: str | None = None,
+    labeling_config: Path | None = None,
+    classes: Sequence[str] = (),
+    server: ServiceSettings | None = None,
+) -> Dataset:
     """A dataset from whatever holds one; nothing but its beginning, its count and its ids is read now.
 
-    source: an image folder, a CSV manifest (.csv, .tsv), an .npz file, or a file of a labeling tool, by path; a Dataset,
-    returned as it is; an array x or a pair (x, y), see `arrays.open_columns`; or Items.
+    source: an image folder, a CSV manifest (.csv, .tsv), an .npz file, or a file of a labeling tool, by path; a project of a running
+    labeling tool, as "label-studio:3"; a Dataset, returned as it is; an array x or a pair (x, y), see `arrays.open_columns`; or Items.
     name: what to call it, by default the file's or folder's name. labeling_config: for a labeling tool's file, which
     field and control to read where there are several, and which choice an alias means. classes: the model's, for labels by
-    their names where a choice has several. Raises DataError saying what is wrong and what is understood.
+    their names where a choice has several. server: where the labeling tool runs, by default what the environment says.
+    Raises DataError saying what is wrong and what is understood, ToolError if the tool's server does not give it.
     """
     if isinstance(source, Dataset):
         return source
     if isinstance(source, str) and not source.strip():
         raise DataError('no dataset was named (an empty path); give its path, "." for the current folder')
     if isinstance(source, str | Path):
-        return _open_path(source, name, labeling_config, classes)
+        return _open_path(source, name, labeling_config, classes, server)
     if isinstance(source, np.ndarray):
         return open_arrays(source, None, name or "array")
     if isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray):
@@ -50,7 +59,9 @@ def open_dataset(source: Source, *, name: str | None = None, labeling_config: Pa
     raise DataError(f"a {type(source).__name__} is not a dataset; give a path, an array x, a pair (x, y), or Items")
 
 
-def _open_path(source: str | Path, name: str | None, labeling_config: Path | None, classes: Sequence[str]) -> Dataset:
+def _open_path(
+    source: str | Path, name: str | None, labeling_config: Path | None, classes: Sequence[str], server: ServiceSettings | None
+) -> Dataset:
     path = Path(source)
     try:
         if path.is_dir():
@@ -65,14 +76,14 @@ def _open_path(source: str | Path, name: str | None, labeling_config: Path | Non
         return open_npz(path, name or path.stem)
     tools = labeling_tools()
     for tool in tools.values():
-        dataset = tool.read(str(source), labeling_config, classes)
+        dataset = tool.read(str(source), labeling_config, classes, server)
         if dataset is not None:
             return dataset if name is None else Dataset(name, dataset.count, dataset.read, dataset.notes)
     what = "not a kind of dataset that is known here" if exists else "no such file or folder"
     raise DataError(
         f"{source}: {what}. Understood are: a folder of images (class/name.png, or flat when unlabelled); a CSV manifest"
         " (.csv, .tsv) with a column path; an .npz file with x and optionally y; files of the labeling tools installed"
-        f" ({', '.join(tools) or 'none'})"
+        f" ({', '.join(tools) or 'none'}); their projects on a running server, as label-studio:3"
     )
 
 
