@@ -38,7 +38,8 @@ def snapshot(process: Process, project: Project, dataset_id: int) -> None:
     with process.store.reading() as connection:
         scored = columns.of_dataset(connection, dataset_id, project.reference_id, reference.detector.clusters.names)
         gathered = _columns(connection, project.reference_id, reference, scored)
-        assessed = assess(reference, gathered, reference.settings, probation=probation)
+        audited = _probation(connection, project, dataset_id)
+    assessed = assess(reference, gathered, reference.settings, probation=audited)
     found = assessed.diversity
     with process.store.writing() as connection:
         queries.save(

@@ -60,6 +60,7 @@ def points_of(connection: Connection, reference_id: int, item_ids: Sequence[int]
     columns = (point.c.item_id, point.c.compressed, verdict.c.labels, func.coalesce(item.c.external_id, item.c.marker).label("name"))
     query = (
         select(*columns)
+        .select_from(point)
         .join(verdict, (verdict.c.item_id == point.c.item_id) & (verdict.c.reference_id == point.c.reference_id))
         .join(item, item.c.id == point.c.item_id)
         .where(point.c.reference_id == reference_id)

@@ -62,6 +62,7 @@ def changed(connection: Connection, project: Project) -> list[Changed]:
     )
     query = (
         select(now.c.dataset_id, now.c.total, now.c.outliers, now.c.failed, answers.scalar_subquery())
+        .select_from(now)
         .outerjoin(snapshot, snapshot.c.id == _latest_id(now.c.dataset_id, project.reference_id))
         .where(moved)
     )
@@ -72,7 +73,8 @@ def latest(connection: Connection, dataset_ids: Sequence[int], reference_id: int
     """The latest snapshot under a reference of each of these datasets that has one, by dataset."""
     found: dict[int, AnyRow] = {}
     for ids in chunks(dataset_ids):
-        query = select(snapshot).join(dataset, snapshot.c.id == _latest_id(dataset.c.id, reference_id)).where(dataset.c.id.in_(ids))
+        its_latest = snapshot.c.id == _latest_id(dataset.c.id, reference_id)
+        query = select(snapshot).select_from(dataset).join(snapshot, its_latest).where(dataset.c.id.in_(ids))
         found |= {row.dataset_id: row for row in connection.execute(query)}
     return found
 
