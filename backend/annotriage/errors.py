@@ -72,6 +72,12 @@ class UnknownError(AnnotriageError):
     status = 404
 
 
+class StateError(AnnotriageError):
+    """What was asked for cannot be done in the state that the project is in."""
+
+    status = 409
+
+
 class StoreError(AnnotriageError):
     """The database cannot be opened, was made by a newer version, or is in use in a way that does not work."""
 

@@ -1,0 +1,185 @@
+"""Items that other systems push, as requests bring them: JSON with media addresses or data: URIs, or a form with files.
+
+They are triaged first; the worker then creates their tasks with prediction and fields. What is wrong with one item is said of it by
+its place in the request, and the others go on.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import mimetypes
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Request
+from werkzeug.datastructures import FileStorage
+
+from annotriage.errors import DataError
+from annotriage.service.process import Process
+from annotriage.service.resources import Accepted, DatasetName, Pushed, Refused
+from annotriage.store.items import LONGEST_NAME
+from annotriage.store.projects import project_of
+from annotriage.store.pushing import PushedItem, add_pushed, marker_of
+
+AT_ONCE = 250  # items in one transaction, so that webhooks need not wait
+LONGEST_ID = 1_000  # characters
+OWN_FIELDS = "triage_"  # data fields that annotriage itself writes
+KEYS = ("id", "media", "group", "data")
+
+ITEM_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "The sender's own; the same one again changes nothing.", "maxLength": LONGEST_ID},
+        "media": {"type": "string", "description": "An http(s) address or a data: URI."},
+        "group": {"type": "string", "description": "What it belongs to, as a patient or a video."},
+        "data": {"type": "object", "description": "Further fields of its task."},
+    },
+    "required": ["media"],
+    "additionalProperties": False,
+}
+BODY = {
+    "application/json": {
+        "type": "object",
+        "properties": {"project": {"type": "string"}, "items": {"type": "array", "items": ITEM_SCHEMA, "minItems": 1}},
+        "required": ["project", "items"],
+        "additionalProperties": False,
+    },
+    "multipart/form-data": {
+        "type": "object",
+        "description": "Files, with the same fields for all of them; a file's name is its id.",
+        "properties": {
+            "project": {"type": "string"},
+            "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1},
+            "group": {"type": "string"},
+            "data": {"type": "string", "description": "Further fields of their tasks, as a JSON object."},
+        },
+        "required": ["project", "files"],
+    },
+}
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """An item as it was sent. id: the sender's, if there is one."""
+
+    index: int
+    id: str | None
+    item: PushedItem
+
+
+def push(process: Process, dataset: str, request: Request) -> Pushed:
+    """Take in the items of a request. Raises DataError if the request as a whole is not understood, UnknownError without the project."""
+    if not dataset.strip() or len(dataset) > LONGEST_NAME:
+        raise DataError(f"dataset: its name must have 1 to {LONGEST_NAME} characters")
+    body = _form(request) if request.files or request.mimetype == "multipart/form-data" else _json(request)
+    project_id, sent = body
+    with process.store.reading() as connection:
+        project = project_of(connection, project_id)
+    most = process.settings.media_mb * 2**20
+    candidates: list[_Candidate] = []
+    refused: list[Refused] = []
+    for index, one in enumerate(sent):
+        id = one.get("id") if isinstance(one, Mapping) and isinstance(one.get("id"), str) else None
+        try:
+            candidates.append(_Candidate(index, id, _item(one, project_id, dataset, most)))
+        except DataError as error:
+            refused.append(Refused(index, id, str(error)))
+    new: set[str] = set()
+    dataset_id = 0
+    for start in range(0, max(1, len(candidates)), AT_ONCE):
+        with process.store.writing() as connection:
+            dataset_id, added = add_pushed(connection, project, dataset, [one.item for one in candidates[start : start + AT_ONCE]])
+        new |= added
+    accepted = [
+        Accepted(one.index, one.id, one.item.marker, one.item.marker in new, f"/api/projects/{project_id}/items/{one.item.marker}")
+        for one in candidates
+    ]
+    return Pushed(DatasetName(dataset_id, "pushed", dataset), tuple(accepted), tuple(refused))
+
+
+def _json(request: Request) -> tuple[str, Sequence[Any]]:
+    try:
+        body = json.loads(request.get_data(cache=False))
+    except (ValueError, RecursionError):
+        raise DataError("the request's body is not JSON; send an object with `project` and `items`, or a form with files") from None
+    if not isinstance(body, dict):
+        raise DataError(f"the request's body is a JSON {type(body).__name__}; send an object with `project` and `items`")
+    project, items = body.get("project"), body.get("items")
+    if isinstance(project, int) and not isinstance(project, bool):
+        project = str(project)
+    if not isinstance(project, str) or not project:
+        raise DataError('project: missing; name the project of the labeling tool, as {"project": "3", "items": [...]}')
+    if not isinstance(items, list) or not items:
+        raise DataError('items: missing; send a list, as {"project": "3", "items": [{"media": "https://..."}]}')
+    if unknown := sorted(set(body) - {"project", "items"}):
+        raise DataError(f"{unknown[0]!r} means nothing here; the request has `project` and `items`")
+    return project, items
+
+
+def _form(request: Request) -> tuple[str, Sequence[Any]]:
+    project = request.form.get("project", "")
+    if not project:
+        raise DataError("project: missing; give it as a field of the form")
+    files = [file for _, file in request.files.items(multi=True)]
+    if not files:
+        raise DataError("files: missing; send at least one, each as a part of the form with a file name")
+    common: dict[str, Any] = {}
+    if "group" in request.form:
+        common["group"] = request.form["group"]
+    if "data" in request.form:
+        try:
+            common["data"] = json.loads(request.form["data"])
+        except (ValueError, RecursionError):
+            raise DataError("data: not JSON; give the further fields of the tasks as one JSON object") from None
+    return project, list(_uploads(files, common))
+
+
+def _uploads(files: Sequence[FileStorage], common: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for file in files:
+        kind = file.mimetype or ""
+        if not kind or kind == "application/octet-stream":
+            kind = mimetypes.guess_type(file.filename or "")[0] or "application/octet-stream"
+        named = {"id": file.filename} if file.filename else {}
+        yield {**common, **named, "media": f"data:{kind};base64,{base64.b64encode(file.read()).decode()}"}
+
+
+def _item(one: Any, project: str, dataset: str, most: int) -> PushedItem:
+    """One item of a request, looked at from all sides. Raises DataError saying what is wrong with it."""
+    if not isinstance(one, Mapping):
+        raise DataError(f"a JSON {type(one).__name__} instead of an object with `media`")
+    if unknown := sorted(set(one) - set(KEYS)):
+        raise DataError(f"{unknown[0]!r} means nothing here; an item has {', '.join(KEYS)} (further fields of its task go into data)")
+    id, group, data = one.get("id"), one.get("group"), one.get("data", {})
+    if id is not None and (not isinstance(id, str) or not id or len(id) > LONGEST_ID):
+        raise DataError(f"id: must be a text of 1 to {LONGEST_ID} characters")
+    if group is not None and (not isinstance(group, str) or not group):
+        raise DataError("group: must be a text that is not empty")
+    if not isinstance(data, Mapping):
+        raise DataError(f"data: must be an object, not a {type(data).__name__}")
+    if own := [key for key in data if key.startswith(OWN_FIELDS)]:
+        raise DataError(f"data: {own[0]!r} is a name that annotriage keeps for its own fields; choose another")
+    marker = secrets.token_hex(16) if id is None else marker_of(project, dataset, id)
+    return PushedItem(marker, _media(one.get("media"), most), group, dict(data))
+
+
+def _media(media: Any, most: int) -> str:
+    if not isinstance(media, str) or not media:
+        raise DataError("media: missing; give an http(s) address or a data: URI")
+    if media.startswith("data:"):
+        if media.count(",") == 0:
+            raise DataError("media: a data: URI without data; it was cut off")
+        if len(media) * 3 // 4 > most:
+            raise DataError(f"media: larger than {most // 2**20} MB; raise the setting media_mb, or give an address")
+        return media
+    try:
+        parts = urlsplit(media)
+        port = parts.port  # raises what is no number
+    except ValueError:
+        raise DataError(f"media: {media[:100]!r} is no address") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise DataError(f"media: {media[:100]!r} is neither an http(s) address nor a data: URI")
+    return media

@@ -1,0 +1,300 @@
+"""What people and other programs look at: projects, datasets, items, the queue. Lists are paged by key; counts are read, never made.
+
+A page's key is that of its last row: an item's id, or its trust and id in the queue, which is ordered by trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, true, tuple_, union_all
+
+from annotriage.errors import UnknownError
+from annotriage.store.counters import chunks
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project
+from annotriage.store.schema import counter, dataset, delivery, event, inbox, item, item_dataset, probe, reference, review, verdict, work
+
+QUEUED = ("failed", "outlier", "uncertain")  # routes of which a person must see every item
+UNANSWERED = ("open", "disputed")
+OPEN_PROBE = ("open", "disagreed")
+
+
+@dataclass(frozen=True, slots=True)
+class RouteCount:
+    """How many items of one route there are, and how many of them are not answered yet."""
+
+    route: str
+    items: int
+    open: int
+
+
+# -- counts
+
+
+def routes_of(connection: Connection, project: Project) -> list[RouteCount]:
+    """The items of a project by route, under its reference."""
+    found = dataset_routes(connection, project, [_every(connection, project)])
+    return next(iter(found.values()), [])
+
+
+def dataset_routes(connection: Connection, project: Project, dataset_ids: Sequence[int]) -> dict[int, list[RouteCount]]:
+    """The items of datasets by route; of each dataset that has any."""
+    found: dict[int, list[RouteCount]] = {}
+    query = (
+        select(counter.c.dataset_id, counter.c.route, func.sum(counter.c.n), func.sum(counter.c.open))
+        .where(counter.c.reference_id == project.reference_id, counter.c.n > 0)
+        .group_by(counter.c.dataset_id, counter.c.route)
+        .order_by(counter.c.dataset_id, counter.c.route)
+    )
+    for ids in chunks(dataset_ids):
+        for id, route, items, open_ in connection.execute(query.where(counter.c.dataset_id.in_(ids))):
+            found.setdefault(id, []).append(RouteCount(route, int(items), int(open_)))
+    return found
+
+
+def queue_length(connection: Connection, project: Project) -> int:
+    """How many items wait for a person: all that are not automatic, and the probes among those that are."""
+    queued = sum(one.open for one in routes_of(connection, project) if one.route in QUEUED)
+    return queued + int(connection.execute(select(func.count()).select_from(_auto_probes(project).subquery())).scalar_one())
+
+
+def waiting(connection: Connection, project: Project, reference_id: int | None = None) -> int:
+    """How many items are still to be judged under a reference, by default the project's present one."""
+    of_it = (work.c.project_id == project.id, work.c.reference_id == (reference_id or project.reference_id))
+    return int(connection.execute(select(func.count()).select_from(work).where(*of_it)).scalar_one())
+
+
+def undelivered(connection: Connection, project_id: int, reference_id: int | None = None) -> dict[str, int]:
+    """How many predictions are not confirmed yet, by the state of their delivery."""
+    states = ("pending", "sending", "unknown", "answered", "stale", "refused")
+    query = select(delivery.c.state, func.count()).where(delivery.c.project_id == project_id, delivery.c.state.in_(states))
+    if reference_id is not None:
+        query = query.where(delivery.c.reference_id == reference_id)
+    return {state: int(count) for state, count in connection.execute(query.group_by(delivery.c.state))}
+
+
+def inbox_states(connection: Connection) -> dict[str, int]:
+    """How many webhooks were not read yet (new), and how many cannot be (failed)."""
+    query = select(inbox.c.state, func.count()).where(inbox.c.state.in_(("new", "failed"))).group_by(inbox.c.state)
+    return {"new": 0, "failed": 0} | {state: int(count) for state, count in connection.execute(query)}
+
+
+def routes_between(connection: Connection, project: Project, start: float, end: float) -> list[RouteCount]:
+    """The items that were judged in a time window (start <= at < end), by route; `labelled` and deleted ones are not among them."""
+    still_open = func.sum(case((item.c.answer == "resolved", 0), else_=1))
+    query = (
+        select(verdict.c.route, func.count(), still_open)
+        .join(item, item.c.id == verdict.c.item_id)
+        .where(
+            verdict.c.project_id == project.id,
+            verdict.c.reference_id == project.reference_id,
+            verdict.c.at >= start,
+            verdict.c.at < end,
+            ~item.c.labelled,
+            ~item.c.gone,
+        )
+        .group_by(verdict.c.route)
+        .order_by(verdict.c.route)
+    )
+    return [RouteCount(route, int(count), int(open_)) for route, count, open_ in connection.execute(query)]
+
+
+# -- datasets
+
+
+def datasets_page(connection: Connection, project: Project, *, kind: str | None, after: int | None, limit: int) -> Sequence[AnyRow]:
+    """A project's datasets, the latest made first; after: the id of the last one seen."""
+    query = select(dataset).where(dataset.c.project_id == project.id).order_by(dataset.c.id.desc()).limit(limit)
+    if kind is not None:
+        query = query.where(dataset.c.kind == kind)
+    return connection.execute(query if after is None else query.where(dataset.c.id < after)).all()
+
+
+def dataset_of_project(connection: Connection, project: Project, dataset_id: int) -> AnyRow:
+    """One of the project's datasets. Raises UnknownError."""
+    row = connection.execute(select(dataset).where(dataset.c.project_id == project.id, dataset.c.id == dataset_id)).one_or_none()
+    if row is None:
+        raise UnknownError(
+            f"project {project.external_id} has no dataset {dataset_id}; /api/projects/{project.external_id}/datasets lists them"
+        )
+    return row
+
+
+# -- items
+
+
+def items_page(
+    connection: Connection,
+    project: Project,
+    *,
+    route: str | None = None,
+    dataset_id: int | None = None,
+    answer: str | None = None,
+    after: int | None = None,
+    limit: int,
+) -> Sequence[AnyRow]:
+    """A project's items in the order in which they came, those deleted in the labeling tool left out; after: the last one's id."""
+    query = _lines(project).where(item.c.project_id == project.id, ~item.c.gone).order_by(item.c.id).limit(limit)
+    if dataset_id is not None:
+        member = and_(item_dataset.c.item_id == item.c.id, item_dataset.c.dataset_id == dataset_id)
+        query = query.join(item_dataset, member).order_by(None).order_by(item_dataset.c.item_id)
+        query = query if after is None else query.where(item_dataset.c.item_id > after)
+    elif after is not None:
+        query = query.where(item.c.id > after)
+    if route is not None:
+        query = query.where(item.c.route == route)
+    if answer is not None:
+        query = query.where(item.c.labelled if answer == "labelled" else and_(item.c.answer == answer, ~item.c.labelled))
+    return connection.execute(query).all()
+
+
+def queue_page(connection: Connection, project: Project, *, after: tuple[float, int] | None, limit: int) -> Sequence[AnyRow]:
+    """The items that wait for a person, the least trusted first; after: trust and id of the last one seen."""
+    later: ColumnElement[bool] = true() if after is None else tuple_(item.c.trust, item.c.id) > tuple_(*after)
+    queued = [
+        select(item.c.id, item.c.trust).where(
+            item.c.project_id == project.id, item.c.answer == answer, item.c.route == route, ~item.c.labelled, ~item.c.gone
+        )
+        for answer in UNANSWERED
+        for route in QUEUED
+    ]  # one range of the index each
+    parts = [query.where(later).order_by(item.c.trust, item.c.id).limit(limit) for query in (*queued, _auto_probes(project))]
+    found = union_all(*(part.subquery().select() for part in parts)).subquery()
+    first = select(found.c.id).order_by(found.c.trust, found.c.id).limit(limit)
+    ids = connection.execute(first).scalars().all()
+    return _in_order(connection, project, ids)
+
+
+def item_of_task(connection: Connection, project: Project, task: str) -> AnyRow:
+    """One item by its task, or by the id that it was given when it was pushed. Raises UnknownError."""
+    named = or_(item.c.external_id == task, item.c.marker == task)
+    row = connection.execute(_lines(project).where(item.c.project_id == project.id, named)).first()
+    if row is None:
+        raise UnknownError(f"project {project.external_id} has no task {task} here; what was imported a moment ago takes some seconds")
+    return row
+
+
+def datasets_of_item(connection: Connection, item_id: int) -> Sequence[AnyRow]:
+    """The datasets that an item belongs to."""
+    query = select(dataset).join(item_dataset, item_dataset.c.dataset_id == dataset.c.id).where(item_dataset.c.item_id == item_id)
+    return connection.execute(query.order_by(dataset.c.id)).all()
+
+
+def deliveries_of_item(connection: Connection, item_id: int) -> Sequence[AnyRow]:
+    """Its deliveries with the versions that they are of."""
+    query = select(delivery, reference.c.prediction_version.label("version")).join(reference, reference.c.id == delivery.c.reference_id)
+    return connection.execute(query.where(delivery.c.item_id == item_id).order_by(delivery.c.reference_id)).all()
+
+
+def reviews_of_item(connection: Connection, item_id: int) -> Sequence[AnyRow]:
+    """What people answered on it, the first first."""
+    return connection.execute(select(review).where(review.c.item_id == item_id).order_by(review.c.id)).all()
+
+
+# -- probes
+
+
+def probes_page(connection: Connection, project: Project, *, state: str | None, after: int | None, limit: int) -> Sequence[AnyRow]:
+    """The probes of a project with their tasks, the latest items first; after: the last one's item id."""
+    query = (
+        select(probe, item.c.external_id, item.c.labels.label("answer_labels"), verdict.c.labels)
+        .join(item, item.c.id == probe.c.item_id)
+        .outerjoin(verdict, and_(verdict.c.item_id == probe.c.item_id, verdict.c.reference_id == probe.c.reference_id))
+        .where(probe.c.project_id == project.id, ~item.c.gone)
+        .order_by(probe.c.item_id.desc())
+        .limit(limit)
+    )
+    if state is not None:
+        query = query.where(probe.c.state == state)
+    return connection.execute(query if after is None else query.where(probe.c.item_id < after)).all()
+
+
+def probe_states(connection: Connection, project: Project) -> dict[tuple[str, str], int]:
+    """How many probes there are of each kind and state; probes are few."""
+    query = select(probe.c.kind, probe.c.state, func.count()).where(probe.c.project_id == project.id)
+    return {(kind, state): int(count) for kind, state, count in connection.execute(query.group_by(probe.c.kind, probe.c.state))}
+
+
+# -- what is wrong
+
+
+def failures(connection: Connection, project: Project, limit: int) -> Sequence[AnyRow]:
+    """The latest items that could not be judged: external_id, reason, at."""
+    query = (
+        select(item.c.external_id, verdict.c.reason, verdict.c.at)
+        .join(item, item.c.id == verdict.c.item_id)
+        .where(verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.route == "failed")
+        .where(item.c.answer != "resolved", ~item.c.gone)
+        .order_by(verdict.c.item_id.desc())
+        .limit(limit)
+    )
+    return connection.execute(query).all()
+
+
+def empty_answers(connection: Connection, project: Project, limit: int) -> Sequence[str]:
+    """Tasks with an annotation that holds no answer."""
+    query = (
+        select(item.c.external_id)
+        .join(review, review.c.item_id == item.c.id)
+        .where(review.c.project_id == project.id, review.c.empty, ~item.c.gone)
+        .distinct()
+        .limit(limit)
+    )
+    return connection.execute(query).scalars().all()
+
+
+def last_event(connection: Connection, project: Project, kind: str) -> AnyRow | None:
+    """The latest event of a kind."""
+    query = select(event).where(event.c.project_id == project.id, event.c.kind == kind).order_by(event.c.id.desc()).limit(1)
+    return connection.execute(query).one_or_none()
+
+
+def is_answering(connection: Connection) -> None:
+    """Asks the database for nothing. Raises whatever its driver does if it does not answer."""
+    connection.execute(select(1)).scalar_one()
+
+
+# -- inside
+
+
+def _every(connection: Connection, project: Project) -> int:
+    """The id of the dataset of all items; 0 before there is one."""
+    query = select(dataset.c.id).where(dataset.c.project_id == project.id, dataset.c.kind == "all")
+    return int(connection.execute(query).scalar_one_or_none() or 0)
+
+
+def _auto_probes(project: Project) -> Select[Any]:
+    """The probes that are out among the automatic items."""
+    return (
+        select(item.c.id, item.c.trust)
+        .join(probe, probe.c.item_id == item.c.id)
+        .where(probe.c.project_id == project.id, probe.c.state.in_(OPEN_PROBE))
+        .where(item.c.route == "auto", item.c.answer != "resolved", ~item.c.labelled, ~item.c.gone)
+    )
+
+
+def _lines(project: Project) -> Select[Any]:
+    """Items with their verdict under the project's reference, if there is one yet, and their probe."""
+    judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
+    of_verdict = [column for column in verdict.c if column.name not in ("item_id", "project_id", "labels", "at", "trust", "route")]
+    return (
+        select(
+            item,
+            *of_verdict,
+            verdict.c.labels.label("model_labels"),
+            verdict.c.trust.label("true_trust"),
+            verdict.c.at.label("judged_at"),
+            probe.c.kind.label("probe"),
+            probe.c.state.label("probe_state"),
+        )
+        .outerjoin(verdict, judged)
+        .outerjoin(probe, probe.c.item_id == item.c.id)
+    )
+
+
+def _in_order(connection: Connection, project: Project, ids: Sequence[int]) -> Sequence[AnyRow]:
+    found = {row.id: row for some in chunks(ids) for row in connection.execute(_lines(project).where(item.c.id.in_(some)))}
+    return [found[id] for id in ids]
