@@ -11,7 +11,7 @@ from scipy.stats import fisher_exact
 
 from annotriage.collecting import Collected, kept_sample
 from annotriage.errors import FitError
-from annotriage.labels import LabelSpace
+from annotriage.labels import FOREIGN, LabelSpace
 from annotriage.latent import gate
 from annotriage.latent.conformal import flagged_rank, one_per_group, outlier_threshold
 from annotriage.latent.gate import Promise, calibrate_gate
@@ -28,8 +28,10 @@ NAMED = 3  # examples in messages
 def calibrate(reference: Reference, held_out: Collected, *, previous: Reference | None = None) -> Reference:
     """The reference with its threshold and its promise taken from held-out items; the version is not set yet.
 
-    held_out: items that the model was not trained on. Of each group one is used. previous: the reference that this one
-    replaces: held-out items that it was calibrated on already make this a further attempt, tested more strictly.
+    held_out: items that the model was not trained on. Of each group one is used. Those that people call none of the model's classes
+    (FOREIGN) count against the promise, whatever the model says of them, and for nothing else: they are not what is usual.
+    previous: the reference that this one replaces: held-out items that it was calibrated on already make this a further attempt,
+    tested more strictly. Raises FitError if all held-out items are foreign.
     """
     settings, space = reference.settings, reference.space
     read, failed = held_out.read, len(held_out.failures)
@@ -38,29 +40,41 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
     notes = []
     if len(held_out.ids) < read - failed:
         notes.append(f"{read - failed - len(held_out.ids)} held-out items were left out: of each group (patient, series) one is used.")
-    measured = reference.detector.measure(held_out.activations, held_out.logits)
-    calibrated = flagged_rank(len(held_out.ids), settings.alpha) > 0
+    usual = held_out.rows(np.flatnonzero([labels != FOREIGN for labels in held_out.labels]))
+    if not usual.ids:
+        raise FitError(
+            f"{held_out.name}: people call all {len(held_out.ids)} held-out items none of the model's classes; check that the labels are"
+            " spelt as the model's classes are, or train the model on the new ones"
+        )
+    foreign = len(held_out.ids) - len(usual.ids)
+    if foreign:
+        notes.append(
+            f"{foreign} of {len(held_out.ids)} held-out items are none of the model's classes, people say: whatever the model calls them"
+            " counts as wrong in the promise, and they do not calibrate the outlier score."
+        )
+    measured = reference.detector.measure(usual.activations, usual.logits)
+    calibrated = flagged_rank(len(usual.ids), settings.alpha) > 0
     if not calibrated:
         least = int(np.ceil(1 / settings.alpha)) - 1
         notes.append(
-            f"{len(held_out.ids)} held-out items are too few for alpha = {settings.alpha:g}: at least {least} calibrate the threshold."
+            f"{len(usual.ids)} held-out items are too few for alpha = {settings.alpha:g}: at least {least} calibrate the threshold."
         )
-    predicted = space.predicted(held_out.logits)
     labelled = np.flatnonzero([labels is not None for labels in held_out.labels])
     if len(labelled) < len(held_out.ids):
         notes.append(
             f"{len(held_out.ids) - len(labelled)} held-out items carry no label: they calibrate the outlier score, not the promise."
         )
+    predicted = space.predicted(held_out.logits)
     correct = np.array([predicted[row] == held_out.labels[row] for row in labelled], dtype=bool)
     attempts = max(attempt, 0 if previous is None else previous.held_out.attempts)
-    calibration = HeldOut(measured.score, measured.cluster, looked_at, len(labelled), int(correct.sum()), attempts)
+    calibration = HeldOut(measured.score, measured.cluster, looked_at, len(labelled) - foreign, int(correct.sum()), attempts)
     reference = replace(
         reference,
         threshold=outlier_threshold(measured.score, settings.alpha) if calibrated else reference.threshold,
         calibrated=calibrated,
         held_out=calibration,
-        held_out_sample=kept_sample(held_out, reference.detector, space),
-        counts=reference.counts | {"held_out": len(held_out.ids), "held_out_read": read},
+        held_out_sample=kept_sample(usual, reference.detector, space),
+        counts=reference.counts | {"held_out": len(usual.ids), "held_out_read": read, "held_out_foreign": foreign},
     )
     if attempt > 1:
         notes.append(f"Attempt {attempt} at these held-out items: the promise is tested more strictly each time. Fresh items start anew.")
@@ -68,6 +82,7 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
         some = held_out.rows(labelled)
         judged = reference.judge(Outputs(some.logits, some.activations))
         truth = [labels for labels in some.labels if labels is not None]
+        true = np.where([labels == FOREIGN for labels in truth], -1, space.indices(truth))
         logit = confidence_logits(some.logits, space)
         typical = ~judged.outlier & calibrated
         promise = promise_of(
@@ -78,7 +93,7 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
             correct,
             typical,
             space.indices(judged.labels),
-            space.indices(truth),
+            true,
             gate.miss_probability(logit),
         )
         reference = replace(reference, promise=promise)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -29,7 +29,7 @@ KEPT_ACTIVATIONS = 4_000  # items whose activations stay in the reference, for `
 
 @dataclass
 class Collected:
-    """What the model made of a whole dataset. labels: None where people gave none; kept: the seeded sample's pictures."""
+    """What the model made of a whole dataset. labels: None where people gave none, or `FOREIGN`; pictures: the seeded sample's."""
 
     name: str
     ids: list[str]
@@ -58,8 +58,19 @@ class Collected:
         )
 
 
-def collect(model: Model, dataset: Dataset, space: LabelSpace, settings: Settings, progress: Progress, what: str) -> Collected:
-    """Run a labelled dataset through the model. Raises DataError on labels that the model does not know."""
+def collect(
+    model: Model,
+    dataset: Dataset,
+    space: LabelSpace,
+    settings: Settings,
+    progress: Progress,
+    what: str,
+    label_of: Callable[[Item], LabelSet | None] | None = None,
+) -> Collected:
+    """Run a labelled dataset through the model. label_of: reads an item's label, by default `space.known`, which raises DataError on
+    those that the model does not know.
+    """
+    label_of = label_of or space.known
     ids: list[str] = []
     labels: list[LabelSet | None] = []
     groups: list[str | None] = []
@@ -73,7 +84,7 @@ def collect(model: Model, dataset: Dataset, space: LabelSpace, settings: Setting
             read += len(batch.items)
             failures += [problem for problem in batch.problems if problem is not None]
             for item, loaded in _good(batch):
-                labels.append(space.known(item))
+                labels.append(label_of(item))
                 kept.offer(item.id, partial(_picture, len(ids), loaded, settings.thumbnail))
                 ids.append(item.id)
                 groups.append(item.group)

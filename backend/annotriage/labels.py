@@ -15,6 +15,7 @@ from annotriage.data import Item
 from annotriage.errors import DataError
 
 LabelSet = tuple[int, ...]  # class indices, ascending; one for single choice
+FOREIGN: LabelSet = (-1,)  # people's answer is none that the model can give: whatever it says is wrong
 
 FEWEST_OF_A_SET = 20  # multi-choice: rarer label sets share one cluster
 OTHER_SETS = "other combinations"
@@ -88,6 +89,14 @@ class LabelSpace:
         if unknown:
             raise DataError(f"{where}: label {unknown[0]!r} is none of the model's classes ({', '.join(self.classes)})")
         return tuple(sorted({label if isinstance(label, int) else self._class_places[label] for label in item.labels}))
+
+    def known_or_foreign(self, item: Item) -> LabelSet | None:
+        """As `known`, for answers of people who were shown more than the model knows: FOREIGN where the model cannot be right."""
+        if item.labels is not None and (
+            any(not self._is_known(label) for label in item.labels) or not (self.multiple or len(item.labels) == 1)
+        ):
+            return FOREIGN
+        return self.known(item)
 
     def _is_known(self, label: str | int) -> bool:
         return 0 <= label < len(self.classes) if isinstance(label, int) else label in self._class_places

@@ -53,7 +53,7 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out items: never used to train the model, one per group.
+    """Held-out items: never used to train the model, one per group; none that people call none of the model's classes.
 
     scores, clusters: (n,) deciding score and nearest cluster. hashes: uint64, of the content of all held-out items whose labels
     this reference and those before it looked at, to recognise them.

@@ -106,8 +106,9 @@ def calibrate_gate(
     wrong for 1 project in 20 by itself, and nothing is promised about all classes together.
 
     sureness, correct, typical, predicted, true, miss: (n,) each, one row per labelled held-out item that could be scored, one
-    per group of related items. predicted, true: indices into `class_names`. miss: 1 - largest probability, the model's own
-    estimate of being wrong. attempt: which calibration of this project this is, counted from 1.
+    per group of related items. predicted, true: indices into `class_names`; true is -1 of an item that is none of them.
+    miss: 1 - largest probability, the model's own estimate of being wrong. attempt: which calibration of this project this is,
+    counted from 1.
     """
     never = np.array([name in never_auto for name in class_names], dtype=bool)
     eligible = typical & ~never[predicted] if never.size else typical
@@ -220,9 +221,10 @@ def _evidence(
 ) -> tuple[ClassEvidence, ...]:
     rows = []
     for side, classes in (("predicted", predicted), ("true", true)):
+        named = classes >= 0
         items, n, errors = (
             np.bincount(classes[chosen].astype(int), minlength=len(class_names))
-            for chosen in (slice(None), automatic, automatic & ~correct)
+            for chosen in (named, named & automatic, named & automatic & ~correct)
         )
         bounds = upper_bound(errors, n, confidence)
         for c, name in enumerate(class_names):
