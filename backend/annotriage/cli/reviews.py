@@ -1,7 +1,109 @@
-"""Commands on what people answered: renewing the promise, taking machine labels back."""
+"""Commands on what people answered: renewing the promise, machine labels as annotations, and taking those back."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
-COMMANDS: tuple[click.Command, ...] = ()
+from annotriage.cli.options import PATH, examples, print_json, progress_bars, service_settings
+
+if TYPE_CHECKING:
+    from annotriage.service.process import Process
+
+_project = click.option("--project", required=True, help="The project's id in the labeling tool.")
+_config = click.option("--config", type=PATH, help="The service's settings, as for annotriage serve.  [annotriage.toml, if there is one]")
+
+
+@click.command(epilog=examples("annotriage recalibrate --project 3"))
+@_project
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+@click.option("--json", "as_json", is_flag=True, help="Print the new reference as JSON.")
+@_config
+def recalibrate(project: str, quiet: bool, as_json: bool, config: Path | None) -> None:
+    """Make the promise anew on what people answered on the lot: randomly chosen items that they labelled blind.
+
+    The running service then judges every item under the new reference and lets it take over; it also lifts a stop by the alarm.
+    """
+    from annotriage.service.recalibrating import recalibrate as run
+    from annotriage.store.projects import project_of
+
+    with _process(config) as process:
+        with process.store.reading() as connection:
+            found = project_of(connection, project)
+        reference = run(process, found, progress_bars(quiet))
+    if as_json:
+        print_json(reference.facts())
+        return
+    click.echo(f"Reference {reference.name} ({reference.version[:8]}): {reference.promise.sentence}")
+    for sentence in reference.notes:
+        click.echo(f"Note: {sentence}")
+    click.echo("Next: annotriage serve judges every item under it and then lets it take over; annotriage status shows how far it is.")
+
+
+@click.command(epilog=examples("annotriage accept --project 3"))
+@_project
+@click.option("--list", "only_list", is_flag=True, help="Only show what was accepted so far.")
+@click.option("--json", "as_json", is_flag=True, help="Print the batches as JSON.")
+@_config
+def accept(project: str, only_list: bool, as_json: bool, config: Path | None) -> None:
+    """Make annotations of automatic labels now, of all items whose dataset has passed its probation.
+
+    With accept = "annotate" the service does so by itself. Each batch can be undone.
+    """
+    from annotriage.service.accepting import accept_batch, why_not
+    from annotriage.store.acceptances import batches
+    from annotriage.store.projects import project_of
+
+    with _process(config) as process:
+        with process.store.reading() as connection:
+            found = project_of(connection, project)
+            obstacle = why_not(connection, found)
+        taken = 0
+        while not only_list and obstacle is None and (count := accept_batch(process, found)):
+            taken += count
+        with process.store.reading() as connection:
+            rows = [dict(row._mapping) for row in batches(connection, found.id)]
+    if as_json:
+        print_json({"accepted": taken, "obstacle": obstacle, "batches": rows})
+        return
+    for row in rows:
+        click.echo(f"Batch {row['id']}: {row['items']:,} items{', undone' if row['undone_at'] else ''}")
+    if obstacle is not None:
+        click.echo(f"Nothing is accepted: {obstacle}.")
+    elif not only_list:
+        click.echo(f"{taken:,} automatic labels became annotations." if taken else "No automatic label may become an annotation now.")
+
+
+@click.command(epilog=examples("annotriage undo --accept 12 --project 3"))
+@_project
+@click.option("--accept", "batch", type=int, required=True, help="The batch of accepted labels to take back.")
+@_config
+def undo(project: str, batch: int, config: Path | None) -> None:
+    """Take back a batch of automatic labels that became annotations. What a person has changed since stays."""
+    from annotriage.service.accepting import undo as take_back
+    from annotriage.store.projects import project_of
+
+    with _process(config) as process:
+        with process.store.reading() as connection:
+            found = project_of(connection, project)
+        count = take_back(process, found, batch)
+    click.echo(f"{count:,} annotations of batch {batch} were deleted; their tasks are open again and are not accepted by themselves.")
+
+
+@contextmanager
+def _process(config: Path | None) -> Iterator[Process]:
+    """This command as a process of the service, beside those that run."""
+    from annotriage.service.process import Process
+
+    process = Process(service_settings(config, {}), "command", config)
+    try:
+        yield process
+    finally:
+        process.leave()
+
+
+COMMANDS: tuple[click.Command, ...] = (recalibrate, accept, undo)
