@@ -74,9 +74,9 @@ def renew(connection: Connection, owner: str) -> None:
 
 
 def finish(connection: Connection, work_ids: Sequence[int]) -> None:
-    """These items are judged."""
+    """These items are judged. What nobody holds any more is to be judged anew: the item shows something else by now."""
     for ids in chunks(work_ids):
-        connection.execute(work.delete().where(work.c.id.in_(ids)))
+        connection.execute(work.delete().where(work.c.id.in_(ids), work.c.owner.is_not(None)))
 
 
 def put_off(connection: Connection, work_ids: Sequence[int], until: float, *, tried: bool = False) -> None:
