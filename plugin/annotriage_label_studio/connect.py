@@ -42,7 +42,7 @@ def connect(
     done = _connect_webhook(client, id, url, secret, dry_run)
     done += _connect_backend(client, project, url, user, password, dry_run)
     done += _order_by_trust(client, project, dry_run)
-    done += set_up_tabs(client, id, control.field, calibrating=None, dry_run=dry_run)
+    done += set_up_tabs(client, project, control.field, calibrating=None, opening=True, dry_run=dry_run)
     return done + advice(client, project, control)
 
 
@@ -69,8 +69,7 @@ def disconnect(client: Client, project: Mapping[str, Any], url: str, versions: S
         if existing.pop(version, 0):
             delivery.delete_version(client, id, version)
             done.append(sentence(f"Predictions of {version!r}", "removed"))
-    shown = before.get("model_version", "")
-    shown = shown if shown in existing else ""
+    shown = next((one for one in (project["model_version"], before.get("model_version")) if one in existing), "")
     if (client.get(f"/api/projects/{id}/")["model_version"] or "") != shown:
         client.patch(f"/api/projects/{id}/", {"model_version": shown})
         done.append(sentence("Predictions shown", f"set back to {shown!r}" if shown else "set back to none"))
@@ -79,12 +78,15 @@ def disconnect(client: Client, project: Mapping[str, Any], url: str, versions: S
 
 def repair(client: Client, project: Mapping[str, Any], control: ChoicesControl, *, calibrating: bool) -> list[str]:
     """Set the tabs and the order of labeling right again: what was done, in sentences."""
-    return _order_by_trust(client, project, False) + set_up_tabs(client, str(project["id"]), control.field, calibrating=calibrating)
+    tabs = set_up_tabs(client, project, control.field, calibrating=calibrating, opening=False)
+    return _order_by_trust(client, project, False) + tabs
 
 
 def advice(client: Client, project: Mapping[str, Any], control: ChoicesControl) -> list[str]:
     """What the service does not change and people might want to, in sentences."""
     notes = []
+    if not project["task_number"]:
+        notes.append("Note: the tabs are made by the running service as soon as the project has tasks; without any, they cannot be opened.")
     if "$triage_" in project["label_config"]:
         notes.append(
             "Note: the labeling config refers to a field $triage_...: Label Studio then refuses every import of tasks that lack it."

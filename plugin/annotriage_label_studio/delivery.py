@@ -14,7 +14,7 @@ from annotriage_label_studio.client import Client
 from annotriage_label_studio.tasks import is_machine_made
 
 PREDICTION_COST = 1 / 13  # listing one prediction of a project costs the server so much of listing one task with its predictions
-ACCEPTABLE = f"id,is_labeled,overlap,predictions,draft_exists,{listing.ANNOTATIONS}"
+ACCEPTABLE = f"id,is_labeled,overlap,draft_exists,{listing.ANNOTATIONS}"
 LONG = 600.0  # seconds; for calls on thousands of tasks at once
 
 
@@ -36,20 +36,8 @@ def import_predictions(client: Client, project: str, rows: Sequence[Mapping[str,
 
 
 def predictions_of(client: Client, project: str, ids: Sequence[str], version: str) -> dict[str, list[str]]:
-    """The predictions of a version on each of the tasks, oldest first.
-
-    The list of all predictions of a project is much cheaper than that of tasks with their predictions, unless few tasks are asked for.
-    """
-    total = sum(versions(client, project).values())
-    if total * PREDICTION_COST <= len(ids):
-        predictions = client.get("/api/predictions/", project=project)
-    else:
-        predictions = [one for task in listing.tasks_by_id(client, project, ids, "id,predictions") for one in task["predictions"]]
-    wanted, found = set(ids), dict[str, list[str]]()
-    for one in sorted(predictions, key=lambda one: int(one["id"])):
-        if one["model_version"] == version and str(one["task"]) in wanted:
-            found.setdefault(str(one["task"]), []).append(str(one["id"]))
-    return found
+    """The predictions of a version on each of the tasks, oldest first."""
+    return {task: [str(one["id"]) for one in found] for task, found in _predictions(client, project, ids, version).items()}
 
 
 def versions(client: Client, project: str) -> dict[str, int]:
@@ -91,15 +79,16 @@ def accept(client: Client, project: str, ids: Sequence[str], version: str) -> di
     version, which is not empty. Tasks that were accepted before, by a call whose answer was lost, are in the result, too. An annotation
     that lands on a task which a person answered meanwhile is deleted again.
     """
-    before = listing.tasks_by_id(client, project, ids, ACCEPTABLE)
-    taken = [task["id"] for task in before if _is_acceptable(task, version)]
+    predictions = _predictions(client, project, ids, version)
+    tasks = listing.tasks_by_id(client, project, list(predictions), ACCEPTABLE)
+    taken = [task["id"] for task in tasks if _is_acceptable(task, predictions[str(task["id"])])]
     if taken:
         body = {"selectedItems": {"all": False, "included": taken}, "model_version": version}
         client.post("/api/dm/actions", body, seconds=LONG, id="predictions_to_annotations", project=project)
-    earlier = [task["id"] for task in before if task["id"] not in set(taken) and any(_made_of(task, version))]
+    earlier = [task["id"] for task in tasks if any(_made_of(task, predictions[str(task["id"])]))]
     accepted = {}
     for task in listing.tasks_by_id(client, project, [str(id) for id in (*taken, *earlier)], ACCEPTABLE):
-        made = list(_made_of(task, version))
+        made = list(_made_of(task, predictions[str(task["id"])]))
         if len(made) == len(task["annotations"]) == 1:
             accepted[str(task["id"])] = made[0]
         elif task["id"] in taken:
@@ -116,17 +105,32 @@ def remove(client: Client, kind: str, ids: Collection[str]) -> None:
             continue
 
 
-def _is_acceptable(task: Mapping[str, Any], version: str) -> bool:
-    predictions = [one for one in task["predictions"] if one["model_version"] == version]
-    untouched = not (task["is_labeled"] or task["annotations"] or task.get("draft_exists"))
+def _predictions(client: Client, project: str, ids: Sequence[str], version: str) -> dict[str, list[dict[str, Any]]]:
+    """The predictions of a version on each of the tasks, oldest first.
+
+    Listing all predictions of a project is much cheaper than listing tasks with theirs, unless few tasks are asked for.
+    """
+    if sum(versions(client, project).values()) * PREDICTION_COST <= len(ids):
+        predictions = client.get("/api/predictions/", project=project)
+    else:
+        predictions = [one for task in listing.tasks_by_id(client, project, ids, "id,predictions") for one in task["predictions"]]
+    wanted, found = set(ids), dict[str, list[dict[str, Any]]]()
+    for one in sorted(predictions, key=lambda one: int(one["id"])):
+        if one["model_version"] == version and str(one["task"]) in wanted:
+            found.setdefault(str(one["task"]), []).append(one)
+    return found
+
+
+def _is_acceptable(task: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> bool:
+    untouched = not (task["is_labeled"] or task["annotations"] or task["draft_exists"])
     return untouched and task["overlap"] == 1 and len(predictions) == 1 and bool(predictions[0]["result"])
 
 
-def _made_of(task: Mapping[str, Any], version: str) -> Iterator[str]:
-    """The annotations that are nothing but a prediction of the version."""
-    predictions = {one["id"] for one in task["predictions"] if one["model_version"] == version}
+def _made_of(task: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The annotations that are nothing but one of the predictions."""
+    ids = {one["id"] for one in predictions}
     for annotation in task["annotations"]:
-        if is_machine_made(annotation) and annotation["parent_prediction"] in predictions:
+        if is_machine_made(annotation) and annotation["parent_prediction"] in ids:
             yield str(annotation["id"])
 
 

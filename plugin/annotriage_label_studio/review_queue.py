@@ -6,7 +6,7 @@ Each tab is a filter on the trust (Label Studio's prediction score), strangest f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,28 +42,35 @@ CALIBRATION_TAB = Tab("Help calibrate", None, FAMILIAR, order="tasks:id")
 EVERYTHING = Tab("Default", None, None, order="tasks:id", answers=True)  # Label Studio makes this one itself where there is no other
 
 
-def set_up_tabs(client: Client, project: str, media_field: str, *, calibrating: bool | None, dry_run: bool = False) -> list[str]:
-    """Make the tabs that are missing, mend those that do not open, remove that for calibration when its time is over.
+def set_up_tabs(
+    client: Client, project: Mapping[str, Any], media_field: str, *, calibrating: bool | None, opening: bool, dry_run: bool = False
+) -> list[str]:
+    """Make the tabs that are missing, make those anew that are out of date, remove that for calibration when its time is over.
 
-    calibrating: whether the tab for calibration is wanted; None leaves it as it is. A tab of ours that somebody has changed stays as
-    they want it. Returns what was (dry_run: is to be) done, in sentences.
+    calibrating: whether the tab for calibration is wanted; None leaves it as it is. opening: open each tab, and make those anew that
+    cannot be. A tab of ours that somebody has changed stays as they want it. Nothing is done in a project without tasks: Label Studio
+    answers 500 to a filter on the score there. Returns what was (dry_run: is to be) done, in sentences.
     """
-    views = _views(client, project)
+    if not project["task_number"]:
+        return []
+    id = str(project["id"])
+    views = _views(client, id)
     wanted = [*REVIEW_TABS, *([CALIBRATION_TAB] if calibrating else [])]
     if not views:
         wanted.append(EVERYTHING)
-    columns = _columns(client, project)
     done = []
     for tab in wanted:
-        found, data = _found(tab, views), _data(tab, columns, media_field)
-        is_ours = found is not None and found["data"].get(MARK)
-        if found is not None and _opens(client, project, found) and (not is_ours or _same(found["data"], data)):
+        found = _found(tab, views)
+        if found is None:
+            done.append(sentence(f"Tab {tab.title!r}", "made", dry_run))
+        elif found["data"].get(MARK) and not _same(found["data"], _question(tab)):
+            done.append(sentence(f"Tab {tab.title!r}, which was out of date", "made anew", dry_run))
+        elif opening and not _opens(client, id, found):
+            done.append(sentence(f"Tab {tab.title!r}, which could not be opened", "made anew", dry_run))
+        else:
             continue
-        done.append(
-            sentence(f"Tab {tab.title!r}", "made" if found is None else "made again, it could not be opened or was outdated", dry_run)
-        )
         if not dry_run:
-            _make(client, project, data)
+            _make(client, id, tab, media_field)
             if found is not None:
                 client.delete(f"/api/dm/views/{found['id']}/")
     if calibrating is False and (found := _found(CALIBRATION_TAB, views)) is not None:
@@ -113,14 +120,13 @@ def _title(view: dict[str, Any]) -> str:
     return str(view["data"].get("title", ""))
 
 
-def _make(client: Client, project: str, data: dict[str, Any]) -> None:
+def _make(client: Client, project: str, tab: Tab, media_field: str) -> None:
     """A new tab, opened once. Raises ToolError, and leaves no tab, if it does not open."""
+    data = _question(tab) | _appearance(tab, _columns(client, project), media_field)
     view = client.post("/api/dm/views/", {"project": int(project), "data": data})
     if not _opens(client, project, view):
         client.delete(f"/api/dm/views/{view['id']}/")
-        raise ToolError(
-            f"project {project}: Label Studio cannot show the tab {data['title']!r}; this version of it may be too new or too old"
-        )
+        raise ToolError(f"project {project}: Label Studio cannot show the tab {tab.title!r}; its version may be too new or too old")
 
 
 def _opens(client: Client, project: str, view: dict[str, Any]) -> bool:
@@ -135,30 +141,32 @@ def _opens(client: Client, project: str, view: dict[str, Any]) -> bool:
     return True
 
 
-def _data(tab: Tab, columns: Sequence[str], media_field: str) -> dict[str, Any]:
-    """The tab as Label Studio keeps it. Columns that it lists and that are not hidden are shown: those that will come, too."""
-    shown = {"tasks:id", f"tasks:data.{media_field}", *(f"tasks:data.{field}" for field in SHOWN_FIELDS)}
-    if tab.answers:
-        shown.add("tasks:predictions_results")
-    hidden = sorted({*columns, f"tasks:data.{MARKER}"} - shown)
+def _question(tab: Tab) -> dict[str, Any]:
+    """What the tab lists, in which order."""
     filters = []
     if tab.above is not None:
         filters.append(_filter("predictions_score", "greater_or_equal", "Number", tab.above))
     if tab.below is not None:
         filters.append(_filter("predictions_score", "less", "Number", tab.below))
     if filters:
-        filters.append(_filter("completed_at", "empty", "Datetime", True))  # it stays until everybody asked has answered
+        filters.append(_filter("completed_at", "empty", "Datetime", True))  # a task stays until all have answered who were asked
+    return {"title": tab.title, "filters": {"conjunction": "and", "items": filters}, "ordering": [tab.order]}
+
+
+def _appearance(tab: Tab, columns: Sequence[str], media_field: str) -> dict[str, Any]:
+    """How the tab looks: of the columns that there are, all are hidden but ours. Those that will come, as the triage fields, are shown."""
+    shown = {"tasks:id", f"tasks:data.{media_field}", *(f"tasks:data.{field}" for field in SHOWN_FIELDS)}
+    if tab.answers:
+        shown.add("tasks:predictions_results")
+    hidden = sorted({*columns, f"tasks:data.{MARKER}"} - shown)
     return {
-        "title": tab.title,
+        MARK: tab.title,
         "type": "list",
         "target": "tasks",
-        MARK: tab.title,
         "hiddenColumns": {"explore": hidden, "labeling": hidden},
         "columnsWidth": WIDTHS,
         "columnsDisplayType": {},
         "gridWidth": 4,
-        "filters": {"conjunction": "and", "items": filters},
-        "ordering": [tab.order],
     }
 
 
@@ -168,9 +176,8 @@ def _columns(client: Client, project: str) -> list[str]:
     return [f"tasks:{'data.' if one.get('parent') == 'data' else ''}{one['id']}" for one in columns if one["id"] != "data"]
 
 
-def _same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Whether a tab of ours asks the same question; which columns it hides changes with the data."""
-    return all(found.get(key) == wanted[key] for key in ("title", "filters", "ordering"))
+def _same(found: dict[str, Any], question: dict[str, Any]) -> bool:
+    return all(found.get(key) == value for key, value in question.items())
 
 
 def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:

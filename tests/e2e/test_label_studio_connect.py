@@ -1,0 +1,375 @@
+"""Connecting a project of a real Label Studio with a service, and disconnecting it again: webhook, ML backend, order, tabs."""
+
+import threading
+import time
+
+import pytest
+from flask import Flask, request
+from werkzeug.serving import make_server
+
+from annotriage.errors import ToolError
+from annotriage.labeling_tool import SECRET_HEADER, Shown
+from annotriage.settings import ServiceSettings
+from annotriage_label_studio import blueprint, connect_server, read_event
+from annotriage_label_studio.server import serving
+
+VERSION = "annotriage pets 1a2b"
+TABS = ["Manual review", "Outliers", "Unsure", "Pre-annotated"]
+
+
+class Service:
+    """A service on a port of its own, with the plugin's real routes; it calls every task a cat."""
+
+    def __init__(self):
+        self.events, self.trained, self.busy = [], [], False
+        app = Flask("service")
+        app.register_blueprint(blueprint(self, self.has_password, lambda: request.headers.get(SECRET_HEADER) == "s3cret"))
+        self.server = make_server("127.0.0.1", 0, app, threaded=True)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def close(self):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+    def has_password(self):
+        sent = request.authorization
+        return sent is not None and (sent.username, sent.password) == ("annotriage", "pa55word")
+
+    def version_of(self, project):
+        return VERSION
+
+    def predictions(self, project, records):
+        return None if self.busy else (VERSION, [Shown(str(record["id"]), ("cat",), 0.8) for record in records])
+
+    def take_event(self, body):
+        self.events.append(read_event(body))
+
+    def train(self, project):
+        self.trained.append(project)
+
+
+@pytest.fixture(scope="module")
+def service():
+    service = Service()
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def project(label_studio):
+    server = connect_server(ServiceSettings(label_studio_url=label_studio.url, label_studio_token=label_studio.token))
+    return server.project(str(label_studio.project()), ["cat", "dog"])
+
+
+@pytest.fixture
+def tasks(project, label_studio):
+    """Nine tasks with predictions of rising trust, three in each band; the first of each band is answered already."""
+    ids = [
+        str(id)
+        for id in label_studio.import_tasks(int(project.id), [{"image": f"http://127.0.0.1:1/{n}.png", "site": "A"} for n in range(9)])
+    ]
+    project.deliver([Shown(id, ("cat",), (number + 0.5) / 9) for number, id in enumerate(ids)], VERSION)
+    project.name_version(VERSION)
+    for id in ids[::3]:
+        label_studio.annotate(int(id))
+    return ids
+
+
+def connect(project, service, dry_run=False):
+    """What connecting did, without the notes."""
+    return [
+        line for line in project.connect(service.url, "annotriage", "pa55word", "s3cret", dry_run=dry_run) if not line.startswith("Note")
+    ]
+
+
+def set_up(label_studio, project):
+    """All of a project that connecting may touch, as Label Studio has it."""
+    of_project = {
+        key: value
+        for key, value in label_studio.call("GET", f"/api/projects/{project.id}/").items()
+        if key in ("model_version", "sampling")
+    }
+    tasks = label_studio.call("GET", "/api/tasks/", project=project.id, fields="all", page_size=500)["tasks"]
+    return {
+        "project": of_project,
+        "webhooks": unstamped(label_studio.call("GET", "/api/webhooks/", project=project.id)),
+        "backends": unstamped(label_studio.call("GET", "/api/ml/", project=project.id)),
+        "tabs": label_studio.call("GET", "/api/dm/views/", project=project.id),
+        "tasks": [
+            (task["id"], task["data"], len(task["annotations"]), [one["model_version"] for one in task["predictions"]]) for task in tasks
+        ],
+    }
+
+
+def unstamped(records):
+    return [{key: value for key, value in record.items() if key not in ("created_at", "updated_at")} for record in records]
+
+
+def listed(label_studio, project):
+    """The tasks of each tab, in its order."""
+    tabs = label_studio.call("GET", "/api/dm/views/", project=project.id)
+    return {
+        tab["data"]["title"]: [
+            str(task["id"]) for task in label_studio.call("GET", "/api/tasks/", project=project.id, view=tab["id"])["tasks"]
+        ]
+        for tab in tabs
+    }
+
+
+def test_a_dry_run_says_what_connecting_does_and_changes_nothing(project, service, tasks, label_studio):
+    before = set_up(label_studio, project)
+    planned = connect(project, service, dry_run=True)
+    assert set_up(label_studio, project) == before
+    done = connect(project, service)
+    assert [line.replace("to be ", "") for line in planned] == done
+    assert done[:3] == [
+        f"Webhook at {service.url}/webhook: added.",
+        f"ML backend 'annotriage' at {service.url}: added.",
+        "Order of labeling, 'Sequential sampling' so far: set to 'Uncertainty sampling', the strangest first.",
+    ]
+
+
+def test_connecting_twice_doubles_nothing(project, service, tasks, label_studio):
+    connect(project, service)
+    first = set_up(label_studio, project)
+    assert connect(project, service) == []
+    assert set_up(label_studio, project) == first
+    assert [len(first[key]) for key in ("webhooks", "backends")] == [1, 1]
+    assert first["project"] == {"model_version": VERSION, "sampling": "Uncertainty sampling"}
+
+
+def test_tabs_show_the_open_tasks_of_their_band_strangest_first(project, service, tasks, label_studio):
+    connect(project, service)
+    open_tasks = [task for task in tasks if task not in tasks[::3]]
+    assert listed(label_studio, project) == {
+        "Manual review": open_tasks[:4],
+        "Outliers": open_tasks[:2],
+        "Unsure": open_tasks[2:4],
+        "Pre-annotated": open_tasks[4:],
+        "Default": tasks,
+    }
+
+
+def test_the_picture_and_the_triage_fields_come_first_in_a_tab(project, service, tasks, label_studio):
+    connect(project, service)
+    project.write_fields(tasks[1], {"triage_route": "review", "triage_reason": "Stranger than all."})
+    columns = label_studio.call("GET", "/api/dm/columns/", project=project.id)["columns"]
+    names = [("data." if one.get("parent") == "data" else "") + one["id"] for one in columns if one["id"] != "data"]
+    (tab,) = [one for one in label_studio.call("GET", "/api/dm/views/", project=project.id) if one["data"]["title"] == "Manual review"]
+    hidden = {name.removeprefix("tasks:") for name in tab["data"]["hiddenColumns"]["explore"]}
+    assert [name for name in names if name not in hidden] == ["data.image", "data.triage_route", "data.triage_reason", "id"]
+
+
+def test_the_label_button_hands_out_the_strangest_first(project, service, tasks, label_studio):
+    connect(project, service)
+    people = label_studio.user(), label_studio.user()
+    assert [str(person.next_task(int(project.id))["id"]) for person in people] == tasks[1:3]
+
+
+def test_label_studio_tells_the_service_what_happens(project, service, label_studio):
+    connect(project, service)
+    service.events.clear()
+    service.trained.clear()
+    first, second = label_studio.import_tasks(int(project.id), [{"image": "a.png"}, {"image": "b.png"}])
+    annotation = label_studio.annotate(first)
+    label_studio.call("DELETE", f"/api/annotations/{annotation}/")
+    label_studio.call("DELETE", f"/api/tasks/{second}/")
+    label_studio.call("PATCH", f"/api/projects/{project.id}/", {"title": "Another title"})
+    (backend,) = label_studio.call("GET", "/api/ml/", project=project.id)
+    label_studio.call("POST", f"/api/ml/{backend['id']}/train", {})
+    told = [(event.kind, event.task_ids or tuple(str(task["id"]) for task in event.records)) for event in service.events]
+    assert told[0] == ("created", (str(first), str(second)))
+    assert ("changed", (str(first),)) in told
+    assert ("changed", ()) in told
+    assert ("deleted", (str(second),)) in told
+    assert {event.project for event in service.events} == {project.id}
+    assert service.trained == [project.id]
+    assert [task.media for task in project.tasks_of(service.events[0])] == ["a.png", "b.png"]
+
+
+def test_predictions_asked_for_in_label_studio_are_the_services(project, service, label_studio):
+    connect(project, service)
+    ids = label_studio.import_tasks(int(project.id), [{"image": "a.png"}] * 3)
+
+    def retrieve():
+        selected = {"selectedItems": {"all": False, "included": ids}}
+        label_studio.call("POST", "/api/dm/actions", selected, id="retrieve_tasks_predictions", project=project.id)
+        return {task: len(found) for task, found in project.delivered([str(id) for id in ids], VERSION).items()}
+
+    service.busy = True
+    assert retrieve() == {}
+    service.busy = False
+    assert retrieve() == dict.fromkeys(map(str, ids), 1)
+
+
+def test_a_webhook_that_lost_its_actions_is_mended(project, service, label_studio):
+    connect(project, service)
+    (webhook,) = label_studio.call("GET", "/api/webhooks/", project=project.id)
+    label_studio.call("PATCH", f"/api/webhooks/{webhook['id']}/", {"headers": {}})
+    assert "with headers, actions not as set up" in check(project, service, "webhook").found
+    assert connect(project, service) == [f"Webhook at {service.url}/webhook: mended (headers, actions)."]
+    (mended,) = label_studio.call("GET", "/api/webhooks/", project=project.id)
+    assert (mended["id"], mended["headers"], len(mended["actions"])) == (webhook["id"], {SECRET_HEADER: "s3cret"}, 7)
+    assert check(project, service, "webhook").ok
+
+
+def test_a_service_that_moved_is_followed_not_doubled(project, service, label_studio):
+    connect(project, service)
+    moved = Service()
+    try:
+        done = connect(project, moved)
+        after = set_up(label_studio, project)
+    finally:
+        moved.close()
+    assert done == [f"Webhook at {moved.url}/webhook: mended (url).", f"ML backend 'annotriage' at {moved.url}: mended (url)."]
+    assert [one["url"] for one in after["webhooks"]] == [f"{moved.url}/webhook"]
+    assert [one["url"] for one in after["backends"]] == [moved.url]
+
+
+def test_tabs_are_made_again_where_they_were_deleted_and_left_where_they_were_changed(project, service, tasks, label_studio):
+    connect(project, service)
+    tabs = {tab["data"]["title"]: tab for tab in label_studio.call("GET", "/api/dm/views/", project=project.id)}
+    label_studio.call("DELETE", f"/api/dm/views/{tabs['Outliers']['id']}/")
+    label_studio.call("PATCH", f"/api/projects/{project.id}/", {"sampling": "Uniform sampling"})
+    theirs = {key: value for key, value in tabs["Unsure"]["data"].items() if key != "annotriage"} | {"ordering": ["-tasks:id"]}
+    label_studio.call("PATCH", f"/api/dm/views/{tabs['Unsure']['id']}/", {"project": int(project.id), "data": theirs})
+    assert not check(project, service, "tabs").ok
+    assert not check(project, service, "order of labeling").ok
+    done = project.repair(calibrating=False)
+    assert done == [
+        "Order of labeling, 'Uniform sampling' so far: set to 'Uncertainty sampling', the strangest first.",
+        "Tab 'Outliers': made.",
+    ]
+    assert project.repair(calibrating=False) == []
+    assert listed(label_studio, project)["Unsure"] == [tasks[5], tasks[4]]
+    assert check(project, service, "tabs").ok
+
+
+def test_a_tab_that_answers_with_an_error_is_made_anew(project, service, tasks, label_studio):
+    connect(project, service)
+    (tab,) = [one for one in label_studio.call("GET", "/api/dm/views/", project=project.id) if one["data"]["title"] == "Unsure"]
+    filters = {"conjunction": "and", "items": [{"filter": "filter:tasks:nope", "operator": "equal", "type": "String", "value": "x"}]}
+    broken = {"title": "Unsure", "type": "list", "target": "tasks", "filters": filters}
+    label_studio.call("PATCH", f"/api/dm/views/{tab['id']}/", {"project": int(project.id), "data": broken})
+    assert "'Unsure' does not open" in check(project, service, "tabs").found
+    assert connect(project, service) == ["Tab 'Unsure', which could not be opened: made anew."]
+    assert listed(label_studio, project)["Unsure"] == tasks[4:6]
+
+
+def test_the_tab_for_calibration_is_there_as_long_as_it_is_wanted(project, service, tasks, label_studio):
+    connect(project, service)
+    assert project.repair(calibrating=True) == ["Tab 'Help calibrate': made."]
+    assert connect(project, service) == []
+    assert listed(label_studio, project)["Help calibrate"] == tasks[1:3]
+    assert project.repair(calibrating=False) == ["Tab 'Help calibrate': removed, the promise has the answers that it needs."]
+    assert "Help calibrate" not in listed(label_studio, project)
+
+
+def test_a_project_without_tasks_gets_its_tabs_when_there_are_some(project, service, label_studio):
+    notes = project.connect(service.url, "annotriage", "pa55word", "s3cret", dry_run=False)
+    assert any("as soon as the project has tasks" in note for note in notes)
+    assert listed(label_studio, project) == {}
+    assert check(project, service, "tabs").ok
+    assert project.repair(calibrating=False) == []
+    label_studio.import_tasks(int(project.id), [{"image": "a.png"}])
+    assert project.repair(calibrating=False) == [f"Tab {title!r}: made." for title in (*TABS, "Default")]
+    assert [len(found) for found in listed(label_studio, project).values()] == [0, 0, 0, 0, 1]
+
+
+def test_disconnecting_leaves_the_project_as_it_was(project, service, label_studio):
+    ids = [str(id) for id in label_studio.import_tasks(int(project.id), [{"image": f"{n}.png"} for n in range(4)])]
+    project.deliver([Shown(ids[0], ("dog",), 0.5)], "somebody else's")
+    project.name_version("somebody else's")
+    label_studio.call("PATCH", f"/api/projects/{project.id}/", {"sampling": "Uniform sampling"})
+    theirs = {"project": int(project.id), "data": {"title": "Mine", "type": "list", "target": "tasks"}}
+    label_studio.call("POST", "/api/dm/views/", theirs)
+    label_studio.call(
+        "POST", "/api/webhooks/", {"project": int(project.id), "url": "http://127.0.0.1:1/theirs", "actions": ["TASKS_CREATED"]}
+    )
+    label_studio.annotate(int(ids[1]), "dog")
+    before = set_up(label_studio, project)
+    connect(project, service)
+    project.deliver([Shown(id, ("cat",), 0.4) for id in ids], VERSION)
+    project.name_version(VERSION)
+    project.write_fields(ids[2], {"triage_route": "review", "triage_reason": "Strange."})
+    done = project.disconnect(service.url, [VERSION, "never delivered"], ["triage_route", "triage_reason"])
+    assert set_up(label_studio, project) == before
+    assert "Triage fields, in 1 task: removed." in done
+    assert "Order of labeling: set back to 'Uniform sampling'." in done
+    assert project.disconnect(service.url, [VERSION], ["triage_route"]) == []
+
+
+def test_a_service_that_label_studio_does_not_reach_is_said_to_be(project, label_studio):
+    with pytest.raises(ToolError, match=r"does not reach this service at http://127\.0\.0\.1:9.*annotriage serve.*service_url"):
+        project.connect("http://127.0.0.1:9", "annotriage", "pa55word", "s3cret", dry_run=False)
+
+
+def test_a_wrong_password_is_no_connection(project, service):
+    with pytest.raises(ToolError, match="401"):
+        project.connect(service.url, "annotriage", "wrong", "s3cret", dry_run=False)
+
+
+def test_a_label_studio_that_takes_no_loopback_address_says_which_settings_do(label_studio_executable, service, tmp_path):
+    guarded = {"LABEL_STUDIO_ML_BLOCK_LOCAL_IP": "true", "LABEL_STUDIO_SSRF_PROTECTION_ENABLED": "true"}
+    with serving(label_studio_executable, tmp_path, environment=guarded) as running:
+        settings = ServiceSettings(label_studio_url=running.url, label_studio_token=running.token)
+        from label_studio import LabelStudio, Person
+
+        guarded_studio = LabelStudio(running.url, running.token, Person(running.url, running.email, running.password))
+        project = connect_server(settings).project(str(guarded_studio.project()), ["cat", "dog"])
+        with pytest.raises(ToolError, match="ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false"):
+            project.connect(service.url, "annotriage", "pa55word", "s3cret", dry_run=False)
+
+
+def test_what_people_should_know_of_their_config_is_noted(service, label_studio):
+    config = """<View><Image name="image" value="$image"/><Text name="why" value="$triage_reason"/><Choices name="label" toName="image">
+    <Choice value="cat"/><Choice value="dog"/></Choices></View>"""
+    server = connect_server(ServiceSettings(label_studio_url=label_studio.url, label_studio_token=label_studio.token))
+    project = server.project(str(label_studio.project(config)), ["cat", "dog"])
+    notes = [line for line in project.connect(service.url, "annotriage", "pa55word", "s3cret", dry_run=True) if line.startswith("Note: ")]
+    assert any("$triage_" in note for note in notes)
+    assert any('alias="none-of-these"' in note for note in notes)
+    assert "import" in check(project, service, "labeling config").found
+
+
+# -- doctor
+
+
+def check(project, service, name):
+    (found,) = [one for one in project.checks(service.url, "s3cret") if one.name == name]
+    return found
+
+
+def test_a_project_that_is_set_up_well_passes_every_check(project, service, tasks):
+    connect(project, service)
+    assert [(one.name, one.found) for one in project.checks(service.url, "s3cret") if not one.ok] == []
+
+
+def test_what_is_wrong_is_found_with_its_fix(project, service, tasks, label_studio):
+    wrong = {one.name: one for one in project.checks(service.url, "s3cret") if not one.ok}
+    assert set(wrong) == {"webhook", "ML backend", "order of labeling", "tabs"}
+    assert all(f"annotriage connect --project {project.id}" in one.fix for one in wrong.values())
+    connect(project, service)
+    label_studio.call("POST", f"/api/tasks/{tasks[1]}/annotations/", {"result": [], "lead_time": 1})
+    project.deliver([Shown(tasks[0], None, 0.1)], "new")
+    label_studio.call("PATCH", f"/api/projects/{project.id}/", {"model_version": "annotriage", "evaluate_predictions_automatically": True})
+    label_studio.call("PATCH", f"/api/projects/{project.id}/", {"show_collab_predictions": False})
+    wrong = {one.name: one.found for one in project.checks(service.url, "s3cret") if not one.ok}
+    assert set(wrong) == {"version shown", "empty annotations", "predictions", "automatic evaluation"}
+    assert f"(tasks {tasks[1]})" in wrong["empty annotations"]
+    assert VERSION in wrong["version shown"]
+
+
+def test_a_service_that_is_down_is_seen_in_the_state_of_the_backend(project, label_studio):
+    gone = Service()
+    try:
+        connect(project, gone)
+    finally:
+        gone.close()
+    time.sleep(0.1)
+    found = check(project, gone, "ML backend")
+    assert not found.ok
+    assert "annotriage serve" in found.fix
