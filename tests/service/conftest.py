@@ -25,9 +25,10 @@ def server():
 
 
 @pytest.fixture
-def process(tmp_path, server):
-    """A worker process that is not running: tests call its steps."""
-    process = Process(ServiceSettings(database=f"sqlite:///{tmp_path}/store.db", label_studio_token="unused"), "worker")
+def process(request, tmp_path, server):
+    """A worker process that is not running: tests call its steps. On SQLite, unless they are marked with `databases.both`."""
+    database = request.getfixturevalue("postgres") if getattr(request, "param", "") == "postgresql" else f"sqlite:///{tmp_path}/store.db"
+    process = Process(ServiceSettings(database=database, label_studio_token="unused"), "worker")
     process.server = server
     yield process
     process.leave()

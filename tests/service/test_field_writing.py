@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import databases
 import numpy as np
 import pytest
 from sqlalchemy import select, update
@@ -29,7 +30,7 @@ def at_once(monkeypatch):
 def mixed_project(process, connect, mixed, at_once):
     """A project with known and unseen digits, judged and assessed; a third of all are probes."""
     project, tool = connect(lot_share=0.3)
-    import_tasks(process, project, tool, mixed[0][::3])
+    import_tasks(process, project, tool, mixed[0][::5])
     judge(process)
     assess(process, project)
     return project, tool
@@ -70,6 +71,7 @@ def triage_fields(tool, task):
     return {key: value for key, value in tool.data[task].items() if key in FIELDS}
 
 
+@databases.both
 def test_queued_tasks_carry_the_fields_and_automatic_ones_none(process, mixed_project):
     project, tool = mixed_project
     write_all(process, project)
@@ -93,6 +95,7 @@ def test_unsure_and_failed_items_say_why_in_their_own_words(process, connect, di
         assert found.get("triage_outlier_score") == (None if row.outlier_score is None else round(row.outlier_score, 4))
 
 
+@databases.both
 def test_a_probe_cannot_be_told_from_an_outlier_by_its_fields(process, mixed_project):
     project, tool = mixed_project
     write_all(process, project)
@@ -100,7 +103,7 @@ def test_a_probe_cannot_be_told_from_an_outlier_by_its_fields(process, mixed_pro
     probes = {task: triage_fields(tool, task) for task, row in rows.items() if row.kind and row.route in ("auto", "uncertain")}
     outliers = {task: triage_fields(tool, task) for task, row in rows.items() if row.route == "outlier" and not row.kind}
     assert len(probes) > 20
-    assert len(outliers) > 50
+    assert len(outliers) > 20
     assert len({tuple(fields) for fields in (*probes.values(), *outliers.values())}) == 1
     for key in ("triage_route", "triage_reason", "triage_diversity"):
         assert {fields[key] for fields in probes.values()} == {fields[key] for fields in outliers.values()}
@@ -157,6 +160,7 @@ def test_what_else_stands_in_a_task_stays(process, mixed_project):
     assert {data["comment"] for data in tool.data.values()} == {"mine"}
 
 
+@databases.both
 def test_the_diversity_is_that_of_the_batch_or_of_all_if_that_is_small(process, connect, digits, at_once):
     project, tool = connect(lot_share=1.0, dataset_fields=("scanner",))
     few = import_tasks(process, project, tool, digits.strangers[0][:10], fields={"scanner": "A"})
@@ -222,6 +226,7 @@ def test_at_most_five_a_second(process, connect, digits):
     assert time.monotonic() - started >= 5 / 5
 
 
+@databases.both
 def test_the_diversity_is_written_again_once_its_share_has_left_the_limits(process, mixed_project, mixed, monkeypatch):
     project, tool = mixed_project
     write_all(process, project)
@@ -246,6 +251,7 @@ def test_the_diversity_is_written_again_once_its_share_has_left_the_limits(proce
     assert sent == {}, "the share lies within what was written"
 
 
+@databases.both
 def test_answered_tasks_are_left_alone_when_the_diversity_moves(process, mixed_project, mixed):
     project, _ = mixed_project
     write_all(process, project)
@@ -296,6 +302,7 @@ def test_a_refused_account_is_not_the_tasks_fault(process, mixed_project):
     assert set(states(process).values()) == {"pending"}
 
 
+@databases.both
 def test_a_task_that_is_refused_again_and_again_fails_alone_and_is_logged(process, mixed_project, caplog):
     project, tool = mixed_project
     (bad, *_) = states(process)
@@ -319,6 +326,7 @@ def test_a_task_that_is_refused_again_and_again_fails_alone_and_is_logged(proces
     assert states(process)[bad] == "failed"
 
 
+@databases.both
 def test_what_is_judged_again_while_it_is_written_is_written_again(process, mixed_project):
     project, tool = mixed_project
     write = tool.write_fields
@@ -337,6 +345,7 @@ def test_what_is_judged_again_while_it_is_written_is_written_again(process, mixe
     assert states(process)[again[0]] == "pending"
 
 
+@databases.both
 def test_an_item_that_turns_automatic_loses_its_fields(process, connect, digits, at_once):
     project, tool = connect(lot_share=0.0, audit_share=0.0)
     (task,) = import_tasks(process, project, tool, digits.strangers[0][:1])
@@ -368,18 +377,20 @@ def test_tasks_created_with_their_fields_only_get_what_was_missing(process, mixe
     assert set(map(frozenset, sent)) == {frozenset({"triage_diversity"})}
 
 
+@databases.both
 def test_a_reference_that_takes_over_renews_the_fields_of_unanswered_tasks(process, mixed_project):
     project, _ = mixed_project
     write_all(process, project)
     with process.store.writing() as connection:
-        answered = connection.execute(select(field_write.c.item_id).limit(5)).scalars().all()
+        *others, last = sorted(connection.execute(select(field_write.c.item_id)).scalars())
+        answered = others[:5]
         connection.execute(update(item).where(item.c.id.in_(answered)).values(answer="resolved"))
-        connection.execute(field_write.delete().where(field_write.c.item_id == answered[-1] + 1))
+        connection.execute(field_write.delete().where(field_write.c.item_id == last))
         field_writes.queue_all(connection, get_project(connection, project.id), project.reference_id)
         found = dict(connection.execute(select(field_write.c.item_id, field_write.c.state)).all())
         queued = {row.item_id for row in field_writes.verdicts_shown(connection, project, list(found)) if row.route != "auto" or row.probe}
     assert {id for id, state in found.items() if state == "written"} == set(answered)
-    assert queued == set(found)
+    assert queued == set(found) == {*others, last}
 
 
 def test_outlier_scores_are_numbers_that_sort(process, mixed_project):

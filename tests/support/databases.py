@@ -1,0 +1,5 @@
+"""Which databases a test runs on."""
+
+import pytest
+
+both = pytest.mark.parametrize("process", ["sqlite", "postgresql"], indirect=True)
