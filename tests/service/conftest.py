@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import time
+from dataclasses import replace
 
 import pytest
 from memory_tool import MemoryServer
 from PIL import Image
 
 from annotriage.data.data_uri import encode_data_uri
+from annotriage.fitting import fit
 from annotriage.service.delivery import Delivery
 from annotriage.service.following import Follower
 from annotriage.service.judging import Judge
@@ -45,6 +47,13 @@ def connect(process, digits_reference):
         return project, process.tool_project(project)
 
     return connect
+
+
+@pytest.fixture(scope="session")
+def other_reference(digits_model, digits, quick):
+    """Another reference of the same digits: fewer held-out items, another threshold."""
+    images, labels = digits.held_out
+    return fit(digits_model, digits.train, (images[:300], labels[:300]), settings=replace(quick, alpha=0.1), name="digits")
 
 
 @pytest.fixture

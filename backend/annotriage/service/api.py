@@ -191,10 +191,8 @@ def operations(process: Process) -> tuple[Operation, ...]:
     )
     window = (Parameter("from", Time, "Judged then or later."), Parameter("to", Time, "Judged before.  [now]"))
     state = Parameter("state", str, "Only probes in this state.", choices=("open", "disagreed", "right", "wrong"))
-    reason: dict[str, dict[str, Any]] = {
-        "application/json": {"type": "object", "properties": {"reason": {"type": "string"}}}
-    }
-    none_valid = ((413, "The request is too large."), (404, "There is no such project."))
+    reason: dict[str, dict[str, Any]] = {"application/json": {"type": "object", "properties": {"reason": {"type": "string"}}}}
+    alarm = ((409, "The alarm stopped automatic labels; only a recalibration lifts it."),)
     return (
         Operation("GET", "/projects", "The connected projects and how they stand", list_projects, ProjectList),
         Operation("GET", "/projects/{project}", "A project in full", get_project, ProjectDetail),
@@ -217,7 +215,7 @@ def operations(process: Process) -> tuple[Operation, ...]:
         Operation("GET", "/projects/{project}/probes", "Tasks that people answer blind", list_probes, ProbePage, (state, AFTER, LIMIT)),
         Operation("GET", "/projects/{project}/events", "What happened, the latest first", list_events, EventPage, (AFTER, LIMIT)),
         Operation("POST", "/projects/{project}/pause", "Stop automatic labels at once", pause, Done, body=reason),
-        Operation("POST", "/projects/{project}/resume", "Let labels be automatic again", resume, Done),
+        Operation("POST", "/projects/{project}/resume", "Let labels be automatic again", resume, Done, statuses=alarm),
         Operation("POST", "/projects/{project}/recalibrate", "Renew the promise from the lot", recalibrate, Done, status=202),
         Operation(
             "POST",
@@ -227,7 +225,6 @@ def operations(process: Process) -> tuple[Operation, ...]:
             Pushed,
             body=pushing.BODY,
             status=202,
-            statuses=none_valid,
         ),
     )
 
@@ -312,7 +309,10 @@ def _place(after: str | None) -> tuple[float, int] | None:
         return None
     trust, _, id = after.partition(",")
     try:
-        return float(trust), int(id)
+        place = float(trust), int(id)
+        if not (0 <= place[0] <= 1 and 0 <= place[1] < 2**62):
+            raise ValueError
+        return place
     except ValueError:
         raise DataError(f"query parameter after: {after!r} is not what `next` said; leave it out for the first page") from None
 

@@ -21,6 +21,7 @@ from annotriage import __version__
 from annotriage.errors import DataError
 from annotriage.service.problems import MEDIA_TYPE
 
+LATEST = 253_402_300_799.0  # the end of the year 9999, in seconds since 1970; no query has a larger number
 Time = NewType("Time", str)  # ISO 8601, UTC
 
 
@@ -46,7 +47,7 @@ class Parameter:
 class Operation:
     """One method at one path. view: called with the path's parts and the query's parameters by name; gives an `answer`.
 
-    body: media types that it takes, with their schemas. statuses: those of errors besides 401, by what they mean.
+    body: media types that it takes, with their schemas. statuses: those of errors of its own, by what they mean.
     """
 
     method: str
@@ -149,14 +150,22 @@ _PROBLEM = {
 }
 
 
+_ERRORS = {
+    401: "Credentials are needed.",
+    422: "The request is not understood.",
+    429: "Too many wrong passwords came from this address.",
+    500: "An error of the service itself.",
+    503: "The database does not answer.",
+}
+
+
 def _described(one: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in re.findall(r"{(\w+)}", one.path)
     ] + [_described_parameter(parameter) for parameter in one.query]
     problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    errors = {401: "Credentials are needed.", 422: "The request is not understood.", **dict(one.statuses)}
-    if "{" in one.path:
-        errors.setdefault(404, "There is no such project, item or dataset.")
+    errors = _ERRORS | ({404: "There is no such project, item or dataset."} if "{" in one.path else {})
+    errors |= ({413: "The request is too large."} if one.body is not None else {}) | dict(one.statuses)
     described: dict[str, Any] = {
         "operationId": one.name,
         "summary": one.summary,
@@ -203,7 +212,7 @@ def _read(parameter: Parameter) -> Any:
         return parameter.default
     try:
         value = _seconds(text) if parameter.kind is Time else parameter.kind(text)
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(value, float) and not (math.isfinite(value) and 0 <= value <= LATEST):
             raise ValueError
     except (ValueError, OverflowError):
         wanted = {int: "a whole number", Time: "a time, as 2026-11-26T12:00:00Z or in seconds since 1970"}.get(parameter.kind, "a number")

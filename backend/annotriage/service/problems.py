@@ -45,7 +45,8 @@ def answer_problems(app: Flask) -> None:
         if error.code == 404:
             detail = f"there is nothing at {request.path}; /api/openapi.json lists what there is"
         elif error.code == 405:
-            detail = f"{request.method} is not what {request.path} is for; use {kept.get('Allow', 'another method')}"
+            allowed = sorted(set(kept.get("Allow", "").split(", ")) - {"HEAD", "OPTIONS"})
+            detail = f"{request.method} is not what {request.path} is for; use {' or '.join(allowed)}"
         return problem(error.code or 500, detail, kept)
 
     @app.errorhandler(OperationalError)

@@ -144,7 +144,9 @@ def _uploads(files: Sequence[FileStorage], common: Mapping[str, Any]) -> Iterato
         if not kind or kind == "application/octet-stream":
             kind = mimetypes.guess_type(file.filename or "")[0] or "application/octet-stream"
         named = {"id": file.filename} if file.filename else {}
-        yield {**common, **named, "media": f"data:{kind};base64,{base64.b64encode(file.read()).decode()}"}
+        with file.stream:
+            content = file.read()
+        yield {**common, **named, "media": f"data:{kind};base64,{base64.b64encode(content).decode()}"}
 
 
 def _item(one: Any, project: str, dataset: str, most: int) -> PushedItem:

@@ -1,0 +1,138 @@
+"""Items that other systems push: triaged first, then created in the labeling tool; what is wrong with one is said of it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import replace
+
+import pytest
+from triaged import data_uri
+from web import Web
+
+from annotriage.store import browsing, work
+
+
+@pytest.fixture
+def web(process):
+    return Web(process)
+
+
+@pytest.fixture
+def connected(connect):
+    return connect("3", lot_share=0.0, audit_share=0.0, dataset_fields=("scanner",))
+
+
+def push(web, *sent, dataset="camera", **given):
+    return web.post(f"/api/datasets/{dataset}/items", json={"project": "3", "items": list(sent)} | given)
+
+
+def test_pushed_items_are_triaged_before_they_have_a_task(web, connected, worker, mixed):
+    project, tool = connected
+    answer = push(web, *({"id": str(n), "media": data_uri(mixed[0][n]), "data": {"scanner": "C"}, "group": "p"} for n in range(40, 50)))
+    assert answer.status_code == 202
+    assert (answer.json["dataset"]["kind"], answer.json["dataset"]["name"]) == ("pushed", "camera")
+    first = answer.json["accepted"][0]
+    assert (first["index"], first["id"], first["new"]) == (0, "40", True)
+    waiting = web.get(first["url"]).json
+    assert (waiting["item"]["task"], waiting["item"]["route"], waiting["group"]) == (None, None, "p")
+    assert {(one["kind"], one["name"]) for one in waiting["datasets"]} == {("all", "all"), ("pushed", "camera"), ("field", "scanner=C")}
+    while worker.judge.step():
+        pass
+    assert web.get(first["url"]).json["item"]["route"] is not None
+    worker.settle()
+    task = web.get(first["url"]).json["item"]["task"]
+    assert tool.tasks_by_id[task].marker == first["pushed"]
+    assert tool.data[task]["scanner"] == "C"
+    assert len(tool.shown(task, project.version)) == 1
+
+
+def test_an_item_pushed_again_changes_nothing(web, connected, process):
+    project, _ = connected
+    first = push(web, {"id": "a", "media": "https://host/a.png"}).json["accepted"][0]
+    again = push(web, {"id": "a", "media": "https://host/other.png"}, {"id": "a", "media": "https://host/a.png"}).json["accepted"]
+    assert [one["pushed"] for one in again] == [first["pushed"]] * 2
+    assert [one["new"] for one in again] == [False, False]
+    elsewhere = push(web, {"id": "a", "media": "https://host/a.png"}, dataset="other").json["accepted"][0]
+    assert elsewhere["new"]
+    with process.store.reading() as connection:
+        assert work.waiting(connection, project.id, project.reference_id) == 2
+        row = browsing.item_of_task(connection, project, first["pushed"])
+    assert row.media == "https://host/a.png"
+
+
+def test_items_without_an_id_are_new_each_time(web, connected):
+    found = push(web, {"media": "https://host/a.png"}, {"media": "https://host/a.png"}).json["accepted"]
+    assert [one["new"] for one in found] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ("https://host/a.png", "instead of an object"),
+        ({}, "media: missing"),
+        ({"media": 7}, "media: missing"),
+        ({"media": "/etc/passwd"}, "neither"),
+        ({"media": "file:///etc/passwd"}, "neither"),
+        ({"media": "http://[::1"}, "no address"),
+        ({"media": "http://host:99999/"}, "no address"),
+        ({"media": "data:image/png;base64"}, "cut off"),
+        ({"media": "https://host/a", "id": 7}, "id: must be a text"),
+        ({"media": "https://host/a", "id": ""}, "id: must be a text"),
+        ({"media": "https://host/a", "group": 7}, "group: must be a text"),
+        ({"media": "https://host/a", "data": []}, "data: must be an object"),
+        ({"media": "https://host/a", "data": {"triage_route": "auto"}}, "triage_route"),
+        ({"media": "https://host/a", "labels": ["7"]}, "'labels' means nothing here"),
+    ],
+)
+def test_what_is_wrong_with_an_item_is_said_of_it_and_the_others_go_on(web, connected, sent, said):
+    answer = push(web, {"media": "https://host/1.png"}, sent, {"media": "https://host/3.png"})
+    assert answer.status_code == 202
+    assert [one["index"] for one in answer.json["accepted"]] == [0, 2]
+    (refused,) = answer.json["refused"]
+    assert refused["index"] == 1
+    assert said in refused["reason"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("", 422),
+        ("[]", 422),
+        ('{"items": [{"media": "https://host/a"}]}', 422),
+        ('{"project": "3"}', 422),
+        ('{"project": "3", "items": []}', 422),
+        ('{"project": "3", "items": {}}', 422),
+        ('{"project": "3", "items": [{"media": "https://host/a"}], "more": 1}', 422),
+        ('{"project": "3", "items": [{"media": "https://host/a"', 422),
+        ("[" * 100_000, 422),
+        ('{"project": "4", "items": [{"media": "https://host/a"}]}', 404),
+    ],
+)
+def test_a_request_that_is_not_understood_takes_nothing_in(web, connected, process, body, status):
+    answer = web.post("/api/datasets/camera/items", data=body, content_type="application/json")
+    assert answer.status_code == status
+    with process.store.writing() as connection:
+        assert work.claim(connection, "me", 10) is None
+
+
+def test_files_are_pushed_as_a_form(web, connected, worker, mixed):
+    content = base64.b64decode(data_uri(mixed[0][3]).partition(",")[2])
+    form = {"project": "3", "data": '{"scanner": "C"}', "files": [(io.BytesIO(content), f"{n}.png") for n in (1, 2)]}
+    answer = web.post("/api/datasets/camera/items", data=form, content_type="multipart/form-data")
+    assert [one["id"] for one in answer.json["accepted"]] == ["1.png", "2.png"]
+    worker.settle()
+    found = web.get(answer.json["accepted"][0]["url"]).json
+    assert found["item"]["route"] in ("auto", "uncertain")
+    assert "scanner=C" in {one["name"] for one in found["datasets"]}
+    assert web.post("/api/datasets/camera/items", data={"project": "3"}, content_type="multipart/form-data").status_code == 422
+
+
+def test_a_file_that_is_too_large_is_refused_alone(web, connected, process):
+    process.settings = replace(process.settings, media_mb=1)
+    part = b'--cut\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
+    large, small = ((b'; filename="%s"' % name, b"x" * size) for name, size in ((b"large.png", 2**21), (b"small.png", 9)))
+    body = part % (b"project", b"", b"3") + part % (b"files", *large) + part % (b"files", *small) + b"--cut--\r\n"
+    answer = web.post("/api/datasets/camera/items", data=body, content_type="multipart/form-data; boundary=cut").json
+    assert [one["id"] for one in answer["accepted"]] == ["small.png"]
+    assert "media_mb" in answer["refused"][0]["reason"]
