@@ -18,6 +18,7 @@ import fitting
 import growth
 import overhead
 import promises
+import snapshots
 
 THEMES = {
     "detection": detection.figures,
@@ -25,6 +26,7 @@ THEMES = {
     "fitting": fitting.figures,
     "growth": growth.figures,
     "promises": promises.figures,
+    "snapshots": snapshots.figures,
 }
 
 
