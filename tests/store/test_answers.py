@@ -1,0 +1,177 @@
+"""Queries on reviews, probes, acceptances, re-scoring and jobs, on both databases."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from annotriage.labeling_tool import Review, Task
+from annotriage.service.reviewing import take_reviews
+from annotriage.store import Store, acceptances, deliveries, items, jobs, probes, rescores, reviews, work
+from annotriage.store.projects import ProjectOptions, add_project, change_project, get_project
+from annotriage.store.references import save_reference
+from annotriage.store.schema import heartbeat, item
+from annotriage.store.verdicts import Judgement, record
+from annotriage.verdict import Verdict
+
+PROMISE = {"max_error": 0.02, "confidence": 0.95, "auto": True, "coverage": 0.5}
+FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "promise": PROMISE, "calibrated": True}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request, tmp_path):
+    url = f"sqlite:///{tmp_path}/store.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
+    store = Store(url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def references(store):
+    with store.writing() as connection:
+        return [
+            save_reference(connection, version=v, name="pets", prediction_version=f"annotriage pets {v}", facts=FACTS, files={})
+            for v in ("v1", "v2")
+        ]
+
+
+@pytest.fixture
+def project(store, references):
+    with store.writing() as connection:
+        return add_project(connection, "3", "Pets", references[0], ProjectOptions(accept="annotate"), watch=False)
+
+
+@pytest.fixture
+def judged(store, project):
+    """Tasks 1 to n, judged under a reference, their deliveries confirmed."""
+
+    def judged(count, reference_id=None, *, probe=None, route="auto", confirmed=True):
+        reference_id = reference_id or project.reference_id
+        with store.writing() as connection:
+            items.add_tasks(connection, project, [Task(str(number), f"http://host/{number}.png") for number in range(1, count + 1)])
+            ids = [row.id for row in connection.execute(item.select().order_by(item.c.id))]
+            verdict = Verdict("", "", ("cat",), 0.9, "cat", trust=0.9, route=route)
+            shown = None if probe else ("cat",)
+            present = get_project(connection, project.id)
+            record(connection, present, reference_id, [Judgement(id, verdict, route, shown, 0.9, probe, b"", b"") for id in ids])
+            connection.execute(work.work.delete().where(work.work.c.reference_id == reference_id))
+            if confirmed:
+                deliveries.set_state(connection, reference_id, ids, state="confirmed")
+        return ids
+
+    return judged
+
+
+def answer(number, labels, who="ann", **values):
+    given = Review(f"{number}-{who}", who, labels, updated_at=time.time() + 1, **values)
+    return Task(str(number), f"http://host/{number}.png", labelled=True, reviews=(given,))
+
+
+def test_answers_resolve_items_and_settle_probes(store, project, judged):
+    judged(3, probe="lot")
+    with store.writing() as connection:
+        take_reviews(connection, project, [answer(1, ("cat",)), answer(2, ("dog",)), answer(3, None, skipped=True)])
+        rows = connection.execute(item.select().order_by(item.c.id)).all()
+        assert [(row.answer, row.labels) for row in rows] == [("resolved", ["cat"]), ("resolved", ["dog"]), ("open", None)]
+        assert probes.automatic_answers(connection, project.id, project.reference_id) == [False]
+        (row,) = probes.unconfirmed(connection, project.id)
+        assert (row.external_id, row.people, row.wanted) == ("2", 1, 1)
+        assert probes.outstanding(connection, project.id, project.reference_id)[0] == 2
+        assert probes.lot_size(connection, project.id) == (1, 3)
+        assert [row.given for row in probes.lot_answers(connection, project.id)] == [["cat"]]
+        assert reviews.review_counts(connection, project.id)["skipped"] == 1
+        assert probes.automatic_per_week(connection, project.id, project.reference_id) == 3
+
+
+def test_a_forgotten_review_and_its_answer_are_gone(store, project, judged):
+    judged(1)
+    with store.writing() as connection:
+        take_reviews(connection, project, [answer(1, ("cat",))])
+        take_reviews(connection, project, [Task("1", "http://host/1.png", reviews=())])
+        assert connection.execute(item.select()).one().labels is None
+        assert reviews.review_counts(connection, project.id)["answers"] == 0
+
+
+def test_what_may_be_accepted_and_what_became_of_it(store, project, judged):
+    ids = judged(4)
+    with store.writing() as connection:
+        datasets = probes.datasets_of(connection, project.id)
+        take_reviews(connection, project, [answer(4, None, skipped=True)])
+        assert [row.id for row in acceptances.acceptable(connection, project, datasets, 10)] == ids[:3]
+        assert acceptances.acceptable(connection, project, [], 10) == []
+        batch = acceptances.begin_batch(connection, project, ids[:2])
+        assert [row.id for row in acceptances.acceptable(connection, project, datasets, 10)] == ids[2:3]
+        acceptances.end_batch(connection, {ids[0]: "77"})
+        (row,) = acceptances.undecided(connection, project.id, time.time() + 1, 10)
+        assert row.item_id == ids[1]
+        acceptances.not_accepted(connection, [ids[0], ids[1]])
+        assert acceptances.items_of_batch(connection, project, batch) == {"1": ids[0]}
+        acceptances.mark_undone(connection, batch)
+        assert [row.id for row in acceptances.acceptable(connection, project, datasets, 10)] == ids[1:3]
+
+
+def test_the_switch_waits_for_what_annotators_see_and_not_for_what_just_came_in(store, project, judged, references):
+    old, new = references
+    ids = judged(3)
+    with store.writing() as connection:
+        change_project(connection, project.id, next_reference_id=new)
+        assert rescores.unjudged(connection, project, new, 10) == ids
+        rescores.enqueue(connection, project, new, ids)
+        assert rescores.unjudged(connection, project, new, 10) == []
+        assert rescores.unready(connection, project, new)
+    judged(3, new, confirmed=False)
+    with store.writing() as connection:
+        assert rescores.unready(connection, project, new)
+        deliveries.set_state(connection, new, ids[:2], state="confirmed")
+        deliveries.set_state(connection, new, ids[2:], state="refused")
+        items.add_tasks(connection, get_project(connection, project.id), [Task("9", "http://host/9.png")])
+        assert not rescores.unready(connection, project, new)
+        assert rescores.confirmed(connection, project, new) == 2
+        assert rescores.confirmed_tasks(connection, project, new, 0, 10) == {"1": ids[0], "2": ids[1]}
+        rescores.switch(connection, project, new, "annotriage pets v2")
+        present = get_project(connection, project.id)
+        assert (present.reference_id, present.next_reference_id, present.old_reference_id) == (new, None, old)
+        assert work.waiting(connection, project.id, old) == 0
+        deliveries.set_state(connection, old, ids[:1], state="sending")
+        assert not rescores.forget_deliveries(connection, present, old)
+        deliveries.set_state(connection, old, ids[:1], state="confirmed")
+        assert rescores.forget_deliveries(connection, present, old)
+
+
+def test_a_probe_that_waits_moves_to_the_next_reference_unless_its_label_is_seen_there(store, project, judged, references):
+    _, new = references
+    first, second = judged(2, probe="audit")
+    with store.writing() as connection:
+        change_project(connection, project.id, next_reference_id=new)
+    judged(2, new, route="uncertain")
+    with store.writing() as connection:
+        deliveries.enqueue(connection, [{"item_id": first, "reference_id": new, "project_id": project.id, "labels": None, "trust": 0.1}])
+        assert probes.take_over(connection, project.id, new) == [first]
+        assert probes.unsettled(connection, [first, second]) == {first}
+
+
+def test_jobs_are_taken_once_and_again_when_their_process_died(store, project):
+    with store.writing() as connection:
+        id = jobs.queue(connection, project.id, "recalibrate")
+        assert jobs.queue(connection, project.id, "recalibrate") == id
+        work.beat(connection, "alive", "jobs", "host", 1)
+        assert jobs.take(connection, "alive", ["other"]) is None
+        assert jobs.take(connection, "alive", ["recalibrate"]).id == id
+        assert jobs.take(connection, "me", ["recalibrate"]) is None
+        connection.execute(jobs.job.update().values(at=time.time() - 3600))
+        assert jobs.take(connection, "me", ["recalibrate"]) is None, "it takes long, and its process lives"
+        connection.execute(heartbeat.delete())
+        assert jobs.take(connection, "me", ["recalibrate"]).id == id
+        jobs.finish(connection, id, "done")
+        assert jobs.queue(connection, project.id, "recalibrate") != id
+        assert [row.state for row in jobs.jobs_of(connection, project.id)] == ["queued", "done"]
+
+
+def test_changed_pictures_lose_their_probe(store, project, judged):
+    (id,) = judged(1, probe="lot")
+    with store.writing() as connection:
+        take_reviews(connection, project, [replace(answer(1, ("cat",)), media="http://host/other.png")])
+        assert probes.unsettled(connection, [id]) == frozenset()
+        assert probes.lot_size(connection, project.id) == (0, 0)
