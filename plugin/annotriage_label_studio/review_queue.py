@@ -15,31 +15,35 @@ from annotriage_label_studio.client import Client
 from annotriage_label_studio.tasks import MARKER
 
 MARK = "annotriage"  # key in a tab's data that says which of ours it is; Label Studio's pages drop it when somebody changes the tab
-SHOWN_FIELDS = ("triage_route", "triage_reason", "triage_outlier_score", "triage_diversity")
-WIDTHS = {"tasks:data.triage_reason": 420, "tasks:data.triage_diversity": 260}  # pixels
+REASONS = ("data.triage_route", "data.triage_reason", "data.triage_outlier_score", "data.triage_diversity")
+ANSWER = ("predictions_results", "predictions_score")
+WIDTHS = {"tasks:data.triage_reason": 420, "tasks:data.triage_diversity": 260, "tasks:predictions_results": 420}  # pixels
 SURE, FAMILIAR = 2 / 3, 1 / 3  # borders of the trust: automatic above, strangers below
 
 
 @dataclass(frozen=True)
 class Tab:
-    """One tab: tasks whose trust lies between `above` and `below`, by `order`. answers: whether the model's are shown in it."""
+    """One tab: the open tasks whose trust lies between `above` and `below`, by `order`.
+
+    columns: shown beside id and picture; None leaves it to Label Studio, which shows most of them.
+    """
 
     title: str
     above: float | None
     below: float | None
     order: str = "tasks:predictions_score"
-    answers: bool = False
+    columns: tuple[str, ...] | None = REASONS
 
 
 REVIEW_TABS = (
     Tab("Manual review", None, SURE),
     Tab("Outliers", None, FAMILIAR),
-    Tab("Unsure", FAMILIAR, SURE, answers=True),
-    Tab("Pre-annotated", SURE, None, answers=True),
+    Tab("Unsure", FAMILIAR, SURE, columns=(*REASONS, *ANSWER)),
+    Tab("Pre-annotated", SURE, None, columns=ANSWER),
 )
 # Everything with a blind prediction, probes and strangers alike, so that nobody can tell a probe; by id, which no model had a hand in.
 CALIBRATION_TAB = Tab("Help calibrate", None, FAMILIAR, order="tasks:id")
-EVERYTHING = Tab("Default", None, None, order="tasks:id", answers=True)  # Label Studio makes this one itself where there is no other
+EVERYTHING = Tab("Default", None, None, order="tasks:id", columns=None)  # Label Studio makes this one itself where there is no other
 
 
 def set_up_tabs(
@@ -155,19 +159,19 @@ def _question(tab: Tab) -> dict[str, Any]:
 
 def _appearance(tab: Tab, columns: Sequence[str], media_field: str) -> dict[str, Any]:
     """How the tab looks: of the columns that there are, all are hidden but ours. Those that will come, as the triage fields, are shown."""
-    shown = {"tasks:id", f"tasks:data.{media_field}", *(f"tasks:data.{field}" for field in SHOWN_FIELDS)}
-    if tab.answers:
-        shown.add("tasks:predictions_results")
-    hidden = sorted({*columns, f"tasks:data.{MARKER}"} - shown)
-    return {
+    look: dict[str, Any] = {
         MARK: tab.title,
         "type": "list",
         "target": "tasks",
-        "hiddenColumns": {"explore": hidden, "labeling": hidden},
         "columnsWidth": WIDTHS,
         "columnsDisplayType": {},
         "gridWidth": 4,
     }
+    if tab.columns is None:
+        return look
+    shown = {f"tasks:{column}" for column in ("id", f"data.{media_field}", *tab.columns)}
+    hidden = sorted({*columns, *(f"tasks:{column}" for column in (f"data.{MARKER}", *REASONS))} - shown)
+    return look | {"hiddenColumns": {"explore": hidden, "labeling": hidden}}
 
 
 def _columns(client: Client, project: str) -> list[str]:
