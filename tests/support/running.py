@@ -1,0 +1,119 @@
+"""The service as its users run it: `annotriage serve` as processes of its own, set up by commands, killed and started again by tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import requests
+
+from annotriage.settings import ServiceSettings
+from annotriage.store import Store
+
+
+class RunningService:
+    """A service in a folder of its own, for one Label Studio.
+
+    settings: values for annotriage.toml besides the address and the token of Label Studio, the port and the password.
+    """
+
+    def __init__(self, folder: Path, label_studio_url: str, token: str, **settings: object) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.config, self.log = folder, folder / "annotriage.toml", folder / "service.log"
+        self.password = "a password of the tests"
+        values = {
+            "label_studio_url": label_studio_url,
+            "label_studio_token": token,
+            "port": free_port(),
+            "password": self.password,
+            "database": f"sqlite:///{folder / 'annotriage.db'}",
+            "poll_seconds": 1.0,
+        } | settings
+        self.config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()), "utf-8")
+        self.settings = ServiceSettings.load(self.config, {})
+        self.url = f"http://127.0.0.1:{self.settings.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, seconds: float = 60.0) -> None:
+        """Start it and wait until it answers."""
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "annotriage.cli", "serve", "--config", str(self.config)]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
+        end = time.monotonic() + seconds
+        while not self._answers():
+            assert self._process.poll() is None, f"annotriage serve ended\n{self.tail()}"
+            assert time.monotonic() < end, f"annotriage serve does not answer\n{self.tail()}"
+            time.sleep(0.05)
+
+    def stop(self) -> int:
+        """End it in order; its exit status."""
+        if self._process is None:
+            return 0
+        with suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGTERM)
+        status = self._process.wait(60)
+        self._process = None
+        return status
+
+    def kill(self) -> None:
+        """End all its processes at once, as a power cut would."""
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(10)
+        self._process = None
+
+    def command(self, *words: object, check: bool = True) -> str:
+        """One of the commands with this service's settings: what it printed."""
+        command = [sys.executable, "-m", "annotriage.cli", *map(str, words), "--config", str(self.config)]
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("ANNOTRIAGE_")}
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, timeout=300, env=environment)
+        assert done.returncode == 0 or not check, f"annotriage {' '.join(map(str, words))}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def call(self, method: str, path: str, **options: object) -> requests.Response:
+        """A call of its API."""
+        auth = (self.settings.user, self.password)
+        return requests.request(method, self.url + path, auth=auth, timeout=30, **options)  # type: ignore[arg-type]
+
+    def get(self, path: str, **parameters: object) -> object:
+        """What its API answers."""
+        answer = self.call("GET", path, params=parameters)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def store(self) -> Store:
+        """Its database, to look into. Close it."""
+        return Store(self.settings.database)
+
+    def tail(self, lines: int = 30) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-lines:]) if self.log.exists() else ""
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/health", timeout=2).ok
+        except requests.RequestException:
+            return False
+
+
+def wait_until(condition: object, seconds: float = 60.0, every: float = 0.2, what: str = "") -> None:
+    """Wait until `condition()` holds; fails with what it was waited for."""
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, f"waited {seconds:g} s in vain {what}"
+        time.sleep(every)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
