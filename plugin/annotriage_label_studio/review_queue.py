@@ -157,27 +157,24 @@ def _question(tab: Tab) -> dict[str, Any]:
     return {"title": tab.title, "filters": {"conjunction": "and", "items": filters}, "ordering": [tab.order]}
 
 
-def _appearance(tab: Tab, columns: Sequence[str], media_field: str) -> dict[str, Any]:
+def _appearance(tab: Tab, columns: Mapping[str, Mapping[str, bool]], media_field: str) -> dict[str, Any]:
     """How the tab looks: of the columns that there are, all are hidden but ours. Those that will come, as the triage fields, are shown."""
-    look: dict[str, Any] = {
-        MARK: tab.title,
-        "type": "list",
-        "target": "tasks",
-        "columnsWidth": WIDTHS,
-        "columnsDisplayType": {},
-        "gridWidth": 4,
-    }
-    if tab.columns is None:
-        return look
-    shown = {f"tasks:{column}" for column in ("id", f"data.{media_field}", *tab.columns)}
-    hidden = sorted({*columns, *(f"tasks:{column}" for column in (f"data.{MARKER}", *REASONS))} - shown)
-    return look | {"hiddenColumns": {"explore": hidden, "labeling": hidden}}
+    hidden = {mode: [column for column, visible in columns.items() if not visible.get(mode, True)] for mode in ("explore", "labeling")}
+    if tab.columns is not None:
+        shown = {f"tasks:{column}" for column in ("id", f"data.{media_field}", *tab.columns)}
+        hidden = dict.fromkeys(hidden, sorted({*columns, *(f"tasks:{column}" for column in (f"data.{MARKER}", *REASONS))} - shown))
+    look = {"type": "list", "target": "tasks", "columnsWidth": WIDTHS, "columnsDisplayType": {}, "gridWidth": 4}
+    return look | {MARK: tab.title, "hiddenColumns": hidden}
 
 
-def _columns(client: Client, project: str) -> list[str]:
-    """The columns that the Data Manager can show, but for the one that holds the data columns."""
+def _columns(client: Client, project: str) -> dict[str, Mapping[str, bool]]:
+    """The columns that the Data Manager can show, but for the one that holds the data columns, and where it shows them by itself."""
     columns = client.get("/api/dm/columns/", project=project)["columns"]
-    return [f"tasks:{'data.' if one.get('parent') == 'data' else ''}{one['id']}" for one in columns if one["id"] != "data"]
+    return {
+        f"tasks:{'data.' if one.get('parent') == 'data' else ''}{one['id']}": one.get("visibility_defaults") or {}
+        for one in columns
+        if one["id"] != "data"
+    }
 
 
 def _same(found: dict[str, Any], question: dict[str, Any]) -> bool:
