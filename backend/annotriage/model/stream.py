@@ -108,11 +108,20 @@ def _run_or_split(model: Model, tensors: Array) -> tuple[Outputs | None, dict[in
     try:
         outputs = model.run(tensors)
     except Exception as error:  # a runtime raises its own kinds; one poisoned item must not take its batch along
-        if len(tensors) == 1:
-            return None, {0: f"the model failed on it; compare its size and values with items that work ({str(error).strip()[:300]})"}
-        singles = [_run_or_split(model, tensors[place : place + 1]) for place in range(len(tensors))]
-        failures = {place: failure[0] for place, (_, failure) in enumerate(singles) if failure}
-        return _joined([one for one, _ in singles if one is not None]), failures
+        failure = str(error).strip()[:300]
+    else:
+        return _usable(outputs)
+    if len(tensors) == 1:  # from here on the error is gone, and with it what the failed run held of the GPU's memory
+        return None, {0: f"the model failed on it; compare its size and values with items that work ({failure})"}
+    half = len(tensors) // 2
+    first, first_failures = _run_or_split(model, tensors[:half])
+    second, second_failures = _run_or_split(model, tensors[half:])
+    moved = {half + place: failure for place, failure in second_failures.items()}
+    return _joined([part for part in (first, second) if part is not None]), first_failures | moved
+
+
+def _usable(outputs: Outputs) -> tuple[Outputs | None, dict[int, str]]:
+    """The rows that can be reckoned with, and what is wrong with the others, by place."""
     usable = np.all([(np.abs(part) < LARGEST).all(axis=1) for part in (outputs.logits, *outputs.activations)], axis=0)
     if usable.all():
         return outputs, {}
