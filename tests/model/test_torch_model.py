@@ -3,10 +3,16 @@ import pickle
 import numpy as np
 import pytest
 
+from annotriage.data import Item
 from annotriage.errors import ModelError
 from annotriage.model import candidate_layers, load_model
+from annotriage.model.outputs import pool
+from annotriage.model.stream import stream
+from annotriage.settings import Settings
 
 torch = pytest.importorskip("torch")
+from annotriage.model.torch_model import pooled  # noqa: E402
+
 pytestmark = pytest.mark.torch
 
 IMAGE = {"size": [8, 8], "mode": "RGB"}
@@ -265,3 +271,68 @@ def test_cuda_that_is_not_there_is_said_and_the_cpu_used(small, made_by_factory)
     model = load_model(made_by_factory(small), device="cuda")
     assert model.device == "cpu"
     assert "setting device = cuda" in model.notes[0]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("shape", [(4, 5), (4, 6, 7), (4, 6, 7, 8)])
+@pytest.mark.parametrize("moments", [1, 2])
+def test_a_gpu_pools_as_the_cpu_does(shape, moments, channels_last):
+    values = np.random.default_rng(0).normal(3, 2, shape).astype(np.float32)
+    found = pooled(torch.from_numpy(values), moments, channels_last).numpy()
+    np.testing.assert_allclose(found, pool(values, moments, channels_last), rtol=1e-5)
+
+
+CPU_ONLY = """
+class CpuOnly(nn.Sequential):
+    def forward(self, x):
+        if x.is_cuda:
+            raise RuntimeError("no kernel image is available")
+        return super().forward(x)
+
+def small():
+    return CpuOnly(*first())
+"""
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_model_that_fails_on_the_gpu_runs_on_the_cpu_and_says_why(small, made_by_factory, tmp_path, monkeypatch, device):
+    source = tmp_path / f"{small.factory.split(':')[0]}.py"
+    source.write_text(FACTORY.replace("def small", "def first") + CPU_ONLY, "utf-8")
+    why = "no kernel image" if torch.cuda.is_available() else "CUDA"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # as with a GPU that this torch cannot use
+    model = load_model(made_by_factory(small), device=device)
+    assert model.device == "cpu"
+    assert "does not run on the GPU" in model.notes[0]
+    assert why in model.notes[0]
+    batch = rows(2)
+    np.testing.assert_allclose(model.run(batch).logits, expected(small, batch)[0], rtol=1e-4, atol=1e-5)
+
+
+NARROW = """
+import weakref
+
+class Narrow(nn.Sequential):
+    refused = staticmethod(lambda: None)
+
+    def forward(self, x):
+        if self.refused() is not None:
+            raise RuntimeError("what was refused is still held")
+        if len(x) > 5:
+            self.refused = weakref.ref(x)
+            raise RuntimeError("out of memory")
+        return super().forward(x)
+
+def small():
+    return Narrow(*first())
+"""
+
+
+def test_a_batch_that_memory_has_no_room_for_is_let_go_and_run_in_parts(small, made_by_factory, tmp_path):
+    source = tmp_path / f"{small.factory.split(':')[0]}.py"
+    source.write_text(FACTORY.replace("def small", "def first") + NARROW, "utf-8")
+    images = np.random.default_rng(0).integers(0, 256, (23, 8, 8, 3), dtype=np.uint8)
+    items = [Item(str(place), image) for place, image in enumerate(images)]
+    (batch,) = stream(load_model(made_by_factory(small)), items, Settings(batch_size=23))
+    assert batch.problems == [None] * 23
+    tensors = images.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+    np.testing.assert_allclose(batch.outputs.logits, expected(small, tensors)[0], rtol=1e-4, atol=1e-5)

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.errors import ModelError
 from annotriage.model.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from annotriage.model.onnx_model import OnnxModel
+    from annotriage.model.torch_model import TorchModel
 
 Array = NDArray[Any]
 
@@ -59,17 +64,21 @@ class Layer:
 def load_model(spec: ModelSpec, device: str = "auto", threads: int = 0) -> Model:
     """The model that a spec describes, loaded, tried on a probe batch and ready to run.
 
-    device: "auto", "cpu" or "cuda", as in the settings; what could not be had is said in `Model.notes`.
+    device: "auto", "cpu" or "cuda", as in the settings. A model that the GPU cannot run goes to the CPU, and `Model.notes` says why.
     threads: cores that one run uses, 0 = all.
     Raises ModelError if the file, a layer or the number of classes does not fit, naming it and what to do.
     """
-    if _is_torch(spec):
-        from annotriage.model.torch_model import TorchModel
-
-        return TorchModel(spec, device, threads)
-    from annotriage.model.onnx_model import OnnxModel
-
-    return OnnxModel(spec, device, threads)
+    runtime = _runtime(spec)
+    missing = "" if device == "cpu" else runtime.gpu_missing()
+    note = f"setting device = cuda, but {missing}" if missing and device == "cuda" else ""
+    if device != "cpu" and not missing:
+        try:
+            return runtime(spec, "cuda", threads)
+        except Exception as error:  # the runtime, the driver and a module's own code raise what they like
+            note = f"the model does not run on the GPU, so it runs on the CPU: {error}. Set device = cpu to run there without trying."
+    model = runtime(spec, "cpu", threads)  # where the spec is at fault, this says so
+    model.notes = (*([note] if note else ()), *model.notes)
+    return model
 
 
 def candidate_layers(spec: ModelSpec) -> list[Layer]:
@@ -83,19 +92,38 @@ def candidate_layers(spec: ModelSpec) -> list[Layer]:
     return onnx_layers(spec)
 
 
+def model_files(spec: ModelSpec) -> tuple[Path, ...]:
+    """All files that belong to a model besides its spec, the model itself first: what has to travel with it."""
+    if _is_torch(spec):
+        return (spec.model_path,)
+    from annotriage.model.onnx_graph import read_graph
+
+    return read_graph(spec).files
+
+
 def pickled_module(spec: ModelSpec) -> ModelError:
     """The refusal of a pickled or scripted torch module: loading one runs whatever code it holds. Says how to export it."""
     path = spec.model_path
     return ModelError(
         f"{path}: loading a pickled module would run whatever code it holds. Export it once, where you trust it:\n"
         "    import torch\n"
-        f'    model = torch.load("{path.name}", weights_only=False).eval()  # or torch.jit.load\n'
+        f'    model = torch.load("{path.name}", map_location="cpu", weights_only=False).eval()  # or torch.jit.load\n'
         f"    batch = ({{0: torch.export.Dim('batch')}},)\n"
         f"    program = torch.export.export(model, (torch.zeros(2, {', '.join(map(str, spec.input.shape))}),), dynamic_shapes=batch)\n"
         f'    torch.export.save(program, "{path.stem}.pt2")\n'
         f'and set file = "{path.stem}.pt2" under [model]. Or save model.state_dict() with torch.save and set\n'
         f'    factory = "package.module:function"  # returns the untrained model\n    weights = "{path.stem}_weights.pt"'
     )
+
+
+def _runtime(spec: ModelSpec) -> type[TorchModel | OnnxModel]:
+    if _is_torch(spec):
+        from annotriage.model.torch_model import TorchModel
+
+        return TorchModel
+    from annotriage.model.onnx_model import OnnxModel
+
+    return OnnxModel
 
 
 def _is_torch(spec: ModelSpec) -> bool:

@@ -5,8 +5,11 @@ Part of the second step of data -> model -> latent. The chosen hidden tensors ar
 
 from __future__ import annotations
 
+import io
 import os
+import re
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -23,7 +26,7 @@ from annotriage.model.spec import ModelSpec, hash_files
 class OnnxModel:
     """A `Model` on onnxruntime. Safe to be run from several threads at once."""
 
-    def __init__(self, spec: ModelSpec, device: str = "auto", threads: int = 0) -> None:
+    def __init__(self, spec: ModelSpec, device: str, threads: int = 0) -> None:
         graph = read_graph(spec)
         choice = choose(graph.steps, graph.output, spec)
         self.spec = spec
@@ -32,7 +35,7 @@ class OnnxModel:
         self.hash = hash_files(graph.files)
         self._tensors = (choice.logits, *choice.layers)
         self._session = _session(graph, self._tensors, device, threads)
-        self.device = "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
+        self.device = device
         self._input = graph.input
         self._dtype = _DTYPES.get(self._session.get_inputs()[0].type)
         if self._dtype is None:
@@ -40,7 +43,18 @@ class OnnxModel:
         last = tuple(channels_last(graph.steps, name, spec.input.layout) for name in self.layers)
         self._reading = find_reading(self._forward, self._dtype, self.fixed_batch, choice, last, spec)
         self.spec = self._reading.spec
-        self.notes = (*_device_notes(device, self.device), *self._reading.notes)
+        self.notes = self._reading.notes
+
+    @staticmethod
+    def gpu_missing() -> str:
+        """Why no model can run on a GPU, and what to do; "" if this onnxruntime is made for one."""
+        offered = onnxruntime.get_available_providers()
+        if _GPU in offered:
+            return ""
+        return (
+            f"onnxruntime runs the model on the CPU (it offers {', '.join(offered)})."
+            ' Install "onnxruntime-gpu[cuda,cudnn]" in place of onnxruntime to use the GPU.'
+        )
 
     def run(self, batch: Array) -> Outputs:
         """Outputs for (N, ...) inputs, any N. Raises ModelError if the runtime refuses the batch."""
@@ -74,34 +88,47 @@ def _session(graph: Graph, outputs: tuple[str, ...], device: str, threads: int) 
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(graph.files[0].parent.resolve()))
-    providers = ["CPUExecutionProvider"]
-    if device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        if hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls()
-        providers.insert(0, "CUDAExecutionProvider")
+    providers: list[Any] = ["CPUExecutionProvider"]
+    missing = ""
+    if device == "cuda":
+        missing = _load_cuda()
+        providers.insert(0, (_GPU, _GPU_OPTIONS))
     try:
-        return onnxruntime.InferenceSession(graph.with_outputs(outputs), options, providers=providers)
+        session = onnxruntime.InferenceSession(graph.with_outputs(outputs), options, providers=providers, enable_fallback=0)
     except Exception as error:  # as in OnnxModel._forward
+        if cause := _CUDA_FAILURE.search(str(error)):
+            raise ModelError(f"onnxruntime {onnxruntime.__version__} could not start CUDA: {cause.group()}") from error
         raise ModelError(
             f"{graph.files[0]}: onnxruntime {onnxruntime.__version__} cannot load it: {error}."
             " A newer onnxruntime, or an export with a lower opset or without custom operations, may help"
         ) from error
+    if device == "cuda" and _GPU not in session.get_providers():
+        raise ModelError(
+            f"onnxruntime {onnxruntime.__version__} could not start CUDA{missing and f', for it cannot load {missing}'};"
+            ' pip install "onnxruntime-gpu[cuda,cudnn]" brings the libraries that it needs'
+        )
+    return session
 
 
-def _device_notes(wanted: str, device: str) -> tuple[str, ...]:
-    if wanted != "cuda" or device == "cuda":
-        return ()
-    offered = ", ".join(onnxruntime.get_available_providers())
-    return (
-        f"setting device = cuda, but onnxruntime runs the model on the CPU (it offers {offered})."
-        " Install onnxruntime-gpu and the CUDA libraries that it names to use the GPU.",
-    )
+def _load_cuda() -> str:
+    """Load CUDA's libraries from where pip puts them. Returns the names of those that are missing; onnxruntime prints them."""
+    if not hasattr(onnxruntime, "preload_dlls"):
+        return ""
+    with redirect_stdout(io.StringIO()) as said:
+        onnxruntime.preload_dlls()
+    return ", ".join(re.findall(r"Failed to load ([^\s:]+)", said.getvalue()))
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_GPU = "CUDAExecutionProvider"
+_GPU_OPTIONS = {
+    "use_tf32": "0",  # float32 as on a CPU, not rounded: a reference must hold on either
+    "cudnn_conv_algo_search": "HEURISTIC",  # as fast as the default, which tries all algorithms again for each new batch size
+}
+_CUDA_FAILURE = re.compile(r"CUDA failure \d+: [^;]*[^;\s]")  # in a message that wraps it in names of source files
 _DTYPES: dict[str, Any] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,

@@ -56,6 +56,11 @@ def pool(activation: Array, moments: int, channels_last: bool = False) -> Floats
     return pooled
 
 
+def moments(place: int) -> int:
+    """How many moments of the layer at this place of `Model.layers` are compared: the deciding one's mean, a further one's both."""
+    return 1 if place == 0 else 2
+
+
 def find_reading(
     forward: Forward, dtype: Any, fixed_batch: int | None, chosen: Choice, channels_last: tuple[bool, ...], spec: ModelSpec
 ) -> Reading:
@@ -136,7 +141,7 @@ def run_in_batches(forward: Forward, batch: Array, fixed_batch: int | None, read
             part = np.concatenate([part, np.zeros((size - kept, *batch.shape[1:]), batch.dtype)])
         output, activations = forward(part)
         vectors = [
-            pool(activation, 1 if index == 0 else 2, last)
+            pool(activation, moments(index), last)
             for index, (activation, last) in enumerate(zip(activations, reading.channels_last, strict=True))
         ]
         parts.append(tuple(values[:kept] for values in (as_logits(output, reading.spec), *vectors)))

@@ -6,7 +6,8 @@ Part of the second step of data -> model -> latent. No pickled module is ever lo
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 from annotriage.errors import ModelError
 from annotriage.model import Array, Layer, Outputs
 from annotriage.model.layers import Step, candidates, channels_last, choose
-from annotriage.model.outputs import find_reading, run_in_batches
+from annotriage.model.outputs import find_reading, moments, run_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
 from annotriage.model.torch_module import HookedModule
 from annotriage.model.torch_program import Program
@@ -38,60 +39,110 @@ class Recorder(Protocol):
 class TorchModel:
     """A `Model` on torch. Runs one batch at a time, whichever thread asks: a module's hooks belong to all its callers."""
 
-    def __init__(self, spec: ModelSpec, device: str = "auto", threads: int = 0) -> None:
+    def __init__(self, spec: ModelSpec, device: str, threads: int = 0) -> None:
         if threads:
             torch.set_num_threads(threads)
         self.spec = spec
-        self.device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-        self._recorder = _open(spec, self.device)
+        self.notes: tuple[str, ...] = ()
+        self.device = device
+        self._place = torch.device("cuda", torch.cuda.current_device()) if device == "cuda" else torch.device("cpu")
+        self._lock = _ON_GPU if device == "cuda" else threading.Lock()
+        self._recorder = _open(spec, self._place)
         choice = choose(self._recorder.steps, self._recorder.output, spec)
         self.layers = choice.layers
         self.fixed_batch = self._recorder.fixed_batch
         self.hash = hash_files([spec.model_path])
-        self._tensors = (choice.logits, *choice.layers)
-        self._lock = threading.Lock()
-        last = tuple(channels_last(self._recorder.steps, name, spec.input.layout) for name in self.layers)
+        self._logits = choice.logits
+        self._last = tuple(channels_last(self._recorder.steps, name, spec.input.layout) for name in self.layers)
         dtype = np.float32 if self._recorder.dtype.is_floating_point else np.int64
-        self._reading = find_reading(self._forward, dtype, self.fixed_batch, choice, last, spec)
+        self._reading = find_reading(self._forward, dtype, self.fixed_batch, choice, self._last, spec)
         self.spec = self._reading.spec
-        self.notes = (*_device_notes(device, self.device), *self._reading.notes)
+        self.notes = (*self.notes, *self._reading.notes)
+
+    @staticmethod
+    def gpu_missing() -> str:
+        """Why no model can run on a GPU, and what to do; "" if torch sees one."""
+        if torch.cuda.is_available():
+            return ""
+        return f"torch {torch.__version__} sees no GPU; running on the CPU. Install the CUDA build of torch and the GPU's driver to use it."
 
     def run(self, batch: Array) -> Outputs:
         """Outputs for (N, ...) inputs, any N. Raises ModelError if torch refuses the batch."""
         return run_in_batches(self._forward, batch, self.fixed_batch, self._reading)
 
     def _forward(self, batch: Array) -> tuple[Array, Sequence[Array]]:
-        if not self._recorder.dtype.is_floating_point:
-            batch = np.rint(batch)
-        inputs = torch.from_numpy(np.ascontiguousarray(batch)).to(self.device, self._recorder.dtype)
         try:
-            with self._lock, torch.inference_mode():
-                found = self._recorder.record(inputs, frozenset(self._tensors))
+            return self._computed(batch)
         except ModelError:
             raise
         except Exception as error:  # a module's forward is the user's code and may raise anything
-            raise ModelError(
-                f"{self.spec.model_path}: torch could not run a batch of shape {batch.shape}: {error}."
-                " If memory is short, lower batch_size; else compare the input's size and layout in the spec with the model"
-            ) from error
-        output, *activations = (found[name].float().cpu().numpy() for name in self._tensors)
-        return output, activations
+            if self.device == "cpu" or _gpu_answers():
+                raise ModelError(
+                    f"{self.spec.model_path}: torch could not run a batch of shape {batch.shape}: {error}."
+                    " If memory is short, lower batch_size; else compare the input's size and layout in the spec with the model"
+                ) from error
+            self._leave_gpu(str(error).partition("\n")[0])
+        return self._forward(batch)
+
+    def _computed(self, batch: Array) -> tuple[Array, Sequence[Array]]:
+        if not self._recorder.dtype.is_floating_point:
+            batch = np.rint(batch)
+        with self._lock, torch.inference_mode(), _full_precision(self._place):
+            inputs = torch.from_numpy(np.ascontiguousarray(batch)).to(self._place, self._recorder.dtype)
+            recorded = self._recorder.record(inputs, frozenset((self._logits, *self.layers)))
+            activations = [recorded[name] for name in self.layers]
+            if self.device == "cuda":
+                places = enumerate(zip(activations, self._last, strict=True))
+                activations = [pooled(one, moments(place), last) for place, (one, last) in places]
+            output, *hidden = (tensor.float().cpu().numpy() for tensor in (recorded[self._logits], *activations))
+        return output, hidden
+
+    def _leave_gpu(self, error: str) -> None:
+        """Go on, on the CPU: one item that trips an assertion in a kernel must not fail all that come after it."""
+        self._place, self.device, self._lock = torch.device("cpu"), "cpu", threading.Lock()
+        self._recorder = _open(self.spec, self._place)
+        self.notes = (*self.notes, f"the GPU refused all further work after this, so the model ran on the CPU from there on: {error}")
 
 
 def torch_layers(spec: ModelSpec) -> list[Layer]:
     """The hidden layers that can be compared: a program's nodes, or a module's modules ("name:input" is what enters one)."""
-    recorder = _open(spec, "cpu")
+    recorder = _open(spec, torch.device("cpu"))
     return candidates(recorder.steps, choose(recorder.steps, recorder.output, spec))
 
 
-def _open(spec: ModelSpec, device: str) -> Recorder:
-    return HookedModule(spec, device) if spec.factory else Program(spec, device)
+def pooled(activation: Tensor, count: int, channels_last: bool) -> Tensor:
+    """What `outputs.pool` makes of the activation with so many moments, for a GPU: copying a map from it takes longer than the model."""
+    if activation.ndim < 3:
+        return activation
+    flat = activation.float().flatten(1, -2) if channels_last else activation.float().flatten(2)
+    places = 1 if channels_last else 2
+    if count == 1:
+        return flat.mean(places)
+    deviation, mean = torch.std_mean(flat, places, correction=0)
+    return torch.cat([mean, deviation], 1)
 
 
-def _device_notes(wanted: str, device: str) -> tuple[str, ...]:
-    if wanted != "cuda" or device == "cuda":
-        return ()
-    return (
-        f"setting device = cuda, but torch {torch.__version__} sees no GPU; running on the CPU."
-        " Install the CUDA build of torch and the GPU's driver to use it.",
-    )
+def _open(spec: ModelSpec, place: torch.device) -> Recorder:
+    return HookedModule(spec, place) if spec.factory else Program(spec, place)
+
+
+@contextmanager
+def _full_precision(place: torch.device) -> Iterator[None]:
+    """Convolutions in float32 on a GPU as on a CPU: by default cuDNN rounds to TF32, and a reference must hold on either."""
+    if place.type == "cpu":
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, deterministic=True, allow_tf32=False):
+        yield
+
+
+def _gpu_answers() -> bool:
+    """Whether the GPU still works for this process: after a failed assertion or a wrong address in a kernel it never does again."""
+    try:
+        torch.cuda.synchronize()
+    except Exception:  # torch has had several classes for it
+        return False
+    return True
+
+
+_ON_GPU = threading.Lock()  # for all models there: the flags of `_full_precision` belong to the whole process

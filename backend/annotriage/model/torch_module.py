@@ -33,12 +33,12 @@ class HookedModule:
 
     fixed_batch: int | None = None
 
-    def __init__(self, spec: ModelSpec, device: str) -> None:
+    def __init__(self, spec: ModelSpec, place: torch.device) -> None:
         self._spec = spec
-        self._module = _build(spec).to(device).eval()
+        self._module = _build(spec).to(place).eval()
         parameters = (parameter for parameter in self._module.parameters() if parameter.is_floating_point())
         self.dtype = next((parameter.dtype for parameter in parameters), torch.float32)
-        self.steps = self._find_steps(device)
+        self.steps = self._find_steps(place)
         self.output = self.steps[-1].output
 
     def record(self, inputs: Tensor, names: frozenset[str]) -> dict[str, Tensor]:
@@ -53,7 +53,7 @@ class HookedModule:
         recorded[_OUTPUT] = _select(returned, self._spec)
         return recorded
 
-    def _find_steps(self, device: str) -> tuple[Step, ...]:
+    def _find_steps(self, place: torch.device) -> tuple[Step, ...]:
         """The modules in the order in which they end on a probe batch, each one taken to follow the one before."""
         shapes: dict[str, tuple[int | None, ...]] = {}
         leaving: dict[str, Tensor] = {}
@@ -64,7 +64,7 @@ class HookedModule:
                 shapes[name] = (None, *tensor.shape[1:])
                 leaving[name] = tensor
 
-        probe = torch.from_numpy(probe_batch(self._spec.input.shape, 2, np.float32)).to(device, self.dtype)
+        probe = torch.from_numpy(probe_batch(self._spec.input.shape, 2, np.float32)).to(place, self.dtype)
         try:
             with torch.inference_mode():
                 returned = self._run(probe, keep, lambda name: True)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch.export.passes import move_to_device_pass
+from torch.utils._pytree import tree_leaves
 
 from annotriage.errors import ModelError
 from annotriage.model.layers import Step
@@ -20,8 +21,8 @@ from annotriage.model.spec import ModelSpec
 class Program:
     """An exported program; its layers are the nodes of its graph."""
 
-    def __init__(self, spec: ModelSpec, device: str) -> None:
-        self._module = _load(spec, device)
+    def __init__(self, spec: ModelSpec, place: torch.device) -> None:
+        self._module = _load(spec, place)
         nodes = list(self._module.graph.nodes)
         entries = [node for node in nodes if node.op == "placeholder"]
         if len(entries) != 1:
@@ -55,19 +56,26 @@ class _Recorder(fx.Interpreter):
         return result
 
 
-def _load(spec: ModelSpec, device: str) -> fx.GraphModule:
+def _load(spec: ModelSpec, place: torch.device) -> fx.GraphModule:
     try:
         program = torch.export.load(spec.model_path)
     except Exception as error:  # torch.export.load raises whatever its archive reader, JSON parser or unpickler does
         raise ModelError(
             f"{spec.model_path}: torch {torch.__version__} cannot load it as an exported program: {error}."
-            " Write it with torch.export.save, by a torch that is no newer than this one"
+            " Write it with torch.export.save, by a torch that is no newer than this one, and from the CPU (model.cpu()) if this"
+            " machine has no GPU"
         ) from error
-    if device != "cpu":
-        program = move_to_device_pass(program, device)
+    if _places(program) - {place}:
+        program = move_to_device_pass(program, place)
     module = program.module()
     assert isinstance(module, fx.GraphModule)
     return module
+
+
+def _places(program: torch.export.ExportedProgram) -> set[torch.device]:
+    """Where the program was exported to run: devices are written into it."""
+    values = tree_leaves([node.meta.get("val") for node in program.graph.nodes])
+    return {value.device for value in values if isinstance(value, Tensor)}
 
 
 def _steps(nodes: list[fx.Node]) -> Iterator[Step]:
