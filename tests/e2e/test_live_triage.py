@@ -1,0 +1,311 @@
+"""Live triage in a real Label Studio, with the service as its users run it: what annotators find, and what their answers do."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections import Counter
+
+import pytest
+import requests
+from PIL import Image
+from running import RunningService, wait_until
+
+CLASSES = [str(digit) for digit in range(8)]
+CONFIG = (
+    '<View><Image name="image" value="$image"/><Choices name="label" toName="image">'
+    + "".join(f'<Choice value="{name}"/>' for name in CLASSES)
+    + '<Choice value="None of these" alias="none-of-these"/></Choices></View>'
+)
+
+
+@pytest.fixture(scope="module")
+def reference(digits_reference, tmp_path_factory):
+    """The folder of a reference of real digits."""
+    folder = tmp_path_factory.mktemp("reference") / "digits"
+    digits_reference.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def service(label_studio, tmp_path_factory):
+    """A running service; tests make projects of their own."""
+    service = RunningService(tmp_path_factory.mktemp("service"), label_studio.url, label_studio.token, dataset_fields=["scanner"])
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def project(label_studio, service, reference):
+    """A project that is connected, still empty."""
+    return connected(label_studio, service, reference)
+
+
+def connected(label_studio, service, reference, *options, config=CONFIG, **fields):
+    id = label_studio.project(config=config, **fields)
+    service.command("connect", "--project", id, "--reference", reference, *options)
+    return id
+
+
+@pytest.fixture(scope="module")
+def scans(digits):
+    """Tasks of real digits: `known` ones and `strangers`, each with its picture in itself."""
+
+    def tasks(images, scanner):
+        found = []
+        for image in images:
+            content = io.BytesIO()
+            Image.fromarray(image).save(content, "PNG")
+            uri = "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
+            found.append({"image": uri, "scanner": scanner})
+        return found
+
+    return {"known": tasks(digits.incoming[0][:80], "A"), "strangers": tasks(digits.strangers[0][:40], "B")}
+
+
+def listed(label_studio, project):
+    """All tasks with their predictions."""
+    found = label_studio.call("GET", f"/api/projects/{project}/export", exportType="JSON", download_all_tasks="true")
+    return {task["id"]: task for task in found}
+
+
+def wait_for_predictions(label_studio, project, count):
+    wait_until(
+        lambda: sum(len(task["predictions"]) for task in listed(label_studio, project).values()) >= count,
+        what=f"for {count} predictions in project {project}",
+        every=0.5,
+    )
+
+
+def item(service, project, task):
+    """What the service says of a task."""
+    return service.get(f"/api/projects/{project}/items/{task}")["item"]
+
+
+def answer(person, task, label, **fields):
+    """A person's answer, as the Submit button sends it."""
+    result = [{"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [label]}}] if label else []
+    return person.call("POST", f"/api/tasks/{task}/annotations/", {"result": result, **fields})["id"]
+
+
+def queue_length(service, project):
+    return service.get(f"/api/projects/{project}")["queue"]
+
+
+def tab(label_studio, project, title):
+    (view,) = [view for view in label_studio.call("GET", "/api/dm/views/", project=project) if view["data"]["title"] == title]
+    return [task["id"] for task in label_studio.call("GET", "/api/tasks", view=view["id"], page_size=500)["tasks"]]
+
+
+# -- what annotators find
+
+
+def test_new_imports_are_triaged_while_one_watches(label_studio, service, project, scans):
+    ids = label_studio.import_tasks(project, [*scans["known"], *scans["strangers"]])
+    wait_for_predictions(label_studio, project, len(ids))
+    tasks = listed(label_studio, project)
+    assert {len(task["predictions"]) for task in tasks.values()} == {1}
+    (version,) = {task["predictions"][0]["model_version"] for task in tasks.values()}
+    assert label_studio.call("GET", f"/api/projects/{project}/")["model_version"] == version
+    items = {id: item(service, project, id) for id in ids}
+    for id, one in items.items():
+        hidden = one["route"] in ("outlier", "failed") or one["probe"] is not None
+        assert (tasks[id]["predictions"][0]["result"] == []) == hidden, one
+    assert Counter(one["route"] for one in items.values())["outlier"] > 20
+
+
+def test_tabs_sort_what_waits_strangest_first_and_fields_say_why(label_studio, service, project, scans):
+    ids = label_studio.import_tasks(project, [*scans["known"][:30], *scans["strangers"][:20]])
+    wait_for_predictions(label_studio, project, len(ids))
+    wait_until(lambda: len(label_studio.call("GET", "/api/dm/views/", project=project)) >= 4, what="for the tabs")
+    review = tab(label_studio, project, "Manual review")
+    trust = {id: task["predictions"][0]["score"] for id, task in listed(label_studio, project).items()}
+    assert review == sorted(review, key=trust.__getitem__)
+    assert set(review) == {id for id, value in trust.items() if value < 2 / 3}
+
+    def described():
+        tasks = listed(label_studio, project)
+        return [tasks[id]["data"] for id in review if "triage_diversity" in tasks[id]["data"]]
+
+    wait_until(lambda: len(described()) == len(review), 90, 1.0, "for the fields")
+    assert {"triage_route", "triage_reason", "triage_outlier_score", "scanner", "image"} <= set(described()[0])
+    pre_annotated = tab(label_studio, project, "Pre-annotated")
+    assert set(pre_annotated) == set(ids) - set(review)
+
+
+def test_with_webhooks_switched_off_the_poll_finds_everything(label_studio, service, project, scans):
+    for webhook in label_studio.call("GET", "/api/webhooks/", project=project):
+        label_studio.call("DELETE", f"/api/webhooks/{webhook['id']}/")
+    ids = label_studio.import_tasks(project, scans["known"][:20])
+    wait_for_predictions(label_studio, project, 20)
+    person = label_studio.admin
+    answer(person, ids[0], "3")
+    wait_until(lambda: item(service, project, ids[0])["answer"] == "resolved", what="for the answer")
+
+
+def test_retrieve_predictions_gives_each_task_its_one(label_studio, service, project, scans):
+    ids = label_studio.import_tasks(project, scans["known"][:20])
+    wait_for_predictions(label_studio, project, 20)
+    selected = {"selectedItems": {"all": True, "excluded": []}}
+    label_studio.call("POST", "/api/dm/actions", selected, id="retrieve_tasks_predictions", project=project)
+    time.sleep(3)
+    assert {len(listed(label_studio, project)[id]["predictions"]) for id in ids} == {1}
+
+
+# -- what answers do
+
+
+def test_answers_flow_back_and_the_queue_shrinks(label_studio, service, project, scans):
+    ids = label_studio.import_tasks(project, scans["strangers"][:10])
+    wait_for_predictions(label_studio, project, 10)
+    wait_until(lambda: queue_length(service, project) > 5, what="for the queue")
+    before = queue_length(service, project)
+    review = answer(label_studio.admin, ids[0], "None of these")
+    wait_until(lambda: queue_length(service, project) == before - 1, what="for the queue to shrink")
+    assert item(service, project, ids[0])["answered"] == ["None of these"]
+    label_studio.call("DELETE", f"/api/annotations/{review}/")
+    wait_until(lambda: queue_length(service, project) == before, what="for the item to come back")
+
+
+def test_skips_and_empty_annotations_resolve_nothing(label_studio, service, project, scans):
+    ids = label_studio.import_tasks(project, scans["strangers"][:4])
+    wait_for_predictions(label_studio, project, 4)
+    answer(label_studio.admin, ids[0], "3", was_cancelled=True)
+    answer(label_studio.admin, ids[1], "")
+    answer(label_studio.admin, ids[2], "3")
+    wait_until(lambda: item(service, project, ids[2])["answer"] == "resolved", what="for the answer")
+    assert [item(service, project, id)["answer"] for id in ids[:2]] == ["open", "open"]
+
+
+def test_with_two_answers_wanted_the_majority_decides(label_studio, service, reference, scans):
+    project = connected(label_studio, service, reference, maximum_annotations=2)
+    ids = label_studio.import_tasks(project, scans["strangers"][:2])
+    wait_for_predictions(label_studio, project, 2)
+    first, second = label_studio.user(), label_studio.user()
+    answer(first, ids[0], "3")
+    answer(second, ids[0], "3")
+    answer(first, ids[1], "3")
+    answer(second, ids[1], "5")
+    wait_until(lambda: item(service, project, ids[0])["answer"] == "resolved", what="for the majority")
+    wait_until(lambda: item(service, project, ids[1])["answer"] == "disputed", what="for the dispute")
+    truth = answer(label_studio.admin, ids[1], "7", ground_truth=True)
+    wait_until(lambda: item(service, project, ids[1])["answered"] == ["7"], what="for the ground truth")
+    assert truth
+
+
+def test_tasks_labelled_before_take_no_part(label_studio, service, reference, scans):
+    project = label_studio.project(config=CONFIG)
+    ids = label_studio.import_tasks(project, scans["known"][:6])
+    answer(label_studio.admin, ids[0], "3")
+    service.command("connect", "--project", project, "--reference", reference)
+    wait_for_predictions(label_studio, project, 5)
+    time.sleep(2)
+    tasks = listed(label_studio, project)
+    assert [len(tasks[id]["predictions"]) for id in ids] == [0, 1, 1, 1, 1, 1]
+
+
+def test_two_people_at_the_label_button_never_get_the_same_task(label_studio, service, project, scans):
+    ids = label_studio.import_tasks(project, [*scans["strangers"][:8], *scans["known"][:8]])
+    wait_for_predictions(label_studio, project, len(ids))
+    trust = {id: task["predictions"][0]["score"] for id, task in listed(label_studio, project).items()}
+    strangest = sorted(trust, key=trust.__getitem__)
+    one, other = label_studio.user(), label_studio.user()
+    given = []
+    for _ in range(3):
+        pair = [person.next_task(project)["id"] for person in (one, other)]
+        given += pair
+        for person, task in zip((one, other), pair, strict=True):
+            answer(person, task, "3")
+    assert given == strangest[:6]
+
+
+# -- other ways in, and out
+
+
+def test_pushed_items_are_triaged_first_and_then_created_with_prediction_and_fields(label_studio, service, project, scans):
+    items = [{"id": f"scan-{place}", "media": task["image"], "data": {"scanner": "C"}} for place, task in enumerate(scans["known"][:5])]
+    pushed = service.call("POST", "/api/datasets/clinic/items", json={"project": str(project), "items": items})
+    assert pushed.status_code == 202, pushed.text
+    again = service.call("POST", "/api/datasets/clinic/items", json={"project": str(project), "items": items})
+    assert again.ok, again.text
+    wait_for_predictions(label_studio, project, 5)
+    time.sleep(2)
+    tasks = listed(label_studio, project)
+    assert len(tasks) == 5
+    assert {len(task["predictions"]) for task in tasks.values()} == {1}
+    assert {task["data"]["scanner"] for task in tasks.values()} == {"C"}
+
+
+def test_uploads_and_broken_media(label_studio, service, project, scans):
+    content = base64.b64decode(scans["known"][0]["image"].partition(",")[2])
+    headers = {"Authorization": f"Token {label_studio.token}"}
+    files = [("a", ("a.png", content)), ("b", ("b.png", b"no picture at all"))]
+    assert requests.post(f"{label_studio.url}/api/projects/{project}/import", files=files, headers=headers, timeout=60).ok
+    label_studio.import_tasks(project, [{"image": "http://169.254.169.254/latest"}, {"image": "/data/upload/99/missing.png"}])
+    wait_for_predictions(label_studio, project, 4)
+    tasks = sorted(listed(label_studio, project).values(), key=lambda task: task["id"])
+    items = [item(service, project, task["id"]) for task in tasks]
+    assert [one["route"] == "failed" for one in items] == [False, True, True, True]
+    assert "media_hosts" in items[2]["reason"]
+    assert [task["predictions"][0]["result"] for task in tasks[1:]] == [[], [], []]
+
+
+def test_a_choice_renamed_under_a_running_project_stops_delivery_and_says_so(label_studio, service, project, scans):
+    label_studio.import_tasks(project, scans["known"][:3])
+    wait_for_predictions(label_studio, project, 3)
+    path = f"/api/projects/{project}/"
+    label_studio.call("PATCH", path, {"label_config": CONFIG.replace('value="7"', 'value="seven"')})
+    wait_until(lambda: service.get(f"/api/projects/{project}")["problem"], what="for the problem")
+    assert "'7'" in service.get(f"/api/projects/{project}")["problem"]
+    label_studio.import_tasks(project, scans["known"][3:6])
+    time.sleep(5)
+    assert sum(len(task["predictions"]) for task in listed(label_studio, project).values()) == 3
+    assert "seven" in service.command("doctor", check=False)
+    label_studio.call("PATCH", path, {"label_config": CONFIG})
+    wait_for_predictions(label_studio, project, 6)
+
+
+def test_disconnect_leaves_the_project_as_it_was(label_studio, service, project, scans):
+    path = f"/api/projects/{project}/"
+    ids = label_studio.import_tasks(project, scans["strangers"][:5])
+    wait_for_predictions(label_studio, project, 5)
+    service.command("disconnect", "--project", project)
+    tasks = listed(label_studio, project)
+    assert [tasks[id]["predictions"] for id in ids] == [[]] * 5
+    assert not any(key.startswith("triage_") for task in tasks.values() for key in task["data"])
+    assert label_studio.call("GET", "/api/webhooks/", project=project) == []
+    assert label_studio.call("GET", "/api/ml", project=project) == []
+    assert label_studio.call("GET", path)["sampling"] == "Sequential sampling"
+    assert service.call("GET", f"/api/projects/{project}").status_code == 404
+
+
+def test_connect_can_be_tried_and_only_watched_first(label_studio, service, reference, scans):
+    project = label_studio.project(config=CONFIG)
+    ids = label_studio.import_tasks(project, scans["known"][:10])
+    before = label_studio.call("GET", f"/api/projects/{project}/")
+    said = service.command("connect", "--project", project, "--reference", reference, "--dry-run")
+    assert "10" in said
+    assert label_studio.call("GET", f"/api/projects/{project}/") == before
+    service.command("connect", "--project", project, "--reference", reference, "--watch")
+    wait_until(lambda: sum(one["items"] for one in service.get(f"/api/projects/{project}")["routes"]) == 10, what="for the verdicts")
+    assert [listed(label_studio, project)[id]["predictions"] for id in ids] == [[]] * 10
+    assert label_studio.call("GET", "/api/webhooks/", project=project) == []
+
+
+def test_classes_without_a_choice_are_refused_with_both_lists(label_studio, service, reference):
+    project = label_studio.project(config=CONFIG.replace('<Choice value="7"/>', ""))
+    said = service.command("connect", "--project", project, "--reference", reference, check=False)
+    assert "no choice for '7'" in said
+    assert "None of these" in said
+
+
+def test_a_killed_service_goes_on_where_it_was(label_studio, service, project, scans):
+    ids = label_studio.import_tasks(project, [*scans["known"], *scans["strangers"]])
+    time.sleep(0.7)
+    service.kill()
+    service.start()
+    wait_for_predictions(label_studio, project, len(ids))
+    time.sleep(8)
+    assert Counter(len(task["predictions"]) for task in listed(label_studio, project).values()) == {1: len(ids)}
