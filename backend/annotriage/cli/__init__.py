@@ -17,7 +17,7 @@ def main() -> None:
     \b
     In this order: annotriage fit, then annotriage triage. annotriage demo shows both on real digits.
     DATA is an image folder (class/name.png, or flat when unlabelled), a CSV manifest (path,label), an .npz file
-    (x, y), or Label Studio tasks or export as JSON.
+    (x, y), Label Studio tasks or export as JSON, or what people labelled in a project of it, as label-studio:3.
     """
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from annotriage.data.data_uri import encode_data_uri
 from annotriage.errors import ToolError
-from annotriage.labeling_tool import DemoServer, labeling_tool
+from annotriage.labeling_tool import DEFAULT, DemoServer, labeling_tool
 from annotriage.progress import Progress
 from annotriage.settings import ServiceSettings, Settings
 
@@ -64,6 +64,9 @@ def run_live(folder: Path, say: Say, progress: Progress, settings: Settings, *, 
         say(_in_words(found))
         say(f"The service: {service.url} (user {service.user}, password {service.password}); API at {service.url}/api/projects/{project}")
         if not once:
+            spec, out = folder / "digits" / "model.toml", folder / "refitted"
+            say("What people label there is data to fit from, once there are some hundred answers:")
+            say(f"  annotriage fit --config {folder / CONFIG} --model {spec} --train {DEFAULT}:{project} --out {out}")
             say("Both go on running; `make stop` (annotriage demo --stop) ends them, a second `make demo` adds to them.")
         return found
     finally:
