@@ -40,8 +40,8 @@ def _id() -> Column[int]:
     return Column("id", Id, primary_key=True, autoincrement=True)
 
 
-def _of(table: str, *, name: str | None = None, null: bool = False, primary: bool = False) -> Column[int]:
-    key = ForeignKey(f"{table}.id", ondelete="CASCADE")
+def _of(table: str, *, name: str | None = None, null: bool = False, primary: bool = False, on_delete: str = "CASCADE") -> Column[int]:
+    key = ForeignKey(f"{table}.id", ondelete=on_delete)
     return Column(name or f"{table}_id", Id, key, nullable=null, primary_key=primary, autoincrement=False)
 
 
@@ -73,6 +73,16 @@ reference = Table(
     Column("prediction_version", Text, nullable=False),
     Column("facts", JSON, nullable=False),  # Reference.facts(): promise, counts, classes
     Column("at", Float, nullable=False),
+)
+
+# What other thresholds would do, on the held-out items of a reference: a row per alpha.
+reference_grid = Table(
+    "reference_grid",
+    metadata,
+    _of("reference", primary=True),
+    Column("alpha", Float, primary_key=True),
+    Column("threshold", Float),  # on the score; null where alpha decides nothing
+    Column("taus", JSON, nullable=False),  # see store.previews
 )
 
 reference_file = Table(
@@ -121,6 +131,19 @@ dataset = Table(
     UniqueConstraint("project_id", "kind", "name"),
 )
 
+# A person's word on many items at once: a person shall look (review), or need not any more (back).
+rerouting = Table(
+    "rerouting",
+    metadata,
+    _id(),
+    _of("project"),
+    Column("to", Text, nullable=False),  # review | back
+    Column("by", Text, nullable=False),
+    Column("n", Integer, nullable=False, server_default=text("0")),
+    Column("at", Float, nullable=False),
+    Column("undone_at", Float),
+)
+
 item = Table(
     "item",
     metadata,
@@ -139,16 +162,23 @@ item = Table(
     # the verdict under the project's reference, for the queue
     Column("route", Text),
     Column("trust", Float),  # as shown
+    Column("sent", Boolean, nullable=False, server_default=false()),  # to review by a person, though it was automatic
+    Column("dismissed", Boolean, nullable=False, server_default=false()),  # out of the queue by a person: it is not strange
     Column("answer", Text, nullable=False, server_default="open"),  # open | resolved | disputed
     Column("labels", JSON),  # the answer, once resolved
     Column("machine", Boolean, nullable=False, server_default=false()),  # resolved by an accepted machine label
     Column("answered_at", Float),
+    Column("sent_by", Text),  # the person who wants people to look at it, whatever the model says
+    _of("rerouting", null=True, on_delete="SET NULL"),  # the last one that changed it
     Column("at", Float, nullable=False),
     UniqueConstraint("project_id", "external_id"),
+    Index(None, "rerouting_id"),
     Index(None, "project_id", "id"),
 )
-# The queue, strangest first; and what of it is `auto`, for acceptance.
-Index("ix_item_queue", item.c.project_id, item.c.answer, item.c.route, item.c.trust)
+# The queue, strangest first and newest first; and what of it is `auto`, for acceptance.
+_waits = (item.c.project_id, item.c.answer, item.c.dismissed, item.c.route)
+Index("ix_item_queue", *_waits, item.c.trust, item.c.id)
+Index("ix_item_newest", *_waits, item.c.id)
 
 item_dataset = Table(
     "item_dataset",
@@ -167,6 +197,7 @@ verdict = Table(
     Column("route", Text, nullable=False),
     Column("judged", Text, nullable=False),  # the route before a pause took `auto` away
     Column("labels", JSON, nullable=False),
+    Column("label", Text, nullable=False, server_default=""),  # the same in one text, as classes are called in a promise
     Column("cluster", Text),
     Column("confidence", Float),
     Column("sureness", Float),
@@ -181,6 +212,7 @@ verdict = Table(
     Column("at", Float, nullable=False),
     Index(None, "project_id", "reference_id", "route", "trust", "item_id"),
     Index(None, "project_id", "reference_id", "at"),
+    Index("ix_verdict_preview", "project_id", "reference_id", "label", "score", "sureness"),  # all that a preview counts by
 )
 
 point = Table(
@@ -189,6 +221,18 @@ point = Table(
     _of("item", primary=True),
     _of("reference", primary=True),
     Column("compressed", LargeBinary, nullable=False),  # (n,) float16
+    Column("nearest", LargeBinary),  # (5,) uint16: places in the reference's sample, once it is on a map
+)
+
+# The reference's sample of training items, for people: in its order.
+training_item = Table(
+    "training_item",
+    metadata,
+    _of("reference", primary=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("thumbnail", LargeBinary),
 )
 
 thumbnail = Table("thumbnail", metadata, _of("item", primary=True), Column("content", LargeBinary, nullable=False))
@@ -218,6 +262,63 @@ snapshot = Table(
     Column("facts", JSON, nullable=False),  # diversity, advice, groups
     Column("at", Float, nullable=False),
     Index(None, "dataset_id", "at"),
+)
+
+# Which outliers of a dataset belong together, by its latest snapshot.
+group_member = Table(
+    "group_member",
+    metadata,
+    _of("dataset", primary=True),
+    _of("item", primary=True),
+    Column("number", Integer, nullable=False),
+    Index(None, "item_id"),
+    Index(None, "dataset_id", "number", "item_id"),
+)
+
+map_ = Table(
+    "map",
+    metadata,
+    _id(),
+    _of("project"),
+    _of("reference"),
+    Column("method", Text, nullable=False),  # umap | tsne
+    Column("seed", Integer, nullable=False),
+    Column("state", Text, nullable=False),  # making | ready | failed
+    Column("progress", Float, nullable=False, server_default=text("0")),  # share of the making that is done
+    Column("text", Text, nullable=False, server_default=""),  # what it is at, or why it failed
+    Column("training", Integer, nullable=False, server_default=text("0")),  # training items that it was fitted on,
+    Column("fitted", Integer, nullable=False, server_default=text("0")),  # incoming ones,
+    Column("total", Integer, nullable=False, server_default=text("0")),  # and the incoming ones that there were
+    Column("frame", JSON),  # west, south and side of the square that the places fill
+    Column("names", JSON),  # what the codes stand for: {"class": [...], "dataset": [ids]}
+    Column("read_until", Float, nullable=False, server_default=text("0")),  # verdicts from before that are on it
+    Column("at", Float, nullable=False),
+    Column("finished_at", Float),
+    Index(None, "project_id", "method", "id"),
+)
+
+# The points of a map, packed (store.map_points): pieces of it, the first one of training items.
+map_piece = Table(
+    "map_piece",
+    metadata,
+    _of("map", primary=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("n", Integer, nullable=False),
+    Column("first", BigInteger, nullable=False),  # the smallest id in it
+    Column("last", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    Column("content", LargeBinary, nullable=False),  # gzip
+)
+
+# The members of groups among a dataset's outliers, as its latest snapshot found them.
+item_group = Table(
+    "item_group",
+    metadata,
+    _of("dataset", primary=True),
+    _of("item", primary=True),
+    Column("number", Integer, nullable=False),  # of the group, from 1, the largest first
+    Column("place", Integer, nullable=False),  # in it: 0 is its face, the others by their distance to it
+    Index(None, "item_id"),
 )
 
 # -- what is to be done
@@ -335,6 +436,19 @@ probe = Table(
     Column("answered_at", Float),
     Index(None, "project_id", "state"),
     Index(None, "project_id", "answered_at"),
+)
+
+# Who sent an item to review, or took it out of the queue.
+move = Table(
+    "move",
+    metadata,
+    _id(),
+    _of("project"),
+    _of("item"),
+    Column("to", Text, nullable=False),  # review | out
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Index(None, "item_id"),
 )
 
 acceptance = Table(

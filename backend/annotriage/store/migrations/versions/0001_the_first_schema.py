@@ -104,6 +104,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("reference_id", "path", name=op.f("pk_reference_file")),
     )
     op.create_table(
+        "reference_grid",
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("alpha", sa.Float(), nullable=False),
+        sa.Column("threshold", sa.Float(), nullable=True),
+        sa.Column("taus", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_reference_grid_reference_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("reference_id", "alpha", name=op.f("pk_reference_grid")),
+    )
+    op.create_table(
+        "training_item",
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=False),
+        sa.Column("thumbnail", sa.LargeBinary(), nullable=True),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_training_item_reference_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("reference_id", "place", name=op.f("pk_training_item")),
+    )
+    op.create_table(
         "acceptance",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -157,6 +176,43 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_job_state_kind"), ["state", "kind"], unique=False)
 
     op.create_table(
+        "map",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("method", sa.Text(), nullable=False),
+        sa.Column("seed", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("progress", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.Column("text", sa.Text(), server_default="", nullable=False),
+        sa.Column("training", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("fitted", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("total", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("frame", sa.JSON(), nullable=True),
+        sa.Column("names", sa.JSON(), nullable=True),
+        sa.Column("read_until", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("finished_at", sa.Float(), nullable=True),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_map_project_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_map_reference_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_map")),
+    )
+    with op.batch_alter_table("map", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_map_project_id_method_id"), ["project_id", "method", "id"], unique=False)
+
+    op.create_table(
+        "rerouting",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("to", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("n", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("undone_at", sa.Float(), nullable=True),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_rerouting_project_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rerouting")),
+    )
+    op.create_table(
         "counter",
         sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -184,21 +240,40 @@ def upgrade() -> None:
         sa.Column("shown_dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
         sa.Column("route", sa.Text(), nullable=True),
         sa.Column("trust", sa.Float(), nullable=True),
+        sa.Column("sent", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("dismissed", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("answer", sa.Text(), server_default="open", nullable=False),
         sa.Column("labels", sa.JSON(), nullable=True),
         sa.Column("machine", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("answered_at", sa.Float(), nullable=True),
+        sa.Column("sent_by", sa.Text(), nullable=True),
+        sa.Column("rerouting_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
         sa.Column("at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_item_project_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["rerouting_id"], ["rerouting.id"], name=op.f("fk_item_rerouting_id"), ondelete="SET NULL"),
         sa.ForeignKeyConstraint(["shown_dataset_id"], ["dataset.id"], name=op.f("fk_item_shown_dataset_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_item")),
         sa.UniqueConstraint("marker", name=op.f("uq_item_marker")),
         sa.UniqueConstraint("project_id", "external_id", name=op.f("uq_item_project_id_external_id")),
     )
     with op.batch_alter_table("item", schema=None) as batch_op:
+        batch_op.create_index("ix_item_newest", ["project_id", "answer", "dismissed", "route", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_item_project_id_id"), ["project_id", "id"], unique=False)
-        batch_op.create_index("ix_item_queue", ["project_id", "answer", "route", "trust"], unique=False)
+        batch_op.create_index("ix_item_queue", ["project_id", "answer", "dismissed", "route", "trust", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_item_rerouting_id"), ["rerouting_id"], unique=False)
 
+    op.create_table(
+        "map_piece",
+        sa.Column("map_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("first", sa.BigInteger(), nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["map_id"], ["map.id"], name=op.f("fk_map_piece_map_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("map_id", "number", name=op.f("pk_map_piece")),
+    )
     op.create_table(
         "snapshot",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -274,6 +349,19 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "group_member",
+        sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_group_member_dataset_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_group_member_item_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("dataset_id", "item_id", name=op.f("pk_group_member")),
+    )
+    with op.batch_alter_table("group_member", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_group_member_dataset_id_number_item_id"), ["dataset_id", "number", "item_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_group_member_item_id"), ["item_id"], unique=False)
+
+    op.create_table(
         "item_dataset",
         sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -285,10 +373,39 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_item_dataset_item_id"), ["item_id"], unique=False)
 
     op.create_table(
+        "item_group",
+        sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("place", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_item_group_dataset_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_item_group_item_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("dataset_id", "item_id", name=op.f("pk_item_group")),
+    )
+    with op.batch_alter_table("item_group", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_item_group_item_id"), ["item_id"], unique=False)
+
+    op.create_table(
+        "move",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("to", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_move_item_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_move_project_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_move")),
+    )
+    with op.batch_alter_table("move", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_move_item_id"), ["item_id"], unique=False)
+
+    op.create_table(
         "point",
         sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("compressed", sa.LargeBinary(), nullable=False),
+        sa.Column("nearest", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_point_item_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_point_reference_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("item_id", "reference_id", name=op.f("pk_point")),
@@ -352,6 +469,7 @@ def upgrade() -> None:
         sa.Column("route", sa.Text(), nullable=False),
         sa.Column("judged", sa.Text(), nullable=False),
         sa.Column("labels", sa.JSON(), nullable=False),
+        sa.Column("label", sa.Text(), server_default="", nullable=False),
         sa.Column("cluster", sa.Text(), nullable=True),
         sa.Column("confidence", sa.Float(), nullable=True),
         sa.Column("sureness", sa.Float(), nullable=True),
@@ -370,6 +488,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("item_id", "reference_id", name=op.f("pk_verdict")),
     )
     with op.batch_alter_table("verdict", schema=None) as batch_op:
+        batch_op.create_index("ix_verdict_preview", ["project_id", "reference_id", "label", "score", "sureness"], unique=False)
         batch_op.create_index(batch_op.f("ix_verdict_project_id_reference_id_at"), ["project_id", "reference_id", "at"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_verdict_project_id_reference_id_route_trust_item_id"),
