@@ -17,6 +17,7 @@ from annotriage.errors import DataError, UnknownError
 from annotriage.labeling_tool import ToolProject
 from annotriage.service import pausing, pushing, resources
 from annotriage.service.openapi import Operation, Parameter, Time, add_routes, time_text
+from annotriage.service.overview import project_detail, project_line
 from annotriage.service.probing import standing
 from annotriage.service.process import Process
 from annotriage.service.resources import (
@@ -33,11 +34,9 @@ from annotriage.service.resources import (
     ItemPage,
     ProbePage,
     ProjectDetail,
-    ProjectLine,
     ProjectList,
     PromiseNow,
     Pushed,
-    Rescoring,
     Window,
 )
 from annotriage.store import browsing, jobs, snapshots
@@ -65,20 +64,11 @@ def operations(process: Process) -> tuple[Operation, ...]:
 
     def list_projects() -> ProjectList:
         with store.reading() as connection:
-            return ProjectList(tuple(_project_line(connection, process, one) for one in projects(connection, gone=True)))
+            return ProjectList(tuple(project_line(connection, process, one) for one in projects(connection, gone=True)))
 
     def get_project(project: str) -> ProjectDetail:
         with store.reading() as connection:
-            found = project_of(connection, project)
-            facts = get_reference(connection, found.reference_id).facts
-            return ProjectDetail(
-                _project_line(connection, process, found),
-                facts["promise"]["sentence"],
-                found.classes,
-                {name: getattr(found.options, name) for name in found.options.__dataclass_fields__},
-                browsing.undelivered(connection, found.id, found.reference_id),
-                _rescoring(connection, found),
-            )
+            return project_detail(connection, process, project_of(connection, project))
 
     def list_datasets(project: str, kind: str | None, after: str | None, limit: int) -> DatasetPage:
         with store.reading() as connection:
@@ -227,31 +217,6 @@ def operations(process: Process) -> tuple[Operation, ...]:
             status=202,
         ),
     )
-
-
-def _project_line(connection: Connection, process: Process, project: Project) -> ProjectLine:
-    return ProjectLine(
-        project=project.external_id,
-        title=project.title,
-        address=process.tool_project(project).address(),
-        version=project.version,
-        watch=project.watch,
-        gone=project.gone,
-        paused=project.paused,
-        trouble=project.trouble,
-        problem=project.problem,
-        queue=browsing.queue_length(connection, project),
-        waiting=browsing.waiting(connection, project),
-        routes=resources.routes_of(browsing.routes_of(connection, project)),
-    )
-
-
-def _rescoring(connection: Connection, project: Project) -> Rescoring | None:
-    if project.next_reference_id is None:
-        return None
-    version = get_reference(connection, project.next_reference_id).prediction_version
-    waiting = browsing.waiting(connection, project, project.next_reference_id)
-    return Rescoring(version, waiting, sum(browsing.undelivered(connection, project.id, project.next_reference_id).values()))
 
 
 def _item_page(process: Process, project: Project, rows: Sequence[AnyRow], next: str | None) -> ItemPage:

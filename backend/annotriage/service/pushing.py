@@ -41,7 +41,7 @@ ITEM_SCHEMA = {
     "required": ["media"],
     "additionalProperties": False,
 }
-BODY = {
+BODY: dict[str, dict[str, Any]] = {
     "application/json": {
         "type": "object",
         "properties": {"project": {"type": "string"}, "items": {"type": "array", "items": ITEM_SCHEMA, "minItems": 1}},

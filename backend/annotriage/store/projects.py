@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 from annotriage.errors import UnknownError
 from annotriage.settings import ServiceSettings
 from annotriage.store.database import AnyRow
-from annotriage.store.schema import event, project, reference
+from annotriage.store.schema import event, item, project, reference
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,12 @@ def add_project(
 def change_project(connection: Connection, id: int, **values: Any) -> None:
     """Set columns of a project."""
     connection.execute(update(project).where(project.c.id == id).values(**values))
+
+
+def forget_items(connection: Connection, id: int, most: int) -> int:
+    """Forget up to `most` of a project's items with all that belongs to them; how many."""
+    some = select(item.c.id).where(item.c.project_id == id).limit(most)
+    return connection.execute(item.delete().where(item.c.id.in_(some))).rowcount
 
 
 def remove_project(connection: Connection, id: int) -> None:
