@@ -162,7 +162,6 @@ item = Table(
     # the verdict under the project's reference, for the queue
     Column("route", Text),
     Column("trust", Float),  # as shown
-    Column("sent", Boolean, nullable=False, server_default=false()),  # to review by a person, though it was automatic
     Column("dismissed", Boolean, nullable=False, server_default=false()),  # out of the queue by a person: it is not strange
     Column("answer", Text, nullable=False, server_default="open"),  # open | resolved | disputed
     Column("labels", JSON),  # the answer, once resolved
@@ -310,17 +309,6 @@ map_piece = Table(
     Column("content", LargeBinary, nullable=False),  # gzip
 )
 
-# The members of groups among a dataset's outliers, as its latest snapshot found them.
-item_group = Table(
-    "item_group",
-    metadata,
-    _of("dataset", primary=True),
-    _of("item", primary=True),
-    Column("number", Integer, nullable=False),  # of the group, from 1, the largest first
-    Column("place", Integer, nullable=False),  # in it: 0 is its face, the others by their distance to it
-    Index(None, "item_id"),
-)
-
 # -- what is to be done
 
 # One row per item and reference that is still to be judged; a lease holds it for one worker.
@@ -436,19 +424,6 @@ probe = Table(
     Column("answered_at", Float),
     Index(None, "project_id", "state"),
     Index(None, "project_id", "answered_at"),
-)
-
-# Who sent an item to review, or took it out of the queue.
-move = Table(
-    "move",
-    metadata,
-    _id(),
-    _of("project"),
-    _of("item"),
-    Column("to", Text, nullable=False),  # review | out
-    Column("by", Text, nullable=False),
-    Column("at", Float, nullable=False),
-    Index(None, "item_id"),
 )
 
 acceptance = Table(

@@ -240,7 +240,6 @@ def upgrade() -> None:
         sa.Column("shown_dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
         sa.Column("route", sa.Text(), nullable=True),
         sa.Column("trust", sa.Float(), nullable=True),
-        sa.Column("sent", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("dismissed", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("answer", sa.Text(), server_default="open", nullable=False),
         sa.Column("labels", sa.JSON(), nullable=True),
@@ -371,34 +370,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("item_dataset", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_item_dataset_item_id"), ["item_id"], unique=False)
-
-    op.create_table(
-        "item_group",
-        sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
-        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("place", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_item_group_dataset_id"), ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_item_group_item_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("dataset_id", "item_id", name=op.f("pk_item_group")),
-    )
-    with op.batch_alter_table("item_group", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_item_group_item_id"), ["item_id"], unique=False)
-
-    op.create_table(
-        "move",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
-        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
-        sa.Column("to", sa.Text(), nullable=False),
-        sa.Column("by", sa.Text(), nullable=False),
-        sa.Column("at", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_move_item_id"), ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_move_project_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_move")),
-    )
-    with op.batch_alter_table("move", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_move_item_id"), ["item_id"], unique=False)
 
     op.create_table(
         "point",
