@@ -198,6 +198,10 @@ class ServiceSettings(_Table):
     password: str = _setting(
         "", "Password for it. Left empty, one is made at the first start; `annotriage password` shows it.", secret=True
     )
+    trusted_proxy: str = _setting(
+        "",
+        "Address of a proxy in front that signs people in: its header X-Forwarded-User is believed, anybody else's is not. Empty without one.",
+    )
     max_request_mb: int = _setting(512, "Largest request body in MB. Raise it when tasks carry large pictures in themselves.", low=1)
     # media
     media_hosts: tuple[str, ...] = _setting(

@@ -6,6 +6,7 @@ It answers from the store, at once; whatever takes long is done by the worker an
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from flask import Flask, Response, g, request
 from flask.typing import ResponseReturnValue
@@ -22,9 +23,14 @@ from annotriage.store.work import living
 
 UNLOGGED = ("/health", "/ready", "/metrics")  # asked for every few seconds
 
+# What a request without the service's credentials is answered; None lets it pass.
+Admit = Callable[[], ResponseReturnValue | None]
+# What adds pages for people, which look after their visitors themselves.
+Pages = Callable[[Flask, Process], Admit]
 
-def create_app(process: Process) -> Flask:
-    """The app on this process's store, settings and labeling tool."""
+
+def create_app(process: Process, pages: Pages | None = None) -> Flask:
+    """The app on this process's store, settings and labeling tool, with pages for people if there are any."""
     app = Flask("annotriage", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = process.settings.max_request_mb * 2**20
     app.config["MAX_FORM_MEMORY_SIZE"] = app.config["MAX_CONTENT_LENGTH"]
@@ -36,6 +42,8 @@ def create_app(process: Process) -> Flask:
         g.started = time.perf_counter()
         if request.blueprint == tool.name or guard.authenticated():  # the labeling tool's routes look themselves
             return None
+        if admit is not None:
+            return admit()
         return problem(401, "give the user and the password of the service; annotriage password shows them", CHALLENGE)
 
     @app.after_request
@@ -70,6 +78,7 @@ def create_app(process: Process) -> Flask:
         return Response(metrics.text(), content_type=CONTENT_TYPE)
 
     answer_problems(app)
+    admit = None if pages is None else pages(app, process)
     app.register_blueprint(tool)
     app.register_blueprint(api_blueprint(process), url_prefix="/api")
     return app

@@ -37,10 +37,13 @@ class Guard:
         given = request.authorization
         if given is None or given.type != "basic":
             return False
+        return self.admits(given.username or "", given.password or "")
+
+    def admits(self, user: str, password: str) -> bool:
+        """Whether these are the user's name and password. Raises TooManyRequests for an address that only ever guesses."""
         address = request.remote_addr or ""
         self._refuse_guessing(address)
-        user, password = (given.username or "").encode(), (given.password or "").encode()
-        right = hmac.compare_digest(user, self._user) & hmac.compare_digest(password, self._password)
+        right = hmac.compare_digest(user.encode(), self._user) & hmac.compare_digest(password.encode(), self._password)
         self._remember(address, right)
         return right
 

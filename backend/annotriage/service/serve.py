@@ -28,6 +28,8 @@ from annotriage.settings import ServiceSettings
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
+    from annotriage.service.app import Pages
+
 ROLES = ("worker", "jobs")
 WATCH_SECONDS = 0.5
 RESTART = (0.5, 2.0, 10.0, 30.0)  # seconds before a child that died again is started again
@@ -36,9 +38,10 @@ END_SECONDS = 20.0
 THREADS = 16
 
 
-def serve(settings: ServiceSettings, say: Callable[[str], None], config: Path | None = None) -> int:
+def serve(settings: ServiceSettings, say: Callable[[str], None], config: Path | None = None, pages: Pages | None = None) -> int:
     """Run the service until it is told to stop (Ctrl-C, SIGTERM): its exit status.
 
+    pages: adds what people look at (annotriage.web.register).
     say: told where the service is, once it answers. Raises SettingError if the address is taken, StoreError if the database cannot be used.
     """
     from waitress.server import create_server
@@ -50,11 +53,14 @@ def serve(settings: ServiceSettings, say: Callable[[str], None], config: Path | 
     settings = replace(settings, port=listener.getsockname()[1])
     process = Process(settings, "web", config)
     server = create_server(
-        create_app(process),
+        create_app(process, pages),
         sockets=[listener],
         threads=THREADS,
         max_request_body_size=settings.max_request_mb * 2**20,
         clear_untrusted_proxy_headers=True,
+        trusted_proxy=settings.trusted_proxy or None,
+        # Not X-Forwarded-For: whether a request came through the proxy is told by the address it came from.
+        trusted_proxy_headers={"x-forwarded-proto", "x-forwarded-host"} if settings.trusted_proxy else set(),
         ident=None,
     )
     children = Children(settings, config)

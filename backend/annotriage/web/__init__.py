@@ -1,0 +1,29 @@
+"""The dashboard: what a project manager sees, understands and steers, as pages of the web process.
+
+After the walk data -> model -> latent -> triage -> store -> delivery: a view asks the store a few questions, fills one plain
+dataclass and renders one template. Nothing is computed here that a snapshot or a job can have ready.
+"""
+
+from __future__ import annotations
+
+from flask import Blueprint, Flask
+
+from annotriage.service.app import Admit
+from annotriage.service.process import Process
+from annotriage.web.pages import dress
+from annotriage.web.sessions import Sessions
+from annotriage.web.views import compare, diversity, exports, groups, item, map, overview, promise, queue, settings, system
+
+VIEWS = (overview, diversity, groups, promise, compare, settings, system, exports, map, queue, item)
+
+
+def register(app: Flask, process: Process) -> Admit:
+    """Add the pages to the service's app: what decides whether a request without the service's credentials may pass."""
+    pages = Blueprint("web", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+    sessions = Sessions(app, process)
+    sessions.routes(pages)
+    dress(app, pages, process)
+    for view in VIEWS:
+        view.routes(pages, process)
+    app.register_blueprint(pages)
+    return sessions.admit

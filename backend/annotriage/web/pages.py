@@ -1,0 +1,57 @@
+"""What all pages share: their headers, what templates may call, and errors as pages for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from flask import Blueprint, Flask, Response, render_template, request, send_from_directory
+
+from annotriage.latent import wording
+from annotriage.service.problems import MEDIA_TYPE
+from annotriage.service.process import Process
+from annotriage.web import words
+from annotriage.web.sessions import wants_page
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
+    " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+SHARED = Path(__file__).parent.parent / "static"  # what report.html is made of, too
+PROJECT_TABS = (
+    ("map_page", "Map"),
+    ("queue", "Queue"),
+    ("diversity", "Diversity"),
+    ("groups", "Groups"),
+    ("promise", "Promise"),
+    ("compare", "Compare"),
+    ("settings", "Settings"),
+)
+
+
+def dress(app: Flask, pages: Blueprint, process: Process) -> None:
+    """Give the pages their headers, filters and error pages."""
+    filters = {name: getattr(wording, name) for name in ("percent", "percent_range", "count", "points")}
+    app.jinja_env.filters.update(filters, moment=words.moment, ago=words.ago, number=words.number)
+    app.jinja_env.globals.update(PROJECT_TABS=PROJECT_TABS, ROUTES=words.ROUTES, ROUTE_WORDS=words.ROUTE_WORDS)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+
+    @pages.get("/static/shared/<name>")
+    def shared(name: str) -> Response:
+        return send_from_directory(SHARED, name)
+
+    @app.after_request
+    def as_page(response: Response) -> Response:
+        """Errors that a person's browser would show are pages; every page keeps to itself."""
+        if response.mimetype == MEDIA_TYPE and wants_page():
+            found = json.loads(response.get_data(as_text=True))
+            if response.status_code == 404 and request.url_rule is None:
+                found["detail"] = f"There is no page at {request.path}."
+            response.set_data(render_template("error.html", **{name: found[name] for name in ("status", "title", "detail")}))
+            response.mimetype = "text/html"
+        if request.blueprint == "web" or response.mimetype == "text/html":
+            response.headers.setdefault("Content-Security-Policy", POLICY)
+            response.headers.setdefault("X-Content-Type-Options", "nosniff")
+            response.headers.setdefault("Referrer-Policy", "same-origin")
+            response.headers.setdefault("Cache-Control", "no-cache" if request.endpoint == "web.static" else "no-store")
+        return response

@@ -1,0 +1,129 @@
+"""Who looks at the dashboard: whoever signed in with the service's user and password, or whom a trusted proxy vouches for.
+
+The session is a signed cookie that scripts cannot read. Every request that changes something carries the session's token, as a
+form's field or as a header, so that no other site can make it in a visitor's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Flask, redirect, render_template, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface
+from flask.typing import ResponseReturnValue
+
+from annotriage.service.auth import CHALLENGE, Guard
+from annotriage.service.problems import problem
+from annotriage.service.process import Process
+from annotriage.store.secrets import secret_of
+
+COOKIE = "annotriage"
+LIFETIME = timedelta(hours=12)  # without a visit
+CSRF_FIELD, CSRF_HEADER = "csrf", "X-CSRF-Token"
+SAFE = ("GET", "HEAD", "OPTIONS")
+OPEN = ("web.sign_in", "web.static", "web.shared")  # endpoints for everybody
+
+
+class _Cookies(SecureCookieSessionInterface):
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure
+
+
+class Sessions:
+    """Signing in and out, and the check before every request. Threadsafe: all state is in the cookies."""
+
+    def __init__(self, app: Flask, process: Process) -> None:
+        self._guard, self._proxy, self._user = Guard(process), process.settings.trusted_proxy, process.settings.user
+        app.secret_key = secret_of(process.store, "session")
+        # A session ends with the password that it began with.
+        self._key = hmac.new(str(app.secret_key).encode(), process.password.encode(), hashlib.sha256).hexdigest()
+        app.session_interface = _Cookies()
+        app.config.update(
+            SESSION_COOKIE_NAME=COOKIE,
+            SESSION_COOKIE_HTTPONLY=True,
+            SESSION_COOKIE_SAMESITE="Lax",
+            PERMANENT_SESSION_LIFETIME=LIFETIME,
+        )
+        app.jinja_env.globals["csrf_token"] = csrf_token
+        app.jinja_env.globals["visitor"] = self.visitor
+
+    def visitor(self) -> str | None:
+        """The name of whoever looks, None for a stranger."""
+        if self._proxy and request.remote_addr == self._proxy:
+            named = request.headers.get("X-Forwarded-User", "").strip()
+            if named:
+                return named
+        if hmac.compare_digest(str(session.get("key", "")), self._key):
+            return str(session.get("user", ""))
+        return None
+
+    def admit(self) -> ResponseReturnValue | None:
+        """None lets a request pass that carries none of the service's credentials; else what it is answered."""
+        if request.endpoint in OPEN and request.method in SAFE:
+            return None
+        if request.endpoint not in OPEN and self.visitor() is None:
+            if request.method in SAFE and wants_page():
+                return redirect(url_for("web.sign_in", next=request.full_path.rstrip("?")))
+            return problem(401, "sign in first, or give the user and the password of the service", {} if wants_page() else CHALLENGE)
+        return self.refuse_forged()
+
+    def refuse_forged(self) -> ResponseReturnValue | None:
+        """Whatever changes something on behalf of a session must carry its token."""
+        if request.method in SAFE:
+            return None
+        given = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
+        if hmac.compare_digest(str(session.get("csrf", "")).encode(), given.encode()) and given:
+            return None
+        return problem(403, "this form is not from this service, or its session has ended; load the page again and repeat what you did")
+
+    def routes(self, pages: Blueprint) -> None:
+        """The pages for signing in and out."""
+
+        @pages.before_request
+        def check() -> ResponseReturnValue | None:
+            # Browsers repeat Basic credentials by themselves: these do not make a form genuine.
+            return self.refuse_forged()
+
+        @pages.route("/sign-in", methods=["GET", "POST"])
+        def sign_in() -> ResponseReturnValue:
+            target = local(request.values.get("next", ""))
+            if request.method == "GET":
+                return render_template("sign_in.html", next=target) if self.visitor() is None else redirect(target)
+            user = request.form.get("user", "")
+            if not self._guard.admits(user, request.form.get("password", "")):
+                return render_template("sign_in.html", next=target, failed=True, user=user), 403
+            session.clear()
+            session.permanent = True
+            session.update(user=user, key=self._key, csrf=secrets.token_urlsafe(24))
+            return redirect(target, 303)
+
+        @pages.post("/sign-out")
+        def sign_out() -> ResponseReturnValue:
+            session.clear()
+            return redirect(url_for("web.sign_in"), 303)
+
+
+def csrf_token() -> str:
+    """The token of this session, made when a form first needs it."""
+    if "csrf" not in session:
+        session["csrf"] = secrets.token_urlsafe(24)
+        session.permanent = True
+    return str(session["csrf"])
+
+
+def local(target: str) -> str:
+    """The target if it is a path of this service, else the first page."""
+    parts = urlsplit(target)
+    plain = target.startswith("/") and not target.startswith(("//", "/\\")) and not any(ord(one) < 32 for one in target)
+    return target if plain and not parts.scheme and not parts.netloc else "/"
+
+
+def wants_page() -> bool:
+    """Whether a person's browser asks, for something that is not part of the API."""
+    if request.path.startswith("/api/") or request.blueprint not in (None, "web"):
+        return False
+    return request.accept_mimetypes.best_match(["application/json", "text/html"], "application/json") == "text/html"
