@@ -12,6 +12,7 @@ from annotriage_label_studio.labeling_config import ChoicesControl
 
 MARKER = "triage_item"  # data field with the id of the pushed item that a task was created for
 OWN_FIELDS = "triage_"  # our own data fields begin so; they describe no dataset
+UNNAMED = "$undefined$"  # data key of a column without a name, as a list of addresses has; it stands for the config's field
 LONGEST_FIELD = 200  # characters; longer texts are no names of datasets
 
 
@@ -19,6 +20,8 @@ def task_of(record: Mapping[str, Any], control: ChoicesControl, names: Mapping[s
     """A task as the API lists it. names: see `labeling_config.answer_names`. reviews: whether the record holds its annotations."""
     data = record.get("data")
     data = data if isinstance(data, dict) else {}
+    if UNNAMED in data and control.field not in data:
+        data = {control.field if key == UNNAMED else key: value for key, value in data.items()}
     media = data.get(control.field)
     annotations = record.get("annotations")
     return Task(

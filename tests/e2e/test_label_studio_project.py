@@ -1,16 +1,21 @@
 """A project of a real Label Studio through the seam: reading, predictions, tasks, annotations."""
 
+import json
+import socket
 import threading
 import time
 from datetime import datetime
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from annotriage.errors import MediaError, ToolError, ToolGone
 from annotriage.fetch import Fetcher
 from annotriage.labeling_tool import Event, NewTask, Shown
 from annotriage.settings import ServiceSettings
 from annotriage_label_studio import connect_server
+from annotriage_label_studio.server_media import media_address
 
 VERSION = "annotriage knees 1a2b"
 MULTIPLE = """<View><Image name="image" value="$image"/><Choices name="label" toName="image" choice="multiple">
@@ -186,8 +191,6 @@ def test_a_config_that_changes_is_seen_with_the_facts(project, tasks, label_stud
 def test_media_are_fetched_from_where_the_task_says(server, project, label_studio):
     fetcher = Fetcher([], trusted={server.url: server.headers})
     upload = ("files", ("a.png", b"\x89PNG not really", "image/png"))
-    import requests
-
     headers = {"Authorization": f"Token {label_studio.token}"}
     requests.post(f"{label_studio.url}/api/projects/{project.id}/import", files=[upload], headers=headers, timeout=60).raise_for_status()
     ((task,),) = project.tasks_after("")
@@ -197,19 +200,31 @@ def test_media_are_fetched_from_where_the_task_says(server, project, label_studi
     assert project.media_address("/data/local-files/?d=x/a.png", "7") == f"{server.url}/data/local-files/?d=x/a.png"
 
 
-@pytest.mark.parametrize("media", ["a.png", "ftp://x/a.png", "file:///etc/passwd", "//evil.example/a.png", "s3://", "x" * 999])
+@pytest.mark.parametrize("media", ["a.png", "ftp://x/a.png", "file:///etc/passwd", "//evil.example/a.png", "x" * 999])
 def test_media_that_label_studio_cannot_give_are_named(project, media):
     with pytest.raises(MediaError, match=r"task 7: .* upload") as error:
         project.media_address(media, "7")
     assert len(str(error.value)) < 600
 
 
-def test_a_cloud_address_without_its_storage_is_an_error_of_the_media(server, project, label_studio):
-    (task,) = label_studio.import_tasks(int(project.id), [{"image": "s3://bucket/a.png"}])
+def test_a_cloud_address_without_its_storage_is_an_error_of_the_media(project, label_studio):
+    label_studio.import_tasks(int(project.id), [{"image": "s3://bucket/a.png"}])
     ((read,),) = project.tasks_after("")
     assert read.media == "s3://bucket/a.png"
-    with pytest.raises(MediaError):
-        Fetcher([], trusted={server.url: server.headers}).get(project.media_address(read.media, str(task)), "task")
+    with pytest.raises(MediaError, match=r"'s3://bucket/a\.png' lies in a cloud storage that is not connected to project [0-9]+; add it"):
+        project.media_address(read.media, read.id)
+    address = media_address("http://ls", project.id, "s3://bucket/a.png", "7", lambda: ["s3"])
+    assert address == "http://ls/tasks/7/presign/?fileuri=czM6Ly9idWNrZXQvYS5wbmc="
+
+
+def test_a_list_of_addresses_without_a_name_is_read_as_label_studio_shows_it(project, label_studio):
+    headers = {"Authorization": f"Token {label_studio.token}"}
+    files = {"list": ("list.txt", b"http://127.0.0.1:1/1.png\nhttp://127.0.0.1:1/2.png\n", "text/plain")}
+    requests.post(f"{label_studio.url}/api/projects/{project.id}/import", files=files, headers=headers, timeout=60).raise_for_status()
+    (page,) = project.tasks_after("")
+    assert [task.media for task in page] == ["http://127.0.0.1:1/1.png", "http://127.0.0.1:1/2.png"]
+    raw = {"id": 1, "data": {"$undefined$": "a.png"}}
+    assert [task.media for task in project.tasks_of(Event("created", project.id, (raw,)))] == ["a.png"]
 
 
 # -- predictions
@@ -259,10 +274,6 @@ def test_a_version_is_named_once_it_exists_and_dropped_without_losing_the_one_sh
 
 def test_an_import_whose_client_was_killed_is_read_back(server, project, label_studio):
     """As after a crash: the request is sent and the connection closed at once; the server stores it all the same."""
-    import json
-    import socket
-    from urllib.parse import urlsplit
-
     ids = [str(id) for id in label_studio.import_tasks(int(project.id), [{"image": "http://127.0.0.1:1/a.png"}] * 500)]
     rows = [{"task": int(id), "model_version": VERSION, "score": 0.5, "result": []} for id in ids]
     body = json.dumps(rows).encode()

@@ -1,0 +1,37 @@
+"""Where the media of a running Label Studio's tasks can be fetched: what a task holds -> an address for the guarded fetcher."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Collection
+
+from annotriage.errors import MediaError
+
+CLOUD = {"s3": "s3", "gs": "gcs", "azure-blob": "azure"}  # schemes that the server can presign -> its type of storage for them
+LONGEST_SHOWN = 100  # characters of an address in a message
+
+
+def media_address(server: str, project: str, media: str, task_id: str, storage_types: Callable[[], Collection[str]]) -> str:
+    """The http(s) address of a task's media; uploads, local files and clouds through the server at `server`.
+
+    storage_types: tells the kinds of storage that are connected to the project, asked only for media in a cloud: without its storage
+    the server just answers 404. Raises MediaError saying what to change if the media cannot be fetched from anywhere.
+    """
+    scheme, separator, rest = media.partition("://")
+    scheme = scheme.lower() if separator and rest else ""
+    shown = repr(media if len(media) <= LONGEST_SHOWN else f"{media[:LONGEST_SHOWN]}...")
+    if media.startswith("/") and not media.startswith("//"):
+        return server + media
+    if scheme in ("http", "https"):
+        return media
+    if scheme not in CLOUD:
+        raise MediaError(
+            f"task {task_id}: Label Studio has no file for {shown}; give an upload (/data/upload/...), a local file"
+            f" (/data/local-files/...), http(s)://, or {', '.join(f'{one}://' for one in CLOUD)} with its storage connected to the project"
+        )
+    if CLOUD[scheme] not in storage_types():
+        raise MediaError(
+            f"task {task_id}: {shown} lies in a cloud storage that is not connected to project {project}; add it in the project's"
+            " Settings, Cloud Storage, or let the task name an address that can be fetched"
+        )
+    return f"{server}/tasks/{task_id}/presign/?fileuri={base64.urlsafe_b64encode(media.encode()).decode()}"
