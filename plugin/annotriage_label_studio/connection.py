@@ -122,7 +122,155 @@ class LabelStudioProject:
         """The tasks in a "created" event. Their annotations, if they came with some, are not in it."""
         return self._tasks(event.records, reviews=False)
 
-    def _read_config(text: str, classes: Sequence[str]) -> _Config:
+    def media_address(self, media: str, task_id: str) -> str:
+        """The address to fetch a task's media from. Raises MediaError saying what is wrong with it."""
+        return media_address(self._client.url, self.id, media, task_id, self._storage_types)
+
+    # -- predictions
+
+    def deliver(self, predictions: Sequence[Shown], version: str) -> int:
+        """Store predictions by one bulk import. Those on tasks that are gone are left out and not counted."""
+        results = self._results(predictions, version)
+        rows = [{"task": int(one.task), **result} for one, result in zip(predictions, results, strict=True)]
+        return delivery.import_predictions(self._client, self.id, rows)
+
+    def delivered(self, ids: Sequence[str], version: str) -> dict[str, list[str]]:
+        """The predictions of the version on each of the tasks, oldest first."""
+        return delivery.predictions_of(self._client, self.id, ids, version)
+
+    def withdraw(self, predictions: Sequence[str]) -> None:
+        """Delete predictions."""
+        delivery.remove(self._client, "predictions", predictions)
+
+    def name_version(self, version: str) -> None:
+        """Let scores, tabs and the order of labeling go by that version. Raises ToolError before a prediction of it exists."""
+        self._client.patch(f"/api/projects/{self.id}/", {"model_version": version})
+
+    def versions(self) -> dict[str, int]:
+        """The versions of predictions that exist, with their numbers."""
+        return delivery.versions(self._client, self.id)
+
+    def drop_version(self, version: str, keep: str) -> None:
+        """Delete all predictions of a version (2 s per 1,000); the version that is shown stays `keep`."""
+        delivery.drop_version(self._client, self.id, version, keep)
+
+    # -- tasks
+
+    def create(self, items: Sequence[NewTask], version: str) -> dict[str, str]:
+        """Import tasks together with their predictions: marker -> task id."""
+        shown = [Shown("", item.labels, item.trust) for item in items]
+        field = self._fitting().field
+        tasks = [
+            {"data": dict(item.data) | {field: item.media, MARKER: item.marker}, "predictions": [result]}
+            for item, result in zip(items, self._results(shown, version), strict=True)
+        ]
+        if not tasks:
+            return {}
+        answer = self._client.post(f"/api/projects/{self.id}/import", tasks, seconds=delivery.LONG, return_task_ids="true")
+        return {item.marker: str(id) for item, id in zip(items, answer["task_ids"], strict=True)}
+
+    def created(self, markers: Sequence[str]) -> dict[str, str]:
+        """Which of the markers have a task already."""
+        return listing.tasks_made_for(self._client, self.id, markers)
+
+    def write_fields(self, task_id: str, fields: Mapping[str, object]) -> None:
+        """Merge fields into a task's data; None takes one away. Raises ToolGone if the task is gone."""
+        delivery.write_fields(self._client, self.id, task_id, fields)
+
+    def ask_again(self, task_id: str, answers: int) -> None:
+        """Let a task be answered by so many different people in all. Raises ToolGone if the task is gone."""
+        delivery.ask_again(self._client, self.id, task_id, answers)
+
+    # -- annotations
+
+    def accept(self, ids: Sequence[str], version: str) -> dict[str, str]:
+        """Make annotations of predictions, in the name of our own account; see `delivery.accept`."""
+        return delivery.accept(self._client, self.id, ids, version)
+
+    def retract(self, reviews: Sequence[str]) -> None:
+        """Delete annotations."""
+        delivery.remove(self._client, "annotations", reviews)
+
+    # -- setting up
+
+    def connect(self, service_url: str, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
+        """Webhook, ML backend, order of labeling, tabs. Raises ToolError with both lists if the model's classes do not fit the config."""
+        from annotriage_label_studio import connect
+
+        project = self._read_project()
+        return connect.connect(self._client, project, self._fitting(), service_url, user, password, secret, dry_run=dry_run)
+
+    def disconnect(self, service_url: str, versions: Sequence[str], fields: Sequence[str]) -> list[str]:
+        """Take all that back, and the predictions of these versions and these fields of the tasks."""
+        from annotriage_label_studio import connect
+
+        return connect.disconnect(self._client, self._read_project(), service_url, versions, fields)
+
+    def repair(self, *, calibrating: bool) -> list[str]:
+        """Make again the tabs and the order that people took away."""
+        from annotriage_label_studio import connect
+
+        return connect.repair(self._client, self._read_project(), self._control(), calibrating=calibrating)
+
+    def checks(self, service_url: str, secret: str) -> list[Check]:
+        """What is wrong with the project's set-up, and the fix."""
+        from annotriage_label_studio.checks import project_checks
+
+        project = self._read_project()
+        return project_checks(self._client, project, self._config().problem, service_url, secret)
+
+    # -- the labeling config
+
+    def _tasks(self, records: Sequence[Mapping[str, Any]], *, reviews: bool) -> list[Task]:
+        if not records:
+            return []
+        control, names = self._control(), self._config().names
+        return [task_of(record, control, names, reviews=reviews) for record in records]
+
+    def _results(self, shown: Sequence[Shown], version: str) -> list[dict[str, Any]]:
+        control = self._fitting()
+        try:
+            return results_of(shown, control, self._config().choices, version)
+        except DataError as error:
+            raise ToolError(f"project {self.id}: {error}") from error
+
+    def _fitting(self) -> ChoicesControl:
+        """The control, if the classes fit it."""
+        if (problem := self._config().problem) is not None:
+            raise ToolError(f"project {self.id}: {problem}")
+        return self._control()
+
+    def _control(self) -> ChoicesControl:
+        known = self._config()
+        if known.control is None:
+            raise ToolError(f"project {self.id}: {known.problem}")
+        return known.control
+
+    def _config(self) -> _Config:
+        known = self._known
+        if known is None or time.monotonic() > known.read_at + CONFIG_SECONDS:
+            with self._lock:  # one of the threads asks, the others wait for its answer
+                if self._known is known:
+                    self._read_project()
+            known = self._known
+        assert known is not None
+        return known
+
+    def _storage_types(self) -> frozenset[str]:
+        """The kinds of storage that are connected to the project, as known for a while."""
+        until, types = self._storages
+        if time.monotonic() > until:
+            types = frozenset(one["type"] for one in self._client.get("/api/storages/", project=self.id))
+            self._storages = time.monotonic() + CONFIG_SECONDS, types
+        return types
+
+    def _read_project(self) -> dict[str, Any]:
+        project: dict[str, Any] = self._client.get(f"/api/projects/{self.id}/")
+        self._known = _read_config(project["label_config"], self._classes)
+        return project
+
+
+def _read_config(text: str, classes: Sequence[str]) -> _Config:
     now = time.monotonic()
     try:
         control = choices_control(text)
