@@ -14,15 +14,21 @@ from annotriage_label_studio.client import Client
 from annotriage_label_studio.tasks import is_machine_made
 
 PREDICTION_COST = 1 / 13  # listing one prediction of a project costs the server so much of listing one task with its predictions
+TASKS_PER_CALL = 75  # so many tasks are counted in the time in which one prediction is stored by itself
 ACCEPTABLE = f"id,is_labeled,overlap,draft_exists,{listing.ANNOTATIONS}"
 LONG = 600.0  # seconds; for calls on thousands of tasks at once
 
 
 def import_predictions(client: Client, project: str, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Store predictions in one call; how many were taken. For one task that is gone all are refused: then the others are sent alone."""
+    """Store predictions; how many were taken. For one task that is gone all are refused: then the others are sent alone.
+
+    In one call, after which the server counts all tasks of the project; or one by one, where that is cheaper.
+    """
     path = f"/api/projects/{project}/import/predictions"
     if not rows:
         return 0
+    if len(rows) <= client.get(f"/api/projects/{project}/", include="task_number")["task_number"] / TASKS_PER_CALL:
+        return sum(_import_prediction(client, row) for row in rows)
     try:
         return int(client.post(path, list(rows), seconds=LONG)["created"])
     except ToolError as error:
@@ -33,6 +39,17 @@ def import_predictions(client: Client, project: str, rows: Sequence[Mapping[str,
         if len(left) == len(rows):
             raise
         return int(client.post(path, left, seconds=LONG)["created"]) if left else 0
+
+
+def _import_prediction(client: Client, row: Mapping[str, Any]) -> bool:
+    """Store one prediction; False if it was not taken, as its task is gone."""
+    try:
+        client.post("/api/predictions/", dict(row))
+    except ToolError as error:
+        if type(error) not in (ToolError, ToolGone):
+            raise
+        return False
+    return True
 
 
 def predictions_of(client: Client, project: str, ids: Sequence[str], version: str) -> dict[str, list[str]]:

@@ -20,8 +20,8 @@ from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, change_project, note, projects
 
 MOST = 5_000  # predictions in one call
-ENOUGH = 2_000  # predictions that are sent although more are being judged
-PATIENCE = 2.0  # seconds for which the first one waits for others: a call costs as much as some thousand predictions
+PATIENCE = 2.0  # seconds for which the first one waits for others while more are being judged,
+PACE = 4.0  # and so many times what the last call took: each call makes the tool count its whole project, and media come from it too
 IDLE_SECONDS = 0.2
 SETTLED_SECONDS = 5.0  # between two readings that must agree
 BACK_OFF = (2.0, 10.0, 30.0, 60.0)
@@ -47,6 +47,7 @@ class Delivery:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._readings: dict[tuple[int, bool], _Reading] = {}
+        self._calls: dict[int, tuple[float, float]] = {}  # by project: when the last call ended, and how long it took
         self._resume: dict[int, tuple[int, float]] = {}  # by project: failures in a row, and when it is tried again
 
     def run(self) -> None:
@@ -87,7 +88,9 @@ class Delivery:
     def _send(self, project: Project, tool: ToolProject) -> bool:
         with self._process.store.reading() as connection:
             count, since = deliveries.due(connection, project.id, ("pending",))
-            if not count or (count < ENOUGH and time.time() - since < PATIENCE and work.anything_due(connection)):
+            if not count or (
+                count < MOST and self._collects(project, since) and work.waiting(connection, project.id, project.reference_id)
+            ):
                 return False
         with self._process.store.writing() as connection:
             rows = deliveries.take(connection, project.id, "pending", self._process.owner, MOST)
@@ -104,12 +107,19 @@ class Delivery:
         except ToolError as error:
             self._refused(project, tool, rows, str(error))
             return True
-        log("delivered", project=project.external_id, items=taken, seconds=round(time.perf_counter() - started, 2))
+        seconds = time.perf_counter() - started
+        self._calls[project.id] = (time.time(), seconds)
+        log("delivered", project=project.external_id, items=taken, seconds=round(seconds, 2))
         if taken == len(rows):
             self._set(rows, state="confirmed", error=None)
         else:
             self._settle(rows, tool.delivered([row.external_id for row in rows], version), tool, offered=True)
         return True
+
+    def _collects(self, project: Project, since: float) -> bool:
+        """Whether predictions wait for others that are being judged. since: when the first of them was ready."""
+        ended, took = self._calls.get(project.id, (0.0, 0.0))
+        return time.time() < max(since + PATIENCE, ended + PACE * took)
 
     def _show(self, project: Project, tool: ToolProject) -> bool:
         """Let the tool show the first predictions as soon as they exist."""
