@@ -84,7 +84,7 @@ def inbox_states(connection: Connection) -> dict[str, int]:
 
 def routes_between(connection: Connection, project: Project, start: float, end: float) -> list[RouteCount]:
     """The items that were judged in a time window (start <= at < end), by route; `labelled` and deleted ones are not among them."""
-    still_open = func.sum(case((item.c.answer == "resolved", 0), else_=1))
+    still_open = func.sum(case((item.c.answer == "resolved", 0), (item.c.dismissed, 0), else_=1))
     query = (
         select(verdict.c.route, func.count(), still_open)
         .join(item, item.c.id == verdict.c.item_id)
@@ -156,7 +156,12 @@ def queue_page(connection: Connection, project: Project, *, after: tuple[float, 
     later: ColumnElement[bool] = true() if after is None else tuple_(item.c.trust, item.c.id) > tuple_(*after)
     queued = [
         select(item.c.id, item.c.trust).where(
-            item.c.project_id == project.id, item.c.answer == answer, item.c.route == route, ~item.c.labelled, ~item.c.gone
+            item.c.project_id == project.id,
+            item.c.answer == answer,
+            ~item.c.dismissed,
+            item.c.route == route,
+            ~item.c.labelled,
+            ~item.c.gone,
         )
         for answer in UNANSWERED
         for route in QUEUED

@@ -24,7 +24,7 @@ def recounted(connection: Connection, item_ids: Sequence[int]) -> Iterator[None]
 
 def _count(connection: Connection, item_ids: Sequence[int], sign: int) -> None:
     keys = (item_dataset.c.dataset_id, verdict.c.reference_id, verdict.c.route, func.coalesce(verdict.c.cluster, ""))
-    still_open: ColumnElement[int] = case((item.c.answer == "resolved", 0), else_=1)
+    still_open: ColumnElement[int] = case((item.c.answer == "resolved", 0), (item.c.dismissed, 0), else_=1)
     for ids in chunks(item_ids):
         rows = (
             select(*keys, sign * func.count(), sign * func.sum(still_open))

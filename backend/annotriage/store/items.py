@@ -78,8 +78,9 @@ def find_items(connection: Connection, project_id: int, external_ids: Iterable[s
 
 def change_media(connection: Connection, project: Project, item_id: int, media: str) -> None:
     """The item shows something else now: it is judged anew, and what was delivered for it gets replaced."""
-    values = {"media": media, "media_hash": media_hash(media)}
-    labelled = connection.execute(update(item).where(item.c.id == item_id).values(values).returning(item.c.labelled)).scalar_one()
+    values = {"media": media, "media_hash": media_hash(media), "dismissed": False, "sent_by": None}  # what a person said was of the other
+    with recounted(connection, [item_id]):
+        labelled = connection.execute(update(item).where(item.c.id == item_id).values(values).returning(item.c.labelled)).scalar_one()
     connection.execute(work.delete().where(work.c.item_id == item_id))  # whoever is at it looks at what it showed before
     if not labelled:
         add_work(connection, project, [item_id])
