@@ -2,6 +2,8 @@
 
 import base64
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -160,3 +162,9 @@ def test_one_known_task_costs_at_most_three_times_an_empty_route(client):
         return min(once() for _ in range(200))
 
     assert seconds("/predict") <= 3 * seconds("/empty")
+
+
+def test_the_plugin_is_loaded_without_what_only_a_server_needs():
+    program = "import sys, annotriage_label_studio; print(sorted({'flask', 'requests', 'urllib3'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
