@@ -1,0 +1,133 @@
+"""A service with a history, on real digits: imports of four days from two scanners, judged, answered and assessed by the real steps."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from memory_tool import MemoryServer
+from sqlalchemy import update
+from triaged import data_uri
+
+from annotriage.service.delivery import Delivery
+from annotriage.service.following import Follower
+from annotriage.service.jobs import Snapshots
+from annotriage.service.judging import Judge
+from annotriage.service.process import Process
+from annotriage.service.references import keep_reference
+from annotriage.settings import ServiceSettings
+from annotriage.store import schema
+from annotriage.store.projects import ProjectOptions, add_project, project_of
+
+DAY = 86_400.0
+TIMES = {
+    "item": ("at", "answered_at"),
+    "verdict": ("at",),
+    "dataset": ("first_at", "last_at"),
+    "snapshot": ("at",),
+    "probe": ("drawn_at", "answered_at"),
+    "review": ("updated_at",),
+    "delivery": ("at",),
+    "event": ("at",),
+    "map": ("at",),
+}
+HOSTILE = "<script>alert(1)</script> \u202egnp.tcejbus " + "scan " * 2000
+
+
+class Service:
+    """The service of one database, its labeling tool in memory; the steps of its processes are called, not run."""
+
+    def __init__(self, database: str, tool: MemoryServer) -> None:
+        self.tool = tool
+        self.process = Process(ServiceSettings(database=database, label_studio_token="unused"), "worker")
+        self.process.server = tool
+        self.follower, self.judge, self.delivery = Follower(self.process), Judge(self.process), Delivery(self.process)
+        self.snapshots = Snapshots(self.process)
+
+    def connect(self, id: str, title: str, reference, **options):
+        """A project with a reference."""
+        kept = keep_reference(self.process.store, reference)
+        with self.process.store.writing() as connection:
+            project = add_project(connection, id, title, kept, ProjectOptions(**options), watch=False)
+        there = self.process.tool_project(project)
+        there.title = title
+        return there
+
+    def settle(self, seconds: float = 60.0) -> None:
+        """Follow, judge and deliver until nothing is left to do."""
+        end = time.monotonic() + seconds
+        for state in self.follower._followed.values():
+            state.next_poll = state.next_facts = 0.0
+        self.follower.read_inbox()
+        self.follower.poll()
+        while self.judge.step() or self.delivery.step():
+            assert time.monotonic() < end, "still busy"
+
+    def assess(self) -> None:
+        """Take the snapshots that are due."""
+        for project in ("1", "2"):
+            with self.process.store.reading() as connection:
+                found = project_of(connection, project)
+            self.snapshots._taken.clear()
+            self.snapshots.step(found)
+
+    def days_pass(self, days: float) -> None:
+        """Everything happened so much earlier."""
+        with self.process.store.writing() as connection:
+            for name, columns in TIMES.items():
+                table = schema.metadata.tables[name]
+                connection.execute(update(table).values({column: table.c[column] - days * DAY for column in columns}))
+
+    def answer(self, project: str, tasks, labels, share: float, rng) -> None:
+        """People answer that share of what waits and of the probes."""
+        there = self.tool.projects[project]
+        for task, label in zip(tasks, labels, strict=True):
+            if rng.random() < share:
+                there.annotate(task.id, label if label in there.classes else "something else", by=rng.choice(["ann", "bob"]))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.judge._reader.close()
+        self.process.leave()
+
+
+def build(database: str, digits, reference, uncalibrated) -> MemoryServer:
+    """Fill a database: project 1 with a history, project 2 whose labels are not automatic yet."""
+    tool, rng = MemoryServer(), np.random.default_rng(0)
+    service = Service(database, tool)
+    scans = service.connect("1", "Digit scans", reference, dataset_fields=("scanner",), lot_share=0.1, audit_share=0.3)
+    service.connect("2", HOSTILE, uncalibrated)
+    known, strange = _shuffled(digits.incoming, rng), _shuffled(digits.strangers, rng)
+    batches = (
+        ("A", known[:110], 0.9, 9.0),
+        ("A", known[110:190] + strange[:4], 0.9, 8.0),
+        ("B", known[190:240] + strange[4:24], 0.6, 6.0),
+        ("B", known[240:] + strange[24:100] + _striped(rng, 30), 0.25, 0.05),
+    )
+    for scanner, batch, share, days in batches:
+        tasks = [scans.add(data_uri(picture), fields={"scanner": scanner}) for picture, _ in batch]
+        service.settle()
+        service.answer("1", tasks, [label for _, label in batch], share, rng)
+        service.settle()
+        service.assess()
+        service.days_pass(days)
+    broken = scans.add("data:image/png;base64,AAAA", fields={"scanner": "B"})
+    other = tool.projects["2"]
+    tasks = [other.add(data_uri(picture)) for picture, _ in known[:40]]
+    service.settle()
+    service.assess()
+    assert broken.id and tasks
+    service.close()
+    return tool
+
+
+def _shuffled(part, rng):
+    images, labels = part
+    rows = rng.permutation(len(images))
+    return [(images[row], str(labels[row])) for row in rows]
+
+
+def _striped(rng, n):
+    """What a broken scanner makes: the same stripes, a little different each time."""
+    stripes = np.zeros((8, 8)) + np.array([0, 240] * 4)
+    return [(np.clip(stripes + rng.normal(0, 14, (8, 8)), 0, 255).astype(np.uint8), "stripes") for _ in range(n)]
