@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import click
 
@@ -14,10 +15,14 @@ from annotriage.errors import AnnotriageError
 from annotriage.progress import Progress, bars, interruptible, silent
 from annotriage.settings import SERVICE_SETTINGS, SETTINGS, ServiceSettings, Settings
 
+if TYPE_CHECKING:
+    from annotriage.service.process import Process
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 SERVICE_FILE = Path("annotriage.toml")  # the service's settings, if it lies in the current folder
+_CONFIG = "TOML file with the service's settings; ANNOTRIAGE_<NAME> variables override it.  [annotriage.toml, if there is one]"
 _TYPES = get_type_hints(Settings) | get_type_hints(ServiceSettings)
 
 
@@ -50,13 +55,33 @@ def setting_options(*, run_only: bool) -> Callable[[F], F]:
 def service_options(command: F) -> F:
     """--config, and an option for each setting of the service that is no secret: those come from the file or the environment."""
     command = _with_options([field for field in SERVICE_SETTINGS if not field.metadata["secret"]], "", command)
-    help = "TOML file with settings; ANNOTRIAGE_<NAME> variables and options override it.  [annotriage.toml, if there is one]"
-    return click.option("--config", type=PATH, help=help)(command)
+    return config_option(command)
+
+
+config_option = click.option("--config", type=PATH, help=_CONFIG)
+project_option = click.option("--project", required=True, help="The project's id in the labeling tool.")
+
+
+def config_file(config: Path | None) -> Path | None:
+    """The file that --config names, else annotriage.toml if it lies in the current folder."""
+    return SERVICE_FILE if config is None and SERVICE_FILE.is_file() else config
 
 
 def service_settings(config: Path | None, options: dict[str, Any]) -> ServiceSettings:
     """The settings that `service_options` named. Raises SettingError."""
-    return ServiceSettings.load(SERVICE_FILE if config is None and SERVICE_FILE.is_file() else config, given=options)
+    return ServiceSettings.load(config_file(config), given=options)
+
+
+@contextmanager
+def service_process(config: Path | None, options: dict[str, Any] | None = None) -> Iterator[Process]:
+    """A command as a process of the service, beside those that run. Raises SettingError, StoreError."""
+    from annotriage.service.process import Process
+
+    process = Process(service_settings(config, options or {}), "command", config_file(config))
+    try:
+        yield process
+    finally:
+        process.leave()
 
 
 _common = [

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from annotriage.cli.options import PATH, examples, print_json, progress_bars, service_settings
-
-if TYPE_CHECKING:
-    from annotriage.service.process import Process
-
-_project = click.option("--project", required=True, help="The project's id in the labeling tool.")
-_config = click.option("--config", type=PATH, help="The service's settings, as for annotriage serve.  [annotriage.toml, if there is one]")
+from annotriage.cli.options import config_option, examples, print_json, progress_bars, project_option, service_process
 
 
 @click.command(epilog=examples("annotriage recalibrate --project 3"))
-@_project
+@project_option
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 @click.option("--json", "as_json", is_flag=True, help="Print the new reference as JSON.")
-@_config
+@config_option
 def recalibrate(project: str, quiet: bool, as_json: bool, config: Path | None) -> None:
     """Make the promise anew on what people answered on the lot: randomly chosen items that they labelled blind.
 
@@ -31,7 +22,7 @@ def recalibrate(project: str, quiet: bool, as_json: bool, config: Path | None) -
     from annotriage.service.recalibrating import recalibrate as run
     from annotriage.store.projects import project_of
 
-    with _process(config) as process:
+    with service_process(config) as process:
         with process.store.reading() as connection:
             found = project_of(connection, project)
         reference = run(process, found, progress_bars(quiet))
@@ -45,10 +36,10 @@ def recalibrate(project: str, quiet: bool, as_json: bool, config: Path | None) -
 
 
 @click.command(epilog=examples("annotriage accept --project 3"))
-@_project
+@project_option
 @click.option("--list", "only_list", is_flag=True, help="Only show what was accepted so far.")
 @click.option("--json", "as_json", is_flag=True, help="Print the batches as JSON.")
-@_config
+@config_option
 def accept(project: str, only_list: bool, as_json: bool, config: Path | None) -> None:
     """Make annotations of automatic labels now, of all items whose dataset has passed its probation.
 
@@ -58,7 +49,7 @@ def accept(project: str, only_list: bool, as_json: bool, config: Path | None) ->
     from annotriage.store.acceptances import batches
     from annotriage.store.projects import project_of
 
-    with _process(config) as process:
+    with service_process(config) as process:
         with process.store.reading() as connection:
             found = project_of(connection, project)
             obstacle = why_not(connection, found)
@@ -79,31 +70,19 @@ def accept(project: str, only_list: bool, as_json: bool, config: Path | None) ->
 
 
 @click.command(epilog=examples("annotriage undo --accept 12 --project 3"))
-@_project
+@project_option
 @click.option("--accept", "batch", type=int, required=True, help="The batch of accepted labels to take back.")
-@_config
+@config_option
 def undo(project: str, batch: int, config: Path | None) -> None:
     """Take back a batch of automatic labels that became annotations. What a person has changed since stays."""
     from annotriage.service.accepting import undo as take_back
     from annotriage.store.projects import project_of
 
-    with _process(config) as process:
+    with service_process(config) as process:
         with process.store.reading() as connection:
             found = project_of(connection, project)
         count = take_back(process, found, batch)
     click.echo(f"{count:,} annotations of batch {batch} were deleted; their tasks are open again and are not accepted by themselves.")
-
-
-@contextmanager
-def _process(config: Path | None) -> Iterator[Process]:
-    """This command as a process of the service, beside those that run."""
-    from annotriage.service.process import Process
-
-    process = Process(service_settings(config, {}), "command", config)
-    try:
-        yield process
-    finally:
-        process.leave()
 
 
 COMMANDS: tuple[click.Command, ...] = (recalibrate, accept, undo)
