@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from triaged import data_uri, judge
 
 from annotriage.service.field_writing import FIELDS
@@ -16,7 +16,7 @@ from annotriage.service.references import keep_reference
 from annotriage.settings import ServiceSettings
 from annotriage.store import items
 from annotriage.store.projects import ProjectOptions, add_project
-from annotriage.store.schema import field_write
+from annotriage.store.schema import delivery, field_write
 
 CONFIG = """<View><Image name="image" value="$image"/><Choices name="label" toName="image">
 {}</Choices></View>""".format("".join(f'<Choice value="{digit}"/>' for digit in range(8)))
@@ -57,6 +57,8 @@ def test_queued_tasks_say_why_and_keep_what_people_wrote_into_them(process, runn
     judge(process)
     with process.store.reading() as connection:
         waiting = len(connection.execute(select(field_write.c.item_id)).all())
+    with process.store.writing() as connection:
+        connection.execute(update(delivery).values(state="confirmed"))
     started = time.monotonic()
     running()
     while not _written(process, waiting):

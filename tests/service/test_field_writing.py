@@ -17,13 +17,14 @@ from annotriage.service.field_writing import FIELDS, FieldWriting, diversity_tex
 from annotriage.service.snapshots import snapshot
 from annotriage.store import field_writes, items, snapshots
 from annotriage.store.projects import get_project
-from annotriage.store.schema import dataset, field_write, item, probe, verdict
+from annotriage.store.schema import dataset, delivery, field_write, item, probe, verdict
 
 
 @pytest.fixture
 def at_once(monkeypatch):
     """Writes follow each other at once."""
-    monkeypatch.setattr(field_writing, "EACH_SECONDS", 0.0)
+    for name in ("EACH_SECONDS", "BUSY_SECONDS"):
+        monkeypatch.setattr(field_writing, name, 0.001)
 
 
 @pytest.fixture
@@ -215,15 +216,19 @@ def test_nothing_is_written_where_fields_are_switched_off(process, connect, digi
     assert states(process) == {}
 
 
-def test_at_most_five_a_second(process, connect, digits):
+@pytest.mark.parametrize(("busy", "seconds"), [(False, 0.2), (True, 1.0)])
+def test_there_are_at_most_five_a_second_and_one_while_predictions_are_on_their_way(process, connect, digits, busy, seconds):
     project, tool = connect(lot_share=1.0)
-    import_tasks(process, project, tool, digits.incoming[0][:5])
+    import_tasks(process, project, tool, digits.incoming[0][:3])
     judge(process)
     assess(process, project)
-    started = time.monotonic()
+    if not busy:
+        with process.store.writing() as connection:
+            connection.execute(update(delivery).values(state="confirmed"))
+    times = []
+    tool.write_fields = lambda task, fields: times.append(time.monotonic())
     write_all(process, project)
-    assert tool.calls.count("write_fields") == 5
-    assert time.monotonic() - started >= 5 / 5
+    assert min(np.diff(times)) >= seconds - 0.01
 
 
 @databases.both

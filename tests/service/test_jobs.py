@@ -16,8 +16,9 @@ from annotriage.service import jobs
 from annotriage.service.jobs import EachProject, Snapshots, clean, run_jobs
 from annotriage.service.process import Process
 from annotriage.store import items, snapshots, work
+from annotriage.store import jobs as job_queries
 from annotriage.store.projects import projects
-from annotriage.store.schema import dataset, snapshot
+from annotriage.store.schema import dataset, delivery, snapshot
 
 
 @pytest.fixture
@@ -55,6 +56,8 @@ def test_what_was_judged_gets_its_snapshots_and_fields_and_stopping_takes_two_se
     project, tool = connect(lot_share=1.0)
     import_tasks(process, project, tool, digits.incoming[0][:8])
     judge(process)
+    with process.store.writing() as connection:
+        connection.execute(update(delivery).values(state="confirmed"))
     thread = running()
     wait_for(lambda: tool.calls.count("write_fields") == 8)
     assert {kind: row.n for kind, row in taken(process).items()} == {"all": 8, "batch": 8}
@@ -169,6 +172,19 @@ def test_of_two_processes_the_older_one_alone_does_what_is_done_once(process, co
     assert not jobs._leads(process)
     other.leave()
     assert jobs._leads(process)
+
+
+def test_queued_jobs_are_run_and_say_what_came_of_them(process, connect):
+    project, _ = connect()
+    assert not jobs.run_queued(process)
+    with process.store.writing() as connection:
+        job_queries.queue(connection, project.id, "recalibrate")
+    assert jobs.run_queued(process)
+    assert not jobs.run_queued(process)
+    with process.store.reading() as connection:
+        (row,) = job_queries.jobs_of(connection, project.id)
+    assert row.state == "failed"
+    assert "0 items of the lot are answered" in row.text, "nobody has answered a probe yet"
 
 
 def test_cleaning_thins_out_old_snapshots(process, connect):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from annotriage.errors import ToolError, ToolGone, ToolRefused, ToolUnavailable
 from annotriage.latent.wording import count, percent, percent_range
 from annotriage.service.log import log
-from annotriage.store import field_writes, snapshots
+from annotriage.store import deliveries, field_writes, snapshots, work
 from annotriage.store.database import AnyRow
 from annotriage.store.items import SHOWN_FROM
 from annotriage.store.references import get_reference
@@ -31,8 +31,9 @@ ROUTE, REASON, OUTLIER_SCORE, DIVERSITY = FIELDS = ("triage_route", "triage_reas
 REVIEW = "review"  # the route word of outliers and probes
 REVIEW_REASON = "A person decides this one: it is unlike the training items, or was drawn for a blind check."
 
-AT_ONCE = 10  # taken at a time
-EACH_SECONDS = 0.2
+EACH_SECONDS = 0.2  # the least for one write,
+BUSY_SECONDS = 1.0  # and while predictions are made and delivered, which more people wait for
+TAKEN_SECONDS = 2.0  # of writes are taken at a time
 REWRITTEN_SECONDS = 3600.0  # the least age of what is written again
 LOOK_SECONDS = 60.0  # between two looks at what has grown stale
 WAIT_SECONDS = 3.0  # for a first snapshot
@@ -59,13 +60,16 @@ class FieldWriting:
             return False
         if not self._look(project):
             return False
-        with self._process.store.writing() as connection:
-            mark, rows = field_writes.take(connection, project.id, AT_ONCE)
+        with self._process.store.reading() as connection:
+            busy = work.anything_due(connection) or deliveries.due(connection, project.id, ("pending", "sending"))[0]
+            each = BUSY_SECONDS if busy else EACH_SECONDS
+            rows = field_writes.due(connection, project.id, round(TAKEN_SECONDS / each))
+            shown = _shown(connection, project, [row.item_id for row in rows])
         if not rows:
             return False
-        with self._process.store.reading() as connection:
-            shown = _shown(connection, project, [row.item_id for row in rows])
-        run = _Run(self._process, project, mark)
+        with self._process.store.writing() as connection:
+            mark = field_writes.hold(connection, [row.item_id for row in rows])
+        run = _Run(self._process, project, mark, each)
         try:
             for row in rows:
                 if self._process.stopping.is_set():
@@ -95,8 +99,8 @@ class FieldWriting:
 class _Run:
     """A few writes that were taken together, and what became of each."""
 
-    def __init__(self, process: Process, project: Project, mark: float) -> None:
-        self._process, self._project, self._mark = process, project, mark
+    def __init__(self, process: Process, project: Project, mark: float, each: float) -> None:
+        self._process, self._project, self._mark, self._each = process, project, mark, each
         self._tool: ToolProject = process.tool_project(project)
         self._written: list[tuple[int, _Shown]] = []
         self._over: list[int] = []
@@ -123,7 +127,7 @@ class _Run:
             self._put_off.append((row.item_id, self._after(row, error)))
         else:
             self._written.append((row.item_id, shown))
-        self._process.stopping.wait(max(0.0, EACH_SECONDS - (time.monotonic() - started)))
+        self._process.stopping.wait(max(0.0, self._each - (time.monotonic() - started)))
 
     def settle(self, taken: Sequence[int]) -> None:
         """Keep what became of all that were taken; those that were not tried are free again."""
@@ -140,6 +144,7 @@ class _Run:
                 field_writes.settle(connection, self._mark, [id], **values)
             field_writes.drop(connection, self._mark, self._over)
             field_writes.settle(connection, self._mark, [id for id in taken if id not in tried])
+        log("fields written", project=self._project.external_id, tasks=len(self._written))
 
     def _after(self, row: AnyRow, error: ToolError) -> dict[str, Any]:
         attempts = row.attempts + 1

@@ -25,7 +25,7 @@ from annotriage.store.projects import Project, projects
 from annotriage.store.snapshots import Changed
 
 NICENESS = 10
-IDLE_SECONDS = 0.5
+IDLE_SECONDS = 1.0
 STOP_SECONDS = 1.5  # for a part in the middle of something; what it leaves undone is done again
 LEAST_SECONDS = 3.0  # between two snapshots of a dataset while its items stream in,
 LARGE, LARGE_SECONDS = 20_000, 10.0  # and of one with so many items;

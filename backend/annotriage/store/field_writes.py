@@ -49,12 +49,8 @@ def queue_all(connection: Connection, project: Project, reference_id: int) -> No
     connection.execute(add.on_conflict_do_nothing(index_elements=["item_id"]))
 
 
-def take(connection: Connection, project_id: int, most: int) -> tuple[float, Sequence[AnyRow]]:
-    """Take writes that are due, the strangest first, before those that are merely stale.
-
-    Returns the mark under which they are held, for `settle`, and rows (item_id, external_id, state, attempts).
-    """
-    now = time.time()
+def due(connection: Connection, project_id: int, most: int) -> list[AnyRow]:
+    """Writes that are due, the strangest first, before those that are merely stale: rows (item_id, external_id, state, attempts)."""
     rows: list[AnyRow] = []
     for state in ("pending", "stale"):
         query = (
@@ -63,17 +59,21 @@ def take(connection: Connection, project_id: int, most: int) -> tuple[float, Seq
             .where(
                 field_write.c.project_id == project_id,
                 field_write.c.state == state,
-                field_write.c.not_before <= now,
+                field_write.c.not_before <= time.time(),
                 item.c.external_id.is_not(None),
             )
             .order_by(field_write.c.trust, field_write.c.item_id)
             .limit(most - len(rows))
-            .with_for_update(skip_locked=True, of=field_write)
         )
         rows += connection.execute(query).all()
-    mark = now + HELD_SECONDS
-    connection.execute(update(field_write).where(field_write.c.item_id.in_([row.item_id for row in rows])).values(not_before=mark))
-    return mark, rows
+    return rows
+
+
+def hold(connection: Connection, item_ids: Sequence[int]) -> float:
+    """Take writes, for a while: the mark under which they are held, for `settle`."""
+    mark = time.time() + HELD_SECONDS
+    connection.execute(update(field_write).where(field_write.c.item_id.in_(item_ids)).values(not_before=mark))
+    return mark
 
 
 def settle(connection: Connection, mark: float, item_ids: Sequence[int], **values: Any) -> None:
