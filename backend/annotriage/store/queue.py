@@ -1,0 +1,295 @@
+"""The queue: what waits for a person, in the order and with the filters that somebody asks for.
+
+Every page is read by key: from the last row on, along an index, however deep it is. Filters for which there is no index look at a
+fixed number of rows at a time and say where they stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal, or_, select, true, tuple_, union_all
+
+from annotriage.store.counters import chunks
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project
+from annotriage.store.schema import counter, dataset, group_member, item, item_dataset, probe, verdict
+
+ORDERS = ("strangest", "groups", "boundary", "newest")
+ROUTES = ("failed", "outlier", "uncertain")  # of which a person must see every item
+UNANSWERED = ("open", "disputed")
+OPEN_PROBE = ("open", "disagreed")
+ROUTES_BY_TRUST = 2 / 3  # the trust from which on an automatic item is no open probe: those hide among the strangest
+LOOKED_AT = 5_000  # rows that a filter looks at for one page
+FEW = 5_000  # items of a dataset up to which it is read whole
+
+Key = tuple[float, int]  # of the last row: its trust (its id, newest first) and its id
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What is wanted of the queue; None: all of it.
+
+    dataset: its row's id. label: what the model says. route: the true one; "auto" gives the probes among the automatic items.
+    group: number of a group among the outliers of the dataset, or of all items.
+    """
+
+    dataset: int | None = None
+    label: str | None = None
+    route: str | None = None
+    group: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the queue. rows: see `rows_of`. next: the key to go on from; None at the end.
+
+    stopped: the filter has looked at as many rows as one page may, and found fewer than were asked for; there may be more from `next` on.
+    """
+
+    rows: Sequence[AnyRow]
+    next: Key | None
+    stopped: bool = False
+
+
+def queue_page(
+    connection: Connection,
+    project: Project,
+    *,
+    order: str = "strangest",
+    filters: Filters = Filters(),
+    after: Key | None = None,
+    limit: int = 50,
+) -> Page:
+    """Items that wait for a person.
+
+    order: "strangest" (least trusted first), "groups" (one of each group among the outliers first, then the strangest), "boundary" (those
+    nearest to being automatic first), "newest". after: the key of the last row seen; the faces of groups are on the first page, besides
+    `limit` others.
+    """
+    faces = _faces(connection, project, filters) if order == "groups" else []
+    ids, next_key, stopped = _walk(connection, project, order, filters, after, limit, backwards=False, without=faces)
+    shown = ids if after is not None else [*faces, *ids]
+    return Page(rows_of(connection, project, shown), next_key, stopped)
+
+
+def neighbours(
+    connection: Connection, project: Project, item_id: int, *, order: str = "strangest", filters: Filters = Filters()
+) -> tuple[int | None, int | None]:
+    """The ids of the items before and after one in the queue; of an item that waits no more, those beside its former place."""
+    faces = _faces(connection, project, filters) if order == "groups" else []
+    if item_id in faces:
+        place = faces.index(item_id)
+        before = faces[place - 1] if place else None
+        if place + 1 < len(faces):
+            return before, faces[place + 1]
+        return before, next(iter(_walk(connection, project, order, filters, None, 1, backwards=False, without=faces)[0]), None)
+    row = connection.execute(select(item.c.trust).where(item.c.id == item_id)).one_or_none()
+    if row is None or (row.trust is None and order != "newest"):
+        return None, None
+    key = (float(item_id if order == "newest" else row.trust), item_id)
+    sides = [_walk(connection, project, order, filters, key, 1, backwards=back, without=faces)[0] for back in (True, False)]
+    before, behind = (side[0] if side else None for side in sides)
+    return (before if before is not None or not faces else faces[-1]), behind
+
+
+def whole_queue(
+    connection: Connection, project: Project, *, order: str, filters: Filters, at_once: int = 500
+) -> Iterator[Sequence[AnyRow]]:
+    """The whole queue, page after page."""
+    after: Key | None = None
+    while True:
+        page = queue_page(connection, project, order=order, filters=filters, after=after, limit=at_once)
+        if page.rows:
+            yield page.rows
+        if page.next is None:
+            return
+        after = page.next
+
+
+def rows_of(connection: Connection, project: Project, ids: Sequence[int]) -> list[AnyRow]:
+    """These items in this order, with their verdicts and probes.
+
+    Columns: id, external_id, marker, at, answer, shown_dataset_id, sent_by, route (the true one), trust (as shown), label, cluster,
+    confidence, outlier_score, p_value, reason, probe (kind), probe_state.
+    """
+    judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
+    of_item = (
+        item.c.id,
+        item.c.external_id,
+        item.c.marker,
+        item.c.at,
+        item.c.answer,
+        item.c.shown_dataset_id,
+        item.c.sent_by,
+        item.c.trust,
+    )
+    of_verdict = (verdict.c.label, verdict.c.cluster, verdict.c.confidence, verdict.c.outlier_score, verdict.c.p_value, verdict.c.reason)
+    query = (
+        select(*of_item, item.c.route, *of_verdict, probe.c.kind.label("probe"), probe.c.state.label("probe_state"))
+        .outerjoin(verdict, judged)
+        .outerjoin(probe, probe.c.item_id == item.c.id)
+    )
+    found = {row.id: row for some in chunks(ids) for row in connection.execute(query.where(item.c.id.in_(some)))}
+    return [found[id] for id in ids if id in found]
+
+
+def find_task(connection: Connection, project: Project, task: str) -> AnyRow | None:
+    """The item of a task, by its id or by the id that it was given when it was pushed: id, external_id, marker."""
+    query = select(item.c.id, item.c.external_id, item.c.marker).where(item.c.project_id == project.id)
+    for column in (item.c.external_id, item.c.marker):
+        row = connection.execute(query.where(column == task)).first()
+        if row is not None:
+            return row
+    return None
+
+
+def groups_of(connection: Connection, project: Project, dataset_id: int | None) -> list[tuple[int, int]]:
+    """The groups among the outliers of a dataset, or of all items: number and how many of its members wait."""
+    chosen = dataset_id if dataset_id is not None else _every(connection, project)
+    query = (
+        select(group_member.c.number, func.count())
+        .join(item, item.c.id == group_member.c.item_id)
+        .where(group_member.c.dataset_id == chosen, *_waits())
+        .group_by(group_member.c.number)
+        .order_by(group_member.c.number)
+    )
+    return [(int(number), int(count)) for number, count in connection.execute(query)]
+
+
+def group_numbers(connection: Connection, dataset_id: int | None, item_ids: Sequence[int], project: Project) -> dict[int, int]:
+    """The groups of items within a dataset, or within all items, by item."""
+    chosen = dataset_id if dataset_id is not None else _every(connection, project)
+    query = select(group_member.c.item_id, group_member.c.number).where(group_member.c.dataset_id == chosen)
+    return {row.item_id: row.number for ids in chunks(item_ids) for row in connection.execute(query.where(group_member.c.item_id.in_(ids)))}
+
+
+# -- inside
+
+
+def _walk(
+    connection: Connection,
+    project: Project,
+    order: str,
+    filters: Filters,
+    after: Key | None,
+    limit: int,
+    *,
+    backwards: bool,
+    without: Sequence[int],
+) -> tuple[list[int], Key | None, bool]:
+    """Ids from a key on, the key to go on from, and whether a filter stopped before it had found enough."""
+    newest = order == "newest"
+    falls = (order in ("boundary", "newest")) != backwards
+    rank: ColumnElement[Any] = item.c.id if newest else item.c.trust
+    here = _from(rank, after, falls)
+    parts, tested = _parts(connection, project, filters, newest)
+    most = LOOKED_AT if tested else limit + len(without) + 1
+    ordered = (rank.desc(), item.c.id.desc()) if falls else (rank, item.c.id)
+    pieces = [part.add_columns(rank.label("rank")).where(here).order_by(*ordered).limit(most).subquery() for part in parts]
+    every = union_all(*(select(piece.c.id, piece.c.rank) for piece in pieces)).subquery()
+    by_key = (every.c.rank.desc(), every.c.id.desc()) if falls else (every.c.rank, every.c.id)
+    looked_at = select(every.c.id, every.c.rank).order_by(*by_key).limit(most).subquery()
+    by_key = (looked_at.c.rank.desc(), looked_at.c.id.desc()) if falls else (looked_at.c.rank, looked_at.c.id)
+    query = select(looked_at.c.id, looked_at.c.rank).where(*(test(looked_at.c.id) for test in tested)).order_by(*by_key)
+    if without:
+        query = query.where(looked_at.c.id.not_in(without))
+    rows = connection.execute(query.limit(limit + 1)).all()
+    ids = [int(row.id) for row in rows[:limit]]
+    if len(rows) > limit:
+        return ids, (float(rows[limit - 1].rank), ids[-1]), False
+    if not tested:
+        return ids, None, False
+    last = connection.execute(select(looked_at.c.id, looked_at.c.rank).order_by(*by_key).offset(most - 1).limit(1)).one_or_none()
+    return ids, None if last is None else (float(last.rank), int(last.id)), last is not None
+
+
+def _from(rank: ColumnElement[Any], after: Key | None, falls: bool) -> ColumnElement[bool]:
+    if after is None:
+        return true()
+    if rank is item.c.id:
+        return item.c.id < after[1] if falls else item.c.id > after[1]
+    place = tuple_(rank, item.c.id)
+    return place < tuple_(*after) if falls else place > tuple_(*after)
+
+
+def _parts(connection: Connection, project: Project, filters: Filters, newest: bool) -> tuple[list[Select[Any]], list[Any]]:
+    """Queries each of which reads along one range of an index, and the tests that their rows have still to pass."""
+    tests: list[Any] = []
+    if filters.label is not None:
+        tests.append(lambda id: exists(select(literal(1)).where(*_verdict_of(project, id), verdict.c.label == filters.label)))
+    if filters.group is not None:
+        chosen = filters.dataset if filters.dataset is not None else _every(connection, project)
+        members = select(item.c.id).join(group_member, group_member.c.item_id == item.c.id)
+        members = members.where(group_member.c.dataset_id == chosen, group_member.c.number == filters.group, *_waits())
+        return [_of_routes(members, filters.route)], tests
+    if filters.dataset is not None and _size(connection, project, filters.dataset) <= FEW:
+        few = select(item.c.id).join(item_dataset, item_dataset.c.item_id == item.c.id)
+        return [_of_routes(few.where(item_dataset.c.dataset_id == filters.dataset, *_waits()), filters.route)], tests
+    if filters.dataset is not None:
+        tests.append(
+            lambda id: exists(select(literal(1)).where(item_dataset.c.dataset_id == filters.dataset, item_dataset.c.item_id == id))
+        )
+    routes = [filters.route] if filters.route is not None else [*ROUTES, "auto"]
+    parts = []
+    for route in routes:
+        for answer in UNANSWERED:
+            mine = (item.c.project_id == project.id, item.c.answer == answer, ~item.c.dismissed, item.c.route == route)
+            query = select(item.c.id).where(*mine, ~item.c.labelled, ~item.c.gone)
+            if route != "auto":
+                parts.append(query)
+            elif not newest:
+                parts.append(query.where(item.c.trust < ROUTES_BY_TRUST, _is_open_probe()))
+    if newest and "auto" in routes:
+        for state in OPEN_PROBE:
+            drawn = select(item.c.id).join(probe, probe.c.item_id == item.c.id)
+            parts.append(drawn.where(probe.c.project_id == project.id, probe.c.state == state, item.c.route == "auto", *_waits()))
+    return parts, tests
+
+
+def _waits() -> tuple[ColumnElement[bool], ...]:
+    """Nobody has answered it, whichever route it has: for queries that come from elsewhere than the queue's index."""
+    return (item.c.answer.in_(UNANSWERED), ~item.c.dismissed, ~item.c.labelled, ~item.c.gone)
+
+
+def _of_routes(query: Select[Any], route: str | None) -> Select[Any]:
+    """Those of a route that wait; of the automatic ones the open probes."""
+    automatic = and_(item.c.route == "auto", _is_open_probe())
+    if route == "auto":
+        return query.where(automatic)
+    return query.where(item.c.route == route) if route is not None else query.where(or_(item.c.route.in_(ROUTES), automatic))
+
+
+def _is_open_probe() -> ColumnElement[bool]:
+    return exists(select(literal(1)).where(probe.c.item_id == item.c.id, probe.c.state.in_(OPEN_PROBE)))
+
+
+def _verdict_of(project: Project, id: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
+    return (verdict.c.item_id == id, verdict.c.reference_id == project.reference_id)
+
+
+def _faces(connection: Connection, project: Project, filters: Filters) -> list[int]:
+    """Of each group the strangest member that waits, the largest group's first."""
+    chosen = filters.dataset if filters.dataset is not None else _every(connection, project)
+    place = func.row_number().over(partition_by=group_member.c.number, order_by=(item.c.trust, item.c.id)).label("place")
+    members: Select[Any] = select(item.c.id, group_member.c.number, place).join(group_member, group_member.c.item_id == item.c.id)
+    members = _of_routes(members.where(group_member.c.dataset_id == chosen, *_waits()), filters.route)
+    if filters.label is not None:
+        members = members.where(exists(select(literal(1)).where(*_verdict_of(project, item.c.id), verdict.c.label == filters.label)))
+    if filters.group is not None:
+        members = members.where(group_member.c.number == filters.group)
+    ranked = members.subquery()
+    return [int(id) for id in connection.execute(select(ranked.c.id).where(ranked.c.place == 1).order_by(ranked.c.number)).scalars()]
+
+
+def _size(connection: Connection, project: Project, dataset_id: int) -> int:
+    """How many judged items a dataset has."""
+    mine = (counter.c.dataset_id == dataset_id, counter.c.reference_id == project.reference_id)
+    return int(connection.execute(select(func.coalesce(func.sum(counter.c.n), 0)).where(*mine)).scalar_one())
+
+
+def _every(connection: Connection, project: Project) -> int:
+    query = select(dataset.c.id).where(dataset.c.project_id == project.id, dataset.c.kind == "all")
+    return int(connection.execute(query).scalar_one_or_none() or 0)
