@@ -1,0 +1,213 @@
+"""Answers, probes, acceptance and recalibration with a real Label Studio; the worker's parts are stepped, so that nothing is waited for."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import time
+
+import pytest
+from PIL import Image
+
+from annotriage.fitting import fit
+from annotriage.service import accepting
+from annotriage.service.accepting import accept_batch, undo
+from annotriage.service.delivery import Delivery
+from annotriage.service.following import Follower
+from annotriage.service.judging import Judge
+from annotriage.service.probing import standing, tend_probes
+from annotriage.service.process import Process
+from annotriage.service.recalibrating import recalibrate
+from annotriage.service.references import keep_reference
+from annotriage.service.rescoring import advance_rescoring
+from annotriage.settings import ServiceSettings
+from annotriage.store import acceptances
+from annotriage.store.projects import ProjectOptions, add_project, get_project
+from annotriage.store.schema import item, probe
+from annotriage.store.verdicts import verdict_of
+
+CONFIG = (
+    '<View><Image name="image" value="$image"/><Choices name="label" toName="image">'
+    + "".join(f'<Choice value="{digit}"/>' for digit in range(8))
+    + '<Choice value="None of these" alias="none-of-these"/></Choices></View>'
+)
+
+
+@pytest.fixture(scope="module")
+def lenient(digits_model, digits, quick):
+    """A reference with a limit that a few dozen answers can show."""
+    return fit(digits_model, digits.train, digits.held_out, settings=dataclasses.replace(quick, max_error=0.1), name="digits")
+
+
+class Triaged:
+    """A project of the real server, triaged by this process."""
+
+    def __init__(self, folder, label_studio, reference, images, **options):
+        settings = ServiceSettings(
+            database=f"sqlite:///{folder}/store.db", label_studio_url=label_studio.url, label_studio_token=label_studio.token
+        )
+        self.label_studio, self.process = label_studio, Process(settings, "worker")
+        self.parts = Follower(self.process), Judge(self.process), Delivery(self.process)
+        self.id = label_studio.project(config=CONFIG, sampling="Uncertainty sampling")
+        reference_id = keep_reference(self.process.store, reference)
+        with self.process.store.writing() as connection:
+            options = ProjectOptions(item_fields=False, **options)
+            self.key = add_project(connection, str(self.id), "Digits", reference_id, options, watch=False).id
+        self.add(images)
+
+    @property
+    def project(self):
+        with self.process.store.reading() as connection:
+            return get_project(connection, self.key)
+
+    def add(self, images):
+        data = []
+        for image in images:
+            content = io.BytesIO()
+            Image.fromarray(image).save(content, "PNG")
+            data.append({"image": "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()})
+        self.label_studio.import_tasks(self.id, data)
+        self.settle()
+
+    def settle(self):
+        _, judge, delivery = self.parts
+        self.follow()
+        while judge.step() or delivery.step():
+            pass
+
+    def follow(self):
+        follower = self.parts[0]
+        for state in follower._followed.values():
+            state.next_poll = 0.0
+        follower.poll()
+
+    def tasks(self):
+        found = self.label_studio.call("GET", f"/api/projects/{self.id}/export", exportType="JSON", download_all_tasks="true")
+        return {str(task["id"]): task for task in found}
+
+    def predictions(self):
+        """All predictions by task id; the export gives their bare ids where there are annotations."""
+        found = {task: [] for task in self.items()}
+        for one in self.label_studio.call("GET", "/api/predictions/", project=self.id):
+            found[str(one["task"])].append(one)
+        return found
+
+    def version(self):
+        return self.label_studio.call("GET", f"/api/projects/{self.id}/")["model_version"]
+
+    def probes(self):
+        """The model's label on each open probe, by task id."""
+        with self.process.store.reading() as connection:
+            rows = connection.execute(probe.select().where(probe.c.state == "open")).all()
+            names = {row.id: row.external_id for row in connection.execute(item.select())}
+            return {names[row.item_id]: verdict_of(connection, row.item_id, row.reference_id).labels[0] for row in rows}
+
+    def states(self):
+        with self.process.store.reading() as connection:
+            return sorted(row.state for row in connection.execute(probe.select()))
+
+    def items(self):
+        with self.process.store.reading() as connection:
+            return {row.external_id: row for row in connection.execute(item.select())}
+
+
+@pytest.fixture
+def triaged(tmp_path, label_studio, lenient):
+    made = []
+
+    def triaged(images, **options):
+        made.append(Triaged(tmp_path, label_studio, lenient, images, **options))
+        return made[-1]
+
+    yield triaged
+    for one in made:
+        one.process.leave()
+
+
+def answer(person, task, label):
+    result = [{"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [label]}}]
+    return person.call("POST", f"/api/tasks/{task}/annotations/", {"result": result})["id"]
+
+
+def test_a_disagreement_on_a_probe_gets_a_second_blind_answer_from_somebody_else(triaged, label_studio, digits):
+    project = triaged(digits.incoming[0][:12], lot_share=1.0)
+    one, other = label_studio.user(), label_studio.user()
+    said = project.probes()
+    assert len(said) == 12
+    task = next(id for id, label in said.items() if label != "7")
+    answer(one, task, "7")
+    project.follow()
+    assert "disagreed" in project.states()
+    tend_probes(project.process, project.project)
+    project.follow()
+    assert project.items()[task].answer == "open", "the task wants another answer"
+    given = []
+    while (handed := other.next_task(project.id)) is not None and str(handed["id"]) != task:
+        given.append(answer(other, handed["id"], said[str(handed["id"])]))
+    assert handed is not None, "the Label button hands it to the other person"
+    assert [one["result"] for one in project.predictions()[task]] == [[]]
+    answer(other, task, "7")
+    project.follow()
+    assert project.states().count("wrong") == 1
+    assert project.states().count("right") == len(given)
+    assert project.items()[task].labels == ["7"]
+
+
+def test_a_recalibration_takes_over_while_annotators_always_see_a_prediction(triaged, label_studio, digits):
+    project = triaged(digits.incoming[0][:90], lot_share=0.8)
+    truth = dict(zip(project.tasks(), digits.incoming[1][:90], strict=True))
+    former = project.version()
+    for task in project.probes():
+        answer(label_studio.admin, task, truth[task])
+    project.follow()
+    for _ in range(2):
+        tend_probes(project.process, project.project)
+    with project.process.store.reading() as connection:
+        now = standing(connection, project.project)
+    assert now.lot_answers >= now.lot_needed, now
+    reference = recalibrate(project.process, project.project)
+    seen = []
+    for _ in range(6):
+        advance_rescoring(project.process, project.project)
+        shown, predictions = project.version(), project.predictions()
+        seen.append(shown)
+        assert {sum(one["model_version"] == shown for one in given) for given in predictions.values()} == {1}
+        project.settle()
+    assert seen[0] == former
+    assert seen[-1] == project.version() == reference.prediction_version == project.project.version
+    assert {one["model_version"] for given in project.predictions().values() for one in given} == {reference.prediction_version}
+    assert (project.project.next_reference_id, project.project.old_reference_id) == (None, None)
+
+
+def test_after_its_probation_a_dataset_is_annotated_by_machine_and_a_batch_can_be_undone(triaged, label_studio, digits, monkeypatch):
+    monkeypatch.setattr(accepting, "SETTLED_SECONDS", 0.0)
+    project = triaged(digits.incoming[0][:60], lot_share=0.0, audit_share=0.01, accept="annotate")
+    assert accept_batch(project.process, project.project) == 0, "on probation"
+    for task, label in project.probes().items():
+        answer(label_studio.admin, task, label)
+    project.follow()
+    project.add(digits.incoming[0][60:120])
+    count = accept_batch(project.process, project.project)
+    assert count > 20
+    assert accept_batch(project.process, project.project) == 0
+    project.follow()
+    machine = {id: row for id, row in project.items().items() if row.machine}
+    assert len(machine) == count
+    tasks = project.tasks()
+    assert all(len(tasks[id]["annotations"]) == 1 and row.answer == "resolved" for id, row in machine.items())
+    assert all(len(task["annotations"]) <= 1 for task in tasks.values())
+    kept = next(iter(machine))
+    (annotation,) = tasks[kept]["annotations"]
+    value = [{**annotation["result"][0], "value": {"choices": ["None of these"]}}]
+    label_studio.admin.call("PATCH", f"/api/annotations/{annotation['id']}/", {"result": value, "lead_time": 3.0})
+    time.sleep(0.1)
+    project.follow()
+    assert (project.items()[kept].machine, project.items()[kept].labels) == (False, ["None of these"])
+    with project.process.store.reading() as connection:
+        (batch,) = acceptances.batches(connection, project.key)
+    assert undo(project.process, project.project, batch.id) == count - 1
+    tasks, items = project.tasks(), project.items()
+    assert [id for id in machine if tasks[id]["annotations"]] == [kept]
+    assert {items[id].answer for id in machine if id != kept} == {"open"}
+    assert accept_batch(project.process, project.project) == 0, "not by itself again"
