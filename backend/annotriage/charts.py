@@ -2,21 +2,36 @@
 
 Every chart carries <title> and <desc>, takes its colours from the page's CSS (classes `c-*`, see report.css), and so follows
 light and dark. Names that come from data are escaped (Markup). A figure that is not known (nan, None) is said, not drawn.
+Imports nothing that computes: the web process draws, too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-import numpy as np
 from markupsafe import Markup
 
-from annotriage.latent.diversity import Diversity
-from annotriage.latent.gate import FloatArray, Promise
 from annotriage.latent.wording import certainty, percent, percent_range
 
+if TYPE_CHECKING:
+    from annotriage.latent.diversity import Diversity
+    from annotriage.latent.gate import Promise
+
 ROUTES = ("auto", "uncertain", "outlier", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A share at a moment, with its limits. at: seconds since 1970. None where nothing was scored."""
+
+    at: float
+    share: float | None
+    low: float | None
+    high: float | None
 
 
 def share_chart(diversity: Diversity) -> Markup:
@@ -70,9 +85,12 @@ def risk_coverage_chart(promise: Promise) -> Markup:
     """Wrong labels (seen, and their upper bound) against the share that is automatic, with the limit and the place chosen."""
     left, right, top, bottom = 62.0, 612.0, 46.0, 266.0
     limit = promise.max_error
-    known = promise.curve_bound[np.isfinite(promise.curve_bound)]
-    upper = _nice_upper(max(3.5 * limit, 1.5 * float(known.min()) if known.size else 0.0))
-    seen = promise.curve_bound <= upper
+    coverages, risks, bounds = (
+        [float(value) for value in curve] for curve in (promise.curve_coverage, promise.curve_risk, promise.curve_bound)
+    )
+    known = [bound for bound in bounds if math.isfinite(bound)]
+    upper = _nice_upper(max(3.5 * limit, 1.5 * min(known, default=0.0)))
+    shown = [(coverage, bound) for coverage, bound in zip(coverages, bounds, strict=True) if bound <= upper]
 
     def x(coverage: float) -> float:
         return left + (right - left) * min(coverage, 1.0)
@@ -86,8 +104,8 @@ def risk_coverage_chart(promise: Promise) -> Markup:
     ]
     parts += [_text(x(tick), bottom + 20, percent(tick, 0), "c-tick") for tick in (0, 0.25, 0.5, 0.75, 1)]
     parts.append(_text((left + right) / 2, bottom + 42, "share of held-out items that would be automatic", "c-tick"))
-    parts.append(_path(promise.curve_coverage[seen], promise.curve_bound[seen], x, y, "c-bound"))
-    parts.append(_path(promise.curve_coverage, promise.curve_risk, x, y, "c-risk"))
+    parts.append(_path(shown, x, y, "c-bound"))
+    parts.append(_path(zip(coverages, risks, strict=True), x, y, "c-risk"))
     parts.append(_line(left, y(limit), right, y(limit), "c-limit"))
     if promise.auto and math.isfinite(promise.coverage):
         at = x(promise.coverage)
@@ -131,6 +149,71 @@ def interval_row(share: float, low: float, high: float, mark: float, upper: floa
     return _svg(described, "", width, 24, parts)
 
 
+def trend_chart(moments: Sequence[Moment], expected: float | None, described: str, start: float, end: float) -> Markup:
+    """A share over time as a line within the band of its 95 % limits, and what normal data would give. moments: the first first."""
+    known = [one for one in moments if one.share is not None]
+    left, right, top, bottom = 58.0, 1000.0, 14.0, 236.0
+    upper = _nice_upper(max([one.high or one.share or 0.0 for one in known] + [expected or 0.0], default=0.1))
+    span = max(end - start, 1.0)
+
+    def x(at: float) -> float:
+        return left + (right - left) * (at - start) / span
+
+    def y(share: float) -> float:
+        return bottom - (bottom - top) * min(share / upper, 1.0)
+
+    parts = [
+        _line(left, y(tick), right, y(tick), "c-grid") + _text(left - 10, y(tick) + 4, _tick_label(tick), "c-tick c-end")
+        for tick in _ticks(upper)
+    ]
+    parts += [_text(x(at), bottom + 22, name, "c-tick") for at, name in _time_ticks(start, end)]
+    band = [(one.at, one.low, one.high) for one in known if one.low is not None and one.high is not None]
+    if len(band) > 1:
+        edge = [f"{x(at):.1f} {y(high):.1f}" for at, _, high in band] + [f"{x(at):.1f} {y(low):.1f}" for at, low, _ in reversed(band)]
+        parts.append(Markup('<path class="c-band" d="M{} Z"/>').format(" L".join(edge)))
+    if expected is not None:
+        parts.append(_line(left, y(expected), right, y(expected), "c-usual"))
+        parts.append(_text(right, y(expected) - 7, f"normal data: {percent(expected)}", "c-tick c-end"))
+    parts.append(_path([(one.at, one.share or 0.0) for one in known], x, y, "c-trend"))
+    for at, low, high in band if len(band) <= 40 else band[-1:]:
+        parts.append(_line(x(at), y(low), x(at), y(high), "c-whisker c-outlier thin"))
+    for one in known if len(known) <= 40 else known[-1:]:
+        parts.append(Markup('<circle class="c-dot c-outlier" cx="{:.1f}" cy="{:.1f}" r="5"/>').format(x(one.at), y(one.share or 0.0)))
+    return _svg("Share of outliers over time", described, right + 30, bottom + 34, parts)
+
+
+def sparkline(moments: Sequence[Moment], described: str) -> Markup:
+    """How a share went, in the size of a word. moments: the first first; evenly spaced, however long the pauses were."""
+    known = [one.share for one in moments if one.share is not None]
+    if len(known) < 2:
+        return Markup("")
+    width, height, room = 148.0, 36.0, 5.0
+    upper = max(_nice_upper(max(known)), 1e-9)
+
+    def x(place: float) -> float:
+        return room + (width - 2 * room) * place / (len(known) - 1)
+
+    def y(share: float) -> float:
+        return height - room - (height - 2 * room) * share / upper
+
+    parts = [_line(room, y(0), width - room, y(0), "c-grid"), _path(list(enumerate(known)), x, y, "c-trend")]
+    parts.append(Markup('<circle class="c-dot c-outlier" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(x(len(known) - 1), y(known[-1])))
+    return _svg("Trend", described, width, height, parts)
+
+
+def level_bar(level: float, described: str) -> Markup:
+    """How near an alarm is: a bar that is full when it rings. level: 0 to 1."""
+    width = 320.0
+    reached = min(max(level, 0.0), 1.0)
+    parts = [
+        Markup('<rect class="c-empty" x="0" y="6" width="{:.0f}" height="12" rx="6"/>').format(width),
+        Markup('<rect class="{}" x="0" y="6" width="{:.1f}" height="12" rx="6"/>').format(
+            "c-outlier" if reached >= 1 else "c-uncertain" if reached > 0.5 else "c-auto", max(reached * width, 4.0)
+        ),
+    ]
+    return _svg("Alarm level", described, width, 24, parts)
+
+
 def rows_upper(highs: Sequence[float], marks: Sequence[float]) -> float:
     """The end of the axis that all rows of one table share: above every known upper end and mark."""
     return _nice_upper(max((value for value in (*highs, *marks) if math.isfinite(value)), default=0.1))
@@ -153,8 +236,8 @@ def _text(x: float, y: float, words: str, kind: str) -> Markup:
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(kind, x, y, words)
 
 
-def _path(across: FloatArray, up: FloatArray, x: Callable[[float], float], y: Callable[[float], float], kind: str) -> Markup:
-    places = " L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in zip(across, up, strict=True) if math.isfinite(a) and math.isfinite(b))
+def _path(points: Iterable[tuple[float, float]], x: Callable[[float], float], y: Callable[[float], float], kind: str) -> Markup:
+    places = " L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in points if math.isfinite(a) and math.isfinite(b))
     return Markup('<path class="{}" d="M{}"/>').format(kind, places) if places else Markup("")
 
 
@@ -170,6 +253,16 @@ def _ticks(upper: float) -> list[float]:
     mantissa = round(upper / 10.0 ** math.floor(math.log10(upper) + 1e-9))
     steps = 4 if mantissa in (2, 4) else 5
     return [upper * step / steps for step in range(steps + 1)]
+
+
+def _time_ticks(start: float, end: float) -> list[tuple[float, str]]:
+    """Round moments between two, at most seven, with their names."""
+    steps = (60, 300, 900, 3600, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800, 2_592_000, 7_776_000, 31_536_000)
+    step = next((step for step in steps if (end - start) / step <= 7), steps[-1])
+    first = math.ceil(start / step) * step
+    form = "%H:%M" if step < 43_200 else "%-d %b" if step < 7_776_000 else "%b %Y"
+    moments = [first + step * place for place in range(int((end - first) // step) + 1)] if end >= first else []
+    return [(at, f"{datetime.fromtimestamp(at, UTC):{form}}") for at in moments]
 
 
 def _tick_label(share: float) -> str:

@@ -49,6 +49,7 @@ def keep_reference(store: Store, reference: Reference) -> int:
                 name=reference.name,
                 prediction_version=reference.prediction_version,
                 facts=reference.facts(),
+                curve=_curve(reference),
                 files=files,
             )
 
@@ -63,3 +64,10 @@ def open_reference(store: Store, id: int) -> Reference:
         queries.get_reference(connection, id)
         queries.write_files(connection, id, Path(place.name))
     return Reference.load(Path(place.name) / REFERENCE)
+
+
+def _curve(reference: Reference) -> dict[str, list[float]]:
+    """Risk against coverage on the held-out items, for the promise's page."""
+    promise = reference.promise
+    curves = {"coverage": promise.curve_coverage, "risk": promise.curve_risk, "bound": promise.curve_bound}
+    return {name: [round(float(value), 6) for value in values] for name, values in curves.items()}

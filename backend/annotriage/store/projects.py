@@ -67,7 +67,7 @@ class Project:
         return (self.reference_id,) if self.next_reference_id is None else (self.reference_id, self.next_reference_id)
 
 
-_COLUMNS = [column for column in project.c if column.name != "at"]
+_COLUMNS = [column for column in project.c if column.name not in ("at", "standing")]
 _SELECT = select(*_COLUMNS, reference.c.prediction_version, reference.c.facts).join(reference, reference.c.id == project.c.reference_id)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,25 @@ from annotriage.store.database import AnyRow
 from annotriage.store.schema import file_piece, reference, reference_file, stored_file
 
 PIECE = 8 * 2**20  # bytes; far below every limit of a row
+_FACTS = [column for column in reference.c if column.name != "curve"]
 
 
 def save_reference(
-    connection: Connection, *, version: str, name: str, prediction_version: str, facts: Mapping[str, Any], files: Mapping[str, Path]
+    connection: Connection,
+    *,
+    version: str,
+    name: str,
+    prediction_version: str,
+    facts: Mapping[str, Any],
+    files: Mapping[str, Path],
+    curve: Mapping[str, Sequence[float]] | None = None,
 ) -> int:
     """Keep a reference; its row's id. files: by the path at which `write_files` will put them. Kept already: nothing is done."""
     found = connection.execute(select(reference.c.id).where(reference.c.version == version)).scalar_one_or_none()
     if found is not None:
         return int(found)
-    values = {"version": version, "name": name, "prediction_version": prediction_version, "facts": dict(facts), "at": time.time()}
+    values = {"version": version, "name": name, "prediction_version": prediction_version, "facts": dict(facts), "curve": curve}
+    values["at"] = time.time()
     id = int(connection.execute(reference.insert().values(values).returning(reference.c.id)).scalar_one())
     for path, file in files.items():
         connection.execute(reference_file.insert().values(reference_id=id, path=path, stored_file_id=_store(connection, file)))
@@ -45,10 +54,16 @@ def write_files(connection: Connection, reference_id: int, folder: Path) -> None
 
 def get_reference(connection: Connection, id: int) -> AnyRow:
     """Version, name, prediction version and facts of a reference. Raises UnknownError."""
-    row = connection.execute(select(reference).where(reference.c.id == id)).one_or_none()
+    row = connection.execute(select(*_FACTS).where(reference.c.id == id)).one_or_none()
     if row is None:
         raise UnknownError(f"reference {id} is not in the database any more; connect the project again")
     return row
+
+
+def get_curve(connection: Connection, id: int) -> dict[str, list[float]]:
+    """Risk against coverage on the held-out items of a reference: coverage, risk and bound; empty if nobody kept it."""
+    found = connection.execute(select(reference.c.curve).where(reference.c.id == id)).scalar_one_or_none()
+    return dict(found or {})
 
 
 def _store(connection: Connection, file: Path) -> int:

@@ -72,6 +72,7 @@ reference = Table(
     Column("name", Text, nullable=False),
     Column("prediction_version", Text, nullable=False),
     Column("facts", JSON, nullable=False),  # Reference.facts(): promise, counts, classes
+    Column("curve", JSON),  # of the promise: coverage, risk and bound, a list each
     Column("at", Float, nullable=False),
 )
 
@@ -116,6 +117,7 @@ project = Table(
     Column("read_until", Float, nullable=False, server_default=text("0")),  # watermark of the poll for changed ones
     Column("swept_at", Float, nullable=False, server_default=text("0")),
     Column("options", JSON, nullable=False),  # ProjectOptions
+    Column("standing", JSON),  # of the promise, as the jobs process last found it (service.standings)
     Column("at", Float, nullable=False),
 )
 
@@ -176,6 +178,7 @@ item = Table(
 )
 # The queue, strangest first and newest first; and what of it is `auto`, for acceptance.
 _waits = (item.c.project_id, item.c.answer, item.c.dismissed, item.c.route)
+Index("ix_item_answered", item.c.project_id, item.c.machine, item.c.answered_at)  # how fast people are
 Index("ix_item_queue", *_waits, item.c.trust, item.c.id)
 Index("ix_item_newest", *_waits, item.c.id)
 

@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("prediction_version", sa.Text(), nullable=False),
         sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("curve", sa.JSON(), nullable=True),
         sa.Column("at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reference")),
         sa.UniqueConstraint("version", name=op.f("uq_reference_version")),
@@ -87,6 +88,7 @@ def upgrade() -> None:
         sa.Column("read_until", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("swept_at", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("options", sa.JSON(), nullable=False),
+        sa.Column("standing", sa.JSON(), nullable=True),
         sa.Column("at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["next_reference_id"], ["reference.id"], name=op.f("fk_project_next_reference_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["old_reference_id"], ["reference.id"], name=op.f("fk_project_old_reference_id"), ondelete="CASCADE"),
@@ -256,6 +258,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("project_id", "external_id", name=op.f("uq_item_project_id_external_id")),
     )
     with op.batch_alter_table("item", schema=None) as batch_op:
+        batch_op.create_index("ix_item_answered", ["project_id", "machine", "answered_at"], unique=False)
         batch_op.create_index("ix_item_newest", ["project_id", "answer", "dismissed", "route", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_item_project_id_id"), ["project_id", "id"], unique=False)
         batch_op.create_index("ix_item_queue", ["project_id", "answer", "dismissed", "route", "trust", "id"], unique=False)
