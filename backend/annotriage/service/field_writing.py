@@ -35,7 +35,7 @@ EACH_SECONDS = 0.2  # the least for one write,
 BUSY_SECONDS = 1.0  # and while predictions are made and delivered, which more people wait for
 TAKEN_SECONDS = 2.0  # of writes are taken at a time
 REWRITTEN_SECONDS = 3600.0  # the least age of what is written again
-LOOK_SECONDS = 60.0  # between two looks at what has grown stale
+LOOK_SECONDS = 300.0  # between two looks at what has grown stale
 WAIT_SECONDS = 3.0  # for a first snapshot
 ATTEMPTS = 5
 AGAIN = (60.0, 300.0, 900.0, 3600.0)  # seconds until the next attempt
@@ -87,10 +87,11 @@ class FieldWriting:
         with self._process.store.reading() as connection:
             datasets = field_writes.shown_datasets(connection, project.id)
             found = snapshots.latest(connection, datasets, project.reference_id)
-        for dataset_id, row in found.items():
-            if row.n:
-                with self._process.store.writing() as connection:
-                    field_writes.outdate(connection, dataset_id, row.outliers / row.n, now - REWRITTEN_SECONDS)
+            shares = {id: row.outliers / row.n for id, row in found.items() if row.n}
+            stale = field_writes.outdated(connection, project.id, shares, now - REWRITTEN_SECONDS)
+        if stale:
+            with self._process.store.writing() as connection:
+                field_writes.make_stale(connection, stale)
         if found:
             self._looked[project.id] = now
         return bool(found)

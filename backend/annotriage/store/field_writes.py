@@ -97,15 +97,33 @@ def created(connection: Connection, item_ids: Sequence[int]) -> None:
         )
 
 
-def outdate(connection: Connection, dataset_id: int, share: float, written_before: float) -> None:
-    """The share of outliers in a dataset is this now: the unanswered tasks that show it, and whose limits it has left, are stale.
+def outdated(connection: Connection, project_id: int, shares: Mapping[int, float], written_before: float) -> list[int]:
+    """The items of unanswered tasks that show limits which their dataset's share has left, or none at all.
 
-    written_before: seconds since 1970; what was written later stays.
+    shares: of outliers now, by dataset. written_before: seconds since 1970; what was written later stays.
     """
-    moved = or_(field_write.c.low > share, field_write.c.high < share, field_write.c.low.is_(None))
-    unanswered = select(item.c.id).where(item.c.id == field_write.c.item_id, item.c.answer != "resolved").correlate(field_write)
-    shown = (field_write.c.dataset_id == dataset_id, field_write.c.state == "written", field_write.c.at < written_before)
-    connection.execute(update(field_write).where(*shown, moved, unanswered.exists()).values(state="stale"))
+    query = (
+        select(field_write.c.item_id, field_write.c.dataset_id, field_write.c.low, field_write.c.high)
+        .join(item, item.c.id == field_write.c.item_id)
+        .where(
+            field_write.c.project_id == project_id,
+            field_write.c.state == "written",
+            field_write.c.at < written_before,
+            item.c.answer != "resolved",
+        )
+    )
+    return [id for id, dataset_id, low, high in connection.execute(query) if not _within(shares.get(dataset_id), low, high)]
+
+
+def _within(share: float | None, low: float | None, high: float | None) -> bool:
+    return share is None or (low is not None and high is not None and low <= share <= high)
+
+
+def make_stale(connection: Connection, item_ids: Sequence[int]) -> None:
+    """Let the diversity be written again into the tasks of these items, whose fields were written."""
+    for ids in chunks(item_ids):
+        written = (field_write.c.item_id.in_(ids), field_write.c.state == "written")
+        connection.execute(update(field_write).where(*written).values(state="stale"))
 
 
 def shown_datasets(connection: Connection, project_id: int) -> list[int]:
