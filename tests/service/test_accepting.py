@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from annotriage.cli import main
 from annotriage.errors import ToolUnavailable, UnknownError
+from annotriage.latent.bounds import first_size, spent_confidence
 from annotriage.service import accepting
 from annotriage.service.accepting import accept_batch, accept_due, undo, why_not
 from annotriage.store import acceptances
@@ -75,6 +76,13 @@ def test_after_its_probation_automatic_labels_of_a_dataset_become_annotations(pr
     assert not made & probes, "never probes"
     accept_due(process, project)
     assert {len(reviews) for id, reviews in machine_made(tool).items() if id in made} == {1}
+
+
+def test_a_probation_takes_no_more_answers_than_it_needs(process, running):
+    running(count=200, agree=False, audit_share=0.0)
+    with process.store.reading() as connection:
+        automatic = connection.execute(probe.select().where(probe.c.route == "auto")).all()
+    assert len(automatic) == first_size(0.04, spent_confidence(0.95, 1))
 
 
 def test_nothing_is_accepted_during_the_probation(process, running):

@@ -183,8 +183,8 @@ def ask_for_second_answers(process: Process, project: Project) -> None:
 
 def audit_shares(
     connection: Connection, project: Project, reference_id: int | None = None, coming: int = 0
-) -> tuple[float, frozenset[int]]:
-    """The share of automatic items that people check blind, and the datasets of which they check all: those on probation.
+) -> tuple[float, dict[int, int]]:
+    """The share of automatic items that people check blind; and, of datasets on probation, how many of the next ones they all check.
 
     reference_id: the reference whose labels are checked, by default the present one. coming: items that the share is for, so
     that the first thousand of a project are not all checked. The setting audit_share = 0 switches the audit off.
@@ -195,8 +195,8 @@ def audit_shares(
     per_week = probes.automatic_per_week(connection, project.id, reference_id) + coming
     share = max(project.options.audit_share, audit_share(per_week)) if project.options.audit_share else 0.0
     if project.options.accept != "annotate":
-        return share, frozenset()
-    return share, frozenset(probes.datasets_of(connection, project.id)) - _drawn_enough(connection, project, reference_id)
+        return share, {}
+    return share, _owed(connection, project, reference_id)
 
 
 def passed_probation(connection: Connection, project: Project) -> frozenset[int]:
@@ -234,13 +234,18 @@ def _answers(connection: Connection, project: Project) -> Any:
     return np.array(probes.automatic_answers(connection, project.id, project.reference_id), dtype=bool)
 
 
-def _drawn_enough(connection: Connection, project: Project, reference_id: int) -> set[int]:
-    """Datasets that need no more probes for their probation, should those that are out be right; too old ones count as wrong."""
+def _owed(connection: Connection, project: Project, reference_id: int) -> dict[int, int]:
+    """How many more probes datasets need for their probation, should those that are out be right; too old ones count as wrong."""
     promise = _promise(connection, reference_id)
     old = time.time() - OLDEST_DAYS * DAY
     drawn = probes.drawn_by_dataset(connection, project.id, reference_id)
-    lost = {id: [state == "wrong" or (state != "right" and at < old) for state, at in states] for id, states in drawn.items()}
-    return {id for id, wrong in lost.items() if _probation(wrong, promise).passed}
+    owed = {}
+    for id in probes.datasets_of(connection, project.id):
+        lost = [state == "wrong" or (state != "right" and at < old) for state, at in drawn.get(id, ())]
+        next_at = _probation(lost, promise).next_at
+        if next_at is not None:
+            owed[id] = next_at - len(lost)
+    return owed
 
 
 def _probation(wrong: Sequence[bool], promise: dict[str, Any]) -> Probation:
