@@ -18,6 +18,7 @@ import fitting
 import growth
 import overhead
 import promises
+import serving
 import snapshots
 
 THEMES = {
@@ -26,6 +27,7 @@ THEMES = {
     "fitting": fitting.figures,
     "growth": growth.figures,
     "promises": promises.figures,
+    "serving": serving.figures,
     "snapshots": snapshots.figures,
 }
 
