@@ -103,16 +103,9 @@ def standing(connection: Connection, project: Project) -> Standing:
 
 def settle(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
     """Compare people's answers on the probes among these items with the model's; a settled one moves the alarm."""
-    rows = probes.probes_of(connection, item_ids)
-    given = reviews_of(connection, [row.item_id for row in rows])
-    changed, heard = [], False
-    for row in rows:
-        now = _state(row, given)
-        if (now.state, now.labels, now.at) != (row.state, None if row.given is None else tuple(row.given), row.answered_at):
-            changed.append((row.item_id, now.state, now.labels, now.at))
-            heard = heard or row.route == "auto"
-    probes.set_probe_states(connection, changed)
-    if heard:
+    changed = _changed(connection, item_ids)
+    probes.set_probe_states(connection, [(row.item_id, now.state, now.labels, now.at) for row, now in changed])
+    if any(row.route == "auto" for row, _ in changed):
         listen(connection, project)
 
 
@@ -162,7 +155,8 @@ def tend_probes(process: Process, project: Project) -> None:
     """Settle probes that people had answered before they were drawn, and ask for second answers. Raises ToolError."""
     with process.store.reading() as connection:
         early = probes.answered_meanwhile(connection, project.id)
-    if early:
+        settled = bool(_changed(connection, early))
+    if settled:
         with process.store.writing() as connection:
             settle(connection, project, early)
     ask_for_second_answers(process, project)
@@ -219,6 +213,18 @@ def lot_needed(promise: dict[str, Any]) -> int:
     least = first_size(float(promise["max_error"]), spent_confidence(float(promise["confidence"]), 1))
     share = float(promise["coverage"]) if promise["auto"] else EXPECTED_COVERAGE
     return ceil(least / max(share, EXPECTED_COVERAGE / 2))
+
+
+def _changed(connection: Connection, item_ids: Sequence[int]) -> list[tuple[AnyRow, Probed]]:
+    """The probes among these items whose state is not the one that their reviews come to, with that one."""
+    rows = probes.probes_of(connection, item_ids)
+    given = reviews_of(connection, [row.item_id for row in rows])
+    found = [(row, _state(row, given)) for row in rows]
+    return [
+        (row, now)
+        for row, now in found
+        if (now.state, now.labels, now.at) != (row.state, None if row.given is None else tuple(row.given), row.answered_at)
+    ]
 
 
 def _state(row: AnyRow, given: dict[int, list[Any]]) -> Probed:
