@@ -187,7 +187,7 @@ class ServiceSettings(_Table):
     )
     # where the service runs
     host: str = _setting("127.0.0.1", "Address to listen on. 0.0.0.0 where Label Studio runs on another machine.")
-    port: int = _setting(9090, "Port to listen on; 0 takes a free one.", low=0, high=65535)
+    port: int = _setting(9090, "Port to listen on; 0 takes a free one, which no Label Studio will find.", low=0, high=65535)
     service_url: str = _setting("", "Address of this service as Label Studio reaches it, if it is not http://HOST:PORT.")
     database: str = _setting(
         "sqlite:///annotriage.db",
@@ -208,7 +208,7 @@ class ServiceSettings(_Table):
         (), "Hosts besides Label Studio's that media may be fetched from, comma-separated; *.example.com takes all below it."
     )
     media_seconds: float = _setting(30.0, "Longest time for one file. Raise it for large scans on slow storage.", low=0.1, high=3600)
-    media_mb: int = _setting(64, "Largest file in MB.", low=1, high=4096)
+    media_mb: int = _setting(64, "Largest file that is fetched, in MB. Raise it for large scans.", low=1, high=4096)
     media_connections: int = _setting(
         8, "Files fetched at the same time. More than Label Studio can serve slows its pages.", low=1, high=64
     )
