@@ -145,11 +145,12 @@ class Umap:
         return model
 
 
-def umap_embedding(points: Array, seed: int) -> Array:
-    """Fit UMAP on (N, n) points: (N, 2) float32. Repeatable for a seed."""
+def umap_embedding(points: Array, seed: int, start: Array | None = None) -> Array:
+    """Fit UMAP on (N, n) points: (N, 2) float32. Repeatable for a seed. start: (N, 2), where the points lie at first."""
+    options = {} if start is None else {"init": np.asarray(start, dtype=np.float32)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return np.asarray(_umap_model(seed, len(points)).fit_transform(points), dtype=np.float32)
+        return np.asarray(_umap_model(seed, len(points), **options).fit_transform(points), dtype=np.float32)
 
 
 def _umap_model(seed: int, count: int, **options: Any) -> Any:
@@ -182,14 +183,14 @@ class Tsne:
         return TSNEEmbedding(self.embedding.astype(np.float64), _tsne_affinities(self.points, self.seed), random_state=self.seed)
 
 
-def tsne_embedding(points: Array, seed: int) -> Array:
-    """Fit t-SNE on (N, n) points: (N, 2) float32, centred at the origin. Repeatable for a seed."""
+def tsne_embedding(points: Array, seed: int, start: Array | None = None) -> Array:
+    """Fit t-SNE on (N, n) points: (N, 2) float32, centred at the origin. Repeatable for a seed. start: as of `umap_embedding`."""
     from openTSNE import TSNEEmbedding, initialization
 
     if not np.ptp(points, axis=0).any():  # identical points have no scale to start from
         return np.zeros((len(points), 2), dtype=np.float32)
-    start = initialization.pca(points, random_state=seed)
-    embedding = TSNEEmbedding(start, _tsne_affinities(points, seed), random_state=seed)
+    begin = initialization.pca(points, random_state=seed) if start is None else initialization.rescale(start.astype(np.float64))
+    embedding = TSNEEmbedding(begin, _tsne_affinities(points, seed), random_state=seed)
     embedding = embedding.optimize(n_iter=250, exaggeration=12, momentum=0.5).optimize(n_iter=500, momentum=0.8)
     placed = np.asarray(embedding, dtype=np.float32)
     return np.asarray(placed - placed.mean(axis=0))

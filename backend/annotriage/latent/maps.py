@@ -13,20 +13,49 @@ from annotriage.latent.compression import tsne_embedding, umap_embedding
 Array = NDArray[Any]
 
 FEWEST = 10  # UMAP's spectral start needs more points than this; fewer are drawn by principal components
+NEIGHBOURS = 5  # among which a further point is placed
+SHARPNESS = 4  # how much more the nearest of them count: a point belongs to an island, not between two
 
 
-def fit_map(points: Array, method: str, seed: int) -> Array:
+def fit_map(points: Array, method: str, seed: int, former: Array | None = None) -> Array:
     """Lay out (P, n) compressed points of both sets in the plane: (P, 2) float32, repeatable for a seed.
 
     method: "umap", "tsne" or "pca". Fitting both sets together lets a foreign source form an island of its own.
+    former: (P, 2), the places on an earlier map, NaN of points that were not on it: the new map starts from there and is laid over
+    it, so that what people know stays where it is.
     """
     points = np.asarray(points, dtype=np.float32)
-    if method == "pca" or len(points) <= FEWEST or points.shape[1] < 3:
-        flat = points - points.mean(axis=0)
-        _, _, axes = np.linalg.svd(flat, full_matrices=False)
-        plane = flat @ axes[:2].T
-        return np.asarray(np.pad(plane, ((0, 0), (0, 2 - plane.shape[1]))), dtype=np.float32)
-    return umap_embedding(points, seed) if method == "umap" else tsne_embedding(points, seed)
+    known = None if former is None else np.isfinite(former).all(axis=1)
+    if former is None or known is None or known.sum() < FEWEST:
+        return _fit(points, method, seed, None)
+    start = np.array(former, dtype=np.float32)
+    start[~known] = place(points[~known], points[known], start[known])
+    return laid_over(_fit(points, method, seed, start), former)
+
+
+def place(points: Array, anchors: Array, places: Array) -> Array:
+    """Places for N further points, each among the anchors that are nearest to it: (N, n), (A, n), (A, 2) -> (N, 2) float32."""
+    placed = np.empty((len(points), 2), dtype=np.float32)
+    if not len(points):
+        return placed
+    nearest = nearest_training(points, anchors, NEIGHBOURS)
+    away = np.linalg.norm(anchors[nearest] - np.asarray(points, dtype=np.float32)[:, None], axis=2)
+    weights = ((away[:, :1] + 1e-6) / (away + 1e-6)) ** SHARPNESS
+    return np.asarray((places[nearest] * (weights / weights.sum(axis=1, keepdims=True))[:, :, None]).sum(axis=1), dtype=np.float32)
+
+
+def laid_over(places: Array, former: Array) -> Array:
+    """The (P, 2) places turned, mirrored, shifted and scaled onto former ones (P, 2), NaN where there was none (Procrustes)."""
+    known = np.isfinite(former).all(axis=1)
+    if known.sum() < 3:
+        return places
+    middle, target = places[known].mean(axis=0), former[known].mean(axis=0)
+    own, other = (places[known] - middle).astype(np.float64), (former[known] - target).astype(np.float64)
+    left, sizes, right = np.linalg.svd(own.T @ other)
+    spread = np.square(own).sum()
+    if spread == 0 or sizes.sum() == 0:
+        return places
+    return np.asarray((places - middle) @ (left @ right) * (sizes.sum() / spread) + target, dtype=np.float32)
 
 
 def nearest_training(points: Array, training: Array, count: int) -> Array:
@@ -39,3 +68,12 @@ def nearest_training(points: Array, training: Array, count: int) -> Array:
         order = np.take_along_axis(squared, some, axis=1).argsort(axis=1)
         nearest[start : start + 1024] = np.take_along_axis(some, order, axis=1)
     return nearest
+
+
+def _fit(points: Array, method: str, seed: int, start: Array | None) -> Array:
+    if method == "pca" or len(points) <= FEWEST or points.shape[1] < 3:
+        flat = points - points.mean(axis=0)
+        _, _, axes = np.linalg.svd(flat, full_matrices=False)
+        plane = flat @ axes[:2].T
+        return np.asarray(np.pad(plane, ((0, 0), (0, 2 - plane.shape[1]))), dtype=np.float32)
+    return umap_embedding(points, seed, start) if method == "umap" else tsne_embedding(points, seed, start)

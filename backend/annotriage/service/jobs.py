@@ -1,4 +1,4 @@
-"""The jobs process: what takes long and nobody waits for: snapshots of datasets, fields of tasks, queued jobs, cleaning up.
+"""The jobs process: what takes long and nobody waits for: snapshots, fields of tasks, maps, queued jobs, cleaning up.
 
 Beside the worker, at low priority and on one core. Of several replicas the oldest alone takes snapshots and writes fields; each
 takes queued jobs.
@@ -17,6 +17,8 @@ from threadpoolctl import threadpool_limits
 from annotriage.errors import AnnotriageError
 from annotriage.service.field_writing import FieldWriting
 from annotriage.service.log import log
+from annotriage.service.map_making import MapMaking
+from annotriage.service.map_placing import Placing
 from annotriage.service.parts import run_parts
 from annotriage.service.process import Process
 from annotriage.service.snapshots import snapshot
@@ -32,6 +34,7 @@ LARGE, LARGE_SECONDS = 20_000, 10.0  # and of one with so many items;
 REST = 3.0  # in any case so many times what the last one took
 KINDS = ("recalibrate",)
 QUEUED_SECONDS = 2.0
+MAP_SECONDS = 1.0
 CLEAN_SECONDS = 3600.0
 BACK_OFF = (2.0, 10.0, 60.0, 300.0)
 
@@ -39,11 +42,13 @@ BACK_OFF = (2.0, 10.0, 60.0, 300.0)
 def run_jobs(process: Process) -> int:
     """Work until the process stops: 0; 1 if it failed and is to be started again."""
     os.nice(NICENESS)
-    taking, writing = Snapshots(process), FieldWriting(process)
+    taking, writing, making, placing = Snapshots(process), FieldWriting(process), MapMaking(process), Placing(process)
     parts = {
         "beat": process.beat,
         "snapshots": lambda: _repeat(process, EachProject(process, "snapshots", taking.step).step),
         "fields": lambda: _repeat(process, EachProject(process, "fields", writing.step).step),
+        "maps": lambda: _repeat(process, EachProject(process, "maps", making.step).step, MAP_SECONDS),
+        "places": lambda: _repeat(process, EachProject(process, "places", placing.step).step, MAP_SECONDS),
         "queued": lambda: _repeat(process, lambda: run_queued(process), QUEUED_SECONDS, alone=False),
         "cleaning": lambda: _repeat(process, lambda: clean(process), CLEAN_SECONDS),
     }

@@ -9,6 +9,7 @@ from annotriage.service.probing import BEFORE, paused_by_person, stopped_by_alar
 from annotriage.store.projects import Project, change_project, note
 
 BY_A_PERSON = "paused by a person"
+PAUSED_REASON = "; a person decides, because automatic labels are paused."  # how the reasons of items end that were automatic otherwise
 
 
 def pause(connection: Connection, project: Project, reason: str = "") -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from annotriage.assessment import FACES, MMD_SAMPLE, Assessment, Columns, Stranger, assess
 from annotriage.latent.audit import Probation, probation
 from annotriage.latent.conformal import hashed_places
-from annotriage.store import columns, probes
+from annotriage.store import columns, maps, probes
 from annotriage.store import snapshots as queries
 from annotriage.store.columns import Scored
 from annotriage.store.projects import Project
@@ -37,7 +37,7 @@ def snapshot(process: Process, project: Project, dataset_id: int) -> None:
     reference = process.reference(project.reference_id)
     with process.store.reading() as connection:
         scored = columns.of_dataset(connection, dataset_id, project.reference_id, reference.detector.clusters.names)
-        gathered = _columns(connection, project.reference_id, reference, scored)
+        gathered, items = _columns(connection, project.reference_id, reference, scored)
         audited = _probation(connection, project, dataset_id)
     assessed = assess(reference, gathered, reference.settings, probation=audited)
     found = assessed.diversity
@@ -53,6 +53,7 @@ def snapshot(process: Process, project: Project, dataset_id: int) -> None:
             high=float(found.high),
             facts=_facts(assessed, scored),
         )
+        maps.keep_groups(connection, dataset_id, {items[name]: one.number for one in assessed.groups for name in one.ids})
 
 
 def window(process: Process, project: Project, start: float, end: float) -> dict[str, Any]:
@@ -60,19 +61,22 @@ def window(process: Process, project: Project, start: float, end: float) -> dict
     reference = process.reference(project.reference_id)
     with process.store.reading() as connection:
         scored = columns.of_window(connection, project.id, project.reference_id, start, end, reference.detector.clusters.names)
-        gathered = _columns(connection, project.reference_id, reference, scored)
+        gathered, _ = _columns(connection, project.reference_id, reference, scored)
     return _facts(assess(reference, gathered, reference.settings), scored)
 
 
-def _columns(connection: Connection, reference_id: int, reference: Reference, scored: Scored) -> Columns:
-    """The columns, with the points of seeded samples: the same items each time as long as they belong to the dataset."""
+def _columns(connection: Connection, reference_id: int, reference: Reference, scored: Scored) -> tuple[Columns, dict[str, int]]:
+    """The columns, with the points of seeded samples: the same items each time as long as they belong to the dataset.
+
+    And the items of the outliers among them, by the names that they have there.
+    """
     seed = reference.settings.seed
     sample = _sample(scored, np.arange(len(scored.ids)), seed, "map", MMD_SAMPLE)
     strange = _sample(scored, np.flatnonzero(scored.outliers), seed, "groups", GROUP_SAMPLE)
     points = columns.points_of(connection, reference_id, np.union1d(scored.ids[sample], scored.ids[strange]).tolist())
     sample = np.array([row for row in sample if int(scored.ids[row]) in points], dtype=np.intp)
     strangers = [points[id] for id in scored.ids[strange].tolist() if id in points]
-    return Columns(
+    gathered = Columns(
         outliers=scored.outliers,
         clusters=scored.clusters,
         scores=scored.scores,
@@ -82,6 +86,7 @@ def _columns(connection: Connection, reference_id: int, reference: Reference, sc
         point_clusters=scored.clusters[sample],
         strangers=[Stranger(row.name, " + ".join(row.labels), np.frombuffer(row.compressed, np.float16)) for row in strangers],
     )
+    return gathered, {row.name: row.item_id for row in strangers}
 
 
 def _sample(scored: Scored, rows: Array, seed: int, purpose: str, size: int) -> Array:

@@ -1,0 +1,108 @@
+"""The points of a map, packed for the store and the browser alike: typed arrays, a piece of a map at a time, gzipped.
+
+Beside store and web; the standard library only, so that the web process stays light. static/points.js reads the same layout:
+the number of points n (uint32), n ids (uint32, ascending, each as the difference from the one before), then n bytes each of the low
+and the high half of x and of y (uint16, over the map's frame), and of the codes of route, class, dataset and outlier score.
+All little-endian. Halves apart compress better.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import sys
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+FULL = 65_535  # the far end of the frame
+ROUTES = ("training", "auto", "uncertain", "outlier", "failed")  # by code
+SCORE_EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+OTHERS = 255  # the code of classes and datasets beyond the 254th
+COMPRESSION = 6
+
+
+@dataclass
+class Piece:
+    """Some points of a map, by ascending id: row ids of items or, in the first piece, places in the reference's sample.
+
+    x, y: 0 to FULL over the frame. route: place in ROUTES. label, dataset: 0 none, else the place in the map's names plus one, or
+    OTHERS. score: 0 none, else how many of SCORE_EDGES are reached plus one.
+    """
+
+    ids: array[int] = field(default_factory=lambda: array("I"))
+    x: array[int] = field(default_factory=lambda: array("H"))
+    y: array[int] = field(default_factory=lambda: array("H"))
+    route: bytearray = field(default_factory=bytearray)
+    label: bytearray = field(default_factory=bytearray)
+    dataset: bytearray = field(default_factory=bytearray)
+    score: bytearray = field(default_factory=bytearray)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def find(self, id: int) -> int | None:
+        """Where a point is in it; None if it is not."""
+        at = bisect_left(self.ids, id)
+        return at if at < len(self.ids) and self.ids[at] == id else None
+
+    def put(self, id: int, values: Sequence[int]) -> None:
+        """Add a point, or change the one of that id. values: x, y, route, label, dataset, score."""
+        columns = (self.x, self.y, self.route, self.label, self.dataset, self.score)
+        at = self.find(id)
+        if at is None:
+            at = bisect_left(self.ids, id)
+            self.ids.insert(at, id)
+            for column, value in zip(columns, values, strict=True):
+                column.insert(at, value)
+        else:
+            for column, value in zip(columns, values, strict=True):
+                column[at] = value
+
+
+def pack(piece: Piece) -> bytes:
+    """The piece as it is stored and sent: gzipped."""
+    n = len(piece)
+    steps = array("I", [id - before for before, id in zip([0, *piece.ids[:-1]], piece.ids, strict=True)]) if n else array("I")
+    halves = [_little(column)[half::2] for column in (piece.x, piece.y) for half in (0, 1)]
+    columns = (piece.route, piece.label, piece.dataset, piece.score)
+    return gzip.compress(b"".join([struct.pack("<I", n), _little(steps), *halves, *columns]), COMPRESSION, mtime=0)
+
+
+def unpack(content: bytes) -> Piece:
+    """The piece that was packed. Raises ValueError if it is none."""
+    data = gzip.decompress(content)
+    (n,) = struct.unpack_from("<I", data)
+    if len(data) != 4 + 12 * n:
+        raise ValueError(f"a piece of {n} points has {4 + 12 * n} bytes, not {len(data)}")
+    planes = [data[4 + (4 + k) * n : 4 + (5 + k) * n] for k in range(8)]
+    steps = _from_little("I", data[4 : 4 + 4 * n])
+    places = []
+    for low, high in (planes[:2], planes[2:4]):
+        both = bytearray(2 * n)
+        both[0::2], both[1::2] = low, high
+        places.append(_from_little("H", both))
+    x, y = places
+    return Piece(array("I", accumulate(steps)), x, y, *map(bytearray, planes[4:]))
+
+
+def score_code(score: float | None) -> int:
+    """The code of an outlier score."""
+    return 0 if score is None else 1 + bisect_right(SCORE_EDGES, score)
+
+
+def _little(column: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        column = column[:]
+        column.byteswap()
+    return column.tobytes()
+
+
+def _from_little(kind: str, data: bytes | bytearray) -> array[int]:
+    column = array(kind)
+    column.frombytes(bytes(data))
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column

@@ -1,0 +1,256 @@
+"""Maps: pictures of training and incoming items together, made by the jobs process, in pieces that are sent as they are stored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, bindparam, delete, or_, select, update
+
+from annotriage.errors import UnknownError
+from annotriage.store.counters import chunks
+from annotriage.store.database import AnyRow, insert
+from annotriage.store.map_points import Piece, pack, unpack
+from annotriage.store.projects import Project
+from annotriage.store.schema import dataset, group_member, item, map_, map_piece, point, rerouting, training_item, verdict
+
+METHODS = ("umap", "tsne")
+KEPT = 5  # maps of each method
+TRAINING = 0  # the number of the piece that holds the training items
+OVERLAP = 60.0  # seconds for which a verdict may be on its way into the database
+AT_ONCE = 2_000  # rows in one transaction
+
+
+@dataclass(frozen=True)
+class PieceFacts:
+    """A piece of a map without its points."""
+
+    number: int
+    n: int
+    version: int
+
+
+# -- maps
+
+
+def newest(connection: Connection, project_id: int, method: str, state: str = "ready") -> AnyRow | None:
+    """The latest map of a method in that state."""
+    query = select(map_).where(map_.c.project_id == project_id, map_.c.method == method, map_.c.state == state)
+    return connection.execute(query.order_by(map_.c.id.desc()).limit(1)).one_or_none()
+
+
+def latest_attempt(connection: Connection, project_id: int, method: str) -> AnyRow | None:
+    """The map of a method that was begun last, whatever came of it."""
+    query = select(map_).where(map_.c.project_id == project_id, map_.c.method == method)
+    return connection.execute(query.order_by(map_.c.id.desc()).limit(1)).one_or_none()
+
+
+def map_of(connection: Connection, project: Project, map_id: int) -> AnyRow:
+    """One of the project's maps. Raises UnknownError: the old ones are dropped."""
+    row = connection.execute(select(map_).where(map_.c.project_id == project.id, map_.c.id == map_id)).one_or_none()
+    if row is None:
+        raise UnknownError(f"project {project.external_id} has no map {map_id} any more; load the page again")
+    return row
+
+
+def ready_maps(connection: Connection, project_id: int, method: str) -> Sequence[AnyRow]:
+    """The maps of a method that are there, the latest first."""
+    query = select(map_).where(map_.c.project_id == project_id, map_.c.method == method, map_.c.state == "ready")
+    return connection.execute(query.order_by(map_.c.id.desc())).all()
+
+
+def begin(connection: Connection, project: Project, method: str, seed: int) -> int:
+    """A map is being made from now on; what a process that died had begun is dropped."""
+    connection.execute(delete(map_).where(map_.c.project_id == project.id, map_.c.method == method, map_.c.state != "ready"))
+    values = {"project_id": project.id, "reference_id": project.reference_id, "method": method, "seed": seed, "state": "making"}
+    return int(connection.execute(map_.insert().values(**values, at=time.time()).returning(map_.c.id)).scalar_one())
+
+
+def change_map(connection: Connection, map_id: int, **values: Any) -> None:
+    """Set columns of a map."""
+    connection.execute(update(map_).where(map_.c.id == map_id).values(**values))
+
+
+def finish(connection: Connection, map_id: int, **values: Any) -> None:
+    """The map is ready; of the older ones of its method the last few stay."""
+    change_map(connection, map_id, state="ready", progress=1.0, text="", finished_at=time.time(), **values)
+    own = connection.execute(select(map_.c.project_id, map_.c.method).where(map_.c.id == map_id)).one()
+    old = [row.id for row in ready_maps(connection, own.project_id, own.method)[KEPT:]]
+    connection.execute(delete(map_).where(map_.c.id.in_(old)))
+
+
+# -- pieces
+
+
+def pieces(connection: Connection, map_id: int) -> list[PieceFacts]:
+    """The pieces of a map, the training items first."""
+    query = select(map_piece.c.number, map_piece.c.n, map_piece.c.version).where(map_piece.c.map_id == map_id).order_by(map_piece.c.number)
+    return [PieceFacts(*row) for row in connection.execute(query)]
+
+
+def piece_content(connection: Connection, map_id: int, number: int) -> AnyRow | None:
+    """A piece as it is sent: content (gzip), version."""
+    query = select(map_piece.c.content, map_piece.c.version).where(map_piece.c.map_id == map_id, map_piece.c.number == number)
+    return connection.execute(query).one_or_none()
+
+
+def read_piece(connection: Connection, map_id: int, number: int) -> Piece | None:
+    """The points of a piece."""
+    row = piece_content(connection, map_id, number)
+    return None if row is None else unpack(row.content)
+
+
+def write_piece(connection: Connection, map_id: int, number: int, piece: Piece) -> None:
+    """Add a piece, or put it in the place of the one of that number."""
+    ids = piece.ids
+    values = {"n": len(piece), "first": ids[0] if ids else 0, "last": ids[-1] if ids else 0, "content": pack(piece)}
+    add = insert(connection, map_piece).values(map_id=map_id, number=number, version=1, **values)
+    again = values | {"version": map_piece.c.version + 1}
+    connection.execute(add.on_conflict_do_update(index_elements=["map_id", "number"], set_=again))
+
+
+def pieces_around(connection: Connection, map_id: int, first: int, last: int) -> list[int]:
+    """The numbers of the pieces in which items from `first` to `last` may be."""
+    query = select(map_piece.c.number).where(
+        map_piece.c.map_id == map_id, map_piece.c.number != TRAINING, map_piece.c.first <= last, map_piece.c.last >= first
+    )
+    return list(connection.execute(query.order_by(map_piece.c.number)).scalars())
+
+
+# -- what is put on a map
+
+
+def scored_ids(connection: Connection, project: Project) -> list[int]:
+    """All items of a project that have a place to be found: scored under its reference, neither deleted nor labelled at first sight."""
+    query = select(verdict.c.item_id).join(item, item.c.id == verdict.c.item_id).where(_on_map(project)).order_by(verdict.c.item_id)
+    return list(connection.execute(query.execution_options(yield_per=20_000)).scalars())
+
+
+def rows_of(connection: Connection, project: Project, item_ids: Sequence[int]) -> Sequence[AnyRow]:
+    """What is drawn of items, by id: item_id, compressed, nearest, route, labels, outlier_score, dataset_id, at."""
+    return [row for ids in chunks(item_ids) for row in connection.execute(_rows(project).where(verdict.c.item_id.in_(ids)))]
+
+
+def judged_since(connection: Connection, project: Project, at: float) -> list[tuple[int, float]]:
+    """(item id, when) of what was judged after a moment, by id; a little from before it, too: a verdict may have been on its way."""
+    query = select(verdict.c.item_id, verdict.c.at).join(item, item.c.id == verdict.c.item_id)
+    query = query.where(_on_map(project), verdict.c.at > at - OVERLAP).order_by(verdict.c.item_id)
+    return [(int(id), float(when)) for id, when in connection.execute(query)]
+
+
+def rerouted_since(connection: Connection, project: Project, at: float) -> dict[tuple[int, float | None], list[int]]:
+    """The items whose routes people changed after a moment, by the change: (its id, when it was undone)."""
+    later = or_(rerouting.c.at > at - OVERLAP, rerouting.c.undone_at > at - OVERLAP)
+    query = select(rerouting.c.id, rerouting.c.undone_at, item.c.id).join(item, item.c.rerouting_id == rerouting.c.id)
+    found: dict[tuple[int, float | None], list[int]] = {}
+    for id, undone_at, item_id in connection.execute(query.where(rerouting.c.project_id == project.id, later)):
+        found.setdefault((id, undone_at), []).append(item_id)
+    return found
+
+
+def dataset_names(connection: Connection, project: Project, ids: Iterable[int]) -> dict[int, str]:
+    """The names of datasets of a project, by id."""
+    query = select(dataset.c.id, dataset.c.name).where(dataset.c.project_id == project.id)
+    return {id: name for some in chunks(list(ids)) for id, name in connection.execute(query.where(dataset.c.id.in_(some))).all()}
+
+
+# -- groups
+
+
+def keep_groups(connection: Connection, dataset_id: int, numbers: Mapping[int, int]) -> None:
+    """Which outliers of a dataset belong together: group numbers by item; those of its former snapshot are forgotten."""
+    query = select(group_member.c.item_id, group_member.c.number).where(group_member.c.dataset_id == dataset_id)
+    known = {row.item_id: row.number for row in connection.execute(query)}
+    gone = [id for id in known if id not in numbers]
+    for ids in chunks(gone):
+        connection.execute(delete(group_member).where(group_member.c.dataset_id == dataset_id, group_member.c.item_id.in_(ids)))
+    new = [{"dataset_id": dataset_id, "item_id": id, "number": number} for id, number in numbers.items() if known.get(id) != number]
+    if new:
+        add = insert(connection, group_member)
+        connection.execute(add.on_conflict_do_update(index_elements=["dataset_id", "item_id"], set_={"number": add.excluded.number}), new)
+
+
+def groups_of(connection: Connection, dataset_id: int) -> dict[int, int]:
+    """The group numbers of a dataset's outliers, by item."""
+    query = select(group_member.c.item_id, group_member.c.number).where(group_member.c.dataset_id == dataset_id)
+    return {row.item_id: row.number for row in connection.execute(query.order_by(group_member.c.item_id))}
+
+
+# -- training items
+
+
+def has_training_items(connection: Connection, reference_id: int) -> bool:
+    """Whether the reference's sample is kept for people."""
+    query = select(training_item.c.place).where(training_item.c.reference_id == reference_id)
+    return connection.execute(query.limit(1)).scalar_one_or_none() is not None
+
+
+def keep_training_items(connection: Connection, reference_id: int, rows: Sequence[tuple[int, str, str, bytes]]) -> None:
+    """Keep (place, name, label, thumbnail) of a reference's sample."""
+    values = [
+        {"reference_id": reference_id, "place": place, "name": name, "label": label, "thumbnail": picture or None}
+        for place, name, label, picture in rows
+    ]
+    if values:
+        connection.execute(insert(connection, training_item).on_conflict_do_nothing(), values)
+
+
+def training_items(connection: Connection, reference_id: int, places: Sequence[int]) -> list[AnyRow]:
+    """Rows (place, name, label) of a reference's sample, in the order of `places`."""
+    query = select(training_item.c.place, training_item.c.name, training_item.c.label)
+    query = query.where(training_item.c.reference_id == reference_id, training_item.c.place.in_(places))
+    found = {row.place: row for row in connection.execute(query)}
+    return [found[place] for place in places if place in found]
+
+
+def training_thumbnail(connection: Connection, reference_id: int, place: int) -> bytes | None:
+    """The picture of a training item, if there is one."""
+    query = select(training_item.c.thumbnail).where(training_item.c.reference_id == reference_id, training_item.c.place == place)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def keep_nearest(connection: Connection, reference_id: int, nearest: Mapping[int, bytes]) -> None:
+    """Keep the training items nearest to items: packed places in the reference's sample, by item."""
+    if nearest:
+        query = update(point).where(point.c.reference_id == reference_id, point.c.item_id == bindparam("of"))
+        connection.execute(query.values(nearest=bindparam("to")), [{"of": id, "to": packed} for id, packed in nearest.items()])
+
+
+def nearest_of(connection: Connection, item_id: int, reference_id: int) -> list[AnyRow]:
+    """The training items nearest to an item, the nearest first: rows as of `training_items`; none before it is on a map."""
+    query = select(point.c.nearest).where(point.c.item_id == item_id, point.c.reference_id == reference_id)
+    packed = connection.execute(query).scalar_one_or_none() or b""
+    places = [int.from_bytes(packed[start : start + 2], "little") for start in range(0, len(packed), 2)]
+    return training_items(connection, reference_id, places)
+
+
+def _on_map(project: Project) -> Any:
+    return and_(
+        verdict.c.project_id == project.id,
+        verdict.c.reference_id == project.reference_id,
+        verdict.c.score.is_not(None),
+        ~item.c.gone,
+        ~item.c.labelled,
+    )
+
+
+def _rows(project: Project) -> Select[Any]:
+    same = and_(point.c.item_id == verdict.c.item_id, point.c.reference_id == verdict.c.reference_id)
+    return (
+        select(
+            verdict.c.item_id,
+            point.c.compressed,
+            point.c.nearest,
+            verdict.c.route,
+            verdict.c.labels,
+            verdict.c.outlier_score,
+            item.c.shown_dataset_id.label("dataset_id"),
+            verdict.c.at,
+        )
+        .join(point, same)
+        .join(item, item.c.id == verdict.c.item_id)
+        .where(_on_map(project))
+        .order_by(verdict.c.item_id)
+    )

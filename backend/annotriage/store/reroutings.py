@@ -1,0 +1,146 @@
+"""What people sent to review, or back, many items at once: the routes that follow, and what was done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, select, update
+
+from annotriage.errors import UnknownError
+from annotriage.store import deliveries, field_writes
+from annotriage.store.counters import recounted
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project
+from annotriage.store.schema import item, probe, rerouting, verdict
+
+THIRD = 1 / 3  # of trust, which parts the routes
+
+
+def begin(connection: Connection, project_id: int, to: str, by: str) -> int:
+    """Somebody says something on many items: its id."""
+    add = rerouting.insert().values(project_id=project_id, to=to, by=by, at=time.time())
+    return int(connection.execute(add.returning(rerouting.c.id)).scalar_one())
+
+
+def end(connection: Connection, id: int, n: int, *, undone: bool = False) -> None:
+    """It is done, or undone, for n items."""
+    values: dict[str, Any] = {"undone_at": time.time()} if undone else {"n": n}
+    connection.execute(update(rerouting).where(rerouting.c.id == id).values(values))
+
+
+def rerouting_of(connection: Connection, project: Project, id: int) -> AnyRow:
+    """What was said. Raises UnknownError."""
+    row = connection.execute(select(rerouting).where(rerouting.c.project_id == project.id, rerouting.c.id == id)).one_or_none()
+    if row is None:
+        raise UnknownError(f"project {project.external_id} knows nothing that was sent to review or back under the number {id}")
+    return row
+
+
+def latest(connection: Connection, project_id: int, limit: int = 10) -> Sequence[AnyRow]:
+    """What people said last on many items at once."""
+    query = select(rerouting).where(rerouting.c.project_id == project_id, rerouting.c.n > 0)
+    return connection.execute(query.order_by(rerouting.c.id.desc()).limit(limit)).all()
+
+
+def items_of(connection: Connection, id: int) -> list[int]:
+    """The items that were changed by it, and by nothing later."""
+    return list(connection.execute(select(item.c.id).where(item.c.rerouting_id == id).order_by(item.c.id)).scalars())
+
+
+def standing(connection: Connection, project: Project, item_ids: Sequence[int]) -> Sequence[AnyRow]:
+    """How items stand under the project's reference: id, route, judged, answer, labelled, gone, sent_by, and `probe`, its state."""
+    judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
+    query = (
+        select(
+            item.c.id,
+            verdict.c.route,
+            verdict.c.judged,
+            item.c.answer,
+            item.c.labelled,
+            item.c.gone,
+            item.c.sent_by,
+            probe.c.state.label("probe"),
+        )
+        .outerjoin(verdict, judged)
+        .outerjoin(probe, probe.c.item_id == item.c.id)
+        .where(item.c.project_id == project.id, item.c.id.in_(item_ids))
+        .order_by(item.c.id)
+        .with_for_update(of=item)
+    )
+    return connection.execute(query).all()
+
+
+def send(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int], by: str, suffix: str) -> None:
+    """Automatic items go to people: the surest of the uncertain ones. suffix: of their reasons."""
+    with recounted(connection, item_ids):
+        _verdicts(
+            connection,
+            project,
+            item_ids,
+            "auto",
+            {
+                "route": "uncertain",
+                "trust": verdict.c.trust - THIRD,
+                "shown_trust": verdict.c.shown_trust - THIRD,
+                "reason": func.rtrim(verdict.c.reason, ".").concat(suffix),
+            },
+        )
+        _items(connection, project, item_ids, sent_by=by, rerouting_id=rerouting_id)
+    _deliver(connection, project, item_ids)
+
+
+def restore(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int], suffixes: Sequence[str]) -> None:
+    """Items that the model judged automatic are so again. suffixes: what is taken off their reasons."""
+    reason: Any = verdict.c.reason
+    for suffix in suffixes:
+        reason = func.replace(reason, suffix, ".")
+    with recounted(connection, item_ids):
+        _verdicts(
+            connection,
+            project,
+            item_ids,
+            "uncertain",
+            {"route": "auto", "trust": verdict.c.trust + THIRD, "shown_trust": verdict.c.shown_trust + THIRD, "reason": reason},
+        )
+        _items(connection, project, item_ids, sent_by=None, rerouting_id=rerouting_id)
+    _deliver(connection, project, item_ids)
+
+
+def _verdicts(connection: Connection, project: Project, item_ids: Sequence[int], route: str, values: dict[str, Any]) -> None:
+    mine = (verdict.c.item_id.in_(item_ids), verdict.c.reference_id.in_(project.references))
+    connection.execute(update(verdict).where(*mine, verdict.c.route == route, verdict.c.judged == "auto").values(values))
+
+
+def _items(connection: Connection, project: Project, item_ids: Sequence[int], **values: Any) -> None:
+    of_it = (verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
+    route, trust = (select(column).where(*of_it).scalar_subquery() for column in (verdict.c.route, verdict.c.shown_trust))
+    connection.execute(update(item).where(item.c.id.in_(item_ids)).values(route=route, trust=trust, **values))
+
+
+def _deliver(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
+    """The labeling tool gets the new trust, by which its tabs and its queue sort, and the new fields."""
+    if project.watch:
+        return
+    query = select(
+        verdict.c.item_id, verdict.c.reference_id, verdict.c.project_id, verdict.c.labels, verdict.c.shown_trust, verdict.c.route
+    )
+    rows = connection.execute(query.where(verdict.c.item_id.in_(item_ids), verdict.c.reference_id.in_(project.references))).all()
+    deliveries.enqueue(
+        connection,
+        [
+            {
+                "item_id": row.item_id,
+                "reference_id": row.reference_id,
+                "project_id": row.project_id,
+                "labels": row.labels if row.route in ("auto", "uncertain") else None,
+                "trust": row.shown_trust,
+            }
+            for row in rows
+        ],
+    )
+    if project.options.item_fields:
+        present = [row for row in rows if row.reference_id == project.reference_id]
+        for_people = {row.item_id: row.shown_trust for row in present if row.route != "auto"}
+        field_writes.queue(connection, project.id, for_people, [row.item_id for row in present if row.item_id not in for_people])
