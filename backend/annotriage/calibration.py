@@ -16,6 +16,7 @@ from annotriage.latent import gate
 from annotriage.latent.conformal import flagged_rank, one_per_group, outlier_threshold
 from annotriage.latent.gate import Promise, calibrate_gate
 from annotriage.latent.maps import nearest_training
+from annotriage.latent.previews import Answered
 from annotriage.model import Outputs
 from annotriage.reference import HeldOut, Reference, confidence_logits
 from annotriage.settings import Settings
@@ -83,20 +84,12 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
         judged = reference.judge(Outputs(some.logits, some.activations))
         truth = [labels for labels in some.labels if labels is not None]
         true = np.where([labels == FOREIGN for labels in truth], -1, space.indices(truth))
-        logit = confidence_logits(some.logits, space)
+        miss = gate.miss_probability(confidence_logits(some.logits, space))
+        called = space.indices(judged.labels)
         typical = ~judged.outlier & calibrated
-        promise = promise_of(
-            space,
-            settings,
-            attempt,
-            judged.sureness,
-            correct,
-            typical,
-            space.indices(judged.labels),
-            true,
-            gate.miss_probability(logit),
-        )
-        reference = replace(reference, promise=promise)
+        promise = promise_of(space, settings, attempt, judged.sureness, correct, typical, called, true, miss)
+        answered = Answered(judged.sureness, correct, called, miss, judged.score, judged.cluster)
+        reference = replace(reference, promise=promise, answered=answered)
     return replace(reference, notes=(*reference.notes, *notes))
 
 

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from annotriage.errors import MismatchError
 from annotriage.folders import whole_folder
 from annotriage.labels import LabelSet, LabelSpace
-from annotriage.latent import clusters, compression, detector, gate, scores
+from annotriage.latent import clusters, compression, detector, gate, previews, scores
 from annotriage.latent.conformal import conformal_p_values, empirical_cdf, flagged_rank
 from annotriage.latent.detector import Detector
 from annotriage.latent.gate import Promise
+from annotriage.latent.previews import Answered
 from annotriage.latent.routes import route, trust
 from annotriage.latent.wording import percent
 from annotriage.model import Model, Outputs, load_model
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-FORMAT = 1
+FORMAT = 2
 DESCRIPTION, ARRAYS = "reference.json", "arrays.npz"
 
 
@@ -126,7 +127,8 @@ class Reference:
     """Everything that judging needs; made by `annotriage.fit`, read by `Reference.load`.
 
     threshold: the score above which an item is an outlier. calibrated: it comes from held-out items and keeps alpha.
-    training_confidence: ascending log-odds of training items' answers. sample, held_out_sample: kept items.
+    training_confidence: ascending log-odds of training items' answers. sample, held_out_sample: kept items. answered: the labelled
+    held-out items, for previews of other limits.
     counts: items read, used, left out. notes: warnings.
     """
 
@@ -145,6 +147,7 @@ class Reference:
     held_out_sample: Sample | None
     counts: dict[str, int]
     notes: tuple[str, ...]
+    answered: Answered | None = None
     version: str = ""
     spec_path: Path | None = None
 
@@ -367,6 +370,6 @@ def _dataclasses_of(modules: Sequence[Any]) -> dict[str, type]:
 
 
 _CLASSES: dict[str, type] = {
-    **_dataclasses_of([clusters, compression, detector, gate, scores]),
+    **_dataclasses_of([clusters, compression, detector, gate, previews, scores]),
     **{kind.__name__: kind for kind in (Reference, ModelFacts, HeldOut, Sample, LabelSpace, Settings)},
 }

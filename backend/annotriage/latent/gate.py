@@ -115,19 +115,10 @@ def calibrate_gate(
     tested = spent_confidence(confidence, attempt)
     sizes = passing_sizes(max_error, tested, len(sureness))
     whole = Ranking.of(sureness[eligible], ~correct[eligible], miss[eligible])
-    fullest = whole
-    if max_error_per == "class":
-        rankings = [
-            Ranking.of(sureness[chosen], ~correct[chosen], miss[chosen])
-            for chosen in (eligible & (predicted == c) for c in range(len(class_names)))
-        ]
-        taus = np.array([ranking.tau(sizes, max_error) for ranking in rankings])
-        fullest = max(rankings, key=lambda ranking: ranking.n, default=whole)
-    else:
-        taus = np.where(never, np.inf, whole.tau(sizes, max_error))
+    rankings = [whole] if max_error_per != "class" else class_rankings(sureness, correct, eligible, predicted, miss, len(class_names))
+    fullest = max(rankings, key=lambda ranking: ranking.n, default=whole)
+    taus = class_taus(rankings, sureness, eligible, predicted, never, sizes, max_error)
     automatic = eligible & (sureness >= taus[predicted])
-    # a class none of whose automatic labels was ever tested is not labelled automatically
-    taus = np.where(np.bincount(predicted[automatic].astype(int), minlength=len(class_names)) > 0, taus, np.inf)
     n, errors = int(automatic.sum()), int((automatic & ~correct).sum())
     enough = None if n else labels_needed(fullest, len(sureness), max_error, tested, np.random.default_rng(seed))
     curve = _curve(whole, len(sureness), tested)
@@ -153,6 +144,33 @@ def calibrate_gate(
         sentence="",
     )
     return replace(promise, sentence=_sentence(promise))
+
+
+def class_rankings(
+    sureness: FloatArray, correct: BoolArray, eligible: BoolArray, predicted: IntArray, miss: FloatArray, classes: int
+) -> list[Ranking]:
+    """The eligible held-out items of each predicted class, ranked. Arrays: (n,), as for `calibrate_gate`."""
+    places = (eligible & (predicted == c) for c in range(classes))
+    return [Ranking.of(sureness[chosen], ~correct[chosen], miss[chosen]) for chosen in places]
+
+
+def class_taus(
+    rankings: Sequence[Ranking],
+    sureness: FloatArray,
+    eligible: BoolArray,
+    predicted: IntArray,
+    never: BoolArray,
+    sizes: IntArray,
+    max_error: float,
+) -> FloatArray:
+    """The sureness that the automatic items of each class must reach: (m,), inf where there are none.
+
+    rankings: one of all eligible items, or one per class. never: (m,) classes that are never automatic. sizes: `passing_sizes`.
+    """
+    taus = np.where(never, np.inf, np.array([ranking.tau(sizes, max_error) for ranking in rankings]))
+    automatic = eligible & (sureness >= taus[predicted])
+    # a class none of whose automatic labels was ever tested is not labelled automatically
+    return np.where(np.bincount(predicted[automatic].astype(int), minlength=len(never)) > 0, taus, np.inf)
 
 
 def item_taus(promise: Promise, predicted: IntArray) -> FloatArray:

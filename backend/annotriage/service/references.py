@@ -25,6 +25,7 @@ def keep_reference(store: Store, reference: Reference) -> int:
     """
     from annotriage.model import model_files
     from annotriage.model.spec import ModelSpec
+    from annotriage.whatif import what_if
 
     if reference.spec_path is None or not reference.spec_path.is_file():
         raise MismatchError(
@@ -42,6 +43,7 @@ def keep_reference(store: Store, reference: Reference) -> int:
         dataclasses.replace(reference, spec_path=folder / MODEL / "model.toml").save(folder / REFERENCE)
         files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
         files |= {f"{MODEL}/{file.relative_to(spec.model_path.parent).as_posix()}": file for file in model_files(spec)}
+        grid = what_if(reference)
         with store.writing() as connection:
             return queries.save_reference(
                 connection,
@@ -50,6 +52,7 @@ def keep_reference(store: Store, reference: Reference) -> int:
                 prediction_version=reference.prediction_version,
                 facts=reference.facts(),
                 curve=_curve(reference),
+                grid=grid,
                 files=files,
             )
 

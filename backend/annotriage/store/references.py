@@ -6,13 +6,16 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
 from annotriage.errors import UnknownError
 from annotriage.store.database import AnyRow
-from annotriage.store.schema import file_piece, reference, reference_file, stored_file
+from annotriage.store.schema import file_piece, reference, reference_file, reference_grid, stored_file
+
+if TYPE_CHECKING:  # the web process never loads what judges
+    from annotriage.whatif import WhatIf
 
 PIECE = 8 * 2**20  # bytes; far below every limit of a row
 _FACTS = [column for column in reference.c if column.name != "curve"]
@@ -27,14 +30,21 @@ def save_reference(
     facts: Mapping[str, Any],
     files: Mapping[str, Path],
     curve: Mapping[str, Sequence[float]] | None = None,
+    grid: Sequence[WhatIf] = (),
 ) -> int:
-    """Keep a reference; its row's id. files: by the path at which `write_files` will put them. Kept already: nothing is done."""
+    """Keep a reference; its row's id. files: by the path at which `write_files` will put them. grid: what other limits would decide,
+    for previews. Kept already: nothing is done.
+    """
     found = connection.execute(select(reference.c.id).where(reference.c.version == version)).scalar_one_or_none()
     if found is not None:
         return int(found)
     values = {"version": version, "name": name, "prediction_version": prediction_version, "facts": dict(facts), "curve": curve}
     values["at"] = time.time()
     id = int(connection.execute(reference.insert().values(values).returning(reference.c.id)).scalar_one())
+    for one in grid:
+        taus = {"names": list(one.names), "rest": one.rest, "limits": list(one.limits)}
+        row = {"reference_id": id, "alpha": one.alpha, "threshold": one.threshold, "taus": taus}
+        connection.execute(reference_grid.insert().values(row))
     for path, file in files.items():
         connection.execute(reference_file.insert().values(reference_id=id, path=path, stored_file_id=_store(connection, file)))
     return id

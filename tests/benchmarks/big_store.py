@@ -1,0 +1,222 @@
+"""A store as it is after months: 300,000 items with verdicts on real digits, groups, probes, answers, counts and snapshots.
+
+    .venv/bin/python tests/benchmarks/big_store.py FILE.db [--items 300000]
+
+What the worker would write one by one is written in bulk; the same seed gives the same store. Look at it with
+`annotriage serve --database sqlite:///FILE.db`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Table, select
+
+from annotriage import ModelSpec, Reference, fit
+from annotriage.demo.digits import load_digits, train_model
+from annotriage.model.spec import InputSpec
+from annotriage.service.process import Process
+from annotriage.service.references import keep_reference
+from annotriage.service.snapshots import snapshot
+from annotriage.settings import ServiceSettings, Settings
+from annotriage.store import Store, items, snapshots
+from annotriage.store.counters import recounted
+from annotriage.store.projects import Project, ProjectOptions, add_project, change_project, projects
+from annotriage.store.schema import (
+    delivery,
+    group_member,
+    item,
+    item_dataset,
+    point,
+    probe,
+    review,
+    thumbnail,
+    verdict,
+)
+
+MANY = 300_000
+STRANGERS, FAILED, PROBES, ANSWERED = 0.06, 0.002, 0.03, 0.15
+BATCHES, SCANNERS = 12, ("A", "B", "C")
+FACES = 3_000  # items with a thumbnail
+GROUPS, GROUPED = 9, 4_500
+AT_ONCE = 10_000
+DAY = 86_400.0
+
+
+def digits_reference(folder: Path) -> Reference:
+    """A reference of real digits with its model."""
+    digits = load_digits()
+    train_model(folder / "digits.onnx", *digits.train)
+    ModelSpec(tuple("01234567"), InputSpec((8, 8), mode="L", scale=1 / 255), file="digits.onnx").write(folder / "model.toml")
+    return fit(folder / "model.toml", digits.train, digits.held_out, settings=Settings(max_error=0.05, map="pca"), name="digits")
+
+
+def fill(database: str, reference: Reference, count: int = MANY) -> None:
+    """Fill an empty database with one project, number 1, of so many items."""
+    store = Store(database)
+    rng = np.random.default_rng(0)
+    now = time.time()
+    reference_id = keep_reference(store, reference)
+    with store.writing() as connection:
+        project = add_project(connection, "1", "Digits from three scanners", reference_id, ProjectOptions(("scanner",)), watch=False)
+        change_project(connection, project.id, shown_version=project.version)
+        every = items.dataset_of(connection, project.id, "all", "all", now - 90 * DAY)
+        batches = [items.dataset_of(connection, project.id, "batch", f"import {n + 1}", now - (90 - 7 * n) * DAY) for n in range(BATCHES)]
+        scanners = [items.dataset_of(connection, project.id, "field", f"scanner={name}", now) for name in SCANNERS]
+    kinds = _verdicts(reference)
+    for start in range(0, count, AT_ONCE):
+        ids = np.arange(start, min(start + AT_ONCE, count)) + 1
+        with store.writing() as connection, recounted(connection, ids.tolist()):
+            for table, rows in _rows(project, reference_id, kinds, ids, count, rng, now, every, batches, scanners):
+                if rows:
+                    connection.execute(table.insert(), rows)
+    with store.writing() as connection:
+        strange = select(item.c.id).where(item.c.route == "outlier", item.c.answer == "open").limit(GROUPED)
+        members = connection.execute(strange).scalars().all()
+        connection.execute(group_member.delete())
+        rows = [{"dataset_id": every, "item_id": id, "number": 1 + place % GROUPS} for place, id in enumerate(members)]
+        if rows:
+            connection.execute(group_member.insert(), rows)
+        connection.exec_driver_sql("ANALYZE")
+    store.close()
+
+
+def take_snapshots(database: str) -> None:
+    """The snapshots of all its datasets, as the jobs process takes them: half a minute for 300,000 items."""
+    process = Process(ServiceSettings(database=database, label_studio_token="unused"), "jobs")
+    with process.store.reading() as connection:
+        (project,) = projects(connection)
+        changed = snapshots.changed(connection, project)
+    for one in changed:
+        snapshot(process, project, one.id)
+    process.leave()
+
+
+def _verdicts(reference: Reference) -> list[tuple[list[Any], dict[str, Any]]]:
+    """Verdicts on known and on unseen digits, and what was kept of each by its id."""
+    digits = load_digits()
+    runs = [reference.triage(part) for part in (digits.incoming, digits.unseen)]
+    return [(list(run.verdicts), {seen.verdict.id: seen for seen in run.drawn}) for run in runs]
+
+
+def _rows(
+    project: Project,
+    reference_id: int,
+    kinds: list[tuple[list[Any], dict[str, Any]]],
+    ids: Any,
+    count: int,
+    rng: np.random.Generator,
+    now: float,
+    every: int,
+    batches: list[int],
+    scanners: list[int],
+) -> Iterator[tuple[Table, list[dict[str, Any]]]]:
+    """The rows of some items, table by table."""
+    strange = rng.random(len(ids)) < STRANGERS
+    broken = rng.random(len(ids)) < FAILED
+    drawn = (rng.random(len(ids)) < PROBES) & ~broken
+    answered = rng.random(len(ids)) < ANSWERED
+    jitter = rng.random(len(ids))
+    draws = rng.random(len(ids))
+    batch = (ids - 1) * BATCHES // count
+    scanner = rng.integers(0, len(SCANNERS), len(ids))
+    tables: dict[str, list[dict[str, Any]]] = {
+        name: [] for name in ("item", "in", "verdict", "point", "probe", "review", "delivery", "thumbnail")
+    }
+    for place, id in enumerate(ids.tolist()):
+        found, kept = kinds[int(strange[place])]
+        one = found[int(draws[place] * len(found))]
+        fails = bool(broken[place])
+        route = "failed" if fails else one.route
+        trust = 0.0 if fails else min(1.0, max(0.0, one.trust + (jitter[place] - 0.5) * 1e-3))
+        hidden = bool(drawn[place])
+        shown = float(0.01 + 0.09 * jitter[place]) if hidden else trust
+        at = now - 90 * DAY + 90 * DAY * id / count
+        resolved = bool(answered[place])
+        own = {"item_id": id, "project_id": project.id, "reference_id": reference_id}
+        tables["item"].append(
+            {
+                "id": id,
+                "project_id": project.id,
+                "external_id": str(id),
+                "media": f"http://127.0.0.1:1/{id}.png",
+                "media_hash": f"{id:032}",
+                "shown_dataset_id": scanners[scanner[place]],
+                "route": route,
+                "trust": shown,
+                "answer": "resolved" if resolved else "open",
+                "labels": list(one.labels) if resolved else None,
+                "answered_at": at + DAY if resolved else None,
+                "at": at,
+            }
+        )
+        tables["in"] += [{"dataset_id": into, "item_id": id} for into in (every, batches[batch[place]], scanners[scanner[place]])]
+        numbers = dict.fromkeys(("cluster", "confidence", "sureness", "score", "p_value", "outlier_score"))
+        if not fails:
+            numbers = {name: getattr(one, name) for name in numbers} | {"score": one.score + float(jitter[place]) * 1e-3}
+        reason = f"task {id}: http://127.0.0.1:1/{id}.png answered 404: there is no such file" if fails else one.reason
+        labels = [] if fails else list(one.labels)
+        tables["verdict"].append(
+            own
+            | numbers
+            | {
+                "route": route,
+                "judged": route,
+                "labels": labels,
+                "label": " + ".join(labels),
+                "members": {} if fails else dict(one.members),
+                "trust": trust,
+                "shown_trust": shown,
+                "reason": reason,
+                "seconds": 0.001,
+                "at": at,
+            }
+        )
+        tables["delivery"].append(
+            own
+            | {"state": "confirmed", "labels": labels if route in ("auto", "uncertain") and not hidden else None, "trust": shown, "at": at}
+        )
+        if not fails:
+            compressed = kept[one.id].point.astype(np.float16)
+            tables["point"].append({"item_id": id, "reference_id": reference_id, "compressed": compressed.tobytes()})
+        if hidden:
+            state = ("wrong" if jitter[place] < 0.02 else "right") if resolved else "open"
+            values = {"kind": "lot" if draws[place] < 0.5 else "audit", "route": route, "dataset_id": None, "state": state, "drawn_at": at}
+            tables["probe"].append(
+                own | values | {"answered_at": at + DAY if resolved else None, "labels": list(one.labels) if resolved else None}
+            )
+        if resolved:
+            flags = dict.fromkeys(("skipped", "empty", "ground_truth", "machine"), False)
+            given = {"external_id": str(id), "annotator": "ann@example.com", "labels": list(one.labels), "updated_at": at + DAY}
+            tables["review"].append({"item_id": id, "project_id": project.id} | given | flags)
+        if id % max(1, count // FACES) == 0 and not fails:
+            tables["thumbnail"].append({"item_id": id, "content": kept[one.id].picture})
+    named = {"item": item, "in": item_dataset, "verdict": verdict, "point": point, "probe": probe, "review": review, "delivery": delivery}
+    for name, rows in tables.items():
+        yield {**named, "thumbnail": thumbnail}[name], rows
+
+
+def main() -> None:
+    """Make one."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--items", type=int, default=MANY)
+    given = parser.parse_args()
+    started = time.perf_counter()
+    with TemporaryDirectory() as folder:
+        fill(f"sqlite:///{given.file}", digits_reference(Path(folder)), given.items)
+        take_snapshots(f"sqlite:///{given.file}")
+    print(
+        json.dumps({"items": given.items, "MB": round(given.file.stat().st_size / 2**20), "seconds": round(time.perf_counter() - started)})
+    )
+
+
+if __name__ == "__main__":
+    main()
