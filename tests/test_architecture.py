@@ -87,3 +87,12 @@ def test_public_names_are_found_by_completion():
 def test_every_public_name_is_what_it_says_however_often_it_is_used():
     for _ in range(2):
         assert [name for name in annotriage.__all__ if not callable(getattr(annotriage, name))] == []
+
+
+def test_the_web_process_loads_nothing_that_computes():
+    code = (
+        "import sys, annotriage.service.app, annotriage_label_studio.ml_backend, annotriage_label_studio.connection\n"
+        f"print('loaded:', *sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "loaded:"

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annotriage.progress import Progress, silent
-from annotriage_label_studio.formats import read_file
-from annotriage_label_studio.predictions import PredictionFile
 from annotriage_label_studio.webhooks import read_event
 
 if TYPE_CHECKING:
@@ -22,10 +20,11 @@ if TYPE_CHECKING:
     from annotriage.settings import ServiceSettings
     from annotriage_label_studio.connection import LabelStudioServer
     from annotriage_label_studio.demo import LabelStudioDemo
+    from annotriage_label_studio.prediction_file import PredictionFile
 
 __all__ = ["blueprint", "connect_server", "demo_server", "prediction_writer", "read", "read_event", "stop_demo"]
 
-prediction_writer = PredictionFile
+# What reads and writes files, and what runs a demo, is loaded when it is used: the service's web process stays light.
 
 
 def read(
@@ -36,7 +35,18 @@ def read(
         from annotriage_label_studio.server_dataset import read_project
 
         return read_project(source, classes, server)
+    from annotriage_label_studio.formats import read_file
+
     return read_file(source, labeling_config, classes)
+
+
+def prediction_writer(
+    path: Path, *, classes: Sequence[str], model_version: str, labeling_config: Path | None = None, item_fields: bool = True
+) -> PredictionFile:
+    """A file of predictions; see `prediction_file.PredictionFile`."""
+    from annotriage_label_studio.prediction_file import PredictionFile
+
+    return PredictionFile(path, classes=classes, model_version=model_version, labeling_config=labeling_config, item_fields=item_fields)
 
 
 def connect_server(settings: ServiceSettings) -> LabelStudioServer:
