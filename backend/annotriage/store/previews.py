@@ -142,7 +142,7 @@ def _sure(taus: Mapping[str, float], names: list[str], rest: str | None) -> Colu
         by_tau.setdefault(tau, []).append(name)
     tests: list[Any] = []
     for tau, classes in by_tau.items():
-        of_them = verdict.c.label.in_(classes)
+        of_them: ColumnElement[bool] = verdict.c.label.in_(classes)
         if rest in classes:
             of_them = or_(of_them, verdict.c.label.not_in(names))
         tests.append(and_(of_them, verdict.c.sureness >= tau))

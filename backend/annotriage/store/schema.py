@@ -176,7 +176,7 @@ item = Table(
     Index(None, "rerouting_id"),
     Index(None, "project_id", "id"),
 )
-Index("ix_item_gone", item.c.project_id, sqlite_where=item.c.gone, postgresql_where=item.c.gone)  # few, to be left out of counts
+Index("ix_item_gone", item.c.project_id, sqlite_where=text("gone = 1"), postgresql_where=text("gone"))  # few, left out of counts
 # The queue, strangest first and newest first; and what of it is `auto`, for acceptance.
 _waits = (item.c.project_id, item.c.answer, item.c.dismissed, item.c.route)
 Index("ix_item_answered", item.c.project_id, item.c.machine, item.c.answered_at)  # how fast people are

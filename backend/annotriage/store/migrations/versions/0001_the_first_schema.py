@@ -259,7 +259,9 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("item", schema=None) as batch_op:
         batch_op.create_index("ix_item_answered", ["project_id", "machine", "answered_at"], unique=False)
-        batch_op.create_index("ix_item_gone", ["project_id"], unique=False, sqlite_where="gone", postgresql_where="gone")
+        batch_op.create_index(
+            "ix_item_gone", ["project_id"], unique=False, sqlite_where=sa.text("gone = 1"), postgresql_where=sa.text("gone")
+        )
         batch_op.create_index("ix_item_newest", ["project_id", "answer", "dismissed", "route", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_item_project_id_id"), ["project_id", "id"], unique=False)
         batch_op.create_index("ix_item_queue", ["project_id", "answer", "dismissed", "route", "trust", "id"], unique=False)
