@@ -22,7 +22,7 @@ ROUTES = ("failed", "outlier", "uncertain")  # of which a person must see every 
 UNANSWERED = ("open", "disputed")
 OPEN_PROBE = ("open", "disagreed")
 ROUTES_BY_TRUST = 2 / 3  # the trust from which on an automatic item is no open probe: those hide among the strangest
-LOOKED_AT = 5_000  # rows that a filter looks at for one page
+LOOKED_AT = 2_000  # rows that a filter looks at for one page
 FEW = 5_000  # items of a dataset up to which it is read whole
 
 Key = tuple[float, int]  # of the last row: its trust (its id, newest first) and its id
@@ -146,19 +146,6 @@ def find_task(connection: Connection, project: Project, task: str) -> AnyRow | N
     return None
 
 
-def groups_of(connection: Connection, project: Project, dataset_id: int | None) -> list[tuple[int, int]]:
-    """The groups among the outliers of a dataset, or of all items: number and how many of its members wait."""
-    chosen = dataset_id if dataset_id is not None else _every(connection, project)
-    query = (
-        select(group_member.c.number, func.count())
-        .join(item, item.c.id == group_member.c.item_id)
-        .where(group_member.c.dataset_id == chosen, *_waits())
-        .group_by(group_member.c.number)
-        .order_by(group_member.c.number)
-    )
-    return [(int(number), int(count)) for number, count in connection.execute(query)]
-
-
 def group_numbers(connection: Connection, dataset_id: int | None, item_ids: Sequence[int], project: Project) -> dict[int, int]:
     """The groups of items within a dataset, or within all items, by item."""
     chosen = dataset_id if dataset_id is not None else _every(connection, project)
@@ -183,35 +170,40 @@ def _walk(
     """Ids from a key on, the key to go on from, and whether a filter stopped before it had found enough."""
     newest = order == "newest"
     falls = (order in ("boundary", "newest")) != backwards
-    rank: ColumnElement[Any] = item.c.id if newest else item.c.trust
-    here = _from(rank, after, falls)
-    parts, tested = _parts(connection, project, filters, newest)
-    most = LOOKED_AT if tested else limit + len(without) + 1
-    ordered = (rank.desc(), item.c.id.desc()) if falls else (rank, item.c.id)
-    pieces = [part.add_columns(rank.label("rank")).where(here).order_by(*ordered).limit(most).subquery() for part in parts]
-    every = union_all(*(select(piece.c.id, piece.c.rank) for piece in pieces)).subquery()
-    by_key = (every.c.rank.desc(), every.c.id.desc()) if falls else (every.c.rank, every.c.id)
-    looked_at = select(every.c.id, every.c.rank).order_by(*by_key).limit(most).subquery()
-    by_key = (looked_at.c.rank.desc(), looked_at.c.id.desc()) if falls else (looked_at.c.rank, looked_at.c.id)
-    query = select(looked_at.c.id, looked_at.c.rank).where(*(test(looked_at.c.id) for test in tested)).order_by(*by_key)
+    parts, tests = _parts(connection, project, filters, newest)
+    most = LOOKED_AT if tests else limit + len(without) + 1
+    pieces = []
+    for part in parts:
+        id = part.selected_columns.id
+        rank = id if newest else item.c.trust
+        ordered = part.add_columns(rank.label("rank")).where(_beyond(rank, id, after, falls)).order_by(*_by(rank, id, falls))
+        pieces.append(select(ordered.limit(most).subquery()))
+    every = union_all(*pieces).subquery()
+    looked_at = select(every).order_by(*_by(every.c.rank, every.c.id, falls)).limit(most).subquery()
+    in_order = select(looked_at).order_by(*_by(looked_at.c.rank, looked_at.c.id, falls))
+    passed = in_order.where(*(test(looked_at.c.id) for test in tests))
     if without:
-        query = query.where(looked_at.c.id.not_in(without))
-    rows = connection.execute(query.limit(limit + 1)).all()
+        passed = passed.where(looked_at.c.id.not_in(without))
+    rows = connection.execute(passed.limit(limit + 1)).all()
     ids = [int(row.id) for row in rows[:limit]]
     if len(rows) > limit:
         return ids, (float(rows[limit - 1].rank), ids[-1]), False
-    if not tested:
-        return ids, None, False
-    last = connection.execute(select(looked_at.c.id, looked_at.c.rank).order_by(*by_key).offset(most - 1).limit(1)).one_or_none()
+    last = connection.execute(in_order.offset(most - 1).limit(1)).one_or_none() if tests else None
     return ids, None if last is None else (float(last.rank), int(last.id)), last is not None
 
 
-def _from(rank: ColumnElement[Any], after: Key | None, falls: bool) -> ColumnElement[bool]:
+def _by(rank: ColumnElement[Any], id: ColumnElement[Any], falls: bool) -> tuple[ColumnElement[Any], ...]:
+    if rank is id:
+        return (id.desc(),) if falls else (id,)
+    return (rank.desc(), id.desc()) if falls else (rank, id)
+
+
+def _beyond(rank: ColumnElement[Any], id: ColumnElement[Any], after: Key | None, falls: bool) -> ColumnElement[bool]:
     if after is None:
         return true()
-    if rank is item.c.id:
-        return item.c.id < after[1] if falls else item.c.id > after[1]
-    place = tuple_(rank, item.c.id)
+    if rank is id:
+        return id < after[1] if falls else id > after[1]
+    place = tuple_(rank, id)
     return place < tuple_(*after) if falls else place > tuple_(*after)
 
 
@@ -244,7 +236,7 @@ def _parts(connection: Connection, project: Project, filters: Filters, newest: b
                 parts.append(query.where(item.c.trust < ROUTES_BY_TRUST, _is_open_probe()))
     if newest and "auto" in routes:
         for state in OPEN_PROBE:
-            drawn = select(item.c.id).join(probe, probe.c.item_id == item.c.id)
+            drawn = select(probe.c.item_id.label("id")).join(item, probe.c.item_id == item.c.id)
             parts.append(drawn.where(probe.c.project_id == project.id, probe.c.state == state, item.c.route == "auto", *_waits()))
     return parts, tests
 
@@ -275,7 +267,9 @@ def _faces(connection: Connection, project: Project, filters: Filters) -> list[i
     chosen = filters.dataset if filters.dataset is not None else _every(connection, project)
     place = func.row_number().over(partition_by=group_member.c.number, order_by=(item.c.trust, item.c.id)).label("place")
     members: Select[Any] = select(item.c.id, group_member.c.number, place).join(group_member, group_member.c.item_id == item.c.id)
-    members = _of_routes(members.where(group_member.c.dataset_id == chosen, *_waits()), filters.route)
+    members = members.where(group_member.c.dataset_id == chosen, item.c.route.in_(ROUTES), *_waits())
+    if filters.route is not None:
+        members = members.where(item.c.route == filters.route)
     if filters.label is not None:
         members = members.where(exists(select(literal(1)).where(*_verdict_of(project, item.c.id), verdict.c.label == filters.label)))
     if filters.group is not None:
