@@ -17,7 +17,7 @@ from queue import Empty, Queue
 from threadpoolctl import threadpool_limits
 
 from annotriage.data import Item
-from annotriage.errors import AnnotriageError, MediaUnavailable
+from annotriage.errors import AnnotriageError
 from annotriage.labeling_tool import ToolProject
 from annotriage.model import Model, load_model
 from annotriage.model.spec import ModelSpec
@@ -25,7 +25,7 @@ from annotriage.model.stream import Batch, stream
 from annotriage.reference import Reference
 from annotriage.service.drawing import Draw, current_draw, failed, judgements
 from annotriage.service.log import log
-from annotriage.service.media import MediaReader
+from annotriage.service.media import MediaReader, Reading
 from annotriage.service.process import Process
 from annotriage.settings import Settings
 from annotriage.store import work
@@ -50,7 +50,7 @@ class _Claimed:
     tool: ToolProject
     reference_id: int
     rows: dict[int, AnyRow]
-    media: Iterator[tuple[AnyRow, Item | MediaUnavailable]]
+    media: Reading
 
 
 class Judge:
@@ -118,6 +118,8 @@ class Judge:
                 change_project(connection, project.id, trouble=str(error))
                 note(connection, project.id, "trouble", str(error))
             return
+        finally:
+            claimed.media.close()
         with self._process.store.writing() as connection:
             if project.trouble is not None:
                 change_project(connection, project.id, trouble=None)

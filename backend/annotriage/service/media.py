@@ -21,8 +21,6 @@ from annotriage.store.database import AnyRow
 
 AHEAD = 64  # items whose media are fetched and not used yet
 
-_Started = SimpleQueue[tuple[AnyRow, Future[Item | MediaUnavailable]]]
-
 
 class MediaReader:
     """Reads the media of items; any number of threads may use one."""
@@ -33,46 +31,39 @@ class MediaReader:
         self._fetcher = Fetcher(settings.media_hosts, trusted=trusted, limits=limits, connections=settings.media_connections)
         self._threads = ThreadPoolExecutor(settings.media_connections, "media")
         self._places = threading.Semaphore(AHEAD)
+        self._lock = threading.Lock()
+        self._last_turn = threading.Event()
+        self._last_turn.set()
 
-    def read(self, tool: ToolProject, rows: Sequence[AnyRow]) -> Iterator[tuple[AnyRow, Item | MediaUnavailable]]:
-        """Each row with its item, in order; of media that may be had later the error. Other problems are in the item.
-
-        Fetching starts at once, and goes on while the items are used.
-        """
-        started: _Started = SimpleQueue()
-        given_up = threading.Event()
+    def read(self, tool: ToolProject, rows: Sequence[AnyRow]) -> Reading:
+        """Read the media of these items; fetching starts at once, in the order of the calls, and goes on while items are used."""
+        turn = threading.Event()
+        with self._lock:
+            before, self._last_turn = self._last_turn, turn
+        reading = Reading(self._places, len(rows))
 
         def start() -> None:
-            for row in rows:
-                self._places.acquire()
-                if given_up.is_set():
-                    self._places.release()
-                    return
-                started.put((row, self._threads.submit(self._item, tool, row)))
+            try:
+                # Places go to what is used first: taken by later items they would never come free.
+                while not before.wait(0.05) and not reading.given_up.is_set():
+                    pass
+                for row in rows:
+                    self._places.acquire()
+                    if reading.given_up.is_set():
+                        self._places.release()
+                        return
+                    reading.started.put((row, self._threads.submit(self._item, tool, row)))
+            finally:
+                turn.set()
 
-        ahead = threading.Thread(target=start, name="media-ahead", daemon=True)
-        ahead.start()
-        return self._results(started, len(rows), given_up, ahead)
+        reading.ahead = threading.Thread(target=start, name="media-ahead", daemon=True)
+        reading.ahead.start()
+        return reading
 
     def close(self) -> None:
         """Let go of all connections."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._fetcher.close()
-
-    def _results(
-        self, started: _Started, count: int, given_up: threading.Event, ahead: threading.Thread
-    ) -> Iterator[tuple[AnyRow, Item | MediaUnavailable]]:
-        try:
-            for _ in range(count):
-                row, future = started.get()
-                self._places.release()
-                yield row, future.result()
-        finally:
-            given_up.set()
-            while ahead.is_alive() or not started.empty():  # whoever stops early gives the places back
-                with suppress(Empty):
-                    started.get(timeout=0.05)
-                    self._places.release()
 
     def _item(self, tool: ToolProject, row: AnyRow) -> Item | MediaUnavailable:
         where = f"task {row.external_id or row.marker}"
@@ -91,3 +82,30 @@ class MediaReader:
         if is_data_uri(row.media):
             return decode_data_uri(row.media)
         return self._fetcher.get(tool.media_address(row.media, row.external_id or ""), where)
+
+
+class Reading:
+    """Each row with its item, in order; of media that may be had later the error. Other problems are in the item.
+
+    Close it, whether it was used or not: what it holds is free for others then.
+    """
+
+    def __init__(self, places: threading.Semaphore, count: int) -> None:
+        self.started: SimpleQueue[tuple[AnyRow, Future[Item | MediaUnavailable]]] = SimpleQueue()
+        self.given_up = threading.Event()
+        self.ahead = threading.Thread()
+        self._places, self._count = places, count
+
+    def __iter__(self) -> Iterator[tuple[AnyRow, Item | MediaUnavailable]]:
+        for _ in range(self._count):
+            row, future = self.started.get()
+            self._places.release()
+            yield row, future.result()
+
+    def close(self) -> None:
+        """Give back the places of what was not used."""
+        self.given_up.set()
+        while self.ahead.is_alive() or not self.started.empty():
+            with suppress(Empty):
+                self.started.get(timeout=0.05)
+                self._places.release()
