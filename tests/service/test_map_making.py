@@ -17,7 +17,7 @@ from annotriage.service.map_placing import Placing
 from annotriage.service.rerouting import send_to_review
 from annotriage.store import maps
 from annotriage.store.map_points import ROUTES, Piece, pack, unpack
-from annotriage.store.schema import item, map_, point, verdict
+from annotriage.store.schema import item, point, verdict
 
 
 def newest(process, project, method="umap"):
