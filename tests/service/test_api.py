@@ -14,7 +14,7 @@ from annotriage.service.process import Process
 from annotriage.service.references import keep_reference
 from annotriage.service.snapshots import snapshot
 from annotriage.settings import ServiceSettings
-from annotriage.store import browsing, items
+from annotriage.store import acceptances, browsing, items
 from annotriage.store.jobs import jobs_of
 from annotriage.store.projects import change_project, get_project
 
@@ -232,6 +232,29 @@ def test_nobody_resumes_what_the_alarm_stopped(web, triaged, process):
         paused = get_project(connection, project.id)
     assert probing.stopped_by_alarm(paused)
     assert probing.paused_by_person(paused) == "paused by a person: holiday"
+
+
+def test_accepted_labels_are_listed_and_taken_back(web, triaged, process, worker):
+    project, tool = triaged
+    every, _ = pages(web, "/api/projects/3/items?route=auto", "items", limit=100)
+    tasks = [one["task"] for one in every if not one["probe"]][:3]
+    assert len(tasks) == 3
+    with process.store.writing() as connection:
+        ids = [row.id for row in items.find_items(connection, project.id, tasks).values()]
+        batch = acceptances.begin_batch(connection, project, ids)
+    made = tool.accept(tasks, project.version)
+    with process.store.writing() as connection:
+        found = items.find_items(connection, project.id, tasks)
+        acceptances.end_batch(connection, {found[task].id: review for task, review in made.items()})
+    worker.settle()
+    assert [one["machine"] for one in web.get("/api/projects/3/items?answer=resolved").json["items"]] == [True] * 3
+    (line,) = web.get("/api/projects/3/batches").json["batches"]
+    assert (line["batch"], line["items"], line["undone_at"]) == (batch, 3, None)
+    assert "3 annotations" in web.post(f"/api/projects/3/batches/{batch}/undo").json["done"]
+    assert web.get("/api/projects/3/items?answer=resolved").json["items"] == []
+    assert web.get("/api/projects/3/batches").json["batches"][0]["undone_at"] is not None
+    assert web.post("/api/projects/3/batches/99/undo").status_code == 404
+    assert web.post("/api/projects/3/batches/x/undo").status_code == 404
 
 
 def test_a_recalibration_is_queued(web, triaged, process):

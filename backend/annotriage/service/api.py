@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from annotriage.errors import DataError, UnknownError
 from annotriage.labeling_tool import ToolProject
-from annotriage.service import pausing, pushing, resources
+from annotriage.service import accepting, pausing, pushing, resources
 from annotriage.service.openapi import Operation, Parameter, Time, add_routes, time_text
 from annotriage.service.overview import project_detail, project_line
 from annotriage.service.probing import standing
@@ -23,6 +23,8 @@ from annotriage.service.process import Process
 from annotriage.service.resources import (
     Advice,
     AdvicePage,
+    BatchLine,
+    BatchList,
     DatasetDiversity,
     DatasetPage,
     DiversityHistory,
@@ -39,7 +41,7 @@ from annotriage.service.resources import (
     Pushed,
     Window,
 )
-from annotriage.store import browsing, jobs, snapshots
+from annotriage.store import acceptances, browsing, jobs, snapshots
 from annotriage.store.database import AnyRow, finite
 from annotriage.store.projects import Project, history, project_of, projects
 from annotriage.store.references import get_reference
@@ -123,7 +125,7 @@ def operations(process: Process) -> tuple[Operation, ...]:
 
     def get_diversity(project: str, dataset: str, after: float | None, limit: int) -> DiversityHistory:
         with store.reading() as connection:
-            row = browsing.dataset_of_project(connection, project_of(connection, project), _id(dataset))
+            row = browsing.dataset_of_project(connection, project_of(connection, project), _id(dataset, "dataset"))
             past = snapshots.history(connection, row.id, before=after, limit=limit)
         lines = tuple(resources.diversity_line(one) for one in past)
         return DiversityHistory(resources.dataset_name(row), lines, _next(past, limit, lambda row: repr(row.at)))
@@ -157,6 +159,18 @@ def operations(process: Process) -> tuple[Operation, ...]:
         named = {f"{kind} {state}": count for (kind, state), count in sorted(counts.items())}
         return ProbePage(lines, named, _next(rows, limit, lambda row: str(row.item_id)))
 
+    def list_batches(project: str) -> BatchList:
+        with store.reading() as connection:
+            rows = acceptances.batches(connection, project_of(connection, project).id)
+        times = [(row, None if row.undone_at is None else time_text(row.undone_at)) for row in rows]
+        return BatchList(tuple(BatchLine(row.id, time_text(row.at), undone, row.items) for row, undone in times))
+
+    def undo_batch(project: str, batch: str) -> Done:
+        with store.reading() as connection:
+            found = project_of(connection, project)
+        count = accepting.undo(process, found, _id(batch, "batch"))
+        return Done(f"{count:,} annotations of batch {batch} were deleted; their tasks are open again.")
+
     def pause(project: str) -> Done:
         with store.writing() as connection:
             return Done(pausing.pause(connection, project_of(connection, project), _reason()))
@@ -182,6 +196,7 @@ def operations(process: Process) -> tuple[Operation, ...]:
     window = (Parameter("from", Time, "Judged then or later."), Parameter("to", Time, "Judged before.  [now]"))
     state = Parameter("state", str, "Only probes in this state.", choices=("open", "disagreed", "right", "wrong"))
     reason: dict[str, dict[str, Any]] = {"application/json": {"type": "object", "properties": {"reason": {"type": "string"}}}}
+    tool_errors = ((502, "The labeling tool refused."), (503, "The labeling tool, or the database, does not answer."))
     alarm = ((409, "The alarm stopped automatic labels; only a recalibration lifts it."),)
     return (
         Operation("GET", "/projects", "The connected projects and how they stand", list_projects, ProjectList),
@@ -204,6 +219,15 @@ def operations(process: Process) -> tuple[Operation, ...]:
         Operation("GET", "/projects/{project}/window", "Outliers in a time window", get_window, Window, window),
         Operation("GET", "/projects/{project}/probes", "Tasks that people answer blind", list_probes, ProbePage, (state, AFTER, LIMIT)),
         Operation("GET", "/projects/{project}/events", "What happened, the latest first", list_events, EventPage, (AFTER, LIMIT)),
+        Operation("GET", "/projects/{project}/batches", "Automatic labels that became annotations", list_batches, BatchList),
+        Operation(
+            "POST",
+            "/projects/{project}/batches/{batch}/undo",
+            "Take a batch of them back, but for what people have changed since",
+            undo_batch,
+            Done,
+            statuses=tool_errors,
+        ),
         Operation("POST", "/projects/{project}/pause", "Stop automatic labels at once", pause, Done, body=reason),
         Operation("POST", "/projects/{project}/resume", "Let labels be automatic again", resume, Done, statuses=alarm),
         Operation("POST", "/projects/{project}/recalibrate", "Renew the promise from the lot", recalibrate, Done, status=202),
@@ -263,10 +287,10 @@ def _number(after: str | None) -> int | None:
     return int(after)
 
 
-def _id(dataset: str) -> int:
-    if not (dataset.isascii() and dataset.isdigit()) or len(dataset) > 18:
-        raise UnknownError(f"dataset {dataset}: datasets go by their numbers, as in /api/projects/PROJECT/datasets")
-    return int(dataset)
+def _id(text: str, what: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise UnknownError(f"{what} {text}: it goes by its number, as in /api/projects/PROJECT/{what}{'es' if what == 'batch' else 's'}")
+    return int(text)
 
 
 def _place(after: str | None) -> tuple[float, int] | None:

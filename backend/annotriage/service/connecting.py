@@ -151,7 +151,7 @@ def _plan(
     if present is None:
         total, labelled = _tasks(tool)
         left = f"; {labelled:,} that people have labelled are left alone" if labelled else ""
-        said = [f"{total - labelled:,} tasks of {facts.title!r} are judged with {version}{left}."]
+        said = [f"{total - labelled:,} tasks of {facts.title!r} are judged with {version}{left}; what is imported later is, too."]
     elif version == present.version:
         said = [f"{facts.title!r} is connected with {version} already: its set-up is looked through."]
     else:

@@ -318,6 +318,23 @@ class ProbePage:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchLine:
+    """Automatic labels that became annotations at once. undone_at: when they were taken back; null if they were not."""
+
+    batch: int
+    at: Time
+    undone_at: Time | None
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchList:
+    """The latest batches of accepted labels, the latest first."""
+
+    batches: tuple[BatchLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """What was done, in a sentence."""
 

@@ -1,0 +1,106 @@
+"""The commands of the service: settings from everywhere but secrets on the command line, figures as JSON, errors with their fix."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from annotriage.cli import main
+from annotriage.settings import SERVICE_SETTINGS
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a command in a folder of its own: exit status, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words, **environment):
+        result = CliRunner().invoke(main, list(words), env={"ANNOTRIAGE_LABEL_STUDIO_TOKEN": "unused", **environment})
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.stdout, result.stderr
+
+    return run
+
+
+@pytest.fixture
+def connected(connect, process):
+    """The environment of commands on a database with a connected project."""
+    connect("3")
+    return {"ANNOTRIAGE_DATABASE": process.settings.database}
+
+
+@pytest.mark.parametrize("command", ["serve", "connect"])
+def test_every_setting_is_an_option_except_secrets(command):
+    options = {name for parameter in main.commands[command].params for name in parameter.opts}
+    for field in SERVICE_SETTINGS:
+        assert (f"--{field.name.replace('_', '-')}" in options) == (not field.metadata["secret"]), field.name
+
+
+def test_the_password_is_made_once_unless_it_is_set(run):
+    status, first, _ = run("password")
+    assert status == 0
+    assert len(first.strip()) >= 24
+    assert run("password")[1] == first
+    assert run("password", ANNOTRIAGE_PASSWORD="chosen")[1] == "chosen\n"
+
+
+def test_the_file_in_the_current_folder_is_taken_and_the_environment_wins(run, tmp_path):
+    (tmp_path / "annotriage.toml").write_text('password = "from the file"\n')
+    assert run("password")[1] == "from the file\n"
+    assert run("password", ANNOTRIAGE_PASSWORD="from outside")[1] == "from outside\n"
+    (tmp_path / "other.toml").write_text('password = "from another"\n')
+    assert run("password", "--config", "other.toml")[1] == "from another\n"
+
+
+def test_status_says_how_projects_stand(run, connected):
+    status, out, _ = run("status", **connected)
+    assert status == 0
+    assert "Project 3, 'Project 3'" in out
+    assert "nothing judged yet" in out
+    status, out, _ = run("status", "--project", "3", "--json", **connected)
+    assert json.loads(out)[0]["project"]["queue"] == 0
+    assert "annotriage connect" in run("status")[1]
+
+
+def test_pause_and_resume_tell_what_they_did(run, connected):
+    assert "are paused" in run("pause", "--project", "3", "--reason", "new scanner", **connected)[1]
+    assert "paused by a person: new scanner" in run("status", **connected)[1]
+    assert "may be automatic again" in run("resume", "--project", "3", **connected)[1]
+
+
+@pytest.mark.parametrize("command", ["pause", "resume", "disconnect", "status"])
+def test_a_project_that_is_not_connected_is_an_error_with_its_fix(run, command):
+    status, _, err = run(command, "--project", "7")
+    assert status == 1
+    assert "annotriage connect --project 7" in err
+
+
+def test_doctor_exits_with_1_if_anything_is_wrong(run, tmp_path):
+    (tmp_path / "annotriage.toml").write_text("prot = 1\n")
+    status, out, _ = run("doctor")
+    assert status == 1
+    assert "WRONG  settings: annotriage.toml: no setting is called 'prot'; did you mean port?" in out
+    status, out, _ = run("doctor", "--json")
+    assert status == 1
+    assert json.loads(out)[0]["ok"] is False
+
+
+def test_doctor_exits_with_0_if_nothing_is(run, connected, process, server, monkeypatch):
+    from annotriage.store import work
+
+    monkeypatch.setattr(process.tool, "connect_server", lambda _settings: server)
+    with process.store.writing() as connection:
+        for role in ("web", "worker", "jobs"):
+            work.beat(connection, role, role, "elsewhere", 1)
+    status, out, _ = run("doctor", **connected)
+    assert "All is well." in out
+    assert status == 0
+
+
+def test_connect_needs_a_reference_that_is_one(run, tmp_path):
+    status, _, err = run("connect", "--project", "3", "--reference", str(tmp_path))
+    assert status == 1
+    assert str(tmp_path) in err
