@@ -45,19 +45,24 @@ def examine(load: Callable[[], ServiceSettings], config: Path | None = None) -> 
         yield "service", Check("labeling tool", False, str(error))
         return
     try:
-        for check in _service(process):
-            yield "service", check
-        for check in process.server.checks():
-            yield "service", check
-        with process.store.reading() as connection:
-            found = projects(connection, gone=True)
-        if not found:
-            yield "service", Check("projects", None, "none is connected", "annotriage connect --project NUMBER --reference DIR")
-        for project in found:
-            for check in _project(process, project):
-                yield project.external_id, check
+        yield from checks_of(process)
     finally:
         process.leave()
+
+
+def checks_of(process: Process) -> Iterator[tuple[str, Check]]:
+    """All checks but those of the settings, which the process has read."""
+    for check in _service(process):
+        yield "service", check
+    for check in process.server.checks():
+        yield "service", check
+    with process.store.reading() as connection:
+        found = projects(connection, gone=True)
+    if not found:
+        yield "service", Check("projects", None, "none is connected", "annotriage connect --project NUMBER --reference DIR")
+    for project in found:
+        for check in _project(process, project):
+            yield project.external_id, check
 
 
 def _service(process: Process) -> Iterator[Check]:

@@ -6,16 +6,32 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Integer, cast, func, or_, select, update
+from sqlalchemy import Connection, Integer, Select, cast, func, or_, select, update
 
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
-from annotriage.store.schema import counter, dataset, delivery, event, field_write, heartbeat, inbox, item, job, probe, project, snapshot
+from annotriage.store.schema import (
+    counter,
+    dataset,
+    delivery,
+    event,
+    field_write,
+    heartbeat,
+    inbox,
+    item,
+    item_dataset,
+    job,
+    probe,
+    project,
+    snapshot,
+    verdict,
+)
 
 DAY = 86_400.0
 COUNTED = 500  # of the latest answers, from which people's speed is taken
 RECENT_DAYS = 14.0
+LOOKED_THROUGH = 2_000  # of the latest items, among which faces are found
 STEPS = 240  # places on a chart of time
 
 
@@ -112,6 +128,38 @@ def items_named(connection: Connection, of: Project, names: Sequence[str]) -> di
         for row in connection.execute(query):
             found |= {name: row.id for name in (row.external_id, row.marker) if name is not None}
     return found
+
+
+def strangest_of(connection: Connection, of: Project, dataset_id: int, limit: int) -> Sequence[AnyRow]:
+    """The strangest outliers among the latest items of a dataset: id, external_id."""
+    latest = select(item_dataset.c.item_id).where(item_dataset.c.dataset_id == dataset_id).order_by(item_dataset.c.item_id.desc())
+    return _strangest(connection, of, latest.limit(LOOKED_THROUGH), limit)
+
+
+def strangest_between(connection: Connection, of: Project, start: float, end: float, limit: int) -> Sequence[AnyRow]:
+    """The strangest outliers among those that were judged last in a stretch of time: id, external_id."""
+    latest = (
+        select(verdict.c.item_id)
+        .where(verdict.c.project_id == of.id, verdict.c.reference_id == of.reference_id, verdict.c.at >= start, verdict.c.at < end)
+        .order_by(verdict.c.at.desc())
+        .limit(LOOKED_THROUGH)
+    )
+    return _strangest(connection, of, latest, limit)
+
+
+def _strangest(connection: Connection, of: Project, among: Select[Any], limit: int) -> Sequence[AnyRow]:
+    found = among.subquery()
+    judged = (verdict.c.item_id == found.c.item_id) & (verdict.c.reference_id == of.reference_id)
+    query = (
+        select(item.c.id, item.c.external_id)
+        .select_from(found)
+        .join(item, item.c.id == found.c.item_id)
+        .join(verdict, judged)
+        .where(verdict.c.route == "outlier", ~item.c.gone)
+        .order_by(verdict.c.trust)
+        .limit(limit)
+    )
+    return connection.execute(query).all()
 
 
 # -- the service itself

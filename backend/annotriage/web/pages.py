@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from flask import Blueprint, Flask, Response, render_template, request, send_from_directory
 
@@ -18,6 +21,7 @@ POLICY = (
     " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 SHARED = Path(__file__).parent.parent / "static"  # what report.html is made of, too
+WORDS = ("percent", "percent_range", "count", "points", "points_range", "p_figure", "chance", "certainty")  # of latent.wording
 PROJECT_TABS = (
     ("map_page", "Map"),
     ("queue", "Queue"),
@@ -31,8 +35,8 @@ PROJECT_TABS = (
 
 def dress(app: Flask, pages: Blueprint, process: Process) -> None:
     """Give the pages their headers, filters and error pages."""
-    filters = {name: getattr(wording, name) for name in ("percent", "percent_range", "count", "points")}
-    app.jinja_env.filters.update(filters, moment=words.moment, ago=words.ago, number=words.number)
+    app.jinja_env.filters.update({name: getattr(wording, name) for name in WORDS})
+    app.jinja_env.filters.update(moment=words.moment, ago=words.ago, number=words.number, known=_known)
     app.jinja_env.globals.update(PROJECT_TABS=PROJECT_TABS, ROUTES=words.ROUTES, ROUTE_WORDS=words.ROUTE_WORDS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
@@ -55,3 +59,8 @@ def dress(app: Flask, pages: Blueprint, process: Process) -> None:
             response.headers.setdefault("Referrer-Policy", "same-origin")
             response.headers.setdefault("Cache-Control", "no-cache" if request.endpoint == "web.static" else "no-store")
         return response
+
+
+def _known(facts: dict[str, Any]) -> SimpleNamespace:
+    """Stored figures as those who draw them expect: what is not known is nan again."""
+    return SimpleNamespace(**{name: math.nan if value is None else value for name, value in facts.items()})

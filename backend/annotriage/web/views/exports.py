@@ -1,11 +1,113 @@
-"""Files to take away: items and queue as CSV."""
+"""Files to take away: items and queue as CSV, written while they are read."""
 
 from __future__ import annotations
 
-from flask import Blueprint
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
 
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Connection
+
+from annotriage.errors import DataError
 from annotriage.service.process import Process
+from annotriage.store import browsing
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project, project_of
+from annotriage.web.picking import whole
+from annotriage.web.words import ROUTES, stamp
+
+AT_ONCE = 1_000  # rows of one reading: no transaction stays open while a slow client takes its time
+COLUMNS = (
+    "task", "pushed", "route", "label", "confidence", "cluster", "score", "p_value", "outlier_score", "trust", "reason", "probe",
+    "answer", "answered", "machine", "dataset_group", "at", "judged_at",
+)  # fmt: skip
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # at the beginning of a text, spreadsheets calculate
+
+Step = Callable[[Connection, AnyRow | None], Sequence[AnyRow]]
 
 
 def routes(pages: Blueprint, process: Process) -> None:
     """Add the addresses."""
+
+    @pages.get("/projects/<project>/items.csv")
+    def items_csv(project: str) -> ResponseReturnValue:
+        found, dataset, route = _asked(process, project)
+
+        def step(connection: Connection, last: AnyRow | None) -> Sequence[AnyRow]:
+            after = None if last is None else last.id
+            return browsing.items_page(connection, found, route=route, dataset_id=dataset, after=after, limit=AT_ONCE)
+
+        return _csv(process, f"items-{found.id}", step)
+
+    @pages.get("/projects/<project>/queue.csv")
+    def queue_csv(project: str) -> ResponseReturnValue:
+        found, _, _ = _asked(process, project)
+
+        def step(connection: Connection, last: AnyRow | None) -> Sequence[AnyRow]:
+            after = None if last is None else (last.trust, last.id)
+            return browsing.queue_page(connection, found, after=after, limit=AT_ONCE)
+
+        return _csv(process, f"queue-{found.id}", step)
+
+
+def _asked(process: Process, project: str) -> tuple[Project, int | None, str | None]:
+    """The project, and the dataset and route that are asked for. Raises UnknownError, DataError."""
+    dataset, route = whole("dataset"), request.args.get("route") or None
+    if route is not None and route not in ROUTES:
+        raise DataError(f"route: {route[:40]!r} is none of {', '.join(ROUTES)}")
+    with process.store.reading() as connection:
+        found = project_of(connection, project)
+        if dataset is not None:
+            browsing.dataset_of_project(connection, found, dataset)
+    return found, dataset, route
+
+
+def _csv(process: Process, name: str, step: Step) -> Response:
+    def lines() -> Iterator[str]:
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(COLUMNS)
+        last: AnyRow | None = None
+        while True:
+            with process.store.reading() as connection:
+                rows = step(connection, last)
+            writer.writerows(map(_line, rows))
+            yield text.getvalue()
+            text.seek(0)
+            text.truncate()
+            if len(rows) < AT_ONCE:
+                return
+            last = rows[-1]
+
+    return Response(lines(), mimetype="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}.csv"'})
+
+
+def _line(row: AnyRow) -> list[object]:
+    judged = row.judged is not None
+    return [
+        _plain(row.external_id),
+        _plain(row.marker),
+        row.route,
+        _plain(" + ".join(row.model_labels)) if judged and row.route != "failed" else None,
+        row.confidence,
+        _plain(row.cluster),
+        row.score,
+        row.p_value,
+        row.outlier_score,
+        row.true_trust,
+        _plain(row.reason),
+        row.probe,
+        "labelled" if row.labelled else row.answer,
+        None if row.labels is None else _plain(" + ".join(row.labels)),
+        row.machine,
+        _plain(row.group),
+        stamp(row.at),
+        stamp(row.judged_at),
+    ]
+
+
+def _plain(text: str | None) -> str | None:
+    """Text from data, which no spreadsheet takes for a formula."""
+    return f"'{text}" if text and text.startswith(FORMULA) else text

@@ -1,12 +1,56 @@
-"""Groups."""
+"""Groups among the outliers of a dataset: each a candidate for a new class, or for a broken source."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
+from sqlalchemy import Connection
 
 from annotriage.service.process import Process
-from annotriage.store.projects import project_of
+from annotriage.store import browsing, dashboard, snapshots
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project, project_of
+from annotriage.web.picking import dataset_asked
+
+LISTED = 100  # datasets to choose from
+NEARLY_ONE = 0.5  # share of all outliers in one group from which on something is wrong with the source, or a class is missing
+
+
+@dataclass(frozen=True)
+class Face:
+    """A member of a group: its name, and the row of its item if it is still there."""
+
+    name: str
+    item_id: int | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group. share: of the outliers that were searched. label: what the model calls most of them."""
+
+    number: int
+    size: int
+    share: float
+    label: str
+    faces: Sequence[Face]
+    large: bool
+
+
+@dataclass(frozen=True)
+class Page:
+    """The groups of a dataset, the largest first. searched: outliers that were looked through; score: None before the first."""
+
+    project: Project
+    dataset: AnyRow | None
+    datasets: Sequence[AnyRow]
+    score: AnyRow | None
+    searched: int
+    grouped: int
+    groups: Sequence[Group]
 
 
 def routes(pages: Blueprint, process: Process) -> None:
@@ -15,5 +59,28 @@ def routes(pages: Blueprint, process: Process) -> None:
     @pages.get("/projects/<project>/groups")
     def groups(project: str) -> ResponseReturnValue:
         with process.store.reading() as connection:
-            found = project_of(connection, project)
-        return render_template("later.html", project=found, what="Groups")
+            page = _page(connection, project_of(connection, project))
+        return render_template("groups.html", page=page, project=page.project)
+
+
+def _page(connection: Connection, project: Project) -> Page:
+    dataset = dataset_asked(connection, project)
+    score = None if dataset is None else snapshots.latest(connection, [dataset.id], project.reference_id).get(dataset.id)
+    found = [] if score is None else score.facts["groups"]
+    searched = 0 if score is None else int(score.facts["searched"])
+    rows = dashboard.items_named(connection, project, [name for one in found for name in one["ids"]])
+    return Page(
+        project=project,
+        dataset=dataset,
+        datasets=browsing.datasets_page(connection, project, kind=None, after=None, limit=LISTED),
+        score=score,
+        searched=searched,
+        grouped=sum(one["size"] for one in found),
+        groups=[_group(one, searched, rows) for one in found],
+    )
+
+
+def _group(facts: dict[str, Any], searched: int, rows: dict[str, int]) -> Group:
+    share = facts["size"] / searched if searched else 0.0
+    faces = [Face(name, rows.get(name)) for name in dict.fromkeys([facts["medoid"], *facts["ids"]])]
+    return Group(facts["number"], facts["size"], share, facts["label"], faces, share >= NEARLY_ONE)

@@ -2,23 +2,141 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, redirect, render_template, url_for
-from flask.typing import ResponseReturnValue
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Connection
+
+from annotriage import charts
+from annotriage.charts import Moment
+from annotriage.latent.wording import percent
+from annotriage.service import pausing
 from annotriage.service.process import Process
-from annotriage.store.projects import project_of, projects
+from annotriage.store import browsing, dashboard, jobs, snapshots
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project, project_of, projects
+from annotriage.store.references import get_reference
+from annotriage.web import words
+from annotriage.web.promises import PromiseState, promise_state
+
+TREND_DAYS = 30.0
+LONGEST_REASON = 500
+
+
+@dataclass(frozen=True)
+class Card:
+    """A project at a glance. score: its latest snapshot, None before the first; advice: of it; trend, bar: charts."""
+
+    project: Project
+    address: str
+    items: int
+    counts: Mapping[str, int]
+    bar: str
+    queue: int
+    rate: str
+    waiting: int
+    score: AnyRow | None
+    share: float | None
+    reading: str
+    trend: str
+    advice: Sequence[dict[str, Any]]
+    state: PromiseState
 
 
 def routes(pages: Blueprint, process: Process) -> None:
-    """Add the page."""
+    """Add the page, and pausing, resuming and recalibrating, which other pages offer too."""
 
     @pages.get("/")
     def overview() -> ResponseReturnValue:
         with process.store.reading() as connection:
-            return render_template("overview.html", projects=projects(connection, gone=True))
+            cards = [card(connection, process, one) for one in projects(connection, gone=True)]
+        return render_template("overview.html", cards=cards)
 
     @pages.get("/projects/<project>")
     def project(project: str) -> ResponseReturnValue:
         with process.store.reading() as connection:
             found = project_of(connection, project)
-        return redirect(url_for("web.diversity", project=found.external_id))
+        return redirect(url_for("web.map_page", project=found.external_id))
+
+    @pages.post("/projects/<project>/pause")
+    def pause(project: str) -> ResponseReturnValue:
+        reason = request.form.get("reason", "")[:LONGEST_REASON]
+        with process.store.writing() as connection:
+            flash(pausing.pause(connection, project_of(connection, project), reason), "done")
+        return _back()
+
+    @pages.post("/projects/<project>/resume")
+    def resume(project: str) -> ResponseReturnValue:
+        with process.store.writing() as connection:
+            flash(pausing.resume(connection, project_of(connection, project)), "done")
+        return _back()
+
+    @pages.post("/projects/<project>/recalibrate")
+    def recalibrate(project: str) -> ResponseReturnValue:
+        with process.store.writing() as connection:
+            jobs.queue(connection, project_of(connection, project).id, "recalibrate")
+        flash("A recalibration is queued. What came of it will stand in the history of the promise.", "done")
+        return redirect(url_for("web.promise", project=project), 303)
+
+
+def card(connection: Connection, process: Process, project: Project) -> Card:
+    """What the first page shows of a project."""
+    every = dashboard.dataset_of_all(connection, project)
+    counted = {} if every is None else browsing.dataset_routes(connection, project, [every.id])
+    counts = {one.route: one.items for one in counted.get(every.id, ())} if every is not None else {}
+    latest = None if every is None else snapshots.latest(connection, [every.id], project.reference_id).get(every.id)
+    facts = None if latest is None else latest.facts["diversity"]
+    queue = browsing.queue_length(connection, project)
+    return Card(
+        project=project,
+        address=process.tool_project(project).address(),
+        items=sum(counts.values()),
+        counts=counts,
+        bar=charts.routes_bar(counts),
+        queue=queue,
+        rate=words.waiting(queue, dashboard.answers_per_day(connection, project)),
+        waiting=browsing.waiting(connection, project),
+        score=latest,
+        share=latest.outliers / latest.n if latest is not None and latest.n else None,
+        reading=reading_of(latest, facts),
+        trend="" if every is None else trend(connection, every.id),
+        advice=() if latest is None else latest.facts["advice"],
+        state=promise_state(
+            project, get_reference(connection, project.reference_id).facts["promise"], dashboard.standing_of(connection, project)
+        ),
+    )
+
+
+def reading_of(snapshot: AnyRow | None, facts: dict[str, Any] | None) -> str:
+    """What a snapshot says, in a sentence for everybody."""
+    if snapshot is None or facts is None or not snapshot.n:
+        return "Nothing is assessed yet: the first figures follow some seconds after the first items."
+    known = facts["calibrated"]
+    expected, high = (facts["expected"], facts["expected_high"]) if known else (None, None)
+    return words.reading(snapshot.outliers / snapshot.n, snapshot.low, expected, high)
+
+
+def trend(connection: Connection, dataset_id: int) -> str:
+    """How a dataset's score went lately, as a small chart."""
+    import time
+
+    rows = dashboard.moments(connection, dataset_id, time.time() - TREND_DAYS * dashboard.DAY, time.time())
+    known = [moment_of(row) for row in rows]
+    shares = [one.share for one in known if one.share is not None]
+    return charts.sparkline(
+        known, f"share of outliers of the last {TREND_DAYS:.0f} days: from {percent(shares[0])} to {percent(shares[-1])}" if shares else ""
+    )
+
+
+def moment_of(row: AnyRow) -> Moment:
+    """A snapshot as a place on a chart."""
+    return Moment(row.at, row.outliers / row.n if row.n else None, row.low if row.n else None, row.high if row.n else None)
+
+
+def _back() -> ResponseReturnValue:
+    from annotriage.web.sessions import local
+
+    return redirect(local(request.form.get("back", "")), 303)

@@ -1,12 +1,70 @@
-"""Promise."""
+"""What is promised of automatic labels, on what evidence, what people's blind answers say since, and what is not covered."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
+from markupsafe import Markup
+from sqlalchemy import Connection
 
+from annotriage import charts
+from annotriage.latent.wording import count, percent, percent_range
+from annotriage.service.probing import MOST_OUTSTANDING, OLDEST_DAYS
 from annotriage.service.process import Process
-from annotriage.store.projects import project_of
+from annotriage.store import browsing, dashboard, jobs
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project, history, project_of
+from annotriage.store.references import get_curve, get_reference
+from annotriage.web.picking import whole
+from annotriage.web.promises import PromiseState, days_until, oldest_days, promise_state
+
+EVENTS = 30  # of a page
+JOBS = 5
+KINDS = ("recalibrate", "resettle")
+
+
+@dataclass(frozen=True)
+class ClassLine:
+    """The evidence on automatic labels of one class. off: none of them is automatic."""
+
+    name: str
+    n: int
+    errors: int
+    share: float
+    bound: float
+    above: bool
+    off: bool
+    row: Markup
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page shows. promise: the reference's facts of it; standing: None until the jobs process has found it."""
+
+    project: Project
+    version: str
+    promise: dict[str, Any]
+    settings: dict[str, Any]
+    state: PromiseState
+    curve: Markup
+    classes: Sequence[ClassLine]
+    true_classes: Sequence[ClassLine]
+    standing: dict[str, Any] | None
+    interval: Markup
+    level: Markup
+    oldest: float | None
+    until_alarm: str
+    probes: dict[tuple[str, str], int]
+    jobs: Sequence[AnyRow]
+    events: Sequence[AnyRow]
+    next: int | None
+    rescoring: tuple[str, int, int] | None
 
 
 def routes(pages: Blueprint, process: Process) -> None:
@@ -15,5 +73,88 @@ def routes(pages: Blueprint, process: Process) -> None:
     @pages.get("/projects/<project>/promise")
     def promise(project: str) -> ResponseReturnValue:
         with process.store.reading() as connection:
-            found = project_of(connection, project)
-        return render_template("later.html", project=found, what="Promise")
+            page = _page(connection, project_of(connection, project))
+        limits = {"MOST_OUTSTANDING": MOST_OUTSTANDING, "OLDEST_DAYS": OLDEST_DAYS}
+        return render_template("promise.html", page=page, project=page.project, **limits)
+
+
+def _page(connection: Connection, project: Project) -> Page:
+    reference = get_reference(connection, project.reference_id)
+    promise = reference.facts["promise"]
+    standing = dashboard.standing_of(connection, project)
+    rows = history(connection, project.id, before=whole("before"), limit=EVENTS)
+    per_day = dashboard.answers_per_day(connection, project)
+    return Page(
+        project=project,
+        version=project.version,
+        promise=promise,
+        settings=reference.facts["settings"],
+        state=promise_state(project, promise, standing),
+        curve=_curve(promise, get_curve(connection, reference.id)),
+        classes=_classes(promise, "predicted"),
+        true_classes=_classes(promise, "true"),
+        standing=standing,
+        interval=Markup("") if standing is None else _interval(standing),
+        level=Markup("")
+        if standing is None
+        else charts.level_bar(standing["level"], f"{percent(min(standing['level'], 1.0), 0)} of its level"),
+        oldest=None if standing is None else oldest_days(standing),
+        until_alarm=_until_alarm(standing, per_day, browsing.probe_states(connection, project)),
+        probes=browsing.probe_states(connection, project),
+        jobs=[one for one in jobs.jobs_of(connection, project.id) if one.kind in KINDS][:JOBS],
+        events=rows,
+        next=rows[-1].id if len(rows) == EVENTS else None,
+        rescoring=_rescoring(connection, project),
+    )
+
+
+def _curve(promise: dict[str, Any], curve: dict[str, list[float]]) -> Markup:
+    if not curve.get("coverage"):
+        return Markup("")
+    known = {name: math.nan if value is None else value for name, value in promise.items()}
+    curves = {f"curve_{name}": curve[name] for name in ("coverage", "risk", "bound")}
+    return charts.risk_coverage_chart(SimpleNamespace(**known, **curves))  # type: ignore[arg-type]
+
+
+def _classes(promise: dict[str, Any], side: str) -> list[ClassLine]:
+    """The evidence per class, those above the limit first."""
+    rows = [row for row in promise["classes"] if row["side"] == side]
+    upper = charts.rows_upper([row["bound"] for row in rows if row["n"]], [promise["max_error"]])
+    lines = []
+    for row in rows:
+        seen = row["errors"] / row["n"] if row["n"] else math.nan
+        said = f"{row['name']}: {percent(seen)} wrong, upper bound {percent(row['bound'])}, limit {percent(promise['max_error'])}"
+        colour = "c-outlier" if row["above_limit"] else "c-expected"
+        drawn = charts.interval_row(seen, seen, row["bound"], promise["max_error"], upper, said, colour) if row["n"] else Markup("")
+        off = side == "predicted" and not row["n"]
+        lines.append(ClassLine(row["name"], row["n"], row["errors"], row["share"], row["bound"], row["above_limit"], off, drawn))
+    return sorted(lines, key=lambda one: (not one.above, -one.bound if one.n else 0.0))
+
+
+def _interval(standing: dict[str, Any]) -> Markup:
+    if not standing["answers"]:
+        return Markup("")
+    share = standing["wrong"] / standing["answers"]
+    upper = charts.rows_upper([standing["high"]], [standing["max_error"]])
+    said = f"wrong: {percent(share)}, limits {percent_range(standing['low'], standing['high'])}, allowed {percent(standing['max_error'])}"
+    return charts.interval_row(share, standing["low"], standing["high"], standing["max_error"], upper, said, "c-outlier")
+
+
+def _until_alarm(standing: dict[str, Any] | None, per_day: float, states: dict[tuple[str, str], int]) -> str:
+    """How soon a doubled error would be found, at the rate at which probes of automatic labels are answered."""
+    if standing is None or standing["until_alarm"] is None:
+        return ""
+    answers = standing["until_alarm"]
+    answered = sum(n for (_, state), n in states.items() if state in ("right", "wrong"))
+    # Of all answers some are probes of automatic labels; as many as lately, it is supposed.
+    share = standing["answers"] / max(answered, 1) if answered else 0.0
+    rate = per_day * share if standing["answers"] else 0.0
+    return f"{count(round(answers), 'answer')}: {days_until(answers, rate)} at the most, if people go on answering as lately"
+
+
+def _rescoring(connection: Connection, project: Project) -> tuple[str, int, int] | None:
+    if project.next_reference_id is None:
+        return None
+    version = get_reference(connection, project.next_reference_id).prediction_version
+    undelivered = sum(browsing.undelivered(connection, project.id, project.next_reference_id).values())
+    return version, browsing.waiting(connection, project, project.next_reference_id), undelivered

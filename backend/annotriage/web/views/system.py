@@ -1,16 +1,122 @@
-"""How the service itself is: processes, inbox, deliveries, jobs, and what can be tried again."""
+"""How the service itself is: its processes, what could not be read, delivered or written, its jobs, and what can be tried again."""
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
-from flask.typing import ResponseReturnValue
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from flask import Blueprint, flash, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Connection
+
+from annotriage.latent.wording import count
 from annotriage.service.process import Process
+from annotriage.store import browsing, dashboard, deliveries, inbox
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project, note, project_of, projects
+from annotriage.store.work import DEAD_AFTER
+
+ROLES = ("web", "worker", "jobs")
+ROLE_WORDS = {
+    "web": "pages, API, webhooks",
+    "worker": "judges, delivers, follows the labeling tool",
+    "jobs": "figures, groups, maps, fields",
+}
+LISTED = 20
+
+
+@dataclass(frozen=True)
+class ProjectWork:
+    """What one project has outstanding, and what went wrong in it."""
+
+    project: Project
+    address: str
+    waiting: int
+    undelivered: dict[str, int]
+    troubles: Sequence[AnyRow]
+    failed_fields: int
+    failures: Sequence[AnyRow]
+    empty: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page shows. missing: roles of which no process lives."""
+
+    processes: Sequence[tuple[AnyRow, bool]]
+    missing: Sequence[str]
+    inbox: dict[str, int]
+    unread: Sequence[AnyRow]
+    projects: Sequence[ProjectWork]
+    jobs: Sequence[AnyRow]
+    database: str
 
 
 def routes(pages: Blueprint, process: Process) -> None:
-    """Add the page."""
+    """Add the page and what it offers."""
 
     @pages.get("/system")
     def system() -> ResponseReturnValue:
-        return render_template("system.html")
+        with process.store.reading() as connection:
+            page = _page(connection, process)
+        return render_template("system.html", page=page, ROLE_WORDS=ROLE_WORDS)
+
+    @pages.get("/system/checks")
+    def checks() -> ResponseReturnValue:
+        from annotriage.service.doctor import checks_of
+
+        return render_template("checks.html", checks=list(checks_of(process)), at=time.time())
+
+    @pages.post("/projects/<project>/retry-deliveries")
+    def retry_deliveries(project: str) -> ResponseReturnValue:
+        with process.store.writing() as connection:
+            found = project_of(connection, project)
+            again = dashboard.retry_deliveries(connection, found)
+            note(connection, found.id, "retried", f"{count(again, 'prediction')} that could not be delivered")
+        flash(f"{count(again, 'prediction')} will be sent again.", "done")
+        return redirect(url_for("web.system"), 303)
+
+    @pages.post("/projects/<project>/retry-fields")
+    def retry_fields(project: str) -> ResponseReturnValue:
+        with process.store.writing() as connection:
+            again = dashboard.retry_fields(connection, project_of(connection, project))
+        flash(f"The fields of {count(again, 'task')} will be written again.", "done")
+        return redirect(url_for("web.system"), 303)
+
+    @pages.post("/system/clear-inbox")
+    def clear_inbox() -> ResponseReturnValue:
+        with process.store.writing() as connection:
+            gone = dashboard.clear_inbox(connection)
+        flash(
+            f"{count(gone, 'webhook')} that could not be read {'is' if gone == 1 else 'are'} forgotten; the polls brought what they told.",
+            "done",
+        )
+        return redirect(url_for("web.system"), 303)
+
+
+def _page(connection: Connection, process: Process) -> Page:
+    rows = [(row, row.at > time.time() - DEAD_AFTER) for row in dashboard.processes(connection)]
+    alive = {row.role for row, lives in rows if lives}
+    return Page(
+        processes=rows,
+        missing=[role for role in ROLES if role not in alive],
+        inbox=browsing.inbox_states(connection),
+        unread=inbox.troubles(connection, LISTED),
+        projects=[_work(connection, process, one) for one in projects(connection, gone=True)],
+        jobs=dashboard.latest_jobs(connection, LISTED),
+        database="SQLite, in a file of this machine" if process.store.is_sqlite else "PostgreSQL",
+    )
+
+
+def _work(connection: Connection, process: Process, project: Project) -> ProjectWork:
+    return ProjectWork(
+        project,
+        process.tool_project(project).address(),
+        browsing.waiting(connection, project),
+        browsing.undelivered(connection, project.id),
+        deliveries.troubles(connection, project.id, LISTED),
+        dashboard.failed_fields(connection, project.id),
+        browsing.failures(connection, project, LISTED),
+        browsing.empty_answers(connection, project, LISTED),
+    )
