@@ -88,6 +88,15 @@ def test_guessing_may_go_on_after_a_while(web, monkeypatch):
     assert web.get("/api/projects", environ_base={"REMOTE_ADDR": "10.0.0.9"}).status_code == 200
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_page_of_another_site_cannot_act_through_a_browser_that_knows_the_password(web, site):
+    for path in ("/api/projects/3/pause", "/api/datasets/new/items", "/train"):
+        answer = web.client.post(path, headers=web.credentials() | {"Sec-Fetch-Site": site})
+        assert answer.status_code == 403
+    assert web.get("/api/projects", headers=web.credentials() | {"Sec-Fetch-Site": site}).status_code == 200
+    assert web.post("/api/projects/3/pause", headers=web.credentials() | {"Sec-Fetch-Site": "same-origin"}).status_code == 404
+
+
 def test_no_credential_reaches_the_log(web, process, caplog):
     caplog.set_level("INFO")
     secret = "a-secret-that-someone-mistyped"

@@ -21,6 +21,8 @@ from annotriage.service.process import Process
 from annotriage.store.browsing import is_answering
 from annotriage.store.work import living
 
+SAFE = ("GET", "HEAD", "OPTIONS")
+FOREIGN = ("cross-site", "same-site")  # browsers say so of every request; programs say nothing
 UNLOGGED = ("/health", "/ready", "/metrics")  # asked for every few seconds
 
 # What a request without the service's credentials is answered; None lets it pass.
@@ -40,6 +42,8 @@ def create_app(process: Process, pages: Pages | None = None) -> Flask:
     @app.before_request
     def refuse_strangers() -> ResponseReturnValue | None:
         g.started = time.perf_counter()
+        if request.method not in SAFE and request.headers.get("Sec-Fetch-Site") in FOREIGN:
+            return problem(403, "another site's page sent this; a browser that knows the password must not act for it")
         if request.blueprint == tool.name or guard.authenticated():  # the labeling tool's routes look themselves
             return None
         if admit is not None:
