@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import io
 import time
 
 import pytest
 from PIL import Image
+from running import RunningService, wait_until
 
+from annotriage.data.data_uri import encode_data_uri
 from annotriage.fitting import fit
 from annotriage.service import accepting
 from annotriage.service.accepting import accept_batch, undo
@@ -40,6 +41,12 @@ def lenient(digits_model, digits, quick):
     return fit(digits_model, digits.train, digits.held_out, settings=dataclasses.replace(quick, max_error=0.1), name="digits")
 
 
+def picture(image):
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "PNG")
+    return encode_data_uri(content.getvalue(), "image/png")
+
+
 class Triaged:
     """A project of the real server, triaged by this process."""
 
@@ -62,12 +69,7 @@ class Triaged:
             return get_project(connection, self.key)
 
     def add(self, images):
-        data = []
-        for image in images:
-            content = io.BytesIO()
-            Image.fromarray(image).save(content, "PNG")
-            data.append({"image": "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()})
-        self.label_studio.import_tasks(self.id, data)
+        self.label_studio.import_tasks(self.id, [{"image": picture(image)} for image in images])
         self.settle()
 
     def settle(self):
@@ -211,3 +213,73 @@ def test_after_its_probation_a_dataset_is_annotated_by_machine_and_a_batch_can_b
     assert [id for id in machine if tasks[id]["annotations"]] == [kept]
     assert {items[id].answer for id in machine if id != kept} == {"open"}
     assert accept_batch(project.process, project.project) == 0, "not by itself again"
+
+
+@pytest.fixture
+def service(tmp_path, label_studio):
+    """The service as its users run it."""
+    service = RunningService(tmp_path / "service", label_studio.url, label_studio.token)
+    service.start()
+    yield service
+    service.stop()
+
+
+def connected(label_studio, service, reference, folder, images, *options):
+    """A project with pictures, triaged by the running service; its tasks."""
+    reference.save(folder)
+    project = label_studio.project(config=CONFIG)
+    service.command("connect", "--project", project, "--reference", folder, "--item-fields", "off", *options)
+    tasks = label_studio.import_tasks(project, [{"image": picture(image)} for image in images])
+    wait_until(lambda: len(predictions(label_studio, project)) == len(tasks), what="for the predictions")
+    return project, tasks
+
+
+def predictions(label_studio, project):
+    found = {}
+    for one in label_studio.call("GET", "/api/predictions/", project=project):
+        found.setdefault(one["task"], []).append(one["model_version"])
+    return found
+
+
+def test_the_running_service_recalibrates_and_lets_the_new_reference_take_over(label_studio, service, lenient, tmp_path, digits):
+    images, labels = digits.incoming[0][:90], digits.incoming[1][:90]
+    project, tasks = connected(label_studio, service, lenient, tmp_path / "digits", images, "--lot-share", 0.8, "--audit-share", 0)
+    truth = dict(zip(tasks, labels, strict=True))
+    lot = [int(one["task"]) for one in service.get(f"/api/projects/{project}/probes", limit=200)["probes"]]
+    for task in lot:
+        answer(label_studio.admin, task, truth[task])
+    wait_until(lambda: service.get(f"/api/projects/{project}/promise")["standing"]["lot_answers"] >= 0.8 * len(lot), what="for the answers")
+    path = f"/api/projects/{project}/"
+    former = label_studio.call("GET", path)["model_version"]
+    assert service.call("POST", f"/api/projects/{project}/recalibrate").status_code == 202
+
+    def taken_over():
+        shown = label_studio.call("GET", path)["model_version"]
+        given = predictions(label_studio, project)
+        assert all(given[task].count(shown) == 1 or label_studio.call("GET", path)["model_version"] != shown for task in tasks)
+        return shown != former and all(versions == [shown] for versions in given.values())
+
+    wait_until(taken_over, 120, what="for the new reference")
+    assert service.get(f"/api/projects/{project}")["project"]["version"] == label_studio.call("GET", path)["model_version"]
+
+
+def test_the_alarm_stops_automatic_labels_and_says_why_everywhere(label_studio, service, lenient, tmp_path, digits):
+    project, _ = connected(
+        label_studio, service, lenient, tmp_path / "digits", digits.incoming[0][:25], "--lot-share", 0, "--audit-share", 1
+    )
+    probes = [one for one in service.get(f"/api/projects/{project}/probes", limit=200)["probes"] if one["route"] == "auto"]
+    people = label_studio.admin, label_studio.user()
+    for one in probes[:10]:
+        for person in people:
+            answer(person, one["task"], "None of these")
+    wait_until(lambda: service.get(f"/api/projects/{project}/promise")["paused"], what="for the alarm")
+    why = service.get(f"/api/projects/{project}/promise")["paused"]
+    assert why.startswith("alarm: ")
+    assert f"annotriage recalibrate --project {project}" in why
+    assert "alarm: " in service.command("doctor", check=False)
+    assert '"event": "alarm"' in service.log.read_text()
+    assert service.call("POST", f"/api/projects/{project}/resume").status_code == 409
+    label_studio.import_tasks(project, [{"image": picture(image)} for image in digits.incoming[0][25:35]])
+    wait_until(lambda: len(predictions(label_studio, project)) == 35, what="for the predictions")
+    items = service.get(f"/api/projects/{project}/items", limit=200)["items"]
+    assert all(one["route"] != "auto" for one in items if int(one["task"]) > max(int(one["task"]) for one in probes))

@@ -134,6 +134,11 @@ def test_the_switch_waits_for_what_annotators_see_and_not_for_what_just_came_in(
         present = get_project(connection, project.id)
         assert (present.reference_id, present.next_reference_id, present.old_reference_id) == (new, None, old)
         assert work.waiting(connection, project.id, old) == 0
+        connection.execute(item.update().where(item.c.id == ids[1]).values(route="outlier"))
+        behind = rescores.behind(connection, present, 0, 10)
+        assert behind == [ids[1]]
+        rescores.catch_up(connection, present, behind)
+        assert rescores.behind(connection, present, 0, 10) == []
         deliveries.set_state(connection, old, ids[:1], state="sending")
         assert not rescores.forget_deliveries(connection, present, old)
         deliveries.set_state(connection, old, ids[:1], state="confirmed")

@@ -12,7 +12,7 @@ from annotriage.labeling_tool import ToolProject
 from annotriage.service.log import log
 from annotriage.service.probing import paused_by_person, settle, stopped_by_alarm
 from annotriage.service.process import Process
-from annotriage.store import probes, rescores, work
+from annotriage.store import field_writes, probes, rescores, work
 from annotriage.store.projects import Project, change_project, get_project, note
 from annotriage.store.references import get_reference
 
@@ -29,7 +29,7 @@ def advance_rescoring(process: Process, project: Project) -> None:
     if project.gone or (project.problem is not None and not project.watch):
         return
     if project.old_reference_id is not None:
-        _drop(process, project, project.old_reference_id)
+        _clear_away(process, project, project.old_reference_id)
     elif project.next_reference_id is not None:
         _bring_in(process, project, project.next_reference_id)
 
@@ -101,22 +101,43 @@ def _switch(process: Process, project: Project, next_id: int, version: str) -> N
         moved = probes.take_over(connection, project.id, next_id)
         project = get_project(connection, project.id)
         settle(connection, project, moved)
+        if project.options.item_fields and not project.watch:
+            field_writes.queue_all(connection, project, next_id)
         note(connection, project.id, "switched", f"{version} has taken over: every task has its prediction and its verdict from it")
     log("version switched", project=project.external_id, version=version)
+    _show(process, project)
 
 
-def _drop(process: Process, project: Project, former_id: int) -> None:
+def _show(process: Process, project: Project) -> None:
+    """Let the queue be that of the present reference, a few items at a time, so that others can write in between."""
+    last = 0
+    while True:
+        with process.store.reading() as connection:
+            ids = rescores.behind(connection, project, last, CHUNK)
+        if not ids:
+            return
+        with process.store.writing() as connection:
+            rescores.catch_up(connection, project, ids)
+        last = ids[-1]
+
+
+def _clear_away(process: Process, project: Project, former_id: int) -> None:
     """Delete the former predictions, once none of them is on its way any more; the version that is shown must outlive that."""
+    _show(process, project)  # again, should a process have died over it
     with process.store.writing() as connection:
         if not rescores.forget_deliveries(connection, project, former_id):
             return
         former = str(get_reference(connection, former_id).prediction_version)
-    tool = process.tool_project(project)
-    existing = tool.versions()
-    if former in existing:
-        tool.drop_version(former, keep=project.version)
-    if project.version in existing and tool.facts().version != project.version:
-        tool.name_version(project.version)
+    if not project.watch:
+        _delete(process.tool_project(project), former, project.version)
     with process.store.writing() as connection:
         change_project(connection, project.id, old_reference_id=None)
     log("former predictions deleted", project=project.external_id, version=former)
+
+
+def _delete(tool: ToolProject, former: str, shown: str) -> None:
+    existing = tool.versions()
+    if former in existing:
+        tool.drop_version(former, keep=shown)
+    if shown in existing and tool.facts().version != shown:
+        tool.name_version(shown)

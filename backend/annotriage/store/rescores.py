@@ -10,7 +10,6 @@ from annotriage.store.counters import chunks
 from annotriage.store.database import insert
 from annotriage.store.projects import Project, change_project
 from annotriage.store.schema import delivery, item, verdict, work
-from annotriage.store.verdicts import show_reference
 
 DONE = ("confirmed", "refused")
 IN_FLIGHT = ("sending", "unknown", "answered")
@@ -69,13 +68,28 @@ def doubt(connection: Connection, reference_id: int, item_ids: Sequence[int]) ->
 
 
 def switch(connection: Connection, project: Project, reference_id: int, version: str) -> None:
-    """The reference takes over: its verdicts are the queue, and nothing is judged or sent under the former one any more."""
+    """The reference takes over: nothing is judged or sent under the former one any more, which is to be cleared away."""
     former = project.reference_id
-    change_project(connection, project.id, reference_id=reference_id, next_reference_id=None)
+    change_project(connection, project.id, reference_id=reference_id, next_reference_id=None, old_reference_id=former)
     if not project.watch:
-        change_project(connection, project.id, old_reference_id=former, shown_version=version)
-    show_reference(connection, project, reference_id)
+        change_project(connection, project.id, shown_version=version)
     connection.execute(work.delete().where(work.c.project_id == project.id, work.c.reference_id == former))
+
+
+def behind(connection: Connection, project: Project, after: int, limit: int) -> list[int]:
+    """Items with larger ids than `after` whose place in the queue is not that of their verdict under the present reference."""
+    judged = (verdict.c.item_id == item.c.id) & (verdict.c.reference_id == project.reference_id)
+    differs = item.c.route.is_distinct_from(verdict.c.route) | item.c.trust.is_distinct_from(verdict.c.shown_trust)
+    query = select(item.c.id).outerjoin(verdict, judged).where(item.c.project_id == project.id, item.c.id > after, differs)
+    return list(connection.execute(query.order_by(item.c.id).limit(limit)).scalars())
+
+
+def catch_up(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
+    """Give these items the place in the queue of their verdict under the present reference."""
+    mine = (verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
+    route, trust = (select(column).where(*mine).scalar_subquery() for column in (verdict.c.route, verdict.c.shown_trust))
+    for ids in chunks(item_ids):
+        connection.execute(update(item).where(item.c.id.in_(ids)).values(route=route, trust=trust))
 
 
 def forget_deliveries(connection: Connection, project: Project, reference_id: int) -> bool:

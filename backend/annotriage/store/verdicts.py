@@ -88,15 +88,6 @@ def verdict_of(connection: Connection, item_id: int, reference_id: int) -> AnyRo
     return connection.execute(query).one_or_none()
 
 
-def show_reference(connection: Connection, project: Project, reference_id: int) -> None:
-    """Take the queue over from the verdicts under another reference, that of the project from now on."""
-    of_it = (verdict.c.item_id == item.c.id, verdict.c.reference_id == reference_id)
-    route, trust = (select(column).where(*of_it).scalar_subquery() for column in (verdict.c.route, verdict.c.shown_trust))
-    connection.execute(update(item).where(item.c.project_id == project.id).values(route=route, trust=trust))
-    if project.options.item_fields and not project.watch:
-        field_writes.queue_all(connection, project, reference_id)
-
-
 def _write_verdicts(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement], now: float) -> None:
     rows = [
         {
