@@ -3,33 +3,49 @@
  * It knows places, codes and styles, and nothing of routes or classes: `paint(codes, styles)` says how each point looks and `show(mask)`
  * which are there. Points are stamped into a pixel buffer (20,000 in a few milliseconds, without a GPU); rings and the lasso live on a
  * second canvas above, so that hovering never draws the points again. A grid index answers "what is here?".
- * The seam for more than 100,000 points: `#drawPoints` is the one place that would draw counts per pixel instead of stamps.
+ * With more than DENSE points in view the many are drawn as a density, and only those of a high rank as points above it: a million
+ * stays fluid, and every one of them can still be pointed at.
  */
 import { Grid } from "./grid.js";
 import { makeStamps } from "./markers.js";
 
+const DENSE = 100_000; // points in view
+const ABOVE = 3; // the rank from which on points stay points
+const CELL = 2; // CSS pixels of a cell of the density
+
 export class PointMap {
   /** host: an element with a size. xy: Float32Array, x and y of each point in turn. rank: Uint8Array, higher ones lie above.
-   *  on.hover(index or -1, x, y), on.select(index or -1), on.lasso(indices). */
-  constructor(host, xy, rank, on) {
+   *  on.hover(index or -1, x, y), on.select(index or -1), on.lasso(indices), on.view() after the view has moved.
+   *  side: of the square from 0 that the map always fills, so that it stays where it is when points come in; else the points' own. */
+  constructor(host, xy, rank, on, side = null) {
     this.host = host;
     this.on = on;
-    this.count = xy.length / 2;
-    this.selected = -1;
-    this.hovered = -1;
+    this.side = side;
     this.lassoing = false;
-    this.shown = new Uint8Array(this.count).fill(1);
-    this.codes = new Uint8Array(this.count);
     this.styles = [{ colour: "--ink", shape: "circle" }];
-    this.#place(xy);
-    this.grid = new Grid(this.x, this.y);
-    this.order = new Uint32Array(this.count).map((_, i) => i).sort((a, b) => rank[a] - rank[b] || a - b);
+    this.#take(xy, rank);
     this.base = host.appendChild(document.createElement("canvas"));
     this.overlay = host.appendChild(document.createElement("canvas"));
     this.context = this.base.getContext("2d", { alpha: false });
     this.#listen();
     new ResizeObserver(() => this.#resize()).observe(host);
     this.#resize();
+  }
+
+  /** Other points in place of these; the view stays, nothing is selected. Paint and show them next. */
+  replace(xy, rank) {
+    this.#take(xy, rank);
+    this.#later();
+  }
+
+  /** The indices of the shown points in view. */
+  inView() {
+    const found = [];
+    this.#visit(0, 0, this.width, this.height, (i) => {
+      const [x, y] = this.position(i);
+      if (x >= 0 && y >= 0 && x <= this.width && y <= this.height) found.push(i);
+    });
+    return found;
   }
 
   /** How each point looks: codes[i] is a place in `styles`, each {colour: "--css-variable", shape, faint}. */
@@ -113,6 +129,22 @@ export class PointMap {
     return best;
   }
 
+  #take(xy, rank) {
+    this.count = xy.length / 2;
+    this.selected = -1;
+    this.hovered = -1;
+    this.shown = new Uint8Array(this.count).fill(1);
+    this.codes = new Uint8Array(this.count);
+    this.rank = rank;
+    this.#place(xy);
+    this.grid = new Grid(this.x, this.y);
+    const starts = new Uint32Array(257);
+    for (let i = 0; i < this.count; i++) starts[rank[i] + 1]++;
+    for (let r = 0; r < 256; r++) starts[r + 1] += starts[r];
+    this.order = new Uint32Array(this.count);
+    for (let i = 0; i < this.count; i++) this.order[starts[rank[i]]++] = i;
+  }
+
   /** Places around 0, the larger side 1, y upwards; points without a place are never shown. */
   #place(xy) {
     this.x = new Float32Array(this.count);
@@ -123,6 +155,7 @@ export class PointMap {
       if (!Number.isFinite(x + y)) continue;
       west = Math.min(west, x); east = Math.max(east, x); south = Math.min(south, y); north = Math.max(north, y);
     }
+    if (this.side) [west, east, south, north] = [0, this.side, 0, this.side];
     const span = Math.max(east - west, north - south) || 1;
     for (let i = 0; i < this.count; i++) {
       this.x[i] = (xy[2 * i] - (west + east) / 2) / span;
@@ -163,6 +196,7 @@ export class PointMap {
       this.#drawPoints();
       this.#drawOverlay();
       this.drawMilliseconds = performance.now() - start;
+      this.on.view?.();
     });
   }
 
@@ -182,8 +216,9 @@ export class PointMap {
     const { width, height } = this.base;
     const [scale, left, top] = [this.scale * ratio, this.left * ratio, this.top * ratio];
     pixels.fill(this.paper);
+    const dense = this.count > DENSE && this.#drawDensity(scale, left, top);
     for (const i of this.order) {
-      if (!shown[i]) continue;
+      if (!shown[i] || (dense && this.rank[i] < ABOVE)) continue;
       const stamp = stamps[codes[i]];
       const px = Math.round(x[i] * scale + left), py = Math.round(y[i] * scale + top);
       if (!(px >= stamp.half && py >= stamp.half && px < width - stamp.half && py < height - stamp.half)) continue;
@@ -197,6 +232,38 @@ export class PointMap {
       }
     }
     this.context.putImageData(this.image, 0, 0);
+  }
+
+  /** Draw the points below ABOVE as a density, if there are too many in view for single ones; whether it did. The more points in a
+   *  cell, the stronger its colour, which is that of one of them. */
+  #drawDensity(scale, left, top) {
+    const { pixels, x, y, shown, rank, codes } = this;
+    const { width, height } = this.base;
+    const size = Math.max(1, Math.round(CELL * this.ratio)), across = Math.ceil(width / size), down = Math.ceil(height / size);
+    const counts = new Uint32Array(across * down), seen = new Uint8Array(across * down);
+    let inside = 0, most = 1;
+    for (let i = 0; i < this.count; i++) {
+      if (!shown[i]) continue;
+      const px = x[i] * scale + left, py = y[i] * scale + top;
+      if (!(px >= 0 && py >= 0 && px < width && py < height)) continue;
+      inside++;
+      if (rank[i] >= ABOVE) continue;
+      const cell = ((py / size) | 0) * across + ((px / size) | 0);
+      if (++counts[cell] > most) most = counts[cell];
+      seen[cell] = codes[i];
+    }
+    if (inside <= DENSE) return false;
+    const full = Math.log1p(most), paper = this.paper;
+    for (let cell = 0; cell < counts.length; cell++) {
+      if (!counts[cell]) continue;
+      const a = Math.round(256 * (0.22 + 0.78 * Math.log1p(counts[cell]) / full)), b = 256 - a, colour = this.stamps[seen[cell]].colour;
+      const redBlue = (((paper & 0xff00ff) * b + (colour & 0xff00ff) * a) >>> 8) & 0xff00ff;
+      const green = (((paper & 0x00ff00) * b + (colour & 0x00ff00) * a) >>> 8) & 0x00ff00;
+      const pixel = 0xff000000 | redBlue | green;
+      const west = (cell % across) * size, north = Math.floor(cell / across) * size;
+      for (let row = north; row < Math.min(north + size, height); row++) pixels.fill(pixel, row * width + west, row * width + Math.min(west + size, width));
+    }
+    return true;
   }
 
   #drawOverlay() {

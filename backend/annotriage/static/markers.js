@@ -55,8 +55,9 @@ export function makeStamps(styles, radius, ratio, rowLength, css) {
       if (alpha > 250) { solid.push(offset); solidColour.push(pixel); }
       else if (alpha > 8) { soft.push(offset); softColour.push(pixel); softAlpha.push(alpha); }
     });
+    const inked = solidColour.length ? solidColour[solidColour.length >> 1] : paper;
     return {
-      half,
+      half, colour: inked,
       solid: Int32Array.from(solid), solidColour: Uint32Array.from(solidColour),
       soft: Int32Array.from(soft), softColour: Uint32Array.from(softColour), softAlpha: Uint16Array.from(softAlpha),
     };
