@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from annotriage.errors import StateError
+from annotriage.errors import StateError, ToolGone
 from annotriage.labeling_tool import Review, Task
 from annotriage.latent.audit import alarm_levels
 from annotriage.latent.bounds import first_size
@@ -329,3 +329,23 @@ def test_an_item_with_its_group_counts_once_in_the_lot(drawn):
     ids = drawn.draw(3, kind="lot", group="patient 1") + drawn.draw(1, kind="lot")
     drawn.answer([(id, "ann", MODEL_SAYS) for id in ids])
     assert drawn.standing().lot_answers == 2
+
+
+def test_a_deleted_task_does_not_keep_the_others_from_a_second_answer(process, connect):
+    project, tool = connect()
+    drawn = Probes(process, project)
+    tool.add("http://host/1.png")
+    tool.add("http://host/2.png")
+    ids = drawn.draw(2)
+    drawn.answer([(id, "ann", "5") for id in ids])
+    tool.delete_task(ids[0])
+    original = tool.ask_again
+
+    def ask_again(task_id, answers):
+        if task_id == ids[0]:
+            raise ToolGone("task 1 does not exist")
+        original(task_id, answers)
+
+    tool.ask_again = ask_again
+    probing.tend_probes(process, project)
+    assert tool.tasks_by_id[ids[1]].wanted == 2

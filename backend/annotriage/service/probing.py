@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
+from annotriage.errors import ToolGone
 from annotriage.service.answers import Probed, probed
 from annotriage.service.log import log
 from annotriage.store import probes
@@ -169,7 +170,10 @@ def ask_for_second_answers(process: Process, project: Project) -> None:
     with process.store.reading() as connection:
         rows = [row for row in probes.unconfirmed(connection, project.id) if row.wanted <= row.people]
     for row in rows:
-        process.tool_project(project).ask_again(row.external_id, row.people + 1)
+        try:
+            process.tool_project(project).ask_again(row.external_id, row.people + 1)
+        except ToolGone:  # a task was deleted: following finds out which
+            continue
         with process.store.writing() as connection:
             probes.asked_again(connection, row.item_id, row.people + 1)
         log("second answer wanted", project=project.external_id, item=row.external_id)

@@ -10,7 +10,7 @@ import random
 
 from annotriage.labeling_tool import ToolProject
 from annotriage.service.log import log
-from annotriage.service.probing import paused_by_person, settle, stopped_by_alarm
+from annotriage.service.probing import listen, paused_by_person, settle, stopped_by_alarm
 from annotriage.service.process import Process
 from annotriage.store import field_writes, probes, rescores, work
 from annotriage.store.projects import Project, change_project, get_project, note
@@ -101,6 +101,7 @@ def _switch(process: Process, project: Project, next_id: int, version: str) -> N
         moved = probes.take_over(connection, project.id, next_id)
         project = get_project(connection, project.id)
         settle(connection, project, moved)
+        listen(connection, project)  # to what was answered under it before it took over
         if project.options.item_fields and not project.watch:
             field_writes.queue_all(connection, project, next_id)
         note(connection, project.id, "switched", f"{version} has taken over: every task has its prediction and its verdict from it")
