@@ -75,8 +75,9 @@ def test_what_was_sent_comes_back_as_it_was(process, project):
     before = everything(process), counted(process, project)
     auto = with_route(process, "auto")[:5]
     send_to_review(process, project, auto, "Ann")
-    send_to_review(process, project, with_route(process, "auto")[:3], "Bob")
-    done = take_back(process, project, with_route(process, "uncertain"), "Cleo")
+    others = with_route(process, "auto")[:3]
+    send_to_review(process, project, others, "Bob")
+    done = take_back(process, project, auto + others, "Cleo")
     assert len(done.changed) == 8
     assert (everything(process), counted(process, project)) == before
     assert read(process, select(item.c.id).where(item.c.sent_by.is_not(None))) == []

@@ -177,7 +177,7 @@ def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) ->
     found = snapshots.latest(connection, [id for id in set(chosen.values()) if id is not None], project.reference_id)
     shown = {}
     for row in rows:
-        if row.route == "auto" and row.probe is None:
+        if (row.route == "auto" or row.dismissed) and row.probe is None:
             shown[row.item_id] = _Shown(dict.fromkeys(FIELDS))
             continue
         fields: dict[str, object] = dict(zip((ROUTE, REASON, OUTLIER_SCORE), _words(connection, project, row), strict=True))

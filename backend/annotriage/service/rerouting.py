@@ -1,7 +1,9 @@
 """A person's word on many items at once: people shall look at them, or need not any more.
 
 Beside the walk data -> model -> latent -> triage -> store -> delivery. What the model judged stays as `verdict.judged`, and only what
-it judged automatic can come back: nobody may promise more than the model shows. Probes are left alone, for they are answered blind.
+it judged automatic becomes automatic again: nobody may promise more than the model shows. What it sent to people itself can be taken
+out of the queue: it keeps its route and counts as an outlier all the same, but nobody is asked to look at it, and annotators see the
+model's label. Probes are left alone, for they are answered blind.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
 
 from annotriage.errors import StateError
 from annotriage.service.log import log
@@ -30,7 +34,8 @@ ANSWERED = "answered already"
 PROBE = "random checks, which stay as they are"
 WAITS = "waiting for a person already"
 AUTOMATIC = "automatic already"
-MODEL_ASKS = "sent to people by the model itself: it is not sure of them, or they are unlike its training items"
+OUT = "out of the queue already"
+FAILED = "not judged, because they could not be read; a person has to look"
 
 
 @dataclass(frozen=True)
@@ -46,16 +51,16 @@ class Rerouted:
 def send_to_review(process: Process, project: Project, item_ids: Sequence[int], by: str) -> Rerouted:
     """Automatic items wait for people from now on, in the store and, as soon as it is delivered, in the labeling tool."""
     by = _name(by)
-    return _act(process, project, item_ids, TO_REVIEW, by, f"{by} sent {{}} to review on the map")
+    return _act(process, project, item_ids, TO_REVIEW, by, f"{by} sent {{}} to review")
 
 
 def take_back(process: Process, project: Project, item_ids: Sequence[int], by: str) -> Rerouted:
-    """Items that the model judged automatic, and that wait for people all the same, need no person any more.
+    """These items need no person any more: what the model judged automatic is so again, the others are out of the queue.
 
-    Raises StateError while automatic labels are paused.
+    Raises StateError while automatic labels are paused, unless all of them are of the other kind.
     """
     by = _name(by)
-    return _act(process, project, item_ids, BACK, by, f"{by} took {{}} out of review on the map")
+    return _act(process, project, item_ids, BACK, by, f"{by} took {{}} out of review")
 
 
 def undo_rerouting(process: Process, project: Project, id: int, by: str) -> Rerouted:
@@ -73,7 +78,7 @@ def undo_rerouting(process: Process, project: Project, id: int, by: str) -> Rero
 
 def sent_reason(by: str) -> str:
     """How the reason of an item ends that a person sent to review."""
-    return f"; sent to review by {by} on the map."
+    return f"; sent to review by {by}."
 
 
 def _act(
@@ -82,7 +87,8 @@ def _act(
     """In chunks, a short transaction each; event: the sentence of the project's history, with a place for how many."""
     judge, store = (_sendable, process.store) if to == TO_REVIEW else (_restorable, process.store)
     with store.writing() as connection:
-        _refuse_paused(get_project(connection, project.id), to)
+        if to == BACK:
+            _refuse_paused(connection, get_project(connection, project.id), item_ids)
         id = reroutings.begin(connection, project.id, to, by) if undoes is None else undoes
     changed: list[int] = []
     left: Counter[str] = Counter()
@@ -91,15 +97,17 @@ def _act(
             present = get_project(connection, project.id)
             rows = reroutings.standing(connection, present, ids)
             chosen = _sort_out(rows, judge, left)
-            if not chosen or (to == BACK and present.paused is not None):
-                continue
-            of_them = [row.id for row in chosen]
+            automatic = [row for row in chosen if row.judged == "auto" and not row.dismissed]
+            others = [row.id for row in chosen if row.judged != "auto" or row.dismissed]
+            of_them = [row.id for row in automatic]
             if to == TO_REVIEW:
                 reroutings.send(connection, present, id, of_them, by, sent_reason(by))
+                reroutings.dismiss(connection, present, id, others, dismissed=False)
             else:
-                suffixes = [sent_reason(name) for name in sorted({row.sent_by for row in chosen if row.sent_by})]
+                suffixes = [sent_reason(name) for name in sorted({row.sent_by for row in automatic if row.sent_by})]
                 reroutings.restore(connection, present, id, of_them, [*suffixes, PAUSED_REASON])
-            changed += of_them
+                reroutings.dismiss(connection, present, id, others, dismissed=True)
+            changed += [row.id for row in chosen]
     with store.writing() as connection:
         reroutings.end(connection, id, len(changed), undone=undoes is not None)
         if changed:
@@ -132,17 +140,17 @@ def _untouchable(row: AnyRow) -> str:
 
 
 def _sendable(row: AnyRow) -> str:
-    return "" if row.route == "auto" else WAITS
+    return "" if row.route == "auto" or row.dismissed else WAITS
 
 
 def _restorable(row: AnyRow) -> str:
-    if row.route == "auto":
-        return AUTOMATIC
-    return "" if row.judged == "auto" else MODEL_ASKS
+    if row.dismissed:
+        return OUT
+    return {"auto": AUTOMATIC, "failed": FAILED}.get(row.route, "")
 
 
-def _refuse_paused(project: Project, to: str) -> None:
-    if to == BACK and project.paused is not None:
+def _refuse_paused(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
+    if project.paused is not None and reroutings.any_automatic(connection, project, item_ids):
         raise StateError(
             f"project {project.external_id}: nothing can go back to automatic while automatic labels are paused ({project.paused});"
             " resume them first"

@@ -139,12 +139,12 @@ def dataset_of_all(connection: Connection, project_id: int) -> int | None:
 
 
 def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[AnyRow]:
-    """What fields are made of: rows (item_id, route, reason, outlier_score, shown_trust, shown_dataset_id, probe) under the project's
-    reference; probe: the kind, None for no probe."""
+    """What fields are made of: rows (item_id, route, reason, outlier_score, shown_trust, shown_dataset_id, dismissed, probe) under the
+    project's reference; probe: the kind, None for no probe."""
     found: list[AnyRow] = []
     columns = (verdict.c.item_id, verdict.c.route, verdict.c.reason, verdict.c.outlier_score, verdict.c.shown_trust)
     query = (
-        select(*columns, item.c.shown_dataset_id, probe.c.kind.label("probe"))
+        select(*columns, item.c.shown_dataset_id, item.c.dismissed, probe.c.kind.label("probe"))
         .join(item, item.c.id == verdict.c.item_id)
         .outerjoin(probe, probe.c.item_id == verdict.c.item_id)
         .where(verdict.c.reference_id == project.reference_id)

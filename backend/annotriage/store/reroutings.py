@@ -10,12 +10,13 @@ from sqlalchemy import Connection, and_, func, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.store import deliveries, field_writes
-from annotriage.store.counters import recounted
+from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, probe, rerouting, verdict
 
 THIRD = 1 / 3  # of trust, which parts the routes
+LEAST_AUTOMATIC, SPREAD = 2 / 3 + 1e-4, 0.01  # of the trust that is shown of what is out of the queue: the strangest first as before
 
 
 def begin(connection: Connection, project_id: int, to: str, by: str) -> int:
@@ -50,7 +51,7 @@ def items_of(connection: Connection, id: int) -> list[int]:
 
 
 def standing(connection: Connection, project: Project, item_ids: Sequence[int]) -> Sequence[AnyRow]:
-    """How items stand under the project's reference: id, route, judged, answer, labelled, gone, sent_by, and `probe`, its state."""
+    """How items stand under the project's reference: id, route, judged, answer, labelled, gone, sent_by, dismissed, probe (state)."""
     judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     query = (
         select(
@@ -61,6 +62,7 @@ def standing(connection: Connection, project: Project, item_ids: Sequence[int]) 
             item.c.labelled,
             item.c.gone,
             item.c.sent_by,
+            item.c.dismissed,
             probe.c.state.label("probe"),
         )
         .outerjoin(verdict, judged)
@@ -70,6 +72,25 @@ def standing(connection: Connection, project: Project, item_ids: Sequence[int]) 
         .with_for_update(of=item)
     )
     return connection.execute(query).all()
+
+
+def any_automatic(connection: Connection, project: Project, item_ids: Sequence[int]) -> bool:
+    """Whether the model judged any of these items automatic."""
+    mine = (verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.judged == "auto")
+    return any(
+        connection.execute(select(verdict.c.item_id).where(*mine, verdict.c.item_id.in_(ids)).limit(1)).first() is not None
+        for ids in chunks(item_ids)
+    )
+
+
+def dismiss(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int], *, dismissed: bool) -> None:
+    """Items that the model sent to people are out of the queue, or in it again; they keep their routes, and count as before."""
+    trust = LEAST_AUTOMATIC + SPREAD * verdict.c.trust if dismissed else verdict.c.trust
+    mine = (verdict.c.item_id.in_(item_ids), verdict.c.reference_id.in_(project.references))
+    with recounted(connection, item_ids):
+        connection.execute(update(verdict).where(*mine).values(shown_trust=trust))
+        _items(connection, project, item_ids, dismissed=dismissed, rerouting_id=rerouting_id)
+    _deliver(connection, project, item_ids)
 
 
 def send(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int], by: str, suffix: str) -> None:
@@ -124,8 +145,14 @@ def _deliver(connection: Connection, project: Project, item_ids: Sequence[int]) 
     if project.watch:
         return
     query = select(
-        verdict.c.item_id, verdict.c.reference_id, verdict.c.project_id, verdict.c.labels, verdict.c.shown_trust, verdict.c.route
-    )
+        verdict.c.item_id,
+        verdict.c.reference_id,
+        verdict.c.project_id,
+        verdict.c.labels,
+        verdict.c.shown_trust,
+        verdict.c.route,
+        item.c.dismissed,
+    ).join(item, item.c.id == verdict.c.item_id)
     rows = connection.execute(query.where(verdict.c.item_id.in_(item_ids), verdict.c.reference_id.in_(project.references))).all()
     deliveries.enqueue(
         connection,
@@ -134,7 +161,7 @@ def _deliver(connection: Connection, project: Project, item_ids: Sequence[int]) 
                 "item_id": row.item_id,
                 "reference_id": row.reference_id,
                 "project_id": row.project_id,
-                "labels": row.labels if row.route in ("auto", "uncertain") else None,
+                "labels": row.labels if row.dismissed or row.route in ("auto", "uncertain") else None,
                 "trust": row.shown_trust,
             }
             for row in rows
@@ -142,5 +169,5 @@ def _deliver(connection: Connection, project: Project, item_ids: Sequence[int]) 
     )
     if project.options.item_fields:
         present = [row for row in rows if row.reference_id == project.reference_id]
-        for_people = {row.item_id: row.shown_trust for row in present if row.route != "auto"}
+        for_people = {row.item_id: row.shown_trust for row in present if row.route != "auto" and not row.dismissed}
         field_writes.queue(connection, project.id, for_people, [row.item_id for row in present if row.item_id not in for_people])
