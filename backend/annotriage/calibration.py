@@ -88,7 +88,7 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
         called = space.indices(judged.labels)
         typical = ~judged.outlier & calibrated
         promise = promise_of(space, settings, attempt, judged.sureness, correct, typical, called, true, miss)
-        answered = Answered(judged.sureness, correct, called, miss, judged.score, judged.cluster)
+        answered = Answered(judged.sureness, correct, called, true, miss, judged.score, judged.cluster)
         reference = replace(reference, promise=promise, answered=answered)
     return replace(reference, notes=(*reference.notes, *notes))
 

@@ -23,12 +23,13 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Answered:
-    """Labelled held-out items as the gate sees them. All (n,): sureness, correct, predicted (index of the class), miss (1 - largest
-    probability), scores (deciding), clusters (index of the nearest)."""
+    """Labelled held-out items as the gate sees them. All (n,): sureness, correct, predicted (index of the class), true (the same, by
+    people; -1 for none of them), miss (1 - largest probability), scores (deciding), clusters (index of the nearest)."""
 
     sureness: FloatArray
     correct: BoolArray
     predicted: IntArray
+    true: IntArray
     miss: FloatArray
     scores: FloatArray
     clusters: IntArray

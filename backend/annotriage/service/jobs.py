@@ -22,6 +22,7 @@ from annotriage.service.map_placing import Placing
 from annotriage.service.parts import run_parts
 from annotriage.service.process import Process
 from annotriage.service.snapshots import snapshot
+from annotriage.service.standings import Standings
 from annotriage.store import jobs, snapshots, work
 from annotriage.store.projects import Project, projects
 from annotriage.store.snapshots import Changed
@@ -32,7 +33,7 @@ STOP_SECONDS = 1.5  # for a part in the middle of something; what it leaves undo
 LEAST_SECONDS = 3.0  # between two snapshots of a dataset while its items stream in,
 LARGE, LARGE_SECONDS = 20_000, 10.0  # and of one with so many items;
 REST = 3.0  # in any case so many times what the last one took
-KINDS = ("recalibrate",)
+KINDS = ("recalibrate", "resettle")
 QUEUED_SECONDS = 2.0
 MAP_SECONDS = 1.0
 CLEAN_SECONDS = 3600.0
@@ -43,9 +44,11 @@ def run_jobs(process: Process) -> int:
     """Work until the process stops: 0; 1 if it failed and is to be started again."""
     os.nice(NICENESS)
     taking, writing, making, placing = Snapshots(process), FieldWriting(process), MapMaking(process), Placing(process)
+    standings = Standings(process)
     parts = {
         "beat": process.beat,
         "snapshots": lambda: _repeat(process, EachProject(process, "snapshots", taking.step).step),
+        "standings": lambda: _repeat(process, EachProject(process, "standings", standings.step).step, QUEUED_SECONDS),
         "fields": lambda: _repeat(process, EachProject(process, "fields", writing.step).step),
         "maps": lambda: _repeat(process, EachProject(process, "maps", making.step).step, MAP_SECONDS),
         "places": lambda: _repeat(process, EachProject(process, "places", placing.step).step, MAP_SECONDS),

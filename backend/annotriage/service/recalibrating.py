@@ -46,7 +46,7 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
 
-    _refuse_second(project)
+    refuse_second(project)
     present = process.reference(project.reference_id)
     with process.store.reading() as connection:
         rows = probes.lot_answers(connection, project.id)
@@ -64,7 +64,7 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
         reference = dataclasses.replace(reference, version=reference.content_hash())
         next_id = keep_reference(process.store, reference)
     with process.store.writing() as connection:
-        _refuse_second(get_project(connection, project.id))
+        refuse_second(get_project(connection, project.id))
         change_project(connection, project.id, next_reference_id=next_id)
         note(connection, project.id, "recalibrated", f"on {len(answered.ids)} answers of the lot: {reference.promise.sentence}")
     log("recalibrated", project=project.external_id, answers=len(answered.ids), auto=reference.promise.auto, version=reference.version)
@@ -72,7 +72,9 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
 
 
 def run_job(process: Process, row: AnyRow) -> None:
-    """Run a queued recalibration: what came of it, or why nothing did, stands in the job."""
+    """Run a queued recalibration, or the change of limits: what came of it, or why nothing did, stands in the job."""
+    from annotriage.service.resettling import resettle
+
     with process.store.reading() as connection:
         project = get_project(connection, row.project_id)
 
@@ -84,17 +86,19 @@ def run_job(process: Process, row: AnyRow) -> None:
 
     failed = False
     try:
-        text = recalibrate(process, project, told).promise.sentence
+        reference = resettle(process, project, row.payload) if row.kind == "resettle" else recalibrate(process, project, told)
+        text = reference.promise.sentence
     except AnnotriageError as error:
         text, failed = str(error), True
         log("recalibration failed", level=logging.WARNING, project=project.external_id, error=error)
     with process.store.writing() as connection:
         jobs.finish(connection, row.id, text, failed=failed)
         if failed:
-            note(connection, project.id, "recalibration", text)
+            note(connection, project.id, "recalibration" if row.kind == "recalibrate" else "settings", text)
 
 
-def _refuse_second(project: Project) -> None:
+def refuse_second(project: Project) -> None:
+    """Raise StateError while another reference is taking over."""
     if project.next_reference_id is not None or project.old_reference_id is not None:
         raise StateError(
             f"project {project.external_id}: a new reference is taking over at the moment; recalibrate again once it has"

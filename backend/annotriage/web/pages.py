@@ -36,7 +36,7 @@ PROJECT_TABS = (
 def dress(app: Flask, pages: Blueprint, process: Process) -> None:
     """Give the pages their headers, filters and error pages."""
     app.jinja_env.filters.update({name: getattr(wording, name) for name in WORDS})
-    app.jinja_env.filters.update(moment=words.moment, ago=words.ago, number=words.number, known=_known)
+    app.jinja_env.filters.update(moment=words.moment, ago=words.ago, number=words.number, known=_known, without_answer=_without_answer)
     app.jinja_env.globals.update(PROJECT_TABS=PROJECT_TABS, ROUTES=words.ROUTES, ROUTE_WORDS=words.ROUTE_WORDS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
@@ -64,3 +64,8 @@ def dress(app: Flask, pages: Blueprint, process: Process) -> None:
 def _known(facts: dict[str, Any]) -> SimpleNamespace:
     """Stored figures as those who draw them expect: what is not known is nan again."""
     return SimpleNamespace(**{name: math.nan if value is None else value for name, value in facts.items()})
+
+
+def _without_answer(headline: str) -> str:
+    """An advice's headline beside its answer: "yes: it fills gaps" -> "it fills gaps"."""
+    return headline.removeprefix("yes: ").removeprefix("no: ")

@@ -78,7 +78,8 @@ def _alarm_words(standing: dict[str, Any] | None) -> str:
     if standing is None or not standing["answers"]:
         return "None of them has been checked by a person yet; some are chosen at random and come first in the queue."
     found = f"{standing['wrong']:,} of {count(standing['answers'], 'automatic label')} that people checked blind were wrong"
-    return f"{found} ({percent(standing['wrong'] / standing['answers'])}); the alarm is at {percent(min(standing['level'], 1.0), 0)} of its level."
+    level = percent(min(standing["level"], 1.0), 0)
+    return f"{found} ({percent(standing['wrong'] / standing['answers'])}); the alarm is at {level} of its level."
 
 
 def _reason(project: Project) -> str:

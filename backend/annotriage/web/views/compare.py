@@ -189,12 +189,10 @@ def _window(connection: Connection, project: Project, key: str, name: str, start
         strange = min(max(0, outliers - outliers_before), more)
         return Counts(more, strange, *(clopper_pearson(strange, more) if more else (0.0, 1.0)))
 
-    clusters = {
-        one["name"]: added(
-            one["n"], one["outliers"], *(earlier[one["name"]][part] if one["name"] in earlier else 0 for part in ("n", "outliers"))
-        )
-        for one in after.facts["diversity"]["clusters"]
-    }
+    clusters = {}
+    for one in after.facts["diversity"]["clusters"]:
+        was = earlier.get(one["name"], {"n": 0, "outliers": 0})
+        clusters[one["name"]] = added(one["n"], one["outliers"], was["n"], was["outliers"])
     whole = added(after.n, after.outliers, *((0, 0) if before is None else (before.n, before.outliers)))
     failed = max(0, after.failed - (before.failed if before is not None else 0))
     since = "the beginning" if before is None else words.moment(before.at)
@@ -241,9 +239,7 @@ def _sentence(a: Side | None, b: Side | None, gap: Difference | None) -> str:
     if gap is None:
         return "One of the two holds no scored item."
     if not gap.clear:
-        return (
-            f"B is not clearly more or less foreign than A: the difference is between {points_range(gap.low, gap.high)}, which may be none."
-        )
+        return f"B is not clearly more or less foreign than A: the difference is {points_range(gap.low, gap.high)}, which may be none."
     more = "more" if gap.value > 0 else "fewer"
     low, high = sorted((abs(gap.low), abs(gap.high)))
     return f"B brings {points(abs(gap.value))} {more} outliers than A (with 95 % certainty {points_range(low, high)})."

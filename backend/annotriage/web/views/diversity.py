@@ -128,12 +128,8 @@ def _clusters(facts: dict[str, Any]) -> list[ClusterLine]:
         share, expected, there = row["share"] if row["n"] else None, usual[row["name"]], row["n"] > 0
         more = row["p_value"] is not None and row["p_value"] <= SURE
         said = f"{row['name']}: {percent(share)}, limits {percent_range(row['low'], row['high'])}, held-out items {percent(expected)}"
-        drawn = charts.interval_row(
-            *(float("nan") if value is None else value for value in (share, row["low"], row["high"], expected)),
-            upper,
-            said,
-            "c-outlier" if more else "c-expected",
-        )
+        mark = float("nan") if expected is None else expected
+        drawn = charts.interval_row(share or 0.0, row["low"], row["high"], mark, upper, said, "c-outlier" if more else "c-expected")
         lines.append(
             ClusterLine(
                 row["name"],

@@ -1,19 +1,262 @@
-"""The map of a project."""
+"""The map of a project: its page, the points of its maps as they are stored, the item behind a point, and what a lasso does."""
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
-from flask.typing import ResponseReturnValue
+import struct
+import sys
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from flask import Blueprint, Response, abort, current_app, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Connection
+
+from annotriage.errors import SettingError
+from annotriage.latent.wording import count
 from annotriage.service.process import Process
-from annotriage.store.projects import project_of
+from annotriage.service.rerouting import Rerouted, send_to_review, take_back, undo_rerouting
+from annotriage.store import browsing, map_panel, maps
+from annotriage.store.database import AnyRow
+from annotriage.store.map_points import ROUTES, SCORE_EDGES
+from annotriage.store.projects import Project, project_of
+
+METHOD_NAMES = {"umap": "UMAP", "tsne": "t-SNE"}
+MOST_SELECTED = 100_000
+POINTS = "application/vnd.annotriage.points"
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page around the map. map: the one asked for, None before the first. older: of its method. sentence: what it shows, in words."""
+
+    project: Project
+    method: str
+    map: AnyRow | None
+    older: Sequence[AnyRow]
+    scored: int
+    failed: int
+    waiting: int
+    datasets: Sequence[AnyRow]
+    attempt: AnyRow | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The item behind a point. row: as of `item_on_map`; address: of its task in the labeling tool, "" without one."""
+
+    project: Project
+    row: AnyRow
+    group: int | None
+    nearest: Sequence[AnyRow]
+    address: str
 
 
 def routes(pages: Blueprint, process: Process) -> None:
-    """Add the page."""
+    """Add the page and what it asks for."""
 
     @pages.get("/projects/<project>/map")
     def map_page(project: str) -> ResponseReturnValue:
         with process.store.reading() as connection:
+            page = _page(connection, project_of(connection, project), _method(), request.args.get("map", type=int))
+        return render_template("map.html", page=page, project=page.project, METHODS=METHOD_NAMES)
+
+    @pages.get("/projects/<project>/map/state")
+    def map_state(project: str) -> ResponseReturnValue:
+        with process.store.reading() as connection:
+            return _state(connection, project_of(connection, project), _method(), request.args.get("map", type=int))
+
+    @pages.get("/projects/<project>/map/<int:map_id>/legend")
+    def map_legend(project: str, map_id: int) -> ResponseReturnValue:
+        with process.store.reading() as connection:
             found = project_of(connection, project)
-        return render_template("later.html", project=found, what="Map")
+            return _legend(connection, found, maps.map_of(connection, found, map_id))
+
+    @pages.get("/projects/<project>/map/<int:map_id>/points/<int:number>")
+    def map_points(project: str, map_id: int, number: int) -> ResponseReturnValue:
+        with process.store.reading() as connection:
+            found = project_of(connection, project)
+            row = maps.piece_content(connection, maps.map_of(connection, found, map_id).id, number)
+        if row is None:
+            abort(404)
+        response = Response(row.content, mimetype=POINTS, headers={"Content-Encoding": "gzip"})
+        # The address names the version, so that what the browser has need not be asked for again.
+        response.headers["Cache-Control"] = "private, max-age=86400, immutable" if "version" in request.args else "no-store"
+        return response
+
+    @pages.get("/projects/<project>/map/groups")
+    def map_groups(project: str) -> ResponseReturnValue:
+        """Which items belong to groups: n, n row ids, n numbers (uint32, little-endian)."""
+        with process.store.reading() as connection:
+            every = map_panel.all_items(connection, project_of(connection, project))
+            members = {} if every is None else maps.groups_of(connection, every)
+        return Response(struct.pack(f"<I{2 * len(members)}I", len(members), *members, *members.values()), mimetype=POINTS)
+
+    @pages.get("/projects/<project>/map/items/<int:item_id>")
+    def map_item(project: str, item_id: int) -> ResponseReturnValue:
+        with process.store.reading() as connection:
+            found = project_of(connection, project)
+            row = map_panel.item_on_map(connection, found, item_id)
+            every = map_panel.all_items(connection, found)
+            panel = Panel(
+                project=found,
+                row=row,
+                group=None if every is None else maps.group_of(connection, every, item_id),
+                nearest=maps.nearest_of(connection, item_id, found.reference_id),
+                address=_address(process, found, row.external_id),
+            )
+        return render_template("_map_item.html", panel=panel, project=found)
+
+    @pages.get("/projects/<project>/map/training/<int:reference_id>/<int:place>")
+    def map_training(project: str, reference_id: int, place: int) -> ResponseReturnValue:
+        with process.store.reading() as connection:
+            found = project_of(connection, project)
+            rows = maps.training_items(connection, reference_id, [place])
+        if not rows:
+            abort(404)
+        return render_template("_map_training.html", row=rows[0], reference_id=reference_id, project=found)
+
+    @pages.get("/projects/<project>/training/<int:reference_id>/<int:place>/thumbnail")
+    def training_thumbnail(project: str, reference_id: int, place: int) -> ResponseReturnValue:
+        with process.store.reading() as connection:
+            project_of(connection, project)
+            content = maps.training_thumbnail(connection, reference_id, place)
+        if content is None:
+            abort(404)
+        mimetype = "image/png" if content.startswith(b"\x89PNG") else "image/jpeg"
+        return Response(content, mimetype=mimetype, headers={"Cache-Control": "private, max-age=86400"})
+
+    @pages.post("/projects/<project>/map/reroute")
+    def map_reroute(project: str) -> ResponseReturnValue:
+        """Row ids of items (uint32, little-endian) in the body; to: review or back."""
+        act = {"review": send_to_review, "back": take_back}.get(request.args.get("to", ""))
+        if act is None:
+            raise SettingError("to: is neither review nor back")
+        with process.store.reading() as connection:
+            found = project_of(connection, project)
+        return _answer(process, found, act(process, found, _selected(request.get_data()), _visitor(process)))
+
+    @pages.post("/projects/<project>/map/reroute/<int:rerouting_id>/undo")
+    def map_undo(project: str, rerouting_id: int) -> ResponseReturnValue:
+        with process.store.reading() as connection:
+            found = project_of(connection, project)
+        return _answer(process, found, undo_rerouting(process, found, rerouting_id, _visitor(process)), undone=True)
+
+
+def _page(connection: Connection, project: Project, method: str, map_id: int | None) -> Page:
+    older = maps.ready_maps(connection, project.id, method)
+    chosen = next((row for row in older if row.id == map_id), older[0] if older else None)
+    counts = {one.route: one.items for one in browsing.routes_of(connection, project)}
+    failed = counts.get("failed", 0)
+    return Page(
+        project=project,
+        method=method,
+        map=chosen,
+        older=older,
+        scored=sum(counts.values()) - failed,
+        failed=failed,
+        waiting=browsing.waiting(connection, project),
+        datasets=browsing.datasets_page(connection, project, kind=None, after=None, limit=200),
+        attempt=maps.latest_attempt(connection, project.id, method),
+        sentence=_sentence(connection, project, chosen, counts),
+    )
+
+
+def _sentence(connection: Connection, project: Project, found: AnyRow | None, counts: Mapping[str, int]) -> str:
+    """What a person sees at a glance, for those who cannot."""
+    if found is None:
+        return ""
+    incoming = sum(n for route, n in counts.items() if route != "failed")
+    sentence = (
+        f"{count(found.training, 'training item')} and {count(incoming, 'incoming one')}, laid out together: items that the model sees"
+        " alike lie near each other."
+    )
+    near = map_panel.strange_clusters(connection, project)
+    outliers = counts.get("outlier", 0)
+    if outliers and near:
+        names = ", ".join(f"{name[:60] or 'no cluster'} ({n:,})" for name, n in near)
+        verb = "the only outlier lies" if outliers == 1 else f"most of the {outliers:,} outliers lie"
+        sentence += f" By the model’s own measure {verb} nearest to: {names}."
+    return sentence
+
+
+def _state(connection: Connection, project: Project, method: str, map_id: int | None) -> dict[str, Any]:
+    """What the page asks every few seconds: whether there is a newer map, or more on this one."""
+    last = maps.newest(connection, project.id, method)
+    shown = last if map_id is None else maps.map_of(connection, project, map_id)
+    attempt = maps.latest_attempt(connection, project.id, method)
+    return {
+        "newest": None if last is None else last.id,
+        "map": None if shown is None else shown.id,
+        "pieces": [] if shown is None else [[one.number, one.n, one.version] for one in maps.pieces(connection, shown.id)],
+        "making": None if attempt is None or attempt.state == "ready" else _making(attempt),
+    }
+
+
+def _making(attempt: AnyRow) -> dict[str, Any]:
+    return {"state": attempt.state, "progress": attempt.progress, "text": attempt.text}
+
+
+def _legend(connection: Connection, project: Project, found: AnyRow) -> dict[str, Any]:
+    """What the codes of a map's points stand for."""
+    names = maps.dataset_names(connection, project, found.names["dataset"])
+    groups = map_panel.latest_groups(connection, project)
+    return {
+        "map": found.id,
+        "reference": found.reference_id,
+        "routes": ROUTES,
+        "classes": found.names["class"],
+        "datasets": [{"id": id, "name": names.get(id, "deleted")} for id in found.names["dataset"]],
+        "score_edges": SCORE_EDGES,
+        "groups": [{"number": one["number"], "size": one["size"], "label": one["label"]} for one in groups],
+    }
+
+
+def _answer(process: Process, project: Project, done: Rerouted, *, undone: bool = False) -> dict[str, Any]:
+    """What came of a rerouting, in words and for the map's points."""
+    n = len(done.changed)
+    with process.store.reading() as connection:
+        codes = maps.routes_of_items(connection, done.changed)
+    where = "to review" if done.to == "review" else "out of review"
+    verb = ("goes back" if n == 1 else "go back") if undone else ("was sent" if n == 1 else "were sent")
+    if not undone and done.to == "back":
+        verb = "was taken" if n == 1 else "were taken"
+    return {
+        "id": None if undone or not n else done.id,
+        "to": done.to,
+        "changed": done.changed,
+        "routes": codes,
+        "sentence": f"{count(n, 'item')} {verb} {where}.",
+        "left": [f"{number:,} {why}" for why, number in sorted(done.left.items(), key=lambda pair: -pair[1])],
+        "queue": url_for("web.queue", project=project.external_id),
+    }
+
+
+def _method() -> str:
+    method = request.args.get("method", "umap")
+    return method if method in METHOD_NAMES else "umap"
+
+
+def _selected(body: bytes) -> list[int]:
+    if not body or len(body) % 4 or len(body) > 4 * MOST_SELECTED:
+        raise SettingError(f"the selection is empty, damaged, or larger than {MOST_SELECTED:,} items; select fewer at once")
+    ids = array("I")
+    ids.frombytes(body)
+    if sys.byteorder == "big":
+        ids.byteswap()
+    return ids.tolist()
+
+
+def _visitor(process: Process) -> str:
+    """Who does it: the signed-in visitor, or who knows the service's password."""
+    return str(current_app.jinja_env.globals["visitor"]() or process.settings.user)  # type: ignore[operator]
+
+
+def _address(process: Process, project: Project, task: str | None) -> str:
+    """Where the task is; only addresses that a browser may follow."""
+    if task is None:
+        return ""
+    address = process.tool_project(project).address(task)
+    return address if address.startswith(("http://", "https://")) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from annotriage.store.projects import Project, project_of, projects
 from annotriage.store.references import get_reference
 from annotriage.web import words
 from annotriage.web.promises import PromiseState, promise_state
+from annotriage.web.sessions import local
 
 TREND_DAYS = 30.0
 LONGEST_REASON = 500
@@ -90,6 +92,7 @@ def card(connection: Connection, process: Process, project: Project) -> Card:
     latest = None if every is None else snapshots.latest(connection, [every.id], project.reference_id).get(every.id)
     facts = None if latest is None else latest.facts["diversity"]
     queue = browsing.queue_length(connection, project)
+    promise = get_reference(connection, project.reference_id).facts["promise"]
     return Card(
         project=project,
         address=process.tool_project(project).address(),
@@ -104,9 +107,7 @@ def card(connection: Connection, process: Process, project: Project) -> Card:
         reading=reading_of(latest, facts),
         trend="" if every is None else trend(connection, every.id),
         advice=() if latest is None else latest.facts["advice"],
-        state=promise_state(
-            project, get_reference(connection, project.reference_id).facts["promise"], dashboard.standing_of(connection, project)
-        ),
+        state=promise_state(project, promise, dashboard.standing_of(connection, project)),
     )
 
 
@@ -121,13 +122,13 @@ def reading_of(snapshot: AnyRow | None, facts: dict[str, Any] | None) -> str:
 
 def trend(connection: Connection, dataset_id: int) -> str:
     """How a dataset's score went lately, as a small chart."""
-    import time
-
     rows = dashboard.moments(connection, dataset_id, time.time() - TREND_DAYS * dashboard.DAY, time.time())
     known = [moment_of(row) for row in rows]
     shares = [one.share for one in known if one.share is not None]
+    if not shares:
+        return ""
     return charts.sparkline(
-        known, f"share of outliers of the last {TREND_DAYS:.0f} days: from {percent(shares[0])} to {percent(shares[-1])}" if shares else ""
+        known, f"share of outliers of the last {TREND_DAYS:.0f} days: from {percent(shares[0])} to {percent(shares[-1])}"
     )
 
 
@@ -137,6 +138,4 @@ def moment_of(row: AnyRow) -> Moment:
 
 
 def _back() -> ResponseReturnValue:
-    from annotriage.web.sessions import local
-
     return redirect(local(request.form.get("back", "")), 303)

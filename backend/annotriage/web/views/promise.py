@@ -95,9 +95,7 @@ def _page(connection: Connection, project: Project) -> Page:
         true_classes=_classes(promise, "true"),
         standing=standing,
         interval=Markup("") if standing is None else _interval(standing),
-        level=Markup("")
-        if standing is None
-        else charts.level_bar(standing["level"], f"{percent(min(standing['level'], 1.0), 0)} of its level"),
+        level=Markup("") if standing is None else _level(standing["level"]),
         oldest=None if standing is None else oldest_days(standing),
         until_alarm=_until_alarm(standing, per_day, browsing.probe_states(connection, project)),
         probes=browsing.probe_states(connection, project),
@@ -129,6 +127,10 @@ def _classes(promise: dict[str, Any], side: str) -> list[ClassLine]:
         off = side == "predicted" and not row["n"]
         lines.append(ClassLine(row["name"], row["n"], row["errors"], row["share"], row["bound"], row["above_limit"], off, drawn))
     return sorted(lines, key=lambda one: (not one.above, -one.bound if one.n else 0.0))
+
+
+def _level(level: float) -> Markup:
+    return charts.level_bar(level, f"{percent(min(level, 1.0), 0)} of its level")
 
 
 def _interval(standing: dict[str, Any]) -> Markup:

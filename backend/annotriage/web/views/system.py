@@ -88,10 +88,7 @@ def routes(pages: Blueprint, process: Process) -> None:
     def clear_inbox() -> ResponseReturnValue:
         with process.store.writing() as connection:
             gone = dashboard.clear_inbox(connection)
-        flash(
-            f"{count(gone, 'webhook')} that could not be read {'is' if gone == 1 else 'are'} forgotten; the polls brought what they told.",
-            "done",
-        )
+        flash(f"{count(gone, 'webhook')} forgotten; what they told, the polls brought.", "done")
         return redirect(url_for("web.system"), 303)
 
 
