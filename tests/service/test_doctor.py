@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
+from sqlalchemy import update
 
 from annotriage.errors import MediaUnavailable, SettingError
 from annotriage.service import probing
@@ -12,6 +14,8 @@ from annotriage.service.doctor import PILED_UP, examine
 from annotriage.settings import ServiceSettings
 from annotriage.store import deliveries, inbox, items, work
 from annotriage.store.projects import change_project
+from annotriage.store.schema import item, probe
+from annotriage.store.schema import project as project_table
 from annotriage.store.verdicts import Judgement, record
 from annotriage.verdict import Verdict
 
@@ -112,6 +116,22 @@ def test_what_is_stopped_is_told_with_the_reason(checks, process, connect, value
     assert fix in check.fix
 
 
+def test_webhooks_that_do_not_arrive_are_told(checks, process, connect, worker, picture, digits):
+    _, tool = connect("3", lot_share=0.0)
+    task = tool.add(picture(digits.incoming[0][0]))
+    worker.settle()
+    assert "webhooks arrive" not in checks("3")
+    with process.store.writing() as connection:
+        connection.execute(update(project_table).values(at=time.time() - 7200))
+        connection.execute(update(item).values(at=time.time() - 3600))
+    assert checks("3")["webhooks arrive"].ok is False
+    body = json.dumps({"action": "TASKS_CREATED", "project": {"id": 3}, "tasks": [{"id": int(task.id), "data": {}}]})
+    with process.store.writing() as connection:
+        inbox.put(connection, body.encode())
+    worker.settle()
+    assert checks("3")["webhooks arrive"].ok
+
+
 def test_media_that_failed_are_grouped_by_what_was_wrong(checks, process, connect):
     project, tool = connect("3")
     reasons = [
@@ -156,10 +176,6 @@ def test_without_a_promise_it_says_how_many_answers_it_takes(checks, connect, di
 
 
 def test_blind_checks_that_wait_too_long_are_told(checks, process, connect, worker, picture, digits):
-    from sqlalchemy import update
-
-    from annotriage.store.schema import probe
-
     _, tool = connect("3", lot_share=1.0)
     for image in digits.incoming[0][:20]:
         tool.add(picture(image))

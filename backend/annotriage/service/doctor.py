@@ -24,6 +24,7 @@ from annotriage.store.projects import Project, projects
 LOOKED_AT = 500  # failed items, of which kinds are told apart
 KINDS = 3  # of failures that are shown
 PILED_UP = 100  # webhooks that nobody has read: somebody should have
+UNTOLD_SECONDS = 60.0  # after an import its webhook is there, even if the clocks differ
 LATE_SECONDS = 120.0  # since the labeling tool was last read
 LISTED = 5  # tasks in a line
 
@@ -94,7 +95,7 @@ def _project(process: Process, project: Project) -> Iterator[Check]:
     yield Check("project", True, f"{project.title!r}, {project.version}{', only watched' if project.watch else ''}")
     yield from _stopped(project)
     with process.store.reading() as connection:
-        looks = (_poll, _failures, _deliveries, _promise)
+        looks = (_poll, _webhooks, _failures, _deliveries, _promise)
         for look in looks:
             yield from look(connection, project)
     if not project.watch:
@@ -121,6 +122,19 @@ def _poll(_connection: Connection, project: Project) -> Iterator[Check]:
         yield Check("reading the labeling tool", False, found, f"/api/projects/{project.external_id}/events and the log say why.")
     else:
         yield Check("reading the labeling tool", True, f"{since:.0f} s ago")
+
+
+def _webhooks(connection: Connection, project: Project) -> Iterator[Check]:
+    """Whether what came in last was told by a webhook, or found by polling."""
+    imported = browsing.last_import(connection, project)
+    if project.watch or imported is None or imported > time.time() - UNTOLD_SECONDS:
+        return
+    if imported > project.told_at + UNTOLD_SECONDS:
+        found = "tasks came in of which no webhook told; polling found them, some seconds later"
+        fix = f"annotriage connect --project {project.external_id} mends the webhook; can the labeling tool reach this service?"
+        yield Check("webhooks arrive", False, found, fix)
+    else:
+        yield Check("webhooks arrive", True, "of what came in last, one told")
 
 
 def _failures(connection: Connection, project: Project) -> Iterator[Check]:

@@ -25,6 +25,7 @@ TAKEN_AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
 INBOX_SECONDS = 0.05
 OVERLAP = 60.0  # seconds that are read again: clocks differ, and transactions end late
 FACTS_SECONDS = 15.0
+TOLD_SECONDS = 10.0  # for which it is not written down again that webhooks arrive
 BACK_OFF = (2.0, 5.0, 15.0, 30.0)
 
 
@@ -80,6 +81,9 @@ class Follower:
             project = find_project(connection, event.project)
         if project is None or project.gone:
             return
+        if time.time() - project.told_at > TOLD_SECONDS:
+            with self._process.store.writing() as connection:
+                change_project(connection, project.id, told_at=time.time())
         tool = self._process.tool_project(project)
         if event.kind == "created":
             self._take(project, tool.tasks_of(event))

@@ -15,7 +15,8 @@ from annotriage.errors import UnknownError
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
-from annotriage.store.schema import counter, dataset, delivery, event, inbox, item, item_dataset, probe, reference, review, verdict, work
+from annotriage.store.schema import counter, dataset, delivery, inbox, item, item_dataset, probe, reference, review, verdict, work
+from annotriage.store.schema import project as project_table
 
 QUEUED = ("failed", "outlier", "uncertain")  # routes of which a person must see every item
 UNANSWERED = ("open", "disputed")
@@ -251,10 +252,12 @@ def empty_answers(connection: Connection, project: Project, limit: int) -> Seque
     return connection.execute(query).scalars().all()
 
 
-def last_event(connection: Connection, project: Project, kind: str) -> AnyRow | None:
-    """The latest event of a kind."""
-    query = select(event).where(event.c.project_id == project.id, event.c.kind == kind).order_by(event.c.id.desc()).limit(1)
-    return connection.execute(query).one_or_none()
+def last_import(connection: Connection, project: Project) -> float | None:
+    """When the latest task was made in the labeling tool, if that was after the project was connected."""
+    latest = select(item.c.at).where(item.c.project_id == project.id, item.c.external_id.is_not(None)).order_by(item.c.id.desc()).limit(1)
+    connected = select(project_table.c.at).where(project_table.c.id == project.id)
+    at, since = connection.execute(latest).scalar_one_or_none(), connection.execute(connected).scalar_one()
+    return at if at is not None and at > since else None
 
 
 def is_answering(connection: Connection) -> None:

@@ -57,6 +57,7 @@ class Project:
     last_task: str
     read_until: float
     swept_at: float
+    told_at: float
     options: ProjectOptions
     classes: tuple[str, ...]
     calibrated: bool

@@ -116,6 +116,7 @@ project = Table(
     Column("last_task", Text, nullable=False, server_default=""),  # watermark of the poll for new tasks
     Column("read_until", Float, nullable=False, server_default=text("0")),  # watermark of the poll for changed ones
     Column("swept_at", Float, nullable=False, server_default=text("0")),
+    Column("told_at", Float, nullable=False, server_default=text("0")),  # when a webhook last told of the project
     Column("options", JSON, nullable=False),  # ProjectOptions
     Column("standing", JSON),  # of the promise, as the jobs process last found it (service.standings)
     Column("at", Float, nullable=False),

@@ -87,6 +87,7 @@ def upgrade() -> None:
         sa.Column("last_task", sa.Text(), server_default="", nullable=False),
         sa.Column("read_until", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("swept_at", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.Column("told_at", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("options", sa.JSON(), nullable=False),
         sa.Column("standing", sa.JSON(), nullable=True),
         sa.Column("at", sa.Float(), nullable=False),
