@@ -85,12 +85,17 @@ def any_automatic(connection: Connection, project: Project, item_ids: Sequence[i
 
 def dismiss(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int], *, dismissed: bool) -> None:
     """Items that the model sent to people are out of the queue, or in it again; they keep their routes, and count as before."""
-    trust = LEAST_AUTOMATIC + SPREAD * verdict.c.trust if dismissed else verdict.c.trust
+    trust = trust_out_of_queue(verdict.c.trust) if dismissed else verdict.c.trust
     mine = (verdict.c.item_id.in_(item_ids), verdict.c.reference_id.in_(project.references))
     with recounted(connection, item_ids):
         connection.execute(update(verdict).where(*mine).values(shown_trust=trust))
         _items(connection, project, item_ids, dismissed=dismissed, rerouting_id=rerouting_id)
     _deliver(connection, project, item_ids)
+
+
+def trust_out_of_queue(trust: Any) -> Any:
+    """The trust that is shown of an item of that trust, or a column of it, once it is out of the queue: as little as of any automatic one."""
+    return LEAST_AUTOMATIC + SPREAD * trust
 
 
 def send(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int], by: str, suffix: str) -> None:
