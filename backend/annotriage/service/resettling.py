@@ -16,6 +16,7 @@ from annotriage.service.probing import stopped_by_alarm
 from annotriage.service.process import Process
 from annotriage.service.recalibrating import refuse_second
 from annotriage.service.references import keep_reference
+from annotriage.settings import Settings
 from annotriage.store.projects import Project, change_project, get_project, note
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def with_limits(present: Reference, limits: Mapping[str, float]) -> Reference:
     from annotriage.calibration import promise_of
     from annotriage.latent.conformal import flagged_rank, outlier_threshold
 
-    settings = dataclasses.replace(present.settings, **limits)
+    settings = Settings(**{**present.settings.as_dict(), **limits})
     if settings == present.settings:
         return present
     answered, scores = present.answered, present.held_out.scores

@@ -38,8 +38,14 @@ def save_reference(
     found = connection.execute(select(reference.c.id).where(reference.c.version == version)).scalar_one_or_none()
     if found is not None:
         return int(found)
-    values = {"version": version, "name": name, "prediction_version": prediction_version, "facts": dict(facts), "curve": curve}
-    values["at"] = time.time()
+    values = {
+        "version": version,
+        "name": name,
+        "prediction_version": prediction_version,
+        "facts": dict(facts),
+        "curve": curve,
+        "at": time.time(),
+    }
     id = int(connection.execute(reference.insert().values(values).returning(reference.c.id)).scalar_one())
     for one in grid:
         taus = {"names": list(one.names), "rest": one.rest, "limits": list(one.limits)}

@@ -12,7 +12,7 @@ import secrets
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, redirect, render_template, request, session, url_for
+from flask import Blueprint, Flask, current_app, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 
@@ -25,6 +25,7 @@ COOKIE = "annotriage"
 LIFETIME = timedelta(hours=12)  # without a visit
 CSRF_FIELD, CSRF_HEADER = "csrf", "X-CSRF-Token"
 SAFE = ("GET", "HEAD", "OPTIONS")
+VISITOR = "annotriage-visitor"  # in the app's extensions: who looks
 OPEN = ("web.sign_in", "web.static", "web.shared")  # endpoints for everybody
 
 
@@ -50,6 +51,7 @@ class Sessions:
         )
         app.jinja_env.globals["csrf_token"] = csrf_token
         app.jinja_env.globals["visitor"] = self.visitor
+        app.extensions[VISITOR] = self.visitor
 
     def visitor(self) -> str | None:
         """The name of whoever looks, None for a stranger."""
@@ -105,6 +107,11 @@ class Sessions:
         def sign_out() -> ResponseReturnValue:
             session.clear()
             return redirect(url_for("web.sign_in"), 303)
+
+
+def visitor_name() -> str:
+    """Who looks, for the history."""
+    return str(current_app.extensions[VISITOR]() or (request.authorization and request.authorization.username) or "")
 
 
 def csrf_token() -> str:

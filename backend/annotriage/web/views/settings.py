@@ -1,12 +1,51 @@
-"""Settings."""
+"""What a project is triaged with: limits, shown before they are saved, shares of probes, and what becomes of automatic labels."""
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
-from flask.typing import ResponseReturnValue
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Connection
+
+from annotriage.errors import SettingError, StateError
+from annotriage.latent.wording import percent
 from annotriage.service.process import Process
-from annotriage.store.projects import project_of
+from annotriage.service.resettling import LIMITS
+from annotriage.settings import ServiceSettings, Settings
+from annotriage.store import jobs
+from annotriage.store.previews import NOT_PROMISED, Limits, Preview, limits_of, preview
+from annotriage.store.projects import Project, change_project, note, project_of
+from annotriage.store.references import get_reference
+from annotriage.web.sessions import visitor_name
+
+SHARES = ("lot_share", "audit_share")
+HELP = {field.name: field.metadata["help"] for table in (Settings, ServiceSettings) for field in fields(table)}
+TITLES = {
+    "max_error": "Largest share of wrong automatic labels",
+    "confidence": "How sure the promise is",
+    "alpha": "Normal items that may be called outliers",
+    "lot_share": "Of all items, answered blind (the lot)",
+    "audit_share": "Of automatic labels, checked blind at least (the audit)",
+    "accept": "What becomes of automatic labels",
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page shows. now: the values that hold; asked: those in the form; preview: of the asked, before: of those that hold.
+    trouble: why there is no preview, or what is wrong with a value. checked: automatic items that people would check blind."""
+
+    project: Project
+    now: Mapping[str, Any]
+    asked: Mapping[str, Any]
+    limits: Limits | None
+    before: Preview | None
+    preview: Preview | None
+    checked: int
+    trouble: str
 
 
 def routes(pages: Blueprint, process: Process) -> None:
@@ -15,5 +54,86 @@ def routes(pages: Blueprint, process: Process) -> None:
     @pages.get("/projects/<project>/settings")
     def settings(project: str) -> ResponseReturnValue:
         with process.store.reading() as connection:
+            page = _page(connection, project_of(connection, project))
+        return render_template("settings.html", page=page, project=page.project, TITLES=TITLES, HELP=HELP, NOT_PROMISED=NOT_PROMISED)
+
+    @pages.post("/projects/<project>/settings", endpoint="save_settings")
+    def save(project: str) -> ResponseReturnValue:
+        with process.store.writing() as connection:
             found = project_of(connection, project)
-        return render_template("later.html", project=found, what="Settings")
+            now = _now(connection, found)
+            asked = _checked(now, _given(now, request.form))
+            said = [*_save_options(connection, found, now, asked), *_queue_limits(connection, found, now, asked)]
+        flash(" ".join(said) or "Nothing was changed.", "done")
+        return redirect(url_for("web.settings", project=project), 303)
+
+
+def _page(connection: Connection, project: Project) -> Page:
+    now, trouble = _now(connection, project), ""
+    asked, limits = dict(now), limits_of(connection, project)
+    shown: Preview | None = None
+    before: Preview | None = None
+    try:
+        asked = _checked(now, _given(now, request.args))
+        if limits is not None:
+            before = preview(connection, project)
+            same = all(asked[name] == now[name] for name in LIMITS)
+            shown = before if same else preview(connection, project, **{name: asked[name] for name in LIMITS})
+    except (SettingError, StateError) as error:
+        trouble = str(error)
+    checked = 0 if shown is None else round(shown.auto * (1 - (1 - asked["lot_share"]) * (1 - asked["audit_share"])))
+    return Page(project, now, asked, limits, before, shown, checked, trouble)
+
+
+def _now(connection: Connection, project: Project) -> dict[str, Any]:
+    """The values that hold for the project."""
+    fitted = get_reference(connection, project.reference_id).facts["settings"]
+    of_options = {name: getattr(project.options, name) for name in (*SHARES, "accept")}
+    return {**{name: fitted[name] for name in LIMITS}, **of_options}
+
+
+def _given(now: Mapping[str, Any], form: Mapping[str, str]) -> dict[str, Any]:
+    """The values in the form, shares in percent; what is left out stays. Raises SettingError."""
+    values = dict(now)
+    for name in (*LIMITS, *SHARES):
+        text = form.get(name, "").strip().replace(",", ".")
+        if not text:
+            continue
+        try:
+            given = float(text) / 100
+        except ValueError:
+            raise SettingError(f"{TITLES[name].lower()}: {text[:40]!r} is not a number of percent") from None
+        # What the form showed of a value that has more digits is that value.
+        values[name] = now[name] if f"{given:.6g}" == f"{now[name]:.6g}" else given
+    return values | ({"accept": form["accept"]} if form.get("accept") else {})
+
+
+def _checked(now: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The values, if the tables of settings allow them. Raises SettingError."""
+    Settings(**{name: values[name] for name in LIMITS})
+    ServiceSettings(**{name: values[name] for name in (*SHARES, "accept")})
+    return values
+
+
+def _save_options(connection: Connection, project: Project, now: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    changed = {name: asked[name] for name in (*SHARES, "accept") if asked[name] != now[name]}
+    if not changed:
+        return []
+    change_project(connection, project.id, options=asdict(replace(project.options, **changed)))
+    said = ", ".join(f"{name} {_text(now[name])} -> {_text(value)}" for name, value in changed.items())
+    note(connection, project.id, "settings", f"{said} by {visitor_name()}")
+    return ["Saved: it holds for what is judged from now on."]
+
+
+def _queue_limits(connection: Connection, project: Project, now: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    changed = {name: asked[name] for name in LIMITS if asked[name] != now[name]}
+    if not changed:
+        return []
+    jobs.queue(connection, project.id, "resettle", {**changed, "by": visitor_name()})
+    return [
+        "The new limits are being tested on the held-out items; the promise's page says what came of it. Until then the present ones hold."
+    ]
+
+
+def _text(value: Any) -> str:
+    return percent(value) if isinstance(value, float) else str(value)
