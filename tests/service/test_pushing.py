@@ -7,6 +7,8 @@ import io
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from triaged import data_uri
 from web import Web
 
@@ -114,6 +116,24 @@ def test_a_request_that_is_not_understood_takes_nothing_in(web, connected, proce
     assert answer.status_code == status
     with process.store.writing() as connection:
         assert work.claim(connection, "me", 10) is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just("https://host/a.png"),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "media", "group", "data", "other"]), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(project=JSON | st.just("3"), sent=JSON | st.lists(JSON, max_size=4))
+def test_whatever_is_sent_is_taken_in_or_refused_item_by_item(web, connected, project, sent):
+    answer = web.post("/api/datasets/camera/items", json={"project": project, "items": sent})
+    assert answer.status_code in (202, 404, 422)
+    if answer.status_code == 202:
+        assert sorted(one["index"] for key in ("accepted", "refused") for one in answer.json[key]) == list(range(len(sent)))
 
 
 def test_files_are_pushed_as_a_form(web, connected, worker, mixed):
