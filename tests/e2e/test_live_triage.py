@@ -67,8 +67,13 @@ def scans(digits):
 
 def listed(label_studio, project):
     """All tasks with their predictions."""
-    found = label_studio.call("GET", f"/api/projects/{project}/export", exportType="JSON", download_all_tasks="true")
-    return {task["id"]: task for task in found}
+    found = label_studio.call("GET", "/api/tasks/", project=project, fields="all", page_size=1000, resolve_uri="false")
+    return {task["id"]: task for task in found["tasks"]}
+
+
+def state(service, project):
+    """How the service says that a project stands."""
+    return service.get(f"/api/projects/{project}")["project"]
 
 
 def wait_for_predictions(label_studio, project, count):
@@ -91,7 +96,7 @@ def answer(person, task, label, **fields):
 
 
 def queue_length(service, project):
-    return service.get(f"/api/projects/{project}")["queue"]
+    return state(service, project)["queue"]
 
 
 def tab(label_studio, project, title):
@@ -257,8 +262,8 @@ def test_a_choice_renamed_under_a_running_project_stops_delivery_and_says_so(lab
     wait_for_predictions(label_studio, project, 3)
     path = f"/api/projects/{project}/"
     label_studio.call("PATCH", path, {"label_config": CONFIG.replace('value="7"', 'value="seven"')})
-    wait_until(lambda: service.get(f"/api/projects/{project}")["problem"], what="for the problem")
-    assert "'7'" in service.get(f"/api/projects/{project}")["problem"]
+    wait_until(lambda: state(service, project)["problem"], what="for the problem")
+    assert "'7'" in state(service, project)["problem"]
     label_studio.import_tasks(project, scans["known"][3:6])
     time.sleep(5)
     assert sum(len(task["predictions"]) for task in listed(label_studio, project).values()) == 3
@@ -289,7 +294,7 @@ def test_connect_can_be_tried_and_only_watched_first(label_studio, service, refe
     assert "10" in said
     assert label_studio.call("GET", f"/api/projects/{project}/") == before
     service.command("connect", "--project", project, "--reference", reference, "--watch")
-    wait_until(lambda: sum(one["items"] for one in service.get(f"/api/projects/{project}")["routes"]) == 10, what="for the verdicts")
+    wait_until(lambda: sum(one["items"] for one in state(service, project)["routes"]) == 10, what="for the verdicts")
     assert [listed(label_studio, project)[id]["predictions"] for id in ids] == [[]] * 10
     assert label_studio.call("GET", "/api/webhooks/", project=project) == []
 
