@@ -171,7 +171,13 @@ def queue_page(connection: Connection, project: Project, *, after: tuple[float, 
     found = union_all(*(part.subquery().select() for part in parts)).subquery()
     first = select(found.c.id).order_by(found.c.trust, found.c.id).limit(limit)
     ids = connection.execute(first).scalars().all()
-    return _in_order(connection, project, ids)
+    return items_of(connection, project, ids)
+
+
+def items_of(connection: Connection, project: Project, ids: Sequence[int]) -> Sequence[AnyRow]:
+    """These items, in this order."""
+    found = {row.id: row for some in chunks(ids) for row in connection.execute(_lines(project).where(item.c.id.in_(some)))}
+    return [found[id] for id in ids]
 
 
 def item_of_task(connection: Connection, project: Project, task: str) -> AnyRow:
@@ -301,8 +307,3 @@ def _lines(project: Project) -> Select[Any]:
         .outerjoin(verdict, judged)
         .outerjoin(probe, probe.c.item_id == item.c.id)
     )
-
-
-def _in_order(connection: Connection, project: Project, ids: Sequence[int]) -> Sequence[AnyRow]:
-    found = {row.id: row for some in chunks(ids) for row in connection.execute(_lines(project).where(item.c.id.in_(some)))}
-    return [found[id] for id in ids]

@@ -6,7 +6,7 @@ fixed number of rows at a time and say where they stopped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,13 +33,15 @@ class Filters:
     """What is wanted of the queue; None: all of it.
 
     dataset: its row's id. label: what the model says. route: the true one; "auto" gives the probes among the automatic items.
-    group: number of a group among the outliers of the dataset, or of all items.
+    group: number of a group among the outliers of the dataset, or of all items. out: instead of what waits, what a person took out of
+    the queue and nobody answered.
     """
 
     dataset: int | None = None
     label: str | None = None
     route: str | None = None
     group: int | None = None
+    out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +97,6 @@ def neighbours(
     return (before if before is not None or not faces else faces[-1]), behind
 
 
-def whole_queue(
-    connection: Connection, project: Project, *, order: str, filters: Filters, at_once: int = 500
-) -> Iterator[Sequence[AnyRow]]:
-    """The whole queue, page after page."""
-    after: Key | None = None
-    while True:
-        page = queue_page(connection, project, order=order, filters=filters, after=after, limit=at_once)
-        if page.rows:
-            yield page.rows
-        if page.next is None:
-            return
-        after = page.next
-
-
 def rows_of(connection: Connection, project: Project, ids: Sequence[int]) -> list[AnyRow]:
     """These items in this order, with their verdicts and probes.
 
@@ -151,6 +139,11 @@ def group_numbers(connection: Connection, dataset_id: int | None, item_ids: Sequ
     chosen = dataset_id if dataset_id is not None else _every(connection, project)
     query = select(group_member.c.item_id, group_member.c.number).where(group_member.c.dataset_id == chosen)
     return {row.item_id: row.number for ids in chunks(item_ids) for row in connection.execute(query.where(group_member.c.item_id.in_(ids)))}
+
+
+def datasets_named(connection: Connection, dataset_ids: Sequence[int]) -> dict[int, AnyRow]:
+    """These datasets, by id."""
+    return {row.id: row for ids in chunks(dataset_ids) for row in connection.execute(select(dataset).where(dataset.c.id.in_(ids)))}
 
 
 # -- inside
@@ -215,11 +208,11 @@ def _parts(connection: Connection, project: Project, filters: Filters, newest: b
     if filters.group is not None:
         chosen = filters.dataset if filters.dataset is not None else _every(connection, project)
         members = select(item.c.id).join(group_member, group_member.c.item_id == item.c.id)
-        members = members.where(group_member.c.dataset_id == chosen, group_member.c.number == filters.group, *_waits())
+        members = members.where(group_member.c.dataset_id == chosen, group_member.c.number == filters.group, *_waits(filters))
         return [_of_routes(members, filters.route)], tests
     if filters.dataset is not None and _size(connection, project, filters.dataset) <= FEW:
         few = select(item.c.id).join(item_dataset, item_dataset.c.item_id == item.c.id)
-        return [_of_routes(few.where(item_dataset.c.dataset_id == filters.dataset, *_waits()), filters.route)], tests
+        return [_of_routes(few.where(item_dataset.c.dataset_id == filters.dataset, *_waits(filters)), filters.route)], tests
     if filters.dataset is not None:
         tests.append(
             lambda id: exists(select(literal(1)).where(item_dataset.c.dataset_id == filters.dataset, item_dataset.c.item_id == id))
@@ -228,7 +221,8 @@ def _parts(connection: Connection, project: Project, filters: Filters, newest: b
     parts = []
     for route in routes:
         for answer in UNANSWERED:
-            mine = (item.c.project_id == project.id, item.c.answer == answer, ~item.c.dismissed, item.c.route == route)
+            dismissed = item.c.dismissed if filters.out else ~item.c.dismissed
+            mine = (item.c.project_id == project.id, item.c.answer == answer, dismissed, item.c.route == route)
             query = select(item.c.id).where(*mine, ~item.c.labelled, ~item.c.gone)
             if route != "auto":
                 parts.append(query)
@@ -237,13 +231,14 @@ def _parts(connection: Connection, project: Project, filters: Filters, newest: b
     if newest and "auto" in routes:
         for state in OPEN_PROBE:
             drawn = select(probe.c.item_id.label("id")).join(item, probe.c.item_id == item.c.id)
-            parts.append(drawn.where(probe.c.project_id == project.id, probe.c.state == state, item.c.route == "auto", *_waits()))
+            parts.append(drawn.where(probe.c.project_id == project.id, probe.c.state == state, item.c.route == "auto", *_waits(filters)))
     return parts, tests
 
 
-def _waits() -> tuple[ColumnElement[bool], ...]:
+def _waits(filters: Filters) -> tuple[ColumnElement[bool], ...]:
     """Nobody has answered it, whichever route it has: for queries that come from elsewhere than the queue's index."""
-    return (item.c.answer.in_(UNANSWERED), ~item.c.dismissed, ~item.c.labelled, ~item.c.gone)
+    dismissed = item.c.dismissed if filters.out else ~item.c.dismissed
+    return (item.c.answer.in_(UNANSWERED), dismissed, ~item.c.labelled, ~item.c.gone)
 
 
 def _of_routes(query: Select[Any], route: str | None) -> Select[Any]:
@@ -267,7 +262,7 @@ def _faces(connection: Connection, project: Project, filters: Filters) -> list[i
     chosen = filters.dataset if filters.dataset is not None else _every(connection, project)
     place = func.row_number().over(partition_by=group_member.c.number, order_by=(item.c.trust, item.c.id)).label("place")
     members: Select[Any] = select(item.c.id, group_member.c.number, place).join(group_member, group_member.c.item_id == item.c.id)
-    members = members.where(group_member.c.dataset_id == chosen, item.c.route.in_(ROUTES), *_waits())
+    members = members.where(group_member.c.dataset_id == chosen, item.c.route.in_(ROUTES), *_waits(filters))
     if filters.route is not None:
         members = members.where(item.c.route == filters.route)
     if filters.label is not None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Connection
 
 from annotriage.errors import DataError
 from annotriage.service.process import Process
 from annotriage.store import browsing
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, project_of
+from annotriage.store.queue import Key, queue_page
 from annotriage.web.picking import whole
+from annotriage.web.walking import walk_asked
 from annotriage.web.words import ROUTES, stamp
 
 AT_ONCE = 1_000  # rows of one reading: no transaction stays open while a slow client takes its time
@@ -25,8 +26,6 @@ COLUMNS = (
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # at the beginning of a text, spreadsheets calculate
 
-Step = Callable[[Connection, AnyRow | None], Sequence[AnyRow]]
-
 
 def routes(pages: Blueprint, process: Process) -> None:
     """Add the addresses."""
@@ -35,21 +34,35 @@ def routes(pages: Blueprint, process: Process) -> None:
     def items_csv(project: str) -> ResponseReturnValue:
         found, dataset, route = _asked(process, project)
 
-        def step(connection: Connection, last: AnyRow | None) -> Sequence[AnyRow]:
-            after = None if last is None else last.id
-            return browsing.items_page(connection, found, route=route, dataset_id=dataset, after=after, limit=AT_ONCE)
+        def pages() -> Iterator[Sequence[AnyRow]]:
+            after: int | None = None
+            while True:
+                with process.store.reading() as connection:
+                    rows = browsing.items_page(connection, found, route=route, dataset_id=dataset, after=after, limit=AT_ONCE)
+                yield rows
+                if len(rows) < AT_ONCE:
+                    return
+                after = rows[-1].id
 
-        return _csv(process, f"items-{found.id}", step)
+        return _csv(f"items-{found.id}", pages())
 
     @pages.get("/projects/<project>/queue.csv")
     def queue_csv(project: str) -> ResponseReturnValue:
         found, _, _ = _asked(process, project)
+        walk = walk_asked()
 
-        def step(connection: Connection, last: AnyRow | None) -> Sequence[AnyRow]:
-            after = None if last is None else (last.trust, last.id)
-            return browsing.queue_page(connection, found, after=after, limit=AT_ONCE)
+        def pages() -> Iterator[Sequence[AnyRow]]:
+            after: Key | None = None
+            while True:
+                with process.store.reading() as connection:
+                    page = queue_page(connection, found, order=walk.order, filters=walk.filters, after=after, limit=AT_ONCE)
+                    rows = browsing.items_of(connection, found, [row.id for row in page.rows])
+                yield rows
+                if page.next is None:
+                    return
+                after = page.next
 
-        return _csv(process, f"queue-{found.id}", step)
+        return _csv(f"queue-{found.id}", pages())
 
 
 def _asked(process: Process, project: str) -> tuple[Project, int | None, str | None]:
@@ -64,22 +77,16 @@ def _asked(process: Process, project: str) -> tuple[Project, int | None, str | N
     return found, dataset, route
 
 
-def _csv(process: Process, name: str, step: Step) -> Response:
+def _csv(name: str, pages: Iterator[Sequence[AnyRow]]) -> Response:
     def lines() -> Iterator[str]:
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(COLUMNS)
-        last: AnyRow | None = None
-        while True:
-            with process.store.reading() as connection:
-                rows = step(connection, last)
+        for rows in pages:
             writer.writerows(map(_line, rows))
             yield text.getvalue()
             text.seek(0)
             text.truncate()
-            if len(rows) < AT_ONCE:
-                return
-            last = rows[-1]
 
     return Response(lines(), mimetype="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}.csv"'})
 
