@@ -10,7 +10,7 @@ import pytest
 
 from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Shown
-from annotriage.service.predicting import MOST_WAITED_FOR, StorePredictor
+from annotriage.service.predicting import MOST_WAITED_FOR, MOST_WAITING, StorePredictor
 from annotriage.store import deliveries, items, work
 from annotriage.store.inbox import unread
 from annotriage.store.jobs import jobs_of
@@ -106,6 +106,21 @@ def test_a_task_that_is_not_judged_in_time_is_delivered_later(triaged, process, 
     assert 0.3 <= time.monotonic() - started < 3.0
     worker.settle()
     assert len(tool.shown(task.id, project.version)) == 1
+
+
+def test_waiting_leaves_threads_for_others(triaged, process, predictor, picture, digits):
+    process.settings = replace(process.settings, predict_seconds=3.0)
+    _, tool, _ = triaged
+    task = tool.add(picture(digits.incoming[0][40]))
+    waiting = [threading.Thread(target=lambda: predictor.predictions("1", records([task]))) for _ in range(MOST_WAITING)]
+    for thread in waiting:
+        thread.start()
+    time.sleep(1.0)
+    started = time.monotonic()
+    assert predictor.predictions("1", records([task])) is None
+    assert time.monotonic() - started < 1.0
+    for thread in waiting:
+        thread.join()
 
 
 def test_more_missing_tasks_than_anybody_waits_for_are_queued_at_once(triaged, process, predictor, picture, digits):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import click
 
-from annotriage.errors import AnnotriageError
+from annotriage.errors import AnnotriageError, StoreError
 from annotriage.progress import Progress, bars, interruptible, silent
 from annotriage.settings import SERVICE_SETTINGS, SETTINGS, ServiceSettings, Settings
 
@@ -75,13 +75,18 @@ def service_settings(config: Path | None, options: dict[str, Any]) -> ServiceSet
 @contextmanager
 def service_process(config: Path | None, options: dict[str, Any] | None = None) -> Iterator[Process]:
     """A command as a process of the service, beside those that run. Raises SettingError, StoreError."""
+    from sqlalchemy.exc import OperationalError
+
     from annotriage.service.process import Process
 
     process = Process(service_settings(config, options or {}), "command", config_file(config))
     try:
         yield process
-    finally:
         process.leave()
+    except OperationalError as error:
+        raise StoreError(f"the database failed ({error.orig}); is it running, and is there room on its disk?") from error
+    finally:
+        process.store.close()
 
 
 _common = [

@@ -81,7 +81,8 @@ def pause(project: str, reason: str, config: Path | None) -> None:
     from annotriage.store.projects import project_of
 
     with service_process(config) as process, process.store.writing() as connection:
-        click.echo(run(connection, project_of(connection, project), reason))
+        done = run(connection, project_of(connection, project), reason)
+    click.echo(done)
 
 
 @click.command(epilog=examples("annotriage resume --project 3"))
@@ -93,7 +94,8 @@ def resume(project: str, config: Path | None) -> None:
     from annotriage.store.projects import project_of
 
     with service_process(config) as process, process.store.writing() as connection:
-        click.echo(run(connection, project_of(connection, project)))
+        done = run(connection, project_of(connection, project))
+    click.echo(done)
 
 
 @click.command(epilog=examples("annotriage password"))

@@ -5,6 +5,7 @@ Between store and delivery. A known task costs one query; an unknown one becomes
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -13,11 +14,14 @@ from annotriage.labeling_tool import Event, Shown, Task
 from annotriage.service.log import log
 from annotriage.service.process import Process
 from annotriage.store import deliveries, inbox, items, jobs
+from annotriage.store.counters import chunks
 from annotriage.store.predictions import Known, hurry, known_predictions, version_shown
 from annotriage.store.projects import Project, project_of
 
 ASK_SECONDS = 0.05  # between two looks at the store
 MOST_WAITED_FOR = 200  # missing predictions; more than these take longer than anybody waits
+AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
+MOST_WAITING = 8  # requests that wait at the same time: half of the web process's threads, the others are for webhooks
 NOTHING_TO_SHOW = 1.0  # trust of an empty prediction for a task that people have labelled: it is not to be looked at
 
 
@@ -26,6 +30,7 @@ class StorePredictor:
 
     def __init__(self, process: Process) -> None:
         self._process, self._store = process, process.store
+        self._waiting = threading.BoundedSemaphore(MOST_WAITING)
 
     def version_of(self, project: str) -> str | None:
         """The version of the project's reference; None if it is not connected."""
@@ -76,8 +81,17 @@ class StorePredictor:
         """Have tasks judged at once: whether all of them were, in time."""
         few = len(records) <= MOST_WAITED_FOR
         missing = self._hurry(project, records, urgent=few)
-        log("predictions are missing", project=project, tasks=len(records), waited_for=few)
-        end = time.monotonic() + (self._process.settings.predict_seconds if few else 0.0)
+        if not few or not self._waiting.acquire(blocking=False):
+            log("predictions are missing, and will be delivered", project=project, tasks=len(records))
+            return False
+        try:
+            return self._wait(project, missing)
+        finally:
+            self._waiting.release()
+
+    def _wait(self, project: str, missing: list[str]) -> bool:
+        """Look until these tasks are judged, for as long as the settings allow: whether they are."""
+        end = time.monotonic() + self._process.settings.predict_seconds
         while time.monotonic() < end and not self._process.stopping.is_set():
             with self._store.reading() as connection:
                 found = known_predictions(connection, project, missing)
@@ -94,8 +108,10 @@ class StorePredictor:
             ids = [str(record.get("id", "")) for record in records]
             known = items.find_items(connection, row.id, ids)
         new = self._tasks_of(row, [record for record in records if str(record.get("id", "")) not in known])
+        for some in chunks(new, AT_ONCE):
+            with self._store.writing() as connection:
+                items.add_tasks(connection, row, some, urgent=urgent)
         with self._store.writing() as connection:
-            items.add_tasks(connection, row, new, urgent=urgent)
             items.mark_back(connection, row, [item.id for item in known.values() if item.gone])
             if urgent:
                 hurry(connection, [item.id for item in known.values()])
