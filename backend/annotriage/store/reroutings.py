@@ -94,7 +94,7 @@ def dismiss(connection: Connection, project: Project, rerouting_id: int, item_id
 
 
 def trust_out_of_queue(trust: Any) -> Any:
-    """The trust that is shown of an item of that trust, or a column of it, once it is out of the queue: as little as of any automatic one."""
+    """What is shown of a trust, or of a column of it, once its item is out of the queue: as little as of any automatic one."""
     return LEAST_AUTOMATIC + SPREAD * trust
 
 
