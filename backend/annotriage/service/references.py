@@ -53,6 +53,7 @@ def keep_reference(store: Store, reference: Reference) -> int:
                 facts=reference.facts(),
                 curve=_curve(reference),
                 grid=grid,
+                edges=_edges(reference),
                 files=files,
             )
 
@@ -67,6 +68,16 @@ def open_reference(store: Store, id: int) -> Reference:
         queries.get_reference(connection, id)
         queries.write_files(connection, id, Path(place.name))
     return Reference.load(Path(place.name) / REFERENCE)
+
+
+def _edges(reference: Reference) -> dict[str, dict[str, list[float]]]:
+    """The normal range of each member in each cluster, for the items' pages."""
+    detector = reference.detector
+    edges = detector.medians + detector.spans
+    return {
+        cluster: {name: [float(detector.medians[row, place]), float(edges[row, place])] for row, name in enumerate(reference.member_names)}
+        for place, cluster in enumerate(detector.clusters.names)
+    }
 
 
 def _curve(reference: Reference) -> dict[str, list[float]]:

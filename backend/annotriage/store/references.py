@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from annotriage.errors import UnknownError
 from annotriage.store.database import AnyRow
-from annotriage.store.schema import file_piece, reference, reference_file, reference_grid, stored_file
+from annotriage.store.schema import file_piece, reference, reference_edge, reference_file, reference_grid, stored_file
 
 if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.whatif import WhatIf
@@ -31,9 +31,10 @@ def save_reference(
     files: Mapping[str, Path],
     curve: Mapping[str, Sequence[float]] | None = None,
     grid: Sequence[WhatIf] = (),
+    edges: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> int:
     """Keep a reference; its row's id. files: by the path at which `write_files` will put them. grid: what other limits would decide,
-    for previews. Kept already: nothing is done.
+    for previews. edges: see `edges_of`, by cluster. Kept already: nothing is done.
     """
     found = connection.execute(select(reference.c.id).where(reference.c.version == version)).scalar_one_or_none()
     if found is not None:
@@ -51,6 +52,8 @@ def save_reference(
         taus = {"names": list(one.names), "rest": one.rest, "limits": list(one.limits)}
         row = {"reference_id": id, "alpha": one.alpha, "threshold": one.threshold, "taus": taus}
         connection.execute(reference_grid.insert().values(row))
+    for cluster, members in (edges or {}).items():
+        connection.execute(reference_edge.insert().values(reference_id=id, cluster=cluster, members=members))
     for path, file in files.items():
         connection.execute(reference_file.insert().values(reference_id=id, path=path, stored_file_id=_store(connection, file)))
     return id
@@ -80,6 +83,13 @@ def get_curve(connection: Connection, id: int) -> dict[str, list[float]]:
     """Risk against coverage on the held-out items of a reference: coverage, risk and bound; empty if nobody kept it."""
     found = connection.execute(select(reference.c.curve).where(reference.c.id == id)).scalar_one_or_none()
     return dict(found or {})
+
+
+def edges_of(connection: Connection, id: int, cluster: str | None) -> dict[str, tuple[float, float]]:
+    """The normal range of each member of the score in a cluster: by name its median and its 95 % edge among training items."""
+    query = select(reference_edge.c.members).where(reference_edge.c.reference_id == id, reference_edge.c.cluster == cluster)
+    found = connection.execute(query).scalar_one_or_none() or {}
+    return {name: (float(median), float(edge)) for name, (median, edge) in found.items()}
 
 
 def _store(connection: Connection, file: Path) -> int:

@@ -86,6 +86,15 @@ reference_grid = Table(
     Column("taus", JSON, nullable=False),  # see store.previews
 )
 
+# Where the normal range of each member of the score lies, in each cluster.
+reference_edge = Table(
+    "reference_edge",
+    metadata,
+    _of("reference", primary=True),
+    Column("cluster", Text, primary_key=True),
+    Column("members", JSON, nullable=False),  # by name: the median of training items, and the 95 % edge
+)
+
 reference_file = Table(
     "reference_file",
     metadata,
@@ -361,6 +370,7 @@ field_write = Table(
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("not_before", Float, nullable=False, server_default=text("0")),
     _of("dataset", null=True),
+    Column("owner", Text),  # who is writing it at this moment
     Column("low", Float),  # the limits that were written
     Column("high", Float),
     Column("at", Float),

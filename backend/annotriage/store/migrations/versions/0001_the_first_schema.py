@@ -98,6 +98,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("external_id", name=op.f("uq_project_external_id")),
     )
     op.create_table(
+        "reference_edge",
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("cluster", sa.Text(), nullable=False),
+        sa.Column("members", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_reference_edge_reference_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("reference_id", "cluster", name=op.f("pk_reference_edge")),
+    )
+    op.create_table(
         "reference_file",
         sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("path", sa.Text(), nullable=False),
@@ -341,6 +349,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("not_before", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("low", sa.Float(), nullable=True),
         sa.Column("high", sa.Float(), nullable=True),
         sa.Column("at", sa.Float(), nullable=True),
