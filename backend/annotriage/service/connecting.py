@@ -16,7 +16,7 @@ from annotriage.service.field_writing import FIELDS
 from annotriage.service.log import log
 from annotriage.service.process import Process
 from annotriage.service.references import keep_reference
-from annotriage.store import browsing, field_writes, work
+from annotriage.store import browsing, field_writes
 from annotriage.store.projects import (
     Project,
     ProjectOptions,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from annotriage.reference import Reference
 
 AT_ONCE = 1_000  # items in one transaction
-FIELDS_SECONDS = 4.0  # that writing fields, some at a time, takes to notice that it shall stop
 SETTLE_SECONDS = 30.0  # for deliveries that are on their way when a project is disconnected
 
 
@@ -212,14 +211,11 @@ def _next(project: Project, tool: ToolProject, reference: Reference) -> list[str
 
 def _let_settle(process: Process, project: Project) -> None:
     """Wait for deliveries and fields that are on their way: what arrives later would stay behind."""
-    with process.store.reading() as connection:
-        writing = project.options.item_fields and any(row.role == "jobs" for row in work.living(connection))
-    if writing and not project.watch:
-        time.sleep(FIELDS_SECONDS)
 
     def under_way() -> bool:
         with process.store.reading() as connection:
-            return browsing.undelivered(connection, project.id).get("sending", 0) > 0
+            sending = browsing.undelivered(connection, project.id).get("sending", 0) > 0
+            return sending or field_writes.any_held(connection, project.id)
 
     _wait(under_way, SETTLE_SECONDS)
 

@@ -18,6 +18,7 @@ from annotriage.service.log import log
 from annotriage.store import deliveries, field_writes, snapshots, work
 from annotriage.store.database import AnyRow
 from annotriage.store.items import SHOWN_FROM
+from annotriage.store.projects import find_project
 from annotriage.store.references import get_reference
 
 if TYPE_CHECKING:
@@ -68,16 +69,22 @@ class FieldWriting:
         if not rows:
             return False
         with self._process.store.writing() as connection:
-            mark = field_writes.hold(connection, [row.item_id for row in rows])
+            mark = field_writes.hold(connection, self._process.owner, [row.item_id for row in rows])
         run = _Run(self._process, project, mark, each)
         try:
             for row in rows:
-                if self._process.stopping.is_set():
+                if self._process.stopping.is_set() or self._is_disconnected(project):
                     break
                 run.write(row, shown.get(row.item_id))
         finally:
             run.settle([row.item_id for row in rows])
         return True
+
+    def _is_disconnected(self, project: Project) -> bool:
+        """Whether the project was let go of meanwhile: what is written after that would stay behind."""
+        with self._process.store.reading() as connection:
+            now = find_project(connection, project.external_id)
+        return now is None or now.gone
 
     def _look(self, project: Project) -> bool:
         """Whether there is a snapshot to show. Now and then, what was written is stale if its dataset's share has left the limits."""

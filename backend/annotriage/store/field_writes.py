@@ -69,18 +69,24 @@ def due(connection: Connection, project_id: int, most: int) -> list[AnyRow]:
     return rows
 
 
-def hold(connection: Connection, item_ids: Sequence[int]) -> float:
+def hold(connection: Connection, owner: str, item_ids: Sequence[int]) -> float:
     """Take writes, for a while: the mark under which they are held, for `settle`."""
     mark = time.time() + HELD_SECONDS
-    connection.execute(update(field_write).where(field_write.c.item_id.in_(item_ids)).values(not_before=mark))
+    connection.execute(update(field_write).where(field_write.c.item_id.in_(item_ids)).values(not_before=mark, owner=owner))
     return mark
+
+
+def any_held(connection: Connection, project_id: int) -> bool:
+    """Whether somebody is writing fields into the project at this moment."""
+    held = select(field_write.c.item_id).where(field_write.c.project_id == project_id, field_write.c.owner.is_not(None))
+    return connection.execute(held.limit(1)).scalar_one_or_none() is not None
 
 
 def settle(connection: Connection, mark: float, item_ids: Sequence[int], **values: Any) -> None:
     """Set columns of writes that were taken; those that were queued again meanwhile stay as they are."""
     for ids in chunks(item_ids):
         held = (field_write.c.item_id.in_(ids), field_write.c.not_before == mark)
-        connection.execute(update(field_write).where(*held).values({"not_before": 0.0, **values}))
+        connection.execute(update(field_write).where(*held).values({"not_before": 0.0, "owner": None, **values}))
 
 
 def drop(connection: Connection, mark: float, item_ids: Sequence[int]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
-from annotriage.store.schema import delivery, heartbeat, item, project, work
+from annotriage.store.schema import delivery, field_write, heartbeat, item, project, work
 
 LEASE_SECONDS = 60.0
 SUSPECT = 2  # attempts after which an item is taken alone, so that it cannot take others along
@@ -112,6 +112,7 @@ def bury(connection: Connection, owners: Sequence[str]) -> None:
         connection.execute(update(work).where(work.c.owner.in_(some)).values(free))
         unknown = {"state": "unknown", "owner": None, "not_before": time.time()}
         connection.execute(update(delivery).where(delivery.c.owner.in_(some), delivery.c.state == "sending").values(unknown))
+        connection.execute(update(field_write).where(field_write.c.owner.in_(some)).values(owner=None))
         connection.execute(heartbeat.delete().where(heartbeat.c.owner.in_(some)))
 
 
