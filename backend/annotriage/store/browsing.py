@@ -189,6 +189,14 @@ def item_of_task(connection: Connection, project: Project, task: str) -> AnyRow:
     return row
 
 
+def item_of_id(connection: Connection, project: Project, item_id: int) -> AnyRow:
+    """One item by its row's id. Raises UnknownError."""
+    row = connection.execute(_lines(project).where(item.c.project_id == project.id, item.c.id == item_id)).one_or_none()
+    if row is None:
+        raise UnknownError(f"project {project.external_id} has no item {item_id}; load the page again")
+    return row
+
+
 def datasets_of_item(connection: Connection, item_id: int) -> Sequence[AnyRow]:
     """The datasets that an item belongs to."""
     query = select(dataset).join(item_dataset, item_dataset.c.dataset_id == dataset.c.id).where(item_dataset.c.item_id == item_id)
@@ -303,6 +311,8 @@ def _lines(project: Project) -> Select[Any]:
             verdict.c.at.label("judged_at"),
             probe.c.kind.label("probe"),
             probe.c.state.label("probe_state"),
+            probe.c.drawn_at,
+            probe.c.answered_at.label("probe_answered_at"),
         )
         .outerjoin(verdict, judged)
         .outerjoin(probe, probe.c.item_id == item.c.id)

@@ -36,6 +36,7 @@ const boxes = () => [...document.querySelectorAll('table.queue input[name="item"
 function count() {
   const chosen = boxes().filter((box) => box.checked).length;
   document.getElementById("selected").textContent = chosen ? `${chosen} selected` : "None selected";
+  document.getElementById("explained").hidden = !chosen;
   const all = document.getElementById("all");
   all.checked = chosen > 0 && chosen === boxes().length;
   all.indeterminate = chosen > 0 && !all.checked;

@@ -1,0 +1,78 @@
+"""The very picture behind an item, for its page: fetched as the worker fetches it, handed on only if browsers show such pictures.
+
+Whoever can create an item chooses what lies at its address. So nothing is handed on as what it calls itself: its first bytes say what
+it is, everything else is refused, and nothing in it can run. Nothing is decoded here.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from urllib.error import URLError
+from urllib.request import DataHandler, Request
+
+from flask import Response
+
+from annotriage.errors import MediaError, MediaUnavailable
+from annotriage.fetch import Fetcher, Limits
+from annotriage.service.process import Process
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project
+
+SECONDS = 15.0  # at most for one picture: a person waits
+AT_ONCE = 3  # so that slow hosts leave threads for the pages
+PATIENCE = 5.0  # seconds to wait for a turn
+KINDS = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"), (b"BM", "image/bmp"))
+
+
+class FullPictures:
+    """Fetches pictures for pages, a few at a time; any number of threads may use one."""
+
+    def __init__(self, process: Process) -> None:
+        settings = process.settings
+        limits = Limits(seconds=min(SECONDS, settings.media_seconds), size=settings.media_mb * 2**20)
+        trusted = {process.server.url: process.server.headers}
+        self._process = process
+        self._fetcher = Fetcher(settings.media_hosts, trusted=trusted, limits=limits, connections=AT_ONCE)
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
+
+    def response(self, project: Project, row: AnyRow) -> Response:
+        """The picture of an item (a row of `item`). Raises MediaError saying why it cannot be shown."""
+        content = self._content(project, row, f"task {row.external_id or row.marker}")
+        kind = kind_of(content)
+        if kind is None:
+            raise MediaError(
+                f"task {row.external_id or row.marker}: its file is no picture that browsers show; open it in the labeling tool"
+            )
+        headers = {
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Content-Disposition": "inline",
+            "Cache-Control": "private, max-age=600",
+        }
+        return Response(content, mimetype=kind, headers=headers)
+
+    def _content(self, project: Project, row: AnyRow, where: str) -> bytes:
+        if row.gone:
+            raise MediaError(f"{where}: was deleted in the labeling tool")
+        if not row.media:
+            raise MediaError(f"{where}: its data names no picture; correct the task's data")
+        if row.media[:5].lower() == "data:":
+            with suppress(ValueError, URLError, OSError), DataHandler().data_open(Request(row.media)) as stream:
+                return bytes(stream.read())
+            raise MediaError(f"{where}: its data: URI cannot be read; write it again, it may have been cut off")
+        address = self._process.tool_project(project).media_address(row.media, row.external_id or "")
+        if not self._turns.acquire(timeout=PATIENCE):
+            raise MediaUnavailable(f"{where}: too many pictures are being fetched at this moment; try again", 5.0)
+        try:
+            return self._fetcher.get(address, where)
+        finally:
+            self._turns.release()
+
+
+def kind_of(content: bytes) -> str | None:
+    """The type of a picture that browsers show, by its first bytes; None for anything else."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for start, kind in KINDS if content.startswith(start)), None)
