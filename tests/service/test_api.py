@@ -13,6 +13,7 @@ from annotriage.service import probing
 from annotriage.service.process import Process
 from annotriage.service.references import keep_reference
 from annotriage.service.snapshots import snapshot
+from annotriage.service.standings import Standings
 from annotriage.settings import ServiceSettings
 from annotriage.store import acceptances, browsing, items
 from annotriage.store.jobs import jobs_of
@@ -197,7 +198,9 @@ def test_diversity_and_advice_are_those_of_the_latest_snapshot(web, triaged, pro
     assert web.get("/api/projects/3/diversity/x").status_code == 404
 
 
-def test_the_promise_is_shown_with_its_evidence_and_how_it_stands(web, triaged):
+def test_the_promise_is_shown_with_its_evidence_and_how_it_stands(web, triaged, process):
+    assert web.get("/api/projects/3/promise").json["standing"] is None
+    Standings(process).step(triaged[0])
     found = web.get("/api/projects/3/promise").json
     assert found["evidence"]["max_error"] == found["standing"]["max_error"] == 0.04
     assert found["standing"]["answers"] == 0

@@ -5,7 +5,6 @@ A view asks the store and answers with one dataclass of `resources`; the table a
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +17,6 @@ from annotriage.labeling_tool import ToolProject
 from annotriage.service import accepting, pausing, pushing, resources
 from annotriage.service.openapi import Operation, Parameter, Time, add_routes, time_text
 from annotriage.service.overview import project_detail, project_line
-from annotriage.service.probing import standing
 from annotriage.service.process import Process
 from annotriage.service.resources import (
     Advice,
@@ -41,8 +39,8 @@ from annotriage.service.resources import (
     Pushed,
     Window,
 )
-from annotriage.store import acceptances, browsing, jobs, snapshots
-from annotriage.store.database import AnyRow, finite
+from annotriage.store import acceptances, browsing, dashboard, jobs, snapshots
+from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, history, project_of, projects
 from annotriage.store.references import get_reference
 
@@ -141,8 +139,8 @@ def operations(process: Process) -> tuple[Operation, ...]:
         with store.reading() as connection:
             found = project_of(connection, project)
             evidence = get_reference(connection, found.reference_id).facts["promise"]
-            now = dataclasses.asdict(standing(connection, found))
-        return PromiseNow(evidence["sentence"], found.version, found.paused, evidence, finite(now))
+            now = dashboard.standing_of(connection, found)
+        return PromiseNow(evidence["sentence"], found.version, found.paused, evidence, now)
 
     def list_events(project: str, after: str | None, limit: int) -> EventPage:
         with store.reading() as connection:

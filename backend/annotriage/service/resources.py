@@ -99,6 +99,7 @@ class ItemLine:
 
     route: null until it is judged; trust: by which annotators' tasks are sorted (another one than the verdict's for a probe).
     labels: what the model says; answer: open, resolved, disputed or labelled (before triage saw it); answered: people's labels.
+    dismissed: a person took it out of the queue without an answer.
     """
 
     task: str | None
@@ -115,6 +116,7 @@ class ItemLine:
     answer: str
     answered: tuple[str, ...] | None
     machine: bool
+    dismissed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,13 +266,14 @@ class AdvicePage:
 
 @dataclass(frozen=True, slots=True)
 class PromiseNow:
-    """What is promised of automatic labels, and how it stands. evidence: what it rests on; standing: what blind answers say since."""
+    """What is promised of automatic labels, and how it stands. evidence: what it rests on; standing: what blind answers
+    say since, null until it was found."""
 
     sentence: str
     version: str
     paused: str | None
     evidence: dict[str, Any]
-    standing: dict[str, Any]
+    standing: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,6 +407,7 @@ def item_line(row: AnyRow, address: str | None) -> ItemLine:
         answer="labelled" if row.labelled else row.answer,
         answered=texts(row.labels),
         machine=row.machine,
+        dismissed=row.dismissed,
     )
 
 
