@@ -11,7 +11,7 @@ from annotriage.labeling_tool import Task
 from annotriage.store import Store, counters, deliveries, items, work
 from annotriage.store.projects import ProjectOptions, add_project, get_project
 from annotriage.store.references import save_reference, write_files
-from annotriage.store.verdicts import Judgement, record
+from annotriage.store.verdicts import Judgement, record, strange_trusts
 from annotriage.verdict import Verdict
 
 FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "promise": {"auto": True}}
@@ -151,3 +151,13 @@ def test_a_password_is_never_shown():
     with pytest.raises(StoreError) as refusal:
         Store("postgresql://someone:s3cret@127.0.0.1:1/none")
     assert "s3cret" not in str(refusal.value)
+
+
+def test_probes_hide_among_the_strangest_tenth_of_all_outliers(store, project):
+    with store.writing() as connection:
+        items.add_tasks(connection, project, tasks(*range(1000)))
+        ids = [row.id for row in work.claim(connection, "me", 1000).rows]
+        strangers = [judged(id, "outlier") for id in ids]
+        placed = [replace(one, verdict=replace(one.verdict, trust=place / 3000)) for place, one in enumerate(strangers)]
+        record(connection, project, project.reference_id, placed)
+        assert strange_trusts(connection, project.id, project.reference_id) == (0.0, 100 / 3000)

@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import AnyRow, insert
 from annotriage.store.projects import Project
-from annotriage.store.schema import item, point, probe, thumbnail, verdict
+from annotriage.store.schema import counter, dataset, item, point, probe, thumbnail, verdict
 
 if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.verdict import Verdict
 
-SEEN_AT_LEAST = 200  # verdicts of strangers from which on their trust is known
+SEEN_AT_LEAST = 50  # outliers from which on the range of their trust is known
+USUAL_TRUSTS = (0.02, 0.12)  # before that: where most outliers lie, whatever the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,19 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
 def strange_trusts(connection: Connection, project_id: int, reference_id: int) -> tuple[float, float]:
     """The trust of the strangest outlier so far and that of the strangest tenth's last; of few outliers a usual range."""
     of_them = (verdict.c.project_id == project_id, verdict.c.reference_id == reference_id, verdict.c.route == "outlier")
-    query = select(verdict.c.trust).where(*of_them).order_by(verdict.c.trust).limit(SEEN_AT_LEAST)
-    found = connection.execute(query).scalars().all()
-    if len(found) < SEEN_AT_LEAST:
-        return 0.02, 0.12
-    return float(found[0]), float(found[SEEN_AT_LEAST // 10])
+    counted = select(func.sum(counter.c.n)).join(dataset, dataset.c.id == counter.c.dataset_id)
+    every = (
+        dataset.c.project_id == project_id,
+        dataset.c.kind == "all",
+        counter.c.reference_id == reference_id,
+        counter.c.route == "outlier",
+    )
+    count = int(connection.execute(counted.where(*every)).scalar_one() or 0)
+    if count < SEEN_AT_LEAST:
+        return USUAL_TRUSTS
+    ordered = select(verdict.c.trust).where(*of_them).order_by(verdict.c.trust)
+    first, last = (connection.execute(ordered.offset(place).limit(1)).scalar_one_or_none() for place in (0, count // 10))
+    return USUAL_TRUSTS if first is None or last is None else (float(first), float(last))
 
 
 def verdict_of(connection: Connection, item_id: int, reference_id: int) -> AnyRow | None:
