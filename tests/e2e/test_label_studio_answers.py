@@ -241,8 +241,10 @@ def predictions(label_studio, project):
     return found
 
 
-def test_the_running_service_recalibrates_and_lets_the_new_reference_take_over(label_studio, service, lenient, tmp_path, digits):
-    images, labels = digits.incoming[0][:90], digits.incoming[1][:90]
+def test_the_running_service_recalibrates_and_is_killed_while_the_new_reference_takes_over(
+    label_studio, service, lenient, tmp_path, digits
+):
+    images, labels = digits.incoming[0][:70], digits.incoming[1][:70]
     project, tasks = connected(label_studio, service, lenient, tmp_path / "digits", images, "--lot-share", 0.8, "--audit-share", 0)
     truth = dict(zip(tasks, labels, strict=True))
     lot = [int(one["task"]) for one in service.get(f"/api/projects/{project}/probes", limit=200)["probes"]]
@@ -252,6 +254,10 @@ def test_the_running_service_recalibrates_and_lets_the_new_reference_take_over(l
     path = f"/api/projects/{project}/"
     former = label_studio.call("GET", path)["model_version"]
     assert service.call("POST", f"/api/projects/{project}/recalibrate").status_code == 202
+
+    wait_until(lambda: service.get(f"/api/projects/{project}")["rescoring"], what="for the new reference to be judged under", every=0.05)
+    service.kill()
+    service.start()
 
     def taken_over():
         shown = label_studio.call("GET", path)["model_version"]
