@@ -13,6 +13,7 @@ from triaged import data_uri
 from web import Web
 
 from annotriage.store import browsing, work
+from annotriage.store.projects import change_project
 
 
 @pytest.fixture
@@ -134,6 +135,21 @@ def test_whatever_is_sent_is_taken_in_or_refused_item_by_item(web, connected, pr
     assert answer.status_code in (202, 404, 422)
     if answer.status_code == 202:
         assert sorted(one["index"] for key in ("accepted", "refused") for one in answer.json[key]) == list(range(len(sent)))
+
+
+def test_where_no_item_can_be_taken_in_nothing_is_made(web, connected):
+    answer = push(web, {"media": "nonsense"}, {})
+    assert answer.status_code == 422
+    assert "none of the 2 items" in answer.json["detail"]
+    assert "nonsense" in answer.json["detail"]
+    assert web.get("/api/projects/3/datasets").json["datasets"] == []
+
+
+def test_nothing_is_pushed_into_a_project_that_was_deleted(web, connected, process):
+    project, _ = connected
+    with process.store.writing() as connection:
+        change_project(connection, project.id, gone=True)
+    assert push(web, {"media": "https://host/1.png"}).status_code == 409
 
 
 def test_files_are_pushed_as_a_form(web, connected, worker, mixed):

@@ -117,7 +117,8 @@ def password(config: Path | None) -> None:
 @config_option
 def status(project: str | None, as_json: bool, config: Path | None) -> None:
     """How the connected projects stand: what is judged, what waits for people, what is under way or stopped."""
-    from annotriage.service.overview import in_words, project_detail
+    from annotriage.service.api.projects import project_detail
+    from annotriage.service.overview import in_words
     from annotriage.store.projects import project_of, projects
 
     with service_process(config) as process, process.store.reading() as connection:

@@ -1,47 +1,8 @@
-"""How projects stand, for the API and the command line alike."""
+"""How projects stand, in sentences, for people at the command line."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
-from sqlalchemy import Connection
-
-from annotriage.service import resources
-from annotriage.service.process import Process
-from annotriage.service.resources import ProjectDetail, ProjectLine, Rescoring
-from annotriage.store import browsing
-from annotriage.store.projects import Project
-from annotriage.store.references import get_reference
-
-
-def project_line(connection: Connection, process: Process, project: Project) -> ProjectLine:
-    """A project in a line."""
-    return ProjectLine(
-        project=project.external_id,
-        title=project.title,
-        address=process.tool_project(project).address(),
-        version=project.version,
-        watch=project.watch,
-        gone=project.gone,
-        paused=project.paused,
-        trouble=project.trouble,
-        problem=project.problem,
-        queue=browsing.queue_length(connection, project),
-        waiting=browsing.waiting(connection, project),
-        routes=resources.routes_of(browsing.routes_of(connection, project)),
-    )
-
-
-def project_detail(connection: Connection, process: Process, project: Project) -> ProjectDetail:
-    """A project in full."""
-    return ProjectDetail(
-        project_line(connection, process, project),
-        get_reference(connection, project.reference_id).facts["promise"]["sentence"],
-        project.classes,
-        asdict(project.options),
-        browsing.undelivered(connection, project.id, project.reference_id),
-        _rescoring(connection, project),
-    )
+from annotriage.service.api.projects import ProjectDetail
 
 
 def in_words(detail: ProjectDetail) -> list[str]:
@@ -68,11 +29,3 @@ def in_words(detail: ProjectDetail) -> list[str]:
 
 def _undelivered(detail: ProjectDetail) -> str:
     return f"{sum(count for state, count in detail.undelivered.items() if state != 'refused'):,}"
-
-
-def _rescoring(connection: Connection, project: Project) -> Rescoring | None:
-    if project.next_reference_id is None:
-        return None
-    version = get_reference(connection, project.next_reference_id).prediction_version
-    waiting = browsing.waiting(connection, project, project.next_reference_id)
-    return Rescoring(version, waiting, sum(browsing.undelivered(connection, project.id, project.next_reference_id).values()))

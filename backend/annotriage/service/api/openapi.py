@@ -20,6 +20,7 @@ from flask import Blueprint, Response, request
 from annotriage import __version__
 from annotriage.errors import DataError
 from annotriage.service.problems import MEDIA_TYPE
+from annotriage.service.process import Process
 
 LATEST = 253_402_300_799.0  # the end of the year 9999, in seconds since 1970; no query has a larger number
 Time = NewType("Time", str)  # ISO 8601, UTC
@@ -45,14 +46,16 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Operation:
-    """One method at one path. view: called with the path's parts and the query's parameters by name; gives an `answer`.
+    """One method at one path.
+
+    view: called with the process, and by name with the path's parts and the query's parameters; gives an `answer`. Its docstring
+    is what the document says of it.
 
     body: media types that it takes, with their schemas. statuses: those of errors of its own, by what they mean.
     """
 
     method: str
     path: str
-    summary: str
     view: Callable[..., Any]
     answer: type
     query: tuple[Parameter, ...] = ()
@@ -66,11 +69,11 @@ class Operation:
         return self.view.__name__
 
 
-def add_routes(routes: Blueprint, operations: Sequence[Operation]) -> None:
-    """Let a blueprint answer these operations, and describe them at /openapi.json."""
+def add_routes(routes: Blueprint, operations: Sequence[Operation], process: Process) -> None:
+    """Let a blueprint answer these operations on a process's store, and describe them at /openapi.json."""
     for one in operations:
         rule = re.sub(r"{(\w+)}", r"<\1>", one.path)
-        routes.add_url_rule(rule, one.name, _answering(one), methods=[one.method])
+        routes.add_url_rule(rule, one.name, _answering(one, process), methods=[one.method])
     described = json.dumps(document(operations))
 
     @routes.get("/openapi.json")
@@ -168,7 +171,7 @@ def _described(one: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     errors |= ({413: "The request is too large."} if one.body is not None else {}) | dict(one.statuses)
     described: dict[str, Any] = {
         "operationId": one.name,
-        "summary": one.summary,
+        "summary": (one.view.__doc__ or "").split("\n")[0].rstrip("."),
         "parameters": parameters,
         "responses": {
             str(one.status): {"description": "Done.", "content": {"application/json": {"schema": schema_of(one.answer, schemas)}}},
@@ -187,7 +190,7 @@ def _described_parameter(parameter: Parameter) -> dict[str, Any]:
     return {"name": parameter.name, "in": "query", "required": False, "description": parameter.help, "schema": schema}
 
 
-def _answering(one: Operation) -> Callable[..., Response]:
+def _answering(one: Operation, process: Process) -> Callable[..., Response]:
     known = {parameter.name for parameter in one.query}
 
     def answer(**parts: str) -> Response:
@@ -195,7 +198,7 @@ def _answering(one: Operation) -> Callable[..., Response]:
             allowed = ", ".join(sorted(known)) or "none"
             raise DataError(f"query parameter {unknown[0]!r} means nothing here; {one.path} takes {allowed}")
         given = {_argument(parameter.name): _read(parameter) for parameter in one.query}
-        body = json.dumps(dataclasses.asdict(one.view(**parts, **given)), default=str, allow_nan=False)
+        body = json.dumps(dataclasses.asdict(one.view(process, **parts, **given)), default=str, allow_nan=False)
         return Response(body, one.status, mimetype="application/json")
 
     return answer

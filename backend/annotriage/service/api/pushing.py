@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Request
+from flask import Request, request
 from werkzeug.datastructures import FileStorage
 
-from annotriage.errors import DataError
+from annotriage.errors import DataError, StateError
+from annotriage.service.api.datasets import DatasetName
+from annotriage.service.api.openapi import Operation
 from annotriage.service.process import Process
-from annotriage.service.resources import Accepted, DatasetName, Pushed, Refused
+from annotriage.store.counters import chunks
 from annotriage.store.items import LONGEST_NAME
 from annotriage.store.projects import project_of
 from annotriage.store.pushing import PushedItem, add_pushed, marker_of
@@ -62,6 +64,35 @@ BODY: dict[str, dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An item that was taken in. index: its place in the request; pushed: the id it goes by; new: false if it was there already."""
+
+    index: int
+    id: str | None
+    pushed: str
+    new: bool
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An item that was not taken in, and why. index: its place in the request."""
+
+    index: int
+    id: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What became of pushed items. They are triaged first; then their tasks are created, and `url` of each shows its task."""
+
+    dataset: DatasetName
+    accepted: tuple[Accepted, ...]
+    refused: tuple[Refused, ...]
+
+
 @dataclass(frozen=True)
 class _Candidate:
     """An item as it was sent. id: the sender's, if there is one."""
@@ -71,34 +102,42 @@ class _Candidate:
     item: PushedItem
 
 
-def push(process: Process, dataset: str, request: Request) -> Pushed:
-    """Take in the items of a request. Raises DataError if the request as a whole is not understood, UnknownError without the project."""
+def push_items(process: Process, dataset: str) -> Pushed:
+    """Push items: they are triaged first, then their tasks are created.
+
+    Raises DataError if the request as a whole is not understood or none of its items is, UnknownError without the project.
+    """
     if not dataset.strip() or len(dataset) > LONGEST_NAME:
         raise DataError(f"dataset: its name must have 1 to {LONGEST_NAME} characters")
-    body = _form(request) if request.files or request.mimetype == "multipart/form-data" else _json(request)
-    project_id, sent = body
+    project_id, sent = _form(request) if request.mimetype == "multipart/form-data" else _json(request)
     with process.store.reading() as connection:
         project = project_of(connection, project_id)
-    most = process.settings.media_mb * 2**20
-    candidates: list[_Candidate] = []
-    refused: list[Refused] = []
+    if project.gone:
+        raise StateError(f"project {project_id} was deleted in the labeling tool: no task can be created in it")
+    candidates, refused = _looked_at(sent, project_id, dataset, process.settings.media_mb * 2**20)
+    if not candidates:
+        raise DataError(f"none of the {len(sent):,} items is taken in; the first: {refused[0].reason}")
+    new: set[str] = set()
+    dataset_id = 0
+    for some in chunks(candidates, AT_ONCE):
+        with process.store.writing() as connection:
+            dataset_id, added = add_pushed(connection, project, dataset, [one.item for one in some])
+        new |= added
+    address = f"/api/projects/{project_id}/items/"
+    accepted = [Accepted(one.index, one.id, one.item.marker, one.item.marker in new, address + one.item.marker) for one in candidates]
+    return Pushed(DatasetName(dataset_id, "pushed", dataset), tuple(accepted), tuple(refused))
+
+
+def _looked_at(sent: Sequence[Any], project: str, dataset: str, most: int) -> tuple[list[_Candidate], list[Refused]]:
+    """The items that can be taken in, and those that cannot. most: bytes of one item's media."""
+    candidates, refused = [], []
     for index, one in enumerate(sent):
         id = one.get("id") if isinstance(one, Mapping) and isinstance(one.get("id"), str) else None
         try:
-            candidates.append(_Candidate(index, id, _item(one, project_id, dataset, most)))
+            candidates.append(_Candidate(index, id, _item(one, project, dataset, most)))
         except DataError as error:
             refused.append(Refused(index, id, str(error)))
-    new: set[str] = set()
-    dataset_id = 0
-    for start in range(0, max(1, len(candidates)), AT_ONCE):
-        with process.store.writing() as connection:
-            dataset_id, added = add_pushed(connection, project, dataset, [one.item for one in candidates[start : start + AT_ONCE]])
-        new |= added
-    accepted = [
-        Accepted(one.index, one.id, one.item.marker, one.item.marker in new, f"/api/projects/{project_id}/items/{one.item.marker}")
-        for one in candidates
-    ]
-    return Pushed(DatasetName(dataset_id, "pushed", dataset), tuple(accepted), tuple(refused))
+    return candidates, refused
 
 
 def _json(request: Request) -> tuple[str, Sequence[Any]]:
@@ -185,3 +224,16 @@ def _media(media: Any, most: int) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise DataError(f"media: {media[:100]!r} is neither an http(s) address nor a data: URI")
     return media
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/datasets/{dataset}/items",
+        push_items,
+        Pushed,
+        body=BODY,
+        status=202,
+        statuses=((409, "The project was deleted in the labeling tool."),),
+    ),
+)
