@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, delete, or_, select,
 from annotriage.errors import UnknownError
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow, insert
-from annotriage.store.map_points import Piece, pack, unpack
+from annotriage.store.map_points import ROUTES, Piece, pack, unpack
 from annotriage.store.projects import Project
 from annotriage.store.schema import dataset, group_member, item, map_, map_piece, point, rerouting, training_item, verdict
 
@@ -140,6 +140,13 @@ def judged_since(connection: Connection, project: Project, at: float) -> list[tu
     return [(int(id), float(when)) for id, when in connection.execute(query)]
 
 
+def routes_of_items(connection: Connection, item_ids: Sequence[int]) -> list[int]:
+    """The codes of the routes that items have by now, in their order."""
+    query = select(item.c.id, item.c.route)
+    found = {row.id: row.route for ids in chunks(item_ids) for row in connection.execute(query.where(item.c.id.in_(ids)))}
+    return [ROUTES.index(found[id]) if found.get(id) in ROUTES else 0 for id in item_ids]
+
+
 def rerouted_since(connection: Connection, project: Project, at: float) -> dict[tuple[int, float | None], list[int]]:
     """The items whose routes people changed after a moment, by the change: (its id, when it was undone)."""
     later = or_(rerouting.c.at > at - OVERLAP, rerouting.c.undone_at > at - OVERLAP)
@@ -176,6 +183,12 @@ def groups_of(connection: Connection, dataset_id: int) -> dict[int, int]:
     """The group numbers of a dataset's outliers, by item."""
     query = select(group_member.c.item_id, group_member.c.number).where(group_member.c.dataset_id == dataset_id)
     return {row.item_id: row.number for row in connection.execute(query.order_by(group_member.c.item_id))}
+
+
+def group_of(connection: Connection, dataset_id: int, item_id: int) -> int | None:
+    """The number of the group that an item belongs to."""
+    query = select(group_member.c.number).where(group_member.c.dataset_id == dataset_id, group_member.c.item_id == item_id)
+    return connection.execute(query).scalar_one_or_none()
 
 
 # -- training items

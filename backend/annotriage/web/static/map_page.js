@@ -1,0 +1,430 @@
+/* The map's page: the map with its legend, side panel and list; faces instead of points; lassoed items sent to review or back; kept up
+ * to date while items come in. Text from data is only ever set as text. */
+import { PointMap } from "./shared/map.js";
+import { marker } from "./shared/markers.js";
+import { COLOURINGS } from "./colours.js";
+import { cut } from "./cells.js";
+import { send } from "./page.js";
+import { Points } from "./points.js";
+
+const EVERY = 3000, FULL = 65535, LISTED = 100, SIDE = 14, FACES = 18;
+const byId = (id) => document.getElementById(id);
+const number = new Intl.NumberFormat("en");
+const counted = (n, one, many = `${one}s`) => `${number.format(n)} ${n === 1 ? one : many}`;
+
+/** An element with its attributes and children; strings become text nodes, never markup. */
+function make(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(name, value);
+    else made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child != null));
+  return made;
+}
+
+const app = byId("map-app");
+const choice = byId("map-choice");
+choice.addEventListener("change", () => { if (choice.elements.map && document.activeElement?.name === "method") choice.elements.map.value = ""; choice.requestSubmit(); });
+
+/** How far a map is that is being made. */
+function showMaking(making) {
+  const box = byId("making");
+  box.hidden = !making;
+  if (!making) return;
+  const failed = making.state === "failed";
+  byId("making-text").textContent = failed
+    ? `The last map could not be made: ${making.text}. It is tried again within the hour, or when more items have come in.`
+    : `A new map is being made: ${making.text || "it begins"}.`;
+  box.querySelector("progress").hidden = failed;
+  box.querySelector("progress").value = making.progress;
+}
+
+async function ask(url) {
+  const answer = await fetch(url, { headers: { Accept: "application/json" } });
+  if (!answer.ok) throw new Error(String(answer.status));
+  return answer.json();
+}
+
+if (app) explore().catch((error) => { byId("map-loading").textContent = `The map could not be shown: ${error.message}. Load the page again.`; });
+else if (byId("no-map")) waitForMap();
+
+/** Before the first map: look until it is there. */
+async function waitForMap() {
+  const url = new URL(choice.action);
+  try {
+    const state = await ask(`${url.pathname}/state?method=${byId("method").value}`);
+    if (state.newest) { location.reload(); return; }
+    showMaking(state.making);
+  } catch { /* asked again */ }
+  setTimeout(waitForMap, EVERY);
+}
+
+async function explore() {
+  const host = byId("map-host"), panel = byId("panel-body"), tip = byId("map-tip"), status = byId("map-status"), loading = byId("map-loading");
+  const list = byId("point-list"), cellsHost = byId("map-cells"), colourBy = byId("colour-by"), dataset = byId("dataset");
+  const boxes = [...document.querySelectorAll("[data-show]")];
+  const { base, items, training } = app.dataset;
+  const welcome = [...panel.childNodes];
+  app.hidden = false;
+
+  const first = await ask(app.dataset.state + (app.dataset.fixed ? `&map=${app.dataset.fixed}` : ""));
+  let points = new Points(base, Number(first.map));
+  await points.load(first.pieces, (done, total) => { loading.textContent = `Loading ${number.format(done)} of ${number.format(total)} points…`; });
+  loading.hidden = true;
+
+  const map = new PointMap(host, points.xy, points.route, { hover, select, lasso, view: later(listInView) }, FULL);
+  const canvas = map.overlay;
+  let asCells = false, lastList = "", strangest = order();
+  for (const [name, value] of Object.entries({ role: "application", "aria-label": "Map of the items", "aria-describedby": "map-text map-help" })) {
+    canvas.setAttribute(name, value);
+  }
+
+  // -- what is drawn
+
+  /** Incoming points, the strangest first. */
+  function order() {
+    const buckets = Array.from({ length: 256 }, () => []);
+    for (let i = 0; i < points.count; i++) if (points.route[i]) buckets[points.score[i]].push(i);
+    return Uint32Array.from(buckets.reverse().flat());
+  }
+
+  function paint() {
+    const { codes, styles } = COLOURINGS[colourBy.value](points);
+    map.paint(codes, styles);
+    const counts = new Uint32Array(256);
+    for (let i = 0; i < codes.length; i++) counts[codes[i]]++;
+    const entries = new Map();
+    styles.forEach((style, code) => { if (counts[code]) entries.set(style.label, { style, n: (entries.get(style.label)?.n ?? 0) + counts[code] }); });
+    byId("legend").replaceChildren(...[...entries].map(([label, { style, n }]) =>
+      make("li", {}, marker(style, host), make("bdi", { class: "short", title: label }, label), make("span", { class: "muted" }, number.format(n)))));
+  }
+
+  function showChosen() {
+    const shown = new Set(boxes.filter((box) => box.checked).map((box) => points.legend.routes.indexOf(box.dataset.show)));
+    const wanted = dataset?.value ? Number(dataset.value) : 0;
+    const mask = new Uint8Array(points.count), counts = new Uint32Array(points.legend.routes.length);
+    for (let i = 0; i < points.count; i++) {
+      counts[points.route[i]]++;
+      mask[i] = shown.has(points.route[i]) && (!wanted || points.route[i] === 0 || points.dataset[i] === wanted);
+    }
+    map.show(mask);
+    points.legend.routes.forEach((route, code) => {
+      const box = document.querySelector(`[data-count="${route}"]`);
+      if (box) box.textContent = number.format(counts[code]);
+    });
+    if (asCells) showCells();
+  }
+
+  function fillDatasets() {
+    if (!dataset) return;
+    const before = dataset.value;
+    dataset.replaceChildren(make("option", { value: "" }, "all"), ...points.legend.datasets.map((one, k) => make("option", { value: k + 1 }, one.name.slice(0, 80))));
+    dataset.value = before;
+  }
+
+  // -- pointing at items
+
+  function thumbnail(i, size, lazy = true) {
+    const source = points.isTraining(i) ? `${training}${points.ids[i]}/thumbnail` : `${items}${points.ids[i]}/thumbnail`;
+    return make("img", { class: "thumbnail tiny", alt: "", width: size, height: size, src: source, ...(lazy ? { loading: "lazy" } : {}) });
+  }
+
+  function hover(i, x, y) {
+    tip.hidden = i < 0;
+    canvas.style.cursor = i < 0 ? (map.lassoing ? "crosshair" : "grab") : "pointer";
+    if (i < 0) return;
+    if (tip.dataset.point !== String(i)) {
+      tip.dataset.point = i;
+      tip.replaceChildren(thumbnail(i, 64, false), make("div", {},
+        make("bdi", { class: "short strong" }, points.labelOf(i) || "no label"),
+        make("span", { class: "muted" }, [points.kindOf(i), points.strangeness(i)].filter(Boolean).join(", "))));
+    }
+    const right = x > map.width - 220, low = y > map.height - 130;
+    tip.style.left = `${right ? x - tip.offsetWidth - 14 : x + 14}px`;
+    tip.style.top = `${low ? y - tip.offsetHeight - 10 : y + 14}px`;
+  }
+
+  let asked = 0;
+  async function select(i) {
+    const mine = ++asked;
+    for (const line of list.children) line.setAttribute("aria-selected", line.dataset.point === String(i));
+    const chosen = list.querySelector('[aria-selected="true"]');
+    if (chosen) { list.setAttribute("aria-activedescendant", chosen.id); chosen.scrollIntoView({ block: "nearest" }); }
+    if (i < 0) { panel.replaceChildren(...welcome); status.textContent = ""; return; }
+    const url = points.isTraining(i) ? `${base}/training/${points.legend.reference}/${points.ids[i]}` : `${base}/items/${points.ids[i]}`;
+    try {
+      const answer = await fetch(url, { headers: { Accept: "text/html" } });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (mine !== asked) return;
+      panel.replaceChildren(...(answer.ok ? page.body.childNodes : [make("p", { class: "warning" }, page.querySelector("main")?.textContent.trim() || "It could not be shown.")]));
+      byId("panel").scrollTop = 0;
+      status.textContent = `${points.kindOf(i)}, ${points.labelOf(i).slice(0, 80)}, ${panel.querySelector("#panel-id")?.textContent.slice(0, 80) ?? ""}`;
+    } catch {
+      if (mine === asked) panel.replaceChildren(make("p", { class: "warning" }, "The service does not answer. Click again in a moment."));
+    }
+  }
+
+  panel.addEventListener("click", (event) => {
+    const stepping = event.target.closest("[data-step]"), similar = event.target.closest("[data-training]"), face = event.target.closest("[data-point]");
+    if (stepping) step(Number(stepping.dataset.step));
+    else if (similar) choose(points.findTraining(Number(similar.dataset.training)));
+    else if (face) choose(Number(face.dataset.point));
+  });
+
+  /** Select a point wherever it is asked for, and make sure that its kind is shown. */
+  function choose(i) {
+    if (i < 0) return;
+    const box = boxes.find((one) => one.dataset.show === points.kindOf(i));
+    if (box && !box.checked) { box.checked = true; showChosen(); }
+    map.select(i);
+  }
+
+  /** The next incoming point in order of strangeness, among those shown. */
+  function step(by) {
+    const n = strangest.length;
+    let at = strangest.indexOf(map.selected);
+    if (at < 0 && by < 0) at = 0;
+    for (let tried = 0; tried < n; tried++) {
+      at = (at + by + n) % n;
+      if (map.shown[strangest[at]]) { map.select(strangest[at]); return; }
+    }
+  }
+
+  // -- the list beside the map
+
+  function listInView() {
+    if (asCells) return;
+    const inside = new Uint8Array(points.count), found = [];
+    let n = 0;
+    for (const i of map.inView()) if (points.route[i]) { inside[i] = 1; n++; }
+    for (let k = 0; k < strangest.length && found.length < LISTED; k++) if (inside[strangest[k]]) found.push(strangest[k]);
+    byId("list-title").textContent = n > LISTED ? `In view: the ${LISTED} strangest of ${number.format(n)}` : `In view, strangest first: ${counted(n, "item")}`;
+    fill(found);
+  }
+
+  function fill(found) {
+    const key = found.join(",") + colourBy.value + points.route.length + found.map((i) => points.route[i]).join("");
+    if (key === lastList) return;
+    lastList = key;
+    list.replaceChildren(...found.map((i, k) => make("li", { role: "option", id: `point-${k}`, "data-point": i, "aria-selected": i === map.selected },
+      thumbnail(i, 34), make("span", {}, make("bdi", { class: "short strong" }, points.labelOf(i) || "no label"), make("span", { class: "muted block" }, points.strangeness(i))),
+      make("span", { class: `route route-${points.kindOf(i)}` }, points.kindOf(i)))));
+  }
+
+  list.addEventListener("click", (event) => { const line = event.target.closest("li"); if (line) choose(Number(line.dataset.point)); });
+  list.addEventListener("keydown", (event) => {
+    const lines = [...list.children], at = lines.findIndex((line) => line.getAttribute("aria-selected") === "true");
+    const next = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: lines.length - 1 }[event.key];
+    if (next === undefined || !lines.length) return;
+    event.preventDefault();
+    choose(Number(lines[Math.max(0, Math.min(lines.length - 1, next))].dataset.point));
+  });
+
+  // -- many items at once
+
+  function lasso(indices) {
+    map.select(-1, false);
+    selection(indices, `${counted(indices.length, "item")} inside the lasso`);
+  }
+
+  function selection(indices, title) {
+    asked++;
+    if (!indices.length) { panel.replaceChildren(...welcome); status.textContent = ""; return; }
+    const incoming = indices.filter((i) => points.route[i]).sort((a, b) => points.score[b] - points.score[a] || a - b);
+    const tally = points.legend.routes.map((route, code) => [route, indices.reduce((sum, i) => sum + (points.route[i] === code), 0)]).filter(([, n]) => n);
+    const auto = incoming.reduce((sum, i) => sum + (points.kindOf(i) === "auto"), 0), others = incoming.length - auto;
+    panel.replaceChildren(
+      make("h3", {}, title),
+      make("p", {}, tally.map(([route, n]) => `${number.format(n)} ${route}`).join(", ")),
+      make("div", { class: "selection-actions" },
+        auto ? make("button", { type: "button", class: "primary", click: () => reroute("review", incoming) }, `Send ${counted(auto, "automatic item")} to review`) : null,
+        others ? make("button", { type: "button", click: () => reroute("back", incoming) }, `Take ${counted(others, "item")} out of review`) : null),
+      make("p", { class: "hint" }, "People look at what is sent to review. What is taken out of it needs nobody any more; only what the model itself judged automatic becomes automatic again. Random checks stay. Each can be undone."),
+      make("div", { class: "faces" }, ...(incoming.length ? incoming : indices).slice(0, FACES).map((i) =>
+        make("button", { type: "button", class: "face", "data-point": i, title: points.strangeness(i) }, thumbnail(i, 40), make("bdi", { class: "short" }, points.labelOf(i) || "no label")))));
+    byId("panel").scrollTop = 0;
+    status.textContent = title;
+  }
+
+  async function reroute(to, incoming) {
+    panel.querySelectorAll(".selection-actions button").forEach((button) => { button.disabled = true; });
+    await act(`${base}/reroute?to=${to}`, Uint32Array.from(incoming, (i) => points.ids[i]));
+  }
+
+  async function act(url, body) {
+    let done;
+    try {
+      const answer = await send(url, { body, headers: { Accept: "application/json", "Content-Type": "application/octet-stream" } });
+      done = await answer.json();
+      if (!answer.ok) throw new Error(done.detail);
+    } catch (error) {
+      panel.prepend(make("p", { class: "warning", role: "alert" }, error.message || "The service does not answer; nothing was changed."));
+      panel.querySelectorAll(".selection-actions button").forEach((button) => { button.disabled = false; });
+      return;
+    }
+    points.reroute(done.changed, done.routes);
+    paint();
+    showChosen();
+    lastList = "";
+    panel.replaceChildren(make("div", { class: "outcome" },
+      make("h3", {}, done.sentence),
+      done.left.length ? make("p", {}, "Left as they are:") : null,
+      done.left.length ? make("ul", {}, ...done.left.map((line) => make("li", {}, line))) : null,
+      make("p", { class: "buttons" },
+        done.id ? make("button", { type: "button", id: "undo", click: () => act(`${base}/reroute/${done.id}/undo`) }, "Undo") : null,
+        make("a", { class: "button", href: done.queue }, "To the queue"))));
+    status.textContent = done.sentence;
+    panel.querySelector("button, a")?.focus();
+  }
+
+  // -- faces instead of points
+
+  function showCells() {
+    const cells = cut(points, map, SIDE);
+    const [west, east] = [Math.min(...cells.map((cell) => cell.column)), Math.max(...cells.map((cell) => cell.column))];
+    const north = Math.min(...cells.map((cell) => cell.row));
+    const grid = make("div", { class: "cells", style: `grid-template-columns: repeat(${cells.length ? east - west + 1 : 1}, minmax(0, 1fr))` });
+    for (const cell of cells) {
+      const classes = cell.leading.map(([label, n]) => `${label} (${number.format(n)})`).join(", ");
+      const button = make("button", { type: "button", class: "cell", style: `grid-column: ${cell.column - west + 1}; grid-row: ${cell.row - north + 1}`,
+        title: classes, "aria-label": `${counted(cell.count, "item")}: ${classes}`, "data-medoid": cell.medoid },
+        thumbnail(cell.medoid, 64), make("bdi", { class: "cell-class" }, cell.leading[0][0]), make("span", { class: "cell-count" }, number.format(cell.count)));
+      button.addEventListener("click", () => {
+        grid.querySelector(".chosen")?.classList.remove("chosen");
+        button.classList.add("chosen");
+        selection(cell.points, `${counted(cell.count, "item")} in this cell: ${classes}`);
+        const shown = cell.points.filter((i) => points.route[i]).sort((a, b) => points.score[b] - points.score[a] || a - b);
+        byId("list-title").textContent = `In this cell, strangest first`;
+        fill(shown.slice(0, LISTED));
+      });
+      grid.append(button);
+    }
+    cellsHost.replaceChildren(grid);
+  }
+
+  function view(cells) {
+    asCells = cells;
+    host.hidden = cells;
+    cellsHost.hidden = !cells;
+    for (const id of ["map-in", "map-out", "map-lasso", "map-png"]) byId(id).disabled = cells;
+    byId("as-points").setAttribute("aria-pressed", !cells);
+    byId("as-cells").setAttribute("aria-pressed", cells);
+    tip.hidden = true;
+    lastList = "";
+    if (cells) showCells(); else listInView();
+  }
+
+  // -- a picture to take away
+
+  async function savePicture() {
+    const css = getComputedStyle(host), ratio = map.ratio, line = 22 * ratio, pad = 14 * ratio;
+    const entries = [...byId("legend").children];
+    const canvasOut = document.createElement("canvas"), context = canvasOut.getContext("2d");
+    const font = `${13 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
+    canvasOut.width = map.base.width;
+    context.font = font;
+    let [x, rows] = [pad, 1];
+    const places = entries.map((entry) => {
+      const text = entry.textContent.replace(/(\d[\d,]*)$/, "  $1"), width = 24 * ratio + context.measureText(text).width + pad;
+      if (x + width > canvasOut.width) { x = pad; rows++; }
+      const place = { text, x, row: rows - 1, picture: entry.querySelector("canvas") };
+      x += width;
+      return place;
+    });
+    canvasOut.height = map.base.height + 2 * line + rows * line + pad;
+    context.fillStyle = css.getPropertyValue("--paper");
+    context.fillRect(0, 0, canvasOut.width, canvasOut.height);
+    context.fillStyle = css.getPropertyValue("--ink");
+    context.textBaseline = "middle";
+    context.font = `600 ${15 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
+    context.fillText(`${app.dataset.title.slice(0, 80)} · ${byId("method").selectedOptions[0].text}, coloured by ${colourBy.selectedOptions[0].text}`, pad, line);
+    context.drawImage(map.base, 0, 1.8 * line);
+    context.font = font;
+    for (const { text, x: left, row, picture } of places) {
+      const top = map.base.height + 2.4 * line + row * line;
+      if (picture) context.drawImage(picture, left, top - 7 * ratio, 14 * ratio, 14 * ratio);
+      context.fillText(text, left + 20 * ratio, top);
+    }
+    const blob = await new Promise((done) => { canvasOut.toBlob(done, "image/png"); });
+    const url = URL.createObjectURL(blob);
+    make("a", { href: url, download: `map-${points.id}.png` }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 10_000);
+  }
+
+  // -- while items come in
+
+  async function follow() {
+    try {
+      if (!document.hidden) {
+        const state = await ask(app.dataset.state + (app.dataset.fixed ? `&map=${app.dataset.fixed}` : ""));
+        showMaking(state.making);
+        if (state.map !== points.id) await take(new Points(base, state.map), state.pieces);
+        else if (state.pieces.some(([piece, , version]) => points.pieces.get(piece)?.version !== version)) await take(points, state.pieces);
+      }
+    } catch { /* asked again */ }
+    setTimeout(follow, EVERY);
+  }
+
+  /** Other points, or more of them: the view stays, and so does what is chosen. */
+  async function take(next, pieces) {
+    const chosen = map.selected < 0 ? null : { training: points.isTraining(map.selected), id: points.ids[map.selected] };
+    if (!(await next.load(pieces))) return;
+    points = next;
+    strangest = order();
+    map.replace(points.xy, points.route);
+    fillDatasets();
+    paint();
+    showChosen();
+    lastList = "";
+    if (chosen) map.selected = chosen.training ? points.findTraining(chosen.id) : points.find(chosen.id);
+  }
+
+  // -- wiring
+
+  boxes.forEach((box) => box.addEventListener("change", showChosen));
+  dataset?.addEventListener("change", showChosen);
+  colourBy.addEventListener("change", () => { paint(); lastList = ""; });
+  byId("as-points").addEventListener("click", () => view(false));
+  byId("as-cells").addEventListener("click", () => view(true));
+  byId("map-in").addEventListener("click", () => map.zoom(1.5));
+  byId("map-out").addEventListener("click", () => map.zoom(1 / 1.5));
+  byId("map-png").addEventListener("click", savePicture);
+  byId("map-reset").addEventListener("click", () => {
+    boxes.forEach((box) => { box.checked = true; });
+    if (dataset) dataset.value = "";
+    showChosen();
+    map.select(-1);
+    map.fit();
+  });
+  byId("map-lasso").addEventListener("click", (event) => {
+    map.lassoing = !map.lassoing;
+    event.currentTarget.setAttribute("aria-pressed", map.lassoing);
+  });
+  byId("map").addEventListener("keydown", (event) => {
+    if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const by = { n: 1, p: -1 }[event.key.toLowerCase()];
+    if (by) { event.preventDefault(); step(by); }
+  });
+  addEventListener("themechange", () => { map.restyle(); paint(); });
+
+  fillDatasets();
+  paint();
+  showChosen();
+  const wanted = new URLSearchParams(location.search);
+  if (wanted.get("group")) {
+    colourBy.value = "group";
+    paint();
+    map.frame([...points.group.keys()].filter((i) => points.group[i] === Number(wanted.get("group"))));
+  }
+  if (wanted.get("item")) choose(points.find(Number(wanted.get("item"))));
+  globalThis.annotriageMap = map;
+  globalThis.annotriagePoints = () => points;
+  setTimeout(follow, EVERY);
+}
+
+/** The same function, called once things have been still for a moment. */
+function later(act, wait = 120) {
+  let timer = 0;
+  return () => { clearTimeout(timer); timer = setTimeout(act, wait); };
+}
