@@ -15,10 +15,13 @@ from annotriage.latent.audit import in_audit, in_lot
 from annotriage.latent.conformal import hashed_places
 from annotriage.model.inputs import Loaded, thumbnail
 from annotriage.reference import Judged
+from annotriage.service.pausing import PAUSED_REASON
 from annotriage.service.probing import audit_shares, paused_under
+from annotriage.service.rerouting import sent_reason
 from annotriage.store.database import AnyRow
 from annotriage.store.probes import unsettled
 from annotriage.store.projects import Project
+from annotriage.store.reroutings import trust_out_of_queue
 from annotriage.store.verdicts import Judgement, strange_trusts
 from annotriage.verdict import Verdict
 
@@ -30,15 +33,15 @@ SHOWN_ROUTES = ("auto", "uncertain")
 class Draw:
     """How probes are drawn at the moment.
 
-    lot, audit: shares of all items and of automatic ones. probation: datasets whose automatic items are all audited.
-    strangest: the range of trust among which a probe hides. paused: whether nothing may be automatic. drawn: items that are probes
-    already and wait for people. again: the items were judged before, by another reference: what people have answered since then
-    followed its labels, and is no probe any more.
+    lot, audit: shares of all items and of automatic ones. probation: datasets of whose next automatic items so many are all audited;
+    counts down. strangest: the range of trust among which a probe hides. paused: whether nothing may be automatic. drawn: items that
+    are probes already and wait for people. again: the items were judged before, by another reference: what people have answered since
+    then followed its labels, and is no probe any more.
     """
 
     lot: float
     audit: float
-    probation: frozenset[int]
+    probation: dict[int, int]
     strangest: tuple[float, float]
     paused: bool
     drawn: frozenset[int]
@@ -71,13 +74,18 @@ def judgements(
     points = judged.compressed.astype(np.float16)
     found = []
     for place, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
-        audited = verdict.route == "auto" and (audit[place] or row.shown_dataset_id in draw.probation)
+        owed = draw.probation.get(row.shown_dataset_id, 0) if verdict.route == "auto" else 0
+        audited = verdict.route == "auto" and (audit[place] or owed > 0)
         probe = "lot" if lot[place] else "audit" if audited or row.id in draw.drawn else None
         if draw.again and row.answer != "open" and row.id not in draw.drawn:
             probe = None
-        holds = _paused(verdict) if draw.paused and verdict.route == "auto" else verdict
-        hides = bool(probe) or holds.route not in SHOWN_ROUTES
-        trust = float(hidden[place]) if probe else holds.trust
+        if owed and probe:
+            draw.probation[row.shown_dataset_id] = owed - 1
+        why = PAUSED_REASON if draw.paused else sent_reason(row.sent_by) if row.sent_by else ""
+        holds = _held_back(verdict, why) if why and verdict.route == "auto" else verdict
+        out = row.dismissed and holds.route in ("outlier", "uncertain")
+        hides = bool(probe) or not (out or holds.route in SHOWN_ROUTES)
+        trust = float(hidden[place]) if probe else trust_out_of_queue(holds.trust) if out else holds.trust
         shown = None if hides else holds.labels
         picture = loaded[place].picture
         face = b"" if picture is None else thumbnail(picture, side)
@@ -85,10 +93,9 @@ def judgements(
     return found
 
 
-def _paused(verdict: Verdict) -> Verdict:
-    """An automatic item while automatic labels are paused: the surest of the uncertain ones."""
-    reason = f"{verdict.reason.rstrip('.')}; a person decides, because automatic labels are paused."
-    return replace(verdict, route="uncertain", trust=verdict.trust - 1 / 3, reason=reason)
+def _held_back(verdict: Verdict, why: str) -> Verdict:
+    """An automatic item that a person is to look at all the same: the surest of the uncertain ones. why: how its reason ends."""
+    return replace(verdict, route="uncertain", trust=verdict.trust - 1 / 3, reason=verdict.reason.rstrip(".") + why)
 
 
 def failed(row: AnyRow, verdict: Verdict) -> Judgement:
