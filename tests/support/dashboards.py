@@ -11,7 +11,7 @@ from triaged import data_uri
 
 from annotriage.service.delivery import Delivery
 from annotriage.service.following import Follower
-from annotriage.service.jobs import Snapshots
+from annotriage.service.jobs import Snapshots, run_queued
 from annotriage.service.judging import Judge
 from annotriage.service.process import Process
 from annotriage.service.references import keep_reference
@@ -72,6 +72,11 @@ class Service:
             self.snapshots._taken.clear()
             self.snapshots.step(found)
             self.standings.step(found)
+
+    def run_jobs(self) -> None:
+        """Run the jobs that are queued."""
+        while run_queued(self.process):
+            pass
 
     def days_pass(self, days: float) -> None:
         """Everything happened so much earlier."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import shutil
+import socket
 import threading
 
 import dashboards
 import pytest
+from browsers import axe_source, barriers, browser, open_page
 from waitress.server import create_server
 
 from annotriage.fitting import fit
@@ -15,6 +18,8 @@ from annotriage.service.app import create_app
 from annotriage.service.process import Process
 from annotriage.settings import ServiceSettings
 from annotriage.web import register
+
+__all__ = ["axe_source", "barriers", "browser", "open_page"]
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +57,9 @@ class Dashboard:
 
     def stop(self):
         self._server.close()
+        for channel in list(self._server.active_channels.values()):  # browsers keep their connections
+            with contextlib.suppress(OSError):
+                channel.socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._server.task_dispatcher.shutdown()
         self.process.leave()
@@ -77,3 +85,19 @@ def dashboard(history, tmp_path, serve_dashboard):
     file, tool = history
     shutil.copy(file, tmp_path / "store.db")
     return serve_dashboard(f"sqlite:///{tmp_path}/store.db", copy.deepcopy(tool))
+
+
+@pytest.fixture
+def signed_in(dashboard, open_page):
+    """Open a page of the dashboard as its user."""
+
+    def signed_in(path, **options):
+        page = open_page(f"{dashboard.url}/sign-in", **options)
+        page.locator("[name=user]").fill(dashboard.user)
+        page.locator("[name=password]").fill(dashboard.password)
+        page.locator("main form button").click()
+        page.wait_for_url(f"{dashboard.url}/")
+        page.goto(f"{dashboard.url}{path}")
+        return page
+
+    return signed_in

@@ -1,0 +1,97 @@
+"""A real browser for tests: pages that fail the test if they complain, or fetch anything from elsewhere; and axe-core, which looks for barriers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CHROMIUM_OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+AXE = "axe-core@4.10"
+SERIOUS = ("serious", "critical")
+
+
+def missing(what):
+    """Skip; in continuous integration nothing may be lacking."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} (and CI is set: nothing may be skipped)", pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The installed Chromium; tests that ask for it are skipped where there is none."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        missing("no browser: install the package `chromium`")
+    playwright = pytest.importorskip("playwright.sync_api", reason="install the package `playwright`").sync_playwright().start()
+    chromium = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_OPTIONS))
+    yield chromium
+    chromium.close()
+    playwright.stop()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open a file or an address in a fresh page; the test fails if anything was written to the console or could not be fetched.
+
+    `open_page.expected(text)`: a complaint with this text in it is what the test wants.
+    """
+    contexts, troubles, expected = [], [], []
+
+    def open_page(address: str, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("requestfailed", lambda request: troubles.append(f"{request.url[:200]} failed: {request.failure}"))
+        page.goto(address)
+        return page
+
+    open_page.expected = expected.append
+    yield open_page
+    for context in contexts:
+        context.close()
+    left = "net::ERR_ABORTED"  # asked for by a page that was left meanwhile
+    assert [one for one in troubles if left not in one and not any(text in one for text in expected)] == []
+
+
+@pytest.fixture(scope="session")
+def axe_source(tmp_path_factory):
+    """The program of axe-core, out of a folder that npm made for these tests."""
+    npm = shutil.which("npm")
+    if npm is None:
+        missing("no npm: install the package `npm`, with which axe-core is fetched")
+    folder = tmp_path_factory.mktemp("axe")
+    ran = subprocess.run(
+        [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", AXE], capture_output=True, text=True, check=False, timeout=120
+    )
+    program = Path(folder / "node_modules" / "axe-core" / "axe.min.js")
+    if not program.exists():
+        missing(f"axe-core cannot be fetched: {ran.stderr.strip()[-300:]}")
+    return program.read_text("utf-8")
+
+
+@pytest.fixture
+def barriers(axe_source):
+    """What axe-core finds serious on a page: one line each, with the element."""
+
+    def barriers(page):
+        page.evaluate(axe_source)  # past the page's policy, as a tester's own tool
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        return [
+            f"{one['id']} ({one['impact']}): {json.dumps(node['target'])} {node['html'][:160]} {node['failureSummary'][:300]}"
+            for one in found
+            if one["impact"] in SERIOUS
+            for node in one["nodes"]
+        ]
+
+    return barriers

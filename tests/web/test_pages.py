@@ -1,0 +1,357 @@
+"""The pages in a real browser, on real digits: what a project manager sees, understands and does."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import time
+
+import pytest
+from sqlalchemy import select, update
+
+from annotriage.service import pausing
+from annotriage.service.probing import ALARM
+from annotriage.store import jobs
+from annotriage.store.deliveries import set_state
+from annotriage.store.projects import change_project, history, note, project_of
+from annotriage.store.schema import delivery, event, field_write, inbox, item, job, snapshot, thumbnail
+
+pytestmark = pytest.mark.browser
+
+OWN = (
+    "/", "/projects/1/diversity", "/projects/1/groups", "/projects/1/promise", "/projects/1/compare", "/projects/1/settings", "/system",
+    "/projects/2/diversity", "/projects/2/groups", "/projects/2/promise", "/projects/2/compare", "/projects/2/settings",
+)  # fmt: skip
+
+
+def project(dashboard, id="1"):
+    with dashboard.process.store.reading() as connection:
+        return project_of(connection, id)
+
+
+def events(dashboard, id="1"):
+    with dashboard.process.store.reading() as connection:
+        return [(row.kind, row.text) for row in history(connection, project_of(connection, id).id)]
+
+
+def text(page, selector="main"):
+    return re.sub(r"\s+", " ", page.locator(selector).inner_text())
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_page_has_barriers(signed_in, dashboard, open_page, barriers, theme):
+    open_page.expected("404")
+    page = signed_in("/", color_scheme=theme)
+    found = {}
+    for path in (*OWN, "/nowhere"):
+        page.goto(dashboard.url + path)
+        found[path] = barriers(page)
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize("width", [1280, 820, 600])
+def test_no_page_is_wider_than_the_screen(signed_in, dashboard, width):
+    page = signed_in("/", viewport={"width": width, "height": 900})
+    wide = []
+    for path in OWN:
+        page.goto(dashboard.url + path)
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            wide.append(path)
+    assert wide == []
+
+
+def test_the_first_page_says_how_each_project_stands(signed_in):
+    card = text(signed_in("/"), "#cards section >> nth=0")
+    for said in ("27.6 %", "about 1 in 20", "really is foreign", "115", "present rate", "At most 4 in 100", "yes: it differs"):
+        assert said in card
+
+
+def test_a_project_without_automatic_labels_says_what_to_do(signed_in):
+    card = text(signed_in("/"), "#cards section >> nth=1")
+    assert re.search(r"No label is automatic yet: \d+ labelled held-out items needed, 40 there", card)
+    assert "People answer a random part of all items blind" in card
+
+
+def test_text_from_data_is_shown_as_text(signed_in, dashboard):
+    page = signed_in("/")
+    title = page.locator("#cards section >> nth=1").locator("h2")
+    assert "<script>alert(1)</script>" in title.inner_text()
+    assert title.bounding_box()["height"] < 80
+    with dashboard.process.store.writing() as connection:
+        note(connection, project(dashboard).id, "paused", "<img src=x onerror=alert(1)> \u202e" + "x" * 10_000)
+        change_project(connection, project(dashboard).id, problem="<b>" + "y" * 10_000)
+    for path in ("/projects/1/promise", "/", "/system"):
+        page.goto(dashboard.url + path)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("main img[src=x]").count() == 0
+    assert "<b>yyy" in text(page)
+
+
+def test_pausing_stops_automatic_labels_at_once_and_is_written_down(signed_in, dashboard):
+    page = signed_in("/")
+    page.get_by_text("Pause automatic labels").first.click()
+    page.get_by_label("Why").first.fill("the scanner is being repaired")
+    page.get_by_role("button", name="Pause now").first.click()
+    assert "are paused" in text(page, "#notices")
+    assert project(dashboard).paused == "paused by a person: the scanner is being repaired"
+    assert events(dashboard)[0] == ("paused", "paused by a person: the scanner is being repaired")
+    assert "A person paused automatic labels: the scanner is being repaired" in text(page)
+    page.get_by_role("button", name="Resume automatic labels").first.click()
+    assert project(dashboard).paused is None
+    assert "may be automatic again" in text(page, "#notices")
+
+
+def test_what_the_alarm_stopped_cannot_be_resumed_but_recalibrated(signed_in, dashboard):
+    with dashboard.process.store.writing() as connection:
+        change_project(connection, project(dashboard).id, paused=f"{ALARM}12 of 100 automatic labels were wrong")
+    page = signed_in("/projects/1/promise")
+    assert "The alarm stopped automatic labels" in text(page)
+    assert "12 of 100" in text(page)
+    assert page.get_by_role("button", name="Resume").count() == 0
+
+
+def test_a_recalibration_can_be_asked_for_once_enough_is_answered(signed_in, dashboard):
+    standing = {"lot_answers": 90, "lot_needed": 83}
+    with dashboard.process.store.writing() as connection:
+        from annotriage.store.dashboard import keep_standing, standing_of
+
+        found = project(dashboard, "2")
+        keep_standing(connection, found, {**standing_of(connection, found), **standing})
+    page = signed_in("/projects/2/promise")
+    page.get_by_role("button", name="Recalibrate now").click()
+    assert "queued" in text(page, "#notices")
+    with dashboard.process.store.reading() as connection:
+        assert [(row.kind, row.state) for row in jobs.jobs_of(connection, found.id)] == [("recalibrate", "queued")]
+
+
+def test_the_diversity_page_reads_the_score_and_shows_when_it_rose(signed_in):
+    page = signed_in("/projects/1/diversity")
+    assert "About 1 in 4 of the new items is unlike anything that the model was trained on" in text(page)
+    chart = page.locator("figure[data-png=diversity] svg")
+    assert "27.6 % at the end" in chart.get_attribute("aria-label")
+    assert chart.locator("circle").count() == 4
+    assert "clearly more than usual" in text(page, "section[aria-labelledby=clusters]")
+    assert page.locator("#advice + div .card").count() == 4
+
+
+def test_the_stretch_of_time_can_be_chosen(signed_in):
+    page = signed_in("/projects/1/diversity")
+    page.get_by_role("button", name="7 days").click()
+    assert page.get_by_role("button", name="7 days").get_attribute("aria-pressed") == "true"
+    assert page.locator("figure[data-png=diversity] svg circle").count() == 2
+    page.locator("[name=from]").fill("2020-01-01")
+    page.locator("[name=until]").fill("2020-02-01")
+    page.get_by_role("button", name="Show").click()
+    assert "Nothing was assessed in this stretch of time" in text(page)
+
+
+def test_each_dataset_has_its_own_page(signed_in):
+    page = signed_in("/projects/1/diversity")
+    page.get_by_role("link", name="scanner=A", exact=True).click()
+    assert "dataset=" in page.url
+    assert "6.7 %" in text(page, "section[aria-labelledby=now]")
+    assert "Nothing says that this data is foreign" in text(page)
+
+
+def test_advice_that_is_undecided_says_what_would_decide_it(signed_in):
+    page = signed_in("/projects/2/diversity")
+    assert "What would decide it: about" in text(page, "section[aria-labelledby=advice]")
+
+
+def test_groups_show_their_faces_and_lead_to_the_queue(signed_in):
+    page = signed_in("/projects/1/groups")
+    assert "53 outliers of 125 belong to 3 groups" in text(page)
+    faces = page.locator("section.group >> nth=0").locator("img")
+    assert faces.count() == 12
+    assert faces.first.evaluate("image => image.naturalWidth") == 8
+    link = page.get_by_role("link", name="Look at them in the queue").first
+    assert re.search(r"/projects/1/queue\?dataset=\d+&group=1$", link.get_attribute("href"))
+
+
+def test_a_dataset_without_groups_says_so(signed_in):
+    page = signed_in("/projects/1/groups")
+    page.get_by_label("Dataset").select_option(label="scanner=A")
+    page.get_by_role("button", name="Show").click()
+    assert "No groups among the 13 outliers" in text(page)
+
+
+def test_the_promise_page_shows_the_evidence_and_what_people_found_since(signed_in):
+    page = signed_in("/projects/1/promise")
+    said = text(page)
+    for part in (
+        "At most 4 in 100 automatic labels",
+        "automatic label",
+        "checked blind",
+        "of its level",
+        "held-out items",
+        "Strangers that look like",
+    ):
+        assert part in said
+    assert "chosen" in page.locator("figure[data-png=promise] svg").inner_html()
+    assert page.locator("#classes-1 tbody tr").count() == 8
+
+
+def test_two_scanners_are_compared_without_being_asked_for(signed_in):
+    page = signed_in("/projects/1/compare")
+    assert re.search(r"B brings 36.5 points more outliers than A \(with 95 % certainty 29 to 43.5 points\)", text(page))
+    assert page.locator("section[aria-labelledby=faces] img").count() > 12
+
+
+def test_two_stretches_of_time_are_compared(signed_in):
+    page = signed_in("/projects/1/compare")
+    page.get_by_role("link", name="the week before against the last 7 days").click()
+    said = text(page, "section[aria-labelledby=result]")
+    assert re.search(r"A the 7 days before \d+ ", said)
+    assert "B brings" in said
+    assert "counted by item" in said
+
+
+def test_what_other_limits_would_do_is_shown_before_they_are_saved(signed_in, dashboard):
+    page = signed_in("/projects/1/settings")
+    page.get_by_label("Normal items that may be called outliers").fill("30")
+    page.locator("#preview").get_by_text("alpha 30 %").wait_for()
+    assert re.search(r"Automatic \d+ of 454 items judged so far, \d+ %; -\d+", text(page, "#preview"))
+    assert project(dashboard).next_reference_id is None
+    page.get_by_label("Largest share of wrong automatic labels").fill("99")
+    page.locator("#preview").get_by_text("must be between").wait_for()
+
+
+def test_shares_of_probes_hold_at_once_and_are_written_down(signed_in, dashboard):
+    page = signed_in("/projects/1/settings")
+    page.get_by_label("Of all items, answered blind").fill("5")
+    page.get_by_role("button", name="Save").click()
+    assert "Saved" in text(page, "#notices")
+    assert project(dashboard).options.lot_share == 0.05
+    assert events(dashboard)[0] == ("settings", "lot_share 10 % -> 5 % by annotriage")
+    with dashboard.process.store.reading() as connection:
+        assert jobs.jobs_of(connection, project(dashboard).id) == []
+
+
+def test_new_limits_are_tested_on_the_held_out_items_before_they_hold(signed_in, dashboard):
+    page = signed_in("/projects/1/settings")
+    page.get_by_label("Largest share of wrong automatic labels").fill("3")
+    page.get_by_role("button", name="Save").click()
+    assert "being tested on the held-out items" in text(page, "#notices")
+    service = dashboard.service()
+    service.run_jobs()
+    service.close()
+    assert project(dashboard).next_reference_id is not None
+    kind, said = events(dashboard)[0]
+    assert kind == "settings"
+    assert said.startswith("max_error 0.04 -> 0.03 by annotriage: At most 3 in 100 automatic labels")
+    page.goto(f"{dashboard.url}/projects/1/promise")
+    assert "A new reference is taking over" in text(page)
+
+
+def test_the_system_page_tells_what_is_missing_and_sends_again(signed_in, dashboard):
+    store, found = dashboard.process.store, project(dashboard)
+    with store.writing() as connection:
+        ids = list(connection.execute(select(delivery.c.item_id).where(delivery.c.project_id == found.id).limit(2)).scalars())
+        set_state(connection, found.reference_id, ids, state="refused", error="<i>400</i> Bad Request")
+        connection.execute(update(field_write).where(field_write.c.item_id == ids[0]).values(state="failed"))
+        connection.execute(inbox.insert().values(body=b"{", state="failed", error="is no JSON", at=time.time()))
+    page = signed_in("/system")
+    said = text(page)
+    assert "No sign of life of web, worker, jobs" in said
+    assert "<i>400</i> Bad Request" in said
+    page.get_by_role("button", name="Send them again").click()
+    assert "2 predictions will be sent again" in text(page, "#notices")
+    with store.reading() as connection:
+        states = connection.execute(
+            select(delivery.c.state).where(delivery.c.item_id.in_(ids), delivery.c.reference_id == found.reference_id)
+        )
+        assert set(states.scalars()) == {"pending"}
+    page.get_by_role("button", name="Forget those that cannot be read").click()
+    assert "is no JSON" not in text(page)
+
+
+def test_the_checks_of_doctor_can_be_run(signed_in):
+    page = signed_in("/system")
+    page.get_by_role("link", name="Run the checks").click()
+    assert "to be mended" in text(page)
+    assert "Start annotriage serve" in text(page)
+
+
+def test_an_open_page_follows_what_happens(signed_in, dashboard):
+    page = signed_in("/")
+    before = page.locator("#cards section >> nth=0").locator("a.big").inner_text()
+    page.wait_for_timeout(500)
+    tool = dashboard.tool.projects["1"]
+    service = dashboard.service()
+    tool.add(tool.tasks_by_id["1"].media)
+    tool.add("data:image/png;base64,AAAA")
+    service.settle()
+    service.assess()
+    service.close()
+    page.wait_for_function("before => document.querySelector('#cards a.big').textContent !== before", arg=before, timeout=9000)
+    assert page.evaluate("performance.getEntriesByType('navigation').length") == 1
+
+
+def test_what_is_being_typed_survives_an_update(signed_in, dashboard):
+    page = signed_in("/")
+    page.get_by_text("Pause automatic labels").first.click()
+    page.get_by_label("Why").first.fill("half a")
+    page.wait_for_timeout(500)
+    with dashboard.process.store.writing() as connection:
+        pausing.pause(connection, project(dashboard, "2"), "x")
+    page.wait_for_timeout(4000)
+    assert page.get_by_label("Why").first.input_value() == "half a"
+
+
+def test_items_and_queue_can_be_taken_away_as_csv(signed_in, dashboard):
+    with dashboard.process.store.writing() as connection:
+        connection.execute(update(item).where(item.c.external_id == "1").values(group="=HYPERLINK(1)"))
+    page = signed_in("/projects/1/diversity")
+    rows = {}
+    for name in ("items", "queue"):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=f"{name}.csv").click()
+        rows[name] = list(csv.DictReader(io.StringIO(download.value.path().read_text("utf-8"))))
+    assert len(rows["items"]) == 454
+    assert len(rows["queue"]) == 115
+    assert {row["route"] for row in rows["items"]} == {"auto", "uncertain", "outlier", "failed"}
+    assert rows["items"][0]["dataset_group"] == "'=HYPERLINK(1)"
+
+
+def test_a_chart_can_be_taken_away_as_a_picture(signed_in):
+    page = signed_in("/projects/1/diversity")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as PNG").click()
+    content = download.value.path().read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert len(content) > 10_000
+
+
+def test_a_picture_that_is_not_there_is_said(signed_in, dashboard):
+    with dashboard.process.store.writing() as connection:
+        connection.execute(thumbnail.delete())
+    page = signed_in("/projects/1/groups")
+    page.locator("section.group >> nth=0").scroll_into_view_if_needed()
+    assert page.get_by_role("img", name="Task").first.evaluate("image => image.decode().then(() => image.naturalWidth > 0)")
+
+
+def test_a_project_before_its_first_item_says_what_happens_next(signed_in, dashboard):
+    with dashboard.process.store.writing() as connection:
+        connection.execute(snapshot.delete())
+        connection.execute(event.delete())
+        connection.execute(job.delete())
+    page = signed_in("/")
+    assert "Nothing is assessed yet" in text(page)
+    for path, said in (
+        ("diversity", "Import tasks in the labeling tool"),
+        ("groups", "Groups are looked for some seconds after"),
+        ("compare", "not assessed yet"),
+        ("promise", "At most 4 in 100"),
+    ):
+        page.goto(f"{dashboard.url}/projects/1/{path}")
+        assert said in text(page)
+
+
+def test_pages_do_without_scripts(signed_in, dashboard):
+    page = signed_in("/", java_script_enabled=False)
+    page.goto(f"{dashboard.url}/projects/1/settings?alpha=30")
+    assert "alpha 30 %" in text(page, "#preview")
+    for path in OWN:
+        page.goto(dashboard.url + path)
+        assert len(text(page)) > 200

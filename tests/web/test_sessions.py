@@ -1,0 +1,200 @@
+"""Who gets in, and what no other site can do in a visitor's name."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from memory_tool import MemoryServer
+from sqlalchemy.exc import OperationalError
+
+from annotriage.service.app import create_app
+from annotriage.service.process import Process
+from annotriage.settings import ServiceSettings
+from annotriage.store.secrets import secret_of
+from annotriage.web import register
+from annotriage.web.sessions import local
+
+PAGE = {"Accept": "text/html"}
+PATHS = ("/", "/system", "/projects/1/promise", "/projects/1/items.csv", "/nowhere", "/changes")
+
+
+@pytest.fixture
+def web(tmp_path):
+    """A client of an empty service's app; web.sign_in() signs in with the right password."""
+    made = []
+
+    def web(**settings):
+        settings = {"database": f"sqlite:///{tmp_path}/store.db", "label_studio_token": "unused", "password": "right", **settings}
+        process = Process(ServiceSettings(**settings), "web")
+        process.server = MemoryServer()
+        made.append(process)
+        client = create_app(process, register).test_client()
+        client.process = process
+        return client
+
+    yield web
+    for process in made:
+        process.leave()
+
+
+def token(client, path="/sign-in", **options):
+    return re.search(r'name="csrf" value="([^"]+)"', client.get(path, headers=PAGE, **options).text).group(1)
+
+
+def sign_in(client, password="right", **values):
+    form = {"user": "annotriage", "password": password, "csrf": token(client), **values}
+    return client.post("/sign-in", data=form, headers=PAGE)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_stranger_is_sent_to_sign_in_and_from_there_to_what_was_asked_for(web, path):
+    client = web()
+    sent = client.get(path, headers=PAGE)
+    assert (sent.status_code, sent.location) == (302, f"/sign-in?next={path}")
+    assert sign_in(client, next=path).location == path
+
+
+def test_programs_get_a_problem_and_the_api_stays_as_it_was(web):
+    client = web()
+    for path in ("/api/projects", "/system"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.mimetype) == (401, "application/problem+json")
+    assert client.get("/api/projects", auth=("annotriage", "right")).json == {"projects": []}
+
+
+def test_a_wrong_password_is_told_and_lets_nobody_in(web):
+    client = web()
+    refused = sign_in(client, "wrong")
+    assert refused.status_code == 403
+    assert "wrong" in refused.text
+    assert client.get("/", headers=PAGE).status_code == 302
+
+
+def test_guessing_is_slowed_down(web):
+    client = web()
+    assert [sign_in(client, f"guess {n}").status_code for n in range(31)] == [403] * 30 + [429]
+
+
+def test_signing_out_ends_the_session(web):
+    client = web()
+    sign_in(client)
+    assert client.get("/", headers=PAGE).status_code == 200
+    assert client.post("/sign-out", data={"csrf": token(client, "/")}, headers=PAGE).status_code == 303
+    assert client.get("/", headers=PAGE).status_code == 302
+
+
+def test_a_new_password_ends_all_sessions(web):
+    client = web()
+    sign_in(client)
+    cookie = client.get_cookie("annotriage").value
+    other = web(password="another")
+    other.set_cookie("annotriage", cookie)
+    assert other.get("/", headers=PAGE).status_code == 302
+
+
+def test_a_session_cannot_be_made_up(web):
+    client = web()
+    client.set_cookie("annotriage", "eyJ1c2VyIjoiYW5ub3RyaWFnZSJ9.aaaaaa.bbbbbbbbbbbbbbbbbbbbbbbbbbb")
+    assert client.get("/", headers=PAGE).status_code == 302
+
+
+def test_the_cookie_is_out_of_reach_of_scripts_and_of_plain_http_where_it_came_over_https(web):
+    client = web()
+    plain = client.get("/sign-in", headers=PAGE).headers["Set-Cookie"]
+    assert "HttpOnly" in plain
+    assert "SameSite=Lax" in plain
+    assert "Secure" not in plain
+    client.delete_cookie("annotriage")
+    assert "Secure" in client.get("/sign-in", headers=PAGE, base_url="https://localhost").headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/sign-out", "/projects/1/pause", "/projects/1/settings", "/system/clear-inbox"])
+@pytest.mark.parametrize("given", ["nothing", "another session's token"])
+def test_forged_forms_are_refused(web, path, given):
+    client, other = web(), web()
+    sign_in(client)
+    form = {} if given == "nothing" else {"csrf": token(other)}
+    answer = client.post(path, data={"user": "annotriage", "password": "right", **form}, headers=PAGE)
+    assert answer.status_code == 403
+    assert "is not from this service" in answer.text
+
+
+def test_a_browser_that_knows_the_password_cannot_be_made_to_act_either(web):
+    assert web().post("/projects/1/pause", auth=("annotriage", "right")).status_code == 403
+
+
+def test_scripts_of_the_pages_send_the_token_as_a_header(web):
+    client = web()
+    sign_in(client)
+    answer = client.post("/system/clear-inbox", headers={"X-CSRF-Token": token(client, "/")})
+    assert answer.status_code == 303
+
+
+@pytest.mark.parametrize(
+    "target", ["//evil.example/x", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "", "/\n/evil", "x"]
+)
+def test_nobody_is_sent_elsewhere_after_signing_in(web, target):
+    assert local(target) == "/"
+    assert sign_in(web(), next=target).location == "/"
+
+
+def test_only_the_trusted_proxy_vouches_for_people(web):
+    signed = {"X-Forwarded-User": "ada", **PAGE}
+    behind = web(trusted_proxy="10.0.0.7")
+    vouched = behind.get("/", headers=signed, environ_base={"REMOTE_ADDR": "10.0.0.7"})
+    assert vouched.status_code == 200
+    assert "ada" in vouched.text
+    assert behind.get("/", headers=signed, environ_base={"REMOTE_ADDR": "10.0.0.8"}).status_code == 302
+    assert behind.get("/", headers=PAGE, environ_base={"REMOTE_ADDR": "10.0.0.7"}).status_code == 302
+    assert web().get("/", headers=signed, environ_base={"REMOTE_ADDR": "127.0.0.1"}).status_code == 302
+
+
+def test_whom_the_proxy_vouches_for_cannot_be_made_to_act_by_another_site(web):
+    behind = web(trusted_proxy="10.0.0.7")
+    through = {"headers": {"X-Forwarded-User": "ada", **PAGE}, "environ_base": {"REMOTE_ADDR": "10.0.0.7"}}
+    assert behind.post("/system/clear-inbox", **through).status_code == 403
+    given = re.search(r'name="csrf" value="([^"]+)"', behind.get("/", **through).text).group(1)
+    assert behind.post("/system/clear-inbox", data={"csrf": given}, **through).status_code == 303
+
+
+def test_every_page_keeps_to_itself(web):
+    client = web()
+    sign_in(client)
+    for path in ("/", "/system", "/sign-in", "/nowhere", "/static/page.js"):
+        headers = client.get(path, headers=PAGE, buffered=True).headers
+        assert "script-src 'self'" in headers["Content-Security-Policy"]
+        assert "unsafe-eval" not in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+    assert client.get("/", headers=PAGE).headers["Cache-Control"] == "no-store"
+
+
+def test_errors_are_pages_for_people_and_problems_for_programs(web):
+    client = web()
+    sign_in(client)
+    page = client.get("/projects/77/promise", headers=PAGE)
+    assert (page.status_code, page.mimetype) == (404, "text/html")
+    assert "project 77 is not connected" in page.text
+    assert client.get("/nowhere", headers=PAGE).status_code == 404
+    assert client.get("/projects/77/promise").mimetype == "application/problem+json"
+    assert client.get("/api/nowhere", headers=PAGE).mimetype == "application/problem+json"
+
+
+def test_a_database_that_does_not_answer_is_said_on_a_page(web, monkeypatch):
+    client = web()
+    sign_in(client)
+
+    def down():
+        raise OperationalError("SELECT 1", {}, Exception("no connection"))
+
+    monkeypatch.setattr(client.process.store, "reading", down)
+    answer = client.get("/", headers=PAGE)
+    assert (answer.status_code, answer.mimetype) == (503, "text/html")
+    assert "the database does not answer" in answer.text
+
+
+def test_the_key_of_the_sessions_is_kept_in_the_store_and_never_shown(web):
+    client = web()
+    sign_in(client)
+    key = secret_of(client.process.store, "session")
+    assert key not in "".join(client.get(path, headers=PAGE).text for path in ("/", "/system"))
