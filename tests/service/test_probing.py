@@ -17,6 +17,7 @@ from annotriage.service.pausing import pause, resume
 from annotriage.service.reviewing import take_reviews
 from annotriage.store import items, probes
 from annotriage.store.projects import change_project, get_project, history
+from annotriage.store.references import get_reference, save_reference
 from annotriage.store.schema import probe
 from annotriage.store.verdicts import Judgement, record
 from annotriage.verdict import Verdict
@@ -349,3 +350,19 @@ def test_a_deleted_task_does_not_keep_the_others_from_a_second_answer(process, c
     tool.ask_again = ask_again
     probing.tend_probes(process, project)
     assert tool.tasks_by_id[ids[1]].wanted == 2
+
+
+def test_an_answer_that_followed_an_earlier_references_label_is_not_blind(process, drawn):
+    (id,) = drawn.draw(1, probe=False)
+    drawn.answer([(id, "ann", MODEL_SAYS)], at=time.time() - 3600)
+    with process.store.writing() as connection:
+        facts = get_reference(connection, drawn.project.reference_id).facts
+        next_id = save_reference(connection, version="next", name="digits", prediction_version="next", facts=facts, files={})
+        change_project(connection, drawn.project.id, next_reference_id=next_id)
+        (row,) = items.find_items(connection, drawn.project.id, [id]).values()
+        verdict = Verdict(id, "", (MODEL_SAYS,), 0.9, MODEL_SAYS, trust=0.9, route="auto")
+        record(connection, drawn.present(), next_id, [Judgement(row.id, verdict, "auto", None, 0.1, "audit", b"", b"")])
+    probing.tend_probes(process, drawn.present())
+    assert drawn.states() == ["open"]
+    drawn.answer([(id, "bob", MODEL_SAYS)], at=time.time() + 60)
+    assert drawn.states() == ["right"]
