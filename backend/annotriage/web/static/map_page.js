@@ -25,7 +25,12 @@ function make(tag, attributes = {}, ...children) {
 
 const app = byId("map-app");
 const choice = byId("map-choice");
-choice.addEventListener("change", () => { if (choice.elements.map && document.activeElement?.name === "method") choice.elements.map.value = ""; choice.requestSubmit(); });
+for (const field of choice.elements) {
+  field.addEventListener("change", () => {
+    if (field.name === "method" && choice.elements.map) choice.elements.map.value = "";
+    choice.requestSubmit();
+  });
+}
 
 /** How far a map is that is being made. */
 function showMaking(making) {
@@ -307,7 +312,7 @@ async function explore() {
     asCells = cells;
     host.hidden = cells;
     cellsHost.hidden = !cells;
-    for (const id of ["map-in", "map-out", "map-lasso", "map-png"]) byId(id).disabled = cells;
+    byId("map-buttons").hidden = cells;
     byId("as-points").setAttribute("aria-pressed", !cells);
     byId("as-cells").setAttribute("aria-pressed", cells);
     tip.hidden = true;
@@ -420,6 +425,7 @@ async function explore() {
   if (wanted.get("item")) choose(points.find(Number(wanted.get("item"))));
   globalThis.annotriageMap = map;
   globalThis.annotriagePoints = () => points;
+  requestAnimationFrame(() => requestAnimationFrame(() => { app.dataset.ready = Math.round(performance.now()); }));
   setTimeout(follow, EVERY);
 }
 
