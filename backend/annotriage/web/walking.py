@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from flask import current_app, request
+from flask import request
 
 from annotriage.errors import DataError
 from annotriage.store.queue import ORDERS, ROUTES, Filters, Key
@@ -67,9 +67,3 @@ def key_asked() -> Key | None:
 def key_text(key: Key | None) -> str | None:
     """A key for an address."""
     return None if key is None else f"{key[0]!r}~{key[1]}"
-
-
-def visitor_name() -> str:
-    """Who looks: for what is written down of what people do."""
-    named = current_app.jinja_env.globals["visitor"]
-    return str((named() if callable(named) else "") or (request.authorization.username if request.authorization else "") or "somebody")

@@ -20,8 +20,8 @@ from annotriage.store.pictures import pictured
 from annotriage.store.projects import Project, project_of
 from annotriage.store.queue import LOOKED_AT, datasets_named, find_task, group_numbers, queue_page
 from annotriage.store.references import get_reference
-from annotriage.web.sessions import local
-from annotriage.web.walking import Walk, key_asked, key_text, visitor_name, walk_asked
+from annotriage.web.sessions import local, visitor_name
+from annotriage.web.walking import Walk, key_asked, key_text, walk_asked
 
 ROWS = 50
 DATASETS = 200  # offered in the filter
