@@ -17,6 +17,7 @@ import detection
 import fitting
 import growth
 import overhead
+import pages
 import promises
 import serving
 import snapshots
@@ -29,6 +30,7 @@ THEMES = {
     "promises": promises.figures,
     "serving": serving.figures,
     "snapshots": snapshots.figures,
+    "pages": pages.figures,
 }
 
 

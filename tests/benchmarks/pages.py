@@ -1,0 +1,156 @@
+"""The dashboard on 300,000 items: each page's time in the server against that of an empty project, the queue's depth, previews.
+
+    .venv/bin/python tests/benchmarks/run.py --only pages
+
+The store is big_store.py's on SQLite, made anew in some minutes; a store that was made before is taken from the environment variable
+ANNOTRIAGE_BIG_STORE (FILE.db). Requests go through the app's test client: everything but the network.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import big_store
+from figure import Figure
+from sqlalchemy import select
+
+from annotriage.service.app import create_app
+from annotriage.service.process import Process
+from annotriage.service.references import keep_reference
+from annotriage.settings import ServiceSettings
+from annotriage.store import Store, previews
+from annotriage.store.projects import Project, ProjectOptions, add_project, projects
+from annotriage.store.queue import Filters, queue_page
+from annotriage.store.schema import item
+from annotriage.web import register
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
+from memory_tool import MemoryServer
+
+TIMES = 3.0  # what a page may take of an empty project's time
+SLACK = 0.004  # seconds within which two times are the same: a page of an empty project takes a few milliseconds
+PREVIEW_SECONDS = 1.0
+REPEATS = 9
+PAGES = {
+    "overview": "/",
+    "diversity": "/projects/1/diversity",
+    "groups": "/projects/1/groups",
+    "promise": "/projects/1/promise",
+    "compare": "/projects/1/compare",
+    "settings": "/projects/1/settings",
+    "system": "/system",
+    "map": "/projects/1/map",
+    "queue": "/projects/1/queue",
+    "queue, newest first": "/projects/1/queue?order=newest",
+    "queue, boundary first": "/projects/1/queue?order=boundary",
+    "queue, groups first": "/projects/1/queue?order=groups",
+    "queue of a class": "/projects/1/queue?label=3",
+    "changes": "/projects/1/changes",
+}
+
+
+def figures(data: Path | None) -> Iterator[Figure]:
+    """All rows. `data` is not used."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        reference = big_store.digits_reference(folder)
+        big, empty = folder / "big.db", folder / "empty.db"
+        made = os.environ.get("ANNOTRIAGE_BIG_STORE")
+        if made:
+            shutil.copy(made, big)
+        else:
+            big_store.fill(f"sqlite:///{big}", reference)
+            big_store.take_snapshots(f"sqlite:///{big}")
+        store = Store(f"sqlite:///{empty}")
+        kept = keep_reference(store, reference)
+        with store.writing() as connection:
+            add_project(connection, "1", "Empty", kept, ProjectOptions(), watch=True)
+        store.close()
+        large, small = _client(big), _client(empty)
+        for page, path in PAGES.items():
+            here, there = _seconds(lambda path=path: large(path)), _seconds(lambda path=path: small(path))
+            yield _page(page, here, there)
+        with large.process.store.reading() as connection:
+            task = connection.execute(select(item.c.external_id).where(item.c.route == "outlier").limit(1)).scalar_one()
+        yield _page(
+            "item (against an empty queue)", _seconds(lambda: large(f"/projects/1/items/{task}")), _seconds(lambda: small(PAGES["queue"]))
+        )
+        yield from _depths(large.process)
+        yield from _previews(large.process)
+        for client in (large, small):
+            client.process.leave()
+
+
+def _client(file: Path) -> Any:
+    """Asks for a page of the dashboard on a database, with the service's credentials."""
+    process = Process(ServiceSettings(database=f"sqlite:///{file}", label_studio_token="unused", password="right"), "web")
+    process.server = MemoryServer()
+    client = create_app(process, register).test_client()
+    signed_in = (process.settings.user, "right")
+
+    def ask(path: str) -> None:
+        answer = client.get(path, headers={"Accept": "text/html"}, auth=signed_in)
+        if answer.status_code != 200:
+            raise RuntimeError(f"{path} answered {answer.status_code}")
+
+    ask.process = process  # type: ignore[attr-defined]
+    return ask
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    """The shortest of a few runs, after one that warms up."""
+    act()
+    best = float("inf")
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        act()
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def _page(name: str, here: float, there: float) -> Figure:
+    measured = f"{here / there:.1f} times ({1000 * here:.1f} to {1000 * there:.1f} ms)"
+    return Figure(f"page {name}: 300,000 items against none", f"<= {TIMES:g} times", measured, here <= TIMES * there + SLACK)
+
+
+def _depths(process: Process) -> Iterator[Figure]:
+    """The queue's first page against one after 20,000 rows."""
+    project = _project(process)
+    for order in ("strangest", "boundary", "newest"):
+        key = None
+        with process.store.reading() as connection:
+            for _ in range(20):
+                key = queue_page(connection, project, order=order, after=key, limit=1000).next or key
+        first, deep = (_seconds(lambda key=key, order=order: _read(process, project, order, key)) for key in (None, key))
+        measured = f"{deep / first:.2f} times ({1000 * first:.1f} to {1000 * deep:.1f} ms)"
+        yield Figure(f"queue, {order}: a page after 20,000 rows", "<= 1.5 times the first", measured, deep <= 1.5 * first + SLACK)
+
+
+def _read(process: Process, project: Project, order: str, key: Any) -> None:
+    with process.store.reading() as connection:
+        queue_page(connection, project, order=order, filters=Filters(), after=key)
+
+
+def _previews(process: Process) -> Iterator[Figure]:
+    project = _project(process)
+    for limits in ({}, {"alpha": 0.1, "max_error": 0.1}):
+        seconds = _seconds(lambda limits=limits: _preview(process, project, limits))
+        what = ", ".join(f"{name} {value:g}" for name, value in limits.items()) or "the present limits"
+        yield Figure(f"preview of 300,000 items: {what}", f"<= {PREVIEW_SECONDS:g} s", f"{seconds:.3f} s", seconds <= PREVIEW_SECONDS)
+
+
+def _preview(process: Process, project: Project, limits: dict[str, float]) -> None:
+    with process.store.reading() as connection:
+        previews.preview(connection, project, **limits)
+
+
+def _project(process: Process) -> Project:
+    with process.store.reading() as connection:
+        return projects(connection)[0]
