@@ -97,9 +97,7 @@ class Process:
         self.store.close()
 
     def _is_dead(self, host: str, pid: int, at: float) -> bool:
-        if host == self.host and pid != self.pid:
-            return not _runs(pid)
-        return at < time.time() - work_queries.DEAD_AFTER
+        return at < time.time() - work_queries.DEAD_AFTER or (host == self.host and not _runs(pid))
 
 
 def _runs(pid: int) -> bool:
