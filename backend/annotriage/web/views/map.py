@@ -219,16 +219,17 @@ def _answer(process: Process, project: Project, done: Rerouted, *, undone: bool 
     n = len(done.changed)
     with process.store.reading() as connection:
         codes = maps.routes_of_items(connection, done.changed)
-    where = "to review" if done.to == "review" else "out of review"
-    verb = ("goes back" if n == 1 else "go back") if undone else ("was sent" if n == 1 else "were sent")
-    if not undone and done.to == "back":
-        verb = "was taken" if n == 1 else "were taken"
+    if undone:
+        what = f"{'is' if n == 1 else 'are'} as before"
+    else:
+        verb = {"review": "sent to review", "back": "taken out of review"}[done.to]
+        what = f"{'was' if n == 1 else 'were'} {verb}"
     return {
         "id": None if undone or not n else done.id,
         "to": done.to,
         "changed": done.changed,
         "routes": codes,
-        "sentence": f"{count(n, 'item')} {verb} {where}.",
+        "sentence": f"{count(n, 'item')} {what}.",
         "left": [f"{number:,} {why}" for why, number in sorted(done.left.items(), key=lambda pair: -pair[1])],
         "queue": url_for("web.queue", project=project.external_id),
     }

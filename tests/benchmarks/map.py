@@ -1,0 +1,166 @@
+"""The map of 100,000 items and of a million, in a browser that draws in software: until it can be used, per frame, per click, in bytes.
+
+The map of 100,000 is a real one: fitted on samples, the others placed. The million are its places, ten times with a little noise.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from big_store import digits_reference, fill
+from figure import Figure
+from threadpoolctl import threadpool_limits
+from waitress.server import create_server
+
+from annotriage.service.app import create_app
+from annotriage.service.map_making import PIECE, MapMaking
+from annotriage.service.process import Process
+from annotriage.settings import ServiceSettings
+from annotriage.store import maps
+from annotriage.store.map_points import FULL, Piece
+from annotriage.store.projects import project_of
+from annotriage.web import register
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
+from browsers import CHROMIUM_OPTIONS
+
+POINTS, MANY = 100_000, 1_000_000
+READY_SECONDS, CLICK_SECONDS, PAYLOAD, FRAME = 3.0, 0.3, 6e6, 0.1
+TRAINING = 1_000  # at most, in the reference's sample
+CLICKS, ROUNDS = 50, 5
+
+
+def figures(data: Path | None) -> Iterator[Figure]:
+    """All rows. `data` is not used."""
+    with TemporaryDirectory() as name:
+        database = f"sqlite:///{name}/store.db"
+        fill(database, digits_reference(Path(name)), POINTS - TRAINING)
+        process = Process(ServiceSettings(database=database, label_studio_token="unused"), "web")
+        started = time.perf_counter()
+        map_id = _make(process)
+        yield Figure(f"a first map of {POINTS - TRAINING:,} items, on one core", "-", f"{time.perf_counter() - started:.0f} s", None)
+        yield _click(process)
+        sent = _million(process, map_id)
+        yield Figure(f"payload of {MANY:,} points", f"<= {PAYLOAD / 1e6:g} MB", f"{sent / 1e6:.2f} MB", sent <= PAYLOAD)
+        path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        if path is None:
+            yield Figure("the map in a browser", "-", "no browser", None)
+        else:
+            yield from _browse(process, path)
+        process.leave()
+
+
+def _make(process: Process) -> int:
+    with process.store.reading() as connection:
+        project = project_of(connection, "1")
+    with threadpool_limits(1):
+        MapMaking(process)._make(project, "umap")
+    with process.store.reading() as connection:
+        found = maps.newest(connection, project.id, "umap")
+    assert found is not None
+    return int(found.id)
+
+
+def _click(process: Process) -> Figure:
+    """The answer to a click on a point."""
+    client = create_app(process, register).test_client()
+    client.post("/sign-in", data={"user": process.settings.user, "password": process.password})
+    taken = []
+    for id in np.random.default_rng(0).integers(1, POINTS - TRAINING, CLICKS).tolist():
+        started = time.perf_counter()
+        assert client.get(f"/projects/1/map/items/{id}").status_code == 200
+        taken.append(time.perf_counter() - started)
+    worst = f"{1000 * np.median(taken[1:]):.0f} ms (slowest {1000 * max(taken):.0f} ms)"
+    return Figure(f"server time of a click, {POINTS:,} points", f"<= {1000 * CLICK_SECONDS:g} ms", worst, max(taken) <= CLICK_SECONDS)
+
+
+def _million(process: Process, map_id: int) -> int:
+    """A map of a million points, as the t-SNE of the project: what its pieces weigh."""
+    rng = np.random.default_rng(0)
+    with process.store.reading() as connection:
+        project, row = project_of(connection, "1"), maps.newest(connection, 1, "umap")
+        assert row is not None
+        read = [maps.read_piece(connection, map_id, facts.number) for facts in maps.pieces(connection, map_id)]
+    known, incoming = read[0], [piece for piece in read[1:] if piece is not None]
+    assert known is not None
+    columns = {name: np.concatenate([np.array(getattr(piece, name)) for piece in incoming]) for name in ("x", "y")}
+    columns |= {
+        name: np.concatenate([np.frombuffer(bytes(getattr(piece, name)), np.uint8) for piece in incoming])
+        for name in ("route", "label", "dataset", "score")
+    }
+    with process.store.writing() as connection:
+        million = maps.begin(connection, project, "tsne", 0)
+        maps.write_piece(connection, million, maps.TRAINING, known)
+    for number, start in enumerate(range(0, MANY, PIECE), start=1):
+        rows = rng.integers(0, len(columns["x"]), PIECE)
+        x, y = ((columns[name][rows] + rng.normal(0, 150, PIECE)).clip(0, FULL).astype(np.uint16) for name in ("x", "y"))
+        codes = [bytearray(columns[name][rows].tobytes()) for name in ("route", "label", "dataset", "score")]
+        piece = Piece(array("I", range(start + 1, start + PIECE + 1)), array("H", x.tobytes()), array("H", y.tobytes()), *codes)
+        with process.store.writing() as connection:
+            maps.write_piece(connection, million, number, piece)
+    with process.store.writing() as connection:
+        values = {name: getattr(row, name) for name in ("training", "fitted", "frame", "names", "read_until")}
+        maps.finish(connection, million, total=MANY, **values)
+    with process.store.reading() as connection:
+        contents = [maps.piece_content(connection, million, facts.number) for facts in maps.pieces(connection, million)]
+    return sum(len(content.content) for content in contents if content is not None)
+
+
+def _browse(process: Process, path: str) -> Iterator[Figure]:
+    from playwright.sync_api import sync_playwright
+
+    with _served(process) as url, sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_OPTIONS))
+        for method, count, wanted in (("umap", POINTS, READY_SECONDS), ("tsne", MANY, None)):
+            ready, frames = zip(*(_open(chromium, process, url, method) for _ in range(ROUNDS)), strict=True)
+            name = f"{count:,} points" + (", each drawn by itself" if count == POINTS else ", a density below the outliers")
+            middle = float(np.median(ready))
+            limit = "-" if wanted is None else f"<= {wanted:g} s"
+            yield Figure(f"click to a usable map: {name}", limit, f"{middle:.2f} s", None if wanted is None else middle <= wanted)
+            drawn = float(np.median(frames))
+            yield Figure(f"a frame while it is moved: {name}", f"<= {1000 * FRAME:g} ms", f"{1000 * drawn:.0f} ms", drawn <= FRAME)
+        chromium.close()
+
+
+def _open(chromium: Any, process: Process, url: str, method: str) -> tuple[float, float]:
+    """Open the map in a fresh browser context: seconds from the click until it answers, and seconds a frame."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(f"{url}/sign-in")
+    page.fill("[name=user]", process.settings.user)
+    page.fill("[name=password]", process.password)
+    page.click("main form button")
+    page.wait_for_url(f"{url}/")
+    started = time.perf_counter()
+    page.goto(f"{url}/projects/1/map?method={method}", wait_until="commit")
+    page.wait_for_selector("#map-app[data-ready]", timeout=60_000)
+    page.evaluate("annotriageMap.nearest(300, 300)")  # it answers
+    ready = time.perf_counter() - started
+    move = """() => new Promise(done => {
+        annotriageMap.pan(3, 0);
+        requestAnimationFrame(() => requestAnimationFrame(() => done(annotriageMap.drawMilliseconds)));
+    })"""
+    frames = sorted(page.evaluate(move) for _ in range(9))
+    context.close()
+    return ready, frames[4] / 1000
+
+
+@contextmanager
+def _served(process: Process) -> Iterator[str]:
+    server = create_server(create_app(process, register), host="127.0.0.1", port=0, threads=8, ident=None)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield f"http://127.0.0.1:{server.effective_port}"
+    server.close()
+    thread.join()
+    server.task_dispatcher.shutdown()

@@ -1,0 +1,325 @@
+"""The map's page in a real browser, on real digits."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import struct
+
+import dashboards
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from annotriage.service.map_making import MapMaking
+from annotriage.service.map_placing import Placing
+from annotriage.store import maps
+from annotriage.store.browsing import queue_length
+from annotriage.store.map_points import ROUTES, Piece, pack
+from annotriage.store.projects import project_of
+from annotriage.store.schema import item, verdict
+
+pytestmark = pytest.mark.browser
+READY = "#map-app[data-ready]"  # what a page's policy forbids, the browser of the tests may not do either: no waiting by a function
+
+
+@pytest.fixture(scope="session")
+def mapped(history, tmp_path_factory):
+    """The history with both maps of project 1."""
+    file, tool = history
+    copied = tmp_path_factory.mktemp("mapped") / "store.db"
+    shutil.copy(file, copied)
+    service = dashboards.Service(f"sqlite:///{copied}", copy.deepcopy(tool))
+    with service.process.store.reading() as connection:
+        project = project_of(connection, "1")
+    making = MapMaking(service.process)
+    while making.step(project):
+        pass
+    service.close()
+    return copied, tool
+
+
+@pytest.fixture
+def dashboard(mapped, tmp_path, serve_dashboard):
+    file, tool = mapped
+    shutil.copy(file, tmp_path / "store.db")
+    return serve_dashboard(f"sqlite:///{tmp_path}/store.db", copy.deepcopy(tool))
+
+
+@pytest.fixture
+def page(signed_in):
+    page = signed_in("/projects/1/map")
+    page.wait_for_selector(READY)
+    return page
+
+
+def read(dashboard, query):
+    with dashboard.process.store.reading() as connection:
+        return connection.execute(query).all()
+
+
+def point_of(page, row_id):
+    return page.evaluate("id => annotriagePoints().find(id)", row_id)
+
+
+def click_point(page, place):
+    page.locator("#map-host").scroll_into_view_if_needed()
+    x, y = page.evaluate("i => annotriageMap.position(i)", place)
+    page.locator("#map-host canvas").last.click(position={"x": x, "y": y})
+
+
+def lasso(page, west=0.0, north=0.0, east=1.0, south=1.0):
+    """Draw a lasso around a part of the map, in shares of it."""
+    if page.locator("#map-lasso").get_attribute("aria-pressed") == "false":
+        page.locator("#map-lasso").click()
+    box = page.locator("#map-host").bounding_box()
+    at = lambda x, y: (box["x"] + 2 + x * (box["width"] - 4), box["y"] + 2 + y * (box["height"] - 4))  # noqa: E731
+    page.mouse.move(*at(west, 0.99 if north == 0 else south))
+    page.mouse.down()
+    for corner in ((west, south), (east, south), (east, north + 0.08), (west, north + 0.08)):
+        page.mouse.move(*at(*corner), steps=3)
+    page.mouse.up()
+
+
+def test_every_judged_item_is_a_point(page, dashboard):
+    judged = read(dashboard, select(verdict.c.item_id, verdict.c.route).where(verdict.c.project_id == 1, verdict.c.route != "failed"))
+    assert len(judged) > 400
+    drawn = page.evaluate("(() => { const p = annotriagePoints(); return [...p.ids.keys()].map(i => [p.ids[i], p.route[i]]); })()")
+    assert {id: ROUTES[code] for id, code in drawn if code} == {row.item_id: row.route for row in judged}
+    assert page.locator("[data-count=training]").text_content() == "640"
+    assert page.locator("#map-text").text_content().startswith("640 training items and ")
+
+
+def test_a_click_on_a_point_shows_that_very_item(page, dashboard):
+    strange = read(dashboard, select(item.c.id, item.c.external_id).where(item.c.project_id == 1, item.c.route == "outlier").limit(40))[::8]
+    shown = 0
+    for row in strange:
+        place = point_of(page, row.id)
+        x, y = page.evaluate("i => annotriageMap.position(i)", place)
+        if page.evaluate("([x, y]) => annotriageMap.nearest(x, y)", [x, y]) != place:
+            continue  # another one lies exactly above it
+        click_point(page, place)
+        page.get_by_role("heading", name=f"Task {row.external_id}", exact=True).wait_for()
+        assert page.locator("#panel .panel-picture img").get_attribute("src").endswith(f"/items/{row.id}/thumbnail")
+        assert page.locator("#panel .faces button").count() == 5, "its nearest training items"
+        assert page.locator("#panel dl").text_content().count("larger is stranger") >= 1, "scores per member"
+        shown += 1
+    assert shown >= 3
+    assert page.get_by_role("link", name="All about it").get_attribute("href") == f"/projects/1/items/{row.external_id}"
+
+
+def test_a_training_item_can_be_looked_at_too(page):
+    click_point(page, point_of(page, 1))
+    page.locator("#panel .faces button").first.click()
+    page.get_by_text("One of the items that the model was trained on").wait_for()
+
+
+def test_hovering_shows_the_picture(page):
+    place = point_of(page, 1)
+    page.locator("#map-host").scroll_into_view_if_needed()
+    box, (x, y) = page.locator("#map-host").bounding_box(), page.evaluate("i => annotriageMap.position(i)", place)
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    tip = page.locator("#map-tip")
+    tip.wait_for()
+    assert tip.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+
+
+def test_a_lassoed_cloud_goes_to_review_and_back(page, dashboard):
+    def queued():
+        with dashboard.process.store.reading() as connection:
+            return queue_length(connection, project_of(connection, "1"))
+
+    before = queued()
+    lasso(page)
+    page.get_by_role("button", name="to review").click()
+    page.locator("#undo").wait_for()
+    sentence = page.locator(".outcome h3").text_content()
+    sent = int(sentence.split()[0])
+    assert sent > 20
+    assert sentence == f"{sent} items were sent to review."
+    assert queued() == before + sent
+    assert int(page.locator("[data-count=uncertain]").text_content()) >= sent, "the points change their colours at once"
+    page.locator("#undo").click()
+    page.get_by_role("heading", name="items are as before.").wait_for()
+    assert queued() == before
+
+
+def test_colours_tell_routes_classes_datasets_scores_and_groups_apart(page):
+    legends = {}
+    for way in ("route", "class", "dataset", "score", "group"):
+        page.locator("#colour-by").select_option(way)
+        legends[way] = page.locator("#legend bdi").all_text_contents()
+    assert legends["route"] == ["training", "auto", "uncertain", "outlier"]
+    assert set(legends["class"]) == {str(digit) for digit in range(8)}
+    assert {"scanner=A", "scanner=B"} <= set(legends["dataset"])
+    assert "0.99 and above" in legends["score"]
+    assert any(label.startswith("group 1") for label in legends["group"])
+
+
+def test_kinds_and_datasets_can_be_hidden(page):
+    count = "annotriageMap.shown.reduce((a, b) => a + b, 0)"
+    everything = page.evaluate(count)
+    page.locator("[data-show=training]").uncheck()
+    assert page.evaluate(count) == everything - 640
+    page.locator("#dataset").select_option(label="scanner=B")
+    only_b = page.evaluate(count)
+    assert 0 < only_b < everything - 640
+    page.locator("#map-reset").click()
+    assert page.evaluate(count) == everything
+
+
+def test_faces_show_what_lies_in_each_cell(page):
+    page.locator("#as-cells").click()
+    cells = page.locator(".cell")
+    numbers = [int(text.replace(",", "")) for text in page.locator(".cell-count").all_text_contents()]
+    assert sum(numbers) == page.evaluate("annotriagePoints().count")
+    first = cells.first
+    label = first.get_attribute("aria-label")
+    first.click()
+    assert label.split(":")[0] in page.locator("#panel h3").text_content()
+    assert page.locator("#point-list li").count() > 0 or "training" in page.locator("#panel p").first.text_content()
+
+
+def test_the_list_beside_the_map_is_walked_by_keyboard(page):
+    page.locator("#point-list li").first.wait_for()
+    page.locator("#point-list").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    second = int(page.locator("#point-list li").nth(1).get_attribute("data-point"))
+    assert page.evaluate("annotriageMap.selected") == second
+    assert page.locator("#point-list").get_attribute("aria-activedescendant") == "point-1"
+    page.locator("#panel-id").wait_for()
+    scores = page.evaluate("[...document.querySelectorAll('#point-list li')].map(l => annotriagePoints().score[l.dataset.point])")
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_n_and_p_step_through_the_strange_ones(page):
+    page.locator("#map-host canvas").last.focus()
+    page.keyboard.press("n")
+    first = page.evaluate("annotriageMap.selected")
+    page.keyboard.press("n")
+    assert page.evaluate("annotriageMap.selected") != first
+    page.keyboard.press("p")
+    assert page.evaluate("annotriageMap.selected") == first
+    page.keyboard.press("Escape")
+    assert page.evaluate("annotriageMap.selected") == -1
+
+
+def test_what_comes_in_appears_without_reloading_and_the_view_stays(page, dashboard, digits):
+    place = point_of(page, 5)
+    page.evaluate("annotriageMap.zoom(2)")
+    page.wait_for_timeout(200)
+    click_point(page, place)
+    before, count = page.evaluate("i => annotriageMap.position(i)", place), page.evaluate("annotriagePoints().count")
+    service = dashboard.service()
+    there = service.tool.projects["1"]
+    for picture in digits.incoming[0][:3]:
+        there.add(dashboards.data_uri(picture), fields={"scanner": "B"})
+    service.settle()
+    with service.process.store.reading() as connection:
+        project = project_of(connection, "1")
+    Placing(service.process).step(project)
+    service.close()
+    for _ in range(100):
+        if page.evaluate("annotriagePoints().count") == count + 3:
+            break
+        page.wait_for_timeout(100)
+    assert page.evaluate("annotriagePoints().count") == count + 3
+    place = point_of(page, 5)
+    assert page.evaluate("i => annotriageMap.position(i)", place) == pytest.approx(before, abs=0.01)
+    assert page.evaluate("annotriageMap.selected") == place
+
+
+def test_the_picture_can_be_taken_away(page):
+    with page.expect_download() as download:
+        page.locator("#map-png").click()
+    assert download.value.suggested_filename.startswith("map-")
+    head = download.value.path().read_bytes()[:24]
+    assert head.startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", head[16:])
+    assert (width, height) > (600, 400)
+
+
+def test_both_methods_have_a_map(signed_in):
+    page = signed_in("/projects/1/map")
+    page.wait_for_selector(READY)
+    umap = page.evaluate("[...annotriagePoints().xy.slice(0, 40)]")
+    page.locator("#method").select_option("tsne")
+    page.wait_for_url("**method=tsne**")
+    page.wait_for_selector(READY)
+    assert page.evaluate("[...annotriagePoints().xy.slice(0, 40)]") != umap
+
+
+def test_a_project_whose_map_is_being_made_says_so_and_shows_it_when_it_is_there(signed_in, dashboard):
+    with dashboard.process.store.writing() as connection:
+        project = project_of(connection, "2")
+        id = maps.begin(connection, project, "umap", 0)
+        maps.change_map(connection, id, progress=0.4, text="laying out 640 training and 40 incoming items")
+    page = signed_in("/projects/2/map")
+    page.get_by_text("A new map is being made: laying out 640 training and 40 incoming items.").wait_for()
+    service = dashboard.service()
+    MapMaking(service.process).step(project)
+    service.close()
+    page.wait_for_selector(READY)
+
+
+def test_a_map_that_failed_says_why(signed_in, dashboard):
+    with dashboard.process.store.writing() as connection:
+        id = maps.begin(connection, project_of(connection, "2"), "umap", 0)
+        maps.change_map(connection, id, state="failed", text="<b>no room</b> for 20,000 points")
+    page = signed_in("/projects/2/map")
+    page.get_by_text("could not be made: <b>no room</b> for 20,000 points.").wait_for()
+
+
+def test_deleted_tasks_and_hostile_text_are_shown_as_what_they_are(page, dashboard):
+    with dashboard.process.store.writing() as connection:
+        connection.execute(item.update().where(item.c.id == 3).values(gone=True))
+        connection.execute(verdict.update().where(verdict.c.item_id == 3).values(reason=dashboards.HOSTILE, cluster=dashboards.HOSTILE))
+    page.evaluate("id => annotriageMap.select(annotriagePoints().find(id))", 3)
+    page.get_by_text("This task was deleted in the labeling tool.").wait_for()
+    assert page.locator("#panel-reason").text_content() == dashboards.HOSTILE
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_map_has_no_barriers(signed_in, barriers, theme):
+    page = signed_in("/projects/1/map", color_scheme=theme)
+    page.wait_for_selector(READY)
+    page.evaluate("id => annotriageMap.select(annotriagePoints().find(id))", 3)
+    page.locator("#panel-id").wait_for()
+    assert barriers(page) == []
+    page.locator("#as-cells").click()
+    assert barriers(page) == []
+
+
+@pytest.mark.parametrize("width", [1280, 820])
+def test_it_is_no_wider_than_the_screen(signed_in, width):
+    page = signed_in("/projects/1/map", viewport={"width": width, "height": 900})
+    page.wait_for_selector(READY)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_strangers_and_forged_posts_are_refused(dashboard):
+    client = dashboard.app.test_client()
+    assert client.get("/projects/1/map", headers={"Accept": "text/html"}).location.startswith("/sign-in")
+    assert client.get("/projects/1/map/1/points/0").status_code == 401
+    client.post("/sign-in", data={"user": dashboard.user, "password": dashboard.password})
+    assert client.post("/projects/1/map/reroute?to=review", data=struct.pack("<I", 1)).status_code in (401, 403)
+    assert read(dashboard, select(item.c.id).where(item.c.sent_by.is_not(None))) == []
+
+
+def test_a_million_points_take_less_than_six_megabytes():
+    rng = np.random.default_rng(0)
+    sent, piece_size = 0, 50_000
+    for start in range(0, 200_000, piece_size):
+        places = (
+            rng.normal(size=(piece_size, 2)) * 2_500 + rng.uniform(8_000, 57_000, size=(10, 2))[rng.integers(0, 10, piece_size)]
+        ).clip(0, 65_535)
+        piece = Piece()
+        piece.ids.extend(range(start + 1, start + 1 + piece_size))
+        piece.x.extend(places[:, 0].astype(int).tolist())
+        piece.y.extend(places[:, 1].astype(int).tolist())
+        for column, high in ((piece.route, 4), (piece.label, 10), (piece.dataset, 3), (piece.score, 15)):
+            column.extend(rng.integers(1, high, piece_size).tolist())
+        sent += len(pack(piece))
+    assert 5 * sent < 6_000_000
