@@ -1,4 +1,4 @@
-"""A real browser for tests: pages that fail the test if they complain, or fetch anything from elsewhere; and axe-core, which looks for barriers."""
+"""A real browser for tests: pages that fail the test if they complain or fetch from elsewhere; axe-core, which looks for barriers."""
 
 from __future__ import annotations
 

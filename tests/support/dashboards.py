@@ -107,7 +107,7 @@ def build(database: str, digits, reference, uncalibrated) -> MemoryServer:
     known, strange = _shuffled(digits.incoming, rng), _shuffled(digits.strangers, rng)
     batches = (
         ("A", known[:110], 0.9, 9.0),
-        ("A", known[110:190] + strange[:4], 0.9, 8.0),
+        ("A", known[110:190] + strange[:4], 0.9, 6.5),
         ("B", known[190:240] + strange[4:24], 0.6, 6.0),
         ("B", known[240:] + strange[24:100] + _striped(rng, 30), 0.25, 0.05),
     )

@@ -139,7 +139,7 @@ def test_the_stretch_of_time_can_be_chosen(signed_in):
     page = signed_in("/projects/1/diversity")
     page.get_by_role("button", name="7 days").click()
     assert page.get_by_role("button", name="7 days").get_attribute("aria-pressed") == "true"
-    assert page.locator("figure[data-png=diversity] svg circle").count() == 2
+    assert page.locator("figure[data-png=diversity] svg circle").count() == 3
     page.locator("[name=from]").fill("2020-01-01")
     page.locator("[name=until]").fill("2020-02-01")
     page.get_by_role("button", name="Show").click()
@@ -355,3 +355,22 @@ def test_pages_do_without_scripts(signed_in, dashboard):
     for path in OWN:
         page.goto(dashboard.url + path)
         assert len(text(page)) > 200
+
+
+def test_the_report_of_a_dataset_can_be_made_and_taken_away(signed_in, open_page, dashboard, tmp_path):
+    page = signed_in("/projects/1/diversity")
+    page.get_by_role("link", name="scanner=B", exact=True).click()
+    page.get_by_role("button", name="Make it").click()
+    assert "is being made" in text(page, "#notices")
+    service = dashboard.service()
+    service.run_jobs()
+    service.close()
+    page.reload()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="report.html").click()
+    file = tmp_path / "report.html"
+    download.value.save_as(file)
+    report = open_page(file.as_uri())
+    assert "Triage of scanner=B of Digit scans" in report.locator("h1").inner_text()
+    assert "43.2 %" in text(report)
+    assert report.locator("#groups img").count() > 12

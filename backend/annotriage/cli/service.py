@@ -29,10 +29,11 @@ MARKS = {True: "ok   ", False: "WRONG", None: "note "}
 @click.command(epilog=examples("annotriage serve --config annotriage.toml"))
 @service_options
 def serve(config: Path | None, **options: Any) -> None:
-    """Run the service until Ctrl-C: what Label Studio calls, the API, the worker that judges and delivers."""
+    """Run the service until Ctrl-C: the dashboard, what Label Studio calls, the API, the worker that judges and delivers."""
     from annotriage.service.serve import serve as run
+    from annotriage.web import register
 
-    status = run(service_settings(config, options), lambda text: click.echo(text, err=True), config_file(config))
+    status = run(service_settings(config, options), lambda text: click.echo(text, err=True), config_file(config), register)
     click.get_current_context().exit(status)
 
 

@@ -72,7 +72,8 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
 
 
 def run_job(process: Process, row: AnyRow) -> None:
-    """Run a queued recalibration, or the change of limits: what came of it, or why nothing did, stands in the job."""
+    """Run a queued recalibration, change of limits or report: what came of it, or why nothing did, stands in the job."""
+    from annotriage.service.reporting import make_report
     from annotriage.service.resettling import resettle
 
     with process.store.reading() as connection:
@@ -86,14 +87,17 @@ def run_job(process: Process, row: AnyRow) -> None:
 
     failed = False
     try:
-        reference = resettle(process, project, row.payload) if row.kind == "resettle" else recalibrate(process, project, told)
-        text = reference.promise.sentence
+        if row.kind == "report":
+            text = make_report(process, project, row.payload["dataset"], told)
+        else:
+            reference = resettle(process, project, row.payload) if row.kind == "resettle" else recalibrate(process, project, told)
+            text = reference.promise.sentence
     except AnnotriageError as error:
         text, failed = str(error), True
-        log("recalibration failed", level=logging.WARNING, project=project.external_id, error=error)
+        log("job failed", kind=row.kind, level=logging.WARNING, project=project.external_id, error=error)
     with process.store.writing() as connection:
         jobs.finish(connection, row.id, text, failed=failed)
-        if failed:
+        if failed and row.kind != "report":
             note(connection, project.id, "recalibration" if row.kind == "recalibrate" else "settings", text)
 
 

@@ -34,12 +34,7 @@ GROUP_SAMPLE = 5_000  # outliers that are searched for groups: a few seconds
 
 def snapshot(process: Process, project: Project, dataset_id: int) -> None:
     """Assess a dataset under the project's reference and keep what was found. Raises UnknownError, MismatchError."""
-    reference = process.reference(project.reference_id)
-    with process.store.reading() as connection:
-        scored = columns.of_dataset(connection, dataset_id, project.reference_id, reference.detector.clusters.names)
-        gathered, items = _columns(connection, project.reference_id, reference, scored)
-        audited = _probation(connection, project, dataset_id)
-    assessed = assess(reference, gathered, reference.settings, probation=audited)
+    assessed, scored, items = assessment(process, project, dataset_id)
     found = assessed.diversity
     with process.store.writing() as connection:
         queries.save(
@@ -54,6 +49,16 @@ def snapshot(process: Process, project: Project, dataset_id: int) -> None:
             facts=_facts(assessed, scored),
         )
         maps.keep_groups(connection, dataset_id, {items[name]: one.number for one in assessed.groups for name in one.ids})
+
+
+def assessment(process: Process, project: Project, dataset_id: int) -> tuple[Assessment, Scored, dict[str, int]]:
+    """What is to be said of a dataset, the columns that it is said from, and the items of the outliers by the names that groups have."""
+    reference = process.reference(project.reference_id)
+    with process.store.reading() as connection:
+        scored = columns.of_dataset(connection, dataset_id, project.reference_id, reference.detector.clusters.names)
+        gathered, items = _columns(connection, project.reference_id, reference, scored)
+        audited = _probation(connection, project, dataset_id)
+    return assess(reference, gathered, reference.settings, probation=audited), scored, items
 
 
 def window(process: Process, project: Project, start: float, end: float) -> dict[str, Any]:
@@ -71,8 +76,8 @@ def _columns(connection: Connection, reference_id: int, reference: Reference, sc
     And the items of the outliers among them, by the names that they have there.
     """
     seed = reference.settings.seed
-    sample = _sample(scored, np.arange(len(scored.ids)), seed, "map", MMD_SAMPLE)
-    strange = _sample(scored, np.flatnonzero(scored.outliers), seed, "groups", GROUP_SAMPLE)
+    sample = sampled(scored, np.arange(len(scored.ids)), seed, "map", MMD_SAMPLE)
+    strange = sampled(scored, np.flatnonzero(scored.outliers), seed, "groups", GROUP_SAMPLE)
     points = columns.points_of(connection, reference_id, np.union1d(scored.ids[sample], scored.ids[strange]).tolist())
     sample = np.array([row for row in sample if int(scored.ids[row]) in points], dtype=np.intp)
     strangers = [points[id] for id in scored.ids[strange].tolist() if id in points]
@@ -89,7 +94,7 @@ def _columns(connection: Connection, reference_id: int, reference: Reference, sc
     return gathered, {row.name: row.item_id for row in strangers}
 
 
-def _sample(scored: Scored, rows: Array, seed: int, purpose: str, size: int) -> Array:
+def sampled(scored: Scored, rows: Array, seed: int, purpose: str, size: int) -> Array:
     """The `size` rows with the smallest seeded places, in the order of their places."""
     places = hashed_places([str(id) for id in scored.ids[rows].tolist()], seed, purpose)
     return np.asarray(rows[np.argsort(places, kind="stable")[:size]])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,12 @@ from sqlalchemy import Connection, select
 
 from annotriage.errors import UnknownError
 from annotriage.store.database import AnyRow
-from annotriage.store.schema import file_piece, reference, reference_edge, reference_file, reference_grid, stored_file
+from annotriage.store.files import pieces_of, store_file
+from annotriage.store.schema import reference, reference_edge, reference_file, reference_grid
 
 if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.whatif import WhatIf
 
-PIECE = 8 * 2**20  # bytes; far below every limit of a row
 _FACTS = [column for column in reference.c if column.name != "curve"]
 
 
@@ -55,7 +54,7 @@ def save_reference(
     for cluster, members in (edges or {}).items():
         connection.execute(reference_edge.insert().values(reference_id=id, cluster=cluster, members=members))
     for path, file in files.items():
-        connection.execute(reference_file.insert().values(reference_id=id, path=path, stored_file_id=_store(connection, file)))
+        connection.execute(reference_file.insert().values(reference_id=id, path=path, stored_file_id=store_file(connection, file)))
     return id
 
 
@@ -65,10 +64,8 @@ def write_files(connection: Connection, reference_id: int, folder: Path) -> None
     for path, file_id in connection.execute(query).all():
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
-        pieces = select(file_piece.c.content).where(file_piece.c.stored_file_id == file_id).order_by(file_piece.c.number)
         with place.open("wb") as file:
-            for piece in connection.execute(pieces.execution_options(yield_per=1)).scalars():
-                file.write(piece)
+            file.writelines(pieces_of(connection, file_id))
 
 
 def get_reference(connection: Connection, id: int) -> AnyRow:
@@ -90,23 +87,3 @@ def edges_of(connection: Connection, id: int, cluster: str | None) -> dict[str, 
     query = select(reference_edge.c.members).where(reference_edge.c.reference_id == id, reference_edge.c.cluster == cluster)
     found = connection.execute(query).scalar_one_or_none() or {}
     return {name: (float(median), float(edge)) for name, (median, edge) in found.items()}
-
-
-def _store(connection: Connection, file: Path) -> int:
-    digest, size = hashlib.sha256(), 0
-    for piece in _pieces(file):
-        digest.update(piece)
-        size += len(piece)
-    found = connection.execute(select(stored_file.c.id).where(stored_file.c.hash == digest.hexdigest())).scalar_one_or_none()
-    if found is not None:
-        return int(found)
-    id = int(connection.execute(stored_file.insert().values(hash=digest.hexdigest(), size=size).returning(stored_file.c.id)).scalar_one())
-    for number, piece in enumerate(_pieces(file)):
-        connection.execute(file_piece.insert().values(stored_file_id=id, number=number, content=piece))
-    return id
-
-
-def _pieces(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as stream:
-        while piece := stream.read(PIECE):
-            yield piece

@@ -323,6 +323,9 @@ map_piece = Table(
     Column("content", LargeBinary, nullable=False),  # gzip
 )
 
+# The latest report.html of a dataset.
+report = Table("report", metadata, _of("dataset", primary=True), _of("stored_file"), Column("at", Float, nullable=False))
+
 # -- what is to be done
 
 # One row per item and reference that is still to be judged; a lease holds it for one worker.
@@ -358,6 +361,15 @@ delivery = Table(
     Column("error", Text),
     Column("at", Float, nullable=False),
     Index(None, "project_id", "state", "not_before"),
+)
+
+# What went wrong, the latest first: few, beside hundreds of thousands that went well.
+Index(
+    "ix_delivery_error",
+    delivery.c.project_id,
+    delivery.c.at,
+    sqlite_where=text("error IS NOT NULL"),
+    postgresql_where=text("error IS NOT NULL"),
 )
 
 field_write = Table(

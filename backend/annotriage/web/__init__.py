@@ -22,7 +22,7 @@ def register(app: Flask, process: Process) -> Admit:
     pages = Blueprint("web", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
     sessions = Sessions(app, process)
     sessions.routes(pages)
-    dress(app, pages, process)
+    dress(app, pages)
     for view in VIEWS:
         view.routes(pages, process)
     app.register_blueprint(pages)

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from flask import Blueprint, Flask, Response, render_template, request, send_from_directory
+from markupsafe import Markup
 
 from annotriage.latent import wording
 from annotriage.service.problems import MEDIA_TYPE
-from annotriage.service.process import Process
 from annotriage.web import words
 from annotriage.web.sessions import wants_page
 
@@ -33,10 +33,12 @@ PROJECT_TABS = (
 )
 
 
-def dress(app: Flask, pages: Blueprint, process: Process) -> None:
+def dress(app: Flask, pages: Blueprint) -> None:
     """Give the pages their headers, filters and error pages."""
     app.jinja_env.filters.update({name: getattr(wording, name) for name in WORDS})
-    app.jinja_env.filters.update(moment=words.moment, ago=words.ago, number=words.number, known=_known, without_answer=_without_answer)
+    app.jinja_env.filters.update(
+        moment=words.moment, ago=words.ago, number=words.number, known=_known, without_answer=_without_answer, ticks=_ticks
+    )
     app.jinja_env.globals.update(PROJECT_TABS=PROJECT_TABS, ROUTES=words.ROUTES, ROUTE_WORDS=words.ROUTE_WORDS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
@@ -59,6 +61,12 @@ def dress(app: Flask, pages: Blueprint, process: Process) -> None:
             response.headers.setdefault("Referrer-Policy", "same-origin")
             response.headers.setdefault("Cache-Control", "no-cache" if request.endpoint == "web.static" else "no-store")
         return response
+
+
+def _ticks(text: str) -> Markup:
+    """Text of ours in which `words` stand in ticks."""
+    parts = text.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts))
 
 
 def _known(facts: dict[str, Any]) -> SimpleNamespace:

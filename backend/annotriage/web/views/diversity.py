@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from annotriage import charts
 from annotriage.latent.wording import percent, percent_range
 from annotriage.service.process import Process
-from annotriage.store import browsing, dashboard, snapshots
+from annotriage.store import browsing, dashboard, jobs, reports, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, project_of
 from annotriage.web.picking import SPANS, Stretch, dataset_asked, stretch_asked, whole
@@ -68,6 +68,8 @@ class Page:
     datasets: Sequence[DatasetLine]
     next: int | None
     advice: Sequence[dict[str, Any]]
+    report: AnyRow | None
+    making: AnyRow | None
 
 
 def routes(pages: Blueprint, process: Process) -> None:
@@ -101,7 +103,15 @@ def _page(connection: Connection, project: Project) -> Page:
         datasets=datasets,
         next=following,
         advice=() if score is None else score.facts["advice"],
+        report=None if dataset is None else reports.report_of(connection, dataset.id),
+        making=None if dataset is None else _making(connection, project, dataset.id),
     )
+
+
+def _making(connection: Connection, project: Project, dataset_id: int) -> AnyRow | None:
+    """The latest job that makes this dataset's report, unless it is done."""
+    found = [one for one in jobs.jobs_of(connection, project.id) if one.kind == "report" and one.payload["dataset"] == dataset_id]
+    return found[0] if found and found[0].state != "done" else None
 
 
 def _trend(rows: Sequence[AnyRow], facts: dict[str, Any] | None, stretch: Stretch) -> Markup:

@@ -1,18 +1,20 @@
-"""Files to take away: items and queue as CSV, written while they are read."""
+"""Files to take away: items and queue as CSV, written while they are read; report.html of a dataset, made by a job."""
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from annotriage.errors import DataError
+from annotriage.errors import DataError, UnknownError
 from annotriage.service.process import Process
-from annotriage.store import browsing
+from annotriage.store import browsing, jobs, reports
 from annotriage.store.database import AnyRow
+from annotriage.store.files import piece_of
 from annotriage.store.projects import Project, project_of
 from annotriage.store.queue import Key, queue_page
 from annotriage.web.picking import whole
@@ -63,6 +65,40 @@ def routes(pages: Blueprint, process: Process) -> None:
                 after = page.next
 
         return _csv(f"queue-{found.id}", pages())
+
+    @pages.get("/projects/<project>/datasets/<int:dataset>/report.html")
+    def report(project: str, dataset: int) -> ResponseReturnValue:
+        with process.store.reading() as connection:
+            row = browsing.dataset_of_project(connection, project_of(connection, project), dataset)
+            found = reports.report_of(connection, row.id)
+        if found is None:
+            raise UnknownError("no report of this dataset was made yet; its page has the button")
+
+        def pieces() -> Iterator[bytes]:
+            for number in itertools.count():
+                with process.store.reading() as connection:
+                    piece = piece_of(connection, found.stored_file_id, number)
+                if piece is None:
+                    return
+                yield piece
+
+        headers = {"Content-Disposition": f'attachment; filename="report-{dataset}.html"', "Content-Length": str(found.size)}
+        return Response(pieces(), mimetype="text/html", headers=headers)
+
+    @pages.post("/projects/<project>/datasets/<int:dataset>/report")
+    def make_report(project: str, dataset: int) -> ResponseReturnValue:
+        with process.store.writing() as connection:
+            found = project_of(connection, project)
+            row = browsing.dataset_of_project(connection, found, dataset)
+            id = jobs.queue(connection, found.id, "report", {"dataset": row.id})
+            mine = any(one.id == id and one.payload["dataset"] == row.id for one in jobs.jobs_of(connection, found.id))
+        said = (
+            "The report is being made; it shows here once it is ready."
+            if mine
+            else "Another report is being made; ask again once it is ready."
+        )
+        flash(said, "done")
+        return redirect(url_for("web.diversity", project=project, dataset=dataset), 303)
 
 
 def _asked(process: Process, project: str) -> tuple[Project, int | None, str | None]:

@@ -25,7 +25,6 @@ from annotriage.web.picking import whole
 from annotriage.web.promises import PromiseState, days_until, oldest_days, promise_state
 
 EVENTS = 30  # of a page
-JOBS = 5
 KINDS = ("recalibrate", "resettle")
 
 
@@ -59,7 +58,7 @@ class Page:
     interval: Markup
     level: Markup
     oldest: float | None
-    until_alarm: str
+    until_alarm: tuple[str, str]
     probes: dict[tuple[str, str], int]
     jobs: Sequence[AnyRow]
     events: Sequence[AnyRow]
@@ -99,11 +98,17 @@ def _page(connection: Connection, project: Project) -> Page:
         oldest=None if standing is None else oldest_days(standing),
         until_alarm=_until_alarm(standing, per_day, browsing.probe_states(connection, project)),
         probes=browsing.probe_states(connection, project),
-        jobs=[one for one in jobs.jobs_of(connection, project.id) if one.kind in KINDS][:JOBS],
+        jobs=_jobs(connection, project),
         events=rows,
         next=rows[-1].id if len(rows) == EVENTS else None,
         rescoring=_rescoring(connection, project),
     )
+
+
+def _jobs(connection: Connection, project: Project) -> list[AnyRow]:
+    """The calibrations that are under way, and the last one that was."""
+    rows = [one for one in jobs.jobs_of(connection, project.id) if one.kind in KINDS]
+    return [one for place, one in enumerate(rows) if place == 0 or one.state in ("queued", "running")]
 
 
 def _curve(promise: dict[str, Any], curve: dict[str, list[float]]) -> Markup:
@@ -142,16 +147,16 @@ def _interval(standing: dict[str, Any]) -> Markup:
     return charts.interval_row(share, standing["low"], standing["high"], standing["max_error"], upper, said, "c-outlier")
 
 
-def _until_alarm(standing: dict[str, Any] | None, per_day: float, states: dict[tuple[str, str], int]) -> str:
+def _until_alarm(standing: dict[str, Any] | None, per_day: float, states: dict[tuple[str, str], int]) -> tuple[str, str]:
     """How soon a doubled error would be found, at the rate at which probes of automatic labels are answered."""
     if standing is None or standing["until_alarm"] is None:
-        return ""
+        return "not known", ""
     answers = standing["until_alarm"]
     answered = sum(n for (_, state), n in states.items() if state in ("right", "wrong"))
     # Of all answers some are probes of automatic labels; as many as lately, it is supposed.
     share = standing["answers"] / max(answered, 1) if answered else 0.0
     rate = per_day * share if standing["answers"] else 0.0
-    return f"{count(round(answers), 'answer')}: {days_until(answers, rate)} at the most, if people go on answering as lately"
+    return f"about {count(round(answers), 'answer')}", f"{days_until(answers, rate)}, if people go on answering as lately"
 
 
 def _rescoring(connection: Connection, project: Project) -> tuple[str, int, int] | None:

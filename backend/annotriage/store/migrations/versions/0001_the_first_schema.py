@@ -289,6 +289,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("map_id", "number", name=op.f("pk_map_piece")),
     )
     op.create_table(
+        "report",
+        sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("stored_file_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_report_dataset_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["stored_file_id"], ["stored_file.id"], name=op.f("fk_report_stored_file_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("dataset_id", name=op.f("pk_report")),
+    )
+    op.create_table(
         "snapshot",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -338,6 +347,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("item_id", "reference_id", name=op.f("pk_delivery")),
     )
     with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_delivery_error",
+            ["project_id", "at"],
+            unique=False,
+            sqlite_where=sa.text("error IS NOT NULL"),
+            postgresql_where=sa.text("error IS NOT NULL"),
+        )
         batch_op.create_index(batch_op.f("ix_delivery_project_id_state_not_before"), ["project_id", "state", "not_before"], unique=False)
 
     op.create_table(

@@ -1,0 +1,68 @@
+"""report.html of datasets: what goes into it, and where it is kept once it is made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection, exists, func, select
+
+from annotriage.store.counters import chunks
+from annotriage.store.database import AnyRow, insert
+from annotriage.store.files import store_file
+from annotriage.store.projects import Project
+from annotriage.store.schema import file_piece, item, item_dataset, point, reference_file, report, stored_file, thumbnail, verdict
+
+
+def items_in_full(connection: Connection, reference_id: int, item_ids: Sequence[int]) -> dict[int, AnyRow]:
+    """Items with their verdict, their point and their picture, by id; name: of the task, or of what was pushed."""
+    found: dict[int, AnyRow] = {}
+    judged = (verdict.c.item_id == item.c.id) & (verdict.c.reference_id == reference_id)
+    placed = (point.c.item_id == item.c.id) & (point.c.reference_id == reference_id)
+    name = func.coalesce(item.c.external_id, item.c.marker).label("name")
+    query = (
+        select(verdict, item.c.media, name, point.c.compressed, thumbnail.c.content.label("picture"))
+        .select_from(item)
+        .join(verdict, judged)
+        .outerjoin(point, placed)
+        .outerjoin(thumbnail, thumbnail.c.item_id == item.c.id)
+    )
+    for ids in chunks(item_ids):
+        found |= {row.item_id: row for row in connection.execute(query.where(item.c.id.in_(ids)))}
+    return found
+
+
+def waiting_in(connection: Connection, project: Project, dataset_id: int, limit: int) -> list[int]:
+    """The items of a dataset that wait for a person, those that could not be judged first, then the strangest."""
+    query = (
+        select(item.c.id)
+        .join(item_dataset, item_dataset.c.item_id == item.c.id)
+        .join(verdict, (verdict.c.item_id == item.c.id) & (verdict.c.reference_id == project.reference_id))
+        .where(item_dataset.c.dataset_id == dataset_id, verdict.c.route != "auto")
+        .where(item.c.answer != "resolved", ~item.c.labelled, ~item.c.gone)
+        .order_by(verdict.c.trust, item.c.id)
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def keep_report(connection: Connection, dataset_id: int, file: Path) -> None:
+    """Keep a dataset's report in the place of the one before."""
+    values = {"dataset_id": dataset_id, "stored_file_id": store_file(connection, file), "at": time.time()}
+    add = insert(connection, report).values(values)
+    connection.execute(add.on_conflict_do_update(index_elements=["dataset_id"], set_=values))
+    kept = (
+        exists(select(report.c.dataset_id).where(report.c.stored_file_id == stored_file.c.id)),
+        exists(select(reference_file.c.path).where(reference_file.c.stored_file_id == stored_file.c.id)),
+    )
+    dropped = connection.execute(select(stored_file.c.id).where(~kept[0], ~kept[1])).scalars().all()
+    for ids in chunks(dropped):
+        connection.execute(file_piece.delete().where(file_piece.c.stored_file_id.in_(ids)))
+        connection.execute(stored_file.delete().where(stored_file.c.id.in_(ids)))
+
+
+def report_of(connection: Connection, dataset_id: int) -> AnyRow | None:
+    """The latest report of a dataset: stored_file_id, at, size; None before the first."""
+    query = select(report.c.stored_file_id, report.c.at, stored_file.c.size).join(stored_file, stored_file.c.id == report.c.stored_file_id)
+    return connection.execute(query.where(report.c.dataset_id == dataset_id)).one_or_none()
