@@ -7,8 +7,10 @@ import re
 import pytest
 from sqlalchemy import event, insert, update
 
+from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Task
 from annotriage.store import Store, items, queue
+from annotriage.store.browsing import item_of_task
 from annotriage.store.counters import recounted
 from annotriage.store.projects import ProjectOptions, add_project
 from annotriage.store.queue import Filters, neighbours, queue_page, rows_of
@@ -195,6 +197,12 @@ def test_no_page_reads_the_items_along_a_table(store, project):
             assert not [line for line in plan if re.match(r"SCAN (item|verdict|probe)\b", line)], plan
 
 
+def test_a_task_is_found_without_looking_along_all(store, project):
+    if store.is_sqlite:
+        plan = _plan(store, lambda connection: item_of_task(connection, project, "3"))
+        assert re.search(r"\(project_id=\? AND external_id=\?\)", plan[0]), plan
+
+
 def _plan(store, act):
     """How SQLite carries out the statements of an act."""
     seen = []
@@ -221,8 +229,9 @@ def test_items_of_other_projects_are_not_in_it(store, project):
         other = add_project(connection, "4", "Others", project.reference_id, ProjectOptions(), watch=True)
         items.add_tasks(connection, other, [Task("1", "http://host/1.png")])
         assert queue_page(connection, other).rows == []
-        assert queue.find_task(connection, other, "1").id != queue.find_task(connection, project, "1").id
-        assert queue.find_task(connection, other, "2") is None
+        assert item_of_task(connection, other, "1").id != item_of_task(connection, project, "1").id
+        with pytest.raises(UnknownError):
+            item_of_task(connection, other, "2")
 
 
 def test_the_label_of_a_verdict_is_one_text(store, project):

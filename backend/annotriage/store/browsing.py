@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, true, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, select, true, tuple_, union_all
 
 from annotriage.errors import UnknownError
 from annotriage.store.counters import chunks
@@ -182,11 +182,11 @@ def items_of(connection: Connection, project: Project, ids: Sequence[int]) -> Se
 
 def item_of_task(connection: Connection, project: Project, task: str) -> AnyRow:
     """One item by its task, or by the id that it was given when it was pushed. Raises UnknownError."""
-    named = or_(item.c.external_id == task, item.c.marker == task)
-    row = connection.execute(_lines(project).where(item.c.project_id == project.id, named)).first()
-    if row is None:
-        raise UnknownError(f"project {project.external_id} has no task {task} here; what was imported a moment ago takes some seconds")
-    return row
+    for column in (item.c.external_id, item.c.marker):  # one after the other: either of them at once is looked for along all items
+        row = connection.execute(_lines(project).where(item.c.project_id == project.id, column == task)).first()
+        if row is not None:
+            return row
+    raise UnknownError(f"project {project.external_id} has no task {task} here; what was imported a moment ago takes some seconds")
 
 
 def item_of_id(connection: Connection, project: Project, item_id: int) -> AnyRow:

@@ -124,16 +124,6 @@ def rows_of(connection: Connection, project: Project, ids: Sequence[int]) -> lis
     return [found[id] for id in ids if id in found]
 
 
-def find_task(connection: Connection, project: Project, task: str) -> AnyRow | None:
-    """The item of a task, by its id or by the id that it was given when it was pushed: id, external_id, marker."""
-    query = select(item.c.id, item.c.external_id, item.c.marker).where(item.c.project_id == project.id)
-    for column in (item.c.external_id, item.c.marker):
-        row = connection.execute(query.where(column == task)).first()
-        if row is not None:
-            return row
-    return None
-
-
 def group_numbers(connection: Connection, dataset_id: int | None, item_ids: Sequence[int], project: Project) -> dict[int, int]:
     """The groups of items within a dataset, or within all items, by item."""
     chosen = dataset_id if dataset_id is not None else _every(connection, project)

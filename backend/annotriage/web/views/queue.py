@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
-from annotriage.errors import AnnotriageError, DataError
+from annotriage.errors import AnnotriageError, DataError, UnknownError
 from annotriage.latent.wording import count, percent, percent_range
 from annotriage.service.process import Process
 from annotriage.service.rerouting import Rerouted, send_to_review, take_back, undo_rerouting
@@ -18,7 +19,7 @@ from annotriage.store import browsing, dashboard, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.pictures import pictured
 from annotriage.store.projects import Project, project_of
-from annotriage.store.queue import LOOKED_AT, datasets_named, find_task, group_numbers, queue_page
+from annotriage.store.queue import LOOKED_AT, datasets_named, group_numbers, queue_page
 from annotriage.store.references import get_reference
 from annotriage.web.sessions import local, visitor_name
 from annotriage.web.walking import Walk, key_asked, key_text, walk_asked
@@ -76,7 +77,7 @@ def routes(pages: Blueprint, process: Process) -> None:
         walk, task = walk_asked(), request.args.get("task", "").strip()
         with process.store.reading() as connection:
             found = project_of(connection, project)
-            searched = find_task(connection, found, task) if task else None
+            searched = _searched(connection, found, task)
             if searched is None:
                 page = _page(process, connection, found, walk, task or None)
         if searched is not None:
@@ -160,6 +161,13 @@ def _page(process: Process, connection: Connection, project: Project, walk: Walk
         missing=missing,
         calibrated=project.calibrated,
     )
+
+
+def _searched(connection: Connection, project: Project, task: str) -> AnyRow | None:
+    """The item of the task that somebody searches for, if there is one."""
+    with suppress(UnknownError):
+        return browsing.item_of_task(connection, project, task) if task else None
+    return None
 
 
 def _promise(connection: Connection, project: Project) -> dict[str, Any]:
