@@ -5,6 +5,7 @@ Beside the walk data -> model -> latent -> triage -> store -> delivery, in the j
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from annotriage.store import maps
 from annotriage.store.map_points import FULL, Piece
 from annotriage.store.maps import METHODS
 from annotriage.store.projects import Project
+from annotriage.store.reroutings import items_of
 
 if TYPE_CHECKING:
     from annotriage.service.process import Process
@@ -64,27 +66,30 @@ class Placing:
         return done
 
     def _place(self, project: Project, map_row: AnyRow) -> bool:
-        with self._process.store.reading() as connection:
-            judged = maps.judged_since(connection, project, map_row.read_until)
-            moved = maps.rerouted_since(connection, project, map_row.read_until)
-        if not judged and not moved:
+        """Verdicts may be written a little later than they say: for a while after the last one, all of that while are looked at."""
+        store = self._process.store
+        with store.reading() as connection:
+            latest = maps.latest_verdict(connection, project)
+            quiet = latest <= map_row.read_until and time.time() > latest + maps.OVERLAP
+            judged = [] if quiet else maps.judged_since(connection, project, map_row.read_until)
+            said = maps.rerouted_since(connection, project, map_row.at)
+        if not judged and not said:
             return False
         placed = self._placed_on(project, map_row)
         known = np.isin(np.array([id for id, _ in judged], dtype=np.int64), placed.ids)
         changed = {id for (id, at), on_it in zip(judged, known, strict=True) if on_it and at > map_row.read_until}
-        changed |= {id for key, ids in moved.items() if key not in placed.rerouted for id in ids}
+        with store.reading() as connection:
+            changed |= {id for one in said - placed.rerouted for id in items_of(connection, one[0])}
+        placed.rerouted |= said
         new = [id for (id, _), on_it in zip(judged, known, strict=True) if not on_it]
-        if not new and not changed:
-            return False
         frame, names = Frame(*map_row.frame), Names.of(map_row.names)
         for start in range(0, len(new), AT_ONCE):
             self._add(project, map_row, rows_of(self._process, project, new[start : start + AT_ONCE]), placed, frame, names)
         if changed:
             self._change(project, map_row, sorted(changed), placed, frame, names)
-        placed.rerouted |= set(moved)
-        latest = max((at for _, at in judged), default=map_row.read_until)
-        with self._process.store.writing() as connection:
-            maps.change_map(connection, map_row.id, read_until=max(latest, map_row.read_until), names=names.as_dict())
+        if latest > map_row.read_until or new:
+            with store.writing() as connection:
+                maps.change_map(connection, map_row.id, read_until=max(latest, map_row.read_until), names=names.as_dict())
         return bool(new)
 
     def _add(self, project: Project, map_row: AnyRow, rows: Sequence[AnyRow], placed: Placed, frame: Frame, names: Names) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, delete, func, or_, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.store.counters import chunks
@@ -147,14 +147,17 @@ def routes_of_items(connection: Connection, item_ids: Sequence[int]) -> list[int
     return [ROUTES.index(found[id]) if found.get(id) in ROUTES else 0 for id in item_ids]
 
 
-def rerouted_since(connection: Connection, project: Project, at: float) -> dict[tuple[int, float | None], list[int]]:
-    """The items whose routes people changed after a moment, by the change: (its id, when it was undone)."""
+def latest_verdict(connection: Connection, project: Project) -> float:
+    """When the last item of a project was judged under its reference; 0 before the first."""
+    mine = (verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id)
+    return float(connection.execute(select(func.max(verdict.c.at)).where(*mine)).scalar_one() or 0.0)
+
+
+def rerouted_since(connection: Connection, project: Project, at: float) -> set[tuple[int, float | None]]:
+    """What people sent to review or back after a moment, or undid: (its id, when it was undone)."""
     later = or_(rerouting.c.at > at - OVERLAP, rerouting.c.undone_at > at - OVERLAP)
-    query = select(rerouting.c.id, rerouting.c.undone_at, item.c.id).join(item, item.c.rerouting_id == rerouting.c.id)
-    found: dict[tuple[int, float | None], list[int]] = {}
-    for id, undone_at, item_id in connection.execute(query.where(rerouting.c.project_id == project.id, later)):
-        found.setdefault((id, undone_at), []).append(item_id)
-    return found
+    query = select(rerouting.c.id, rerouting.c.undone_at).where(rerouting.c.project_id == project.id, rerouting.c.n > 0, later)
+    return {(id, undone_at) for id, undone_at in connection.execute(query)}
 
 
 def dataset_names(connection: Connection, project: Project, ids: Iterable[int]) -> dict[int, str]:
