@@ -153,13 +153,19 @@ class ToolProject(Protocol):
     # -- reading
 
     def tasks_after(self, task_id: str, limit: int | None = None) -> Iterator[list[Task]]:
-        """Tasks with larger ids ("" for all), in their order, page by page, without reviews. Cheap where there are none."""
+        """Tasks with larger ids ("" for all), in their order, page by page, without reviews."""
+
+    def task_ids_after(self, task_id: str) -> Iterator[list[str]]:
+        """The ids of tasks with larger ids, in their order, page by page. Cheap, however many there are."""
 
     def tasks(self, ids: Sequence[str]) -> list[Task]:
         """Those of the tasks that exist, with their reviews."""
 
     def changed_since(self, time: float) -> Iterator[list[Task]]:
-        """Tasks that changed, or whose reviews changed, since then (seconds since 1970), with their reviews."""
+        """Tasks that changed, or whose reviews changed, since then (seconds since 1970), with their reviews.
+
+        A change may be left out that the last reading gave already. New tasks to which nothing happened are none.
+        """
 
     def tasks_of(self, event: Event) -> list[Task]:
         """The tasks in a "created" event, without asking the tool."""

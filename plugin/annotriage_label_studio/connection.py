@@ -80,6 +80,7 @@ class LabelStudioProject:
         self._known: _Config | None = None
         self._storages: tuple[float, frozenset[str]] = (0.0, frozenset())
         self._lock = threading.Lock()
+        self._given: dict[str, str] = {}  # the changes that the last reading gave: task and time
 
     def facts(self) -> ProjectFacts:
         """Title, version shown, answers per task, labeling config, and whether the classes fit it."""
@@ -104,14 +105,25 @@ class LabelStudioProject:
         for page in listing.tasks_after(self._client, self.id, task_id, limit):
             yield self._tasks(page, reviews=False)
 
+    def task_ids_after(self, task_id: str) -> Iterator[list[str]]:
+        """The ids of tasks with larger ids."""
+        return listing.task_ids_after(self._client, self.id, task_id)
+
     def tasks(self, ids: Sequence[str]) -> list[Task]:
         """Those of the tasks that exist, with their reviews."""
         return self._tasks(listing.tasks_by_id(self._client, self.id, ids, listing.REVIEWED), reviews=True)
 
     def changed_since(self, time: float) -> Iterator[list[Task]]:
-        """Tasks that changed, or whose annotations did, with their reviews; in the order of their ids."""
+        """Tasks that changed, or whose annotations did, with their reviews; in the order of their ids.
+
+        Readings overlap: a change that the last one gave, and that its reader was done with, is not read again.
+        """
+        given, self._given = self._given, {}
         for page in listing.tasks_changed_since(self._client, self.id, time):
-            yield self._tasks(page, reviews=True)
+            fresh = [id for id, at in page if given.get(id) != at]
+            for start in range(0, len(fresh), listing.PAGE):
+                yield self.tasks(fresh[start : start + listing.PAGE])
+            self._given |= dict(page)
 
     def annotated(self) -> Iterator[list[Task]]:
         """Tasks with at least one annotation that was not skipped, with their reviews; in the order of their ids."""

@@ -263,9 +263,10 @@ def _backend() -> Iterator[str]:
     from waitress.server import create_server
 
     app = Flask("bare")
-    app.get("/health")(lambda: {"status": "UP"})
-    app.post("/setup")(lambda: {"model_version": "bare"})
-    app.post("/predict")(lambda: {"results": [{"result": [], "score": 0.5} for _ in request.get_json()["tasks"]]})
+    app.add_url_rule("/health", "health", lambda: {"status": "UP"})
+    app.add_url_rule("/setup", "setup", lambda: {"model_version": "bare"}, methods=["POST"])
+    results = lambda: {"results": [{"result": [], "score": 0.5} for _ in request.get_json()["tasks"]]}  # noqa: E731
+    app.add_url_rule("/predict", "predict", results, methods=["POST"])
     port = free_port()
     server = create_server(app, host="127.0.0.1", port=port)
     Thread(target=server.run, daemon=True).start()

@@ -16,6 +16,7 @@ from pathlib import Path
 import detection
 import fitting
 import growth
+import live
 import overhead
 import pages
 import promises
@@ -30,6 +31,7 @@ THEMES = {
     "promises": promises.figures,
     "serving": serving.figures,
     "snapshots": snapshots.figures,
+    "live": live.figures,
     "pages": pages.figures,
 }
 

@@ -100,6 +100,11 @@ class MemoryProject:
         later = [replace(task, reviews=None) for id, task in self.tasks_by_id.items() if int(id) > int(task_id or 0)][:limit]
         yield from (later[start : start + self.page] for start in range(0, len(later), self.page))
 
+    def task_ids_after(self, task_id: str) -> Iterator[list[str]]:
+        self._call("task_ids_after")
+        later = [id for id in self.tasks_by_id if int(id) > int(task_id or 0)]
+        yield from (later[start : start + self.page] for start in range(0, len(later), self.page))
+
     def tasks(self, ids: Sequence[str]) -> list[Task]:
         self._call("tasks")
         return [self._with_reviews(id) for id in ids if id in self.tasks_by_id]

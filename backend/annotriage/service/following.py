@@ -21,6 +21,7 @@ from annotriage.store.counters import chunks
 from annotriage.store.projects import Project, change_project, find_project, get_project, note, projects
 
 READ_AT_ONCE = 20  # webhooks
+READ_TASKS = 500
 TAKEN_AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
 INBOX_SECONDS = 0.05
 OVERLAP = 60.0  # seconds that are read again: clocks differ, and transactions end late
@@ -128,10 +129,10 @@ class Follower:
         if time.time() >= state.next_facts:
             self._facts(project, tool)
             state.next_facts = time.time() + FACTS_SECONDS
-        for page in tool.tasks_after(project.last_task):
-            self._take(project, page)
+        for ids in tool.task_ids_after(project.last_task):
+            self._take_unknown(project, tool, ids)
             with self._process.store.writing() as connection:
-                change_project(connection, project.id, last_task=page[-1].id)
+                change_project(connection, project.id, last_task=ids[-1])
         now = time.time()
         for page in tool.changed_since(max(0.0, project.read_until - OVERLAP)):
             self._take(project, page)
@@ -139,6 +140,16 @@ class Follower:
             with self._process.store.writing() as connection:
                 change_project(connection, project.id, read_until=now)
         self._sweep(project, tool, state)
+
+    def _take_unknown(self, project: Project, tool: ToolProject, ids: Sequence[str]) -> None:
+        """Read those tasks that the store does not have; webhooks, which bring them whole, go first."""
+        for some in chunks(ids, READ_TASKS):
+            while self.read_inbox():
+                pass
+            with self._process.store.reading() as connection:
+                known = items.known_task_ids(connection, project.id, some)
+            if unknown := [id for id in some if id not in known]:
+                self._take(project, tool.tasks(unknown))
 
     def _facts(self, project: Project, tool: ToolProject) -> None:
         """What the tool says of the project: a labeling config that does not fit any more stops delivery, a wrong version is put right."""
