@@ -74,12 +74,12 @@ def _make(process: Process) -> int:
 def _click(process: Process) -> Figure:
     """The answer to a click on a point."""
     client = create_app(process, register).test_client()
-    client.post("/sign-in", data={"user": process.settings.user, "password": process.password})
     taken = []
     for id in np.random.default_rng(0).integers(1, POINTS - TRAINING, CLICKS).tolist():
         started = time.perf_counter()
-        assert client.get(f"/projects/1/map/items/{id}").status_code == 200
+        answer = client.get(f"/projects/1/map/items/{id}", auth=(process.settings.user, process.password))
         taken.append(time.perf_counter() - started)
+        assert answer.status_code == 200, answer.text
     worst = f"{1000 * np.median(taken[1:]):.0f} ms (slowest {1000 * max(taken):.0f} ms)"
     return Figure(f"server time of a click, {POINTS:,} points", f"<= {1000 * CLICK_SECONDS:g} ms", worst, max(taken) <= CLICK_SECONDS)
 

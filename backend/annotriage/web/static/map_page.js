@@ -331,7 +331,7 @@ async function explore() {
     context.font = font;
     let [x, rows] = [pad, 1];
     const places = entries.map((entry) => {
-      const text = entry.textContent.replace(/(\d[\d,]*)$/, "  $1"), width = 24 * ratio + context.measureText(text).width + pad;
+      const text = [...entry.querySelectorAll("bdi, span")].map((part) => part.textContent).join("  ").slice(0, 60), width = 24 * ratio + context.measureText(text).width + pad;
       if (x + width > canvasOut.width) { x = pad; rows++; }
       const place = { text, x, row: rows - 1, picture: entry.querySelector("canvas") };
       x += width;
