@@ -16,6 +16,7 @@ from pathlib import Path
 import detection
 import fitting
 import growth
+import map as map_page
 import live
 import overhead
 import pages
@@ -28,6 +29,7 @@ THEMES = {
     "overhead": overhead.figures,
     "fitting": fitting.figures,
     "growth": growth.figures,
+    "map": map_page.figures,
     "promises": promises.figures,
     "serving": serving.figures,
     "snapshots": snapshots.figures,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 import databases
 import numpy as np
@@ -15,9 +16,10 @@ from annotriage.service import map_making
 from annotriage.service.map_making import MapMaking
 from annotriage.service.map_placing import Placing
 from annotriage.service.rerouting import send_to_review
-from annotriage.store import maps
+from annotriage.service.snapshots import snapshot
+from annotriage.store import maps, snapshots
 from annotriage.store.map_points import ROUTES, Piece, pack, unpack
-from annotriage.store.schema import item, point, verdict
+from annotriage.store.schema import dataset, item, point, verdict
 
 
 def newest(process, project, method="umap"):
@@ -186,6 +188,26 @@ def test_three_items_make_a_map_and_none_makes_none(process, connect, digits):
     judge(process)
     assert MapMaking(process).step(project)
     assert len(drawn(process, newest(process, project).id)) == 3
+
+
+@databases.both
+def test_which_outliers_belong_together_is_kept_with_the_snapshot(process, connect, digits):
+    project, tool = connect()
+    import_tasks(process, project, tool, digits.strangers[0])
+    judge(process)
+    with process.store.reading() as connection:
+        every = connection.execute(select(dataset.c.id).where(dataset.c.kind == "all")).scalar_one()
+    for _ in range(2):
+        snapshot(process, project, every)
+    with process.store.reading() as connection:
+        members = maps.groups_of(connection, every)
+        groups = snapshots.latest(connection, [every], project.reference_id)[every].facts["groups"]
+        assert groups
+        assert Counter(members.values()) == {one["number"]: one["size"] for one in groups}
+        assert maps.group_of(connection, every, next(iter(members))) == members[next(iter(members))]
+    with process.store.writing() as connection:
+        maps.keep_groups(connection, every, {})
+        assert maps.groups_of(connection, every) == {}
 
 
 def test_points_come_back_from_their_packing():
