@@ -1,0 +1,294 @@
+"""The queue's page in a real browser, on real digits: walked by keyboard, filtered, many items taken out of it at once."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from sqlalchemy import select, update
+
+from annotriage.service.rerouting import take_back
+from annotriage.store.projects import history, project_of
+from annotriage.store.queue import Filters, queue_page
+from annotriage.store.schema import dataset, item, verdict
+
+pytestmark = pytest.mark.browser
+
+QUEUE = "/projects/1/queue"
+
+
+def waiting(dashboard, project="1", **options):
+    """The rows of the whole queue, as the store has them."""
+    with dashboard.process.store.reading() as connection:
+        return queue_page(connection, project_of(connection, project), limit=1000, **options).rows
+
+
+def shown(page):
+    return page.locator("table.queue tbody tr").evaluate_all("rows => rows.map((row) => Number(row.dataset.item))")
+
+
+def current(page):
+    return page.locator("tr[aria-current=true]").get_attribute("data-item")
+
+
+def said(page):
+    return re.sub(r"\s+", " ", page.locator("#notices").inner_text())
+
+
+def dataset_id(dashboard, name):
+    with dashboard.process.store.reading() as connection:
+        return connection.execute(select(dataset.c.id).where(dataset.c.name == name)).scalar_one()
+
+
+def test_the_strangest_come_first_page_after_page(signed_in, dashboard):
+    page = signed_in(QUEUE)
+    expected = [row.id for row in waiting(dashboard)]
+    found = shown(page)
+    while page.locator("#next").count():
+        page.locator("#next").click()
+        page.wait_for_load_state()
+        found += shown(page)
+    assert found == expected
+    assert f"{len(expected)} items wait for a person" in page.locator("#queue-count").inner_text()
+
+
+def test_every_row_says_why_it_waits_and_what_its_dataset_is_like(signed_in, dashboard):
+    page = signed_in(f"{QUEUE}?route=outlier")
+    row = page.locator("table.queue tbody tr").first.inner_text()
+    assert re.search(r"outlier", row)
+    assert "Stranger than" in row
+    assert re.search(r"scanner=[AB]\s+\d+(\.\d)? % outliers \(\d+\.\d to \d+\.\d %\)", row)
+    assert page.locator("table.queue tbody img").first.evaluate("image => image.complete && image.naturalWidth > 0")
+
+
+def test_it_is_walked_by_keyboard(signed_in):
+    page = signed_in(QUEUE)
+    ids = [str(id) for id in shown(page)]
+    for key, place in (("j", 0), ("j", 1), ("ArrowDown", 2), ("k", 1), ("ArrowUp", 0), ("k", 0), ("j", 1)):
+        page.keyboard.press(key)
+        assert current(page) == ids[place], key
+    assert page.evaluate("document.activeElement.matches('tr[aria-current] a.walk')"), "screen readers stand there, too"
+    page.keyboard.press("x")
+    assert page.locator("#selected").inner_text() == "1 selected"
+    page.keyboard.press("x")
+    assert page.locator("#selected").inner_text() == "None selected"
+    page.keyboard.press("o")
+    page.wait_for_url("**/items/*")
+    page.go_back()
+    assert current(page) == ids[1], "one comes back to where one was"
+    page.keyboard.press("n")
+    page.wait_for_url("**after=*")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "search"
+
+
+def test_enter_opens_the_task_in_the_labeling_tool(signed_in, dashboard):
+    there = dashboard.tool.project("1", ())
+    type(there).address, before = (lambda self, task="": f"{dashboard.url}/health?task={task}"), type(there).address
+    try:
+        page = signed_in(QUEUE)
+        page.keyboard.press("j")
+        page.keyboard.press("j")
+        with page.context.expect_page() as opened:
+            page.keyboard.press("Enter")
+        task = page.locator("tr[aria-current] a.walk").inner_text()
+        assert opened.value.url == f"{dashboard.url}/health?task={task}"
+    finally:
+        type(there).address = before
+
+
+def test_the_keys_are_listed_and_typing_is_not_walking(signed_in):
+    page = signed_in(QUEUE)
+    page.keyboard.press("?")
+    assert page.get_by_role("dialog", name="Keys").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.get_by_role("dialog", name="Keys").is_visible()
+    page.locator("#search").fill("")
+    page.locator("#search").type("jx?")
+    assert page.locator("tr[aria-current]").count() == 0
+    assert page.locator("#search").input_value() == "jx?"
+
+
+def test_u_takes_what_is_not_strange_out_of_the_queue_and_it_can_be_undone(signed_in, dashboard):
+    before = [row.id for row in waiting(dashboard)]
+    page = signed_in(f"{QUEUE}?route=outlier")
+    page.keyboard.press("j")
+    while page.locator("tr[aria-current] .tag", has_text="random check").count():
+        page.keyboard.press("j")
+    gone = int(current(page))
+    page.keyboard.press("u")
+    page.locator("#notices", has_text="1 item is out of the queue").wait_for()
+    assert gone not in shown(page)
+    assert current(page) is not None, "one stands on the next item"
+    assert [row.id for row in waiting(dashboard)] == [id for id in before if id != gone]
+    with dashboard.process.store.reading() as connection:
+        assert history(connection, project_of(connection, "1").id)[0].text == f"{dashboard.user} took 1 item out of review"
+    page.get_by_role("button", name="Undo").click()
+    page.locator(f"tr[data-item='{gone}']").wait_for()
+    assert [row.id for row in waiting(dashboard)] == before
+
+
+def test_many_are_selected_and_taken_out_at_once_but_probes_stay(signed_in, dashboard):
+    page = signed_in(QUEUE)
+    probes = {row.id for row in waiting(dashboard)[:50] if row.probe}
+    failed = {row.id for row in waiting(dashboard)[:50] if row.route == "failed"}
+    page.locator("#all").check()
+    assert page.locator("#selected").inner_text() == "50 selected"
+    page.get_by_role("button", name="Take out of the queue").click()
+    page.locator("#notices", has_text="out of the queue").wait_for()
+    assert f"{len(probes)} left as they are: random checks, which stay as they are" in said(page)
+    assert set(shown(page)) == probes | failed
+
+
+def test_what_was_taken_out_can_be_looked_at_and_sent_back(signed_in, dashboard):
+    ids = [row.id for row in waiting(dashboard, filters=Filters(route="outlier")) if not row.probe][:3]
+    with dashboard.process.store.reading() as connection:
+        project = project_of(connection, "1")
+    take_back(dashboard.process, project, ids, "Ann")
+    page = signed_in(QUEUE)
+    page.get_by_label("Show").select_option("what was taken out")
+    page.wait_for_url("**show=out*")
+    assert set(shown(page)) == set(ids)
+    page.keyboard.press("j")
+    page.keyboard.press("u")
+    page.locator("#notices", has_text="1 item waits for a person now").wait_for()
+    assert len({row.id for row in waiting(dashboard)} & set(ids)) == 1
+
+
+def test_filters_and_orders_are_chosen_from_lists_and_stand_in_the_address(signed_in, dashboard):
+    page = signed_in(QUEUE)
+    scanner = dataset_id(dashboard, "scanner=A")
+    page.get_by_label("Dataset").select_option("scanner=A")
+    page.wait_for_url("**dataset=*")
+    page.get_by_label("Order").select_option("Newest first")
+    page.wait_for_url("**order=newest*")
+    asked = parse_qs(urlsplit(page.url).query)
+    assert asked == {"order": ["newest"], "dataset": [str(scanner)]}
+    assert shown(page) == [row.id for row in waiting(dashboard, order="newest", filters=Filters(dataset=scanner))][:50]
+    page.get_by_label("Route").select_option("outlier")
+    page.wait_for_url("**route=outlier*")
+    assert {text.split()[0] for text in page.locator("table.queue .route").all_inner_texts()} <= {"outlier"}
+
+
+def test_one_of_each_group_comes_first(signed_in, dashboard):
+    page = signed_in(f"{QUEUE}?order=groups")
+    assert "The first rows are one of each group" in page.locator("main").inner_text()
+    first = page.locator("table.queue tbody tr").first.inner_text()
+    assert "group 1" in first
+    assert shown(page) == [row.id for row in waiting(dashboard, order="groups")][: len(shown(page))]
+
+
+def test_boundary_first_says_what_that_means_where_nothing_is_automatic(signed_in):
+    page = signed_in("/projects/2/queue?order=boundary")
+    assert "No label is automatic yet" in page.locator("main").inner_text()
+
+
+def test_a_task_is_found_by_its_id_and_a_missing_one_is_said(signed_in, dashboard):
+    page = signed_in(QUEUE)
+    task = waiting(dashboard)[3].external_id
+    page.locator("#search").fill(task)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/items/{task}")
+    page.go_back()
+    page.locator("#search").fill("<script>alert(1)</script>\u202e" + "9" * 180)
+    page.keyboard.press("Enter")
+    page.locator("main", has_text="There is no task <script>alert(1)</script>").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_count_follows_what_happens_meanwhile(signed_in, dashboard):
+    page = signed_in(QUEUE)
+    before = len(waiting(dashboard))
+    with dashboard.process.store.reading() as connection:
+        project = project_of(connection, "1")
+    page.wait_for_timeout(3500)  # it has looked once
+    take_back(dashboard.process, project, [row.id for row in waiting(dashboard, filters=Filters(route="outlier"))][-2:], "Ann")
+    page.locator("#queue-count", has_text=f"{before - 2} items wait").wait_for(timeout=10_000)
+
+
+def test_it_works_without_scripts(signed_in, dashboard, browser):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{dashboard.url}/sign-in")
+    page.locator("[name=user]").fill(dashboard.user)
+    page.locator("[name=password]").fill(dashboard.password)
+    page.locator("main form button").click()
+    page.goto(f"{dashboard.url}{QUEUE}?route=outlier")
+    chosen = next(row.id for row in waiting(dashboard, filters=Filters(route="outlier")) if not row.probe)
+    page.locator(f"input[name=item][value='{chosen}']").check()
+    page.get_by_role("button", name="Take out of the queue").click()
+    assert "1 item is out of the queue" in said(page)
+    assert "route=outlier" in page.url
+    context.close()
+
+
+def test_the_csv_holds_what_is_shown_and_no_formula(signed_in, dashboard):
+    evil = next(row.id for row in waiting(dashboard, filters=Filters(route="outlier")))
+    with dashboard.process.store.writing() as connection:
+        connection.execute(update(verdict).where(verdict.c.item_id == evil).values(reason="=HYPERLINK(1)"))
+    page = signed_in(f"{QUEUE}?route=outlier&order=boundary")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save as CSV").click()
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text("utf-8"))))
+    expected = waiting(dashboard, order="boundary", filters=Filters(route="outlier"))
+    assert [row["task"] for row in rows] == [row.external_id for row in expected]
+    assert "'=HYPERLINK(1)" in {row["reason"] for row in rows}
+
+
+def test_hostile_text_is_text_and_widens_nothing(signed_in, dashboard):
+    evil = "<img src=x onerror=alert(1)> \u202egnp.exe " + "W" * 10_000
+    first = waiting(dashboard)[1].id
+    with dashboard.process.store.writing() as connection:
+        connection.execute(update(verdict).where(verdict.c.item_id == first).values(reason=evil, label=evil, route="outlier"))
+        connection.execute(update(item).where(item.c.id == first).values(external_id=evil[:300], route="outlier"))
+        connection.execute(update(dataset).where(dataset.c.kind == "field").values(name=dataset.c.name.concat(evil)))
+    for width in (1280, 820):
+        page = signed_in(QUEUE, viewport={"width": width, "height": 900})
+        assert page.locator("main img[src=x]").count() == 0
+        assert "<img src=x" in page.locator(f"tr[data-item='{first}']").inner_text()
+        assert page.locator(f"tr[data-item='{first}']").bounding_box()["height"] < 400
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+
+
+@pytest.mark.parametrize(
+    ("query", "complaint"),
+    [
+        ("order=sideways", "is none of strangest, groups"),
+        ("after=x~1", "is not a place in the queue"),
+        ("after=nan~1", "not a place in the queue"),
+        ("route=<b>", "is none of failed"),
+        ("dataset=999999", "has no dataset 999999"),
+        ("group=-1", "is not a number"),
+    ],
+)
+def test_an_address_that_makes_no_sense_is_answered_with_what_is_wrong(signed_in, open_page, query, complaint):
+    open_page.expected("4")
+    page = signed_in(f"{QUEUE}?{query}")
+    assert complaint in page.locator("main").inner_text()
+
+
+def test_an_empty_queue_and_empty_filters_say_so(signed_in, dashboard):
+    page = signed_in(f"{QUEUE}?label=axolotl")
+    assert "No waiting item passes these filters" in page.locator("main").inner_text()
+    with dashboard.process.store.writing() as connection:
+        connection.execute(update(item).values(answer="resolved"))
+    page.goto(f"{dashboard.url}{QUEUE}")
+    assert "The queue is empty" in page.locator("main").inner_text()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_there_are_no_barriers(signed_in, barriers, theme):
+    page = signed_in(QUEUE, color_scheme=theme)
+    page.keyboard.press("j")
+    assert barriers(page) == []
+    page.keyboard.press("?")
+    assert barriers(page) == []
+
+
+def test_a_form_of_another_site_changes_nothing(dashboard):
+    client = dashboard.app.test_client()
+    given = client.post(f"{QUEUE}/reroute", data={"item": "1", "to": "back"}, auth=(dashboard.user, dashboard.password))
+    assert given.status_code == 403
