@@ -16,8 +16,8 @@ from pathlib import Path
 import detection
 import fitting
 import growth
-import map as map_page
 import live
+import map as map_page
 import overhead
 import pages
 import promises
