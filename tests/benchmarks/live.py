@@ -170,8 +170,8 @@ class _Bench:
         return time.perf_counter() - started
 
     def _done(self, project: int) -> int:
-        facts = self.label_studio.call("GET", f"/api/projects/{project}/", include="total_predictions_number")
-        return int(facts["total_predictions_number"])
+        versions = self.label_studio.call("GET", f"/api/projects/{project}/model-versions/", extended="true")["static"]
+        return sum(int(one["count"]) for one in versions)
 
     def _counts(self, project: int) -> list[int]:
         found = self.label_studio.call("GET", f"/api/projects/{project}/export", exportType="JSON", download_all_tasks="true")

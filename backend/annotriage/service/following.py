@@ -22,6 +22,7 @@ from annotriage.store.projects import Project, change_project, find_project, get
 
 READ_AT_ONCE = 20  # webhooks
 READ_TASKS = 500
+TOLD_WITHIN = 5.0  # seconds after which no webhook will come for a task any more; the tool sends it when an import ends
 TAKEN_AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
 INBOX_SECONDS = 0.05
 OVERLAP = 60.0  # seconds that are read again: clocks differ, and transactions end late
@@ -35,6 +36,7 @@ class _Followed:
     """How far one project is followed. sweep: the pages that are still to be compared; seen: task ids on those that were."""
 
     next_poll: float = 0.0
+    noticed: float | None = None  # since when there are tasks that no webhook has told of
     next_facts: float = 0.0
     failures: int = 0
     sweep: Iterator[list[Task]] | None = None
@@ -130,7 +132,8 @@ class Follower:
             self._facts(project, tool)
             state.next_facts = time.time() + FACTS_SECONDS
         for ids in tool.task_ids_after(project.last_task):
-            self._take_unknown(project, tool, ids)
+            if not self._take_unknown(project, tool, ids, state):
+                break
             with self._process.store.writing() as connection:
                 change_project(connection, project.id, last_task=ids[-1])
         now = time.time()
@@ -141,15 +144,24 @@ class Follower:
                 change_project(connection, project.id, read_until=now)
         self._sweep(project, tool, state)
 
-    def _take_unknown(self, project: Project, tool: ToolProject, ids: Sequence[str]) -> None:
-        """Read those tasks that the store does not have; webhooks, which bring them whole, go first."""
-        for some in chunks(ids, READ_TASKS):
-            while self.read_inbox():
-                pass
-            with self._process.store.reading() as connection:
-                known = items.known_task_ids(connection, project.id, some)
-            if unknown := [id for id in some if id not in known]:
-                self._take(project, tool.tasks(unknown))
+    def _take_unknown(self, project: Project, tool: ToolProject, ids: Sequence[str], state: _Followed) -> bool:
+        """Read those tasks that the store does not have, once webhooks, which bring them whole and for nothing, had their chance.
+
+        False if they have it still.
+        """
+        while self.read_inbox():
+            pass
+        with self._process.store.reading() as connection:
+            known = items.known_task_ids(connection, project.id, ids)
+        unknown = [id for id in ids if id not in known]
+        if unknown and project.told_at:
+            state.noticed = state.noticed or time.time()
+            if time.time() - state.noticed < TOLD_WITHIN:
+                return False
+        for some in chunks(unknown, READ_TASKS):
+            self._take(project, tool.tasks(some))
+        state.noticed = None
+        return True
 
     def _facts(self, project: Project, tool: ToolProject) -> None:
         """What the tool says of the project: a labeling config that does not fit any more stops delivery, a wrong version is put right."""
