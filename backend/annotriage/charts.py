@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from annotriage.latent.wording import certainty, percent, percent_range
 
@@ -55,7 +55,7 @@ def share_chart(diversity: Diversity) -> Markup:
         parts.append(_text(left - 14, y + 5, name, "c-name c-end"))
         parts.append(_line(x(low), y, x(high), y, f"c-whisker {colour}"))
         parts += [_line(x(end), y - 6, x(end), y + 6, f"c-whisker {colour}") for end in (low, high)]
-        parts.append(Markup('<circle class="c-dot {}" cx="{:.1f}" cy="{:.1f}" r="7"/>').format(colour, x(share), y))
+        parts.append(_dot(x(share), y, 7, colour))
         parts.append(_text(x(share), y - 14, percent(share), "c-value"))
     described = "; ".join(f"{name}: {percent(share)}, 95 % interval {percent_range(low, high)}" for name, share, low, high, _ in rows)
     return _svg("Share of outliers", described or "No share is known.", 560, bottom + 28, parts)
@@ -110,7 +110,7 @@ def risk_coverage_chart(promise: Promise) -> Markup:
     if promise.auto and math.isfinite(promise.coverage):
         at = x(promise.coverage)
         parts.append(_line(at, top, at, bottom, "c-chosen"))
-        parts.append(Markup('<circle class="c-dot c-auto" cx="{:.1f}" cy="{:.1f}" r="6"/>').format(at, y(promise.bound)))
+        parts.append(_dot(at, y(promise.bound), 6, "c-auto"))
         name = f"chosen: {percent(promise.coverage, 0)}"
         parts.append(
             _text(at - 8, top + 14, name, "c-name c-end") if promise.coverage > 0.5 else _text(at + 8, top + 14, name, "c-name c-start")
@@ -145,7 +145,7 @@ def interval_row(share: float, low: float, high: float, mark: float, upper: floa
     if math.isfinite(mark):
         parts.append(_line(x(mark), 3, x(mark), 21, "c-mark"))
     if math.isfinite(share):
-        parts.append(Markup('<circle class="c-dot {}" cx="{:.1f}" cy="{}" r="5"/>').format(colour, x(share), y))
+        parts.append(_dot(x(share), y, 5, colour))
     return _svg(described, "", width, 24, parts)
 
 
@@ -178,7 +178,7 @@ def trend_chart(moments: Sequence[Moment], expected: float | None, described: st
     for at, low, high in band if len(band) <= 40 else band[-1:]:
         parts.append(_line(x(at), y(low), x(at), y(high), "c-whisker c-outlier thin"))
     for one in known if len(known) <= 40 else known[-1:]:
-        parts.append(Markup('<circle class="c-dot c-outlier" cx="{:.1f}" cy="{:.1f}" r="5"/>').format(x(one.at), y(one.share or 0.0)))
+        parts.append(_dot(x(one.at), y(one.share or 0.0), 5, "c-outlier"))
     return _svg("Share of outliers over time", described, right + 30, bottom + 34, parts)
 
 
@@ -197,7 +197,7 @@ def sparkline(moments: Sequence[Moment], described: str) -> Markup:
         return height - room - (height - 2 * room) * share / upper
 
     parts = [_line(room, y(0), width - room, y(0), "c-grid"), _path(list(enumerate(known)), x, y, "c-trend")]
-    parts.append(Markup('<circle class="c-dot c-outlier" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(x(len(known) - 1), y(known[-1])))
+    parts.append(_dot(x(len(known) - 1), y(known[-1]), 4, "c-outlier"))
     return _svg("Trend", described, width, height, parts)
 
 
@@ -229,11 +229,15 @@ def _svg(title: str, described: str, width: float | None, height: float, parts: 
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
-    return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(kind, x1, y1, x2, y2)
+    return Markup(f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>')  # numbers and our own words
 
 
 def _text(x: float, y: float, words: str, kind: str) -> Markup:
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(kind, x, y, words)
+    return Markup(f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>')
+
+
+def _dot(x: float, y: float, radius: int, colour: str) -> Markup:
+    return Markup(f'<circle class="c-dot {colour}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>')
 
 
 def _path(points: Iterable[tuple[float, float]], x: Callable[[float], float], y: Callable[[float], float], kind: str) -> Markup:

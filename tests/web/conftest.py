@@ -10,7 +10,6 @@ import threading
 
 import dashboards
 import pytest
-from browsers import axe_source, barriers, browser, open_page
 from waitress.server import create_server
 
 from annotriage.fitting import fit
@@ -18,8 +17,6 @@ from annotriage.service.app import create_app
 from annotriage.service.process import Process
 from annotriage.settings import ServiceSettings
 from annotriage.web import register
-
-__all__ = ["axe_source", "barriers", "browser", "open_page"]
 
 
 @pytest.fixture(scope="session")

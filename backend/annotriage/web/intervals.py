@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import exp, inf, lgamma, log, log1p, sqrt
 
-STEPS = 60  # halvings of the unit interval: below the rounding of a double
+STEPS = 200  # at most; about ten are taken
 
 
 def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """The exact two-sided limits of a share of which k of n were seen. Source: Clopper and Pearson, Biometrika 26, 1934. n > 0."""
     tail = (1 - confidence) / 2
-    low = 0.0 if k == 0 else _root(lambda p: _beta_cdf(p, k, n - k + 1) - tail)
-    high = 1.0 if k == n else _root(lambda p: _beta_cdf(p, k + 1, n - k) - (1 - tail))
+    near, spread = k / n, 3 * sqrt((k + 1) * (n - k + 1)) / (n + 2) ** 1.5 + 2 / n
+    low = 0.0 if k == 0 else _root(lambda p: _beta_cdf(p, k, n - k + 1) - tail, near, spread)
+    high = 1.0 if k == n else _root(lambda p: _beta_cdf(p, k + 1, n - k) - (1 - tail), near, spread)
     return low, high
 
 
@@ -28,12 +29,30 @@ def difference(share: float, low: float, high: float, other: float, other_low: f
     return d, d - sqrt((share - low) ** 2 + (other_high - other) ** 2), d + sqrt((high - share) ** 2 + (other - other_low) ** 2)
 
 
-def _root(rising: Callable[[float], float]) -> float:
-    low, high = 0.0, 1.0
+def _root(changing: Callable[[float], float], near: float, spread: float) -> float:
+    """Where a monotone function crosses zero: about there, found by false position (Illinois), which never leaves the bracket."""
+    low, high = max(0.0, near - spread), min(1.0, near + spread)
+    at_low, at_high = changing(low), changing(high)
+    while at_low * at_high > 0 and (low > 0 or high < 1):
+        low, high = max(0.0, 2 * low - near), min(1.0, 2 * high - near)
+        at_low, at_high = changing(low), changing(high)
+    side = 0
     for _ in range(STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
-    return (low + high) / 2
+        if high - low < 1e-12 or at_low == at_high:
+            break
+        middle = (low * at_high - high * at_low) / (at_high - at_low)
+        at_middle = changing(middle)
+        if abs(at_middle) < 1e-13:
+            return middle
+        if at_middle * at_high > 0:
+            high, at_high = middle, at_middle
+            at_low /= 2 if side == 1 else 1
+            side = 1
+        else:
+            low, at_low = middle, at_middle
+            at_high /= 2 if side == -1 else 1
+            side = -1
+    return (low * at_high - high * at_low) / (at_high - at_low) if at_high != at_low else (low + high) / 2
 
 
 def _beta_cdf(x: float, a: float, b: float) -> float:

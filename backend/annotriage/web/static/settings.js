@@ -24,3 +24,4 @@ form.addEventListener("input", () => {
   clearTimeout(timer);
   timer = setTimeout(show, 250);
 });
+show();

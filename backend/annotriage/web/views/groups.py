@@ -14,9 +14,11 @@ from annotriage.service.process import Process
 from annotriage.store import browsing, dashboard, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, project_of
-from annotriage.web.picking import dataset_asked
+from annotriage.web.picking import dataset_asked, whole
 
 LISTED = 100  # datasets to choose from
+SHOWN = 20  # groups on a page
+FACES = 10
 NEARLY_ONE = 0.5  # share of all outliers in one group from which on something is wrong with the source, or a class is missing
 
 
@@ -42,7 +44,8 @@ class Group:
 
 @dataclass(frozen=True)
 class Page:
-    """The groups of a dataset, the largest first. searched: outliers that were looked through; score: None before the first."""
+    """The groups of a dataset, the largest first. searched: outliers that were looked through; score: None before the first.
+    found: groups there are; groups: those of this page."""
 
     project: Project
     dataset: AnyRow | None
@@ -50,7 +53,9 @@ class Page:
     score: AnyRow | None
     searched: int
     grouped: int
+    found: int
     groups: Sequence[Group]
+    next: int | None
 
 
 def routes(pages: Blueprint, process: Process) -> None:
@@ -68,7 +73,9 @@ def _page(connection: Connection, project: Project) -> Page:
     score = None if dataset is None else snapshots.latest(connection, [dataset.id], project.reference_id).get(dataset.id)
     found = [] if score is None else score.facts["groups"]
     searched = 0 if score is None else int(score.facts["searched"])
-    rows = dashboard.items_named(connection, project, [name for one in found for name in one["ids"]])
+    first = (whole("after") or 0) if score is not None else 0
+    shown = [one for one in found if one["number"] > first][:SHOWN]
+    rows = dashboard.items_named(connection, project, [name for one in shown for name in one["ids"][:FACES]])
     return Page(
         project=project,
         dataset=dataset,
@@ -76,11 +83,13 @@ def _page(connection: Connection, project: Project) -> Page:
         score=score,
         searched=searched,
         grouped=sum(one["size"] for one in found),
-        groups=[_group(one, searched, rows) for one in found],
+        found=len(found),
+        groups=[_group(one, searched, rows) for one in shown],
+        next=shown[-1]["number"] if shown and shown[-1]["number"] < found[-1]["number"] else None,
     )
 
 
 def _group(facts: dict[str, Any], searched: int, rows: dict[str, int]) -> Group:
     share = facts["size"] / searched if searched else 0.0
-    faces = [Face(name, rows.get(name)) for name in dict.fromkeys([facts["medoid"], *facts["ids"]])]
+    faces = [Face(name, rows.get(name)) for name in dict.fromkeys([facts["medoid"], *facts["ids"][:FACES]])]
     return Group(facts["number"], facts["size"], share, facts["label"], faces, share >= NEARLY_ONE)

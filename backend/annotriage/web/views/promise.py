@@ -59,7 +59,6 @@ class Page:
     level: Markup
     oldest: float | None
     until_alarm: tuple[str, str]
-    probes: dict[tuple[str, str], int]
     jobs: Sequence[AnyRow]
     events: Sequence[AnyRow]
     next: int | None
@@ -82,7 +81,7 @@ def _page(connection: Connection, project: Project) -> Page:
     promise = reference.facts["promise"]
     standing = dashboard.standing_of(connection, project)
     rows = history(connection, project.id, before=whole("before"), limit=EVENTS)
-    per_day = dashboard.answers_per_day(connection, project)
+    per_day, probes = dashboard.answers_per_day(connection, project), browsing.probe_states(connection, project)
     return Page(
         project=project,
         version=project.version,
@@ -96,8 +95,7 @@ def _page(connection: Connection, project: Project) -> Page:
         interval=Markup("") if standing is None else _interval(standing),
         level=Markup("") if standing is None else _level(standing["level"]),
         oldest=None if standing is None else oldest_days(standing),
-        until_alarm=_until_alarm(standing, per_day, browsing.probe_states(connection, project)),
-        probes=browsing.probe_states(connection, project),
+        until_alarm=_until_alarm(standing, per_day, probes),
         jobs=_jobs(connection, project),
         events=rows,
         next=rows[-1].id if len(rows) == EVENTS else None,

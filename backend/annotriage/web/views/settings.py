@@ -35,8 +35,11 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Page:
-    """What the page shows. now: the values that hold; asked: those in the form; preview: of the asked, before: of those that hold.
-    trouble: why there is no preview, or what is wrong with a value. checked: automatic items that people would check blind."""
+    """What the page shows. The preview is counted only where it is asked for: settings.js does so at once.
+
+    now: the values that hold; asked: those in the form. preview: of the asked, before: of those that hold. checked: automatic items that
+    people would check blind. trouble: why there is no preview, or what is wrong with a value.
+    """
 
     project: Project
     now: Mapping[str, Any]
@@ -75,7 +78,7 @@ def _page(connection: Connection, project: Project) -> Page:
     before: Preview | None = None
     try:
         asked = _checked(now, _given(now, request.args))
-        if limits is not None:
+        if limits is not None and request.args:
             before = preview(connection, project)
             same = all(asked[name] == now[name] for name in LIMITS)
             shown = before if same else preview(connection, project, **{name: asked[name] for name in LIMITS})
