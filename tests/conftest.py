@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import postgresql
 import pytest
+from browsers import axe_source, barriers, browser, open_page
 from label_studio import LabelStudio, Person
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
@@ -23,6 +24,8 @@ from sklearn.neural_network import MLPClassifier
 from annotriage.fitting import fit
 from annotriage.settings import Settings
 from annotriage_label_studio.server import serving
+
+__all__ = ["axe_source", "barriers", "browser", "open_page"]  # fixtures: one browser for all
 
 LABEL_STUDIO = Path(__file__).parent.parent / ".venv-label-studio" / "bin" / "label-studio"
 
