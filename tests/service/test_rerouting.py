@@ -182,3 +182,25 @@ def test_items_of_other_projects_are_not_touched(process, project, connect):
     other, _ = connect("2")
     assert send_to_review(process, other, with_route(process, "auto"), "Ann").changed == ()
     assert read(process, select(counter.c.n).where(counter.c.n < 0)) == []
+
+
+def test_what_was_taken_out_of_the_queue_stays_out_under_a_new_verdict_until_it_shows_something_else(process, project, worker):
+    (outlier, *_) = with_route(process, "outlier")
+    take_back(process, project, [outlier], "Ann")
+    with process.store.writing() as connection:
+        items.add_work(connection, get_project(connection, project.id), [outlier])
+    worker.settle()
+    (row,) = read(process, select(item.c.external_id, item.c.dismissed, item.c.trust, item.c.media).where(item.c.id == outlier))
+    assert row.dismissed
+    assert row.trust > 2 / 3
+    (shown,) = process.tool_project(project).shown(row.external_id)
+    assert shown.labels
+    with process.store.writing() as connection:
+        items.change_media(connection, project, outlier, row.media + " ")
+    worker.settle()
+    (again,) = read(process, select(item.c.dismissed, item.c.trust).where(item.c.id == outlier))
+    assert not again.dismissed
+    assert again.trust < 1 / 3
+    (shown,) = process.tool_project(project).shown(row.external_id)
+    assert shown.labels is None
+    assert read(process, select(counter.c.n).where(counter.c.open > counter.c.n)) == []

@@ -1,0 +1,69 @@
+"""Text from data is shown as text on every page: nothing in it runs, nothing of it leaves its place or widens the page."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import func, select, update
+
+from annotriage.store.projects import change_project, note, project_of
+from annotriage.store.schema import dataset, delivery, event, inbox, item, job, review, snapshot, training_item, verdict
+
+pytestmark = pytest.mark.browser
+
+EVIL = {
+    "script": "<script>globalThis.ran = 1</script><img src=x onerror='globalThis.ran = 1'>{{ 7 * 7 }}&lt;b&gt;\"'>",
+    "directions": "\u202e\u2066gnp.exe\u202b \u200f" * 20,
+    "length": "W" * 10_000,
+}
+PAGES = (
+    "/", "/system", "/projects/1/map", "/projects/1/queue", "/projects/1/queue?order=groups", "/projects/1/diversity",
+    "/projects/1/groups", "/projects/1/promise", "/projects/1/compare", "/projects/1/settings", "/projects/1/items/{task}",
+)  # fmt: skip
+
+
+@pytest.fixture(params=list(EVIL))
+def evil(request, dashboard):
+    """Hostile text wherever text from outside is kept."""
+    text = EVIL[request.param]
+    with dashboard.process.store.writing() as connection:
+        project = project_of(connection, "1")
+        change_project(connection, project.id, title=text, problem=text, trouble=text, paused=text)
+        note(connection, project.id, "problem", text)
+        some = select(item.c.id).where(item.c.project_id == project.id, item.c.id % 3 == 0)
+        connection.execute(update(item).where(item.c.id.in_(some)).values(group=text, labels=[text]))
+        texts = {"reason": text, "label": text, "labels": [text], "cluster": text}
+        connection.execute(update(verdict).where(verdict.c.item_id.in_(some)).values(**texts))
+        connection.execute(update(dataset).where(dataset.c.kind != "all").values(name=dataset.c.name.concat(text[:200])))
+        connection.execute(update(delivery).where(delivery.c.item_id.in_(some)).values(error=text))
+        connection.execute(update(review).where(review.c.item_id.in_(some)).values(annotator=text, labels=[text]))
+        connection.execute(update(training_item).values(name=text, label=text))
+        connection.execute(update(event).values(text=text))
+        connection.execute(inbox.insert().values(body=text.encode(), state="failed", error=text, at=0.0))
+        connection.execute(job.insert().values(project_id=project.id, kind="recalibrate", state="failed", payload={}, text=text, at=0.0))
+        for row in connection.execute(select(snapshot.c.id, snapshot.c.facts)).all():
+            for group in row.facts["groups"]:
+                group["label"] = text
+            for cluster in row.facts["diversity"]["clusters"]:
+                cluster["name"] = text
+            connection.execute(update(snapshot).where(snapshot.c.id == row.id).values(facts=row.facts))
+    return text
+
+
+@pytest.mark.parametrize("width", [1280, 820])
+def test_on_every_page_it_is_text_and_stays_in_its_place(signed_in, open_page, dashboard, evil, width):
+    with dashboard.process.store.reading() as connection:
+        task = connection.execute(select(func.min(item.c.id)).where(item.c.id % 3 == 0, item.c.route == "outlier")).scalar_one()
+        task = connection.execute(select(item.c.external_id).where(item.c.id == task)).scalar_one()
+    page = signed_in("/", viewport={"width": width, "height": 900})
+    wide, ran, images = [], [], []
+    for path in PAGES:
+        address = path.format(task=task)
+        assert page.goto(dashboard.url + address).status == 200, address
+        page.wait_for_timeout(150)
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            wide.append(address)
+        if page.evaluate("globalThis.ran"):
+            ran.append(address)
+        if page.locator("img[src='x']").count():
+            images.append(address)
+    assert (wide, ran, images) == ([], [], [])
