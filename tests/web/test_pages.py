@@ -266,6 +266,16 @@ def test_the_system_page_tells_what_is_missing_and_sends_again(signed_in, dashbo
     assert "is no JSON" not in text(page)
 
 
+def test_a_labeling_tool_that_is_down_is_said_and_the_pages_stay_usable(signed_in, dashboard):
+    with dashboard.process.store.writing() as connection:
+        change_project(connection, project(dashboard).id, read_until=time.time() - 600)
+    page = signed_in("/")
+    assert "not read for 10 minutes: it may be down" in text(page)
+    page.goto(f"{dashboard.url}/projects/1/promise")
+    assert "The labeling tool was not read for 10 minutes" in text(page)
+    assert "At most 4 in 100" in text(page)
+
+
 def test_the_checks_of_doctor_can_be_run(signed_in):
     page = signed_in("/system")
     page.get_by_role("link", name="Run the checks").click()

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from annotriage.latent import wording
 from annotriage.service.problems import MEDIA_TYPE
 from annotriage.web import words
+from annotriage.web.promises import unread_for
 from annotriage.web.sessions import wants_page
 
 POLICY = (
@@ -39,6 +40,7 @@ def dress(app: Flask, pages: Blueprint) -> None:
     app.jinja_env.filters.update(
         moment=words.moment, ago=words.ago, number=words.number, known=_known, without_answer=_without_answer, ticks=_ticks
     )
+    app.jinja_env.globals["unread_for"] = unread_for
     app.jinja_env.globals.update(PROJECT_TABS=PROJECT_TABS, ROUTES=words.ROUTES, ROUTE_WORDS=words.ROUTE_WORDS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from annotriage.latent.wording import count, limit, percent
+from annotriage.service.doctor import LATE_SECONDS
 from annotriage.service.probing import paused_by_person, stopped_by_alarm
 from annotriage.store.projects import Project
+from annotriage.web.words import span
 
 DAY = 86_400.0
 
@@ -57,6 +59,12 @@ def promise_state(project: Project, promise: dict[str, Any], standing: dict[str,
         else "Label items that the model was not trained on, and fit again with --calibration."
     )
     return PromiseState("off", headline, todo, promise["labelled"], promise["needed"], enough)
+
+
+def unread_for(project: Project) -> str:
+    """How long the labeling tool has not been read, if that is longer than it should be; "" if all is well."""
+    late = time.time() - project.read_until
+    return span(late) if project.read_until and late > LATE_SECONDS and not project.gone else ""
 
 
 def days_until(missing: float, per_day: float) -> str:
