@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import shutil
-import socket
 import threading
 
 import dashboards
@@ -53,13 +51,15 @@ class Dashboard:
         return dashboards.Service(self.database, self.tool)
 
     def stop(self):
-        self._server.close()
-        for channel in list(self._server.active_channels.values()):  # browsers keep their connections
-            with contextlib.suppress(OSError):
-                channel.socket.shutdown(socket.SHUT_RDWR)
+        self._server.trigger.pull_trigger(self._end)  # in the server's own thread
         self._thread.join()
         self._server.task_dispatcher.shutdown()
         self.process.leave()
+
+    def _end(self):
+        for channel in list(self._server.active_channels.values()):  # browsers keep their connections
+            channel.handle_close()
+        self._server.close()
 
 
 @pytest.fixture
