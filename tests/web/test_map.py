@@ -144,6 +144,42 @@ def test_a_lassoed_cloud_goes_to_review_and_back(page, dashboard):
     assert queued() == before
 
 
+def test_a_harmless_cloud_is_taken_out_of_the_queue(page, dashboard):
+    def queued():
+        with dashboard.process.store.reading() as connection:
+            return queue_length(connection, project_of(connection, "1"))
+
+    before = queued()
+    for kind in ("training", "auto", "uncertain"):
+        page.locator(f"[data-show={kind}]").uncheck()
+    lasso(page)
+    page.get_by_role("button", name="out of review").click()
+    page.locator("#undo").wait_for()
+    taken = int(page.locator(".outcome h3").text_content().split()[0])
+    assert taken > 5
+    assert queued() == before - taken
+    assert "random checks, which stay as they are" in page.locator(".outcome").text_content()
+    page.locator("#undo").click()
+    page.get_by_role("heading", name="items are as before.").wait_for()
+    assert queued() == before
+
+
+def test_an_older_map_can_be_looked_at(signed_in, dashboard):
+    service = dashboard.service()
+    with service.process.store.reading() as connection:
+        project = project_of(connection, "1")
+        first = maps.newest(connection, project.id, "umap").id
+    MapMaking(service.process)._make(project, "umap")
+    service.close()
+    page = signed_in("/projects/1/map")
+    page.wait_for_selector(READY)
+    assert page.evaluate("annotriagePoints().id") > first
+    page.locator("#older").select_option(str(first))
+    page.wait_for_url(f"**map={first}**")
+    page.wait_for_selector(READY)
+    assert page.evaluate("annotriagePoints().id") == first
+
+
 def test_colours_tell_routes_classes_datasets_scores_and_groups_apart(page):
     legends = {}
     for way in ("route", "class", "dataset", "score", "group"):
