@@ -10,8 +10,10 @@ import contextlib
 import json
 import math
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from annotriage.errors import StoreError
 AnyRow = Row[*tuple[Any, ...]]
 
 BUSY_SECONDS = 10
+GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
 MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database uses
 
 
@@ -39,6 +42,9 @@ class Store:
         """
         self.engine = _engine(url, checkpoints)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        # SQLite has one writer at a time and no queue: this process's threads take turns, and leave others a gap after each.
+        self._turn: AbstractContextManager[object] = threading.RLock() if self.is_sqlite else contextlib.nullcontext()
+        self._gives_way = self.is_sqlite and checkpoints
         try:
             self._migrate()
         except OperationalError as error:
@@ -55,8 +61,11 @@ class Store:
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that is committed when the block ends well and undone when it does not. Keep it short."""
-        with self.engine.connect().execution_options(writing=True) as connection, connection.begin():
-            yield connection
+        with self._turn, self.engine.connect().execution_options(writing=True) as connection:
+            with connection.begin():
+                yield connection
+            if self._gives_way:
+                time.sleep(GAP_SECONDS)
 
     def close(self) -> None:
         """Let go of all connections."""
