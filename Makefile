@@ -36,8 +36,9 @@ format: .venv/test.stamp  ## Put the code into the house's format
 benchmark: .venv/test.stamp .venv/torch.stamp .venv/benchmark.stamp  ## The table of figures (ARGS="--data DIR" for those on MNIST)
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
-picture: .venv/test.stamp  ## The picture in the README, from a new run of the demo
+picture: .venv/test.stamp  ## The pictures in the README, from new runs on the demo's digits
 	$(BIN)/python tests/e2e/picture.py
+	$(BIN)/python tests/web/picture.py
 
 clean:  ## Remove the environments and the demo's files
 	rm -rf .venv $(LABEL_STUDIO) .demo

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
 from memory_tool import MemoryServer
 from sqlalchemy import update
 from triaged import data_uri
+from waitress.server import create_server
 
+from annotriage.service.app import create_app
 from annotriage.service.delivery import Delivery
 from annotriage.service.following import Follower
 from annotriage.service.jobs import Snapshots, run_queued
@@ -18,7 +21,8 @@ from annotriage.service.references import keep_reference
 from annotriage.service.standings import Standings
 from annotriage.settings import ServiceSettings
 from annotriage.store import schema
-from annotriage.store.projects import ProjectOptions, add_project, project_of
+from annotriage.store.projects import ProjectOptions, add_project, projects
+from annotriage.web import register
 
 DAY = 86_400.0
 TIMES = {
@@ -66,9 +70,9 @@ class Service:
 
     def assess(self) -> None:
         """Take the snapshots that are due, and find how the promises stand."""
-        for project in ("1", "2"):
-            with self.process.store.reading() as connection:
-                found = project_of(connection, project)
+        with self.process.store.reading() as connection:
+            connected = projects(connection)
+        for found in connected:
             self.snapshots._taken.clear()
             self.snapshots.step(found)
             self.standings.step(found)
@@ -98,12 +102,51 @@ class Service:
         self.process.leave()
 
 
-def build(database: str, digits, reference, uncalibrated) -> MemoryServer:
-    """Fill a database: project 1 with a history, project 2 whose labels are not automatic yet."""
+class Dashboard:
+    """A running dashboard. url: where; process: the web process; service(): the worker's steps on the same database."""
+
+    def __init__(self, database: str, tool: MemoryServer, **settings) -> None:
+        self.database, self.tool = database, tool
+        self.process = Process(ServiceSettings(database=database, label_studio_token="unused", **settings), "web")
+        self.process.server = tool
+        self.app = create_app(self.process, register)
+        self._server = create_server(self.app, host="127.0.0.1", port=0, threads=4, ident=None)
+        self.url = f"http://127.0.0.1:{self._server.effective_port}"
+        self._thread = threading.Thread(target=self._server.run)
+        self._thread.start()
+
+    @property
+    def user(self) -> str:
+        """Who may sign in."""
+        return self.process.settings.user
+
+    @property
+    def password(self) -> str:
+        """With what."""
+        return self.process.password
+
+    def service(self) -> Service:
+        """The steps of the other processes on the same database."""
+        return Service(self.database, self.tool)
+
+    def stop(self) -> None:
+        """End the server."""
+        self._server.trigger.pull_trigger(self._end)  # in the server's own thread
+        self._thread.join()
+        self._server.task_dispatcher.shutdown()
+        self.process.leave()
+
+    def _end(self) -> None:
+        for channel in list(self._server.active_channels.values()):  # browsers keep their connections
+            channel.handle_close()
+        self._server.close()
+
+
+def build(database: str, digits, reference, uncalibrated=None) -> MemoryServer:
+    """Fill a database: project 1 with a history, and with `uncalibrated` project 2 whose labels are not automatic yet."""
     tool, rng = MemoryServer(), np.random.default_rng(0)
     service = Service(database, tool)
     scans = service.connect("1", "Digit scans", reference, dataset_fields=("scanner",), lot_share=0.1, audit_share=0.3)
-    service.connect("2", HOSTILE, uncalibrated)
     known, strange = _shuffled(digits.incoming, rng), _shuffled(digits.strangers, rng)
     batches = (
         ("A", known[:110], 0.9, 9.0),
@@ -119,9 +162,10 @@ def build(database: str, digits, reference, uncalibrated) -> MemoryServer:
         service.assess()
         service.days_pass(days)
     scans.add("data:image/png;base64,AAAA", fields={"scanner": "B"})
-    other = tool.projects["2"]
-    for picture, _ in known[:40]:
-        other.add(data_uri(picture))
+    if uncalibrated is not None:
+        other = service.connect("2", HOSTILE, uncalibrated)
+        for picture, _ in known[:40]:
+            other.add(data_uri(picture))
     service.settle()
     service.assess()
     service.close()

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import copy
 import shutil
-import threading
 
 import dashboards
 import pytest
-from waitress.server import create_server
 
 from annotriage.fitting import fit
-from annotriage.service.app import create_app
-from annotriage.service.process import Process
-from annotriage.settings import ServiceSettings
-from annotriage.web import register
 
 
 @pytest.fixture(scope="session")
@@ -26,49 +20,13 @@ def history(tmp_path_factory, digits, digits_model, digits_reference, quick):
     return file, dashboards.build(f"sqlite:///{file}", digits, digits_reference, unsure)
 
 
-class Dashboard:
-    """A running dashboard. url: where; process: the web process; service(): the worker's steps on the same database."""
-
-    def __init__(self, database, tool, **settings):
-        self.database, self.tool = database, tool
-        self.process = Process(ServiceSettings(database=database, label_studio_token="unused", **settings), "web")
-        self.process.server = tool
-        self.app = create_app(self.process, register)
-        self._server = create_server(self.app, host="127.0.0.1", port=0, threads=4, ident=None)
-        self.url = f"http://127.0.0.1:{self._server.effective_port}"
-        self._thread = threading.Thread(target=self._server.run)
-        self._thread.start()
-
-    @property
-    def user(self):
-        return self.process.settings.user
-
-    @property
-    def password(self):
-        return self.process.password
-
-    def service(self):
-        return dashboards.Service(self.database, self.tool)
-
-    def stop(self):
-        self._server.trigger.pull_trigger(self._end)  # in the server's own thread
-        self._thread.join()
-        self._server.task_dispatcher.shutdown()
-        self.process.leave()
-
-    def _end(self):
-        for channel in list(self._server.active_channels.values()):  # browsers keep their connections
-            channel.handle_close()
-        self._server.close()
-
-
 @pytest.fixture
 def serve_dashboard():
     """Serve the dashboard of a database."""
     running = []
 
     def serve(database, tool, **settings):
-        running.append(Dashboard(database, tool, **settings))
+        running.append(dashboards.Dashboard(database, tool, **settings))
         return running[-1]
 
     yield serve
