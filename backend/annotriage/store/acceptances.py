@@ -33,6 +33,7 @@ def acceptable(connection: Connection, project: Project, datasets: Collection[in
             item.c.project_id == project.id,
             item.c.answer == "open",
             item.c.route == "auto",
+            ~item.c.dismissed,
             item.c.wanted == 1,
             ~item.c.labelled,
             ~item.c.gone,

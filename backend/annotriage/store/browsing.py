@@ -9,18 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, select, true, tuple_, union_all
+from sqlalchemy import Connection, Select, and_, case, func, select
 
 from annotriage.errors import UnknownError
+from annotriage.store import queue
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
 from annotriage.store.schema import counter, dataset, delivery, inbox, item, item_dataset, probe, reference, review, verdict, work
 from annotriage.store.schema import project as project_table
-
-QUEUED = ("failed", "outlier", "uncertain")  # routes of which a person must see every item
-UNANSWERED = ("open", "disputed")
-OPEN_PROBE = ("open", "disagreed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +55,8 @@ def dataset_routes(connection: Connection, project: Project, dataset_ids: Sequen
 
 def queue_length(connection: Connection, project: Project) -> int:
     """How many items wait for a person: all that are not automatic, and the probes among those that are."""
-    queued = sum(one.open for one in routes_of(connection, project) if one.route in QUEUED)
-    return queued + int(connection.execute(select(func.count()).select_from(_auto_probes(project).subquery())).scalar_one())
+    queued = sum(one.open for one in routes_of(connection, project) if one.route in queue.ROUTES)
+    return queued + queue.probes_waiting(connection, project)
 
 
 def waiting(connection: Connection, project: Project, reference_id: int | None = None) -> int:
@@ -154,24 +151,8 @@ def items_page(
 
 def queue_page(connection: Connection, project: Project, *, after: tuple[float, int] | None, limit: int) -> Sequence[AnyRow]:
     """The items that wait for a person, the least trusted first; after: trust and id of the last one seen."""
-    later: ColumnElement[bool] = true() if after is None else tuple_(item.c.trust, item.c.id) > tuple_(*after)
-    queued = [
-        select(item.c.id, item.c.trust).where(
-            item.c.project_id == project.id,
-            item.c.answer == answer,
-            ~item.c.dismissed,
-            item.c.route == route,
-            ~item.c.labelled,
-            ~item.c.gone,
-        )
-        for answer in UNANSWERED
-        for route in QUEUED
-    ]  # one range of the index each
-    parts = [query.where(later).order_by(item.c.trust, item.c.id).limit(limit) for query in (*queued, _auto_probes(project))]
-    found = union_all(*(part.subquery().select() for part in parts)).subquery()
-    first = select(found.c.id).order_by(found.c.trust, found.c.id).limit(limit)
-    ids = connection.execute(first).scalars().all()
-    return items_of(connection, project, ids)
+    page = queue.queue_page(connection, project, after=after, limit=limit)
+    return items_of(connection, project, [row.id for row in page.rows])
 
 
 def items_of(connection: Connection, project: Project, ids: Sequence[int]) -> Sequence[AnyRow]:
@@ -286,16 +267,6 @@ def _every(connection: Connection, project: Project) -> int:
     """The id of the dataset of all items; 0 before there is one."""
     query = select(dataset.c.id).where(dataset.c.project_id == project.id, dataset.c.kind == "all")
     return int(connection.execute(query).scalar_one_or_none() or 0)
-
-
-def _auto_probes(project: Project) -> Select[Any]:
-    """The probes that are out among the automatic items."""
-    return (
-        select(item.c.id, item.c.trust)
-        .join(probe, probe.c.item_id == item.c.id)
-        .where(probe.c.project_id == project.id, probe.c.state.in_(OPEN_PROBE))
-        .where(item.c.route == "auto", item.c.answer != "resolved", ~item.c.labelled, ~item.c.gone)
-    )
 
 
 def _lines(project: Project) -> Select[Any]:

@@ -77,6 +77,12 @@ def queue_page(
     return Page(rows_of(connection, project, shown), next_key, stopped)
 
 
+def probes_waiting(connection: Connection, project: Project) -> int:
+    """How many of what waits are probes among the automatic items."""
+    parts, _ = _parts(connection, project, Filters(route="auto"), newest=False)
+    return int(connection.execute(select(func.count()).select_from(union_all(*parts).subquery())).scalar_one())
+
+
 def neighbours(
     connection: Connection, project: Project, item_id: int, *, order: str = "strangest", filters: Filters = Filters()
 ) -> tuple[int | None, int | None]:

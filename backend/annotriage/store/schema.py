@@ -188,7 +188,7 @@ item = Table(
 )
 Index("ix_item_gone", item.c.project_id, sqlite_where=text("gone = 1"), postgresql_where=text("gone"))  # few, left out of counts
 # The queue, strangest first and newest first; and what of it is `auto`, for acceptance.
-_waits = (item.c.project_id, item.c.answer, item.c.dismissed, item.c.route)
+_waits = (item.c.project_id, item.c.answer, item.c.dismissed, item.c.labelled, item.c.gone, item.c.route)
 Index("ix_item_answered", item.c.project_id, item.c.machine, item.c.answered_at)  # how fast people are
 Index("ix_item_queue", *_waits, item.c.trust, item.c.id)
 Index("ix_item_newest", *_waits, item.c.id)

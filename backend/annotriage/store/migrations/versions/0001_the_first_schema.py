@@ -271,9 +271,11 @@ def upgrade() -> None:
         batch_op.create_index(
             "ix_item_gone", ["project_id"], unique=False, sqlite_where=sa.text("gone = 1"), postgresql_where=sa.text("gone")
         )
-        batch_op.create_index("ix_item_newest", ["project_id", "answer", "dismissed", "route", "id"], unique=False)
+        batch_op.create_index("ix_item_newest", ["project_id", "answer", "dismissed", "labelled", "gone", "route", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_item_project_id_id"), ["project_id", "id"], unique=False)
-        batch_op.create_index("ix_item_queue", ["project_id", "answer", "dismissed", "route", "trust", "id"], unique=False)
+        batch_op.create_index(
+            "ix_item_queue", ["project_id", "answer", "dismissed", "labelled", "gone", "route", "trust", "id"], unique=False
+        )
         batch_op.create_index(batch_op.f("ix_item_rerouting_id"), ["rerouting_id"], unique=False)
 
     op.create_table(
