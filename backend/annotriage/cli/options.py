@@ -86,7 +86,7 @@ def service_process(config: Path | None, options: dict[str, Any] | None = None) 
     except OperationalError as error:
         raise StoreError(f"the database failed ({error.orig}); is it running, and is there room on its disk?") from error
     finally:
-        process.store.close()
+        process.close()
 
 
 _common = [

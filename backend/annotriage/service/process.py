@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -39,6 +40,7 @@ class Process:
         self.server: ToolServer = self.tool.connect_server(settings)
         self.stopping = threading.Event()
         self._lock = threading.Lock()
+        self._files = tempfile.TemporaryDirectory(prefix="annotriage-")
         self._projects: dict[tuple[str, tuple[str, ...]], ToolProject] = {}
         self._references: dict[int, Reference] = {}
 
@@ -56,7 +58,7 @@ class Process:
 
         with self._lock:
             if id not in self._references:
-                self._references[id] = open_reference(self.store, id)
+                self._references[id] = open_reference(self.store, id, Path(self._files.name) / str(id))
             return self._references[id]
 
     def run_settings(self, reference: Reference) -> Settings:
@@ -94,7 +96,12 @@ class Process:
         self.stopping.set()
         with self.store.writing() as connection:
             work_queries.bury(connection, [self.owner])
+        self.close()
+
+    def close(self) -> None:
+        """Let go of connections and files, after an error in which no leave can be taken. A child process runs no exit handlers."""
         self.store.close()
+        self._files.cleanup()
 
     def _is_dead(self, host: str, pid: int, at: float) -> bool:
         return at < time.time() - work_queries.DEAD_AFTER or (host == self.host and not _runs(pid))

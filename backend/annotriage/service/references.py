@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from annotriage.reference import Reference
 
 MODEL, REFERENCE = "model", "reference"
-_kept: list[tempfile.TemporaryDirectory[str]] = []  # model files must outlive their sessions: they go with the process
 
 
 def keep_reference(store: Store, reference: Reference) -> int:
@@ -58,16 +57,17 @@ def keep_reference(store: Store, reference: Reference) -> int:
             )
 
 
-def open_reference(store: Store, id: int) -> Reference:
-    """A reference out of the database, ready to judge. Raises UnknownError, MismatchError."""
+def open_reference(store: Store, id: int, folder: Path) -> Reference:
+    """A reference out of the database, ready to judge. Raises UnknownError, MismatchError.
+
+    folder: for its files, which must stay as long as its model runs.
+    """
     from annotriage.reference import Reference
 
-    place = tempfile.TemporaryDirectory(prefix="annotriage-")
-    _kept.append(place)
     with store.reading() as connection:
         queries.get_reference(connection, id)
-        queries.write_files(connection, id, Path(place.name))
-    return Reference.load(Path(place.name) / REFERENCE)
+        queries.write_files(connection, id, folder)
+    return Reference.load(folder / REFERENCE)
 
 
 def _edges(reference: Reference) -> dict[str, dict[str, list[float]]]:
