@@ -12,16 +12,18 @@ from markupsafe import Markup
 from sqlalchemy import Connection
 
 from annotriage import charts
-from annotriage.latent.wording import percent, percent_range
+from annotriage.latent.wording import percent, percent_range, points, points_range
 from annotriage.service.process import Process
 from annotriage.store import browsing, dashboard, jobs, reports, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, project_of
+from annotriage.store.references import get_reference
 from annotriage.web.picking import SPANS, Stretch, dataset_asked, stretch_asked, whole
 from annotriage.web.views.overview import moment_of, reading_of
 
 DATASETS = 30  # rows of a page
 SURE = 0.05
+THRESHOLDS = {"train": "train_above", "deploy": "deploy_below", "augmentation": "augmentation_above"}  # settings that advice turns on
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,25 @@ def _page(connection: Connection, project: Project) -> Page:
         clusters=() if facts is None else _clusters(facts),
         datasets=datasets,
         next=following,
-        advice=() if score is None else score.facts["advice"],
+        advice=() if score is None else _advice(connection, project, score),
         report=None if dataset is None else reports.report_of(connection, dataset.id),
         making=None if dataset is None else _making(connection, project, dataset.id),
     )
+
+
+def _advice(connection: Connection, project: Project, score: AnyRow) -> list[dict[str, Any]]:
+    """The four pieces of advice, each with what would decide it or turn it."""
+    settings = get_reference(connection, project.reference_id).facts["settings"]
+    diversity = score.facts["diversity"]
+    found = []
+    for one in score.facts["advice"]:
+        threshold = settings.get(THRESHOLDS.get(one["question"], ""))
+        turns = one["would_decide"]
+        if not turns and threshold is not None and diversity["excess_low"] is not None:
+            limits = points_range(diversity["excess_low"], diversity["excess_high"])
+            turns = f"the limits of the excess, now {limits}, would have to lie on the other side of {points(threshold)}"
+        found.append({**one, "would_decide": turns})
+    return found
 
 
 def _making(connection: Connection, project: Project, dataset_id: int) -> AnyRow | None:
