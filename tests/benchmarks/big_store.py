@@ -43,6 +43,7 @@ from annotriage.store.schema import (
 
 MANY = 300_000
 STRANGERS, FAILED, PROBES, ANSWERED = 0.06, 0.002, 0.03, 0.15
+PROBES_ANSWERED = 0.8  # they come first
 BATCHES, SCANNERS = 12, ("A", "B", "C")
 FACES = 3_000  # items with a thumbnail
 GROUPS, GROUPED = 9, 4_500
@@ -122,7 +123,7 @@ def _rows(
     strange = rng.random(len(ids)) < STRANGERS
     broken = rng.random(len(ids)) < FAILED
     drawn = (rng.random(len(ids)) < PROBES) & ~broken
-    answered = rng.random(len(ids)) < ANSWERED
+    answered = rng.random(len(ids)) < np.where(drawn, PROBES_ANSWERED, ANSWERED)
     jitter = rng.random(len(ids))
     draws = rng.random(len(ids))
     batch = (ids - 1) * BATCHES // count
