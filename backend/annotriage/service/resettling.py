@@ -17,13 +17,11 @@ from annotriage.service.process import Process
 from annotriage.service.recalibrating import refuse_second
 from annotriage.service.references import keep_reference
 from annotriage.settings import Settings
+from annotriage.store.previews import LIMITS
 from annotriage.store.projects import Project, change_project, get_project, note
 
 if TYPE_CHECKING:
     from annotriage.reference import Reference
-
-LIMITS = ("max_error", "confidence", "alpha")
-
 
 def resettle(process: Process, project: Project, limits: Mapping[str, Any]) -> Reference:
     """A reference with other limits, kept, and on its way to take over from the present one.

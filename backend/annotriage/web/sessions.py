@@ -111,7 +111,9 @@ class Sessions:
 
 def visitor_name() -> str:
     """Who looks, for the history."""
-    return str(current_app.extensions[VISITOR]() or (request.authorization and request.authorization.username) or "")
+    given = request.authorization
+    named = current_app.extensions[VISITOR]() or (given.username if given is not None else "")
+    return str(named or "")
 
 
 def csrf_token() -> str:

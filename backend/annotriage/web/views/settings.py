@@ -13,10 +13,9 @@ from sqlalchemy import Connection
 from annotriage.errors import SettingError, StateError
 from annotriage.latent.wording import percent
 from annotriage.service.process import Process
-from annotriage.service.resettling import LIMITS
 from annotriage.settings import ServiceSettings, Settings
 from annotriage.store import jobs
-from annotriage.store.previews import NOT_PROMISED, Limits, Preview, limits_of, preview
+from annotriage.store.previews import LIMITS, NOT_PROMISED, Limits, Preview, limits_of, preview
 from annotriage.store.projects import Project, change_project, note, project_of
 from annotriage.store.references import get_reference
 from annotriage.web.sessions import visitor_name
