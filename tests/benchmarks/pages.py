@@ -1,4 +1,4 @@
-"""The dashboard on 300,000 items: each page's time in the server against that of an empty project, the queue's depth, previews.
+"""The dashboard on 300,000 items: each page's time in the server against an empty project's and 1,000 items', the queue's depth, previews.
 
     .venv/bin/python tests/benchmarks/run.py --only pages
 
@@ -35,8 +35,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 from memory_tool import MemoryServer
 
 TIMES = 3.0  # what a page may take of an empty project's time
-SLACK = 0.004  # seconds within which two times are the same: a page of an empty project takes a few milliseconds
+SLACK = 0.010  # seconds more that nobody notices: an empty project's page shows no rows and takes two milliseconds
 PREVIEW_SECONDS = 1.0
+FEW = 1_000
 REPEATS = 9
 PAGES = {
     "overview": "/",
@@ -61,30 +62,32 @@ def figures(data: Path | None) -> Iterator[Figure]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         reference = big_store.digits_reference(folder)
-        big, empty = folder / "big.db", folder / "empty.db"
+        big, few, empty = folder / "big.db", folder / "few.db", folder / "empty.db"
         made = os.environ.get("ANNOTRIAGE_BIG_STORE")
         if made:
             shutil.copy(made, big)
         else:
             big_store.fill(f"sqlite:///{big}", reference)
             big_store.take_snapshots(f"sqlite:///{big}")
+        big_store.fill(f"sqlite:///{few}", reference, FEW)
+        big_store.take_snapshots(f"sqlite:///{few}")
         store = Store(f"sqlite:///{empty}")
         kept = keep_reference(store, reference)
         with store.writing() as connection:
             add_project(connection, "1", "Empty", kept, ProjectOptions(), watch=True)
         store.close()
-        large, small = _client(big), _client(empty)
+        large, some, small = _client(big), _client(few), _client(empty)
         for page, path in PAGES.items():
-            here, there = _seconds(lambda path=path: large(path)), _seconds(lambda path=path: small(path))
-            yield _page(page, here, there)
-        with large.process.store.reading() as connection:
-            task = connection.execute(select(item.c.external_id).where(item.c.route == "outlier").limit(1)).scalar_one()
-        yield _page(
-            "item (against an empty queue)", _seconds(lambda: large(f"/projects/1/items/{task}")), _seconds(lambda: small(PAGES["queue"]))
+            here, middle, there = (_seconds(lambda ask=ask, path=path: ask(path)) for ask in (large, some, small))
+            yield from _page(page, here, middle, there)
+        tasks = [_outlier(ask.process) for ask in (large, some)]
+        here, middle = (
+            _seconds(lambda ask=ask, task=task: ask(f"/projects/1/items/{task}")) for ask, task in zip((large, some), tasks, strict=True)
         )
+        yield from _page("item", here, middle, _seconds(lambda: small(PAGES["queue"])))
         yield from _depths(large.process)
         yield from _previews(large.process)
-        for client in (large, small):
+        for client in (large, some, small):
             client.process.leave()
 
 
@@ -115,9 +118,27 @@ def _seconds(act: Callable[[], object]) -> float:
     return best
 
 
-def _page(name: str, here: float, there: float) -> Figure:
-    measured = f"{here / there:.1f} times ({1000 * here:.1f} to {1000 * there:.1f} ms)"
-    return Figure(f"page {name}: 300,000 items against none", f"<= {TIMES:g} times", measured, here <= TIMES * there + SLACK)
+def _page(name: str, here: float, middle: float, there: float) -> Iterator[Figure]:
+    """An empty project's page shows no rows: what grows with the number of items shows against a thousand."""
+    milliseconds = f"{1000 * here:.1f} to {1000 * there:.1f} ms"
+    yield Figure(
+        f"page {name}: 300,000 items against none",
+        f"<= {TIMES:g} times, or {1000 * SLACK:g} ms more",
+        f"{here / there:.1f} times ({milliseconds})",
+        here <= max(TIMES * there, there + SLACK),
+    )
+    yield Figure(
+        f"page {name}: 300,000 items against {FEW:,}",
+        f"<= {TIMES:g} times",
+        f"{here / middle:.1f} times ({1000 * here:.1f} to {1000 * middle:.1f} ms)",
+        here <= TIMES * middle,
+    )
+
+
+def _outlier(process: Process) -> str:
+    """Some task that is an outlier."""
+    with process.store.reading() as connection:
+        return str(connection.execute(select(item.c.external_id).where(item.c.route == "outlier").limit(1)).scalar_one())
 
 
 def _depths(process: Process) -> Iterator[Figure]:
@@ -130,7 +151,7 @@ def _depths(process: Process) -> Iterator[Figure]:
                 key = queue_page(connection, project, order=order, after=key, limit=1000).next or key
         first, deep = (_seconds(lambda key=key, order=order: _read(process, project, order, key)) for key in (None, key))
         measured = f"{deep / first:.2f} times ({1000 * first:.1f} to {1000 * deep:.1f} ms)"
-        yield Figure(f"queue, {order}: a page after 20,000 rows", "<= 1.5 times the first", measured, deep <= 1.5 * first + SLACK)
+        yield Figure(f"queue, {order}: a page after 20,000 rows", "<= 1.5 times the first", measured, deep <= 1.5 * first)
 
 
 def _read(process: Process, project: Project, order: str, key: Any) -> None:

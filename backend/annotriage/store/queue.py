@@ -254,19 +254,21 @@ def _verdict_of(project: Project, id: ColumnElement[int]) -> tuple[ColumnElement
 
 
 def _faces(connection: Connection, project: Project, filters: Filters) -> list[int]:
-    """Of each group the strangest member that waits, the largest group's first."""
+    """Of each group the first member that waits, the largest group's first."""
     chosen = filters.dataset if filters.dataset is not None else _every(connection, project)
-    place = func.row_number().over(partition_by=group_member.c.number, order_by=(item.c.trust, item.c.id)).label("place")
-    members: Select[Any] = select(item.c.id, group_member.c.number, place).join(group_member, group_member.c.item_id == item.c.id)
-    members = members.where(group_member.c.dataset_id == chosen, item.c.route.in_(ROUTES), *_waits(filters))
+    groups = select(group_member.c.number).where(group_member.c.dataset_id == chosen).distinct()
+    if filters.group is not None:
+        groups = groups.where(group_member.c.number == filters.group)
+    group = groups.subquery()
+    of_it = (group_member.c.dataset_id == chosen, group_member.c.number == group.c.number, group_member.c.item_id == item.c.id)
+    members = select(item.c.id).where(*of_it, item.c.route.in_(ROUTES), *_waits(filters)).order_by(group_member.c.item_id).limit(1)
     if filters.route is not None:
         members = members.where(item.c.route == filters.route)
     if filters.label is not None:
         members = members.where(exists(select(literal(1)).where(*_verdict_of(project, item.c.id), verdict.c.label == filters.label)))
-    if filters.group is not None:
-        members = members.where(group_member.c.number == filters.group)
-    ranked = members.subquery()
-    return [int(id) for id in connection.execute(select(ranked.c.id).where(ranked.c.place == 1).order_by(ranked.c.number)).scalars()]
+    face = members.correlate(group).scalar_subquery()
+    found = connection.execute(select(face).select_from(group).order_by(group.c.number)).scalars()
+    return [int(id) for id in found if id is not None]
 
 
 def _size(connection: Connection, project: Project, dataset_id: int) -> int:
