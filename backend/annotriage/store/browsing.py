@@ -236,15 +236,15 @@ def failures(connection: Connection, project: Project, limit: int) -> Sequence[A
 
 
 def empty_answers(connection: Connection, project: Project, limit: int) -> Sequence[str]:
-    """Tasks with an annotation that holds no answer."""
+    """Tasks with an annotation that holds no answer, the latest first; some, if there are many."""
     query = (
         select(item.c.external_id)
         .join(review, review.c.item_id == item.c.id)
         .where(review.c.project_id == project.id, review.c.empty, ~item.c.gone)
-        .distinct()
+        .order_by(review.c.id.desc())
         .limit(limit)
     )
-    return connection.execute(query).scalars().all()
+    return list(dict.fromkeys(connection.execute(query).scalars()))
 
 
 def last_import(connection: Connection, project: Project) -> float | None:
