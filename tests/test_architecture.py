@@ -1,4 +1,4 @@
-"""The house as DESIGN section 1 has it: imports point inward, and the package starts without its heavy libraries."""
+"""The house: imports point inward, and the package starts without its heavy libraries."""
 
 import ast
 import subprocess

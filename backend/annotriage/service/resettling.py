@@ -23,6 +23,7 @@ from annotriage.store.projects import Project, change_project, get_project, note
 if TYPE_CHECKING:
     from annotriage.reference import Reference
 
+
 def resettle(process: Process, project: Project, limits: Mapping[str, Any]) -> Reference:
     """A reference with other limits, kept, and on its way to take over from the present one.
 
