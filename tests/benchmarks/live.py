@@ -152,7 +152,7 @@ class _Bench:
 
     @contextmanager
     def _service(self, name: str, *, start: bool = True) -> Iterator[tuple[RunningService, int]]:
-        service = RunningService(self.folder / name, self.label_studio.url, self.label_studio.token)
+        service = RunningService(self.folder / name, self.label_studio.url, self.label_studio.token, poll_seconds=3.0)
         service.start()
         project = self.label_studio.project(config=CONFIG)
         service.command("connect", "--project", project, "--reference", self.folder / "reference")
@@ -166,7 +166,7 @@ class _Bench:
     def _wait(self, project: int, count: int, seconds: float = 240.0) -> float:
         """Seconds until that many tasks have a prediction."""
         started = time.perf_counter()
-        wait_until(lambda: self._done(project) >= count, seconds, 0.25, f"for {count} predictions")
+        wait_until(lambda: self._done(project) >= count, seconds, 0.5, f"for {count} predictions")
         return time.perf_counter() - started
 
     def _done(self, project: int) -> int:

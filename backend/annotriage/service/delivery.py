@@ -20,8 +20,8 @@ from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, change_project, note, projects
 
 MOST = 5_000  # predictions in one call
-PATIENCE = 5.0  # seconds for which the first one waits for others while more are being judged,
-PACE = 4.0  # and so many times what the last call took: each call makes the tool count its whole project, and media come from it too
+PATIENCE = 10.0  # seconds for which the first one waits for others while more are being judged,
+PACE = 9.0  # and so many times what the last call took: each call makes the tool count its whole project, and media come from it too
 IDLE_SECONDS = 0.2
 SETTLED_SECONDS = 5.0  # between two readings that must agree
 BACK_OFF = (2.0, 10.0, 30.0, 60.0)

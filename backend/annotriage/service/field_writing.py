@@ -33,7 +33,7 @@ REVIEW = "review"  # the route word of outliers and probes
 REVIEW_REASON = "A person decides this one: it is unlike the training items, or was drawn for a blind check."
 
 EACH_SECONDS = 0.2  # the least for one write,
-BUSY_SECONDS = 1.0  # and while predictions are made and delivered, which more people wait for
+BUSY_SECONDS = 5.0  # and while predictions are made and delivered, which more people wait for
 TAKEN_SECONDS = 2.0  # of writes are taken at a time
 REWRITTEN_SECONDS = 3600.0  # the least age of what is written again
 LOOK_SECONDS = 300.0  # between two looks at what has grown stale
@@ -64,7 +64,7 @@ class FieldWriting:
         with self._process.store.reading() as connection:
             busy = work.anything_due(connection) or deliveries.due(connection, project.id, ("pending", "sending"))[0]
             each = BUSY_SECONDS if busy else EACH_SECONDS
-            rows = field_writes.due(connection, project.id, round(TAKEN_SECONDS / each))
+            rows = field_writes.due(connection, project.id, max(1, round(TAKEN_SECONDS / each)))
             shown = _shown(connection, project, [row.item_id for row in rows])
         if not rows:
             return False

@@ -22,7 +22,7 @@ from annotriage.store.projects import Project, change_project, find_project, get
 
 READ_AT_ONCE = 20  # webhooks
 READ_TASKS = 500
-TOLD_WITHIN = 5.0  # seconds after which no webhook will come for a task any more; the tool sends it when an import ends
+TOLD_WITHIN = 10.0  # seconds after which no webhook will come for a task any more; the tool sends it when an import ends
 TAKEN_AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
 INBOX_SECONDS = 0.05
 OVERLAP = 60.0  # seconds that are read again: clocks differ, and transactions end late
@@ -149,19 +149,24 @@ class Follower:
 
         False if they have it still.
         """
-        while self.read_inbox():
-            pass
-        with self._process.store.reading() as connection:
-            known = items.known_task_ids(connection, project.id, ids)
-        unknown = [id for id in ids if id not in known]
+        unknown = self._unknown(project, ids)
         if unknown and project.told_at:
             state.noticed = state.noticed or time.time()
             if time.time() - state.noticed < TOLD_WITHIN:
                 return False
         for some in chunks(unknown, READ_TASKS):
-            self._take(project, tool.tasks(some))
+            if still := self._unknown(project, some):
+                self._take(project, tool.tasks(still))
         state.noticed = None
         return True
+
+    def _unknown(self, project: Project, ids: Sequence[str]) -> list[str]:
+        """Those tasks that the store does not have once all webhooks are read."""
+        while self.read_inbox():
+            pass
+        with self._process.store.reading() as connection:
+            known = items.known_task_ids(connection, project.id, ids)
+        return [id for id in ids if id not in known]
 
     def _facts(self, project: Project, tool: ToolProject) -> None:
         """What the tool says of the project: a labeling config that does not fit any more stops delivery, a wrong version is put right."""
