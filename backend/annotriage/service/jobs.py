@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from threadpoolctl import threadpool_limits
-
 from annotriage.errors import AnnotriageError
 from annotriage.service.field_writing import FieldWriting
 from annotriage.service.log import log
@@ -157,11 +155,10 @@ def clean(process: Process) -> bool:
 
 def _repeat(process: Process, step: Callable[[], bool], idle: float = IDLE_SECONDS, *, alone: bool = True) -> None:
     """Step until the process stops, without a pause as long as there is something to do. alone: one replica at a time."""
-    with threadpool_limits(1):
-        while not process.stopping.is_set():
-            leads = not alone or _leads(process)
-            if not (leads and step()):
-                process.stopping.wait(idle if leads else IDLE_SECONDS)
+    while not process.stopping.is_set():
+        leads = not alone or _leads(process)
+        if not (leads and step()):
+            process.stopping.wait(idle if leads else IDLE_SECONDS)
 
 
 def _leads(process: Process) -> bool:

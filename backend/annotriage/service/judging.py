@@ -14,8 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Queue
 
-from threadpoolctl import threadpool_limits
-
 from annotriage.data import Item
 from annotriage.errors import AnnotriageError
 from annotriage.labeling_tool import ToolProject
@@ -144,10 +142,8 @@ class Judge:
         ]
         with self._process.store.reading() as connection:
             draw = current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows))
-        # one thread: small products that wait for threads while the model holds the cores take a hundred times as long
-        with threadpool_limits(1, user_api="blas"):
-            for batch in stream(model, self._items(claimed, reference, later, found), settings):
-                found += self._batch(claimed, reference, draw, batch, settings.thumbnail)
+        for batch in stream(model, self._items(claimed, reference, later, found), settings):
+            found += self._batch(claimed, reference, draw, batch, settings.thumbnail)
         return found, later
 
     def _items(self, claimed: _Claimed, reference: Reference, later: dict[int, int], found: list[Judgement]) -> Iterator[Item]:

@@ -153,13 +153,22 @@ def run_child(role: str, settings: ServiceSettings, config: Path | None, lifelin
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the web process ends its children in order
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.stopping.set())
     threading.Thread(target=_end_with_parent, args=(process, lifeline), name="lifeline", daemon=True).start()
+    from threadpoolctl import threadpool_limits
+
+    run = _main_loop(role)
+    # One thread, for the whole process: small products that wait for threads while the model holds the cores take a hundred times as long.
+    threadpool_limits(1)
+    raise SystemExit(run(process))
+
+
+def _main_loop(role: str) -> Callable[[Process], int]:
     if role == "worker":
         from annotriage.service.worker import run_worker
 
-        raise SystemExit(run_worker(process))
+        return run_worker
     from annotriage.service.jobs import run_jobs
 
-    raise SystemExit(run_jobs(process))
+    return run_jobs
 
 
 def _end_with_parent(process: Process, lifeline: Connection) -> None:
