@@ -34,6 +34,7 @@ REST = 3.0  # in any case so many times what the last one took
 KINDS = ("recalibrate", "resettle", "report")
 QUEUED_SECONDS = 2.0
 MAP_SECONDS = 1.0
+PUT_OFF_SECONDS = 180.0  # for which a map waits while items are judged
 CLEAN_SECONDS = 3600.0
 BACK_OFF = (2.0, 10.0, 60.0, 300.0)
 
@@ -48,7 +49,7 @@ def run_jobs(process: Process) -> int:
         "snapshots": lambda: _repeat(process, EachProject(process, "snapshots", taking.step).step),
         "standings": lambda: _repeat(process, EachProject(process, "standings", standings.step).step, QUEUED_SECONDS),
         "fields": lambda: _repeat(process, EachProject(process, "fields", writing.step).step),
-        "maps": lambda: _repeat(process, EachProject(process, "maps", making.step).step, MAP_SECONDS),
+        "maps": lambda: _repeat(process, EachProject(process, "maps", PutOff(process, making.step).step).step, MAP_SECONDS),
         "places": lambda: _repeat(process, EachProject(process, "places", placing.step).step, MAP_SECONDS),
         "queued": lambda: _repeat(process, lambda: run_queued(process), QUEUED_SECONDS, alone=False),
         "cleaning": lambda: _repeat(process, lambda: clean(process), CLEAN_SECONDS),
@@ -85,6 +86,24 @@ class EachProject:
             return False
         self._resume.pop(project.id, None)
         return done
+
+
+class PutOff:
+    """Puts off what takes many seconds of a core while items are judged, which people wait for; though not for ever."""
+
+    def __init__(self, process: Process, act: Callable[[Project], bool]) -> None:
+        self._process, self._act = process, act
+        self._since: dict[int, float] = {}
+
+    def step(self, project: Project) -> bool:
+        """Do it, unless the project's items are being judged, and have been for a few minutes at most."""
+        with self._process.store.reading() as connection:
+            busy = work.waiting(connection, project.id, project.reference_id) > 0
+        since = self._since.setdefault(project.id, time.monotonic())
+        if busy and time.monotonic() - since < PUT_OFF_SECONDS:
+            return False
+        self._since.pop(project.id)
+        return self._act(project)
 
 
 @dataclass(frozen=True)
