@@ -102,6 +102,28 @@ def test_a_tool_that_is_down_for_a_while_delays_and_loses_nothing(fast, connect,
     assert tool.version == project.version
 
 
+@pytest.mark.parametrize("error", [ToolRefused("401: the token was revoked"), ToolUnavailable("down")])
+def test_a_delivery_that_is_refused_while_nothing_can_be_read_goes_out_later(fast, connect, worker, digits, picture, error):
+    project, tool = connect()
+    tasks = add_digits(tool, picture, digits.incoming[0][:20])
+    worker.follow()
+    while worker.judge.step():
+        pass
+
+    def refuse(name):
+        if name == "deliver":
+            raise ToolRefused("401: the token was revoked")
+        if name in ("tasks", "delivered"):
+            raise error
+
+    tool.faults = refuse
+    worker.delivery.step()
+    tool.faults = lambda name: None
+    for _ in range(4):
+        worker.settle()
+    assert {len(tool.shown(task.id, project.version)) for task in tasks} == {1}
+
+
 def test_a_delivery_whose_answer_was_lost_is_not_sent_again(fast, connect, worker, digits, picture):
     project, tool = connect()
     tasks = add_digits(tool, picture, digits.incoming[0][:20])

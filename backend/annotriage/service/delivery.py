@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from annotriage.errors import AnnotriageError, ToolError, ToolUnavailable
+from annotriage.errors import AnnotriageError, ToolError, ToolRefused, ToolUnavailable
 from annotriage.labeling_tool import NewTask, Shown, ToolProject
 from annotriage.service.log import log
 from annotriage.service.process import Process
@@ -96,17 +96,27 @@ class Delivery:
             rows = deliveries.take(connection, project.id, "pending", self._process.owner, MOST)
         if not rows:
             return False
+        try:
+            self._deliver(project, tool, rows)
+        except AnnotriageError as error:
+            # Whatever broke off, these are not being sent any more: what became of them is read back, unless nothing can have.
+            unsent = isinstance(error, ToolUnavailable) and not error.sent
+            self._put_back(rows, unknown=not unsent, error=str(error))
+            raise
+        return True
+
+    def _deliver(self, project: Project, tool: ToolProject, rows: Sequence[AnyRow]) -> None:
+        """One call, and what the tool says of it. Raises what the tool raises; the rows are then still `sending`, or settled."""
         version = rows[0].version
         shown = [Shown(row.external_id, None if row.labels is None else tuple(row.labels), row.trust) for row in rows]
         started = time.perf_counter()
         try:
             taken = tool.deliver(shown, version)
-        except ToolUnavailable as error:
-            self._put_back(rows, unknown=error.sent, error=str(error))
+        except (ToolRefused, ToolUnavailable):  # it is no prediction's fault
             raise
         except ToolError as error:
             self._refused(project, tool, rows, str(error))
-            return True
+            return
         seconds = time.perf_counter() - started
         self._calls[project.id] = (time.time(), seconds)
         log("delivered", project=project.external_id, items=taken, seconds=round(seconds, 2))
@@ -114,7 +124,6 @@ class Delivery:
             self._set(rows, state="confirmed", error=None)
         else:
             self._settle(rows, tool.delivered([row.external_id for row in rows], version), tool, offered=True)
-        return True
 
     def _collects(self, project: Project, since: float) -> bool:
         """Whether predictions wait for others that are being judged. since: when the first of them was ready."""
@@ -253,8 +262,8 @@ class Delivery:
         ]
         try:
             made = tool.create(new, rows[0].version)
-        except ToolUnavailable as error:
-            self._put_back(rows, unknown=error.sent, error=str(error))
+        except (ToolRefused, ToolUnavailable) as error:
+            self._put_back(rows, unknown=isinstance(error, ToolUnavailable) and error.sent, error=str(error))
             raise
         except ToolError as error:
             self._set(rows, **self._after_refusal(rows[0], str(error)))

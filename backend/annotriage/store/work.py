@@ -116,11 +116,6 @@ def bury(connection: Connection, owners: Sequence[str]) -> None:
         connection.execute(heartbeat.delete().where(heartbeat.c.owner.in_(some)))
 
 
-def silent(connection: Connection) -> list[AnyRow]:
-    """The processes that gave no sign of life for a while."""
-    return list(connection.execute(select(heartbeat).where(heartbeat.c.at <= time.time() - DEAD_AFTER)))
-
-
 def registered(connection: Connection) -> list[AnyRow]:
     """All processes that were started and not taken leave of."""
     return list(connection.execute(select(heartbeat)))

@@ -85,11 +85,6 @@ def waiting(queue: int, per_day: float) -> str:
     return f"{'less than a day' if days < 0.95 else 'about ' + count(max(1, round(days)), 'day')} at the present rate"
 
 
-def share_text(share: float | None, digits: int | None = None) -> str:
-    """A share in percent, or a dash."""
-    return "–" if share is None else percent(share, digits)
-
-
 def stamp(at: float | None) -> str | None:
     """A moment for programs: "2026-11-26T17:05:00Z"."""
     return None if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
