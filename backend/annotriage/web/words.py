@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from annotriage.latent.wording import count, percent
+from annotriage.latent.wording import count
 
 ROUTES = ("auto", "uncertain", "outlier", "failed")
 ROUTE_WORDS = {
