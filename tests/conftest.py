@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import itertools
 import json
 import os
@@ -21,9 +21,11 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
-from annotriage.fitting import fit
+from annotriage.engine.fitting import fit
 from annotriage.settings import Settings
-from annotriage_label_studio.server import serving
+from annotriage_label_studio.demo.server import serving
+
+pytest_plugins = ["service_fixtures"]
 
 __all__ = ["axe_source", "barriers", "browser", "open_page"]  # fixtures: one browser for all
 
@@ -79,11 +81,8 @@ def postgres(postgres_server):
 
 @pytest.fixture(scope="session")
 def samples():
-    """The module report_samples.py beside this file: reports made from real digits (there is no package to import it from)."""
-    spec = importlib.util.spec_from_file_location("report_samples", Path(__file__).with_name("report_samples.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """Reports made from real digits, loaded where a test needs them."""
+    return importlib.import_module("report_samples")
 
 
 @pytest.fixture(scope="session")

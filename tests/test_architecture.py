@@ -91,7 +91,7 @@ def test_every_public_name_is_what_it_says_however_often_it_is_used():
 
 def test_the_web_process_loads_nothing_that_computes():
     code = (
-        "import sys, annotriage.service.app, annotriage.web, annotriage_label_studio.ml_backend, annotriage_label_studio.connection\n"
+        "import sys, annotriage.web.app, annotriage.web, annotriage_label_studio.ml_backend, annotriage_label_studio.server.connection\n"
         f"print('loaded:', *sorted({HEAVY!r} & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from annotriage.data import Dataset, Item, open_dataset
+    from annotriage.engine.fitting import fit
+    from annotriage.engine.reference import Reference
+    from annotriage.engine.triage import Triage
+    from annotriage.engine.verdict import Verdict
     from annotriage.errors import AnnotriageError
-    from annotriage.fitting import fit
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
-    from annotriage.reference import Reference
     from annotriage.settings import Settings
-    from annotriage.triage import Triage
-    from annotriage.verdict import Verdict
 
 __version__ = "0.1.0"
 
@@ -23,11 +23,11 @@ _HOMES = {
     "Dataset": "annotriage.data",
     "Item": "annotriage.data",
     "ModelSpec": "annotriage.model.spec",
-    "Reference": "annotriage.reference",
+    "Reference": "annotriage.engine.reference",
     "Settings": "annotriage.settings",
-    "Triage": "annotriage.triage",
-    "Verdict": "annotriage.verdict",
-    "fit": "annotriage.fitting",
+    "Triage": "annotriage.engine.triage",
+    "Verdict": "annotriage.engine.verdict",
+    "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
     "open_dataset": "annotriage.data",
 }

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from annotriage.data import Dataset
     from annotriage.labeling_tool import Predictor
     from annotriage.settings import ServiceSettings
-    from annotriage_label_studio.connection import LabelStudioServer
-    from annotriage_label_studio.demo import LabelStudioDemo
-    from annotriage_label_studio.prediction_file import PredictionFile
+    from annotriage_label_studio.demo.project import LabelStudioDemo
+    from annotriage_label_studio.files.prediction_file import PredictionFile
+    from annotriage_label_studio.server.connection import LabelStudioServer
 
 __all__ = ["blueprint", "connect_server", "demo_server", "prediction_writer", "read", "read_event", "stop_demo"]
 
@@ -32,10 +32,10 @@ def read(
 ) -> Dataset | None:
     """A file of Label Studio's, or the labelled tasks of a project of a running one, as "label-studio:3"; None if it is neither."""
     if source.startswith("label-studio:"):
-        from annotriage_label_studio.server_dataset import read_project
+        from annotriage_label_studio.server.dataset import read_project
 
         return read_project(source, classes, server)
-    from annotriage_label_studio.formats import read_file
+    from annotriage_label_studio.files.formats import read_file
 
     return read_file(source, labeling_config, classes)
 
@@ -44,14 +44,14 @@ def prediction_writer(
     path: Path, *, classes: Sequence[str], model_version: str, labeling_config: Path | None = None, item_fields: bool = True
 ) -> PredictionFile:
     """A file of predictions; see `prediction_file.PredictionFile`."""
-    from annotriage_label_studio.prediction_file import PredictionFile
+    from annotriage_label_studio.files.prediction_file import PredictionFile
 
     return PredictionFile(path, classes=classes, model_version=model_version, labeling_config=labeling_config, item_fields=item_fields)
 
 
 def connect_server(settings: ServiceSettings) -> LabelStudioServer:
     """The Label Studio that the settings name. Raises SettingError if they give no usable address, or no token."""
-    from annotriage_label_studio.connection import open_server
+    from annotriage_label_studio.server.connection import open_server
 
     return open_server(settings)
 
@@ -64,14 +64,14 @@ def blueprint(predictor: Predictor, authenticated: Callable[[], bool], is_webhoo
 
 
 def demo_server(folder: Path, *, port: int | None = None, progress: Progress = silent) -> LabelStudioDemo:
-    """A real Label Studio in `folder`, for the demo; see `demo.demo_server`."""
-    from annotriage_label_studio import demo
+    """A real Label Studio in `folder`, for the demo; see `project.demo_server`."""
+    from annotriage_label_studio.demo import project
 
-    return demo.demo_server(folder, port=port, progress=progress)
+    return project.demo_server(folder, port=port, progress=progress)
 
 
 def stop_demo(folder: Path) -> bool:
     """End it; its data stay."""
-    from annotriage_label_studio import server
+    from annotriage_label_studio.demo import server
 
     return server.stop(folder)

@@ -15,8 +15,8 @@ from flask import Blueprint, Response, request
 
 from annotriage.errors import AnnotriageError, DataError, UnknownError
 from annotriage.labeling_tool import Predictor, Shown
-from annotriage_label_studio.labeling_config import ChoicesControl, choices_control, match_classes
-from annotriage_label_studio.predictions import results_of
+from annotriage_label_studio.editor.labeling_config import ChoicesControl, choices_control, match_classes
+from annotriage_label_studio.editor.predictions import results_of
 from annotriage_label_studio.webhooks import read_event
 
 if TYPE_CHECKING:

@@ -22,24 +22,14 @@ from sqlalchemy import Table, select
 from annotriage import ModelSpec, Reference, fit
 from annotriage.demo.digits import load_digits, train_model
 from annotriage.model.spec import InputSpec
-from annotriage.service.process import Process
-from annotriage.service.references import keep_reference
-from annotriage.service.snapshots import snapshot
+from annotriage.service.operations.process import Process
+from annotriage.service.operations.references import keep_reference
+from annotriage.service.readings.snapshots import snapshot
 from annotriage.settings import ServiceSettings, Settings
 from annotriage.store import Store, items, snapshots
 from annotriage.store.counters import recounted
 from annotriage.store.projects import Project, ProjectOptions, add_project, change_project, projects
-from annotriage.store.schema import (
-    delivery,
-    group_member,
-    item,
-    item_dataset,
-    point,
-    probe,
-    review,
-    thumbnail,
-    verdict,
-)
+from annotriage.store.schema import delivery, group_member, item, item_dataset, point, probe, review, thumbnail, verdict
 
 MANY = 300_000
 STRANGERS, FAILED, PROBES, ANSWERED = 0.06, 0.002, 0.03, 0.15

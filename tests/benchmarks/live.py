@@ -25,8 +25,8 @@ from figure import Figure
 from PIL import Image
 
 from annotriage.demo.digits import load_digits, write_digits
-from annotriage.fitting import fit
-from annotriage_label_studio.server import serving
+from annotriage.engine.fitting import fit
+from annotriage_label_studio.demo.server import serving
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))

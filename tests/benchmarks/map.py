@@ -22,14 +22,14 @@ from figure import Figure
 from threadpoolctl import threadpool_limits
 from waitress.server import create_server
 
-from annotriage.service.app import create_app
-from annotriage.service.map_making import PIECE, MapMaking
-from annotriage.service.process import Process
+from annotriage.service.maps.map_making import PIECE, MapMaking
+from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings
 from annotriage.store import maps
 from annotriage.store.map_points import FULL, Piece
 from annotriage.store.projects import project_of
 from annotriage.web import register
+from annotriage.web.app import create_app
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 from browsers import CHROMIUM_OPTIONS

@@ -21,15 +21,15 @@ import big_store
 from figure import Figure
 from sqlalchemy import select
 
-from annotriage.service.app import create_app
-from annotriage.service.process import Process
-from annotriage.service.references import keep_reference
+from annotriage.service.operations.process import Process
+from annotriage.service.operations.references import keep_reference
 from annotriage.settings import ServiceSettings
 from annotriage.store import Store, previews
 from annotriage.store.projects import Project, ProjectOptions, add_project, projects
 from annotriage.store.queue import Filters, queue_page
 from annotriage.store.schema import item
 from annotriage.web import register
+from annotriage.web.app import create_app
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 from memory_tool import MemoryServer

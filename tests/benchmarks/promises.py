@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import binom
 
-from annotriage.latent.bounds import clopper_pearson
-from annotriage.latent.conformal import conformal_p_values, flagged_rank, outlier_threshold
-from annotriage.latent.diversity import Diversity, diversity
-from annotriage.latent.gate import Promise, calibrate_gate, miss_probability, sureness
+from annotriage.guarantee.binomial import clopper_pearson
+from annotriage.guarantee.conformal import conformal_p_values, flagged_rank, outlier_threshold
+from annotriage.guarantee.diversity import Diversity, diversity
+from annotriage.guarantee.gate import Promise, calibrate_gate, miss_probability, sureness
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

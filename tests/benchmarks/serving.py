@@ -20,12 +20,12 @@ from flask import Flask, request
 from waitress.server import create_server
 
 from annotriage.labeling_tool import Task
-from annotriage.service.app import create_app
-from annotriage.service.process import Process
+from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings
 from annotriage.store import deliveries, items
 from annotriage.store.projects import ProjectOptions, add_project
 from annotriage.store.references import save_reference
+from annotriage.web.app import create_app
 
 TASKS = 20_000
 REQUESTS, ROUNDS = 100, 9

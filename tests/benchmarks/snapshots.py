@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from annotriage import ModelSpec, Reference, fit
 from annotriage.demo.digits import load_digits, train_model
 from annotriage.model.spec import InputSpec
-from annotriage.service.references import keep_reference
+from annotriage.service.operations.references import keep_reference
 from annotriage.store import Store, items, snapshots
 from annotriage.store.projects import Project, ProjectOptions, add_project
 from annotriage.store.schema import counter, item, item_dataset, point, verdict
@@ -127,8 +127,8 @@ def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
 
 def _child(folder: Path, count: int) -> None:
     """Take one snapshot and print the processor seconds and the peak memory in MB."""
-    from annotriage.service.process import Process
-    from annotriage.service.snapshots import snapshot
+    from annotriage.service.operations.process import Process
+    from annotriage.service.readings.snapshots import snapshot
     from annotriage.settings import ServiceSettings
     from annotriage.store.projects import projects
 

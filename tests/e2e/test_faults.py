@@ -21,7 +21,7 @@ from running import RunningService, wait_until
 
 from annotriage.labeling_tool import SECRET_HEADER
 from annotriage.store.secrets import secret_of
-from annotriage_label_studio import server as label_studio_server
+from annotriage_label_studio.demo import server as label_studio_server
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><Choices name="label" toName="image">'

@@ -10,18 +10,18 @@ import pytest
 from PIL import Image
 from running import RunningService, wait_until
 
-from annotriage.data.data_uri import encode_data_uri
-from annotriage.fitting import fit
-from annotriage.service import accepting
-from annotriage.service.accepting import accept_batch, undo
-from annotriage.service.delivery import Delivery
-from annotriage.service.following import Follower
-from annotriage.service.judging import Judge
-from annotriage.service.probing import standing, tend_probes
-from annotriage.service.process import Process
-from annotriage.service.recalibrating import recalibrate
-from annotriage.service.references import keep_reference
-from annotriage.service.rescoring import advance_rescoring
+from annotriage.engine.fitting import fit
+from annotriage.media.data_uri import encode_data_uri
+from annotriage.service.delivery import accepting
+from annotriage.service.delivery.accepting import accept_batch, undo
+from annotriage.service.delivery.outbox import Delivery
+from annotriage.service.delivery.rescoring import advance_rescoring
+from annotriage.service.guarantee.recalibrating import recalibrate
+from annotriage.service.guarantee.spot_checks import standing, tend_probes
+from annotriage.service.intake.following import Follower
+from annotriage.service.judging.judge import Judge
+from annotriage.service.operations.process import Process
+from annotriage.service.operations.references import keep_reference
 from annotriage.settings import ServiceSettings
 from annotriage.store import acceptances
 from annotriage.store.projects import ProjectOptions, add_project, get_project

@@ -11,7 +11,7 @@ from annotriage.errors import ToolError
 from annotriage.labeling_tool import SECRET_HEADER, Shown
 from annotriage.settings import ServiceSettings
 from annotriage_label_studio import blueprint, connect_server, read_event
-from annotriage_label_studio.server import serving
+from annotriage_label_studio.demo.server import serving
 
 VERSION = "annotriage pets 1a2b"
 TABS = ["Manual review", "Outliers", "Unsure", "Pre-annotated"]

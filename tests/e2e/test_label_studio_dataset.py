@@ -9,8 +9,8 @@ from PIL import Image
 
 from annotriage.cli import main
 from annotriage.data import open_dataset
-from annotriage.data.data_uri import encode_data_uri
 from annotriage.errors import DataError, ToolGone
+from annotriage.media.data_uri import encode_data_uri
 from annotriage.settings import ServiceSettings
 
 

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import select, update
 from triaged import data_uri, judge
 
-from annotriage.service.field_writing import FIELDS
-from annotriage.service.jobs import run_jobs
-from annotriage.service.process import Process
-from annotriage.service.references import keep_reference
+from annotriage.service.delivery.field_writing import FIELDS
+from annotriage.service.operations.jobs import run_jobs
+from annotriage.service.operations.process import Process
+from annotriage.service.operations.references import keep_reference
 from annotriage.settings import ServiceSettings
 from annotriage.store import items
 from annotriage.store.projects import ProjectOptions, add_project

@@ -11,11 +11,11 @@ import pytest
 import requests
 
 from annotriage.errors import MediaError, ToolError, ToolGone
-from annotriage.fetch import Fetcher
 from annotriage.labeling_tool import Event, NewTask, Shown
+from annotriage.media.fetcher import Fetcher
 from annotriage.settings import ServiceSettings
 from annotriage_label_studio import connect_server
-from annotriage_label_studio.server_media import media_address
+from annotriage_label_studio.server.media_addresses import media_address
 
 VERSION = "annotriage knees 1a2b"
 MULTIPLE = """<View><Image name="image" value="$image"/><Choices name="label" toName="image" choice="multiple">

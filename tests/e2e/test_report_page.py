@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from annotriage.report import write_report
+from annotriage.report.page import write_report
 
 pytestmark = pytest.mark.browser
 READY = "globalThis.annotriageMap?.drawMilliseconds > 0"

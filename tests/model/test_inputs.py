@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from annotriage.engine.fitting import fit
 from annotriage.errors import DataError, MediaError
-from annotriage.fitting import fit
 from annotriage.model.inputs import content_hash, load, numbers, read_image, thumbnail
 from annotriage.model.spec import InputSpec
 

@@ -18,9 +18,9 @@ NO_PROBES = {"lot_share": 0.0, "audit_share": 0.0}
 @pytest.fixture
 def fast(monkeypatch):
     """No waiting between two readings or before another try."""
-    monkeypatch.setattr("annotriage.service.delivery.SETTLED_SECONDS", 0.0)
-    monkeypatch.setattr("annotriage.service.delivery.BACK_OFF", (0.0,))
-    monkeypatch.setattr("annotriage.service.judging.TRY_AGAIN", (0.0,) * 6)
+    monkeypatch.setattr("annotriage.service.delivery.outbox.SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr("annotriage.service.delivery.outbox.BACK_OFF", (0.0,))
+    monkeypatch.setattr("annotriage.service.judging.judge.TRY_AGAIN", (0.0,) * 6)
 
 
 def add_digits(tool, picture, images, **values):
@@ -189,7 +189,7 @@ def test_a_task_deleted_without_a_word_is_found_by_the_sweep(process, connect, w
 
 
 def test_a_labeling_config_that_no_longer_fits_stops_delivery_until_it_does(process, connect, worker, digits, picture, monkeypatch):
-    monkeypatch.setattr("annotriage.service.following.FACTS_SECONDS", 0.0)
+    monkeypatch.setattr("annotriage.service.intake.following.FACTS_SECONDS", 0.0)
     project, tool = connect()
     tool.problem = "no choice for '3'; add it"
     tasks = add_digits(tool, picture, digits.incoming[0][:10])
@@ -204,7 +204,7 @@ def test_a_labeling_config_that_no_longer_fits_stops_delivery_until_it_does(proc
 
 
 def test_a_wrong_version_is_put_right(process, connect, worker, digits, picture, monkeypatch):
-    monkeypatch.setattr("annotriage.service.following.FACTS_SECONDS", 0.0)
+    monkeypatch.setattr("annotriage.service.intake.following.FACTS_SECONDS", 0.0)
     project, tool = connect()
     add_digits(tool, picture, digits.incoming[0][:5])
     worker.settle()

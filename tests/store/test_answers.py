@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from annotriage.engine.verdict import Verdict
 from annotriage.labeling_tool import Review, Task
-from annotriage.service.reviewing import take_reviews
+from annotriage.service.intake.reviewing import take_reviews
 from annotriage.store import Store, acceptances, deliveries, items, jobs, probes, rescores, reviews, work
 from annotriage.store.projects import ProjectOptions, add_project, change_project, get_project
 from annotriage.store.references import save_reference
 from annotriage.store.schema import heartbeat, item
 from annotriage.store.verdicts import Judgement, record
-from annotriage.verdict import Verdict
 
 PROMISE = {"max_error": 0.02, "confidence": 0.95, "auto": True, "coverage": 0.5}
 FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "promise": PROMISE, "calibrated": True}

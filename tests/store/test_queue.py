@@ -7,6 +7,7 @@ import re
 import pytest
 from sqlalchemy import event, insert, update
 
+from annotriage.engine.verdict import Verdict
 from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Task
 from annotriage.store import Store, items, queue
@@ -17,7 +18,6 @@ from annotriage.store.queue import Filters, neighbours, queue_page, rows_of
 from annotriage.store.references import save_reference
 from annotriage.store.schema import dataset, group_member, item, verdict
 from annotriage.store.verdicts import Judgement, record
-from annotriage.verdict import Verdict
 
 FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "promise": {"auto": True}}
 # route, trust and label of task 1, 2, ...; the probes among them hide among the strangest

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from annotriage.engine.verdict import Verdict
 from annotriage.errors import StoreError
 from annotriage.labeling_tool import Task
 from annotriage.store import Store, counters, deliveries, items, work
 from annotriage.store.projects import ProjectOptions, add_project, get_project
 from annotriage.store.references import save_reference, write_files
 from annotriage.store.verdicts import Judgement, record, strange_trusts
-from annotriage.verdict import Verdict
 
 FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "promise": {"auto": True}}
 

@@ -11,18 +11,18 @@ from sqlalchemy import update
 from triaged import data_uri
 from waitress.server import create_server
 
-from annotriage.service.app import create_app
-from annotriage.service.delivery import Delivery
-from annotriage.service.following import Follower
-from annotriage.service.jobs import Snapshots, run_queued
-from annotriage.service.judging import Judge
-from annotriage.service.process import Process
-from annotriage.service.references import keep_reference
-from annotriage.service.standings import Standings
+from annotriage.service.delivery.outbox import Delivery
+from annotriage.service.guarantee.standings import Standings
+from annotriage.service.intake.following import Follower
+from annotriage.service.judging.judge import Judge
+from annotriage.service.operations.jobs import Snapshots, run_queued
+from annotriage.service.operations.process import Process
+from annotriage.service.operations.references import keep_reference
 from annotriage.settings import ServiceSettings
 from annotriage.store import schema
 from annotriage.store.projects import ProjectOptions, add_project, projects
 from annotriage.web import register
+from annotriage.web.app import create_app
 
 DAY = 86_400.0
 TIMES = {

@@ -8,7 +8,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from annotriage.service.judging import Judge
+from annotriage.service.judging.judge import Judge
 from annotriage.store import items
 
 

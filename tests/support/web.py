@@ -7,7 +7,7 @@ import re
 
 from jsonschema import Draft202012Validator
 
-from annotriage.service.app import create_app
+from annotriage.web.app import create_app
 
 
 class Web:

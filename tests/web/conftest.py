@@ -8,7 +8,7 @@ import shutil
 import dashboards
 import pytest
 
-from annotriage.fitting import fit
+from annotriage.engine.fitting import fit
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ import dashboards  # noqa: E402
 from browsers import CHROMIUM_OPTIONS  # noqa: E402
 
 from annotriage.demo.digits import load_digits, write_digits  # noqa: E402
-from annotriage.fitting import fit  # noqa: E402
-from annotriage.service.map_making import MapMaking  # noqa: E402
+from annotriage.engine.fitting import fit  # noqa: E402
+from annotriage.service.maps.map_making import MapMaking  # noqa: E402
 from annotriage.settings import Settings  # noqa: E402
 from annotriage.store.projects import project_of  # noqa: E402
 

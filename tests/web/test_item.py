@@ -10,7 +10,7 @@ import threading
 import pytest
 from sqlalchemy import select, update
 
-from annotriage.service.rerouting import send_to_review
+from annotriage.service.delivery.rerouting import send_to_review
 from annotriage.store import items
 from annotriage.store.projects import project_of
 from annotriage.store.queue import Filters, queue_page

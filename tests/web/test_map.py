@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from annotriage.service.map_making import MapMaking
-from annotriage.service.map_placing import Placing
+from annotriage.service.maps.map_making import MapMaking
+from annotriage.service.maps.map_placing import Placing
 from annotriage.store import maps
 from annotriage.store.browsing import queue_length
 from annotriage.store.map_points import ROUTES, Piece, pack

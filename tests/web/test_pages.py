@@ -10,8 +10,8 @@ import time
 import pytest
 from sqlalchemy import select, update
 
-from annotriage.service import pausing
-from annotriage.service.probing import ALARM
+from annotriage.service.guarantee import pausing
+from annotriage.service.guarantee.spot_checks import ALARM
 from annotriage.store import jobs
 from annotriage.store.deliveries import set_state
 from annotriage.store.projects import change_project, history, note, project_of

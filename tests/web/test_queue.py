@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from sqlalchemy import select, update
 
-from annotriage.service.rerouting import take_back
+from annotriage.service.delivery.rerouting import take_back
 from annotriage.store.projects import history, project_of
 from annotriage.store.queue import Filters, queue_page
 from annotriage.store.schema import dataset, item, verdict

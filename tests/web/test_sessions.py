@@ -8,11 +8,11 @@ import pytest
 from memory_tool import MemoryServer
 from sqlalchemy.exc import OperationalError
 
-from annotriage.service.app import create_app
-from annotriage.service.process import Process
+from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings
 from annotriage.store.secrets import secret_of
 from annotriage.web import register
+from annotriage.web.app import create_app
 from annotriage.web.sessions import local
 
 PAGE = {"Accept": "text/html"}

@@ -12,7 +12,7 @@ from annotriage.cli.options import PATH, common_options, examples, print_json, p
 from annotriage.settings import Settings
 
 if TYPE_CHECKING:
-    from annotriage.reference import Reference
+    from annotriage.engine.reference import Reference
 
 
 @click.command(
@@ -45,9 +45,9 @@ def fit(
     **options: Any,
 ) -> None:
     """Learn what the training set looks like inside the model, and calibrate on held-out items: makes a reference."""
-    from annotriage.fitting import fit as fit_reference
-    from annotriage.folders import refuse_existing
-    from annotriage.reference import DESCRIPTION, Reference
+    from annotriage.engine.fitting import fit as fit_reference
+    from annotriage.engine.folders import refuse_existing
+    from annotriage.engine.reference import DESCRIPTION, Reference
 
     settings = Settings.load(config, given=options)
     if replace_existing and previous is None and (out / DESCRIPTION).exists():
@@ -103,9 +103,9 @@ def triage(
     **options: Any,
 ) -> None:
     """Judge every item: which the model may label, which a person must see, and how foreign the dataset is."""
-    from annotriage.output import REPORT, summary_text
-    from annotriage.reference import Reference
-    from annotriage.triage import triage as run_triage
+    from annotriage.engine.reference import Reference
+    from annotriage.engine.triage import triage as run_triage
+    from annotriage.report.output import REPORT, summary_text
 
     reference = Reference.load(reference_path)
     settings = _run_settings(config, options, reference)
@@ -146,10 +146,10 @@ def compare(
     **options: Any,
 ) -> None:
     """Every score and both threshold rules side by side on your own data."""
-    from annotriage.compare import compare as run_comparison
-    from annotriage.compare import comparison_text
+    from annotriage.engine.compare import compare as run_comparison
+    from annotriage.engine.compare import comparison_text
+    from annotriage.engine.reference import Reference
     from annotriage.latent.compression import COMPRESSIONS
-    from annotriage.reference import Reference
 
     wanted = tuple(part.strip() for part in compressions.split(",") if part.strip())
     if not wanted or set(wanted) - set(COMPRESSIONS):

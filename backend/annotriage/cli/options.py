@@ -16,7 +16,7 @@ from annotriage.progress import Progress, bars, interruptible, silent
 from annotriage.settings import SERVICE_SETTINGS, SETTINGS, ServiceSettings, Settings
 
 if TYPE_CHECKING:
-    from annotriage.service.process import Process
+    from annotriage.service.operations.process import Process
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -77,7 +77,7 @@ def service_process(config: Path | None, options: dict[str, Any] | None = None) 
     """A command as a process of the service, beside those that run. Raises SettingError, StoreError."""
     from sqlalchemy.exc import OperationalError
 
-    from annotriage.service.process import Process
+    from annotriage.service.operations.process import Process
 
     process = Process(service_settings(config, options or {}), "command", config_file(config))
     try:
@@ -108,7 +108,7 @@ def progress_bars(quiet: bool) -> Progress:
 
 def print_json(value: Any) -> None:
     """Figures for other programs."""
-    from annotriage.output import json_text
+    from annotriage.report.output import json_text
 
     sys.stdout.write(json_text(value) + "\n")
 

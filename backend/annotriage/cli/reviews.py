@@ -19,7 +19,7 @@ def recalibrate(project: str, quiet: bool, as_json: bool, config: Path | None) -
 
     The running service then judges every item under the new reference and lets it take over; it also lifts a stop by the alarm.
     """
-    from annotriage.service.recalibrating import recalibrate as run
+    from annotriage.service.guarantee.recalibrating import recalibrate as run
     from annotriage.store.projects import project_of
 
     with service_process(config) as process:
@@ -45,7 +45,7 @@ def accept(project: str, only_list: bool, as_json: bool, config: Path | None) ->
 
     With accept = "annotate" the service does so by itself. Each batch can be undone.
     """
-    from annotriage.service.accepting import accept_batch, why_not
+    from annotriage.service.delivery.accepting import accept_batch, why_not
     from annotriage.store.acceptances import batches
     from annotriage.store.projects import project_of
 
@@ -75,7 +75,7 @@ def accept(project: str, only_list: bool, as_json: bool, config: Path | None) ->
 @config_option
 def undo(project: str, batch: int, config: Path | None) -> None:
     """Take back a batch of automatic labels that became annotations. What a person has changed since stays."""
-    from annotriage.service.accepting import undo as take_back
+    from annotriage.service.delivery.accepting import undo as take_back
     from annotriage.store.projects import project_of
 
     with service_process(config) as process:

@@ -21,7 +21,7 @@ from annotriage.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from annotriage.service.connecting import Change
+    from annotriage.service.operations.connecting import Change
 
 MARKS = {True: "ok   ", False: "WRONG", None: "note "}
 
@@ -30,7 +30,7 @@ MARKS = {True: "ok   ", False: "WRONG", None: "note "}
 @service_options
 def serve(config: Path | None, **options: Any) -> None:
     """Run the service until Ctrl-C: the dashboard, what Label Studio calls, the API, the worker that judges and delivers."""
-    from annotriage.service.serve import serve as run
+    from annotriage.service.operations.serve import serve as run
     from annotriage.web import register
 
     status = run(service_settings(config, options), lambda text: click.echo(text, err=True), config_file(config), register)
@@ -50,8 +50,8 @@ def serve(config: Path | None, **options: Any) -> None:
 @service_options
 def connect(project: str, reference_path: Path, dry_run: bool, watch: bool, as_json: bool, config: Path | None, **options: Any) -> None:
     """Set up a project for triage; annotriage serve must be running. Again: mends it, or lets another reference take over."""
-    from annotriage.reference import Reference
-    from annotriage.service.connecting import connect as run
+    from annotriage.engine.reference import Reference
+    from annotriage.service.operations.connecting import connect as run
 
     reference = Reference.load(reference_path)
     with service_process(config, options) as process:
@@ -65,7 +65,7 @@ def connect(project: str, reference_path: Path, dry_run: bool, watch: bool, as_j
 @config_option
 def disconnect(project: str, as_json: bool, config: Path | None) -> None:
     """Take back all that annotriage set up and wrote in a project, and forget it. People's annotations stay."""
-    from annotriage.service.connecting import disconnect as run
+    from annotriage.service.operations.connecting import disconnect as run
 
     with service_process(config) as process:
         change = run(process, project)
@@ -78,7 +78,7 @@ def disconnect(project: str, as_json: bool, config: Path | None) -> None:
 @config_option
 def pause(project: str, reason: str, config: Path | None) -> None:
     """Stop automatic labels at once: what comes in goes to people, nothing is accepted."""
-    from annotriage.service.pausing import pause as run
+    from annotriage.service.guarantee.pausing import pause as run
     from annotriage.store.projects import project_of
 
     with service_process(config) as process, process.store.writing() as connection:
@@ -91,7 +91,7 @@ def pause(project: str, reason: str, config: Path | None) -> None:
 @config_option
 def resume(project: str, config: Path | None) -> None:
     """Let labels be automatic again. What the alarm stopped goes on by annotriage recalibrate alone."""
-    from annotriage.service.pausing import resume as run
+    from annotriage.service.guarantee.pausing import resume as run
     from annotriage.store.projects import project_of
 
     with service_process(config) as process, process.store.writing() as connection:
@@ -118,9 +118,9 @@ def password(config: Path | None) -> None:
 @config_option
 def status(project: str | None, as_json: bool, config: Path | None) -> None:
     """How the connected projects stand: what is judged, what waits for people, what is under way or stopped."""
-    from annotriage.service.api.projects import project_detail
-    from annotriage.service.overview import in_words
+    from annotriage.service.readings.overview import in_words
     from annotriage.store.projects import project_of, projects
+    from annotriage.web.api.projects import project_detail
 
     with service_process(config) as process, process.store.reading() as connection:
         chosen = projects(connection, gone=True) if project is None else [project_of(connection, project)]
@@ -139,7 +139,7 @@ def status(project: str | None, as_json: bool, config: Path | None) -> None:
 @config_option
 def doctor(as_json: bool, config: Path | None) -> None:
     """What is wrong with this set-up, line by line, each with what to change. Exits with 1 if anything is."""
-    from annotriage.service.doctor import examine
+    from annotriage.service.operations.doctor import examine
 
     found = []
     part = ""

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from annotriage.data.data_uri import decode_data_uri, is_data_uri
 from annotriage.data.items import Dataset, Item
 from annotriage.data.unique_ids import mark_repeats, repeated_ids
 from annotriage.errors import DataError, MediaError
+from annotriage.media.data_uri import decode_data_uri, is_data_uri
 
 COLUMNS = ("path", "label", "id", "group")
 LONGEST_FIELD = 64 * 2**20  # room for a picture in a data: URI; a quote that is never closed is found here

@@ -16,10 +16,10 @@ def run_offline(folder: Path, say: Callable[[str], None], progress: Progress, se
     A second run starts from the beginning: it takes about a minute, most of it for the map.
     """
     from annotriage.demo.digits import write_digits
-    from annotriage.fitting import fit
-    from annotriage.output import REPORT, summary_text
-    from annotriage.reference import Reference
-    from annotriage.triage import triage
+    from annotriage.engine.fitting import fit
+    from annotriage.engine.reference import Reference
+    from annotriage.engine.triage import triage
+    from annotriage.report.output import REPORT, summary_text
 
     folder = folder / "offline"
     shutil.rmtree(folder, ignore_errors=True)

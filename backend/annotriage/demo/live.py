@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from annotriage.data.data_uri import encode_data_uri
 from annotriage.errors import ToolError
 from annotriage.labeling_tool import DEFAULT, DemoServer, labeling_tool
+from annotriage.media.data_uri import encode_data_uri
 from annotriage.progress import Progress
 from annotriage.settings import ServiceSettings, Settings
 
@@ -87,8 +87,8 @@ def stop(folder: Path) -> bool:
 
 def _started(folder: Path, say: Say, progress: Progress, settings: Settings, port: int | None) -> tuple[DemoServer, _Service, str]:
     from annotriage.demo.digits import write_digits
-    from annotriage.fitting import fit
-    from annotriage.reference import Reference
+    from annotriage.engine.fitting import fit
+    from annotriage.engine.reference import Reference
 
     folder.mkdir(parents=True, exist_ok=True)
     say(f"1. A real labeling tool, in {folder / 'server'} (the first start takes half a minute).")

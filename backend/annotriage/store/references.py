@@ -15,7 +15,7 @@ from annotriage.store.files import pieces_of, store_file
 from annotriage.store.schema import reference, reference_edge, reference_file, reference_grid
 
 if TYPE_CHECKING:  # the web process never loads what judges
-    from annotriage.whatif import WhatIf
+    from annotriage.engine.what_if import WhatIf
 
 _FACTS = [column for column in reference.c if column.name != "curve"]
 

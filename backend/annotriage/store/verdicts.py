@@ -16,7 +16,7 @@ from annotriage.store.projects import Project
 from annotriage.store.schema import counter, dataset, item, point, probe, thumbnail, verdict
 
 if TYPE_CHECKING:  # the web process never loads what judges
-    from annotriage.verdict import Verdict
+    from annotriage.engine.verdict import Verdict
 
 SEEN_AT_LEAST = 50  # outliers from which on the range of their trust is known
 USUAL_TRUSTS = (0.02, 0.12)  # before that: where most outliers lie, whatever the model

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask
 
-from annotriage.service.app import Admit
-from annotriage.service.process import Process
+from annotriage.service.operations.process import Process
+from annotriage.web.app import Admit
 from annotriage.web.pages import dress
 from annotriage.web.sessions import Sessions
 from annotriage.web.views import changes, compare, diversity, exports, groups, item, map, overview, promise, queue, settings, system

@@ -14,8 +14,8 @@ from urllib.request import DataHandler, Request
 from flask import Response
 
 from annotriage.errors import MediaError, MediaUnavailable
-from annotriage.fetch import Fetcher, Limits
-from annotriage.service.process import Process
+from annotriage.media.fetcher import Fetcher, Limits
+from annotriage.service.operations.process import Process
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
 

@@ -11,17 +11,16 @@ from typing import Any
 from flask import Blueprint, Flask, Response, render_template, request, send_from_directory
 from markupsafe import Markup
 
-from annotriage.latent import wording
-from annotriage.service.problems import MEDIA_TYPE
-from annotriage.web import words
-from annotriage.web.promises import unread_for
+from annotriage.advice import numbers, page_words
+from annotriage.web.guarantee_words import unread_for
+from annotriage.web.problems import MEDIA_TYPE
 from annotriage.web.sessions import wants_page
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
     " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-SHARED = Path(__file__).parent.parent / "static"  # what report.html is made of, too
+SHARED = Path(__file__).parent.parent / "report" / "static"  # what report.html is made of, too
 WORDS = ("percent", "percent_range", "count", "points", "points_range", "p_figure", "chance", "certainty")  # of latent.wording
 PROJECT_TABS = (
     ("map_page", "Map"),
@@ -36,12 +35,12 @@ PROJECT_TABS = (
 
 def dress(app: Flask, pages: Blueprint) -> None:
     """Give the pages their headers, filters and error pages."""
-    app.jinja_env.filters.update({name: getattr(wording, name) for name in WORDS})
+    app.jinja_env.filters.update({name: getattr(numbers, name) for name in WORDS})
     app.jinja_env.filters.update(
-        moment=words.moment, ago=words.ago, number=words.number, known=_known, without_answer=_without_answer, ticks=_ticks
+        moment=page_words.moment, ago=page_words.ago, number=page_words.number, known=_known, without_answer=_without_answer, ticks=_ticks
     )
     app.jinja_env.globals["unread_for"] = unread_for
-    app.jinja_env.globals.update(PROJECT_TABS=PROJECT_TABS, ROUTES=words.ROUTES, ROUTE_WORDS=words.ROUTE_WORDS)
+    app.jinja_env.globals.update(PROJECT_TABS=PROJECT_TABS, ROUTES=page_words.ROUTES, ROUTE_WORDS=page_words.ROUTE_WORDS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
     @pages.get("/static/shared/<name>")

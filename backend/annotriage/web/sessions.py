@@ -16,10 +16,10 @@ from flask import Blueprint, Flask, current_app, redirect, render_template, requ
 from flask.sessions import SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 
-from annotriage.service.auth import CHALLENGE, Guard
-from annotriage.service.problems import problem
-from annotriage.service.process import Process
+from annotriage.service.operations.process import Process
 from annotriage.store.secrets import secret_of
+from annotriage.web.auth import CHALLENGE, Guard
+from annotriage.web.problems import problem
 
 COOKIE = "annotriage"
 LIFETIME = timedelta(hours=12)  # without a visit

@@ -10,7 +10,7 @@ from flask import request
 
 from annotriage.errors import DataError
 from annotriage.store.queue import ORDERS, ROUTES, Filters, Key
-from annotriage.web.picking import whole
+from annotriage.web.query_args import whole
 
 LONGEST_LABEL = 1_000
 

@@ -8,7 +8,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
-from annotriage.service.process import Process
+from annotriage.service.operations.process import Process
 from annotriage.store import dashboard
 from annotriage.store.projects import project_of, projects
 

@@ -11,14 +11,14 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlalchemy import Connection
 
-from annotriage import charts
+from annotriage.advice import page_words
+from annotriage.advice.numbers import percent, percent_range, points, points_range
 from annotriage.errors import DataError
-from annotriage.latent.wording import percent, percent_range, points, points_range
-from annotriage.service.process import Process
+from annotriage.report import charts
+from annotriage.service.operations.process import Process
 from annotriage.store import browsing, dashboard, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, project_of
-from annotriage.web import words
 from annotriage.web.intervals import clopper_pearson, difference
 
 LISTED = 100  # datasets to choose from
@@ -195,8 +195,8 @@ def _window(connection: Connection, project: Project, key: str, name: str, start
         clusters[one["name"]] = added(one["n"], one["outliers"], was["n"], was["outliers"])
     whole = added(after.n, after.outliers, *((0, 0) if before is None else (before.n, before.outliers)))
     failed = max(0, after.failed - (before.failed if before is not None else 0))
-    since = "the beginning" if before is None else words.moment(before.at)
-    note = f"Judged between {since} and {words.moment(after.at)}; counted by item."
+    since = "the beginning" if before is None else page_words.moment(before.at)
+    note = f"Judged between {since} and {page_words.moment(after.at)}; counted by item."
     faces = dashboard.strangest_between(connection, project, start, end, FACES)
     return Side(key, name, whole, failed, {name: one for name, one in clusters.items() if one.n}, faces, note, None)
 

@@ -11,14 +11,14 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlalchemy import Connection
 
-from annotriage import charts
-from annotriage.latent.wording import percent, percent_range, points, points_range
-from annotriage.service.process import Process
+from annotriage.advice.numbers import percent, percent_range, points, points_range
+from annotriage.report import charts
+from annotriage.service.operations.process import Process
 from annotriage.store import browsing, dashboard, jobs, reports, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, project_of
 from annotriage.store.references import get_reference
-from annotriage.web.picking import SPANS, Stretch, dataset_asked, stretch_asked, whole
+from annotriage.web.query_args import SPANS, Stretch, dataset_asked, stretch_asked, whole
 from annotriage.web.views.overview import moment_of, reading_of
 
 DATASETS = 30  # rows of a page

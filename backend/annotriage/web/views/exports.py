@@ -10,16 +10,16 @@ from collections.abc import Iterator, Sequence
 from flask import Blueprint, Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
+from annotriage.advice.page_words import ROUTES, stamp
 from annotriage.errors import DataError, UnknownError
-from annotriage.service.process import Process
+from annotriage.service.operations.process import Process
 from annotriage.store import browsing, jobs, reports
 from annotriage.store.database import AnyRow
 from annotriage.store.files import piece_of
 from annotriage.store.projects import Project, project_of
 from annotriage.store.queue import Key, queue_page
-from annotriage.web.picking import whole
+from annotriage.web.query_args import whole
 from annotriage.web.walking import walk_asked
-from annotriage.web.words import ROUTES, stamp
 
 AT_ONCE = 1_000  # rows of one reading: no transaction stays open while a slow client takes its time
 COLUMNS = (

@@ -10,11 +10,11 @@ from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
-from annotriage.service.process import Process
+from annotriage.service.operations.process import Process
 from annotriage.store import browsing, dashboard, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, project_of
-from annotriage.web.picking import dataset_asked, whole
+from annotriage.web.query_args import dataset_asked, whole
 
 LISTED = 100  # datasets to choose from
 SHOWN = 20  # groups on a page

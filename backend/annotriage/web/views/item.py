@@ -9,8 +9,9 @@ from flask import Blueprint, Response, render_template
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
-from annotriage.latent.wording import percent
-from annotriage.service.process import Process
+from annotriage.advice.numbers import percent
+from annotriage.advice.page_words import about_one_in
+from annotriage.service.operations.process import Process
 from annotriage.store import browsing, maps, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.pictures import pictured, thumbnail_of
@@ -21,7 +22,6 @@ from annotriage.store.reroutings import rerouting_of
 from annotriage.web.full_pictures import FullPictures
 from annotriage.web.views.queue import diversity_in_short, web_address
 from annotriage.web.walking import Walk, walk_asked
-from annotriage.web.words import about_one_in
 
 OPEN_PROBE = ("open", "disagreed")
 STATES = {

@@ -13,10 +13,10 @@ from flask import Blueprint, Response, abort, current_app, render_template, requ
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
+from annotriage.advice.numbers import count
 from annotriage.errors import SettingError
-from annotriage.latent.wording import count
-from annotriage.service.process import Process
-from annotriage.service.rerouting import Rerouted, send_to_review, take_back, undo_rerouting
+from annotriage.service.delivery.rerouting import Rerouted, send_to_review, take_back, undo_rerouting
+from annotriage.service.operations.process import Process
 from annotriage.store import browsing, map_panel, maps
 from annotriage.store.database import AnyRow
 from annotriage.store.map_points import ROUTES, SCORE_EDGES

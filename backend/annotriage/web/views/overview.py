@@ -11,17 +11,17 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
-from annotriage import charts
-from annotriage.charts import Moment
-from annotriage.latent.wording import percent
-from annotriage.service import pausing
-from annotriage.service.process import Process
+from annotriage.advice import page_words
+from annotriage.advice.numbers import percent
+from annotriage.report import charts
+from annotriage.report.charts import Moment
+from annotriage.service.guarantee import pausing
+from annotriage.service.operations.process import Process
 from annotriage.store import browsing, dashboard, jobs, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, project_of, projects
 from annotriage.store.references import get_reference
-from annotriage.web import words
-from annotriage.web.promises import PromiseState, promise_state
+from annotriage.web.guarantee_words import PromiseState, promise_state
 from annotriage.web.sessions import local
 
 TREND_DAYS = 30.0
@@ -100,7 +100,7 @@ def card(connection: Connection, process: Process, project: Project) -> Card:
         counts=counts,
         bar=charts.routes_bar(counts),
         queue=queue,
-        rate=words.waiting(queue, dashboard.answers_per_day(connection, project)),
+        rate=page_words.waiting(queue, dashboard.answers_per_day(connection, project)),
         waiting=browsing.waiting(connection, project),
         score=latest,
         share=latest.outliers / latest.n if latest is not None and latest.n else None,
@@ -117,7 +117,7 @@ def reading_of(snapshot: AnyRow | None, facts: dict[str, Any] | None) -> str:
         return "Nothing is assessed yet: the first figures follow some seconds after the first items."
     known = facts["calibrated"]
     expected, high = (facts["expected"], facts["expected_high"]) if known else (None, None)
-    return words.reading(snapshot.outliers / snapshot.n, snapshot.low, expected, high)
+    return page_words.reading(snapshot.outliers / snapshot.n, snapshot.low, expected, high)
 
 
 def trend(connection: Connection, dataset_id: int) -> str:

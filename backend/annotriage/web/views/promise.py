@@ -13,16 +13,16 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlalchemy import Connection
 
-from annotriage import charts
-from annotriage.latent.wording import count, percent, percent_range
-from annotriage.service.probing import MOST_OUTSTANDING, OLDEST_DAYS
-from annotriage.service.process import Process
+from annotriage.advice.numbers import count, percent, percent_range
+from annotriage.report import charts
+from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING, OLDEST_DAYS
+from annotriage.service.operations.process import Process
 from annotriage.store import browsing, dashboard, jobs
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, history, project_of
 from annotriage.store.references import get_curve, get_reference
-from annotriage.web.picking import whole
-from annotriage.web.promises import PromiseState, days_until, oldest_days, promise_state
+from annotriage.web.guarantee_words import PromiseState, days_until, oldest_days, promise_state
+from annotriage.web.query_args import whole
 
 EVENTS = 30  # of a page
 KINDS = ("recalibrate", "resettle")

@@ -11,10 +11,10 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
+from annotriage.advice.numbers import count, percent, percent_range
 from annotriage.errors import AnnotriageError, DataError, UnknownError
-from annotriage.latent.wording import count, percent, percent_range
-from annotriage.service.process import Process
-from annotriage.service.rerouting import Rerouted, send_to_review, take_back, undo_rerouting
+from annotriage.service.delivery.rerouting import Rerouted, send_to_review, take_back, undo_rerouting
+from annotriage.service.operations.process import Process
 from annotriage.store import browsing, dashboard, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.pictures import pictured

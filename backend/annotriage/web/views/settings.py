@@ -10,9 +10,9 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
+from annotriage.advice.numbers import percent
 from annotriage.errors import SettingError, StateError
-from annotriage.latent.wording import percent
-from annotriage.service.process import Process
+from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings, Settings
 from annotriage.store import jobs
 from annotriage.store.previews import LIMITS, NOT_PROMISED, Limits, Preview, limits_of, preview

@@ -10,8 +10,8 @@ from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
-from annotriage.latent.wording import count
-from annotriage.service.process import Process
+from annotriage.advice.numbers import count
+from annotriage.service.operations.process import Process
 from annotriage.store import browsing, dashboard, deliveries, inbox
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, note, project_of, projects
@@ -64,7 +64,7 @@ def routes(pages: Blueprint, process: Process) -> None:
 
     @pages.get("/system/checks")
     def checks() -> ResponseReturnValue:
-        from annotriage.service.doctor import checks_of
+        from annotriage.service.operations.doctor import checks_of
 
         return render_template("checks.html", checks=list(checks_of(process)), at=time.time())
 

@@ -1,0 +1,223 @@
+"""Advice in words: what the excess of outliers and the promise say about training, deploying, augmenting, annotating.
+
+The last step of the dataset-level judgement, after `diversity` and `gate`. It decides on the excess interval, never on the
+excess alone: where the interval holds the threshold, the answer is `undecided`, with what would decide it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from annotriage.advice.numbers import about, count, percent, points, points_range
+from annotriage.guarantee.audit import Probation
+from annotriage.guarantee.binomial import first_size, spent_confidence
+from annotriage.guarantee.diversity import Diversity
+from annotriage.guarantee.gate import Promise
+
+PERSON_FIRST = "a person first: a new class or a broken source?"
+LOOK = "have a person look at the outliers and failed items, strangest first"
+LABEL = "have people label items that the model was not trained on, then fit again with --calibration"
+TITLES = {
+    "train": "Train the model further on this data?",
+    "deploy": "Deploy the model where this data comes from?",
+    "augmentation": "If this is augmented training data: is the augmentation useful?",
+    "annotate": "Annotate this data automatically?",
+}
+MOST_ITEMS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One of the four pieces of advice.
+
+    question: "train" | "deploy" | "augmentation" | "annotate". title: the question in words.
+    answer: "yes" | "no" | "undecided"; for "annotate": "machine" (automatic labels may become annotations), "mixed" (automatic
+    labels as suggestions that a person submits, the rest by people) or "people". headline: the answer in a few words.
+    reason: a sentence with the figures. would_decide: what would settle an undecided answer, or give a better one ("" otherwise).
+    """
+
+    question: str
+    title: str
+    answer: str
+    headline: str
+    reason: str
+    would_decide: str
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The thresholds on the excess of outliers, as in the settings of the same names."""
+
+    train_above: float = 0.05
+    deploy_below: float = 0.05
+    augmentation_above: float = 0.05
+    augmentation_below: float = 0.50
+
+
+def advise(
+    diversity: Diversity,
+    promise: Promise | None,
+    thresholds: Thresholds | None = None,
+    *,
+    largest_group_share: float = 0.0,
+    probation: Probation | None = None,
+) -> tuple[Advice, ...]:
+    """Advice on a dataset: train, deploy, augmentation, annotate, in this order.
+
+    promise: None where nothing was calibrated. largest_group_share: of the outliers, those in their largest group.
+    probation: of this dataset; None before its first audit answer.
+    """
+    limits = thresholds or Thresholds()
+    person = _person_first(diversity, limits, largest_group_share)
+    return (
+        _train(diversity, limits, person),
+        _deploy(diversity, limits, person),
+        _augmentation(diversity, limits),
+        _annotate(diversity, promise, probation, person),
+    )
+
+
+def _train(d: Diversity, limits: Thresholds, person: str) -> Advice:
+    side = _side(d, limits.train_above)
+    if person:
+        return _advice("train", "undecided", PERSON_FIRST, person, LOOK)
+    if side > 0:
+        return _advice("train", "yes", "yes: it differs enough to learn from", _figures(d, limits.train_above, "above"))
+    if side < 0:
+        return _advice("train", "no", "no: it repeats what the model knows", _figures(d, limits.train_above, "below"))
+    return _undecided("train", d, limits.train_above)
+
+
+def _deploy(d: Diversity, limits: Thresholds, person: str) -> Advice:
+    side = _side(d, limits.deploy_below)
+    if side > 0:
+        return _advice("deploy", "no", "no: its accuracy is not to be expected here", _figures(d, limits.deploy_below, "above"))
+    if person:
+        return _advice("deploy", "undecided", PERSON_FIRST, person, LOOK)
+    if side < 0:
+        return _advice("deploy", "yes", "yes: it looks like the training data", _figures(d, limits.deploy_below, "below"))
+    return _undecided("deploy", d, limits.deploy_below)
+
+
+def _augmentation(d: Diversity, limits: Thresholds) -> Advice:
+    low, high = limits.augmentation_above, limits.augmentation_below
+    enough, too_much = _side(d, low), _side(d, high)
+    if too_much > 0:
+        return _advice("augmentation", "no", "no: it damages the data", _figures(d, high, "above"))
+    if enough < 0:
+        return _advice("augmentation", "no", "no: it adds nothing new", _figures(d, low, "below"))
+    if enough > 0 and too_much < 0:
+        reason = f"{_figures(d, low, 'above')} It is below {points(high)}, where augmentation would damage the data."
+        return _advice("augmentation", "yes", "yes: it fills gaps", reason)
+    return _undecided("augmentation", d, low if enough <= 0 else high)
+
+
+def _annotate(d: Diversity, promise: Promise | None, probation: Probation | None, person: str) -> Advice:
+    if promise is None:
+        reason = "No labelled held-out items, so no error limit can be promised: people label everything."
+        return _advice("annotate", "people", "by people, for now", reason, LABEL)
+    if not promise.auto:
+        more = f"{LABEL}: {about(promise.needed)} in all" if promise.needed else "a better model, or a larger max_error"
+        return _advice("annotate", "people", "by people, for now", _capital(promise.sentence), more)
+    if d.n + d.failed == 0:
+        return _advice("annotate", "people", "no items yet", d.sentence, "items that can be scored")
+    if person:
+        return _advice("annotate", "people", PERSON_FIRST, person, LOOK)
+    kept = (
+        f"On held-out items {percent(promise.coverage)} were automatic, with at most {percent(promise.max_error)} of their labels wrong"
+        f" in the long run; the rest, outliers included, goes to people. Here {percent(d.share)} are outliers."
+    )
+    if probation is not None and probation.passed:
+        reason = f"{kept} The probation on this dataset is passed: {probation.wrong:,} of {probation.answers:,} audited labels were wrong."
+        return _advice("annotate", "machine", "automatically where the model is sure", reason)
+    checked = "Not yet checked on this dataset"
+    if probation is not None and probation.answers:
+        checked = f"Not yet shown on this dataset: {probation.wrong:,} of {probation.answers:,} audited labels were wrong so far"
+    reason = f"{kept} {checked}: strangers that look familiar pass the gate, so a person submits each pre-annotation."
+    headline = "pre-annotated where the model is sure, the rest by people"
+    return _advice("annotate", "mixed", headline, reason, _blind_check(promise, probation))
+
+
+def _blind_check(promise: Promise, probation: Probation | None) -> str:
+    """What a person can do to have the promise shown on this very dataset."""
+    first = first_size(promise.max_error, spent_confidence(promise.confidence, 1))
+    number, known = f"{first:,}", f" (if none of the {first:,} is wrong, the limit is shown here too)"
+    if probation is not None and probation.next_at is not None:
+        number, known = f"{probation.next_at - probation.answers:,} more", ""
+    return f"have people label {number} of its automatic items blind, without the model's label, and compare{known}"
+
+
+def _person_first(d: Diversity, limits: Thresholds, largest_group_share: float) -> str:
+    """Why a person must look before anything is decided on this data; "" if nothing says so."""
+    most = limits.augmentation_below
+    if d.calibrated and d.excess_low > most:
+        return f"A person looks first where the excess is surely above {points(most)}. {_figures(d, most, 'above')}"
+    total, odd = d.n + d.failed, d.outliers + d.failed
+    grouped = round(largest_group_share * d.outliers)
+    unusual = _side(d, limits.train_above) > 0 or d.failed > limits.train_above * total
+    if not unusual or 2 * (d.failed + largest_group_share * d.outliers) <= odd:
+        return ""
+    if not d.failed:
+        return (
+            f"A person looks first where more than half of the outliers are one group: here it is {percent(largest_group_share)} of"
+            f" {count(d.outliers, 'outlier')}."
+        )
+    if not d.outliers:
+        return f"A person looks first where many items fail: here {d.failed:,} of {count(total, 'item')} could not be scored."
+    return (
+        "A person looks first where failed items and the largest group of outliers are more than half of all that is odd: here"
+        f" {count(d.failed, 'failed item')} and {grouped:,} of {count(d.outliers, 'outlier')}."
+    )
+
+
+def _side(d: Diversity, threshold: float) -> int:
+    """+1 if the whole excess interval is above the threshold, -1 if it is below, 0 if that cannot be said."""
+    if not d.calibrated or d.n == 0:
+        return 0
+    return int(d.excess_low > threshold) - int(d.excess_high < threshold)
+
+
+def _undecided(question: str, d: Diversity, threshold: float) -> Advice:
+    if d.n == 0:
+        missing = "cannot be said: no item could be scored" if d.failed else "no items yet"
+        return _advice(question, "undecided", missing, d.sentence, "items that can be scored")
+    if not d.calibrated:
+        return _advice(question, "undecided", "cannot be said: not calibrated", d.sentence, LABEL)
+    return _advice(question, "undecided", "cannot be said yet", _figures(d, threshold, "not clear of"), _what_decides(d, threshold))
+
+
+def _what_decides(d: Diversity, threshold: float) -> str:
+    """How many more items, or held-out ones, would probably move the interval off the threshold if the excess stays as it is.
+
+    The half-widths of share and expectation add in squares and shrink with the root of their numbers. The expectation's is
+    looked at first: if it alone reaches the threshold, no number of incoming items can decide.
+    """
+    distance = abs(d.excess - threshold)
+    known = (d.expected_high - d.expected_low) / 2
+    seen = (d.high - d.low) / 2
+    if distance * math.sqrt(MOST_ITEMS) < known * math.sqrt(d.held_out) or distance * math.sqrt(MOST_ITEMS) < seen * math.sqrt(d.n):
+        return f"no reasonable number of items: the excess of {points(d.excess)} lies on the threshold; move the threshold or accept it"
+    if known >= distance:
+        wanted = d.held_out * (known / (0.7 * distance)) ** 2
+        return f"{about(wanted - d.held_out)} more labelled held-out items ({d.held_out:,} there)"
+    wanted = d.n * seen**2 / (distance**2 - known**2)
+    if wanted > MOST_ITEMS:
+        return f"{about(d.held_out)} more labelled held-out items ({d.held_out:,} there)"
+    return f"{about(max(1.0, wanted - d.n))} more incoming items ({d.n:,} there), if they are like these"
+
+
+def _figures(d: Diversity, threshold: float, where: str) -> str:
+    failed = f" {count(d.failed, 'item')} could not be scored." if d.failed else ""
+    return (
+        f"{percent(d.share)} outliers where {percent(d.expected)} are expected: an excess of {points(d.excess)}"
+        f" (95 % limits {points_range(d.excess_low, d.excess_high)}), {where} the threshold of {points(threshold)}.{failed}"
+    )
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _advice(question: str, answer: str, headline: str, reason: str, would_decide: str = "") -> Advice:
+    return Advice(question, TITLES[question], answer, headline, reason, would_decide)

@@ -1,0 +1,90 @@
+"""Words of the pages: routes, moments, ages, and shares as people who know no statistics read them."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from annotriage.advice.numbers import count
+
+ROUTES = ("auto", "uncertain", "outlier", "failed")
+ROUTE_WORDS = {
+    "auto": "labelled by the model",
+    "uncertain": "familiar, but the model is unsure",
+    "outlier": "unlike the training data",
+    "failed": "could not be judged",
+}
+UNITS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"))
+
+
+def moment(at: float | None) -> str:
+    """A moment: "26 Nov 2026, 17:05 UTC"."""
+    if at is None:
+        return "never"
+    there = datetime.fromtimestamp(at, UTC)
+    return f"{there.day} {there:%b %Y, %H:%M} UTC"
+
+
+def day(at: float) -> str:
+    """The day of a moment: "2026-11-26"."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
+
+
+def ago(at: float | None) -> str:
+    """How long ago a moment was, roughly: "3 minutes ago"."""
+    return "never" if at is None else f"{span(max(0.0, time.time() - at))} ago"
+
+
+def span(seconds: float) -> str:
+    """A stretch of time, roughly: "3 minutes", "2 days"."""
+    for size, name in UNITS:
+        if seconds >= size:
+            return count(round(seconds / size), name)
+    return "less than a minute" if seconds >= 10 else "some seconds"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A figure with so many digits that count, or "not known"."""
+    if value is None:
+        return "not known"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"
+
+
+def about_one_in(share: float) -> str:
+    """A share as people say it: 0.124 -> "about 1 in 8", 0.7 -> "about 7 in 10", 0.0 -> "none"."""
+    if share <= 0:
+        return "none"
+    if share >= 0.95:
+        return "nearly every one"
+    if share > 0.4:
+        return f"about {round(10 * share)} in 10"
+    return f"about 1 in {round(1 / share):,}"
+
+
+def reading(share: float | None, low: float | None, expected: float | None, expected_high: float | None) -> str:
+    """What a diversity score means, in a sentence."""
+    if share is None:
+        return "Nothing could be scored yet."
+    said = f"{about_one_in(share)} of the new items is unlike anything that the model was trained on".replace("none of", "None of", 1)
+    said = said.replace(" is unlike", " are unlike") if " in 10 " in said else said
+    said = said[0].upper() + said[1:]
+    if expected is None or expected_high is None or low is None:
+        return f"{said}; how many of usual data would be is not known without held-out items."
+    if low > expected_high:
+        return f"{said}; of data like the training set it would be {about_one_in(expected)}. So some of it really is foreign."
+    return f"{said}; of data like the training set it would be {about_one_in(expected)}. Nothing says that this data is foreign."
+
+
+def waiting(queue: int, per_day: float) -> str:
+    """How long people need for what waits, at the rate at which they answered lately."""
+    if not queue:
+        return "nothing waits"
+    if per_day <= 0:
+        return "nobody answered lately, so there is no telling how long it takes"
+    days = queue / per_day
+    return f"{'less than a day' if days < 0.95 else 'about ' + count(max(1, round(days)), 'day')} at the present rate"
+
+
+def stamp(at: float | None) -> str | None:
+    """A moment for programs: "2026-11-26T17:05:00Z"."""
+    return None if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,166 @@
+"""Calibration: held-out items -> the threshold and the promise of a reference, and whether they can carry one at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import fisher_exact
+
+from annotriage.engine.collecting import Collected, kept_sample
+from annotriage.engine.labels import FOREIGN, LabelSpace
+from annotriage.engine.reference import HeldOut, Reference, confidence_logits
+from annotriage.errors import FitError
+from annotriage.guarantee import gate
+from annotriage.guarantee.conformal import flagged_rank, one_per_group, outlier_threshold
+from annotriage.guarantee.gate import Promise, calibrate_gate
+from annotriage.guarantee.previews import Answered
+from annotriage.latent.maps import nearest_training
+from annotriage.model import Outputs
+from annotriage.settings import Settings
+
+Array = NDArray[Any]
+
+NAMED = 3  # examples in messages
+
+
+def calibrate(reference: Reference, held_out: Collected, *, previous: Reference | None = None) -> Reference:
+    """The reference with its threshold and its promise taken from held-out items; the version is not set yet.
+
+    held_out: items that the model was not trained on. Of each group one is used. Those that people call none of the model's classes
+    (FOREIGN) count against the promise, whatever the model says of them, and for nothing else: they are not what is usual.
+    previous: the reference that this one replaces: held-out items that it was calibrated on already make this a further attempt,
+    tested more strictly. Raises FitError if all held-out items are foreign.
+    """
+    settings, space = reference.settings, reference.space
+    read, failed = held_out.read, len(held_out.failures)
+    attempt, looked_at = _attempt(held_out, previous)
+    held_out = held_out.rows(np.flatnonzero(one_per_group(held_out.ids, held_out.groups, settings.seed)))
+    notes = []
+    if len(held_out.ids) < read - failed:
+        notes.append(f"{read - failed - len(held_out.ids)} held-out items were left out: of each group (patient, series) one is used.")
+    usual = held_out.rows(np.flatnonzero([labels != FOREIGN for labels in held_out.labels]))
+    if not usual.ids:
+        raise FitError(
+            f"{held_out.name}: people call all {len(held_out.ids)} held-out items none of the model's classes; check that the labels are"
+            " spelt as the model's classes are, or train the model on the new ones"
+        )
+    foreign = len(held_out.ids) - len(usual.ids)
+    if foreign:
+        notes.append(
+            f"{foreign} of {len(held_out.ids)} held-out items are none of the model's classes, people say: whatever the model calls them"
+            " counts as wrong in the promise, and they do not calibrate the outlier score."
+        )
+    measured = reference.detector.measure(usual.activations, usual.logits)
+    calibrated = flagged_rank(len(usual.ids), settings.alpha) > 0
+    if not calibrated:
+        least = int(np.ceil(1 / settings.alpha)) - 1
+        notes.append(
+            f"{len(usual.ids)} held-out items are too few for alpha = {settings.alpha:g}: at least {least} calibrate the threshold."
+        )
+    labelled = np.flatnonzero([labels is not None for labels in held_out.labels])
+    if len(labelled) < len(held_out.ids):
+        notes.append(
+            f"{len(held_out.ids) - len(labelled)} held-out items carry no label: they calibrate the outlier score, not the promise."
+        )
+    predicted = space.predicted(held_out.logits)
+    correct = np.array([predicted[row] == held_out.labels[row] for row in labelled], dtype=bool)
+    attempts = max(attempt, 0 if previous is None else previous.held_out.attempts)
+    calibration = HeldOut(measured.score, measured.cluster, looked_at, len(labelled) - foreign, int(correct.sum()), attempts)
+    reference = replace(
+        reference,
+        threshold=outlier_threshold(measured.score, settings.alpha) if calibrated else reference.threshold,
+        calibrated=calibrated,
+        held_out=calibration,
+        held_out_sample=kept_sample(usual, reference.detector, space),
+        counts=reference.counts | {"held_out": len(usual.ids), "held_out_read": read, "held_out_foreign": foreign},
+    )
+    if attempt > 1:
+        notes.append(f"Attempt {attempt} at these held-out items: the promise is tested more strictly each time. Fresh items start anew.")
+    if len(labelled):
+        some = held_out.rows(labelled)
+        judged = reference.judge(Outputs(some.logits, some.activations))
+        truth = [labels for labels in some.labels if labels is not None]
+        true = np.where([labels == FOREIGN for labels in truth], -1, space.indices(truth))
+        miss = gate.miss_probability(confidence_logits(some.logits, space))
+        called = space.indices(judged.labels)
+        typical = ~judged.outlier & calibrated
+        promise = promise_of(space, settings, attempt, judged.sureness, correct, typical, called, true, miss)
+        answered = Answered(judged.sureness, correct, called, true, miss, judged.score, judged.cluster)
+        reference = replace(reference, promise=promise, answered=answered)
+    return replace(reference, notes=(*reference.notes, *notes))
+
+
+def promise_of(space: LabelSpace, settings: Settings, attempt: int, *columns: Array) -> Promise:
+    """The gate over the columns of `calibrate_gate`; without any, the promise that nothing supports."""
+    floats, flags, places = np.empty(0), np.empty(0, dtype=bool), np.empty(0, dtype=np.intp)
+    return calibrate_gate(
+        *(columns or (floats, flags, flags, places, places, floats)),
+        class_names=space.names,
+        max_error=settings.max_error,
+        confidence=settings.confidence,
+        attempt=attempt,
+        max_error_per=settings.max_error_per,
+        never_auto=space.names_with(settings.never_auto),
+        seed=settings.seed,
+    )
+
+
+def refuse_shared(trained: Collected, held_out: Collected) -> None:
+    """Held-out items must not be training items, nor belong to the same patients, series or videos."""
+    shared = np.intersect1d(trained.hashes, held_out.hashes)
+    if len(shared):
+        pairs = [f"{_id_of(held_out, one)} = {_id_of(trained, one)}" for one in shared[:NAMED]]
+        more = ", ..." if len(shared) > NAMED else ""
+        raise FitError(
+            f"{held_out.name}: {len(shared)} held-out items are training items too ({', '.join(pairs)}{more})."
+            " A promise needs items that the model was not trained on; take them out of one of the two"
+        )
+    groups = sorted({group for group in held_out.groups if group} & {group for group in trained.groups if group})
+    if groups:
+        raise FitError(
+            f"{held_out.name}: group {groups[0]!r} is in the training set too (and {len(groups) - 1} more)."
+            " Items of one group resemble each other; split by group, so that held-out ones are as new as those to come"
+        )
+
+
+def _id_of(collected: Collected, content: int) -> str:
+    return collected.ids[int(np.flatnonzero(collected.hashes == content)[0])]
+
+
+def looks_seen(reference: Reference) -> list[str]:
+    """A warning if held-out items look as if the model had been trained on them, though none is a byte-for-byte copy."""
+    held_out, sample = reference.held_out, reference.held_out_sample
+    if sample is None or held_out.labelled < 20:
+        return []
+    learned = reference.counts["training"]
+    seen = round(reference.training_accuracy * learned)
+    table = [[held_out.correct, held_out.labelled - held_out.correct], [seen, learned - seen]]
+    if fisher_exact(table, alternative="less").pvalue <= 0.05:
+        return []
+    bank = reference.sample.compressed.astype(np.float32)
+    among = _nearest_distance(bank, bank, skip=1)
+    twins = _nearest_distance(sample.compressed.astype(np.float32), bank, skip=0) < 0.1 * np.median(among)
+    usual = float(np.mean(among < 0.1 * np.median(among)))
+    if float(twins.mean()) <= usual + 0.05:
+        return []
+    return [
+        f"{twins.mean():.0%} of the held-out items have a near twin in the training set and the model is as accurate on them:"
+        " they look as if it had been trained on them, and then the promise is worth nothing."
+    ]
+
+
+def _attempt(held_out: Collected, previous: Reference | None) -> tuple[int, Array]:
+    """Which attempt at a promise this is, and the hashes of the items whose labels this and earlier attempts looked at."""
+    hashes = held_out.hashes[[labels is not None for labels in held_out.labels]]
+    if previous is None:
+        return 1, hashes
+    earlier = previous.held_out.hashes
+    return previous.held_out.attempts + 1 if np.isin(hashes, earlier).any() else 1, np.union1d(hashes, earlier)
+
+
+def _nearest_distance(points: Array, bank: Array, skip: int) -> Array:
+    nearest = nearest_training(points, bank, skip + 1)[:, skip if len(bank) > skip else 0]
+    return np.asarray(np.linalg.norm(points - bank[nearest], axis=1))

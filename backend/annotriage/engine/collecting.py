@@ -1,0 +1,155 @@
+"""A labelled dataset through the model, for fitting: its outputs in memory, its seeded sample, what failed and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotriage.data import Dataset, Item
+from annotriage.engine.labels import LabelSet, LabelSpace
+from annotriage.engine.reference import Sample
+from annotriage.engine.sampling import SeededSample
+from annotriage.errors import FitError
+from annotriage.latent.detector import Detector
+from annotriage.model import Model, Outputs
+from annotriage.model.inputs import Loaded, content_hash, thumbnail
+from annotriage.model.stream import Batch, stream
+from annotriage.progress import Progress
+from annotriage.settings import Settings
+
+Array = NDArray[Any]
+
+KEPT_ACTIVATIONS = 4_000  # items whose activations stay in the reference, for `compare`
+
+
+@dataclass
+class Collected:
+    """What the model made of a whole dataset. labels: None where people gave none, or `FOREIGN`; pictures: the seeded sample's."""
+
+    name: str
+    ids: list[str]
+    labels: list[LabelSet | None]
+    groups: list[str | None]
+    hashes: Array
+    logits: Array
+    activations: tuple[Array, ...]
+    pictures: dict[int, bytes]
+    read: int
+    failures: list[str]
+    notes: tuple[str, ...]
+
+    def rows(self, which: Array) -> Collected:
+        """Some of the items, by index."""
+        places = {int(old): new for new, old in enumerate(which)}
+        return replace(
+            self,
+            ids=[self.ids[i] for i in which],
+            labels=[self.labels[i] for i in which],
+            groups=[self.groups[i] for i in which],
+            hashes=self.hashes[which],
+            logits=self.logits[which],
+            activations=tuple(layer[which] for layer in self.activations),
+            pictures={places[old]: picture for old, picture in self.pictures.items() if old in places},
+        )
+
+
+def collect(
+    model: Model,
+    dataset: Dataset,
+    space: LabelSpace,
+    settings: Settings,
+    progress: Progress,
+    what: str,
+    label_of: Callable[[Item], LabelSet | None] | None = None,
+) -> Collected:
+    """Run a labelled dataset through the model. label_of: reads an item's label, by default `space.known`, which raises DataError on
+    those that the model does not know.
+    """
+    label_of = label_of or space.known
+    ids: list[str] = []
+    labels: list[LabelSet | None] = []
+    groups: list[str | None] = []
+    hashes: list[int] = []
+    outputs: list[Outputs] = []
+    failures: list[str] = []
+    kept: SeededSample[tuple[int, bytes]] = SeededSample(settings.map_sample, settings.seed, "map")
+    read = 0
+    with progress(f"{what} of {dataset.name}", dataset.count) as advance:
+        for batch in stream(model, dataset, settings):
+            read += len(batch.items)
+            failures += [problem for problem in batch.problems if problem is not None]
+            for item, loaded in _good(batch):
+                labels.append(label_of(item))
+                kept.offer(item.id, partial(_picture, len(ids), loaded, settings.thumbnail))
+                ids.append(item.id)
+                groups.append(item.group)
+                hashes.append(int(content_hash(loaded)[:16], 16))
+            if batch.outputs is not None:
+                outputs.append(batch.outputs)
+            advance(len(batch.items))
+    if not outputs:
+        why = f": {failures[0]}" if failures else ""
+        raise FitError(f"{what}: none of the {read} items of {dataset.name} could be used{why}")
+    logits = np.concatenate([one.logits for one in outputs])
+    activations = tuple(_joined(outputs, layer) for layer in range(len(model.layers)))
+    return Collected(
+        dataset.name,
+        ids,
+        labels,
+        groups,
+        np.array(hashes, dtype=np.uint64),
+        logits,
+        activations,
+        dict(kept.values()),
+        read,
+        failures,
+        tuple(dataset.notes),
+    )
+
+
+def kept_sample(collected: Collected, detector: Detector, space: LabelSpace) -> Sample:
+    """The seeded sample of a dataset that stays in the reference."""
+    rows = np.fromiter(collected.pictures, dtype=np.intp, count=len(collected.pictures))
+    kept = rows[:KEPT_ACTIVATIONS]
+    activations = tuple(layer[kept] for layer in collected.activations)
+    scales = tuple(max(float(np.abs(layer).max(initial=0.0)), 1e-30) for layer in activations)
+    pictures = list(collected.pictures.values())
+    labels = [collected.labels[row] for row in rows]
+    measured = detector.measure(tuple(layer[rows] for layer in collected.activations), collected.logits[rows])
+    return Sample(
+        clusters=measured.cluster,
+        ids=tuple(collected.ids[row] for row in rows),
+        labels=tuple("" if one is None else " + ".join(space.texts(one)) for one in labels),
+        compressed=measured.compressed.astype(np.float16),
+        thumbnails=np.frombuffer(b"".join(pictures), dtype=np.uint8),
+        ends=np.cumsum([len(picture) for picture in pictures], dtype=np.int64),
+        activations=tuple((layer / scale).astype(np.float16) for layer, scale in zip(activations, scales, strict=True)),
+        scales=scales,
+        logits=collected.logits[kept],
+        label_index=np.array([-1 if one is None else space.index(one) for one in labels[: len(kept)]], dtype=np.intp),
+    )
+
+
+def _picture(row: int, loaded: Loaded, side: int) -> tuple[int, bytes]:
+    return row, b"" if loaded.picture is None else thumbnail(loaded.picture, side)
+
+
+def _good(batch: Batch) -> Iterator[tuple[Item, Loaded]]:
+    return ((batch.items[row], loaded) for row, loaded in zip(batch.rows, batch.loaded, strict=True))
+
+
+def _joined(outputs: list[Outputs], layer: int) -> Array:
+    """One layer's activations of all batches, in one array that is filled in place: the batches are never held twice."""
+    first = outputs[0].activations[layer]
+    whole = np.empty((sum(len(one.logits) for one in outputs), *first.shape[1:]), dtype=np.float32)
+    start = 0
+    for one in outputs:
+        part = one.activations[layer]
+        whole[start : start + len(part)] = part
+        start += len(part)
+    return whole

@@ -1,0 +1,230 @@
+"""Every score and both threshold rules side by side on the project's own data, to choose by looking instead of believing.
+
+All are fitted on the activations that the reference keeps (at most 4,000 training and 4,000 held-out items) and tried on a
+seeded sample of the data, so that a large dataset takes no longer than one pass of the model.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotriage.data import Item, Source, open_dataset
+from annotriage.engine.labels import LabelSpace
+from annotriage.engine.reference import Reference, Sample
+from annotriage.engine.sampling import SeededSample
+from annotriage.errors import DataError, FitError
+from annotriage.guarantee.conformal import flagged_rank, outlier_threshold
+from annotriage.latent.compression import COMPRESSIONS
+from annotriage.latent.detector import Detector, fit_detector
+from annotriage.latent.scores import SCORES
+from annotriage.model import Model, Outputs
+from annotriage.model.spec import ModelSpec
+from annotriage.model.stream import stream
+from annotriage.progress import Progress, silent
+from annotriage.settings import Settings
+
+Array = NDArray[Any]
+
+COMPARED = 4_000  # items of the data that are tried
+BY_DISTANCE = ("knn", "mean-sigma")  # scores for which the compression matters
+
+
+@dataclass(frozen=True)
+class Row:
+    """One score in one compression ("" where none applies).
+
+    auroc: that a foreign item scores higher than a known one (None unless labels tell both kinds). The flag rates are shares in
+    [0, 1] of known items (should be alpha) and of foreign ones (should be 1), of all items where labels do not tell; first
+    by the conformal threshold (None without held-out items), then by mean + k_sigma deviations. seconds: to fit and score.
+    """
+
+    score: str
+    compression: str
+    auroc: float | None
+    known_flagged: float | None
+    foreign_flagged: float | None
+    known_beyond_sigma: float | None
+    foreign_beyond_sigma: float | None
+    seconds: float
+    decides: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rows, best first where AUROC is known, and how many items they rest on. known, foreign: labelled so."""
+
+    rows: tuple[Row, ...]
+    training: int
+    held_out: int
+    items: int
+    known: int
+    foreign: int
+    alpha: float
+
+
+def compare(
+    reference: Reference,
+    data: Source,
+    *,
+    model: Model | ModelSpec | Path | str | None = None,
+    compressions: Sequence[str] = COMPRESSIONS,
+    settings: Settings | None = None,
+    labeling_config: Path | None = None,
+    progress: Progress = silent,
+) -> Comparison:
+    """Try every score, and `mean-sigma` and `knn` in every compression, on a dataset.
+
+    data: an item whose label is none of the model's classes is foreign, one with a known label is known; without labels only
+    flag rates are given. compressions: leave "umap" and "tsne" out to save their minutes.
+    Raises DataError if no item can be scored, FitError if the reference keeps no training activations.
+    """
+    settings = settings or reference.settings
+    if model is None or isinstance(model, ModelSpec | Path | str):
+        model = reference.open_model(model, settings)
+    kept, foreign, known = _sampled_outputs(
+        model, open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes), reference.space, settings, progress
+    )
+    training = reference.sample
+    usable = np.flatnonzero(training.label_index >= 0)
+    if len(usable) < 3:
+        raise FitError(f"reference {reference.name!r} keeps no training activations; fit it again")
+    present, labels = np.unique(training.label_index[usable], return_inverse=True)
+    names = tuple(reference.space.names[index] for index in present)
+    fitted = Outputs(training.logits[usable], tuple(layer[usable] for layer in training.full_activations()))
+
+    rows = []
+    tries = [("combined", "")] + [
+        (score, compression) for score in SCORES for compression in (compressions if score in BY_DISTANCE else ("",))
+    ]
+    with progress("comparing scores", len(tries)) as advance:
+        for score, compression in tries:
+            started = time.perf_counter()
+            tried = replace(reference.settings, score=score, compression=compression or "pca")
+            detector = fit_detector(fitted.activations, fitted.logits, labels, names, tried, multiple=reference.space.multiple)
+            decides = score == reference.settings.score and compression in ("", reference.settings.compression)
+            rows.append(_row(detector, reference, kept, known, foreign, score, compression, decides, started))
+            advance(1)
+    rows.sort(key=lambda row: -(row.auroc or 0.0))
+    held_out = reference.held_out_sample
+    return Comparison(
+        tuple(rows),
+        len(usable),
+        0 if held_out is None else len(held_out.logits),
+        len(kept.logits),
+        int(known.sum()),
+        int(foreign.sum()),
+        reference.settings.alpha,
+    )
+
+
+def _row(
+    detector: Detector,
+    reference: Reference,
+    kept: Outputs,
+    known: Array,
+    foreign: Array,
+    score: str,
+    compression: str,
+    decides: bool,
+    started: float,
+) -> Row:
+    measured = detector.measure(kept.activations, kept.logits)
+    beyond = measured.score > detector.sigma_limits[measured.cluster]
+    flagged = _flagged(detector, reference.held_out_sample, measured.score, reference.settings.alpha)
+    auroc = None
+    if known.any() and foreign.any():
+        from sklearn.metrics import roc_auc_score
+
+        told = known | foreign
+        auroc = float(roc_auc_score(foreign[told], measured.score[told]))
+    usual = known if known.any() or foreign.any() else np.ones(len(known), dtype=bool)
+    return Row(
+        score,
+        compression,
+        auroc,
+        _share(flagged, usual),
+        _share(flagged, foreign),
+        _share(beyond, usual),
+        _share(beyond, foreign),
+        time.perf_counter() - started,
+        decides,
+    )
+
+
+def _flagged(detector: Detector, held_out: Sample | None, scores: Array, alpha: float) -> Array | None:
+    if held_out is None or not flagged_rank(len(held_out.logits), alpha):
+        return None
+    usual = detector.measure(held_out.full_activations(), held_out.logits).score
+    return np.asarray(scores > outlier_threshold(usual, alpha))
+
+
+def _share(flags: Array | None, which: Array) -> float | None:
+    return None if flags is None or not which.any() else float(flags[which].mean())
+
+
+def _sampled_outputs(model: Model, dataset: Any, space: LabelSpace, settings: Settings, progress: Progress) -> tuple[Outputs, Array, Array]:
+    """The outputs of a seeded sample of the dataset, and which of it are foreign and which known."""
+    kept: SeededSample[tuple[Item, Array, tuple[Array, ...]]] = SeededSample(COMPARED, settings.seed, "compare")
+    with progress(f"items of {dataset.name}", dataset.count) as advance:
+        for batch in stream(model, dataset, settings):
+            if batch.outputs is not None:
+                for place, row in enumerate(batch.rows):
+                    kept.offer(batch.items[row].id, partial(_taken, batch.items[row], batch.outputs, place))
+            advance(len(batch.items))
+    rows = kept.values()
+    if not rows:
+        raise DataError(f"{dataset.name}: no item could be scored, so that there is nothing to compare")
+    layers = range(len(model.layers))
+    outputs = Outputs(
+        np.stack([logits for _, logits, _ in rows]), tuple(np.stack([parts[layer] for _, _, parts in rows]) for layer in layers)
+    )
+    foreign = np.array([_is_foreign(item, space) for item, _, _ in rows])
+    labelled = np.array([item.labels is not None for item, _, _ in rows])
+    return outputs, foreign, labelled & ~foreign
+
+
+def _taken(item: Item, outputs: Outputs, place: int) -> tuple[Item, Array, tuple[Array, ...]]:
+    bare = Item(item.id, None, item.labels, item.group, item.path)
+    return bare, outputs.logits[place].copy(), tuple(layer[place].copy() for layer in outputs.activations)
+
+
+def _is_foreign(item: Item, space: LabelSpace) -> bool:
+    try:
+        space.known(item)
+    except DataError:
+        return True
+    return False
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """The table for the terminal, with a line on how to read it and one on how to act on it."""
+    usual = "known" if comparison.known or comparison.foreign else "all"
+    told = f"{comparison.known:,} known, {comparison.foreign:,} foreign by their labels"
+    lines = [
+        f"Fitted on {comparison.training:,} training items, thresholds from {comparison.held_out:,} held-out ones, tried on"
+        f" {comparison.items:,} ({told if comparison.known or comparison.foreign else 'no labels: flag rates only'}).",
+        f"Flagged: share above the conformal threshold (known items should be near {comparison.alpha:.0%}, foreign ones near 100%),",
+        "then above mean + k sigma. * = the score that decides in this reference.",
+        "",
+        f"{'score':<22}{'compression':<13}{'AUROC':>7}{f'flagged: {usual}':>17}{'foreign':>9}"
+        f"{f'sigma: {usual}':>15}{'foreign':>9}{'seconds':>9}",
+    ]
+    for row in comparison.rows:
+        auroc = "" if row.auroc is None else f"{row.auroc:.4f}"
+        name = f"{'*' if row.decides else ' '} {row.score}"
+        rates = [row.known_flagged, row.foreign_flagged, row.known_beyond_sigma, row.foreign_beyond_sigma]
+        texts = ["" if rate is None else f"{rate:.1%}" for rate in rates]
+        lines.append(f"{name:<22}{row.compression:<13}{auroc:>7}{texts[0]:>17}{texts[1]:>9}{texts[2]:>15}{texts[3]:>9}{row.seconds:>9.2f}")
+    best = comparison.rows[0]
+    if best.auroc is not None and not best.decides:
+        compression = f" --compression {best.compression}" if best.compression else ""
+        lines += ["", f"To decide by the best here: annotriage fit --score {best.score}{compression} (confirm it on data not chosen by)."]
+    return "\n".join(lines)

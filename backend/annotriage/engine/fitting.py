@@ -1,0 +1,183 @@
+"""Fitting: a trained model, its training set and held-out items -> a reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotriage.advice.numbers import percent
+from annotriage.data import Source, open_dataset
+from annotriage.engine.calibration import calibrate, looks_seen, promise_of, refuse_shared
+from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, kept_sample
+from annotriage.engine.labels import LabelSpace
+from annotriage.engine.reference import HeldOut, Reference, confidence_logits, model_facts
+from annotriage.errors import FitError, SettingError
+from annotriage.guarantee.conformal import outlier_threshold
+from annotriage.latent.detector import fit_detector
+from annotriage.model import Model, load_model
+from annotriage.model.spec import ModelSpec
+from annotriage.progress import Progress, silent
+from annotriage.settings import ServiceSettings, Settings
+
+Array = NDArray[Any]
+
+NAMED = 3  # examples in messages
+LEAST_ACCURACY = 0.7  # on its own training items; a model that was run as it was trained does better
+FEW = 5
+
+
+def fit(
+    model: Model | ModelSpec | Path | str,
+    train: Source,
+    calibration: Source | None = None,
+    *,
+    settings: Settings | None = None,
+    name: str | None = None,
+    previous: Reference | None = None,
+    labeling_config: Path | None = None,
+    server: ServiceSettings | None = None,
+    progress: Progress = silent,
+) -> Reference:
+    """Fit a reference: learn what the training set looks like inside the model, and calibrate on held-out items.
+
+    model: the trained model, or its spec, or the path of its spec. train: the labelled items that it was trained on.
+    calibration: held-out items like those to come, that the model was *not* trained on; labelled ones carry the promise. Without
+    them nothing is promised: `auto` is off and thresholds are uncalibrated. previous: the reference that this one replaces; looking
+    again at the same held-out items makes the promise stricter, so that trying until it passes does not break it.
+    labeling_config: a labeling tool's description of its fields and labels, to read its files. server: where the labeling tool runs,
+    for items that lie in its projects ("label-studio:3"); by default what the environment says.
+
+    Raises ModelError, DataError, SettingError, FitError; each says which file or setting, what was wrong and what to do. Single
+    unreadable items are left out and counted in `Reference.counts` and `notes`.
+    """
+    settings = settings or Settings()
+    if isinstance(model, str | Path):
+        model = ModelSpec.load(Path(model))
+    if isinstance(model, ModelSpec):
+        model = load_model(model, settings.device)
+    space = LabelSpace.of(model.spec.classes, model.spec.choice == "multiple")
+    unknown = [name for name in settings.never_auto if name not in space.classes]
+    if unknown:
+        raise SettingError(f"setting never_auto: {unknown[0]!r} is none of the model's classes ({', '.join(space.classes)})")
+    opened = partial(open_dataset, labeling_config=labeling_config, classes=space.classes, server=server)
+    trained = collect(model, opened(train), space, settings, progress, "training items")
+    held_out = None if calibration is None else collect(model, opened(calibration), space, settings, progress, "held-out items")
+    return fit_collected(model, trained, held_out, settings, name=name, previous=previous, progress=progress)
+
+
+def fit_collected(
+    model: Model,
+    trained: Collected,
+    held_out: Collected | None,
+    settings: Settings,
+    *,
+    name: str | None = None,
+    previous: Reference | None = None,
+    progress: Progress = silent,
+) -> Reference:
+    """The second half of `fit`, for outputs that were collected already."""
+    with progress("fitting the reference", None):
+        learned = _only_labelled(trained)
+        reference = _uncalibrated(model, learned, settings, name)
+        reference = _noted(reference, *model.notes, *learned.notes, *_failure_notes("training", trained), *_doubts(reference))
+        if held_out is None:
+            reference = _noted(
+                reference,
+                "No held-out items were given: nothing is promised, automatic labels are off and thresholds are uncalibrated."
+                " Give items that the model was not trained on with --calibration.",
+            )
+        else:
+            refuse_shared(trained, held_out)
+            reference = _noted(reference, *held_out.notes, *_failure_notes("held-out", held_out))
+            reference = calibrate(reference, held_out, previous=previous)
+            reference = _noted(reference, *looks_seen(reference))
+    return replace(reference, version=reference.content_hash())
+
+
+def _uncalibrated(model: Model, trained: Collected, settings: Settings, name: str | None) -> Reference:
+    """A reference that has seen training items alone: it promises nothing."""
+    labels = [one for one in trained.labels if one is not None]
+    space = LabelSpace.of(model.spec.classes, model.spec.choice == "multiple", labels)
+    present, numbered = np.unique(space.indices(labels), return_inverse=True)
+    names = tuple(space.names[place] for place in present)
+    detector = fit_detector(trained.activations, trained.logits, numbered, names, settings, multiple=space.multiple)
+    nothing = np.empty(0)
+    return Reference(
+        name=name or trained.name,
+        model=model_facts(model),
+        settings=settings,
+        space=space,
+        detector=detector,
+        threshold=outlier_threshold(detector.training_scores, settings.alpha),
+        calibrated=False,
+        training_confidence=_thinned(np.sort(confidence_logits(trained.logits, space))),
+        training_accuracy=_accuracy(space, trained),
+        held_out=HeldOut(nothing, np.empty(0, np.intp), np.empty(0, np.uint64), 0, 0, 0),
+        promise=promise_of(space, settings, 1),
+        sample=kept_sample(trained, detector, space),
+        held_out_sample=None,
+        counts={"training": len(trained.ids), "training_read": trained.read},
+        notes=(),
+        spec_path=model.spec.path,
+    )
+
+
+def _doubts(reference: Reference) -> list[str]:
+    """What looks wrong about the training set or about how the model is run."""
+    notes = []
+    if reference.training_accuracy < LEAST_ACCURACY:
+        notes.append(
+            f"The model is right on only {percent(reference.training_accuracy)} of its own training items: check the order of the"
+            " classes, and mean, std, scale and mode in the model spec, before anything else."
+        )
+    counts = dict(zip(reference.detector.clusters.names, reference.detector.clusters.counts.tolist(), strict=True))
+    if not reference.space.multiple:
+        missing = [name for name in reference.space.classes if name not in counts]
+        if missing:
+            notes.append(f"No training items of {', '.join(missing)}: such items have no cluster, and are compared with the others.")
+    small = [f"{name} ({count})" for name, count in counts.items() if count < FEW]
+    if small:
+        notes.append(f"Few training items, so that little is known of what is usual: {', '.join(small)}.")
+    return notes
+
+
+def _only_labelled(trained: Collected) -> Collected:
+    labelled = np.flatnonzero([labels is not None for labels in trained.labels])
+    if not len(labelled):
+        raise FitError(
+            f"{trained.name}: no training item has a label; clusters are formed by class. Put the images into one folder per class,"
+            " or give a label column"
+        )
+    if len(labelled) == len(trained.ids):
+        return trained
+    missing = len(trained.ids) - len(labelled)
+    note = f"{missing} of {len(trained.ids)} training items carry no label and were left out."
+    return replace(trained.rows(labelled), notes=(*trained.notes, note))
+
+
+def _accuracy(space: LabelSpace, collected: Collected) -> float:
+    predicted = space.predicted(collected.logits)
+    return float(np.mean([mine == theirs for mine, theirs in zip(predicted, collected.labels, strict=True)]))
+
+
+def _failure_notes(kind: str, collected: Collected) -> list[str]:
+    if not collected.failures:
+        return []
+    examples = "; ".join(collected.failures[:NAMED])
+    return [f"{len(collected.failures)} of {collected.read} {kind} items could not be used and were left out: {examples}"]
+
+
+def _thinned(ascending: Array) -> Array:
+    """At most 4,000 evenly spaced values of a long ascending array: the same distribution, in little space."""
+    if len(ascending) <= KEPT_ACTIVATIONS:
+        return ascending
+    return ascending[np.linspace(0, len(ascending) - 1, KEPT_ACTIVATIONS).round().astype(np.intp)]
+
+
+def _noted(reference: Reference, *notes: str) -> Reference:
+    return replace(reference, notes=(*reference.notes, *notes))

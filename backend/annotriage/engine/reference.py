@@ -1,0 +1,376 @@
+"""The reference: everything fitted from the training set and calibrated on held-out items; judges, is saved and loaded.
+
+Immutable. A directory holds `reference.json` (version, model, settings, counts, promise) and `arrays.npz`; no pickle.
+`fitting.py` makes references, `triage.py` runs whole datasets through them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotriage.advice.numbers import percent
+from annotriage.engine.folders import whole_folder
+from annotriage.engine.labels import LabelSet, LabelSpace
+from annotriage.engine.storage import read_tree, tree_hash, write_tree
+from annotriage.errors import MismatchError
+from annotriage.guarantee import gate, previews
+from annotriage.guarantee.conformal import conformal_p_values, empirical_cdf, flagged_rank
+from annotriage.guarantee.gate import Promise
+from annotriage.guarantee.previews import Answered
+from annotriage.guarantee.routing import route, trust
+from annotriage.latent import clusters, compression, detector, scores
+from annotriage.latent.detector import Detector
+from annotriage.model import Model, Outputs, load_model
+from annotriage.model.spec import ModelSpec
+from annotriage.settings import Settings
+
+if TYPE_CHECKING:
+    from annotriage.data import Source
+    from annotriage.engine.triage import Triage
+
+Array = NDArray[Any]
+
+FORMAT = 2
+DESCRIPTION, ARRAYS = "reference.json", "arrays.npz"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """The model that a reference was fitted with: spec file name, hash of the model's files, layers, and the whole spec."""
+
+    name: str
+    hash: str
+    layers: tuple[str, ...]
+    spec: str  # JSON of ModelSpec.as_dict()
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out items: never used to train the model, one per group; none that people call none of the model's classes.
+
+    scores, clusters: (n,) deciding score and nearest cluster. hashes: uint64, of the content of all held-out items whose labels
+    this reference and those before it looked at, to recognise them.
+    attempts: the most that were made at any of them. labelled, correct: how many have labels, and how many of those the model has right.
+    """
+
+    scores: Array
+    clusters: Array
+    hashes: Array
+    labelled: int
+    correct: int
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Seeded items kept for the map, for `compare` and for faces.
+
+    ids, labels: (s,). clusters: (s,) nearest cluster. compressed: (s, n) float16. thumbnails: (bytes,) uint8, one after the
+    other; ends: (s,) where each ends.
+    activations: one (c, d) float16 array per layer, of the first c items; scales: what each was divided by. logits: (c, m).
+    label_index: (c,) index into LabelSpace.names, -1 unlabelled.
+    """
+
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    clusters: Array
+    compressed: Array
+    thumbnails: Array
+    ends: Array
+    activations: tuple[Array, ...]
+    scales: tuple[float, ...]
+    logits: Array
+    label_index: Array
+
+    def thumbnail(self, place: int) -> bytes:
+        """The encoded picture of one item, b"" if it has none."""
+        start = int(self.ends[place - 1]) if place else 0
+        return bytes(self.thumbnails[start : int(self.ends[place])])
+
+    def full_activations(self) -> tuple[Array, ...]:
+        """The kept activations in their own units, float32."""
+        return tuple(kept.astype(np.float32) * np.float32(scale) for kept, scale in zip(self.activations, self.scales, strict=True))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The judgement on N items, column by column.
+
+    labels: what the model says. confidence: (N,) probability. sureness, score, outlier_score, trust: (N,). p_value: (N,), NaN
+    without held-out items. members: (N, k) raw scores. cluster: (N,) index. compressed: (N, n). route: (N,) words.
+    """
+
+    labels: list[LabelSet]
+    confidence: Array
+    sureness: Array
+    cluster: Array
+    members: Array
+    score: Array
+    p_value: Array
+    outlier_score: Array
+    outlier: Array
+    route: Array
+    trust: Array
+    compressed: Array
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Everything that judging needs; made by `annotriage.fit`, read by `Reference.load`.
+
+    threshold: the score above which an item is an outlier. calibrated: it comes from held-out items and keeps alpha.
+    training_confidence: ascending log-odds of training items' answers. sample, held_out_sample: kept items. answered: the labelled
+    held-out items, for previews of other limits.
+    counts: items read, used, left out. notes: warnings.
+    """
+
+    name: str
+    model: ModelFacts
+    settings: Settings
+    space: LabelSpace
+    detector: Detector
+    threshold: float
+    calibrated: bool
+    training_confidence: Array
+    training_accuracy: float
+    held_out: HeldOut
+    promise: Promise
+    sample: Sample
+    held_out_sample: Sample | None
+    counts: dict[str, int]
+    notes: tuple[str, ...]
+    answered: Answered | None = None
+    version: str = ""
+    spec_path: Path | None = None
+
+    # -- judging
+
+    def judge(self, outputs: Outputs) -> Judged:
+        """Judge N items by what the model made of them. Raises nothing: broken items never get this far."""
+        measured = self.detector.measure(outputs.activations, outputs.logits)
+        logit = confidence_logits(outputs.logits, self.space)
+        labels = self.space.predicted(outputs.logits)
+        sure = gate.sureness(logit, measured.score, self.training_confidence, self.detector.training_scores)
+        tau = gate.item_taus(self.promise, self.space.indices(labels)) if self.promise.auto else np.full(len(labels), np.inf)
+        outlier = self.is_outlier(measured.score, measured.cluster)
+        routes = route(outlier, sure, tau)
+        p_value = conformal_p_values(measured.score, self._ordered_held_out) if self.calibrated else np.full(len(labels), np.nan)
+        usual = 1 - p_value if self.calibrated else empirical_cdf(self.detector.training_scores, measured.score)
+        return Judged(
+            labels=labels,
+            confidence=1 - gate.miss_probability(logit),
+            sureness=sure,
+            cluster=measured.cluster,
+            members=measured.members,
+            score=measured.score,
+            p_value=p_value,
+            outlier_score=usual,
+            outlier=outlier,
+            route=routes,
+            trust=trust(routes, sure, measured.score, tau, origin=self._usual_outlier, scale=self._usual_spread),
+            compressed=measured.compressed,
+        )
+
+    @cached_property
+    def _ordered_held_out(self) -> Array:
+        return np.sort(self.held_out.scores)
+
+    @cached_property
+    def _usual_outlier(self) -> float:
+        return self.threshold if np.isfinite(self.threshold) else float(self.detector.training_scores[-1])
+
+    @cached_property
+    def _usual_spread(self) -> float:
+        return max(float(np.ptp(np.quantile(self.detector.training_scores, [0.25, 0.75]))), 1e-9)
+
+    def is_outlier(self, scores: Array, cluster: Array) -> Array:
+        """Which of N items are outliers, by the rule that the settings name: (N,) bool."""
+        limit = self.detector.sigma_limits[cluster] if self.settings.threshold == "mean-sigma" else self.threshold
+        return np.asarray(scores > limit)
+
+    @cached_property
+    def held_out_outliers(self) -> Array:
+        """Which held-out items count as flagged: (n,) bool, the one that is the threshold included."""
+        if self.settings.threshold == "mean-sigma":
+            return self.is_outlier(self.held_out.scores, self.held_out.clusters)
+        return np.asarray(self.held_out.scores >= self.threshold)
+
+    @property
+    def expected_rank(self) -> int:
+        """j of the held-out outliers that normal data is compared with; 0 without calibration."""
+        if not self.calibrated:
+            return 0
+        if self.settings.threshold == "mean-sigma":
+            return min(int(self.held_out_outliers.sum()) + 1, len(self.held_out.scores))
+        return flagged_rank(len(self.held_out.scores), self.settings.alpha)
+
+    @cached_property
+    def untested(self) -> frozenset[str]:
+        """The classes that are never automatic because no held-out item showed how often they are right."""
+        return frozenset(row.name for row in self.promise.classes if row.side == "predicted" and row.tau == np.inf)
+
+    @cached_property
+    def member_names(self) -> tuple[str, ...]:
+        """The names of the scores in `Judged.members`; those of further layers carry the layer's name."""
+        return tuple(
+            member.name if member.layer == 0 else f"{member.name}@{self.model.layers[member.layer]}" for member in self.detector.members
+        )
+
+    def accuracies(self) -> str:
+        """How often the model is right, in words."""
+        parts = [f"{percent(self.training_accuracy)} of the training items"]
+        if self.held_out.labelled:
+            parts.append(f"{percent(self.held_out.correct / self.held_out.labelled)} of the labelled held-out items")
+        return " and ".join(parts)
+
+    def facts(self) -> dict[str, Any]:
+        """What is in it, as plain values."""
+        promise = {key: value for key, value in asdict(self.promise).items() if not key.startswith("curve_")}
+        return {
+            "name": self.name,
+            "version": self.version,
+            "model": asdict(self.model) | {"spec": json.loads(self.model.spec)},
+            "settings": self.settings.as_dict(),
+            "counts": self.counts,
+            "accuracy": {
+                "training": self.training_accuracy,
+                "held_out": self.held_out.correct / self.held_out.labelled if self.held_out.labelled else None,
+            },
+            "clusters": list(self.detector.clusters.names),
+            "scores": list(self.member_names),
+            "threshold": self.threshold,
+            "calibrated": self.calibrated,
+            "promise": promise,
+            "notes": list(self.notes),
+        }
+
+    @property
+    def prediction_version(self) -> str:
+        """The version under which predictions are stored in a labeling tool."""
+        return f"annotriage {self.name} {self.version[:8]}"
+
+    def triage(self, data: Source, **options: Any) -> Triage:
+        """Judge every item of a dataset with the model that this reference was fitted with; see `annotriage.engine.triage`."""
+        from annotriage.engine.triage import triage
+
+        return triage(self, data, **options)
+
+    # -- the model
+
+    def open_model(self, spec: Path | str | ModelSpec | None = None, settings: Settings | None = None) -> Model:
+        """Load the model that this reference was fitted with, from its own place or from the spec given.
+
+        Raises MismatchError if it is another model, another layer or a changed spec, naming both.
+        """
+        if spec is None:
+            if self.spec_path is None or not self.spec_path.is_file():
+                raise MismatchError(
+                    f"reference {self.name!r}: its model spec {self.spec_path or self.model.name} is not there any more;"
+                    " name the place with --model (or model=)"
+                )
+            spec = self.spec_path
+        spec = spec if isinstance(spec, ModelSpec) else ModelSpec.load(spec)
+        settings = settings or self.settings
+        model = load_model(spec, settings.device)
+        self.check(model)
+        return model
+
+    def check(self, model: Model) -> None:
+        """Raise MismatchError unless `model` is the one that this reference was fitted with."""
+        mine, its = self.model, model_facts(model)
+        where = f"reference {self.name!r} ({self.version[:8]})"
+        again = "Use that model, or fit a new reference with this one."
+        if mine.hash != its.hash:
+            raise MismatchError(
+                f"{where} was fitted with {mine.name} (hash {mine.hash[:12]}), but {its.name} has other weights"
+                f" (hash {its.hash[:12]}). {again}"
+            )
+        if mine.layers != its.layers:
+            raise MismatchError(
+                f"{where} was fitted on layer {', '.join(mine.layers)}, but {its.name} names {', '.join(its.layers)}. {again}"
+            )
+        if mine.spec != its.spec:
+            changed = _changes(json.loads(mine.spec), json.loads(its.spec))
+            raise MismatchError(f"{where}: {its.name} has changed since it was fitted with {mine.name}: {changed}. {again}")
+
+    # -- files
+
+    def save(self, folder: Path | str, *, replace_existing: bool = False) -> None:
+        """Write the reference into `folder`, whole or not at all.
+
+        Raises OutputError if the folder exists already (unless it is a reference that may be replaced) or cannot be written.
+        """
+        folder = Path(folder)
+        with whole_folder(folder, what="reference", mark=DESCRIPTION, replaceable=replace_existing) as partial:
+            place = None if self.spec_path is None else os.path.relpath(self.spec_path, folder)
+            head = {"format": FORMAT, "version": self.version, "model_spec": place}
+            write_tree(replace(self, version="", spec_path=None), partial / DESCRIPTION, partial / ARRAYS, head)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Reference:
+        """Read a reference. Raises MismatchError if it is none, is damaged, or comes from another version of the format."""
+        folder = Path(folder)
+        head, read = read_tree(folder / DESCRIPTION, folder / ARRAYS, FORMAT, _CLASSES)
+        try:
+            place = None if head["model_spec"] is None else Path(os.path.normpath(folder / head["model_spec"]))
+            loaded: Reference = replace(read, version=head["version"], spec_path=place)
+        except (KeyError, TypeError) as error:
+            raise MismatchError(f"{folder}: {DESCRIPTION} was changed ({error!r}); fit it again or copy it anew") from error
+        if loaded.content_hash() != loaded.version:
+            raise MismatchError(
+                f"{folder}: {DESCRIPTION} was changed after it was written (its hash differs); fit it again or copy it anew"
+            )
+        return loaded
+
+    def content_hash(self) -> str:
+        """The version: a hash over everything but the place of the model's file."""
+        return tree_hash(replace(self, version="", spec_path=None))
+
+
+def confidence_logits(logits: Array, space: LabelSpace) -> Array:
+    """log(p / (1 - p)) of the model's answer for N items, float64: (N,)."""
+    return gate.multi_choice_confidence_logit(logits) if space.multiple else gate.confidence_logit(logits)
+
+
+def model_facts(model: Model) -> ModelFacts:
+    """What identifies a model."""
+    name = model.spec.path.name if model.spec.path is not None else (model.spec.file or model.spec.factory or "model")
+    spec = model.spec.as_dict()
+    for key in ("file", "weights"):  # the hash tells the files, whatever they are called
+        spec["model"].pop(key, None)
+    return ModelFacts(name, model.hash, tuple(model.layers), json.dumps(spec, sort_keys=True))
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
+    parts = []
+    for key in sorted(set(old) | set(new)):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            parts.append(_changes(before, after, f"{prefix}{key}."))
+        elif before != after:
+            parts.append(f"{prefix}{key} was {before!r}, is {after!r}")
+    return "; ".join(part for part in parts if part)
+
+
+def _dataclasses_of(modules: Sequence[Any]) -> dict[str, type]:
+    return {
+        name: kind
+        for module in modules
+        for name, kind in vars(module).items()
+        if isinstance(kind, type) and hasattr(kind, "__dataclass_fields__")
+    }
+
+
+_CLASSES: dict[str, type] = {
+    **_dataclasses_of([clusters, compression, detector, gate, previews, scores]),
+    **{kind.__name__: kind for kind in (Reference, ModelFacts, HeldOut, Sample, LabelSpace, Settings)},
+}

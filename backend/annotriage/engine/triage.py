@@ -1,0 +1,324 @@
+"""Triage: a dataset -> a verdict on every item and the state of the dataset, in one pass and in flat memory.
+
+Counts in = counts out: whatever cannot be scored gets a `failed` verdict with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+import weakref
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from annotriage.advice.advice import Advice
+from annotriage.data import Dataset, Item, Source, open_dataset
+from annotriage.engine.assessment import MMD_SAMPLE, Columns, Stranger, assess
+from annotriage.engine.reference import Judged, Reference
+from annotriage.engine.sampling import SeededSample, Smallest
+from annotriage.engine.verdict import OutlierGroup, Verdict, failed_verdict, verdicts_of
+from annotriage.errors import OutputError
+from annotriage.guarantee.diversity import Diversity
+from annotriage.guarantee.routing import ROUTES
+from annotriage.model import Model
+from annotriage.model.inputs import Loaded, thumbnail
+from annotriage.model.spec import ModelSpec
+from annotriage.model.stream import Batch, stream
+from annotriage.progress import Progress, silent
+from annotriage.report.output import OutputFolder, output_folder
+from annotriage.settings import Settings
+
+Array = NDArray[Any]
+
+WAITING_KEPT = 1_000  # items for a person whose pictures are kept for the report
+FAILED_KEPT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An item that is kept for the report: its verdict, its compressed point (n,) float32 and its picture (b"" if none)."""
+
+    verdict: Verdict
+    point: Array
+    picture: bytes
+
+
+@dataclass(frozen=True)
+class Triage:
+    """What triage found.
+
+    verdicts: one per item, in the dataset's order; iterate as often as you like (they are kept on disk).
+    counts: items per route. groups: among the `searched` outliers. drawn: a seeded sample of scored items; waiting: the first
+    of those that go to a person, in the order in which to look at them. notes: sample sizes and warnings.
+    """
+
+    dataset: str
+    reference: Reference
+    verdicts: Verdicts
+    counts: dict[str, int]
+    diversity: Diversity
+    advice: tuple[Advice, ...]
+    groups: tuple[OutlierGroup, ...]
+    searched: int
+    drawn: list[Seen] = field(repr=False)
+    waiting: list[Seen] = field(repr=False)
+    notes: tuple[str, ...] = ()
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """The figures as plain values, as in summary.json."""
+        promise = {key: value for key, value in asdict(self.reference.promise).items() if not key.startswith("curve_")}
+        facts = {"name": self.reference.name, "version": self.reference.version, "model": self.reference.model.name}
+        return {
+            "dataset": self.dataset,
+            "reference": facts,
+            "items": sum(self.counts.values()),
+            "counts": self.counts,
+            "diversity": asdict(self.diversity),
+            "advice": [asdict(one) for one in self.advice],
+            "promise": promise,
+            "groups": [{key: value for key, value in asdict(one).items() if key != "faces"} for one in self.groups],
+            "notes": list(self.notes),
+            "timings": self.timings,
+        }
+
+
+def triage(
+    reference: Reference,
+    data: Source,
+    *,
+    model: Model | ModelSpec | Path | str | None = None,
+    settings: Settings | None = None,
+    out: Path | str | None = None,
+    replace_existing: bool = False,
+    labeling_config: Path | None = None,
+    progress: Progress = silent,
+) -> Triage:
+    """Judge every item of a dataset.
+
+    model: where the reference's model is, if it has moved. settings: those that concern the run (device, threads, samples,
+    map); what was fitted stays as the reference has it. out: a folder for verdicts.csv, predictions.json, summary.json and
+    report.html, made whole or not at all. labeling_config: a labeling tool's description of its fields and labels, to read
+    its files and to write predictions for it.
+    Raises DataError, ModelError, MismatchError, OutputError; a broken item is a `failed` verdict instead.
+    """
+    settings = settings or reference.settings
+    dataset = open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes)
+    if model is None or isinstance(model, ModelSpec | Path | str):
+        model = reference.open_model(model, settings)
+    else:
+        reference.check(model)
+    if out is None:
+        return _triage(reference, dataset, model, settings, progress, None)
+    opened = output_folder(
+        Path(out),
+        classes=reference.space.classes,
+        model_version=reference.prediction_version,
+        labeling_config=labeling_config,
+        replace_existing=replace_existing,
+    )
+    with opened as folder:
+        return folder.finish(_triage(reference, dataset, model, settings, progress, folder), settings, progress)
+
+
+def _triage(
+    reference: Reference, dataset: Dataset, model: Model, settings: Settings, progress: Progress, folder: OutputFolder | None
+) -> Triage:
+    started = time.perf_counter()
+    tally = Tally(reference, settings)
+    verdicts = Verdicts()
+    # one thread: small products that wait for threads while the model holds the cores take a hundred times as long
+    with progress(f"triage of {dataset.name}", dataset.count) as advance, threadpool_limits(1, user_api="blas"):
+        for batch in stream(model, dataset, settings):
+            for item, verdict in tally.add(batch):
+                verdicts.append(verdict)
+                if folder is not None:
+                    folder.write(verdict, item)
+            advance(len(batch.items))
+    notes = (*dataset.notes, *model.notes)
+    return _finished(tally, dataset.name, verdicts, progress, notes, time.perf_counter() - started)
+
+
+class Tally:
+    """What is counted and kept while items pass: a few numbers per item, and samples of fixed size."""
+
+    def __init__(self, reference: Reference, settings: Settings) -> None:
+        self.reference, self.settings = reference, settings
+        self.counts: Counter[str] = Counter()
+        self.scores: list[Array] = []
+        self.clusters: list[Array] = []
+        self.outliers: list[Array] = []
+        self.groups: list[str] = []
+        self.grouped = False
+        self.drawn: SeededSample[Seen] = SeededSample(settings.map_sample, settings.seed, "map")
+        self.strange: SeededSample[Stranger] = SeededSample(settings.group_sample, settings.seed, "groups")
+        self.waiting: Smallest[Seen] = Smallest(WAITING_KEPT)
+        self.failed: Smallest[Seen] = Smallest(FAILED_KEPT)
+
+    def add(self, batch: Batch) -> Iterator[tuple[Item, Verdict]]:
+        """Judge a batch, keep what is needed, and give each item with its verdict, in order."""
+        scored: dict[int, Verdict] = {}
+        if batch.outputs is not None:
+            judged = self.reference.judge(batch.outputs)
+            items = [batch.items[row] for row in batch.rows]
+            verdicts = list(verdicts_of(self.reference, items, judged, batch.seconds))
+            scored = dict(zip(batch.rows, verdicts, strict=True))
+            self._keep(items, verdicts, judged, batch.loaded)
+        for row, item in enumerate(batch.items):
+            verdict = scored.get(row)
+            if verdict is None:
+                verdict = failed_verdict(self.reference, item, batch.problems[row] or "could not be scored", batch.seconds)
+                self.failed.add(float(sum(self.counts.values())), partial(Seen, verdict, np.empty(0), b""))
+            self.counts[verdict.route] += 1
+            yield item, verdict
+
+    def _keep(self, items: list[Item], verdicts: list[Verdict], judged: Judged, loaded: list[Loaded]) -> None:
+        self.scores.append(judged.score.astype(np.float32))
+        self.clusters.append(judged.cluster.astype(np.int32))
+        self.outliers.append(judged.outlier)
+        if not self.grouped and any(item.group for item in items):
+            self.grouped = True
+            self.groups = [f"item {place}" for place in range(sum(map(len, self.scores)) - len(items))]
+        if self.grouped:
+            start = len(self.groups)
+            self.groups += [item.group or f"item {start + place}" for place, item in enumerate(items)]
+        for place, verdict in enumerate(verdicts):
+            seen = _Lazily(verdict, judged.compressed[place], loaded[place], self.settings.thumbnail)
+            self.drawn.offer(verdict.id, seen)
+            if verdict.route == "outlier":
+                self.strange.offer(verdict.id, partial(_stranger, seen))
+            if verdict.route != "auto":
+                self.waiting.add(verdict.trust, seen)
+
+
+class _Lazily:
+    """Makes the `Seen` of one item when the first sample wants it, and gives the others the same."""
+
+    def __init__(self, verdict: Verdict, point: Array, loaded: Loaded, side: int) -> None:
+        self._made: Seen | None = None
+        self._parts = verdict, point, loaded, side
+
+    def __call__(self) -> Seen:
+        if self._made is None:
+            verdict, point, loaded, side = self._parts
+            picture = b"" if loaded.picture is None else thumbnail(loaded.picture, side)
+            self._made = Seen(verdict, point.astype(np.float32), picture)
+        return self._made
+
+
+def _stranger(make: Callable[[], Seen]) -> Stranger:
+    """Half of a `Seen`, for there may be many."""
+    seen = make()
+    return Stranger(seen.verdict.id, " + ".join(seen.verdict.labels), seen.point.astype(np.float16), seen.picture)
+
+
+class Verdicts(Sequence[Verdict]):
+    """Verdicts on disk, in a temporary file that goes with this object: any number of them in little memory."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed with the object
+        weakref.finalize(self, self._file.close)
+        self._starts = array("Q")
+
+    def append(self, verdict: Verdict) -> None:
+        """Add one."""
+        self._starts.append(self._file.seek(0, os.SEEK_END))
+        try:
+            self._file.write(json.dumps([getattr(verdict, name) for name in Verdict.__slots__]).encode() + b"\n")
+        except OSError as error:
+            raise OutputError(
+                f"{tempfile.gettempdir()}: verdicts could not be kept ({error.strerror}); free that disk, or set TMPDIR"
+            ) from error
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, place: int) -> Verdict: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Verdict]: ...
+    def __getitem__(self, place: int | slice) -> Verdict | list[Verdict]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        self._file.seek(self._starts[place])
+        return _read_verdict(self._file.readline())
+
+    def __iter__(self) -> Iterator[Verdict]:
+        place = 0
+        while True:
+            self._file.seek(place)  # two readers may take turns, block by block
+            lines = self._file.readlines(1 << 20)
+            place = self._file.tell()
+            if not lines:
+                return
+            yield from map(_read_verdict, lines)
+
+
+def _read_verdict(line: bytes) -> Verdict:
+    identity, path, labels, *rest = json.loads(line)
+    return Verdict(identity, path, tuple(labels), *rest)
+
+
+def _finished(tally: Tally, dataset: str, verdicts: Verdicts, progress: Progress, notes: tuple[str, ...], seconds: float) -> Triage:
+    """The state of the dataset, once all its items have passed. notes: what reading and running had to say."""
+    reference = tally.reference
+    started = time.perf_counter()
+    drawn = tally.drawn.values()
+    with progress("comparing the dataset", None):
+        state = assess(reference, _columns(tally, drawn), tally.settings)
+    all_notes = [*notes, *_sample_notes(tally, len(drawn), state.searched)]
+    return Triage(
+        dataset=dataset,
+        reference=reference,
+        verdicts=verdicts,
+        counts={route: tally.counts[route] for route in reversed(ROUTES)},
+        diversity=state.diversity,
+        advice=state.advice,
+        groups=state.groups,
+        searched=state.searched,
+        drawn=drawn,
+        waiting=[*tally.failed.values(), *tally.waiting.values()],
+        notes=tuple(all_notes),
+        timings={"items": seconds, "dataset": time.perf_counter() - started},
+    )
+
+
+def _columns(tally: Tally, drawn: list[Seen]) -> Columns:
+    empty = not tally.scores
+    sample = drawn[:MMD_SAMPLE]
+    places = {name: place for place, name in enumerate(tally.reference.detector.clusters.names)}
+    return Columns(
+        outliers=np.empty(0, dtype=bool) if empty else np.concatenate(tally.outliers),
+        clusters=np.empty(0, dtype=np.intp) if empty else np.concatenate(tally.clusters).astype(np.intp),
+        scores=np.empty(0) if empty else np.concatenate(tally.scores).astype(np.float64),
+        groups=tally.groups if tally.grouped else None,
+        failed=tally.counts["failed"],
+        points=np.stack([seen.point for seen in sample]) if sample else np.empty((0, 0)),
+        point_clusters=np.array([places[str(seen.verdict.cluster)] for seen in sample], dtype=np.intp),
+        strangers=tally.strange.values(),
+    )
+
+
+def _sample_notes(tally: Tally, drawn: int, searched: int) -> list[str]:
+    scored = sum(tally.counts.values()) - tally.counts["failed"]
+    notes = []
+    if drawn < scored:
+        notes.append(f"The map and the MMD test use a seeded sample of {drawn:,} of {scored:,} scored items (setting map_sample).")
+    if searched < tally.counts["outlier"]:
+        notes.append(
+            f"Groups were searched in a seeded sample of {searched:,} of {tally.counts['outlier']:,} outliers (setting group_sample)."
+        )
+    if not tally.grouped:
+        notes.append("No groups (patient, series, video) are named: intervals and p-values take the items as unrelated.")
+    return notes

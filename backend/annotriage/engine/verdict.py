@@ -1,0 +1,131 @@
+"""The verdict: the judgement on one item, with its reason in a sentence for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from annotriage.advice.numbers import percent
+from annotriage.data import Item
+from annotriage.engine.reference import Judged, Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement on one item.
+
+    labels: what the model says (one, or several for multi-choice). confidence, p_value, outlier_score, trust in [0, 1].
+    cluster: the nearest center. score: the deciding raw score, larger is stranger; members: raw score of each member.
+    sureness: what the gate compares with its limit.
+    route: "auto" | "uncertain" | "outlier" | "failed". reason: one sentence for people. Of a failed item only id, path,
+    route, trust (0), reason, reference and model are set; numbers are None.
+    """
+
+    id: str
+    path: str
+    labels: tuple[str, ...] = ()
+    confidence: float | None = None
+    cluster: str | None = None
+    score: float | None = None
+    members: Mapping[str, float] = field(default_factory=dict)
+    p_value: float | None = None
+    outlier_score: float | None = None
+    trust: float = 0.0
+    route: str = "failed"
+    probe: bool = False
+    reason: str = ""
+    reference: str = ""
+    model: str = ""
+    seconds: float = 0.0
+    sureness: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutlierGroup:
+    """Outliers that lie close together: a candidate for a new class or a broken source.
+
+    number: from 1, by size. size: members among the outliers searched. label: what the model mostly calls them.
+    medoid: id of its face. faces: pictures, the medoid's first. ids: all members, nearest to the medoid first.
+    """
+
+    number: int
+    size: int
+    label: str
+    medoid: str
+    faces: tuple[bytes, ...] = ()
+    ids: tuple[str, ...] = ()
+
+
+def failed_verdict(reference: Reference, item: Item, problem: str, seconds: float = 0.0) -> Verdict:
+    """The verdict on an item that could not be scored: it goes to a person with the problem as its reason."""
+    return Verdict(item.id, item.path, reason=problem, reference=reference.version, model=reference.model.hash, seconds=seconds)
+
+
+def verdicts_of(reference: Reference, items: list[Item], judged: Judged, seconds: float) -> Iterator[Verdict]:
+    """One verdict for each of N items from their judgement. seconds: what each of them took."""
+    space, names = reference.space, reference.member_names
+    clusters = reference.detector.clusters.names
+    columns = zip(
+        items,
+        judged.labels,
+        judged.confidence.tolist(),
+        judged.cluster.tolist(),
+        judged.score.tolist(),
+        judged.members.tolist(),
+        judged.p_value.tolist(),
+        judged.outlier_score.tolist(),
+        judged.trust.tolist(),
+        judged.route.tolist(),
+        judged.sureness.tolist(),
+        strict=True,
+    )
+    for item, labels, confidence, cluster, score, members, p_value, outlier_score, trust, route, sureness in columns:
+        texts, near = space.texts(labels), clusters[cluster]
+        yield Verdict(
+            id=item.id,
+            path=item.path,
+            labels=texts,
+            confidence=confidence,
+            cluster=near,
+            score=score,
+            members=dict(zip(names, members, strict=True)),
+            p_value=None if np.isnan(p_value) else p_value,
+            outlier_score=outlier_score,
+            trust=trust,
+            route=route,
+            reason=_reason(reference, route, texts, near, confidence, outlier_score),
+            reference=reference.version,
+            model=reference.model.hash,
+            seconds=seconds,
+            sureness=sureness,
+        )
+
+
+def _reason(reference: Reference, route: str, labels: tuple[str, ...], near: str, confidence: float, outlier_score: float) -> str:
+    label = " + ".join(labels) or "none of the classes"
+    compared = "held-out" if reference.calibrated else "training"
+    place = "the training items" if label == near else f"the training items of {near}, though the model says {label}"
+    if route == "outlier":
+        whose = f"of {near}" if label == near else ""
+        share = "all" if outlier_score > 0.9994 else percent(outlier_score)
+        return f"Stranger than {share} of the {compared} items; nearest to {place}{' ' + whose if whose else ''}."
+    sure = f"the model is {_more_than(confidence)} sure of {label}"
+    familiar = f"familiar (stranger than {percent(outlier_score)} of the {compared} items)"
+    differs = "" if label == near else f", but it lies nearest to {place}"
+    if route == "auto":
+        return f"{familiar.capitalize()}, and {sure}{differs}."
+    if not reference.promise.auto:
+        return f"{familiar.capitalize()} and {sure}{differs}; a person decides, because automatic labels are off."
+    never = [name for name in labels if name in reference.settings.never_auto]
+    if never:
+        return f"{familiar.capitalize()} and {sure}{differs}; a person decides, because {never[0]} is in never_auto."
+    if " + ".join(labels) in reference.untested:
+        return f"{familiar.capitalize()} and {sure}{differs}; a person decides, because no automatic label of {label} was tested."
+    return f"{familiar.capitalize()}, but not sure enough for an automatic label: {sure}{differs}."
+
+
+def _more_than(share: float) -> str:
+    """A share that never reads as all: 0.99995 -> "over 99.9 %"."""
+    return "over 99.9 %" if share > 0.9994 else percent(share)

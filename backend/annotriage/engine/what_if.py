@@ -1,0 +1,73 @@
+"""What a reference would decide under other limits: its threshold and the gate's, for a grid of settings. Nothing is promised of them.
+
+Beside triage: computed once, when a reference is kept, so that the dashboard previews hundreds of thousands of items by counting them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from annotriage.engine.labels import OTHER_SETS
+from annotriage.engine.reference import Reference
+from annotriage.guarantee.conformal import flagged_rank, outlier_threshold
+from annotriage.guarantee.previews import preview_taus
+
+ALPHAS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3)
+MAX_ERRORS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.1)
+CONFIDENCES = (0.8, 0.9, 0.95, 0.99)
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """One alpha. threshold: on the score; None where alpha decides nothing (mean-sigma). names: the classes; rest: that of them which
+    stands for all rare sets of labels, if there is one. limits: rows of max_error, confidence and taus: the sureness that automatic
+    items must reach, by class; a class that is missing is never automatic."""
+
+    alpha: float
+    threshold: float | None
+    names: tuple[str, ...]
+    rest: str | None
+    limits: tuple[dict[str, Any], ...]
+
+
+def what_if(reference: Reference) -> list[WhatIf]:
+    """The grid, the reference's own settings among it; empty without labelled held-out items that calibrate."""
+    answered, settings = reference.answered, reference.settings
+    if answered is None or not reference.calibrated:
+        return []
+    by_sigma = settings.threshold == "mean-sigma"
+    alphas = (settings.alpha,) if by_sigma else sorted({*ALPHAS, settings.alpha})
+    max_errors = sorted({*MAX_ERRORS, settings.max_error})
+    each = settings.max_error_per == "class"
+    confidences = (settings.confidence,) if each else sorted({*CONFIDENCES, settings.confidence})  # a ranking per class takes long
+    names = reference.space.names
+    never = np.isin(np.array(names, dtype=np.str_), list(reference.space.names_with(settings.never_auto)))
+    found = []
+    for alpha in alphas:
+        if not by_sigma and not flagged_rank(len(reference.held_out.scores), alpha):
+            continue
+        threshold = None if by_sigma else outlier_threshold(reference.held_out.scores, alpha)
+        strange = reference.is_outlier(answered.scores, answered.clusters) if threshold is None else answered.scores > threshold
+        taus = preview_taus(
+            answered,
+            ~strange,
+            never,
+            max_errors=max_errors,
+            confidences=confidences,
+            attempt=reference.promise.attempt,
+            max_error_per=settings.max_error_per,
+        )
+        limits = [
+            {
+                "max_error": max_error,
+                "confidence": confidence,
+                "taus": {name: float(tau) for name, tau in zip(names, taus[row, column], strict=True) if np.isfinite(tau)},
+            }
+            for row, max_error in enumerate(max_errors)
+            for column, confidence in enumerate(confidences)
+        ]
+        found.append(WhatIf(alpha, threshold, names, OTHER_SETS if OTHER_SETS in names else None, tuple(limits)))
+    return found

@@ -1,0 +1,282 @@
+"""The gate: which items the model may label alone, and the promise about their errors.
+
+Stands after the outlier score: `sureness` joins confidence and typicality in one number, `calibrate_gate` finds how sure is
+sure enough on labelled held-out items, `routes` applies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logsumexp
+
+from annotriage.advice.numbers import about, count, limit, one_in, percent, rough
+from annotriage.errors import FitError
+from annotriage.guarantee.binomial import first_size, passing_sizes, spent_confidence, upper_bound
+from annotriage.guarantee.conformal import empirical_cdf
+from annotriage.guarantee.ranking import Ranking, labels_needed
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+CURVE_PLACES = 200
+
+
+@dataclass(frozen=True)
+class ClassEvidence:
+    """What the held-out items say of the automatic labels of one class.
+
+    side: "predicted" (items that the model called so) or "true" (items that are so).
+    tau: the sureness that an item of this predicted class must reach (inf: none may pass; nan for side "true").
+    n: automatic held-out items. errors: wrong ones among them. bound: one-sided upper limit of their error rate at the
+    tested confidence, for this class alone. share: automatic share of the class's held-out items.
+    above_limit: more than `max_error` of the n are wrong: a limit kept overall hides a class that does not keep it.
+    """
+
+    name: str
+    side: str
+    tau: float
+    n: int
+    errors: int
+    bound: float
+    share: float
+    above_limit: bool
+
+
+@dataclass(frozen=True)
+class Promise:
+    """The error limit, whether it can be given, and the evidence for it.
+
+    auto: whether any item may be labelled by machine. tau: the least sureness of an automatic item (inf when off);
+    with max_error_per = "class" the taus are in `classes` and this is the smallest.
+    attempt: the r-th calibration of this project; confidence: what the user asked for; tested_confidence: that of this
+    attempt, `bounds.spent_confidence`. labelled: labelled held-out items; typical: those of them that are no outliers;
+    n, errors, bound: the automatic ones among them. coverage: n / labelled. needed: labelled held-out items that are likely
+    to be enough in all when auto is off, rounded up to two digits (None when on, and when no number would help). curve_*: risk
+    against coverage down the sureness ranking, at most 200 places. sentence: the promise, or why there is none and what to do, for people.
+    """
+
+    auto: bool
+    max_error: float
+    confidence: float
+    tested_confidence: float
+    attempt: int
+    max_error_per: str
+    tau: float
+    labelled: int
+    typical: int
+    n: int
+    errors: int
+    bound: float
+    coverage: float
+    needed: int | None
+    classes: tuple[ClassEvidence, ...]
+    curve_coverage: FloatArray
+    curve_risk: FloatArray
+    curve_bound: FloatArray
+    sentence: str
+
+
+def calibrate_gate(
+    sureness: FloatArray,
+    correct: BoolArray,
+    typical: BoolArray,
+    predicted: IntArray,
+    true: IntArray,
+    miss: FloatArray,
+    *,
+    class_names: Sequence[str],
+    max_error: float,
+    confidence: float,
+    attempt: int = 1,
+    max_error_per: str = "all",
+    never_auto: Collection[str] = (),
+    seed: int = 0,
+) -> Promise:
+    """The promise that labelled held-out items allow: the least sureness at which automatic labels keep `max_error`.
+
+    Fixed-sequence testing (Angelopoulos et al., Learn then Test, 2021) down the sureness ranking of those items that could
+    become automatic: typical ones whose predicted class is not in `never_auto`. It starts at `Ranking.start`, which looks
+    at no label, tests at the end of each group of equal sureness and stops at the first failure; the last pass gives tau.
+    With max_error_per = "class" each predicted class is tested alone, at the same confidence: each class's promise may be
+    wrong for 1 project in 20 by itself, and nothing is promised about all classes together.
+
+    sureness, correct, typical, predicted, true, miss: (n,) each, one row per labelled held-out item that could be scored, one
+    per group of related items. predicted, true: indices into `class_names`; true is -1 of an item that is none of them.
+    miss: 1 - largest probability, the model's own estimate of being wrong. attempt: which calibration of this project this is,
+    counted from 1.
+    """
+    never = np.array([name in never_auto for name in class_names], dtype=bool)
+    eligible = typical & ~never[predicted] if never.size else typical
+    tested = spent_confidence(confidence, attempt)
+    sizes = passing_sizes(max_error, tested, len(sureness))
+    whole = Ranking.of(sureness[eligible], ~correct[eligible], miss[eligible])
+    rankings = [whole] if max_error_per != "class" else class_rankings(sureness, correct, eligible, predicted, miss, len(class_names))
+    fullest = max(rankings, key=lambda ranking: ranking.n, default=whole)
+    taus = class_taus(rankings, sureness, eligible, predicted, never, sizes, max_error)
+    automatic = eligible & (sureness >= taus[predicted])
+    n, errors = int(automatic.sum()), int((automatic & ~correct).sum())
+    enough = None if n else labels_needed(fullest, len(sureness), max_error, tested, np.random.default_rng(seed))
+    curve = _curve(whole, len(sureness), tested)
+    promise = Promise(
+        auto=n > 0,
+        max_error=max_error,
+        confidence=confidence,
+        tested_confidence=tested,
+        attempt=attempt,
+        max_error_per=max_error_per,
+        tau=float(np.min(taus, initial=np.inf)),
+        labelled=len(sureness),
+        typical=int(typical.sum()),
+        n=n,
+        errors=errors,
+        bound=float(upper_bound(errors, n, tested)),
+        coverage=n / max(1, len(sureness)),
+        needed=enough and rough(enough),
+        classes=_evidence(automatic, correct, predicted, true, taus, class_names, max_error, tested),
+        curve_coverage=curve[0],
+        curve_risk=curve[1],
+        curve_bound=curve[2],
+        sentence="",
+    )
+    return replace(promise, sentence=_sentence(promise))
+
+
+def class_rankings(
+    sureness: FloatArray, correct: BoolArray, eligible: BoolArray, predicted: IntArray, miss: FloatArray, classes: int
+) -> list[Ranking]:
+    """The eligible held-out items of each predicted class, ranked. Arrays: (n,), as for `calibrate_gate`."""
+    places = (eligible & (predicted == c) for c in range(classes))
+    return [Ranking.of(sureness[chosen], ~correct[chosen], miss[chosen]) for chosen in places]
+
+
+def class_taus(
+    rankings: Sequence[Ranking],
+    sureness: FloatArray,
+    eligible: BoolArray,
+    predicted: IntArray,
+    never: BoolArray,
+    sizes: IntArray,
+    max_error: float,
+) -> FloatArray:
+    """The sureness that the automatic items of each class must reach: (m,), inf where there are none.
+
+    rankings: one of all eligible items, or one per class. never: (m,) classes that are never automatic. sizes: `passing_sizes`.
+    """
+    taus = np.where(never, np.inf, np.array([ranking.tau(sizes, max_error) for ranking in rankings]))
+    automatic = eligible & (sureness >= taus[predicted])
+    # a class none of whose automatic labels was ever tested is not labelled automatically
+    return np.where(np.bincount(predicted[automatic].astype(int), minlength=len(never)) > 0, taus, np.inf)
+
+
+def item_taus(promise: Promise, predicted: IntArray) -> FloatArray:
+    """The sureness that each item must reach, by its predicted class: (N,), inf where no item of the class is automatic."""
+    return np.array([evidence.tau for evidence in promise.classes if evidence.side == "predicted"])[predicted]
+
+
+def sureness(confidence: FloatArray, outlier_scores: FloatArray, train_confidence: FloatArray, train_scores: FloatArray) -> FloatArray:
+    """How sure an automatic label would be, between 0.5 and 2: confident first, familiar second.
+
+    2 - F_c(-confidence) - F_s(outlier score) / 2, where F_c(-c) is the share of training items at least as confident as c
+    and F_s(s) the share of training items at most as strange as s (both right-continuous, so that a tie counts against).
+    Confidence alone lets a third of noise images and of unseen classes pass; the second term keeps familiar-looking noise out.
+
+    confidence: (N,) from `confidence_logit`. outlier_scores: (N,), larger is stranger. train_*: sorted ascending, of the
+    training set. Returns (N,); NaN where confidence or score is NaN. Raises FitError if a training sample is empty.
+    """
+    if not (len(train_confidence) and len(train_scores)):
+        raise FitError("sureness needs the training items' confidences and outlier scores: the reference holds none; fit it again")
+    at_least_as_confident = empirical_cdf(-train_confidence[::-1], -confidence)
+    at_most_as_strange = empirical_cdf(train_scores, outlier_scores)
+    known = ~(np.isnan(confidence) | np.isnan(outlier_scores))
+    return np.where(known, 2.0 - at_least_as_confident - 0.5 * at_most_as_strange, np.nan)
+
+
+def confidence_logit(logits: NDArray[np.floating]) -> FloatArray:
+    """log(p / (1 - p)) of the largest softmax probability p, exact where p rounds to 1: (N, m) logits -> (N,).
+
+    The largest logit minus the log-sum-exp of the others, in float64; infinite when there is one class only.
+    """
+    others = np.array(logits, dtype=np.float64)
+    rows, best = np.arange(len(others)), np.argmax(others, axis=1)
+    largest = others[rows, best]
+    others[rows, best] = -np.inf
+    return np.asarray(largest - logsumexp(others, axis=1), dtype=np.float64)
+
+
+def multi_choice_confidence_logit(logits: NDArray[np.floating]) -> FloatArray:
+    """The same for independent classes (sigmoid): that of the least certain class, min |logit|. (N, m) -> (N,)."""
+    return np.asarray(np.min(np.abs(np.asarray(logits, dtype=np.float64)), axis=1), dtype=np.float64)
+
+
+def miss_probability(confidence: FloatArray) -> FloatArray:
+    """1 - p from `confidence_logit`, without the rounding of 1 - p: the model's own estimate of being wrong. (N,) -> (N,)."""
+    return np.asarray(expit(-confidence), dtype=np.float64)
+
+
+def _curve(ranking: Ranking, labelled: int, confidence: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Coverage, share of errors and its upper limit at no more than 200 ends of groups down the ranking."""
+    ends = ranking.ends
+    if len(ends) > CURVE_PLACES:
+        ends = ends[np.round(np.linspace(0, len(ends) - 1, CURVE_PLACES)).astype(int)]
+    errors, n = ranking.errors[ends], ends + 1
+    return n / max(1, labelled), errors / n, upper_bound(errors, n, confidence)
+
+
+def _evidence(
+    automatic: BoolArray,
+    correct: BoolArray,
+    predicted: IntArray,
+    true: IntArray,
+    taus: FloatArray,
+    class_names: Sequence[str],
+    max_error: float,
+    confidence: float,
+) -> tuple[ClassEvidence, ...]:
+    rows = []
+    for side, classes in (("predicted", predicted), ("true", true)):
+        named = classes >= 0
+        items, n, errors = (
+            np.bincount(classes[chosen].astype(int), minlength=len(class_names))
+            for chosen in (named, named & automatic, named & automatic & ~correct)
+        )
+        bounds = upper_bound(errors, n, confidence)
+        for c, name in enumerate(class_names):
+            tau = float(taus[c]) if side == "predicted" else float("nan")
+            share = float(n[c] / items[c]) if items[c] else 0.0
+            above = bool(errors[c] > max_error * n[c])
+            rows.append(ClassEvidence(name, side, tau, int(n[c]), int(errors[c]), float(bounds[c]), share, above))
+    return tuple(rows)
+
+
+def _sentence(promise: Promise) -> str:
+    least = first_size(promise.max_error, promise.tested_confidence)
+    if promise.auto:
+        scope, which = "automatic labels", "such a promise"
+        if promise.max_error_per == "class":
+            able = sum(row.tau < np.inf for row in promise.classes if row.side == "predicted")
+            scope = f"automatic labels of each of {able:,} (out of {len(promise.classes) // 2:,}) classes"
+            which = "the promise of each class by itself"
+        return (
+            f"At most {limit(promise.max_error)} {scope} are wrong in the long run, for items like the held-out ones;"
+            f" {which} is wrong for {one_in(1 - promise.confidence, 'project')}."
+            f" Shown on {count(promise.n, 'automatic item')} out of {promise.labelled:,} labelled held-out ones,"
+            f" {promise.errors:,} of them wrong; people's labels are taken as truth."
+        )
+    if promise.needed is None:
+        return (
+            f"auto is off: the model is wrong too often for a limit of {percent(promise.max_error)}, and more labels alone will not"
+            " help; train it further or raise max_error."
+        )
+    if promise.labelled < least:
+        shortage = f"{count(least, 'labelled held-out item')} needed at least, {promise.labelled:,} there"
+    else:
+        shortage = (
+            f"an error of at most {percent(promise.max_error)} is not shown for any share of the"
+            f" {count(promise.labelled, 'labelled held-out item')}"
+        )
+    return f"auto is off: {shortage}; {about(promise.needed)} in all are likely to be enough."

@@ -1,0 +1,273 @@
+"""Figures for people as inline SVG: shared by report.html and the dashboard, made without a browser or a plotting library.
+
+Every chart carries <title> and <desc>, takes its colours from the page's CSS (classes `c-*`, see report.css), and so follows
+light and dark. Names that come from data are escaped (Markup). A figure that is not known (nan, None) is said, not drawn.
+Imports nothing that computes: the web process draws, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
+
+from annotriage.advice.numbers import certainty, percent, percent_range
+
+if TYPE_CHECKING:
+    from annotriage.guarantee.diversity import Diversity
+    from annotriage.guarantee.gate import Promise
+
+ROUTES = ("auto", "uncertain", "outlier", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A share at a moment, with its limits. at: seconds since 1970. None where nothing was scored."""
+
+    at: float
+    share: float | None
+    low: float | None
+    high: float | None
+
+
+def share_chart(diversity: Diversity) -> Markup:
+    """The diversity score and what normal data would give, each as a dot with its 95 % interval, on one axis."""
+    rows = [("This dataset", diversity.share, diversity.low, diversity.high, "c-outlier")]
+    if diversity.calibrated:
+        rows.append(("Normal data", diversity.expected, diversity.expected_low, diversity.expected_high, "c-expected"))
+    rows = [row for row in rows if all(math.isfinite(value) for value in row[1:4])]
+    upper = _nice_upper(max((row[3] for row in rows), default=0.1))
+    left, right, row_height = 110.0, 536.0, 58.0
+    bottom = 8 + row_height * len(rows)
+
+    def x(share: float) -> float:
+        return left + (right - left) * share / upper
+
+    parts = [
+        _line(x(tick), 6, x(tick), bottom, "c-grid") + _text(x(tick), bottom + 20, _tick_label(tick), "c-tick") for tick in _ticks(upper)
+    ]
+    for place, (name, share, low, high, colour) in enumerate(rows):
+        y = 8 + row_height * (place + 0.62)
+        parts.append(_text(left - 14, y + 5, name, "c-name c-end"))
+        parts.append(_line(x(low), y, x(high), y, f"c-whisker {colour}"))
+        parts += [_line(x(end), y - 6, x(end), y + 6, f"c-whisker {colour}") for end in (low, high)]
+        parts.append(_dot(x(share), y, 7, colour))
+        parts.append(_text(x(share), y - 14, percent(share), "c-value"))
+    described = "; ".join(f"{name}: {percent(share)}, 95 % interval {percent_range(low, high)}" for name, share, low, high, _ in rows)
+    return _svg("Share of outliers", described or "No share is known.", 560, bottom + 28, parts)
+
+
+def routes_bar(counts: Mapping[str, int]) -> Markup:
+    """What happens to the items: one bar, a segment for every route, as wide as the page."""
+    total = sum(counts.get(route, 0) for route in ROUTES)
+    parts, start = [], 0.0
+    for route in ROUTES:
+        share = counts.get(route, 0) / total if total else 0.0
+        if share == 0:
+            continue
+        parts.append(Markup('<rect class="c-{}" x="{:.3f}%" y="0" width="{:.3f}%" height="44"/>').format(route, 100 * start, 100 * share))
+        if share > 0.16:
+            parts.append(
+                Markup('<text class="c-on-{0}" x="{1:.3f}%" dx="12" y="27">{0} {2}</text>').format(route, 100 * start, percent(share, 0))
+            )
+        if start:
+            parts.append(Markup('<line class="c-gap" x1="{0:.3f}%" x2="{0:.3f}%" y1="0" y2="44"/>').format(100 * start))
+        start += share
+    described = ", ".join(f"{counts.get(route, 0):,} {route}" for route in ROUTES)
+    return _svg("Items by route", described, None, 44, parts)
+
+
+def risk_coverage_chart(promise: Promise) -> Markup:
+    """Wrong labels (seen, and their upper bound) against the share that is automatic, with the limit and the place chosen."""
+    left, right, top, bottom = 62.0, 612.0, 46.0, 266.0
+    limit = promise.max_error
+    coverages, risks, bounds = (
+        [float(value) for value in curve] for curve in (promise.curve_coverage, promise.curve_risk, promise.curve_bound)
+    )
+    known = [bound for bound in bounds if math.isfinite(bound)]
+    upper = _nice_upper(max(3.5 * limit, 1.5 * min(known, default=0.0)))
+    shown = [(coverage, bound) for coverage, bound in zip(coverages, bounds, strict=True) if bound <= upper]
+
+    def x(coverage: float) -> float:
+        return left + (right - left) * min(coverage, 1.0)
+
+    def y(risk: float) -> float:
+        return bottom - (bottom - top) * min(risk / upper, 1.0)
+
+    parts = [
+        _line(left, y(tick), right, y(tick), "c-grid") + _text(left - 8, y(tick) + 4, _tick_label(tick), "c-tick c-end")
+        for tick in _ticks(upper)
+    ]
+    parts += [_text(x(tick), bottom + 20, percent(tick, 0), "c-tick") for tick in (0, 0.25, 0.5, 0.75, 1)]
+    parts.append(_text((left + right) / 2, bottom + 42, "share of held-out items that would be automatic", "c-tick"))
+    parts.append(_path(shown, x, y, "c-bound"))
+    parts.append(_path(zip(coverages, risks, strict=True), x, y, "c-risk"))
+    parts.append(_line(left, y(limit), right, y(limit), "c-limit"))
+    if promise.auto and math.isfinite(promise.coverage):
+        at = x(promise.coverage)
+        parts.append(_line(at, top, at, bottom, "c-chosen"))
+        parts.append(_dot(at, y(promise.bound), 6, "c-auto"))
+        name = f"chosen: {percent(promise.coverage, 0)}"
+        parts.append(
+            _text(at - 8, top + 14, name, "c-name c-end") if promise.coverage > 0.5 else _text(at + 8, top + 14, name, "c-name c-start")
+        )
+    sure = certainty(promise.tested_confidence)
+    legend = (
+        (left, "c-risk", "wrong labels seen"),
+        (left + 190, "c-bound", f"upper bound, {sure} sure"),
+        (left + 410, "c-limit", f"limit {percent(limit)}"),
+    )
+    for start, kind, name in legend:
+        parts.append(_line(start, 20, start + 26, 20, kind) + _text(start + 34, 24, name, "c-name c-start"))
+    described = (
+        f"At the chosen place {percent(promise.coverage)} of the held-out items are automatic; {promise.errors:,} of {promise.n:,}"
+        f" are wrong, the upper bound is {percent(promise.bound)}, the limit {percent(limit)}."
+        if promise.auto
+        else f"No place on the curve passes the limit of {percent(limit)}: automatic labels are off."
+    )
+    return _svg("Wrong labels against the automatic share", described, 640, 322, parts)
+
+
+def interval_row(share: float, low: float, high: float, mark: float, upper: float, described: str, colour: str = "c-expected") -> Markup:
+    """One row of a table as a picture: a dot with its interval on 0..upper, and a tick at `mark`, what it is compared with."""
+    width, y = 200.0, 12.0
+
+    def x(value: float) -> float:
+        return 6 + (width - 12) * min(max(value, 0.0) / upper, 1.0)
+
+    parts = [_line(6, y, width - 6, y, "c-grid")]
+    if math.isfinite(low) and math.isfinite(high):
+        parts.append(_line(x(low), y, x(high), y, f"c-whisker {colour}"))
+    if math.isfinite(mark):
+        parts.append(_line(x(mark), 3, x(mark), 21, "c-mark"))
+    if math.isfinite(share):
+        parts.append(_dot(x(share), y, 5, colour))
+    return _svg(described, "", width, 24, parts)
+
+
+def trend_chart(moments: Sequence[Moment], expected: float | None, described: str, start: float, end: float) -> Markup:
+    """A share over time as a line within the band of its 95 % limits, and what normal data would give. moments: the first first."""
+    known = [one for one in moments if one.share is not None]
+    left, right, top, bottom = 58.0, 1000.0, 14.0, 236.0
+    upper = _nice_upper(max([one.high or one.share or 0.0 for one in known] + [expected or 0.0], default=0.1))
+    span = max(end - start, 1.0)
+
+    def x(at: float) -> float:
+        return left + (right - left) * (at - start) / span
+
+    def y(share: float) -> float:
+        return bottom - (bottom - top) * min(share / upper, 1.0)
+
+    parts = [
+        _line(left, y(tick), right, y(tick), "c-grid") + _text(left - 10, y(tick) + 4, _tick_label(tick), "c-tick c-end")
+        for tick in _ticks(upper)
+    ]
+    parts += [_text(x(at), bottom + 22, name, "c-tick") for at, name in _time_ticks(start, end)]
+    band = [(one.at, one.low, one.high) for one in known if one.low is not None and one.high is not None]
+    if len(band) > 1:
+        edge = [f"{x(at):.1f} {y(high):.1f}" for at, _, high in band] + [f"{x(at):.1f} {y(low):.1f}" for at, low, _ in reversed(band)]
+        parts.append(Markup('<path class="c-band" d="M{} Z"/>').format(" L".join(edge)))
+    if expected is not None:
+        parts.append(_line(left, y(expected), right, y(expected), "c-usual"))
+        parts.append(_text(right, y(expected) - 7, f"normal data: {percent(expected)}", "c-tick c-end"))
+    parts.append(_path([(one.at, one.share or 0.0) for one in known], x, y, "c-trend"))
+    for at, low, high in band if len(band) <= 40 else band[-1:]:
+        parts.append(_line(x(at), y(low), x(at), y(high), "c-whisker c-outlier thin"))
+    for one in known if len(known) <= 40 else known[-1:]:
+        parts.append(_dot(x(one.at), y(one.share or 0.0), 5, "c-outlier"))
+    return _svg("Share of outliers over time", described, right + 30, bottom + 34, parts)
+
+
+def sparkline(moments: Sequence[Moment], described: str) -> Markup:
+    """How a share went, in the size of a word. moments: the first first; evenly spaced, however long the pauses were."""
+    known = [one.share for one in moments if one.share is not None]
+    if len(known) < 2:
+        return Markup("")
+    width, height, room = 148.0, 36.0, 5.0
+    upper = max(_nice_upper(max(known)), 1e-9)
+
+    def x(place: float) -> float:
+        return room + (width - 2 * room) * place / (len(known) - 1)
+
+    def y(share: float) -> float:
+        return height - room - (height - 2 * room) * share / upper
+
+    parts = [_line(room, y(0), width - room, y(0), "c-grid"), _path(list(enumerate(known)), x, y, "c-trend")]
+    parts.append(_dot(x(len(known) - 1), y(known[-1]), 4, "c-outlier"))
+    return _svg("Trend", described, width, height, parts)
+
+
+def level_bar(level: float, described: str) -> Markup:
+    """How near an alarm is: a bar that is full when it rings. level: 0 to 1."""
+    width = 320.0
+    reached = min(max(level, 0.0), 1.0)
+    parts = [
+        Markup('<rect class="c-empty" x="0" y="6" width="{:.0f}" height="12" rx="6"/>').format(width),
+        Markup('<rect class="{}" x="0" y="6" width="{:.1f}" height="12" rx="6"/>').format(
+            "c-outlier" if reached >= 1 else "c-uncertain" if reached > 0.5 else "c-auto", max(reached * width, 4.0)
+        ),
+    ]
+    return _svg("Alarm level", described, width, 24, parts)
+
+
+def rows_upper(highs: Sequence[float], marks: Sequence[float]) -> float:
+    """The end of the axis that all rows of one table share: above every known upper end and mark."""
+    return _nice_upper(max((value for value in (*highs, *marks) if math.isfinite(value)), default=0.1))
+
+
+def _svg(title: str, described: str, width: float | None, height: float, parts: Sequence[str]) -> Markup:
+    """The frame: scales down with the page where it has a width, is as wide as its box where it has none."""
+    desc = Markup("<desc>{}</desc>").format(described) if described else Markup("")
+    across = Markup('viewBox="0 0 {0:.0f} {1:.0f}" width="{0:.0f}"').format(width, height) if width else Markup('width="100%"')
+    return Markup('<svg class="chart" role="img" aria-label="{}" {} height="{:.0f}"><title>{}</title>{}{}</svg>').format(
+        f"{title}. {described}" if described else title, across, height, title, desc, Markup("").join(parts)
+    )
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
+    return Markup(f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>')  # numbers and our own words
+
+
+def _text(x: float, y: float, words: str, kind: str) -> Markup:
+    return Markup(f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>')
+
+
+def _dot(x: float, y: float, radius: int, colour: str) -> Markup:
+    return Markup(f'<circle class="c-dot {colour}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>')
+
+
+def _path(points: Iterable[tuple[float, float]], x: Callable[[float], float], y: Callable[[float], float], kind: str) -> Markup:
+    places = " L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in points if math.isfinite(a) and math.isfinite(b))
+    return Markup('<path class="{}" d="M{}"/>').format(kind, places) if places else Markup("")
+
+
+def _nice_upper(value: float) -> float:
+    """The end of an axis that holds `value` with some air: 1, 2, 4, 5 or 10 times a power of ten, at most 1."""
+    room = min(max(value * 1.12, 1e-3), 1.0)
+    power = 10.0 ** math.floor(math.log10(room))
+    return min(next(step * power for step in (1, 2, 4, 5, 10) if step * power >= room - 1e-12), 1.0)
+
+
+def _ticks(upper: float) -> list[float]:
+    """Round places from 0 to `upper`, four or five steps of one size."""
+    mantissa = round(upper / 10.0 ** math.floor(math.log10(upper) + 1e-9))
+    steps = 4 if mantissa in (2, 4) else 5
+    return [upper * step / steps for step in range(steps + 1)]
+
+
+def _time_ticks(start: float, end: float) -> list[tuple[float, str]]:
+    """Round moments between two, at most seven, with their names."""
+    steps = (60, 300, 900, 3600, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800, 2_592_000, 7_776_000, 31_536_000)
+    step = next((step for step in steps if (end - start) / step <= 7), steps[-1])
+    first = math.ceil(start / step) * step
+    form = "%H:%M" if step < 43_200 else "%-d %b" if step < 7_776_000 else "%b %Y"
+    moments = [first + step * place for place in range(int((end - first) // step) + 1)] if end >= first else []
+    return [(at, f"{datetime.fromtimestamp(at, UTC):{form}}") for at in moments]
+
+
+def _tick_label(share: float) -> str:
+    return f"{100 * share:.3g} %"

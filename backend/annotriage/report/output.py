@@ -1,0 +1,193 @@
+"""The folder of results: verdicts.csv, predictions.json, summary.json and report.html, complete or not there at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotriage.data import Item
+from annotriage.engine.folders import whole_folder
+from annotriage.engine.verdict import Verdict
+from annotriage.labeling_tool import DEFAULT, PredictionWriter, labeling_tool
+from annotriage.latent.maps import fit_map, nearest_training
+from annotriage.progress import Progress
+from annotriage.report.page import Drawn, Report, Waiting, write_report
+from annotriage.settings import Settings
+
+if TYPE_CHECKING:
+    from annotriage.engine.triage import Triage
+
+VERDICTS, PREDICTIONS, SUMMARY, REPORT = "verdicts.csv", "predictions.json", "summary.json", "report.html"
+COLUMNS = ("id", "path", "label", "confidence", "cluster", "score", "p_value", "outlier_score", "trust", "route", "reason")
+NEAREST = 4  # training items shown beside an incoming one
+
+# What each score looks at, for people.
+SCORES_IN_WORDS = {
+    "relative-mahalanobis": "how far from its class, beyond what is far from every class: sees unseen classes",
+    "mahalanobis": "how far from its class in the last layer: sees foreign sources",
+    "energy": "how little the model's answers respond at all",
+    "knn": "how far from the most similar training items",
+    "vim": "how much of it lies outside what training items vary in",
+    "mean-sigma": "distance to the class's center in that class's own deviations",
+}
+
+
+class OutputFolder:
+    """Results in the making; they are complete when `finish` has been called."""
+
+    def __init__(self, folder: Path, files: ExitStack, table: Any, predictions: PredictionWriter) -> None:
+        self._folder, self._files, self._table, self._predictions = folder, files, table, predictions
+
+    def write(self, verdict: Verdict, item: Item) -> None:
+        """Append one item's results."""
+        self._table.writerow(_row(verdict))
+        self._predictions.write(verdict, item)
+
+    def finish(self, triage: Triage, settings: Settings, progress: Progress) -> Triage:
+        """Write the summary and the report; gives the triage with what there is to say about the files and how long all took."""
+        self._files.close()
+        triage = replace(triage, notes=(*triage.notes, *self._predictions.notes))
+        report = report_of(triage, settings, progress)
+        triage = replace(triage, timings=dict(report.timings))
+        (self._folder / SUMMARY).write_text(json_text(triage.summary()), "utf-8", "backslashreplace")
+        write_report(report, self._folder / REPORT)
+        return triage
+
+
+@contextmanager
+def output_folder(
+    place: Path, *, classes: Sequence[str], model_version: str, labeling_config: Path | None = None, replace_existing: bool = False
+) -> Iterator[OutputFolder]:
+    """A folder of results, open for writing; whatever goes wrong inside, nothing half-written stays.
+
+    classes, model_version, labeling_config: for predictions.json, see `LabelingTool.prediction_writer`.
+    Raises OutputError if the folder exists already (unless it holds results that may be replaced), or cannot be written.
+    """
+    whole = whole_folder(place, what="results", mark=SUMMARY, replaceable=replace_existing)
+    with whole as folder, ExitStack() as files:
+        table = csv.writer(files.enter_context((folder / VERDICTS).open("w", encoding="utf-8", errors="backslashreplace", newline="")))
+        table.writerow(COLUMNS)
+        predictions = files.enter_context(
+            labeling_tool(DEFAULT).prediction_writer(
+                folder / PREDICTIONS, classes=classes, model_version=model_version, labeling_config=labeling_config
+            )
+        )
+        yield OutputFolder(folder, files, table, predictions)
+
+
+def _row(verdict: Verdict) -> list[Any]:
+    values = [getattr(verdict, name) for name in ("confidence", "cluster", "score", "p_value", "outlier_score", "trust")]
+    figures = ["" if value is None else f"{value:.6g}" if isinstance(value, float) else value for value in values]
+    return [verdict.id, verdict.path, "|".join(verdict.labels), *figures, verdict.route, verdict.reason]
+
+
+def json_text(value: Any) -> str:
+    """Figures as JSON text; what is not known (NaN, infinity), which JSON has no word for, is null."""
+    text = json.dumps(value, default=_plain)
+    return json.dumps(json.loads(text, parse_constant=lambda name: None), indent=2, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+
+
+def summary_text(triage: Triage) -> str:
+    """What triage found, in a few lines for the terminal."""
+    total = sum(triage.counts.values())
+    routes = ", ".join(f"{count:,} {route}" for route, count in triage.counts.items())
+    lines = [f"{total:,} items of {triage.dataset}: {routes}.", triage.diversity.sentence, triage.reference.promise.sentence, ""]
+    lines += [f"{one.title} {one.headline[:1].upper()}{one.headline[1:]}".rstrip(".") for one in triage.advice]
+    if triage.groups:
+        crowds = ", ".join(f"{group.size:,} like {group.medoid}" for group in triage.groups[:5])
+        lines += ["", f"Groups among the outliers: {crowds}{', ...' if len(triage.groups) > 5 else ''}."]
+    return "\n".join([*lines, *(f"Note: {note}" for note in triage.notes)])
+
+
+def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:
+    """Everything that report.html shows of a triage."""
+    reference = triage.reference
+    drawn, points = _drawn(triage)
+    started = time.perf_counter()
+    places, method = None, "No map was drawn (setting map = none); leave the setting out to get one."
+    if settings.map != "none" and drawn:
+        with progress(f"drawing the map of {len(drawn):,} points", None):
+            places = fit_map(points, settings.map, settings.seed)
+        method = f"{settings.map.upper() if settings.map != 'tsne' else 't-SNE'}, fitted on training and incoming items together"
+    group_of = _groups(triage)
+    return Report(
+        title=f"Triage of {triage.dataset}",
+        created=datetime.now(UTC).astimezone(),
+        dataset=triage.dataset,
+        reference=reference.name,
+        reference_version=reference.version,
+        model=reference.model.name,
+        score=reference.settings.score,
+        alpha=reference.settings.alpha,
+        counts=triage.counts,
+        diversity=triage.diversity,
+        advice=triage.advice,
+        promise=reference.promise,
+        groups=triage.groups,
+        map_xy=places,
+        map_method=method,
+        drawn=drawn,
+        waiting=[Waiting(seen.verdict, seen.picture, group_of.get(seen.verdict.id, -1)) for seen in triage.waiting],
+        waiting_total=sum(count for route, count in triage.counts.items() if route != "auto"),
+        members={name: SCORES_IN_WORDS.get(name, _further(name)) for name in reference.member_names},
+        notes=(*triage.notes, *(f"When the reference was fitted: {note}" for note in reference.notes)),
+        timings=triage.timings | {"map": time.perf_counter() - started},
+    )
+
+
+def _further(name: str) -> str:
+    _, _, layer = name.partition("@")
+    return f"how far from its class in the earlier layer {layer}: sees other sensors, textures and noise"
+
+
+def _groups(triage: Triage) -> dict[str, int]:
+    return {id: group.number for group in triage.groups for id in group.ids}
+
+
+def _drawn(triage: Triage) -> tuple[list[Drawn], NDArray[np.float32]]:
+    """The points of the map, training items first, and their compressed coordinates."""
+    sample, group_of = triage.reference.sample, _groups(triage)
+    training = sample.compressed.astype(np.float32)
+    drawn = [
+        Drawn(id=id, path=id, kind="training", label=label, thumbnail=sample.thumbnail(place))
+        for place, (id, label) in enumerate(zip(sample.ids, sample.labels, strict=True))
+    ]
+    if not triage.drawn:
+        return drawn, training
+    incoming = np.stack([seen.point for seen in triage.drawn])
+    for seen, nearest in zip(triage.drawn, nearest_training(incoming, training, NEAREST), strict=True):
+        verdict = seen.verdict
+        drawn.append(
+            Drawn(
+                id=verdict.id,
+                path=verdict.path,
+                kind="incoming",
+                label=" + ".join(verdict.labels),
+                route=verdict.route,
+                cluster=verdict.cluster or "",
+                outlier_score=verdict.outlier_score,
+                confidence=verdict.confidence,
+                p_value=verdict.p_value,
+                trust=verdict.trust,
+                score=verdict.score,
+                reason=verdict.reason,
+                group=group_of.get(verdict.id, -1),
+                thumbnail=seen.picture,
+                nearest=tuple(nearest.tolist()),
+            )
+        )
+    return drawn, np.concatenate([training, incoming])

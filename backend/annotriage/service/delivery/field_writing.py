@@ -1,0 +1,231 @@
+"""Fields of queued tasks: whoever opens one sees why it waits for a person, and the state of its dataset.
+
+After delivery, in the jobs process: each write costs the labeling tool as much as a page, so there are few, one at a time. A probe
+carries exactly what an outlier carries: the same words, and the outlier score of an outlier of its trust.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from annotriage.advice.numbers import count, percent, percent_range
+from annotriage.errors import ToolError, ToolGone, ToolRefused, ToolUnavailable
+from annotriage.service.operations.log import log
+from annotriage.store import deliveries, field_writes, snapshots, work
+from annotriage.store.database import AnyRow
+from annotriage.store.items import SHOWN_FROM
+from annotriage.store.projects import find_project
+from annotriage.store.references import get_reference
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from annotriage.labeling_tool import ToolProject
+    from annotriage.service.operations.process import Process
+    from annotriage.store.projects import Project
+
+ROUTE, REASON, OUTLIER_SCORE, DIVERSITY = FIELDS = ("triage_route", "triage_reason", "triage_outlier_score", "triage_diversity")
+REVIEW = "review"  # the route word of outliers and probes
+REVIEW_REASON = "A person decides this one: it is unlike the training items, or was drawn for a blind check."
+
+EACH_SECONDS = 0.2  # the least for one write,
+BUSY_SECONDS = 5.0  # and while predictions are made and delivered, which more people wait for
+TAKEN_SECONDS = 2.0  # of writes are taken at a time
+REWRITTEN_SECONDS = 3600.0  # the least age of what is written again
+LOOK_SECONDS = 300.0  # between two looks at what has grown stale
+WAIT_SECONDS = 3.0  # for a first snapshot
+ATTEMPTS = 5
+AGAIN = (60.0, 300.0, 900.0, 3600.0)  # seconds until the next attempt
+
+
+def fields_of(connection: Connection, project: Project, item_ids: Sequence[int]) -> dict[int, dict[str, object]]:
+    """The fields of those of the items that go to a person; triage_diversity is among them once its dataset has a snapshot."""
+    shown = _shown(connection, project, item_ids)
+    return {id: fields for id, one in shown.items() if (fields := {key: value for key, value in one.fields.items() if value is not None})}
+
+
+class FieldWriting:
+    """Writes the fields of queued tasks into the labeling tool."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._looked: dict[int, float] = {}
+
+    def step(self, project: Project) -> bool:
+        """Write some fields of one project, if any are due; whether there were any. Raises ToolUnavailable, ToolRefused."""
+        if project.watch or project.problem or project.gone or not project.options.item_fields:
+            return False
+        if not self._look(project):
+            return False
+        with self._process.store.reading() as connection:
+            busy = work.anything_due(connection) or deliveries.due(connection, project.id, ("pending", "sending"))[0]
+            each = BUSY_SECONDS if busy else EACH_SECONDS
+            rows = field_writes.due(connection, project.id, max(1, round(TAKEN_SECONDS / each)))
+            shown = _shown(connection, project, [row.item_id for row in rows])
+        if not rows:
+            return False
+        with self._process.store.writing() as connection:
+            mark = field_writes.hold(connection, self._process.owner, [row.item_id for row in rows])
+        run = _Run(self._process, project, mark, each)
+        try:
+            for row in rows:
+                if self._process.stopping.is_set() or self._is_disconnected(project):
+                    break
+                run.write(row, shown.get(row.item_id))
+        finally:
+            run.settle([row.item_id for row in rows])
+        return True
+
+    def _is_disconnected(self, project: Project) -> bool:
+        """Whether the project was let go of meanwhile: what is written after that would stay behind."""
+        with self._process.store.reading() as connection:
+            now = find_project(connection, project.external_id)
+        return now is None or now.gone
+
+    def _look(self, project: Project) -> bool:
+        """Whether there is a snapshot to show. Now and then, what was written is stale if its dataset's share has left the limits."""
+        now = time.time()
+        if now - self._looked.get(project.id, 0.0) < LOOK_SECONDS:
+            return True
+        with self._process.store.reading() as connection:
+            datasets = field_writes.shown_datasets(connection, project.id)
+            found = snapshots.latest(connection, datasets, project.reference_id)
+            shares = {id: row.outliers / row.n for id, row in found.items() if row.n}
+            stale = field_writes.outdated(connection, project.id, shares, now - REWRITTEN_SECONDS)
+        if stale:
+            with self._process.store.writing() as connection:
+                field_writes.make_stale(connection, stale)
+        if found:
+            self._looked[project.id] = now
+        return bool(found)
+
+
+class _Run:
+    """A few writes that were taken together, and what became of each."""
+
+    def __init__(self, process: Process, project: Project, mark: float, each: float) -> None:
+        self._process, self._project, self._mark, self._each = process, project, mark, each
+        self._tool: ToolProject = process.tool_project(project)
+        self._written: list[tuple[int, _Shown]] = []
+        self._over: list[int] = []
+        self._put_off: list[tuple[int, dict[str, Any]]] = []
+
+    def write(self, row: AnyRow, shown: _Shown | None) -> None:
+        """Write one task's fields. Raises ToolUnavailable or ToolRefused if it is not this task's fault."""
+        if shown is None:
+            self._over.append(row.item_id)
+            return
+        if shown.fields[ROUTE] is not None and shown.dataset_id is None:
+            self._put_off.append((row.item_id, {"not_before": time.time() + WAIT_SECONDS}))
+            return
+        fields = {DIVERSITY: shown.fields[DIVERSITY]} if row.state == "stale" else shown.fields
+        started = time.monotonic()
+        try:
+            self._tool.write_fields(row.external_id, fields)
+        except ToolGone:  # whoever follows the tool marks the item
+            self._over.append(row.item_id)
+            return
+        except (ToolUnavailable, ToolRefused):
+            raise
+        except ToolError as error:
+            self._put_off.append((row.item_id, self._after(row, error)))
+        else:
+            self._written.append((row.item_id, shown))
+        self._process.stopping.wait(max(0.0, self._each - (time.monotonic() - started)))
+
+    def settle(self, taken: Sequence[int]) -> None:
+        """Keep what became of all that were taken; those that were not tried are free again."""
+        tried = {id for id, _ in self._written} | set(self._over) | {id for id, _ in self._put_off}
+        now = time.time()
+        with self._process.store.writing() as connection:
+            for id, shown in self._written:
+                if shown.fields[ROUTE] is None:
+                    self._over.append(id)
+                else:
+                    values = {"state": "written", "attempts": 0, "at": now, "dataset_id": shown.dataset_id}
+                    field_writes.settle(connection, self._mark, [id], low=shown.low, high=shown.high, **values)
+            for id, values in self._put_off:
+                field_writes.settle(connection, self._mark, [id], **values)
+            field_writes.drop(connection, self._mark, self._over)
+            field_writes.settle(connection, self._mark, [id for id in taken if id not in tried])
+        log("fields written", project=self._project.external_id, tasks=len(self._written))
+
+    def _after(self, row: AnyRow, error: ToolError) -> dict[str, Any]:
+        attempts = row.attempts + 1
+        about: dict[str, object] = {"project": self._project.external_id, "item": row.external_id, "error": error}
+        if attempts >= ATTEMPTS:
+            log("fields cannot be written", level=logging.ERROR, **about)
+            return {"attempts": attempts, "state": "failed"}
+        wait = AGAIN[min(attempts, len(AGAIN)) - 1]
+        log("fields were not taken", level=logging.WARNING, again_in=wait, **about)
+        return {"attempts": attempts, "not_before": time.time() + wait}
+
+
+# -- what the fields say
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The fields of one item, None for those that it shall not have; the dataset whose diversity it shows, and the limits in it."""
+
+    fields: dict[str, object]
+    dataset_id: int | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> dict[int, _Shown]:
+    rows = field_writes.verdicts_shown(connection, project, item_ids)
+    chosen = _datasets(connection, project, {row.shown_dataset_id for row in rows})
+    found = snapshots.latest(connection, [id for id in set(chosen.values()) if id is not None], project.reference_id)
+    shown = {}
+    for row in rows:
+        if (row.route == "auto" or row.dismissed) and row.probe is None:
+            shown[row.item_id] = _Shown(dict.fromkeys(FIELDS))
+            continue
+        fields: dict[str, object] = dict(zip((ROUTE, REASON, OUTLIER_SCORE), _words(connection, project, row), strict=True))
+        snapshot = found.get(chosen[row.shown_dataset_id] or 0)
+        if snapshot is None:
+            shown[row.item_id] = _Shown(fields | {DIVERSITY: None})
+        else:
+            fields[DIVERSITY] = diversity_text(snapshot.facts["diversity"])
+            shown[row.item_id] = _Shown(fields, snapshot.dataset_id, snapshot.low, snapshot.high)
+    return shown
+
+
+def _words(connection: Connection, project: Project, row: AnyRow) -> tuple[str, str, float | None]:
+    """Route, reason and outlier score."""
+    if row.route == "failed" or (row.route == "uncertain" and row.probe is None):
+        return row.route, row.reason, _figure(row.outlier_score)
+    if row.probe is None:
+        return REVIEW, REVIEW_REASON, _figure(row.outlier_score)
+    score = field_writes.usual_outlier_score(connection, project, row.shown_trust)
+    return REVIEW, REVIEW_REASON, _figure(_first_outlier_score(connection, project) if score is None else score)
+
+
+def _figure(score: float | None) -> float | None:
+    return None if score is None else round(score, 4)
+
+
+def _first_outlier_score(connection: Connection, project: Project) -> float:
+    """What the strangest outlier will have, while there is none: more than all held-out items."""
+    held_out = get_reference(connection, project.reference_id).facts["counts"].get("held_out", 0)
+    return float(1 - 1 / (held_out + 1)) if held_out else 1.0
+
+
+def _datasets(connection: Connection, project: Project, shown: set[int | None]) -> dict[int | None, int | None]:
+    """Whose diversity is shown: the item's own dataset if it is large enough, else that of all."""
+    every = field_writes.dataset_of_all(connection, project.id)
+    return {id: id if id is not None and field_writes.holds_at_least(connection, id, SHOWN_FROM) else every for id in shown}
+
+
+def diversity_text(diversity: Mapping[str, Any]) -> str:
+    """The diversity score in a few words: "31 % outliers (26.4 to 36.2 %), 5 % expected". diversity: as in a snapshot's facts."""
+    if not diversity["n"]:
+        return f"none of {count(diversity['failed'], 'item')} could be scored"
+    share = f"{percent(diversity['share'])} outliers ({percent_range(diversity['low'], diversity['high'])})"
+    return f"{share}, {percent(diversity['expected'])} expected" if diversity["calibrated"] else f"{share}, uncalibrated"

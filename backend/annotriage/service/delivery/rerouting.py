@@ -1,0 +1,161 @@
+"""A person's word on many items at once: people shall look at them, or need not any more.
+
+Beside the walk data -> model -> latent -> triage -> store -> delivery. What the model judged stays as `verdict.judged`, and only what
+it judged automatic becomes automatic again: nobody may promise more than the model shows. What it sent to people itself can be taken
+out of the queue: it keeps its route and counts as an outlier all the same, but nobody is asked to look at it, and annotators see the
+model's label. Probes are left alone, for they are answered blind.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from annotriage.errors import StateError
+from annotriage.service.guarantee.pausing import PAUSED_REASON
+from annotriage.service.operations.log import log
+from annotriage.service.operations.process import Process
+from annotriage.store import reroutings
+from annotriage.store.counters import chunks
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project, get_project, note
+
+TO_REVIEW, BACK = "review", "back"
+LONGEST_NAME = 100
+UNSETTLED = ("open", "disagreed")
+
+GONE = "deleted in the labeling tool"
+LABELLED = "labelled by people before they came in"
+UNJUDGED = "not judged yet"
+ANSWERED = "answered already"
+PROBE = "random checks, which stay as they are"
+WAITS = "waiting for a person already"
+AUTOMATIC = "automatic already"
+OUT = "out of the queue already"
+FAILED = "not judged, because they could not be read; a person has to look"
+
+
+@dataclass(frozen=True)
+class Rerouted:
+    """What came of it. id: under which it can be undone. changed: items. left: how many others were left as they are, by why."""
+
+    id: int
+    to: str
+    changed: tuple[int, ...]
+    left: dict[str, int] = field(default_factory=dict)
+
+
+def send_to_review(process: Process, project: Project, item_ids: Sequence[int], by: str) -> Rerouted:
+    """Automatic items wait for people from now on, in the store and, as soon as it is delivered, in the labeling tool."""
+    by = _name(by)
+    return _act(process, project, item_ids, TO_REVIEW, by, f"{by} sent {{}} to review")
+
+
+def take_back(process: Process, project: Project, item_ids: Sequence[int], by: str) -> Rerouted:
+    """These items need no person any more: what the model judged automatic is so again, the others are out of the queue.
+
+    Raises StateError while automatic labels are paused, unless all of them are of the other kind.
+    """
+    by = _name(by)
+    return _act(process, project, item_ids, BACK, by, f"{by} took {{}} out of review")
+
+
+def undo_rerouting(process: Process, project: Project, id: int, by: str) -> Rerouted:
+    """Items that were changed, and not answered or changed again since, are as before. Raises UnknownError, StateError."""
+    with process.store.reading() as connection:
+        done = reroutings.rerouting_of(connection, project, id)
+        if done.undone_at is not None:
+            raise StateError("this was undone already; load the page again to see how it stands")
+        item_ids = reroutings.items_of(connection, id)
+    by = _name(by)
+    what = "sending" if done.to == TO_REVIEW else "taking"
+    where = "to review" if done.to == TO_REVIEW else "out of review"
+    return _act(process, project, item_ids, BACK if done.to == TO_REVIEW else TO_REVIEW, by, f"{by} undid {what} {{}} {where}", undoes=id)
+
+
+def sent_reason(by: str) -> str:
+    """How the reason of an item ends that a person sent to review."""
+    return f"; sent to review by {by}."
+
+
+def _act(
+    process: Process, project: Project, item_ids: Sequence[int], to: str, by: str, event: str, *, undoes: int | None = None
+) -> Rerouted:
+    """In chunks, a short transaction each; event: the sentence of the project's history, with a place for how many."""
+    judge, store = (_sendable, process.store) if to == TO_REVIEW else (_restorable, process.store)
+    with store.writing() as connection:
+        if to == BACK:
+            _refuse_paused(connection, get_project(connection, project.id), item_ids)
+        id = reroutings.begin(connection, project.id, to, by) if undoes is None else undoes
+    changed: list[int] = []
+    left: Counter[str] = Counter()
+    for ids in chunks(sorted(set(item_ids))):
+        with store.writing() as connection:
+            present = get_project(connection, project.id)
+            rows = reroutings.standing(connection, present, ids)
+            chosen = _sort_out(rows, judge, left)
+            automatic = [row for row in chosen if row.judged == "auto" and not row.dismissed]
+            others = [row.id for row in chosen if row.judged != "auto" or row.dismissed]
+            of_them = [row.id for row in automatic]
+            if to == TO_REVIEW:
+                reroutings.send(connection, present, id, of_them, by, sent_reason(by))
+                reroutings.dismiss(connection, present, id, others, dismissed=False)
+            else:
+                suffixes = [sent_reason(name) for name in sorted({row.sent_by for row in automatic if row.sent_by})]
+                reroutings.restore(connection, present, id, of_them, [*suffixes, PAUSED_REASON])
+                reroutings.dismiss(connection, present, id, others, dismissed=True)
+            changed += [row.id for row in chosen]
+    with store.writing() as connection:
+        reroutings.end(connection, id, len(changed), undone=undoes is not None)
+        if changed:
+            note(connection, project.id, "rerouted", event.format(f"{len(changed):,} item{'' if len(changed) == 1 else 's'}"))
+    log("rerouted", project=project.external_id, to=to, by=by, items=len(changed), undoes=undoes)
+    return Rerouted(id, to, tuple(changed), dict(left))
+
+
+def _sort_out(rows: Sequence[AnyRow], judge: Callable[[AnyRow], str], left: Counter[str]) -> list[AnyRow]:
+    chosen = []
+    for row in rows:
+        why = _untouchable(row) or judge(row)
+        if why:
+            left[why] += 1
+        else:
+            chosen.append(row)
+    return chosen
+
+
+def _untouchable(row: AnyRow) -> str:
+    if row.gone:
+        return GONE
+    if row.labelled:
+        return LABELLED
+    if row.route is None:
+        return UNJUDGED
+    if row.answer == "resolved":
+        return ANSWERED
+    return PROBE if row.probe in UNSETTLED else ""
+
+
+def _sendable(row: AnyRow) -> str:
+    return "" if row.route == "auto" or row.dismissed else WAITS
+
+
+def _restorable(row: AnyRow) -> str:
+    if row.dismissed:
+        return OUT
+    return {"auto": AUTOMATIC, "failed": FAILED}.get(row.route, "")
+
+
+def _refuse_paused(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
+    if project.paused is not None and reroutings.any_automatic(connection, project, item_ids):
+        raise StateError(
+            f"project {project.external_id}: nothing can go back to automatic while automatic labels are paused ({project.paused});"
+            " resume them first"
+        )
+
+
+def _name(by: str) -> str:
+    return " ".join(by.split())[:LONGEST_NAME] or "somebody"

@@ -1,0 +1,90 @@
+"""New limits on the same held-out items: another max_error, confidence or alpha, tested anew and more strictly.
+
+Beside the walk data -> model -> latent -> triage -> store -> delivery: what `recalibrating` does with new answers, done with those that
+the reference holds. Each look at them is a further attempt, so that trying limits until one passes does not break the promise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from annotriage.errors import FitError, StateError
+from annotriage.service.guarantee.recalibrating import refuse_second
+from annotriage.service.guarantee.spot_checks import stopped_by_alarm
+from annotriage.service.operations.log import log
+from annotriage.service.operations.process import Process
+from annotriage.service.operations.references import keep_reference
+from annotriage.settings import Settings
+from annotriage.store.previews import LIMITS
+from annotriage.store.projects import Project, change_project, get_project, note
+
+if TYPE_CHECKING:
+    from annotriage.engine.reference import Reference
+
+
+def resettle(process: Process, project: Project, limits: Mapping[str, Any]) -> Reference:
+    """A reference with other limits, kept, and on its way to take over from the present one.
+
+    limits: of LIMITS, those that change; `by`: who wants it. Raises FitError where the reference holds no labelled held-out items,
+    StateError while another one is taking over or the alarm stopped `auto`, SettingError for a limit out of range.
+    """
+    _refuse_alarm(project)
+    refuse_second(project)
+    present = process.reference(project.reference_id)
+    reference = with_limits(present, {name: limits[name] for name in LIMITS if name in limits})
+    next_id = keep_reference(process.store, reference)
+    with process.store.writing() as connection:
+        now = get_project(connection, project.id)
+        _refuse_alarm(now)
+        refuse_second(now)
+        if next_id != now.reference_id:
+            change_project(connection, project.id, next_reference_id=next_id)
+        by = f" by {limits['by']}" if limits.get("by") else ""
+        note(connection, project.id, "settings", f"{_changes(present, reference)}{by}: {reference.promise.sentence}")
+    log("limits changed", project=project.external_id, auto=reference.promise.auto, version=reference.version)
+    return reference
+
+
+def with_limits(present: Reference, limits: Mapping[str, float]) -> Reference:
+    """The reference with other limits, and the promise that its held-out items allow under them. Raises FitError, SettingError."""
+    from annotriage.engine.calibration import promise_of
+    from annotriage.guarantee.conformal import flagged_rank, outlier_threshold
+
+    settings = Settings(**{**present.settings.as_dict(), **limits})
+    if settings == present.settings:
+        return present
+    answered, scores = present.answered, present.held_out.scores
+    if answered is None or not present.calibrated:
+        options = " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in limits.items())
+        raise FitError(
+            "this reference holds no labelled held-out items on which other limits could be shown; fit it again:"
+            f" annotriage fit {options} --model ... --train ... --calibration ... --out ..., then annotriage connect"
+        )
+    if not flagged_rank(len(scores), settings.alpha):
+        raise FitError(f"setting alpha: {len(scores)} held-out items are too few for {settings.alpha:g}; choose a larger one")
+    attempt = present.held_out.attempts + 1
+    reference = dataclasses.replace(
+        present,
+        settings=settings,
+        threshold=outlier_threshold(scores, settings.alpha),
+        held_out=dataclasses.replace(present.held_out, attempts=attempt),
+    )
+    typical = ~reference.is_outlier(answered.scores, answered.clusters)
+    columns = (answered.sureness, answered.correct, typical, answered.predicted, answered.true, answered.miss)
+    reference = dataclasses.replace(reference, promise=promise_of(present.space, settings, attempt, *columns))
+    return dataclasses.replace(reference, version=reference.content_hash())
+
+
+def _refuse_alarm(project: Project) -> None:
+    if stopped_by_alarm(project):
+        raise StateError(
+            f"project {project.external_id}: the alarm stopped automatic labels, and other limits on the old held-out items do not"
+            f" lift it; annotriage recalibrate --project {project.external_id} does, once the limit is shown anew"
+        )
+
+
+def _changes(old: Reference, new: Reference) -> str:
+    before, after = old.settings.as_dict(), new.settings.as_dict()
+    return ", ".join(f"{name} {before[name]:g} -> {after[name]:g}" for name in LIMITS if before[name] != after[name]) or "nothing changed"

@@ -1,0 +1,143 @@
+"""Recalibration: what people answered on the lot becomes held-out data, and the promise is made anew on it.
+
+The lot alone: it was drawn before any item was judged, so that it is like what comes in, strangers included. The media are fetched
+again and pass through data -> model -> latent; the reference that follows takes over as `rescoring` says.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from annotriage.data import Dataset, Item
+from annotriage.errors import AnnotriageError, FitError, MediaUnavailable, StateError, ToolUnavailable
+from annotriage.guarantee.binomial import first_size
+from annotriage.progress import Advance, Progress, silent
+from annotriage.service.guarantee.spot_checks import lot_needed
+from annotriage.service.judging.media import MediaReader
+from annotriage.service.operations.log import log
+from annotriage.service.operations.process import Process
+from annotriage.service.operations.references import keep_reference
+from annotriage.store import jobs, probes
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project, change_project, get_project, note
+
+if TYPE_CHECKING:
+    from annotriage.engine.collecting import Collected
+    from annotriage.engine.reference import Reference
+
+MOST_MISSING = 0.2  # share of the answered lot whose media cannot be had at the moment, with which it is put off
+FRESH_ENOUGH = 2.5  # times the least number of items, from which on new answers do without the old ones
+
+
+def recalibrate(process: Process, project: Project, progress: Progress = silent) -> Reference:
+    """A reference with threshold and promise from the lot's answers, kept, and on its way to take over from the present one.
+
+    The model and what was learned of its training set stay. Raises FitError if there are too few answers, saying how many it takes;
+    StateError if another reference is taking over; ToolUnavailable if too many media cannot be had at the moment.
+    """
+    from annotriage.engine.calibration import calibrate, looks_seen
+    from annotriage.engine.collecting import collect
+    from annotriage.model import load_model
+    from annotriage.model.spec import ModelSpec
+
+    refuse_second(project)
+    present = process.reference(project.reference_id)
+    with process.store.reading() as connection:
+        rows = probes.lot_answers(connection, project.id)
+    _refuse_few(project, present, len({row.group or row.media_hash for row in rows}))
+    settings = process.run_settings(present)
+    model = load_model(ModelSpec.load(present.spec_path or ""), settings.device)
+    present.check(model)
+    dataset = Dataset("the lot", len(rows), lambda: _items(process, project, rows))
+    answered = collect(model, dataset, present.space, settings, progress, "answered items", present.space.known_or_foreign)
+    with progress("calibrating", None):
+        answered = _fresh(answered, present)
+        bare = dataclasses.replace(present, notes=tuple(one for one in present.notes if "held-out" not in one))  # of those before
+        reference = calibrate(bare, answered, previous=present)
+        reference = dataclasses.replace(reference, notes=(*reference.notes, *looks_seen(reference)))
+        reference = dataclasses.replace(reference, version=reference.content_hash())
+        next_id = keep_reference(process.store, reference)
+    with process.store.writing() as connection:
+        refuse_second(get_project(connection, project.id))
+        change_project(connection, project.id, next_reference_id=next_id)
+        note(connection, project.id, "recalibrated", f"on {len(answered.ids)} answers of the lot: {reference.promise.sentence}")
+    log("recalibrated", project=project.external_id, answers=len(answered.ids), auto=reference.promise.auto, version=reference.version)
+    return reference
+
+
+def run_job(process: Process, row: AnyRow) -> None:
+    """Run a queued recalibration, change of limits or report: what came of it, or why nothing did, stands in the job."""
+    from annotriage.service.guarantee.changing_limits import resettle
+    from annotriage.service.readings.reporting import make_report
+
+    with process.store.reading() as connection:
+        project = get_project(connection, row.project_id)
+
+    @contextmanager
+    def told(label: str, total: int | None) -> Iterator[Advance]:
+        with process.store.writing() as connection:
+            jobs.progress(connection, row.id, label if total is None else f"{label} ({total:,})")
+        yield lambda count: None
+
+    failed = False
+    try:
+        if row.kind == "report":
+            text = make_report(process, project, row.payload["dataset"], told)
+        else:
+            reference = resettle(process, project, row.payload) if row.kind == "resettle" else recalibrate(process, project, told)
+            text = reference.promise.sentence
+    except AnnotriageError as error:
+        text, failed = str(error), True
+        log("job failed", kind=row.kind, level=logging.WARNING, project=project.external_id, error=error)
+    with process.store.writing() as connection:
+        jobs.finish(connection, row.id, text, failed=failed)
+        if failed and row.kind != "report":
+            note(connection, project.id, "recalibration" if row.kind == "recalibrate" else "settings", text)
+
+
+def refuse_second(project: Project) -> None:
+    """Raise StateError while another reference is taking over."""
+    if project.next_reference_id is not None or project.old_reference_id is not None:
+        raise StateError(
+            f"project {project.external_id}: a new reference is taking over at the moment; recalibrate again once it has"
+            f" (annotriage status --project {project.external_id} shows how far it is)"
+        )
+
+
+def _refuse_few(project: Project, present: Reference, answers: int) -> None:
+    """Ask for so many answers that the limit can be shown at all: an attempt with fewer would spend confidence in vain."""
+    needed = lot_needed(dataclasses.asdict(present.promise))
+    if answers < needed:
+        raise FitError(
+            f"project {project.external_id}: {answers:,} items of the lot are answered, {needed:,} are needed for a limit of"
+            f" {100 * present.settings.max_error:g} %; they come first in the queue, and a larger lot_share makes more of them"
+        )
+
+
+def _fresh(answered: Collected, present: Reference) -> Collected:
+    """The answers that no calibration has looked at, if they are enough by themselves: a first attempt, at what comes in now. Else all."""
+    least = first_size(present.settings.max_error, present.settings.confidence)
+    fresh = np.flatnonzero(~np.isin(answered.hashes, present.held_out.hashes))
+    return answered.rows(fresh) if len(answered.ids) > len(fresh) >= FRESH_ENOUGH * least else answered
+
+
+def _items(process: Process, project: Project, rows: Sequence[AnyRow]) -> Iterator[Item]:
+    """The lot's items with people's labels, their media fetched again."""
+    reader = MediaReader(process.settings, process.server)
+    missing = 0
+    try:
+        for row, item in reader.read(process.tool_project(project), rows):
+            if isinstance(item, MediaUnavailable):
+                missing += 1
+                if missing > MOST_MISSING * len(rows):
+                    raise ToolUnavailable(f"project {project.external_id}: the media of too many answered items cannot be had now: {item}")
+                item = Item(str(row.id), None, group=row.group, problem=str(item))
+            yield dataclasses.replace(item, labels=tuple(row.given or ()))
+    finally:
+        reader.close()

@@ -1,0 +1,286 @@
+"""Probes watch the promise: answers settle them, the alarm listens to them, and datasets pass their probation by them.
+
+Beside the walk data -> model -> latent -> triage -> store -> delivery: what `latent.audit` computes, on the answers in the store.
+What computes is imported where it is used, so that whoever only asks for a share stays light.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection
+
+from annotriage.errors import ToolGone
+from annotriage.service.intake.answers import Probed, probed
+from annotriage.service.operations.log import log
+from annotriage.store import probes
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project, change_project, get_project, note
+from annotriage.store.references import get_reference
+from annotriage.store.reviews import reviews_of
+
+if TYPE_CHECKING:
+    from annotriage.guarantee.audit import Probation
+    from annotriage.service.operations.process import Process
+
+ALARM = "alarm: "  # how `Project.paused` begins when the alarm stopped `auto`
+BEFORE = " Paused before that: "
+CLAIMING = ("auto", "uncertain")  # routes on which the model claims to know; elsewhere one person's answer is enough
+SKEW_SECONDS = 5.0  # that the labeling tool's clock may be behind
+MOST_OUTSTANDING = 50  # unanswered probes of automatic labels with which machine labels still become annotations
+OLDEST_DAYS = 7.0
+DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the promise stands by the probes of labels that the present reference gives by itself.
+
+    answers, wrong: settled ones; low, high: limits of the error that hold at all times. recent_*: the last 500 on their own.
+    bound: one-sided upper limit of the error, should all outstanding ones be wrong. level: of the alarm, 1 rings; ringing: it stopped
+    `auto`. until_alarm: answers it usually takes until a doubled error is found (None: too many to say). outstanding: probes not
+    settled; oldest_days: since when, None without any. lot_answers, lot_drawn: probes of the lot, whatever their route;
+    lot_needed: how many answers a recalibration takes, in all.
+    """
+
+    max_error: float
+    answers: int
+    wrong: int
+    low: float
+    high: float
+    recent_answers: int
+    recent_wrong: int
+    recent_low: float
+    recent_high: float
+    bound: float
+    level: float
+    ringing: bool
+    until_alarm: float | None
+    outstanding: int
+    oldest_days: float | None
+    lot_answers: int
+    lot_drawn: int
+    lot_needed: int
+
+
+def standing(connection: Connection, project: Project) -> Standing:
+    """How the promise stands at this moment."""
+    from annotriage.guarantee.audit import alarm_levels, recent, time_uniform_interval
+    from annotriage.guarantee.binomial import upper_bound
+
+    promise = _promise(connection, project.reference_id)
+    max_error, confidence = float(promise["max_error"]), float(promise["confidence"])
+    wrong = _answers(connection, project)
+    errors, n = int(wrong.sum()), len(wrong)
+    low, high = time_uniform_interval(errors, n, confidence)
+    latest = recent(wrong, confidence=confidence)
+    waiting, oldest = probes.outstanding(connection, project.id, project.reference_id)
+    answered, drawn = probes.lot_size(connection, project.id)
+    return Standing(
+        max_error=max_error,
+        answers=n,
+        wrong=errors,
+        low=low,
+        high=high,
+        recent_answers=latest.n,
+        recent_wrong=latest.wrong,
+        recent_low=latest.low,
+        recent_high=latest.high,
+        bound=float(upper_bound(errors + waiting, n + waiting, confidence)),
+        level=float(alarm_levels(wrong, max_error)[-1]) if n else 0.0,
+        ringing=stopped_by_alarm(project),
+        until_alarm=_answers_until_alarm(max_error),
+        outstanding=waiting,
+        oldest_days=None if oldest is None else max(0.0, time.time() - oldest) / DAY,
+        lot_answers=answered,
+        lot_drawn=drawn,
+        lot_needed=lot_needed(promise),
+    )
+
+
+def settle(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
+    """Compare people's answers on the probes among these items with the model's; a settled one moves the alarm."""
+    changed = _changed(connection, item_ids)
+    probes.set_probe_states(connection, [(row.item_id, now.state, now.labels, now.at) for row, now in changed])
+    if any(row.route == "auto" for row, _ in changed):
+        listen(connection, project)
+
+
+def listen(connection: Connection, project: Project) -> None:
+    """Stop `auto` if the alarm rings; only a recalibration lets it go on."""
+    from annotriage.guarantee.audit import alarm_levels, time_uniform_interval
+
+    project = get_project(connection, project.id)
+    if stopped_by_alarm(project):
+        return
+    promise = _promise(connection, project.reference_id)
+    max_error = float(promise["max_error"])
+    wrong = _answers(connection, project)
+    if not len(wrong) or alarm_levels(wrong, max_error).max() < 1:
+        return
+    errors = int(wrong.sum())
+    low, high = time_uniform_interval(errors, len(wrong), float(promise["confidence"]))
+    text = (
+        f"{ALARM}{errors} of {len(wrong)} automatic labels that people checked blind were wrong ({100 * low:.1f} to {100 * high:.1f} %"
+        f" in the long run), where {100 * max_error:g} % are allowed. No label is automatic until the limit is shown anew on the lot's"
+        f" answers: annotriage recalibrate --project {project.external_id}"
+    )
+    change_project(connection, project.id, paused=text + (f"{BEFORE}{project.paused}" if project.paused else ""))
+    note(connection, project.id, "alarm", text)
+    log("alarm", project=project.external_id, wrong=errors, answers=len(wrong), max_error=max_error, low=low, high=high)
+
+
+def stopped_by_alarm(project: Project) -> bool:
+    """Whether the alarm stopped `auto`: then nobody may resume it, and a recalibration does."""
+    return project.paused is not None and project.paused.startswith(ALARM)
+
+
+def paused_under(project: Project, reference_id: int) -> bool:
+    """Whether labels of that reference may not be automatic now. The alarm says nothing of the reference that will take over."""
+    return paused_by_person(project) is not None if reference_id == project.next_reference_id else project.paused is not None
+
+
+def paused_by_person(project: Project) -> str | None:
+    """Why a person paused `auto`, None if nobody did."""
+    if not stopped_by_alarm(project):
+        return project.paused
+    _, _, before = (project.paused or "").partition(BEFORE)
+    return before or None
+
+
+def tend_probes(process: Process, project: Project) -> None:
+    """Settle probes that people had answered before they were drawn, and ask for second answers. Raises ToolError."""
+    with process.store.reading() as connection:
+        early = probes.answered_meanwhile(connection, project.id)
+        settled = bool(_changed(connection, early))
+    if settled:
+        with process.store.writing() as connection:
+            settle(connection, project, early)
+    ask_for_second_answers(process, project)
+
+
+def ask_for_second_answers(process: Process, project: Project) -> None:
+    """Let a second person answer the probes on which one disagreed with the model. Raises ToolError."""
+    if project.watch or project.gone:
+        return
+    with process.store.reading() as connection:
+        rows = [row for row in probes.unconfirmed(connection, project.id) if row.wanted <= row.people]
+    for row in rows:
+        try:
+            process.tool_project(project).ask_again(row.external_id, row.people + 1)
+        except ToolGone:  # a task was deleted: following finds out which
+            continue
+        with process.store.writing() as connection:
+            probes.asked_again(connection, row.item_id, row.people + 1)
+        log("second answer wanted", project=project.external_id, item=row.external_id)
+
+
+def audit_shares(
+    connection: Connection, project: Project, reference_id: int | None = None, coming: int = 0
+) -> tuple[float, dict[int, int]]:
+    """The share of automatic items that people check blind; and, of datasets on probation, how many of the next ones they all check.
+
+    reference_id: the reference whose labels are checked, by default the present one. coming: items that the share is for, so
+    that the first thousand of a project are not all checked. The setting audit_share = 0 switches the audit off.
+    """
+    from annotriage.guarantee.audit import audit_share
+
+    reference_id = reference_id or project.reference_id
+    per_week = probes.automatic_per_week(connection, project.id, reference_id) + coming
+    share = max(project.options.audit_share, audit_share(per_week)) if project.options.audit_share else 0.0
+    if project.options.accept != "annotate":
+        return share, {}
+    return share, _owed(connection, project, reference_id)
+
+
+def passed_probation(connection: Connection, project: Project) -> frozenset[int]:
+    """The datasets whose machine labels may become annotations: their error limit is shown, what is still open counted as wrong."""
+    promise = _promise(connection, project.reference_id)
+    drawn = probes.drawn_by_dataset(connection, project.id, project.reference_id)
+    return frozenset(id for id, states in drawn.items() if _probation([state != "right" for state, _ in states], promise).passed)
+
+
+def lot_needed(promise: dict[str, Any]) -> int:
+    """How many answers on the lot a recalibration takes: so many that the limit can be shown if none of them is wrong.
+
+    promise: of the reference's facts. The surest n_0 must be automatic: a share like that under the present reference, or half.
+    """
+    from math import ceil
+
+    from annotriage.guarantee.binomial import first_size, spent_confidence
+    from annotriage.guarantee.ranking import EXPECTED_COVERAGE
+
+    least = first_size(float(promise["max_error"]), spent_confidence(float(promise["confidence"]), 1))
+    share = float(promise["coverage"]) if promise["auto"] else EXPECTED_COVERAGE
+    return ceil(least / max(share, EXPECTED_COVERAGE / 2))
+
+
+def _changed(connection: Connection, item_ids: Sequence[int]) -> list[tuple[AnyRow, Probed]]:
+    """The probes among these items whose state is not the one that their reviews come to, with that one."""
+    rows = probes.probes_of(connection, item_ids)
+    given = reviews_of(connection, [row.item_id for row in rows])
+    found = [(row, _state(row, given)) for row in rows]
+    return [
+        (row, now)
+        for row, now in found
+        if (now.state, now.labels, now.at) != (row.state, None if row.given is None else tuple(row.given), row.answered_at)
+    ]
+
+
+def _state(row: AnyRow, given: dict[int, list[Any]]) -> Probed:
+    reviews = given.get(row.item_id, [])
+    if row.again:  # an answer from before the draw may have followed an earlier reference's label
+        reviews = [one for one in reviews if one.updated_at >= row.drawn_at - SKEW_SECONDS]
+    return probed(reviews, row.labels, confirmed=row.route in CLAIMING)
+
+
+def _answers(connection: Connection, project: Project) -> Any:
+    import numpy as np
+
+    return np.array(probes.automatic_answers(connection, project.id, project.reference_id), dtype=bool)
+
+
+def _owed(connection: Connection, project: Project, reference_id: int) -> dict[int, int]:
+    """How many more probes datasets need for their probation, should those that are out be right; too old ones count as wrong."""
+    promise = _promise(connection, reference_id)
+    old = time.time() - OLDEST_DAYS * DAY
+    drawn = probes.drawn_by_dataset(connection, project.id, reference_id)
+    owed = {}
+    for id in probes.datasets_of(connection, project.id):
+        lost = [state == "wrong" or (state != "right" and at < old) for state, at in drawn.get(id, ())]
+        next_at = _probation(lost, promise).next_at
+        if next_at is not None:
+            owed[id] = next_at - len(lost)
+    return owed
+
+
+def _probation(wrong: Sequence[bool], promise: dict[str, Any]) -> Probation:
+    return _probation_of(bytes(wrong), float(promise["max_error"]), float(promise["confidence"]))
+
+
+@lru_cache(maxsize=4096)
+def _probation_of(wrong: bytes, max_error: float, confidence: float) -> Probation:
+    import numpy as np
+
+    from annotriage.guarantee.audit import probation
+
+    return probation(np.frombuffer(wrong, dtype=bool), max_error, confidence)
+
+
+@lru_cache(maxsize=64)
+def _answers_until_alarm(max_error: float) -> float | None:
+    from math import isfinite
+
+    from annotriage.guarantee.audit import answers_until_alarm
+
+    answers = answers_until_alarm(min(2 * max_error, 0.9), max_error)
+    return answers if isfinite(answers) else None
+
+
+def _promise(connection: Connection, reference_id: int) -> dict[str, Any]:
+    promise: dict[str, Any] = get_reference(connection, reference_id).facts["promise"]
+    return promise

@@ -1,0 +1,259 @@
+"""Following the labeling tool: what webhooks told, and what they did not.
+
+Webhooks are fire-and-forget: they make things fast. That nothing is missed is up to the polls, by watermark every few seconds, and to
+a sweep over all tasks now and then. Everything but new tasks is read from the tool itself, whatever a webhook claims.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from annotriage.errors import AnnotriageError, DataError, ToolGone
+from annotriage.labeling_tool import Event, Task, ToolProject
+from annotriage.service.intake.reviewing import take_reviews
+from annotriage.service.operations.log import log
+from annotriage.service.operations.process import Process
+from annotriage.store import inbox, items, jobs
+from annotriage.store.counters import chunks
+from annotriage.store.projects import Project, change_project, find_project, get_project, note, projects
+
+READ_AT_ONCE = 20  # webhooks
+READ_TASKS = 500
+TOLD_WITHIN = 10.0  # seconds after which no webhook will come for a task any more; the tool sends it when an import ends
+TAKEN_AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
+INBOX_SECONDS = 0.05
+OVERLAP = 60.0  # seconds that are read again: clocks differ, and transactions end late
+FACTS_SECONDS = 15.0
+TOLD_SECONDS = 10.0  # for which it is not written down again that webhooks arrive
+BACK_OFF = (2.0, 5.0, 15.0, 30.0)
+
+
+@dataclass
+class _Followed:
+    """How far one project is followed. sweep: the pages that are still to be compared; seen: task ids on those that were."""
+
+    next_poll: float = 0.0
+    noticed: float | None = None  # since when there are tasks that no webhook has told of
+    next_facts: float = 0.0
+    failures: int = 0
+    sweep: Iterator[list[Task]] | None = None
+    sweep_started: float = 0.0
+    seen: set[str] = field(default_factory=set)
+
+
+class Follower:
+    """Takes in what happens in the labeling tool, until the process stops."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._followed: dict[int, _Followed] = {}
+
+    def run(self) -> None:
+        """Follow until the process stops."""
+        while not self._process.stopping.is_set():
+            if not self.read_inbox():
+                self.poll()
+                self._process.stopping.wait(INBOX_SECONDS)
+
+    # -- webhooks
+
+    def read_inbox(self) -> bool:
+        """Read some webhooks; whether there were any."""
+        store = self._process.store
+        with store.reading() as connection:
+            rows = inbox.unread(connection, READ_AT_ONCE)
+        for row in rows:
+            try:
+                self._act(self._process.tool.read_event(row.body))
+            except DataError as error:
+                log("webhook cannot be read", level=logging.WARNING, webhook=row.id, error=error)
+                with store.writing() as connection:
+                    inbox.failed(connection, row.id, str(error))
+                continue
+            except AnnotriageError as error:  # the polls bring what it told
+                log("webhook is left to the polls", level=logging.WARNING, webhook=row.id, error=error)
+            with store.writing() as connection:
+                inbox.done(connection, row.id)
+        return bool(rows)
+
+    def _act(self, event: Event) -> None:
+        with self._process.store.reading() as connection:
+            project = find_project(connection, event.project)
+        if project is None or project.gone:
+            return
+        if time.time() - project.told_at > TOLD_SECONDS:
+            with self._process.store.writing() as connection:
+                change_project(connection, project.id, told_at=time.time())
+        tool = self._process.tool_project(project)
+        if event.kind == "created":
+            self._take(project, tool.tasks_of(event))
+        elif event.kind == "changed" and event.task_ids:
+            self._take(project, tool.tasks(event.task_ids))
+        elif event.kind == "deleted":
+            self._missing(project, tool, event.task_ids)
+        elif event.kind == "train":
+            with self._process.store.writing() as connection:
+                jobs.queue(connection, project.id, "recalibrate")
+        elif event.kind == "project":
+            self._of(project).next_facts = 0.0
+        elif event.kind == "changed":  # deleted annotations name no task
+            self._of(project).next_poll = 0.0
+
+    # -- polls
+
+    def poll(self) -> None:
+        """Ask for what is due of every project. What cannot be had now is asked for again later."""
+        with self._process.store.reading() as connection:
+            followed = projects(connection)
+        for project in followed:
+            state = self._of(project)
+            if time.time() < state.next_poll:
+                continue
+            state.next_poll = time.time() + self._process.settings.poll_seconds
+            try:
+                self._poll(project, state)
+                state.failures = 0
+            except ToolGone as error:
+                self._project_may_be_gone(project, error)
+            except AnnotriageError as error:
+                wait = BACK_OFF[min(state.failures, len(BACK_OFF) - 1)]
+                state.failures += 1
+                state.next_poll = time.time() + max(wait, self._process.settings.poll_seconds)
+                log("poll failed", level=logging.WARNING, project=project.external_id, again_in=wait, error=error)
+                with self._process.store.writing() as connection:
+                    note(connection, project.id, "unreachable", str(error))
+
+    def _poll(self, project: Project, state: _Followed) -> None:
+        tool = self._process.tool_project(project)
+        if time.time() >= state.next_facts:
+            self._facts(project, tool)
+            state.next_facts = time.time() + FACTS_SECONDS
+        for ids in tool.task_ids_after(project.last_task):
+            if not self._take_unknown(project, tool, ids, state):
+                break
+            with self._process.store.writing() as connection:
+                change_project(connection, project.id, last_task=ids[-1])
+        now = time.time()
+        for page in tool.changed_since(max(0.0, project.read_until - OVERLAP)):
+            self._take(project, page)
+        if now - project.read_until > OVERLAP / 10:
+            with self._process.store.writing() as connection:
+                change_project(connection, project.id, read_until=now)
+        self._sweep(project, tool, state)
+
+    def _take_unknown(self, project: Project, tool: ToolProject, ids: Sequence[str], state: _Followed) -> bool:
+        """Read those tasks that the store does not have, once webhooks, which bring them whole and for nothing, had their chance.
+
+        False if they have it still.
+        """
+        unknown = self._unknown(project, ids)
+        if unknown and project.told_at:
+            state.noticed = state.noticed or time.time()
+            if time.time() - state.noticed < TOLD_WITHIN:
+                return False
+        for some in chunks(unknown, READ_TASKS):
+            if still := self._unknown(project, some):
+                self._take(project, tool.tasks(still))
+        state.noticed = None
+        return True
+
+    def _unknown(self, project: Project, ids: Sequence[str]) -> list[str]:
+        """Those tasks that the store does not have once all webhooks are read."""
+        while self.read_inbox():
+            pass
+        with self._process.store.reading() as connection:
+            known = items.known_task_ids(connection, project.id, ids)
+        return [id for id in ids if id not in known]
+
+    def _facts(self, project: Project, tool: ToolProject) -> None:
+        """What the tool says of the project: a labeling config that does not fit any more stops delivery, a wrong version is put right."""
+        facts = tool.facts()
+        values: dict[str, object] = {"title": facts.title, "config": facts.config, "wanted": facts.wanted, "problem": facts.problem}
+        if facts.version != project.version and not project.watch and facts.problem is None and project.version in tool.versions():
+            tool.name_version(project.version)
+            if project.shown_version:
+                log("version put right", project=project.external_id, found=facts.version, shown=project.version)
+            values["shown_version"] = project.version
+        elif facts.version == project.version:
+            values["shown_version"] = project.version
+        with self._process.store.writing() as connection:
+            if facts.problem != project.problem:
+                kind = "problem" if facts.problem else "solved"
+                note(connection, project.id, kind, facts.problem or "the labeling config fits the model again: delivery goes on")
+            if any(getattr(project, name) != value for name, value in values.items()):
+                change_project(connection, project.id, **values)
+        if not project.watch:
+            for sentence in tool.repair(calibrating=not project.calibrated):
+                log("repaired", project=project.external_id, what=sentence)
+                with self._process.store.writing() as connection:
+                    note(connection, project.id, "repaired", sentence)
+
+    def _project_may_be_gone(self, project: Project, error: ToolGone) -> None:
+        try:
+            self._process.tool_project(project).facts()
+        except ToolGone:
+            log("project is gone", level=logging.WARNING, project=project.external_id, error=error)
+            with self._process.store.writing() as connection:
+                change_project(connection, project.id, gone=True)
+                note(connection, project.id, "gone", f"the project was deleted in the labeling tool ({error}); what was found out stays")
+        except AnnotriageError as other:
+            log("project cannot be asked", level=logging.WARNING, project=project.external_id, error=other)
+
+    # -- sweeps
+
+    def _sweep(self, project: Project, tool: ToolProject, state: _Followed) -> None:
+        """Compare all tasks with the store, one page with each poll, so that the tool has time for people."""
+        if state.sweep is None:
+            if time.time() - project.swept_at < self._process.settings.sweep_seconds:
+                return
+            state.sweep, state.sweep_started, state.seen = tool.tasks_after(""), time.time(), set()
+        page = next(state.sweep, None)
+        if page is not None:
+            state.seen.update(task.id for task in page)
+            self._take(project, page)
+            self._only_one(project, tool, page)
+            return
+        state.sweep = None
+        with self._process.store.reading() as connection:
+            missing = items.tasks_besides(connection, project.id, state.seen, before=state.sweep_started)
+        self._missing(project, tool, missing)
+        with self._process.store.writing() as connection:
+            change_project(connection, project.id, swept_at=time.time())
+
+    def _only_one(self, project: Project, tool: ToolProject, page: Sequence[Task]) -> None:
+        """Of several predictions of the version on one task the oldest is kept: two may have come at the same moment."""
+        if project.watch:
+            return
+        found = tool.delivered([task.id for task in page], project.version)
+        twice = [id for ids in found.values() for id in ids[1:]]
+        if twice:
+            log("predictions withdrawn that stood twice", level=logging.WARNING, project=project.external_id, items=len(twice))
+            tool.withdraw(twice)
+
+    # -- into the store
+
+    def _take(self, project: Project, tasks: Sequence[Task]) -> None:
+        """Take tasks in that are new, and what changed of the others."""
+        for start in range(0, len(tasks), TAKEN_AT_ONCE):
+            some = tasks[start : start + TAKEN_AT_ONCE]
+            with self._process.store.writing() as connection:
+                present = get_project(connection, project.id)
+                new = items.add_tasks(connection, present, some)
+                take_reviews(connection, present, some)
+            if new:
+                log("tasks taken in", project=project.external_id, items=new)
+            time.sleep(0.002)
+
+    def _missing(self, project: Project, tool: ToolProject, task_ids: Sequence[str]) -> None:
+        """Tasks that seem to be deleted: those that really are take no part in anything any more."""
+        for ids in chunks(task_ids):
+            there = {task.id for task in tool.tasks(ids)}
+            with self._process.store.writing() as connection:
+                gone = items.find_items(connection, project.id, [id for id in ids if id not in there])
+                items.mark_gone(connection, [row.id for row in gone.values()])
+
+    def _of(self, project: Project) -> _Followed:
+        return self._followed.setdefault(project.id, _Followed())

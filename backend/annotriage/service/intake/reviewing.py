@@ -1,0 +1,70 @@
+"""What people answered comes back: reviews are compared with the store, resolve the queue, and are answers on probes.
+
+At the end of data -> model -> latent -> triage -> store -> delivery. The same tasks are read again and again, from webhooks' hints
+and by the poll: what has not changed costs three queries for hundreds of tasks, and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from annotriage.labeling_tool import Review, Task
+from annotriage.service.guarantee.spot_checks import settle
+from annotriage.service.intake.answers import answer_of
+from annotriage.store import items, reviews
+from annotriage.store.probes import forget_probes
+from annotriage.store.projects import Project
+from annotriage.store.reviews import Answer, Known
+
+
+def take_reviews(connection: Connection, project: Project, tasks: Sequence[Task]) -> None:
+    """Bring the store up to tasks as they were just read; tasks that have no item are passed over. A repeat changes nothing.
+
+    Reviews are compared by id and time, and with them the item's answer, how many answers it asks for, and what it shows: an item
+    whose media field changed is judged anew. Tasks read without reviews (None) keep those that are known.
+    """
+    read = {task.id: task for task in tasks}
+    known = reviews.known(connection, project.id, list(read))
+    _take_edits(connection, project, read, known)
+    gone: list[str] = []
+    changed: dict[int, list[Review]] = {}
+    answers: dict[int, Answer] = {}
+    ordinary: list[int] = []
+    for task_id, before in known.items():
+        task = read[task_id]
+        if task.reviews is None:
+            continue
+        if before.labelled and not task.labelled:
+            ordinary.append(before.id)
+        now = {one.id: one for one in task.reviews}
+        missing = [id for id in before.reviews if id not in now]
+        different = [one for id, one in now.items() if id not in before.reviews or _differs(before.reviews[id], one)]
+        if missing or different:
+            gone += missing
+            changed[before.id] = different
+        answer = answer_of(task)
+        if (answer.state, answer.labels, answer.machine) != (before.answer, before.labels, before.machine):
+            answers[before.id] = answer
+    reviews.drop_reviews(connection, project.id, gone)
+    reviews.keep_reviews(connection, project.id, changed)
+    reviews.set_answers(connection, answers, ordinary)
+    items.add_work(connection, project, ordinary)
+    settle(connection, project, list(changed))
+
+
+def _take_edits(connection: Connection, project: Project, read: dict[str, Task], known: dict[str, Known]) -> None:
+    """What was changed of the tasks themselves: how many answers they ask for, and what they show. All else is ignored."""
+    wanted = {before.id: read[id].wanted for id, before in known.items() if read[id].wanted != before.wanted}
+    reviews.set_wanted(connection, wanted)
+    for task_id, before in known.items():
+        media = read[task_id].media
+        if items.media_hash(media) != before.media_hash:
+            forget_probes(connection, [before.id])  # drawn, and perhaps answered, for what the task showed then
+            items.change_media(connection, project, before.id, media)
+
+
+def _differs(known: Review, now: Review) -> bool:
+    """Whether it was changed since; a reading that took longer than a later one does not undo that."""
+    return known != now and now.updated_at >= known.updated_at

@@ -1,0 +1,108 @@
+"""What happens with a verdict: whether the item becomes a probe, and what annotators see of it.
+
+Between triage and store. Probes must not be recognisable: they get an empty prediction and a trust among the strangest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sqlalchemy import Connection
+
+from annotriage.engine.reference import Judged
+from annotriage.engine.verdict import Verdict
+from annotriage.guarantee.audit import in_audit, in_lot
+from annotriage.guarantee.conformal import hashed_places
+from annotriage.model.inputs import Loaded, thumbnail
+from annotriage.service.delivery.rerouting import sent_reason
+from annotriage.service.guarantee.pausing import PAUSED_REASON
+from annotriage.service.guarantee.spot_checks import audit_shares, paused_under
+from annotriage.store.database import AnyRow
+from annotriage.store.probes import unsettled
+from annotriage.store.projects import Project
+from annotriage.store.reroutings import trust_out_of_queue
+from annotriage.store.verdicts import Judgement, strange_trusts
+
+SEED = 0  # of the draws: an item is a probe or none, whichever reference judges it
+SHOWN_ROUTES = ("auto", "uncertain")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How probes are drawn at the moment.
+
+    lot, audit: shares of all items and of automatic ones. probation: datasets of whose next automatic items so many are all audited;
+    counts down. strangest: the range of trust among which a probe hides. paused: whether nothing may be automatic. drawn: items that
+    are probes already and wait for people. again: the items were judged before, by another reference: what people have answered since
+    then followed its labels, and is no probe any more.
+    """
+
+    lot: float
+    audit: float
+    probation: dict[int, int]
+    strangest: tuple[float, float]
+    paused: bool
+    drawn: frozenset[int]
+    again: bool
+
+
+def current_draw(connection: Connection, project: Project, reference_id: int, item_ids: Sequence[int]) -> Draw:
+    """The draw for these items of the project."""
+    share, probation = audit_shares(connection, project, reference_id, len(item_ids))
+    return Draw(
+        lot=project.options.lot_share,
+        audit=share,
+        probation=probation,
+        strangest=strange_trusts(connection, project.id, reference_id),
+        paused=paused_under(project, reference_id),
+        drawn=unsettled(connection, item_ids),
+        again=reference_id != project.reference_id,
+    )
+
+
+def judgements(
+    project: Project, draw: Draw, rows: Sequence[AnyRow], verdicts: Sequence[Verdict], judged: Judged, loaded: Sequence[Loaded], side: int
+) -> list[Judgement]:
+    """What is to be stored and shown of N scored items. rows: their items; side: of a thumbnail, in pixels."""
+    ids = [draw_id(project, row) for row in rows]
+    lot = in_lot(ids, SEED, draw.lot)
+    audit = in_audit(ids, SEED, draw.audit)
+    low, high = draw.strangest
+    hidden = low + (high - low) * hashed_places(ids, SEED, "shown")
+    points = judged.compressed.astype(np.float16)
+    found = []
+    for place, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
+        owed = draw.probation.get(row.shown_dataset_id, 0) if verdict.route == "auto" else 0
+        audited = verdict.route == "auto" and (audit[place] or owed > 0)
+        probe = "lot" if lot[place] else "audit" if audited or row.id in draw.drawn else None
+        if draw.again and row.answer != "open" and row.id not in draw.drawn:
+            probe = None
+        if owed and probe:
+            draw.probation[row.shown_dataset_id] = owed - 1
+        why = PAUSED_REASON if draw.paused else sent_reason(row.sent_by) if row.sent_by else ""
+        holds = _held_back(verdict, why) if why and verdict.route == "auto" else verdict
+        out = row.dismissed and holds.route in ("outlier", "uncertain")
+        hides = bool(probe) or not (out or holds.route in SHOWN_ROUTES)
+        trust = float(hidden[place]) if probe else trust_out_of_queue(holds.trust) if out else holds.trust
+        shown = None if hides else holds.labels
+        picture = loaded[place].picture
+        face = b"" if picture is None else thumbnail(picture, side)
+        found.append(Judgement(row.id, holds, verdict.route, shown, trust, probe, points[place].tobytes(), face))
+    return found
+
+
+def _held_back(verdict: Verdict, why: str) -> Verdict:
+    """An automatic item that a person is to look at all the same: the surest of the uncertain ones. why: how its reason ends."""
+    return replace(verdict, route="uncertain", trust=verdict.trust - 1 / 3, reason=verdict.reason.rstrip(".") + why)
+
+
+def failed(row: AnyRow, verdict: Verdict) -> Judgement:
+    """A failed item: nothing to show, and no probe."""
+    return Judgement(row.id, verdict, "failed", None, 0.0, None, b"", b"")
+
+
+def draw_id(project: Project, row: AnyRow) -> str:
+    """The name of an item in draws: the same however often the database is made anew."""
+    return f"{project.external_id}:{row.marker or row.external_id}"

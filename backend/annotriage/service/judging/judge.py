@@ -1,0 +1,195 @@
+"""The worker's main part: claims items, reads their media, lets the model judge them and writes down the verdicts.
+
+Items of one project and reference at a time, in one stream: media of the next ones are fetched while the model runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, Queue
+
+from annotriage.data import Item
+from annotriage.engine.reference import Reference
+from annotriage.engine.verdict import failed_verdict, verdicts_of
+from annotriage.errors import AnnotriageError
+from annotriage.labeling_tool import ToolProject
+from annotriage.model import Model, load_model
+from annotriage.model.spec import ModelSpec
+from annotriage.model.stream import Batch, stream
+from annotriage.service.judging.check_assignment import Draw, current_draw, failed, judgements
+from annotriage.service.judging.media import MediaReader, Reading
+from annotriage.service.operations.log import log
+from annotriage.service.operations.process import Process
+from annotriage.settings import Settings
+from annotriage.store import work
+from annotriage.store.counters import chunks
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project, change_project, get_project, note
+from annotriage.store.verdicts import Judgement, record
+
+CLAIMED = 256  # items at a time
+RECORDED = 128  # verdicts in one transaction: some 20 ms
+IDLE_SECONDS = 0.1
+TROUBLE_SECONDS = 30.0
+TRY_AGAIN = (2.0, 10.0, 60.0, 900.0, 3600.0, 6 * 3600.0)  # seconds, for media that may come back
+FAILED_AFTER = 3  # tries after which an item goes to a person, while it is tried on
+
+
+@dataclass(frozen=True)
+class _Claimed:
+    """Claimed items on their way: their media are being fetched already."""
+
+    project: Project
+    tool: ToolProject
+    reference_id: int
+    rows: dict[int, AnyRow]
+    media: Reading
+
+
+class Judge:
+    """Judges whatever is due, until the process stops."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._reader = MediaReader(process.settings, process.server)
+        self._models: dict[int, tuple[Reference, Model, Settings]] = {}
+
+    def run(self) -> None:
+        """Judge until the process stops; what is claimed then is given back."""
+        ahead: Queue[_Claimed] = Queue(maxsize=1)
+        claimer = threading.Thread(target=self._claim_ahead, args=(ahead,), name="claims", daemon=True)
+        claimer.start()
+        while not self._process.stopping.is_set():
+            with suppress(Empty):
+                self._judge(ahead.get(timeout=IDLE_SECONDS))
+        self._reader.close()
+
+    def step(self) -> bool:
+        """Judge one claim, if there is one."""
+        claimed = self._claim()
+        if claimed is not None:
+            self._judge(claimed)
+        return claimed is not None
+
+    def _claim_ahead(self, ahead: Queue[_Claimed]) -> None:
+        while not self._process.stopping.is_set():
+            try:
+                claimed = self._claim()
+            except AnnotriageError as error:
+                log("claiming failed", level=logging.ERROR, error=error)
+                claimed = None
+            if claimed is None:
+                self._process.stopping.wait(IDLE_SECONDS)
+            else:
+                ahead.put(claimed)
+
+    def _claim(self) -> _Claimed | None:
+        store = self._process.store
+        with store.reading() as connection:
+            if not work.anything_due(connection):
+                return None
+        with store.writing() as connection:
+            claim = work.claim(connection, self._process.owner, CLAIMED)
+            if claim is None:
+                return None
+            project = get_project(connection, claim.project_id)
+        tool = self._process.tool_project(project)
+        rows = {row.id: row for row in claim.rows}
+        fetched = [row for row in claim.rows if row.attempts < work.GIVEN_UP]
+        return _Claimed(project, tool, claim.reference_id, rows, self._reader.read(tool, fetched))
+
+    def _judge(self, claimed: _Claimed) -> None:
+        project = claimed.project
+        work_ids = [row.work_id for row in claimed.rows.values()]
+        try:
+            reference, model, settings = self._model(claimed.reference_id)
+            found, later = self._run(claimed, reference, model, settings)
+        except AnnotriageError as error:
+            log("judging is held up", level=logging.ERROR, project=project.external_id, error=error)
+            with self._process.store.writing() as connection:
+                work.put_off(connection, work_ids, time.time() + TROUBLE_SECONDS)
+                change_project(connection, project.id, trouble=str(error))
+                note(connection, project.id, "trouble", str(error))
+            return
+        finally:
+            claimed.media.close()
+        for some in chunks(found, RECORDED):
+            with self._process.store.writing() as connection:
+                present = get_project(connection, project.id)
+                if claimed.reference_id in present.references:  # else another one has taken over meanwhile
+                    record(connection, present, claimed.reference_id, some)
+                work.finish(connection, [claimed.rows[one.item_id].work_id for one in some if one.item_id not in later])
+        if later or project.trouble is not None:
+            with self._process.store.writing() as connection:
+                change_project(connection, project.id, trouble=None)
+                for item_id, tries in later.items():
+                    work.put_off(connection, [claimed.rows[item_id].work_id], time.time() + TRY_AGAIN[tries], tried=True)
+        log("judged", project=project.external_id, items=len(found), later=len(later) or None)
+
+    def _run(self, claimed: _Claimed, reference: Reference, model: Model, settings: Settings) -> tuple[list[Judgement], dict[int, int]]:
+        """The judgements of claimed items; and those to be tried again, with how often they were tried."""
+        later: dict[int, int] = {}
+        found = [
+            failed(row, failed_verdict(reference, Item(str(row.id), None), _deadly(row)))
+            for row in claimed.rows.values()
+            if row.attempts >= work.GIVEN_UP
+        ]
+        with self._process.store.reading() as connection:
+            draw = current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows))
+        for batch in stream(model, self._items(claimed, reference, later, found), settings):
+            found += self._batch(claimed, reference, draw, batch, settings.thumbnail)
+        return found, later
+
+    def _items(self, claimed: _Claimed, reference: Reference, later: dict[int, int], found: list[Judgement]) -> Iterator[Item]:
+        """The items whose media are there; the others are noted for later, after a few tries as failed for the time being."""
+        for row, item in claimed.media:
+            if isinstance(item, Item):
+                yield item
+                continue
+            last = row.tries + 1 >= len(TRY_AGAIN)
+            if not last:
+                later[row.id] = row.tries
+            if row.tries + 1 == FAILED_AFTER or last:
+                reason = f"{item}" + ("" if last else " It is tried again by itself.")
+                found.append(failed(row, failed_verdict(reference, Item(str(row.id), None), reason)))
+
+    def _batch(self, claimed: _Claimed, reference: Reference, draw: Draw, batch: Batch, side: int) -> list[Judgement]:
+        rows = [claimed.rows[int(item.id)] for item in batch.items]
+        found = [
+            failed(row, failed_verdict(reference, item, problem, batch.seconds))
+            for row, item, problem in zip(rows, batch.items, batch.problems, strict=True)
+            if problem is not None
+        ]
+        if batch.outputs is not None:
+            judged = reference.judge(batch.outputs)
+            verdicts = list(verdicts_of(reference, [batch.items[row] for row in batch.rows], judged, batch.seconds))
+            scored = [rows[row] for row in batch.rows]
+            found += judgements(claimed.project, draw, scored, verdicts, judged, batch.loaded, side)
+        return found
+
+    def _model(self, reference_id: int) -> tuple[Reference, Model, Settings]:
+        """The reference with its model, loaded once; of two at most, the present one and the next."""
+        if reference_id not in self._models:
+            reference = self._process.reference(reference_id)
+            settings = self._process.run_settings(reference)
+            spec = ModelSpec.load(reference.spec_path or "")
+            model = next((one for other, one, _ in self._models.values() if other.model == reference.model), None)
+            model = model or load_model(spec, settings.device, max(1, (os.cpu_count() or 1) - 1))
+            reference.check(model)
+            while len(self._models) > 1:
+                self._models.pop(next(iter(self._models)))
+            self._models[reference_id] = (reference, model, settings)
+        return self._models[reference_id]
+
+
+def _deadly(row: AnyRow) -> str:
+    return (
+        f"task {row.external_id or row.marker}: the worker died on it {row.attempts - 1} times, so that it is not tried again;"
+        " look at the file, and at the worker's memory"
+    )

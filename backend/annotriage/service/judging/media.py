@@ -1,0 +1,111 @@
+"""Media of items, fetched ahead of the model: a few at a time over kept connections, in order, in bounded memory.
+
+The step data of data -> model -> latent -> triage -> store -> delivery, for a running labeling tool.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from annotriage.data import Item
+from annotriage.errors import AnnotriageError, MediaError, MediaUnavailable, ToolRefused, ToolUnavailable
+from annotriage.labeling_tool import ToolProject, ToolServer
+from annotriage.media.data_uri import decode_data_uri, is_data_uri
+from annotriage.media.fetcher import Fetcher, Limits
+from annotriage.settings import ServiceSettings
+from annotriage.store.database import AnyRow
+
+AHEAD = 64  # items whose media are fetched and not used yet
+
+
+class MediaReader:
+    """Reads the media of items; any number of threads may use one."""
+
+    def __init__(self, settings: ServiceSettings, server: ToolServer) -> None:
+        limits = Limits(seconds=settings.media_seconds, size=settings.media_mb * 2**20)
+        trusted = {server.url: server.headers}
+        self._fetcher = Fetcher(settings.media_hosts, trusted=trusted, limits=limits, connections=settings.media_connections)
+        self._threads = ThreadPoolExecutor(settings.media_connections, "media")
+        self._places = threading.Semaphore(AHEAD)
+        self._lock = threading.Lock()
+        self._last_turn = threading.Event()
+        self._last_turn.set()
+
+    def read(self, tool: ToolProject, rows: Sequence[AnyRow]) -> Reading:
+        """Read the media of these items; fetching starts at once, in the order of the calls, and goes on while items are used."""
+        turn = threading.Event()
+        with self._lock:
+            before, self._last_turn = self._last_turn, turn
+        reading = Reading(self._places, len(rows))
+
+        def start() -> None:
+            try:
+                # Places go to what is used first: taken by later items they would never come free.
+                while not before.wait(0.05) and not reading.given_up.is_set():
+                    pass
+                for row in rows:
+                    self._places.acquire()
+                    if reading.given_up.is_set():
+                        self._places.release()
+                        return
+                    reading.started.put((row, self._threads.submit(self._item, tool, row)))
+            finally:
+                turn.set()
+
+        reading.ahead = threading.Thread(target=start, name="media-ahead", daemon=True)
+        reading.ahead.start()
+        return reading
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._fetcher.close()
+
+    def _item(self, tool: ToolProject, row: AnyRow) -> Item | MediaUnavailable:
+        where = f"task {row.external_id or row.marker}"
+        try:
+            return Item(str(row.id), self._content(tool, row, where), group=row.group, path=where)
+        except MediaUnavailable as error:
+            return error
+        except (ToolRefused, ToolUnavailable) as error:  # neither is this item's fault
+            return MediaUnavailable(f"{where}: {error}")
+        except AnnotriageError as error:
+            return Item(str(row.id), None, group=row.group, path=where, problem=str(error))
+
+    def _content(self, tool: ToolProject, row: AnyRow, where: str) -> bytes:
+        if not row.media:
+            raise MediaError(f"{where}: its data names no picture; correct the task's data")
+        if is_data_uri(row.media):
+            return decode_data_uri(row.media)
+        return self._fetcher.get(tool.media_address(row.media, row.external_id or ""), where)
+
+
+class Reading:
+    """Each row with its item, in order; of media that may be had later the error. Other problems are in the item.
+
+    Close it, whether it was used or not: what it holds is free for others then.
+    """
+
+    def __init__(self, places: threading.Semaphore, count: int) -> None:
+        self.started: SimpleQueue[tuple[AnyRow, Future[Item | MediaUnavailable]]] = SimpleQueue()
+        self.given_up = threading.Event()
+        self.ahead = threading.Thread()
+        self._places, self._count = places, count
+
+    def __iter__(self) -> Iterator[tuple[AnyRow, Item | MediaUnavailable]]:
+        for _ in range(self._count):
+            row, future = self.started.get()
+            self._places.release()
+            yield row, future.result()
+
+    def close(self) -> None:
+        """Give back the places of what was not used."""
+        self.given_up.set()
+        while self.ahead.is_alive() or not self.started.empty():
+            with suppress(Empty):
+                self.started.get(timeout=0.05)
+                self._places.release()

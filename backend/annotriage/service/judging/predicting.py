@@ -1,0 +1,129 @@
+"""What the labeling tool's own calls for predictions get: the store's answer where there is one, none where it is being delivered.
+
+Between store and delivery. A known task costs one query; an unknown one becomes work that goes before all other, and is waited for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from annotriage.errors import UnknownError
+from annotriage.labeling_tool import Event, Shown, Task
+from annotriage.service.operations.log import log
+from annotriage.service.operations.process import Process
+from annotriage.store import deliveries, inbox, items, jobs
+from annotriage.store.counters import chunks
+from annotriage.store.predictions import Known, hurry, known_predictions, version_shown
+from annotriage.store.projects import Project, project_of
+
+ASK_SECONDS = 0.05  # between two looks at the store
+MOST_WAITED_FOR = 200  # missing predictions; more than these take longer than anybody waits
+AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
+MOST_WAITING = 8  # requests that wait at the same time: half of the web process's threads, the others are for webhooks
+NOTHING_TO_SHOW = 1.0  # trust of an empty prediction for a task that people have labelled: it is not to be looked at
+
+
+class StorePredictor:
+    """`annotriage.labeling_tool.Predictor` on the store. Threadsafe."""
+
+    def __init__(self, process: Process) -> None:
+        self._process, self._store = process, process.store
+        self._waiting = threading.BoundedSemaphore(MOST_WAITING)
+
+    def version_of(self, project: str) -> str | None:
+        """The version of the project's reference; None if it is not connected."""
+        with self._store.reading() as connection:
+            return version_shown(connection, project)
+
+    def predictions(self, project: str, records: Sequence[Mapping[str, object]]) -> tuple[str, list[Shown]] | None:
+        """A prediction for each record, in order. None where one of them is being delivered, is not there in time, or in watch mode."""
+        ids = [str(record.get("id", "")) for record in records]
+        with self._store.reading() as connection:
+            found = known_predictions(connection, project, ids)
+        if found is None:
+            raise UnknownError(f"project {project} is not connected; annotriage connect --project {project} --reference DIR sets it up")
+        if found.watch:
+            return None
+        if missing := {id for id in ids if id not in found.by_task}:
+            if not self._wait_for(project, [record for record in records if str(record.get("id", "")) in missing]):
+                return None
+            with self._store.reading() as connection:
+                found = known_predictions(connection, project, ids)
+            if found is None or any(id not in found.by_task for id in ids):
+                return None
+        if not self._may_answer(found.reference_id, found.by_task.values()):
+            return None
+        return found.version, [_shown(id, found.by_task[id]) for id in ids]
+
+    def take_event(self, body: bytes) -> None:
+        """Keep a webhook's body for the worker."""
+        with self._store.writing() as connection:
+            inbox.put(connection, body)
+
+    def train(self, project: str) -> None:
+        """Queue a recalibration. Raises UnknownError if the project is not connected."""
+        with self._store.writing() as connection:
+            jobs.queue(connection, project_of(connection, project).id, "recalibrate")
+
+    def _may_answer(self, reference_id: int, known: Iterable[Known]) -> bool:
+        """Whether the tool may take all of these itself: none of them is on its way to it already."""
+        waiting = [one.item_id for one in known if one.state in ("pending", "answered")]
+        if any(one.state in ("sending", "unknown", "stale") for one in known):
+            return False
+        if not waiting:
+            return True
+        with self._store.writing() as connection:
+            return set(deliveries.answered(connection, reference_id, waiting)) == set(waiting)
+
+    def _wait_for(self, project: str, records: Sequence[Mapping[str, object]]) -> bool:
+        """Have tasks judged at once: whether all of them were, in time."""
+        few = len(records) <= MOST_WAITED_FOR
+        missing = self._hurry(project, records, urgent=few)
+        if not few or not self._waiting.acquire(blocking=False):
+            log("predictions are missing, and will be delivered", project=project, tasks=len(records))
+            return False
+        try:
+            return self._wait(project, missing)
+        finally:
+            self._waiting.release()
+
+    def _wait(self, project: str, missing: list[str]) -> bool:
+        """Look until these tasks are judged, for as long as the settings allow: whether they are."""
+        end = time.monotonic() + self._process.settings.predict_seconds
+        while time.monotonic() < end and not self._process.stopping.is_set():
+            with self._store.reading() as connection:
+                found = known_predictions(connection, project, missing)
+            missing = [] if found is None else [id for id in missing if id not in found.by_task]
+            if not missing:
+                return True
+            time.sleep(ASK_SECONDS)
+        return False
+
+    def _hurry(self, project: str, records: Sequence[Mapping[str, object]], *, urgent: bool) -> list[str]:
+        """Take in those tasks that are new, and let the others that are not judged yet go first; the ids of all."""
+        with self._store.reading() as connection:
+            row = project_of(connection, project)
+            ids = [str(record.get("id", "")) for record in records]
+            known = items.find_items(connection, row.id, ids)
+        new = self._tasks_of(row, [record for record in records if str(record.get("id", "")) not in known])
+        for some in chunks(new, AT_ONCE):
+            with self._store.writing() as connection:
+                items.add_tasks(connection, row, some, urgent=urgent)
+        with self._store.writing() as connection:
+            items.mark_back(connection, row, [item.id for item in known.values() if item.gone])
+            if urgent:
+                hurry(connection, [item.id for item in known.values()])
+        return ids
+
+    def _tasks_of(self, project: Project, records: Sequence[Mapping[str, object]]) -> list[Task]:
+        if not records:
+            return []
+        return self._process.tool_project(project).tasks_of(Event("created", project.external_id, tuple(records)))
+
+
+def _shown(task: str, known: Known) -> Shown:
+    if known.labelled or known.trust is None:
+        return Shown(task, None, NOTHING_TO_SHOW)
+    return Shown(task, None if known.labels is None else tuple(known.labels), known.trust)

@@ -1,0 +1,201 @@
+"""What comes in is put on a project's newest maps at once, among its nearest neighbours; what is judged anew is drawn anew.
+
+Beside the walk data -> model -> latent -> triage -> store -> delivery, in the jobs process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotriage.guarantee.conformal import hashed_places
+from annotriage.latent.maps import nearest_training, place
+from annotriage.service.maps.map_coding import Frame, Names, extend, places_of, points_of
+from annotriage.store import maps
+from annotriage.store.map_points import FULL, Piece
+from annotriage.store.maps import METHODS
+from annotriage.store.projects import Project
+from annotriage.store.reroutings import items_of
+
+if TYPE_CHECKING:
+    from annotriage.service.operations.process import Process
+    from annotriage.store.database import AnyRow
+
+Array = NDArray[Any]
+
+SAMPLE = 10_000  # incoming items that a map is fitted on; the others are placed among them and as many training items
+TAIL = 10_000  # points in a piece that grows as items come in: it is written anew each time
+AT_ONCE = 2_000  # items that are placed and written together
+NEAREST = 5  # training items that are kept as the most similar ones
+
+
+@dataclass
+class Placed:
+    """What placing further items on a map takes.
+
+    ids: (N,) ascending, of items on it. anchors: (A, n) compressed points with their places (A, 2). rerouted: what people sent
+    elsewhere and is drawn already.
+    """
+
+    ids: Array
+    anchors: Array
+    places: Array
+    rerouted: set[tuple[int, float | None]]
+
+
+class Placing:
+    """Keeps the newest maps of all projects up to date. What a map's places are is read once."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._placed: dict[int, Placed] = {}
+
+    def step(self, project: Project) -> bool:
+        """Put on the newest maps what was judged since, and show what people sent elsewhere; whether anything was."""
+        done = False
+        for method in METHODS:
+            with self._process.store.reading() as connection:
+                found = maps.newest(connection, project.id, method)
+            if found is not None and found.reference_id == project.reference_id:
+                done |= self._place(project, found)
+        return done
+
+    def _place(self, project: Project, map_row: AnyRow) -> bool:
+        """Verdicts may be written a little later than they say: for a while after the last one, all of that while are looked at."""
+        store = self._process.store
+        with store.reading() as connection:
+            latest = maps.latest_verdict(connection, project)
+            quiet = latest <= map_row.read_until and time.time() > latest + maps.OVERLAP
+            judged = [] if quiet else maps.judged_since(connection, project, map_row.read_until)
+            said = maps.rerouted_since(connection, project, map_row.at)
+        if not judged and not said:
+            return False
+        placed = self._placed_on(project, map_row)
+        known = np.isin(np.array([id for id, _ in judged], dtype=np.int64), placed.ids)
+        changed = {id for (id, at), on_it in zip(judged, known, strict=True) if on_it and at > map_row.read_until}
+        with store.reading() as connection:
+            changed |= {id for one in said - placed.rerouted for id in items_of(connection, one[0])}
+        placed.rerouted |= said
+        new = [id for (id, _), on_it in zip(judged, known, strict=True) if not on_it]
+        frame, names = Frame(*map_row.frame), Names.of(map_row.names)
+        for start in range(0, len(new), AT_ONCE):
+            self._add(project, map_row, rows_of(self._process, project, new[start : start + AT_ONCE]), placed, frame, names)
+        if changed:
+            self._change(project, map_row, sorted(changed), placed, frame, names)
+        if latest > map_row.read_until or new:
+            with store.writing() as connection:
+                maps.change_map(connection, map_row.id, read_until=max(latest, map_row.read_until), names=names.as_dict())
+        return bool(new)
+
+    def _add(self, project: Project, map_row: AnyRow, rows: Sequence[AnyRow], placed: Placed, frame: Frame, names: Names) -> None:
+        if not rows:
+            return
+        points = points_of(rows)
+        own = place(points, placed.anchors, placed.places)
+        keep_nearest(self._process, project.reference_id, rows, points)
+        with self._process.store.writing() as connection:
+            last = maps.pieces(connection, map_row.id)[-1]
+            grows = last.number != maps.TRAINING and last.n + len(rows) <= TAIL
+            piece = maps.read_piece(connection, map_row.id, last.number) if grows else None
+            piece = piece or Piece()
+            extend(piece, rows, frame.within(own), names)
+            maps.write_piece(connection, map_row.id, last.number if grows else last.number + 1, piece)
+        placed.ids = np.union1d(placed.ids, [row.item_id for row in rows])
+
+    def _change(self, project: Project, map_row: AnyRow, ids: Sequence[int], placed: Placed, frame: Frame, names: Names) -> None:
+        """Draw items anew that were judged again or sent elsewhere."""
+        rows = {row.item_id: row for row in rows_of(self._process, project, ids)}
+        if not rows:
+            return
+        points = points_of(list(rows.values()))
+        own = dict(zip(rows, frame.within(place(points, placed.anchors, placed.places)), strict=True))
+        with self._process.store.reading() as connection:
+            numbers = maps.pieces_around(connection, map_row.id, ids[0], ids[-1])
+        for number in numbers:
+            with self._process.store.writing() as connection:
+                piece = maps.read_piece(connection, map_row.id, number)
+                if piece is None:
+                    continue
+                before = len(piece)
+                touched = False
+                for id, row in rows.items():
+                    at = piece.find(id)
+                    if at is None:
+                        continue
+                    moved = row.at > map_row.read_until  # judged anew, perhaps on another picture
+                    x, y = own[id] if moved else (piece.x[at], piece.y[at])
+                    values = (int(x), int(y), *names.codes(row))
+                    touched |= values != (piece.x[at], piece.y[at], piece.route[at], piece.label[at], piece.dataset[at], piece.score[at])
+                    piece.put(id, values)
+                if touched and len(piece) == before:
+                    maps.write_piece(connection, map_row.id, number, piece)
+
+    def _placed_on(self, project: Project, map_row: AnyRow) -> Placed:
+        """What is on a map, read from its pieces once: its training items and a sample of the others are the anchors."""
+        if map_row.id in self._placed:
+            return self._placed[map_row.id]
+        reference = self._process.reference(map_row.reference_id)
+        training = reference.sample.compressed[: map_row.training].astype(np.float32)
+        frame = Frame(*map_row.frame)
+        own: Array = np.empty((0, 2))
+        all_ids: Array = np.empty(0, dtype=np.int64)
+        all_places: Array = np.empty((0, 2))
+        for number in self._numbers(map_row.id):
+            with self._process.store.reading() as connection:
+                piece = maps.read_piece(connection, map_row.id, number)
+            if piece is None:
+                continue
+            places = frame.outside(places_of(piece))
+            if number == maps.TRAINING:
+                own = places
+            else:
+                all_ids = np.append(all_ids, np.array(piece.ids, dtype=np.int64))
+                all_places = np.concatenate([all_places, places])
+        order = np.argsort(all_ids)
+        all_ids, all_places = all_ids[order], all_places[order]
+        sampled, points = sample(self._process, project, all_ids, map_row.seed)
+        there = all_places[np.searchsorted(all_ids, sampled)]
+        anchors = np.concatenate([training, points]) if len(points) else training
+        self._placed = {key: value for key, value in self._placed.items() if key in self._current(project)}
+        self._placed[map_row.id] = Placed(all_ids, anchors, np.concatenate([own, there]).astype(np.float32), set())
+        return self._placed[map_row.id]
+
+    def _numbers(self, map_id: int) -> list[int]:
+        with self._process.store.reading() as connection:
+            return [facts.number for facts in maps.pieces(connection, map_id)]
+
+    def _current(self, project: Project) -> set[int]:
+        """The maps whose anchors are kept: all but this project's former ones."""
+        with self._process.store.reading() as connection:
+            old = {row.id for method in METHODS for row in maps.ready_maps(connection, project.id, method)[1:]}
+        return set(self._placed) - old
+
+
+def sample(process: Process, project: Project, ids: Array, seed: int) -> tuple[Array, Array]:
+    """A seeded sample of (N,) items, by id, with their compressed points: (S,), (S, n)."""
+    if len(ids) > SAMPLE:
+        ids = np.sort(ids[np.argsort(hashed_places([str(id) for id in ids.tolist()], seed, "map"), kind="stable")[:SAMPLE]])
+    rows = rows_of(process, project, ids.tolist())
+    return np.array([row.item_id for row in rows], dtype=np.int64), points_of(rows)
+
+
+def rows_of(process: Process, project: Project, ids: Sequence[int]) -> Sequence[AnyRow]:
+    """What is drawn of items, by id."""
+    with process.store.reading() as connection:
+        return maps.rows_of(connection, project, ids)
+
+
+def keep_nearest(process: Process, reference_id: int, rows: Sequence[AnyRow], points: Array) -> None:
+    """Keep the nearest training items of those items of which they are not known yet. points: (N, n), of the rows."""
+    new = [at for at, row in enumerate(rows) if row.nearest is None]
+    if not new:
+        return
+    training = process.reference(reference_id).sample.compressed[:FULL].astype(np.float32)
+    nearest = nearest_training(points[new], training, NEAREST).astype("<u2")
+    with process.store.writing() as connection:
+        maps.keep_nearest(connection, reference_id, {rows[at].item_id: nearest[k].tobytes() for k, at in enumerate(new)})

@@ -1,0 +1,239 @@
+"""Connecting a project of the labeling tool with a reference, and taking it back.
+
+Both may be repeated: what is there is found and mended, and an attempt that broke off is finished by the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from annotriage.errors import MismatchError, SettingError, StateError, ToolError, ToolGone
+from annotriage.labeling_tool import ProjectFacts, ToolProject
+from annotriage.service.delivery.field_writing import FIELDS
+from annotriage.service.operations.log import log
+from annotriage.service.operations.process import Process
+from annotriage.service.operations.references import keep_reference
+from annotriage.store import browsing, field_writes
+from annotriage.store.projects import (
+    Project,
+    ProjectOptions,
+    add_project,
+    change_project,
+    find_project,
+    forget_items,
+    note,
+    project_of,
+    remove_project,
+)
+from annotriage.store.references import get_reference
+from annotriage.store.watching import enqueue_watched
+
+if TYPE_CHECKING:
+    from annotriage.engine.reference import Reference
+
+AT_ONCE = 1_000  # items in one transaction
+SETTLE_SECONDS = 30.0  # for deliveries that are on their way when a project is disconnected
+
+
+@dataclass(frozen=True)
+class Change:
+    """What `connect` or `disconnect` did, or would do, in sentences. next: what people may do now."""
+
+    project: str
+    title: str
+    version: str
+    dry_run: bool
+    done: tuple[str, ...]
+    next: tuple[str, ...] = ()
+
+
+def connect(process: Process, project_id: str, reference: Reference, *, watch: bool = False, dry_run: bool = False) -> Change:
+    """Let a project be triaged with a reference: a new project, another reference for a connected one, or a repair.
+
+    watch: judge, but write nothing into the labeling tool. dry_run: only say what would be done. The options are those of the
+    process's settings. Raises MismatchError with both lists where the classes do not fit the project, StateError where another
+    reference is taking over, ToolError with the fix if the tool does not let itself be set up.
+    """
+    if process.settings.port == 0 and not process.settings.service_url and not watch:
+        raise SettingError("setting port is 0: give the port that annotriage serve listens on, or set service_url")
+    _refuse_bad_server(process)
+    tool = process.server.project(project_id, reference.space.classes)
+    facts = tool.facts()
+    if facts.problem is not None:
+        raise MismatchError(f"project {project_id}: {facts.problem}")
+    with process.store.reading() as connection:
+        present = find_project(connection, project_id)
+    if present is not None:
+        _refuse(process, present, reference, watch)
+    done = _plan(process, present, tool, facts, reference, watch)
+    if dry_run:
+        done += [] if watch else tool.connect(*_address(process), dry_run=True)
+        return Change(project_id, facts.title, reference.prediction_version, True, tuple(done))
+    _write_down(process, present, facts, project_id, reference, watch)
+    if not watch:
+        try:
+            done += tool.connect(*_address(process), dry_run=False)
+        except ToolError:
+            if present is None:
+                _forget(process, project_id)
+            raise
+        _start_delivery(process, project_id)
+    with process.store.writing() as connection:
+        project = project_of(connection, project_id)
+        note(connection, project.id, "connected", f"with {reference.prediction_version}{', only watched' if watch else ''}")
+    log("connected", project=project_id, version=reference.prediction_version, watch=watch)
+    return Change(project_id, facts.title, reference.prediction_version, False, tuple(done), tuple(_next(project, tool, reference)))
+
+
+def disconnect(process: Process, project_id: str) -> Change:
+    """Take back all that was set up and written in the labeling tool, annotations excepted, and forget the project.
+
+    Raises UnknownError if it is not connected; ToolError if the tool cannot be asked: nothing is forgotten then, and it can be repeated.
+    """
+    with process.store.writing() as connection:
+        project = project_of(connection, project_id)
+        versions = [get_reference(connection, id).prediction_version for id in _references(project)]
+        change_project(connection, project.id, gone=True)  # the worker lets go of it
+    try:
+        _let_settle(process, project)
+        done = [] if project.watch else process.tool_project(project).disconnect(process.url, versions, FIELDS)
+    except ToolGone:
+        done = ["The project was deleted in the labeling tool: there is nothing to take back."]
+    except ToolError:
+        with process.store.writing() as connection:
+            change_project(connection, project.id, gone=project.gone)
+        raise
+    _forget(process, project_id)
+    log("disconnected", project=project_id)
+    return Change(project_id, project.title, project.version, False, (*done, "All that annotriage knew of the project is forgotten."))
+
+
+def _references(project: Project) -> list[int]:
+    ids = (project.reference_id, project.next_reference_id, project.old_reference_id)
+    return list(dict.fromkeys(id for id in ids if id is not None))
+
+
+def _address(process: Process) -> tuple[str, str, str, str]:
+    return process.url, process.settings.user, process.password, process.webhook_secret
+
+
+def _refuse_bad_server(process: Process) -> None:
+    for check in process.server.checks():
+        if check.ok is False:
+            raise ToolError(f"{check.name}: {check.found}. {check.fix}".strip())
+
+
+def _refuse(process: Process, present: Project, reference: Reference, watch: bool) -> None:
+    """What does not go with the state that a connected project is in."""
+    id = present.external_id
+    if present.gone:
+        raise StateError(f"project {id} was deleted in the labeling tool once; annotriage disconnect --project {id} forgets it")
+    if watch and not present.watch:
+        raise StateError(
+            f"project {id} is connected already and written into; annotriage pause stops its automatic labels, disconnect takes all back"
+        )
+    if present.next_reference_id is None and present.old_reference_id is None:
+        return
+    with process.store.reading() as connection:
+        known = {get_reference(connection, one).version for one in _references(present)}
+    if reference.version not in known:
+        raise StateError(f"project {id}: another reference is taking over at the moment; annotriage status shows how far it is")
+
+
+def _plan(
+    process: Process, present: Project | None, tool: ToolProject, facts: ProjectFacts, reference: Reference, watch: bool
+) -> list[str]:
+    """What is to be done on our side, in sentences."""
+    version = reference.prediction_version
+    if present is None:
+        total, labelled = _tasks(tool)
+        left = f"; {labelled:,} that people have labelled are left alone" if labelled else ""
+        said = [f"{total - labelled:,} tasks of {facts.title!r} are judged with {version}{left}; what is imported later is, too."]
+    elif version == present.version:
+        said = [f"{facts.title!r} is connected with {version} already: its set-up is looked through."]
+    else:
+        with process.store.reading() as connection:
+            judged = sum(one.items for one in browsing.routes_of(connection, present))
+        said = [f"{judged:,} items are judged again with {version}; {present.version} is shown until all of them have arrived."]
+    if watch:
+        said.append("Nothing is written into the labeling tool: the API and annotriage status show what would be.")
+    elif present is not None and present.watch:
+        said.append("It was only watched so far: what was found is delivered now.")
+    return said
+
+
+def _tasks(tool: ToolProject) -> tuple[int, int]:
+    """How many tasks there are, and how many of them are labelled."""
+    pages = [(len(page), sum(task.labelled for task in page)) for page in tool.tasks_after("")]
+    return sum(count for count, _ in pages), sum(labelled for _, labelled in pages)
+
+
+def _write_down(process: Process, present: Project | None, facts: ProjectFacts, project_id: str, reference: Reference, watch: bool) -> None:
+    """Keep the reference, and make or change the project's row: the worker begins with it at once."""
+    reference_id = keep_reference(process.store, reference)
+    options = ProjectOptions.of(process.settings)
+    described = {"title": facts.title, "config": facts.config, "wanted": facts.wanted, "problem": None}
+    with process.store.writing() as connection:
+        project = present or add_project(connection, project_id, facts.title, reference_id, options, watch=watch)
+        change_project(connection, project.id, **described, options=asdict(options))
+        if reference_id not in _references(project):
+            change_project(connection, project.id, next_reference_id=reference_id)
+
+
+def _start_delivery(process: Process, project_id: str) -> None:
+    """Of a project that was only watched, let all that is judged be delivered."""
+    with process.store.writing() as connection:
+        project = project_of(connection, project_id)
+        if not project.watch:
+            return
+        change_project(connection, project.id, watch=False)
+    more = AT_ONCE
+    while more == AT_ONCE:
+        with process.store.writing() as connection:
+            more = enqueue_watched(connection, project, AT_ONCE)
+    with process.store.writing() as connection:
+        field_writes.queue_all(connection, project, project.reference_id)
+
+
+def _next(project: Project, tool: ToolProject, reference: Reference) -> list[str]:
+    """What people may do now."""
+    id = project.external_id
+    if project.watch:
+        return [f"Next: annotriage status shows what is found; annotriage connect --project {id} without --watch lets it be delivered."]
+    said = [f"Next: open {tool.address()} and begin with the Label button; annotriage doctor shows whether all is well."]
+    if not reference.promise.auto:
+        said.append(f"No label is automatic yet: {reference.promise.sentence}")
+    return said
+
+
+def _let_settle(process: Process, project: Project) -> None:
+    """Wait for deliveries and fields that are on their way: what arrives later would stay behind."""
+
+    def under_way() -> bool:
+        with process.store.reading() as connection:
+            sending = browsing.undelivered(connection, project.id).get("sending", 0) > 0
+            return sending or field_writes.any_held(connection, project.id)
+
+    _wait(under_way, SETTLE_SECONDS)
+
+
+def _wait(while_: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while while_() and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def _forget(process: Process, project_id: str) -> None:
+    """Remove all rows of a project, in pieces, so that nobody waits for long."""
+    with process.store.writing() as connection:
+        project = project_of(connection, project_id)
+        change_project(connection, project.id, gone=True)  # nobody takes anything in meanwhile
+    more = True
+    while more:
+        with process.store.writing() as connection:
+            more = forget_items(connection, project.id, AT_ONCE) == AT_ONCE
+    with process.store.writing() as connection:
+        remove_project(connection, project.id)

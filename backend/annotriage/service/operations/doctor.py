@@ -1,0 +1,185 @@
+"""What is wrong with a set-up, line by line, each with what to change.
+
+Looks at the settings, the database, the running processes, the labeling tool's server, and at everything about each project.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from annotriage.errors import AnnotriageError, SettingError, StoreError
+from annotriage.labeling_tool import Check
+from annotriage.service.guarantee.spot_checks import OLDEST_DAYS, standing, stopped_by_alarm
+from annotriage.service.operations.process import Process
+from annotriage.settings import ServiceSettings
+from annotriage.store import browsing, deliveries, inbox, work
+from annotriage.store.projects import Project, projects
+
+LOOKED_AT = 500  # failed items, of which kinds are told apart
+KINDS = 3  # of failures that are shown
+PILED_UP = 100  # webhooks that nobody has read: somebody should have
+UNTOLD_SECONDS = 60.0  # after an import its webhook is there, even if the clocks differ
+LATE_SECONDS = 120.0  # since the labeling tool was last read
+LISTED = 5  # tasks in a line
+
+
+def examine(load: Callable[[], ServiceSettings], config: Path | None = None) -> Iterator[tuple[str, Check]]:
+    """All checks, each with the part that it belongs to: "service", or a project's id. load: reads the settings."""
+    try:
+        settings = load()
+    except SettingError as error:
+        yield "service", Check("settings", False, str(error), "Correct it there; README has the table of settings.")
+        return
+    yield "service", Check("settings", True, "read" if config is None else f"read from {config}")
+    try:
+        process = Process(settings, "doctor", config)
+    except StoreError as error:
+        yield "service", Check("database", False, str(error))
+        return
+    except SettingError as error:
+        yield "service", Check("labeling tool", False, str(error))
+        return
+    try:
+        yield from checks_of(process)
+    finally:
+        process.leave()
+
+
+def checks_of(process: Process) -> Iterator[tuple[str, Check]]:
+    """All checks but those of the settings, which the process has read."""
+    for check in _service(process):
+        yield "service", check
+    for check in process.server.checks():
+        yield "service", check
+    with process.store.reading() as connection:
+        found = projects(connection, gone=True)
+    if not found:
+        yield "service", Check("projects", None, "none is connected", "annotriage connect --project NUMBER --reference DIR")
+    for project in found:
+        for check in _project(process, project):
+            yield project.external_id, check
+
+
+def _service(process: Process) -> Iterator[Check]:
+    with process.store.reading() as connection:
+        yield Check("database", True, f"{'SQLite' if process.store.is_sqlite else 'PostgreSQL'}, answers")
+        roles = Counter(row.role for row in work.living(connection))
+        states = browsing.inbox_states(connection)
+        troubles = inbox.troubles(connection, 1)
+    missing = [role for role in ("web", "worker", "jobs") if not roles[role]]
+    if missing:
+        found = f"no sign of life of {', '.join(missing)}: {'nothing is judged or delivered' if 'worker' in missing else 'not all is done'}"
+        yield Check("running", False, found, "Start annotriage serve, or look into its log.")
+    else:
+        yield Check("running", True, ", ".join(f"{roles[role]} {role}" for role in ("web", "worker", "jobs")))
+    if states["new"] > PILED_UP:
+        yield Check("webhooks", False, f"{states['new']:,} were not read yet", "The worker is held up; its log says by what.")
+    if troubles:
+        found = f"{states['failed']:,} could not be read; the latest: {troubles[0].error}"
+        fix = "Nothing is lost, the polls bring what they told; if they are not Label Studio's, change the password."
+        yield Check("webhooks", False, found, fix)
+
+
+def _project(process: Process, project: Project) -> Iterator[Check]:
+    id = project.external_id
+    if project.gone:
+        fix = f"annotriage disconnect --project {id} forgets what is known of it."
+        yield Check("project", False, f"{project.title!r} was deleted in the labeling tool", fix)
+        return
+    yield Check("project", True, f"{project.title!r}, {project.version}{', only watched' if project.watch else ''}")
+    yield from _stopped(project)
+    with process.store.reading() as connection:
+        looks = (_poll, _webhooks, _failures, _deliveries, _promise)
+        for look in looks:
+            yield from look(connection, project)
+    if not project.watch:
+        yield from _tool(process, project)
+
+
+def _stopped(project: Project) -> Iterator[Check]:
+    """What is stopped, and why; the texts say what to do."""
+    if project.trouble is not None:
+        yield Check("judging", False, f"stopped: {project.trouble}")
+    if project.problem is not None:
+        yield Check("delivery", False, f"stopped: {project.problem}", "It goes on by itself once that is put right.")
+    if project.paused is not None:
+        lifted = "recalibrate" if stopped_by_alarm(project) else "resume"
+        yield Check("automatic labels", False, f"stopped: {project.paused}", f"annotriage {lifted} --project {project.external_id}")
+
+
+def _poll(_connection: Connection, project: Project) -> Iterator[Check]:
+    since = time.time() - project.read_until
+    if not project.read_until:
+        yield Check("reading the labeling tool", None, "not yet")
+    elif since > LATE_SECONDS:
+        found = f"the last time was {since / 60:.0f} minutes ago"
+        yield Check("reading the labeling tool", False, found, f"/api/projects/{project.external_id}/events and the log say why.")
+    else:
+        yield Check("reading the labeling tool", True, f"{since:.0f} s ago")
+
+
+def _webhooks(connection: Connection, project: Project) -> Iterator[Check]:
+    """Whether what came in last was told by a webhook, or found by polling."""
+    imported = browsing.last_import(connection, project)
+    if project.watch or imported is None or imported > time.time() - UNTOLD_SECONDS:
+        return
+    if imported > project.told_at + UNTOLD_SECONDS:
+        found = "tasks came in of which no webhook told; polling found them, some seconds later"
+        fix = f"annotriage connect --project {project.external_id} mends the webhook; can the labeling tool reach this service?"
+        yield Check("webhooks arrive", False, found, fix)
+    else:
+        yield Check("webhooks arrive", True, "of what came in last, one told")
+
+
+def _failures(connection: Connection, project: Project) -> Iterator[Check]:
+    """Items that could not be judged, by what was wrong with them: hosts to allow, media that are gone, no pictures."""
+    rows = browsing.failures(connection, project, LOOKED_AT)
+    kinds = Counter(_kind(row.reason) for row in rows)
+    tasks = {_kind(row.reason): row for row in reversed(rows)}
+    for kind, count in kinds.most_common(KINDS):
+        number = f"{count:,} items" if count > 1 else "1 item"
+        more = " or more" if len(rows) == LOOKED_AT else ""
+        yield Check("media", False, f"{number}{more} could not be judged, as task {tasks[kind].external_id}: {tasks[kind].reason}")
+
+
+def _kind(reason: str) -> str:
+    """Failures that differ in paths and numbers alone are of one kind."""
+    without_paths = re.sub(r"(https?://[^/\s]+)/\S*", r"\1", reason)
+    return re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "", without_paths)
+
+
+def _deliveries(connection: Connection, project: Project) -> Iterator[Check]:
+    rows = [row for row in deliveries.troubles(connection, project.id) if row.state != "confirmed"]
+    if not rows:
+        return
+    tasks = ", ".join(str(row.external_id) for row in rows[:LISTED]) + (", ..." if len(rows) > LISTED else "")
+    refused = any(row.state == "refused" for row in rows)
+    fix = f"annotriage connect --project {project.external_id} again once it is put right." if refused else "It is tried again by itself."
+    yield Check("deliveries", False, f"predictions of tasks {tasks} did not arrive: {rows[0].error}", fix)
+
+
+def _promise(connection: Connection, project: Project) -> Iterator[Check]:
+    now = standing(connection, project)
+    id = project.external_id
+    if not project.calibrated:
+        found = f"none yet, so no label is automatic: {now.lot_answers:,} of {now.lot_needed:,} answers on randomly drawn tasks are there"
+        fix = f"Answer the tab Help calibrate, then annotriage recalibrate --project {id}; or fit with --calibration and connect again."
+        yield Check("promise", None, found, fix)
+    else:
+        yield Check("promise", True, f"{now.wrong:,} of {now.answers:,} automatic labels that people checked blind were wrong")
+    if now.oldest_days is not None and now.oldest_days > OLDEST_DAYS:
+        found = f"{now.outstanding:,} wait for people's answers, the oldest for {now.oldest_days:.0f} days"
+        yield Check("blind checks", False, found, "Label what comes first in the queue: they are among it.")
+
+
+def _tool(process: Process, project: Project) -> Iterator[Check]:
+    try:
+        yield from process.tool_project(project).checks(process.url, process.webhook_secret)
+    except AnnotriageError as error:
+        yield Check("labeling tool", None, f"could not be asked: {error}")

@@ -1,0 +1,117 @@
+"""What every process of the service holds open: its settings, the store, the labeling tool, and the references it has read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annotriage.labeling_tool import LabelingTool, ToolProject, ToolServer, labeling_tool
+from annotriage.settings import ServiceSettings, Settings
+from annotriage.store import Store
+from annotriage.store import work as work_queries
+from annotriage.store.projects import Project
+from annotriage.store.secrets import secret_of
+
+if TYPE_CHECKING:  # the web process never loads what judges
+    from annotriage.engine.reference import Reference
+
+BEAT_SECONDS = 5.0
+
+
+class Process:
+    """One process of the service. Threadsafe.
+
+    owner: the name under which it holds leases. Raises StoreError or SettingError if the store or the labeling tool cannot be used.
+    """
+
+    def __init__(self, settings: ServiceSettings, role: str, config: Path | None = None) -> None:
+        """config: the settings file, for how the model runs (device, threads, batch_size)."""
+        self.settings, self.role, self.config = settings, role, config
+        self.host, self.pid = socket.gethostname(), os.getpid()
+        self.owner = f"{role}@{self.host}:{self.pid}:{secrets.token_hex(4)}"
+        self.store = Store(settings.database, checkpoints=role != "web")
+        self.tool: LabelingTool = labeling_tool()
+        self.server: ToolServer = self.tool.connect_server(settings)
+        self.stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._files = tempfile.TemporaryDirectory(prefix="annotriage-")
+        self._projects: dict[tuple[str, tuple[str, ...]], ToolProject] = {}
+        self._references: dict[int, Reference] = {}
+
+    def tool_project(self, project: Project) -> ToolProject:
+        """The project in the labeling tool."""
+        key = (project.external_id, project.classes)
+        with self._lock:
+            if key not in self._projects:
+                self._projects[key] = self.server.project(*key)
+            return self._projects[key]
+
+    def reference(self, id: int) -> Reference:
+        """A reference, read from the database once. Raises UnknownError, MismatchError."""
+        from annotriage.service.operations.references import open_reference
+
+        with self._lock:
+            if id not in self._references:
+                self._references[id] = open_reference(self.store, id, Path(self._files.name) / str(id))
+            return self._references[id]
+
+    def run_settings(self, reference: Reference) -> Settings:
+        """How this process runs the model of a reference."""
+        return Settings.load(self.config, fitted=reference.settings)
+
+    @property
+    def password(self) -> str:
+        """The password of the service's own interfaces: that of the settings, or one that was made once and kept."""
+        return self.settings.password or secret_of(self.store, "password")
+
+    @property
+    def webhook_secret(self) -> str:
+        """What the labeling tool's webhooks carry."""
+        return secret_of(self.store, "webhook")
+
+    @property
+    def url(self) -> str:
+        """Where the labeling tool reaches the service."""
+        host = "127.0.0.1" if self.settings.host in ("0.0.0.0", "::") else self.settings.host
+        return (self.settings.service_url or f"http://{host}:{self.settings.port}").rstrip("/")
+
+    def beat(self) -> None:
+        """Give signs of life until the process stops, hold on to leases, and free those of processes that died."""
+        while not self.stopping.is_set():
+            with self.store.writing() as connection:
+                work_queries.beat(connection, self.owner, self.role, self.host, self.pid)
+                work_queries.renew(connection, self.owner)
+                dead = [row.owner for row in work_queries.registered(connection) if self._is_dead(row.host, row.pid, row.at)]
+                work_queries.bury(connection, dead)
+            self.stopping.wait(BEAT_SECONDS)
+
+    def leave(self) -> None:
+        """Take leave: what is still held is free at once."""
+        self.stopping.set()
+        with self.store.writing() as connection:
+            work_queries.bury(connection, [self.owner])
+        self.close()
+
+    def close(self) -> None:
+        """Let go of connections and files, after an error in which no leave can be taken. A child process runs no exit handlers."""
+        self.store.close()
+        self._files.cleanup()
+
+    def _is_dead(self, host: str, pid: int, at: float) -> bool:
+        return at < time.time() - work_queries.DEAD_AFTER or (host == self.host and not _runs(pid))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

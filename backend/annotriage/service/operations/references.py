@@ -1,0 +1,87 @@
+"""References into the database and out of it: with their model, as files, so that every replica can judge."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annotriage.errors import MismatchError
+from annotriage.store import Store
+from annotriage.store import references as queries
+
+if TYPE_CHECKING:
+    from annotriage.engine.reference import Reference
+
+MODEL, REFERENCE = "model", "reference"
+
+
+def keep_reference(store: Store, reference: Reference) -> int:
+    """Put a reference with its model into the database, once per version: its row's id.
+
+    Raises MismatchError if its model is not where the reference says.
+    """
+    from annotriage.engine.what_if import what_if
+    from annotriage.model import model_files
+    from annotriage.model.spec import ModelSpec
+
+    if reference.spec_path is None or not reference.spec_path.is_file():
+        raise MismatchError(
+            f"reference {reference.name!r}: its model spec {reference.spec_path or reference.model.name} is not there any more;"
+            " put it back, or fit again"
+        )
+    spec = ModelSpec.load(reference.spec_path)
+    reference.open_model(spec)  # refuses a model that has changed since
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / MODEL).mkdir()
+        name = spec.model_path.name
+        moved = dataclasses.replace(spec, file=name) if spec.file else dataclasses.replace(spec, weights=name)
+        moved.write(folder / MODEL / "model.toml")
+        dataclasses.replace(reference, spec_path=folder / MODEL / "model.toml").save(folder / REFERENCE)
+        files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        files |= {f"{MODEL}/{file.relative_to(spec.model_path.parent).as_posix()}": file for file in model_files(spec)}
+        grid = what_if(reference)
+        with store.writing() as connection:
+            return queries.save_reference(
+                connection,
+                version=reference.version,
+                name=reference.name,
+                prediction_version=reference.prediction_version,
+                facts=reference.facts(),
+                curve=_curve(reference),
+                grid=grid,
+                edges=_edges(reference),
+                files=files,
+            )
+
+
+def open_reference(store: Store, id: int, folder: Path) -> Reference:
+    """A reference out of the database, ready to judge. Raises UnknownError, MismatchError.
+
+    folder: for its files, which must stay as long as its model runs.
+    """
+    from annotriage.engine.reference import Reference
+
+    with store.reading() as connection:
+        queries.get_reference(connection, id)
+        queries.write_files(connection, id, folder)
+    return Reference.load(folder / REFERENCE)
+
+
+def _edges(reference: Reference) -> dict[str, dict[str, list[float]]]:
+    """The normal range of each member in each cluster, for the items' pages."""
+    detector = reference.detector
+    edges = detector.medians + detector.spans
+    return {
+        cluster: {name: [float(detector.medians[row, place]), float(edges[row, place])] for row, name in enumerate(reference.member_names)}
+        for place, cluster in enumerate(detector.clusters.names)
+    }
+
+
+def _curve(reference: Reference) -> dict[str, list[float]]:
+    """Risk against coverage on the held-out items, for the promise's page."""
+    promise = reference.promise
+    curves = {"coverage": promise.curve_coverage, "risk": promise.curve_risk, "bound": promise.curve_bound}
+    return {name: [round(float(value), 6) for value in values] for name, values in curves.items()}

@@ -1,0 +1,31 @@
+"""How projects stand, in sentences, for people at the command line."""
+
+from __future__ import annotations
+
+from annotriage.web.api.projects import ProjectDetail
+
+
+def in_words(detail: ProjectDetail) -> list[str]:
+    """A project's state in sentences, for people at the command line."""
+    line = detail.project
+    counts = ", ".join(f"{one.items:,} {one.route} ({one.open:,} open)" for one in line.routes) or "nothing judged yet"
+    words = [f"Project {line.project}, {line.title!r}: {line.address}", f"  {line.version}: {counts}."]
+    words.append(f"  {line.queue:,} wait for a person, {line.waiting:,} are still to be judged, {_undelivered(detail)} to be delivered.")
+    words.append(f"  {detail.promise}")
+    if detail.rescoring is not None:
+        words.append(
+            f"  {detail.rescoring.version} takes over once all is delivered: {detail.rescoring.waiting:,} still to be judged,"
+            f" {detail.rescoring.undelivered:,} to be delivered."
+        )
+    states = (
+        (line.watch, "Watched only: nothing is written into it."),
+        (line.gone, "It was deleted in the labeling tool; annotriage disconnect forgets it."),
+        (line.paused, f"Nothing is automatic: {line.paused}"),
+        (line.trouble, f"Nothing is judged: {line.trouble}"),
+        (line.problem, f"Nothing is delivered: {line.problem}"),
+    )
+    return words + [f"  {text}" for holds, text in states if holds]
+
+
+def _undelivered(detail: ProjectDetail) -> str:
+    return f"{sum(count for state, count in detail.undelivered.items() if state != 'refused'):,}"

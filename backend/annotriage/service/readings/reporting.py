@@ -1,0 +1,110 @@
+"""report.html of a dataset in the store: the same file as of a run over files, from what was judged and kept.
+
+After the walk data -> model -> latent -> triage -> store -> delivery: `assessment` and samples of points and pictures become a `Triage`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annotriage.engine.assessment import FACES
+from annotriage.engine.triage import Seen, Triage
+from annotriage.engine.verdict import OutlierGroup, Verdict
+from annotriage.progress import Progress, silent
+from annotriage.report.output import report_of
+from annotriage.report.page import WAITING_SHOWN, write_report
+from annotriage.service.operations.log import log
+from annotriage.service.operations.process import Process
+from annotriage.service.readings.snapshots import assessment, sampled
+from annotriage.store import browsing, reports
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project
+
+if TYPE_CHECKING:
+    from annotriage.engine.reference import Reference
+
+NAMED = 300  # characters of an item's media that are shown
+
+
+def make_report(process: Process, project: Project, dataset_id: int, progress: Progress = silent) -> str:
+    """Make the report of one of the project's datasets and keep it: a sentence on it. Raises UnknownError, MismatchError, OutputError."""
+    reference = process.reference(project.reference_id)
+    settings = process.run_settings(reference)
+    with process.store.reading() as connection:
+        dataset = browsing.dataset_of_project(connection, project, dataset_id)
+    name = f"all items of {project.title}" if dataset.kind == "all" else f"{dataset.name} of {project.title}"
+    with progress("assessing the dataset", None):
+        assessed, scored, items = assessment(process, project, dataset_id)
+    chosen = sampled(scored, np.arange(len(scored.ids)), reference.settings.seed, "map", settings.map_sample)
+    faces = {name: items[name] for group in assessed.groups for name in group.ids[:FACES]}
+    with process.store.reading() as connection:
+        waiting = reports.waiting_in(connection, project, dataset_id, WAITING_SHOWN)
+        wanted = sorted({*scored.ids[chosen].tolist(), *waiting, *faces.values()})
+        rows = reports.items_in_full(connection, project.reference_id, wanted)
+    drawn = [rows[id] for id in scored.ids[chosen].tolist() if id in rows and rows[id].compressed is not None]
+    found = Triage(
+        dataset=name,
+        reference=reference,
+        verdicts=[],  # type: ignore[arg-type]
+        counts=dict(scored.counts),
+        diversity=assessed.diversity,
+        advice=assessed.advice,
+        groups=tuple(_with_faces(group, faces, rows) for group in assessed.groups),
+        searched=assessed.searched,
+        drawn=[_seen(row, reference) for row in drawn],
+        waiting=[_seen(rows[id], reference) for id in waiting if id in rows],
+        notes=_notes(len(drawn), len(scored.ids), assessed.searched, scored.counts["outlier"]),
+    )
+    report = report_of(found, settings, progress)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "report.html"
+        write_report(report, file)
+        size = file.stat().st_size
+        with process.store.writing() as connection:
+            reports.keep_report(connection, dataset_id, file)
+    log("report made", project=project.external_id, dataset=dataset_id, bytes=size)
+    return f"The report of {name} is ready ({size / 2**20:.1f} MB)."
+
+
+def _seen(row: AnyRow, reference: Reference) -> Seen:
+    point = np.frombuffer(row.compressed, np.float16).astype(np.float32) if row.compressed else np.empty(0, np.float32)
+    return Seen(_verdict(row, reference), point, row.picture or b"")
+
+
+def _verdict(row: AnyRow, reference: Reference) -> Verdict:
+    columns: Sequence[str] = (
+        "confidence",
+        "cluster",
+        "score",
+        "p_value",
+        "outlier_score",
+        "trust",
+        "route",
+        "reason",
+        "seconds",
+        "sureness",
+    )
+    values: dict[str, Any] = {name: getattr(row, name) for name in columns}
+    path = row.media if len(row.media) <= NAMED and not row.media.startswith("data:") else f"task {row.name}"
+    members = {name: value for name, value in row.members.items() if value is not None}
+    return Verdict(row.name, path, tuple(row.labels), members=members, reference=reference.version, model=reference.model.hash, **values)
+
+
+def _with_faces(group: OutlierGroup, faces: dict[str, int], rows: dict[int, AnyRow]) -> OutlierGroup:
+    pictures = (rows[faces[name]].picture for name in group.ids[:FACES] if name in faces and faces[name] in rows)
+    return replace(group, faces=tuple(bytes(one) for one in pictures if one))
+
+
+def _notes(drawn: int, scored: int, searched: int, outliers: int) -> tuple[str, ...]:
+    notes = ["Made from what the service had judged by then; items that people had labelled before, and deleted ones, take no part."]
+    if drawn < scored:
+        notes.append(f"The map uses a seeded sample of {drawn:,} of {scored:,} scored items (setting map_sample).")
+    if searched < outliers:
+        notes.append(f"Groups were searched in a seeded sample of {searched:,} of {outliers:,} outliers.")
+    return tuple(notes)

@@ -1,0 +1,60 @@
+"""Errors as the service answers them: problem details (RFC 9457), whatever went wrong and wherever."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, request
+from sqlalchemy.exc import OperationalError
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from annotriage.errors import AnnotriageError
+from annotriage.service.operations.log import log
+
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **further: Any) -> Response:
+    """An answer that says what went wrong. further: members of its own, such as which items were refused."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **further}
+    response = Response(json.dumps(body), status, mimetype=MEDIA_TYPE)
+    response.headers.update(headers or {})
+    return response
+
+
+def answer_problems(app: Flask) -> None:
+    """Let the app answer every error so."""
+
+    @app.errorhandler(AnnotriageError)
+    def known(error: AnnotriageError) -> Response:
+        return problem(error.status, str(error))
+
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(_error: RequestEntityTooLarge) -> Response:
+        most = (request.max_content_length or 0) // 2**20
+        return problem(413, f"the request is larger than {most} MB; send less at once, or raise the setting max_request_mb")
+
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> Response:
+        kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "WWW-Authenticate")}
+        detail = error.description or ""
+        if error.code == 404:
+            detail = f"there is nothing at {request.path}; /api/openapi.json lists what there is"
+        elif error.code == 405:
+            allowed = sorted(set(kept.get("Allow", "").split(", ")) - {"HEAD", "OPTIONS"})
+            detail = f"{request.method} is not what {request.path} is for; use {' or '.join(allowed)}"
+        return problem(error.code or 500, detail, kept)
+
+    @app.errorhandler(OperationalError)
+    def no_database(error: OperationalError) -> Response:
+        log("database failed", level=logging.ERROR, path=request.path, error=str(error.orig))
+        return problem(503, "the database does not answer; annotriage doctor says what is wrong with it", {"Retry-After": "10"})
+
+    @app.errorhandler(Exception)
+    def unforeseen(_error: Exception) -> Response:
+        logging.getLogger("annotriage.service").exception("request failed", extra={"fields": {"path": request.path}})
+        return problem(500, "an error of the service itself; its log says more")

@@ -1,0 +1,51 @@
+"""Verdicts as Label Studio's predictions: for each kind of control one small function that writes its result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from annotriage.errors import DataError
+from annotriage_label_studio.editor.labeling_config import ChoicesControl
+
+if TYPE_CHECKING:  # the pipeline's heavy libraries are not needed to write a prediction
+    from annotriage.engine.verdict import Verdict
+    from annotriage.labeling_tool import Shown
+
+ANSWERED_ROUTES = ("auto", "uncertain")  # the routes whose predictions carry the model's answer; the others are empty
+
+
+def prediction(verdict: Verdict, control: ChoicesControl, results: dict[str, str], model_version: str) -> dict[str, Any]:
+    """A verdict as one prediction of a task; its score is the trust, by which Label Studio sorts.
+
+    results: for each class the control's choice, as `match_classes` gives it. Outliers, failed items and probes get an
+    empty result: there is nothing to be anchored by.
+    """
+    answered = verdict.route in ANSWERED_ROUTES and not verdict.probe
+    result = choices_result([results[label] for label in verdict.labels], control) if answered else []
+    return {"model_version": model_version, "score": verdict.trust, "result": result}
+
+
+def results_of(shown: Sequence[Shown], control: ChoicesControl, choices: dict[str, str], version: str) -> list[dict[str, Any]]:
+    """Predictions as Label Studio stores them, in order. choices: for each class the control's choice, as `match_classes` gives it."""
+    return [
+        {
+            "model_version": version,
+            "score": one.trust,
+            "result": [] if one.labels is None else choices_result([choices[label] for label in one.labels], control),
+        }
+        for one in shown
+    ]
+
+
+def choices_result(choices: Sequence[str], control: ChoicesControl) -> list[dict[str, Any]]:
+    """The result of a Choices control; empty if nothing is chosen. Raises DataError on several choices where one is allowed."""
+    if len(choices) > 1 and not control.multiple:
+        raise DataError(
+            f"the control {control.name!r} takes one choice and the model gives {len(choices)} ({', '.join(choices)});"
+            ' add choice="multiple" to its <Choices> in the labeling config'
+        )
+    if not choices:
+        return []
+    region = {"from_name": control.name, "to_name": control.to_name, "type": "choices", "value": {"choices": list(choices)}}
+    return [region]

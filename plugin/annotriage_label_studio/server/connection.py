@@ -1,0 +1,295 @@
+"""A running Label Studio and its projects, as the service works with them: reading, predictions, tasks, annotations.
+
+Stands at both ends of the walk: data (tasks, answers) comes from here, delivery (predictions, fields, annotations) goes here.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from annotriage.errors import DataError, SettingError, ToolError, ToolGone
+from annotriage.labeling_tool import Check, Event, NewTask, ProjectFacts, Shown, Task
+from annotriage.settings import ServiceSettings
+from annotriage_label_studio.editor.labeling_config import ChoicesControl, answer_names, choices_control, match_classes
+from annotriage_label_studio.editor.predictions import results_of
+from annotriage_label_studio.editor.tasks import MARKER, task_of
+from annotriage_label_studio.server import delivery, listing
+from annotriage_label_studio.server.client import Client
+from annotriage_label_studio.server.media_addresses import media_address
+
+CONFIG_SECONDS = 60.0  # how long a project's labeling config is believed; `facts` reads it at once
+
+
+def open_server(settings: ServiceSettings) -> LabelStudioServer:
+    """The Label Studio that the settings name; nothing is asked of it yet. Raises SettingError if address or token are no such thing."""
+    if not settings.label_studio_token:
+        raise SettingError(
+            "setting label_studio_token is empty: annotriage needs an account of its own in Label Studio. Make one, copy a personal access"
+            " token from its Account & Settings, and set ANNOTRIAGE_LABEL_STUDIO_TOKEN to it"
+        )
+    return LabelStudioServer(Client(settings.label_studio_url, settings.label_studio_token))
+
+
+class LabelStudioServer:
+    """The Label Studio that the settings name, and the account that they give; threadsafe."""
+
+    def __init__(self, client: Client) -> None:
+        self.url = client.url
+        self._client = client
+
+    def headers(self) -> dict[str, str]:
+        """Credentials for this moment, for requests to the server's own address."""
+        return self._client.headers()
+
+    def checks(self) -> list[Check]:
+        """Whether the server is there and takes the token."""
+        from annotriage_label_studio.server.checks import server_checks
+
+        return server_checks(self._client)
+
+    def project(self, id: str, classes: Sequence[str]) -> LabelStudioProject:
+        """One of its projects."""
+        return LabelStudioProject(self._client, id, classes)
+
+
+@dataclass(frozen=True)
+class _Config:
+    """A project's labeling config as read at a time. problem: why the model's classes do not fit it."""
+
+    read_at: float
+    control: ChoicesControl | None
+    choices: dict[str, str]
+    names: Mapping[str, str]
+    problem: str | None
+
+
+class LabelStudioProject:
+    """One project of a Label Studio, for a model with these classes; see `annotriage.labeling_tool.ToolProject`."""
+
+    def __init__(self, client: Client, id: str, classes: Sequence[str]) -> None:
+        if not (id.isascii() and id.isdigit()):
+            raise ToolGone(f"no project of Label Studio is called {id!r}; give its number, as in its address /projects/3/data")
+        self.id = id
+        self._client = client
+        self._classes = tuple(classes)
+        self._known: _Config | None = None
+        self._storages: tuple[float, frozenset[str]] = (0.0, frozenset())
+        self._lock = threading.Lock()
+        self._given: dict[str, str] = {}  # the changes that the last reading gave: task and time
+
+    def facts(self) -> ProjectFacts:
+        """Title, version shown, answers per task, labeling config, and whether the classes fit it."""
+        project = self._read_project()
+        known = self._config()
+        return ProjectFacts(
+            title=str(project["title"]),
+            version=project["model_version"] or "",
+            wanted=int(project["maximum_annotations"]),
+            config=project["label_config"],
+            problem=known.problem,
+        )
+
+    def address(self, task_id: str = "") -> str:
+        """The project's page, or that of a task."""
+        return f"{self._client.url}/projects/{self.id}/data" + (f"?task={quote(task_id)}" if task_id else "")
+
+    # -- reading
+
+    def tasks_after(self, task_id: str, limit: int | None = None) -> Iterator[list[Task]]:
+        """Tasks with larger ids, without reviews."""
+        for page in listing.tasks_after(self._client, self.id, task_id, limit):
+            yield self._tasks(page, reviews=False)
+
+    def task_ids_after(self, task_id: str) -> Iterator[list[str]]:
+        """The ids of tasks with larger ids."""
+        return listing.task_ids_after(self._client, self.id, task_id)
+
+    def tasks(self, ids: Sequence[str]) -> list[Task]:
+        """Those of the tasks that exist, with their reviews."""
+        return self._tasks(listing.tasks_by_id(self._client, self.id, ids, listing.REVIEWED), reviews=True)
+
+    def changed_since(self, time: float) -> Iterator[list[Task]]:
+        """Tasks that changed, or whose annotations did, with their reviews; in the order of their ids.
+
+        Readings overlap: a change that the last one gave, and that its reader was done with, is not read again.
+        """
+        given, self._given = self._given, {}
+        for page in listing.tasks_changed_since(self._client, self.id, time):
+            fresh = [id for id, at in page if given.get(id) != at]
+            for start in range(0, len(fresh), listing.PAGE):
+                yield self.tasks(fresh[start : start + listing.PAGE])
+            self._given |= dict(page)
+
+    def annotated(self) -> Iterator[list[Task]]:
+        """Tasks with at least one annotation that was not skipped, with their reviews; in the order of their ids."""
+        for page in listing.tasks_with_annotations(self._client, self.id):
+            yield self._tasks(page, reviews=True)
+
+    def tasks_of(self, event: Event) -> list[Task]:
+        """The tasks in a "created" event. Their annotations, if they came with some, are not in it."""
+        return self._tasks(event.records, reviews=False)
+
+    def media_address(self, media: str, task_id: str) -> str:
+        """The address to fetch a task's media from. Raises MediaError saying what is wrong with it."""
+        return media_address(self._client.url, self.id, media, task_id, self._storage_types)
+
+    # -- predictions
+
+    def deliver(self, predictions: Sequence[Shown], version: str) -> int:
+        """Store predictions by one bulk import. Those on tasks that are gone are left out and not counted."""
+        results = self._results(predictions, version)
+        rows = [{"task": int(one.task), **result} for one, result in zip(predictions, results, strict=True)]
+        return delivery.import_predictions(self._client, self.id, rows)
+
+    def delivered(self, ids: Sequence[str], version: str) -> dict[str, list[str]]:
+        """The predictions of the version on each of the tasks, oldest first."""
+        return delivery.predictions_of(self._client, self.id, ids, version)
+
+    def withdraw(self, predictions: Sequence[str]) -> None:
+        """Delete predictions."""
+        delivery.remove(self._client, "predictions", predictions)
+
+    def name_version(self, version: str) -> None:
+        """Let scores, tabs and the order of labeling go by that version. Raises ToolError before a prediction of it exists."""
+        self._client.patch(f"/api/projects/{self.id}/", {"model_version": version})
+
+    def versions(self) -> dict[str, int]:
+        """The versions of predictions that exist, with their numbers."""
+        return delivery.versions(self._client, self.id)
+
+    def drop_version(self, version: str, keep: str) -> None:
+        """Delete all predictions of a version (2 s per 1,000); the version that is shown stays `keep`."""
+        delivery.drop_version(self._client, self.id, version, keep)
+
+    # -- tasks
+
+    def create(self, items: Sequence[NewTask], version: str) -> dict[str, str]:
+        """Import tasks together with their predictions: marker -> task id."""
+        shown = [Shown("", item.labels, item.trust) for item in items]
+        field = self._fitting().field
+        tasks = [
+            {"data": dict(item.data) | {field: item.media, MARKER: item.marker}, "predictions": [result]}
+            for item, result in zip(items, self._results(shown, version), strict=True)
+        ]
+        if not tasks:
+            return {}
+        answer = self._client.post(f"/api/projects/{self.id}/import", tasks, seconds=delivery.LONG, return_task_ids="true")
+        return {item.marker: str(id) for item, id in zip(items, answer["task_ids"], strict=True)}
+
+    def created(self, markers: Sequence[str]) -> dict[str, str]:
+        """Which of the markers have a task already."""
+        return listing.tasks_made_for(self._client, self.id, markers)
+
+    def write_fields(self, task_id: str, fields: Mapping[str, object]) -> None:
+        """Merge fields into a task's data; None takes one away. Raises ToolGone if the task is gone."""
+        delivery.write_fields(self._client, self.id, task_id, fields)
+
+    def ask_again(self, task_id: str, answers: int) -> None:
+        """Let a task be answered by so many different people in all. Raises ToolGone if the task is gone."""
+        delivery.ask_again(self._client, self.id, task_id, answers)
+
+    # -- annotations
+
+    def accept(self, ids: Sequence[str], version: str) -> dict[str, str]:
+        """Make annotations of predictions, in the name of our own account; see `delivery.accept`."""
+        return delivery.accept(self._client, self.id, ids, version)
+
+    def retract(self, reviews: Sequence[str]) -> None:
+        """Delete annotations."""
+        delivery.remove(self._client, "annotations", reviews)
+
+    # -- setting up
+
+    def connect(self, service_url: str, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
+        """Webhook, ML backend, order of labeling, tabs. Raises ToolError with both lists if the model's classes do not fit the config."""
+        from annotriage_label_studio.server import connect
+
+        project = self._read_project()
+        return connect.connect(self._client, project, self._fitting(), service_url, user, password, secret, dry_run=dry_run)
+
+    def disconnect(self, service_url: str, versions: Sequence[str], fields: Sequence[str]) -> list[str]:
+        """Take all that back, and the predictions of these versions and these fields of the tasks."""
+        from annotriage_label_studio.server import connect
+
+        return connect.disconnect(self._client, self._read_project(), service_url, versions, fields)
+
+    def repair(self, *, calibrating: bool) -> list[str]:
+        """Make again the tabs and the order that people took away."""
+        from annotriage_label_studio.server import connect
+
+        return connect.repair(self._client, self._read_project(), self._control(), calibrating=calibrating)
+
+    def checks(self, service_url: str, secret: str) -> list[Check]:
+        """What is wrong with the project's set-up, and the fix."""
+        from annotriage_label_studio.server.checks import project_checks
+
+        project = self._read_project()
+        return project_checks(self._client, project, self._config().problem, service_url, secret)
+
+    # -- the labeling config
+
+    def _tasks(self, records: Sequence[Mapping[str, Any]], *, reviews: bool) -> list[Task]:
+        if not records:
+            return []
+        control, names = self._control(), self._config().names
+        return [task_of(record, control, names, reviews=reviews) for record in records]
+
+    def _results(self, shown: Sequence[Shown], version: str) -> list[dict[str, Any]]:
+        control = self._fitting()
+        try:
+            return results_of(shown, control, self._config().choices, version)
+        except DataError as error:
+            raise ToolError(f"project {self.id}: {error}") from error
+
+    def _fitting(self) -> ChoicesControl:
+        """The control, if the classes fit it."""
+        if (problem := self._config().problem) is not None:
+            raise ToolError(f"project {self.id}: {problem}")
+        return self._control()
+
+    def _control(self) -> ChoicesControl:
+        known = self._config()
+        if known.control is None:
+            raise ToolError(f"project {self.id}: {known.problem}")
+        return known.control
+
+    def _config(self) -> _Config:
+        known = self._known
+        if known is None or time.monotonic() > known.read_at + CONFIG_SECONDS:
+            with self._lock:  # one of the threads asks, the others wait for its answer
+                if self._known is known:
+                    self._read_project()
+            known = self._known
+        assert known is not None
+        return known
+
+    def _storage_types(self) -> frozenset[str]:
+        """The kinds of storage that are connected to the project, as known for a while."""
+        until, types = self._storages
+        if time.monotonic() > until:
+            types = frozenset(one["type"] for one in self._client.get("/api/storages/", project=self.id))
+            self._storages = time.monotonic() + CONFIG_SECONDS, types
+        return types
+
+    def _read_project(self) -> dict[str, Any]:
+        project: dict[str, Any] = self._client.get(f"/api/projects/{self.id}/")
+        self._known = _read_config(project["label_config"], self._classes)
+        return project
+
+
+def _read_config(text: str, classes: Sequence[str]) -> _Config:
+    now = time.monotonic()
+    try:
+        control = choices_control(text)
+    except DataError as error:
+        return _Config(now, None, {}, {}, str(error))
+    names = answer_names(control, classes)
+    try:
+        return _Config(now, control, match_classes(classes, control), names, None)
+    except DataError as error:
+        return _Config(now, control, {}, names, str(error))

@@ -1,0 +1,144 @@
+"""Reading a project's tasks through the Data Manager's list: by id, after an id, since a time, by the item they were made for.
+
+Always this list: the server's page of a single task waits for the ML backend where the task has no prediction. Pages follow each other
+by id, not by number, so that tasks which come, go or change meanwhile shift nothing out of sight.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from annotriage_label_studio.editor.tasks import MARKER, seconds
+from annotriage_label_studio.server.client import Client
+
+TASK = "id,data,meta,created_at,is_labeled,overlap"  # what is read of a task: naming it spares the server most of its work
+ANNOTATIONS = (
+    "annotations,result,was_cancelled,completed_by,ground_truth,updated_by,lead_time,parent_prediction,updated_at"  # named as well
+)
+REVIEWED = f"{TASK},{ANNOTATIONS}"
+TOUCHED = "id,created_at,updated_at,total_annotations,cancelled_annotations"  # what tells whether a task must be read again
+FIRST_PAGE, PAGE = 100, 500  # tasks
+LIGHT_PAGE = 5_000  # tasks of which next to nothing is read
+UNTOUCHED = 0.1  # seconds between the two times of a task to which nothing happened since; a busy server took 0.006
+PAGE_TEXT = 2**23  # characters of a page's data; tasks may hold whole pictures
+MARKERS = 50  # ids of pushed items asked for at once, within the length of an address
+
+
+def tasks_after(client: Client, project: str, task_id: str, limit: int | None = None) -> Iterator[list[dict[str, Any]]]:
+    """Tasks with larger ids, page by page, without annotations and predictions."""
+    left = limit
+    for page in _pages(client, project, [], TASK, after=int(task_id or 0)):
+        yield page if left is None else page[:left]
+        left = None if left is None else left - len(page)
+        if left is not None and left <= 0:
+            return
+
+
+def task_ids_after(client: Client, project: str, task_id: str) -> Iterator[list[str]]:
+    """The ids of tasks with larger ids, in their order, many at once: next to nothing to the server."""
+    for page in _pages(client, project, [], "id", after=int(task_id or 0), largest=LIGHT_PAGE):
+        yield [str(record["id"]) for record in page]
+
+
+def tasks_by_id(client: Client, project: str, ids: Sequence[str], fields: str) -> list[dict[str, Any]]:
+    """Those of the tasks that exist, in the order of their ids. fields: what is read of each."""
+    found = []
+    for chunk in _chunks(sorted({int(id) for id in ids if id.isascii() and id.isdigit()}), PAGE):
+        query = {"selectedItems": {"all": False, "included": chunk}, "ordering": ["tasks:id"]}
+        found += _page(client, project, query, fields, len(chunk))
+    return found
+
+
+def tasks_changed_since(client: Client, project: str, time: float) -> Iterator[list[tuple[str, str]]]:
+    """Tasks whose data or annotations changed since then and after their creation, page by page: id, and when.
+
+    A change while the pages are read may be in them or not; it is later than `time` for the next reading, too.
+    """
+    since = datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    filters = [_filter("updated_at", "greater", "Datetime", since)]
+    for page in _pages(client, project, filters, TOUCHED, largest=LIGHT_PAGE):
+        yield [(str(record["id"]), record["updated_at"]) for record in page if _is_touched(record)]
+
+
+def _is_touched(record: dict[str, Any]) -> bool:
+    """Whether anything happened to a task since it was created; an import makes thousands that are new and nothing else."""
+    later = seconds(record["updated_at"]) - seconds(record["created_at"])
+    return bool(record["total_annotations"] or record["cancelled_annotations"] or later > UNTOUCHED)
+
+
+def tasks_with_annotations(client: Client, project: str) -> Iterator[list[dict[str, Any]]]:
+    """Tasks with an annotation that was not skipped, page by page, with their annotations."""
+    yield from _pages(client, project, [_filter("total_annotations", "greater", "Number", 0)], REVIEWED)
+
+
+def tasks_made_for(client: Client, project: str, markers: Sequence[str]) -> dict[str, str]:
+    """The tasks that were created for these pushed items: marker -> task id, the first where there are several."""
+    found: dict[str, str] = {}
+    for chunk in _chunks(list(markers), MARKERS):
+        pattern = f"^({'|'.join(map(re.escape, chunk))})$"
+        for page in _pages(client, project, [_filter(f"data.{MARKER}", "regex", "String", pattern)], "id,data"):
+            for record in page:
+                marker = record["data"].get(MARKER)
+                if marker in chunk:
+                    found.setdefault(marker, str(record["id"]))
+    return found
+
+
+def tasks_answered_empty(client: Client, project: str) -> list[dict[str, Any]]:
+    """The tasks that count as labelled, one of whose annotations is empty; with their annotations."""
+    filters = [_filter("annotations_results", "contains", "String", "[]"), _filter("completed_at", "empty", "Datetime", False)]
+    pages = _pages(client, project, filters, f"id,{ANNOTATIONS}")
+    empty = (task for page in pages for task in page if any(not one["result"] and not one["was_cancelled"] for one in task["annotations"]))
+    return list(empty)
+
+
+def _pages(
+    client: Client, project: str, filters: list[dict[str, Any]], fields: str, *, after: int = 0, largest: int = PAGE
+) -> Iterator[list[dict[str, Any]]]:
+    size = FIRST_PAGE if largest == PAGE else largest
+    while True:
+        later = _filter("id", "greater", "Number", after)
+        query = {"filters": {"conjunction": "and", "items": [*filters, later]}, "ordering": ["tasks:id"]}
+        page = _page(client, project, query, fields, size)
+        if page:
+            yield page
+        if len(page) < size:
+            return
+        after = page[-1]["id"]
+        size = _fitting_size(page) if largest == PAGE else largest
+
+
+def _fitting_size(page: list[dict[str, Any]]) -> int:
+    """How many tasks like these make a page of bounded size."""
+    text = sum(len(value) for task in page for value in task.get("data", {}).values() if isinstance(value, str))
+    return max(1, min(PAGE, len(page) * PAGE_TEXT // max(text, 1)))
+
+
+def _page(client: Client, project: str, query: dict[str, Any], fields: str, size: int) -> list[dict[str, Any]]:
+    """One page of the list. resolve_uri: the data as it stands, not with cloud addresses made into the server's own."""
+    answer = client.get(
+        "/api/tasks/",
+        project=project,
+        query=json.dumps(query, separators=(",", ":")),
+        fields="all" if "annotations" in fields or "predictions" in fields else "task_only",
+        include=fields,
+        page_size=size,
+        resolve_uri="false",
+    )
+    tasks: list[dict[str, Any]] = answer["tasks"]
+    return tasks
+
+
+def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
+
+
+def _chunks(values: list[Any], size: int) -> Iterator[list[Any]]:
+    parts = iter(values)
+    while chunk := list(itertools.islice(parts, size)):
+        yield chunk

@@ -1,0 +1,185 @@
+"""The review queue inside Label Studio: tabs of the Data Manager, one per question that an annotator or a manager has.
+
+Each tab is a filter on the trust (Label Studio's prediction score), strangest first. Label Studio takes any filter and then answers
+500 to whoever opens the tab, so each one is opened once when it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from annotriage.errors import ToolError, ToolUnavailable
+from annotriage_label_studio.editor.tasks import MARKER
+from annotriage_label_studio.server.client import Client
+
+MARK = "annotriage"  # key in a tab's data that says which of ours it is; Label Studio's pages drop it when somebody changes the tab
+REASONS = ("data.triage_route", "data.triage_reason", "data.triage_outlier_score", "data.triage_diversity")
+ANSWER = ("predictions_results", "predictions_score")
+WIDTHS = {"tasks:data.triage_reason": 420, "tasks:data.triage_diversity": 260, "tasks:predictions_results": 420}  # pixels
+SURE, FAMILIAR = 2 / 3, 1 / 3  # borders of the trust: automatic above, strangers below
+
+
+@dataclass(frozen=True)
+class Tab:
+    """One tab: the open tasks whose trust lies between `above` and `below`, by `order`.
+
+    columns: shown beside id and picture; None leaves it to Label Studio, which shows most of them.
+    """
+
+    title: str
+    above: float | None
+    below: float | None
+    order: str = "tasks:predictions_score"
+    columns: tuple[str, ...] | None = REASONS
+
+
+REVIEW_TABS = (
+    Tab("Manual review", None, SURE),
+    Tab("Outliers", None, FAMILIAR),
+    Tab("Unsure", FAMILIAR, SURE, columns=(*REASONS, *ANSWER)),
+    Tab("Pre-annotated", SURE, None, columns=ANSWER),
+)
+# Everything with a blind prediction, probes and strangers alike, so that nobody can tell a probe; by id, which no model had a hand in.
+CALIBRATION_TAB = Tab("Help calibrate", None, FAMILIAR, order="tasks:id")
+EVERYTHING = Tab("Default", None, None, order="tasks:id", columns=None)  # Label Studio makes this one itself where there is no other
+
+
+def set_up_tabs(
+    client: Client, project: Mapping[str, Any], media_field: str, *, calibrating: bool | None, opening: bool, dry_run: bool = False
+) -> list[str]:
+    """Make the tabs that are missing, make those anew that are out of date, remove that for calibration when its time is over.
+
+    calibrating: whether the tab for calibration is wanted; None leaves it as it is. opening: open each tab, and make those anew that
+    cannot be. A tab of ours that somebody has changed stays as they want it. Nothing is done in a project without tasks: Label Studio
+    answers 500 to a filter on the score there. Returns what was (dry_run: is to be) done, in sentences.
+    """
+    if not project["task_number"]:
+        return []
+    id = str(project["id"])
+    views = _views(client, id)
+    wanted = [*REVIEW_TABS, *([CALIBRATION_TAB] if calibrating else [])]
+    if not views:
+        wanted.append(EVERYTHING)
+    done = []
+    for tab in wanted:
+        found = _found(tab, views)
+        if found is None:
+            done.append(sentence(f"Tab {tab.title!r}", "made", dry_run))
+        elif found["data"].get(MARK) and not _same(found["data"], _question(tab)):
+            done.append(sentence(f"Tab {tab.title!r}, which was out of date", "made anew", dry_run))
+        elif opening and not _opens(client, id, found):
+            done.append(sentence(f"Tab {tab.title!r}, which could not be opened", "made anew", dry_run))
+        else:
+            continue
+        if not dry_run:
+            _make(client, id, tab, media_field)
+            if found is not None:
+                client.delete(f"/api/dm/views/{found['id']}/")
+    if calibrating is False and (found := _found(CALIBRATION_TAB, views)) is not None:
+        done.append(sentence(f"Tab {CALIBRATION_TAB.title!r}", "removed, the promise has the answers that it needs", dry_run))
+        if not dry_run:
+            client.delete(f"/api/dm/views/{found['id']}/")
+    return done
+
+
+def remove_tabs(client: Client, project: str) -> list[str]:
+    """Delete our tabs: what was done, in sentences."""
+    views = _views(client, project)
+    ours = [view for view in views if view["data"].get(MARK) or _title(view) in {tab.title for tab in (*REVIEW_TABS, CALIBRATION_TAB)}]
+    for view in ours:
+        client.delete(f"/api/dm/views/{view['id']}/")
+    return [sentence(f"Tab {_title(view)!r}", "removed") for view in ours]
+
+
+def sentence(what: str, done: str, dry_run: bool = False) -> str:
+    """One line of what setting up did, or is to do."""
+    return f"{what}: {'to be ' if dry_run else ''}{done}."
+
+
+def missing_tabs(client: Client, project: str) -> tuple[list[str], list[str]]:
+    """The titles of our tabs that are not there, and of those that do not open."""
+    views = _views(client, project)
+    found = {tab.title: _found(tab, views) for tab in REVIEW_TABS}
+    return (
+        [title for title, view in found.items() if view is None],
+        [title for title, view in found.items() if view is not None and not _opens(client, project, view)],
+    )
+
+
+def _views(client: Client, project: str) -> list[dict[str, Any]]:
+    views: list[dict[str, Any]] = client.get("/api/dm/views/", project=project)
+    return views
+
+
+def _found(tab: Tab, views: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The tab as it is now: by our mark, else by its title."""
+    marked = (view for view in views if view["data"].get(MARK) == tab.title)
+    named = (view for view in views if _title(view) == tab.title)
+    return next(marked, None) or next(named, None)
+
+
+def _title(view: dict[str, Any]) -> str:
+    return str(view["data"].get("title", ""))
+
+
+def _make(client: Client, project: str, tab: Tab, media_field: str) -> None:
+    """A new tab, opened once. Raises ToolError, and leaves no tab, if it does not open."""
+    data = _question(tab) | _appearance(tab, _columns(client, project), media_field)
+    view = client.post("/api/dm/views/", {"project": int(project), "data": data})
+    if not _opens(client, project, view):
+        client.delete(f"/api/dm/views/{view['id']}/")
+        raise ToolError(f"project {project}: Label Studio cannot show the tab {tab.title!r}; its version may be too new or too old")
+
+
+def _opens(client: Client, project: str, view: dict[str, Any]) -> bool:
+    """Whether Label Studio can list the tab's tasks; it answers 500 where a filter makes no sense to it."""
+    try:
+        client.get("/api/tasks/", project=project, view=view["id"], page_size=1, include="id")
+    except ToolUnavailable:
+        client.get("/api/tasks/", project=project, page_size=1, include="id")  # raises if it is not the tab that is at fault
+        return False
+    except ToolError:
+        return False
+    return True
+
+
+def _question(tab: Tab) -> dict[str, Any]:
+    """What the tab lists, in which order."""
+    filters = []
+    if tab.above is not None:
+        filters.append(_filter("predictions_score", "greater_or_equal", "Number", tab.above))
+    if tab.below is not None:
+        filters.append(_filter("predictions_score", "less", "Number", tab.below))
+    if filters:
+        filters.append(_filter("completed_at", "empty", "Datetime", True))  # a task stays until all have answered who were asked
+    return {"title": tab.title, "filters": {"conjunction": "and", "items": filters}, "ordering": [tab.order]}
+
+
+def _appearance(tab: Tab, columns: Mapping[str, Mapping[str, bool]], media_field: str) -> dict[str, Any]:
+    """How the tab looks: of the columns that there are, all are hidden but ours. Those that will come, as the triage fields, are shown."""
+    hidden = {mode: [column for column, visible in columns.items() if not visible.get(mode, True)] for mode in ("explore", "labeling")}
+    if tab.columns is not None:
+        shown = {f"tasks:{column}" for column in ("id", f"data.{media_field}", *tab.columns)}
+        hidden = dict.fromkeys(hidden, sorted({*columns, *(f"tasks:{column}" for column in (f"data.{MARKER}", *REASONS))} - shown))
+    look = {"type": "list", "target": "tasks", "columnsWidth": WIDTHS, "columnsDisplayType": {}, "gridWidth": 4}
+    return look | {MARK: tab.title, "hiddenColumns": hidden}
+
+
+def _columns(client: Client, project: str) -> dict[str, Mapping[str, bool]]:
+    """The columns that the Data Manager can show, but for the one that holds the data columns, and where it shows them by itself."""
+    columns = client.get("/api/dm/columns/", project=project)["columns"]
+    return {
+        f"tasks:{'data.' if one.get('parent') == 'data' else ''}{one['id']}": one.get("visibility_defaults") or {}
+        for one in columns
+        if one["id"] != "data"
+    }
+
+
+def _same(found: dict[str, Any], question: dict[str, Any]) -> bool:
+    return all(found.get(key) == value for key, value in question.items())
+
+
+def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}

@@ -1,0 +1,269 @@
+"""Fitting: what is learnt, what is promised, what is refused and how it is said."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from annotriage.data import Item
+from annotriage.engine.fitting import fit
+from annotriage.errors import DataError, FitError, SettingError
+
+
+@pytest.fixture
+def fitted(digits_model, digits, quick):
+    """Fit on the digits; what is not given is as usual."""
+
+    def fitted(train=None, held_out=None, *, previous=None, **changed):
+        given = (digits.train if train is None else train, digits.held_out if held_out is None else held_out)
+        return fit(digits_model, *given, settings=replace(quick, **changed), previous=previous)
+
+    return fitted
+
+
+@pytest.fixture
+def items(digits):
+    """Rows of a part of the digits as items, with whatever else is known about them."""
+
+    def items(part, rows, **known):
+        images, labels = getattr(digits, part)
+        fields = {name: [value(row) for row in rows] for name, value in known.items()}
+        return [
+            Item(f"{part} {row}", images[row], (labels[row],), path=f"{part}/{row}.png", **{name: fields[name][place] for name in fields})
+            for place, row in enumerate(rows)
+        ]
+
+    return items
+
+
+def labels_of(images, name):
+    return images, np.full(len(images), name)
+
+
+# what is learnt
+
+
+def test_the_same_seed_gives_the_same_reference(fitted, digits_reference):
+    assert fitted().version == replace(digits_reference, name="array", version="").content_hash()
+    assert fitted(seed=1).version != fitted().version
+
+
+def test_a_class_of_one_item_has_a_cluster_of_its_own(fitted, digits):
+    images, labels = digits.train
+    rows = np.concatenate([np.flatnonzero(labels != "5"), np.flatnonzero(labels == "5")[:1]])
+    reference = fitted((images[rows], labels[rows]))
+    assert dict(zip(reference.detector.clusters.names, reference.detector.clusters.counts.tolist(), strict=True))["5"] == 1
+    assert any(note.endswith("little is known of what is usual: 5 (1).") for note in reference.notes)
+    assert all(np.isfinite(verdict.score) for verdict in reference.triage(digits.strangers).verdicts)
+
+
+def test_a_class_without_training_items_has_no_cluster(fitted, digits):
+    images, labels = digits.train
+    reference = fitted((images[labels != "5"], labels[labels != "5"]))
+    assert reference.detector.clusters.names == tuple("0123467")
+    assert any(note.startswith("No training items of 5:") for note in reference.notes)
+
+
+def test_a_class_never_seen_in_calibration_goes_to_a_person(fitted, digits):
+    images, labels = digits.held_out
+    kept = labels != "5"
+    reference = fitted(held_out=(images[kept], labels[kept]))
+    assert reference.promise.auto
+    untested = [verdict for verdict in reference.triage(digits.incoming).verdicts if verdict.labels == ("5",)]
+    assert {verdict.route for verdict in untested} <= {"uncertain", "outlier"}
+    assert any(verdict.reason.endswith("because no automatic label of 5 was tested.") for verdict in untested)
+
+
+def test_a_model_whose_classes_are_in_the_wrong_order_is_noticed(fitted, digits):
+    images, labels = digits.train
+    reference = fitted((images, np.array([str(7 - int(label)) for label in labels])))
+    assert any("right on only" in note and "check the order of the classes" in note for note in reference.notes)
+
+
+@pytest.mark.parametrize("count", [3, 12])
+def test_fewer_items_than_dimensions_can_be_fitted(fitted, digits, count):
+    images, labels = digits.train
+    reference = fitted((images[:count], labels[:count]))
+    assert all(np.isfinite(verdict.score) for verdict in reference.triage(digits.strangers).verdicts)
+
+
+def test_identical_training_items_can_be_fitted(fitted, digits):
+    images, _ = digits.train
+    reference = fitted((np.repeat(images[:1], 40, axis=0), np.array(["0", "1"] * 20)))
+    assert all(np.isfinite(verdict.score) for verdict in reference.triage(digits.strangers).verdicts)
+
+
+def test_unlabelled_training_items_are_left_out_and_counted(fitted, digits):
+    images, labels = digits.train
+    some = np.where(np.arange(len(labels)) < 40, "", labels)
+    reference = fitted((images, some))
+    assert reference.counts["training"] == len(images) - 40
+    assert "40 of 640 training items carry no label and were left out." in reference.notes
+
+
+def test_unreadable_training_items_are_left_out_named_and_counted(fitted, items):
+    broken = Item("broken", b"no image", ("1",), path="train/broken.png")
+    reference = fitted([*items("train", range(100)), broken])
+    assert (reference.counts["training_read"], reference.counts["training"]) == (101, 100)
+    assert any("1 of 101 training items could not be used" in note and "train/broken.png" in note for note in reference.notes)
+
+
+# what is promised
+
+
+def test_enough_held_out_items_carry_a_promise(digits_reference):
+    assert digits_reference.calibrated
+    assert digits_reference.promise.auto
+    assert digits_reference.promise.bound <= 0.04
+    assert digits_reference.held_out.labelled == 480
+
+
+def test_without_held_out_items_nothing_is_promised(digits_model, digits, quick):
+    reference = fit(digits_model, digits.train, settings=quick)
+    verdicts = list(reference.triage(digits.incoming).verdicts)
+    assert not reference.calibrated
+    assert not reference.promise.auto
+    assert {verdict.p_value for verdict in verdicts} == {None}
+    assert "auto" not in {verdict.route for verdict in verdicts}
+    assert any("No held-out items were given" in note and "--calibration" in note for note in reference.notes)
+
+
+@pytest.mark.parametrize(("count", "calibrated"), [(18, False), (19, True)])
+def test_nineteen_held_out_items_are_the_fewest_that_calibrate_five_percent(fitted, digits, count, calibrated):
+    images, labels = digits.held_out
+    reference = fitted(held_out=(images[:count], labels[:count]))
+    told = "18 held-out items are too few for alpha = 0.05: at least 19 calibrate the threshold." in reference.notes
+    assert (reference.calibrated, told) == (calibrated, not calibrated)
+
+
+def test_unlabelled_held_out_items_calibrate_the_outlier_score_alone(fitted, digits):
+    reference = fitted(held_out=labels_of(digits.held_out[0], ""))
+    assert reference.calibrated
+    assert not reference.promise.auto
+    assert any("480 held-out items carry no label" in note for note in reference.notes)
+
+
+def test_of_each_group_one_held_out_item_is_used(fitted, items):
+    reference = fitted(held_out=items("held_out", range(480), group=lambda row: f"patient {row // 4}"))
+    assert reference.counts["held_out"] == len(reference.held_out.scores) == 120
+    assert any("360 held-out items were left out" in note for note in reference.notes)
+
+
+def test_asking_the_same_held_out_items_again_is_tested_more_strictly(fitted):
+    first = fitted()
+    second = fitted(previous=first)
+    third = fitted(previous=second)
+    assert [one.promise.attempt for one in (first, second, third)] == [1, 2, 3]
+    confidences = [one.promise.tested_confidence for one in (first, second, third)]
+    assert confidences == sorted(set(confidences))
+    assert any("Attempt 2" in note for note in second.notes)
+
+
+def test_fresh_held_out_items_start_anew(fitted, digits):
+    (images, labels), (more, names) = digits.held_out, digits.incoming
+    first = fitted(held_out=(images, labels))
+    assert fitted(held_out=(more, names), previous=first).promise.attempt == 1
+
+
+def test_held_out_items_of_an_earlier_attempt_are_recognised_across_a_fresh_one(fitted, digits):
+    first = fitted()
+    fresh = fitted(held_out=digits.incoming, previous=first)
+    assert fitted(previous=fresh).promise.attempt == 2
+
+
+def test_attempts_are_counted_over_the_whole_history(fitted, digits):
+    second = fitted(previous=fitted())
+    detour = fitted(held_out=labels_of(digits.incoming[0], ""), previous=fitted(held_out=digits.incoming, previous=second))
+    assert (second.promise.attempt, fitted(previous=detour).promise.attempt) == (2, 3)
+
+
+def test_another_seed_does_not_make_grouped_held_out_items_fresh(fitted, items):
+    held_out = items("held_out", range(480), group=lambda row: f"patient {row // 4}")
+    first = fitted(held_out=held_out)
+    assert fitted(held_out=held_out, previous=first, seed=5).promise.attempt == 2
+
+
+def test_labelling_held_out_items_that_had_no_labels_is_the_first_attempt(fitted, digits):
+    unlabelled = fitted(held_out=labels_of(digits.held_out[0], ""))
+    assert fitted(previous=unlabelled).promise.attempt == 1
+
+
+def test_a_limit_for_each_class_gives_each_class_its_own_threshold(fitted):
+    promise = fitted(max_error_per="class", max_error=0.1).promise
+    taus = {evidence.tau for evidence in promise.classes if evidence.side == "predicted"}
+    assert promise.auto
+    assert len(taus) > 2
+
+
+def test_classes_that_are_never_auto_always_go_to_a_person(fitted, digits):
+    reference = fitted(never_auto=("3",))
+    routes = {(verdict.labels == ("3",), verdict.route) for verdict in reference.triage(digits.incoming).verdicts}
+    assert (True, "auto") not in routes
+    assert {(False, "auto"), (True, "uncertain")} <= routes
+
+
+def test_copies_that_the_model_was_trained_on_look_seen(fitted, digits):
+    images, labels = digits.train
+    nearly = np.where(images > 0, images - 1, images)  # other bytes, the same pictures
+    reference = fitted(held_out=(nearly, labels))
+    assert any("near twin in the training set" in note for note in reference.notes)
+
+
+def test_really_held_out_items_do_not_look_seen(digits_reference):
+    assert digits_reference.notes == ()
+
+
+# what is refused
+
+
+def test_held_out_items_that_are_training_items_are_refused_by_their_ids(fitted, items):
+    with pytest.raises(FitError, match=r"2 held-out items are training items too \(copy [12] = train [34], copy [12] = train [34]\)") as no:
+        fitted(items("train", range(50)), [replace(item, id=f"copy {n}") for n, item in enumerate(items("train", [3, 4]), 1)])
+    assert "take them out of one of the two" in str(no.value)
+
+
+def test_a_group_on_both_sides_is_refused_by_its_name(fitted, items):
+    train = items("train", range(50), group=lambda row: f"patient {row}")
+    held_out = items("held_out", range(50), group=lambda row: f"patient {row + 40}")
+    with pytest.raises(FitError, match=r"group 'patient 40' is in the training set too \(and 9 more\).*split by group"):
+        fitted(train, held_out)
+
+
+@pytest.mark.parametrize("part", ["train", "held_out"])
+def test_a_label_that_the_model_does_not_know_is_refused_with_file_label_and_classes(fitted, items, part):
+    known = items(part, range(50))
+    known[7] = replace(known[7], labels=("nine",))
+    with pytest.raises(DataError, match=rf"{part}/7\.png: label 'nine' is none of the model's classes \(0, 1, 2, 3, 4, 5, 6, 7\)"):
+        fitted(**{part: known})
+
+
+def test_a_training_set_without_labels_says_how_to_give_them(fitted, digits):
+    with pytest.raises(FitError, match=r"no training item has a label; .* one folder per class, or give a label column"):
+        fitted(digits.train[0])
+
+
+def test_an_empty_training_set_is_refused(fitted):
+    with pytest.raises(DataError, match="no items; give at least one"):
+        fitted([])
+    with pytest.raises(FitError, match="none of the 0 items"):
+        fitted(iter([]))
+
+
+def test_a_training_set_of_broken_items_says_what_is_wrong_with_the_first(fitted):
+    with pytest.raises(FitError, match=r"none of the 2 items of items could be used: a\.png: is empty \(0 bytes\)"):
+        fitted([Item("a", b"", ("1",), path="a.png"), Item("b", b"?", ("1",), path="b.png")])
+
+
+def test_two_training_items_are_too_few(fitted, digits):
+    with pytest.raises(FitError, match=r"2 training items are too few .* give at least 3"):
+        fitted(tuple(part[:2] for part in digits.train))
+
+
+def test_a_class_that_does_not_exist_cannot_be_never_auto(fitted):
+    with pytest.raises(SettingError, match="setting never_auto: 'nine' is none of the model's classes"):
+        fitted(never_auto=("3", "nine"))
+
+
+def test_a_score_that_does_not_exist_cannot_be_a_member(fitted):
+    with pytest.raises(SettingError, match="setting members: 'best' is none of"):
+        fitted(members=("knn", "best"))

@@ -1,0 +1,87 @@
+"""Labeling configs: which control is taken, and how classes find their choices."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from annotriage.errors import DataError
+from annotriage_label_studio.editor.labeling_config import DEFAULT_CONTROL, choices_control, match_classes, read_control
+
+CONFIG = """<View>
+  <Text name="report" value="$report"/>
+  <Image name="img" value="$scan"/>
+  <Choices name="finding" toName="report"><Choice value="healthy"/></Choices>
+  <Choices name="region" toName="img" perRegion="true"><Choice value="edge"/></Choices>
+  <Choices name="view" toName="img" choice="multiple">
+    <Choice value="Tibia"/>
+    <Choice value="Femoral side" alias="femoral" predicted_values="femur, FEM"/>
+    <Choice value="None of these" alias="none-of-these"/>
+  </Choices>
+</View>"""
+
+
+def test_the_first_choices_on_an_image_are_taken():
+    control = choices_control(CONFIG)
+    assert (control.name, control.to_name, control.object_tag, control.field, control.multiple) == ("view", "img", "Image", "scan", True)
+    assert [choice.result for choice in control.choices] == ["Tibia", "femoral", "none-of-these"]
+
+
+def test_choices_can_be_taken_by_name():
+    control = choices_control(CONFIG, "finding")
+    assert (control.field, control.multiple) == ("report", False)
+    with pytest.raises(DataError, match=r"no <Choices> named 'nope' .*'finding' on Text, 'view' on Image"):
+        choices_control(CONFIG, "nope")
+
+
+@pytest.mark.parametrize("name", ["Femoral side", "femoral", "femur", "FEM", "fem", "FEMORAL"])
+def test_a_class_means_a_choice_by_value_alias_or_predicted_value(name):
+    assert match_classes(["Tibia", name], choices_control(CONFIG)) == {"Tibia": "Tibia", name: "femoral"}
+
+
+def test_exact_case_goes_before_any_case():
+    config = CONFIG.replace('"Tibia"', '"fem"')
+    assert match_classes(["fem", "FEM"], choices_control(config)) == {"fem": "fem", "FEM": "femoral"}
+
+
+def test_a_mismatch_is_refused_with_both_lists_and_the_fix():
+    with pytest.raises(DataError, match=r"no choice for 'Sagittal'\. Classes .*'Tibia', 'Sagittal'\. Choices: 'Tibia', .*Add <Choice"):
+        match_classes(["Tibia", "Sagittal"], choices_control(CONFIG))
+    with pytest.raises(DataError, match=r"both mean the choice 'femoral'.*Classes .* Choices"):
+        match_classes(["femur", "femoral"], choices_control(CONFIG))
+
+
+def test_the_default_control_takes_every_class():
+    assert match_classes(["a", "b"], DEFAULT_CONTROL) == {"a": "a", "b": "b"}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("<View>", "not valid XML"),
+        ("", "not valid XML"),
+        ('<!DOCTYPE v [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><View>&b;</View>', "declares a DTD or entities"),
+        ('<View><Image name="image" value="$image"/></View>', r"\(Choices found: none\)\. It needs <Image"),
+        ('<View><Choices name="a" toName="gone"><Choice value="b"/></Choices></View>', "'a' on nothing"),
+        ('<View><Image name="i" value="$i"/><Choices name="a" toName="i" value="$options"/></View>', "Choices found: none"),
+    ],
+)
+def test_a_config_without_a_control_for_images_is_refused(config, message):
+    with pytest.raises(DataError, match=message):
+        choices_control(config)
+
+
+def test_a_config_file_is_named_in_its_errors(tmp_path):
+    file = tmp_path / "config.xml"
+    with pytest.raises(DataError, match=r"config\.xml: cannot be read \(No such file"):
+        read_control(file)
+    file.write_text("<View/>")
+    with pytest.raises(DataError, match=r"config\.xml: the labeling config has no <Choices>"):
+        read_control(file)
+    file.write_text(CONFIG, encoding="utf-8-sig")
+    assert read_control(file).name == "view"
+
+
+@given(st.text())
+def test_text_that_is_no_config_is_refused(text):
+    with pytest.raises(DataError):
+        choices_control(text)

@@ -1,0 +1,231 @@
+"""Automatic labels become annotations only where nothing speaks against it, once, and can be taken back."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from annotriage.cli import main
+from annotriage.errors import ToolUnavailable, UnknownError
+from annotriage.guarantee.binomial import first_size, spent_confidence
+from annotriage.service.delivery import accepting
+from annotriage.service.delivery.accepting import accept_batch, accept_due, undo, why_not
+from annotriage.store import acceptances
+from annotriage.store.projects import change_project, get_project, history
+from annotriage.store.schema import accepted, item, probe
+
+
+@pytest.fixture
+def running(process, connect, worker, digits, picture):
+    """A project whose first digits have passed their probation: answered by people, all in agreement with the model."""
+
+    def running(count=200, *, agree=True, **options):
+        project, tool = connect(**{"accept": "annotate", "lot_share": 0.0} | options)
+        first = [tool.add(picture(image)) for image in digits.incoming[0][:120]]
+        worker.settle()
+        if agree:
+            answer_probes(process, tool)
+        worker.follow()
+        for image in digits.incoming[0][120:count]:
+            tool.add(picture(image))
+        worker.settle()
+        return now(process, project), tool, [task.id for task in first]
+
+    return running
+
+
+def answer_probes(process, tool):
+    """People say what the model says, blind."""
+    with process.store.reading() as connection:
+        rows = connection.execute(probe.select().where(probe.c.state == "open")).all()
+        said = {row.item_id: accepting_label(connection, row) for row in rows}
+    for item_id, label in said.items():
+        tool.annotate(str(item_id), label)
+
+
+def accepting_label(connection, row):
+    from annotriage.store.verdicts import verdict_of
+
+    return verdict_of(connection, row.item_id, row.reference_id).labels[0]
+
+
+def now(process, project):
+    with process.store.reading() as connection:
+        return get_project(connection, project.id)
+
+
+def machine_made(tool):
+    return {id: [one for one in task.reviews or () if one.machine] for id, task in tool.tasks_by_id.items()}
+
+
+def test_after_its_probation_automatic_labels_of_a_dataset_become_annotations(process, running, worker):
+    project, tool, _ = running()
+    accept_due(process, project)
+    made = {id for id, reviews in machine_made(tool).items() if reviews}
+    assert len(made) > 30
+    worker.follow()
+    with process.store.reading() as connection:
+        rows = {row.external_id: row for row in connection.execute(item.select())}
+        probes = {str(row.item_id) for row in connection.execute(probe.select())}
+        (batch,) = acceptances.batches(connection, project.id)
+        assert history(connection, project.id)[0].text == f"batch {batch.id}: {len(made)} automatic labels became annotations"
+    assert batch.items == len(made)
+    assert all((rows[id].answer, rows[id].machine, rows[id].route) == ("resolved", True, "auto") for id in made)
+    assert not made & probes, "never probes"
+    accept_due(process, project)
+    assert {len(reviews) for id, reviews in machine_made(tool).items() if id in made} == {1}
+
+
+def test_a_probation_takes_no_more_answers_than_it_needs(process, running):
+    running(count=200, agree=False, audit_share=0.0)
+    with process.store.reading() as connection:
+        automatic = connection.execute(probe.select().where(probe.c.route == "auto")).all()
+    assert len(automatic) == first_size(0.04, spent_confidence(0.95, 1))
+
+
+def test_nothing_is_accepted_during_the_probation(process, running):
+    project, tool, _ = running(agree=False)
+    accept_due(process, project)
+    assert not any(machine_made(tool).values())
+
+
+def test_nothing_is_accepted_unless_the_project_wants_it(process, running):
+    project, tool, _ = running(accept="suggest")
+    accept_due(process, project)
+    assert tool.calls.count("accept") == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({"paused": "alarm: 9 of 20"}, "automatic labels are paused"),
+        ({"problem": "the config lost a choice"}, "delivery is stopped"),
+        ({"next_reference_id": 1}, "a new reference is taking over"),
+        ({"watch": True}, "only watched"),
+    ],
+)
+def test_what_speaks_against_it_stops_it_and_is_named(process, running, state, reason):
+    project, tool, _ = running()
+    with process.store.writing() as connection:
+        change_project(connection, project.id, **state)
+    project = now(process, project)
+    assert accept_batch(process, project) == 0
+    assert not any(machine_made(tool).values())
+    with process.store.reading() as connection:
+        assert reason in why_not(connection, project)
+
+
+def test_too_many_and_too_old_probes_stop_it(process, running):
+    project, _tool, _ = running()
+    with process.store.writing() as connection:
+        connection.execute(probe.update().values(state="open"))
+        assert "wait for people's answers; at most 50 may" in why_not(connection, project)
+        keep = connection.execute(probe.select().limit(1)).one().item_id
+        connection.execute(probe.update().where(probe.c.item_id != keep).values(state="right"))
+        connection.execute(probe.update().values(drawn_at=time.time() - 8 * 86400))
+        assert "more than 7 days" in why_not(connection, project)
+        connection.execute(probe.update().values(drawn_at=time.time() - 6 * 86400))
+        assert why_not(connection, project) is None
+
+
+def test_what_a_person_has_touched_and_what_wants_two_answers_is_left_to_people(process, running, worker):
+    project, tool, _ = running()
+    with process.store.reading() as connection:
+        datasets = {row.shown_dataset_id for row in connection.execute(item.select())}
+        skipped, twice, empty, *_ = [row.external_id for row in acceptances.acceptable(connection, project, datasets, 100)]
+    tool.annotate(skipped, skipped=True)
+    tool.annotate(empty, empty=True)
+    tool.ask_again(twice, 2)
+    worker.follow()
+    accept_due(process, project)
+    made = machine_made(tool)
+    assert any(made.values())
+    assert not made[skipped] + made[twice] + made[empty]
+
+
+def test_a_lost_answer_makes_no_second_annotation(process, running, monkeypatch):
+    project, tool, _ = running()
+    tool.lose_answers = 1
+    with pytest.raises(ToolUnavailable):
+        accept_batch(process, project)
+    count = sum(map(len, machine_made(tool).values()))
+    assert count > 30
+    assert accept_batch(process, project) == 0
+    monkeypatch.setattr(accepting, "SETTLED_SECONDS", 0.0)
+    assert accept_batch(process, project) == 0
+    assert sum(map(len, machine_made(tool).values())) == count
+    with process.store.reading() as connection:
+        assert all(row.review for row in connection.execute(accepted.select())), "known after reading back"
+
+
+def test_a_call_that_never_arrived_is_made_again(process, running, monkeypatch):
+    project, tool, _ = running()
+
+    def broken(name):
+        if name == "accept":
+            raise ToolUnavailable("no connection")
+
+    tool.faults = broken
+    with pytest.raises(ToolUnavailable):
+        accept_batch(process, project)
+    tool.faults = lambda name: None
+    assert accept_batch(process, project) > 30
+
+
+def test_a_process_that_died_before_it_asked_accepts_later(process, running, monkeypatch):
+    project, tool, _ = running()
+    with process.store.writing() as connection:
+        datasets = {row.shown_dataset_id for row in connection.execute(item.select())}
+        rows = acceptances.acceptable(connection, project, datasets, 10)
+        acceptances.begin_batch(connection, project, [row.id for row in rows])
+    monkeypatch.setattr(accepting, "SETTLED_SECONDS", 0.0)
+    accept_batch(process, project)
+    made = machine_made(tool)
+    assert all(len(made[row.external_id]) == 1 for row in rows)
+
+
+def test_a_batch_is_taken_back_as_a_whole_and_never_accepted_again(process, running, worker):
+    project, tool, _ = running()
+    count = accept_batch(process, project)
+    worker.follow()
+    with process.store.reading() as connection:
+        (batch,) = acceptances.batches(connection, project.id)
+    assert undo(process, project, batch.id) == count
+    assert not any(machine_made(tool).values())
+    with process.store.reading() as connection:
+        rows = connection.execute(item.select().join(accepted)).all()
+        assert {row.answer for row in rows} == {"open"}
+        assert acceptances.batches(connection, project.id)[0].undone_at is not None
+    assert accept_batch(process, project) == 0
+    assert undo(process, project, batch.id) == 0
+
+
+def test_what_a_person_has_changed_since_stays(process, running, worker):
+    from dataclasses import replace
+
+    project, tool, _ = running()
+    count = accept_batch(process, project)
+    id, (machine,) = next((id, reviews) for id, reviews in machine_made(tool).items() if reviews)
+    tool._set_reviews(id, (replace(machine, machine=False, labels=("7",), updated_at=time.time() + 1),))
+    worker.follow()
+    with process.store.reading() as connection:
+        (batch,) = acceptances.batches(connection, project.id)
+    assert undo(process, project, batch.id) == count - 1
+    assert tool.tasks_by_id[id].reviews[0].labels == ("7",)
+
+
+def test_an_unknown_batch_is_named(process, running):
+    project, *_ = running(count=120)
+    with pytest.raises(UnknownError, match="project 1 has no batch 7 of accepted labels; the latest are none"):
+        undo(process, project, 7)
+
+
+def test_the_commands_say_which_project_they_do_not_know(tmp_path):
+    config = tmp_path / "annotriage.toml"
+    config.write_text(f'database = "sqlite:///{tmp_path}/x.db"\nlabel_studio_token = "unused"\n')
+    for command in (["undo", "--accept", "1"], ["accept"], ["recalibrate"]):
+        result = CliRunner().invoke(main, [*command, "--project", "9", "--config", str(config)])
+        assert result.exit_code == 1
+        assert "project 9 is not connected" in result.output

@@ -1,0 +1,408 @@
+"""Fields of queued tasks: what they say, when they are written, and that no probe can be told from an outlier by them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import databases
+import numpy as np
+import pytest
+from sqlalchemy import select, update
+from triaged import import_tasks, judge
+
+from annotriage.errors import ToolError, ToolRefused, ToolUnavailable
+from annotriage.service.delivery import field_writing
+from annotriage.service.delivery.field_writing import FIELDS, FieldWriting, diversity_text, fields_of
+from annotriage.service.readings.snapshots import snapshot
+from annotriage.store import field_writes, items, snapshots
+from annotriage.store.projects import get_project
+from annotriage.store.schema import dataset, delivery, field_write, item, probe, verdict
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Writes follow each other at once."""
+    for name in ("EACH_SECONDS", "BUSY_SECONDS"):
+        monkeypatch.setattr(field_writing, name, 0.001)
+
+
+@pytest.fixture
+def mixed_project(process, connect, mixed, at_once):
+    """A project with known and unseen digits, judged and assessed; a third of all are probes."""
+    project, tool = connect(lot_share=0.3)
+    import_tasks(process, project, tool, mixed[0][::5])
+    judge(process)
+    assess(process, project)
+    return project, tool
+
+
+def assess(process, project):
+    with process.store.reading() as connection:
+        ids = connection.execute(select(dataset.c.id).where(dataset.c.project_id == project.id)).scalars().all()
+    for id in ids:
+        snapshot(process, project, id)
+
+
+def write_all(process, project):
+    writing = FieldWriting(process)
+    while writing.step(project):
+        pass
+
+
+def verdicts(process, project):
+    """By task: route, kind of probe, and the verdict's own figures."""
+    with process.store.reading() as connection:
+        query = (
+            select(item.c.external_id, verdict.c.route, verdict.c.reason, verdict.c.outlier_score, verdict.c.shown_trust, probe.c.kind)
+            .join(verdict, verdict.c.item_id == item.c.id)
+            .outerjoin(probe, probe.c.item_id == item.c.id)
+            .where(item.c.project_id == project.id)
+        )
+        return {row.external_id: row for row in connection.execute(query)}
+
+
+def states(process):
+    with process.store.reading() as connection:
+        query = select(item.c.external_id, field_write.c.state).join(item, item.c.id == field_write.c.item_id)
+        return dict(connection.execute(query).all())
+
+
+def triage_fields(tool, task):
+    return {key: value for key, value in tool.data[task].items() if key in FIELDS}
+
+
+@databases.both
+def test_queued_tasks_carry_the_fields_and_automatic_ones_none(process, mixed_project):
+    project, tool = mixed_project
+    write_all(process, project)
+    for task, row in verdicts(process, project).items():
+        queued = row.route != "auto" or row.kind is not None
+        assert triage_fields(tool, task).keys() == (set(FIELDS) if queued else set())
+        assert "image" in tool.data[task]
+
+
+def test_unsure_and_failed_items_say_why_in_their_own_words(process, connect, digits, at_once):
+    project, tool = connect(lot_share=0.0, audit_share=0.0)
+    import_tasks(process, project, tool, [*digits.incoming[0], "data:image/png;base64,AAAA"])
+    judge(process)
+    assess(process, project)
+    write_all(process, project)
+    rows = {task: row for task, row in verdicts(process, project).items() if row.route in ("uncertain", "failed") and row.kind is None}
+    assert {row.route for row in rows.values()} == {"uncertain", "failed"}
+    for task, row in rows.items():
+        found = triage_fields(tool, task)
+        assert (found["triage_route"], found["triage_reason"]) == (row.route, row.reason)
+        assert found.get("triage_outlier_score") == (None if row.outlier_score is None else round(row.outlier_score, 4))
+
+
+@databases.both
+def test_a_probe_cannot_be_told_from_an_outlier_by_its_fields(process, mixed_project):
+    project, tool = mixed_project
+    write_all(process, project)
+    rows = verdicts(process, project)
+    probes = {task: triage_fields(tool, task) for task, row in rows.items() if row.kind and row.route in ("auto", "uncertain")}
+    outliers = {task: triage_fields(tool, task) for task, row in rows.items() if row.route == "outlier" and not row.kind}
+    assert len(probes) > 20
+    assert len(outliers) > 20
+    assert len({tuple(fields) for fields in (*probes.values(), *outliers.values())}) == 1
+    for key in ("triage_route", "triage_reason", "triage_diversity"):
+        assert {fields[key] for fields in probes.values()} == {fields[key] for fields in outliers.values()}
+    real = {round(row.outlier_score, 4) for row in rows.values() if row.route == "outlier"}
+    assert {fields["triage_outlier_score"] for fields in probes.values()} <= real
+
+
+def test_the_stranger_a_task_looks_the_higher_its_outlier_score_probe_or_not(process, mixed_project):
+    project, tool = mixed_project
+    write_all(process, project)
+    review = [(row.shown_trust, task) for task, row in verdicts(process, project).items() if row.kind or row.route == "outlier"]
+    scores = [triage_fields(tool, task)["triage_outlier_score"] for _, task in sorted(review)]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_probes_are_written_in_the_order_of_what_annotators_see(process, mixed_project):
+    project, tool = mixed_project
+    written = []
+    tool.write_fields = lambda task, fields: written.append(task)
+    write_all(process, project)
+    rows = verdicts(process, project)
+    assert [rows[task].shown_trust for task in written] == sorted(rows[task].shown_trust for task in written)
+
+
+def test_a_probe_before_the_first_outlier_has_a_score_that_an_outlier_will_have(process, connect, digits, digits_reference, at_once):
+    project, tool = connect(lot_share=1.0)
+    known = [row for row, one in enumerate(digits_reference.triage(digits.incoming[0][:30]).verdicts) if one.route == "auto"]
+    import_tasks(process, project, tool, digits.incoming[0][known])
+    judge(process)
+    assess(process, project)
+    write_all(process, project)
+    scores = {triage_fields(tool, task)["triage_outlier_score"] for task in tool.data}
+    assert scores == {round(1 - 1 / (len(digits_reference.held_out.scores) + 1), 4)}
+
+
+def test_an_answered_probe_stays_as_it_is(process, mixed_project):
+    project, tool = mixed_project
+    write_all(process, project)
+    (task, *_) = [task for task, row in verdicts(process, project).items() if row.kind and row.route == "auto"]
+    before = triage_fields(tool, task)
+    with process.store.writing() as connection:
+        id = items.find_items(connection, project.id, [task])[task].id
+        connection.execute(update(probe).where(probe.c.item_id == id).values(state="right", answered_at=time.time()))
+        found = fields_of(connection, project, [id])
+    write_all(process, project)
+    assert triage_fields(tool, task) == before == found[id]
+
+
+def test_what_else_stands_in_a_task_stays(process, mixed_project):
+    project, tool = mixed_project
+    for data in tool.data.values():
+        data["comment"] = "mine"
+    write_all(process, project)
+    assert {data["comment"] for data in tool.data.values()} == {"mine"}
+
+
+@databases.both
+def test_the_diversity_is_that_of_the_batch_or_of_all_if_that_is_small(process, connect, digits, at_once):
+    project, tool = connect(lot_share=1.0, dataset_fields=("scanner",))
+    few = import_tasks(process, project, tool, digits.strangers[0][:10], fields={"scanner": "A"})
+    many = import_tasks(process, project, tool, digits.incoming[0][:60], fields={"scanner": "B"})
+    judge(process)
+    assess(process, project)
+    write_all(process, project)
+    with process.store.reading() as connection:
+        names = dict(connection.execute(select(dataset.c.name, dataset.c.id)).all())
+        found = snapshots.latest(connection, list(names.values()), project.reference_id)
+    shown = {name: diversity_text(found[id].facts["diversity"]) for name, id in names.items()}
+    assert {tool.data[task.id]["triage_diversity"] for task in few} == {shown["all"]}
+    assert {tool.data[task.id]["triage_diversity"] for task in many} == {shown["scanner=B"]}
+    assert shown["all"] != shown["scanner=B"]
+
+
+def test_the_diversity_reads_as_a_sentence():
+    figures = {"n": 57, "failed": 0, "share": 0.31, "low": 0.2641, "high": 0.3618, "expected": 0.05, "calibrated": True}
+    assert diversity_text(figures) == "31 % outliers (26.4 to 36.2 %), 5 % expected"
+    assert diversity_text(figures | {"calibrated": False, "expected": None}) == "31 % outliers (26.4 to 36.2 %), uncalibrated"
+    assert diversity_text(figures | {"n": 0, "failed": 3, "share": None}) == "none of 3 items could be scored"
+
+
+def test_nothing_is_written_before_the_first_snapshot(process, connect, digits, at_once):
+    project, tool = connect(lot_share=1.0)
+    import_tasks(process, project, tool, digits.incoming[0][:5])
+    judge(process)
+    writing = FieldWriting(process)
+    assert not writing.step(project)
+    assert "write_fields" not in tool.calls
+    with process.store.reading() as connection:
+        ids = connection.execute(select(item.c.id)).scalars().all()
+        assert {tuple(fields) for fields in fields_of(connection, project, ids).values()} == {FIELDS[:3]}
+    assess(process, project)
+    assert writing.step(project)
+    assert tool.calls.count("write_fields") == 5
+
+
+@pytest.mark.parametrize("change", [{"watch": True}, {"problem": "a class has no choice"}, {"gone": True}])
+def test_nothing_is_written_where_nothing_may_be(process, mixed_project, change):
+    project, tool = mixed_project
+    assert not FieldWriting(process).step(replace(project, **change))
+    assert "write_fields" not in tool.calls
+
+
+def test_nothing_is_written_where_fields_are_switched_off(process, connect, digits, at_once):
+    project, tool = connect(item_fields=False)
+    import_tasks(process, project, tool, digits.strangers[0][:20])
+    judge(process)
+    assess(process, project)
+    assert not FieldWriting(process).step(project)
+    assert states(process) == {}
+
+
+@pytest.mark.parametrize(("busy", "seconds"), [(False, 0.2), (True, 1.0)])
+def test_there_are_at_most_five_a_second_and_one_while_predictions_are_on_their_way(process, connect, digits, busy, seconds):
+    project, tool = connect(lot_share=1.0)
+    import_tasks(process, project, tool, digits.incoming[0][:3])
+    judge(process)
+    assess(process, project)
+    if not busy:
+        with process.store.writing() as connection:
+            connection.execute(update(delivery).values(state="confirmed"))
+    times = []
+    tool.write_fields = lambda task, fields: times.append(time.monotonic())
+    write_all(process, project)
+    assert min(np.diff(times)) >= seconds - 0.01
+
+
+@databases.both
+def test_the_diversity_is_written_again_once_its_share_has_left_the_limits(process, mixed_project, mixed, monkeypatch):
+    project, tool = mixed_project
+    write_all(process, project)
+    task = next(task for task, row in verdicts(process, project).items() if row.kind and row.route == "auto")
+    before = triage_fields(tool, task)
+    import_tasks(process, project, tool, mixed[0][-300:])
+    judge(process)
+    assess(process, project)
+    write_all(process, project)
+    assert triage_fields(tool, task) == before, "it is not an hour old"
+    with process.store.writing() as connection:
+        connection.execute(update(field_write).values(at=time.time() - 3700))
+    sent = {}
+    tool.write_fields = lambda task, fields: sent.update({task: fields})
+    write_all(process, project)
+    assert sent[task].keys() == {"triage_diversity"}
+    assert sent[task]["triage_diversity"] != before["triage_diversity"]
+    with process.store.writing() as connection:
+        connection.execute(update(field_write).values(at=time.time() - 3700))
+    sent.clear()
+    write_all(process, project)
+    assert sent == {}, "the share lies within what was written"
+
+
+@databases.both
+def test_answered_tasks_are_left_alone_when_the_diversity_moves(process, mixed_project):
+    project, _ = mixed_project
+    write_all(process, project)
+    (unanswered, *_) = states(process)
+    with process.store.writing() as connection:
+        connection.execute(update(field_write).values(at=0.0, low=0.99, high=1.0))
+        connection.execute(update(item).values(answer="resolved"))
+        connection.execute(update(item).where(item.c.external_id == unanswered).values(answer="open"))
+    sent = []
+    process.tool_project(project).write_fields = lambda task, fields: sent.append(task)
+    write_all(process, project)
+    assert sent == [unanswered]
+
+
+def test_a_deleted_task_is_forgotten(process, mixed_project):
+    project, tool = mixed_project
+    (task, *_) = states(process)
+    tool.delete_task(task)
+    write_all(process, project)
+    assert task not in states(process)
+    assert set(states(process).values()) == {"written"}
+
+
+def test_while_the_tool_is_away_nothing_is_lost_or_counted(process, mixed_project):
+    project, tool = mixed_project
+
+    def away(name):
+        raise ToolUnavailable("no answer")
+
+    tool.faults = away
+    with pytest.raises(ToolUnavailable):
+        FieldWriting(process).step(project)
+    assert set(states(process).values()) == {"pending"}
+    with process.store.reading() as connection:
+        assert set(connection.execute(select(field_write.c.attempts)).scalars()) == {0}
+    tool.faults = lambda name: None
+    write_all(process, project)
+    assert set(states(process).values()) == {"written"}
+
+
+def test_a_refused_account_is_not_the_tasks_fault(process, mixed_project):
+    project, tool = mixed_project
+
+    def refused(name):
+        raise ToolRefused("401: the token was revoked")
+
+    tool.faults = refused
+    with pytest.raises(ToolRefused):
+        FieldWriting(process).step(project)
+    assert set(states(process).values()) == {"pending"}
+
+
+@databases.both
+def test_a_task_that_is_refused_again_and_again_fails_alone_and_is_logged(process, mixed_project, caplog):
+    project, tool = mixed_project
+    (bad, *_) = states(process)
+    write = tool.write_fields
+
+    def refusing(task, fields):
+        if task == bad:
+            raise ToolError("400: data is locked")
+        write(task, fields)
+
+    tool.write_fields = refusing
+    for _ in range(5):
+        write_all(process, project)
+        assert not FieldWriting(process).step(project), "it waits before it is tried again"
+        with process.store.writing() as connection:
+            connection.execute(update(field_write).values(not_before=0.0))
+    assert states(process).pop(bad) == "failed"
+    assert set(states(process).values()) == {"written", "failed"}
+    assert any("cannot be written" in record.message and record.fields["item"] == bad for record in caplog.records)
+    write_all(process, project)
+    assert states(process)[bad] == "failed"
+
+
+@databases.both
+def test_what_is_judged_again_while_it_is_written_is_written_again(process, mixed_project):
+    project, tool = mixed_project
+    write = tool.write_fields
+    again = []
+
+    def interrupted(task, fields):
+        write(task, fields)
+        if not again:
+            again.append(task)
+            with process.store.writing() as connection:
+                row = items.find_items(connection, project.id, [task])[task]
+                field_writes.queue(connection, project.id, {row.id: 0.5}, [])
+
+    tool.write_fields = interrupted
+    FieldWriting(process).step(project)
+    assert states(process)[again[0]] == "pending"
+
+
+@databases.both
+def test_an_item_that_turns_automatic_loses_its_fields(process, connect, digits, at_once):
+    project, tool = connect(lot_share=0.0, audit_share=0.0)
+    (task,) = import_tasks(process, project, tool, digits.strangers[0][:1])
+    auto = import_tasks(process, project, tool, digits.incoming[0][:40])
+    judge(process)
+    assess(process, project)
+    write_all(process, project)
+    rows = verdicts(process, project)
+    assert rows[task.id].route == "outlier"
+    known = next(one for one in auto if rows[one.id].route == "auto" and rows[one.id].kind is None)
+    assert triage_fields(tool, task.id)
+    with process.store.writing() as connection:
+        id = items.find_items(connection, project.id, [task.id])[task.id].id
+        items.change_media(connection, project, id, known.media)
+    judge(process)
+    if verdicts(process, project)[task.id].kind is None:
+        write_all(process, project)
+        assert triage_fields(tool, task.id) == {}
+        assert task.id not in states(process)
+
+
+def test_tasks_created_with_their_fields_only_get_what_was_missing(process, mixed_project):
+    project, tool = mixed_project
+    with process.store.writing() as connection:
+        field_writes.created(connection, connection.execute(select(field_write.c.item_id)).scalars().all())
+    sent = []
+    tool.write_fields = lambda task, fields: sent.append(set(fields))
+    write_all(process, project)
+    assert set(map(frozenset, sent)) == {frozenset({"triage_diversity"})}
+
+
+@databases.both
+def test_a_reference_that_takes_over_renews_the_fields_of_unanswered_tasks(process, mixed_project):
+    project, _ = mixed_project
+    write_all(process, project)
+    with process.store.writing() as connection:
+        *others, last = sorted(connection.execute(select(field_write.c.item_id)).scalars())
+        answered = others[:5]
+        connection.execute(update(item).where(item.c.id.in_(answered)).values(answer="resolved"))
+        connection.execute(field_write.delete().where(field_write.c.item_id == last))
+        field_writes.queue_all(connection, get_project(connection, project.id), project.reference_id)
+        found = dict(connection.execute(select(field_write.c.item_id, field_write.c.state)).all())
+        queued = {row.item_id for row in field_writes.verdicts_shown(connection, project, list(found)) if row.route != "auto" or row.probe}
+    assert {id for id, state in found.items() if state == "written"} == set(answered)
+    assert queued == set(found) == {*others, last}
+
+
+def test_outlier_scores_are_numbers_that_sort(process, mixed_project):
+    project, tool = mixed_project
+    write_all(process, project)
+    scores = [data["triage_outlier_score"] for data in tool.data.values() if "triage_outlier_score" in data]
+    assert all(isinstance(score, float) for score in scores)
+    assert np.all((np.array(scores) > 0) & (np.array(scores) <= 1))

@@ -1,0 +1,206 @@
+"""A person sends many items to review, or back: queue, counts and labeling tool follow, probes stay, and it can be undone."""
+
+from __future__ import annotations
+
+import databases
+import pytest
+from sqlalchemy import select, update
+from triaged import import_tasks
+
+from annotriage.errors import StateError, UnknownError
+from annotriage.service.delivery.rerouting import ANSWERED, GONE, OUT, PROBE, WAITS, send_to_review, take_back, undo_rerouting
+from annotriage.service.guarantee.pausing import pause, resume
+from annotriage.store import items
+from annotriage.store.browsing import item_of_task, queue_page, routes_of
+from annotriage.store.projects import get_project, history
+from annotriage.store.schema import counter, delivery, item, probe, verdict
+
+pytestmark = databases.both
+
+
+@pytest.fixture
+def project(process, connect, worker, digits):
+    project, tool = connect(lot_share=0.0, audit_share=0.0)
+    import_tasks(process, project, tool, [*digits.incoming[0][:60], *digits.strangers[0][:20]])
+    worker.settle()
+    return project
+
+
+def read(process, query):
+    with process.store.reading() as connection:
+        return connection.execute(query).all()
+
+
+def with_route(process, route):
+    return [row.item_id for row in read(process, select(verdict.c.item_id).where(verdict.c.route == route).order_by(verdict.c.item_id))]
+
+
+def counted(process, project):
+    with process.store.reading() as connection:
+        return {one.route: (one.items, one.open) for one in routes_of(connection, project)}
+
+
+def everything(process):
+    """What a rerouting changes: verdicts and the queue; not what stays behind of it."""
+    rounded = read(process, select(verdict.c.item_id, verdict.c.route, verdict.c.trust, verdict.c.shown_trust, verdict.c.reason))
+    queue = read(process, select(item.c.id, item.c.route, item.c.trust))
+    return sorted((id, route, round(trust, 9), round(shown, 9), reason) for id, route, trust, shown, reason in rounded), sorted(
+        (id, route, round(trust, 9)) for id, route, trust in queue
+    )
+
+
+def test_automatic_items_go_to_the_queue_and_the_tool_follows(process, project, worker):
+    auto = with_route(process, "auto")[:7]
+    before = counted(process, project)
+    done = send_to_review(process, project, auto, "Ann")
+    assert (done.changed, done.left) == (tuple(auto), {})
+    after = counted(process, project)
+    assert after["auto"] == (before["auto"][0] - 7, before["auto"][1] - 7)
+    assert after["uncertain"] == (before["uncertain"][0] + 7, before["uncertain"][1] + 7)
+    with process.store.reading() as connection:
+        queued = {row.id: row for row in queue_page(connection, project, after=None, limit=100)}
+        assert history(connection, project.id)[0].text == "Ann sent 7 items to review"
+    assert {*auto} <= {*queued}
+    assert queued[auto[0]].reason.endswith("; sent to review by Ann.")
+    assert 1 / 3 < queued[auto[0]].trust < 2 / 3
+    worker.settle()
+    tool = process.tool_project(project)
+    shown = [tool.shown(row.external_id) for row in read(process, select(item.c.external_id).where(item.c.id.in_(auto)))]
+    assert [len(ones) for ones in shown] == [1] * 7, "the former prediction is withdrawn"
+    assert all(1 / 3 < ones[0].trust < 2 / 3 and ones[0].labels for ones in shown)
+    assert {row.state for row in read(process, select(delivery.c.state))} == {"confirmed"}
+
+
+def test_what_was_sent_comes_back_as_it_was(process, project):
+    before = everything(process), counted(process, project)
+    auto = with_route(process, "auto")[:5]
+    send_to_review(process, project, auto, "Ann")
+    others = with_route(process, "auto")[:3]
+    send_to_review(process, project, others, "Bob")
+    done = take_back(process, project, auto + others, "Cleo")
+    assert len(done.changed) == 8
+    assert (everything(process), counted(process, project)) == before
+    assert read(process, select(item.c.id).where(item.c.sent_by.is_not(None))) == []
+
+
+def test_both_can_be_undone_once(process, project):
+    first = everything(process), counted(process, project)
+    sent = send_to_review(process, project, with_route(process, "auto")[:5], "Ann")
+    second = everything(process)
+    undo_rerouting(process, project, sent.id, "Ann")
+    assert (everything(process), counted(process, project)) == first
+    with pytest.raises(StateError, match="undone already"):
+        undo_rerouting(process, project, sent.id, "Ann")
+    send_to_review(process, project, list(sent.changed), "Ann")
+    back = take_back(process, project, list(sent.changed), "Ann")
+    undo_rerouting(process, project, back.id, "Ann")
+    assert everything(process) == second
+    with pytest.raises(UnknownError):
+        undo_rerouting(process, project, 4711, "Ann")
+
+
+def test_what_the_model_sends_to_people_can_be_taken_out_of_the_queue_and_stays_an_outlier(process, project, worker):
+    outliers, unsure = with_route(process, "outlier"), with_route(process, "uncertain")
+    before = everything(process), counted(process, project)
+    assert send_to_review(process, project, outliers, "Ann").left == {WAITS: len(outliers)}
+    done = take_back(process, project, outliers, "Ann")
+    assert (done.changed, done.left) == (tuple(outliers), {})
+    assert with_route(process, "outlier") == outliers
+    items_before, open_before = before[1]["outlier"]
+    assert counted(process, project)["outlier"] == (items_before, open_before - len(outliers))
+    with process.store.reading() as connection:
+        assert {row.id for row in queue_page(connection, project, after=None, limit=100)} == {*unsure}
+    assert take_back(process, project, outliers, "Ann").left == {OUT: len(outliers)}
+    worker.settle()
+    tool = process.tool_project(project)
+    shown = [tool.shown(row.external_id) for row in read(process, select(item.c.external_id).where(item.c.id.in_(outliers)))]
+    assert all(len(ones) == 1 and ones[0].trust > 2 / 3 and ones[0].labels for ones in shown)
+    undo_rerouting(process, project, done.id, "Ann")
+    assert (everything(process), counted(process, project)) == before
+
+
+def test_outliers_leave_the_queue_while_automatic_labels_are_paused_too(process, project):
+    with process.store.writing() as connection:
+        pause(connection, project)
+    assert take_back(process, project, with_route(process, "outlier")[:3], "Ann").changed
+
+
+def test_probes_answered_and_deleted_items_are_left_alone(process, project):
+    auto = with_route(process, "auto")[:4]
+    with process.store.writing() as connection:
+        values = {"project_id": project.id, "reference_id": project.reference_id, "kind": "lot", "route": "auto", "state": "open"}
+        connection.execute(probe.insert().values(item_id=auto[0], drawn_at=0.0, **values))
+        connection.execute(update(item).where(item.c.id == auto[1]).values(answer="resolved"))
+        items.mark_gone(connection, [auto[2]])
+    done = send_to_review(process, project, auto, "Ann")
+    assert done.changed == (auto[3],)
+    assert done.left == {PROBE: 1, ANSWERED: 1, GONE: 1}
+    assert auto[0] in with_route(process, "auto")
+
+
+def test_while_automatic_labels_are_paused_nothing_comes_back(process, project, digits, worker):
+    auto = with_route(process, "auto")[:2]
+    sent = send_to_review(process, project, auto, "Ann")
+    with process.store.writing() as connection:
+        pause(connection, project)
+    import_tasks(process, project, process.tool_project(project), digits.incoming[0][60:90])
+    worker.settle()
+    with pytest.raises(StateError, match="paused"):
+        take_back(process, project, auto, "Ann")
+    with pytest.raises(StateError, match="paused"):
+        undo_rerouting(process, project, sent.id, "Ann")
+    with process.store.writing() as connection:
+        resume(connection, get_project(connection, project.id))
+    done = take_back(process, project, with_route(process, "uncertain"), "Ann")
+    assert len(done.changed) > 2, "what was judged during the pause, too"
+    assert all("paused" not in row.reason for row in read(process, select(verdict.c.reason)))
+
+
+def test_a_new_verdict_obeys_the_person_too(process, project, worker):
+    auto = with_route(process, "auto")[:1]
+    send_to_review(process, project, auto, "Ann")
+    with process.store.writing() as connection:
+        row = connection.execute(select(item).where(item.c.id == auto[0])).one()
+        items.add_work(connection, get_project(connection, project.id), auto)
+    worker.settle()
+    with process.store.reading() as connection:
+        again = item_of_task(connection, project, row.external_id)
+
+    assert (again.route, again.judged) == ("uncertain", "auto")
+    assert again.reason.endswith("; sent to review by Ann.")
+
+
+def test_a_watched_project_is_rerouted_without_a_word_to_the_tool(process, connect, worker, digits):
+    project, tool = connect("9", watch=True, lot_share=0.0, audit_share=0.0)
+    import_tasks(process, project, tool, digits.incoming[0][:30])
+    worker.settle()
+    assert send_to_review(process, project, with_route(process, "auto"), "Ann").changed
+    assert read(process, select(delivery.c.item_id)) == []
+
+
+def test_items_of_other_projects_are_not_touched(process, project, connect):
+    other, _ = connect("2")
+    assert send_to_review(process, other, with_route(process, "auto"), "Ann").changed == ()
+    assert read(process, select(counter.c.n).where(counter.c.n < 0)) == []
+
+
+def test_what_was_taken_out_of_the_queue_stays_out_under_a_new_verdict_until_it_shows_something_else(process, project, worker):
+    (outlier, *_) = with_route(process, "outlier")
+    take_back(process, project, [outlier], "Ann")
+    with process.store.writing() as connection:
+        items.add_work(connection, get_project(connection, project.id), [outlier])
+    worker.settle()
+    (row,) = read(process, select(item.c.external_id, item.c.dismissed, item.c.trust, item.c.media).where(item.c.id == outlier))
+    assert row.dismissed
+    assert row.trust > 2 / 3
+    (shown,) = process.tool_project(project).shown(row.external_id)
+    assert shown.labels
+    with process.store.writing() as connection:
+        items.change_media(connection, project, outlier, row.media + " ")
+    worker.settle()
+    (again,) = read(process, select(item.c.dismissed, item.c.trust).where(item.c.id == outlier))
+    assert not again.dismissed
+    assert again.trust < 1 / 3
+    (shown,) = process.tool_project(project).shown(row.external_id)
+    assert shown.labels is None
+    assert read(process, select(counter.c.n).where(counter.c.open > counter.c.n)) == []

@@ -1,0 +1,368 @@
+"""Probes: blind answers settle them, the alarm hears them in their order, and only a recalibration silences it."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from annotriage.engine.verdict import Verdict
+from annotriage.errors import StateError, ToolGone
+from annotriage.guarantee.audit import alarm_levels
+from annotriage.guarantee.binomial import first_size
+from annotriage.labeling_tool import Review, Task
+from annotriage.service.guarantee import spot_checks
+from annotriage.service.guarantee.pausing import pause, resume
+from annotriage.service.intake.reviewing import take_reviews
+from annotriage.store import items, probes
+from annotriage.store.projects import change_project, get_project, history
+from annotriage.store.references import get_reference, save_reference
+from annotriage.store.schema import probe
+from annotriage.store.verdicts import Judgement, record
+
+MODEL_SAYS = "3"
+
+
+class Probes:
+    """Items of a project that are probes, and the people who answer them."""
+
+    def __init__(self, process, project):
+        self.process, self.project = process, project
+        self.tasks: dict[str, Task] = {}
+
+    def draw(self, count, *, route="auto", kind="audit", probe=True, **values):
+        """New tasks, judged as probes: their ids."""
+        first = len(self.tasks) + 1
+        new = [Task(str(number), f"http://host/{number}.png", reviews=(), **values) for number in range(first, first + count)]
+        self.tasks |= {task.id: task for task in new}
+        with self.process.store.writing() as connection:
+            items.add_tasks(connection, self.project, new)
+            rows = items.find_items(connection, self.project.id, [task.id for task in new]).values()
+            shown = [
+                Judgement(
+                    row.id,
+                    Verdict(str(row.id), "", (MODEL_SAYS,), 0.9, MODEL_SAYS, trust=0.9, route=route),
+                    route,
+                    None,
+                    0.1,
+                    kind if probe else None,
+                    b"",
+                    b"",
+                )
+                for row in rows
+            ]
+            record(connection, self.project, self.project.reference_id, shown)
+        return [task.id for task in new]
+
+    def answer(self, answers, *, at=None, **fields):
+        """Answers (task id, person, labels), read in one go; labels None is a skip."""
+        at = time.time() + 1 if at is None else at
+        touched = {}
+        for place, (id, person, labels) in enumerate(answers):
+            task = self.tasks[id]
+            given = (labels,) if labels else None
+            review = Review(f"{id}-{len(task.reviews)}", person, given, skipped=labels is None, updated_at=at + place, **fields)
+            reviews = (*task.reviews, review)
+            self.tasks[id] = touched[id] = Task(id, task.media, labelled=True, wanted=task.wanted, reviews=reviews)
+        self.read(touched.values())
+
+    def read(self, tasks):
+        with self.process.store.writing() as connection:
+            take_reviews(connection, get_project(connection, self.project.id), list(tasks))
+
+    def wrong(self, ids, at=None):
+        """Two people say something else than the model."""
+        at = time.time() + 1 if at is None else at
+        self.answer([(id, person, "5") for id in ids for person in ("ann", "bob")], at=at)
+
+    def states(self):
+        with self.process.store.reading() as connection:
+            rows = connection.execute(probe.select().order_by(probe.c.item_id))
+            return [row.state for row in rows]
+
+    def standing(self):
+        with self.process.store.reading() as connection:
+            return spot_checks.standing(connection, get_project(connection, self.project.id))
+
+    def present(self):
+        with self.process.store.reading() as connection:
+            return get_project(connection, self.project.id)
+
+
+@pytest.fixture
+def drawn(process, connect):
+    return Probes(process, connect()[0])
+
+
+def test_who_agrees_with_the_model_settles_a_probe(drawn):
+    (id,) = drawn.draw(1)
+    assert drawn.states() == ["open"]
+    drawn.answer([(id, "ann", MODEL_SAYS)])
+    assert drawn.states() == ["right"]
+
+
+def test_one_disagreement_is_no_error_until_a_second_person_confirms_it(drawn):
+    confirmed, refuted = drawn.draw(2)
+    drawn.answer([(confirmed, "ann", "5"), (refuted, "ann", "5")])
+    assert drawn.states() == ["disagreed", "disagreed"]
+    drawn.answer([(confirmed, "ann", "6"), (refuted, "ann", "6")])
+    assert drawn.states() == ["disagreed", "disagreed"], "the same person again"
+    drawn.answer([(confirmed, "bob", "7"), (refuted, "bob", MODEL_SAYS)])
+    assert drawn.states() == ["wrong", "right"]
+    assert (drawn.standing().answers, drawn.standing().wrong) == (2, 1)
+
+
+def test_ground_truth_needs_no_second_person(drawn):
+    (id,) = drawn.draw(1)
+    drawn.answer([(id, "ann", "5")], ground_truth=True)
+    assert drawn.states() == ["wrong"]
+
+
+def test_where_the_model_claimed_nothing_one_answer_is_enough(drawn):
+    (id,) = drawn.draw(1, route="outlier", kind="lot")
+    drawn.answer([(id, "ann", "5")])
+    assert drawn.states() == ["wrong"]
+    assert drawn.standing().answers == 0, "the alarm listens to automatic labels alone"
+    assert drawn.standing().lot_answers == 1
+
+
+def test_a_skipped_probe_stays_open_and_counts_as_wrong_in_the_bound(drawn):
+    ids = drawn.draw(200)
+    drawn.answer([(id, "ann", MODEL_SAYS) for id in ids[1:]])
+    drawn.answer([(ids[0], "ann", None)])
+    standing = drawn.standing()
+    assert drawn.states().count("open") == standing.outstanding == 1
+    assert standing.bound > 1 - 0.05 ** (1 / 199)
+    assert standing.oldest_days == pytest.approx(0, abs=0.01)
+
+
+def test_taking_an_answer_back_opens_the_probe_again(drawn):
+    (id,) = drawn.draw(1)
+    drawn.answer([(id, "ann", MODEL_SAYS)])
+    drawn.read([Task(id, drawn.tasks[id].media, reviews=())])
+    assert drawn.states() == ["open"]
+    assert drawn.standing().answers == 0
+
+
+def test_machine_labels_answer_no_probe(drawn):
+    (id,) = drawn.draw(1)
+    drawn.answer([(id, "service", MODEL_SAYS)], machine=True)
+    assert drawn.states() == ["open"]
+
+
+def test_another_picture_makes_a_probe_void(drawn):
+    (id,) = drawn.draw(1)
+    drawn.answer([(id, "ann", MODEL_SAYS)])
+    drawn.read([Task(id, "http://host/other.png", reviews=drawn.tasks[id].reviews, labelled=True)])
+    assert drawn.states() == []
+
+
+def test_an_answer_from_before_the_draw_counts_when_nothing_had_been_shown(process, drawn):
+    (id,) = drawn.draw(1, probe=False)
+    drawn.answer([(id, "ann", MODEL_SAYS)], at=time.time() - 3600)
+    with process.store.writing() as connection:
+        (row,) = items.find_items(connection, drawn.project.id, [id]).values()
+        verdict = Verdict(id, "", (MODEL_SAYS,), 0.9, MODEL_SAYS, trust=0.9, route="auto")
+        record(connection, drawn.project, drawn.project.reference_id, [Judgement(row.id, verdict, "auto", None, 0.1, "lot", b"", b"")])
+    assert drawn.states() == ["open"]
+    spot_checks.tend_probes(process, drawn.project)
+    assert drawn.states() == ["right"]
+
+
+def test_a_second_answer_is_asked_for_once(process, connect):
+    project, tool = connect()
+    drawn = Probes(process, project)
+    for number in (1, 2):
+        tool.add(f"http://host/{number}.png")
+    right, disputed = drawn.draw(2)
+    for id, labels in ((right, MODEL_SAYS), (disputed, "5")):
+        tool.annotate(id, labels)
+    drawn.read(tool.tasks([right, disputed]))
+    spot_checks.tend_probes(process, project)
+    spot_checks.tend_probes(process, project)
+    assert tool.calls.count("ask_again") == 1
+    assert (tool.tasks_by_id[right].wanted, tool.tasks_by_id[disputed].wanted) == (1, 2)
+    assert not tool.tasks_by_id[disputed].labelled, "somebody else gets it"
+    tool.annotate(disputed, "5", by="bob")
+    drawn.read(tool.tasks([disputed]))
+    assert sorted(drawn.states()) == ["right", "wrong"]
+
+
+def test_in_watch_mode_nobody_is_asked(process, connect):
+    project, tool = connect(watch=True)
+    drawn = Probes(process, project)
+    (id,) = drawn.draw(1)
+    drawn.answer([(id, "ann", "5")])
+    spot_checks.tend_probes(process, project)
+    assert tool.calls == []
+
+
+def test_the_alarm_hears_the_answers_in_the_order_in_which_they_were_given(drawn):
+    ids = drawn.draw(120)
+    wrong = np.zeros(120, dtype=bool)
+    wrong[40:44] = True
+    now = time.time() + 10
+    order = np.random.default_rng(0).permutation(120)
+    for part in np.array_split(order, 7):  # read in another order than answered
+        drawn.answer([(ids[place], "ann", MODEL_SAYS) for place in part if not wrong[place]])
+    for place in range(120):
+        reviews = tuple(
+            Review(f"{ids[place]}-{n}", f"p{n}", ("5",) if wrong[place] else (MODEL_SAYS,), updated_at=now + 10 * place + n)
+            for n in range(2)
+        )
+        drawn.tasks[ids[place]] = Task(ids[place], drawn.tasks[ids[place]].media, labelled=True, reviews=reviews)
+    drawn.read([drawn.tasks[ids[place]] for place in order])
+    assert drawn.standing().level == pytest.approx(alarm_levels(wrong, 0.04)[-1])
+
+
+def test_the_alarm_stops_auto_and_says_why(process, drawn, caplog):
+    caplog.set_level("INFO", "annotriage.service")
+    ids = drawn.draw(60)
+    drawn.answer([(id, "ann", MODEL_SAYS) for id in ids[:40]])
+    assert drawn.present().paused is None
+    drawn.wrong(ids[40:])
+    standing, project = drawn.standing(), drawn.present()
+    assert standing.ringing
+    assert standing.level > 1
+    assert project.paused.startswith("alarm: ")
+    assert "4 % are allowed" in project.paused
+    assert "annotriage recalibrate --project 1" in project.paused
+    with process.store.reading() as connection:
+        assert [row.kind for row in history(connection, project.id)] == ["alarm"]
+    assert [json.dumps(record.fields) for record in caplog.records if record.message == "alarm"]
+
+
+def test_nobody_resumes_what_the_alarm_stopped_and_a_persons_pause_outlives_it(process, drawn):
+    ids = drawn.draw(30)
+    with process.store.writing() as connection:
+        pause(connection, drawn.present(), "new scanner")
+    drawn.wrong(ids)
+    with process.store.writing() as connection, pytest.raises(StateError, match="recalibrate"):
+        resume(connection, drawn.present())
+    assert spot_checks.paused_by_person(drawn.present()) == "paused by a person: new scanner"
+
+
+def test_the_alarm_does_not_hold_back_the_reference_that_will_take_over(process, drawn):
+    drawn.wrong(drawn.draw(30))
+    with process.store.writing() as connection:
+        change_project(connection, drawn.project.id, next_reference_id=drawn.project.reference_id)
+    project = drawn.present()
+    assert not spot_checks.paused_under(project, project.next_reference_id)
+
+
+@pytest.mark.parametrize(("rate", "rings"), [(0.02, (0, 0)), (0.12, (7, 8))])
+def test_the_alarm_through_the_store_is_quiet_within_the_limit_and_finds_a_tripled_error(process, connect, rate, rings):
+    """Eight projects of 300 answers each, at a limit of 4 %."""
+    rang = 0
+    for number in range(8):
+        drawn = Probes(process, connect(str(number + 1))[0])
+        wrong = np.random.default_rng(number).random(300) < rate
+        ids = drawn.draw(300)
+        at = time.time() + 1
+        for part in np.array_split(np.arange(300), 10):
+            answers = [(ids[n], who, "5" if wrong[n] else MODEL_SAYS) for n in part for who in (("a", "b") if wrong[n] else ("a",))]
+            drawn.answer(answers, at=at + 10 * part[0])
+        rang += drawn.present().paused is not None
+        assert (drawn.present().paused is not None) == bool(alarm_levels(wrong, 0.04).max() >= 1)
+    assert rings[0] <= rang <= rings[1]
+
+
+def test_answers_under_another_reference_are_not_heard(process, drawn):
+    ids = drawn.draw(3)
+    drawn.answer([(id, "ann", MODEL_SAYS) for id in ids])
+    with process.store.reading() as connection:
+        assert probes.automatic_answers(connection, drawn.project.id, drawn.project.reference_id) == [False] * 3
+        assert probes.automatic_answers(connection, drawn.project.id, 99) == []
+
+
+def test_a_new_dataset_is_on_probation_until_its_first_automatic_items_are_shown_to_be_right(process, connect):
+    project, _ = connect(accept="annotate")
+    drawn = Probes(process, project)
+    least = first_size(0.04, probing_confidence())
+    ids = drawn.draw(least - 1)
+
+    def looked():
+        with process.store.reading() as connection:
+            (dataset,) = probes.drawn_by_dataset(connection, project.id, project.reference_id)
+            _, probation = spot_checks.audit_shares(connection, project)
+            return probation.get(dataset), dataset in spot_checks.passed_probation(connection, project)
+
+    assert looked() == (1, False)
+    ids += drawn.draw(1)
+    assert looked() == (None, False), "no more are drawn, should all be right"
+    drawn.answer([(id, "ann", MODEL_SAYS) for id in ids[:-1]])
+    assert looked() == (None, False), "the one that is open may be wrong"
+    drawn.answer([(ids[-1], "ann", MODEL_SAYS)])
+    assert looked() == (None, True)
+    drawn.wrong(drawn.draw(1))
+    assert looked() == (None, True), "once passed it stays passed; the alarm takes over"
+
+
+def test_an_error_on_probation_asks_for_more(process, connect):
+    project, _ = connect(accept="annotate")
+    drawn = Probes(process, project)
+    ids = drawn.draw(first_size(0.04, probing_confidence()))
+    drawn.wrong(ids[:1])
+    drawn.answer([(id, "ann", MODEL_SAYS) for id in ids[1:]])
+    with process.store.reading() as connection:
+        _, probation = spot_checks.audit_shares(connection, project)
+        (dataset,) = probes.drawn_by_dataset(connection, project.id, project.reference_id)
+        assert probation[dataset] > 20
+        assert not spot_checks.passed_probation(connection, project)
+
+
+def probing_confidence():
+    from annotriage.guarantee.binomial import spent_confidence
+
+    return spent_confidence(0.95, 1)
+
+
+def test_what_a_recalibration_takes_is_said(drawn):
+    standing = drawn.standing()
+    assert standing.lot_answers == 0
+    assert standing.lot_needed >= first_size(0.04, probing_confidence())
+    assert 30 < standing.until_alarm < 1000
+
+
+def test_an_item_with_its_group_counts_once_in_the_lot(drawn):
+    ids = drawn.draw(3, kind="lot", group="patient 1") + drawn.draw(1, kind="lot")
+    drawn.answer([(id, "ann", MODEL_SAYS) for id in ids])
+    assert drawn.standing().lot_answers == 2
+
+
+def test_a_deleted_task_does_not_keep_the_others_from_a_second_answer(process, connect):
+    project, tool = connect()
+    drawn = Probes(process, project)
+    tool.add("http://host/1.png")
+    tool.add("http://host/2.png")
+    ids = drawn.draw(2)
+    drawn.answer([(id, "ann", "5") for id in ids])
+    tool.delete_task(ids[0])
+    original = tool.ask_again
+
+    def ask_again(task_id, answers):
+        if task_id == ids[0]:
+            raise ToolGone("task 1 does not exist")
+        original(task_id, answers)
+
+    tool.ask_again = ask_again
+    spot_checks.tend_probes(process, project)
+    assert tool.tasks_by_id[ids[1]].wanted == 2
+
+
+def test_an_answer_that_followed_an_earlier_references_label_is_not_blind(process, drawn):
+    (id,) = drawn.draw(1, probe=False)
+    drawn.answer([(id, "ann", MODEL_SAYS)], at=time.time() - 3600)
+    with process.store.writing() as connection:
+        facts = get_reference(connection, drawn.project.reference_id).facts
+        next_id = save_reference(connection, version="next", name="digits", prediction_version="next", facts=facts, files={})
+        change_project(connection, drawn.project.id, next_reference_id=next_id)
+        (row,) = items.find_items(connection, drawn.project.id, [id]).values()
+        verdict = Verdict(id, "", (MODEL_SAYS,), 0.9, MODEL_SAYS, trust=0.9, route="auto")
+        record(connection, drawn.present(), next_id, [Judgement(row.id, verdict, "auto", None, 0.1, "audit", b"", b"")])
+    spot_checks.tend_probes(process, drawn.present())
+    assert drawn.states() == ["open"]
+    drawn.answer([(id, "bob", MODEL_SAYS)], at=time.time() + 60)
+    assert drawn.states() == ["right"]

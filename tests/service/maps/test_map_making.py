@@ -1,0 +1,241 @@
+"""Maps: fitted on what is there, items that come in placed at once, a new fit over the old one."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import databases
+import numpy as np
+import pytest
+from sqlalchemy import select, update
+from triaged import import_tasks, judge
+
+from annotriage.latent.maps import fit_map, laid_over, place
+from annotriage.service.delivery.rerouting import send_to_review
+from annotriage.service.maps import map_making
+from annotriage.service.maps.map_making import MapMaking
+from annotriage.service.maps.map_placing import Placing
+from annotriage.service.readings.snapshots import snapshot
+from annotriage.store import maps, snapshots
+from annotriage.store.map_points import ROUTES, Piece, pack, unpack
+from annotriage.store.schema import dataset, item, point, verdict
+
+
+def newest(process, project, method="umap"):
+    with process.store.reading() as connection:
+        return maps.newest(connection, project.id, method)
+
+
+def drawn(process, map_id):
+    """The items on a map: row id -> (x, y, route)."""
+    found = {}
+    with process.store.reading() as connection:
+        for facts in maps.pieces(connection, map_id)[1:]:
+            piece = maps.read_piece(connection, map_id, facts.number)
+            assert list(piece.ids) == sorted(piece.ids)
+            found |= {id: (piece.x[k], piece.y[k], ROUTES[piece.route[k]]) for k, id in enumerate(piece.ids)}
+    return found
+
+
+def routes(process):
+    with process.store.reading() as connection:
+        return {row.item_id: row.route for row in connection.execute(select(verdict.c.item_id, verdict.c.route))}
+
+
+@pytest.fixture
+def project(process, connect, digits):
+    project, tool = connect(lot_share=0.0, audit_share=0.0)
+    import_tasks(process, project, tool, [*digits.incoming[0][:120], *digits.strangers[0][:40]])
+    judge(process)
+    return project
+
+
+@databases.both
+def test_training_and_incoming_items_are_laid_out_together(process, project, digits_reference):
+    assert MapMaking(process).step(project)
+    made = newest(process, project)
+    assert (made.state, made.training, made.fitted, made.total) == ("ready", len(digits_reference.sample.ids), 160, 160)
+    assert {id: route for id, (_, _, route) in drawn(process, made.id).items()} == routes(process)
+    with process.store.reading() as connection:
+        training = maps.read_piece(connection, made.id, maps.TRAINING)
+        kept = maps.training_items(connection, project.reference_id, [0, 5])
+        picture = maps.training_thumbnail(connection, project.reference_id, 5)
+    assert len(training) == made.training
+    assert [row.name for row in kept] == [digits_reference.sample.ids[0], digits_reference.sample.ids[5]]
+    assert picture == digits_reference.sample.thumbnail(5)
+
+
+def test_the_nearest_training_items_are_kept(process, project, digits_reference):
+    MapMaking(process).step(project)
+    with process.store.reading() as connection:
+        id, compressed = connection.execute(select(point.c.item_id, point.c.compressed).limit(1)).one()
+        found = [row.place for row in maps.nearest_of(connection, id, project.reference_id)]
+    sample = digits_reference.sample.compressed.astype(np.float32)
+    away = np.square(sample - np.frombuffer(compressed, np.float16).astype(np.float32)).sum(axis=1)
+    assert found == np.argsort(away, kind="stable")[:5].tolist()
+
+
+def test_each_method_has_its_map_and_nothing_is_made_twice(process, project):
+    making = MapMaking(process)
+    assert [making.step(project) for _ in range(3)] == [True, True, False]
+    assert {newest(process, project, method).method for method in maps.METHODS} == {"umap", "tsne"}
+
+
+def test_what_comes_in_is_placed_at_once_among_its_like(process, project, connect, digits):
+    MapMaking(process).step(project)
+    placing = Placing(process)
+    assert not placing.step(project)
+    before = drawn(process, newest(process, project).id)
+    tool = process.tool_project(project)
+    twin = import_tasks(process, project, tool, [digits.incoming[0][7]])[0]
+    judge(process)
+    assert placing.step(project)
+    assert not placing.step(project)
+    after = drawn(process, newest(process, project).id)
+    with process.store.reading() as connection:
+        ids = {row.external_id: row.id for row in connection.execute(select(item.c.id, item.c.external_id))}
+    assert after.items() >= before.items(), "what was there has not moved"
+    assert after[ids[twin.id]] == pytest.approx(before[ids["8"]], abs=20)
+
+
+def test_a_picture_that_changed_is_placed_anew(process, project, digits):
+    MapMaking(process).step(project)
+    made = newest(process, project)
+    placing = Placing(process)
+    import_tasks(process, project, process.tool_project(project), [digits.incoming[0][130]])
+    judge(process)
+    placing.step(project)
+    before = drawn(process, made.id)
+    with process.store.writing() as connection:
+        first, other = connection.execute(select(point.c.item_id, point.c.compressed).order_by(point.c.item_id).limit(2)).all()
+        connection.execute(update(point).where(point.c.item_id == first.item_id).values(compressed=other.compressed))
+        connection.execute(update(verdict).where(verdict.c.item_id == first.item_id).values(at=time.time() + 1))
+    placing.step(project)
+    after = drawn(process, made.id)
+    assert after[first.item_id][:2] == pytest.approx(before[other.item_id][:2], abs=2)
+    assert len(after) == len(before)
+
+
+def test_what_a_person_sent_to_review_is_drawn_so(process, project):
+    MapMaking(process).step(project)
+    placing = Placing(process)
+    auto = [id for id, route in routes(process).items() if route == "auto"][:5]
+    send_to_review(process, project, auto, "Ann")
+    placing.step(project)
+    after = drawn(process, newest(process, project).id)
+    assert {after[id][2] for id in auto} == {"uncertain"}
+
+
+def test_a_map_is_made_anew_when_a_fifth_has_come_in_and_the_picture_stays(process, project, digits, monkeypatch):
+    making = MapMaking(process)
+    making.step(project), making.step(project)
+    first = newest(process, project)
+    tool = process.tool_project(project)
+    import_tasks(process, project, tool, digits.incoming[0][120:150])
+    judge(process)
+    assert not making.step(project), "30 are less than a fifth and ten"
+    import_tasks(process, project, tool, digits.incoming[0][150:170])
+    judge(process)
+    assert not making.step(project), "the last map is too young"
+    monkeypatch.setattr(map_making, "PAUSE", 0.0)
+    monkeypatch.setattr(map_making, "REST", 0.0)
+    assert making.step(project)
+    second = newest(process, project)
+    assert second.id != first.id
+    before, after = drawn(process, first.id), drawn(process, second.id)
+    assert len(after) == 210
+    moved = [np.hypot(after[id][0] - x, after[id][1] - y) for id, (x, y, _) in before.items()]
+    assert np.median(moved) < 0.1 * 65_535
+
+
+def test_the_last_five_maps_are_kept(process, project, monkeypatch):
+    monkeypatch.setattr(map_making, "fit_map", lambda points, method, seed, former: points[:, :2])
+    making = MapMaking(process)
+    for _ in range(7):
+        making._make(project, "umap")
+    with process.store.reading() as connection:
+        assert len(maps.ready_maps(connection, project.id, "umap")) == 5
+
+
+def test_a_map_that_cannot_be_made_says_why_and_is_not_tried_all_the_time(process, project, monkeypatch):
+    def broken(*_):
+        raise MemoryError("no room for 20,000 points")
+
+    monkeypatch.setattr(map_making, "fit_map", broken)
+    making = MapMaking(process)
+    for _ in maps.METHODS:
+        with pytest.raises(MemoryError):
+            making.step(project)
+    assert not making.step(project)
+    with process.store.reading() as connection:
+        attempt = maps.latest_attempt(connection, project.id, "umap")
+    assert (attempt.state, attempt.text) == ("failed", "no room for 20,000 points")
+
+
+def test_deleted_items_are_left_out_of_the_next_map(process, project):
+    with process.store.writing() as connection:
+        gone = connection.execute(select(item.c.id).limit(1)).scalar_one()
+        connection.execute(update(item).where(item.c.id == gone).values(gone=True))
+    MapMaking(process).step(project)
+    assert gone not in drawn(process, newest(process, project).id)
+
+
+def test_three_items_make_a_map_and_none_makes_none(process, connect, digits):
+    project, tool = connect()
+    assert not MapMaking(process).step(project)
+    import_tasks(process, project, tool, digits.incoming[0][:3])
+    judge(process)
+    assert MapMaking(process).step(project)
+    assert len(drawn(process, newest(process, project).id)) == 3
+
+
+@databases.both
+def test_which_outliers_belong_together_is_kept_with_the_snapshot(process, connect, digits):
+    project, tool = connect()
+    import_tasks(process, project, tool, digits.strangers[0])
+    judge(process)
+    with process.store.reading() as connection:
+        every = connection.execute(select(dataset.c.id).where(dataset.c.kind == "all")).scalar_one()
+    for _ in range(2):
+        snapshot(process, project, every)
+    with process.store.reading() as connection:
+        members = maps.groups_of(connection, every)
+        groups = snapshots.latest(connection, [every], project.reference_id)[every].facts["groups"]
+        assert groups
+        assert Counter(members.values()) == {one["number"]: one["size"] for one in groups}
+        assert maps.group_of(connection, every, next(iter(members))) == members[next(iter(members))]
+    with process.store.writing() as connection:
+        maps.keep_groups(connection, every, {})
+        assert maps.groups_of(connection, every) == {}
+
+
+def test_points_come_back_from_their_packing():
+    piece = Piece()
+    for id in (70_000, 3, 500):
+        piece.put(id, (id % 65_536, 65_535, 1, 2, 3, 4))
+    piece.put(500, (1, 2, 4, 0, 255, 0))
+    again = unpack(pack(piece))
+    assert again == piece
+    assert list(again.ids) == [3, 500, 70_000]
+    assert (again.x[1], again.route[1], again.dataset[1]) == (1, 4, 255)
+
+
+def test_a_map_is_turned_and_mirrored_onto_the_former_one():
+    rng = np.random.default_rng(0)
+    former = rng.normal(size=(50, 2)).astype(np.float32)
+    turned = (former[:, ::-1] * 3 + 7).astype(np.float32)
+    known = former.copy()
+    known[40:] = np.nan
+    assert laid_over(turned, known) == pytest.approx(former, abs=1e-4)
+
+
+def test_a_point_is_placed_in_an_island_and_not_between_two():
+    anchors = np.array([[0, 0], [0.1, 0], [0, 0.1], [9, 9], [9.1, 9]], dtype=np.float32)
+    places = np.array([[0, 0], [0, 0], [0, 0], [10, 10], [10, 10]], dtype=np.float32)
+    assert place(np.array([[1, 1]], dtype=np.float32), anchors, places) == pytest.approx(np.zeros((1, 2)), abs=0.05)
+
+
+def test_maps_are_repeatable(digits_reference):
+    points = digits_reference.sample.compressed[:100]
+    assert np.array_equal(fit_map(points, "umap", 3), fit_map(points, "umap", 3))

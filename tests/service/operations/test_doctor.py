@@ -1,0 +1,198 @@
+"""Doctor names what is wrong, and what to change."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from sqlalchemy import update
+
+from annotriage.engine.verdict import Verdict
+from annotriage.errors import MediaUnavailable, SettingError
+from annotriage.service.guarantee import spot_checks
+from annotriage.service.operations.doctor import PILED_UP, examine
+from annotriage.settings import ServiceSettings
+from annotriage.store import deliveries, inbox, items, work
+from annotriage.store.projects import change_project
+from annotriage.store.schema import item, probe
+from annotriage.store.schema import project as project_table
+from annotriage.store.verdicts import Judgement, record
+
+
+@pytest.fixture
+def checks(process, server, monkeypatch):
+    """What doctor finds of a service whose labeling tool is the one in memory: by name, of several the one that is not all right."""
+
+    monkeypatch.setattr(process.tool, "connect_server", lambda _settings: server)
+
+    def checks(part="service"):
+        found = [check for of, check in examine(lambda: process.settings) if of == part]
+        return {check.name: check for check in sorted(found, key=lambda check: check.ok is not True)}
+
+    return checks
+
+
+def alive(process, *roles):
+    with process.store.writing() as connection:
+        for role in roles:
+            work.beat(connection, f"{role}@elsewhere", role, "elsewhere", 1)
+
+
+def test_a_setting_that_cannot_be_read_is_the_one_thing_that_is_said():
+    def load():
+        raise SettingError("annotriage.toml: no setting is called 'prot'; did you mean port?")
+
+    ((part, check),) = examine(load)
+    assert (part, check.ok) == ("service", False)
+    assert "did you mean port?" in check.found
+
+
+def test_a_database_that_cannot_be_opened_is_named_without_its_password():
+    found = list(examine(lambda: ServiceSettings(database="postgresql://me:s3cret@127.0.0.1:1/none", label_studio_token="t")))
+    _, check = found[-1]
+    assert (check.name, check.ok) == ("database", False)
+    assert "127.0.0.1" in check.found
+    assert "s3cret" not in check.found
+
+
+def test_a_missing_token_is_said_with_where_to_get_one(tmp_path):
+    found = list(examine(lambda: ServiceSettings(database=f"sqlite:///{tmp_path}/store.db")))
+    assert "label_studio_token" in found[-1][1].found
+    assert found[-1][1].ok is False
+
+
+def test_processes_that_give_no_sign_of_life_are_named(checks, process):
+    alive(process, "web", "jobs")
+    assert "worker" in checks()["running"].found
+    assert "annotriage serve" in checks()["running"].fix
+    alive(process, "worker")
+    assert checks()["running"].ok
+
+
+def test_without_a_project_it_says_how_to_connect_one(checks):
+    assert "annotriage connect" in checks()["projects"].fix
+
+
+def test_webhooks_that_nobody_reads_or_can_read_are_told(checks, process):
+    with process.store.writing() as connection:
+        for _ in range(PILED_UP + 1):
+            inbox.put(connection, b"{}")
+    assert f"{PILED_UP + 1:,} were not read" in checks()["webhooks"].found
+    with process.store.writing() as connection:
+        for row in inbox.unread(connection, PILED_UP + 1):
+            inbox.done(connection, row.id)
+        inbox.put(connection, b"?")
+        inbox.failed(connection, inbox.unread(connection, 1)[0].id, "a webhook whose body is not JSON")
+    assert "not JSON" in checks()["webhooks"].found
+
+
+def test_a_project_that_is_well_has_nothing_wrong(checks, connect, worker, picture, digits):
+    _, tool = connect("3", lot_share=0.0)
+    for image in digits.incoming[0][:5]:
+        tool.add(picture(image))
+    worker.settle()
+    assert [check for check in checks("3").values() if check.ok is not True] == []
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "said", "fix"),
+    [
+        ({"paused": "paused by a person: holiday"}, "automatic labels", "holiday", "annotriage resume --project 3"),
+        ({"paused": f"{spot_checks.ALARM}9 of 20 were wrong"}, "automatic labels", "9 of 20", "annotriage recalibrate --project 3"),
+        ({"problem": "choice 'cat' is gone"}, "delivery", "choice 'cat' is gone", "by itself"),
+        ({"trouble": "the model file is damaged"}, "judging", "damaged", ""),
+        ({"gone": True}, "project", "deleted", "annotriage disconnect --project 3"),
+        ({"read_until": 1.0}, "reading the labeling tool", "minutes ago", "events"),
+    ],
+)
+def test_what_is_stopped_is_told_with_the_reason(checks, process, connect, values, name, said, fix):
+    project, _ = connect("3")
+    with process.store.writing() as connection:
+        change_project(connection, project.id, **values)
+    check = checks("3")[name]
+    assert check.ok is False
+    assert said in check.found
+    assert fix in check.fix
+
+
+def test_webhooks_that_do_not_arrive_are_told(checks, process, connect, worker, picture, digits):
+    _, tool = connect("3", lot_share=0.0)
+    task = tool.add(picture(digits.incoming[0][0]))
+    worker.settle()
+    assert "webhooks arrive" not in checks("3")
+    with process.store.writing() as connection:
+        connection.execute(update(project_table).values(at=time.time() - 7200))
+        connection.execute(update(item).values(at=time.time() - 3600))
+    assert checks("3")["webhooks arrive"].ok is False
+    body = json.dumps({"action": "TASKS_CREATED", "project": {"id": 3}, "tasks": [{"id": int(task.id), "data": {}}]})
+    with process.store.writing() as connection:
+        inbox.put(connection, body.encode())
+    worker.settle()
+    assert checks("3")["webhooks arrive"].ok
+
+
+def test_media_that_failed_are_grouped_by_what_was_wrong(checks, process, connect):
+    project, tool = connect("3")
+    reasons = [
+        *(f"http://cdn.example.com/{n}.png: its host is not on the list; add cdn.example.com to media_hosts" for n in range(30)),
+        "not a picture: 'a.txt'",
+        "not a picture: 'b.txt'",
+    ]
+    with process.store.writing() as connection:
+        items.add_tasks(connection, project, [tool.add("x") for _ in reasons])
+        ids = [row.id for row in items.find_items(connection, project.id, list(tool.tasks_by_id)).values()]
+        verdicts = [Verdict(str(id), "", reason=reason) for id, reason in zip(sorted(ids), reasons, strict=True)]
+        judged = [Judgement(int(one.id), one, "failed", None, 0.0001, None, b"", b"") for one in verdicts]
+        record(connection, project, project.reference_id, judged)
+    found = [check.found for of, check in examine(lambda: process.settings) if check.name == "media"]
+    assert len(found) == 2
+    assert found[0].startswith("30 items could not be judged")
+    assert "add cdn.example.com to media_hosts" in found[0]
+    assert found[1].startswith("2 items")
+
+
+def test_predictions_that_the_tool_refused_are_listed(checks, process, connect, worker, picture, digits):
+    project, tool = connect("3", lot_share=0.0)
+    task = tool.add(picture(digits.incoming[0][0]))
+    worker.settle()
+    with process.store.writing() as connection:
+        ids = [row.id for row in items.find_items(connection, project.id, [task.id]).values()]
+        deliveries.set_state(connection, project.reference_id, ids, state="refused", error="400 Bad Request: no such label")
+    check = checks("3")["deliveries"]
+    assert f"tasks {task.id}" in check.found
+    assert "no such label" in check.found
+    assert "annotriage connect --project 3" in check.fix
+
+
+def test_without_a_promise_it_says_how_many_answers_it_takes(checks, connect, digits_model, digits, quick):
+    from annotriage.engine.fitting import fit
+
+    connect("3", fit(digits_model, digits.train, settings=quick, name="digits"))
+    check = checks("3")["promise"]
+    assert check.ok is None
+    assert "0 of " in check.found
+    assert "annotriage recalibrate --project 3" in check.fix
+
+
+def test_blind_checks_that_wait_too_long_are_told(checks, process, connect, worker, picture, digits):
+    _, tool = connect("3", lot_share=1.0)
+    for image in digits.incoming[0][:20]:
+        tool.add(picture(image))
+    worker.settle()
+    with process.store.writing() as connection:
+        connection.execute(update(probe).values(drawn_at=time.time() - 30 * 86_400))
+    assert "for 30 days" in checks("3")["blind checks"].found
+
+
+def test_what_the_tool_itself_finds_is_among_it(checks, connect):
+    _, tool = connect("3")
+    assert checks("3")["project"].ok
+    tool.checks = lambda url, secret: (_ for _ in ()).throw(MediaUnavailable("away"))
+    assert checks("3")["labeling tool"].ok is None
+
+
+def test_a_watched_project_is_not_held_against_its_set_up(checks, connect):
+    _, tool = connect("3", watch=True)
+    tool.checks = lambda url, secret: 1 // 0
+    assert "only watched" in checks("3")["project"].found

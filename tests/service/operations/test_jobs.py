@@ -1,0 +1,211 @@
+"""The jobs process: what it does when, and that one project's trouble is not another's."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select, update
+from triaged import import_tasks, judge
+
+from annotriage.errors import ToolUnavailable
+from annotriage.service.operations import jobs
+from annotriage.service.operations.jobs import EachProject, Snapshots, clean, run_jobs
+from annotriage.service.operations.process import Process
+from annotriage.store import items, snapshots, work
+from annotriage.store import jobs as job_queries
+from annotriage.store.projects import projects
+from annotriage.store.schema import dataset, delivery, snapshot
+
+
+@pytest.fixture
+def running(process):
+    """Start the jobs process, in a thread; it is stopped and waited for at the end, and must have ended well."""
+    threads, statuses = [], []
+
+    def start():
+        thread = threading.Thread(target=lambda: statuses.append(run_jobs(process)))
+        thread.start()
+        threads.append(thread)
+        return thread
+
+    yield start
+    process.stopping.set()
+    for thread in threads:
+        thread.join()
+    assert statuses == [0] * len(threads)
+
+
+def taken(process):
+    with process.store.reading() as connection:
+        query = select(dataset.c.kind, snapshot.c.n, snapshot.c.at).join(snapshot, snapshot.c.dataset_id == dataset.c.id)
+        return {row.kind: row for row in connection.execute(query.order_by(snapshot.c.id))}
+
+
+def wait_for(condition, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_what_was_judged_gets_its_snapshots_and_fields_and_stopping_takes_two_seconds(process, connect, digits, running):
+    project, tool = connect(lot_share=1.0)
+    import_tasks(process, project, tool, digits.incoming[0][:8])
+    judge(process)
+    with process.store.writing() as connection:
+        connection.execute(update(delivery).values(state="confirmed"))
+    thread = running()
+    wait_for(lambda: tool.calls.count("write_fields") == 8)
+    assert {kind: row.n for kind, row in taken(process).items()} == {"all": 8, "batch": 8}
+    with process.store.reading() as connection:
+        assert process.owner in {row.owner for row in work.living(connection)}
+    process.stopping.set()
+    started = time.monotonic()
+    thread.join()
+    assert time.monotonic() - started < 2.0
+
+
+def test_it_gives_way_to_everything_else(process, monkeypatch):
+    lowered = []
+    monkeypatch.setattr(os, "nice", lowered.append)
+    process.stopping.set()
+    assert run_jobs(process) == 0
+    assert lowered == [10]
+
+
+def test_a_snapshot_is_taken_at_once_and_again_when_all_is_judged(process, connect, digits):
+    project, tool = connect()
+    import_tasks(process, project, tool, digits.incoming[0][:10])
+    judge(process)
+    taking = Snapshots(process)
+    assert taking.step(project)
+    assert not taking.step(project), "nothing has changed"
+    import_tasks(process, project, tool, digits.incoming[0][10:15])
+    judge(process)
+    wait_for(lambda: taking.step(project) and taken(process)["all"].n == 15)
+
+
+def test_while_items_stream_in_there_are_three_seconds_between_snapshots(process, connect, digits, monkeypatch):
+    project, tool = connect()
+    clock = [1000.0]
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: clock[0])
+    import_tasks(process, project, tool, digits.incoming[0][:10])
+    judge(process)
+    taking = Snapshots(process)
+    taking.step(project)
+    import_tasks(process, project, tool, digits.incoming[0][10:15])
+    judge(process)
+    import_tasks(process, project, tool, digits.incoming[0][15:20])  # still to be judged
+    clock[0] += 2.9
+    assert not taking.step(project)
+    clock[0] += 0.2
+    assert taking.step(project)
+    assert taken(process)["all"].n == 15
+
+
+def test_a_snapshot_is_not_taken_again_for_counts_that_it_cannot_explain(process, connect, digits):
+    project, tool = connect()
+    import_tasks(process, project, tool, digits.incoming[0][:10])
+    judge(process)
+    taking = Snapshots(process)
+    taking.step(project)
+    with process.store.writing() as connection:
+        connection.execute(update(snapshot).values(n=3))
+    assert not taking.step(project)
+    assert Snapshots(process).step(project), "a process that has just started does look"
+
+
+def test_one_projects_trouble_is_not_anothers(process, connect, caplog):
+    bad, _ = connect("1")
+    connect("2")
+    served = []
+
+    def act(project):
+        served.append(project.external_id)
+        if project.id == bad.id:
+            raise ToolUnavailable("no answer from 127.0.0.1")
+        return False
+
+    each = EachProject(process, "fields", act)
+    for _ in range(3):
+        each.step()
+    assert served == ["1", "2", "2", "2"]
+    (record,) = [record for record in caplog.records if record.fields["project"] == "1"]
+    assert (record.message, str(record.fields["error"])) == ("fields failed", "no answer from 127.0.0.1")
+
+
+def test_what_failed_waits_longer_each_time_and_is_taken_up_again(process, connect, monkeypatch):
+    connect("1")
+    clock = [1000.0]
+    monkeypatch.setattr(jobs.time, "time", lambda: clock[0])
+    at = []
+
+    def act(project):
+        at.append(clock[0] - 1000)
+        if len(at) < 4:
+            raise RuntimeError("nobody foresaw this")
+        return True
+
+    each = EachProject(process, "snapshots", act)
+    while len(at) < 6:
+        each.step()
+        clock[0] += 1
+    assert at == [0, 2, 12, 72, 73, 74]
+
+
+def test_of_two_processes_the_older_one_alone_does_what_is_done_once(process, connect, digits):
+    project, tool = connect(lot_share=1.0)
+    import_tasks(process, project, tool, digits.incoming[0][:3])
+    judge(process)
+    other = Process(process.settings, process.role)
+    other.server = process.server
+    with process.store.writing() as connection:
+        work.beat(connection, other.owner, other.role, "elsewhere", 1)
+    time.sleep(0.01)
+    with process.store.writing() as connection:
+        work.beat(connection, process.owner, process.role, "elsewhere", 2)
+    assert jobs._leads(other)
+    assert not jobs._leads(process)
+    other.leave()
+    assert jobs._leads(process)
+
+
+def test_queued_jobs_are_run_and_say_what_came_of_them(process, connect):
+    project, _ = connect()
+    assert not jobs.run_queued(process)
+    with process.store.writing() as connection:
+        job_queries.queue(connection, project.id, "recalibrate")
+    assert jobs.run_queued(process)
+    assert not jobs.run_queued(process)
+    with process.store.reading() as connection:
+        (row,) = job_queries.jobs_of(connection, project.id)
+    assert row.state == "failed"
+    assert "0 items of the lot are answered" in row.text, "nobody has answered a probe yet"
+
+
+def test_cleaning_thins_out_old_snapshots(process, connect):
+    project, _ = connect()
+    with process.store.writing() as connection:
+        id = items.dataset_of(connection, project.id, "all", "all", 0.0)
+        for _ in range(3):
+            values = {"n": 1, "outliers": 0, "failed": 0, "low": 0.0, "high": 1.0, "facts": {}}
+            connection.execute(
+                snapshot.insert().values(dataset_id=id, reference_id=project.reference_id, at=time.time() - 100 * 86_400, **values)
+            )
+    clean(process)
+    with process.store.reading() as connection:
+        assert len(snapshots.history(connection, id)) == 1
+
+
+def test_a_project_that_is_gone_is_left_alone(process, connect, digits):
+    project, tool = connect()
+    import_tasks(process, project, tool, digits.incoming[0][:3])
+    judge(process)
+    with process.store.reading() as connection:
+        assert [one.id for one in projects(connection)] == [project.id]
+    taking = Snapshots(process)
+    assert not taking.step(replace(project, reference_id=project.reference_id + 1)), "nothing was judged under that reference"

@@ -1,0 +1,105 @@
+"""A process of the service on a database of its own, with a labeling tool in memory."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import replace
+
+import pytest
+from memory_tool import MemoryServer
+from PIL import Image
+
+from annotriage.engine.fitting import fit
+from annotriage.media.data_uri import encode_data_uri
+from annotriage.service.delivery.outbox import Delivery
+from annotriage.service.intake.following import Follower
+from annotriage.service.judging.judge import Judge
+from annotriage.service.operations.process import Process
+from annotriage.service.operations.references import keep_reference
+from annotriage.settings import ServiceSettings
+from annotriage.store.projects import ProjectOptions, add_project, change_project
+
+
+@pytest.fixture
+def server():
+    return MemoryServer()
+
+
+@pytest.fixture
+def process(request, tmp_path, server):
+    """A worker process that is not running: tests call its steps. On SQLite, unless they are marked with `databases.both`."""
+    database = request.getfixturevalue("postgres") if getattr(request, "param", "") == "postgresql" else f"sqlite:///{tmp_path}/store.db"
+    process = Process(ServiceSettings(database=database, label_studio_token="unused"), "worker")
+    process.server = server
+    yield process
+    process.leave()
+
+
+@pytest.fixture
+def connect(process, digits_reference):
+    """Connect a project with a reference of real digits: the project's row and the project in the tool."""
+
+    def connect(id="1", reference=digits_reference, *, watch=False, **options):
+        reference_id = keep_reference(process.store, reference)
+        with process.store.writing() as connection:
+            project = add_project(connection, id, f"Project {id}", reference_id, ProjectOptions(**options), watch=watch)
+        return project, process.tool_project(project)
+
+    return connect
+
+
+@pytest.fixture(scope="session")
+def other_reference(digits_model, digits, quick):
+    """Another reference of the same digits: fewer held-out items, another threshold."""
+    images, labels = digits.held_out
+    return fit(digits_model, digits.train, (images[:300], labels[:300]), settings=replace(quick, alpha=0.1), name="digits")
+
+
+@pytest.fixture
+def picture():
+    """An 8 x 8 digit as a data: URI."""
+
+    def picture(image):
+        content = io.BytesIO()
+        Image.fromarray(image).save(content, "PNG")
+        return encode_data_uri(content.getvalue(), "image/png")
+
+    return picture
+
+
+@pytest.fixture
+def worker(process):
+    """The parts of a worker, stepped until nothing is left to do."""
+    return Steps(process)
+
+
+class Steps:
+    """Follows, judges and delivers in turns, as the threads of a worker do at the same time."""
+
+    def __init__(self, process):
+        self.process = process
+        self.follower, self.judge, self.delivery = Follower(process), Judge(process), Delivery(process)
+
+    def follow(self):
+        """Read what webhooks told, and ask for what they did not."""
+        for state in self.follower._followed.values():
+            state.next_poll = 0.0
+        self.follower.read_inbox()
+        self.follower.poll()
+
+    def sweep(self, project):
+        """Compare all tasks with the store."""
+        self.follow()
+        self.follow()
+        with self.process.store.writing() as connection:
+            change_project(connection, project.id, swept_at=0.0)
+        self.follow()
+        self.follow()
+
+    def settle(self, seconds=30.0):
+        """Work until all parts are idle."""
+        end = time.monotonic() + seconds
+        self.follow()
+        while self.judge.step() or self.delivery.step():
+            assert time.monotonic() < end, "still busy"

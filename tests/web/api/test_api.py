@@ -1,0 +1,316 @@
+"""The JSON API: projects, datasets, items, the queue, on both databases. Every answer is held against its schema."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from jsonschema import Draft202012Validator
+from triaged import data_uri
+from web import Web
+
+from annotriage.service.guarantee import spot_checks
+from annotriage.service.guarantee.standings import Standings
+from annotriage.service.operations.process import Process
+from annotriage.service.operations.references import keep_reference
+from annotriage.service.readings.snapshots import snapshot
+from annotriage.settings import ServiceSettings
+from annotriage.store import acceptances, browsing, items
+from annotriage.store.jobs import jobs_of
+from annotriage.store.projects import change_project, get_project
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def process(request, tmp_path, server):
+    database = f"sqlite:///{tmp_path}/store.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
+    process = Process(ServiceSettings(database=database, label_studio_token="unused"), "worker")
+    process.server = server
+    yield process
+    process.leave()
+
+
+@pytest.fixture
+def web(process):
+    return Web(process)
+
+
+@pytest.fixture
+def triaged(connect, worker, mixed):
+    """A project with 30 known digits and 20 strangers in two imports; one task has no picture."""
+    project, tool = connect("3", lot_share=0.1, audit_share=0.1, dataset_fields=("scanner",))
+    for image in mixed[0][:30]:
+        tool.add(data_uri(image), fields={"scanner": "A"})
+    for image in mixed[0][-20:]:
+        tool.add(data_uri(image), fields={"scanner": "B"})
+    tool.add("nonsense", group="patient 1")
+    worker.settle()
+    return project, tool
+
+
+def pages(web, path, key, limit=7):
+    """All rows of a paged list, and how many pages they took."""
+    found, after, count = [], "", 0
+    while after is not None:
+        answer = web.get(f"{path}{'&' if '?' in path else '?'}limit={limit}{f'&after={after}' if after else ''}")
+        assert answer.status_code == 200, answer.text
+        found += answer.json[key]
+        after, count = answer.json["next"], count + 1
+    return found, count
+
+
+def counted(routes):
+    return {one["route"]: one["items"] for one in routes}
+
+
+def test_a_project_says_how_it_stands(web, triaged):
+    (line,) = web.get("/api/projects").json["projects"]
+    assert (line["project"], line["title"], line["watch"], line["problem"]) == ("3", "In memory", False, None)
+    assert sum(counted(line["routes"]).values()) == 51
+    assert counted(line["routes"])["failed"] == 1
+    detail = web.get("/api/projects/3").json
+    assert detail["project"] == line
+    assert "automatic labels" in detail["promise"]
+    assert detail["options"]["dataset_fields"] == ["scanner"]
+    assert detail["rescoring"] is None
+
+
+def test_a_new_reference_shows_how_far_it_is(web, triaged, process, other_reference):
+    project, _ = triaged
+    other = keep_reference(process.store, other_reference)
+    with process.store.writing() as connection:
+        change_project(connection, project.id, next_reference_id=other)
+        project = get_project(connection, project.id)
+        rows = browsing.items_page(connection, project, limit=500)
+        items.add_work(connection, project, [row.id for row in rows])
+    found = web.get("/api/projects/3").json["rescoring"]
+    assert found["version"] == other_reference.prediction_version
+    assert (found["waiting"], found["undelivered"]) == (51, 0)
+
+
+def test_datasets_are_counted_by_route(web, triaged):
+    found, count = pages(web, "/api/projects/3/datasets", "datasets", limit=2)
+    assert count == 3
+    by_name = {(one["kind"], one["name"]): one for one in found}
+    assert by_name[("all", "all")]["items"] == 51
+    assert (by_name[("field", "scanner=A")]["items"], by_name[("field", "scanner=B")]["items"]) == (30, 20)
+    assert counted(by_name[("field", "scanner=B")]["routes"])["outlier"] > 10
+    fields, _ = pages(web, "/api/projects/3/datasets?kind=field", "datasets")
+    assert {one["kind"] for one in fields} == {"field"}
+
+
+def test_items_are_filtered_and_paged_without_gaps(web, triaged):
+    _, tool = triaged
+    found, count = pages(web, "/api/projects/3/items", "items")
+    assert [one["task"] for one in found] == sorted(tool.tasks_by_id, key=int)
+    assert count == 8
+    datasets, _ = pages(web, "/api/projects/3/datasets?kind=field", "datasets")
+    number = next(one["dataset"] for one in datasets if one["name"] == "scanner=B")
+    strangers, _ = pages(web, f"/api/projects/3/items?dataset={number}&route=outlier", "items")
+    assert strangers == [one for one in found[30:50] if one["route"] == "outlier"]
+    failed, _ = pages(web, "/api/projects/3/items?route=failed", "items")
+    assert [one["labels"] for one in failed] == [None]
+    assert "nonsense" in failed[0]["reason"]
+
+
+def test_items_are_found_by_how_they_are_answered(web, triaged, worker):
+    _, tool = triaged
+    tool.annotate("31", "7")
+    before = tool.add("nonsense")
+    tool.annotate(before.id, "7")
+    worker.settle()
+    (resolved,) = web.get("/api/projects/3/items?answer=resolved").json["items"]
+    assert (resolved["task"], resolved["answered"], resolved["machine"]) == ("31", ["7"], False)
+    (labelled,) = web.get("/api/projects/3/items?answer=labelled").json["items"]
+    assert (labelled["task"], labelled["route"]) == (before.id, None)
+    assert len(web.get("/api/projects/3/items?answer=open&limit=100").json["items"]) == 50
+
+
+def test_the_queue_has_everything_that_waits_for_a_person_the_strangest_first(web, triaged, worker):
+    _, tool = triaged
+    queue, count = pages(web, "/api/projects/3/queue", "items")
+    assert count > 2
+    trusts = [one["trust"] for one in queue]
+    assert trusts == sorted(trusts)
+    every, _ = pages(web, "/api/projects/3/items", "items", limit=100)
+    waits = {one["task"] for one in every if one["route"] != "auto" or one["probe"]}
+    assert {one["task"] for one in queue} == waits
+    assert len(queue) == len(waits) == web.get("/api/projects").json["projects"][0]["queue"]
+    answered = queue[3]["task"]
+    tool.annotate(answered, "7")
+    worker.settle()
+    rest, _ = pages(web, "/api/projects/3/queue", "items")
+    assert [one["task"] for one in rest] == [one["task"] for one in queue if one["task"] != answered]
+
+
+def test_an_item_shows_its_verdict_datasets_delivery_and_answers(web, triaged, worker):
+    project, tool = triaged
+    tool.annotate("31", "7", by="ann")
+    worker.settle()
+    found = web.get("/api/projects/3/items/31").json
+    assert found["item"]["task"] == "31"
+    assert set(found["judged"]["members"]) >= {"energy", "knn"}
+    assert {one["kind"] for one in found["datasets"]} == {"all", "batch", "field"}
+    (delivery,) = found["deliveries"]
+    assert (delivery["version"], delivery["state"]) == (project.version, "confirmed")
+    assert [(one["annotator"], one["labels"]) for one in found["reviews"]] == [("ann", ["7"])]
+    failed = web.get("/api/projects/3/items/51").json
+    assert (failed["group"], failed["judged"]["score"]) == ("patient 1", None)
+    assert web.get("/api/projects/3/items/99999").status_code == 404
+
+
+def test_probes_show_their_true_route(web, triaged):
+    found, _ = pages(web, "/api/projects/3/probes", "probes", limit=3)
+    every, _ = pages(web, "/api/projects/3/items", "items", limit=100)
+    routes = {one["task"]: one["route"] for one in every}
+    assert found
+    assert {one["task"]: one["route"] for one in found} == {one["task"]: routes[one["task"]] for one in every if one["probe"]}
+    assert sum(web.get("/api/projects/3/probes").json["counts"].values()) == len(found)
+    assert web.get("/api/projects/3/probes?state=wrong").json["probes"] == []
+
+
+def test_a_time_window_has_the_share_of_outliers_with_its_limits(web, triaged):
+    now = time.time()
+    found = web.get(f"/api/projects/3/window?from={now - 600}&to={now + 1}").json
+    assert (found["items"], counted(found["routes"])["failed"]) == (51, 1)
+    assert found["share"] == counted(found["routes"])["outlier"] / 50
+    assert 0 < found["low"] < found["share"] < found["high"] < 1
+    empty = web.get("/api/projects/3/window?from=2020-01-01&to=2020-01-02T00:00:00Z").json
+    assert (empty["items"], empty["share"], empty["low"]) == (0, None, None)
+    assert empty["start"] == "2020-01-01T00:00:00.000Z"
+    assert "before" in web.get("/api/projects/3/window?from=2020-01-02&to=2020-01-01").json["detail"]
+
+
+def test_diversity_and_advice_are_those_of_the_latest_snapshot(web, triaged, process):
+    project, _ = triaged
+    assert web.get("/api/projects/3/diversity").json["datasets"] == []
+    datasets, _ = pages(web, "/api/projects/3/datasets", "datasets")
+    every = next(one["dataset"] for one in datasets if one["kind"] == "all")
+    snapshot(process, project, every)
+    (found,) = web.get("/api/projects/3/diversity").json["datasets"]
+    assert (found["dataset"]["name"], found["latest"]["items"], found["latest"]["failed"]) == ("all", 50, 1)
+    assert found["latest"]["low"] < found["latest"]["share"] < found["latest"]["high"]
+    assert found["sentence"] == found["facts"]["sentence"]
+    (advice,) = web.get("/api/projects/3/advice").json["datasets"]
+    assert {one["question"] for one in advice["questions"]} >= {"train", "deploy", "annotate"}
+    history = web.get(f"/api/projects/3/diversity/{every}").json
+    assert history["history"] == [found["latest"]]
+    assert web.get("/api/projects/3/diversity/99").status_code == 404
+    assert web.get("/api/projects/3/diversity/x").status_code == 404
+
+
+def test_the_promise_is_shown_with_its_evidence_and_how_it_stands(web, triaged, process):
+    assert web.get("/api/projects/3/promise").json["standing"] is None
+    Standings(process).step(triaged[0])
+    found = web.get("/api/projects/3/promise").json
+    assert found["evidence"]["max_error"] == found["standing"]["max_error"] == 0.04
+    assert found["standing"]["answers"] == 0
+    assert found["sentence"].startswith("At most 4 in 100")
+
+
+def test_pausing_and_resuming_stop_and_start_automatic_labels(web, triaged, process, worker, picture, mixed):
+    _, tool = triaged
+    assert "paused" in web.post("/api/projects/3/pause", json={"reason": "new scanner"}).json["done"]
+    assert web.get("/api/projects").json["projects"][0]["paused"] == "paused by a person: new scanner"
+    tasks = [tool.add(picture(image)) for image in mixed[0][30:50]]
+    worker.settle()
+    routes = {web.get(f"/api/projects/3/items/{task.id}").json["item"]["route"] for task in tasks}
+    assert "auto" not in routes
+    assert "already" in web.post("/api/projects/3/pause").json["done"]
+    web.post("/api/projects/3/resume")
+    assert web.get("/api/projects").json["projects"][0]["paused"] is None
+    kinds = [one["kind"] for one in web.get("/api/projects/3/events").json["events"]]
+    assert kinds[:2] == ["resumed", "paused"]
+    assert web.post("/api/projects/3/pause", json={"reason": 1}).status_code == 422
+
+
+def test_nobody_resumes_what_the_alarm_stopped(web, triaged, process):
+    project, _ = triaged
+    with process.store.writing() as connection:
+        change_project(connection, project.id, paused=f"{spot_checks.ALARM}5 of 20 were wrong.")
+    answer = web.post("/api/projects/3/resume")
+    assert answer.status_code == 409
+    assert "annotriage recalibrate --project 3" in answer.json["detail"]
+    web.post("/api/projects/3/pause", json={"reason": "holiday"})
+    with process.store.reading() as connection:
+        paused = get_project(connection, project.id)
+    assert spot_checks.stopped_by_alarm(paused)
+    assert spot_checks.paused_by_person(paused) == "paused by a person: holiday"
+
+
+def test_accepted_labels_are_listed_and_taken_back(web, triaged, process, worker):
+    project, tool = triaged
+    every, _ = pages(web, "/api/projects/3/items?route=auto", "items", limit=100)
+    tasks = [one["task"] for one in every if not one["probe"]][:3]
+    assert len(tasks) == 3
+    with process.store.writing() as connection:
+        ids = [row.id for row in items.find_items(connection, project.id, tasks).values()]
+        batch = acceptances.begin_batch(connection, project, ids)
+    made = tool.accept(tasks, project.version)
+    with process.store.writing() as connection:
+        found = items.find_items(connection, project.id, tasks)
+        acceptances.end_batch(connection, {found[task].id: review for task, review in made.items()})
+    worker.settle()
+    assert [one["machine"] for one in web.get("/api/projects/3/items?answer=resolved").json["items"]] == [True] * 3
+    (line,) = web.get("/api/projects/3/batches").json["batches"]
+    assert (line["batch"], line["items"], line["undone_at"]) == (batch, 3, None)
+    assert "3 annotations" in web.post(f"/api/projects/3/batches/{batch}/undo").json["done"]
+    assert web.get("/api/projects/3/items?answer=resolved").json["items"] == []
+    assert web.get("/api/projects/3/batches").json["batches"][0]["undone_at"] is not None
+    assert web.post("/api/projects/3/batches/99/undo").status_code == 404
+    assert web.post("/api/projects/3/batches/x/undo").status_code == 404
+
+
+def test_a_recalibration_is_queued(web, triaged, process):
+    project, _ = triaged
+    assert web.post("/api/projects/3/recalibrate").status_code == 202
+    with process.store.reading() as connection:
+        assert [(row.kind, row.state) for row in jobs_of(connection, project.id)] == [("recalibrate", "queued")]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "items?limit=0",
+        "items?limit=501",
+        "items?limit=x",
+        "items?route=strange",
+        "items?after=x",
+        "items?after=-1",
+        "items?dataset=1e3",
+        "items?unknown=1",
+        "queue?after=1",
+        "queue?after=x,y",
+        "queue?after=nan,1",
+        "window?from=yesterday",
+        "window?from=nan",
+        "window?from=1e30",
+        "events?after=" + "9" * 30,
+    ],
+)
+def test_a_query_that_means_nothing_is_refused_by_name(web, connect, query):
+    connect("3")
+    answer = web.get(f"/api/projects/3/{query}")
+    assert answer.status_code == 422
+    assert answer.json["detail"]
+
+
+# -- the document
+
+
+def test_the_document_describes_every_route_of_the_api(web):
+    described = {(method.upper(), path) for path, methods in web.document["paths"].items() for method in methods}
+    routes = {
+        (method, rule.rule.replace("<", "{").replace(">", "}"))
+        for rule in web.app.url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+        if rule.rule.startswith("/api/")
+    }
+    assert routes - described == {("GET", "/api/openapi.json")}
+    assert described <= routes
+
+
+def test_the_schemas_of_the_document_are_schemas(web):
+    assert web.document["openapi"] == "3.1.0"
+    for schema in web.document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+        assert schema["description"]
