@@ -171,7 +171,7 @@ def quick():
 
 @pytest.fixture(scope="session")
 def digits_reference(digits_model, digits, quick):
-    """A reference of real digits with a promise that holds."""
+    """A reference of real digits with a guarantee that holds."""
     return fit(digits_model, digits.train, digits.held_out, settings=quick, name="digits")
 
 

@@ -49,7 +49,7 @@ class _Table:
 class Settings(_Table):
     """Every setting of the engine with its default; immutable, checked when made. Raises SettingError on a value out of range."""
 
-    # what is promised
+    # what is guaranteed
     alpha: float = _setting(
         0.05,
         "Share of normal items that may be called outliers. Raise it to see more strangers, at the price of more false alarms.",
@@ -61,7 +61,7 @@ class Settings(_Table):
     )
     confidence: float = _setting(
         0.95,
-        "How sure the promise is: at 0.95 it is broken in 1 project of 20. Raise it when a broken promise is costly.",
+        "How sure the guarantee is: at 0.95 it is broken in 1 project of 20. Raise it when a broken guarantee is costly.",
         low=0.5,
         high=0.9999,
     )
@@ -230,7 +230,7 @@ class ServiceSettings(_Table):
         "Whether queued tasks get the fields triage_route, triage_reason, triage_outlier_score and triage_diversity.",
         choices=("on", "off"),
     )
-    lot_share: float = _setting(
+    sample_share: float = _setting(
         0.02, "Share of all items that people answer blind, drawn before they are judged: new held-out items.", low=0.0, high=1.0
     )
     audit_share: float = _setting(

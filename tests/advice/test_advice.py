@@ -17,7 +17,7 @@ def dataset(share, n=4000, held_out=4000, failed=0):
     return diversity(flags, np.zeros(n, int), calibration, np.zeros(held_out, int), ("a",), rank=rank, failed=failed)
 
 
-def promise(n):
+def guarantee(n):
     ranks = np.arange(n, dtype=float)
     zeros = np.zeros(n, int)
     everything = np.ones(n, bool)
@@ -33,13 +33,13 @@ def answers(*args, **kwargs):
     [(0.05, "no", "yes", "no"), (0.101, "undecided", "undecided", "undecided"), (0.3, "yes", "no", "yes"), (0.9, "undecided", "no", "no")],
 )
 def test_the_excess_interval_decides(share, train, deploy, augmentation):
-    got = answers(dataset(share), promise(300))
+    got = answers(dataset(share), guarantee(300))
     assert list(got) == ["train", "deploy", "augmentation", "annotate"]
     assert (got["train"], got["deploy"], got["augmentation"]) == (train, deploy, augmentation)
 
 
 def test_a_flood_of_outliers_asks_for_a_person_first():
-    train, deploy, augmentation, annotate = advise(dataset(0.9), promise(300))
+    train, deploy, augmentation, annotate = advise(dataset(0.9), guarantee(300))
     assert (train.headline, annotate.headline) == (PERSON_FIRST, PERSON_FIRST)
     assert deploy.answer == "no"
     assert "damages" in augmentation.headline
@@ -66,14 +66,16 @@ def test_asking_for_a_person_first_says_by_which_rule():
 
 def test_without_any_scored_item_no_figure_is_invented():
     for failed in (0, 3):
-        text = " ".join(f"{one.headline} {one.reason} {one.would_decide}" for one in advise(dataset(0.3, n=0, failed=failed), promise(300)))
+        text = " ".join(
+            f"{one.headline} {one.reason} {one.would_decide}" for one in advise(dataset(0.3, n=0, failed=failed), guarantee(300))
+        )
         assert "%" not in text
         assert "not known" not in text
         assert "points" not in text
 
 
 def test_reasons_carry_the_figures():
-    train = advise(dataset(0.3, failed=2), promise(300))[0]
+    train = advise(dataset(0.3, failed=2), guarantee(300))[0]
     assert train.reason.startswith("30 % outliers where 5 % are expected: an excess of 25 points (95 % limits")
     assert train.reason.endswith("above the threshold of 5 points. 2 items could not be scored.")
 
@@ -104,9 +106,9 @@ def test_nothing_is_decided_without_held_out_or_incoming_items(data):
     assert all(advice.would_decide for advice in got)
 
 
-def test_annotating_follows_promise_and_probation():
-    data, given = dataset(0.06), promise(300)
-    assert "--calibration: about 800 in all" in advise(data, promise(20))[3].would_decide
+def test_annotating_follows_guarantee_and_probation():
+    data, given = dataset(0.06), guarantee(300)
+    assert "--calibration: about 800 in all" in advise(data, guarantee(20))[3].would_decide
     begun = advise(data, given)[3]
     assert begun.answer == "mixed"
     assert "Not yet checked on this dataset" in begun.reason

@@ -1,4 +1,4 @@
-"""A store as it is after months: 300,000 items with verdicts on real digits, groups, probes, answers, counts and snapshots.
+"""A store as it is after months: 300,000 items with verdicts on real digits, groups, spot checks, answers, counts and snapshots.
 
     .venv/bin/python tests/benchmarks/big_store.py FILE.db [--items 300000]
 
@@ -29,11 +29,11 @@ from annotriage.settings import ServiceSettings, Settings
 from annotriage.store import Store, items, snapshots
 from annotriage.store.counters import recounted
 from annotriage.store.projects import Project, ProjectOptions, add_project, change_project, projects
-from annotriage.store.schema import delivery, group_member, item, item_dataset, point, probe, review, thumbnail, verdict
+from annotriage.store.schema import delivery, group_member, item, item_dataset, point, review, spot_check, thumbnail, verdict
 
 MANY = 300_000
-STRANGERS, FAILED, PROBES, ANSWERED = 0.06, 0.002, 0.03, 0.15
-PROBES_ANSWERED = 0.8  # they come first
+STRANGERS, FAILED, SPOT_CHECKS, ANSWERED = 0.06, 0.002, 0.03, 0.15
+SPOT_CHECKS_ANSWERED = 0.8  # they come first
 BATCHES, SCANNERS = 12, ("A", "B", "C")
 FACES = 3_000  # items with a thumbnail
 GROUPS, GROUPED = 9, 4_500
@@ -112,14 +112,14 @@ def _rows(
     """The rows of some items, table by table."""
     strange = rng.random(len(ids)) < STRANGERS
     broken = rng.random(len(ids)) < FAILED
-    drawn = (rng.random(len(ids)) < PROBES) & ~broken
-    answered = rng.random(len(ids)) < np.where(drawn, PROBES_ANSWERED, ANSWERED)
+    drawn = (rng.random(len(ids)) < SPOT_CHECKS) & ~broken
+    answered = rng.random(len(ids)) < np.where(drawn, SPOT_CHECKS_ANSWERED, ANSWERED)
     jitter = rng.random(len(ids))
     draws = rng.random(len(ids))
     batch = (ids - 1) * BATCHES // count
     scanner = rng.integers(0, len(SCANNERS), len(ids))
     tables: dict[str, list[dict[str, Any]]] = {
-        name: [] for name in ("item", "in", "verdict", "point", "probe", "review", "delivery", "thumbnail")
+        name: [] for name in ("item", "in", "verdict", "point", "spot_check", "review", "delivery", "thumbnail")
     }
     for place, id in enumerate(ids.tolist()):
         found, kept = kinds[int(strange[place])]
@@ -179,8 +179,14 @@ def _rows(
             tables["point"].append({"item_id": id, "reference_id": reference_id, "compressed": compressed.tobytes()})
         if hidden:
             state = ("wrong" if jitter[place] < 0.02 else "right") if resolved else "open"
-            values = {"kind": "lot" if draws[place] < 0.5 else "audit", "route": route, "dataset_id": None, "state": state, "drawn_at": at}
-            tables["probe"].append(
+            values = {
+                "kind": "sample" if draws[place] < 0.5 else "audit",
+                "route": route,
+                "dataset_id": None,
+                "state": state,
+                "drawn_at": at,
+            }
+            tables["spot_check"].append(
                 own | values | {"answered_at": at + DAY if resolved else None, "labels": list(one.labels) if resolved else None}
             )
         if resolved:
@@ -189,7 +195,15 @@ def _rows(
             tables["review"].append({"item_id": id, "project_id": project.id} | given | flags)
         if id % max(1, count // FACES) == 0 and not fails:
             tables["thumbnail"].append({"item_id": id, "content": kept[one.id].picture})
-    named = {"item": item, "in": item_dataset, "verdict": verdict, "point": point, "probe": probe, "review": review, "delivery": delivery}
+    named = {
+        "item": item,
+        "in": item_dataset,
+        "verdict": verdict,
+        "point": point,
+        "spot_check": spot_check,
+        "review": review,
+        "delivery": delivery,
+    }
     for name, rows in tables.items():
         yield {**named, "thumbnail": thumbnail}[name], rows
 

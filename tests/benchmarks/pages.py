@@ -43,7 +43,7 @@ PAGES = {
     "overview": "/",
     "diversity": "/projects/1/diversity",
     "groups": "/projects/1/groups",
-    "promise": "/projects/1/promise",
+    "guarantee": "/projects/1/guarantee",
     "compare": "/projects/1/compare",
     "settings": "/projects/1/settings",
     "system": "/system",

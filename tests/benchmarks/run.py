@@ -1,4 +1,4 @@
-"""Every figure that the product promises, measured on this machine and printed as one table.
+"""Every figure that the product guarantees, measured on this machine and printed as one table.
 
     .venv/bin/python tests/benchmarks/run.py [--only detection,fitting] [--data FOLDER]
 
@@ -16,11 +16,11 @@ from pathlib import Path
 import detection
 import fitting
 import growth
+import guarantees
 import live
 import map as map_page
 import overhead
 import pages
-import promises
 import serving
 import snapshots
 
@@ -30,7 +30,7 @@ THEMES = {
     "fitting": fitting.figures,
     "growth": growth.figures,
     "map": map_page.figures,
-    "promises": promises.figures,
+    "guarantees": guarantees.figures,
     "serving": serving.figures,
     "snapshots": snapshots.figures,
     "live": live.figures,

@@ -32,7 +32,7 @@ REQUESTS, ROUNDS = 100, 9
 MOST = 3.0
 CONFIG = """<View><Image name="image" value="$image"/><Choices name="label" toName="image">
 <Choice value="cat"/><Choice value="dog"/></Choices></View>"""
-FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "promise": {"auto": True}}
+FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee": {"auto": True}}
 BODY = json.dumps(
     {
         "tasks": [{"id": TASKS // 2, "data": {"image": "/data/upload/1/a.png"}, "annotations": [], "predictions": []}],

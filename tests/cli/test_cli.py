@@ -46,7 +46,7 @@ def saved(digits_reference, tmp_path_factory):
     return folder
 
 
-def test_fit_prints_the_promise_the_accuracies_and_the_next_command(run, files, digits_model, tmp_path):
+def test_fit_prints_the_guarantee_the_accuracies_and_the_next_command(run, files, digits_model, tmp_path):
     words = ("--model", digits_model, "--train", files / "train.npz", "--calibration", files / "held_out.npz", "--map", "none")
     status, out, _ = run("fit", *words, "--out", tmp_path / "reference", "--quiet")
     assert status == 0

@@ -1,4 +1,4 @@
-"""Answers, probes, acceptance and recalibration with a real Label Studio; the worker's parts are stepped, so that nothing is waited for."""
+"""Answers, spot checks, acceptance and recalibration with a real Label Studio; the worker's parts are stepped, so nothing waits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from annotriage.service.delivery.accepting import accept_batch, undo
 from annotriage.service.delivery.outbox import Delivery
 from annotriage.service.delivery.rescoring import advance_rescoring
 from annotriage.service.guarantee.recalibrating import recalibrate
-from annotriage.service.guarantee.spot_checks import standing, tend_probes
+from annotriage.service.guarantee.spot_checks import standing, tend_spot_checks
 from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
 from annotriage.service.operations.process import Process
@@ -25,7 +25,7 @@ from annotriage.service.operations.references import keep_reference
 from annotriage.settings import ServiceSettings
 from annotriage.store import acceptances
 from annotriage.store.projects import ProjectOptions, add_project, get_project
-from annotriage.store.schema import item, probe
+from annotriage.store.schema import item, spot_check
 from annotriage.store.verdicts import verdict_of
 
 CONFIG = (
@@ -98,16 +98,16 @@ class Triaged:
     def version(self):
         return self.label_studio.call("GET", f"/api/projects/{self.id}/")["model_version"]
 
-    def probes(self):
-        """The model's label on each open probe, by task id."""
+    def spot_checks(self):
+        """The model's label on each open spot check, by task id."""
         with self.process.store.reading() as connection:
-            rows = connection.execute(probe.select().where(probe.c.state == "open")).all()
+            rows = connection.execute(spot_check.select().where(spot_check.c.state == "open")).all()
             names = {row.id: row.external_id for row in connection.execute(item.select())}
             return {names[row.item_id]: verdict_of(connection, row.item_id, row.reference_id).labels[0] for row in rows}
 
     def states(self):
         with self.process.store.reading() as connection:
-            return sorted(row.state for row in connection.execute(probe.select()))
+            return sorted(row.state for row in connection.execute(spot_check.select()))
 
     def items(self):
         with self.process.store.reading() as connection:
@@ -132,16 +132,16 @@ def answer(person, task, label):
     return person.call("POST", f"/api/tasks/{task}/annotations/", {"result": result})["id"]
 
 
-def test_a_disagreement_on_a_probe_gets_a_second_blind_answer_from_somebody_else(triaged, label_studio, digits):
-    project = triaged(digits.incoming[0][:12], lot_share=1.0)
+def test_a_disagreement_on_a_spot_check_gets_a_second_blind_answer_from_somebody_else(triaged, label_studio, digits):
+    project = triaged(digits.incoming[0][:12], sample_share=1.0)
     one, other = label_studio.user(), label_studio.user()
-    said = project.probes()
+    said = project.spot_checks()
     assert len(said) == 12
     task = next(id for id, label in said.items() if label != "7")
     answer(one, task, "7")
     project.follow()
     assert "disagreed" in project.states()
-    tend_probes(project.process, project.project)
+    tend_spot_checks(project.process, project.project)
     project.follow()
     assert project.items()[task].answer == "open", "the task wants another answer"
     given = []
@@ -157,17 +157,17 @@ def test_a_disagreement_on_a_probe_gets_a_second_blind_answer_from_somebody_else
 
 
 def test_a_recalibration_takes_over_while_annotators_always_see_a_prediction(triaged, label_studio, digits):
-    project = triaged(digits.incoming[0][:90], lot_share=0.8)
+    project = triaged(digits.incoming[0][:90], sample_share=0.8)
     truth = dict(zip(project.tasks(), digits.incoming[1][:90], strict=True))
     former = project.version()
-    for task in project.probes():
+    for task in project.spot_checks():
         answer(label_studio.admin, task, truth[task])
     project.follow()
     for _ in range(2):
-        tend_probes(project.process, project.project)
+        tend_spot_checks(project.process, project.project)
     with project.process.store.reading() as connection:
         now = standing(connection, project.project)
-    assert now.lot_answers >= now.lot_needed, now
+    assert now.sample_answers >= now.sample_needed, now
     reference = recalibrate(project.process, project.project)
     seen = []
     for _ in range(6):
@@ -184,9 +184,9 @@ def test_a_recalibration_takes_over_while_annotators_always_see_a_prediction(tri
 
 def test_after_its_probation_a_dataset_is_annotated_by_machine_and_a_batch_can_be_undone(triaged, label_studio, digits, monkeypatch):
     monkeypatch.setattr(accepting, "SETTLED_SECONDS", 0.0)
-    project = triaged(digits.incoming[0][:60], lot_share=0.0, audit_share=0.01, accept="annotate")
+    project = triaged(digits.incoming[0][:60], sample_share=0.0, audit_share=0.01, accept="annotate")
     assert accept_batch(project.process, project.project) == 0, "on probation"
-    for task, label in project.probes().items():
+    for task, label in project.spot_checks().items():
         answer(label_studio.admin, task, label)
     project.follow()
     project.add(digits.incoming[0][60:120])
@@ -245,12 +245,14 @@ def test_the_running_service_recalibrates_and_is_killed_while_the_new_reference_
     label_studio, service, lenient, tmp_path, digits
 ):
     images, labels = digits.incoming[0][:70], digits.incoming[1][:70]
-    project, tasks = connected(label_studio, service, lenient, tmp_path / "digits", images, "--lot-share", 0.8, "--audit-share", 0)
+    project, tasks = connected(label_studio, service, lenient, tmp_path / "digits", images, "--sample-share", 0.8, "--audit-share", 0)
     truth = dict(zip(tasks, labels, strict=True))
-    lot = [int(one["task"]) for one in service.get(f"/api/projects/{project}/probes", limit=200)["probes"]]
-    for task in lot:
+    sample = [int(one["task"]) for one in service.get(f"/api/projects/{project}/spot-checks", limit=200)["spot_checks"]]
+    for task in sample:
         answer(label_studio.admin, task, truth[task])
-    wait_until(lambda: service.get(f"/api/projects/{project}/promise")["standing"]["lot_answers"] >= 0.8 * len(lot), what="for the answers")
+    wait_until(
+        lambda: service.get(f"/api/projects/{project}/guarantee")["standing"]["sample_answers"] >= 0.8 * len(sample), what="for the answers"
+    )
     path = f"/api/projects/{project}/"
     former = label_studio.call("GET", path)["model_version"]
     assert service.call("POST", f"/api/projects/{project}/recalibrate").status_code == 202
@@ -271,15 +273,15 @@ def test_the_running_service_recalibrates_and_is_killed_while_the_new_reference_
 
 def test_the_alarm_stops_automatic_labels_and_says_why_everywhere(label_studio, service, lenient, tmp_path, digits):
     project, _ = connected(
-        label_studio, service, lenient, tmp_path / "digits", digits.incoming[0][:25], "--lot-share", 0, "--audit-share", 1
+        label_studio, service, lenient, tmp_path / "digits", digits.incoming[0][:25], "--sample-share", 0, "--audit-share", 1
     )
-    probes = [one for one in service.get(f"/api/projects/{project}/probes", limit=200)["probes"] if one["route"] == "auto"]
+    spot_checks = [one for one in service.get(f"/api/projects/{project}/spot-checks", limit=200)["spot_checks"] if one["route"] == "auto"]
     people = label_studio.admin, label_studio.user()
-    for one in probes[:10]:
+    for one in spot_checks[:10]:
         for person in people:
             answer(person, one["task"], "None of these")
-    wait_until(lambda: service.get(f"/api/projects/{project}/promise")["paused"], what="for the alarm")
-    why = service.get(f"/api/projects/{project}/promise")["paused"]
+    wait_until(lambda: service.get(f"/api/projects/{project}/guarantee")["paused"], what="for the alarm")
+    why = service.get(f"/api/projects/{project}/guarantee")["paused"]
     assert why.startswith("alarm: ")
     assert f"annotriage recalibrate --project {project}" in why
     assert "alarm: " in service.command("doctor", check=False)
@@ -288,4 +290,4 @@ def test_the_alarm_stops_automatic_labels_and_says_why_everywhere(label_studio, 
     label_studio.import_tasks(project, [{"image": picture(image)} for image in digits.incoming[0][25:35]])
     wait_until(lambda: len(predictions(label_studio, project)) == 35, what="for the predictions")
     items = service.get(f"/api/projects/{project}/items", limit=200)["items"]
-    assert all(one["route"] != "auto" for one in items if int(one["task"]) > max(int(one["task"]) for one in probes))
+    assert all(one["route"] != "auto" for one in items if int(one["task"]) > max(int(one["task"]) for one in spot_checks))

@@ -264,7 +264,7 @@ def test_the_tab_for_calibration_is_there_as_long_as_it_is_wanted(project, servi
     assert project.repair(calibrating=True) == ["Tab 'Help calibrate': made."]
     assert connect(project, service) == []
     assert listed(label_studio, project)["Help calibrate"] == tasks[1:3]
-    assert project.repair(calibrating=False) == ["Tab 'Help calibrate': removed, the promise has the answers that it needs."]
+    assert project.repair(calibrating=False) == ["Tab 'Help calibrate': removed, the guarantee has the answers that it needs."]
     assert "Help calibrate" not in listed(label_studio, project)
 
 

@@ -46,7 +46,7 @@ def test_queued_tasks_say_why_and_keep_what_people_wrote_into_them(process, runn
     pictures = [data_uri(image) for image in (*digits.strangers[0][:12], *digits.incoming[0][:48])]
     ids = label_studio.import_tasks(number, [{"image": picture, "scanner": "A"} for picture in pictures])
     label_studio.call("PATCH", f"/api/tasks/{ids[0]}/", {"data": {"image": pictures[0], "scanner": "A", "comment": "look twice"}})
-    options = ProjectOptions(lot_share=0.0, audit_share=0.0)
+    options = ProjectOptions(sample_share=0.0, audit_share=0.0)
     reference_id = keep_reference(process.store, digits_reference)
     with process.store.writing() as connection:
         project = add_project(connection, str(number), "Digits", reference_id, options, watch=False)

@@ -116,7 +116,7 @@ def test_new_imports_are_triaged_while_one_watches(label_studio, service, projec
     assert label_studio.call("GET", f"/api/projects/{project}/")["model_version"] == version
     items = {id: item(service, project, id) for id in ids}
     for id, one in items.items():
-        hidden = one["route"] in ("outlier", "failed") or one["probe"] is not None
+        hidden = one["route"] in ("outlier", "failed") or one["spot_check"] is not None
         assert (tasks[id]["predictions"][0]["result"] == []) == hidden, one
     assert Counter(one["route"] for one in items.values())["outlier"] > 20
 

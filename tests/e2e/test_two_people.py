@@ -20,8 +20,8 @@ EACH = 4  # tasks that each of them labels
 
 @pytest.fixture
 def service(label_studio, tmp_path):
-    # without probes: one that was answered otherwise than the model would be handed out again, to the other person
-    service = RunningService(tmp_path / "service", label_studio.url, label_studio.token, lot_share=0.0, audit_share=0.0)
+    # without spot_checks: one that was answered otherwise than the model would be handed out again, to the other person
+    service = RunningService(tmp_path / "service", label_studio.url, label_studio.token, sample_share=0.0, audit_share=0.0)
     service.start()
     yield service
     service.stop()

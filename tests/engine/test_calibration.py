@@ -11,27 +11,27 @@ from annotriage.errors import FitError
 from annotriage.progress import silent
 
 
-def test_strangers_among_the_held_out_items_count_against_the_promise_alone(digits, digits_reference, quick):
+def test_strangers_among_the_held_out_items_count_against_the_guarantee_alone(digits, digits_reference, quick):
     space = digits_reference.space
     images, labels = (
         np.concatenate(pair) for pair in zip(digits.held_out, (digits.strangers[0][:40], digits.strangers[1][:40]), strict=True)
     )
     items = [Item(str(number), image, (label,)) for number, (image, label) in enumerate(zip(images, labels, strict=True))]
     model = digits_reference.open_model()
-    found = collect(model, Dataset("lot", len(items), lambda: iter(items)), space, quick, silent, "items", space.known_or_foreign)
+    found = collect(model, Dataset("sample", len(items), lambda: iter(items)), space, quick, silent, "items", space.known_or_foreign)
     assert found.labels.count(FOREIGN) == 40
     reference = calibrate(digits_reference, found)
     assert reference.held_out.scores.tolist() == digits_reference.held_out.scores.tolist()
     assert reference.threshold == digits_reference.threshold
     assert reference.held_out.correct == digits_reference.held_out.correct
-    assert reference.promise.labelled == digits_reference.promise.labelled + 40
-    assert reference.promise.tau >= digits_reference.promise.tau
-    assert sum(row.n for row in reference.promise.classes if row.side == "true") <= reference.promise.n
+    assert reference.guarantee.labelled == digits_reference.guarantee.labelled + 40
+    assert reference.guarantee.tau >= digits_reference.guarantee.tau
+    assert sum(row.n for row in reference.guarantee.classes if row.side == "true") <= reference.guarantee.n
 
 
 def test_held_out_items_that_are_all_foreign_calibrate_nothing(digits, digits_reference, quick):
     items = [Item(str(number), image, ("8",)) for number, image in enumerate(digits.strangers[0][:5])]
     space, model = digits_reference.space, digits_reference.open_model()
-    found = collect(model, Dataset("lot", 5, lambda: iter(items)), space, quick, silent, "items", space.known_or_foreign)
-    with pytest.raises(FitError, match="lot: people call all 5 held-out items none of the model's classes"):
+    found = collect(model, Dataset("sample", 5, lambda: iter(items)), space, quick, silent, "items", space.known_or_foreign)
+    with pytest.raises(FitError, match="sample: people call all 5 held-out items none of the model's classes"):
         calibrate(digits_reference, found)

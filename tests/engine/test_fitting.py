@@ -1,4 +1,4 @@
-"""Fitting: what is learnt, what is promised, what is refused and how it is said."""
+"""Fitting: what is learnt, what is guaranteed, what is refused and how it is said."""
 
 from dataclasses import replace
 
@@ -68,7 +68,7 @@ def test_a_class_never_seen_in_calibration_goes_to_a_person(fitted, digits):
     images, labels = digits.held_out
     kept = labels != "5"
     reference = fitted(held_out=(images[kept], labels[kept]))
-    assert reference.promise.auto
+    assert reference.guarantee.auto
     untested = [verdict for verdict in reference.triage(digits.incoming).verdicts if verdict.labels == ("5",)]
     assert {verdict.route for verdict in untested} <= {"uncertain", "outlier"}
     assert any(verdict.reason.endswith("because no automatic label of 5 was tested.") for verdict in untested)
@@ -108,21 +108,21 @@ def test_unreadable_training_items_are_left_out_named_and_counted(fitted, items)
     assert any("1 of 101 training items could not be used" in note and "train/broken.png" in note for note in reference.notes)
 
 
-# what is promised
+# what is guaranteed
 
 
-def test_enough_held_out_items_carry_a_promise(digits_reference):
+def test_enough_held_out_items_carry_a_guarantee(digits_reference):
     assert digits_reference.calibrated
-    assert digits_reference.promise.auto
-    assert digits_reference.promise.bound <= 0.04
+    assert digits_reference.guarantee.auto
+    assert digits_reference.guarantee.bound <= 0.04
     assert digits_reference.held_out.labelled == 480
 
 
-def test_without_held_out_items_nothing_is_promised(digits_model, digits, quick):
+def test_without_held_out_items_nothing_is_guaranteed(digits_model, digits, quick):
     reference = fit(digits_model, digits.train, settings=quick)
     verdicts = list(reference.triage(digits.incoming).verdicts)
     assert not reference.calibrated
-    assert not reference.promise.auto
+    assert not reference.guarantee.auto
     assert {verdict.p_value for verdict in verdicts} == {None}
     assert "auto" not in {verdict.route for verdict in verdicts}
     assert any("No held-out items were given" in note and "--calibration" in note for note in reference.notes)
@@ -139,7 +139,7 @@ def test_nineteen_held_out_items_are_the_fewest_that_calibrate_five_percent(fitt
 def test_unlabelled_held_out_items_calibrate_the_outlier_score_alone(fitted, digits):
     reference = fitted(held_out=labels_of(digits.held_out[0], ""))
     assert reference.calibrated
-    assert not reference.promise.auto
+    assert not reference.guarantee.auto
     assert any("480 held-out items carry no label" in note for note in reference.notes)
 
 
@@ -153,8 +153,8 @@ def test_asking_the_same_held_out_items_again_is_tested_more_strictly(fitted):
     first = fitted()
     second = fitted(previous=first)
     third = fitted(previous=second)
-    assert [one.promise.attempt for one in (first, second, third)] == [1, 2, 3]
-    confidences = [one.promise.tested_confidence for one in (first, second, third)]
+    assert [one.guarantee.attempt for one in (first, second, third)] == [1, 2, 3]
+    confidences = [one.guarantee.tested_confidence for one in (first, second, third)]
     assert confidences == sorted(set(confidences))
     assert any("Attempt 2" in note for note in second.notes)
 
@@ -162,36 +162,36 @@ def test_asking_the_same_held_out_items_again_is_tested_more_strictly(fitted):
 def test_fresh_held_out_items_start_anew(fitted, digits):
     (images, labels), (more, names) = digits.held_out, digits.incoming
     first = fitted(held_out=(images, labels))
-    assert fitted(held_out=(more, names), previous=first).promise.attempt == 1
+    assert fitted(held_out=(more, names), previous=first).guarantee.attempt == 1
 
 
 def test_held_out_items_of_an_earlier_attempt_are_recognised_across_a_fresh_one(fitted, digits):
     first = fitted()
     fresh = fitted(held_out=digits.incoming, previous=first)
-    assert fitted(previous=fresh).promise.attempt == 2
+    assert fitted(previous=fresh).guarantee.attempt == 2
 
 
 def test_attempts_are_counted_over_the_whole_history(fitted, digits):
     second = fitted(previous=fitted())
     detour = fitted(held_out=labels_of(digits.incoming[0], ""), previous=fitted(held_out=digits.incoming, previous=second))
-    assert (second.promise.attempt, fitted(previous=detour).promise.attempt) == (2, 3)
+    assert (second.guarantee.attempt, fitted(previous=detour).guarantee.attempt) == (2, 3)
 
 
 def test_another_seed_does_not_make_grouped_held_out_items_fresh(fitted, items):
     held_out = items("held_out", range(480), group=lambda row: f"patient {row // 4}")
     first = fitted(held_out=held_out)
-    assert fitted(held_out=held_out, previous=first, seed=5).promise.attempt == 2
+    assert fitted(held_out=held_out, previous=first, seed=5).guarantee.attempt == 2
 
 
 def test_labelling_held_out_items_that_had_no_labels_is_the_first_attempt(fitted, digits):
     unlabelled = fitted(held_out=labels_of(digits.held_out[0], ""))
-    assert fitted(previous=unlabelled).promise.attempt == 1
+    assert fitted(previous=unlabelled).guarantee.attempt == 1
 
 
 def test_a_limit_for_each_class_gives_each_class_its_own_threshold(fitted):
-    promise = fitted(max_error_per="class", max_error=0.1).promise
-    taus = {evidence.tau for evidence in promise.classes if evidence.side == "predicted"}
-    assert promise.auto
+    guarantee = fitted(max_error_per="class", max_error=0.1).guarantee
+    taus = {evidence.tau for evidence in guarantee.classes if evidence.side == "predicted"}
+    assert guarantee.auto
     assert len(taus) > 2
 
 

@@ -96,7 +96,7 @@ def edited(head, *path, value):
     [
         (("tree", "settings", "alpha"), 0.1),
         (("tree", "settings", "alpha"), 7),
-        (("tree", "promise", "auto"), False),
+        (("tree", "guarantee", "auto"), False),
         (("tree", "threshold"), "high"),
         (("tree", "detector"), None),
         (("tree", "$class"), "LabelSpace"),

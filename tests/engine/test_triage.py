@@ -1,4 +1,4 @@
-"""Triage: counts in = counts out, a reason for every failure, the same answer every time, and the limits that were promised."""
+"""Triage: counts in = counts out, a reason for every failure, the same answer every time, and the limits that were guaranteed."""
 
 from collections import Counter
 from dataclasses import replace
@@ -184,7 +184,7 @@ def test_verdicts_can_be_read_by_two_readers_at_once(digits_reference, mixed):
     assert all(one == other for one, other in pairs)
 
 
-# what was promised
+# what was guaranteed
 
 
 def test_about_alpha_of_known_digits_are_outliers(digits_reference, digits):

@@ -12,7 +12,7 @@ from annotriage.guarantee.audit import (
     answers_until_alarm,
     audit_share,
     in_audit,
-    in_lot,
+    in_sample,
     probation,
     probation_sizes,
     recent,
@@ -20,19 +20,19 @@ from annotriage.guarantee.audit import (
 )
 
 
-def test_the_lot_is_a_fixed_share_chosen_by_id_and_seed():
+def test_the_sample_is_a_fixed_share_chosen_by_id_and_seed():
     ids = [f"task-{k}" for k in range(20_000)]
-    lot = in_lot(ids, seed=7)
-    assert 340 < lot.sum() < 460
-    assert np.array_equal(lot[:50], in_lot(ids[:50], seed=7))
-    assert not np.array_equal(lot, in_lot(ids, seed=8))
+    sample = in_sample(ids, seed=7)
+    assert 340 < sample.sum() < 460
+    assert np.array_equal(sample[:50], in_sample(ids[:50], seed=7))
+    assert not np.array_equal(sample, in_sample(ids, seed=8))
 
 
-def test_the_audit_is_independent_of_the_lot_and_grows_without_dropping_anyone():
+def test_the_audit_is_independent_of_the_sample_and_grows_without_dropping_anyone():
     ids = [str(k) for k in range(20_000)]
     small, large = in_audit(ids, 7, 0.05), in_audit(ids, 7, 0.5)
     assert not np.any(small & ~large)
-    assert abs(np.mean(in_lot(ids, 7)[large]) - 0.02) < 0.006
+    assert abs(np.mean(in_sample(ids, 7)[large]) - 0.02) < 0.006
 
 
 def test_the_audit_takes_five_percent_or_twenty_a_week():

@@ -34,7 +34,7 @@ def test_nothing_is_an_outlier_with_too_few_held_out_items():
     assert outlier_threshold(np.arange(19.0), 0.05) == 18.0
 
 
-def test_normal_items_are_flagged_at_the_promised_rate():
+def test_normal_items_are_flagged_at_the_guaranteed_rate():
     rng = np.random.default_rng(0)
     shares = [np.mean(conformal_p_values(rng.random(200), rng.random(99)) <= 0.05) for _ in range(2000)]
     assert abs(np.mean(shares) - 0.05) < 3 * np.std(shares) / 2000**0.5
@@ -59,12 +59,12 @@ def test_one_item_of_each_group_is_kept_whatever_the_order():
 
 
 def test_hashed_places_are_uniform_and_the_same_in_every_process():
-    places = hashed_places([str(k) for k in range(20_000)], 1, "lot")
+    places = hashed_places([str(k) for k in range(20_000)], 1, "sample")
     counts = np.bincount((places * 20).astype(int), minlength=20)
     assert abs(counts - 1000).max() < 4 * 1000**0.5
     code = "from annotriage.guarantee.conformal import hashed_places; print(repr(float(hashed_places(['a'], 1, 'lot')[0])))"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)})
-    assert float(other.stdout) == hashed_places(["a"], 1, "lot")[0]
+    assert float(other.stdout) == hashed_places(["a"], 1, "sample")[0]
 
 
 def test_empirical_cdf_counts_ties():

@@ -33,7 +33,7 @@ def held_out(n, seed=0, quality=2.7):
     }
 
 
-def promise_of(items, **changes):
+def guarantee_of(items, **changes):
     return calibrate_gate(**items, **({"class_names": NAMES, "max_error": 0.02, "confidence": 0.95} | changes))
 
 
@@ -91,71 +91,71 @@ def test_sureness_counts_training_items_that_are_surer_or_as_usual():
     assert np.isnan(got[3])
 
 
-def test_a_good_model_gets_a_promise_whose_bound_is_below_the_limit():
-    promise = promise_of(held_out(3000))
-    assert promise.auto
-    assert promise.bound <= 0.02
-    assert 0.3 < promise.coverage < 0.95
-    assert promise.needed is None
-    assert promise.sentence.startswith("At most 2 in 100 automatic labels are wrong in the long run")
-    assert "1 project in 20" in promise.sentence
-    assert len(promise.curve_risk) <= 200
+def test_a_good_model_gets_a_guarantee_whose_bound_is_below_the_limit():
+    guarantee = guarantee_of(held_out(3000))
+    assert guarantee.auto
+    assert guarantee.bound <= 0.02
+    assert 0.3 < guarantee.coverage < 0.95
+    assert guarantee.needed is None
+    assert guarantee.sentence.startswith("At most 2 in 100 automatic labels are wrong in the long run")
+    assert "1 project in 20" in guarantee.sentence
+    assert len(guarantee.curve_risk) <= 200
 
 
 def test_the_order_of_items_does_not_matter():
     items = held_out(800)
     order = np.random.default_rng(5).permutation(800)
-    assert promise_of(items).tau == promise_of({name: values[order] for name, values in items.items()}).tau
+    assert guarantee_of(items).tau == guarantee_of({name: values[order] for name, values in items.items()}).tau
 
 
 def test_equally_sure_items_are_tested_together():
     n = 400
     items = held_out(n) | {"sureness": np.repeat([2.0, 1.0], n // 2), "typical": np.ones(n, bool), "miss": np.full(n, 0.001)}
     items["correct"] = np.arange(n) < 200
-    assert promise_of(items).tau == 2.0
+    assert guarantee_of(items).tau == 2.0
     items["correct"] = np.arange(n) != 170  # one error among the surest: 200 with one error do not pass, 400 would
     items["sureness"] = np.full(n, 1.0)
-    assert promise_of(items).n == n
+    assert guarantee_of(items).n == n
 
 
 def test_the_attempts_after_the_first_ask_for_more():
     items = held_out(165) | {"correct": np.ones(165, bool), "typical": np.ones(165, bool)}
-    assert promise_of(items, attempt=1).auto
-    assert not promise_of(items, attempt=2).auto
+    assert guarantee_of(items, attempt=1).auto
+    assert not guarantee_of(items, attempt=2).auto
 
 
-def test_no_held_out_item_gives_no_promise():
-    promise = promise_of({name: values[:0] for name, values in held_out(5).items()})
-    assert not promise.auto
-    assert promise.tau == np.inf
-    assert promise.needed == 800
+def test_no_held_out_item_gives_no_guarantee():
+    guarantee = guarantee_of({name: values[:0] for name, values in held_out(5).items()})
+    assert not guarantee.auto
+    assert guarantee.tau == np.inf
+    assert guarantee.needed == 800
     assert (
-        promise.sentence == "auto is off: 160 labelled held-out items needed at least, 0 there; about 800 in all are likely to be enough."
+        guarantee.sentence == "auto is off: 160 labelled held-out items needed at least, 0 there; about 800 in all are likely to be enough."
     )
 
 
 def test_a_model_that_is_always_wrong_is_told_apart_from_too_few_labels():
-    promise = promise_of(held_out(400) | {"correct": np.zeros(400, bool)})
-    assert (promise.auto, promise.needed) == (False, None)
-    assert "train it further" in promise.sentence
+    guarantee = guarantee_of(held_out(400) | {"correct": np.zeros(400, bool)})
+    assert (guarantee.auto, guarantee.needed) == (False, None)
+    assert "train it further" in guarantee.sentence
 
 
 def test_one_class_only():
-    promise = promise_of(held_out(500) | {"predicted": np.zeros(500, int), "true": np.zeros(500, int)}, class_names=("cat",))
-    assert [row.side for row in promise.classes] == ["predicted", "true"]
+    guarantee = guarantee_of(held_out(500) | {"predicted": np.zeros(500, int), "true": np.zeros(500, int)}, class_names=("cat",))
+    assert [row.side for row in guarantee.classes] == ["predicted", "true"]
 
 
 def test_no_typical_item_leaves_auto_off():
-    promise = promise_of(held_out(300) | {"typical": np.zeros(300, bool)})
-    assert (promise.auto, promise.typical, promise.n) == (False, 0, 0)
+    guarantee = guarantee_of(held_out(300) | {"typical": np.zeros(300, bool)})
+    assert (guarantee.auto, guarantee.typical, guarantee.n) == (False, 0, 0)
 
 
 def test_classes_that_are_never_automatic_have_no_tau():
     items = held_out(3000)
-    promise = promise_of(items, never_auto=("dog",))
-    taus = item_taus(promise, np.array([0, 1, 2]))
-    assert taus.tolist() == [promise.tau, np.inf, promise.tau]
-    dog = next(row for row in promise.classes if row.name == "dog" and row.side == "predicted")
+    guarantee = guarantee_of(items, never_auto=("dog",))
+    taus = item_taus(guarantee, np.array([0, 1, 2]))
+    assert taus.tolist() == [guarantee.tau, np.inf, guarantee.tau]
+    dog = next(row for row in guarantee.classes if row.name == "dog" and row.side == "predicted")
     assert (dog.n, dog.share) == (0, 0.0)
 
 
@@ -163,7 +163,7 @@ def test_each_class_can_have_its_own_limit():
     items = held_out(6000)
     bad = items["predicted"] == 1
     items["correct"] = np.where(bad, np.random.default_rng(1).random(6000) < 0.97, items["correct"])
-    overall, each = promise_of(items), promise_of(items, max_error_per="class")
+    overall, each = guarantee_of(items), guarantee_of(items, max_error_per="class")
     rows = [row for row in each.classes if row.side == "predicted"]
     assert [row.bound <= 0.02 for row in rows] == [True, False, True]
     assert rows[1].tau == np.inf
@@ -175,18 +175,18 @@ def test_each_class_can_have_its_own_limit():
 def test_needed_labels_are_more_than_there_are_and_few_enough_to_be_found_soon():
     items = held_out(150)
     began = time.perf_counter()
-    promise = promise_of(items)
+    guarantee = guarantee_of(items)
     assert time.perf_counter() - began < 1
-    assert 150 < promise.needed < 2000
-    assert about(promise.needed) == f"about {promise.needed:,}", "one rounding everywhere"
-    assert f"about {promise.needed:,} in all" in promise.sentence
-    assert promise_of(items).needed == promise.needed
+    assert 150 < guarantee.needed < 2000
+    assert about(guarantee.needed) == f"about {guarantee.needed:,}", "one rounding everywhere"
+    assert f"about {guarantee.needed:,} in all" in guarantee.sentence
+    assert guarantee_of(items).needed == guarantee.needed
 
 
 def test_ten_thousand_held_out_items_take_no_time():
     items = held_out(10_000)
     began = time.perf_counter()
-    promise_of(items)
+    guarantee_of(items)
     assert time.perf_counter() - began < 0.2
 
 
@@ -197,9 +197,9 @@ def test_the_limit_is_broken_in_at_most_one_project_of_twenty():
     risk = np.cumsum(wrong) / np.arange(1, len(wrong) + 1)
     broken = 0
     for seed in range(300):
-        promise = promise_of(held_out(700, seed=seed))
-        top = int(np.searchsorted(-ranked, -promise.tau, side="right"))
-        broken += bool(promise.auto and risk[top - 1] > 0.02)
+        guarantee = guarantee_of(held_out(700, seed=seed))
+        top = int(np.searchsorted(-ranked, -guarantee.tau, side="right"))
+        broken += bool(guarantee.auto and risk[top - 1] > 0.02)
     assert broken <= 25  # 15 expected at most; more than 25 has a chance of 1 in 150 if the true rate is 5 %
 
 
@@ -235,7 +235,7 @@ def test_far_strangers_do_not_tie_and_failed_items_come_first():
 
 
 def stream_with_strangers(n, share, rng):
-    """What a lot finds: confidence, outlier score, whether the model is right, whether the item is a stranger that looks familiar."""
+    """What a sample finds: confidence, outlier score, whether the model is right, whether the item is a stranger that looks familiar."""
     strange = rng.random(n) < share
     ease = rng.normal(size=n)
     confidence = np.where(strange, 1.5, 3.9) + 2.9 * ease + 0.6 * rng.normal(size=n)
@@ -244,8 +244,8 @@ def stream_with_strangers(n, share, rng):
     return confidence, score, right, strange
 
 
-def broken_promises(share, runs, *, counted, seed=3):
-    """In how many recalibrations on 600 answers of a lot more than 5 % of the automatic labels of the same stream are wrong.
+def broken_guarantees(share, runs, *, counted, seed=3):
+    """In how many recalibrations on 600 answers of a sample more than 5 % of the automatic labels of the same stream are wrong.
 
     counted: whether strangers that people found count as wrong, or are left out.
     """
@@ -258,7 +258,7 @@ def broken_promises(share, runs, *, counted, seed=3):
         confidence, score, right, strange = stream_with_strangers(600, share, rng)
         threshold = outlier_threshold(score[~strange], 0.05)
         kept = np.ones(600, dtype=bool) if counted else ~strange
-        promise = calibrate_gate(
+        guarantee = calibrate_gate(
             sureness(confidence, score, *train)[kept],
             right[kept],
             (score <= threshold)[kept],
@@ -269,16 +269,16 @@ def broken_promises(share, runs, *, counted, seed=3):
             max_error=0.05,
             confidence=0.95,
         )
-        automatic = (coming_score <= threshold) & (coming >= promise.tau)
+        automatic = (coming_score <= threshold) & (coming >= guarantee.tau)
         broken += bool(automatic.any() and (~coming_right[automatic]).mean() > 0.05)
     return broken
 
 
 @pytest.mark.parametrize(("share", "runs"), [(0.0, 100), (0.05, 60), (0.1, 20), (0.2, 10)])
-def test_the_promise_holds_on_streams_with_strangers_when_those_in_the_lot_count_as_wrong(share, runs):
+def test_the_guarantee_holds_on_streams_with_strangers_when_those_in_the_sample_count_as_wrong(share, runs):
     """Broken for 1 project in 20 at most: more than the 99 % quantile of that are not allowed."""
-    assert broken_promises(share, runs, counted=True) <= binom.ppf(0.99, runs, 0.05)
+    assert broken_guarantees(share, runs, counted=True) <= binom.ppf(0.99, runs, 0.05)
 
 
 def test_leaving_the_strangers_out_would_break_it():
-    assert broken_promises(0.1, 20, counted=False) >= 15
+    assert broken_guarantees(0.1, 20, counted=False) >= 15

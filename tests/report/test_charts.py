@@ -50,14 +50,14 @@ def test_the_routes_bar_of_nothing_is_empty():
 
 
 def test_the_chosen_place_is_drawn_only_when_automatic_labels_are_on(samples):
-    assert drawn(parse(charts.risk_coverage_chart(samples.promise())), "line", "c-chosen")
-    off = parse(charts.risk_coverage_chart(samples.promise(63, 1, auto=False)))
+    assert drawn(parse(charts.risk_coverage_chart(samples.guarantee())), "line", "c-chosen")
+    off = parse(charts.risk_coverage_chart(samples.guarantee(63, 1, auto=False)))
     assert not drawn(off, "line", "c-chosen")
     assert "off" in off.get("aria-label")
 
 
 def test_the_limit_is_drawn_where_the_axis_says(samples):
-    root = parse(charts.risk_coverage_chart(samples.promise()))
+    root = parse(charts.risk_coverage_chart(samples.guarantee()))
     limit = float(drawn(root, "line", "c-limit")[0].get("y1"))
     label = next(text for text in root.iter(SVG + "text") if text.text == "2 %")
     assert float(label.get("y")) - 4 == pytest.approx(limit, abs=0.2)

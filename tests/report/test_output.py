@@ -86,7 +86,7 @@ def test_what_is_not_known_is_null(digits_model, digits, quick, tmp_path):
     reference = fit(digits_model, digits.train, settings=quick)
     reference.triage(digits.incoming, out=tmp_path / "out")
     summary = strict_json(tmp_path / "out" / "summary.json")
-    assert summary["promise"]["tau"] is None
+    assert summary["guarantee"]["tau"] is None
     assert summary["diversity"]["p_value"] is None
     assert {row["p_value"] for row in rows(tmp_path / "out")} == {""}
 

@@ -93,17 +93,17 @@ def test_the_headline_of_an_advice_does_not_repeat_its_badge(write, sample_repor
 
 
 def test_a_class_more_often_wrong_than_the_limit_is_named(write, sample_report):
-    rows = [replace(row, above_limit=row.name == "3") for row in sample_report.promise.classes]
-    text = write(replace(sample_report, promise=replace(sample_report.promise, classes=tuple(rows)))).text
+    rows = [replace(row, above_limit=row.name == "3") for row in sample_report.guarantee.classes]
+    text = write(replace(sample_report, guarantee=replace(sample_report.guarantee, classes=tuple(rows)))).text
     assert "1 class is more often wrong than the limit: 3." in text
 
 
 def test_upper_bounds_over_the_limit_are_not_called_below_it(write, sample_report):
     def told(*bounds):
         classes = tuple(
-            replace(row, above_limit=False, bound=bound) for row, bound in zip(sample_report.promise.classes, bounds, strict=False)
+            replace(row, above_limit=False, bound=bound) for row, bound in zip(sample_report.guarantee.classes, bounds, strict=False)
         )
-        return write(replace(sample_report, promise=replace(sample_report.promise, classes=classes))).text
+        return write(replace(sample_report, guarantee=replace(sample_report.guarantee, classes=classes))).text
 
     assert "No class is seen to exceed the limit; no single class is shown to keep it by itself either" in told(0.046, 0.082)
     assert "No class is seen to exceed the limit; 1 of the 2 rows below" in told(0.046, 0.015)
@@ -111,11 +111,11 @@ def test_upper_bounds_over_the_limit_are_not_called_below_it(write, sample_repor
 
 
 def test_classes_without_an_automatic_item_show_no_bound(write, samples, sample_report):
-    first, *others = sample_report.promise.classes
+    first, *others = sample_report.guarantee.classes
     empty = replace(first, name="rare", n=0, errors=0, bound=1.0, share=0.0)
-    text = write(replace(sample_report, promise=replace(sample_report.promise, classes=(empty, *others)))).text
+    text = write(replace(sample_report, guarantee=replace(sample_report.guarantee, classes=(empty, *others)))).text
     assert "rare the model calls so 0 % – – –" in text
-    off = write(replace(sample_report, promise=samples.promise(63, 1, auto=False)))
+    off = write(replace(sample_report, guarantee=samples.guarantee(63, 1, auto=False)))
     assert "Class by class" not in off.text
 
 
@@ -123,15 +123,15 @@ def test_classes_without_an_automatic_item_show_no_bound(write, samples, sample_
     ("attempt", "tested", "said"), [(1, 0.96, "96 % calibration number 1: further"), (3, 0.99848, "99.85 % calibration number 3: all")]
 )
 def test_the_confidence_of_the_test_is_explained_and_never_100_percent(write, sample_report, attempt, tested, said):
-    promise = replace(sample_report.promise, attempt=attempt, tested_confidence=tested)
-    text = write(replace(sample_report, promise=promise)).text
+    guarantee = replace(sample_report.guarantee, attempt=attempt, tested_confidence=tested)
+    text = write(replace(sample_report, guarantee=guarantee)).text
     assert f"{said} attempts at the same items" in text
     assert "the 5 % of projects" in text
     assert f"upper bound, {said.split(' calibration')[0]} sure" in text
 
 
-def test_a_missing_promise_says_how_many_held_out_items_are_missing(write, samples, sample_report):
-    text = write(replace(sample_report, promise=samples.promise(63, 1, auto=False))).text
+def test_a_missing_guarantee_says_how_many_held_out_items_are_missing(write, samples, sample_report):
+    text = write(replace(sample_report, guarantee=samples.guarantee(63, 1, auto=False))).text
     assert "Automatic labels are off" in text
     assert "127 more labelled held-out items : about 190 in all are likely to be enough, 63 there." in text
 

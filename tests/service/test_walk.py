@@ -12,7 +12,7 @@ from annotriage.store import counters, deliveries, inbox, work
 from annotriage.store.projects import change_project, history, project_of
 from annotriage.store.verdicts import verdict_of
 
-NO_PROBES = {"lot_share": 0.0, "audit_share": 0.0}
+NO_SPOT_CHECKS = {"sample_share": 0.0, "audit_share": 0.0}
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def events(process, project):
 
 
 def test_every_task_gets_one_prediction_and_the_version_is_shown(connect, worker, digits, picture):
-    project, tool = connect(**NO_PROBES)
+    project, tool = connect(**NO_SPOT_CHECKS)
     tasks = add_digits(tool, picture, [*digits.incoming[0][:60], *digits.strangers[0][:30]])
     worker.settle()
     assert tool.version == project.version
@@ -41,7 +41,7 @@ def test_every_task_gets_one_prediction_and_the_version_is_shown(connect, worker
 
 
 def test_what_annotators_see_follows_the_route(process, connect, worker, digits, picture):
-    project, tool = connect(**NO_PROBES)
+    project, tool = connect(**NO_SPOT_CHECKS)
     tasks = add_digits(tool, picture, [*digits.incoming[0][:100], *digits.strangers[0][:50]])
     worker.settle()
     seen = Counter()
@@ -55,16 +55,16 @@ def test_what_annotators_see_follows_the_route(process, connect, worker, digits,
     assert seen["outlier"] > 20
 
 
-def test_probes_are_shown_empty_among_the_strangest(process, connect, worker, digits, picture):
-    project, tool = connect(lot_share=0.3, audit_share=0.0)
+def test_spot_checks_are_shown_empty_among_the_strangest(process, connect, worker, digits, picture):
+    project, tool = connect(sample_share=0.3, audit_share=0.0)
     tasks = add_digits(tool, picture, digits.incoming[0][:100])
     worker.settle()
     with process.store.reading() as connection:
         rows = [verdict_of(connection, number, project.reference_id) for number in range(1, len(tasks) + 1)]
     hidden = [tool.shown(task.id)[0] for task, row in zip(tasks, rows, strict=True) if row.route == "auto"]
-    probes = [one for one in hidden if one.labels is None]
-    assert 10 < len(probes) < 50
-    assert max(one.trust for one in probes) < 1 / 3
+    spot_checks = [one for one in hidden if one.labels is None]
+    assert 10 < len(spot_checks) < 50
+    assert max(one.trust for one in spot_checks) < 1 / 3
 
 
 def test_webhooks_bring_tasks_before_the_poll_does(process, connect, worker, digits, picture):
@@ -234,7 +234,7 @@ def test_watching_writes_nothing_into_the_tool(process, connect, worker, digits,
 
 
 def test_while_paused_nothing_is_automatic(process, connect, worker, digits, picture):
-    project, tool = connect(**NO_PROBES)
+    project, tool = connect(**NO_SPOT_CHECKS)
     with process.store.writing() as connection:
         change_project(connection, project.id, paused="looking into scanner B")
     add_digits(tool, picture, digits.incoming[0][:50])
@@ -270,7 +270,7 @@ def test_media_that_cannot_be_had_make_a_failed_item_with_the_reason(process, co
 
 
 def test_an_item_on_which_the_worker_dies_again_and_again_fails_alone(process, connect, worker, digits, picture):
-    project, tool = connect(**NO_PROBES)
+    project, tool = connect(**NO_SPOT_CHECKS)
     add_digits(tool, picture, digits.incoming[0][:3])
     worker.follow()
     for _ in range(work.GIVEN_UP):
@@ -285,7 +285,7 @@ def test_an_item_on_which_the_worker_dies_again_and_again_fails_alone(process, c
 
 
 def test_a_media_field_that_changes_is_judged_anew_and_its_prediction_replaced(fast, process, connect, worker, digits, picture):
-    project, tool = connect(**NO_PROBES)
+    project, tool = connect(**NO_SPOT_CHECKS)
     task = add_digits(tool, picture, digits.incoming[0][:1])[0]
     worker.settle()
     before = tool.shown(task.id)[0]

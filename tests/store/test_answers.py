@@ -1,4 +1,4 @@
-"""Queries on reviews, probes, acceptances, re-scoring and jobs, on both databases."""
+"""Queries on reviews, spot checks, acceptances, re-scoring and jobs, on both databases."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from annotriage.engine.verdict import Verdict
 from annotriage.labeling_tool import Review, Task
 from annotriage.service.intake.reviewing import take_reviews
-from annotriage.store import Store, acceptances, deliveries, items, jobs, probes, rescores, reviews, work
+from annotriage.store import Store, acceptances, deliveries, items, jobs, rescores, reviews, spot_checks, work
 from annotriage.store.projects import ProjectOptions, add_project, change_project, get_project
 from annotriage.store.references import save_reference
 from annotriage.store.schema import heartbeat, item
 from annotriage.store.verdicts import Judgement, record
 
-PROMISE = {"max_error": 0.02, "confidence": 0.95, "auto": True, "coverage": 0.5}
-FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "promise": PROMISE, "calibrated": True}
+GUARANTEE = {"max_error": 0.02, "confidence": 0.95, "auto": True, "coverage": 0.5}
+FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee": GUARANTEE, "calibrated": True}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -47,15 +47,15 @@ def project(store, references):
 def judged(store, project):
     """Tasks 1 to n, judged under a reference, their deliveries confirmed."""
 
-    def judged(count, reference_id=None, *, probe=None, route="auto", confirmed=True):
+    def judged(count, reference_id=None, *, spot_check=None, route="auto", confirmed=True):
         reference_id = reference_id or project.reference_id
         with store.writing() as connection:
             items.add_tasks(connection, project, [Task(str(number), f"http://host/{number}.png") for number in range(1, count + 1)])
             ids = [row.id for row in connection.execute(item.select().order_by(item.c.id))]
             verdict = Verdict("", "", ("cat",), 0.9, "cat", trust=0.9, route=route)
-            shown = None if probe else ("cat",)
+            shown = None if spot_check else ("cat",)
             present = get_project(connection, project.id)
-            record(connection, present, reference_id, [Judgement(id, verdict, route, shown, 0.9, probe, b"", b"") for id in ids])
+            record(connection, present, reference_id, [Judgement(id, verdict, route, shown, 0.9, spot_check, b"", b"") for id in ids])
             connection.execute(work.work.delete().where(work.work.c.reference_id == reference_id))
             if confirmed:
                 deliveries.set_state(connection, reference_id, ids, state="confirmed")
@@ -69,20 +69,20 @@ def answer(number, labels, who="ann", **values):
     return Task(str(number), f"http://host/{number}.png", labelled=True, reviews=(given,))
 
 
-def test_answers_resolve_items_and_settle_probes(store, project, judged):
-    judged(3, probe="lot")
+def test_answers_resolve_items_and_settle_spot_checks(store, project, judged):
+    judged(3, spot_check="sample")
     with store.writing() as connection:
         take_reviews(connection, project, [answer(1, ("cat",)), answer(2, ("dog",)), answer(3, None, skipped=True)])
         rows = connection.execute(item.select().order_by(item.c.id)).all()
         assert [(row.answer, row.labels) for row in rows] == [("resolved", ["cat"]), ("resolved", ["dog"]), ("open", None)]
-        assert probes.automatic_answers(connection, project.id, project.reference_id) == [False]
-        (row,) = probes.unconfirmed(connection, project.id)
+        assert spot_checks.automatic_answers(connection, project.id, project.reference_id) == [False]
+        (row,) = spot_checks.unconfirmed(connection, project.id)
         assert (row.external_id, row.people, row.wanted) == ("2", 1, 1)
-        assert probes.outstanding(connection, project.id, project.reference_id)[0] == 2
-        assert probes.lot_size(connection, project.id) == (1, 3)
-        assert [row.given for row in probes.lot_answers(connection, project.id)] == [["cat"]]
+        assert spot_checks.outstanding(connection, project.id, project.reference_id)[0] == 2
+        assert spot_checks.sample_size(connection, project.id) == (1, 3)
+        assert [row.given for row in spot_checks.sample_answers(connection, project.id)] == [["cat"]]
         assert reviews.review_counts(connection, project.id)["skipped"] == 1
-        assert probes.automatic_per_week(connection, project.id, project.reference_id) == 3
+        assert spot_checks.automatic_per_week(connection, project.id, project.reference_id) == 3
 
 
 def test_a_forgotten_review_and_its_answer_are_gone(store, project, judged):
@@ -97,7 +97,7 @@ def test_a_forgotten_review_and_its_answer_are_gone(store, project, judged):
 def test_what_may_be_accepted_and_what_became_of_it(store, project, judged):
     ids = judged(4)
     with store.writing() as connection:
-        datasets = probes.datasets_of(connection, project.id)
+        datasets = spot_checks.datasets_of(connection, project.id)
         take_reviews(connection, project, [answer(4, None, skipped=True)])
         assert [row.id for row in acceptances.acceptable(connection, project, datasets, 10)] == ids[:3]
         assert acceptances.acceptable(connection, project, [], 10) == []
@@ -145,16 +145,16 @@ def test_the_switch_waits_for_what_annotators_see_and_not_for_what_just_came_in(
         assert rescores.forget_deliveries(connection, present, old)
 
 
-def test_a_probe_that_waits_moves_to_the_next_reference_unless_its_label_is_seen_there(store, project, judged, references):
+def test_a_spot_check_that_waits_moves_to_the_next_reference_unless_its_label_is_seen_there(store, project, judged, references):
     _, new = references
-    first, second = judged(2, probe="audit")
+    first, second = judged(2, spot_check="audit")
     with store.writing() as connection:
         change_project(connection, project.id, next_reference_id=new)
     judged(2, new, route="uncertain")
     with store.writing() as connection:
         deliveries.enqueue(connection, [{"item_id": first, "reference_id": new, "project_id": project.id, "labels": None, "trust": 0.1}])
-        assert probes.take_over(connection, project.id, new) == [first]
-        assert probes.unsettled(connection, [first, second]) == {first}
+        assert spot_checks.take_over(connection, project.id, new) == [first]
+        assert spot_checks.unsettled(connection, [first, second]) == {first}
 
 
 def test_jobs_are_taken_once_and_again_when_their_process_died(store, project):
@@ -174,9 +174,9 @@ def test_jobs_are_taken_once_and_again_when_their_process_died(store, project):
         assert [row.state for row in jobs.jobs_of(connection, project.id)] == ["queued", "done"]
 
 
-def test_changed_pictures_lose_their_probe(store, project, judged):
-    (id,) = judged(1, probe="lot")
+def test_changed_pictures_lose_their_spot_check(store, project, judged):
+    (id,) = judged(1, spot_check="sample")
     with store.writing() as connection:
         take_reviews(connection, project, [replace(answer(1, ("cat",)), media="http://host/other.png")])
-        assert probes.unsettled(connection, [id]) == frozenset()
-        assert probes.lot_size(connection, project.id) == (0, 0)
+        assert spot_checks.unsettled(connection, [id]) == frozenset()
+        assert spot_checks.sample_size(connection, project.id) == (0, 0)

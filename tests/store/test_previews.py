@@ -25,7 +25,7 @@ pytestmark = databases.both
 @pytest.fixture
 def project(process, connect, worker, mixed):
     """All incoming digits and strangers, judged."""
-    project, tool = connect(lot_share=0.0, audit_share=0.0)
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
     import_tasks(process, project, tool, mixed[0])
     worker.settle(120)
     return project
@@ -59,7 +59,7 @@ def test_classes_that_never_are_automatic_stay_so_and_each_class_may_have_its_ow
 ):
     settings = replace(quick, never_auto=("3",), max_error_per="class", max_error=0.1)
     reference = fit(digits_model, digits.train, digits.held_out, settings=settings, name="each")
-    project, tool = connect("7", reference, lot_share=0.0, audit_share=0.0)
+    project, tool = connect("7", reference, sample_share=0.0, audit_share=0.0)
     import_tasks(process, project, tool, mixed[0])
     worker.settle(120)
     found = previewed(process, project)

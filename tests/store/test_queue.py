@@ -19,20 +19,20 @@ from annotriage.store.references import save_reference
 from annotriage.store.schema import dataset, group_member, item, verdict
 from annotriage.store.verdicts import Judgement, record
 
-FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "promise": {"auto": True}}
-# route, trust and label of task 1, 2, ...; the probes among them hide among the strangest
+FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee": {"auto": True}}
+# route, trust and label of task 1, 2, ...; the spot checks among them hide among the strangest
 ITEMS = (
     ("outlier", 0.20, "cat"),
     ("auto", 0.90, "cat"),
     ("uncertain", 0.60, "dog"),
     ("failed", 0.00, ""),
     ("outlier", 0.05, "dog"),
-    ("auto", 0.10, "dog"),  # a probe
+    ("auto", 0.10, "dog"),  # a spot check
     ("uncertain", 0.40, "cat"),
     ("outlier", 0.20, "dog"),
     ("auto", 0.70, "dog"),
 )
-PROBE = 6
+SPOT_CHECK = 6
 STRANGEST = [4, 5, 6, 1, 8, 7, 3]
 
 
@@ -57,8 +57,10 @@ def project(store):
 
 
 def _judgement(id, route, trust, label):
-    found = Verdict(str(id), "", (label,) if label else (), 0.9, "cat", outlier_score=0.5, trust=0.9 if id == PROBE else trust, route=route)
-    return Judgement(id, found, route, None, trust, "lot" if id == PROBE else None, b"", b"")
+    found = Verdict(
+        str(id), "", (label,) if label else (), 0.9, "cat", outlier_score=0.5, trust=0.9 if id == SPOT_CHECK else trust, route=route
+    )
+    return Judgement(id, found, route, None, trust, "sample" if id == SPOT_CHECK else None, b"", b"")
 
 
 @pytest.fixture
@@ -89,10 +91,10 @@ def test_each_order_shows_everything_that_waits_once(walk, order, expected, limi
     assert walk(order, limit) == expected
 
 
-def test_probes_wait_under_their_hidden_trust_with_their_true_route(store, project):
+def test_spot_checks_wait_under_their_hidden_trust_with_their_true_route(store, project):
     with store.reading() as connection:
-        (row,) = (row for row in queue_page(connection, project).rows if row.probe)
-    assert (row.id, row.route, row.probe, row.probe_state) == (PROBE, "auto", "lot", "open")
+        (row,) = (row for row in queue_page(connection, project).rows if row.spot_check)
+    assert (row.id, row.route, row.spot_check, row.spot_check_state) == (SPOT_CHECK, "auto", "sample", "open")
     assert row.trust == pytest.approx(0.1)
 
 
@@ -101,7 +103,7 @@ def test_probes_wait_under_their_hidden_trust_with_their_true_route(store, proje
     ("filters", "expected"),
     [
         ({"route": "outlier"}, {1, 5, 8}),
-        ({"route": "auto"}, {PROBE}),
+        ({"route": "auto"}, {SPOT_CHECK}),
         ({"label": "dog"}, {3, 5, 6, 8}),
         ({"label": "dog", "route": "outlier"}, {5, 8}),
         ({"label": "axolotl"}, set()),
@@ -194,7 +196,7 @@ def test_no_page_reads_the_items_along_a_table(store, project):
             plan = _plan(
                 store, lambda connection, order=order, filters=filters: queue_page(connection, project, order=order, filters=filters)
             )
-            assert not [line for line in plan if re.match(r"SCAN (item|verdict|probe)\b", line)], plan
+            assert not [line for line in plan if re.match(r"SCAN (item|verdict|spot check)\b", line)], plan
 
 
 def test_a_task_is_found_without_looking_along_all(store, project):

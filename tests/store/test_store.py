@@ -14,7 +14,7 @@ from annotriage.store.projects import ProjectOptions, add_project, get_project
 from annotriage.store.references import save_reference, write_files
 from annotriage.store.verdicts import Judgement, record, strange_trusts
 
-FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "promise": {"auto": True}}
+FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee": {"auto": True}}
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_a_password_is_never_shown():
     assert "s3cret" not in str(refusal.value)
 
 
-def test_probes_hide_among_the_strangest_tenth_of_all_outliers(store, project):
+def test_spot_checks_hide_among_the_strangest_tenth_of_all_outliers(store, project):
     with store.writing() as connection:
         items.add_tasks(connection, project, tasks(*range(1000)))
         ids = [row.id for row in work.claim(connection, "me", 1000).rows]

@@ -30,7 +30,7 @@ TIMES = {
     "verdict": ("at",),
     "dataset": ("first_at", "last_at"),
     "snapshot": ("at",),
-    "probe": ("drawn_at", "answered_at"),
+    "spot_check": ("drawn_at", "answered_at"),
     "review": ("updated_at",),
     "delivery": ("at",),
     "event": ("at",),
@@ -69,7 +69,7 @@ class Service:
             assert time.monotonic() < end, "still busy"
 
     def assess(self) -> None:
-        """Take the snapshots that are due, and find how the promises stand."""
+        """Take the snapshots that are due, and find how the guarantees stand."""
         with self.process.store.reading() as connection:
             connected = projects(connection)
         for found in connected:
@@ -90,7 +90,7 @@ class Service:
                 connection.execute(update(table).values({column: table.c[column] - days * DAY for column in columns}))
 
     def answer(self, project: str, tasks, labels, share: float, rng) -> None:
-        """People answer that share of what waits and of the probes."""
+        """People answer that share of what waits and of the spot checks."""
         there = self.tool.projects[project]
         for task, label in zip(tasks, labels, strict=True):
             if rng.random() < share:
@@ -146,7 +146,7 @@ def build(database: str, digits, reference, uncalibrated=None) -> MemoryServer:
     """Fill a database: project 1 with a history, and with `uncalibrated` project 2 whose labels are not automatic yet."""
     tool, rng = MemoryServer(), np.random.default_rng(0)
     service = Service(database, tool)
-    scans = service.connect("1", "Digit scans", reference, dataset_fields=("scanner",), lot_share=0.1, audit_share=0.3)
+    scans = service.connect("1", "Digit scans", reference, dataset_fields=("scanner",), sample_share=0.1, audit_share=0.3)
     known, strange = _shuffled(digits.incoming, rng), _shuffled(digits.strangers, rng)
     batches = (
         ("A", known[:110], 0.9, 9.0),

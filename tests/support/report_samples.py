@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from annotriage.advice.advice import Advice
 from annotriage.engine.verdict import Verdict
 from annotriage.guarantee.diversity import ClusterDiversity, Diversity
-from annotriage.guarantee.gate import ClassEvidence, Promise
+from annotriage.guarantee.gate import ClassEvidence, Guarantee
 from annotriage.report.page import Drawn, OutlierGroup, Report, Waiting
 
 HOSTILE = "<script>alert('x')</script>\u202egnp.exe&\"" + "A" * 10_000
@@ -29,7 +29,7 @@ def png(image: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def promise(labelled: int = 400, wrong_last: int = 6, auto: bool = True) -> Promise:
+def guarantee(labelled: int = 400, wrong_last: int = 6, auto: bool = True) -> Guarantee:
     n = np.arange(1, labelled + 1)
     errors = np.zeros(labelled, int)
     errors[-wrong_last * 8 :: 8] = 1
@@ -51,7 +51,7 @@ def promise(labelled: int = 400, wrong_last: int = 6, auto: bool = True) -> Prom
         for side in ("predicted", "true")
         for k in range(8)
     )
-    return Promise(
+    return Guarantee(
         auto=auto,
         max_error=0.02,
         confidence=0.95,
@@ -73,7 +73,7 @@ def promise(labelled: int = 400, wrong_last: int = 6, auto: bool = True) -> Prom
         sentence="At most 2 in 100 automatic labels are wrong in the long run, for items like the held-out ones; wrong for 1 project in 20;"
         " people's labels are taken as truth."
         if auto
-        else "There is no promise yet: too few labelled held-out items to show that at most 2 in 100 automatic labels would be wrong.",
+        else "There is no guarantee yet: too few labelled held-out items to show that at most 2 in 100 automatic labels would be wrong.",
     )
 
 
@@ -98,7 +98,7 @@ def advice() -> tuple[Advice, ...]:
                "The interval, 20.6 to 52.1 points, reaches over the upper threshold of 50 points.",
                "About 300 more incoming items; more held-out ones would not help."),
         Advice("annotate", "Label automatically?", "mixed", "pre-annotated where the model is sure, the rest by people",
-               "The promise holds; this dataset has not been checked yet (0 of 149 audited).", ""),
+               "The guarantee holds; this dataset has not been checked yet (0 of 149 audited).", ""),
     )  # fmt: skip
 
 
@@ -201,7 +201,7 @@ def digits_report(train: int = 600, incoming: int = 500) -> Report:
         counts=counts,
         diversity=diversity(incoming, outliers, tuple(clusters)),
         advice=advice(),
-        promise=promise(),
+        guarantee=guarantee(),
         groups=tuple(groups),
         map_xy=xy,
         map_method="Drawn by UMAP from both sets together; nearness means much, distances across the map mean little.",
@@ -231,12 +231,12 @@ def hostile_report() -> Report:
     drawn = [replace(point, path=HOSTILE, label=HOSTILE, reason=HOSTILE) if point.id == verdict.id else point for point in report.drawn]
     group = replace(report.groups[0], label=HOSTILE, medoid=HOSTILE, ids=(HOSTILE,), faces=(b"not a picture",))
     cluster = replace(report.diversity.clusters[0], name=HOSTILE)
-    evidence = replace(report.promise.classes[0], name=HOSTILE)
+    evidence = replace(report.guarantee.classes[0], name=HOSTILE)
     return replace(
         report, title="T" + HOSTILE, dataset=HOSTILE, reference=HOSTILE, model="bad-\udcff-name",
         waiting=[replace(first, verdict=verdict), *report.waiting[1:]],
         drawn=drawn, groups=(group,), diversity=replace(report.diversity, clusters=(cluster,)),
-        promise=replace(report.promise, classes=(evidence,)), notes=(HOSTILE,),
+        guarantee=replace(report.guarantee, classes=(evidence,)), notes=(HOSTILE,),
     )  # fmt: skip
 
 
@@ -263,14 +263,14 @@ def failed_report() -> Report:
     waiting = [Waiting(failed_verdict(f"broken-{k}.png", "The file is no picture: its first bytes are unknown.")) for k in range(3)]
     return replace(
         digits_report(200, 60), diversity=scored, advice=(), groups=(), map_xy=None, drawn=(), waiting=waiting,
-        waiting_total=3, counts={"failed": 3}, promise=uncalibrated(),
+        waiting_total=3, counts={"failed": 3}, guarantee=uncalibrated(),
         map_method="It takes at least 4 scored items; mend the files and run triage again.",
     )  # fmt: skip
 
 
-def uncalibrated() -> Promise:
+def uncalibrated() -> Guarantee:
     none = np.empty(0)
-    return replace(promise(60, 1, auto=False), labelled=0, typical=0, curve_coverage=none, curve_risk=none, curve_bound=none, classes=())
+    return replace(guarantee(60, 1, auto=False), labelled=0, typical=0, curve_coverage=none, curve_risk=none, curve_bound=none, classes=())
 
 
 def huge_report() -> Report:

@@ -80,8 +80,8 @@ def test_it_is_ready_once_a_worker_lives(web, process):
 
 
 def test_the_metrics_are_those_of_the_store(web, process, connect, worker, picture, mixed):
-    connect(lot_share=0.0, audit_share=0.0)
-    _, tool = connect("2", lot_share=0.0, audit_share=0.0)
+    connect(sample_share=0.0, audit_share=0.0)
+    _, tool = connect("2", sample_share=0.0, audit_share=0.0)
     for image in [*mixed[0][:20], *mixed[0][-20:]]:
         tool.add(picture(image))
     worker.settle()

@@ -14,7 +14,7 @@ from annotriage.service.delivery.rerouting import send_to_review
 from annotriage.store import items
 from annotriage.store.projects import project_of
 from annotriage.store.queue import Filters, queue_page
-from annotriage.store.schema import delivery, item, probe, review, verdict
+from annotriage.store.schema import delivery, item, review, spot_check, verdict
 from annotriage.web.full_pictures import kind_of
 
 pytestmark = pytest.mark.browser
@@ -39,8 +39,8 @@ def text(page, selector="main"):
 
 @pytest.fixture
 def outlier(dashboard):
-    """The strangest outlier that is no probe."""
-    return next(row for row in queue(dashboard, route="outlier") if not row.probe)
+    """The strangest outlier that is no spot check."""
+    return next(row for row in queue(dashboard, route="outlier") if not row.spot_check)
 
 
 @pytest.fixture
@@ -133,8 +133,8 @@ def test_u_takes_it_out_of_the_queue_and_sends_it_back(signed_in, dashboard, out
 
 def test_an_automatic_item_can_be_sent_to_review(signed_in, dashboard):
     with dashboard.process.store.reading() as connection:
-        query = select(item.c.id, item.c.external_id).outerjoin(probe, probe.c.item_id == item.c.id)
-        auto = connection.execute(query.where(item.c.route == "auto", item.c.answer == "open", probe.c.item_id.is_(None))).first()
+        query = select(item.c.id, item.c.external_id).outerjoin(spot_check, spot_check.c.item_id == item.c.id)
+        auto = connection.execute(query.where(item.c.route == "auto", item.c.answer == "open", spot_check.c.item_id.is_(None))).first()
     page = signed_in(f"/projects/1/items/{auto.external_id}")
     page.get_by_role("button", name="Send to review").click()
     page.locator("#notices", has_text="1 item waits for a person now").wait_for()
@@ -142,7 +142,7 @@ def test_an_automatic_item_can_be_sent_to_review(signed_in, dashboard):
     assert auto.id in {row.id for row in queue(dashboard, route="uncertain")}
 
 
-def test_a_probe_says_what_it_is_and_cannot_be_taken_away(signed_in, dashboard):
+def test_a_spot_check_says_what_it_is_and_cannot_be_taken_away(signed_in, dashboard):
     row = next(row for row in queue(dashboard, route="auto"))
     page = signed_in(f"/projects/1/items/{row.external_id}")
     assert "A random check" in text(page)
@@ -269,8 +269,8 @@ def test_what_others_do_meanwhile_shows(signed_in, dashboard, outlier):
         project = project_of(connection, "1")
         auto = connection.execute(
             select(item.c.id, item.c.external_id)
-            .outerjoin(probe, probe.c.item_id == item.c.id)
-            .where(item.c.route == "auto", item.c.answer == "open", probe.c.item_id.is_(None))
+            .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
+            .where(item.c.route == "auto", item.c.answer == "open", spot_check.c.item_id.is_(None))
         ).first()
     page = signed_in(f"/projects/1/items/{auto.external_id}")
     page.wait_for_timeout(3500)

@@ -20,8 +20,8 @@ from annotriage.store.schema import delivery, event, field_write, inbox, item, j
 pytestmark = pytest.mark.browser
 
 OWN = (
-    "/", "/projects/1/diversity", "/projects/1/groups", "/projects/1/promise", "/projects/1/compare", "/projects/1/settings", "/system",
-    "/projects/2/diversity", "/projects/2/groups", "/projects/2/promise", "/projects/2/compare", "/projects/2/settings",
+    "/", "/projects/1/diversity", "/projects/1/groups", "/projects/1/guarantee", "/projects/1/compare", "/projects/1/settings", "/system",
+    "/projects/2/diversity", "/projects/2/groups", "/projects/2/guarantee", "/projects/2/compare", "/projects/2/settings",
 )  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_text_from_data_is_shown_as_text(signed_in, dashboard):
     with dashboard.process.store.writing() as connection:
         note(connection, project(dashboard).id, "paused", "<img src=x onerror=alert(1)> \u202e" + "x" * 10_000)
         change_project(connection, project(dashboard).id, problem="<b>" + "y" * 10_000)
-    for path in ("/projects/1/promise", "/", "/system"):
+    for path in ("/projects/1/guarantee", "/", "/system"):
         page.goto(dashboard.url + path)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.locator("main img[src=x]").count() == 0
@@ -105,20 +105,20 @@ def test_pausing_stops_automatic_labels_at_once_and_is_written_down(signed_in, d
 def test_what_the_alarm_stopped_cannot_be_resumed_but_recalibrated(signed_in, dashboard):
     with dashboard.process.store.writing() as connection:
         change_project(connection, project(dashboard).id, paused=f"{ALARM}12 of 100 automatic labels were wrong")
-    page = signed_in("/projects/1/promise")
+    page = signed_in("/projects/1/guarantee")
     assert "The alarm stopped automatic labels" in text(page)
     assert "12 of 100" in text(page)
     assert page.get_by_role("button", name="Resume").count() == 0
 
 
 def test_a_recalibration_can_be_asked_for_once_enough_is_answered(signed_in, dashboard):
-    standing = {"lot_answers": 90, "lot_needed": 83}
+    standing = {"sample_answers": 90, "sample_needed": 83}
     with dashboard.process.store.writing() as connection:
         from annotriage.store.dashboard import keep_standing, standing_of
 
         found = project(dashboard, "2")
         keep_standing(connection, found, {**standing_of(connection, found), **standing})
-    page = signed_in("/projects/2/promise")
+    page = signed_in("/projects/2/guarantee")
     page.get_by_role("button", name="Recalibrate now").click()
     assert "queued" in text(page, "#notices")
     with dashboard.process.store.reading() as connection:
@@ -181,8 +181,8 @@ def test_a_dataset_without_groups_says_so(signed_in):
     assert "No groups among the 13 outliers" in text(page)
 
 
-def test_the_promise_page_shows_the_evidence_and_what_people_found_since(signed_in):
-    page = signed_in("/projects/1/promise")
+def test_the_guarantee_page_shows_the_evidence_and_what_people_found_since(signed_in):
+    page = signed_in("/projects/1/guarantee")
     said = text(page)
     for part in (
         "At most 4 in 100 automatic labels",
@@ -193,7 +193,7 @@ def test_the_promise_page_shows_the_evidence_and_what_people_found_since(signed_
         "Strangers that look like",
     ):
         assert part in said
-    assert "chosen" in page.locator("figure[data-png=promise] svg").inner_html()
+    assert "chosen" in page.locator("figure[data-png=guarantee] svg").inner_html()
     assert page.locator("#classes-1 tbody tr").count() == 8
 
 
@@ -222,13 +222,13 @@ def test_what_other_limits_would_do_is_shown_before_they_are_saved(signed_in, da
     page.locator("#preview").get_by_text("must be between").wait_for()
 
 
-def test_shares_of_probes_hold_at_once_and_are_written_down(signed_in, dashboard):
+def test_shares_of_spot_checks_hold_at_once_and_are_written_down(signed_in, dashboard):
     page = signed_in("/projects/1/settings")
     page.get_by_label("Of all items, answered blind").fill("5")
     page.get_by_role("button", name="Save").click()
     assert "Saved" in text(page, "#notices")
-    assert project(dashboard).options.lot_share == 0.05
-    assert events(dashboard)[0] == ("settings", "lot_share 10 % -> 5 % by annotriage")
+    assert project(dashboard).options.sample_share == 0.05
+    assert events(dashboard)[0] == ("settings", "sample_share 10 % -> 5 % by annotriage")
     with dashboard.process.store.reading() as connection:
         assert jobs.jobs_of(connection, project(dashboard).id) == []
 
@@ -245,7 +245,7 @@ def test_new_limits_are_tested_on_the_held_out_items_before_they_hold(signed_in,
     kind, said = events(dashboard)[0]
     assert kind == "settings"
     assert said.startswith("max_error 0.04 -> 0.03 by annotriage: At most 3 in 100 automatic labels")
-    page.goto(f"{dashboard.url}/projects/1/promise")
+    page.goto(f"{dashboard.url}/projects/1/guarantee")
     assert "A new reference is taking over" in text(page)
 
 
@@ -276,7 +276,7 @@ def test_a_labeling_tool_that_is_down_is_said_and_the_pages_stay_usable(signed_i
         change_project(connection, project(dashboard).id, read_until=time.time() - 600)
     page = signed_in("/")
     assert "not read for 10 minutes: it may be down" in text(page)
-    page.goto(f"{dashboard.url}/projects/1/promise")
+    page.goto(f"{dashboard.url}/projects/1/guarantee")
     assert "The labeling tool was not read for 10 minutes" in text(page)
     assert "At most 4 in 100" in text(page)
 
@@ -357,7 +357,7 @@ def test_a_project_before_its_first_item_says_what_happens_next(signed_in, dashb
         ("diversity", "Import tasks in the labeling tool"),
         ("groups", "Groups are looked for some seconds after"),
         ("compare", "not assessed yet"),
-        ("promise", "At most 4 in 100"),
+        ("guarantee", "At most 4 in 100"),
     ):
         page.goto(f"{dashboard.url}/projects/1/{path}")
         assert said in text(page)

@@ -131,20 +131,20 @@ def test_u_takes_what_is_not_strange_out_of_the_queue_and_it_can_be_undone(signe
     assert [row.id for row in waiting(dashboard)] == before
 
 
-def test_many_are_selected_and_taken_out_at_once_but_probes_stay(signed_in, dashboard):
+def test_many_are_selected_and_taken_out_at_once_but_spot_checks_stay(signed_in, dashboard):
     page = signed_in(QUEUE)
-    probes = {row.id for row in waiting(dashboard)[:50] if row.probe}
+    spot_checks = {row.id for row in waiting(dashboard)[:50] if row.spot_check}
     failed = {row.id for row in waiting(dashboard)[:50] if row.route == "failed"}
     page.locator("#all").check()
     assert page.locator("#selected").inner_text() == "50 selected"
     page.get_by_role("button", name="Take out of the queue").click()
     page.locator("#notices", has_text="out of the queue").wait_for()
-    assert f"{len(probes)} left as they are: random checks, which stay as they are" in said(page)
-    assert set(shown(page)) == probes | failed
+    assert f"{len(spot_checks)} left as they are: random checks, which stay as they are" in said(page)
+    assert set(shown(page)) == spot_checks | failed
 
 
 def test_what_was_taken_out_can_be_looked_at_and_sent_back(signed_in, dashboard):
-    ids = [row.id for row in waiting(dashboard, filters=Filters(route="outlier")) if not row.probe][:3]
+    ids = [row.id for row in waiting(dashboard, filters=Filters(route="outlier")) if not row.spot_check][:3]
     with dashboard.process.store.reading() as connection:
         project = project_of(connection, "1")
     take_back(dashboard.process, project, ids, "Ann")
@@ -217,7 +217,7 @@ def test_it_works_without_scripts(signed_in, dashboard, browser):
     page.locator("[name=password]").fill(dashboard.password)
     page.locator("main form button").click()
     page.goto(f"{dashboard.url}{QUEUE}?route=outlier")
-    chosen = next(row.id for row in waiting(dashboard, filters=Filters(route="outlier")) if not row.probe)
+    chosen = next(row.id for row in waiting(dashboard, filters=Filters(route="outlier")) if not row.spot_check)
     page.locator(f"input[name=item][value='{chosen}']").check()
     page.get_by_role("button", name="Take out of the queue").click()
     assert "1 item is out of the queue" in said(page)

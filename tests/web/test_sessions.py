@@ -16,7 +16,7 @@ from annotriage.web.app import create_app
 from annotriage.web.sessions import local
 
 PAGE = {"Accept": "text/html"}
-PATHS = ("/", "/system", "/projects/1/promise", "/projects/1/items.csv", "/nowhere", "/changes")
+PATHS = ("/", "/system", "/projects/1/guarantee", "/projects/1/items.csv", "/nowhere", "/changes")
 
 
 @pytest.fixture
@@ -172,11 +172,11 @@ def test_every_page_keeps_to_itself(web):
 def test_errors_are_pages_for_people_and_problems_for_programs(web):
     client = web()
     sign_in(client)
-    page = client.get("/projects/77/promise", headers=PAGE)
+    page = client.get("/projects/77/guarantee", headers=PAGE)
     assert (page.status_code, page.mimetype) == (404, "text/html")
     assert "project 77 is not connected" in page.text
     assert client.get("/nowhere", headers=PAGE).status_code == 404
-    assert client.get("/projects/77/promise").mimetype == "application/problem+json"
+    assert client.get("/projects/77/guarantee").mimetype == "application/problem+json"
     assert client.get("/api/nowhere", headers=PAGE).mimetype == "application/problem+json"
 
 

@@ -1,4 +1,4 @@
-"""Advice in words: what the excess of outliers and the promise say about training, deploying, augmenting, annotating.
+"""Advice in words: what the excess of outliers and the guarantee say about training, deploying, augmenting, annotating.
 
 The last step of the dataset-level judgement, after `diversity` and `gate`. It decides on the excess interval, never on the
 excess alone: where the interval holds the threshold, the answer is `undecided`, with what would decide it.
@@ -13,7 +13,7 @@ from annotriage.advice.numbers import about, count, percent, points, points_rang
 from annotriage.guarantee.audit import Probation
 from annotriage.guarantee.binomial import first_size, spent_confidence
 from annotriage.guarantee.diversity import Diversity
-from annotriage.guarantee.gate import Promise
+from annotriage.guarantee.gate import Guarantee
 
 PERSON_FIRST = "a person first: a new class or a broken source?"
 LOOK = "have a person look at the outliers and failed items, strangest first"
@@ -57,7 +57,7 @@ class Thresholds:
 
 def advise(
     diversity: Diversity,
-    promise: Promise | None,
+    guarantee: Guarantee | None,
     thresholds: Thresholds | None = None,
     *,
     largest_group_share: float = 0.0,
@@ -65,7 +65,7 @@ def advise(
 ) -> tuple[Advice, ...]:
     """Advice on a dataset: train, deploy, augmentation, annotate, in this order.
 
-    promise: None where nothing was calibrated. largest_group_share: of the outliers, those in their largest group.
+    guarantee: None where nothing was calibrated. largest_group_share: of the outliers, those in their largest group.
     probation: of this dataset; None before its first audit answer.
     """
     limits = thresholds or Thresholds()
@@ -74,7 +74,7 @@ def advise(
         _train(diversity, limits, person),
         _deploy(diversity, limits, person),
         _augmentation(diversity, limits),
-        _annotate(diversity, promise, probation, person),
+        _annotate(diversity, guarantee, probation, person),
     )
 
 
@@ -113,19 +113,19 @@ def _augmentation(d: Diversity, limits: Thresholds) -> Advice:
     return _undecided("augmentation", d, low if enough <= 0 else high)
 
 
-def _annotate(d: Diversity, promise: Promise | None, probation: Probation | None, person: str) -> Advice:
-    if promise is None:
-        reason = "No labelled held-out items, so no error limit can be promised: people label everything."
+def _annotate(d: Diversity, guarantee: Guarantee | None, probation: Probation | None, person: str) -> Advice:
+    if guarantee is None:
+        reason = "No labelled held-out items, so no error limit can be guaranteed: people label everything."
         return _advice("annotate", "people", "by people, for now", reason, LABEL)
-    if not promise.auto:
-        more = f"{LABEL}: {about(promise.needed)} in all" if promise.needed else "a better model, or a larger max_error"
-        return _advice("annotate", "people", "by people, for now", _capital(promise.sentence), more)
+    if not guarantee.auto:
+        more = f"{LABEL}: {about(guarantee.needed)} in all" if guarantee.needed else "a better model, or a larger max_error"
+        return _advice("annotate", "people", "by people, for now", _capital(guarantee.sentence), more)
     if d.n + d.failed == 0:
         return _advice("annotate", "people", "no items yet", d.sentence, "items that can be scored")
     if person:
         return _advice("annotate", "people", PERSON_FIRST, person, LOOK)
     kept = (
-        f"On held-out items {percent(promise.coverage)} were automatic, with at most {percent(promise.max_error)} of their labels wrong"
+        f"On held-out items {percent(guarantee.coverage)} were automatic, with at most {percent(guarantee.max_error)} of their labels wrong"
         f" in the long run; the rest, outliers included, goes to people. Here {percent(d.share)} are outliers."
     )
     if probation is not None and probation.passed:
@@ -136,12 +136,12 @@ def _annotate(d: Diversity, promise: Promise | None, probation: Probation | None
         checked = f"Not yet shown on this dataset: {probation.wrong:,} of {probation.answers:,} audited labels were wrong so far"
     reason = f"{kept} {checked}: strangers that look familiar pass the gate, so a person submits each pre-annotation."
     headline = "pre-annotated where the model is sure, the rest by people"
-    return _advice("annotate", "mixed", headline, reason, _blind_check(promise, probation))
+    return _advice("annotate", "mixed", headline, reason, _blind_check(guarantee, probation))
 
 
-def _blind_check(promise: Promise, probation: Probation | None) -> str:
-    """What a person can do to have the promise shown on this very dataset."""
-    first = first_size(promise.max_error, spent_confidence(promise.confidence, 1))
+def _blind_check(guarantee: Guarantee, probation: Probation | None) -> str:
+    """What a person can do to have the guarantee shown on this very dataset."""
+    first = first_size(guarantee.max_error, spent_confidence(guarantee.confidence, 1))
     number, known = f"{first:,}", f" (if none of the {first:,} is wrong, the limit is shown here too)"
     if probation is not None and probation.next_at is not None:
         number, known = f"{probation.next_at - probation.answers:,} more", ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 )
 @click.option("--model", "model_path", type=PATH, required=True, help="The model spec, a TOML file beside the model.")
 @click.option("--train", required=True, help="DATA that the model was trained on, labelled.")
-@click.option("--calibration", help="Held-out DATA that it was not trained on; its labels carry the promise.")
+@click.option("--calibration", help="Held-out DATA that it was not trained on; its labels carry the guarantee.")
 @click.option("--out", type=PATH, required=True, help="Folder for the reference.")
 @click.option("--name", help="Name of the reference.  [the folder's]")
 @click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
@@ -73,7 +73,7 @@ def fit(
     click.echo(f" in {len(reference.detector.clusters.names)} clusters, {reference.counts.get('held_out', 0):,} held-out items.")
     click.echo(f"The model is right on {reference.accuracies()}.")
     click.echo(f"Layers: {', '.join(reference.model.layers)}. Scores: {', '.join(reference.member_names)}.")
-    click.echo(reference.promise.sentence)
+    click.echo(reference.guarantee.sentence)
     for note in reference.notes:
         click.echo(f"Note: {note}")
     click.echo(f"Next: annotriage triage --reference {out} --data DATA --out results")

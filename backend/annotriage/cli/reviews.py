@@ -1,4 +1,4 @@
-"""Commands on what people answered: renewing the promise, machine labels as annotations, and taking those back."""
+"""Commands on what people answered: renewing the guarantee, machine labels as annotations, and taking those back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from annotriage.cli.options import config_option, examples, print_json, progress
 @click.option("--json", "as_json", is_flag=True, help="Print the new reference as JSON.")
 @config_option
 def recalibrate(project: str, quiet: bool, as_json: bool, config: Path | None) -> None:
-    """Make the promise anew on what people answered on the lot: randomly chosen items that they labelled blind.
+    """Make the guarantee anew on what people answered on the sample: randomly chosen items that they labelled blind.
 
     The running service then judges every item under the new reference and lets it take over; it also lifts a stop by the alarm.
     """
@@ -29,7 +29,7 @@ def recalibrate(project: str, quiet: bool, as_json: bool, config: Path | None) -
     if as_json:
         print_json(reference.facts())
         return
-    click.echo(f"Reference {reference.name} ({reference.version[:8]}): {reference.promise.sentence}")
+    click.echo(f"Reference {reference.name} ({reference.version[:8]}): {reference.guarantee.sentence}")
     for sentence in reference.notes:
         click.echo(f"Note: {sentence}")
     click.echo("Next: annotriage serve judges every item under it and then lets it take over; annotriage status shows how far it is.")

@@ -30,7 +30,7 @@ def run_offline(folder: Path, say: Callable[[str], None], progress: Progress, se
     say("2. annotriage fit: what the training set looks like inside the model, calibrated on held-out digits.")
     reference = fit(data.spec, data.train, data.held_out, name="digits", settings=settings, progress=progress)
     reference.save(folder / "reference")
-    say(f"   {reference.promise.sentence}")
+    say(f"   {reference.guarantee.sentence}")
     say("3. annotriage triage: a stream of known digits, digits never seen in training (8, 9) and damaged scans, unlabelled.")
     result = triage(Reference.load(folder / "reference"), data.incoming, out=folder / "results", progress=progress)
     say("")

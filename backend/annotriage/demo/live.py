@@ -100,7 +100,7 @@ def _started(folder: Path, say: Say, progress: Progress, settings: Settings, por
             data = write_digits(folder / "digits")
         fit(data.spec, data.train, data.held_out, name="digits", settings=settings, progress=progress).save(reference_folder)
     reference = Reference.load(reference_folder)
-    say(f"   {reference.promise.sentence}")
+    say(f"   {reference.guarantee.sentence}")
     service = _Service.running(folder) or _Service.start(folder, server, progress)
     project = _read(folder / "project.json").get("id")
     if project is None:

@@ -95,7 +95,7 @@ def assess(reference: Reference, columns: Columns, settings: Settings, *, probat
     searched = len(columns.strangers)
     advice = advise(
         measured,
-        reference.promise if reference.calibrated else None,
+        reference.guarantee if reference.calibrated else None,
         thresholds,
         largest_group_share=groups[0].size / searched if groups else 0.0,
         probation=probation,

@@ -1,4 +1,4 @@
-"""Calibration: held-out items -> the threshold and the promise of a reference, and whether they can carry one at all."""
+"""Calibration: held-out items -> the threshold and the guarantee of a reference, and whether they can carry one at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from annotriage.engine.reference import HeldOut, Reference, confidence_logits
 from annotriage.errors import FitError
 from annotriage.guarantee import gate
 from annotriage.guarantee.conformal import flagged_rank, one_per_group, outlier_threshold
-from annotriage.guarantee.gate import Promise, calibrate_gate
+from annotriage.guarantee.gate import Guarantee, calibrate_gate
 from annotriage.guarantee.previews import Answered
 from annotriage.latent.maps import nearest_training
 from annotriage.model import Outputs
@@ -27,10 +27,10 @@ NAMED = 3  # examples in messages
 
 
 def calibrate(reference: Reference, held_out: Collected, *, previous: Reference | None = None) -> Reference:
-    """The reference with its threshold and its promise taken from held-out items; the version is not set yet.
+    """The reference with its threshold and its guarantee taken from held-out items; the version is not set yet.
 
     held_out: items that the model was not trained on. Of each group one is used. Those that people call none of the model's classes
-    (FOREIGN) count against the promise, whatever the model says of them, and for nothing else: they are not what is usual.
+    (FOREIGN) count against the guarantee, whatever the model says of them, and for nothing else: they are not what is usual.
     previous: the reference that this one replaces: held-out items that it was calibrated on already make this a further attempt,
     tested more strictly. Raises FitError if all held-out items are foreign.
     """
@@ -51,7 +51,7 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
     if foreign:
         notes.append(
             f"{foreign} of {len(held_out.ids)} held-out items are none of the model's classes, people say: whatever the model calls them"
-            " counts as wrong in the promise, and they do not calibrate the outlier score."
+            " counts as wrong in the guarantee, and they do not calibrate the outlier score."
         )
     measured = reference.detector.measure(usual.activations, usual.logits)
     calibrated = flagged_rank(len(usual.ids), settings.alpha) > 0
@@ -63,7 +63,7 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
     labelled = np.flatnonzero([labels is not None for labels in held_out.labels])
     if len(labelled) < len(held_out.ids):
         notes.append(
-            f"{len(held_out.ids) - len(labelled)} held-out items carry no label: they calibrate the outlier score, not the promise."
+            f"{len(held_out.ids) - len(labelled)} held-out items carry no label: they calibrate the outlier score, not the guarantee."
         )
     predicted = space.predicted(held_out.logits)
     correct = np.array([predicted[row] == held_out.labels[row] for row in labelled], dtype=bool)
@@ -78,7 +78,7 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
         counts=reference.counts | {"held_out": len(usual.ids), "held_out_read": read, "held_out_foreign": foreign},
     )
     if attempt > 1:
-        notes.append(f"Attempt {attempt} at these held-out items: the promise is tested more strictly each time. Fresh items start anew.")
+        notes.append(f"Attempt {attempt} at these held-out items: the guarantee is tested more strictly each time. Fresh items start anew.")
     if len(labelled):
         some = held_out.rows(labelled)
         judged = reference.judge(Outputs(some.logits, some.activations))
@@ -87,14 +87,14 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
         miss = gate.miss_probability(confidence_logits(some.logits, space))
         called = space.indices(judged.labels)
         typical = ~judged.outlier & calibrated
-        promise = promise_of(space, settings, attempt, judged.sureness, correct, typical, called, true, miss)
+        guarantee = guarantee_of(space, settings, attempt, judged.sureness, correct, typical, called, true, miss)
         answered = Answered(judged.sureness, correct, called, true, miss, judged.score, judged.cluster)
-        reference = replace(reference, promise=promise, answered=answered)
+        reference = replace(reference, guarantee=guarantee, answered=answered)
     return replace(reference, notes=(*reference.notes, *notes))
 
 
-def promise_of(space: LabelSpace, settings: Settings, attempt: int, *columns: Array) -> Promise:
-    """The gate over the columns of `calibrate_gate`; without any, the promise that nothing supports."""
+def guarantee_of(space: LabelSpace, settings: Settings, attempt: int, *columns: Array) -> Guarantee:
+    """The gate over the columns of `calibrate_gate`; without any, the guarantee that nothing supports."""
     floats, flags, places = np.empty(0), np.empty(0, dtype=bool), np.empty(0, dtype=np.intp)
     return calibrate_gate(
         *(columns or (floats, flags, flags, places, places, floats)),
@@ -116,7 +116,7 @@ def refuse_shared(trained: Collected, held_out: Collected) -> None:
         more = ", ..." if len(shared) > NAMED else ""
         raise FitError(
             f"{held_out.name}: {len(shared)} held-out items are training items too ({', '.join(pairs)}{more})."
-            " A promise needs items that the model was not trained on; take them out of one of the two"
+            " A guarantee needs items that the model was not trained on; take them out of one of the two"
         )
     groups = sorted({group for group in held_out.groups if group} & {group for group in trained.groups if group})
     if groups:
@@ -148,12 +148,12 @@ def looks_seen(reference: Reference) -> list[str]:
         return []
     return [
         f"{twins.mean():.0%} of the held-out items have a near twin in the training set and the model is as accurate on them:"
-        " they look as if it had been trained on them, and then the promise is worth nothing."
+        " they look as if it had been trained on them, and then the guarantee is worth nothing."
     ]
 
 
 def _attempt(held_out: Collected, previous: Reference | None) -> tuple[int, Array]:
-    """Which attempt at a promise this is, and the hashes of the items whose labels this and earlier attempts looked at."""
+    """Which attempt at a guarantee this is, and the hashes of the items whose labels this and earlier attempts looked at."""
     hashes = held_out.hashes[[labels is not None for labels in held_out.labels]]
     if previous is None:
         return 1, hashes

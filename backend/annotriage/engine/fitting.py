@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from annotriage.advice.numbers import percent
 from annotriage.data import Source, open_dataset
-from annotriage.engine.calibration import calibrate, looks_seen, promise_of, refuse_shared
+from annotriage.engine.calibration import calibrate, guarantee_of, looks_seen, refuse_shared
 from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, kept_sample
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import HeldOut, Reference, confidence_logits, model_facts
@@ -46,9 +46,9 @@ def fit(
     """Fit a reference: learn what the training set looks like inside the model, and calibrate on held-out items.
 
     model: the trained model, or its spec, or the path of its spec. train: the labelled items that it was trained on.
-    calibration: held-out items like those to come, that the model was *not* trained on; labelled ones carry the promise. Without
-    them nothing is promised: `auto` is off and thresholds are uncalibrated. previous: the reference that this one replaces; looking
-    again at the same held-out items makes the promise stricter, so that trying until it passes does not break it.
+    calibration: held-out items like those to come, that the model was *not* trained on; labelled ones carry the guarantee. Without
+    them nothing is guaranteed: `auto` is off and thresholds are uncalibrated. previous: the reference that this one replaces; looking
+    again at the same held-out items makes the guarantee stricter, so that trying until it passes does not break it.
     labeling_config: a labeling tool's description of its fields and labels, to read its files. server: where the labeling tool runs,
     for items that lie in its projects ("label-studio:3"); by default what the environment says.
 
@@ -88,7 +88,7 @@ def fit_collected(
         if held_out is None:
             reference = _noted(
                 reference,
-                "No held-out items were given: nothing is promised, automatic labels are off and thresholds are uncalibrated."
+                "No held-out items were given: nothing is guaranteed, automatic labels are off and thresholds are uncalibrated."
                 " Give items that the model was not trained on with --calibration.",
             )
         else:
@@ -100,7 +100,7 @@ def fit_collected(
 
 
 def _uncalibrated(model: Model, trained: Collected, settings: Settings, name: str | None) -> Reference:
-    """A reference that has seen training items alone: it promises nothing."""
+    """A reference that has seen training items alone: it guarantees nothing."""
     labels = [one for one in trained.labels if one is not None]
     space = LabelSpace.of(model.spec.classes, model.spec.choice == "multiple", labels)
     present, numbered = np.unique(space.indices(labels), return_inverse=True)
@@ -118,7 +118,7 @@ def _uncalibrated(model: Model, trained: Collected, settings: Settings, name: st
         training_confidence=_thinned(np.sort(confidence_logits(trained.logits, space))),
         training_accuracy=_accuracy(space, trained),
         held_out=HeldOut(nothing, np.empty(0, np.intp), np.empty(0, np.uint64), 0, 0, 0),
-        promise=promise_of(space, settings, 1),
+        guarantee=guarantee_of(space, settings, 1),
         sample=kept_sample(trained, detector, space),
         held_out_sample=None,
         counts={"training": len(trained.ids), "training_read": trained.read},

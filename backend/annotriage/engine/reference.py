@@ -1,6 +1,6 @@
 """The reference: everything fitted from the training set and calibrated on held-out items; judges, is saved and loaded.
 
-Immutable. A directory holds `reference.json` (version, model, settings, counts, promise) and `arrays.npz`; no pickle.
+Immutable. A directory holds `reference.json` (version, model, settings, counts, guarantee) and `arrays.npz`; no pickle.
 `fitting.py` makes references, `triage.py` runs whole datasets through them.
 """
 
@@ -24,7 +24,7 @@ from annotriage.engine.storage import read_tree, tree_hash, write_tree
 from annotriage.errors import MismatchError
 from annotriage.guarantee import gate, previews
 from annotriage.guarantee.conformal import conformal_p_values, empirical_cdf, flagged_rank
-from annotriage.guarantee.gate import Promise
+from annotriage.guarantee.gate import Guarantee
 from annotriage.guarantee.previews import Answered
 from annotriage.guarantee.routing import route, trust
 from annotriage.latent import clusters, compression, detector, scores
@@ -143,7 +143,7 @@ class Reference:
     training_confidence: Array
     training_accuracy: float
     held_out: HeldOut
-    promise: Promise
+    guarantee: Guarantee
     sample: Sample
     held_out_sample: Sample | None
     counts: dict[str, int]
@@ -160,7 +160,7 @@ class Reference:
         logit = confidence_logits(outputs.logits, self.space)
         labels = self.space.predicted(outputs.logits)
         sure = gate.sureness(logit, measured.score, self.training_confidence, self.detector.training_scores)
-        tau = gate.item_taus(self.promise, self.space.indices(labels)) if self.promise.auto else np.full(len(labels), np.inf)
+        tau = gate.item_taus(self.guarantee, self.space.indices(labels)) if self.guarantee.auto else np.full(len(labels), np.inf)
         outlier = self.is_outlier(measured.score, measured.cluster)
         routes = route(outlier, sure, tau)
         p_value = conformal_p_values(measured.score, self._ordered_held_out) if self.calibrated else np.full(len(labels), np.nan)
@@ -216,7 +216,7 @@ class Reference:
     @cached_property
     def untested(self) -> frozenset[str]:
         """The classes that are never automatic because no held-out item showed how often they are right."""
-        return frozenset(row.name for row in self.promise.classes if row.side == "predicted" and row.tau == np.inf)
+        return frozenset(row.name for row in self.guarantee.classes if row.side == "predicted" and row.tau == np.inf)
 
     @cached_property
     def member_names(self) -> tuple[str, ...]:
@@ -234,7 +234,7 @@ class Reference:
 
     def facts(self) -> dict[str, Any]:
         """What is in it, as plain values."""
-        promise = {key: value for key, value in asdict(self.promise).items() if not key.startswith("curve_")}
+        guarantee = {key: value for key, value in asdict(self.guarantee).items() if not key.startswith("curve_")}
         return {
             "name": self.name,
             "version": self.version,
@@ -249,7 +249,7 @@ class Reference:
             "scores": list(self.member_names),
             "threshold": self.threshold,
             "calibrated": self.calibrated,
-            "promise": promise,
+            "guarantee": guarantee,
             "notes": list(self.notes),
         }
 

@@ -78,7 +78,7 @@ class Triage:
 
     def summary(self) -> dict[str, Any]:
         """The figures as plain values, as in summary.json."""
-        promise = {key: value for key, value in asdict(self.reference.promise).items() if not key.startswith("curve_")}
+        guarantee = {key: value for key, value in asdict(self.reference.guarantee).items() if not key.startswith("curve_")}
         facts = {"name": self.reference.name, "version": self.reference.version, "model": self.reference.model.name}
         return {
             "dataset": self.dataset,
@@ -87,7 +87,7 @@ class Triage:
             "counts": self.counts,
             "diversity": asdict(self.diversity),
             "advice": [asdict(one) for one in self.advice],
-            "promise": promise,
+            "guarantee": guarantee,
             "groups": [{key: value for key, value in asdict(one).items() if key != "faces"} for one in self.groups],
             "notes": list(self.notes),
             "timings": self.timings,

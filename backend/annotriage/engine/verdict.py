@@ -34,7 +34,7 @@ class Verdict:
     outlier_score: float | None = None
     trust: float = 0.0
     route: str = "failed"
-    probe: bool = False
+    spot_check: bool = False
     reason: str = ""
     reference: str = ""
     model: str = ""
@@ -116,7 +116,7 @@ def _reason(reference: Reference, route: str, labels: tuple[str, ...], near: str
     differs = "" if label == near else f", but it lies nearest to {place}"
     if route == "auto":
         return f"{familiar.capitalize()}, and {sure}{differs}."
-    if not reference.promise.auto:
+    if not reference.guarantee.auto:
         return f"{familiar.capitalize()} and {sure}{differs}; a person decides, because automatic labels are off."
     never = [name for name in labels if name in reference.settings.never_auto]
     if never:

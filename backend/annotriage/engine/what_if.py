@@ -1,4 +1,4 @@
-"""What a reference would decide under other limits: its threshold and the gate's, for a grid of settings. Nothing is promised of them.
+"""What a reference would decide under other limits: its threshold and the gate's, for a grid of settings. Nothing is guaranteed of them.
 
 Beside triage: computed once, when a reference is kept, so that the dashboard previews hundreds of thousands of items by counting them.
 """
@@ -57,7 +57,7 @@ def what_if(reference: Reference) -> list[WhatIf]:
             never,
             max_errors=max_errors,
             confidences=confidences,
-            attempt=reference.promise.attempt,
+            attempt=reference.guarantee.attempt,
             max_error_per=settings.max_error_per,
         )
         limits = [

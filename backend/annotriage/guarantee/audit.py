@@ -1,7 +1,7 @@
-"""Probes: random blind answers that watch the promise after it was made, and the alarm that stops `auto`.
+"""Spot checks: random blind answers that watch the guarantee after it was made, and the alarm that stops `auto`.
 
-The promise of `gate` covers items like the held-out ones. Strangers that look familiar pass the gate, so some items are
-chosen at random and answered by people who cannot tell: the lot (of all items) and the audit (of automatic ones).
+The guarantee of `gate` covers items like the held-out ones. Strangers that look familiar pass the gate, so some items are
+chosen at random and answered by people who cannot tell: the sample (of all items) and the audit (of automatic ones).
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
-LOT_SHARE = 0.02
+SAMPLE_SHARE = 0.02
 AUDIT_SHARE = 0.05
 AUDIT_PER_WEEK = 20
 ALARM_RATIOS = (1.5, 2.0, 3.0, 5.0, 10.0)
 ALARM_EVERY = 6_000
 
 
-def in_lot(item_ids: Sequence[str], seed: int, share: float = LOT_SHARE) -> BoolArray:
-    """Which items belong to the lot: a random share of all items, known before they are routed. (N,) bool."""
-    return hashed_places(item_ids, seed, "lot") < share
+def in_sample(item_ids: Sequence[str], seed: int, share: float = SAMPLE_SHARE) -> BoolArray:
+    """Which items belong to the sample: a random share of all items, known before they are routed. (N,) bool."""
+    return hashed_places(item_ids, seed, "sample") < share
 
 
 def in_audit(item_ids: Sequence[str], seed: int, share: float = AUDIT_SHARE) -> BoolArray:
-    """Which of the `auto` items are audited; independent of the lot. A larger share keeps those of a smaller one. (N,) bool."""
+    """Which of the `auto` items are audited; independent of the sample. A larger share keeps those of a smaller one. (N,) bool."""
     return hashed_places(item_ids, seed, "audit") < share
 
 
@@ -48,7 +48,7 @@ def audit_share(auto_per_week: float) -> float:
 class Probation:
     """Where a new dataset stands before machine labels may become annotations without a person.
 
-    passed: whether its error limit is shown. answers, wrong: probe answers so far. next_at: answers at which the next look is due
+    passed: whether its error limit is shown. answers, wrong: spot check answers so far. next_at: answers at which the next look is due
     (None once passed).
     """
 
@@ -90,7 +90,7 @@ def probation(wrong: BoolArray, max_error: float, confidence: float) -> Probatio
 
 @dataclass(frozen=True)
 class Alarm:
-    """The running Shiryaev-Roberts alarm on probe answers of `auto` items; immutable, `update` gives the next state.
+    """The running Shiryaev-Roberts alarm on spot check answers of `auto` items; immutable, `update` gives the next state.
 
     While the error is at most `max_error`, false stops are on average at least 6,000 answers apart; a doubled error is found
     after a median of some 350 answers, a fivefold one after 75. Source: Pollak, Annals of Statistics 1985.
@@ -161,7 +161,7 @@ def time_uniform_interval(errors: int, n: int, confidence: float = 0.95) -> tupl
 
 @dataclass(frozen=True)
 class Running:
-    """Probe answers in figures: wrong ones among the last n, their share, and its limits."""
+    """Spot check answers in figures: wrong ones among the last n, their share, and its limits."""
 
     n: int
     wrong: int

@@ -61,7 +61,7 @@ def first_size(max_error: float, confidence: float) -> int:
 
 
 def spent_confidence(confidence: float, attempt: int) -> float:
-    """The confidence of the r-th attempt at the same promise, r = 1, 2, ...: each spends a part of the 1 - confidence that may fail.
+    """The confidence of the r-th attempt at the same guarantee, r = 1, 2, ...: each spends a part of the 1 - confidence that may fail.
 
     The first spends 4/5 of it, the r-th one 1/5 * 6 / (pi (r - 1))^2 (sum of 1/r^2 is pi^2/6): however many attempts there are, one
     of them goes wrong with probability 1 - confidence at most. The first gets most because it usually is the only one.

@@ -25,7 +25,7 @@ def conformal_p_values(scores: FloatArray, held_out: FloatArray) -> FloatArray:
     Source: Vovk et al., Algorithmic Learning in a Random World, 2005, ch. 2.
 
     scores: (N,). held_out: (n,), unsorted. Returns (N,) in (0, 1].
-    Raises FitError if `held_out` is empty or has a NaN: without held-out items there is no promise to make.
+    Raises FitError if `held_out` is empty or has a NaN: without held-out items there is no guarantee to make.
     """
     ordered = _ordered(held_out)
     at_least = ordered.size - np.searchsorted(ordered, scores, side="left")

@@ -1,4 +1,4 @@
-"""The gate: which items the model may label alone, and the promise about their errors.
+"""The gate: which items the model may label alone, and the guarantee about their errors.
 
 Stands after the outlier score: `sureness` joins confidence and typicality in one number, `calibrate_gate` finds how sure is
 sure enough on labelled held-out items, `routes` applies it.
@@ -48,7 +48,7 @@ class ClassEvidence:
 
 
 @dataclass(frozen=True)
-class Promise:
+class Guarantee:
     """The error limit, whether it can be given, and the evidence for it.
 
     auto: whether any item may be labelled by machine. tau: the least sureness of an automatic item (inf when off);
@@ -57,7 +57,7 @@ class Promise:
     attempt, `bounds.spent_confidence`. labelled: labelled held-out items; typical: those of them that are no outliers;
     n, errors, bound: the automatic ones among them. coverage: n / labelled. needed: labelled held-out items that are likely
     to be enough in all when auto is off, rounded up to two digits (None when on, and when no number would help). curve_*: risk
-    against coverage down the sureness ranking, at most 200 places. sentence: the promise, or why there is none and what to do, for people.
+    against coverage down the sureness ranking, at most 200 places. sentence: the guarantee, or why there is none and what to do.
     """
 
     auto: bool
@@ -96,14 +96,14 @@ def calibrate_gate(
     max_error_per: str = "all",
     never_auto: Collection[str] = (),
     seed: int = 0,
-) -> Promise:
-    """The promise that labelled held-out items allow: the least sureness at which automatic labels keep `max_error`.
+) -> Guarantee:
+    """The guarantee that labelled held-out items allow: the least sureness at which automatic labels keep `max_error`.
 
     Fixed-sequence testing (Angelopoulos et al., Learn then Test, 2021) down the sureness ranking of those items that could
     become automatic: typical ones whose predicted class is not in `never_auto`. It starts at `Ranking.start`, which looks
     at no label, tests at the end of each group of equal sureness and stops at the first failure; the last pass gives tau.
-    With max_error_per = "class" each predicted class is tested alone, at the same confidence: each class's promise may be
-    wrong for 1 project in 20 by itself, and nothing is promised about all classes together.
+    With max_error_per = "class" each predicted class is tested alone, at the same confidence: each class's guarantee may be
+    wrong for 1 project in 20 by itself, and nothing is guaranteed about all classes together.
 
     sureness, correct, typical, predicted, true, miss: (n,) each, one row per labelled held-out item that could be scored, one
     per group of related items. predicted, true: indices into `class_names`; true is -1 of an item that is none of them.
@@ -122,7 +122,7 @@ def calibrate_gate(
     n, errors = int(automatic.sum()), int((automatic & ~correct).sum())
     enough = None if n else labels_needed(fullest, len(sureness), max_error, tested, np.random.default_rng(seed))
     curve = _curve(whole, len(sureness), tested)
-    promise = Promise(
+    guarantee = Guarantee(
         auto=n > 0,
         max_error=max_error,
         confidence=confidence,
@@ -143,7 +143,7 @@ def calibrate_gate(
         curve_bound=curve[2],
         sentence="",
     )
-    return replace(promise, sentence=_sentence(promise))
+    return replace(guarantee, sentence=_sentence(guarantee))
 
 
 def class_rankings(
@@ -173,9 +173,9 @@ def class_taus(
     return np.where(np.bincount(predicted[automatic].astype(int), minlength=len(never)) > 0, taus, np.inf)
 
 
-def item_taus(promise: Promise, predicted: IntArray) -> FloatArray:
+def item_taus(guarantee: Guarantee, predicted: IntArray) -> FloatArray:
     """The sureness that each item must reach, by its predicted class: (N,), inf where no item of the class is automatic."""
-    return np.array([evidence.tau for evidence in promise.classes if evidence.side == "predicted"])[predicted]
+    return np.array([evidence.tau for evidence in guarantee.classes if evidence.side == "predicted"])[predicted]
 
 
 def sureness(confidence: FloatArray, outlier_scores: FloatArray, train_confidence: FloatArray, train_scores: FloatArray) -> FloatArray:
@@ -253,30 +253,30 @@ def _evidence(
     return tuple(rows)
 
 
-def _sentence(promise: Promise) -> str:
-    least = first_size(promise.max_error, promise.tested_confidence)
-    if promise.auto:
-        scope, which = "automatic labels", "such a promise"
-        if promise.max_error_per == "class":
-            able = sum(row.tau < np.inf for row in promise.classes if row.side == "predicted")
-            scope = f"automatic labels of each of {able:,} (out of {len(promise.classes) // 2:,}) classes"
-            which = "the promise of each class by itself"
+def _sentence(guarantee: Guarantee) -> str:
+    least = first_size(guarantee.max_error, guarantee.tested_confidence)
+    if guarantee.auto:
+        scope, which = "automatic labels", "such a guarantee"
+        if guarantee.max_error_per == "class":
+            able = sum(row.tau < np.inf for row in guarantee.classes if row.side == "predicted")
+            scope = f"automatic labels of each of {able:,} (out of {len(guarantee.classes) // 2:,}) classes"
+            which = "the guarantee of each class by itself"
         return (
-            f"At most {limit(promise.max_error)} {scope} are wrong in the long run, for items like the held-out ones;"
-            f" {which} is wrong for {one_in(1 - promise.confidence, 'project')}."
-            f" Shown on {count(promise.n, 'automatic item')} out of {promise.labelled:,} labelled held-out ones,"
-            f" {promise.errors:,} of them wrong; people's labels are taken as truth."
+            f"At most {limit(guarantee.max_error)} {scope} are wrong in the long run, for items like the held-out ones;"
+            f" {which} is wrong for {one_in(1 - guarantee.confidence, 'project')}."
+            f" Shown on {count(guarantee.n, 'automatic item')} out of {guarantee.labelled:,} labelled held-out ones,"
+            f" {guarantee.errors:,} of them wrong; people's labels are taken as truth."
         )
-    if promise.needed is None:
+    if guarantee.needed is None:
         return (
-            f"auto is off: the model is wrong too often for a limit of {percent(promise.max_error)}, and more labels alone will not"
+            f"auto is off: the model is wrong too often for a limit of {percent(guarantee.max_error)}, and more labels alone will not"
             " help; train it further or raise max_error."
         )
-    if promise.labelled < least:
-        shortage = f"{count(least, 'labelled held-out item')} needed at least, {promise.labelled:,} there"
+    if guarantee.labelled < least:
+        shortage = f"{count(least, 'labelled held-out item')} needed at least, {guarantee.labelled:,} there"
     else:
         shortage = (
-            f"an error of at most {percent(promise.max_error)} is not shown for any share of the"
-            f" {count(promise.labelled, 'labelled held-out item')}"
+            f"an error of at most {percent(guarantee.max_error)} is not shown for any share of the"
+            f" {count(guarantee.labelled, 'labelled held-out item')}"
         )
-    return f"auto is off: {shortage}; {about(promise.needed)} in all are likely to be enough."
+    return f"auto is off: {shortage}; {about(guarantee.needed)} in all are likely to be enough."

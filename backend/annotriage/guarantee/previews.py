@@ -1,6 +1,6 @@
-"""What other limits would decide: the gate's thresholds on the same held-out items, for a grid of settings. Nothing is promised of them.
+"""What other limits would decide: the gate's thresholds on the same held-out items, for a grid of settings. Nothing is guaranteed of them.
 
-Beside `gate`, which makes one promise. A limit that was chosen after looking at many was tested as often as there were limits to look
+Beside `gate`, which makes one guarantee. A limit that was chosen after looking at many was tested as often as there were limits to look
 at; so these say what to expect, and a calibration, tested more strictly, says what holds.
 """
 

@@ -19,7 +19,7 @@ from annotriage.advice.numbers import certainty, percent, percent_range
 
 if TYPE_CHECKING:
     from annotriage.guarantee.diversity import Diversity
-    from annotriage.guarantee.gate import Promise
+    from annotriage.guarantee.gate import Guarantee
 
 ROUTES = ("auto", "uncertain", "outlier", "failed")
 
@@ -81,12 +81,12 @@ def routes_bar(counts: Mapping[str, int]) -> Markup:
     return _svg("Items by route", described, None, 44, parts)
 
 
-def risk_coverage_chart(promise: Promise) -> Markup:
+def risk_coverage_chart(guarantee: Guarantee) -> Markup:
     """Wrong labels (seen, and their upper bound) against the share that is automatic, with the limit and the place chosen."""
     left, right, top, bottom = 62.0, 612.0, 46.0, 266.0
-    limit = promise.max_error
+    limit = guarantee.max_error
     coverages, risks, bounds = (
-        [float(value) for value in curve] for curve in (promise.curve_coverage, promise.curve_risk, promise.curve_bound)
+        [float(value) for value in curve] for curve in (guarantee.curve_coverage, guarantee.curve_risk, guarantee.curve_bound)
     )
     known = [bound for bound in bounds if math.isfinite(bound)]
     upper = _nice_upper(max(3.5 * limit, 1.5 * min(known, default=0.0)))
@@ -107,15 +107,15 @@ def risk_coverage_chart(promise: Promise) -> Markup:
     parts.append(_path(shown, x, y, "c-bound"))
     parts.append(_path(zip(coverages, risks, strict=True), x, y, "c-risk"))
     parts.append(_line(left, y(limit), right, y(limit), "c-limit"))
-    if promise.auto and math.isfinite(promise.coverage):
-        at = x(promise.coverage)
+    if guarantee.auto and math.isfinite(guarantee.coverage):
+        at = x(guarantee.coverage)
         parts.append(_line(at, top, at, bottom, "c-chosen"))
-        parts.append(_dot(at, y(promise.bound), 6, "c-auto"))
-        name = f"chosen: {percent(promise.coverage, 0)}"
+        parts.append(_dot(at, y(guarantee.bound), 6, "c-auto"))
+        name = f"chosen: {percent(guarantee.coverage, 0)}"
         parts.append(
-            _text(at - 8, top + 14, name, "c-name c-end") if promise.coverage > 0.5 else _text(at + 8, top + 14, name, "c-name c-start")
+            _text(at - 8, top + 14, name, "c-name c-end") if guarantee.coverage > 0.5 else _text(at + 8, top + 14, name, "c-name c-start")
         )
-    sure = certainty(promise.tested_confidence)
+    sure = certainty(guarantee.tested_confidence)
     legend = (
         (left, "c-risk", "wrong labels seen"),
         (left + 190, "c-bound", f"upper bound, {sure} sure"),
@@ -124,9 +124,9 @@ def risk_coverage_chart(promise: Promise) -> Markup:
     for start, kind, name in legend:
         parts.append(_line(start, 20, start + 26, 20, kind) + _text(start + 34, 24, name, "c-name c-start"))
     described = (
-        f"At the chosen place {percent(promise.coverage)} of the held-out items are automatic; {promise.errors:,} of {promise.n:,}"
-        f" are wrong, the upper bound is {percent(promise.bound)}, the limit {percent(limit)}."
-        if promise.auto
+        f"At the chosen place {percent(guarantee.coverage)} of the held-out items are automatic; {guarantee.errors:,} of {guarantee.n:,}"
+        f" are wrong, the upper bound is {percent(guarantee.bound)}, the limit {percent(limit)}."
+        if guarantee.auto
         else f"No place on the curve passes the limit of {percent(limit)}: automatic labels are off."
     )
     return _svg("Wrong labels against the automatic share", described, 640, 322, parts)

@@ -105,7 +105,7 @@ def summary_text(triage: Triage) -> str:
     """What triage found, in a few lines for the terminal."""
     total = sum(triage.counts.values())
     routes = ", ".join(f"{count:,} {route}" for route, count in triage.counts.items())
-    lines = [f"{total:,} items of {triage.dataset}: {routes}.", triage.diversity.sentence, triage.reference.promise.sentence, ""]
+    lines = [f"{total:,} items of {triage.dataset}: {routes}.", triage.diversity.sentence, triage.reference.guarantee.sentence, ""]
     lines += [f"{one.title} {one.headline[:1].upper()}{one.headline[1:]}".rstrip(".") for one in triage.advice]
     if triage.groups:
         crowds = ", ".join(f"{group.size:,} like {group.medoid}" for group in triage.groups[:5])
@@ -136,7 +136,7 @@ def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:
         counts=triage.counts,
         diversity=triage.diversity,
         advice=triage.advice,
-        promise=reference.promise,
+        guarantee=reference.guarantee,
         groups=triage.groups,
         map_xy=places,
         map_method=method,

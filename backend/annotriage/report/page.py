@@ -32,7 +32,7 @@ from annotriage.advice.numbers import count, percent, rough
 from annotriage.engine.verdict import OutlierGroup, Verdict
 from annotriage.errors import OutputError
 from annotriage.guarantee.diversity import ClusterDiversity, Diversity
-from annotriage.guarantee.gate import ClassEvidence, Promise
+from annotriage.guarantee.gate import ClassEvidence, Guarantee
 from annotriage.report import charts
 
 WAITING_SHOWN = 1_000
@@ -96,7 +96,7 @@ class Report:
     counts: Mapping[str, int]
     diversity: Diversity
     advice: tuple[Advice, ...]
-    promise: Promise
+    guarantee: Guarantee
     groups: tuple[OutlierGroup, ...] = ()
     map_xy: NDArray[np.float32] | None = None
     map_method: str = ""
@@ -147,12 +147,12 @@ def _render(report: Report) -> Iterator[str]:
     theme, program = _static("theme.js"), _bundle("grid.js", "markers.js", "map.js", "report.js")
     data = _data(report.drawn, report.map_xy) if report.map_xy is not None and report.drawn else None
     clusters = sorted(report.diversity.clusters, key=lambda cluster: (_unknown_last(cluster.p_value), _unknown_last(-cluster.share)))
-    classes = report.promise.classes if report.promise.auto else ()
-    needed = rough(report.promise.needed or 0)
+    classes = report.guarantee.classes if report.guarantee.auto else ()
+    needed = rough(report.guarantee.needed or 0)
     return pages.get_template("report.html").generate(
         report=report,
         d=report.diversity,
-        promise=report.promise,
+        guarantee=report.guarantee,
         charts=charts,
         words=numbers,
         routes=charts.ROUTES,
@@ -165,11 +165,11 @@ def _render(report: Report) -> Iterator[str]:
         clusters_sentence=_clusters_sentence(clusters, report.diversity.calibrated),
         answers=[_answer(advice) for advice in report.advice],
         classes=classes,
-        classes_sentence=_classes_sentence(classes, report.promise.max_error),
-        classes_upper=charts.rows_upper([c.bound for c in classes if c.n], [report.promise.max_error]),
+        classes_sentence=_classes_sentence(classes, report.guarantee.max_error),
+        classes_upper=charts.rows_upper([c.bound for c in classes if c.n], [report.guarantee.max_error]),
         held_out_share=_held_out_share,
         needed=needed,
-        missing=max(0, needed - report.promise.labelled),
+        missing=max(0, needed - report.guarantee.labelled),
         waiting=report.waiting[:WAITING_SHOWN],
         drawn_at={point.id: place for place, point in enumerate(report.drawn) if data and point.kind == "incoming"},
         data=data,
@@ -254,7 +254,7 @@ def _items_sentence(report: Report) -> str:
         scored = "could not be scored" if total == 1 else "could be scored"
         return f"{none} {scored}, so nothing is known about this dataset.{_most_frequent_reason(report.waiting)}"
     if auto == 0:
-        off = " because automatic labels are off (see the promise below)" if not report.promise.auto else ""
+        off = " because automatic labels are off (see the guarantee below)" if not report.guarantee.auto else ""
         return f"{'The only item goes' if total == 1 else f'All {total:,} items go'} to a person{off}."
     share = f"{auto:,} of {count(total, 'item')} ({percent(auto / total, 0)})"
     labelled = f"{share} {'gets' if auto == 1 else 'get'} the model’s label as a pre-annotation"

@@ -14,17 +14,17 @@ from annotriage.errors import UnknownError
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
-from annotriage.store.schema import acceptance, accepted, delivery, item, probe, review, verdict
+from annotriage.store.schema import acceptance, accepted, delivery, item, review, spot_check, verdict
 
 
 def acceptable(connection: Connection, project: Project, datasets: Collection[int], limit: int) -> list[AnyRow]:
     """Items whose automatic label may become an annotation: id, external_id, labels.
 
-    Open ones of these datasets that want one answer and have none, not even a skip; with a confirmed prediction; never probes.
+    Open ones of these datasets that want one answer and have none, not even a skip; with a confirmed prediction; never spot checks.
     """
     judged = (verdict.c.item_id == item.c.id) & (verdict.c.reference_id == project.reference_id)
     delivered = (delivery.c.item_id == item.c.id) & (delivery.c.reference_id == project.reference_id)
-    others = (table.c.item_id for table in (probe, accepted, review))
+    others = (table.c.item_id for table in (spot_check, accepted, review))
     query = (
         select(item.c.id, item.c.external_id, verdict.c.labels)
         .join(verdict, judged)

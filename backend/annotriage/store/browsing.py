@@ -16,7 +16,7 @@ from annotriage.store import queue
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
-from annotriage.store.schema import counter, dataset, delivery, inbox, item, item_dataset, probe, reference, review, verdict, work
+from annotriage.store.schema import counter, dataset, delivery, inbox, item, item_dataset, reference, review, spot_check, verdict, work
 from annotriage.store.schema import project as project_table
 
 
@@ -54,9 +54,9 @@ def dataset_routes(connection: Connection, project: Project, dataset_ids: Sequen
 
 
 def queue_length(connection: Connection, project: Project) -> int:
-    """How many items wait for a person: all that are not automatic, and the probes among those that are."""
+    """How many items wait for a person: all that are not automatic, and the spot checks among those that are."""
     queued = sum(one.open for one in routes_of(connection, project) if one.route in queue.ROUTES)
-    return queued + queue.probes_waiting(connection, project)
+    return queued + queue.spot_checks_waiting(connection, project)
 
 
 def waiting(connection: Connection, project: Project, reference_id: int | None = None) -> int:
@@ -195,28 +195,28 @@ def reviews_of_item(connection: Connection, item_id: int) -> Sequence[AnyRow]:
     return connection.execute(select(review).where(review.c.item_id == item_id).order_by(review.c.id)).all()
 
 
-# -- probes
+# -- spot checks
 
 
-def probes_page(connection: Connection, project: Project, *, state: str | None, after: int | None, limit: int) -> Sequence[AnyRow]:
-    """The probes of a project with their tasks, the latest items first; after: the last one's item id."""
+def spot_checks_page(connection: Connection, project: Project, *, state: str | None, after: int | None, limit: int) -> Sequence[AnyRow]:
+    """The spot checks of a project with their tasks, the latest items first; after: the last one's item id."""
     query = (
-        select(probe, item.c.external_id, item.c.labels.label("answer_labels"), verdict.c.labels)
-        .join(item, item.c.id == probe.c.item_id)
-        .outerjoin(verdict, and_(verdict.c.item_id == probe.c.item_id, verdict.c.reference_id == probe.c.reference_id))
-        .where(probe.c.project_id == project.id, ~item.c.gone)
-        .order_by(probe.c.item_id.desc())
+        select(spot_check, item.c.external_id, item.c.labels.label("answer_labels"), verdict.c.labels)
+        .join(item, item.c.id == spot_check.c.item_id)
+        .outerjoin(verdict, and_(verdict.c.item_id == spot_check.c.item_id, verdict.c.reference_id == spot_check.c.reference_id))
+        .where(spot_check.c.project_id == project.id, ~item.c.gone)
+        .order_by(spot_check.c.item_id.desc())
         .limit(limit)
     )
     if state is not None:
-        query = query.where(probe.c.state == state)
-    return connection.execute(query if after is None else query.where(probe.c.item_id < after)).all()
+        query = query.where(spot_check.c.state == state)
+    return connection.execute(query if after is None else query.where(spot_check.c.item_id < after)).all()
 
 
-def probe_states(connection: Connection, project: Project) -> dict[tuple[str, str], int]:
-    """How many probes there are of each kind and state; probes are few."""
-    query = select(probe.c.kind, probe.c.state, func.count()).where(probe.c.project_id == project.id)
-    return {(kind, state): int(count) for kind, state, count in connection.execute(query.group_by(probe.c.kind, probe.c.state))}
+def spot_check_states(connection: Connection, project: Project) -> dict[tuple[str, str], int]:
+    """How many spot checks there are of each kind and state; spot checks are few."""
+    query = select(spot_check.c.kind, spot_check.c.state, func.count()).where(spot_check.c.project_id == project.id)
+    return {(kind, state): int(count) for kind, state, count in connection.execute(query.group_by(spot_check.c.kind, spot_check.c.state))}
 
 
 # -- what is wrong
@@ -270,7 +270,7 @@ def _every(connection: Connection, project: Project) -> int:
 
 
 def _lines(project: Project) -> Select[Any]:
-    """Items with their verdict under the project's reference, if there is one yet, and their probe."""
+    """Items with their verdict under the project's reference, if there is one yet, and their spot check."""
     judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     of_verdict = [column for column in verdict.c if column.name not in ("item_id", "project_id", "labels", "at", "trust", "route")]
     return (
@@ -280,11 +280,11 @@ def _lines(project: Project) -> Select[Any]:
             verdict.c.labels.label("model_labels"),
             verdict.c.trust.label("true_trust"),
             verdict.c.at.label("judged_at"),
-            probe.c.kind.label("probe"),
-            probe.c.state.label("probe_state"),
-            probe.c.drawn_at,
-            probe.c.answered_at.label("probe_answered_at"),
+            spot_check.c.kind.label("spot_check"),
+            spot_check.c.state.label("spot_check_state"),
+            spot_check.c.drawn_at,
+            spot_check.c.answered_at.label("spot_check_answered_at"),
         )
         .outerjoin(verdict, judged)
-        .outerjoin(probe, probe.c.item_id == item.c.id)
+        .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
     )

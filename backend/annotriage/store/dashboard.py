@@ -22,9 +22,9 @@ from annotriage.store.schema import (
     item,
     item_dataset,
     job,
-    probe,
     project,
     snapshot,
+    spot_check,
     verdict,
 )
 
@@ -57,21 +57,23 @@ def answers_per_day(connection: Connection, of: Project) -> float:
     return float(count) / max((now - first) / DAY, 1.0) if count else 0.0
 
 
-def answered_probes(connection: Connection, of: Project) -> tuple[object, ...]:
-    """What changes when a probe is drawn or answered: counts by kind and state, and the latest answer."""
-    query = select(probe.c.kind, probe.c.state, func.count(), func.max(probe.c.answered_at)).where(probe.c.project_id == of.id)
-    rows = connection.execute(query.group_by(probe.c.kind, probe.c.state).order_by(probe.c.kind, probe.c.state)).all()
+def answered_spot_checks(connection: Connection, of: Project) -> tuple[object, ...]:
+    """What changes when a spot check is drawn or answered: counts by kind and state, and the latest answer."""
+    query = select(spot_check.c.kind, spot_check.c.state, func.count(), func.max(spot_check.c.answered_at)).where(
+        spot_check.c.project_id == of.id
+    )
+    rows = connection.execute(query.group_by(spot_check.c.kind, spot_check.c.state).order_by(spot_check.c.kind, spot_check.c.state)).all()
     return tuple(tuple(row) for row in rows)
 
 
 def keep_standing(connection: Connection, of: Project, facts: Mapping[str, Any]) -> None:
-    """Keep how the promise stands under the project's present reference."""
+    """Keep how the guarantee stands under the project's present reference."""
     values = {**facts, "reference_id": of.reference_id, "at": time.time()}
     connection.execute(update(project).where(project.c.id == of.id).values(standing=values))
 
 
 def standing_of(connection: Connection, of: Project) -> dict[str, Any] | None:
-    """How the promise stands, as the jobs process last found it; None if it has not yet, under the present reference."""
+    """How the guarantee stands, as the jobs process last found it; None if it has not yet, under the present reference."""
     found = connection.execute(select(project.c.standing).where(project.c.id == of.id)).scalar_one_or_none()
     return dict(found) if found and found["reference_id"] == of.reference_id else None
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, literal, or_, select, update
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow, insert
 from annotriage.store.projects import Project
-from annotriage.store.schema import dataset, field_write, item, item_dataset, probe, verdict
+from annotriage.store.schema import dataset, field_write, item, item_dataset, spot_check, verdict
 
 HELD_SECONDS = 60.0  # for which rows that were taken are nobody else's
 
@@ -39,11 +39,11 @@ def queue_all(connection: Connection, project: Project, reference_id: int) -> No
     connection.execute(
         update(field_write).where(field_write.c.project_id == project.id, field_write.c.item_id.in_(unanswered)).values(_AGAIN)
     )
-    probes = select(probe.c.item_id).where(probe.c.project_id == project.id)
+    spot_checks = select(spot_check.c.item_id).where(spot_check.c.project_id == project.id)
     new = (
         select(item.c.id, item.c.project_id, literal("pending"), verdict.c.shown_trust)
         .join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == reference_id))
-        .where(item.c.id.in_(unanswered), ~item.c.gone, ~item.c.labelled, or_(verdict.c.route != "auto", item.c.id.in_(probes)))
+        .where(item.c.id.in_(unanswered), ~item.c.gone, ~item.c.labelled, or_(verdict.c.route != "auto", item.c.id.in_(spot_checks)))
     )
     add = insert(connection, field_write).from_select(["item_id", "project_id", "state", "trust"], new)
     connection.execute(add.on_conflict_do_nothing(index_elements=["item_id"]))
@@ -145,14 +145,14 @@ def dataset_of_all(connection: Connection, project_id: int) -> int | None:
 
 
 def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[AnyRow]:
-    """What fields are made of: rows (item_id, route, reason, outlier_score, shown_trust, shown_dataset_id, dismissed, probe) under the
-    project's reference; probe: the kind, None for no probe."""
+    """What fields are made of: rows (item_id, route, reason, outlier_score, shown_trust, shown_dataset_id, dismissed, spot check) under the
+    project's reference; spot_check: the kind, None for no spot check."""
     found: list[AnyRow] = []
     columns = (verdict.c.item_id, verdict.c.route, verdict.c.reason, verdict.c.outlier_score, verdict.c.shown_trust)
     query = (
-        select(*columns, item.c.shown_dataset_id, item.c.dismissed, probe.c.kind.label("probe"))
+        select(*columns, item.c.shown_dataset_id, item.c.dismissed, spot_check.c.kind.label("spot_check"))
         .join(item, item.c.id == verdict.c.item_id)
-        .outerjoin(probe, probe.c.item_id == verdict.c.item_id)
+        .outerjoin(spot_check, spot_check.c.item_id == verdict.c.item_id)
         .where(verdict.c.reference_id == project.reference_id)
     )
     for ids in chunks(item_ids):

@@ -11,11 +11,11 @@ from annotriage.errors import UnknownError
 from annotriage.store.counters import counts_of
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
-from annotriage.store.schema import dataset, item, probe, snapshot, verdict
+from annotriage.store.schema import dataset, item, snapshot, spot_check, verdict
 
 
 def item_on_map(connection: Connection, project: Project, item_id: int) -> AnyRow:
-    """An item with its verdict under the project's reference, and its probe. Raises UnknownError."""
+    """An item with its verdict under the project's reference, and its spot check. Raises UnknownError."""
     judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     of_verdict = [column for column in verdict.c if column.name not in ("item_id", "project_id", "labels", "at", "trust", "route")]
     query = (
@@ -25,11 +25,11 @@ def item_on_map(connection: Connection, project: Project, item_id: int) -> AnyRo
             verdict.c.labels.label("model_labels"),
             verdict.c.route.label("true_route"),
             verdict.c.trust.label("true_trust"),
-            probe.c.state.label("probe_state"),
+            spot_check.c.state.label("spot_check_state"),
             dataset.c.name.label("dataset_name"),
         )
         .outerjoin(verdict, judged)
-        .outerjoin(probe, probe.c.item_id == item.c.id)
+        .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
         .outerjoin(dataset, dataset.c.id == item.c.shown_dataset_id)
         .where(item.c.project_id == project.id, item.c.id == item_id)
     )

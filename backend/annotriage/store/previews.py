@@ -1,4 +1,4 @@
-"""Previews: how many items would be automatic and how many would wait for people under other limits. Counted, and not promised.
+"""Previews: how many items would be automatic and how many would wait for people under other limits. Counted, and not guaranteed.
 
 The limits come from a grid that was computed when the reference was kept (`whatif`); the counts are one pass along an index.
 """
@@ -18,8 +18,8 @@ from annotriage.store.references import get_reference
 from annotriage.store.schema import item, reference_grid, verdict
 
 LIMITS = ("max_error", "confidence", "alpha")  # what can be previewed, and changed (service.resettling)
-NOT_PROMISED = (
-    "A preview promises nothing: limits that are chosen by looking at what they would do have to be tested anew, more strictly, before"
+NOT_GUARANTEED = (
+    "A preview guarantees nothing: limits that are chosen by looking at what they would do have to be tested anew, more strictly, before"
     " labels are automatic under them."
 )
 
@@ -92,7 +92,7 @@ def preview(
     if limits is None:
         raise StateError(
             f"project {project.external_id}: other limits cannot be tried, because its reference has no labelled held-out items;"
-            " answer the probes that come first in the queue, then recalibrate"
+            " answer the spot checks that come first in the queue, then recalibrate"
         )
     asked = [given if given is not None else present for given, present in zip((alpha, max_error, confidence), limits.now, strict=True)]
     alpha = asked[0] if len(limits.alphas) == 1 else _stricter("alpha", asked[0], limits.alphas, up=True)

@@ -21,14 +21,14 @@ class ProjectOptions:
 
     dataset_fields: tuple[str, ...] = ()
     item_fields: bool = True
-    lot_share: float = 0.02
+    sample_share: float = 0.02
     audit_share: float = 0.05
     accept: str = "suggest"
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> ProjectOptions:
         """Those that the settings name."""
-        return cls(settings.dataset_fields, settings.item_fields == "on", settings.lot_share, settings.audit_share, settings.accept)
+        return cls(settings.dataset_fields, settings.item_fields == "on", settings.sample_share, settings.audit_share, settings.accept)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Project:
     """A connected project. The columns of its table; `version` and `next_version` are those of its references' predictions.
 
     paused: why nothing is `auto` at the moment; trouble: why nothing is judged, problem: why nothing is delivered at the moment.
-    All None where all is well. calibrated: whether the reference carries a promise.
+    All None where all is well. calibrated: whether the reference carries a guarantee.
     """
 
     id: int
@@ -150,4 +150,6 @@ def _project(row: AnyRow) -> Project:
     facts, version, options = values.pop("facts"), values.pop("prediction_version"), values.pop("options")
     options["dataset_fields"] = tuple(options["dataset_fields"])
     classes = tuple(facts["model"]["spec"]["model"]["classes"])
-    return Project(**values, version=version, options=ProjectOptions(**options), classes=classes, calibrated=bool(facts["promise"]["auto"]))
+    return Project(
+        **values, version=version, options=ProjectOptions(**options), classes=classes, calibrated=bool(facts["guarantee"]["auto"])
+    )

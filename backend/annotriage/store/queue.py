@@ -15,13 +15,13 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, li
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
-from annotriage.store.schema import counter, dataset, group_member, item, item_dataset, probe, verdict
+from annotriage.store.schema import counter, dataset, group_member, item, item_dataset, spot_check, verdict
 
 ORDERS = ("strangest", "groups", "boundary", "newest")
 ROUTES = ("failed", "outlier", "uncertain")  # of which a person must see every item
 UNANSWERED = ("open", "disputed")
-OPEN_PROBE = ("open", "disagreed")
-ROUTES_BY_TRUST = 2 / 3  # the trust from which on an automatic item is no open probe: those hide among the strangest
+OPEN_SPOT_CHECK = ("open", "disagreed")
+ROUTES_BY_TRUST = 2 / 3  # the trust from which on an automatic item is no open spot_check: those hide among the strangest
 LOOKED_AT = 2_000  # rows that a filter looks at for one page
 FEW = 5_000  # items of a dataset up to which it is read whole
 
@@ -32,7 +32,7 @@ Key = tuple[float, int]  # of the last row: its trust (its id, newest first) and
 class Filters:
     """What is wanted of the queue; None: all of it.
 
-    dataset: its row's id. label: what the model says. route: the true one; "auto" gives the probes among the automatic items.
+    dataset: its row's id. label: what the model says. route: the true one; "auto" gives the spot checks among the automatic items.
     group: number of a group among the outliers of the dataset, or of all items. out: instead of what waits, what a person took out of
     the queue and nobody answered.
     """
@@ -77,8 +77,8 @@ def queue_page(
     return Page(rows_of(connection, project, shown), next_key, stopped)
 
 
-def probes_waiting(connection: Connection, project: Project) -> int:
-    """How many of what waits are probes among the automatic items."""
+def spot_checks_waiting(connection: Connection, project: Project) -> int:
+    """How many of what waits are spot checks among the automatic items."""
     parts, _ = _parts(connection, project, Filters(route="auto"), newest=False)
     return int(connection.execute(select(func.count()).select_from(union_all(*parts).subquery())).scalar_one())
 
@@ -104,10 +104,10 @@ def neighbours(
 
 
 def rows_of(connection: Connection, project: Project, ids: Sequence[int]) -> list[AnyRow]:
-    """These items in this order, with their verdicts and probes.
+    """These items in this order, with their verdicts and spot checks.
 
     Columns: id, external_id, marker, at, answer, shown_dataset_id, sent_by, route (the true one), trust (as shown), label, cluster,
-    confidence, outlier_score, p_value, reason, probe (kind), probe_state.
+    confidence, outlier_score, p_value, reason, spot check (kind), spot_check_state.
     """
     judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     of_item = (
@@ -122,9 +122,9 @@ def rows_of(connection: Connection, project: Project, ids: Sequence[int]) -> lis
     )
     of_verdict = (verdict.c.label, verdict.c.cluster, verdict.c.confidence, verdict.c.outlier_score, verdict.c.p_value, verdict.c.reason)
     query = (
-        select(*of_item, item.c.route, *of_verdict, probe.c.kind.label("probe"), probe.c.state.label("probe_state"))
+        select(*of_item, item.c.route, *of_verdict, spot_check.c.kind.label("spot_check"), spot_check.c.state.label("spot_check_state"))
         .outerjoin(verdict, judged)
-        .outerjoin(probe, probe.c.item_id == item.c.id)
+        .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
     )
     found = {row.id: row for some in chunks(ids) for row in connection.execute(query.where(item.c.id.in_(some)))}
     return [found[id] for id in ids if id in found]
@@ -223,11 +223,13 @@ def _parts(connection: Connection, project: Project, filters: Filters, newest: b
             if route != "auto":
                 parts.append(query)
             elif not newest:
-                parts.append(query.where(item.c.trust < ROUTES_BY_TRUST, _is_open_probe()))
+                parts.append(query.where(item.c.trust < ROUTES_BY_TRUST, _is_open_spot_check()))
     if newest and "auto" in routes:
-        for state in OPEN_PROBE:
-            drawn = select(probe.c.item_id.label("id")).join(item, probe.c.item_id == item.c.id)
-            parts.append(drawn.where(probe.c.project_id == project.id, probe.c.state == state, item.c.route == "auto", *_waits(filters)))
+        for state in OPEN_SPOT_CHECK:
+            drawn = select(spot_check.c.item_id.label("id")).join(item, spot_check.c.item_id == item.c.id)
+            parts.append(
+                drawn.where(spot_check.c.project_id == project.id, spot_check.c.state == state, item.c.route == "auto", *_waits(filters))
+            )
     return parts, tests
 
 
@@ -238,15 +240,15 @@ def _waits(filters: Filters) -> tuple[ColumnElement[bool], ...]:
 
 
 def _of_routes(query: Select[Any], route: str | None) -> Select[Any]:
-    """Those of a route that wait; of the automatic ones the open probes."""
-    automatic = and_(item.c.route == "auto", _is_open_probe())
+    """Those of a route that wait; of the automatic ones the open spot checks."""
+    automatic = and_(item.c.route == "auto", _is_open_spot_check())
     if route == "auto":
         return query.where(automatic)
     return query.where(item.c.route == route) if route is not None else query.where(or_(item.c.route.in_(ROUTES), automatic))
 
 
-def _is_open_probe() -> ColumnElement[bool]:
-    return exists(select(literal(1)).where(probe.c.item_id == item.c.id, probe.c.state.in_(OPEN_PROBE)))
+def _is_open_spot_check() -> ColumnElement[bool]:
+    return exists(select(literal(1)).where(spot_check.c.item_id == item.c.id, spot_check.c.state.in_(OPEN_SPOT_CHECK)))
 
 
 def _verdict_of(project: Project, id: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:

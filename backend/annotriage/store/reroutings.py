@@ -13,7 +13,7 @@ from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
-from annotriage.store.schema import item, probe, rerouting, verdict
+from annotriage.store.schema import item, rerouting, spot_check, verdict
 
 THIRD = 1 / 3  # of trust, which parts the routes
 LEAST_AUTOMATIC, SPREAD = 2 / 3 + 1e-4, 0.01  # of the trust that is shown of what is out of the queue: the strangest first as before
@@ -51,7 +51,7 @@ def items_of(connection: Connection, id: int) -> list[int]:
 
 
 def standing(connection: Connection, project: Project, item_ids: Sequence[int]) -> Sequence[AnyRow]:
-    """How items stand under the project's reference: id, route, judged, answer, labelled, gone, sent_by, dismissed, probe (state)."""
+    """How items stand under the project's reference: id, route, judged, answer, labelled, gone, sent_by, dismissed, spot check (state)."""
     judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     query = (
         select(
@@ -63,10 +63,10 @@ def standing(connection: Connection, project: Project, item_ids: Sequence[int]) 
             item.c.gone,
             item.c.sent_by,
             item.c.dismissed,
-            probe.c.state.label("probe"),
+            spot_check.c.state.label("spot_check"),
         )
         .outerjoin(verdict, judged)
-        .outerjoin(probe, probe.c.item_id == item.c.id)
+        .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
         .where(item.c.project_id == project.id, item.c.id.in_(item_ids))
         .order_by(item.c.id)
         .with_for_update(of=item)

@@ -71,8 +71,8 @@ reference = Table(
     Column("version", Text, nullable=False, unique=True),
     Column("name", Text, nullable=False),
     Column("prediction_version", Text, nullable=False),
-    Column("facts", JSON, nullable=False),  # Reference.facts(): promise, counts, classes
-    Column("curve", JSON),  # of the promise: coverage, risk and bound, a list each
+    Column("facts", JSON, nullable=False),  # Reference.facts(): guarantee, counts, classes
+    Column("curve", JSON),  # of the guarantee: coverage, risk and bound, a list each
     Column("at", Float, nullable=False),
 )
 
@@ -127,7 +127,7 @@ project = Table(
     Column("swept_at", Float, nullable=False, server_default=text("0")),
     Column("told_at", Float, nullable=False, server_default=text("0")),  # when a webhook last told of the project
     Column("options", JSON, nullable=False),  # ProjectOptions
-    Column("standing", JSON),  # of the promise, as the jobs process last found it (service.standings)
+    Column("standing", JSON),  # of the guarantee, as the jobs process last found it (service.standings)
     Column("at", Float, nullable=False),
 )
 
@@ -210,7 +210,7 @@ verdict = Table(
     Column("route", Text, nullable=False),
     Column("judged", Text, nullable=False),  # the route before a pause took `auto` away
     Column("labels", JSON, nullable=False),
-    Column("label", Text, nullable=False, server_default=""),  # the same in one text, as classes are called in a promise
+    Column("label", Text, nullable=False, server_default=""),  # the same in one text, as classes are called in a guarantee
     Column("cluster", Text),
     Column("confidence", Float),
     Column("sureness", Float),
@@ -219,7 +219,7 @@ verdict = Table(
     Column("p_value", Float),
     Column("outlier_score", Float),
     Column("trust", Float, nullable=False),
-    Column("shown_trust", Float, nullable=False),  # by which annotators' tasks are sorted: another one for probes
+    Column("shown_trust", Float, nullable=False),  # by which annotators' tasks are sorted: another one for spot checks
     Column("reason", Text, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("at", Float, nullable=False),
@@ -436,13 +436,13 @@ review = Table(
     Index(None, "project_id", "empty"),
 )
 
-probe = Table(
-    "probe",
+spot_check = Table(
+    "spot_check",
     metadata,
     _of("item", primary=True),
     _of("project"),
     _of("reference"),
-    Column("kind", Text, nullable=False),  # lot | audit
+    Column("kind", Text, nullable=False),  # sample | audit
     Column("route", Text, nullable=False),  # the true one
     _of("dataset", null=True),  # on whose probation it counts
     Column("state", Text, nullable=False),  # open | disagreed (a second answer is wanted) | right | wrong

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Integer, ScalarSelect, case, c
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
-from annotriage.store.schema import counter, dataset, probe, snapshot
+from annotriage.store.schema import counter, dataset, snapshot, spot_check
 
 SLOT = 300.0  # seconds of history that one snapshot stands for,
 OLDER = ((86_400.0, 3_600.0), (30 * 86_400.0, 86_400.0))  # and those older than the first: the second
@@ -26,7 +26,7 @@ OLDER = ((86_400.0, 3_600.0), (30 * 86_400.0, 86_400.0))  # and those older than
 class Changed:
     """A dataset whose latest snapshot, if there is one, does not tell its state any more.
 
-    total: judged items; outliers, failed: among them. answers: those of its probes, ever.
+    total: judged items; outliers, failed: among them. answers: those of its spot checks, ever.
     """
 
     id: int
@@ -37,7 +37,7 @@ class Changed:
 
 
 def changed(connection: Connection, project: Project) -> list[Changed]:
-    """The datasets of a project that were judged on since their latest snapshot, or whose probes were answered."""
+    """The datasets of a project that were judged on since their latest snapshot, or whose spot checks were answered."""
     counts = (
         func.sum(counter.c.n).label("total"),
         func.sum(case((counter.c.route == "outlier", counter.c.n), else_=0)).label("outliers"),
@@ -50,9 +50,11 @@ def changed(connection: Connection, project: Project) -> list[Changed]:
         .group_by(counter.c.dataset_id)
         .subquery()
     )
-    answers = select(func.count()).where(probe.c.project_id == project.id, probe.c.dataset_id == now.c.dataset_id, probe.c.answered_at > 0)
+    answers = select(func.count()).where(
+        spot_check.c.project_id == project.id, spot_check.c.dataset_id == now.c.dataset_id, spot_check.c.answered_at > 0
+    )
     answers = answers.correlate(now, snapshot)
-    later = answers.where(probe.c.answered_at > snapshot.c.at)
+    later = answers.where(spot_check.c.answered_at > snapshot.c.at)
     moved = or_(
         snapshot.c.id.is_(None),
         snapshot.c.n + snapshot.c.failed != now.c.total,

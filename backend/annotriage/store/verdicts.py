@@ -13,7 +13,7 @@ from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import AnyRow, insert
 from annotriage.store.projects import Project
-from annotriage.store.schema import counter, dataset, item, point, probe, thumbnail, verdict
+from annotriage.store.schema import counter, dataset, item, point, spot_check, thumbnail, verdict
 
 if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.engine.verdict import Verdict
@@ -27,8 +27,8 @@ class Judgement:
     """One item's verdict, and what is to happen with it.
 
     judged: the route before a pause took `auto` away; `verdict.route` is what holds. shown: the labels that annotators see (None
-    hides them) and trust: by which the tool sorts it: both differ from the verdict's for probes. probe: "lot" | "audit" | None.
-    compressed: (n,) float16 as bytes, b"" of a failed item. thumbnail: b"" for none.
+    hides them) and trust: by which the tool sorts it: both differ from the verdict's for spot checks. spot_check: "sample" | "audit" |
+    None. compressed: (n,) float16 as bytes, b"" of a failed item. thumbnail: b"" for none.
     """
 
     item_id: int
@@ -36,13 +36,13 @@ class Judgement:
     judged: str
     shown: tuple[str, ...] | None
     trust: float
-    probe: str | None
+    spot_check: str | None
     compressed: bytes
     thumbnail: bytes
 
 
 def record(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement]) -> None:
-    """Write verdicts, counts, probes and deliveries; a repeat changes nothing. For the project's present reference the queue, too."""
+    """Write verdicts, counts, spot checks and deliveries; a repeat changes nothing. For the project's present reference the queue, too."""
     now = time.time()
     ids = [one.item_id for one in judgements]
     with recounted(connection, ids):
@@ -52,7 +52,7 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
             of_it = update(item).where(item.c.id == bindparam("of"))
             connection.execute(of_it.values(route=bindparam("to_route"), trust=bindparam("to_trust")), rows)
     _write_pictures(connection, reference_id, judgements)
-    _write_probes(connection, project, reference_id, judgements, now)
+    _write_spot_checks(connection, project, reference_id, judgements, now)
     if project.watch:
         return
     deliveries.enqueue(
@@ -69,7 +69,7 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
         ],
     )
     if project.options.item_fields and reference_id == project.reference_id:
-        for_people = {one.item_id: one.trust for one in judgements if one.verdict.route != "auto" or one.probe}
+        for_people = {one.item_id: one.trust for one in judgements if one.verdict.route != "auto" or one.spot_check}
         field_writes.queue(connection, project.id, for_people, [id for id in ids if id not in for_people])
 
 
@@ -140,9 +140,9 @@ def _write_pictures(connection: Connection, reference_id: int, judgements: Seque
         connection.execute(add.on_conflict_do_update(index_elements=["item_id"], set_={"content": add.excluded.content}), pictures)
 
 
-def _write_probes(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement], now: float) -> None:
-    """Draw probes; one that was drawn before stays as it is."""
-    drawn = [one for one in judgements if one.probe]
+def _write_spot_checks(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement], now: float) -> None:
+    """Draw spot checks; one that was drawn before stays as it is."""
+    drawn = [one for one in judgements if one.spot_check]
     if not drawn:
         return
     shown: dict[int, int | None] = {}
@@ -154,7 +154,7 @@ def _write_probes(connection: Connection, project: Project, reference_id: int, j
             "item_id": one.item_id,
             "project_id": project.id,
             "reference_id": reference_id,
-            "kind": one.probe,
+            "kind": one.spot_check,
             "route": one.judged,
             "dataset_id": shown.get(one.item_id),
             "state": "open",
@@ -162,4 +162,4 @@ def _write_probes(connection: Connection, project: Project, reference_id: int, j
         }
         for one in drawn
     ]
-    connection.execute(insert(connection, probe).on_conflict_do_nothing(index_elements=["item_id"]), rows)
+    connection.execute(insert(connection, spot_check).on_conflict_do_nothing(index_elements=["item_id"]), rows)

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, exists, select
 
 from annotriage.store import deliveries
 from annotriage.store.projects import Project
-from annotriage.store.schema import delivery, item, probe, verdict
+from annotriage.store.schema import delivery, item, spot_check, verdict
 
 HIDDEN = ("outlier", "failed")  # routes whose answer annotators do not see
 
@@ -15,9 +15,9 @@ def enqueue_watched(connection: Connection, project: Project, most: int) -> int:
     """Let up to `most` predictions be delivered of which no delivery was made, under each of the project's references; how many."""
     made = (delivery.c.item_id == verdict.c.item_id, delivery.c.reference_id == verdict.c.reference_id)
     query = (
-        select(verdict.c.item_id, verdict.c.reference_id, verdict.c.route, verdict.c.labels, verdict.c.shown_trust, probe.c.kind)
+        select(verdict.c.item_id, verdict.c.reference_id, verdict.c.route, verdict.c.labels, verdict.c.shown_trust, spot_check.c.kind)
         .join(item, item.c.id == verdict.c.item_id)
-        .outerjoin(probe, probe.c.item_id == verdict.c.item_id)
+        .outerjoin(spot_check, spot_check.c.item_id == verdict.c.item_id)
         .where(verdict.c.project_id == project.id, verdict.c.reference_id.in_(project.references))
         .where(~item.c.gone, ~item.c.labelled, ~exists(select(delivery.c.item_id).where(*made)))
         .order_by(verdict.c.item_id)

@@ -12,9 +12,9 @@ from annotriage.service.operations.process import Process
 from annotriage.web.app import Admit
 from annotriage.web.pages import dress
 from annotriage.web.sessions import Sessions
-from annotriage.web.views import changes, compare, diversity, exports, groups, item, map, overview, promise, queue, settings, system
+from annotriage.web.views import changes, compare, diversity, exports, groups, guarantee, item, map, overview, queue, settings, system
 
-VIEWS = (overview, changes, diversity, groups, promise, compare, settings, system, exports, map, queue, item)
+VIEWS = (overview, changes, diversity, groups, guarantee, compare, settings, system, exports, map, queue, item)
 
 
 def register(app: Flask, process: Process) -> Admit:

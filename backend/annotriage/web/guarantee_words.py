@@ -1,4 +1,4 @@
-"""The promise as the pages say it: whether labels are automatic, why not, and what to do about it."""
+"""The guarantee as the pages say it: whether labels are automatic, why not, and what to do about it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ DAY = 86_400.0
 
 
 @dataclass(frozen=True)
-class PromiseState:
+class GuaranteeState:
     """How automatic labels stand. word: on, off, paused or stopped; headline, what to do next ("" if nothing). there, needed: labelled
-    held-out answers, None where no number helps. can_recalibrate: enough of the lot is answered."""
+    held-out answers, None where no number helps. can_recalibrate: enough of the sample is answered."""
 
     word: str
     headline: str
@@ -29,36 +29,36 @@ class PromiseState:
     can_recalibrate: bool = False
 
 
-def promise_state(project: Project, promise: dict[str, Any], standing: dict[str, Any] | None) -> PromiseState:
-    """promise: of the reference's facts; standing: as it was kept, None if it was not yet."""
-    answers, wanted = (standing or {}).get("lot_answers", 0), (standing or {}).get("lot_needed")
+def guarantee_state(project: Project, guarantee: dict[str, Any], standing: dict[str, Any] | None) -> GuaranteeState:
+    """guarantee: of the reference's facts; standing: as it was kept, None if it was not yet."""
+    answers, wanted = (standing or {}).get("sample_answers", 0), (standing or {}).get("sample_needed")
     enough = wanted is not None and answers >= wanted
-    lot = (
+    sample = (
         f" People answer a random part of all items blind: {answers:,} of the {wanted:,} answers that a new calibration takes are there."
         if wanted
         else ""
     )
     again = " Recalibrate now." if enough else " They come first in the queue; answer what waits there."
     if stopped_by_alarm(project):
-        todo = f"Only a new calibration on what people answered lets it go on.{lot}{again}"
-        return PromiseState(
+        todo = f"Only a new calibration on what people answered lets it go on.{sample}{again}"
+        return GuaranteeState(
             "stopped", "The alarm stopped automatic labels: too many of those checked were wrong.", todo, answers, wanted, enough
         )
     if paused_by_person(project) is not None:
-        return PromiseState("paused", f"A person paused automatic labels{_reason(project)}", "Resume when the reason is gone.")
-    if promise["auto"]:
-        headline = f"At most {limit(promise['max_error'])} automatic labels are wrong in the long run."
-        return PromiseState("on", headline, _alarm_words(standing), can_recalibrate=enough)
-    if promise["needed"] is None:
+        return GuaranteeState("paused", f"A person paused automatic labels{_reason(project)}", "Resume when the reason is gone.")
+    if guarantee["auto"]:
+        headline = f"At most {limit(guarantee['max_error'])} automatic labels are wrong in the long run."
+        return GuaranteeState("on", headline, _alarm_words(standing), can_recalibrate=enough)
+    if guarantee["needed"] is None:
         todo = "More labels alone will not help: train the model further, or allow a larger error in the settings."
-        return PromiseState("off", "No label is automatic: the model is wrong too often for the limit.", todo, can_recalibrate=enough)
-    headline = f"No label is automatic yet: {promise['needed']:,} labelled held-out items needed, {promise['labelled']:,} there."
+        return GuaranteeState("off", "No label is automatic: the model is wrong too often for the limit.", todo, can_recalibrate=enough)
+    headline = f"No label is automatic yet: {guarantee['needed']:,} labelled held-out items needed, {guarantee['labelled']:,} there."
     todo = (
-        f"Label items that the model was not trained on.{lot}{again}"
-        if lot
+        f"Label items that the model was not trained on.{sample}{again}"
+        if sample
         else "Label items that the model was not trained on, and fit again with --calibration."
     )
-    return PromiseState("off", headline, todo, promise["labelled"], promise["needed"], enough)
+    return GuaranteeState("off", headline, todo, guarantee["labelled"], guarantee["needed"], enough)
 
 
 def unread_for(project: Project) -> str:
@@ -77,7 +77,7 @@ def days_until(missing: float, per_day: float) -> str:
 
 
 def oldest_days(standing: dict[str, Any]) -> float | None:
-    """Since how many days the oldest unanswered probe waits."""
+    """Since how many days the oldest unanswered spot check waits."""
     at = standing.get("oldest_at")
     return None if at is None else max(0.0, time.time() - at) / DAY
 

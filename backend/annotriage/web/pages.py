@@ -27,7 +27,7 @@ PROJECT_TABS = (
     ("queue", "Queue"),
     ("diversity", "Diversity"),
     ("groups", "Groups"),
-    ("promise", "Promise"),
+    ("guarantee", "Guarantee"),
     ("compare", "Compare"),
     ("settings", "Settings"),
 )

@@ -18,10 +18,10 @@ ANSWERED_ROUTES = ("auto", "uncertain")  # the routes whose predictions carry th
 def prediction(verdict: Verdict, control: ChoicesControl, results: dict[str, str], model_version: str) -> dict[str, Any]:
     """A verdict as one prediction of a task; its score is the trust, by which Label Studio sorts.
 
-    results: for each class the control's choice, as `match_classes` gives it. Outliers, failed items and probes get an
+    results: for each class the control's choice, as `match_classes` gives it. Outliers, failed items and spot checks get an
     empty result: there is nothing to be anchored by.
     """
-    answered = verdict.route in ANSWERED_ROUTES and not verdict.probe
+    answered = verdict.route in ANSWERED_ROUTES and not verdict.spot_check
     result = choices_result([results[label] for label in verdict.labels], control) if answered else []
     return {"model_version": model_version, "score": verdict.trust, "result": result}
 

@@ -41,7 +41,8 @@ REVIEW_TABS = (
     Tab("Unsure", FAMILIAR, SURE, columns=(*REASONS, *ANSWER)),
     Tab("Pre-annotated", SURE, None, columns=ANSWER),
 )
-# Everything with a blind prediction, probes and strangers alike, so that nobody can tell a probe; by id, which no model had a hand in.
+# Everything with a blind prediction, spot checks and strangers alike, so that nobody can tell them apart; by id, in which no model
+# had a hand.
 CALIBRATION_TAB = Tab("Help calibrate", None, FAMILIAR, order="tasks:id")
 EVERYTHING = Tab("Default", None, None, order="tasks:id", columns=None)  # Label Studio makes this one itself where there is no other
 
@@ -78,7 +79,7 @@ def set_up_tabs(
             if found is not None:
                 client.delete(f"/api/dm/views/{found['id']}/")
     if calibrating is False and (found := _found(CALIBRATION_TAB, views)) is not None:
-        done.append(sentence(f"Tab {CALIBRATION_TAB.title!r}", "removed, the promise has the answers that it needs", dry_run))
+        done.append(sentence(f"Tab {CALIBRATION_TAB.title!r}", "removed, the guarantee has the answers that it needs", dry_run))
         if not dry_run:
             client.delete(f"/api/dm/views/{found['id']}/")
     return done

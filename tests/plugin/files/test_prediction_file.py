@@ -18,7 +18,7 @@ CONFIG = """<View><Image name="img" value="$scan"/><Choices name="view" toName="
 <Choice value="Cat" alias="felis"/><Choice value="Dog"/></Choices></View>"""
 
 
-def verdict(id="1", route="auto", labels=("cat",), trust=0.9, probe=False):
+def verdict(id="1", route="auto", labels=("cat",), trust=0.9, spot_check=False):
     known = route != "failed"
     return Verdict(
         id=id,
@@ -32,7 +32,7 @@ def verdict(id="1", route="auto", labels=("cat",), trust=0.9, probe=False):
         outlier_score=0.5 if known else None,
         trust=trust,
         route=route,
-        probe=probe,
+        spot_check=spot_check,
         reason="looks familiar",
         reference="r1",
         model="m1",
@@ -76,7 +76,9 @@ def test_familiar_items_carry_the_models_answer(out, tmp_path, route):
     }
 
 
-@pytest.mark.parametrize("given", [verdict(route="outlier"), verdict(route="failed", labels=()), verdict(probe=True), verdict(labels=())])
+@pytest.mark.parametrize(
+    "given", [verdict(route="outlier"), verdict(route="failed", labels=()), verdict(spot_check=True), verdict(labels=())]
+)
 def test_nothing_anchors_the_person_who_looks_at_the_others(out, given):
     (task,) = written(out, (given, Item("1", None, path="a.png", problem="gone")))
     assert task["predictions"][0]["result"] == []

@@ -14,7 +14,7 @@ from annotriage.service.delivery import accepting
 from annotriage.service.delivery.accepting import accept_batch, accept_due, undo, why_not
 from annotriage.store import acceptances
 from annotriage.store.projects import change_project, get_project, history
-from annotriage.store.schema import accepted, item, probe
+from annotriage.store.schema import accepted, item, spot_check
 
 
 @pytest.fixture
@@ -22,11 +22,11 @@ def running(process, connect, worker, digits, picture):
     """A project whose first digits have passed their probation: answered by people, all in agreement with the model."""
 
     def running(count=200, *, agree=True, **options):
-        project, tool = connect(**{"accept": "annotate", "lot_share": 0.0} | options)
+        project, tool = connect(**{"accept": "annotate", "sample_share": 0.0} | options)
         first = [tool.add(picture(image)) for image in digits.incoming[0][:120]]
         worker.settle()
         if agree:
-            answer_probes(process, tool)
+            answer_spot_checks(process, tool)
         worker.follow()
         for image in digits.incoming[0][120:count]:
             tool.add(picture(image))
@@ -36,10 +36,10 @@ def running(process, connect, worker, digits, picture):
     return running
 
 
-def answer_probes(process, tool):
+def answer_spot_checks(process, tool):
     """People say what the model says, blind."""
     with process.store.reading() as connection:
-        rows = connection.execute(probe.select().where(probe.c.state == "open")).all()
+        rows = connection.execute(spot_check.select().where(spot_check.c.state == "open")).all()
         said = {row.item_id: accepting_label(connection, row) for row in rows}
     for item_id, label in said.items():
         tool.annotate(str(item_id), label)
@@ -68,12 +68,12 @@ def test_after_its_probation_automatic_labels_of_a_dataset_become_annotations(pr
     worker.follow()
     with process.store.reading() as connection:
         rows = {row.external_id: row for row in connection.execute(item.select())}
-        probes = {str(row.item_id) for row in connection.execute(probe.select())}
+        spot_checks = {str(row.item_id) for row in connection.execute(spot_check.select())}
         (batch,) = acceptances.batches(connection, project.id)
         assert history(connection, project.id)[0].text == f"batch {batch.id}: {len(made)} automatic labels became annotations"
     assert batch.items == len(made)
     assert all((rows[id].answer, rows[id].machine, rows[id].route) == ("resolved", True, "auto") for id in made)
-    assert not made & probes, "never probes"
+    assert not made & spot_checks, "never spot checks"
     accept_due(process, project)
     assert {len(reviews) for id, reviews in machine_made(tool).items() if id in made} == {1}
 
@@ -81,7 +81,7 @@ def test_after_its_probation_automatic_labels_of_a_dataset_become_annotations(pr
 def test_a_probation_takes_no_more_answers_than_it_needs(process, running):
     running(count=200, agree=False, audit_share=0.0)
     with process.store.reading() as connection:
-        automatic = connection.execute(probe.select().where(probe.c.route == "auto")).all()
+        automatic = connection.execute(spot_check.select().where(spot_check.c.route == "auto")).all()
     assert len(automatic) == first_size(0.04, spent_confidence(0.95, 1))
 
 
@@ -117,16 +117,16 @@ def test_what_speaks_against_it_stops_it_and_is_named(process, running, state, r
         assert reason in why_not(connection, project)
 
 
-def test_too_many_and_too_old_probes_stop_it(process, running):
+def test_too_many_and_too_old_spot_checks_stop_it(process, running):
     project, _tool, _ = running()
     with process.store.writing() as connection:
-        connection.execute(probe.update().values(state="open"))
+        connection.execute(spot_check.update().values(state="open"))
         assert "wait for people's answers; at most 50 may" in why_not(connection, project)
-        keep = connection.execute(probe.select().limit(1)).one().item_id
-        connection.execute(probe.update().where(probe.c.item_id != keep).values(state="right"))
-        connection.execute(probe.update().values(drawn_at=time.time() - 8 * 86400))
+        keep = connection.execute(spot_check.select().limit(1)).one().item_id
+        connection.execute(spot_check.update().where(spot_check.c.item_id != keep).values(state="right"))
+        connection.execute(spot_check.update().values(drawn_at=time.time() - 8 * 86400))
         assert "more than 7 days" in why_not(connection, project)
-        connection.execute(probe.update().values(drawn_at=time.time() - 6 * 86400))
+        connection.execute(spot_check.update().values(drawn_at=time.time() - 6 * 86400))
         assert why_not(connection, project) is None
 
 

@@ -1,4 +1,4 @@
-"""Fields of queued tasks: what they say, when they are written, and that no probe can be told from an outlier by them."""
+"""Fields of queued tasks: what they say, when they are written, and that no spot check can be told from an outlier by them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from annotriage.service.delivery.field_writing import FIELDS, FieldWriting, dive
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.store import field_writes, items, snapshots
 from annotriage.store.projects import get_project
-from annotriage.store.schema import dataset, delivery, field_write, item, probe, verdict
+from annotriage.store.schema import dataset, delivery, field_write, item, spot_check, verdict
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def at_once(monkeypatch):
 
 @pytest.fixture
 def mixed_project(process, connect, mixed, at_once):
-    """A project with known and unseen digits, judged and assessed; a third of all are probes."""
-    project, tool = connect(lot_share=0.3)
+    """A project with known and unseen digits, judged and assessed; a third of all are spot checks."""
+    project, tool = connect(sample_share=0.3)
     import_tasks(process, project, tool, mixed[0][::5])
     judge(process)
     assess(process, project)
@@ -51,12 +51,12 @@ def write_all(process, project):
 
 
 def verdicts(process, project):
-    """By task: route, kind of probe, and the verdict's own figures."""
+    """By task: route, kind of spot check, and the verdict's own figures."""
     with process.store.reading() as connection:
         query = (
-            select(item.c.external_id, verdict.c.route, verdict.c.reason, verdict.c.outlier_score, verdict.c.shown_trust, probe.c.kind)
+            select(item.c.external_id, verdict.c.route, verdict.c.reason, verdict.c.outlier_score, verdict.c.shown_trust, spot_check.c.kind)
             .join(verdict, verdict.c.item_id == item.c.id)
-            .outerjoin(probe, probe.c.item_id == item.c.id)
+            .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
             .where(item.c.project_id == project.id)
         )
         return {row.external_id: row for row in connection.execute(query)}
@@ -83,7 +83,7 @@ def test_queued_tasks_carry_the_fields_and_automatic_ones_none(process, mixed_pr
 
 
 def test_unsure_and_failed_items_say_why_in_their_own_words(process, connect, digits, at_once):
-    project, tool = connect(lot_share=0.0, audit_share=0.0)
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
     import_tasks(process, project, tool, [*digits.incoming[0], "data:image/png;base64,AAAA"])
     judge(process)
     assess(process, project)
@@ -97,22 +97,22 @@ def test_unsure_and_failed_items_say_why_in_their_own_words(process, connect, di
 
 
 @databases.both
-def test_a_probe_cannot_be_told_from_an_outlier_by_its_fields(process, mixed_project):
+def test_a_spot_check_cannot_be_told_from_an_outlier_by_its_fields(process, mixed_project):
     project, tool = mixed_project
     write_all(process, project)
     rows = verdicts(process, project)
-    probes = {task: triage_fields(tool, task) for task, row in rows.items() if row.kind and row.route in ("auto", "uncertain")}
+    spot_checks = {task: triage_fields(tool, task) for task, row in rows.items() if row.kind and row.route in ("auto", "uncertain")}
     outliers = {task: triage_fields(tool, task) for task, row in rows.items() if row.route == "outlier" and not row.kind}
-    assert len(probes) > 20
+    assert len(spot_checks) > 20
     assert len(outliers) > 20
-    assert len({tuple(fields) for fields in (*probes.values(), *outliers.values())}) == 1
+    assert len({tuple(fields) for fields in (*spot_checks.values(), *outliers.values())}) == 1
     for key in ("triage_route", "triage_reason", "triage_diversity"):
-        assert {fields[key] for fields in probes.values()} == {fields[key] for fields in outliers.values()}
+        assert {fields[key] for fields in spot_checks.values()} == {fields[key] for fields in outliers.values()}
     real = {round(row.outlier_score, 4) for row in rows.values() if row.route == "outlier"}
-    assert {fields["triage_outlier_score"] for fields in probes.values()} <= real
+    assert {fields["triage_outlier_score"] for fields in spot_checks.values()} <= real
 
 
-def test_the_stranger_a_task_looks_the_higher_its_outlier_score_probe_or_not(process, mixed_project):
+def test_the_stranger_a_task_looks_the_higher_its_outlier_score_spot_check_or_not(process, mixed_project):
     project, tool = mixed_project
     write_all(process, project)
     review = [(row.shown_trust, task) for task, row in verdicts(process, project).items() if row.kind or row.route == "outlier"]
@@ -120,7 +120,7 @@ def test_the_stranger_a_task_looks_the_higher_its_outlier_score_probe_or_not(pro
     assert scores == sorted(scores, reverse=True)
 
 
-def test_probes_are_written_in_the_order_of_what_annotators_see(process, mixed_project):
+def test_spot_checks_are_written_in_the_order_of_what_annotators_see(process, mixed_project):
     project, tool = mixed_project
     written = []
     tool.write_fields = lambda task, fields: written.append(task)
@@ -129,8 +129,8 @@ def test_probes_are_written_in_the_order_of_what_annotators_see(process, mixed_p
     assert [rows[task].shown_trust for task in written] == sorted(rows[task].shown_trust for task in written)
 
 
-def test_a_probe_before_the_first_outlier_has_a_score_that_an_outlier_will_have(process, connect, digits, digits_reference, at_once):
-    project, tool = connect(lot_share=1.0)
+def test_a_spot_check_before_the_first_outlier_has_a_score_that_an_outlier_will_have(process, connect, digits, digits_reference, at_once):
+    project, tool = connect(sample_share=1.0)
     known = [row for row, one in enumerate(digits_reference.triage(digits.incoming[0][:30]).verdicts) if one.route == "auto"]
     import_tasks(process, project, tool, digits.incoming[0][known])
     judge(process)
@@ -140,14 +140,14 @@ def test_a_probe_before_the_first_outlier_has_a_score_that_an_outlier_will_have(
     assert scores == {round(1 - 1 / (len(digits_reference.held_out.scores) + 1), 4)}
 
 
-def test_an_answered_probe_stays_as_it_is(process, mixed_project):
+def test_an_answered_spot_check_stays_as_it_is(process, mixed_project):
     project, tool = mixed_project
     write_all(process, project)
     (task, *_) = [task for task, row in verdicts(process, project).items() if row.kind and row.route == "auto"]
     before = triage_fields(tool, task)
     with process.store.writing() as connection:
         id = items.find_items(connection, project.id, [task])[task].id
-        connection.execute(update(probe).where(probe.c.item_id == id).values(state="right", answered_at=time.time()))
+        connection.execute(update(spot_check).where(spot_check.c.item_id == id).values(state="right", answered_at=time.time()))
         found = fields_of(connection, project, [id])
     write_all(process, project)
     assert triage_fields(tool, task) == before == found[id]
@@ -163,7 +163,7 @@ def test_what_else_stands_in_a_task_stays(process, mixed_project):
 
 @databases.both
 def test_the_diversity_is_that_of_the_batch_or_of_all_if_that_is_small(process, connect, digits, at_once):
-    project, tool = connect(lot_share=1.0, dataset_fields=("scanner",))
+    project, tool = connect(sample_share=1.0, dataset_fields=("scanner",))
     few = import_tasks(process, project, tool, digits.strangers[0][:10], fields={"scanner": "A"})
     many = import_tasks(process, project, tool, digits.incoming[0][:60], fields={"scanner": "B"})
     judge(process)
@@ -186,7 +186,7 @@ def test_the_diversity_reads_as_a_sentence():
 
 
 def test_nothing_is_written_before_the_first_snapshot(process, connect, digits, at_once):
-    project, tool = connect(lot_share=1.0)
+    project, tool = connect(sample_share=1.0)
     import_tasks(process, project, tool, digits.incoming[0][:5])
     judge(process)
     writing = FieldWriting(process)
@@ -218,7 +218,7 @@ def test_nothing_is_written_where_fields_are_switched_off(process, connect, digi
 
 @pytest.mark.parametrize(("busy", "seconds"), [(False, 0.2), (True, 1.0)])
 def test_there_are_at_most_five_a_second_and_one_while_predictions_are_on_their_way(process, connect, digits, busy, seconds):
-    project, tool = connect(lot_share=1.0)
+    project, tool = connect(sample_share=1.0)
     import_tasks(process, project, tool, digits.incoming[0][:3])
     judge(process)
     assess(process, project)
@@ -354,7 +354,7 @@ def test_what_is_judged_again_while_it_is_written_is_written_again(process, mixe
 
 @databases.both
 def test_an_item_that_turns_automatic_loses_its_fields(process, connect, digits, at_once):
-    project, tool = connect(lot_share=0.0, audit_share=0.0)
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
     (task,) = import_tasks(process, project, tool, digits.strangers[0][:1])
     auto = import_tasks(process, project, tool, digits.incoming[0][:40])
     judge(process)
@@ -395,7 +395,9 @@ def test_a_reference_that_takes_over_renews_the_fields_of_unanswered_tasks(proce
         connection.execute(field_write.delete().where(field_write.c.item_id == last))
         field_writes.queue_all(connection, get_project(connection, project.id), project.reference_id)
         found = dict(connection.execute(select(field_write.c.item_id, field_write.c.state)).all())
-        queued = {row.item_id for row in field_writes.verdicts_shown(connection, project, list(found)) if row.route != "auto" or row.probe}
+        queued = {
+            row.item_id for row in field_writes.verdicts_shown(connection, project, list(found)) if row.route != "auto" or row.spot_check
+        }
     assert {id for id, state in found.items() if state == "written"} == set(answered)
     assert queued == set(found) == {*others, last}
 

@@ -1,4 +1,4 @@
-"""A person sends many items to review, or back: queue, counts and labeling tool follow, probes stay, and it can be undone."""
+"""A person sends many items to review, or back: queue, counts and labeling tool follow, spot checks stay, and it can be undone."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from sqlalchemy import select, update
 from triaged import import_tasks
 
 from annotriage.errors import StateError, UnknownError
-from annotriage.service.delivery.rerouting import ANSWERED, GONE, OUT, PROBE, WAITS, send_to_review, take_back, undo_rerouting
+from annotriage.service.delivery.rerouting import ANSWERED, GONE, OUT, SPOT_CHECK, WAITS, send_to_review, take_back, undo_rerouting
 from annotriage.service.guarantee.pausing import pause, resume
 from annotriage.store import items
 from annotriage.store.browsing import item_of_task, queue_page, routes_of
 from annotriage.store.projects import get_project, history
-from annotriage.store.schema import counter, delivery, item, probe, verdict
+from annotriage.store.schema import counter, delivery, item, spot_check, verdict
 
 pytestmark = databases.both
 
 
 @pytest.fixture
 def project(process, connect, worker, digits):
-    project, tool = connect(lot_share=0.0, audit_share=0.0)
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
     import_tasks(process, project, tool, [*digits.incoming[0][:60], *digits.strangers[0][:20]])
     worker.settle()
     return project
@@ -125,16 +125,16 @@ def test_outliers_leave_the_queue_while_automatic_labels_are_paused_too(process,
     assert take_back(process, project, with_route(process, "outlier")[:3], "Ann").changed
 
 
-def test_probes_answered_and_deleted_items_are_left_alone(process, project):
+def test_spot_checks_answered_and_deleted_items_are_left_alone(process, project):
     auto = with_route(process, "auto")[:4]
     with process.store.writing() as connection:
-        values = {"project_id": project.id, "reference_id": project.reference_id, "kind": "lot", "route": "auto", "state": "open"}
-        connection.execute(probe.insert().values(item_id=auto[0], drawn_at=0.0, **values))
+        values = {"project_id": project.id, "reference_id": project.reference_id, "kind": "sample", "route": "auto", "state": "open"}
+        connection.execute(spot_check.insert().values(item_id=auto[0], drawn_at=0.0, **values))
         connection.execute(update(item).where(item.c.id == auto[1]).values(answer="resolved"))
         items.mark_gone(connection, [auto[2]])
     done = send_to_review(process, project, auto, "Ann")
     assert done.changed == (auto[3],)
-    assert done.left == {PROBE: 1, ANSWERED: 1, GONE: 1}
+    assert done.left == {SPOT_CHECK: 1, ANSWERED: 1, GONE: 1}
     assert auto[0] in with_route(process, "auto")
 
 
@@ -171,7 +171,7 @@ def test_a_new_verdict_obeys_the_person_too(process, project, worker):
 
 
 def test_a_watched_project_is_rerouted_without_a_word_to_the_tool(process, connect, worker, digits):
-    project, tool = connect("9", watch=True, lot_share=0.0, audit_share=0.0)
+    project, tool = connect("9", watch=True, sample_share=0.0, audit_share=0.0)
     import_tasks(process, project, tool, digits.incoming[0][:30])
     worker.settle()
     assert send_to_review(process, project, with_route(process, "auto"), "Ann").changed

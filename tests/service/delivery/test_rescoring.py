@@ -13,7 +13,7 @@ from annotriage.service.delivery.rescoring import advance_rescoring
 from annotriage.service.operations.references import keep_reference
 from annotriage.store import counters, deliveries
 from annotriage.store.projects import change_project, get_project, history, note
-from annotriage.store.schema import item, probe, verdict
+from annotriage.store.schema import item, spot_check, verdict
 from annotriage.store.work import waiting
 
 
@@ -33,7 +33,7 @@ def running(process, connect, worker, digits, picture):
     """A project with some digits, judged and delivered: the project's row and the project in the tool."""
 
     def running(count=60, **options):
-        project, tool = connect(**{"lot_share": 0.0, "audit_share": 0.0} | options)
+        project, tool = connect(**{"sample_share": 0.0, "audit_share": 0.0} | options)
         for image in [*digits.incoming[0][:count], *digits.strangers[0][: count // 4]]:
             tool.add(picture(image))
         worker.settle()
@@ -217,15 +217,15 @@ def test_a_new_reference_silences_the_alarm_and_labels_are_automatic_again(proce
         assert history(connection, project.id)[0].kind == "switched"
 
 
-def test_probes_that_wait_stay_hidden_and_test_the_new_reference(process, running, worker, start):
-    project, tool = running(60, lot_share=0.3, audit_share=0.2)
+def test_spot_checks_that_wait_stay_hidden_and_test_the_new_reference(process, running, worker, start):
+    project, tool = running(60, sample_share=0.3, audit_share=0.2)
     with process.store.reading() as connection:
-        before = {row.item_id for row in connection.execute(probe.select().where(probe.c.state == "open"))}
+        before = {row.item_id for row in connection.execute(spot_check.select().where(spot_check.c.state == "open"))}
     assert before
     _, next_id = start(project)
     advance(process, project, worker)
     with process.store.reading() as connection:
-        after = {row.item_id: row for row in connection.execute(probe.select().where(probe.c.state == "open"))}
+        after = {row.item_id: row for row in connection.execute(spot_check.select().where(spot_check.c.state == "open"))}
         judged = {row.item_id: row.judged for row in connection.execute(verdict.select().where(verdict.c.reference_id == next_id))}
     assert before <= set(after)
     assert {row.reference_id for row in after.values()} == {next_id}
@@ -233,7 +233,7 @@ def test_probes_that_wait_stay_hidden_and_test_the_new_reference(process, runnin
     assert all(tool.shown(str(id))[0].labels is None for id in after)
 
 
-def test_what_people_answered_after_seeing_a_label_is_no_probe_of_the_next_reference(process, running, worker, start):
+def test_what_people_answered_after_seeing_a_label_is_no_spot_check_of_the_next_reference(process, running, worker, start):
     project, tool = running(40, audit_share=0.0)
     for id in list(tool.tasks_by_id):
         tool.annotate(id, "1")
@@ -243,4 +243,4 @@ def test_what_people_answered_after_seeing_a_label_is_no_probe_of_the_next_refer
     start(project)
     advance(process, project, worker)
     with process.store.reading() as connection:
-        assert connection.execute(probe.select()).all() == []
+        assert connection.execute(spot_check.select()).all() == []

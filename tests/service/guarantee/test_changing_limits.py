@@ -18,10 +18,10 @@ from annotriage.store.projects import change_project, get_project, history
 def test_the_same_limits_on_the_same_items_are_tested_more_strictly_each_time(digits_reference):
     laxer = with_limits(digits_reference, {"max_error": 0.05})
     assert laxer.held_out.attempts == digits_reference.held_out.attempts + 1
-    assert laxer.promise.attempt == 2
-    assert laxer.promise.tested_confidence > digits_reference.promise.tested_confidence
+    assert laxer.guarantee.attempt == 2
+    assert laxer.guarantee.tested_confidence > digits_reference.guarantee.tested_confidence
     again = with_limits(laxer, {"max_error": 0.04})
-    assert again.promise.tested_confidence > laxer.promise.tested_confidence
+    assert again.guarantee.tested_confidence > laxer.guarantee.tested_confidence
     assert again.version != digits_reference.version
 
 
@@ -31,14 +31,14 @@ def test_what_is_found_is_what_a_fit_with_these_limits_finds(digits_model, digit
     fitted = fit(digits_model, digits.train, digits.held_out, settings=replace(quick, alpha=0.1), name="digits")
     changed = with_limits(digits_reference, {"alpha": 0.1})
     assert changed.threshold == fitted.threshold
-    assert changed.promise.typical == fitted.promise.typical
-    assert [(row.name, row.side) for row in changed.promise.classes] == [(row.name, row.side) for row in fitted.promise.classes]
+    assert changed.guarantee.typical == fitted.guarantee.typical
+    assert [(row.name, row.side) for row in changed.guarantee.classes] == [(row.name, row.side) for row in fitted.guarantee.classes]
 
 
 def test_a_limit_that_nothing_shows_switches_labels_off_and_says_so(digits_reference):
     strict = with_limits(digits_reference, {"max_error": 0.0001})
-    assert not strict.promise.auto
-    assert strict.promise.sentence.startswith("auto is off")
+    assert not strict.guarantee.auto
+    assert strict.guarantee.sentence.startswith("auto is off")
 
 
 def test_nonsense_is_refused(digits_reference):

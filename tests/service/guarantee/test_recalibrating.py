@@ -1,4 +1,4 @@
-"""Recalibration on what people answered on the lot, and nothing else."""
+"""Recalibration on what people answered on the sample, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from annotriage.errors import FitError, StateError
 from annotriage.service.guarantee.recalibrating import recalibrate
 from annotriage.service.operations.jobs import run_queued
 from annotriage.store import jobs
-from annotriage.store.probes import lot_answers
 from annotriage.store.projects import change_project, get_project, history
-from annotriage.store.schema import probe
+from annotriage.store.schema import spot_check
+from annotriage.store.spot_checks import sample_answers
 
 
 @pytest.fixture
 def stream(process, connect, worker, digits, picture):
-    """A project into which digits came, strangers among them, a random part of them in the lot; people have answered some of it."""
+    """A project into which digits came, strangers among them, a random part of them in the sample; people have answered some of it."""
 
     def stream(known=300, strangers=40, answered=1.0, **options):
-        project, tool = connect(**{"lot_share": 0.7, "audit_share": 0.0} | options)
+        project, tool = connect(**{"sample_share": 0.7, "audit_share": 0.0} | options)
         images = [*zip(*(part[:known] for part in digits.incoming), strict=True)]
         images += [*zip(*(part[:strangers] for part in digits.strangers), strict=True)]
         truth = {tool.add(picture(image)).id: label for image, label in images}
         worker.settle()
         with process.store.reading() as connection:
-            lot = [row.item_id for row in connection.execute(probe.select().order_by(probe.c.item_id))]
-        for number in lot[: round(answered * len(lot))]:
+            sample = [row.item_id for row in connection.execute(spot_check.select().order_by(spot_check.c.item_id))]
+        for number in sample[: round(answered * len(sample))]:
             for person in ("ann", "bob"):  # the second one is not asked where the first agrees; an answer more does no harm
                 tool.annotate(str(number), truth[str(number)], by=person)
         worker.follow()
@@ -39,18 +39,18 @@ def present(process, project):
         return get_project(connection, project.id)
 
 
-def test_the_lots_answers_make_the_promise_anew(process, stream, digits_reference):
+def test_the_samples_answers_make_the_guarantee_anew(process, stream, digits_reference):
     project, _, truth = stream()
     with process.store.reading() as connection:
-        lot = lot_answers(connection, project.id)
-    foreign = sum(truth[row.external_id] in "89" for row in lot)
+        sample = sample_answers(connection, project.id)
+    foreign = sum(truth[row.external_id] in "89" for row in sample)
     assert foreign > 10
     reference = recalibrate(process, present(process, project))
-    assert reference.promise.labelled == len(lot)
-    assert len(reference.held_out.scores) == len(lot) - foreign, "strangers do not say what is usual"
+    assert reference.guarantee.labelled == len(sample)
+    assert len(reference.held_out.scores) == len(sample) - foreign, "strangers do not say what is usual"
     assert reference.counts["held_out_foreign"] == foreign
-    assert any(note.startswith(f"{foreign} of {len(lot)} held-out items are none of the model's classes") for note in reference.notes)
-    assert reference.promise.attempt == 1, "none of them was looked at before"
+    assert any(note.startswith(f"{foreign} of {len(sample)} held-out items are none of the model's classes") for note in reference.notes)
+    assert reference.guarantee.attempt == 1, "none of them was looked at before"
     assert reference.model == digits_reference.model
     assert reference.version != digits_reference.version
     assert reference.prediction_version != project.version
@@ -60,17 +60,17 @@ def test_the_lots_answers_make_the_promise_anew(process, stream, digits_referenc
         assert history(connection, project.id)[0].kind == "recalibrated"
 
 
-def test_strangers_that_people_found_count_against_the_promise(process, stream, digits_reference):
-    """Every stranger in the lot is wrong whatever the model says: with many familiar-looking ones tau must rise or auto stop."""
+def test_strangers_that_people_found_count_against_the_guarantee(process, stream, digits_reference):
+    """Every stranger in the sample is wrong whatever the model says: with many familiar-looking ones tau must rise or auto stop."""
     project, *_ = stream(known=150, strangers=150)
     reference = recalibrate(process, present(process, project))
-    assert reference.promise.tau > digits_reference.promise.tau
-    assert reference.promise.errors <= 0.04 * reference.promise.n
+    assert reference.guarantee.tau > digits_reference.guarantee.tau
+    assert reference.guarantee.errors <= 0.04 * reference.guarantee.n
 
 
 def test_too_few_answers_are_refused_with_the_number_that_it_takes(process, stream):
     project, *_ = stream(known=120, strangers=0, answered=0.2)
-    with pytest.raises(FitError, match=r"project 1: \d+ items of the lot are answered, \d+ are needed for a limit of 4 %"):
+    with pytest.raises(FitError, match=r"project 1: \d+ items of the sample are answered, \d+ are needed for a limit of 4 %"):
         recalibrate(process, present(process, project))
     assert present(process, project).next_reference_id is None
 
@@ -90,7 +90,7 @@ def test_looking_at_the_same_answers_again_is_a_further_attempt(process, stream)
         next_id = get_project(connection, project.id).next_reference_id
         change_project(connection, project.id, reference_id=next_id, next_reference_id=None)
     second = recalibrate(process, present(process, project))
-    assert (first.promise.attempt, second.promise.attempt) == (1, 2)
+    assert (first.guarantee.attempt, second.guarantee.attempt) == (1, 2)
 
 
 def test_a_queued_recalibration_says_what_came_of_it(process, stream):
@@ -117,13 +117,13 @@ def test_a_recalibration_that_cannot_be_done_fails_with_its_reason(process, stre
     assert "are needed" in job.text
 
 
-def test_labels_are_taken_from_the_lot_alone(process, stream, worker, digits, picture):
+def test_labels_are_taken_from_the_sample_alone(process, stream, worker, digits, picture):
     project, tool, _ = stream(known=150, strangers=0)
-    before = recalibrate(process, present(process, project)).promise.labelled
+    before = recalibrate(process, present(process, project)).guarantee.labelled
     with process.store.writing() as connection:
         change_project(connection, project.id, next_reference_id=None)
-        lot = {str(row.item_id) for row in connection.execute(probe.select())}
-    for id in [id for id in tool.tasks_by_id if id not in lot]:
+        sample = {str(row.item_id) for row in connection.execute(spot_check.select())}
+    for id in [id for id in tool.tasks_by_id if id not in sample]:
         tool.annotate(id, "1")
     worker.follow()
-    assert recalibrate(process, present(process, project)).promise.labelled == before
+    assert recalibrate(process, present(process, project)).guarantee.labelled == before

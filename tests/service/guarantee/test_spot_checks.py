@@ -1,4 +1,4 @@
-"""Probes: blind answers settle them, the alarm hears them in their order, and only a recalibration silences it."""
+"""Spot checks: blind answers settle them, the alarm hears them in their order, and only a recalibration silences it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from annotriage.labeling_tool import Review, Task
 from annotriage.service.guarantee import spot_checks
 from annotriage.service.guarantee.pausing import pause, resume
 from annotriage.service.intake.reviewing import take_reviews
-from annotriage.store import items, probes
+from annotriage.store import items
+from annotriage.store import spot_checks as stored_checks
 from annotriage.store.projects import change_project, get_project, history
 from annotriage.store.references import get_reference, save_reference
-from annotriage.store.schema import probe
+from annotriage.store.schema import spot_check
 from annotriage.store.verdicts import Judgement, record
 
 MODEL_SAYS = "3"
 
 
-class Probes:
-    """Items of a project that are probes, and the people who answer them."""
+class SpotChecks:
+    """Items of a project that are spot checks, and the people who answer them."""
 
     def __init__(self, process, project):
         self.process, self.project = process, project
         self.tasks: dict[str, Task] = {}
 
-    def draw(self, count, *, route="auto", kind="audit", probe=True, **values):
-        """New tasks, judged as probes: their ids."""
+    def draw(self, count, *, route="auto", kind="audit", spot_check=True, **values):
+        """New tasks, judged as spot_checks: their ids."""
         first = len(self.tasks) + 1
         new = [Task(str(number), f"http://host/{number}.png", reviews=(), **values) for number in range(first, first + count)]
         self.tasks |= {task.id: task for task in new}
@@ -47,7 +48,7 @@ class Probes:
                     route,
                     None,
                     0.1,
-                    kind if probe else None,
+                    kind if spot_check else None,
                     b"",
                     b"",
                 )
@@ -79,7 +80,7 @@ class Probes:
 
     def states(self):
         with self.process.store.reading() as connection:
-            rows = connection.execute(probe.select().order_by(probe.c.item_id))
+            rows = connection.execute(spot_check.select().order_by(spot_check.c.item_id))
             return [row.state for row in rows]
 
     def standing(self):
@@ -93,10 +94,10 @@ class Probes:
 
 @pytest.fixture
 def drawn(process, connect):
-    return Probes(process, connect()[0])
+    return SpotChecks(process, connect()[0])
 
 
-def test_who_agrees_with_the_model_settles_a_probe(drawn):
+def test_who_agrees_with_the_model_settles_a_spot_check(drawn):
     (id,) = drawn.draw(1)
     assert drawn.states() == ["open"]
     drawn.answer([(id, "ann", MODEL_SAYS)])
@@ -121,14 +122,14 @@ def test_ground_truth_needs_no_second_person(drawn):
 
 
 def test_where_the_model_claimed_nothing_one_answer_is_enough(drawn):
-    (id,) = drawn.draw(1, route="outlier", kind="lot")
+    (id,) = drawn.draw(1, route="outlier", kind="sample")
     drawn.answer([(id, "ann", "5")])
     assert drawn.states() == ["wrong"]
     assert drawn.standing().answers == 0, "the alarm listens to automatic labels alone"
-    assert drawn.standing().lot_answers == 1
+    assert drawn.standing().sample_answers == 1
 
 
-def test_a_skipped_probe_stays_open_and_counts_as_wrong_in_the_bound(drawn):
+def test_a_skipped_spot_check_stays_open_and_counts_as_wrong_in_the_bound(drawn):
     ids = drawn.draw(200)
     drawn.answer([(id, "ann", MODEL_SAYS) for id in ids[1:]])
     drawn.answer([(ids[0], "ann", None)])
@@ -138,7 +139,7 @@ def test_a_skipped_probe_stays_open_and_counts_as_wrong_in_the_bound(drawn):
     assert standing.oldest_days == pytest.approx(0, abs=0.01)
 
 
-def test_taking_an_answer_back_opens_the_probe_again(drawn):
+def test_taking_an_answer_back_opens_the_spot_check_again(drawn):
     (id,) = drawn.draw(1)
     drawn.answer([(id, "ann", MODEL_SAYS)])
     drawn.read([Task(id, drawn.tasks[id].media, reviews=())])
@@ -146,13 +147,13 @@ def test_taking_an_answer_back_opens_the_probe_again(drawn):
     assert drawn.standing().answers == 0
 
 
-def test_machine_labels_answer_no_probe(drawn):
+def test_machine_labels_answer_no_spot_check(drawn):
     (id,) = drawn.draw(1)
     drawn.answer([(id, "service", MODEL_SAYS)], machine=True)
     assert drawn.states() == ["open"]
 
 
-def test_another_picture_makes_a_probe_void(drawn):
+def test_another_picture_makes_a_spot_check_void(drawn):
     (id,) = drawn.draw(1)
     drawn.answer([(id, "ann", MODEL_SAYS)])
     drawn.read([Task(id, "http://host/other.png", reviews=drawn.tasks[id].reviews, labelled=True)])
@@ -160,28 +161,28 @@ def test_another_picture_makes_a_probe_void(drawn):
 
 
 def test_an_answer_from_before_the_draw_counts_when_nothing_had_been_shown(process, drawn):
-    (id,) = drawn.draw(1, probe=False)
+    (id,) = drawn.draw(1, spot_check=False)
     drawn.answer([(id, "ann", MODEL_SAYS)], at=time.time() - 3600)
     with process.store.writing() as connection:
         (row,) = items.find_items(connection, drawn.project.id, [id]).values()
         verdict = Verdict(id, "", (MODEL_SAYS,), 0.9, MODEL_SAYS, trust=0.9, route="auto")
-        record(connection, drawn.project, drawn.project.reference_id, [Judgement(row.id, verdict, "auto", None, 0.1, "lot", b"", b"")])
+        record(connection, drawn.project, drawn.project.reference_id, [Judgement(row.id, verdict, "auto", None, 0.1, "sample", b"", b"")])
     assert drawn.states() == ["open"]
-    spot_checks.tend_probes(process, drawn.project)
+    spot_checks.tend_spot_checks(process, drawn.project)
     assert drawn.states() == ["right"]
 
 
 def test_a_second_answer_is_asked_for_once(process, connect):
     project, tool = connect()
-    drawn = Probes(process, project)
+    drawn = SpotChecks(process, project)
     for number in (1, 2):
         tool.add(f"http://host/{number}.png")
     right, disputed = drawn.draw(2)
     for id, labels in ((right, MODEL_SAYS), (disputed, "5")):
         tool.annotate(id, labels)
     drawn.read(tool.tasks([right, disputed]))
-    spot_checks.tend_probes(process, project)
-    spot_checks.tend_probes(process, project)
+    spot_checks.tend_spot_checks(process, project)
+    spot_checks.tend_spot_checks(process, project)
     assert tool.calls.count("ask_again") == 1
     assert (tool.tasks_by_id[right].wanted, tool.tasks_by_id[disputed].wanted) == (1, 2)
     assert not tool.tasks_by_id[disputed].labelled, "somebody else gets it"
@@ -192,10 +193,10 @@ def test_a_second_answer_is_asked_for_once(process, connect):
 
 def test_in_watch_mode_nobody_is_asked(process, connect):
     project, tool = connect(watch=True)
-    drawn = Probes(process, project)
+    drawn = SpotChecks(process, project)
     (id,) = drawn.draw(1)
     drawn.answer([(id, "ann", "5")])
-    spot_checks.tend_probes(process, project)
+    spot_checks.tend_spot_checks(process, project)
     assert tool.calls == []
 
 
@@ -257,7 +258,7 @@ def test_the_alarm_through_the_store_is_quiet_within_the_limit_and_finds_a_tripl
     """Eight projects of 300 answers each, at a limit of 4 %."""
     rang = 0
     for number in range(8):
-        drawn = Probes(process, connect(str(number + 1))[0])
+        drawn = SpotChecks(process, connect(str(number + 1))[0])
         wrong = np.random.default_rng(number).random(300) < rate
         ids = drawn.draw(300)
         at = time.time() + 1
@@ -273,19 +274,19 @@ def test_answers_under_another_reference_are_not_heard(process, drawn):
     ids = drawn.draw(3)
     drawn.answer([(id, "ann", MODEL_SAYS) for id in ids])
     with process.store.reading() as connection:
-        assert probes.automatic_answers(connection, drawn.project.id, drawn.project.reference_id) == [False] * 3
-        assert probes.automatic_answers(connection, drawn.project.id, 99) == []
+        assert stored_checks.automatic_answers(connection, drawn.project.id, drawn.project.reference_id) == [False] * 3
+        assert stored_checks.automatic_answers(connection, drawn.project.id, 99) == []
 
 
 def test_a_new_dataset_is_on_probation_until_its_first_automatic_items_are_shown_to_be_right(process, connect):
     project, _ = connect(accept="annotate")
-    drawn = Probes(process, project)
-    least = first_size(0.04, probing_confidence())
+    drawn = SpotChecks(process, project)
+    least = first_size(0.04, checking_confidence())
     ids = drawn.draw(least - 1)
 
     def looked():
         with process.store.reading() as connection:
-            (dataset,) = probes.drawn_by_dataset(connection, project.id, project.reference_id)
+            (dataset,) = stored_checks.drawn_by_dataset(connection, project.id, project.reference_id)
             _, probation = spot_checks.audit_shares(connection, project)
             return probation.get(dataset), dataset in spot_checks.passed_probation(connection, project)
 
@@ -302,18 +303,18 @@ def test_a_new_dataset_is_on_probation_until_its_first_automatic_items_are_shown
 
 def test_an_error_on_probation_asks_for_more(process, connect):
     project, _ = connect(accept="annotate")
-    drawn = Probes(process, project)
-    ids = drawn.draw(first_size(0.04, probing_confidence()))
+    drawn = SpotChecks(process, project)
+    ids = drawn.draw(first_size(0.04, checking_confidence()))
     drawn.wrong(ids[:1])
     drawn.answer([(id, "ann", MODEL_SAYS) for id in ids[1:]])
     with process.store.reading() as connection:
         _, probation = spot_checks.audit_shares(connection, project)
-        (dataset,) = probes.drawn_by_dataset(connection, project.id, project.reference_id)
+        (dataset,) = stored_checks.drawn_by_dataset(connection, project.id, project.reference_id)
         assert probation[dataset] > 20
         assert not spot_checks.passed_probation(connection, project)
 
 
-def probing_confidence():
+def checking_confidence():
     from annotriage.guarantee.binomial import spent_confidence
 
     return spent_confidence(0.95, 1)
@@ -321,20 +322,20 @@ def probing_confidence():
 
 def test_what_a_recalibration_takes_is_said(drawn):
     standing = drawn.standing()
-    assert standing.lot_answers == 0
-    assert standing.lot_needed >= first_size(0.04, probing_confidence())
+    assert standing.sample_answers == 0
+    assert standing.sample_needed >= first_size(0.04, checking_confidence())
     assert 30 < standing.until_alarm < 1000
 
 
-def test_an_item_with_its_group_counts_once_in_the_lot(drawn):
-    ids = drawn.draw(3, kind="lot", group="patient 1") + drawn.draw(1, kind="lot")
+def test_an_item_with_its_group_counts_once_in_the_sample(drawn):
+    ids = drawn.draw(3, kind="sample", group="patient 1") + drawn.draw(1, kind="sample")
     drawn.answer([(id, "ann", MODEL_SAYS) for id in ids])
-    assert drawn.standing().lot_answers == 2
+    assert drawn.standing().sample_answers == 2
 
 
 def test_a_deleted_task_does_not_keep_the_others_from_a_second_answer(process, connect):
     project, tool = connect()
-    drawn = Probes(process, project)
+    drawn = SpotChecks(process, project)
     tool.add("http://host/1.png")
     tool.add("http://host/2.png")
     ids = drawn.draw(2)
@@ -348,12 +349,12 @@ def test_a_deleted_task_does_not_keep_the_others_from_a_second_answer(process, c
         original(task_id, answers)
 
     tool.ask_again = ask_again
-    spot_checks.tend_probes(process, project)
+    spot_checks.tend_spot_checks(process, project)
     assert tool.tasks_by_id[ids[1]].wanted == 2
 
 
 def test_an_answer_that_followed_an_earlier_references_label_is_not_blind(process, drawn):
-    (id,) = drawn.draw(1, probe=False)
+    (id,) = drawn.draw(1, spot_check=False)
     drawn.answer([(id, "ann", MODEL_SAYS)], at=time.time() - 3600)
     with process.store.writing() as connection:
         facts = get_reference(connection, drawn.project.reference_id).facts
@@ -362,7 +363,7 @@ def test_an_answer_that_followed_an_earlier_references_label_is_not_blind(proces
         (row,) = items.find_items(connection, drawn.project.id, [id]).values()
         verdict = Verdict(id, "", (MODEL_SAYS,), 0.9, MODEL_SAYS, trust=0.9, route="auto")
         record(connection, drawn.present(), next_id, [Judgement(row.id, verdict, "auto", None, 0.1, "audit", b"", b"")])
-    spot_checks.tend_probes(process, drawn.present())
+    spot_checks.tend_spot_checks(process, drawn.present())
     assert drawn.states() == ["open"]
     drawn.answer([(id, "bob", MODEL_SAYS)], at=time.time() + 60)
     assert drawn.states() == ["right"]

@@ -41,7 +41,7 @@ def delivery_states(process, project):
 @pytest.fixture
 def triaged(connect, worker, picture, mixed):
     """A project with twenty known digits and ten strangers, triaged and delivered."""
-    project, tool = connect(lot_share=0.0, audit_share=0.0)
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
     images = mixed[0]
     tasks = [tool.add(picture(image)) for image in [*images[:20], *images[-10:]]]
     worker.settle()
@@ -144,8 +144,8 @@ def test_tasks_that_people_had_labelled_get_an_empty_prediction(connect, worker,
     assert shown == Shown(task.id, None, 1.0)
 
 
-def test_probes_are_answered_blind(connect, worker, predictor, picture, digits):
-    _, tool = connect(lot_share=1.0)
+def test_spot_checks_are_answered_blind(connect, worker, predictor, picture, digits):
+    _, tool = connect(sample_share=1.0)
     tasks = [tool.add(picture(image)) for image in digits.incoming[0][:5]]
     worker.settle()
     _, shown = predictor.predictions("1", records(tasks))

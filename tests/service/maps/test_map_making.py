@@ -45,7 +45,7 @@ def routes(process):
 
 @pytest.fixture
 def project(process, connect, digits):
-    project, tool = connect(lot_share=0.0, audit_share=0.0)
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
     import_tasks(process, project, tool, [*digits.incoming[0][:120], *digits.strangers[0][:40]])
     judge(process)
     return project

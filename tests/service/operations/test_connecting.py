@@ -64,10 +64,10 @@ def test_connecting_sets_the_tool_up_and_triage_begins(process, tool, digits_ref
 def test_connecting_again_repairs_and_takes_over_the_settings(process, tool, digits_reference, worker):
     connect(process, "3", digits_reference)
     worker.settle()
-    process.settings = replace(process.settings, lot_share=0.25, item_fields="off")
+    process.settings = replace(process.settings, sample_share=0.25, item_fields="off")
     change = connect(process, "3", digits_reference)
     assert "looked through" in change.done[0]
-    assert (row(process).options.lot_share, row(process).options.item_fields) == (0.25, False)
+    assert (row(process).options.sample_share, row(process).options.item_fields) == (0.25, False)
     assert row(process).next_reference_id is None
     worker.settle()
     assert all(len(tool.shown(id)) == 1 for id in tool.tasks_by_id if id != "1")
@@ -132,7 +132,7 @@ def test_a_port_that_is_not_known_beforehand_cannot_be_given_to_the_tool(process
 def test_watching_writes_nothing_and_going_on_delivers_what_was_found(process, tool, digits_reference, worker, digits, picture):
     for image in digits.strangers[0][:6]:
         tool.add(picture(image))
-    process.settings = replace(process.settings, lot_share=0.5, audit_share=0.0)
+    process.settings = replace(process.settings, sample_share=0.5, audit_share=0.0)
     change = connect(process, "3", digits_reference, watch=True)
     assert "Nothing is written" in change.done[1]
     worker.settle()
@@ -144,8 +144,8 @@ def test_watching_writes_nothing_and_going_on_delivers_what_was_found(process, t
     with process.store.reading() as connection:
         tables = metadata.tables
         found = connection.execute(
-            select(tables["item"].c.external_id, tables["item"].c.route, tables["probe"].c.kind).outerjoin(
-                tables["probe"], tables["probe"].c.item_id == tables["item"].c.id
+            select(tables["item"].c.external_id, tables["item"].c.route, tables["spot_check"].c.kind).outerjoin(
+                tables["spot_check"], tables["spot_check"].c.item_id == tables["item"].c.id
             )
         ).all()
     hidden = {one.external_id for one in found if one.route in ("outlier", "failed") or one.kind}

@@ -15,7 +15,7 @@ from annotriage.service.operations.doctor import PILED_UP, examine
 from annotriage.settings import ServiceSettings
 from annotriage.store import deliveries, inbox, items, work
 from annotriage.store.projects import change_project
-from annotriage.store.schema import item, probe
+from annotriage.store.schema import item, spot_check
 from annotriage.store.schema import project as project_table
 from annotriage.store.verdicts import Judgement, record
 
@@ -88,7 +88,7 @@ def test_webhooks_that_nobody_reads_or_can_read_are_told(checks, process):
 
 
 def test_a_project_that_is_well_has_nothing_wrong(checks, connect, worker, picture, digits):
-    _, tool = connect("3", lot_share=0.0)
+    _, tool = connect("3", sample_share=0.0)
     for image in digits.incoming[0][:5]:
         tool.add(picture(image))
     worker.settle()
@@ -117,7 +117,7 @@ def test_what_is_stopped_is_told_with_the_reason(checks, process, connect, value
 
 
 def test_webhooks_that_do_not_arrive_are_told(checks, process, connect, worker, picture, digits):
-    _, tool = connect("3", lot_share=0.0)
+    _, tool = connect("3", sample_share=0.0)
     task = tool.add(picture(digits.incoming[0][0]))
     worker.settle()
     assert "webhooks arrive" not in checks("3")
@@ -153,7 +153,7 @@ def test_media_that_failed_are_grouped_by_what_was_wrong(checks, process, connec
 
 
 def test_predictions_that_the_tool_refused_are_listed(checks, process, connect, worker, picture, digits):
-    project, tool = connect("3", lot_share=0.0)
+    project, tool = connect("3", sample_share=0.0)
     task = tool.add(picture(digits.incoming[0][0]))
     worker.settle()
     with process.store.writing() as connection:
@@ -165,23 +165,23 @@ def test_predictions_that_the_tool_refused_are_listed(checks, process, connect, 
     assert "annotriage connect --project 3" in check.fix
 
 
-def test_without_a_promise_it_says_how_many_answers_it_takes(checks, connect, digits_model, digits, quick):
+def test_without_a_guarantee_it_says_how_many_answers_it_takes(checks, connect, digits_model, digits, quick):
     from annotriage.engine.fitting import fit
 
     connect("3", fit(digits_model, digits.train, settings=quick, name="digits"))
-    check = checks("3")["promise"]
+    check = checks("3")["guarantee"]
     assert check.ok is None
     assert "0 of " in check.found
     assert "annotriage recalibrate --project 3" in check.fix
 
 
 def test_blind_checks_that_wait_too_long_are_told(checks, process, connect, worker, picture, digits):
-    _, tool = connect("3", lot_share=1.0)
+    _, tool = connect("3", sample_share=1.0)
     for image in digits.incoming[0][:20]:
         tool.add(picture(image))
     worker.settle()
     with process.store.writing() as connection:
-        connection.execute(update(probe).values(drawn_at=time.time() - 30 * 86_400))
+        connection.execute(update(spot_check).values(drawn_at=time.time() - 30 * 86_400))
     assert "for 30 days" in checks("3")["blind checks"].found
 
 

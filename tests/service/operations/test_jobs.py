@@ -53,7 +53,7 @@ def wait_for(condition, seconds=30.0):
 
 
 def test_what_was_judged_gets_its_snapshots_and_fields_and_stopping_takes_two_seconds(process, connect, digits, running):
-    project, tool = connect(lot_share=1.0)
+    project, tool = connect(sample_share=1.0)
     import_tasks(process, project, tool, digits.incoming[0][:8])
     judge(process)
     with process.store.writing() as connection:
@@ -158,7 +158,7 @@ def test_what_failed_waits_longer_each_time_and_is_taken_up_again(process, conne
 
 
 def test_of_two_processes_the_older_one_alone_does_what_is_done_once(process, connect, digits):
-    project, tool = connect(lot_share=1.0)
+    project, tool = connect(sample_share=1.0)
     import_tasks(process, project, tool, digits.incoming[0][:3])
     judge(process)
     other = Process(process.settings, process.role)
@@ -184,7 +184,7 @@ def test_queued_jobs_are_run_and_say_what_came_of_them(process, connect):
     with process.store.reading() as connection:
         (row,) = job_queries.jobs_of(connection, project.id)
     assert row.state == "failed"
-    assert "0 items of the lot are answered" in row.text, "nobody has answered a probe yet"
+    assert "0 items of the sample are answered" in row.text, "nobody has answered a spot check yet"
 
 
 def test_cleaning_thins_out_old_snapshots(process, connect):

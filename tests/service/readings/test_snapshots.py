@@ -12,7 +12,7 @@ from triaged import import_tasks, judge
 from annotriage.data import Item
 from annotriage.service.readings.snapshots import snapshot, window
 from annotriage.store import items, snapshots
-from annotriage.store.schema import dataset, probe
+from annotriage.store.schema import dataset, spot_check
 
 pytestmark = databases.both
 
@@ -106,28 +106,28 @@ def test_a_dataset_has_changed_until_its_snapshot_is_taken(process, connect, dig
     assert dataset_id(process) in changed(process, project)
 
 
-def test_answers_to_its_probes_change_a_dataset_and_its_advice(process, connect, digits):
-    project, tool = connect(lot_share=0.0, audit_share=1.0, accept="annotate")
+def test_answers_to_its_spot_checks_change_a_dataset_and_its_advice(process, connect, digits):
+    project, tool = connect(sample_share=0.0, audit_share=1.0, accept="annotate")
     import_tasks(process, project, tool, digits.incoming[0][:60])
     judge(process)
     before = latest(process, project, "batch").facts["advice"][-1]
     assert (before["answer"], "Not yet checked on this dataset" in before["reason"]) == ("mixed", True)
     assert dataset_id(process, "batch") not in changed(process, project)
     with process.store.writing() as connection:
-        ids = connection.execute(select(probe.c.item_id).where(probe.c.route == "auto")).scalars().all()
-        connection.execute(update(probe).where(probe.c.item_id.in_(ids[:9])).values(state="right", answered_at=time.time()))
-        connection.execute(update(probe).where(probe.c.item_id == ids[9]).values(state="wrong", answered_at=time.time()))
+        ids = connection.execute(select(spot_check.c.item_id).where(spot_check.c.route == "auto")).scalars().all()
+        connection.execute(update(spot_check).where(spot_check.c.item_id.in_(ids[:9])).values(state="right", answered_at=time.time()))
+        connection.execute(update(spot_check).where(spot_check.c.item_id == ids[9]).values(state="wrong", answered_at=time.time()))
     assert dataset_id(process, "batch") in changed(process, project)
     after = latest(process, project, "batch").facts["advice"][-1]
     assert "Not yet shown on this dataset: 1 of 10 audited labels were wrong so far" in after["reason"]
 
 
 def test_a_dataset_that_passed_its_probation_is_annotated_automatically(process, connect, digits):
-    project, tool = connect(lot_share=0.0, audit_share=1.0, accept="annotate")
+    project, tool = connect(sample_share=0.0, audit_share=1.0, accept="annotate")
     import_tasks(process, project, tool, digits.incoming[0][:200])
     judge(process)
     with process.store.writing() as connection:
-        connection.execute(update(probe).where(probe.c.route == "auto").values(state="right", answered_at=time.time()))
+        connection.execute(update(spot_check).where(spot_check.c.route == "auto").values(state="right", answered_at=time.time()))
     assert latest(process, project, "batch").facts["advice"][-1]["answer"] == "machine"
 
 

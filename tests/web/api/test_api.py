@@ -37,7 +37,7 @@ def web(process):
 @pytest.fixture
 def triaged(connect, worker, mixed):
     """A project with 30 known digits and 20 strangers in two imports; one task has no picture."""
-    project, tool = connect("3", lot_share=0.1, audit_share=0.1, dataset_fields=("scanner",))
+    project, tool = connect("3", sample_share=0.1, audit_share=0.1, dataset_fields=("scanner",))
     for image in mixed[0][:30]:
         tool.add(data_uri(image), fields={"scanner": "A"})
     for image in mixed[0][-20:]:
@@ -69,7 +69,7 @@ def test_a_project_says_how_it_stands(web, triaged):
     assert counted(line["routes"])["failed"] == 1
     detail = web.get("/api/projects/3").json
     assert detail["project"] == line
-    assert "automatic labels" in detail["promise"]
+    assert "automatic labels" in detail["guarantee"]
     assert detail["options"]["dataset_fields"] == ["scanner"]
     assert detail["rescoring"] is None
 
@@ -132,7 +132,7 @@ def test_the_queue_has_everything_that_waits_for_a_person_the_strangest_first(we
     trusts = [one["trust"] for one in queue]
     assert trusts == sorted(trusts)
     every, _ = pages(web, "/api/projects/3/items", "items", limit=100)
-    waits = {one["task"] for one in every if one["route"] != "auto" or one["probe"]}
+    waits = {one["task"] for one in every if one["route"] != "auto" or one["spot_check"]}
     assert {one["task"] for one in queue} == waits
     assert len(queue) == len(waits) == web.get("/api/projects").json["projects"][0]["queue"]
     answered = queue[3]["task"]
@@ -158,14 +158,14 @@ def test_an_item_shows_its_verdict_datasets_delivery_and_answers(web, triaged, w
     assert web.get("/api/projects/3/items/99999").status_code == 404
 
 
-def test_probes_show_their_true_route(web, triaged):
-    found, _ = pages(web, "/api/projects/3/probes", "probes", limit=3)
+def test_spot_checks_show_their_true_route(web, triaged):
+    found, _ = pages(web, "/api/projects/3/spot-checks", "spot_checks", limit=3)
     every, _ = pages(web, "/api/projects/3/items", "items", limit=100)
     routes = {one["task"]: one["route"] for one in every}
     assert found
-    assert {one["task"]: one["route"] for one in found} == {one["task"]: routes[one["task"]] for one in every if one["probe"]}
-    assert sum(web.get("/api/projects/3/probes").json["counts"].values()) == len(found)
-    assert web.get("/api/projects/3/probes?state=wrong").json["probes"] == []
+    assert {one["task"]: one["route"] for one in found} == {one["task"]: routes[one["task"]] for one in every if one["spot_check"]}
+    assert sum(web.get("/api/projects/3/spot-checks").json["counts"].values()) == len(found)
+    assert web.get("/api/projects/3/spot-checks?state=wrong").json["spot_checks"] == []
 
 
 def test_a_time_window_has_the_share_of_outliers_with_its_limits(web, triaged):
@@ -198,10 +198,10 @@ def test_diversity_and_advice_are_those_of_the_latest_snapshot(web, triaged, pro
     assert web.get("/api/projects/3/diversity/x").status_code == 404
 
 
-def test_the_promise_is_shown_with_its_evidence_and_how_it_stands(web, triaged, process):
-    assert web.get("/api/projects/3/promise").json["standing"] is None
+def test_the_guarantee_is_shown_with_its_evidence_and_how_it_stands(web, triaged, process):
+    assert web.get("/api/projects/3/guarantee").json["standing"] is None
     Standings(process).step(triaged[0])
-    found = web.get("/api/projects/3/promise").json
+    found = web.get("/api/projects/3/guarantee").json
     assert found["evidence"]["max_error"] == found["standing"]["max_error"] == 0.04
     assert found["standing"]["answers"] == 0
     assert found["sentence"].startswith("At most 4 in 100")
@@ -240,7 +240,7 @@ def test_nobody_resumes_what_the_alarm_stopped(web, triaged, process):
 def test_accepted_labels_are_listed_and_taken_back(web, triaged, process, worker):
     project, tool = triaged
     every, _ = pages(web, "/api/projects/3/items?route=auto", "items", limit=100)
-    tasks = [one["task"] for one in every if not one["probe"]][:3]
+    tasks = [one["task"] for one in every if not one["spot_check"]][:3]
     assert len(tasks) == 3
     with process.store.writing() as connection:
         ids = [row.id for row in items.find_items(connection, project.id, tasks).values()]

@@ -23,7 +23,7 @@ def web(process):
 
 @pytest.fixture
 def connected(connect):
-    return connect("3", lot_share=0.0, audit_share=0.0, dataset_fields=("scanner",))
+    return connect("3", sample_share=0.0, audit_share=0.0, dataset_fields=("scanner",))
 
 
 def push(web, *sent, dataset="camera", **given):

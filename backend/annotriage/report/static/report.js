@@ -124,7 +124,7 @@ function colourings(points) {
 /** The figures of an item, each with what it means. */
 function figures(points, i) {
   const known = (name, words) => (Number.isNaN(points[name][i]) ? null : words(points[name][i]));
-  const held = points.calibrated ? "held-out items" : "training items (uncalibrated: no promise)";
+  const held = points.calibrated ? "held-out items" : "training items (uncalibrated: no guarantee)";
   const group = points.group[i];
   return [
     ["The model says", points.labelOf(i) || "nothing", known("confidence", (c) => `with a probability of ${percent(c)}`)],

@@ -15,7 +15,7 @@ from annotriage.service.guarantee.spot_checks import DAY, MOST_OUTSTANDING, OLDE
 from annotriage.service.intake.reviewing import take_reviews
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
-from annotriage.store import acceptances, probes
+from annotriage.store import acceptances, spot_checks
 from annotriage.store.counters import chunks
 from annotriage.store.projects import Project, note
 
@@ -71,11 +71,11 @@ def why_not(connection: Connection, project: Project) -> str | None:
         return f"delivery is stopped ({project.problem})"
     if project.next_reference_id is not None or project.old_reference_id is not None:
         return "a new reference is taking over"
-    waiting, oldest = probes.outstanding(connection, project.id, project.reference_id)
+    waiting, oldest = spot_checks.outstanding(connection, project.id, project.reference_id)
     if waiting > MOST_OUTSTANDING:
-        return f"{waiting} probes of automatic labels wait for people's answers; at most {MOST_OUTSTANDING} may"
+        return f"{waiting} spot checks of automatic labels wait for people's answers; at most {MOST_OUTSTANDING} may"
     if oldest is not None and oldest < time.time() - OLDEST_DAYS * DAY:
-        return f"a probe has waited for people's answers for more than {OLDEST_DAYS:g} days; answer what is first in the queue"
+        return f"a spot check has waited for people's answers for more than {OLDEST_DAYS:g} days; answer what is first in the queue"
     return None
 
 

@@ -1,6 +1,6 @@
 """Fields of queued tasks: whoever opens one sees why it waits for a person, and the state of its dataset.
 
-After delivery, in the jobs process: each write costs the labeling tool as much as a page, so there are few, one at a time. A probe
+After delivery, in the jobs process: each write costs the labeling tool as much as a page, so there are few, one at a time. A spot check
 carries exactly what an outlier carries: the same words, and the outlier score of an outlier of its trust.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from annotriage.store.projects import Project
 
 ROUTE, REASON, OUTLIER_SCORE, DIVERSITY = FIELDS = ("triage_route", "triage_reason", "triage_outlier_score", "triage_diversity")
-REVIEW = "review"  # the route word of outliers and probes
+REVIEW = "review"  # the route word of outliers and spot checks
 REVIEW_REASON = "A person decides this one: it is unlike the training items, or was drawn for a blind check."
 
 EACH_SECONDS = 0.2  # the least for one write,
@@ -184,7 +184,7 @@ def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) ->
     found = snapshots.latest(connection, [id for id in set(chosen.values()) if id is not None], project.reference_id)
     shown = {}
     for row in rows:
-        if (row.route == "auto" or row.dismissed) and row.probe is None:
+        if (row.route == "auto" or row.dismissed) and row.spot_check is None:
             shown[row.item_id] = _Shown(dict.fromkeys(FIELDS))
             continue
         fields: dict[str, object] = dict(zip((ROUTE, REASON, OUTLIER_SCORE), _words(connection, project, row), strict=True))
@@ -199,9 +199,9 @@ def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) ->
 
 def _words(connection: Connection, project: Project, row: AnyRow) -> tuple[str, str, float | None]:
     """Route, reason and outlier score."""
-    if row.route == "failed" or (row.route == "uncertain" and row.probe is None):
+    if row.route == "failed" or (row.route == "uncertain" and row.spot_check is None):
         return row.route, row.reason, _figure(row.outlier_score)
-    if row.probe is None:
+    if row.spot_check is None:
         return REVIEW, REVIEW_REASON, _figure(row.outlier_score)
     score = field_writes.usual_outlier_score(connection, project, row.shown_trust)
     return REVIEW, REVIEW_REASON, _figure(_first_outlier_score(connection, project) if score is None else score)

@@ -1,9 +1,9 @@
 """A person's word on many items at once: people shall look at them, or need not any more.
 
 Beside the walk data -> model -> latent -> triage -> store -> delivery. What the model judged stays as `verdict.judged`, and only what
-it judged automatic becomes automatic again: nobody may promise more than the model shows. What it sent to people itself can be taken
+it judged automatic becomes automatic again: nobody may guarantee more than the model shows. What it sent to people itself can be taken
 out of the queue: it keeps its route and counts as an outlier all the same, but nobody is asked to look at it, and annotators see the
-model's label. Probes are left alone, for they are answered blind.
+model's label. Spot checks are left alone, for they are answered blind.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GONE = "deleted in the labeling tool"
 LABELLED = "labelled by people before they came in"
 UNJUDGED = "not judged yet"
 ANSWERED = "answered already"
-PROBE = "random checks, which stay as they are"
+SPOT_CHECK = "random checks, which stay as they are"
 WAITS = "waiting for a person already"
 AUTOMATIC = "automatic already"
 OUT = "out of the queue already"
@@ -136,7 +136,7 @@ def _untouchable(row: AnyRow) -> str:
         return UNJUDGED
     if row.answer == "resolved":
         return ANSWERED
-    return PROBE if row.probe in UNSETTLED else ""
+    return SPOT_CHECK if row.spot_check in UNSETTLED else ""
 
 
 def _sendable(row: AnyRow) -> str:

@@ -12,7 +12,7 @@ from annotriage.labeling_tool import ToolProject
 from annotriage.service.guarantee.spot_checks import listen, paused_by_person, settle, stopped_by_alarm
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
-from annotriage.store import field_writes, probes, rescores, work
+from annotriage.store import field_writes, rescores, spot_checks, work
 from annotriage.store.projects import Project, change_project, get_project, note
 from annotriage.store.references import get_reference
 
@@ -98,7 +98,7 @@ def _switch(process: Process, project: Project, next_id: int, version: str) -> N
         rescores.switch(connection, project, next_id, version)
         if stopped_by_alarm(project):
             change_project(connection, project.id, paused=paused_by_person(project))
-        moved = probes.take_over(connection, project.id, next_id)
+        moved = spot_checks.take_over(connection, project.id, next_id)
         project = get_project(connection, project.id)
         settle(connection, project, moved)
         listen(connection, project)  # to what was answered under it before it took over

@@ -1,7 +1,7 @@
 """New limits on the same held-out items: another max_error, confidence or alpha, tested anew and more strictly.
 
 Beside the walk data -> model -> latent -> triage -> store -> delivery: what `recalibrating` does with new answers, done with those that
-the reference holds. Each look at them is a further attempt, so that trying limits until one passes does not break the promise.
+the reference holds. Each look at them is a further attempt, so that trying limits until one passes does not break the guarantee.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def resettle(process: Process, project: Project, limits: Mapping[str, Any]) -> R
         if next_id != now.reference_id:
             change_project(connection, project.id, next_reference_id=next_id)
         by = f" by {limits['by']}" if limits.get("by") else ""
-        note(connection, project.id, "settings", f"{_changes(present, reference)}{by}: {reference.promise.sentence}")
-    log("limits changed", project=project.external_id, auto=reference.promise.auto, version=reference.version)
+        note(connection, project.id, "settings", f"{_changes(present, reference)}{by}: {reference.guarantee.sentence}")
+    log("limits changed", project=project.external_id, auto=reference.guarantee.auto, version=reference.version)
     return reference
 
 
 def with_limits(present: Reference, limits: Mapping[str, float]) -> Reference:
-    """The reference with other limits, and the promise that its held-out items allow under them. Raises FitError, SettingError."""
-    from annotriage.engine.calibration import promise_of
+    """The reference with other limits, and the guarantee that its held-out items allow under them. Raises FitError, SettingError."""
+    from annotriage.engine.calibration import guarantee_of
     from annotriage.guarantee.conformal import flagged_rank, outlier_threshold
 
     settings = Settings(**{**present.settings.as_dict(), **limits})
@@ -73,7 +73,7 @@ def with_limits(present: Reference, limits: Mapping[str, float]) -> Reference:
     )
     typical = ~reference.is_outlier(answered.scores, answered.clusters)
     columns = (answered.sureness, answered.correct, typical, answered.predicted, answered.true, answered.miss)
-    reference = dataclasses.replace(reference, promise=promise_of(present.space, settings, attempt, *columns))
+    reference = dataclasses.replace(reference, guarantee=guarantee_of(present.space, settings, attempt, *columns))
     return dataclasses.replace(reference, version=reference.content_hash())
 
 

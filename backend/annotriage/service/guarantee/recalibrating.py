@@ -1,6 +1,6 @@
-"""Recalibration: what people answered on the lot becomes held-out data, and the promise is made anew on it.
+"""Recalibration: what people answered on the sample becomes held-out data, and the guarantee is made anew on it.
 
-The lot alone: it was drawn before any item was judged, so that it is like what comes in, strangers included. The media are fetched
+The sample alone: it was drawn before any item was judged, so that it is like what comes in, strangers included. The media are fetched
 again and pass through data -> model -> latent; the reference that follows takes over as `rescoring` says.
 """
 
@@ -18,12 +18,12 @@ from annotriage.data import Dataset, Item
 from annotriage.errors import AnnotriageError, FitError, MediaUnavailable, StateError, ToolUnavailable
 from annotriage.guarantee.binomial import first_size
 from annotriage.progress import Advance, Progress, silent
-from annotriage.service.guarantee.spot_checks import lot_needed
+from annotriage.service.guarantee.spot_checks import sample_needed
 from annotriage.service.judging.media import MediaReader
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
-from annotriage.store import jobs, probes
+from annotriage.store import jobs, spot_checks
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, change_project, get_project, note
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from annotriage.engine.collecting import Collected
     from annotriage.engine.reference import Reference
 
-MOST_MISSING = 0.2  # share of the answered lot whose media cannot be had at the moment, with which it is put off
+MOST_MISSING = 0.2  # share of the answered sample whose media cannot be had at the moment, with which it is put off
 FRESH_ENOUGH = 2.5  # times the least number of items, from which on new answers do without the old ones
 
 
 def recalibrate(process: Process, project: Project, progress: Progress = silent) -> Reference:
-    """A reference with threshold and promise from the lot's answers, kept, and on its way to take over from the present one.
+    """A reference with threshold and guarantee from the sample's answers, kept, and on its way to take over from the present one.
 
     The model and what was learned of its training set stay. Raises FitError if there are too few answers, saying how many it takes;
     StateError if another reference is taking over; ToolUnavailable if too many media cannot be had at the moment.
@@ -49,12 +49,12 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
     refuse_second(project)
     present = process.reference(project.reference_id)
     with process.store.reading() as connection:
-        rows = probes.lot_answers(connection, project.id)
+        rows = spot_checks.sample_answers(connection, project.id)
     _refuse_few(project, present, len({row.group or row.media_hash for row in rows}))
     settings = process.run_settings(present)
     model = load_model(ModelSpec.load(present.spec_path or ""), settings.device)
     present.check(model)
-    dataset = Dataset("the lot", len(rows), lambda: _items(process, project, rows))
+    dataset = Dataset("the sample", len(rows), lambda: _items(process, project, rows))
     answered = collect(model, dataset, present.space, settings, progress, "answered items", present.space.known_or_foreign)
     with progress("calibrating", None):
         answered = _fresh(answered, present)
@@ -66,8 +66,8 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
     with process.store.writing() as connection:
         refuse_second(get_project(connection, project.id))
         change_project(connection, project.id, next_reference_id=next_id)
-        note(connection, project.id, "recalibrated", f"on {len(answered.ids)} answers of the lot: {reference.promise.sentence}")
-    log("recalibrated", project=project.external_id, answers=len(answered.ids), auto=reference.promise.auto, version=reference.version)
+        note(connection, project.id, "recalibrated", f"on {len(answered.ids)} answers of the sample: {reference.guarantee.sentence}")
+    log("recalibrated", project=project.external_id, answers=len(answered.ids), auto=reference.guarantee.auto, version=reference.version)
     return reference
 
 
@@ -91,7 +91,7 @@ def run_job(process: Process, row: AnyRow) -> None:
             text = make_report(process, project, row.payload["dataset"], told)
         else:
             reference = resettle(process, project, row.payload) if row.kind == "resettle" else recalibrate(process, project, told)
-            text = reference.promise.sentence
+            text = reference.guarantee.sentence
     except AnnotriageError as error:
         text, failed = str(error), True
         log("job failed", kind=row.kind, level=logging.WARNING, project=project.external_id, error=error)
@@ -112,11 +112,11 @@ def refuse_second(project: Project) -> None:
 
 def _refuse_few(project: Project, present: Reference, answers: int) -> None:
     """Ask for so many answers that the limit can be shown at all: an attempt with fewer would spend confidence in vain."""
-    needed = lot_needed(dataclasses.asdict(present.promise))
+    needed = sample_needed(dataclasses.asdict(present.guarantee))
     if answers < needed:
         raise FitError(
-            f"project {project.external_id}: {answers:,} items of the lot are answered, {needed:,} are needed for a limit of"
-            f" {100 * present.settings.max_error:g} %; they come first in the queue, and a larger lot_share makes more of them"
+            f"project {project.external_id}: {answers:,} items of the sample are answered, {needed:,} are needed for a limit of"
+            f" {100 * present.settings.max_error:g} %; they come first in the queue, and a larger sample_share makes more of them"
         )
 
 
@@ -128,7 +128,7 @@ def _fresh(answered: Collected, present: Reference) -> Collected:
 
 
 def _items(process: Process, project: Project, rows: Sequence[AnyRow]) -> Iterator[Item]:
-    """The lot's items with people's labels, their media fetched again."""
+    """The sample's items with people's labels, their media fetched again."""
     reader = MediaReader(process.settings, process.server)
     missing = 0
     try:

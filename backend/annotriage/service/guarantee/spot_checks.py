@@ -1,4 +1,4 @@
-"""Probes watch the promise: answers settle them, the alarm listens to them, and datasets pass their probation by them.
+"""Spot checks watch the guarantee: answers settle them, the alarm listens to them, and datasets pass their probation by them.
 
 Beside the walk data -> model -> latent -> triage -> store -> delivery: what `latent.audit` computes, on the answers in the store.
 What computes is imported where it is used, so that whoever only asks for a share stays light.
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 
 from annotriage.errors import ToolGone
-from annotriage.service.intake.answers import Probed, probed
+from annotriage.service.intake.answers import Checked, checked
 from annotriage.service.operations.log import log
-from annotriage.store import probes
+from annotriage.store import spot_checks
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, change_project, get_project, note
 from annotriage.store.references import get_reference
@@ -31,20 +31,20 @@ ALARM = "alarm: "  # how `Project.paused` begins when the alarm stopped `auto`
 BEFORE = " Paused before that: "
 CLAIMING = ("auto", "uncertain")  # routes on which the model claims to know; elsewhere one person's answer is enough
 SKEW_SECONDS = 5.0  # that the labeling tool's clock may be behind
-MOST_OUTSTANDING = 50  # unanswered probes of automatic labels with which machine labels still become annotations
+MOST_OUTSTANDING = 50  # unanswered spot checks of automatic labels with which machine labels still become annotations
 OLDEST_DAYS = 7.0
 DAY = 86_400.0
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How the promise stands by the probes of labels that the present reference gives by itself.
+    """How the guarantee stands by the spot checks of labels that the present reference gives by itself.
 
     answers, wrong: settled ones; low, high: limits of the error that hold at all times. recent_*: the last 500 on their own.
     bound: one-sided upper limit of the error, should all outstanding ones be wrong. level: of the alarm, 1 rings; ringing: it stopped
-    `auto`. until_alarm: answers it usually takes until a doubled error is found (None: too many to say). outstanding: probes not
-    settled; oldest_days: since when, None without any. lot_answers, lot_drawn: probes of the lot, whatever their route;
-    lot_needed: how many answers a recalibration takes, in all.
+    `auto`. until_alarm: answers it usually takes until a doubled error is found (None: too many to say). outstanding: spot checks not
+    settled; oldest_days: since when, None without any. sample_answers, sample_drawn: spot checks of the sample, whatever their route;
+    sample_needed: how many answers a recalibration takes, in all.
     """
 
     max_error: float
@@ -62,24 +62,24 @@ class Standing:
     until_alarm: float | None
     outstanding: int
     oldest_days: float | None
-    lot_answers: int
-    lot_drawn: int
-    lot_needed: int
+    sample_answers: int
+    sample_drawn: int
+    sample_needed: int
 
 
 def standing(connection: Connection, project: Project) -> Standing:
-    """How the promise stands at this moment."""
+    """How the guarantee stands at this moment."""
     from annotriage.guarantee.audit import alarm_levels, recent, time_uniform_interval
     from annotriage.guarantee.binomial import upper_bound
 
-    promise = _promise(connection, project.reference_id)
-    max_error, confidence = float(promise["max_error"]), float(promise["confidence"])
+    guarantee = _guarantee(connection, project.reference_id)
+    max_error, confidence = float(guarantee["max_error"]), float(guarantee["confidence"])
     wrong = _answers(connection, project)
     errors, n = int(wrong.sum()), len(wrong)
     low, high = time_uniform_interval(errors, n, confidence)
     latest = recent(wrong, confidence=confidence)
-    waiting, oldest = probes.outstanding(connection, project.id, project.reference_id)
-    answered, drawn = probes.lot_size(connection, project.id)
+    waiting, oldest = spot_checks.outstanding(connection, project.id, project.reference_id)
+    answered, drawn = spot_checks.sample_size(connection, project.id)
     return Standing(
         max_error=max_error,
         answers=n,
@@ -96,16 +96,16 @@ def standing(connection: Connection, project: Project) -> Standing:
         until_alarm=_answers_until_alarm(max_error),
         outstanding=waiting,
         oldest_days=None if oldest is None else max(0.0, time.time() - oldest) / DAY,
-        lot_answers=answered,
-        lot_drawn=drawn,
-        lot_needed=lot_needed(promise),
+        sample_answers=answered,
+        sample_drawn=drawn,
+        sample_needed=sample_needed(guarantee),
     )
 
 
 def settle(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
-    """Compare people's answers on the probes among these items with the model's; a settled one moves the alarm."""
+    """Compare people's answers on the spot checks among these items with the model's; a settled one moves the alarm."""
     changed = _changed(connection, item_ids)
-    probes.set_probe_states(connection, [(row.item_id, now.state, now.labels, now.at) for row, now in changed])
+    spot_checks.set_spot_check_states(connection, [(row.item_id, now.state, now.labels, now.at) for row, now in changed])
     if any(row.route == "auto" for row, _ in changed):
         listen(connection, project)
 
@@ -117,16 +117,16 @@ def listen(connection: Connection, project: Project) -> None:
     project = get_project(connection, project.id)
     if stopped_by_alarm(project):
         return
-    promise = _promise(connection, project.reference_id)
-    max_error = float(promise["max_error"])
+    guarantee = _guarantee(connection, project.reference_id)
+    max_error = float(guarantee["max_error"])
     wrong = _answers(connection, project)
     if not len(wrong) or alarm_levels(wrong, max_error).max() < 1:
         return
     errors = int(wrong.sum())
-    low, high = time_uniform_interval(errors, len(wrong), float(promise["confidence"]))
+    low, high = time_uniform_interval(errors, len(wrong), float(guarantee["confidence"]))
     text = (
         f"{ALARM}{errors} of {len(wrong)} automatic labels that people checked blind were wrong ({100 * low:.1f} to {100 * high:.1f} %"
-        f" in the long run), where {100 * max_error:g} % are allowed. No label is automatic until the limit is shown anew on the lot's"
+        f" in the long run), where {100 * max_error:g} % are allowed. No label is automatic until the limit is shown anew on the sample's"
         f" answers: annotriage recalibrate --project {project.external_id}"
     )
     change_project(connection, project.id, paused=text + (f"{BEFORE}{project.paused}" if project.paused else ""))
@@ -152,10 +152,10 @@ def paused_by_person(project: Project) -> str | None:
     return before or None
 
 
-def tend_probes(process: Process, project: Project) -> None:
-    """Settle probes that people had answered before they were drawn, and ask for second answers. Raises ToolError."""
+def tend_spot_checks(process: Process, project: Project) -> None:
+    """Settle spot checks that people had answered before they were drawn, and ask for second answers. Raises ToolError."""
     with process.store.reading() as connection:
-        early = probes.answered_meanwhile(connection, project.id)
+        early = spot_checks.answered_meanwhile(connection, project.id)
         settled = bool(_changed(connection, early))
     if settled:
         with process.store.writing() as connection:
@@ -164,18 +164,18 @@ def tend_probes(process: Process, project: Project) -> None:
 
 
 def ask_for_second_answers(process: Process, project: Project) -> None:
-    """Let a second person answer the probes on which one disagreed with the model. Raises ToolError."""
+    """Let a second person answer the spot checks on which one disagreed with the model. Raises ToolError."""
     if project.watch or project.gone:
         return
     with process.store.reading() as connection:
-        rows = [row for row in probes.unconfirmed(connection, project.id) if row.wanted <= row.people]
+        rows = [row for row in spot_checks.unconfirmed(connection, project.id) if row.wanted <= row.people]
     for row in rows:
         try:
             process.tool_project(project).ask_again(row.external_id, row.people + 1)
         except ToolGone:  # a task was deleted: following finds out which
             continue
         with process.store.writing() as connection:
-            probes.asked_again(connection, row.item_id, row.people + 1)
+            spot_checks.asked_again(connection, row.item_id, row.people + 1)
         log("second answer wanted", project=project.external_id, item=row.external_id)
 
 
@@ -190,7 +190,7 @@ def audit_shares(
     from annotriage.guarantee.audit import audit_share
 
     reference_id = reference_id or project.reference_id
-    per_week = probes.automatic_per_week(connection, project.id, reference_id) + coming
+    per_week = spot_checks.automatic_per_week(connection, project.id, reference_id) + coming
     share = max(project.options.audit_share, audit_share(per_week)) if project.options.audit_share else 0.0
     if project.options.accept != "annotate":
         return share, {}
@@ -199,29 +199,29 @@ def audit_shares(
 
 def passed_probation(connection: Connection, project: Project) -> frozenset[int]:
     """The datasets whose machine labels may become annotations: their error limit is shown, what is still open counted as wrong."""
-    promise = _promise(connection, project.reference_id)
-    drawn = probes.drawn_by_dataset(connection, project.id, project.reference_id)
-    return frozenset(id for id, states in drawn.items() if _probation([state != "right" for state, _ in states], promise).passed)
+    guarantee = _guarantee(connection, project.reference_id)
+    drawn = spot_checks.drawn_by_dataset(connection, project.id, project.reference_id)
+    return frozenset(id for id, states in drawn.items() if _probation([state != "right" for state, _ in states], guarantee).passed)
 
 
-def lot_needed(promise: dict[str, Any]) -> int:
-    """How many answers on the lot a recalibration takes: so many that the limit can be shown if none of them is wrong.
+def sample_needed(guarantee: dict[str, Any]) -> int:
+    """How many answers on the sample a recalibration takes: so many that the limit can be shown if none of them is wrong.
 
-    promise: of the reference's facts. The surest n_0 must be automatic: a share like that under the present reference, or half.
+    guarantee: of the reference's facts. The surest n_0 must be automatic: a share like that under the present reference, or half.
     """
     from math import ceil
 
     from annotriage.guarantee.binomial import first_size, spent_confidence
     from annotriage.guarantee.ranking import EXPECTED_COVERAGE
 
-    least = first_size(float(promise["max_error"]), spent_confidence(float(promise["confidence"]), 1))
-    share = float(promise["coverage"]) if promise["auto"] else EXPECTED_COVERAGE
+    least = first_size(float(guarantee["max_error"]), spent_confidence(float(guarantee["confidence"]), 1))
+    share = float(guarantee["coverage"]) if guarantee["auto"] else EXPECTED_COVERAGE
     return ceil(least / max(share, EXPECTED_COVERAGE / 2))
 
 
-def _changed(connection: Connection, item_ids: Sequence[int]) -> list[tuple[AnyRow, Probed]]:
-    """The probes among these items whose state is not the one that their reviews come to, with that one."""
-    rows = probes.probes_of(connection, item_ids)
+def _changed(connection: Connection, item_ids: Sequence[int]) -> list[tuple[AnyRow, Checked]]:
+    """The spot checks among these items whose state is not the one that their reviews come to, with that one."""
+    rows = spot_checks.spot_checks_of(connection, item_ids)
     given = reviews_of(connection, [row.item_id for row in rows])
     found = [(row, _state(row, given)) for row in rows]
     return [
@@ -231,35 +231,35 @@ def _changed(connection: Connection, item_ids: Sequence[int]) -> list[tuple[AnyR
     ]
 
 
-def _state(row: AnyRow, given: dict[int, list[Any]]) -> Probed:
+def _state(row: AnyRow, given: dict[int, list[Any]]) -> Checked:
     reviews = given.get(row.item_id, [])
     if row.again:  # an answer from before the draw may have followed an earlier reference's label
         reviews = [one for one in reviews if one.updated_at >= row.drawn_at - SKEW_SECONDS]
-    return probed(reviews, row.labels, confirmed=row.route in CLAIMING)
+    return checked(reviews, row.labels, confirmed=row.route in CLAIMING)
 
 
 def _answers(connection: Connection, project: Project) -> Any:
     import numpy as np
 
-    return np.array(probes.automatic_answers(connection, project.id, project.reference_id), dtype=bool)
+    return np.array(spot_checks.automatic_answers(connection, project.id, project.reference_id), dtype=bool)
 
 
 def _owed(connection: Connection, project: Project, reference_id: int) -> dict[int, int]:
-    """How many more probes datasets need for their probation, should those that are out be right; too old ones count as wrong."""
-    promise = _promise(connection, reference_id)
+    """How many more spot checks datasets need for their probation, should those that are out be right; too old ones count as wrong."""
+    guarantee = _guarantee(connection, reference_id)
     old = time.time() - OLDEST_DAYS * DAY
-    drawn = probes.drawn_by_dataset(connection, project.id, reference_id)
+    drawn = spot_checks.drawn_by_dataset(connection, project.id, reference_id)
     owed = {}
-    for id in probes.datasets_of(connection, project.id):
+    for id in spot_checks.datasets_of(connection, project.id):
         lost = [state == "wrong" or (state != "right" and at < old) for state, at in drawn.get(id, ())]
-        next_at = _probation(lost, promise).next_at
+        next_at = _probation(lost, guarantee).next_at
         if next_at is not None:
             owed[id] = next_at - len(lost)
     return owed
 
 
-def _probation(wrong: Sequence[bool], promise: dict[str, Any]) -> Probation:
-    return _probation_of(bytes(wrong), float(promise["max_error"]), float(promise["confidence"]))
+def _probation(wrong: Sequence[bool], guarantee: dict[str, Any]) -> Probation:
+    return _probation_of(bytes(wrong), float(guarantee["max_error"]), float(guarantee["confidence"]))
 
 
 @lru_cache(maxsize=4096)
@@ -281,6 +281,6 @@ def _answers_until_alarm(max_error: float) -> float | None:
     return answers if isfinite(answers) else None
 
 
-def _promise(connection: Connection, reference_id: int) -> dict[str, Any]:
-    promise: dict[str, Any] = get_reference(connection, reference_id).facts["promise"]
-    return promise
+def _guarantee(connection: Connection, reference_id: int) -> dict[str, Any]:
+    guarantee: dict[str, Any] = get_reference(connection, reference_id).facts["guarantee"]
+    return guarantee

@@ -1,6 +1,6 @@
-"""How the promise of each project stands, kept in the store for whoever shows it: the jobs process computes, the web process reads.
+"""How the guarantee of each project stands, kept in the store for whoever shows it: the jobs process computes, the web process reads.
 
-Beside the walk data -> model -> latent -> triage -> store -> delivery: `probing.standing`, found again whenever an answer came in.
+Beside the walk data -> model -> latent -> triage -> store -> delivery: `spot_checks.standing`, found again whenever an answer came in.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Standings:
     def step(self, project: Project) -> bool:
         """Keep one project's standing, if it has changed; whether it had."""
         with self._process.store.reading() as connection:
-            seen = (project.reference_id, project.paused, *dashboard.answered_probes(connection, project))
+            seen = (project.reference_id, project.paused, *dashboard.answered_spot_checks(connection, project))
             if self._seen.get(project.id) == seen:
                 return False
             found = standing(connection, project)

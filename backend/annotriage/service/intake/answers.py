@@ -1,4 +1,4 @@
-"""What several people's answers come to: on an item, and on a probe."""
+"""What several people's answers come to: on an item, and on a spot check."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def answer_of(task: Task) -> Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Probed:
+class Checked:
     """What people's blind answers say of the model's. state: open | disagreed | right | wrong. labels: theirs, once right or wrong."""
 
     state: str
@@ -37,7 +37,7 @@ class Probed:
     at: float | None = None
 
 
-def probed(given: Iterable[Review], labels: Sequence[str], *, confirmed: bool) -> Probed:
+def checked(given: Iterable[Review], labels: Sequence[str], *, confirmed: bool) -> Checked:
     """Whether the model was right with `labels`, as far as people have answered.
 
     Ground truth decides. Otherwise an answer that agrees makes it right, and two different people who say something else make it
@@ -46,14 +46,14 @@ def probed(given: Iterable[Review], labels: Sequence[str], *, confirmed: bool) -
     people = [one for one in latest(given) if not one.machine]
     people = [one for one in people if one.ground_truth] or people
     if not people:
-        return Probed("open")
+        return Checked("open")
     at = max(one.updated_at for one in people)
     others = [same(one.labels) for one in people if same(one.labels) != same(labels)]
     if 2 * len(others) <= len(people):
-        return Probed("right", same(labels), at)
+        return Checked("right", same(labels), at)
     if confirmed and len(people) < 2 and not people[0].ground_truth:
-        return Probed("disagreed", at=at)
-    return Probed("wrong", Counter(others).most_common(1)[0][0], at)
+        return Checked("disagreed", at=at)
+    return Checked("wrong", Counter(others).most_common(1)[0][0], at)
 
 
 def latest(given: Iterable[Review]) -> list[Review]:

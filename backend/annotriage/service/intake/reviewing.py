@@ -1,4 +1,4 @@
-"""What people answered comes back: reviews are compared with the store, resolve the queue, and are answers on probes.
+"""What people answered comes back: reviews are compared with the store, resolve the queue, and are answers on spot checks.
 
 At the end of data -> model -> latent -> triage -> store -> delivery. The same tasks are read again and again, from webhooks' hints
 and by the poll: what has not changed costs three queries for hundreds of tasks, and writes nothing.
@@ -14,9 +14,9 @@ from annotriage.labeling_tool import Review, Task
 from annotriage.service.guarantee.spot_checks import settle
 from annotriage.service.intake.answers import answer_of
 from annotriage.store import items, reviews
-from annotriage.store.probes import forget_probes
 from annotriage.store.projects import Project
 from annotriage.store.reviews import Answer, Known
+from annotriage.store.spot_checks import forget_spot_checks
 
 
 def take_reviews(connection: Connection, project: Project, tasks: Sequence[Task]) -> None:
@@ -61,7 +61,7 @@ def _take_edits(connection: Connection, project: Project, read: dict[str, Task],
     for task_id, before in known.items():
         media = read[task_id].media
         if items.media_hash(media) != before.media_hash:
-            forget_probes(connection, [before.id])  # drawn, and perhaps answered, for what the task showed then
+            forget_spot_checks(connection, [before.id])  # drawn, and perhaps answered, for what the task showed then
             items.change_media(connection, project, before.id, media)
 
 

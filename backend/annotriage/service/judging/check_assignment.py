@@ -1,6 +1,6 @@
-"""What happens with a verdict: whether the item becomes a probe, and what annotators see of it.
+"""What happens with a verdict: whether the item becomes a spot check, and what annotators see of it.
 
-Between triage and store. Probes must not be recognisable: they get an empty prediction and a trust among the strangest.
+Between triage and store. Spot checks must not be recognisable: they get an empty prediction and a trust among the strangest.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from sqlalchemy import Connection
 
 from annotriage.engine.reference import Judged
 from annotriage.engine.verdict import Verdict
-from annotriage.guarantee.audit import in_audit, in_lot
+from annotriage.guarantee.audit import in_audit, in_sample
 from annotriage.guarantee.conformal import hashed_places
 from annotriage.model.inputs import Loaded, thumbnail
 from annotriage.service.delivery.rerouting import sent_reason
 from annotriage.service.guarantee.pausing import PAUSED_REASON
 from annotriage.service.guarantee.spot_checks import audit_shares, paused_under
 from annotriage.store.database import AnyRow
-from annotriage.store.probes import unsettled
 from annotriage.store.projects import Project
 from annotriage.store.reroutings import trust_out_of_queue
+from annotriage.store.spot_checks import unsettled
 from annotriage.store.verdicts import Judgement, strange_trusts
 
-SEED = 0  # of the draws: an item is a probe or none, whichever reference judges it
+SEED = 0  # of the draws: an item is a spot check or none, whichever reference judges it
 SHOWN_ROUTES = ("auto", "uncertain")
 
 
 @dataclass(frozen=True)
 class Draw:
-    """How probes are drawn at the moment.
+    """How spot checks are drawn at the moment.
 
-    lot, audit: shares of all items and of automatic ones. probation: datasets of whose next automatic items so many are all audited;
-    counts down. strangest: the range of trust among which a probe hides. paused: whether nothing may be automatic. drawn: items that
-    are probes already and wait for people. again: the items were judged before, by another reference: what people have answered since
-    then followed its labels, and is no probe any more.
+    sample, audit: shares of all items and of automatic ones. probation: datasets of whose next automatic items so many are all audited;
+    counts down. strangest: the range of trust among which a spot check hides. paused: whether nothing may be automatic. drawn: items that
+    are spot checks already and wait for people. again: the items were judged before, by another reference: what people have answered since
+    then followed its labels, and is no spot check any more.
     """
 
-    lot: float
+    sample: float
     audit: float
     probation: dict[int, int]
     strangest: tuple[float, float]
@@ -52,7 +52,7 @@ def current_draw(connection: Connection, project: Project, reference_id: int, it
     """The draw for these items of the project."""
     share, probation = audit_shares(connection, project, reference_id, len(item_ids))
     return Draw(
-        lot=project.options.lot_share,
+        sample=project.options.sample_share,
         audit=share,
         probation=probation,
         strangest=strange_trusts(connection, project.id, reference_id),
@@ -67,7 +67,7 @@ def judgements(
 ) -> list[Judgement]:
     """What is to be stored and shown of N scored items. rows: their items; side: of a thumbnail, in pixels."""
     ids = [draw_id(project, row) for row in rows]
-    lot = in_lot(ids, SEED, draw.lot)
+    sample = in_sample(ids, SEED, draw.sample)
     audit = in_audit(ids, SEED, draw.audit)
     low, high = draw.strangest
     hidden = low + (high - low) * hashed_places(ids, SEED, "shown")
@@ -76,20 +76,20 @@ def judgements(
     for place, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
         owed = draw.probation.get(row.shown_dataset_id, 0) if verdict.route == "auto" else 0
         audited = verdict.route == "auto" and (audit[place] or owed > 0)
-        probe = "lot" if lot[place] else "audit" if audited or row.id in draw.drawn else None
+        spot_check = "sample" if sample[place] else "audit" if audited or row.id in draw.drawn else None
         if draw.again and row.answer != "open" and row.id not in draw.drawn:
-            probe = None
-        if owed and probe:
+            spot_check = None
+        if owed and spot_check:
             draw.probation[row.shown_dataset_id] = owed - 1
         why = PAUSED_REASON if draw.paused else sent_reason(row.sent_by) if row.sent_by else ""
         holds = _held_back(verdict, why) if why and verdict.route == "auto" else verdict
         out = row.dismissed and holds.route in ("outlier", "uncertain")
-        hides = bool(probe) or not (out or holds.route in SHOWN_ROUTES)
-        trust = float(hidden[place]) if probe else trust_out_of_queue(holds.trust) if out else holds.trust
+        hides = bool(spot_check) or not (out or holds.route in SHOWN_ROUTES)
+        trust = float(hidden[place]) if spot_check else trust_out_of_queue(holds.trust) if out else holds.trust
         shown = None if hides else holds.labels
         picture = loaded[place].picture
         face = b"" if picture is None else thumbnail(picture, side)
-        found.append(Judgement(row.id, holds, verdict.route, shown, trust, probe, points[place].tobytes(), face))
+        found.append(Judgement(row.id, holds, verdict.route, shown, trust, spot_check, points[place].tobytes(), face))
     return found
 
 
@@ -99,7 +99,7 @@ def _held_back(verdict: Verdict, why: str) -> Verdict:
 
 
 def failed(row: AnyRow, verdict: Verdict) -> Judgement:
-    """A failed item: nothing to show, and no probe."""
+    """A failed item: nothing to show, and no spot check."""
     return Judgement(row.id, verdict, "failed", None, 0.0, None, b"", b"")
 
 

@@ -204,8 +204,8 @@ def _next(project: Project, tool: ToolProject, reference: Reference) -> list[str
     if project.watch:
         return [f"Next: annotriage status shows what is found; annotriage connect --project {id} without --watch lets it be delivered."]
     said = [f"Next: open {tool.address()} and begin with the Label button; annotriage doctor shows whether all is well."]
-    if not reference.promise.auto:
-        said.append(f"No label is automatic yet: {reference.promise.sentence}")
+    if not reference.guarantee.auto:
+        said.append(f"No label is automatic yet: {reference.guarantee.sentence}")
     return said
 
 

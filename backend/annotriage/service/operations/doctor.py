@@ -95,7 +95,7 @@ def _project(process: Process, project: Project) -> Iterator[Check]:
     yield Check("project", True, f"{project.title!r}, {project.version}{', only watched' if project.watch else ''}")
     yield from _stopped(project)
     with process.store.reading() as connection:
-        looks = (_poll, _webhooks, _failures, _deliveries, _promise)
+        looks = (_poll, _webhooks, _failures, _deliveries, _guarantee)
         for look in looks:
             yield from look(connection, project)
     if not project.watch:
@@ -164,15 +164,17 @@ def _deliveries(connection: Connection, project: Project) -> Iterator[Check]:
     yield Check("deliveries", False, f"predictions of tasks {tasks} did not arrive: {rows[0].error}", fix)
 
 
-def _promise(connection: Connection, project: Project) -> Iterator[Check]:
+def _guarantee(connection: Connection, project: Project) -> Iterator[Check]:
     now = standing(connection, project)
     id = project.external_id
     if not project.calibrated:
-        found = f"none yet, so no label is automatic: {now.lot_answers:,} of {now.lot_needed:,} answers on randomly drawn tasks are there"
+        found = (
+            f"none yet, so no label is automatic: {now.sample_answers:,} of {now.sample_needed:,} answers on randomly drawn tasks are there"
+        )
         fix = f"Answer the tab Help calibrate, then annotriage recalibrate --project {id}; or fit with --calibration and connect again."
-        yield Check("promise", None, found, fix)
+        yield Check("guarantee", None, found, fix)
     else:
-        yield Check("promise", True, f"{now.wrong:,} of {now.answers:,} automatic labels that people checked blind were wrong")
+        yield Check("guarantee", True, f"{now.wrong:,} of {now.answers:,} automatic labels that people checked blind were wrong")
     if now.oldest_days is not None and now.oldest_days > OLDEST_DAYS:
         found = f"{now.outstanding:,} wait for people's answers, the oldest for {now.oldest_days:.0f} days"
         yield Check("blind checks", False, found, "Label what comes first in the queue: they are among it.")

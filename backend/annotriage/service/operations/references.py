@@ -81,7 +81,7 @@ def _edges(reference: Reference) -> dict[str, dict[str, list[float]]]:
 
 
 def _curve(reference: Reference) -> dict[str, list[float]]:
-    """Risk against coverage on the held-out items, for the promise's page."""
-    promise = reference.promise
-    curves = {"coverage": promise.curve_coverage, "risk": promise.curve_risk, "bound": promise.curve_bound}
+    """Risk against coverage on the held-out items, for the guarantee's page."""
+    guarantee = reference.guarantee
+    curves = {"coverage": guarantee.curve_coverage, "risk": guarantee.curve_risk, "bound": guarantee.curve_bound}
     return {name: [round(float(value), 6) for value in values] for name, values in curves.items()}

@@ -9,7 +9,7 @@ from annotriage.errors import AnnotriageError
 from annotriage.service.delivery.accepting import accept_due
 from annotriage.service.delivery.outbox import Delivery
 from annotriage.service.delivery.rescoring import advance_rescoring
-from annotriage.service.guarantee.spot_checks import tend_probes
+from annotriage.service.guarantee.spot_checks import tend_spot_checks
 from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
 from annotriage.service.operations.log import log
@@ -18,7 +18,7 @@ from annotriage.service.operations.process import Process
 from annotriage.store.projects import Project, projects
 
 TENDED_SECONDS = 2.0
-TENDED: tuple[Callable[[Process, Project], None], ...] = (advance_rescoring, tend_probes, accept_due)
+TENDED: tuple[Callable[[Process, Project], None], ...] = (advance_rescoring, tend_spot_checks, accept_due)
 
 
 def run_worker(process: Process) -> int:
@@ -34,7 +34,7 @@ def run_worker(process: Process) -> int:
 
 
 def tend(process: Process) -> None:
-    """What is done for each project every few seconds: re-scoring, probes, acceptance."""
+    """What is done for each project every few seconds: re-scoring, spot checks, acceptance."""
     while not process.stopping.is_set():
         with process.store.reading() as connection:
             tended = projects(connection)

@@ -11,7 +11,7 @@ def in_words(detail: ProjectDetail) -> list[str]:
     counts = ", ".join(f"{one.items:,} {one.route} ({one.open:,} open)" for one in line.routes) or "nothing judged yet"
     words = [f"Project {line.project}, {line.title!r}: {line.address}", f"  {line.version}: {counts}."]
     words.append(f"  {line.queue:,} wait for a person, {line.waiting:,} are still to be judged, {_undelivered(detail)} to be delivered.")
-    words.append(f"  {detail.promise}")
+    words.append(f"  {detail.guarantee}")
     if detail.rescoring is not None:
         words.append(
             f"  {detail.rescoring.version} takes over once all is delivered: {detail.rescoring.waiting:,} still to be judged,"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from annotriage.engine.assessment import FACES, MMD_SAMPLE, Assessment, Columns, Stranger, assess
 from annotriage.guarantee.audit import Probation, probation
 from annotriage.guarantee.conformal import hashed_places
-from annotriage.store import columns, maps, probes
+from annotriage.store import columns, maps, spot_checks
 from annotriage.store import snapshots as queries
 from annotriage.store.columns import Scored
 from annotriage.store.projects import Project
@@ -133,10 +133,10 @@ def _probation(connection: Connection, project: Project, dataset_id: int) -> Pro
     """How the dataset's audited labels stand; passed only if those that are not answered yet may all be wrong."""
     from annotriage.service.guarantee.spot_checks import passed_probation
 
-    drawn = probes.drawn_by_dataset(connection, project.id, project.reference_id).get(dataset_id, [])
+    drawn = spot_checks.drawn_by_dataset(connection, project.id, project.reference_id).get(dataset_id, [])
     wrong = np.array([state == "wrong" for state, _ in drawn if state in ("right", "wrong")], dtype=bool)
     if not wrong.size:
         return None
-    promise = get_reference(connection, project.reference_id).facts["promise"]
-    so_far = probation(wrong, promise["max_error"], promise["confidence"])
+    guarantee = get_reference(connection, project.reference_id).facts["guarantee"]
+    so_far = probation(wrong, guarantee["max_error"], guarantee["confidence"])
     return replace(so_far, passed=dataset_id in passed_probation(connection, project))

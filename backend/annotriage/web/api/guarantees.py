@@ -1,4 +1,4 @@
-"""The promise: what it rests on, the probes that watch it, and the labels that were accepted under it."""
+"""The guarantee: what it rests on, the spot checks that watch it, and the labels that were accepted under it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from annotriage.web.api.projects import Done
 
 
 @dataclass(frozen=True, slots=True)
-class PromiseNow:
-    """What is promised of automatic labels, and how it stands. evidence: what it rests on; standing: what blind answers
+class GuaranteeNow:
+    """What is guaranteed of automatic labels, and how it stands. evidence: what it rests on; standing: what blind answers
     say since, null until it was found."""
 
     sentence: str
@@ -30,8 +30,8 @@ class PromiseNow:
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeLine:
-    """A task that people answer blind. kind: lot (drawn of all) or audit (of automatic ones); route: the true one.
+class SpotCheckLine:
+    """A task that people answer blind. kind: sample (drawn of all) or audit (of automatic ones); route: the true one.
 
     labels: the model's; answered: people's; state: open, disagreed (a second answer is wanted), right or wrong.
     """
@@ -47,10 +47,10 @@ class ProbeLine:
 
 
 @dataclass(frozen=True, slots=True)
-class ProbePage:
-    """Probes, the latest items first. counts: of all of them, by kind and state, as "audit right". next: as everywhere."""
+class SpotCheckPage:
+    """Spot checks, the latest items first. counts: of all of them, by kind and state, as "audit right". next: as everywhere."""
 
-    probes: tuple[ProbeLine, ...]
+    spot_checks: tuple[SpotCheckLine, ...]
     counts: dict[str, int]
     next: str | None
 
@@ -72,24 +72,24 @@ class BatchList:
     batches: tuple[BatchLine, ...]
 
 
-def get_promise(process: Process, project: str) -> PromiseNow:
-    """What is promised, and how it stands."""
+def get_guarantee(process: Process, project: str) -> GuaranteeNow:
+    """What is guaranteed, and how it stands."""
     with process.store.reading() as connection:
         found = project_of(connection, project)
-        evidence = get_reference(connection, found.reference_id).facts["promise"]
+        evidence = get_reference(connection, found.reference_id).facts["guarantee"]
         now = dashboard.standing_of(connection, found)
-    return PromiseNow(evidence["sentence"], found.version, found.paused, evidence, now)
+    return GuaranteeNow(evidence["sentence"], found.version, found.paused, evidence, now)
 
 
-def list_probes(process: Process, project: str, state: str | None, after: str | None, limit: int) -> ProbePage:
+def list_spot_checks(process: Process, project: str, state: str | None, after: str | None, limit: int) -> SpotCheckPage:
     """Tasks that people answer blind."""
     with process.store.reading() as connection:
         found = project_of(connection, project)
-        rows = browsing.probes_page(connection, found, state=state, after=number_after(after), limit=limit)
-        counts = browsing.probe_states(connection, found)
-    lines = tuple(probe_line(row) for row in rows)
+        rows = browsing.spot_checks_page(connection, found, state=state, after=number_after(after), limit=limit)
+        counts = browsing.spot_check_states(connection, found)
+    lines = tuple(spot_check_line(row) for row in rows)
     named = {f"{kind} {state}": count for (kind, state), count in sorted(counts.items())}
-    return ProbePage(lines, named, next_page(rows, limit, lambda row: row.item_id))
+    return SpotCheckPage(lines, named, next_page(rows, limit, lambda row: row.item_id))
 
 
 def list_batches(process: Process, project: str) -> BatchList:
@@ -109,24 +109,24 @@ def undo_batch(process: Process, project: str, batch: str) -> Done:
 
 
 def recalibrate(process: Process, project: str) -> Done:
-    """Renew the promise from the lot."""
+    """Renew the guarantee from the sample."""
     with process.store.writing() as connection:
         jobs.queue(connection, project_of(connection, project).id, "recalibrate")
     return Done("A recalibration is queued; the project's events will say what came of it.")
 
 
-def probe_line(row: AnyRow) -> ProbeLine:
-    """A row of `browsing`'s probes."""
+def spot_check_line(row: AnyRow) -> SpotCheckLine:
+    """A row of `browsing`'s spot checks."""
     times = (time_text(row.drawn_at), None if row.answered_at is None else time_text(row.answered_at))
-    return ProbeLine(row.external_id, row.kind, row.route, row.state, texts(row.labels), texts(row.answer_labels), *times)
+    return SpotCheckLine(row.external_id, row.kind, row.route, row.state, texts(row.labels), texts(row.answer_labels), *times)
 
 
-STATE = Parameter("state", str, "Only probes in this state.", choices=("open", "disagreed", "right", "wrong"))
+STATE = Parameter("state", str, "Only spot checks in this state.", choices=("open", "disagreed", "right", "wrong"))
 TOOL = ((502, "The labeling tool refused."), (503, "The labeling tool, or the database, does not answer."))
 
 OPERATIONS = (
-    Operation("GET", "/projects/{project}/promise", get_promise, PromiseNow),
-    Operation("GET", "/projects/{project}/probes", list_probes, ProbePage, (STATE, AFTER, LIMIT)),
+    Operation("GET", "/projects/{project}/guarantee", get_guarantee, GuaranteeNow),
+    Operation("GET", "/projects/{project}/spot-checks", list_spot_checks, SpotCheckPage, (STATE, AFTER, LIMIT)),
     Operation("GET", "/projects/{project}/batches", list_batches, BatchList),
     Operation(
         "POST",

@@ -19,7 +19,7 @@ from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after, tru
 class ItemLine:
     """An item. task: its id in the labeling tool, pushed: the id that it got when it was pushed; either may be null.
 
-    route: null until it is judged; trust: by which annotators' tasks are sorted (another one than the verdict's for a probe).
+    route: null until it is judged; trust: by which annotators' tasks are sorted (another one than the verdict's for a spot check).
     labels: what the model says; answer: open, resolved, disputed or labelled (before triage saw it); answered: people's labels.
     dismissed: a person took it out of the queue without an answer.
     """
@@ -34,7 +34,7 @@ class ItemLine:
     confidence: float | None
     outlier_score: float | None
     reason: str | None
-    probe: str | None
+    spot_check: str | None
     answer: str
     answered: tuple[str, ...] | None
     machine: bool
@@ -93,13 +93,13 @@ class ReviewLine:
 
 @dataclass(frozen=True, slots=True)
 class ItemDetail:
-    """An item in full. judged: null until it is. probe_state: open, disagreed, right or wrong."""
+    """An item in full. judged: null until it is. spot_check_state: open, disagreed, right or wrong."""
 
     item: ItemLine
     judged: Judged | None
     group: str | None
     gone: bool
-    probe_state: str | None
+    spot_check_state: str | None
     datasets: tuple[DatasetName, ...]
     deliveries: tuple[DeliveryLine, ...]
     reviews: tuple[ReviewLine, ...]
@@ -137,7 +137,7 @@ def get_item(process: Process, project: str, task: str) -> ItemDetail:
             judged_of(row),
             row.group,
             row.gone,
-            row.probe_state,
+            row.spot_check_state,
             tuple(dataset_name(one) for one in browsing.datasets_of_item(connection, row.id)),
             tuple(delivery_line(one) for one in browsing.deliveries_of_item(connection, row.id)),
             tuple(review_line(one) for one in browsing.reviews_of_item(connection, row.id)),
@@ -157,7 +157,7 @@ def item_line(row: AnyRow, address: str | None) -> ItemLine:
         confidence=row.confidence,
         outlier_score=row.outlier_score,
         reason=row.reason,
-        probe=row.probe,
+        spot_check=row.spot_check,
         answer="labelled" if row.labelled else row.answer,
         answered=texts(row.labels),
         machine=row.machine,

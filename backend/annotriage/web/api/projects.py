@@ -60,10 +60,10 @@ class Rescoring:
 
 @dataclass(frozen=True, slots=True)
 class ProjectDetail:
-    """A project in full. promise: in a sentence. undelivered: predictions not confirmed yet, by state. options: how it is triaged."""
+    """A project in full. guarantee: in a sentence. undelivered: predictions not confirmed yet, by state. options: how it is triaged."""
 
     project: ProjectLine
-    promise: str
+    guarantee: str
     classes: tuple[str, ...]
     options: dict[str, Any]
     undelivered: dict[str, int]
@@ -149,7 +149,7 @@ def project_detail(connection: Connection, process: Process, project: Project) -
     """A project in full."""
     return ProjectDetail(
         project_line(connection, process, project),
-        get_reference(connection, project.reference_id).facts["promise"]["sentence"],
+        get_reference(connection, project.reference_id).facts["guarantee"]["sentence"],
         project.classes,
         asdict(project.options),
         browsing.undelivered(connection, project.id, project.reference_id),

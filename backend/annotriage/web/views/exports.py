@@ -23,7 +23,7 @@ from annotriage.web.walking import walk_asked
 
 AT_ONCE = 1_000  # rows of one reading: no transaction stays open while a slow client takes its time
 COLUMNS = (
-    "task", "pushed", "route", "label", "confidence", "cluster", "score", "p_value", "outlier_score", "trust", "reason", "probe",
+    "task", "pushed", "route", "label", "confidence", "cluster", "score", "p_value", "outlier_score", "trust", "reason", "spot_check",
     "answer", "answered", "machine", "dataset_group", "at", "judged_at",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # at the beginning of a text, spreadsheets calculate
@@ -141,7 +141,7 @@ def _line(row: AnyRow) -> list[object]:
         row.outlier_score,
         row.true_trust,
         _plain(row.reason),
-        row.probe,
+        row.spot_check,
         "labelled" if row.labelled else row.answer,
         None if row.labels is None else _plain(" + ".join(row.labels)),
         row.machine,

@@ -23,7 +23,7 @@ from annotriage.web.full_pictures import FullPictures
 from annotriage.web.views.queue import diversity_in_short, web_address
 from annotriage.web.walking import Walk, walk_asked
 
-OPEN_PROBE = ("open", "disagreed")
+OPEN_SPOT_CHECK = ("open", "disagreed")
 STATES = {
     "pending": "is to be delivered",
     "sending": "is being delivered",
@@ -147,7 +147,7 @@ def _address(process: Process, project: Project, row: AnyRow) -> str | None:
 
 def _can(row: AnyRow) -> str:
     """What a person may do with it, as `rerouting` allows it."""
-    if row.gone or row.labelled or row.route is None or row.answer == "resolved" or row.probe_state in OPEN_PROBE:
+    if row.gone or row.labelled or row.route is None or row.answer == "resolved" or row.spot_check_state in OPEN_SPOT_CHECK:
         return ""
     if row.dismissed or row.route == "auto":
         return "review"
@@ -189,12 +189,12 @@ def _history(connection: Connection, project: Project, row: AnyRow) -> list[Mome
         what = "with an empty answer" if one.labels is None else f"that says {' + '.join(one.labels) or 'none of the classes'}"
         moments.append(Moment(one.at, f"prediction {what} {STATES.get(one.state, one.state)} ({one.version})", one.error or ""))
     moments += [Moment(one.updated_at, _answered(one)) for one in browsing.reviews_of_item(connection, row.id)]
-    if row.probe is not None:
-        drawn = {"lot": "of all items", "audit": "of the automatic ones"}.get(row.probe, "")
+    if row.spot_check is not None:
+        drawn = {"sample": "of all items", "audit": "of the automatic ones"}.get(row.spot_check, "")
         moments.append(Moment(row.drawn_at, f"was drawn at random {drawn} for a blind check"))
-        if row.probe_answered_at is not None:
-            said = "people agree with the model" if row.probe_state == "right" else "people say that the model is wrong"
-            moments.append(Moment(row.probe_answered_at, f"blind check: {said}"))
+        if row.spot_check_answered_at is not None:
+            said = "people agree with the model" if row.spot_check_state == "right" else "people say that the model is wrong"
+            moments.append(Moment(row.spot_check_answered_at, f"blind check: {said}"))
     if row.rerouting_id is not None:
         word = rerouting_of(connection, project, row.rerouting_id)
         done = "sent to review" if word.to == "review" else "taken out of review"

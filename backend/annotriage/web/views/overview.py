@@ -21,7 +21,7 @@ from annotriage.store import browsing, dashboard, jobs, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, project_of, projects
 from annotriage.store.references import get_reference
-from annotriage.web.guarantee_words import PromiseState, promise_state
+from annotriage.web.guarantee_words import GuaranteeState, guarantee_state
 from annotriage.web.sessions import local
 
 TREND_DAYS = 30.0
@@ -45,7 +45,7 @@ class Card:
     reading: str
     trend: str
     advice: Sequence[dict[str, Any]]
-    state: PromiseState
+    state: GuaranteeState
 
 
 def routes(pages: Blueprint, process: Process) -> None:
@@ -80,8 +80,8 @@ def routes(pages: Blueprint, process: Process) -> None:
     def recalibrate(project: str) -> ResponseReturnValue:
         with process.store.writing() as connection:
             jobs.queue(connection, project_of(connection, project).id, "recalibrate")
-        flash("A recalibration is queued. What came of it will stand in the history of the promise.", "done")
-        return redirect(url_for("web.promise", project=project), 303)
+        flash("A recalibration is queued. What came of it will stand in the history of the guarantee.", "done")
+        return redirect(url_for("web.guarantee", project=project), 303)
 
 
 def card(connection: Connection, process: Process, project: Project) -> Card:
@@ -92,7 +92,7 @@ def card(connection: Connection, process: Process, project: Project) -> Card:
     latest = None if every is None else snapshots.latest(connection, [every.id], project.reference_id).get(every.id)
     facts = None if latest is None else latest.facts["diversity"]
     queue = browsing.queue_length(connection, project)
-    promise = get_reference(connection, project.reference_id).facts["promise"]
+    guarantee = get_reference(connection, project.reference_id).facts["guarantee"]
     return Card(
         project=project,
         address=process.tool_project(project).address(),
@@ -107,7 +107,7 @@ def card(connection: Connection, process: Process, project: Project) -> Card:
         reading=reading_of(latest, facts),
         trend="" if every is None else trend(connection, every.id),
         advice=() if latest is None else latest.facts["advice"],
-        state=promise_state(project, promise, dashboard.standing_of(connection, project)),
+        state=guarantee_state(project, guarantee, dashboard.standing_of(connection, project)),
     )
 
 

@@ -156,7 +156,7 @@ def _page(process: Process, connection: Connection, project: Project, walk: Walk
         waiting=browsing.queue_length(connection, project),
         datasets=datasets,
         dataset=dataset,
-        classes=[one["name"] for one in _promise(connection, project)["classes"] if one["side"] == "predicted"],
+        classes=[one["name"] for one in _guarantee(connection, project)["classes"] if one["side"] == "predicted"],
         groups=_groups(connection, project, dataset),
         missing=missing,
         calibrated=project.calibrated,
@@ -170,8 +170,8 @@ def _searched(connection: Connection, project: Project, task: str) -> AnyRow | N
     return None
 
 
-def _promise(connection: Connection, project: Project) -> dict[str, Any]:
-    return dict(get_reference(connection, project.reference_id).facts["promise"])
+def _guarantee(connection: Connection, project: Project) -> dict[str, Any]:
+    return dict(get_reference(connection, project.reference_id).facts["guarantee"])
 
 
 def _groups(connection: Connection, project: Project, dataset: AnyRow | None) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What a project is triaged with: limits, shown before they are saved, shares of probes, and what becomes of automatic labels."""
+"""What a project is triaged with: limits, shown before they are saved, shares of spot checks, and what becomes of automatic labels."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from annotriage.errors import SettingError, StateError
 from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings, Settings
 from annotriage.store import jobs
-from annotriage.store.previews import LIMITS, NOT_PROMISED, Limits, Preview, limits_of, preview
+from annotriage.store.previews import LIMITS, NOT_GUARANTEED, Limits, Preview, limits_of, preview
 from annotriage.store.projects import Project, change_project, note, project_of
 from annotriage.store.references import get_reference
 from annotriage.web.sessions import visitor_name
 
-SHARES = ("lot_share", "audit_share")
+SHARES = ("sample_share", "audit_share")
 HELP = {field.name: field.metadata["help"] for table in (Settings, ServiceSettings) for field in fields(table)}
 TITLES = {
     "max_error": "Largest share of wrong automatic labels",
-    "confidence": "How sure the promise is",
+    "confidence": "How sure the guarantee is",
     "alpha": "Normal items that may be called outliers",
-    "lot_share": "Of all items, answered blind (the lot)",
+    "sample_share": "Of all items, answered blind (the sample)",
     "audit_share": "Of automatic labels, checked blind at least (the audit)",
     "accept": "What becomes of automatic labels",
 }
@@ -57,7 +57,7 @@ def routes(pages: Blueprint, process: Process) -> None:
     def settings(project: str) -> ResponseReturnValue:
         with process.store.reading() as connection:
             page = _page(connection, project_of(connection, project))
-        return render_template("settings.html", page=page, project=page.project, TITLES=TITLES, HELP=HELP, NOT_PROMISED=NOT_PROMISED)
+        return render_template("settings.html", page=page, project=page.project, TITLES=TITLES, HELP=HELP, NOT_GUARANTEED=NOT_GUARANTEED)
 
     @pages.post("/projects/<project>/settings", endpoint="save_settings")
     def save(project: str) -> ResponseReturnValue:
@@ -83,7 +83,7 @@ def _page(connection: Connection, project: Project) -> Page:
             shown = before if same else preview(connection, project, **{name: asked[name] for name in LIMITS})
     except (SettingError, StateError) as error:
         trouble = str(error)
-    checked = 0 if shown is None else round(shown.auto * (1 - (1 - asked["lot_share"]) * (1 - asked["audit_share"])))
+    checked = 0 if shown is None else round(shown.auto * (1 - (1 - asked["sample_share"]) * (1 - asked["audit_share"])))
     return Page(project, now, asked, limits, before, shown, checked, trouble)
 
 
@@ -133,7 +133,7 @@ def _queue_limits(connection: Connection, project: Project, now: Mapping[str, An
         return []
     jobs.queue(connection, project.id, "resettle", {**changed, "by": visitor_name()})
     return [
-        "The new limits are being tested on the held-out items; the promise's page says what came of it. Until then the present ones hold."
+        "The new limits are being tested on the held-out items; the guarantee's page says what came of it. Until then the old ones hold."
     ]
 
 

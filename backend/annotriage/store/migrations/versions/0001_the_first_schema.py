@@ -416,7 +416,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("item_id", "reference_id", name=op.f("pk_point")),
     )
     op.create_table(
-        "probe",
+        "spot_check",
         sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -427,15 +427,15 @@ def upgrade() -> None:
         sa.Column("labels", sa.JSON(), nullable=True),
         sa.Column("drawn_at", sa.Float(), nullable=False),
         sa.Column("answered_at", sa.Float(), nullable=True),
-        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_probe_dataset_id"), ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_probe_item_id"), ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_probe_project_id"), ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_probe_reference_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("item_id", name=op.f("pk_probe")),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_spot_check_dataset_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_spot_check_item_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_spot_check_project_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_spot_check_reference_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("item_id", name=op.f("pk_spot_check")),
     )
-    with op.batch_alter_table("probe", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_probe_project_id_answered_at"), ["project_id", "answered_at"], unique=False)
-        batch_op.create_index(batch_op.f("ix_probe_project_id_state"), ["project_id", "state"], unique=False)
+    with op.batch_alter_table("spot_check", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_spot_check_project_id_answered_at"), ["project_id", "answered_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_spot_check_project_id_state"), ["project_id", "state"], unique=False)
 
     op.create_table(
         "review",

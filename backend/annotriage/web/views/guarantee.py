@@ -1,4 +1,4 @@
-"""What is promised of automatic labels, on what evidence, what people's blind answers say since, and what is not covered."""
+"""What is guaranteed of automatic labels, on what evidence, what people's blind answers say since, and what is not covered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from annotriage.store import browsing, dashboard, jobs
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, history, project_of
 from annotriage.store.references import get_curve, get_reference
-from annotriage.web.guarantee_words import PromiseState, days_until, oldest_days, promise_state
+from annotriage.web.guarantee_words import GuaranteeState, days_until, guarantee_state, oldest_days
 from annotriage.web.query_args import whole
 
 EVENTS = 30  # of a page
@@ -44,13 +44,13 @@ class ClassLine:
 
 @dataclass(frozen=True)
 class Page:
-    """What the page shows. promise: the reference's facts of it; standing: None until the jobs process has found it."""
+    """What the page shows. guarantee: the reference's facts of it; standing: None until the jobs process has found it."""
 
     project: Project
     version: str
-    promise: dict[str, Any]
+    guarantee: dict[str, Any]
     settings: dict[str, Any]
-    state: PromiseState
+    state: GuaranteeState
     curve: Markup
     classes: Sequence[ClassLine]
     true_classes: Sequence[ClassLine]
@@ -68,34 +68,34 @@ class Page:
 def routes(pages: Blueprint, process: Process) -> None:
     """Add the page."""
 
-    @pages.get("/projects/<project>/promise")
-    def promise(project: str) -> ResponseReturnValue:
+    @pages.get("/projects/<project>/guarantee")
+    def guarantee(project: str) -> ResponseReturnValue:
         with process.store.reading() as connection:
             page = _page(connection, project_of(connection, project))
         limits = {"MOST_OUTSTANDING": MOST_OUTSTANDING, "OLDEST_DAYS": OLDEST_DAYS}
-        return render_template("promise.html", page=page, project=page.project, **limits)
+        return render_template("guarantee.html", page=page, project=page.project, **limits)
 
 
 def _page(connection: Connection, project: Project) -> Page:
     reference = get_reference(connection, project.reference_id)
-    promise = reference.facts["promise"]
+    guarantee = reference.facts["guarantee"]
     standing = dashboard.standing_of(connection, project)
     rows = history(connection, project.id, before=whole("before"), limit=EVENTS)
-    per_day, probes = dashboard.answers_per_day(connection, project), browsing.probe_states(connection, project)
+    per_day, spot_checks = dashboard.answers_per_day(connection, project), browsing.spot_check_states(connection, project)
     return Page(
         project=project,
         version=project.version,
-        promise=promise,
+        guarantee=guarantee,
         settings=reference.facts["settings"],
-        state=promise_state(project, promise, standing),
-        curve=_curve(promise, get_curve(connection, reference.id)),
-        classes=_classes(promise, "predicted"),
-        true_classes=_classes(promise, "true"),
+        state=guarantee_state(project, guarantee, standing),
+        curve=_curve(guarantee, get_curve(connection, reference.id)),
+        classes=_classes(guarantee, "predicted"),
+        true_classes=_classes(guarantee, "true"),
         standing=standing,
         interval=Markup("") if standing is None else _interval(standing),
         level=Markup("") if standing is None else _level(standing["level"]),
         oldest=None if standing is None else oldest_days(standing),
-        until_alarm=_until_alarm(standing, per_day, probes),
+        until_alarm=_until_alarm(standing, per_day, spot_checks),
         jobs=_jobs(connection, project),
         events=rows,
         next=rows[-1].id if len(rows) == EVENTS else None,
@@ -109,24 +109,24 @@ def _jobs(connection: Connection, project: Project) -> list[AnyRow]:
     return [one for place, one in enumerate(rows) if place == 0 or one.state in ("queued", "running")]
 
 
-def _curve(promise: dict[str, Any], curve: dict[str, list[float]]) -> Markup:
+def _curve(guarantee: dict[str, Any], curve: dict[str, list[float]]) -> Markup:
     if not curve.get("coverage"):
         return Markup("")
-    known = {name: math.nan if value is None else value for name, value in promise.items()}
+    known = {name: math.nan if value is None else value for name, value in guarantee.items()}
     curves = {f"curve_{name}": curve[name] for name in ("coverage", "risk", "bound")}
     return charts.risk_coverage_chart(SimpleNamespace(**known, **curves))  # type: ignore[arg-type]
 
 
-def _classes(promise: dict[str, Any], side: str) -> list[ClassLine]:
+def _classes(guarantee: dict[str, Any], side: str) -> list[ClassLine]:
     """The evidence per class, those above the limit first."""
-    rows = [row for row in promise["classes"] if row["side"] == side]
-    upper = charts.rows_upper([row["bound"] for row in rows if row["n"]], [promise["max_error"]])
+    rows = [row for row in guarantee["classes"] if row["side"] == side]
+    upper = charts.rows_upper([row["bound"] for row in rows if row["n"]], [guarantee["max_error"]])
     lines = []
     for row in rows:
         seen = row["errors"] / row["n"] if row["n"] else math.nan
-        said = f"{row['name']}: {percent(seen)} wrong, upper bound {percent(row['bound'])}, limit {percent(promise['max_error'])}"
+        said = f"{row['name']}: {percent(seen)} wrong, upper bound {percent(row['bound'])}, limit {percent(guarantee['max_error'])}"
         colour = "c-outlier" if row["above_limit"] else "c-expected"
-        drawn = charts.interval_row(seen, seen, row["bound"], promise["max_error"], upper, said, colour) if row["n"] else Markup("")
+        drawn = charts.interval_row(seen, seen, row["bound"], guarantee["max_error"], upper, said, colour) if row["n"] else Markup("")
         off = side == "predicted" and not row["n"]
         lines.append(ClassLine(row["name"], row["n"], row["errors"], row["share"], row["bound"], row["above_limit"], off, drawn))
     return sorted(lines, key=lambda one: (not one.above, -one.bound if one.n else 0.0))
@@ -146,12 +146,12 @@ def _interval(standing: dict[str, Any]) -> Markup:
 
 
 def _until_alarm(standing: dict[str, Any] | None, per_day: float, states: dict[tuple[str, str], int]) -> tuple[str, str]:
-    """How soon a doubled error would be found, at the rate at which probes of automatic labels are answered."""
+    """How soon a doubled error would be found, at the rate at which spot checks of automatic labels are answered."""
     if standing is None or standing["until_alarm"] is None:
         return "not known", ""
     answers = standing["until_alarm"]
     answered = sum(n for (_, state), n in states.items() if state in ("right", "wrong"))
-    # Of all answers some are probes of automatic labels; as many as lately, it is supposed.
+    # Of all answers some are spot checks of automatic labels; as many as lately, it is supposed.
     share = standing["answers"] / max(answered, 1) if answered else 0.0
     rate = per_day * share if standing["answers"] else 0.0
     return f"about {count(round(answers), 'answer')}", f"{days_until(answers, rate)}, if people go on answering as lately"

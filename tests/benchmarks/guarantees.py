@@ -1,4 +1,4 @@
-"""Whether the promises hold: flag rate, error limit, alarms on normal data, interval of the excess. All by simulation.
+"""Whether the guarantees hold: flag rate, error limit, alarms on normal data, interval of the excess. All by simulation.
 
 Three to four minutes on two cores.
 """
@@ -21,7 +21,7 @@ from scipy.stats import binom
 from annotriage.guarantee.binomial import clopper_pearson
 from annotriage.guarantee.conformal import conformal_p_values, flagged_rank, outlier_threshold
 from annotriage.guarantee.diversity import Diversity, diversity
-from annotriage.guarantee.gate import Promise, calibrate_gate, miss_probability, sureness
+from annotriage.guarantee.gate import Guarantee, calibrate_gate, miss_probability, sureness
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -37,7 +37,7 @@ def figures(data: Path | None) -> Iterator[Figure]:
     """All rows. `data` is not used."""
     yield from flag_rate(*digit_scores())
     yield from error_limit()
-    yield from strangers_in_the_lot()
+    yield from strangers_in_the_sample()
     yield from false_alarms()
     yield from excess_coverage()
 
@@ -119,12 +119,12 @@ def error_limit(max_error: float = 0.02, confidence: float = 0.95) -> Iterator[F
         for n, share in zip((1_000, 4_000), wanted, strict=True):
             broken, off, coverage = 0, 0, 0.0
             for _ in range(RUNS):
-                promise, threshold = _project(n, rng, model, train, max_error, confidence)
-                top = int(np.searchsorted(ranked, -promise.tau, side="right"))
+                guarantee, threshold = _project(n, rng, model, train, max_error, confidence)
+                top = int(np.searchsorted(ranked, -guarantee.tau, side="right"))
                 passed = score[:top] <= threshold
                 broken += bool(passed.any() and risk[:top][passed].mean() > max_error)
                 coverage += passed.sum() / ranked.size / RUNS
-                off += not promise.auto
+                off += not guarantee.auto
             which = f"model {name}, {n:,} held-out, {max_error:.0%}"
             yield Figure(f"error limit broken ({which})", f"<= {ALLOWED_OF_1000} of 1,000", f"{broken}", broken <= ALLOWED_OF_1000)
             reached = coverage / oracle
@@ -144,11 +144,11 @@ def _project(
     train: tuple[FloatArray, FloatArray],
     max_error: float,
     confidence: float,
-) -> tuple[Promise, float]:
+) -> tuple[Guarantee, float]:
     held_out = items(n, rng, model)
     correct = rng.random(n) < held_out.right
     threshold = outlier_threshold(held_out.score, ALPHA)
-    promise = calibrate_gate(
+    guarantee = calibrate_gate(
         sureness(held_out.confidence, held_out.score, *train),
         correct,
         held_out.score <= threshold,
@@ -159,13 +159,13 @@ def _project(
         max_error=max_error,
         confidence=confidence,
     )
-    return promise, threshold
+    return guarantee, threshold
 
 
-def strangers_in_the_lot(max_error: float = 0.02, n: int = 2_000, runs: int = 100) -> Iterator[Figure]:
-    """How often a recalibration on a lot with strangers breaks the limit on the stream that the lot was drawn from.
+def strangers_in_the_sample(max_error: float = 0.02, n: int = 2_000, runs: int = 100) -> Iterator[Figure]:
+    """How often a recalibration on a sample with strangers breaks the limit on the stream that the sample was drawn from.
 
-    Strangers look like somewhat stranger, less sure items, and the model is always wrong about them. In the lot they count as wrong
+    Strangers look like somewhat stranger, less sure items, and the model is always wrong about them. In the sample they count as wrong
     and do not calibrate the threshold; beside it what comes of leaving them out.
     """
     allowed = int(binom.ppf(0.99, runs, 0.05))
@@ -177,26 +177,26 @@ def strangers_in_the_lot(max_error: float = 0.02, n: int = 2_000, runs: int = 10
         how_sure = sureness(coming.confidence, coming.score, *train)
         broken, off = {True: 0, False: 0}, {True: 0, False: 0}
         for _ in range(runs):
-            lot = _stream(n, share, rng)
-            correct, strange = rng.random(n) < lot.right, lot.predicted < 0
-            threshold = outlier_threshold(lot.score[~strange], ALPHA)
+            sample = _stream(n, share, rng)
+            correct, strange = rng.random(n) < sample.right, sample.predicted < 0
+            threshold = outlier_threshold(sample.score[~strange], ALPHA)
             for counted in (True, False):
                 kept = np.ones(n, dtype=bool) if counted else ~strange
-                promise = calibrate_gate(
-                    sureness(lot.confidence, lot.score, *train)[kept],
+                guarantee = calibrate_gate(
+                    sureness(sample.confidence, sample.score, *train)[kept],
                     correct[kept],
-                    (lot.score <= threshold)[kept],
+                    (sample.score <= threshold)[kept],
                     np.zeros(int(kept.sum()), dtype=np.int64),
-                    lot.predicted[kept],
-                    miss_probability(lot.confidence[kept]),
+                    sample.predicted[kept],
+                    miss_probability(sample.confidence[kept]),
                     class_names=("all",),
                     max_error=max_error,
                     confidence=0.95,
                 )
-                automatic = (coming.score <= threshold) & (how_sure >= promise.tau)
+                automatic = (coming.score <= threshold) & (how_sure >= guarantee.tau)
                 broken[counted] += bool(automatic.any() and 1 - coming.right[automatic].mean() > max_error)
-                off[counted] += not promise.auto
-        which = f"{share:.0%} strangers, lot of {n:,}, {max_error:.0%}"
+                off[counted] += not guarantee.auto
+        which = f"{share:.0%} strangers, sample of {n:,}, {max_error:.0%}"
         name = f"error limit broken after recalibration ({which})"
         yield Figure(name, f"<= {allowed} of {runs}", f"{broken[True]} (auto off: {off[True]})", broken[True] <= allowed)
         yield Figure(f"the same, strangers left out ({which})", "for information", f"{broken[False]} (auto off: {off[False]})", None)

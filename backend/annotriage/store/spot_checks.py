@@ -1,0 +1,192 @@
+"""Spot checks: random items that people answer blind, drawn with the verdict (`store.verdicts`) and counted by the alarm."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select, update
+
+from annotriage.store.counters import chunks
+from annotriage.store.database import AnyRow
+from annotriage.store.schema import dataset, delivery, item, review, spot_check, verdict
+
+WEEK = 7 * 86_400.0
+COUNTED = 2_000
+UNSETTLED = ("open", "disagreed")
+SETTLED = ("right", "wrong")
+
+
+def spot_checks_of(connection: Connection, item_ids: Sequence[int]) -> list[AnyRow]:
+    """The spot checks among these items: item_id, kind, route, state, drawn_at, answered_at, given (by people); the model's labels as
+    `labels`; and whether the item had been judged under another reference before (`again`), so that people may have seen that."""
+    other = verdict.alias()
+    earlier = (
+        other.c.item_id == spot_check.c.item_id,
+        other.c.reference_id != spot_check.c.reference_id,
+        other.c.at < spot_check.c.drawn_at,
+    )
+    query = select(
+        spot_check.c.item_id,
+        spot_check.c.kind,
+        spot_check.c.route,
+        spot_check.c.state,
+        spot_check.c.drawn_at,
+        spot_check.c.answered_at,
+        spot_check.c.labels.label("given"),
+        verdict.c.labels,
+        exists(select(other.c.item_id).where(*earlier)).label("again"),
+    ).join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id))
+    return [row for ids in chunks(item_ids) for row in connection.execute(query.where(spot_check.c.item_id.in_(ids)))]
+
+
+def unsettled(connection: Connection, item_ids: Sequence[int]) -> frozenset[int]:
+    """Which of these items are spot checks that wait for people's answers."""
+    query = select(spot_check.c.item_id).where(spot_check.c.state.in_(UNSETTLED))
+    return frozenset(id for ids in chunks(item_ids) for id in connection.execute(query.where(spot_check.c.item_id.in_(ids))).scalars())
+
+
+def answered_meanwhile(connection: Connection, project_id: int) -> list[int]:
+    """Items of open spot checks that people have answered: before they were drawn, as it happens between import and verdict."""
+    given = exists(
+        select(review.c.id).where(review.c.item_id == spot_check.c.item_id, ~review.c.skipped, ~review.c.empty, ~review.c.machine)
+    )
+    query = select(spot_check.c.item_id).where(spot_check.c.project_id == project_id, spot_check.c.state == "open", given)
+    return list(connection.execute(query).scalars())
+
+
+def set_spot_check_states(connection: Connection, rows: Sequence[tuple[int, str, tuple[str, ...] | None, float | None]]) -> None:
+    """Write (item_id, state, labels, answered_at) of spot checks."""
+    if rows:
+        values = [
+            {"of": id, "to": state, "to_labels": None if labels is None else list(labels), "at": at} for id, state, labels, at in rows
+        ]
+        query = update(spot_check).where(spot_check.c.item_id == bindparam("of"))
+        connection.execute(query.values(state=bindparam("to"), labels=bindparam("to_labels"), answered_at=bindparam("at")), values)
+
+
+def forget_spot_checks(connection: Connection, item_ids: Sequence[int]) -> None:
+    """These items are no spot checks any more."""
+    for ids in chunks(item_ids):
+        connection.execute(spot_check.delete().where(spot_check.c.item_id.in_(ids)))
+
+
+def unconfirmed(connection: Connection, project_id: int) -> Sequence[AnyRow]:
+    """Spot checks on which a second answer is wanted: item_id, external_id, wanted, and how many different people have answered."""
+    people = select(func.count(func.distinct(review.c.annotator))).where(
+        review.c.item_id == spot_check.c.item_id, ~review.c.skipped, ~review.c.empty, ~review.c.machine
+    )
+    query = (
+        select(spot_check.c.item_id, item.c.external_id, item.c.wanted, people.scalar_subquery().label("people"))
+        .join(item, item.c.id == spot_check.c.item_id)
+        .where(spot_check.c.project_id == project_id, spot_check.c.state == "disagreed", ~item.c.gone, item.c.external_id.is_not(None))
+        .order_by(spot_check.c.item_id)
+    )
+    return connection.execute(query).all()
+
+
+def asked_again(connection: Connection, item_id: int, wanted: int) -> None:
+    """The labeling tool wants so many answers on this item now."""
+    connection.execute(update(item).where(item.c.id == item_id).values(wanted=wanted))
+
+
+def automatic_answers(connection: Connection, project_id: int, reference_id: int) -> list[bool]:
+    """Whether each settled spot check of an automatic label was wrong, in the order in which people answered."""
+    query = (
+        select(spot_check.c.state)
+        .where(_automatic(project_id, reference_id), spot_check.c.state.in_(SETTLED))
+        .order_by(spot_check.c.answered_at, spot_check.c.item_id)
+    )
+    return [state == "wrong" for state in connection.execute(query).scalars()]
+
+
+def outstanding(connection: Connection, project_id: int, reference_id: int) -> tuple[int, float | None]:
+    """How many spot checks of automatic labels are not settled, and when the oldest of them was drawn."""
+    query = (
+        select(func.count(), func.min(spot_check.c.drawn_at))
+        .join(item, item.c.id == spot_check.c.item_id)
+        .where(_automatic(project_id, reference_id), spot_check.c.state.in_(UNSETTLED), ~item.c.gone)
+    )
+    count, oldest = connection.execute(query).one()
+    return int(count), oldest
+
+
+def drawn_by_dataset(connection: Connection, project_id: int, reference_id: int) -> dict[int, list[tuple[str, float]]]:
+    """(state, drawn_at) of the spot checks of automatic labels, per dataset, in the order in which they were drawn."""
+    query = (
+        select(spot_check.c.dataset_id, spot_check.c.state, spot_check.c.drawn_at)
+        .join(item, item.c.id == spot_check.c.item_id)
+        .where(_automatic(project_id, reference_id), spot_check.c.dataset_id.is_not(None), ~item.c.gone | spot_check.c.state.in_(SETTLED))
+        .order_by(spot_check.c.drawn_at, spot_check.c.item_id)
+    )
+    found: dict[int, list[tuple[str, float]]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.dataset_id, []).append((row.state, row.drawn_at))
+    return found
+
+
+def datasets_of(connection: Connection, project_id: int) -> list[int]:
+    """All datasets of a project."""
+    return list(connection.execute(select(dataset.c.id).where(dataset.c.project_id == project_id)).scalars())
+
+
+def automatic_per_week(connection: Connection, project_id: int, reference_id: int) -> int:
+    """How many items a reference labelled by itself in the last seven days; counted among the last 2,000, which is enough to know."""
+    last = (
+        select(verdict.c.judged)
+        .where(verdict.c.project_id == project_id, verdict.c.reference_id == reference_id, verdict.c.at > time.time() - WEEK)
+        .order_by(verdict.c.at.desc())
+        .limit(COUNTED)
+        .subquery()
+    )
+    return int(connection.execute(select(func.count()).select_from(last).where(last.c.judged == "auto")).scalar_one())
+
+
+def sample_size(connection: Connection, project_id: int) -> tuple[int, int]:
+    """How many spot checks of the sample are answered, one per group, and how many were drawn."""
+    group = func.coalesce(func.nullif(item.c.group, ""), item.c.media_hash)
+    query = select(func.count(func.distinct(group))).join(spot_check, spot_check.c.item_id == item.c.id).where(*_sample(project_id))
+    drawn = select(func.count()).select_from(spot_check).where(spot_check.c.project_id == project_id, spot_check.c.kind == "sample")
+    answered = connection.execute(query.where(spot_check.c.state.in_(SETTLED))).scalar_one()
+    return int(answered), int(connection.execute(drawn).scalar_one())
+
+
+def sample_answers(connection: Connection, project_id: int) -> Sequence[AnyRow]:
+    """The answered spot checks of the sample: columns of `item`, and people's labels as `given`."""
+    query = select(item, spot_check.c.labels.label("given")).join(spot_check, spot_check.c.item_id == item.c.id)
+    return connection.execute(query.where(*_sample(project_id), spot_check.c.state.in_(SETTLED)).order_by(item.c.id)).all()
+
+
+def take_over(connection: Connection, project_id: int, reference_id: int) -> list[int]:
+    """Let what is still to be answered test the reference that takes over now; their items.
+
+    A spot check on which annotators see the new reference's label is blind no more: it is given up.
+    """
+    query = (
+        select(spot_check.c.item_id, verdict.c.judged, delivery.c.labels)
+        .join(verdict, verdict.c.item_id == spot_check.c.item_id)
+        .outerjoin(delivery, (delivery.c.item_id == spot_check.c.item_id) & (delivery.c.reference_id == reference_id))
+        .where(
+            spot_check.c.project_id == project_id,
+            spot_check.c.reference_id != reference_id,
+            spot_check.c.state.in_(UNSETTLED),
+            verdict.c.reference_id == reference_id,
+        )
+    )
+    rows = connection.execute(query).all()
+    forget_spot_checks(connection, [row.item_id for row in rows if row.labels is not None])
+    kept = [{"of": row.item_id, "to": row.judged} for row in rows if row.labels is None]
+    if kept:
+        values = {"reference_id": reference_id, "route": bindparam("to"), "state": "open"}
+        connection.execute(update(spot_check).where(spot_check.c.item_id == bindparam("of")).values(values), kept)
+    return [row["of"] for row in kept]
+
+
+def _automatic(project_id: int, reference_id: int) -> ColumnElement[bool]:
+    """Spot checks of labels that this reference would give by itself, of the sample and of the audit."""
+    of_it: ColumnElement[bool] = (spot_check.c.project_id == project_id) & (spot_check.c.reference_id == reference_id)
+    return of_it & (spot_check.c.route == "auto")
+
+
+def _sample(project_id: int) -> tuple[ColumnElement[bool], ...]:
+    return (spot_check.c.project_id == project_id, spot_check.c.kind == "sample", ~item.c.gone)
