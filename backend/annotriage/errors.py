@@ -91,16 +91,13 @@ class ToolError(AnnotriageError):
 
 
 class ToolUnavailable(ToolError):
-    """The labeling tool was not reached, or failed in a way that may pass: try again later.
-
-    sent: whether the request may have been carried out all the same; read back before sending it again.
-    """
+    """The labeling tool was not reached, or failed in a way that may pass: nothing came of the call, try again later."""
 
     status = 503
 
-    def __init__(self, message: str, *, sent: bool = False) -> None:
-        super().__init__(message)
-        self.sent = sent
+
+class OutcomeUnknown(ToolUnavailable):
+    """The call was sent, and no answer says what came of it: read back before sending it again."""
 
 
 class ToolRefused(ToolError):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from annotriage.errors import MediaError, ToolGone, ToolUnavailable
+from annotriage.errors import MediaError, OutcomeUnknown, ToolGone
 from annotriage.labeling_tool import Check, Event, NewTask, ProjectFacts, Review, Shown, Task
 
 
@@ -232,7 +232,7 @@ class MemoryProject:
     def _lose(self, name: str) -> None:
         if self.lose_answers:
             self.lose_answers -= 1
-            raise ToolUnavailable(f"{name}: the connection broke off", sent=True)
+            raise OutcomeUnknown(f"{name}: the connection broke off")
 
     def _touch(self, task_id: str) -> None:
         self.changed[task_id] = time.time()

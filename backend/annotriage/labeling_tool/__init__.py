@@ -176,7 +176,7 @@ class ToolProject(Protocol):
     # -- predictions
 
     def deliver(self, predictions: Sequence[Shown], version: str) -> int:
-        """Store predictions in one call; how many were taken. Raises ToolUnavailable with `sent` if the outcome is unknown."""
+        """Store predictions in one call; how many were taken. Raises OutcomeUnknown if no answer says what came of it."""
 
     def delivered(self, ids: Sequence[str], version: str) -> dict[str, list[str]]:
         """The predictions of that version on each of these tasks, oldest first; tasks without one are left out."""

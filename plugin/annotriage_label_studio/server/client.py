@@ -19,7 +19,7 @@ import requests
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError, ProxyError
 from urllib3.exceptions import SSLError as TLSError
 
-from annotriage.errors import SettingError, ToolError, ToolGone, ToolRefused, ToolUnavailable
+from annotriage.errors import OutcomeUnknown, SettingError, ToolError, ToolGone, ToolRefused, ToolUnavailable
 from annotriage_label_studio.server.tokens import Token
 
 CONNECT_SECONDS = 5.0
@@ -57,7 +57,7 @@ class Client:
         for pause in PAUSES:
             try:
                 return self._call("GET", path, None, params)
-            except _Passing as error:
+            except _NotNow as error:
                 if error.pause is not None and error.pause > LONGEST_PAUSE:
                     raise
                 time.sleep(pause if error.pause is None else error.pause)
@@ -111,7 +111,7 @@ class Client:
             return answer.json()
         except ValueError as error:
             text = f"{call} was answered with something other than JSON ({_html_title(answer.text)!r}). Is Label Studio at {self.url}?"
-            raise ToolUnavailable(text, sent=True) from error
+            raise OutcomeUnknown(text) from error
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[requests.Session]:
@@ -129,12 +129,14 @@ class Client:
         yield self._local.session
 
 
-class _Passing(ToolUnavailable):
-    """An answer that says: not now. pause: seconds that the server asks for."""
+class _NotNow(ToolUnavailable):
+    """Refused before anything was done. pause: seconds that the server asks for."""
 
-    def __init__(self, message: str, *, sent: bool, pause: float | None) -> None:
-        super().__init__(message, sent=sent)
-        self.pause = pause
+    pause: float | None = None
+
+
+class _NotNowOrDone(_NotNow, OutcomeUnknown):
+    """The same of a proxy, behind which the call may be carried out all the same."""
 
 
 class _TokenRefused(ToolRefused):
@@ -157,11 +159,12 @@ def _unreached(call: str, error: requests.RequestException, seconds: float) -> T
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else cause
     if isinstance(error, requests.ReadTimeout):
-        return ToolUnavailable(f"{call}: no answer after {seconds:g} s; Label Studio is overloaded, or hangs", sent=True)
+        return OutcomeUnknown(f"{call}: no answer after {seconds:g} s; Label Studio is overloaded, or hangs")
     sent = not isinstance(reason, BEFORE_SENDING)
     what = "the connection broke off before the answer" if sent else "Label Studio is not reached"
     detail = str(reason or error).rpartition("): ")[2]  # without the connection's own name
-    return ToolUnavailable(f"{call}: {what} ({_cut(detail)}). Is it running, and the address right?", sent=sent)
+    kind = OutcomeUnknown if sent else ToolUnavailable
+    return kind(f"{call}: {what} ({_cut(detail)}). Is it running, and the address right?")
 
 
 def _refusal(call: str, answer: requests.Response, token: Token) -> ToolError:
@@ -173,9 +176,11 @@ def _refusal(call: str, answer: requests.Response, token: Token) -> ToolError:
         return ToolError(f"{call} is redirected to {answer.headers['Location'].partition('?')[0]}; set the address of Label Studio to that")
     if status in PASSING:
         pause = answer.headers.get("Retry-After", "")
-        return _Passing(text, sent=status != 429, pause=float(pause) if pause.isdigit() else None)
+        refused = _NotNow(text) if status == 429 else _NotNowOrDone(text)
+        refused.pause = float(pause) if pause.isdigit() else None
+        return refused
     if status >= 500:
-        return ToolUnavailable(text, sent=True)
+        return OutcomeUnknown(text)
     if status == 401:
         return _TokenRefused(f"{text}. {token.advice(said)}")
     if status == 403:

@@ -1,6 +1,6 @@
 """Writing to a project's tasks: predictions in bulk, annotations made of them, fields, the number of answers wanted.
 
-What a call may have done although its answer was lost is said by `ToolUnavailable.sent` and can be read back.
+What a call may have done although its answer was lost is said by `OutcomeUnknown`, and can be read back.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import time
 
 from sqlalchemy import Connection
 
-from annotriage.errors import ToolUnavailable
+from annotriage.errors import OutcomeUnknown, ToolUnavailable
 from annotriage.service.guarantee.spot_checks import DAY, MOST_OUTSTANDING, OLDEST_DAYS, passed_probation
 from annotriage.service.intake.reviewing import take_reviews
 from annotriage.service.operations.log import log
@@ -48,10 +48,11 @@ def accept_batch(process: Process, project: Project) -> int:
         batch = acceptances.begin_batch(connection, project, list(items.values()))
     try:
         made = process.tool_project(project).accept(list(items), project.version)
-    except ToolUnavailable as error:
-        if not error.sent:
-            with process.store.writing() as connection:
-                acceptances.not_accepted(connection, list(items.values()))
+    except OutcomeUnknown:
+        raise
+    except ToolUnavailable:
+        with process.store.writing() as connection:
+            acceptances.not_accepted(connection, list(items.values()))
         raise
     with process.store.writing() as connection:
         acceptances.end_batch(connection, {items[task]: review for task, review in made.items()})

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from annotriage.errors import AnnotriageError, ToolError, ToolRefused, ToolUnavailable
+from annotriage.errors import AnnotriageError, OutcomeUnknown, ToolError, ToolRefused, ToolUnavailable
 from annotriage.labeling_tool import NewTask, Shown, ToolProject
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
@@ -100,7 +100,7 @@ class Delivery:
             self._deliver(project, tool, rows)
         except AnnotriageError as error:
             # Whatever broke off, these are not being sent any more: what became of them is read back, unless nothing can have.
-            unsent = isinstance(error, ToolUnavailable) and not error.sent
+            unsent = isinstance(error, ToolUnavailable) and not isinstance(error, OutcomeUnknown)
             self._put_back(rows, unknown=not unsent, error=str(error))
             raise
         return True
@@ -263,7 +263,7 @@ class Delivery:
         try:
             made = tool.create(new, rows[0].version)
         except (ToolRefused, ToolUnavailable) as error:
-            self._put_back(rows, unknown=isinstance(error, ToolUnavailable) and error.sent, error=str(error))
+            self._put_back(rows, unknown=isinstance(error, OutcomeUnknown), error=str(error))
             raise
         except ToolError as error:
             self._set(rows, **self._after_refusal(rows[0], str(error)))
