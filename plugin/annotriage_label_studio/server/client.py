@@ -64,7 +64,7 @@ class Client:
         return self._call("GET", path, None, params)
 
     def post(self, path: str, json: Any, *, seconds: float | None = None, **params: Any) -> Any:
-        """Sent once. A ToolUnavailable with `sent` may have been carried out: read back before sending it again.
+        """Sent once. An OutcomeUnknown may have been carried out: read back before sending it again.
 
         seconds: for calls that take the server longer than others.
         """
