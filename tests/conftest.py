@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
-import os
 import resource
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 import onnx
 import postgresql
 import pytest
-from browsers import axe_source, barriers, browser, open_page
+from browsers import axe_source, barriers, browser, missing, open_page
 from label_studio import LabelStudio, Person
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
@@ -32,11 +31,15 @@ __all__ = ["axe_source", "barriers", "browser", "open_page"]  # fixtures: one br
 LABEL_STUDIO = Path(__file__).parent.parent / ".venv-label-studio" / "bin" / "label-studio"
 
 
-def missing(what):
-    """Skip what asks for a part that this machine lacks; in continuous integration nothing may be lacking."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what} (and CI is set: nothing may be skipped)", pytrace=False)
-    pytest.skip(what)
+def pytest_collection_modifyitems(items):
+    """Spread tests over cores file by file; those of the one Label Studio stay together and begin, since they take longest."""
+
+    def group(item):
+        return "label-studio" if "label_studio_executable" in item.fixturenames else item.location[0]
+
+    items.sort(key=lambda item: group(item) != "label-studio")
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
 
 
 @pytest.fixture(scope="session")

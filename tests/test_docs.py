@@ -94,3 +94,20 @@ def test_make_targets_of_the_readme_exist():
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for target in set(re.findall(r"(?:`|^)make ([a-z]+)", README, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("package", ["backend/annotriage", "plugin/annotriage_label_studio"])
+def test_every_room_is_in_the_plan_of_the_house(package):
+    rooms = [path.parent.name for path in (ROOT / package).glob("*/__init__.py")]
+    assert rooms
+    assert [room for room in rooms if f"`{room}/`" not in ARCHITECTURE] == []
+
+
+def test_every_file_that_the_plan_names_is_there():
+    named = re.findall(r"`([a-z_/]+\.py)`", ARCHITECTURE)
+    assert len(named) > 10
+    places = [ROOT, ROOT / "backend" / "annotriage", ROOT / "plugin" / "annotriage_label_studio"]
+    assert [name for name in named if not any((place / name).exists() for place in places)] == []
