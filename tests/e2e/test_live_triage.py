@@ -84,6 +84,17 @@ def wait_for_predictions(label_studio, project, count):
     )
 
 
+def wait_until_settled(service, project, items):
+    """Wait until so many items are judged and the service has nothing left to judge, send or read back."""
+
+    def settled():
+        detail = service.get(f"/api/projects/{project}")
+        judged = sum(route["items"] for route in detail["project"]["routes"])
+        return judged >= items and not detail["project"]["waiting"] and not sum(detail["undelivered"].values())
+
+    wait_until(settled, what=f"for {items} settled items in project {project}", every=0.5)
+
+
 def item(service, project, task):
     """What the service says of a task."""
     return service.get(f"/api/projects/{project}/items/{task}")["item"]
@@ -155,7 +166,7 @@ def test_retrieve_predictions_gives_each_task_its_one(label_studio, service, pro
     wait_for_predictions(label_studio, project, 20)
     selected = {"selectedItems": {"all": True, "excluded": []}}
     label_studio.call("POST", "/api/dm/actions", selected, id="retrieve_tasks_predictions", project=project)
-    time.sleep(3)
+    wait_until_settled(service, project, 20)
     assert {len(listed(label_studio, project)[id]["predictions"]) for id in ids} == {1}
 
 
@@ -206,7 +217,7 @@ def test_tasks_labelled_before_take_no_part(label_studio, service, reference, sc
     answer(label_studio.admin, ids[0], "3")
     service.command("connect", "--project", project, "--reference", reference)
     wait_for_predictions(label_studio, project, 5)
-    time.sleep(2)
+    wait_until_settled(service, project, 5)
     tasks = listed(label_studio, project)
     assert [len(tasks[id]["predictions"]) for id in ids] == [0, 1, 1, 1, 1, 1]
 
@@ -236,7 +247,7 @@ def test_pushed_items_are_triaged_first_and_then_created_with_prediction_and_fie
     again = service.call("POST", "/api/datasets/clinic/items", json={"project": str(project), "items": items})
     assert again.ok, again.text
     wait_for_predictions(label_studio, project, 5)
-    time.sleep(2)
+    wait_until_settled(service, project, 5)
     tasks = listed(label_studio, project)
     assert len(tasks) == 5
     assert {len(task["predictions"]) for task in tasks.values()} == {1}
@@ -265,7 +276,7 @@ def test_a_choice_renamed_under_a_running_project_stops_delivery_and_says_so(lab
     wait_until(lambda: state(service, project)["problem"], what="for the problem")
     assert "'7'" in state(service, project)["problem"]
     label_studio.import_tasks(project, scans["known"][3:6])
-    time.sleep(5)
+    wait_until(lambda: service.get(f"/api/projects/{project}")["undelivered"].get("pending") == 3, what="for what is held back")
     assert sum(len(task["predictions"]) for task in listed(label_studio, project).values()) == 3
     assert "seven" in service.command("doctor", check=False)
     label_studio.call("PATCH", path, {"label_config": CONFIG})
@@ -312,5 +323,5 @@ def test_a_killed_service_goes_on_where_it_was(label_studio, service, project, s
     service.kill()
     service.start()
     wait_for_predictions(label_studio, project, len(ids))
-    time.sleep(8)
+    wait_until_settled(service, project, len(ids))
     assert Counter(len(task["predictions"]) for task in listed(label_studio, project).values()) == {1: len(ids)}
