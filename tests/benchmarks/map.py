@@ -146,7 +146,7 @@ def _open(chromium: Any, process: Process, url: str, method: str) -> tuple[float
     page.wait_for_selector("#map-app[data-ready]", timeout=60_000)
     page.evaluate("annotriageMap.nearest(300, 300)")  # it answers
     ready = time.perf_counter() - started
-    move = """() => new Guarantee(done => {
+    move = """() => new Promise(done => {
         annotriageMap.pan(3, 0);
         requestAnimationFrame(() => requestAnimationFrame(() => done(annotriageMap.drawMilliseconds)));
     })"""

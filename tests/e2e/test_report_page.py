@@ -172,7 +172,7 @@ def test_twenty_thousand_points_with_thumbnails_open_fast_and_move_smoothly(open
     page = open_page(path.as_uri())
     page.wait_for_function(READY)
     assert page.evaluate("performance.now()") < 5_000, "takes less than 2 s on an idle machine; there is room here for a busy one"
-    move = """new Guarantee(done => {
+    move = """new Promise(done => {
         annotriageMap.pan(2, 0);
         requestAnimationFrame(() => requestAnimationFrame(() => done(annotriageMap.drawMilliseconds)));
     })"""

@@ -20,7 +20,7 @@ from annotriage_label_studio.demo.server import LOG, running, serving, start, st
 START = """
 import sys
 from pathlib import Path
-from annotriage_label_studio.server import start
+from annotriage_label_studio.demo.server import start
 print(start(Path(sys.argv[1]), Path(sys.argv[2])).url)
 """
 
