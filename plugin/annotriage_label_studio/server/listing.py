@@ -1,7 +1,9 @@
 """Reading a project's tasks through the Data Manager's list: by id, after an id, since a time, by the item they were made for.
 
 Always this list: the server's page of a single task waits for the ML backend where the task has no prediction. Pages follow each other
-by id, not by number, so that tasks which come, go or change meanwhile shift nothing out of sight.
+by id, not by number, so that tasks which come, go or change meanwhile shift nothing out of sight. A page that is shorter than asked for
+may come of the server's own limit (TASK_API_PAGE_SIZE_MAX): the last one is where the server counts no more. By hand, not by the SDK:
+see `client`.
 """
 
 from __future__ import annotations
@@ -47,10 +49,13 @@ def task_ids_after(client: Client, project: str, task_id: str) -> Iterator[list[
 
 def tasks_by_id(client: Client, project: str, ids: Sequence[str], fields: str) -> list[dict[str, Any]]:
     """Those of the tasks that exist, in the order of their ids. fields: what is read of each."""
-    found = []
+    found: list[dict[str, Any]] = []
     for chunk in _chunks(sorted({int(id) for id in ids if id.isascii() and id.isdigit()}), PAGE):
-        query = {"selectedItems": {"all": False, "included": chunk}, "ordering": ["tasks:id"]}
-        found += _page(client, project, query, fields, len(chunk))
+        while chunk:
+            query = {"selectedItems": {"all": False, "included": chunk}, "ordering": ["tasks:id"]}
+            page, last = _page(client, project, query, fields, len(chunk))
+            found += page
+            chunk = [] if last else [id for id in chunk if id > page[-1]["id"]]
     return found
 
 
@@ -104,10 +109,10 @@ def _pages(
     while True:
         later = _filter("id", "greater", "Number", after)
         query = {"filters": {"conjunction": "and", "items": [*filters, later]}, "ordering": ["tasks:id"]}
-        page = _page(client, project, query, fields, size)
+        page, last = _page(client, project, query, fields, size)
         if page:
             yield page
-        if len(page) < size:
+        if last:
             return
         after = page[-1]["id"]
         size = _fitting_size(page) if largest == PAGE else largest
@@ -119,8 +124,8 @@ def _fitting_size(page: list[dict[str, Any]]) -> int:
     return max(1, min(PAGE, len(page) * PAGE_TEXT // max(text, 1)))
 
 
-def _page(client: Client, project: str, query: dict[str, Any], fields: str, size: int) -> list[dict[str, Any]]:
-    """One page of the list. resolve_uri: the data as it stands, not with cloud addresses made into the server's own."""
+def _page(client: Client, project: str, query: dict[str, Any], fields: str, size: int) -> tuple[list[dict[str, Any]], bool]:
+    """One page of the list, and whether it is the last. resolve_uri: data as they stand, without cloud addresses made the server's own."""
     answer = client.get(
         "/api/tasks/",
         project=project,
@@ -131,7 +136,7 @@ def _page(client: Client, project: str, query: dict[str, Any], fields: str, size
         resolve_uri="false",
     )
     tasks: list[dict[str, Any]] = answer["tasks"]
-    return tasks
+    return tasks, not tasks or (len(tasks) < size and len(tasks) >= answer["total"])
 
 
 def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
