@@ -65,7 +65,7 @@ def tasks_changed_since(client: Client, project: str, time: float) -> Iterator[l
     A change while the pages are read may be in them or not; it is later than `time` for the next reading, too.
     """
     since = datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    filters = [_filter("updated_at", "greater", "Datetime", since)]
+    filters = [condition("updated_at", "greater", "Datetime", since)]
     for page in _pages(client, project, filters, TOUCHED, largest=LIGHT_PAGE):
         yield [(str(record["id"]), record["updated_at"]) for record in page if _is_touched(record)]
 
@@ -78,7 +78,7 @@ def _is_touched(record: dict[str, Any]) -> bool:
 
 def tasks_with_annotations(client: Client, project: str) -> Iterator[list[dict[str, Any]]]:
     """Tasks with an annotation that was not skipped, page by page, with their annotations."""
-    yield from _pages(client, project, [_filter("total_annotations", "greater", "Number", 0)], REVIEWED)
+    yield from _pages(client, project, [condition("total_annotations", "greater", "Number", 0)], REVIEWED)
 
 
 def tasks_made_for(client: Client, project: str, markers: Sequence[str]) -> dict[str, str]:
@@ -86,7 +86,7 @@ def tasks_made_for(client: Client, project: str, markers: Sequence[str]) -> dict
     found: dict[str, str] = {}
     for chunk in _chunks(list(markers), MARKERS):
         pattern = f"^({'|'.join(map(re.escape, chunk))})$"
-        for page in _pages(client, project, [_filter(f"data.{MARKER}", "regex", "String", pattern)], "id,data"):
+        for page in _pages(client, project, [condition(f"data.{MARKER}", "regex", "String", pattern)], "id,data"):
             for record in page:
                 marker = record["data"].get(MARKER)
                 if marker in chunk:
@@ -96,10 +96,19 @@ def tasks_made_for(client: Client, project: str, markers: Sequence[str]) -> dict
 
 def tasks_answered_empty(client: Client, project: str) -> list[dict[str, Any]]:
     """The tasks that count as labelled, one of whose annotations is empty; with their annotations."""
-    filters = [_filter("annotations_results", "contains", "String", "[]"), _filter("completed_at", "empty", "Datetime", False)]
+    filters = [condition("annotations_results", "contains", "String", "[]"), condition("completed_at", "empty", "Datetime", False)]
     pages = _pages(client, project, filters, f"id,{ANNOTATIONS}")
-    empty = (task for page in pages for task in page if any(not one["result"] and not one["was_cancelled"] for one in task["annotations"]))
+    empty = (task for page in pages for task in page if any(map(_is_empty, task["annotations"])))
     return list(empty)
+
+
+def condition(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
+    """One condition of a filter, as the Data Manager writes it."""
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
+
+
+def _is_empty(annotation: dict[str, Any]) -> bool:
+    return not annotation["result"] and not annotation["was_cancelled"]
 
 
 def _pages(
@@ -107,7 +116,7 @@ def _pages(
 ) -> Iterator[list[dict[str, Any]]]:
     size = FIRST_PAGE if largest == PAGE else largest
     while True:
-        later = _filter("id", "greater", "Number", after)
+        later = condition("id", "greater", "Number", after)
         query = {"filters": {"conjunction": "and", "items": [*filters, later]}, "ordering": ["tasks:id"]}
         page, last = _page(client, project, query, fields, size)
         if page:
@@ -137,10 +146,6 @@ def _page(client: Client, project: str, query: dict[str, Any], fields: str, size
     )
     tasks: list[dict[str, Any]] = answer["tasks"]
     return tasks, not tasks or (len(tasks) < size and len(tasks) >= answer["total"])
-
-
-def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
-    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
 
 
 def _chunks(values: list[Any], size: int) -> Iterator[list[Any]]:
