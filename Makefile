@@ -51,7 +51,7 @@ endef
 
 .venv/base.stamp: pyproject.toml .ci/constraints.txt
 	$(call make_environment,.venv)
-	@echo "Installing annotriage into .venv (about 600 MB, a minute or two) ..."
+	@echo "Installing annotriage into .venv (about 900 MB, some minutes) ..."
 	@$(PIP) -e .
 	@touch $@
 

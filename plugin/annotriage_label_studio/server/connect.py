@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from annotriage.errors import ToolError
 from annotriage.labeling_tool import SECRET_HEADER
@@ -17,6 +17,10 @@ from annotriage_label_studio.server import delivery, listing
 from annotriage_label_studio.server.client import Client
 from annotriage_label_studio.server.review_queue import remove_tabs, sentence, set_up_tabs
 from annotriage_label_studio.webhooks import ACTIONS
+
+if TYPE_CHECKING:
+    from label_studio_sdk.types import LseProjectResponse as Project
+    from label_studio_sdk.types import MlBackend, Webhook
 
 TITLE = "annotriage"  # of the ML backend; with the version as title, every next task would wait for /health and /setup
 SAMPLING = "Uncertainty sampling"  # by ascending score of the version shown; it honours locks
@@ -30,14 +34,14 @@ log = logging.getLogger(__name__)
 
 
 def connect(
-    client: Client, project: Mapping[str, Any], control: ChoicesControl, url: str, user: str, password: str, secret: str, *, dry_run: bool
+    client: Client, project: Project, control: ChoicesControl, url: str, user: str, password: str, secret: str, *, dry_run: bool
 ) -> list[str]:
     """Set up a project, or mend it: what was (dry_run: is to be) done, in sentences.
 
-    project: as the server gives it. The webhook comes first: the server then adds none of its own, without credentials, for the
-    ML backend. Raises ToolError with the fix if the server refuses the service's address or does not reach it.
+    The webhook comes first: the server then adds none of its own, without credentials, for the ML backend. Raises ToolError with the
+    fix if the server refuses the service's address or does not reach it.
     """
-    id = str(project["id"])
+    id = str(project.id)
     url = url.rstrip("/")
     done = _connect_webhook(client, id, url, secret, dry_run)
     done += _connect_backend(client, project, url, user, password, dry_run)
@@ -46,48 +50,48 @@ def connect(
     return done + advice(client, project, control)
 
 
-def disconnect(client: Client, project: Mapping[str, Any], url: str, versions: Sequence[str], fields: Sequence[str]) -> list[str]:
+def disconnect(client: Client, project: Project, url: str, versions: Sequence[str], fields: Sequence[str]) -> list[str]:
     """Take back what `connect` and the service did: what was done, in sentences. Labels that people gave stay."""
-    id = str(project["id"])
+    id = str(project.id)
     url = url.rstrip("/")
     done = []
     for webhook in our_webhooks(client, id, url):
-        client.delete(f"/api/webhooks/{webhook['id']}/")
-        done.append(sentence(f"Webhook at {webhook['url']}", "removed"))
+        client.sdk.webhooks.delete(_id(webhook))
+        done.append(sentence(f"Webhook at {webhook.url}", "removed"))
     before: Mapping[str, Any] = {}
     for backend in our_backends(client, id, url):
         before = _remembered(backend) or before
-        client.delete(f"/api/ml/{backend['id']}")
-        done.append(sentence(f"ML backend at {backend['url']}", "removed"))
+        client.sdk.ml.delete(_id(backend))
+        done.append(sentence(f"ML backend at {backend.url}", "removed"))
     done += remove_tabs(client, id)
-    if project["sampling"] == SAMPLING:
+    if project.sampling == SAMPLING:
         sampling = before.get("sampling", DEFAULT_SAMPLING)
-        client.patch(f"/api/projects/{id}/", {"sampling": sampling})
+        client.sdk.projects.update(int(id), sampling=sampling)
         done.append(sentence("Order of labeling", f"set back to {sampling!r}"))
     existing = delivery.versions(client, id)
     for version in versions:
         if existing.pop(version, 0):
             delivery.delete_version(client, id, version)
             done.append(sentence(f"Predictions of {version!r}", "removed"))
-    shown = next((one for one in (project["model_version"], before.get("model_version")) if one in existing), "")
-    if (client.get(f"/api/projects/{id}/")["model_version"] or "") != shown:
-        client.patch(f"/api/projects/{id}/", {"model_version": shown})
+    shown = next((version for version in (project.model_version, before.get("model_version")) if version in existing), "")
+    if (client.sdk.projects.get(int(id)).model_version or "") != shown:
+        client.sdk.projects.update(int(id), model_version=shown)
         done.append(sentence("Predictions shown", f"set back to {shown!r}" if shown else "set back to none"))
     return done + _remove_fields(client, id, fields)
 
 
-def repair(client: Client, project: Mapping[str, Any], control: ChoicesControl, *, calibrating: bool) -> list[str]:
+def repair(client: Client, project: Project, control: ChoicesControl, *, calibrating: bool) -> list[str]:
     """Set the tabs and the order of labeling right again: what was done, in sentences."""
     tabs = set_up_tabs(client, project, control.field, calibrating=calibrating, opening=False)
     return _order_by_trust(client, project, False) + tabs
 
 
-def advice(client: Client, project: Mapping[str, Any], control: ChoicesControl) -> list[str]:
+def advice(client: Client, project: Project, control: ChoicesControl) -> list[str]:
     """What the service does not change and people might want to, in sentences."""
     notes = []
-    if not project["task_number"]:
+    if not project.task_number:
         notes.append("Note: the tabs are made by the running service as soon as the project has tasks; without any, they cannot be opened.")
-    if "$triage_" in project["label_config"]:
+    if "$triage_" in (project.label_config or ""):
         notes.append(
             "Note: the labeling config refers to a field $triage_...: Label Studio then refuses every import of tasks that lack it."
             " Take it out; the fields stand in the tabs and beside the task."
@@ -97,36 +101,35 @@ def advice(client: Client, project: Mapping[str, Any], control: ChoicesControl) 
             f"Note: no choice says that none of them fits. For strangers add, for example,"
             f' <Choice value="None of these" alias="{NONE_OF_THESE}"/> to the control {control.name!r}.'
         )
-    others = [one for one in _backends(client, str(project["id"])) if one["title"] != TITLE]
+    others = [backend for backend in _backends(client, str(project.id)) if backend.title != TITLE]
     if others:
         notes.append(
-            f"Note: the project has another ML backend, {others[0]['title']!r} at {others[0]['url']}; Label Studio asks only the one that"
+            f"Note: the project has another ML backend, {others[0].title!r} at {others[0].url}; Label Studio asks only the one that"
             " was connected first. Predictions are delivered all the same; delete it in the project's Settings, Model, if it is not needed."
         )
     return notes
 
 
-def our_webhooks(client: Client, project: str, url: str) -> list[dict[str, Any]]:
+def our_webhooks(client: Client, project: str, url: str) -> list[Webhook]:
     """The project's webhooks that call the service, ours first; one without our header was made by the server for an ML backend."""
-    webhooks = client.get("/api/webhooks/", project=project)
-    ours = [one for one in webhooks if SECRET_HEADER in (one["headers"] or {}) or one["url"] == f"{url}/webhook"]
-    return sorted(ours, key=lambda one: SECRET_HEADER not in (one["headers"] or {}))
+    webhooks: list[Webhook] = client.sdk.webhooks.list(project=project)
+    ours = [webhook for webhook in webhooks if _has_secret(webhook) or webhook.url == f"{url}/webhook"]
+    return sorted(ours, key=lambda webhook: not _has_secret(webhook))
 
 
-def our_backends(client: Client, project: str, url: str) -> list[dict[str, Any]]:
+def our_backends(client: Client, project: str, url: str) -> list[MlBackend]:
     """The project's ML backends that are the service."""
-    return [one for one in _backends(client, project) if one["title"] == TITLE or one["url"].rstrip("/") == url]
+    return [backend for backend in _backends(client, project) if backend.title == TITLE or backend.url.rstrip("/") == url]
 
 
-def _backends(client: Client, project: str) -> list[dict[str, Any]]:
-    backends: list[dict[str, Any]] = client.get("/api/ml/", project=project)
+def _backends(client: Client, project: str) -> list[MlBackend]:
+    backends: list[MlBackend] = client.sdk.ml.list(project=int(project))
     return backends
 
 
-def webhook_settings(project: str, url: str, secret: str) -> dict[str, Any]:
+def webhook_settings(url: str, secret: str) -> dict[str, Any]:
     """Our webhook as the server keeps it. Every change must repeat all of it: the server forgets actions that are not repeated."""
     return {
-        "project": int(project),
         "url": f"{url}/webhook",
         "send_payload": True,
         "send_for_all_actions": False,
@@ -136,69 +139,78 @@ def webhook_settings(project: str, url: str, secret: str) -> dict[str, Any]:
     }
 
 
-def differs(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """The keys in which what was found is not as wanted."""
-    return [key for key, value in wanted.items() if (sorted(found[key]) if key == "actions" else found[key]) != value]
+def differs(found: Webhook | MlBackend, wanted: Mapping[str, Any]) -> list[str]:
+    """The settings in which what was found is not as wanted."""
+    there = {name: getattr(found, name) for name in wanted}
+    return [name for name, value in wanted.items() if (sorted(there[name] or ()) if name == "actions" else there[name]) != value]
 
 
 def _connect_webhook(client: Client, project: str, url: str, secret: str, dry_run: bool) -> list[str]:
-    wanted = webhook_settings(project, url, secret)
+    wanted = webhook_settings(url, secret)
     found = our_webhooks(client, project, url)
-    first = found[0] if found else None
     done = []
-    if first is None:
+    if not found:
         done.append(sentence(f"Webhook at {wanted['url']}", "added", dry_run))
         if not dry_run:
-            _calling(url, lambda: client.post("/api/webhooks/", wanted))
-    elif wrong := differs(first, wanted):
+            _calling(url, lambda: client.sdk.webhooks.create(project=int(project), **wanted))
+    elif wrong := differs(found[0], wanted):
         done.append(sentence(f"Webhook at {wanted['url']}", f"mended ({', '.join(wrong)})", dry_run))
         if not dry_run:
-            _calling(url, lambda: client.patch(f"/api/webhooks/{first['id']}/", wanted))
+            _calling(url, lambda: client.sdk.webhooks.update(_id(found[0]), **wanted))
     for other in found[1:]:
-        done.append(sentence(f"Another webhook at {other['url']}, which would tell everything twice", "removed", dry_run))
+        done.append(sentence(f"Another webhook at {other.url}, which would tell everything twice", "removed", dry_run))
         if not dry_run:
-            client.delete(f"/api/webhooks/{other['id']}/")
+            client.sdk.webhooks.delete(_id(other))
     return done
 
 
-def _connect_backend(client: Client, project: Mapping[str, Any], url: str, user: str, password: str, dry_run: bool) -> list[str]:
-    id = str(project["id"])
-    wanted = {"url": url, "title": TITLE, "auth_method": "BASIC_AUTH", "basic_auth_user": user}
-    sent = wanted | {"project": int(id), "basic_auth_pass": password}
-    found = our_backends(client, id, url)
-    first = found[0] if found else None
+def _connect_backend(client: Client, project: Project, url: str, user: str, password: str, dry_run: bool) -> list[str]:
+    id = int(project.id or 0)
+    wanted: dict[str, Any] = {"url": url, "title": TITLE, "auth_method": "BASIC_AUTH", "basic_auth_user": user}
+    sent = wanted | {"project": id, "basic_auth_pass": password}
+    found = our_backends(client, str(id), url)
     done = []
-    if first is None:
+    if not found:
         done.append(sentence(f"ML backend {TITLE!r} at {url}", "added", dry_run))
         if not dry_run:
-            before = {"sampling": project["sampling"], "model_version": project["model_version"] or ""}
+            before = {"sampling": project.sampling, "model_version": project.model_version or ""}
             described = {"description": "Triage of tasks by annotriage.", "extra_params": {REMEMBERED: before}}
-            _calling(url, lambda: client.post("/api/ml/", sent | described))
-            if before["model_version"] in delivery.versions(client, id):  # the server names the backend's title instead
-                client.patch(f"/api/projects/{id}/", {"model_version": before["model_version"]})
+            _calling(url, lambda: client.sdk.ml.create(**sent, **described))
+            if before["model_version"] in delivery.versions(client, str(id)):  # the server names the backend's title instead
+                client.sdk.projects.update(id, model_version=before["model_version"])
     else:
-        wrong = differs(first, wanted)
-        if wrong or first["state"] != "CO":
-            done.append(sentence(f"ML backend {TITLE!r} at {url}", f"mended ({', '.join(wrong) or first['readable_state']})", dry_run))
+        wrong = differs(found[0], wanted)
+        if wrong or found[0].state != "CO":
+            done.append(sentence(f"ML backend {TITLE!r} at {url}", f"mended ({', '.join(wrong) or found[0].readable_state})", dry_run))
         if not dry_run:  # the password cannot be read, so it is sent again
-            _calling(url, lambda: client.patch(f"/api/ml/{first['id']}", sent))
+            _calling(url, lambda: client.sdk.ml.update(_id(found[0]), **sent))
     for other in found[1:]:
-        done.append(sentence(f"Another ML backend at {other['url']}", "removed", dry_run))
+        done.append(sentence(f"Another ML backend at {other.url}", "removed", dry_run))
         if not dry_run:
-            client.delete(f"/api/ml/{other['id']}")
+            client.sdk.ml.delete(_id(other))
     return done
 
 
-def _order_by_trust(client: Client, project: Mapping[str, Any], dry_run: bool) -> list[str]:
-    if project["sampling"] == SAMPLING:
+def _order_by_trust(client: Client, project: Project, dry_run: bool) -> list[str]:
+    if project.sampling == SAMPLING:
         return []
     if not dry_run:
-        client.patch(f"/api/projects/{project['id']}/", {"sampling": SAMPLING})
-    return [sentence(f"Order of labeling, {project['sampling']!r} so far", f"set to {SAMPLING!r}, the strangest first", dry_run)]
+        client.sdk.projects.update(int(project.id or 0), sampling=SAMPLING)
+    return [sentence(f"Order of labeling, {project.sampling!r} so far", f"set to {SAMPLING!r}, the strangest first", dry_run)]
 
 
-def _remembered(backend: Mapping[str, Any]) -> Mapping[str, Any]:
-    kept = (backend.get("extra_params") or {}).get(REMEMBERED)
+def _id(found: Webhook | MlBackend) -> int:
+    """The id, which all that the server gives has; only the SDK's types let it be missing."""
+    assert found.id is not None
+    return found.id
+
+
+def _has_secret(webhook: Webhook) -> bool:
+    return SECRET_HEADER in (webhook.headers or {})
+
+
+def _remembered(backend: MlBackend) -> Mapping[str, Any]:
+    kept = (backend.extra_params or {}).get(REMEMBERED)
     return kept if isinstance(kept, dict) else {}
 
 

@@ -1,7 +1,4 @@
-"""A running Label Studio and its projects, as the service works with them: reading, predictions, tasks, annotations.
-
-Stands at both ends of the walk: data (tasks, answers) comes from here, delivery (predictions, fields, annotations) goes here.
-"""
+"""A running Label Studio and its projects, as the service works with them: reading, predictions, tasks, annotations."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from annotriage.errors import DataError, SettingError, ToolError, ToolGone
@@ -21,6 +18,9 @@ from annotriage_label_studio.editor.tasks import MARKER, task_of
 from annotriage_label_studio.server import delivery, listing
 from annotriage_label_studio.server.client import Client
 from annotriage_label_studio.server.media_addresses import media_address
+
+if TYPE_CHECKING:
+    from label_studio_sdk.types import LseProjectResponse
 
 CONFIG_SECONDS = 60.0  # how long a project's labeling config is believed; `facts` reads it at once
 
@@ -87,10 +87,10 @@ class LabelStudioProject:
         project = self._read_project()
         known = self._config()
         return ProjectFacts(
-            title=str(project["title"]),
-            version=project["model_version"] or "",
-            wanted=int(project["maximum_annotations"]),
-            config=project["label_config"],
+            title=project.title or "",
+            version=project.model_version or "",
+            wanted=project.maximum_annotations or 1,
+            config=project.label_config or "",
             problem=known.problem,
         )
 
@@ -143,7 +143,7 @@ class LabelStudioProject:
     def deliver(self, predictions: Sequence[Shown], version: str) -> int:
         """Store predictions by one bulk import. Those on tasks that are gone are left out and not counted."""
         results = self._results(predictions, version)
-        rows = [{"task": int(one.task), **result} for one, result in zip(predictions, results, strict=True)]
+        rows = [{"task": int(prediction.task), **result} for prediction, result in zip(predictions, results, strict=True)]
         return delivery.import_predictions(self._client, self.id, rows)
 
     def delivered(self, ids: Sequence[str], version: str) -> dict[str, list[str]]:
@@ -152,11 +152,11 @@ class LabelStudioProject:
 
     def withdraw(self, predictions: Sequence[str]) -> None:
         """Delete predictions."""
-        delivery.remove(self._client, "predictions", predictions)
+        delivery.remove(self._client.sdk.predictions.delete, predictions)
 
     def name_version(self, version: str) -> None:
         """Let scores, tabs and the order of labeling go by that version. Raises ToolError before a prediction of it exists."""
-        self._client.patch(f"/api/projects/{self.id}/", {"model_version": version})
+        self._client.sdk.projects.update(int(self.id), model_version=version)
 
     def versions(self) -> dict[str, int]:
         """The versions of predictions that exist, with their numbers."""
@@ -201,7 +201,7 @@ class LabelStudioProject:
 
     def retract(self, reviews: Sequence[str]) -> None:
         """Delete annotations."""
-        delivery.remove(self._client, "annotations", reviews)
+        delivery.remove(self._client.sdk.annotations.delete, reviews)
 
     # -- setting up
 
@@ -272,13 +272,13 @@ class LabelStudioProject:
         """The kinds of storage that are connected to the project, as known for a while."""
         until, types = self._storages
         if time.monotonic() > until:
-            types = frozenset(one["type"] for one in self._client.get("/api/storages/", project=self.id))
+            types = frozenset(storage["type"] for storage in self._client.get("/api/storages/", project=self.id))
             self._storages = time.monotonic() + CONFIG_SECONDS, types
         return types
 
-    def _read_project(self) -> dict[str, Any]:
-        project: dict[str, Any] = self._client.get(f"/api/projects/{self.id}/")
-        self._known = _read_config(project["label_config"], self._classes)
+    def _read_project(self) -> LseProjectResponse:
+        project: LseProjectResponse = self._client.sdk.projects.get(int(self.id))
+        self._known = _read_config(project.label_config or "", self._classes)
         return project
 
 

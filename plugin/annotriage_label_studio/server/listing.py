@@ -1,7 +1,9 @@
 """Reading a project's tasks through the Data Manager's list: by id, after an id, since a time, by the item they were made for.
 
 Always this list: the server's page of a single task waits for the ML backend where the task has no prediction. Pages follow each other
-by id, not by number, so that tasks which come, go or change meanwhile shift nothing out of sight.
+by id, not by number, so that tasks which come, go or change meanwhile shift nothing out of sight. A page that is shorter than asked for
+may come of the server's own limit (TASK_API_PAGE_SIZE_MAX): the last one is where the server counts no more. By hand, not by the SDK:
+see `client`.
 """
 
 from __future__ import annotations
@@ -47,10 +49,13 @@ def task_ids_after(client: Client, project: str, task_id: str) -> Iterator[list[
 
 def tasks_by_id(client: Client, project: str, ids: Sequence[str], fields: str) -> list[dict[str, Any]]:
     """Those of the tasks that exist, in the order of their ids. fields: what is read of each."""
-    found = []
+    found: list[dict[str, Any]] = []
     for chunk in _chunks(sorted({int(id) for id in ids if id.isascii() and id.isdigit()}), PAGE):
-        query = {"selectedItems": {"all": False, "included": chunk}, "ordering": ["tasks:id"]}
-        found += _page(client, project, query, fields, len(chunk))
+        while chunk:
+            query = {"selectedItems": {"all": False, "included": chunk}, "ordering": ["tasks:id"]}
+            page, last = _page(client, project, query, fields, len(chunk))
+            found += page
+            chunk = [] if last else [id for id in chunk if id > page[-1]["id"]]
     return found
 
 
@@ -60,7 +65,7 @@ def tasks_changed_since(client: Client, project: str, time: float) -> Iterator[l
     A change while the pages are read may be in them or not; it is later than `time` for the next reading, too.
     """
     since = datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    filters = [_filter("updated_at", "greater", "Datetime", since)]
+    filters = [condition("updated_at", "greater", "Datetime", since)]
     for page in _pages(client, project, filters, TOUCHED, largest=LIGHT_PAGE):
         yield [(str(record["id"]), record["updated_at"]) for record in page if _is_touched(record)]
 
@@ -73,7 +78,7 @@ def _is_touched(record: dict[str, Any]) -> bool:
 
 def tasks_with_annotations(client: Client, project: str) -> Iterator[list[dict[str, Any]]]:
     """Tasks with an annotation that was not skipped, page by page, with their annotations."""
-    yield from _pages(client, project, [_filter("total_annotations", "greater", "Number", 0)], REVIEWED)
+    yield from _pages(client, project, [condition("total_annotations", "greater", "Number", 0)], REVIEWED)
 
 
 def tasks_made_for(client: Client, project: str, markers: Sequence[str]) -> dict[str, str]:
@@ -81,7 +86,7 @@ def tasks_made_for(client: Client, project: str, markers: Sequence[str]) -> dict
     found: dict[str, str] = {}
     for chunk in _chunks(list(markers), MARKERS):
         pattern = f"^({'|'.join(map(re.escape, chunk))})$"
-        for page in _pages(client, project, [_filter(f"data.{MARKER}", "regex", "String", pattern)], "id,data"):
+        for page in _pages(client, project, [condition(f"data.{MARKER}", "regex", "String", pattern)], "id,data"):
             for record in page:
                 marker = record["data"].get(MARKER)
                 if marker in chunk:
@@ -91,10 +96,19 @@ def tasks_made_for(client: Client, project: str, markers: Sequence[str]) -> dict
 
 def tasks_answered_empty(client: Client, project: str) -> list[dict[str, Any]]:
     """The tasks that count as labelled, one of whose annotations is empty; with their annotations."""
-    filters = [_filter("annotations_results", "contains", "String", "[]"), _filter("completed_at", "empty", "Datetime", False)]
+    filters = [condition("annotations_results", "contains", "String", "[]"), condition("completed_at", "empty", "Datetime", False)]
     pages = _pages(client, project, filters, f"id,{ANNOTATIONS}")
-    empty = (task for page in pages for task in page if any(not one["result"] and not one["was_cancelled"] for one in task["annotations"]))
+    empty = (task for page in pages for task in page if any(map(_is_empty, task["annotations"])))
     return list(empty)
+
+
+def condition(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
+    """One condition of a filter, as the Data Manager writes it."""
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
+
+
+def _is_empty(annotation: dict[str, Any]) -> bool:
+    return not annotation["result"] and not annotation["was_cancelled"]
 
 
 def _pages(
@@ -102,12 +116,12 @@ def _pages(
 ) -> Iterator[list[dict[str, Any]]]:
     size = FIRST_PAGE if largest == PAGE else largest
     while True:
-        later = _filter("id", "greater", "Number", after)
+        later = condition("id", "greater", "Number", after)
         query = {"filters": {"conjunction": "and", "items": [*filters, later]}, "ordering": ["tasks:id"]}
-        page = _page(client, project, query, fields, size)
+        page, last = _page(client, project, query, fields, size)
         if page:
             yield page
-        if len(page) < size:
+        if last:
             return
         after = page[-1]["id"]
         size = _fitting_size(page) if largest == PAGE else largest
@@ -119,8 +133,8 @@ def _fitting_size(page: list[dict[str, Any]]) -> int:
     return max(1, min(PAGE, len(page) * PAGE_TEXT // max(text, 1)))
 
 
-def _page(client: Client, project: str, query: dict[str, Any], fields: str, size: int) -> list[dict[str, Any]]:
-    """One page of the list. resolve_uri: the data as it stands, not with cloud addresses made into the server's own."""
+def _page(client: Client, project: str, query: dict[str, Any], fields: str, size: int) -> tuple[list[dict[str, Any]], bool]:
+    """One page of the list, and whether it is the last. resolve_uri: data as they stand, without cloud addresses made the server's own."""
     answer = client.get(
         "/api/tasks/",
         project=project,
@@ -131,11 +145,7 @@ def _page(client: Client, project: str, query: dict[str, Any], fields: str, size
         resolve_uri="false",
     )
     tasks: list[dict[str, Any]] = answer["tasks"]
-    return tasks
-
-
-def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
-    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
+    return tasks, not tasks or (len(tasks) < size and len(tasks) >= answer["total"])
 
 
 def _chunks(values: list[Any], size: int) -> Iterator[list[Any]]:

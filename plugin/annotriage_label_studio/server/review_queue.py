@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from annotriage.errors import ToolError, ToolUnavailable
 from annotriage_label_studio.editor.tasks import MARKER
 from annotriage_label_studio.server.client import Client
+from annotriage_label_studio.server.listing import condition
+
+if TYPE_CHECKING:
+    from label_studio_sdk.types import LseProjectResponse as Project
+    from label_studio_sdk.types import View
 
 MARK = "annotriage"  # key in a tab's data that says which of ours it is; Label Studio's pages drop it when somebody changes the tab
 REASONS = ("data.triage_route", "data.triage_reason", "data.triage_outlier_score", "data.triage_diversity")
@@ -48,7 +53,7 @@ EVERYTHING = Tab("Default", None, None, order="tasks:id", columns=None)  # Label
 
 
 def set_up_tabs(
-    client: Client, project: Mapping[str, Any], media_field: str, *, calibrating: bool | None, opening: bool, dry_run: bool = False
+    client: Client, project: Project, media_field: str, *, calibrating: bool | None, opening: bool, dry_run: bool = False
 ) -> list[str]:
     """Make the tabs that are missing, make those anew that are out of date, remove that for calibration when its time is over.
 
@@ -56,10 +61,10 @@ def set_up_tabs(
     cannot be. A tab of ours that somebody has changed stays as they want it. Nothing is done in a project without tasks: Label Studio
     answers 500 to a filter on the score there. Returns what was (dry_run: is to be) done, in sentences.
     """
-    if not project["task_number"]:
+    if not project.task_number:
         return []
-    id = str(project["id"])
-    views = _views(client, id)
+    id = str(project.id)
+    views: list[View] = client.sdk.views.list(project=project.id)
     wanted = [*REVIEW_TABS, *([CALIBRATION_TAB] if calibrating else [])]
     if not views:
         wanted.append(EVERYTHING)
@@ -68,7 +73,7 @@ def set_up_tabs(
         found = _found(tab, views)
         if found is None:
             done.append(sentence(f"Tab {tab.title!r}", "made", dry_run))
-        elif found["data"].get(MARK) and not _same(found["data"], _question(tab)):
+        elif _look(found).get(MARK) and not _same(_look(found), _question(tab)):
             done.append(sentence(f"Tab {tab.title!r}, which was out of date", "made anew", dry_run))
         elif opening and not _opens(client, id, found):
             done.append(sentence(f"Tab {tab.title!r}, which could not be opened", "made anew", dry_run))
@@ -77,20 +82,20 @@ def set_up_tabs(
         if not dry_run:
             _make(client, id, tab, media_field)
             if found is not None:
-                client.delete(f"/api/dm/views/{found['id']}/")
+                client.sdk.views.delete(str(found.id))
     if calibrating is False and (found := _found(CALIBRATION_TAB, views)) is not None:
         done.append(sentence(f"Tab {CALIBRATION_TAB.title!r}", "removed, the guarantee has the answers that it needs", dry_run))
         if not dry_run:
-            client.delete(f"/api/dm/views/{found['id']}/")
+            client.sdk.views.delete(str(found.id))
     return done
 
 
 def remove_tabs(client: Client, project: str) -> list[str]:
     """Delete our tabs: what was done, in sentences."""
-    views = _views(client, project)
-    ours = [view for view in views if view["data"].get(MARK) or _title(view) in {tab.title for tab in (*REVIEW_TABS, CALIBRATION_TAB)}]
+    views: list[View] = client.sdk.views.list(project=int(project))
+    ours = [view for view in views if _look(view).get(MARK) or _title(view) in {tab.title for tab in (*REVIEW_TABS, CALIBRATION_TAB)}]
     for view in ours:
-        client.delete(f"/api/dm/views/{view['id']}/")
+        client.sdk.views.delete(str(view.id))
     return [sentence(f"Tab {_title(view)!r}", "removed") for view in ours]
 
 
@@ -101,7 +106,7 @@ def sentence(what: str, done: str, dry_run: bool = False) -> str:
 
 def missing_tabs(client: Client, project: str) -> tuple[list[str], list[str]]:
     """The titles of our tabs that are not there, and of those that do not open."""
-    views = _views(client, project)
+    views: list[View] = client.sdk.views.list(project=int(project))
     found = {tab.title: _found(tab, views) for tab in REVIEW_TABS}
     return (
         [title for title, view in found.items() if view is None],
@@ -109,35 +114,35 @@ def missing_tabs(client: Client, project: str) -> tuple[list[str], list[str]]:
     )
 
 
-def _views(client: Client, project: str) -> list[dict[str, Any]]:
-    views: list[dict[str, Any]] = client.get("/api/dm/views/", project=project)
-    return views
-
-
-def _found(tab: Tab, views: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def _found(tab: Tab, views: Sequence[View]) -> View | None:
     """The tab as it is now: by our mark, else by its title."""
-    marked = (view for view in views if view["data"].get(MARK) == tab.title)
+    marked = (view for view in views if _look(view).get(MARK) == tab.title)
     named = (view for view in views if _title(view) == tab.title)
     return next(marked, None) or next(named, None)
 
 
-def _title(view: dict[str, Any]) -> str:
-    return str(view["data"].get("title", ""))
+def _look(view: View) -> Mapping[str, Any]:
+    """What a tab asks for and how it looks."""
+    return view.data if isinstance(view.data, dict) else {}
+
+
+def _title(view: View) -> str:
+    return str(_look(view).get("title", ""))
 
 
 def _make(client: Client, project: str, tab: Tab, media_field: str) -> None:
     """A new tab, opened once. Raises ToolError, and leaves no tab, if it does not open."""
-    data = _question(tab) | _appearance(tab, _columns(client, project), media_field)
-    view = client.post("/api/dm/views/", {"project": int(project), "data": data})
+    data: Any = _question(tab) | _appearance(tab, _columns(client, project), media_field)
+    view = client.sdk.views.create(project=int(project), data=data)
     if not _opens(client, project, view):
-        client.delete(f"/api/dm/views/{view['id']}/")
+        client.sdk.views.delete(str(view.id))
         raise ToolError(f"project {project}: Label Studio cannot show the tab {tab.title!r}; its version may be too new or too old")
 
 
-def _opens(client: Client, project: str, view: dict[str, Any]) -> bool:
+def _opens(client: Client, project: str, view: View) -> bool:
     """Whether Label Studio can list the tab's tasks; it answers 500 where a filter makes no sense to it."""
     try:
-        client.get("/api/tasks/", project=project, view=view["id"], page_size=1, include="id")
+        client.get("/api/tasks/", project=project, view=view.id, page_size=1, include="id")
     except ToolUnavailable:
         client.get("/api/tasks/", project=project, page_size=1, include="id")  # raises if it is not the tab that is at fault
         return False
@@ -150,11 +155,11 @@ def _question(tab: Tab) -> dict[str, Any]:
     """What the tab lists, in which order."""
     filters = []
     if tab.above is not None:
-        filters.append(_filter("predictions_score", "greater_or_equal", "Number", tab.above))
+        filters.append(condition("predictions_score", "greater_or_equal", "Number", tab.above))
     if tab.below is not None:
-        filters.append(_filter("predictions_score", "less", "Number", tab.below))
+        filters.append(condition("predictions_score", "less", "Number", tab.below))
     if filters:
-        filters.append(_filter("completed_at", "empty", "Datetime", True))  # a task stays until all have answered who were asked
+        filters.append(condition("completed_at", "empty", "Datetime", True))  # a task stays until all have answered who were asked
     return {"title": tab.title, "filters": {"conjunction": "and", "items": filters}, "ordering": [tab.order]}
 
 
@@ -172,15 +177,11 @@ def _columns(client: Client, project: str) -> dict[str, Mapping[str, bool]]:
     """The columns that the Data Manager can show, but for the one that holds the data columns, and where it shows them by itself."""
     columns = client.get("/api/dm/columns/", project=project)["columns"]
     return {
-        f"tasks:{'data.' if one.get('parent') == 'data' else ''}{one['id']}": one.get("visibility_defaults") or {}
-        for one in columns
-        if one["id"] != "data"
+        f"tasks:{'data.' if column.get('parent') == 'data' else ''}{column['id']}": column.get("visibility_defaults") or {}
+        for column in columns
+        if column["id"] != "data"
     }
 
 
-def _same(found: dict[str, Any], question: dict[str, Any]) -> bool:
+def _same(found: Mapping[str, Any], question: dict[str, Any]) -> bool:
     return all(found.get(key) == value for key, value in question.items())
-
-
-def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
-    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}

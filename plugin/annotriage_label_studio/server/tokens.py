@@ -1,6 +1,7 @@
 """Label Studio's two kinds of tokens: legacy tokens, sent as they are, and personal access tokens, exchanged every five minutes.
 
-A personal access token is a JSON Web Token of the type "refresh": as a credential it is of no use, it only buys access tokens.
+A personal access token is a JSON Web Token of the type "refresh": as a credential it is of no use, it only buys access tokens. The SDK
+would renew these by the local clock, which may differ from the server's, and not after a refusal.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
+
+import httpx
 
 from annotriage.errors import ToolRefused
 
@@ -19,19 +22,28 @@ LIFETIME = 300.0  # seconds, of an access token that does not say
 MAKE_ONE = "make a personal access token in Label Studio under Account & Settings > Personal Access Token"
 
 
-class Token:
-    """A token of either kind; threadsafe.
+class Token(httpx.Auth):
+    """A token of either kind, as httpx takes it; threadsafe.
 
-    exchange: posts {"refresh": personal access token} to the server and returns its answer, {"access": token}.
+    exchange: posts {"refresh": personal access token} to the server and returns the access token that it answers.
     """
 
-    def __init__(self, token: str, exchange: Callable[[dict[str, str]], Any]) -> None:
+    def __init__(self, token: str, exchange: Callable[[dict[str, str]], str]) -> None:
         self._token = token.strip()
         self._exchange = exchange
         self._kind = _claims(self._token).get("token_type", "legacy")
         self._access = ""
         self._ends = 0.0  # by time.monotonic(): the server's clock may differ from ours
         self._lock = threading.Lock()
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """The request with credentials; with new ones if these are refused, as an access token may be revoked before its time."""
+        credentials = self.headers()
+        request.headers.update(credentials)
+        answer = yield request
+        if answer.status_code == 401 and self._renew(credentials):
+            request.headers.update(self.headers())
+            yield request
 
     def headers(self) -> dict[str, str]:
         """Credentials for this moment. Raises ToolRefused if there can be none, and what `exchange` raises."""
@@ -43,20 +55,11 @@ class Token:
             raise ToolRefused(f"the token of Label Studio is a short-lived one, of the kind {self._kind!r}; {MAKE_ONE}")
         with self._lock:  # one thread asks, the others wait for its answer
             if time.monotonic() >= self._ends:
-                self._access = str(self._exchange({"refresh": self._token})["access"])
+                self._access = self._exchange({"refresh": self._token})
                 claims = _claims(self._access)
                 lifetime = float(claims["exp"]) - float(claims["iat"]) if {"exp", "iat"} <= claims.keys() else LIFETIME
                 self._ends = time.monotonic() + max(lifetime - MARGIN, lifetime / 2)
             return {"Authorization": f"Bearer {self._access}"}
-
-    def renew(self, refused: Mapping[str, str]) -> bool:
-        """After a refusal of these headers: whether other ones may be taken."""
-        if self._kind != "refresh":
-            return False
-        with self._lock:
-            if refused.get("Authorization") == f"Bearer {self._access}":
-                self._ends = 0.0
-        return True
 
     def advice(self, said: str) -> str:
         """What to do when the server refused the token with these words."""
@@ -73,6 +76,15 @@ class Token:
         for secret in filter(None, (self._token, self._access)):
             text = text.replace(secret, "(token)")
         return text
+
+    def _renew(self, refused: Mapping[str, str]) -> bool:
+        """After a refusal of these credentials: whether others may be had."""
+        if self._kind != "refresh":
+            return False
+        with self._lock:
+            if refused.get("Authorization") == f"Bearer {self._access}":
+                self._ends = 0.0
+        return True
 
 
 def _claims(token: str) -> dict[str, Any]:

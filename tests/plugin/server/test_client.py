@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
+from faulty_server import faulty
 
 from annotriage.errors import OutcomeUnknown, SettingError, ToolError, ToolGone, ToolRefused, ToolUnavailable
 from annotriage_label_studio.server.client import Client
+
+__all__ = ["faulty"]  # a fixture
 
 WHO = "/api/current-user/whoami"
 LEGACY = "0123456789abcdef0123456789abcdef01234567"
@@ -97,50 +98,6 @@ def test_a_call_of_a_label_studio_nearby_takes_milliseconds(label_studio):
 # -- a server that does what the test says
 
 
-class Faulty:
-    """A server on a loopback port. answers: what to do with the next requests, in turn; the last one goes on."""
-
-    def __init__(self):
-        self.answers, self.seen = [(200, {}, {})], []
-        faulty = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def reply(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                faulty.seen.append((self.command, self.path, dict(self.headers), json.loads(body) if body else None))
-                answer = faulty.answers.pop(0) if len(faulty.answers) > 1 else faulty.answers[0]
-                if callable(answer):
-                    answer = answer(faulty.seen[-1])
-                if answer is None:
-                    self.close_connection = True
-                    return
-                status, headers, content = answer
-                content = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-                self.send_response(status)
-                for name, value in ({"Content-Type": "application/json", "Content-Length": len(content)} | headers).items():
-                    self.send_header(name, str(value))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = do_PATCH = do_DELETE = reply  # noqa: N815
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
-@pytest.fixture
-def faulty():
-    server = Faulty()
-    yield server
-    server.server.shutdown()
-    server.server.server_close()
-
-
 def web_token(**claims):
     parts = ({"alg": "HS256"}, claims)
     return ".".join([*(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts), "signature"])
@@ -194,9 +151,25 @@ def test_an_answer_that_does_not_come_may_come_to_pass(faulty):
 def test_where_nobody_listens_nothing_was_sent():
     with socket.socket() as bound:  # and not listening
         bound.bind(("127.0.0.1", 0))
-        with pytest.raises(ToolUnavailable, match=r"is not reached \(Failed to establish a new connection.*Is it running") as caught:
+        with pytest.raises(ToolUnavailable, match=r"is not reached \(.*Connection refused\)\. Is it running") as caught:
             Client(f"http://127.0.0.1:{bound.getsockname()[1]}", LEGACY).post("/api/projects/1/import", [])
     assert not isinstance(caught.value, OutcomeUnknown)
+
+
+def test_a_reading_whose_answer_is_lost_leaves_nothing_unknown(faulty):
+    faulty.answers = [None]
+    with pytest.raises(ToolUnavailable, match="the connection broke off") as caught:
+        Client(faulty.url, LEGACY).get("/api/projects/1/")
+    assert not isinstance(caught.value, OutcomeUnknown)
+
+
+@pytest.mark.parametrize("exchange", [None, (500, {}, {}), (200, {}, "<html></html>")])
+def test_a_write_whose_token_could_not_be_exchanged_was_not_sent(faulty, exchange):
+    faulty.answers = [exchange]
+    with pytest.raises(ToolUnavailable, match="/api/token/refresh/") as caught:
+        Client(faulty.url, web_token(token_type="refresh")).post("/api/projects/1/import", [])
+    assert not isinstance(caught.value, OutcomeUnknown)
+    assert {path for _, path, _, _ in faulty.seen} == {"/api/token/refresh/"}
 
 
 def test_a_redirect_is_not_followed_but_told(faulty):
@@ -277,3 +250,45 @@ def test_an_address_that_cannot_be_one_is_refused(url):
 def test_a_label_studio_under_a_path_is_called_there(faulty):
     Client(f"{faulty.url}/labels/", LEGACY).get("/api/x/")
     assert faulty.seen[-1][1] == "/labels/api/x/"
+
+
+def test_a_cookie_of_the_server_is_not_sent_back(faulty):
+    faulty.answers = [(200, {"Set-Cookie": "sessionid=1; Path=/"}, {})]
+    client = Client(faulty.url, LEGACY)
+    client.get("/api/x/")
+    client.get("/api/x/")
+    assert "Cookie" not in faulty.seen[-1][2]
+
+
+def test_text_that_no_encoding_has_is_sent_as_it_is(faulty):
+    Client(faulty.url, LEGACY).patch("/api/x/", {"name": "a\ud800"})
+    assert faulty.seen[-1][3] == {"name": "a\ud800"}
+
+
+# -- the same rules under the SDK's calls
+
+
+def test_the_sdk_reads_again_when_the_server_stumbles(faulty):
+    faulty.answers = [(503, {}, {}), (200, {}, {"id": 1, "title": "Pets"})]
+    assert Client(faulty.url, LEGACY).sdk.projects.get(1).title == "Pets"
+    assert [(method, path) for method, path, _, _ in faulty.seen] == [("GET", "/api/projects/1/")] * 2
+
+
+@pytest.mark.parametrize("answer", [(503, {}, {}), (408, {}, {}), None])
+def test_the_sdk_sends_a_write_once(faulty, answer):
+    faulty.answers = [answer]
+    with pytest.raises(ToolError):
+        Client(faulty.url, LEGACY).sdk.webhooks.create(url="http://127.0.0.1:1/webhook")
+    assert len(faulty.seen) == 1
+
+
+def test_the_sdk_has_the_token_of_the_moment(faulty):
+    access = web_token(token_type="access", iat=0, exp=300)
+    faulty.answers = [lambda request: (200, {}, {"access": access} if request[0] == "POST" else [])]
+    Client(faulty.url, web_token(token_type="refresh")).sdk.webhooks.list(project="1")
+    assert faulty.seen[-1][2]["Authorization"] == f"Bearer {access}"
+
+
+def test_the_sdk_tells_what_label_studio_finds_wrong(client):
+    with pytest.raises(ToolGone, match="It was deleted"):
+        client.sdk.projects.get(999_999)

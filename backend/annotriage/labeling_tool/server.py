@@ -1,0 +1,186 @@
+"""A running labeling tool: its projects, the routes that it calls, and a server of its own for the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from annotriage.labeling_tool.types import Check, Event, NewTask, ProjectFacts, Shown, Task
+from annotriage.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from flask import Blueprint
+
+    from annotriage.settings import ServiceSettings
+
+SECRET_HEADER = "X-Annotriage-Secret"  # of a webhook's request: `ToolProject.connect` has the tool send the secret in it
+
+
+class LabelingServers(Protocol):
+    """What a labeling tool's plugin does with a running server."""
+
+    def connect_server(self, settings: ServiceSettings) -> ToolServer:
+        """The running server that the settings name. Raises SettingError if they name none; nothing is asked of it yet."""
+
+    def demo_server(self, folder: Path, *, port: int | None = None, progress: Progress = silent) -> DemoServer:
+        """A real server in `folder`, which outlives this process: the one that runs there already, else a new one.
+
+        Raises SettingError if the tool is not installed, ToolError if it does not come up.
+        """
+
+    def stop_demo(self, folder: Path) -> bool:
+        """End the server in `folder`, whose data stay; False if none runs."""
+
+    def read_event(self, body: bytes) -> Event:
+        """What a webhook's body tells. Raises DataError if it is malformed."""
+
+    def blueprint(self, predictor: Predictor, authenticated: Callable[[], bool], is_webhook: Callable[[], bool]) -> Blueprint:
+        """The routes that the tool itself calls. authenticated: whether the request at hand carries the service's credentials;
+        is_webhook: whether it carries the webhook's secret."""
+
+
+class ToolServer(Protocol):
+    """A running labeling tool, with the account that annotriage works as."""
+
+    url: str
+
+    def headers(self) -> dict[str, str]:
+        """Credentials for fetching media from the tool's own address, for this moment."""
+
+    def checks(self) -> list[Check]:
+        """Whether the server is there and the token is of the right kind, each with the fix."""
+
+    def project(self, id: str, classes: Sequence[str]) -> ToolProject:
+        """One of its projects; `classes` are the model's. Nothing is asked of the server yet."""
+
+
+class ToolProject(Protocol):
+    """One project of a running labeling tool. Threadsafe. Every call raises ToolError or one of its kinds."""
+
+    id: str
+
+    def facts(self) -> ProjectFacts:
+        """What the tool says of the project now; an unfitting labeling config is a `problem`, not an error."""
+
+    def address(self, task_id: str = "") -> str:
+        """Where people see the project, or one task of it."""
+
+    # -- reading
+
+    def tasks_after(self, task_id: str, limit: int | None = None) -> Iterator[list[Task]]:
+        """Tasks with larger ids ("" for all), in their order, page by page, without reviews."""
+
+    def task_ids_after(self, task_id: str) -> Iterator[list[str]]:
+        """The ids of tasks with larger ids, in their order, page by page. Cheap, however many there are."""
+
+    def tasks(self, ids: Sequence[str]) -> list[Task]:
+        """Those of the tasks that exist, with their reviews."""
+
+    def changed_since(self, time: float) -> Iterator[list[Task]]:
+        """Tasks that changed, or whose reviews changed, since then (seconds since 1970), with their reviews.
+
+        A change may be left out that the last reading gave already. New tasks to which nothing happened are none.
+        """
+
+    def tasks_of(self, event: Event) -> list[Task]:
+        """The tasks in a "created" event, without asking the tool."""
+
+    def media_address(self, media: str, task_id: str) -> str:
+        """The http(s) address of a task's media, for the guarded fetcher. Raises MediaError if it has none."""
+
+    # -- predictions
+
+    def deliver(self, predictions: Sequence[Shown], version: str) -> int:
+        """Store predictions in one call; how many were taken. Raises OutcomeUnknown if no answer says what came of it."""
+
+    def delivered(self, ids: Sequence[str], version: str) -> dict[str, list[str]]:
+        """The predictions of that version on each of these tasks, oldest first; tasks without one are left out."""
+
+    def withdraw(self, predictions: Sequence[str]) -> None:
+        """Delete predictions by their ids; those that are gone already are no error."""
+
+    def name_version(self, version: str) -> None:
+        """Let the tool show and sort by that version, of which predictions exist."""
+
+    def versions(self) -> dict[str, int]:
+        """The versions of predictions that exist, with their numbers."""
+
+    def drop_version(self, version: str, keep: str) -> None:
+        """Delete all predictions of a version; the version that is shown stays `keep`."""
+
+    # -- tasks
+
+    def create(self, items: Sequence[NewTask], version: str) -> dict[str, str]:
+        """Create tasks with their predictions in one call: marker -> task id. Raises as `deliver`."""
+
+    def created(self, markers: Sequence[str]) -> dict[str, str]:
+        """Which of the markers have a task already: marker -> task id."""
+
+    def write_fields(self, task_id: str, fields: Mapping[str, object]) -> None:
+        """Merge fields into a task's data; whatever else stands there stays. A value of None takes a field away."""
+
+    def ask_again(self, task_id: str, answers: int) -> None:
+        """Let a task be answered by so many different people in all."""
+
+    # -- annotations
+
+    def accept(self, ids: Sequence[str], version: str) -> dict[str, str]:
+        """Make annotations of the tasks' predictions: task id -> review id. Of tasks that are unanswered at this moment alone."""
+
+    def retract(self, reviews: Sequence[str]) -> None:
+        """Delete annotations by their ids; those that are gone already are no error."""
+
+    # -- setting up
+
+    def connect(self, service_url: str, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
+        """Set up everything that the service needs in the project, or repair it: what was (dry_run: would be) done, in sentences."""
+
+    def disconnect(self, service_url: str, versions: Sequence[str], fields: Sequence[str]) -> list[str]:
+        """Take back what `connect` set up, and the predictions of these versions: what was done, in sentences."""
+
+    def repair(self, *, calibrating: bool) -> list[str]:
+        """Make again what people deleted of tabs and order. calibrating: whether the tab for calibration is wanted now."""
+
+    def checks(self, service_url: str, secret: str) -> list[Check]:
+        """What is wrong with the project's set-up, and the fix."""
+
+
+class Predictor(Protocol):
+    """What the tool's own backend routes ask of the service."""
+
+    def version_of(self, project: str) -> str | None:
+        """The version that the project shows; None if it is not connected."""
+
+    def predictions(self, project: str, records: Sequence[Mapping[str, object]]) -> tuple[str, list[Shown]] | None:
+        """The version and a prediction for each of the tool's tasks, in order; None: not now, they will be delivered.
+
+        Raises UnknownError if the project is not connected.
+        """
+
+    def take_event(self, body: bytes) -> None:
+        """Keep a webhook's body; everything else happens later."""
+
+    def train(self, project: str) -> None:
+        """Queue a recalibration."""
+
+
+class DemoServer(Protocol):
+    """A real server of the tool on this machine, for the demo, with an account that may do everything."""
+
+    url: str
+    token: str
+    email: str
+    password: str
+
+    def new_project(self, title: str, classes: Sequence[str]) -> str:
+        """A project that asks which of the classes a picture in the field `image` shows, or none of them: its id."""
+
+    def import_tasks(self, project: str, tasks: Sequence[Mapping[str, object]]) -> None:
+        """Import tasks by their data, as one batch."""
+
+    def shown(self, project: str) -> list[Mapping[str, object]]:
+        """What annotators find: one mapping per task with `trust`, `empty` (its prediction holds no answer), `predictions` and `data`."""
+
+    def tabs(self, project: str) -> dict[str, list[Mapping[str, object]]]:
+        """The tasks of each tab, as `shown`, in its order."""

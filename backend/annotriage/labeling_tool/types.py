@@ -1,0 +1,105 @@
+"""What passes between annotriage and a labeling tool: tasks, answers, predictions, events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task of the tool, as far as triage needs it.
+
+    media: what the task holds in the media field, as it stands there: an address, a path, a data: URI, "" for nothing.
+    fields: the short texts and numbers in its data, as text, for datasets by field. labelled: the tool holds it for answered.
+    wanted: how many answers it asks for. reviews: None where they were not read. marker: the id of the pushed item that this
+    task was created for, "" otherwise. problem: why its media can never be had, as it stands. created_at: seconds since 1970.
+    """
+
+    id: str
+    media: str
+    group: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    labelled: bool = False
+    wanted: int = 1
+    reviews: tuple[Review, ...] | None = None
+    marker: str = ""
+    problem: str | None = None
+    created_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What one person answered on one task.
+
+    labels: names as the model has them where a class is meant, else as the tool has them; None if the answer is empty or was
+    skipped, () if none of several classes applies. updated_at: seconds since 1970. machine: made by `ToolProject.accept`, not by
+    a person.
+    """
+
+    id: str
+    annotator: str
+    labels: tuple[str, ...] | None
+    skipped: bool = False
+    empty: bool = False
+    ground_truth: bool = False
+    machine: bool = False
+    updated_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A prediction as annotators shall see it. labels: None hides the model's answer. trust: sorts the tasks, in [0, 1]."""
+
+    task: str
+    labels: tuple[str, ...] | None
+    trust: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """An item that another system pushed, as a task to be created. data: the other fields of the task's data."""
+
+    marker: str
+    media: str
+    data: Mapping[str, object]
+    labels: tuple[str, ...] | None
+    trust: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFacts:
+    """What the tool says of a project. version: of the predictions that it shows. wanted: answers per task.
+
+    config: the labeling config, to see that it changed. problem: why the model's answers do not fit it (with the fix), None if they do.
+    """
+
+    title: str
+    version: str
+    wanted: int
+    config: str
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a webhook told. Only `created` is taken at its word; of everything else the tasks named are read again.
+
+    kind: "created" | "changed" | "deleted" | "project" | "train" | "other". records: the tool's own tasks, for
+    `ToolProject.tasks_of`. task_ids: those that an event of another kind concerns.
+    """
+
+    kind: str
+    project: str
+    records: tuple[Mapping[str, object], ...] = ()
+    task_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of `annotriage doctor`. ok: None where it could not be looked at. fix: the line to change, "" if all is well."""
+
+    name: str
+    ok: bool | None
+    found: str
+    fix: str = ""

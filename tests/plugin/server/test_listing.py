@@ -1,0 +1,53 @@
+"""Reading tasks page by page from a server that gives fewer of them at once than were asked for."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from faulty_server import faulty
+
+from annotriage_label_studio.server import listing
+from annotriage_label_studio.server.client import Client
+
+__all__ = ["faulty"]  # a fixture
+
+LARGEST = 3  # tasks that the server gives at once, whatever is asked for
+
+
+@pytest.fixture
+def ids():
+    """The tasks that the server has."""
+    return list(range(1, 9))
+
+
+@pytest.fixture
+def client(faulty, ids):
+    def answer(request):
+        asked = parse_qs(urlsplit(request[1]).query)
+        query = json.loads(asked["query"][0])
+        included = query.get("selectedItems", {}).get("included", ids)
+        after = max((item["value"] for item in query.get("filters", {}).get("items", ())), default=0)
+        found = [id for id in ids if id > after and id in included]
+        tasks = [{"id": id, "data": {}} for id in found[: min(LARGEST, int(asked["page_size"][0]))]]
+        return 200, {}, {"tasks": tasks, "total": len(found)}
+
+    faulty.answers = [answer]
+    return Client(faulty.url, "0123456789abcdef0123456789abcdef01234567")
+
+
+def test_a_short_page_is_not_the_last(client, ids):
+    assert [int(id) for page in listing.task_ids_after(client, "1", "") for id in page] == ids
+    assert [task["id"] for page in listing.tasks_after(client, "1", "2") for task in page] == ids[2:]
+
+
+def test_tasks_asked_for_by_id_come_however_few_at_once(client, ids):
+    assert [task["id"] for task in listing.tasks_by_id(client, "1", [*map(str, ids), "99"], "id")] == ids
+
+
+def test_the_server_says_when_there_are_no_more(client, faulty, ids):
+    ids[2:] = []
+    assert list(listing.task_ids_after(client, "1", "")) == [["1", "2"]]
+    assert [task["id"] for task in listing.tasks_by_id(client, "1", ["1", "2", "99"], "id")] == [1, 2]
+    assert len(faulty.seen) == 2
