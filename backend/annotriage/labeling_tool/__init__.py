@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from annotriage.errors import SettingError
 from annotriage.progress import Progress, silent
 
-if TYPE_CHECKING:  # data imports this module to find readers
+if TYPE_CHECKING:
     from flask import Blueprint
 
     from annotriage.data import Dataset, Item
@@ -343,8 +343,3 @@ def labeling_tool(name: str = DEFAULT) -> LabelingTool:
             " Install the distribution that brings it (annotriage itself brings label-studio)"
         )
     return cast(LabelingTool, found[name].load())
-
-
-def labeling_tools() -> dict[str, LabelingTool]:
-    """All installed labeling tools by name, loaded now."""
-    return {name: labeling_tool(name) for name in sorted(entry_points(group=GROUP).names)}
