@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from annotriage.data import Dataset, Item, open_dataset
+    from annotriage.engine.compare import compare
     from annotriage.engine.fitting import fit
     from annotriage.engine.reference import Reference
-    from annotriage.engine.triage import Triage
+    from annotriage.engine.triage import Triage, triage
     from annotriage.engine.verdict import Verdict
     from annotriage.errors import AnnotriageError
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
+    from annotriage.report.output import triage_to_folder
     from annotriage.settings import Settings
 
 __version__ = "0.1.0"
@@ -27,9 +29,12 @@ _HOMES = {
     "Settings": "annotriage.settings",
     "Triage": "annotriage.engine.triage",
     "Verdict": "annotriage.engine.verdict",
+    "compare": "annotriage.engine.compare",
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
     "open_dataset": "annotriage.data",
+    "triage": "annotriage.engine.triage",
+    "triage_to_folder": "annotriage.report.output",
 }
 
 __all__ = [
@@ -41,9 +46,12 @@ __all__ = [
     "Settings",
     "Triage",
     "Verdict",
+    "compare",
     "fit",
     "load_model",
     "open_dataset",
+    "triage",
+    "triage_to_folder",
 ]
 
 

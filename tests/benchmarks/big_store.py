@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Table, select
 
-from annotriage import ModelSpec, Reference, fit
+from annotriage import ModelSpec, Reference, fit, triage
 from annotriage.demo.digits import load_digits, train_model
 from annotriage.model.spec import InputSpec
 from annotriage.service.operations.process import Process
@@ -93,7 +93,7 @@ def take_snapshots(database: str) -> None:
 def _verdicts(reference: Reference) -> list[tuple[list[Any], dict[str, Any]]]:
     """Verdicts on known and on unseen digits, and what was kept of each by its id."""
     digits = load_digits()
-    runs = [reference.triage(part) for part in (digits.incoming, digits.unseen)]
+    runs = [triage(reference, part) for part in (digits.incoming, digits.unseen)]
     return [(list(run.verdicts), {seen.verdict.id: seen for seen in run.drawn}) for run in runs]
 
 

@@ -20,7 +20,7 @@ from figure import Figure, in_child, peak_memory
 from numpy.typing import NDArray
 from PIL import Image
 
-from annotriage import ModelSpec, Reference, Settings, fit
+from annotriage import ModelSpec, Reference, Settings, fit, triage_to_folder
 from annotriage.demo.digits import Digits, load_digits, train_model
 from annotriage.model.spec import InputSpec
 
@@ -91,7 +91,7 @@ def _child(folder: Path, kind: str, count: str, map: str) -> None:
     reference = Reference.load(folder / "reference")
     source = folder / (count if kind == "folder" else f"{count}.{kind}")
     started = time.perf_counter()
-    result = reference.triage(source, settings=Settings(map=map), out=folder / "out", replace_existing=True)
+    result = triage_to_folder(reference, source, folder / "out", settings=Settings(map=map), replace_existing=True)
     if sum(result.counts.values()) != int(count) or result.counts["failed"]:
         raise RuntimeError(f"{source}: {result.counts}; the first: {next(iter(result.verdicts)).reason}")
     print(time.perf_counter() - started, peak_memory())

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import binom
 
+from annotriage import triage
 from annotriage.guarantee.binomial import clopper_pearson
 from annotriage.guarantee.conformal import conformal_p_values, flagged_rank, outlier_threshold
 from annotriage.guarantee.diversity import Diversity, diversity
@@ -76,7 +77,7 @@ def digit_scores() -> tuple[FloatArray, IntArray]:
     """What the engine says of the digits 0-7 that nothing was fitted on, more than half of them: scores and nearest clusters."""
     world = digits_world()
     unseen = np.concatenate([world.digits.held_out[0], world.digits.incoming[0]])
-    verdicts = list(world.reference.triage(unseen, model=world.model).verdicts)
+    verdicts = list(triage(world.reference, unseen, model=world.model).verdicts)
     return np.array([verdict.score for verdict in verdicts]), np.array([int(verdict.cluster) for verdict in verdicts])
 
 

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from annotriage import ModelSpec, Reference, Settings, fit, load_model
+from annotriage import ModelSpec, Reference, Settings, fit, load_model, triage
 from annotriage.demo.digits import Digits, load_digits, train_model
 from annotriage.model import Model
 from annotriage.model.spec import InputSpec
@@ -44,7 +44,7 @@ def digits_world(seed: int = 0) -> DigitsWorld:
 
 def scores_of(reference: Reference, model: Model, images: NDArray[np.uint8]) -> tuple[FloatArray, dict[str, FloatArray]]:
     """The deciding score of each image, and that of each member."""
-    verdicts = list(reference.triage(images, model=model).verdicts)
+    verdicts = list(triage(reference, images, model=model).verdicts)
     members = {name: np.array([verdict.members[name] for verdict in verdicts]) for name in verdicts[0].members}
     return np.array([verdict.score for verdict in verdicts]), members
 

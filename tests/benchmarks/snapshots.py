@@ -17,7 +17,7 @@ from figure import Figure, in_child, peak_memory
 from sqlalchemy import Connection, Table
 from threadpoolctl import threadpool_limits
 
-from annotriage import ModelSpec, Reference, fit
+from annotriage import ModelSpec, Reference, fit, triage
 from annotriage.demo.digits import load_digits, train_model
 from annotriage.model.spec import InputSpec
 from annotriage.service.operations.references import keep_reference
@@ -68,7 +68,7 @@ def _reference(folder: Path) -> Reference:
 def _fill(file: Path, reference: Reference, count: int) -> None:
     """A database with one project and so many verdicts, as the worker writes them: those on real digits, again and again."""
     digits = load_digits()
-    kinds = [reference.triage(part) for part in (digits.incoming, digits.unseen)]
+    kinds = [triage(reference, part) for part in (digits.incoming, digits.unseen)]
     verdicts = [(list(kind.verdicts), {seen.verdict.id: seen.point for seen in kind.drawn}) for kind in kinds]
     rng = np.random.default_rng(0)
     store = Store(f"sqlite:///{file}")

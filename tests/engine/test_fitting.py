@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from annotriage import triage
 from annotriage.data import Item
 from annotriage.engine.fitting import fit
 from annotriage.errors import DataError, FitError, SettingError
@@ -54,7 +55,7 @@ def test_a_class_of_one_item_has_a_cluster_of_its_own(fitted, digits):
     reference = fitted((images[rows], labels[rows]))
     assert dict(zip(reference.detector.clusters.names, reference.detector.clusters.counts.tolist(), strict=True))["5"] == 1
     assert any(note.endswith("little is known of what is usual: 5 (1).") for note in reference.notes)
-    assert all(np.isfinite(verdict.score) for verdict in reference.triage(digits.strangers).verdicts)
+    assert all(np.isfinite(verdict.score) for verdict in triage(reference, digits.strangers).verdicts)
 
 
 def test_a_class_without_training_items_has_no_cluster(fitted, digits):
@@ -69,7 +70,7 @@ def test_a_class_never_seen_in_calibration_goes_to_a_person(fitted, digits):
     kept = labels != "5"
     reference = fitted(held_out=(images[kept], labels[kept]))
     assert reference.guarantee.auto
-    untested = [verdict for verdict in reference.triage(digits.incoming).verdicts if verdict.labels == ("5",)]
+    untested = [verdict for verdict in triage(reference, digits.incoming).verdicts if verdict.labels == ("5",)]
     assert {verdict.route for verdict in untested} <= {"uncertain", "outlier"}
     assert any(verdict.reason.endswith("because no automatic label of 5 was tested.") for verdict in untested)
 
@@ -84,13 +85,13 @@ def test_a_model_whose_classes_are_in_the_wrong_order_is_noticed(fitted, digits)
 def test_fewer_items_than_dimensions_can_be_fitted(fitted, digits, count):
     images, labels = digits.train
     reference = fitted((images[:count], labels[:count]))
-    assert all(np.isfinite(verdict.score) for verdict in reference.triage(digits.strangers).verdicts)
+    assert all(np.isfinite(verdict.score) for verdict in triage(reference, digits.strangers).verdicts)
 
 
 def test_identical_training_items_can_be_fitted(fitted, digits):
     images, _ = digits.train
     reference = fitted((np.repeat(images[:1], 40, axis=0), np.array(["0", "1"] * 20)))
-    assert all(np.isfinite(verdict.score) for verdict in reference.triage(digits.strangers).verdicts)
+    assert all(np.isfinite(verdict.score) for verdict in triage(reference, digits.strangers).verdicts)
 
 
 def test_unlabelled_training_items_are_left_out_and_counted(fitted, digits):
@@ -120,7 +121,7 @@ def test_enough_held_out_items_carry_a_guarantee(digits_reference):
 
 def test_without_held_out_items_nothing_is_guaranteed(digits_model, digits, quick):
     reference = fit(digits_model, digits.train, settings=quick)
-    verdicts = list(reference.triage(digits.incoming).verdicts)
+    verdicts = list(triage(reference, digits.incoming).verdicts)
     assert not reference.calibrated
     assert not reference.guarantee.auto
     assert {verdict.p_value for verdict in verdicts} == {None}
@@ -197,7 +198,7 @@ def test_a_limit_for_each_class_gives_each_class_its_own_threshold(fitted):
 
 def test_classes_that_are_never_auto_always_go_to_a_person(fitted, digits):
     reference = fitted(never_auto=("3",))
-    routes = {(verdict.labels == ("3",), verdict.route) for verdict in reference.triage(digits.incoming).verdicts}
+    routes = {(verdict.labels == ("3",), verdict.route) for verdict in triage(reference, digits.incoming).verdicts}
     assert (True, "auto") not in routes
     assert {(False, "auto"), (True, "uncertain")} <= routes
 

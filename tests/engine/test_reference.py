@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from annotriage import triage
 from annotriage.engine.fitting import fit
 from annotriage.engine.reference import Reference
 from annotriage.errors import MismatchError, OutputError
@@ -23,7 +24,7 @@ def saved(digits_reference, tmp_path):
 
 
 def figures(reference, data):
-    return [(v.id, v.labels, v.score, v.p_value, v.trust, v.route, v.reason) for v in reference.triage(data).verdicts]
+    return [(v.id, v.labels, v.score, v.p_value, v.trust, v.route, v.reason) for v in triage(reference, data).verdicts]
 
 
 @pytest.mark.parametrize(
@@ -65,13 +66,13 @@ def test_a_moved_reference_finds_its_model(saved, digits_model, digits, tmp_path
     reference = replace(Reference.load(saved), spec_path=tmp_path / "models" / digits_model.parent.name / "model.toml")
     reference.save(tmp_path / "models" / "reference")
     shutil.move(tmp_path / "models", tmp_path / "elsewhere")
-    assert Reference.load(tmp_path / "elsewhere/models/reference").triage(digits.incoming).counts["auto"]
+    assert triage(Reference.load(tmp_path / "elsewhere/models/reference"), digits.incoming).counts["auto"]
 
 
 def test_a_model_that_is_gone_says_how_to_name_its_place(saved, digits, tmp_path):
     reference = replace(Reference.load(saved), spec_path=tmp_path / "gone.toml")
     with pytest.raises(MismatchError, match=r"gone\.toml is not there any more; name the place with --model"):
-        reference.triage(digits.incoming)
+        triage(reference, digits.incoming)
 
 
 # damage
@@ -144,12 +145,12 @@ def copied(digits_model, tmp_path):
 
 
 def test_the_same_model_elsewhere_is_taken(digits_reference, copied, digits):
-    assert digits_reference.triage(digits.incoming, model=copied).counts == digits_reference.triage(digits.incoming).counts
+    assert triage(digits_reference, digits.incoming, model=copied).counts == triage(digits_reference, digits.incoming).counts
 
 
 def test_a_model_can_be_named_in_every_way(digits_reference, copied, digits):
     spec = ModelSpec.load(copied)
-    counts = [digits_reference.triage(digits.incoming, model=model).counts for model in (copied, str(copied), spec, load_model(spec))]
+    counts = [triage(digits_reference, digits.incoming, model=model).counts for model in (copied, str(copied), spec, load_model(spec))]
     assert all(one == counts[0] for one in counts)
 
 
@@ -161,7 +162,7 @@ def test_other_weights_are_refused_with_both_hashes(digits_reference, copied, di
     with pytest.raises(
         MismatchError, match=rf"hash {digits_reference.model.hash[:12]}\), but model.toml has other weights \(hash {other}\)"
     ):
-        digits_reference.triage(digits.incoming, model=copied)
+        triage(digits_reference, digits.incoming, model=copied)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_other_weights_are_refused_with_both_hashes(digits_reference, copied, di
 def test_another_layer_or_spec_is_refused_naming_the_change(digits_reference, copied, digits, key, message):
     copied.write_text(copied.read_text().replace("[input]", key))
     with pytest.raises(MismatchError, match=message):
-        digits_reference.triage(digits.incoming, model=copied)
+        triage(digits_reference, digits.incoming, model=copied)
 
 
 # saving

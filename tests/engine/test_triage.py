@@ -9,6 +9,7 @@ import pytest
 from onnx import helper
 from PIL import Image
 
+from annotriage import triage
 from annotriage.data import Item
 from annotriage.engine.fitting import fit
 
@@ -43,7 +44,7 @@ def folder(digits, tmp_path):
 
 def test_every_broken_file_is_a_failed_verdict_that_names_it_and_the_fix(digits_reference, folder, quick):
     path, reasons = folder
-    result = digits_reference.triage(path, settings=replace(quick, max_pixels=1_000_000))
+    result = triage(digits_reference, path, settings=replace(quick, max_pixels=1_000_000))
     failed = {verdict.id.removesuffix(".png"): verdict.reason for verdict in result.verdicts if verdict.route == "failed"}
     assert failed.keys() == reasons.keys()
     for name, fix in reasons.items():
@@ -52,27 +53,27 @@ def test_every_broken_file_is_a_failed_verdict_that_names_it_and_the_fix(digits_
 
 
 def test_as_many_verdicts_come_out_as_items_went_in(digits_reference, folder, quick):
-    result = digits_reference.triage(folder[0], settings=replace(quick, max_pixels=1_000_000, batch_size=2))
+    result = triage(digits_reference, folder[0], settings=replace(quick, max_pixels=1_000_000, batch_size=2))
     assert len(result.verdicts) == sum(result.counts.values()) == 10
     assert [verdict.id for verdict in result.verdicts] == sorted(path.name for path in folder[0].iterdir())
 
 
 def test_a_file_with_the_wrong_extension_is_what_its_content_says(digits_reference, folder):
-    verdicts = {verdict.id: verdict for verdict in digits_reference.triage(folder[0]).verdicts}
+    verdicts = {verdict.id: verdict for verdict in triage(digits_reference, folder[0]).verdicts}
     assert verdicts["really a png.jpg"].route != "failed"
 
 
 def test_a_repeated_id_fails_and_the_first_one_does_not(digits_reference, digits, tmp_path):
     png(digits.incoming[0][0], tmp_path / "a.png")
     (tmp_path / "items.csv").write_text("path,id\na.png,one\na.png,two\na.png,one\n")
-    first, second, third = digits_reference.triage(tmp_path / "items.csv").verdicts
+    first, second, third = triage(digits_reference, tmp_path / "items.csv").verdicts
     assert "failed" not in (first.route, second.route)
     assert third.route == "failed"
     assert "id 'one' was used" in third.reason
 
 
 def test_an_item_without_a_file_fails_with_what_to_do(digits_reference):
-    (verdict,) = digits_reference.triage([Item("7", None)]).verdicts
+    (verdict,) = triage(digits_reference, [Item("7", None)]).verdicts
     assert (verdict.route, verdict.trust, verdict.reason) == ("failed", 0.0, "7: there is nothing to look at; give the item a file")
 
 
@@ -106,7 +107,7 @@ def rows_model(network, tmp_path_factory):
 def test_a_broken_row_fails_alone(rows_model, rows, quick, row, reason):
     reference = fit(rows_model, rows, settings=quick)
     items = [Item(str(place), media, path=f"rows[{place}]") for place, media in enumerate([rows[0][0], row, rows[0][1]])]
-    verdicts = list(reference.triage(items).verdicts)
+    verdicts = list(triage(reference, items).verdicts)
     assert [verdict.route == "failed" for verdict in verdicts] == [False, True, False]
     assert verdicts[1].reason.startswith("rows[1]: ")
     assert reason in verdicts[1].reason
@@ -143,13 +144,13 @@ def poisoned_model(rows_model, tmp_path_factory):
 def test_an_item_that_the_model_cannot_run_fails_alone(poisoned_model, rows, quick):
     reference = fit(poisoned_model, rows, settings=quick)
     poison = np.array([60, 0, 0], np.float32)
-    verdicts = list(reference.triage(np.stack([*rows[0][:5], poison, *rows[0][5:9]])).verdicts)
+    verdicts = list(triage(reference, np.stack([*rows[0][:5], poison, *rows[0][5:9]])).verdicts)
     assert [verdict.id for verdict in verdicts if verdict.route == "failed"] == ["5"]
     assert verdicts[5].reason.startswith("array[5]: the model failed on it; compare its size and values with items that work (")
 
 
 def test_a_dataset_of_broken_items_alone_is_a_result_too(digits_reference):
-    result = digits_reference.triage([Item(str(n), b"") for n in range(5)])
+    result = triage(digits_reference, [Item(str(n), b"") for n in range(5)])
     assert result.counts == {"auto": 0, "uncertain": 0, "outlier": 0, "failed": 5}
     assert result.diversity.sentence == "None of 5 items could be scored."
 
@@ -162,7 +163,7 @@ def figures(result):
 
 
 def test_the_same_seed_gives_the_same_verdicts_and_groups(digits_reference, mixed):
-    one, other = (digits_reference.triage(mixed[0]) for _ in range(2))
+    one, other = (triage(digits_reference, mixed[0]) for _ in range(2))
     assert figures(one) == figures(other)
     assert one.groups == other.groups
     assert one.diversity == other.diversity
@@ -170,15 +171,15 @@ def test_the_same_seed_gives_the_same_verdicts_and_groups(digits_reference, mixe
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_the_batch_size_does_not_change_verdicts(digits_reference, mixed, quick, size):
-    usual = list(digits_reference.triage(mixed[0]).verdicts)
-    batched = list(digits_reference.triage(mixed[0], settings=replace(quick, batch_size=size)).verdicts)
+    usual = list(triage(digits_reference, mixed[0]).verdicts)
+    batched = list(triage(digits_reference, mixed[0], settings=replace(quick, batch_size=size)).verdicts)
     assert [v.id for v in batched] == [v.id for v in usual]
     assert [v.labels for v in batched] == [v.labels for v in usual]
     assert np.allclose([v.score for v in batched], [v.score for v in usual], rtol=1e-3, atol=1e-3)
 
 
 def test_verdicts_can_be_read_by_two_readers_at_once(digits_reference, mixed):
-    verdicts = digits_reference.triage(mixed[0]).verdicts
+    verdicts = triage(digits_reference, mixed[0]).verdicts
     pairs = list(zip(verdicts, verdicts, strict=True))
     assert len(pairs) == len(verdicts) == len(mixed[0])
     assert all(one == other for one, other in pairs)
@@ -188,27 +189,27 @@ def test_verdicts_can_be_read_by_two_readers_at_once(digits_reference, mixed):
 
 
 def test_about_alpha_of_known_digits_are_outliers(digits_reference, digits):
-    result = digits_reference.triage(digits.incoming)
+    result = triage(digits_reference, digits.incoming)
     assert 0.02 < result.diversity.share < 0.09
     assert result.diversity.p_value > 0.05
 
 
 def test_most_unseen_digits_are_outliers(digits_reference, digits):
-    result = digits_reference.triage(digits.strangers)
+    result = triage(digits_reference, digits.strangers)
     assert result.diversity.share > 0.6
     assert result.diversity.excess_low > 0.5
 
 
 def test_automatic_labels_of_known_digits_keep_the_limit(digits_reference, digits):
     _, truth = digits.incoming
-    pairs = zip(digits_reference.triage(digits.incoming).verdicts, truth, strict=True)
+    pairs = zip(triage(digits_reference, digits.incoming).verdicts, truth, strict=True)
     automatic = [(verdict.labels[0], label) for verdict, label in pairs if verdict.route == "auto"]
     assert len(automatic) > 250
     assert sum(said != true for said, true in automatic) <= 0.04 * len(automatic)
 
 
 def test_trust_lies_in_the_band_of_its_route(digits_reference, mixed):
-    verdicts = list(digits_reference.triage([*map(Item, map(str, range(677)), mixed[0]), Item("broken", b"")]).verdicts)
+    verdicts = list(triage(digits_reference, [*map(Item, map(str, range(677)), mixed[0]), Item("broken", b"")]).verdicts)
     assert {verdict.route for verdict in verdicts} == set(BANDS)
     for verdict in verdicts:
         low, high = BANDS[verdict.route]
@@ -216,26 +217,26 @@ def test_trust_lies_in_the_band_of_its_route(digits_reference, mixed):
 
 
 def test_the_strangest_outlier_has_the_least_trust(digits_reference, mixed):
-    outliers = [verdict for verdict in digits_reference.triage(mixed[0]).verdicts if verdict.route == "outlier"]
+    outliers = [verdict for verdict in triage(digits_reference, mixed[0]).verdicts if verdict.route == "outlier"]
     by_score = sorted(outliers, key=lambda verdict: -verdict.score)
     assert by_score == sorted(outliers, key=lambda verdict: verdict.trust)
 
 
 def test_an_outlier_is_an_item_with_p_value_up_to_alpha(digits_reference, mixed):
-    verdicts = list(digits_reference.triage(mixed[0]).verdicts)
+    verdicts = list(triage(digits_reference, mixed[0]).verdicts)
     assert all((verdict.p_value <= 0.05) == (verdict.route == "outlier") for verdict in verdicts)
     assert all(verdict.outlier_score == pytest.approx(1 - verdict.p_value) for verdict in verdicts)
 
 
 def test_a_reason_names_cluster_and_label_where_they_differ(digits_reference, mixed):
-    verdicts = [verdict for verdict in digits_reference.triage(mixed[0]).verdicts if verdict.labels != (verdict.cluster,)]
+    verdicts = [verdict for verdict in triage(digits_reference, mixed[0]).verdicts if verdict.labels != (verdict.cluster,)]
     assert verdicts
     assert all(f"{verdict.cluster}, though the model says {verdict.labels[0]}" in verdict.reason for verdict in verdicts)
 
 
 def test_items_that_wait_for_a_person_are_kept_strangest_first(digits_reference, digits):
     items = [*map(Item, map(str, range(354)), digits.strangers[0]), Item("broken", b"")]
-    waiting = [seen.verdict for seen in digits_reference.triage(items).waiting]
+    waiting = [seen.verdict for seen in triage(digits_reference, items).waiting]
     assert waiting[0].id == "broken"
     assert [verdict.trust for verdict in waiting] == sorted(verdict.trust for verdict in waiting)
     assert "auto" not in {verdict.route for verdict in waiting}
@@ -244,7 +245,7 @@ def test_items_that_wait_for_a_person_are_kept_strangest_first(digits_reference,
 def test_items_of_one_group_count_as_fewer(digits_reference, digits):
     images, _ = digits.incoming
     grouped = [Item(str(n), image, group=f"video {n // 40}") for n, image in enumerate(images)]
-    together, apart = digits_reference.triage(grouped), digits_reference.triage(images)
+    together, apart = triage(digits_reference, grouped), triage(digits_reference, images)
     assert together.diversity.grouped
     assert together.diversity.effective_n <= apart.diversity.effective_n
     assert any("No groups (patient, series, video) are named" in note for note in apart.notes)
@@ -252,13 +253,13 @@ def test_items_of_one_group_count_as_fewer(digits_reference, digits):
 
 
 def test_groups_hold_outliers_of_one_kind(digits_reference, digits):
-    result = digits_reference.triage(digits.strangers)
+    result = triage(digits_reference, digits.strangers)
     kinds = Counter(digits.strangers[1][int(id)] for id in result.groups[0].ids)
     assert kinds.most_common(1)[0][1] >= 0.9 * result.groups[0].size
 
 
 def test_samples_that_are_smaller_than_the_dataset_are_noted(digits_reference, mixed, quick):
-    notes = digits_reference.triage(mixed[0], settings=replace(quick, map_sample=50, group_sample=40)).notes
+    notes = triage(digits_reference, mixed[0], settings=replace(quick, map_sample=50, group_sample=40)).notes
     assert any("sample of 50 of 677 scored items (setting map_sample)" in note for note in notes)
     assert any("sample of 40 of" in note and "(setting group_sample)" in note for note in notes)
 
@@ -284,7 +285,7 @@ def test_mean_and_sigma_can_decide_instead_of_alpha(digits_model, digits, mixed,
 
 def flagged(reference, mixed):
     """Shares of outliers among known and among unseen digits."""
-    outlier = np.array([verdict.route == "outlier" for verdict in reference.triage(mixed[0]).verdicts])
+    outlier = np.array([verdict.route == "outlier" for verdict in triage(reference, mixed[0]).verdicts])
     unseen = np.isin(mixed[1], ["8", "9"])
     return outlier[~unseen].mean(), outlier[unseen].mean()
 
@@ -294,10 +295,10 @@ def test_several_layers_each_have_a_score(digits_model, digits, quick):
     spec = digits_model.with_name("two_layers.toml")
     spec.write_text(text)
     reference = fit(spec, digits.train, digits.held_out, settings=quick)
-    (verdict, *_) = reference.triage(digits.incoming).verdicts
+    (verdict, *_) = triage(reference, digits.incoming).verdicts
     assert reference.member_names[-1] == "mahalanobis@hidden0"
     assert verdict.members.keys() == set(reference.member_names)
-    assert reference.triage(digits.strangers).diversity.share > 0.6
+    assert triage(reference, digits.strangers).diversity.share > 0.6
 
 
 # several answers at once
@@ -331,7 +332,7 @@ def test_label_sets_are_the_clusters_and_rare_ones_share_one(choices_reference):
 
 
 def test_several_answers_are_given_at_once(choices_reference, choices):
-    pairs = zip(choices_reference.triage(choices[2]).verdicts, choices[2], strict=True)
+    pairs = zip(triage(choices_reference, choices[2]).verdicts, choices[2], strict=True)
     right = [verdict.labels == item.labels for verdict, item in pairs if verdict.route == "auto"]
     assert len(right) > 100
     assert np.mean(right) >= 0.96
@@ -340,13 +341,13 @@ def test_several_answers_are_given_at_once(choices_reference, choices):
 def test_the_confidence_is_that_of_the_least_certain_class(choices_reference, choices):
     logits = choices_reference.open_model().run(np.stack([item.media for item in choices[2]])).logits.astype(np.float64)
     p = 1 / (1 + np.exp(-logits))
-    verdicts = choices_reference.triage(choices[2]).verdicts
+    verdicts = triage(choices_reference, choices[2]).verdicts
     assert [v.confidence for v in verdicts] == pytest.approx(np.maximum(p, 1 - p).min(axis=1).tolist())
 
 
 def test_no_set_with_a_class_that_is_never_auto_is_automatic(choices_model, choices, quick):
     reference = fit(choices_model, choices[0], choices[1], settings=replace(quick, never_auto=("high",)))
-    verdicts = list(reference.triage(choices[2]).verdicts)
+    verdicts = list(triage(reference, choices[2]).verdicts)
     held_back = [verdict for verdict in verdicts if "high" in verdict.labels]
     assert any(len(verdict.labels) == 3 for verdict in held_back)
     assert "auto" not in {verdict.route for verdict in held_back}

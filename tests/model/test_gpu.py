@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from annotriage import fit
+from annotriage import fit, triage
 from annotriage.data import Item
 from annotriage.demo.digits import load_digits, train_model
 from annotriage.errors import ModelError
@@ -113,7 +113,7 @@ def test_a_reference_made_on_the_cpu_routes_alike_on_the_gpu(factory, tmp_path, 
     on_cpu, on_gpu = load_model(spec, "cpu"), load_model(spec, "cuda")
     labelled = [(images, [f"class {label}" for label in labels]) for images, labels in (known.train, known.held_out)]
     reference = fit(on_cpu, *labelled, settings=settings)
-    routes = [[verdict.route for verdict in reference.triage(images, model=model).verdicts] for model in (on_cpu, on_gpu)]
+    routes = [[verdict.route for verdict in triage(reference, images, model=model).verdicts] for model in (on_cpu, on_gpu)]
     assert routes[0] == routes[1]
     assert set(routes[0]) == {"auto", "uncertain", "outlier"}
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from annotriage import triage_to_folder
 from annotriage.data import Item
 from annotriage.engine.fitting import fit
 from annotriage.errors import DataError, OutputError
@@ -19,7 +20,7 @@ def written(digits_reference, mixed, tmp_path_factory):
     """Results of known and unseen digits and a broken item."""
     out = tmp_path_factory.mktemp("results") / "out"
     items = [Item(f"digit {number}", image, path=f"scans/{number}.png") for number, image in enumerate(mixed[0])]
-    result = digits_reference.triage([*items, Item("broken", b"", path="scans/bröken, a.png")], out=out)
+    result = triage_to_folder(digits_reference, [*items, Item("broken", b"", path="scans/bröken, a.png")], out)
     return out, result
 
 
@@ -84,7 +85,7 @@ def test_the_summary_adds_up(written):
 
 def test_what_is_not_known_is_null(digits_model, digits, quick, tmp_path):
     reference = fit(digits_model, digits.train, settings=quick)
-    reference.triage(digits.incoming, out=tmp_path / "out")
+    triage_to_folder(reference, digits.incoming, tmp_path / "out")
     summary = strict_json(tmp_path / "out" / "summary.json")
     assert summary["guarantee"]["tau"] is None
     assert summary["diversity"]["p_value"] is None
@@ -93,14 +94,14 @@ def test_what_is_not_known_is_null(digits_model, digits, quick, tmp_path):
 
 def test_names_that_are_no_text_can_be_written(digits_reference, digits, tmp_path):
     name = 'bad \udcff name\n"quoted", <b>'
-    digits_reference.triage([Item(name, digits.incoming[0][0], path=name)], out=tmp_path / "out")
+    triage_to_folder(digits_reference, [Item(name, digits.incoming[0][0], path=name)], tmp_path / "out")
     (row,) = rows(tmp_path / "out")
     assert row["id"] == name.replace("\udcff", "\\udcff")
     assert len(strict_json(tmp_path / "out" / "predictions.json")) == 1
 
 
 def test_a_dataset_that_failed_as_a_whole_has_results_too(digits_reference, tmp_path):
-    digits_reference.triage([Item("broken", b"")], out=tmp_path / "out")
+    triage_to_folder(digits_reference, [Item("broken", b"")], tmp_path / "out")
     assert strict_json(tmp_path / "out" / "summary.json")["counts"]["failed"] == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
 
@@ -112,7 +113,7 @@ def test_several_answers_are_separated_by_bars(choices_model, quick, tmp_path):
         for number in range(120)
         for wanted, names in [(([1, 1, 0], ["low", "middle"]), ([0, 0, 1], ["high"]))[number % 2]]
     ]
-    fit(choices_model, train, settings=quick).triage(train[:2], out=tmp_path / "out")
+    triage_to_folder(fit(choices_model, train, settings=quick), train[:2], tmp_path / "out")
     assert [row["label"] for row in rows(tmp_path / "out")] == ["low|middle", "high"]
 
 
@@ -123,22 +124,22 @@ def test_a_folder_that_is_taken_is_left_alone(digits_reference, digits, tmp_path
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="mine: exists already; choose another folder for the results, or pass --replace"):
-        digits_reference.triage(digits.incoming, out=tmp_path / "mine")
+        triage_to_folder(digits_reference, digits.incoming, tmp_path / "mine")
     with pytest.raises(OutputError, match="mine: holds no results, and nothing else is ever replaced"):
-        digits_reference.triage(digits.incoming, out=tmp_path / "mine", replace_existing=True)
+        triage_to_folder(digits_reference, digits.incoming, tmp_path / "mine", replace_existing=True)
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
 
 
 def test_results_are_replaced_when_asked_to(digits_reference, digits, tmp_path):
-    digits_reference.triage(digits.incoming, out=tmp_path / "out")
-    digits_reference.triage(digits.incoming[0][:5], out=tmp_path / "out", replace_existing=True)
+    triage_to_folder(digits_reference, digits.incoming, tmp_path / "out")
+    triage_to_folder(digits_reference, digits.incoming[0][:5], tmp_path / "out", replace_existing=True)
     assert len(rows(tmp_path / "out")) == 5
 
 
 @pytest.mark.parametrize("size", [0, 5_000, 50_000, 150_000])
 def test_a_full_disk_says_so_and_leaves_nothing_half_written(digits_reference, mixed, tmp_path, disk_of, size):
     with disk_of(size), pytest.raises(OutputError, match=r"could not be written|cannot be written|could not be kept") as refused:
-        digits_reference.triage(mixed[0], out=tmp_path / "out")
+        triage_to_folder(digits_reference, mixed[0], tmp_path / "out")
     assert "File too large" in str(refused.value)
     assert "free" in str(refused.value)
     assert list(tmp_path.iterdir()) == []
@@ -152,7 +153,7 @@ def test_stopping_leaves_nothing_half_written(digits_reference, digits, tmp_path
             yield Item(str(number), image)
 
     with pytest.raises(KeyboardInterrupt):
-        digits_reference.triage(until_stopped(), out=tmp_path / "out")
+        triage_to_folder(digits_reference, until_stopped(), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -161,12 +162,12 @@ def test_results_survive_a_run_that_is_stopped_while_replacing_them(digits_refer
         yield Item("1", digits.incoming[0][0])
         raise DataError("the file ends here")
 
-    digits_reference.triage(digits.incoming, out=tmp_path / "out")
+    triage_to_folder(digits_reference, digits.incoming, tmp_path / "out")
     with pytest.raises(DataError):
-        digits_reference.triage(broken(), out=tmp_path / "out", replace_existing=True)
+        triage_to_folder(digits_reference, broken(), tmp_path / "out", replace_existing=True)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
 
 
 def test_no_map_is_drawn_when_none_is_wanted(digits_reference, digits, quick, tmp_path):
-    digits_reference.triage(digits.incoming, out=tmp_path / "out", settings=replace(quick, map="none"))
+    triage_to_folder(digits_reference, digits.incoming, tmp_path / "out", settings=replace(quick, map="none"))
     assert "No map was drawn (setting map = none)" in (tmp_path / "out" / "report.html").read_text()

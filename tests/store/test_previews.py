@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from triaged import import_tasks
 
+from annotriage import triage
 from annotriage.engine.fitting import fit
 from annotriage.engine.reference import Reference
 from annotriage.engine.what_if import what_if
@@ -50,7 +51,7 @@ def test_under_the_present_limits_it_counts_the_present_routes(process, project)
 @pytest.mark.parametrize("limits", [{"alpha": 0.1}, {"max_error": 0.1}, {"alpha": 0.02, "max_error": 0.05, "confidence": 0.8}])
 def test_under_other_limits_it_counts_what_a_fit_with_them_decides(process, project, digits, digits_model, mixed, quick, limits):
     fitted = fit(digits_model, digits.train, digits.held_out, settings=replace(quick, **limits), name="other")
-    decided = Counter(one.route for one in fitted.triage((mixed[0], np.array([""] * len(mixed[0])))).verdicts)
+    decided = Counter(one.route for one in triage(fitted, (mixed[0], np.array([""] * len(mixed[0])))).verdicts)
     assert routes(previewed(process, project, **limits)) == decided
 
 

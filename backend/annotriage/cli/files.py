@@ -104,17 +104,16 @@ def triage(
 ) -> None:
     """Judge every item: which the model may label, which a person must see, and how foreign the dataset is."""
     from annotriage.engine.reference import Reference
-    from annotriage.engine.triage import triage as run_triage
-    from annotriage.report.output import REPORT, summary_text
+    from annotriage.report.output import REPORT, summary_text, triage_to_folder
 
     reference = Reference.load(reference_path)
     settings = _run_settings(config, options, reference)
-    result = run_triage(
+    result = triage_to_folder(
         reference,
         data,
+        out,
         model=model_path,
         settings=settings,
-        out=out,
         replace_existing=replace_existing,
         labeling_config=labeling_config,
         progress=progress_bars(quiet),

@@ -1,7 +1,6 @@
-"""Datasets as streams of items: the first step of data -> model -> latent -> triage -> store -> delivery.
+"""Datasets as streams of items, opened from an image folder, a CSV manifest, an .npz file, arrays or what a labeling tool holds.
 
-A dataset is opened from an image folder, a CSV manifest, an .npz file or arrays; files of a labeling tool (tasks, exports)
-are read by that tool's plugin. Nothing here holds a whole dataset: items are read as they are asked for.
+Nothing here holds a whole dataset: items are read as they are asked for.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from annotriage.data.csv_manifest import open_manifest
 from annotriage.data.image_folder import open_image_folder
 from annotriage.data.items import Dataset, Item, Media
 from annotriage.data.npz import open_npz
+from annotriage.data.readers import readers
 from annotriage.errors import DataError
-from annotriage.labeling_tool import labeling_tools
 from annotriage.settings import ServiceSettings
 
 __all__ = ["Dataset", "Item", "Media", "Source", "open_dataset"]
@@ -74,9 +73,9 @@ def _open_path(
         return open_manifest(path, name or path.stem)
     if exists and suffix == ".npz":
         return open_npz(path, name or path.stem)
-    tools = labeling_tools()
-    for tool in tools.values():
-        dataset = tool.read(str(source), labeling_config, classes, server)
+    tools = readers()
+    for reader in tools.values():
+        dataset = reader.read(str(source), labeling_config, classes, server)
         if dataset is not None:
             return dataset if name is None else Dataset(name, dataset.count, dataset.read, dataset.notes)
     what = "not a kind of dataset that is known here" if exists else "no such file or folder"

@@ -18,8 +18,7 @@ def run_offline(folder: Path, say: Callable[[str], None], progress: Progress, se
     from annotriage.demo.digits import write_digits
     from annotriage.engine.fitting import fit
     from annotriage.engine.reference import Reference
-    from annotriage.engine.triage import triage
-    from annotriage.report.output import REPORT, summary_text
+    from annotriage.report.output import REPORT, summary_text, triage_to_folder
 
     folder = folder / "offline"
     shutil.rmtree(folder, ignore_errors=True)
@@ -32,7 +31,7 @@ def run_offline(folder: Path, say: Callable[[str], None], progress: Progress, se
     reference.save(folder / "reference")
     say(f"   {reference.guarantee.sentence}")
     say("3. annotriage triage: a stream of known digits, digits never seen in training (8, 9) and damaged scans, unlabelled.")
-    result = triage(Reference.load(folder / "reference"), data.incoming, out=folder / "results", progress=progress)
+    result = triage_to_folder(Reference.load(folder / "reference"), data.incoming, folder / "results", progress=progress)
     say("")
     say(summary_text(result))
     report = folder / "results" / REPORT

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,6 @@ from annotriage.latent.detector import Detector
 from annotriage.model import Model, Outputs, load_model
 from annotriage.model.spec import ModelSpec
 from annotriage.settings import Settings
-
-if TYPE_CHECKING:
-    from annotriage.data import Source
-    from annotriage.engine.triage import Triage
 
 Array = NDArray[Any]
 
@@ -257,12 +253,6 @@ class Reference:
     def prediction_version(self) -> str:
         """The version under which predictions are stored in a labeling tool."""
         return f"annotriage {self.name} {self.version[:8]}"
-
-    def triage(self, data: Source, **options: Any) -> Triage:
-        """Judge every item of a dataset with the model that this reference was fitted with; see `annotriage.engine.triage`."""
-        from annotriage.engine.triage import triage
-
-        return triage(self, data, **options)
 
     # -- the model
 

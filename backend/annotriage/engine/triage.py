@@ -1,6 +1,6 @@
 """Triage: a dataset -> a verdict on every item and the state of the dataset, in one pass and in flat memory.
 
-Counts in = counts out: whatever cannot be scored gets a `failed` verdict with its reason.
+Whatever cannot be scored gets a `failed` verdict with its reason, so that every item has one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from annotriage.advice.advice import Advice
-from annotriage.data import Dataset, Item, Source, open_dataset
+from annotriage.data import Item, Source, open_dataset
 from annotriage.engine.assessment import MMD_SAMPLE, Columns, Stranger, assess
 from annotriage.engine.reference import Judged, Reference
 from annotriage.engine.sampling import SeededSample, Smallest
@@ -36,7 +36,6 @@ from annotriage.model.inputs import Loaded, thumbnail
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import Batch, stream
 from annotriage.progress import Progress, silent
-from annotriage.report.output import OutputFolder, output_folder
 from annotriage.settings import Settings
 
 Array = NDArray[Any]
@@ -100,18 +99,17 @@ def triage(
     *,
     model: Model | ModelSpec | Path | str | None = None,
     settings: Settings | None = None,
-    out: Path | str | None = None,
-    replace_existing: bool = False,
     labeling_config: Path | None = None,
+    each: Callable[[Verdict, Item], None] | None = None,
     progress: Progress = silent,
 ) -> Triage:
     """Judge every item of a dataset.
 
     model: where the reference's model is, if it has moved. settings: those that concern the run (device, threads, samples,
-    map); what was fitted stays as the reference has it. out: a folder for verdicts.csv, predictions.json, summary.json and
-    report.html, made whole or not at all. labeling_config: a labeling tool's description of its fields and labels, to read
-    its files and to write predictions for it.
+    map); what was fitted stays as the reference has it. labeling_config: a labeling tool's description of its fields and
+    labels, to read its files. each: called with every verdict and its item, in the dataset's order, as they come.
     Raises DataError, ModelError, MismatchError, OutputError; a broken item is a `failed` verdict instead.
+    `annotriage.triage_to_folder` also writes the results as files.
     """
     settings = settings or reference.settings
     dataset = open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes)
@@ -119,22 +117,6 @@ def triage(
         model = reference.open_model(model, settings)
     else:
         reference.check(model)
-    if out is None:
-        return _triage(reference, dataset, model, settings, progress, None)
-    opened = output_folder(
-        Path(out),
-        classes=reference.space.classes,
-        model_version=reference.prediction_version,
-        labeling_config=labeling_config,
-        replace_existing=replace_existing,
-    )
-    with opened as folder:
-        return folder.finish(_triage(reference, dataset, model, settings, progress, folder), settings, progress)
-
-
-def _triage(
-    reference: Reference, dataset: Dataset, model: Model, settings: Settings, progress: Progress, folder: OutputFolder | None
-) -> Triage:
     started = time.perf_counter()
     tally = Tally(reference, settings)
     verdicts = Verdicts()
@@ -143,8 +125,8 @@ def _triage(
         for batch in stream(model, dataset, settings):
             for item, verdict in tally.add(batch):
                 verdicts.append(verdict)
-                if folder is not None:
-                    folder.write(verdict, item)
+                if each is not None:
+                    each(verdict, item)
             advance(len(batch.items))
     notes = (*dataset.notes, *model.notes)
     return _finished(tally, dataset.name, verdicts, progress, notes, time.perf_counter() - started)

@@ -1,6 +1,6 @@
 """The seam to labeling tools. A plugin registers a module with the functions of `LabelingTool`; nothing here imports one by name."""
 
-from annotriage.labeling_tool.discovery import DEFAULT, GROUP, LabelingTool, labeling_tool, labeling_tools
+from annotriage.labeling_tool.discovery import DEFAULT, GROUP, LabelingTool, labeling_tool
 from annotriage.labeling_tool.files import LabelingFiles, PredictionWriter
 from annotriage.labeling_tool.server import SECRET_HEADER, DemoServer, LabelingServers, Predictor, ToolProject, ToolServer
 from annotriage.labeling_tool.types import Check, Event, NewTask, ProjectFacts, Review, Shown, Task
@@ -25,5 +25,4 @@ __all__ = [
     "ToolProject",
     "ToolServer",
     "labeling_tool",
-    "labeling_tools",
 ]

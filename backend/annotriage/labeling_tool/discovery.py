@@ -26,8 +26,3 @@ def labeling_tool(name: str = DEFAULT) -> LabelingTool:
             " Install the distribution that brings it (annotriage itself brings label-studio)"
         )
     return cast(LabelingTool, found[name].load())
-
-
-def labeling_tools() -> dict[str, LabelingTool]:
-    """All installed labeling tools by name, loaded now."""
-    return {name: labeling_tool(name) for name in sorted(entry_points(group=GROUP).names)}

@@ -1,4 +1,4 @@
-"""A labeling tool's files: datasets that people exported from it, predictions that it imports."""
+"""A labeling tool's files: predictions that it imports."""
 
 from __future__ import annotations
 
@@ -8,24 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from annotriage.data import Dataset, Item
+    from annotriage.data import Item
     from annotriage.engine.verdict import Verdict
-    from annotriage.settings import ServiceSettings
 
 
 class LabelingFiles(Protocol):
-    """What a labeling tool's plugin reads and writes."""
-
-    def read(
-        self, source: str, labeling_config: Path | None = None, classes: Sequence[str] = (), server: ServiceSettings | None = None
-    ) -> Dataset | None:
-        """The dataset at `source`, a path or an address of this tool's; None if it is not this tool's kind.
-
-        labeling_config: the tool's description of fields and labels, where the source alone does not say which to take.
-        classes: the model's; where a label has several names in the labeling config, the one that is a class is given.
-        server: where the tool's server is, for a source that lies there; by default what the environment says.
-        Raises DataError if it is this tool's kind and cannot be read.
-        """
+    """What a labeling tool's plugin writes. What it reads is an `annotriage.data.readers.Reader`, which the same module is."""
 
     def prediction_writer(
         self,

@@ -1,6 +1,6 @@
 """The data of one item -> what the model takes: decoding, resizing and scaling of images, checking of rows of numbers.
 
-Stands between data and model in data -> model -> latent. Safe in threads; a broken item is a MediaError and leaves the others alone.
+Safe in threads; a broken item is a MediaError and leaves the others alone.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from annotriage.data import Media
 from annotriage.errors import DataError, MediaError
-from annotriage.model import Array
 from annotriage.model.spec import InputSpec
+from annotriage.model.types import Array
 
 Floats = NDArray[np.float32]
 Picture = Image.Image | NDArray[np.uint8]

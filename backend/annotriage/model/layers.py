@@ -1,6 +1,6 @@
 """Which hidden layers to compare: a model's graph, as a list of steps, -> the deciding layer and a middle feature map.
 
-Part of the second step of data -> model -> latent; knows no runtime: onnx_model.py and torch_model.py bring their steps here.
+Knows no runtime: `onnx_model` and `torch_model` bring their steps here.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from annotriage.errors import ModelError
-from annotriage.model import Layer
 from annotriage.model.spec import AUTO, ModelSpec
+from annotriage.model.types import Layer
 
 Shape = tuple[int | None, ...]
 

@@ -1,6 +1,6 @@
 """An ONNX file as a graph: its steps with their shapes, its input and output, and the same graph with hidden tensors as outputs.
 
-Part of the second step of data -> model -> latent; reads and rewrites graphs, runs none. External weights stay in their files.
+Reads and rewrites graphs, runs none. External weights stay in their files.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from onnx import TensorProto
 
 from annotriage.errors import ModelError
 from annotriage.model.layers import Shape, Step
+from annotriage.model.onnx_file import axis_size, read_onnx
 from annotriage.model.spec import ModelSpec
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
@@ -44,7 +45,7 @@ class Graph:
 def read_graph(spec: ModelSpec) -> Graph:
     """The graph of the spec's .onnx file. Raises ModelError if it cannot be read or its input or output is not clear."""
     path = spec.model_path
-    model = _read(path)
+    model = read_onnx(path)
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     graph = model.graph
@@ -56,27 +57,10 @@ def read_graph(spec: ModelSpec) -> Graph:
     if output is None or not any(output in node.output for node in graph.node):
         output = _pick("output", output, [value.name for value in graph.output], f"{spec.path}: [model] output")
     dimensions = next(value for value in graph.input if value.name == entry).type.tensor_type.shape.dim
-    shape = tuple(_size(dimension) for dimension in dimensions)
+    shape = tuple(axis_size(dimension) for dimension in dimensions)
     if shape:
         spec.check_input(shape[1:])
     return Graph(model, _steps(model, entry, spec.input.shape), entry, output, shape[0] if shape else None, _files(model, path))
-
-
-def input_shape(path: Path) -> list[int | None]:
-    """The shape of the model's first input, batch axis first, None = free; empty if the file does not say."""
-    graph = _read(path).graph
-    weights = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in weights]
-    return [_size(dimension) for dimension in inputs[0].type.tensor_type.shape.dim] if inputs else []
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    try:
-        return onnx.load(path, load_external_data=False)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # protobuf's DecodeError, under whichever name the installed version gives it
-        raise ModelError(f"{path}: is not an ONNX model, or is cut short ({error}); export it again") from error
 
 
 def _pick(what: str, wanted: str | None, names: list[str], where: str) -> str:
@@ -127,7 +111,7 @@ def _shapes(model: onnx.ModelProto, entry: str, item_shape: tuple[int, ...]) -> 
     for value in (*inferred.value_info, *inferred.output):
         tensor = value.type.tensor_type
         if tensor.elem_type in _FLOATS and tensor.HasField("shape") and tensor.shape.dim:
-            shapes[value.name] = tuple(_size(dimension) for dimension in tensor.shape.dim)
+            shapes[value.name] = tuple(axis_size(dimension) for dimension in tensor.shape.dim)
     return shapes
 
 
@@ -145,7 +129,3 @@ def _length(tensor: Any) -> int:
     for size in tensor.dims:
         length *= size
     return length
-
-
-def _size(dimension: Any) -> int | None:
-    return int(dimension.dim_value) if dimension.dim_value > 0 else None

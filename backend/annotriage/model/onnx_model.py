@@ -1,6 +1,6 @@
 """ONNX models, run by onnxruntime: a batch -> logits and the activations of the hidden layers.
 
-Part of the second step of data -> model -> latent. The chosen hidden tensors are made outputs of the graph, in memory.
+The chosen hidden tensors are made outputs of the graph, in memory.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 import onnxruntime
 
 from annotriage.errors import ModelError
-from annotriage.model import Array, Layer, Outputs
 from annotriage.model.layers import candidates, channels_last, choose
 from annotriage.model.onnx_graph import Graph, read_graph
 from annotriage.model.outputs import find_reading, run_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
+from annotriage.model.types import Array, Layer, Outputs
 
 
 class OnnxModel:

@@ -1,7 +1,4 @@
-"""What a model put out -> `Outputs`: activations pooled to vectors, probabilities turned back into logits, batches cut to size.
-
-Part of the second step of data -> model -> latent; shared by every runtime.
-"""
+"""What a model put out -> `Outputs`: activations pooled to vectors, probabilities turned back into logits, batches cut to size."""
 
 from __future__ import annotations
 
@@ -13,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.errors import ModelError
-from annotriage.model import Array, Outputs
 from annotriage.model.layers import Choice
 from annotriage.model.spec import ModelSpec
+from annotriage.model.types import Array, Outputs
 
 Floats = NDArray[np.float32]
 Forward = Callable[[Array], tuple[Array, Sequence[Array]]]  # a batch -> what the model puts out, its hidden layers

@@ -1,7 +1,4 @@
-"""The model spec: a TOML file beside the model file that says all it takes to run the model.
-
-Stands before data -> model -> latent -> triage: `load_model` opens what a spec describes, a reference keeps it as JSON.
-"""
+"""The model spec: a TOML file beside the model file that says all it takes to run the model."""
 
 from __future__ import annotations
 
@@ -234,7 +231,7 @@ def _not_a_spec(path: Path) -> str:
     """What to do with a path that is no TOML file: write one; for an .onnx file, with its own input size as an example."""
     taken = f'size = [224, 224]\nmode = "RGB"\nscale = {1 / 255}'
     if path.suffix.lower() == ".onnx" and path.is_file():
-        from annotriage.model.onnx_graph import input_shape
+        from annotriage.model.onnx_file import input_shape
 
         match input_shape(path):
             case [_, 1 | 3 as channels, int(height), int(width)]:

@@ -1,6 +1,6 @@
-"""Items through the model in batches: the next ones are decoded and run while the last are judged, in flat memory however many they are.
+"""Items through the model in batches, as one iterator for fitting, triage and the service.
 
-The step data -> model of the walk, as one iterator that fitting, triage and the service share.
+The next items are decoded and run while the last are judged, in flat memory however many they are.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 from annotriage.data import Item
 from annotriage.errors import MediaError
-from annotriage.model import Array, Model, Outputs
 from annotriage.model.inputs import Loaded, load, shrunk
+from annotriage.model.types import Array, Model, Outputs
 from annotriage.settings import Settings
 
 

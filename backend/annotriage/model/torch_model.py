@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from annotriage.errors import ModelError
-from annotriage.model import Array, Layer, Outputs
 from annotriage.model.layers import Step, candidates, channels_last, choose
 from annotriage.model.outputs import find_reading, moments, run_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
 from annotriage.model.torch_module import HookedModule
 from annotriage.model.torch_program import Program
+from annotriage.model.types import Array, Layer, Outputs
 
 
 class Recorder(Protocol):

@@ -1,7 +1,4 @@
-"""torch modules made by a factory: loaded with their weights, their modules as steps, and any module's tensor while they run.
-
-Part of the second step of data -> model -> latent; torch_model.py makes a `Model` of it.
-"""
+"""torch modules made by a factory: loaded with their weights, their modules as steps, and any module's tensor while they run."""
 
 from __future__ import annotations
 
@@ -19,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from annotriage.errors import ModelError
-from annotriage.model import pickled_module
 from annotriage.model.layers import Step
 from annotriage.model.outputs import probe_batch
+from annotriage.model.pickled import pickled_module
 from annotriage.model.spec import ModelSpec
 
 _INPUT = ":input"

@@ -1,7 +1,4 @@
-"""Exported torch programs (.pt2): their graph as steps, and any node's tensor while they run.
-
-Part of the second step of data -> model -> latent; torch_model.py makes a `Model` of it.
-"""
+"""Exported torch programs (.pt2): their graph as steps, and any node's tensor while they run."""
 
 from __future__ import annotations
 

@@ -5,27 +5,28 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from annotriage.data import Item
+from annotriage.data import Item, Source
 from annotriage.engine.folders import whole_folder
+from annotriage.engine.reference import Reference
+from annotriage.engine.triage import Triage, triage
 from annotriage.engine.verdict import Verdict
 from annotriage.labeling_tool import DEFAULT, PredictionWriter, labeling_tool
 from annotriage.latent.maps import fit_map, nearest_training
-from annotriage.progress import Progress
+from annotriage.model import Model
+from annotriage.model.spec import ModelSpec
+from annotriage.progress import Progress, silent
 from annotriage.report.page import Drawn, Report, Waiting, write_report
 from annotriage.settings import Settings
-
-if TYPE_CHECKING:
-    from annotriage.engine.triage import Triage
 
 VERDICTS, PREDICTIONS, SUMMARY, REPORT = "verdicts.csv", "predictions.json", "summary.json", "report.html"
 COLUMNS = ("id", "path", "label", "confidence", "cluster", "score", "p_value", "outlier_score", "trust", "route", "reason")
@@ -42,47 +43,54 @@ SCORES_IN_WORDS = {
 }
 
 
-class OutputFolder:
-    """Results in the making; they are complete when `finish` has been called."""
+def triage_to_folder(
+    reference: Reference,
+    data: Source,
+    out: Path | str,
+    *,
+    model: Model | ModelSpec | Path | str | None = None,
+    settings: Settings | None = None,
+    replace_existing: bool = False,
+    labeling_config: Path | None = None,
+    progress: Progress = silent,
+) -> Triage:
+    """As `annotriage.triage`, with verdicts.csv, predictions.json, summary.json and report.html in the folder `out`.
 
-    def __init__(self, folder: Path, files: ExitStack, table: Any, predictions: PredictionWriter) -> None:
-        self._folder, self._files, self._table, self._predictions = folder, files, table, predictions
+    The folder is made whole or not at all. replace_existing: whether it may hold results already. labeling_config: also says
+    how predictions.json names labels. Gives the triage with what there is to say about the files and how long all took.
+    Raises OutputError if the folder exists already (unless it holds results that may be replaced) or cannot be written.
+    """
+    settings = settings or reference.settings
+    with whole_folder(Path(out), what="results", mark=SUMMARY, replaceable=replace_existing) as folder:
+        with _item_files(folder, reference, labeling_config) as (table, predictions):
 
-    def write(self, verdict: Verdict, item: Item) -> None:
-        """Append one item's results."""
-        self._table.writerow(_row(verdict))
-        self._predictions.write(verdict, item)
+            def write(verdict: Verdict, item: Item) -> None:
+                table.writerow(_row(verdict))
+                predictions.write(verdict, item)
 
-    def finish(self, triage: Triage, settings: Settings, progress: Progress) -> Triage:
-        """Write the summary and the report; gives the triage with what there is to say about the files and how long all took."""
-        self._files.close()
-        triage = replace(triage, notes=(*triage.notes, *self._predictions.notes))
-        report = report_of(triage, settings, progress)
-        triage = replace(triage, timings=dict(report.timings))
-        (self._folder / SUMMARY).write_text(json_text(triage.summary()), "utf-8", "backslashreplace")
-        write_report(report, self._folder / REPORT)
-        return triage
+            found = triage(reference, data, model=model, settings=settings, labeling_config=labeling_config, each=write, progress=progress)
+        found = replace(found, notes=(*found.notes, *predictions.notes))
+        report = report_of(found, settings, progress)
+        found = replace(found, timings=dict(report.timings))
+        (folder / SUMMARY).write_text(json_text(found.summary()), "utf-8", "backslashreplace")
+        write_report(report, folder / REPORT)
+        return found
 
 
 @contextmanager
-def output_folder(
-    place: Path, *, classes: Sequence[str], model_version: str, labeling_config: Path | None = None, replace_existing: bool = False
-) -> Iterator[OutputFolder]:
-    """A folder of results, open for writing; whatever goes wrong inside, nothing half-written stays.
-
-    classes, model_version, labeling_config: for predictions.json, see `LabelingTool.prediction_writer`.
-    Raises OutputError if the folder exists already (unless it holds results that may be replaced), or cannot be written.
-    """
-    whole = whole_folder(place, what="results", mark=SUMMARY, replaceable=replace_existing)
-    with whole as folder, ExitStack() as files:
-        table = csv.writer(files.enter_context((folder / VERDICTS).open("w", encoding="utf-8", errors="backslashreplace", newline="")))
+def _item_files(folder: Path, reference: Reference, labeling_config: Path | None) -> Iterator[tuple[Any, PredictionWriter]]:
+    """The two files with a line for each item: a CSV writer and the labeling tool's predictions."""
+    with (folder / VERDICTS).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        table = csv.writer(file)
         table.writerow(COLUMNS)
-        predictions = files.enter_context(
-            labeling_tool(DEFAULT).prediction_writer(
-                folder / PREDICTIONS, classes=classes, model_version=model_version, labeling_config=labeling_config
-            )
+        writer = labeling_tool(DEFAULT).prediction_writer(
+            folder / PREDICTIONS,
+            classes=reference.space.classes,
+            model_version=reference.prediction_version,
+            labeling_config=labeling_config,
         )
-        yield OutputFolder(folder, files, table, predictions)
+        with writer as predictions:
+            yield table, predictions
 
 
 def _row(verdict: Verdict) -> list[Any]:

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select, update
 from triaged import import_tasks, judge
 
+from annotriage import triage
 from annotriage.errors import ToolError, ToolRefused, ToolUnavailable
 from annotriage.service.delivery import field_writing
 from annotriage.service.delivery.field_writing import FIELDS, FieldWriting, diversity_text, fields_of
@@ -131,7 +132,7 @@ def test_spot_checks_are_written_in_the_order_of_what_annotators_see(process, mi
 
 def test_a_spot_check_before_the_first_outlier_has_a_score_that_an_outlier_will_have(process, connect, digits, digits_reference, at_once):
     project, tool = connect(sample_share=1.0)
-    known = [row for row, one in enumerate(digits_reference.triage(digits.incoming[0][:30]).verdicts) if one.route == "auto"]
+    known = [row for row, one in enumerate(triage(digits_reference, digits.incoming[0][:30]).verdicts) if one.route == "auto"]
     import_tasks(process, project, tool, digits.incoming[0][known])
     judge(process)
     assess(process, project)

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select, update
 from triaged import import_tasks, judge
 
+from annotriage import triage
 from annotriage.data import Item
 from annotriage.service.readings.snapshots import snapshot, window
 from annotriage.store import items, snapshots
@@ -40,7 +41,7 @@ def test_a_snapshot_says_what_triage_of_the_same_pictures_says(process, connect,
     tasks = import_tasks(process, project, tool, [*images, "data:image/png;base64,AAAA"])
     judge(process)
     taken = latest(process, project)
-    expected = digits_reference.triage([*(Item(task.id, image) for task, image in zip(tasks, images, strict=False)), Item("broken", b"")])
+    expected = triage(digits_reference, [*(Item(task.id, image) for task, image in zip(tasks, images, strict=False)), Item("broken", b"")])
     found, wanted = taken.facts["diversity"], expected.summary()["diversity"]
     exact = ("n", "outliers", "failed", "effective_n", "grouped", "held_out", "calibrated", "sentence")
     assert {key: found[key] for key in exact} == {key: wanted[key] for key in exact}
@@ -60,7 +61,7 @@ def test_groups_are_found_with_the_task_that_is_their_face(process, connect, dig
     tasks = import_tasks(process, project, tool, digits.strangers[0])
     judge(process)
     taken = latest(process, project)
-    expected = digits_reference.triage([Item(task.id, image) for task, image in zip(tasks, digits.strangers[0], strict=True)])
+    expected = triage(digits_reference, [Item(task.id, image) for task, image in zip(tasks, digits.strangers[0], strict=True)])
     assert taken.facts["searched"] == expected.searched
     assert [one["size"] for one in taken.facts["groups"]] == pytest.approx([one.size for one in expected.groups], abs=2)
     first = taken.facts["groups"][0]
@@ -76,7 +77,7 @@ def test_items_that_belong_together_count_as_fewer(process, connect, digits_refe
     judge(process)
     found = latest(process, project).facts["diversity"]
     pairs = zip(tasks, images, names, strict=True)
-    wanted = digits_reference.triage([Item(task.id, image, group=name) for task, image, name in pairs]).diversity
+    wanted = triage(digits_reference, [Item(task.id, image, group=name) for task, image, name in pairs]).diversity
     assert found["grouped"]
     assert (found["effective_n"], found["rank_sum_p"]) == (wanted.effective_n, pytest.approx(wanted.rank_sum_p))
 
