@@ -18,6 +18,7 @@ from annotriage.errors import StateError
 from annotriage.service.guarantee.pausing import PAUSED_REASON
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
+from annotriage.states import UNSETTLED
 from annotriage.store import reroutings
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
@@ -25,7 +26,6 @@ from annotriage.store.projects import Project, get_project, note
 
 TO_REVIEW, BACK = "review", "back"
 LONGEST_NAME = 100
-UNSETTLED = ("open", "disagreed")
 
 GONE = "deleted in the labeling tool"
 LABELLED = "labelled by people before they came in"

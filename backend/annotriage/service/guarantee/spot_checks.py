@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from annotriage.errors import ToolGone
 from annotriage.service.intake.answers import Checked, checked
 from annotriage.service.operations.log import log
+from annotriage.states import SHOWN
 from annotriage.store import spot_checks
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, change_project, get_project, note
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 ALARM = "alarm: "  # how `Project.paused` begins when the alarm stopped `auto`
 BEFORE = " Paused before that: "
-CLAIMING = ("auto", "uncertain")  # routes on which the model claims to know; elsewhere one person's answer is enough
 SKEW_SECONDS = 5.0  # that the labeling tool's clock may be behind
 MOST_OUTSTANDING = 50  # unanswered spot checks of automatic labels with which machine labels still become annotations
 OLDEST_DAYS = 7.0
@@ -235,7 +235,7 @@ def _state(row: AnyRow, given: dict[int, list[Any]]) -> Checked:
     reviews = given.get(row.item_id, [])
     if row.again:  # an answer from before the draw may have followed an earlier reference's label
         reviews = [one for one in reviews if one.updated_at >= row.drawn_at - SKEW_SECONDS]
-    return checked(reviews, row.labels, confirmed=row.route in CLAIMING)
+    return checked(reviews, row.labels, confirmed=row.route in SHOWN)  # elsewhere the model claims nothing: one person's word is enough
 
 
 def _answers(connection: Connection, project: Project) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from annotriage.service.delivery import accepting
 from annotriage.service.operations.process import Process
+from annotriage.states import SpotCheckState
 from annotriage.store import acceptances, browsing, dashboard, jobs
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import project_of
@@ -121,7 +122,7 @@ def spot_check_line(row: AnyRow) -> SpotCheckLine:
     return SpotCheckLine(row.external_id, row.kind, row.route, row.state, texts(row.labels), texts(row.answer_labels), *times)
 
 
-STATE = Parameter("state", str, "Only spot checks in this state.", choices=("open", "disagreed", "right", "wrong"))
+STATE = Parameter("state", str, "Only spot checks in this state.", choices=tuple(SpotCheckState))
 TOOL = ((502, "The labeling tool refused."), (503, "The labeling tool, or the database, does not answer."))
 
 OPERATIONS = (
