@@ -5,6 +5,7 @@ The words here are those of the database, the API and the files.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -69,6 +70,29 @@ class JobState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A person stopped automatic labels. reason: "" if none was given. at: seconds since 1970."""
+
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """The alarm stopped automatic labels: of `answers` that people checked blind so many were `wrong`, too many for `max_error`.
+
+    low, high: limits of the error in the long run. at: seconds since 1970.
+    """
+
+    wrong: int
+    answers: int
+    low: float
+    high: float
+    max_error: float
+    at: float
 
 
 ROUTES = tuple(Route)

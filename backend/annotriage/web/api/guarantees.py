@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from annotriage.advice.state_words import why_paused
 from annotriage.service.delivery import accepting
 from annotriage.service.operations.process import Process
 from annotriage.states import SpotCheckState
@@ -79,7 +80,8 @@ def get_guarantee(process: Process, project: str) -> GuaranteeNow:
         found = project_of(connection, project)
         evidence = get_reference(connection, found.reference_id).facts["guarantee"]
         now = dashboard.standing_of(connection, found)
-    return GuaranteeNow(evidence["sentence"], found.version, found.paused, evidence, now)
+    paused = why_paused(found.pause, found.alarm, found.external_id)
+    return GuaranteeNow(evidence["sentence"], found.version, paused, evidence, now)
 
 
 def list_spot_checks(process: Process, project: str, state: str | None, after: str | None, limit: int) -> SpotCheckPage:
