@@ -236,7 +236,7 @@ def test_watching_writes_nothing_into_the_tool(process, connect, worker, digits,
 def test_while_paused_nothing_is_automatic(process, connect, worker, digits, picture):
     project, tool = connect(**NO_SPOT_CHECKS)
     with process.store.writing() as connection:
-        change_project(connection, project.id, paused="looking into scanner B")
+        change_project(connection, project.id, paused_at=1.0, pause_reason="looking into scanner B")
     add_digits(tool, picture, digits.incoming[0][:50])
     worker.settle()
     with process.store.reading() as connection:

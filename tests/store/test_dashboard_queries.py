@@ -74,7 +74,7 @@ def test_the_mark_changes_with_whatever_pages_show(process, judged):
     marks = [mark(), mark()]
     assert marks[0] == marks[1]
     with process.store.writing() as connection:
-        change_project(connection, project.id, paused="x")
+        change_project(connection, project.id, paused_at=1.0)
     marks.append(mark())
     with process.store.writing() as connection:
         note(connection, project.id, "paused", "x")

@@ -27,7 +27,7 @@ def evil(request, dashboard):
     text = EVIL[request.param]
     with dashboard.process.store.writing() as connection:
         project = project_of(connection, "1")
-        change_project(connection, project.id, title=text, problem=text, trouble=text, paused=text)
+        change_project(connection, project.id, title=text, problem=text, trouble=text, paused_at=1.0, pause_reason=text)
         note(connection, project.id, "problem", text)
         some = select(item.c.id).where(item.c.project_id == project.id, item.c.id % 3 == 0)
         connection.execute(update(item).where(item.c.id.in_(some)).values(group=text, labels=[text]))

@@ -15,7 +15,7 @@ from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.store import maps
 from annotriage.store.browsing import queue_length
-from annotriage.store.map_points import ROUTES, Piece, pack
+from annotriage.store.map_points import KINDS, Piece, pack
 from annotriage.store.projects import project_of
 from annotriage.store.schema import item, verdict
 
@@ -85,7 +85,7 @@ def test_every_judged_item_is_a_point(page, dashboard):
     judged = read(dashboard, select(verdict.c.item_id, verdict.c.route).where(verdict.c.project_id == 1, verdict.c.route != "failed"))
     assert len(judged) > 400
     drawn = page.evaluate("(() => { const p = annotriagePoints(); return [...p.ids.keys()].map(i => [p.ids[i], p.route[i]]); })()")
-    assert {id: ROUTES[code] for id, code in drawn if code} == {row.item_id: row.route for row in judged}
+    assert {id: KINDS[code] for id, code in drawn if code} == {row.item_id: row.route for row in judged}
     assert page.locator("[data-count=training]").text_content() == "640"
     assert page.locator("#map-text").text_content().startswith("640 training items and ")
 

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import select, update
 
 from annotriage.service.guarantee import pausing
-from annotriage.service.guarantee.spot_checks import ALARM
+from annotriage.states import Alarm
 from annotriage.store import jobs
 from annotriage.store.deliveries import set_state
-from annotriage.store.projects import change_project, history, note, project_of
+from annotriage.store.projects import change_project, history, note, project_of, raise_alarm
 from annotriage.store.schema import delivery, event, field_write, inbox, item, job, snapshot, thumbnail
 
 pytestmark = pytest.mark.browser
@@ -94,17 +94,17 @@ def test_pausing_stops_automatic_labels_at_once_and_is_written_down(signed_in, d
     page.get_by_label("Why").first.fill("the scanner is being repaired")
     page.get_by_role("button", name="Pause now").first.click()
     assert "are paused" in text(page, "#notices")
-    assert project(dashboard).paused == "paused by a person: the scanner is being repaired"
+    assert project(dashboard).pause.reason == "the scanner is being repaired"
     assert events(dashboard)[0] == ("paused", "paused by a person: the scanner is being repaired")
     assert "A person paused automatic labels: the scanner is being repaired" in text(page)
     page.get_by_role("button", name="Resume automatic labels").first.click()
-    assert project(dashboard).paused is None
+    assert not project(dashboard).paused
     assert "may be automatic again" in text(page, "#notices")
 
 
 def test_what_the_alarm_stopped_cannot_be_resumed_but_recalibrated(signed_in, dashboard):
     with dashboard.process.store.writing() as connection:
-        change_project(connection, project(dashboard).id, paused=f"{ALARM}12 of 100 automatic labels were wrong")
+        raise_alarm(connection, project(dashboard).id, Alarm(12, 100, 0.06, 0.2, 0.02, 1.0))
     page = signed_in("/projects/1/guarantee")
     assert "The alarm stopped automatic labels" in text(page)
     assert "12 of 100" in text(page)

@@ -6,13 +6,13 @@ import time
 from datetime import UTC, datetime
 
 from annotriage.advice.numbers import count
+from annotriage.states import Route
 
-ROUTES = ("auto", "uncertain", "outlier", "failed")
 ROUTE_WORDS = {
-    "auto": "labelled by the model",
-    "uncertain": "familiar, but the model is unsure",
-    "outlier": "unlike the training data",
-    "failed": "could not be judged",
+    Route.AUTO: "labelled by the model",
+    Route.UNCERTAIN: "familiar, but the model is unsure",
+    Route.OUTLIER: "unlike the training data",
+    Route.FAILED: "could not be judged",
 }
 UNITS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"))
 

@@ -25,6 +25,7 @@ from annotriage.labeling_tool import DEFAULT, DemoServer, labeling_tool
 from annotriage.media.data_uri import encode_data_uri
 from annotriage.progress import Progress
 from annotriage.settings import ServiceSettings, Settings
+from annotriage.states import AUTOMATIC_FROM
 
 FIRST = 120  # tasks of the first import
 BATCH = 40  # of the following ones
@@ -230,7 +231,7 @@ def _look(server: DemoServer, project: str, imported: int) -> Found:
     tabs = server.tabs(project)
     review = tabs.get("Manual review", [])
     described = [task for task in shown if set(FIELDS) <= set(_data(task))]
-    queued = [task for task in shown if isinstance(task["trust"], float) and task["trust"] < 2 / 3]
+    queued = [task for task in shown if isinstance(task["trust"], float) and task["trust"] < AUTOMATIC_FROM]
     trusts = [task["trust"] if isinstance(task["trust"], float) else 0.0 for task in review]
     expectations = {
         f"{imported} tasks were imported, {len(shown)} are there": len(shown) == imported,

@@ -90,7 +90,7 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
         guarantee = guarantee_of(space, settings, attempt, judged.sureness, correct, typical, called, true, miss)
         answered = Answered(judged.sureness, correct, called, true, miss, judged.score, judged.cluster)
         reference = replace(reference, guarantee=guarantee, answered=answered)
-    return replace(reference, notes=(*reference.notes, *notes))
+    return replace(reference, held_out_notes=(*reference.held_out_notes, *notes))
 
 
 def guarantee_of(space: LabelSpace, settings: Settings, attempt: int, *columns: Array) -> Guarantee:

@@ -84,18 +84,19 @@ def fit_collected(
     with progress("fitting the reference", None):
         learned = _only_labelled(trained)
         reference = _uncalibrated(model, learned, settings, name)
-        reference = _noted(reference, *model.notes, *learned.notes, *_failure_notes("training", trained), *_doubts(reference))
+        notes = (*model.notes, *learned.notes, *_failure_notes("training", trained), *_doubts(reference))
+        reference = replace(reference, training_notes=notes)
         if held_out is None:
-            reference = _noted(
-                reference,
+            nothing_given = (
                 "No held-out items were given: nothing is guaranteed, automatic labels are off and thresholds are uncalibrated."
-                " Give items that the model was not trained on with --calibration.",
+                " Give items that the model was not trained on with --calibration."
             )
+            reference = replace(reference, held_out_notes=(nothing_given,))
         else:
             refuse_shared(trained, held_out)
-            reference = _noted(reference, *held_out.notes, *_failure_notes("held-out", held_out))
+            reference = replace(reference, held_out_notes=(*held_out.notes, *_failure_notes("held-out", held_out)))
             reference = calibrate(reference, held_out, previous=previous)
-            reference = _noted(reference, *looks_seen(reference))
+            reference = replace(reference, held_out_notes=(*reference.held_out_notes, *looks_seen(reference)))
     return replace(reference, version=reference.content_hash())
 
 
@@ -122,7 +123,8 @@ def _uncalibrated(model: Model, trained: Collected, settings: Settings, name: st
         sample=kept_sample(trained, detector, space),
         held_out_sample=None,
         counts={"training": len(trained.ids), "training_read": trained.read},
-        notes=(),
+        training_notes=(),
+        held_out_notes=(),
         spec_path=model.spec.path,
     )
 
@@ -177,7 +179,3 @@ def _thinned(ascending: Array) -> Array:
     if len(ascending) <= KEPT_ACTIVATIONS:
         return ascending
     return ascending[np.linspace(0, len(ascending) - 1, KEPT_ACTIVATIONS).round().astype(np.intp)]
-
-
-def _noted(reference: Reference, *notes: str) -> Reference:
-    return replace(reference, notes=(*reference.notes, *notes))

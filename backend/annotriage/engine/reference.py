@@ -126,7 +126,7 @@ class Reference:
     threshold: the score above which an item is an outlier. calibrated: it comes from held-out items and keeps alpha.
     training_confidence: ascending log-odds of training items' answers. sample, held_out_sample: kept items. answered: the labelled
     held-out items, for previews of other limits.
-    counts: items read, used, left out. notes: warnings.
+    counts: items read, used, left out. training_notes, held_out_notes: warnings; the latter end with the next calibration.
     """
 
     name: str
@@ -143,10 +143,16 @@ class Reference:
     sample: Sample
     held_out_sample: Sample | None
     counts: dict[str, int]
-    notes: tuple[str, ...]
+    training_notes: tuple[str, ...]
+    held_out_notes: tuple[str, ...]
     answered: Answered | None = None
     version: str = ""
     spec_path: Path | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All warnings."""
+        return (*self.training_notes, *self.held_out_notes)
 
     # -- judging
 

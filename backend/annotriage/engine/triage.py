@@ -30,13 +30,13 @@ from annotriage.engine.sampling import SeededSample, Smallest
 from annotriage.engine.verdict import OutlierGroup, Verdict, failed_verdict, verdicts_of
 from annotriage.errors import OutputError
 from annotriage.guarantee.diversity import Diversity
-from annotriage.guarantee.routing import ROUTES
 from annotriage.model import Model
 from annotriage.model.inputs import Loaded, thumbnail
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import Batch, stream
 from annotriage.progress import Progress, silent
 from annotriage.settings import Settings
+from annotriage.states import ROUTES
 
 Array = NDArray[Any]
 
@@ -264,7 +264,7 @@ def _finished(tally: Tally, dataset: str, verdicts: Verdicts, progress: Progress
         dataset=dataset,
         reference=reference,
         verdicts=verdicts,
-        counts={route: tally.counts[route] for route in reversed(ROUTES)},
+        counts={route: tally.counts[route] for route in ROUTES},
         diversity=state.diversity,
         advice=state.advice,
         groups=state.groups,

@@ -8,25 +8,24 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from annotriage.states import AUTOMATIC_FROM, FAMILIAR_FROM, MARGIN, THIRD, Route
+
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 StringArray = NDArray[np.str_]
 
-ROUTES = ("failed", "outlier", "uncertain", "auto")
-
 LEAST_SURENESS, MOST_SURENESS = 0.5, 2.0
-BORDER = 1e-4
 
 
 def route(outlier: BoolArray, sureness: FloatArray, tau: ArrayLike) -> StringArray:
-    """The route of each item: one of `ROUTES`.
+    """The route of each item: a `Route`.
 
     outlier: (N,), p <= alpha or whatever rule decides. sureness: (N,), NaN for items that could not be scored: they are
     `failed`. tau: scalar or (N,), the least sureness of an automatic item (inf: none). Returns (N,) of str.
     """
     sure = sureness >= np.asarray(tau, dtype=np.float64)
-    codes = np.select([np.isnan(sureness), outlier, sure], [0, 1, 3], default=2)
-    return np.asarray(np.array(ROUTES)[codes], dtype=np.str_)
+    routes = np.array([Route.FAILED, Route.OUTLIER, Route.AUTO, Route.UNCERTAIN], dtype=np.str_)
+    return np.asarray(routes[np.select([np.isnan(sureness), outlier, sure], [0, 1, 2], default=3)], dtype=np.str_)
 
 
 def trust(
@@ -37,7 +36,7 @@ def trust(
     auto 2/3 + c/3 with c from 0 at tau to 1 at sureness 2; uncertain 1/3 + c/3 with c from 0 at sureness 0.5 to 1 at tau
     (at 2 where tau is larger); outlier (1 - r)/3 with r = `squashed(score)`. Each third is shrunk by 1e-4 at both ends.
 
-    routes: (N,) of `ROUTES`. sureness, scores: (N,), NaN where failed. tau: scalar or (N,), as for `route`.
+    routes: (N,) of `Route`. sureness, scores: (N,), NaN where failed. tau: scalar or (N,), as for `route`.
     origin, scale: an ordinary outlier's score and spread (the threshold and the held-out spread); any positive scale keeps the order.
     """
     limit = np.minimum(np.broadcast_to(np.asarray(tau, dtype=np.float64), sureness.shape), MOST_SURENESS)
@@ -45,11 +44,10 @@ def trust(
         above = np.where(limit < MOST_SURENESS, (sureness - limit) / (MOST_SURENESS - limit), 0.0)
         below = np.where(limit > LEAST_SURENESS, (sureness - LEAST_SURENESS) / (limit - LEAST_SURENESS), 0.0)
         usual = 1.0 - squashed((scores - origin) / scale)
-    third = 1.0 / 3.0
-    place = np.select([routes == "auto", routes == "uncertain"], [above, below], default=usual)
-    base = np.select([routes == "auto", routes == "uncertain"], [2 * third, third], default=0.0)
-    inside = base + BORDER + np.clip(place, 0.0, 1.0) * (third - 2 * BORDER)
-    return np.where(routes == "failed", 0.0, inside)
+    place = np.select([routes == Route.AUTO, routes == Route.UNCERTAIN], [above, below], default=usual)
+    base = np.select([routes == Route.AUTO, routes == Route.UNCERTAIN], [AUTOMATIC_FROM, FAMILIAR_FROM], default=0.0)
+    inside = base + MARGIN + np.clip(place, 0.0, 1.0) * (THIRD - 2 * MARGIN)
+    return np.where(routes == Route.FAILED, 0.0, inside)
 
 
 def squashed(values: FloatArray) -> FloatArray:

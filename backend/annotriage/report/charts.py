@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup, escape
 
 from annotriage.advice.numbers import certainty, percent, percent_range
+from annotriage.states import ROUTES
 
 if TYPE_CHECKING:
     from annotriage.guarantee.diversity import Diversity
     from annotriage.guarantee.gate import Guarantee
-
-ROUTES = ("auto", "uncertain", "outlier", "failed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from annotriage.errors import OutputError
 from annotriage.guarantee.diversity import ClusterDiversity, Diversity
 from annotriage.guarantee.gate import ClassEvidence, Guarantee
 from annotriage.report import charts
+from annotriage.states import ROUTES
 
 WAITING_SHOWN = 1_000
 CLUSTERS_SHOWN = 60
@@ -155,7 +156,7 @@ def _render(report: Report) -> Iterator[str]:
         guarantee=report.guarantee,
         charts=charts,
         words=numbers,
-        routes=charts.ROUTES,
+        routes=ROUTES,
         total=sum(report.counts.values()),
         items_sentence=_items_sentence(report),
         map_sentence=_map_sentence(report),
@@ -212,7 +213,7 @@ def _data(drawn: Sequence[Drawn], xy: NDArray[np.float32]) -> dict[str, Markup]:
         "xy": _packed(xy, "<f4"),
         "label": _packed([codes["label"][point.label] for point in drawn], "<i4"),
         "cluster": _packed([codes["cluster"][point.cluster] for point in drawn], "<i4"),
-        "route": _packed([charts.ROUTES.index(point.route) if point.route else -1 for point in drawn], "<i4"),
+        "route": _packed([ROUTES.index(point.route) if point.route else -1 for point in drawn], "<i4"),
         "group": _packed([point.group for point in drawn], "<i4"),
         "nearest": _packed([place for point in drawn for place in point.nearest], "<i4"),
         "nearestEnd": _packed(np.cumsum([len(point.nearest) for point in drawn]), "<i4"),

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, case, func, select
 
 from annotriage.errors import UnknownError
+from annotriage.states import FOR_PEOPLE
 from annotriage.store import queue
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
@@ -55,7 +56,7 @@ def dataset_routes(connection: Connection, project: Project, dataset_ids: Sequen
 
 def queue_length(connection: Connection, project: Project) -> int:
     """How many items wait for a person: all that are not automatic, and the spot checks among those that are."""
-    queued = sum(one.open for one in routes_of(connection, project) if one.route in queue.ROUTES)
+    queued = sum(one.open for one in routes_of(connection, project) if one.route in FOR_PEOPLE)
     return queued + queue.spot_checks_waiting(connection, project)
 
 

@@ -83,9 +83,8 @@ def mark_of(connection: Connection, project_ids: Sequence[int]) -> tuple[object,
     shown = (dataset.c.project_id.in_(project_ids), dataset.c.kind == "all")
     counts = select(func.sum(counter.c.n), func.sum(counter.c.open)).join(dataset, dataset.c.id == counter.c.dataset_id).where(*shown)
     latest = select(func.max(snapshot.c.at)).join(dataset, dataset.c.id == snapshot.c.dataset_id).where(*shown)
-    states = select(
-        project.c.id, project.c.paused, project.c.trouble, project.c.problem, project.c.reference_id, project.c.next_reference_id
-    )
+    stops = (project.c.paused_at, project.c.pause_reason, project.c.alarm, project.c.trouble, project.c.problem)
+    states = select(project.c.id, *stops, project.c.reference_id, project.c.next_reference_id)
     jobs_seen = select(func.max(job.c.id), func.max(job.c.finished_at)).where(job.c.project_id.in_(project_ids))
     events = select(func.max(event.c.id)).where(event.c.project_id.in_(project_ids))
     asked = (counts, latest, states.where(project.c.id.in_(project_ids)).order_by(project.c.id), jobs_seen, events)

@@ -17,8 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from annotriage.states import ROUTES
+
 FULL = 65_535  # the far end of the frame
-ROUTES = ("training", "auto", "uncertain", "outlier", "failed")  # by code
+KINDS = ("training", *ROUTES)  # by code
 SCORE_EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 OTHERS = 255  # the code of classes and datasets beyond the 254th
 COMPRESSION = 6
@@ -28,7 +30,7 @@ COMPRESSION = 6
 class Piece:
     """Some points of a map, by ascending id: row ids of items or, in the first piece, places in the reference's sample.
 
-    x, y: 0 to FULL over the frame. route: place in ROUTES. label, dataset: 0 none, else the place in the map's names plus one, or
+    x, y: 0 to FULL over the frame. route: place in KINDS. label, dataset: 0 none, else the place in the map's names plus one, or
     OTHERS. score: 0 none, else how many of SCORE_EDGES are reached plus one.
     """
 

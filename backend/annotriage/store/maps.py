@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, delete, func, or_, s
 from annotriage.errors import UnknownError
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow, insert
-from annotriage.store.map_points import ROUTES, Piece, pack, unpack
+from annotriage.store.map_points import KINDS, Piece, pack, unpack
 from annotriage.store.projects import Project
 from annotriage.store.schema import dataset, group_member, item, map_, map_piece, point, rerouting, training_item, verdict
 
@@ -144,7 +144,7 @@ def routes_of_items(connection: Connection, item_ids: Sequence[int]) -> list[int
     """The codes of the routes that items have by now, in their order."""
     query = select(item.c.id, item.c.route)
     found = {row.id: row.route for ids in chunks(item_ids) for row in connection.execute(query.where(item.c.id.in_(ids)))}
-    return [ROUTES.index(found[id]) if found.get(id) in ROUTES else 0 for id in item_ids]
+    return [KINDS.index(found[id]) if found.get(id) in KINDS else 0 for id in item_ids]
 
 
 def latest_verdict(connection: Connection, project: Project) -> float:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.settings import ServiceSettings
+from annotriage.states import Alarm, Pause
 from annotriage.store.database import AnyRow
 from annotriage.store.schema import event, item, project, reference
 
@@ -35,7 +36,7 @@ class ProjectOptions:
 class Project:
     """A connected project. The columns of its table; `version` and `next_version` are those of its references' predictions.
 
-    paused: why nothing is `auto` at the moment; trouble: why nothing is judged, problem: why nothing is delivered at the moment.
+    pause, alarm: who stopped automatic labels; trouble: why nothing is judged, problem: why nothing is delivered at the moment.
     All None where all is well. calibrated: whether the reference carries a guarantee.
     """
 
@@ -47,7 +48,8 @@ class Project:
     next_reference_id: int | None
     old_reference_id: int | None
     watch: bool
-    paused: str | None
+    pause: Pause | None
+    alarm: Alarm | None
     trouble: str | None
     problem: str | None
     gone: bool
@@ -61,6 +63,11 @@ class Project:
     options: ProjectOptions
     classes: tuple[str, ...]
     calibrated: bool
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing may be automatic at the moment."""
+        return self.pause is not None or self.alarm is not None
 
     @property
     def references(self) -> tuple[int, ...]:
@@ -119,6 +126,29 @@ def change_project(connection: Connection, id: int, **values: Any) -> None:
     connection.execute(update(project).where(project.c.id == id).values(**values))
 
 
+def pause_project(connection: Connection, id: int, pause: Pause) -> bool:
+    """A person stops automatic labels; False if somebody had before, whose word stands."""
+    running = (project.c.id == id, project.c.paused_at.is_(None))
+    return connection.execute(update(project).where(*running).values(paused_at=pause.at, pause_reason=pause.reason)).rowcount == 1
+
+
+def resume_project(connection: Connection, id: int) -> bool:
+    """A person lets automatic labels go on; False if nobody had stopped them, or the alarm did as well."""
+    paused = (project.c.id == id, project.c.paused_at.is_not(None), project.c.alarm.is_(None))
+    return connection.execute(update(project).where(*paused).values(paused_at=None, pause_reason="")).rowcount == 1
+
+
+def raise_alarm(connection: Connection, id: int, alarm: Alarm) -> bool:
+    """The alarm stops automatic labels; False if it did before."""
+    quiet = (project.c.id == id, project.c.alarm.is_(None))
+    return connection.execute(update(project).where(*quiet).values(alarm=asdict(alarm))).rowcount == 1
+
+
+def clear_alarm(connection: Connection, id: int) -> None:
+    """The alarm stops nothing any more: the reference that it listened to has been replaced."""
+    change_project(connection, id, alarm=None)
+
+
 def forget_items(connection: Connection, id: int, most: int) -> int:
     """Forget up to `most` of a project's items with all that belongs to them; how many."""
     some = select(item.c.id).where(item.c.project_id == id).limit(most)
@@ -149,6 +179,11 @@ def _project(row: AnyRow) -> Project:
     values = dict(row._mapping)
     facts, version, options = values.pop("facts"), values.pop("prediction_version"), values.pop("options")
     options["dataset_fields"] = tuple(options["dataset_fields"])
+    paused_at, reason, alarm = values.pop("paused_at"), values.pop("pause_reason"), values.pop("alarm")
+    values |= {
+        "pause": None if paused_at is None else Pause(reason, paused_at),
+        "alarm": None if alarm is None else Alarm(**alarm),
+    }
     classes = tuple(facts["model"]["spec"]["model"]["classes"])
     return Project(
         **values, version=version, options=ProjectOptions(**options), classes=classes, calibrated=bool(facts["guarantee"]["auto"])

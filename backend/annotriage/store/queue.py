@@ -12,16 +12,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal, or_, select, true, tuple_, union_all
 
+from annotriage.states import AUTOMATIC_FROM, FOR_PEOPLE, UNANSWERED, UNSETTLED, Route
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
 from annotriage.store.schema import counter, dataset, group_member, item, item_dataset, spot_check, verdict
 
 ORDERS = ("strangest", "groups", "boundary", "newest")
-ROUTES = ("failed", "outlier", "uncertain")  # of which a person must see every item
-UNANSWERED = ("open", "disputed")
-OPEN_SPOT_CHECK = ("open", "disagreed")
-ROUTES_BY_TRUST = 2 / 3  # the trust from which on an automatic item is no open spot_check: those hide among the strangest
 LOOKED_AT = 2_000  # rows that a filter looks at for one page
 FEW = 5_000  # items of a dataset up to which it is read whole
 
@@ -213,22 +210,25 @@ def _parts(connection: Connection, project: Project, filters: Filters, newest: b
         tests.append(
             lambda id: exists(select(literal(1)).where(item_dataset.c.dataset_id == filters.dataset, item_dataset.c.item_id == id))
         )
-    routes = [filters.route] if filters.route is not None else [*ROUTES, "auto"]
+    routes = [filters.route] if filters.route is not None else [*FOR_PEOPLE, Route.AUTO]
     parts = []
     for route in routes:
         for answer in UNANSWERED:
             dismissed = item.c.dismissed if filters.out else ~item.c.dismissed
             mine = (item.c.project_id == project.id, item.c.answer == answer, dismissed, item.c.route == route)
             query = select(item.c.id).where(*mine, ~item.c.labelled, ~item.c.gone)
-            if route != "auto":
+            if route != Route.AUTO:
                 parts.append(query)
             elif not newest:
-                parts.append(query.where(item.c.trust < ROUTES_BY_TRUST, _is_open_spot_check()))
-    if newest and "auto" in routes:
-        for state in OPEN_SPOT_CHECK:
+                # open spot checks hide among the strangest: none has the trust of an automatic item
+                parts.append(query.where(item.c.trust < AUTOMATIC_FROM, _is_open_spot_check()))
+    if newest and Route.AUTO in routes:
+        for state in UNSETTLED:
             drawn = select(spot_check.c.item_id.label("id")).join(item, spot_check.c.item_id == item.c.id)
             parts.append(
-                drawn.where(spot_check.c.project_id == project.id, spot_check.c.state == state, item.c.route == "auto", *_waits(filters))
+                drawn.where(
+                    spot_check.c.project_id == project.id, spot_check.c.state == state, item.c.route == Route.AUTO, *_waits(filters)
+                )
             )
     return parts, tests
 
@@ -241,14 +241,14 @@ def _waits(filters: Filters) -> tuple[ColumnElement[bool], ...]:
 
 def _of_routes(query: Select[Any], route: str | None) -> Select[Any]:
     """Those of a route that wait; of the automatic ones the open spot checks."""
-    automatic = and_(item.c.route == "auto", _is_open_spot_check())
-    if route == "auto":
+    automatic = and_(item.c.route == Route.AUTO, _is_open_spot_check())
+    if route == Route.AUTO:
         return query.where(automatic)
-    return query.where(item.c.route == route) if route is not None else query.where(or_(item.c.route.in_(ROUTES), automatic))
+    return query.where(item.c.route == route) if route is not None else query.where(or_(item.c.route.in_(FOR_PEOPLE), automatic))
 
 
 def _is_open_spot_check() -> ColumnElement[bool]:
-    return exists(select(literal(1)).where(spot_check.c.item_id == item.c.id, spot_check.c.state.in_(OPEN_SPOT_CHECK)))
+    return exists(select(literal(1)).where(spot_check.c.item_id == item.c.id, spot_check.c.state.in_(UNSETTLED)))
 
 
 def _verdict_of(project: Project, id: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
@@ -263,7 +263,7 @@ def _faces(connection: Connection, project: Project, filters: Filters) -> list[i
         groups = groups.where(group_member.c.number == filters.group)
     group = groups.subquery()
     of_it = (group_member.c.dataset_id == chosen, group_member.c.number == group.c.number, group_member.c.item_id == item.c.id)
-    members = select(item.c.id).where(*of_it, item.c.route.in_(ROUTES), *_waits(filters)).order_by(group_member.c.item_id).limit(1)
+    members = select(item.c.id).where(*of_it, item.c.route.in_(FOR_PEOPLE), *_waits(filters)).order_by(group_member.c.item_id).limit(1)
     if filters.route is not None:
         members = members.where(item.c.route == filters.route)
     if filters.label is not None:

@@ -9,14 +9,17 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, select, update
 
 from annotriage.errors import UnknownError
+from annotriage.states import AUTOMATIC_FROM, MARGIN, SHOWN, THIRD
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, rerouting, spot_check, verdict
 
-THIRD = 1 / 3  # of trust, which parts the routes
-LEAST_AUTOMATIC, SPREAD = 2 / 3 + 1e-4, 0.01  # of the trust that is shown of what is out of the queue: the strangest first as before
+LEAST_AUTOMATIC, SPREAD = (
+    AUTOMATIC_FROM + MARGIN,
+    0.01,
+)  # of the trust that is shown of what is out of the queue: the strangest first as before
 
 
 def begin(connection: Connection, project_id: int, to: str, by: str) -> int:
@@ -166,7 +169,7 @@ def _deliver(connection: Connection, project: Project, item_ids: Sequence[int]) 
                 "item_id": row.item_id,
                 "reference_id": row.reference_id,
                 "project_id": row.project_id,
-                "labels": row.labels if row.dismissed or row.route in ("auto", "uncertain") else None,
+                "labels": row.labels if row.dismissed or row.route in SHOWN else None,
                 "trust": row.shown_trust,
             }
             for row in rows

@@ -115,7 +115,9 @@ project = Table(
     _of("reference", name="next_reference_id", null=True),  # every item gets its verdicts too, before it takes over
     _of("reference", name="old_reference_id", null=True),  # was taken over from: its predictions are still to be deleted
     Column("watch", Boolean, nullable=False, server_default=false()),  # triage, but write nothing into the tool
-    Column("paused", Text),  # why nothing is `auto` at the moment: a person, or the alarm
+    Column("paused_at", Float),  # since when a person has stopped automatic labels; null: nobody has
+    Column("pause_reason", Text, nullable=False, server_default=""),
+    Column("alarm", JSON(none_as_null=True)),  # states.Alarm, as long as it stops automatic labels
     Column("trouble", Text),  # why nothing is judged at the moment, with the fix
     Column("problem", Text),  # why nothing is delivered at the moment, with the fix
     Column("gone", Boolean, nullable=False, server_default=false()),

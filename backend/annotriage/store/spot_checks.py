@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select, update
 
+from annotriage.states import SETTLED, UNSETTLED
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
 from annotriage.store.schema import dataset, delivery, item, review, spot_check, verdict
 
 WEEK = 7 * 86_400.0
 COUNTED = 2_000
-UNSETTLED = ("open", "disagreed")
-SETTLED = ("right", "wrong")
 
 
 def spot_checks_of(connection: Connection, item_ids: Sequence[int]) -> list[AnyRow]:

@@ -9,7 +9,6 @@ from typing import Any
 
 from annotriage.advice.numbers import count, limit, percent
 from annotriage.advice.page_words import span
-from annotriage.service.guarantee.spot_checks import paused_by_person, stopped_by_alarm
 from annotriage.service.operations.doctor import LATE_SECONDS
 from annotriage.store.projects import Project
 
@@ -39,13 +38,14 @@ def guarantee_state(project: Project, guarantee: dict[str, Any], standing: dict[
         else ""
     )
     again = " Recalibrate now." if enough else " They come first in the queue; answer what waits there."
-    if stopped_by_alarm(project):
+    if project.alarm is not None:
         todo = f"Only a new calibration on what people answered lets it go on.{sample}{again}"
         return GuaranteeState(
             "stopped", "The alarm stopped automatic labels: too many of those checked were wrong.", todo, answers, wanted, enough
         )
-    if paused_by_person(project) is not None:
-        return GuaranteeState("paused", f"A person paused automatic labels{_reason(project)}", "Resume when the reason is gone.")
+    if project.pause is not None:
+        reason = f": {project.pause.reason}" if project.pause.reason else "."
+        return GuaranteeState("paused", f"A person paused automatic labels{reason}", "Resume when the reason is gone.")
     if guarantee["auto"]:
         headline = f"At most {limit(guarantee['max_error'])} automatic labels are wrong in the long run."
         return GuaranteeState("on", headline, _alarm_words(standing), can_recalibrate=enough)
@@ -88,8 +88,3 @@ def _alarm_words(standing: dict[str, Any] | None) -> str:
     found = f"{standing['wrong']:,} of {count(standing['answers'], 'automatic label')} that people checked blind were wrong"
     level = percent(min(standing["level"], 1.0), 0)
     return f"{found} ({percent(standing['wrong'] / standing['answers'])}); the alarm is at {level} of its level."
-
-
-def _reason(project: Project) -> str:
-    _, _, reason = (paused_by_person(project) or "").partition(": ")
-    return f": {reason}" if reason else "."

@@ -12,6 +12,8 @@ from flask import Blueprint, Flask, Response, render_template, request, send_fro
 from markupsafe import Markup
 
 from annotriage.advice import numbers, page_words
+from annotriage.advice.state_words import why_paused
+from annotriage.states import ROUTES
 from annotriage.web.guarantee_words import unread_for
 from annotriage.web.problems import MEDIA_TYPE
 from annotriage.web.sessions import wants_page
@@ -40,7 +42,7 @@ def dress(app: Flask, pages: Blueprint) -> None:
         moment=page_words.moment, ago=page_words.ago, number=page_words.number, known=_known, without_answer=_without_answer, ticks=_ticks
     )
     app.jinja_env.globals["unread_for"] = unread_for
-    app.jinja_env.globals.update(PROJECT_TABS=PROJECT_TABS, ROUTES=page_words.ROUTES, ROUTE_WORDS=page_words.ROUTE_WORDS)
+    app.jinja_env.globals.update(PROJECT_TABS=PROJECT_TABS, ROUTES=ROUTES, why_paused=why_paused, ROUTE_WORDS=page_words.ROUTE_WORDS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
     @pages.get("/static/shared/<name>")

@@ -9,7 +9,8 @@ from typing import Any
 from flask import request
 
 from annotriage.errors import DataError
-from annotriage.store.queue import ORDERS, ROUTES, Filters, Key
+from annotriage.states import FOR_PEOPLE, Route
+from annotriage.store.queue import ORDERS, Filters, Key
 from annotriage.web.query_args import whole
 
 LONGEST_LABEL = 1_000
@@ -40,8 +41,8 @@ def walk_asked() -> Walk:
     order, route = request.args.get("order") or ORDERS[0], request.args.get("route") or None
     if order not in ORDERS:
         raise DataError(f"order: {order[:40]!r} is none of {', '.join(ORDERS)}")
-    if route is not None and route not in (*ROUTES, "auto"):
-        raise DataError(f"route: {route[:40]!r} is none of {', '.join(ROUTES)} and auto")
+    if route is not None and route not in (*FOR_PEOPLE, Route.AUTO):
+        raise DataError(f"route: {route[:40]!r} is none of {', '.join(FOR_PEOPLE)} and auto")
     label = (request.args.get("label") or "")[:LONGEST_LABEL] or None
     out = request.args.get("show") == "out"
     return Walk(order, Filters(whole("dataset"), label, route, whole("group"), out))

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from annotriage.errors import DataError
+from annotriage.states import SHOWN
 from annotriage_label_studio.editor.labeling_config import ChoicesControl
 
 if TYPE_CHECKING:  # the pipeline's heavy libraries are not needed to write a prediction
     from annotriage.engine.verdict import Verdict
     from annotriage.labeling_tool import Shown
-
-ANSWERED_ROUTES = ("auto", "uncertain")  # the routes whose predictions carry the model's answer; the others are empty
 
 
 def prediction(verdict: Verdict, control: ChoicesControl, results: dict[str, str], model_version: str) -> dict[str, Any]:
@@ -21,7 +20,7 @@ def prediction(verdict: Verdict, control: ChoicesControl, results: dict[str, str
     results: for each class the control's choice, as `match_classes` gives it. Outliers, failed items and spot checks get an
     empty result: there is nothing to be anchored by.
     """
-    answered = verdict.route in ANSWERED_ROUTES and not verdict.spot_check
+    answered = verdict.route in SHOWN and not verdict.spot_check
     result = choices_result([results[label] for label in verdict.labels], control) if answered else []
     return {"model_version": model_version, "score": verdict.trust, "result": result}
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from annotriage.errors import ToolError, ToolUnavailable
+from annotriage.states import AUTOMATIC_FROM, FAMILIAR_FROM
 from annotriage_label_studio.editor.tasks import MARKER
 from annotriage_label_studio.server.client import Client
 from annotriage_label_studio.server.listing import condition
@@ -23,7 +24,6 @@ MARK = "annotriage"  # key in a tab's data that says which of ours it is; Label 
 REASONS = ("data.triage_route", "data.triage_reason", "data.triage_outlier_score", "data.triage_diversity")
 ANSWER = ("predictions_results", "predictions_score")
 WIDTHS = {"tasks:data.triage_reason": 420, "tasks:data.triage_diversity": 260, "tasks:predictions_results": 420}  # pixels
-SURE, FAMILIAR = 2 / 3, 1 / 3  # borders of the trust: automatic above, strangers below
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Tab:
 
 
 REVIEW_TABS = (
-    Tab("Manual review", None, SURE),
-    Tab("Outliers", None, FAMILIAR),
-    Tab("Unsure", FAMILIAR, SURE, columns=(*REASONS, *ANSWER)),
-    Tab("Pre-annotated", SURE, None, columns=ANSWER),
+    Tab("Manual review", None, AUTOMATIC_FROM),
+    Tab("Outliers", None, FAMILIAR_FROM),
+    Tab("Unsure", FAMILIAR_FROM, AUTOMATIC_FROM, columns=(*REASONS, *ANSWER)),
+    Tab("Pre-annotated", AUTOMATIC_FROM, None, columns=ANSWER),
 )
 # Everything with a blind prediction, spot checks and strangers alike, so that nobody can tell them apart; by id, in which no model
 # had a hand.
-CALIBRATION_TAB = Tab("Help calibrate", None, FAMILIAR, order="tasks:id")
+CALIBRATION_TAB = Tab("Help calibrate", None, FAMILIAR_FROM, order="tasks:id")
 EVERYTHING = Tab("Default", None, None, order="tasks:id", columns=None)  # Label Studio makes this one itself where there is no other
 
 

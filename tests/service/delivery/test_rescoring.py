@@ -10,9 +10,11 @@ import pytest
 from annotriage.engine.fitting import fit
 from annotriage.errors import ToolUnavailable
 from annotriage.service.delivery.rescoring import advance_rescoring
+from annotriage.service.guarantee.pausing import pause, resume
 from annotriage.service.operations.references import keep_reference
+from annotriage.states import Alarm
 from annotriage.store import counters, deliveries
-from annotriage.store.projects import change_project, get_project, history, note
+from annotriage.store.projects import change_project, get_project, history, note, raise_alarm
 from annotriage.store.schema import item, spot_check, verdict
 from annotriage.store.work import waiting
 
@@ -199,17 +201,19 @@ def test_in_watch_mode_the_store_changes_and_the_tool_is_left_alone(process, run
 def test_a_new_reference_silences_the_alarm_and_labels_are_automatic_again(process, running, worker, start):
     project, tool = running(40)
     with process.store.writing() as connection:
-        change_project(connection, project.id, paused="alarm: 9 of 20 were wrong Paused before that: paused by a person: holidays")
+        pause(connection, project, "holidays")
+        raise_alarm(connection, project.id, Alarm(9, 20, 0.2, 0.7, 0.04, 1.0))
     start(project)
     advance(process, project, worker)
-    assert now(process, project).paused == "paused by a person: holidays"
+    assert (now(process, project).pause.reason, now(process, project).alarm) == ("holidays", None)
     with process.store.writing() as connection:
-        change_project(connection, project.id, paused="alarm: 9 of 20 were wrong")
+        resume(connection, project)
+        raise_alarm(connection, project.id, Alarm(9, 20, 0.2, 0.7, 0.04, 1.0))
         note(connection, project.id, "alarm", "again")
         change_project(connection, project.id, next_reference_id=project.reference_id)
     advance(process, project, worker)
     present = now(process, project)
-    assert (present.paused, present.version) == (None, project.version), "a former reference can come back"
+    assert (present.paused, present.version) == (False, project.version), "a former reference can come back"
     assert tool.versions() == {project.version: len(tool.tasks_by_id)}
     with process.store.reading() as connection:
         routes = {row.route for row in connection.execute(verdict.select().where(verdict.c.reference_id == project.reference_id))}

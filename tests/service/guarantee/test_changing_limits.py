@@ -8,11 +8,11 @@ from triaged import import_tasks, judge
 from annotriage.engine.fitting import fit
 from annotriage.errors import FitError, SettingError, StateError
 from annotriage.service.guarantee.changing_limits import resettle, with_limits
-from annotriage.service.guarantee.spot_checks import ALARM
 from annotriage.service.guarantee.standings import Standings
 from annotriage.service.operations.jobs import run_queued
+from annotriage.states import Alarm
 from annotriage.store import dashboard, jobs
-from annotriage.store.projects import change_project, get_project, history
+from annotriage.store.projects import change_project, get_project, history, raise_alarm
 
 
 def test_the_same_limits_on_the_same_items_are_tested_more_strictly_each_time(digits_reference):
@@ -73,7 +73,7 @@ def test_the_job_lets_the_new_reference_take_over_and_is_written_down(process, c
 def test_other_limits_do_not_lift_the_alarm(process, connect):
     project, _ = connect()
     with process.store.writing() as connection:
-        change_project(connection, project.id, paused=f"{ALARM}9 of 40 wrong")
+        raise_alarm(connection, project.id, Alarm(9, 40, 0.1, 0.4, 0.04, 1.0))
         stopped = get_project(connection, project.id)
     with pytest.raises(StateError, match="the alarm stopped"):
         resettle(process, stopped, {"max_error": 0.2})
@@ -97,6 +97,6 @@ def test_the_standing_is_kept_and_found_again_only_when_something_changed(proces
         kept = dashboard.standing_of(connection, project)
     assert (kept["answers"], kept["max_error"], kept["ringing"]) == (0, 0.04, False)
     with process.store.writing() as connection:
-        change_project(connection, project.id, paused="x")
+        change_project(connection, project.id, paused_at=1.0)
         paused = get_project(connection, project.id)
     assert standings.step(paused)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from annotriage.errors import FitError, StateError
@@ -127,3 +129,15 @@ def test_labels_are_taken_from_the_sample_alone(process, stream, worker, digits,
         tool.annotate(id, "1")
     worker.follow()
     assert recalibrate(process, present(process, project)).guarantee.labelled == before
+
+
+def test_what_was_said_of_the_training_set_outlives_a_recalibration_and_what_was_said_of_the_former_items_does_not(
+    process, stream, digits_reference
+):
+    of_training = "broken held-out/7.png: 1 of 640 training items could not be used."
+    of_former = "Thumbnails of the first calibration were scaled."
+    noted = dataclasses.replace(digits_reference, training_notes=(of_training,), held_out_notes=(of_former,), version="")
+    project, *_ = stream(reference=dataclasses.replace(noted, version=noted.content_hash()))
+    notes = recalibrate(process, present(process, project)).notes
+    assert of_training in notes
+    assert of_former not in notes

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from annotriage.advice.state_words import why_paused
 from annotriage.engine.verdict import Verdict
 from annotriage.errors import StateError, ToolGone
 from annotriage.guarantee.audit import alarm_levels
@@ -222,14 +223,16 @@ def test_the_alarm_stops_auto_and_says_why(process, drawn, caplog):
     caplog.set_level("INFO", "annotriage.service")
     ids = drawn.draw(60)
     drawn.answer([(id, "ann", MODEL_SAYS) for id in ids[:40]])
-    assert drawn.present().paused is None
+    assert not drawn.present().paused
     drawn.wrong(ids[40:])
     standing, project = drawn.standing(), drawn.present()
     assert standing.ringing
     assert standing.level > 1
-    assert project.paused.startswith("alarm: ")
-    assert "4 % are allowed" in project.paused
-    assert "annotriage recalibrate --project 1" in project.paused
+    assert (project.alarm.wrong, project.alarm.answers, project.alarm.max_error) == (20, 60, 0.04)
+    said = why_paused(project.pause, project.alarm, project.external_id)
+    assert said.startswith("alarm: ")
+    assert "4 % are allowed" in said
+    assert "annotriage recalibrate --project 1" in said
     with process.store.reading() as connection:
         assert [row.kind for row in history(connection, project.id)] == ["alarm"]
     assert [json.dumps(record.fields) for record in caplog.records if record.message == "alarm"]
@@ -242,7 +245,7 @@ def test_nobody_resumes_what_the_alarm_stopped_and_a_persons_pause_outlives_it(p
     drawn.wrong(ids)
     with process.store.writing() as connection, pytest.raises(StateError, match="recalibrate"):
         resume(connection, drawn.present())
-    assert spot_checks.paused_by_person(drawn.present()) == "paused by a person: new scanner"
+    assert drawn.present().pause.reason == "new scanner"
 
 
 def test_the_alarm_does_not_hold_back_the_reference_that_will_take_over(process, drawn):
@@ -265,8 +268,8 @@ def test_the_alarm_through_the_store_is_quiet_within_the_limit_and_finds_a_tripl
         for part in np.array_split(np.arange(300), 10):
             answers = [(ids[n], who, "5" if wrong[n] else MODEL_SAYS) for n in part for who in (("a", "b") if wrong[n] else ("a",))]
             drawn.answer(answers, at=at + 10 * part[0])
-        rang += drawn.present().paused is not None
-        assert (drawn.present().paused is not None) == bool(alarm_levels(wrong, 0.04).max() >= 1)
+        rang += drawn.present().paused
+        assert drawn.present().paused == bool(alarm_levels(wrong, 0.04).max() >= 1)
     assert rings[0] <= rang <= rings[1]
 
 

@@ -201,4 +201,4 @@ def test_a_webhook_is_kept_and_training_queues_one_recalibration(connect, proces
     with process.store.reading() as connection:
         assert [row.body for row in unread(connection, 5)] == [b"anything"]
         assert [(row.kind, row.state) for row in jobs_of(connection, project.id)] == [("recalibrate", "queued")]
-        assert get_project(connection, project.id).paused is None
+        assert get_project(connection, project.id).pause is None

@@ -18,7 +18,7 @@ from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.store import maps, snapshots
-from annotriage.store.map_points import ROUTES, Piece, pack, unpack
+from annotriage.store.map_points import KINDS, Piece, pack, unpack
 from annotriage.store.schema import dataset, item, point, verdict
 
 
@@ -34,7 +34,7 @@ def drawn(process, map_id):
         for facts in maps.pieces(connection, map_id)[1:]:
             piece = maps.read_piece(connection, map_id, facts.number)
             assert list(piece.ids) == sorted(piece.ids)
-            found |= {id: (piece.x[k], piece.y[k], ROUTES[piece.route[k]]) for k, id in enumerate(piece.ids)}
+            found |= {id: (piece.x[k], piece.y[k], KINDS[piece.route[k]]) for k, id in enumerate(piece.ids)}
     return found
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 
 import pytest
 from sqlalchemy import update
 
 from annotriage.engine.verdict import Verdict
 from annotriage.errors import MediaUnavailable, SettingError
-from annotriage.service.guarantee import spot_checks
 from annotriage.service.operations.doctor import PILED_UP, examine
 from annotriage.settings import ServiceSettings
+from annotriage.states import Alarm
 from annotriage.store import deliveries, inbox, items, work
 from annotriage.store.projects import change_project
 from annotriage.store.schema import item, spot_check
@@ -98,8 +99,8 @@ def test_a_project_that_is_well_has_nothing_wrong(checks, connect, worker, pictu
 @pytest.mark.parametrize(
     ("values", "name", "said", "fix"),
     [
-        ({"paused": "paused by a person: holiday"}, "automatic labels", "holiday", "annotriage resume --project 3"),
-        ({"paused": f"{spot_checks.ALARM}9 of 20 were wrong"}, "automatic labels", "9 of 20", "annotriage recalibrate --project 3"),
+        ({"paused_at": 1.0, "pause_reason": "holiday"}, "automatic labels", "holiday", "annotriage resume --project 3"),
+        ({"alarm": asdict(Alarm(9, 20, 0.2, 0.7, 0.04, 1.0))}, "automatic labels", "9 of 20", "annotriage recalibrate --project 3"),
         ({"problem": "choice 'cat' is gone"}, "delivery", "choice 'cat' is gone", "by itself"),
         ({"trouble": "the model file is damaged"}, "judging", "damaged", ""),
         ({"gone": True}, "project", "deleted", "annotriage disconnect --project 3"),

@@ -9,15 +9,15 @@ from jsonschema import Draft202012Validator
 from triaged import data_uri
 from web import Web
 
-from annotriage.service.guarantee import spot_checks
 from annotriage.service.guarantee.standings import Standings
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.settings import ServiceSettings
+from annotriage.states import Alarm
 from annotriage.store import acceptances, browsing, items
 from annotriage.store.jobs import jobs_of
-from annotriage.store.projects import change_project, get_project
+from annotriage.store.projects import change_project, get_project, raise_alarm
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -226,15 +226,14 @@ def test_pausing_and_resuming_stop_and_start_automatic_labels(web, triaged, proc
 def test_nobody_resumes_what_the_alarm_stopped(web, triaged, process):
     project, _ = triaged
     with process.store.writing() as connection:
-        change_project(connection, project.id, paused=f"{spot_checks.ALARM}5 of 20 were wrong.")
+        raise_alarm(connection, project.id, Alarm(5, 20, 0.1, 0.4, 0.02, 1.0))
     answer = web.post("/api/projects/3/resume")
     assert answer.status_code == 409
     assert "annotriage recalibrate --project 3" in answer.json["detail"]
     web.post("/api/projects/3/pause", json={"reason": "holiday"})
     with process.store.reading() as connection:
         paused = get_project(connection, project.id)
-    assert spot_checks.stopped_by_alarm(paused)
-    assert spot_checks.paused_by_person(paused) == "paused by a person: holiday"
+    assert (paused.alarm.wrong, paused.pause.reason) == (5, "holiday")
 
 
 def test_accepted_labels_are_listed_and_taken_back(web, triaged, process, worker):

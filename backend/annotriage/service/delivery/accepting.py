@@ -10,6 +10,7 @@ import time
 
 from sqlalchemy import Connection
 
+from annotriage.advice.state_words import why_paused
 from annotriage.errors import OutcomeUnknown, ToolUnavailable
 from annotriage.service.guarantee.spot_checks import DAY, MOST_OUTSTANDING, OLDEST_DAYS, passed_probation
 from annotriage.service.intake.reviewing import take_reviews
@@ -66,8 +67,8 @@ def why_not(connection: Connection, project: Project) -> str | None:
     """What keeps automatic labels from becoming annotations at the moment, whatever the dataset; None if nothing does."""
     if project.watch:
         return "the project is only watched: nothing is written into it"
-    if project.paused is not None:
-        return f"automatic labels are paused ({project.paused})"
+    if project.paused:
+        return f"automatic labels are paused ({why_paused(project.pause, project.alarm, project.external_id)})"
     if project.problem is not None:
         return f"delivery is stopped ({project.problem})"
     if project.next_reference_id is not None or project.old_reference_id is not None:

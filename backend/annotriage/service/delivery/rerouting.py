@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
+from annotriage.advice.state_words import why_paused
 from annotriage.errors import StateError
 from annotriage.service.guarantee.pausing import PAUSED_REASON
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
+from annotriage.states import UNSETTLED
 from annotriage.store import reroutings
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
@@ -25,7 +27,6 @@ from annotriage.store.projects import Project, get_project, note
 
 TO_REVIEW, BACK = "review", "back"
 LONGEST_NAME = 100
-UNSETTLED = ("open", "disagreed")
 
 GONE = "deleted in the labeling tool"
 LABELLED = "labelled by people before they came in"
@@ -150,10 +151,10 @@ def _restorable(row: AnyRow) -> str:
 
 
 def _refuse_paused(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
-    if project.paused is not None and reroutings.any_automatic(connection, project, item_ids):
+    if project.paused and reroutings.any_automatic(connection, project, item_ids):
+        why = why_paused(project.pause, project.alarm, project.external_id)
         raise StateError(
-            f"project {project.external_id}: nothing can go back to automatic while automatic labels are paused ({project.paused});"
-            " resume them first"
+            f"project {project.external_id}: nothing can go back to automatic while automatic labels are paused ({why}); resume them first"
         )
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import random
 
 from annotriage.labeling_tool import ToolProject
-from annotriage.service.guarantee.spot_checks import listen, paused_by_person, settle, stopped_by_alarm
+from annotriage.service.guarantee.spot_checks import listen, settle
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.store import field_writes, rescores, spot_checks, work
-from annotriage.store.projects import Project, change_project, get_project, note
+from annotriage.store.projects import Project, change_project, clear_alarm, get_project, note
 from annotriage.store.references import get_reference
 
 CHUNK = 2_000  # items in one transaction
@@ -96,8 +96,7 @@ def _switch(process: Process, project: Project, next_id: int, version: str) -> N
         if project.next_reference_id != next_id:
             return
         rescores.switch(connection, project, next_id, version)
-        if stopped_by_alarm(project):
-            change_project(connection, project.id, paused=paused_by_person(project))
+        clear_alarm(connection, project.id)
         moved = spot_checks.take_over(connection, project.id, next_id)
         project = get_project(connection, project.id)
         settle(connection, project, moved)

@@ -1,7 +1,6 @@
 """New limits on the same held-out items: another max_error, confidence or alpha, tested anew and more strictly.
 
-Beside the walk data -> model -> latent -> triage -> store -> delivery: what `recalibrating` does with new answers, done with those that
-the reference holds. Each look at them is a further attempt, so that trying limits until one passes does not break the guarantee.
+Each look at the held-out items is a further attempt, so that trying limits until one passes does not break the guarantee.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from annotriage.errors import FitError, StateError
 from annotriage.service.guarantee.recalibrating import refuse_second
-from annotriage.service.guarantee.spot_checks import stopped_by_alarm
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
@@ -78,7 +76,7 @@ def with_limits(present: Reference, limits: Mapping[str, float]) -> Reference:
 
 
 def _refuse_alarm(project: Project) -> None:
-    if stopped_by_alarm(project):
+    if project.alarm is not None:
         raise StateError(
             f"project {project.external_id}: the alarm stopped automatic labels, and other limits on the old held-out items do not"
             f" lift it; annotriage recalibrate --project {project.external_id} does, once the limit is shown anew"

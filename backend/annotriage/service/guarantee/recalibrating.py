@@ -58,9 +58,8 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
     answered = collect(model, dataset, present.space, settings, progress, "answered items", present.space.known_or_foreign)
     with progress("calibrating", None):
         answered = _fresh(answered, present)
-        bare = dataclasses.replace(present, notes=tuple(one for one in present.notes if "held-out" not in one))  # of those before
-        reference = calibrate(bare, answered, previous=present)
-        reference = dataclasses.replace(reference, notes=(*reference.notes, *looks_seen(reference)))
+        reference = calibrate(dataclasses.replace(present, held_out_notes=()), answered, previous=present)
+        reference = dataclasses.replace(reference, held_out_notes=(*reference.held_out_notes, *looks_seen(reference)))
         reference = dataclasses.replace(reference, version=reference.content_hash())
         next_id = keep_reference(process.store, reference)
     with process.store.writing() as connection:

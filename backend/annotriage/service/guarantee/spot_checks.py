@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
+from annotriage.advice.state_words import alarm_sentence
 from annotriage.errors import ToolGone
 from annotriage.service.intake.answers import Checked, checked
 from annotriage.service.operations.log import log
+from annotriage.states import SHOWN, Alarm
 from annotriage.store import spot_checks
 from annotriage.store.database import AnyRow
-from annotriage.store.projects import Project, change_project, get_project, note
+from annotriage.store.projects import Project, note, raise_alarm
 from annotriage.store.references import get_reference
 from annotriage.store.reviews import reviews_of
 
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
     from annotriage.guarantee.audit import Probation
     from annotriage.service.operations.process import Process
 
-ALARM = "alarm: "  # how `Project.paused` begins when the alarm stopped `auto`
-BEFORE = " Paused before that: "
-CLAIMING = ("auto", "uncertain")  # routes on which the model claims to know; elsewhere one person's answer is enough
 SKEW_SECONDS = 5.0  # that the labeling tool's clock may be behind
 MOST_OUTSTANDING = 50  # unanswered spot checks of automatic labels with which machine labels still become annotations
 OLDEST_DAYS = 7.0
@@ -92,7 +91,7 @@ def standing(connection: Connection, project: Project) -> Standing:
         recent_high=latest.high,
         bound=float(upper_bound(errors + waiting, n + waiting, confidence)),
         level=float(alarm_levels(wrong, max_error)[-1]) if n else 0.0,
-        ringing=stopped_by_alarm(project),
+        ringing=project.alarm is not None,
         until_alarm=_answers_until_alarm(max_error),
         outstanding=waiting,
         oldest_days=None if oldest is None else max(0.0, time.time() - oldest) / DAY,
@@ -114,9 +113,6 @@ def listen(connection: Connection, project: Project) -> None:
     """Stop `auto` if the alarm rings; only a recalibration lets it go on."""
     from annotriage.guarantee.audit import alarm_levels, time_uniform_interval
 
-    project = get_project(connection, project.id)
-    if stopped_by_alarm(project):
-        return
     guarantee = _guarantee(connection, project.reference_id)
     max_error = float(guarantee["max_error"])
     wrong = _answers(connection, project)
@@ -124,32 +120,15 @@ def listen(connection: Connection, project: Project) -> None:
         return
     errors = int(wrong.sum())
     low, high = time_uniform_interval(errors, len(wrong), float(guarantee["confidence"]))
-    text = (
-        f"{ALARM}{errors} of {len(wrong)} automatic labels that people checked blind were wrong ({100 * low:.1f} to {100 * high:.1f} %"
-        f" in the long run), where {100 * max_error:g} % are allowed. No label is automatic until the limit is shown anew on the sample's"
-        f" answers: annotriage recalibrate --project {project.external_id}"
-    )
-    change_project(connection, project.id, paused=text + (f"{BEFORE}{project.paused}" if project.paused else ""))
-    note(connection, project.id, "alarm", text)
-    log("alarm", project=project.external_id, wrong=errors, answers=len(wrong), max_error=max_error, low=low, high=high)
-
-
-def stopped_by_alarm(project: Project) -> bool:
-    """Whether the alarm stopped `auto`: then nobody may resume it, and a recalibration does."""
-    return project.paused is not None and project.paused.startswith(ALARM)
+    alarm = Alarm(errors, len(wrong), low, high, max_error, time.time())
+    if raise_alarm(connection, project.id, alarm):
+        note(connection, project.id, "alarm", alarm_sentence(alarm, project.external_id))
+        log("alarm", project=project.external_id, wrong=errors, answers=len(wrong), max_error=max_error, low=low, high=high)
 
 
 def paused_under(project: Project, reference_id: int) -> bool:
     """Whether labels of that reference may not be automatic now. The alarm says nothing of the reference that will take over."""
-    return paused_by_person(project) is not None if reference_id == project.next_reference_id else project.paused is not None
-
-
-def paused_by_person(project: Project) -> str | None:
-    """Why a person paused `auto`, None if nobody did."""
-    if not stopped_by_alarm(project):
-        return project.paused
-    _, _, before = (project.paused or "").partition(BEFORE)
-    return before or None
+    return project.pause is not None if reference_id == project.next_reference_id else project.paused
 
 
 def tend_spot_checks(process: Process, project: Project) -> None:
@@ -235,7 +214,7 @@ def _state(row: AnyRow, given: dict[int, list[Any]]) -> Checked:
     reviews = given.get(row.item_id, [])
     if row.again:  # an answer from before the draw may have followed an earlier reference's label
         reviews = [one for one in reviews if one.updated_at >= row.drawn_at - SKEW_SECONDS]
-    return checked(reviews, row.labels, confirmed=row.route in CLAIMING)
+    return checked(reviews, row.labels, confirmed=row.route in SHOWN)  # elsewhere the model claims nothing: one person's word is enough
 
 
 def _answers(connection: Connection, project: Project) -> Any:

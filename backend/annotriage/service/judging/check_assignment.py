@@ -19,6 +19,7 @@ from annotriage.model.inputs import Loaded, thumbnail
 from annotriage.service.delivery.rerouting import sent_reason
 from annotriage.service.guarantee.pausing import PAUSED_REASON
 from annotriage.service.guarantee.spot_checks import audit_shares, paused_under
+from annotriage.states import SHOWN, THIRD, Route
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
 from annotriage.store.reroutings import trust_out_of_queue
@@ -26,7 +27,6 @@ from annotriage.store.spot_checks import unsettled
 from annotriage.store.verdicts import Judgement, strange_trusts
 
 SEED = 0  # of the draws: an item is a spot check or none, whichever reference judges it
-SHOWN_ROUTES = ("auto", "uncertain")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def judgements(
         why = PAUSED_REASON if draw.paused else sent_reason(row.sent_by) if row.sent_by else ""
         holds = _held_back(verdict, why) if why and verdict.route == "auto" else verdict
         out = row.dismissed and holds.route in ("outlier", "uncertain")
-        hides = bool(spot_check) or not (out or holds.route in SHOWN_ROUTES)
+        hides = bool(spot_check) or not (out or holds.route in SHOWN)
         trust = float(hidden[place]) if spot_check else trust_out_of_queue(holds.trust) if out else holds.trust
         shown = None if hides else holds.labels
         picture = loaded[place].picture
@@ -95,7 +95,7 @@ def judgements(
 
 def _held_back(verdict: Verdict, why: str) -> Verdict:
     """An automatic item that a person is to look at all the same: the surest of the uncertain ones. why: how its reason ends."""
-    return replace(verdict, route="uncertain", trust=verdict.trust - 1 / 3, reason=verdict.reason.rstrip(".") + why)
+    return replace(verdict, route=Route.UNCERTAIN, trust=verdict.trust - THIRD, reason=verdict.reason.rstrip(".") + why)
 
 
 def failed(row: AnyRow, verdict: Verdict) -> Judgement:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotriage.store.map_points import FULL, OTHERS, ROUTES, Piece, score_code
+from annotriage.store.map_points import FULL, KINDS, OTHERS, Piece, score_code
 
 if TYPE_CHECKING:
     from annotriage.engine.reference import Reference
@@ -76,7 +76,7 @@ class Names:
     def codes(self, row: AnyRow) -> tuple[int, int, int, int]:
         """The codes of an item: route, class, dataset, outlier score."""
         dataset = 0 if row.dataset_id is None else _code(self._datasets, row.dataset_id)
-        return ROUTES.index(row.route), self.label(" + ".join(row.labels)), dataset, score_code(row.outlier_score)
+        return KINDS.index(row.route), self.label(" + ".join(row.labels)), dataset, score_code(row.outlier_score)
 
 
 def _code(codes: dict[Any, int], name: Any) -> int:

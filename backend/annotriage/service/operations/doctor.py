@@ -13,9 +13,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from annotriage.advice.state_words import why_paused
 from annotriage.errors import AnnotriageError, SettingError, StoreError
 from annotriage.labeling_tool import Check
-from annotriage.service.guarantee.spot_checks import OLDEST_DAYS, standing, stopped_by_alarm
+from annotriage.service.guarantee.spot_checks import OLDEST_DAYS, standing
 from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings
 from annotriage.store import browsing, deliveries, inbox, work
@@ -108,9 +109,10 @@ def _stopped(project: Project) -> Iterator[Check]:
         yield Check("judging", False, f"stopped: {project.trouble}")
     if project.problem is not None:
         yield Check("delivery", False, f"stopped: {project.problem}", "It goes on by itself once that is put right.")
-    if project.paused is not None:
-        lifted = "recalibrate" if stopped_by_alarm(project) else "resume"
-        yield Check("automatic labels", False, f"stopped: {project.paused}", f"annotriage {lifted} --project {project.external_id}")
+    if project.paused:
+        lifted = "resume" if project.alarm is None else "recalibrate"
+        why = why_paused(project.pause, project.alarm, project.external_id)
+        yield Check("automatic labels", False, f"stopped: {why}", f"annotriage {lifted} --project {project.external_id}")
 
 
 def _poll(_connection: Connection, project: Project) -> Iterator[Check]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from annotriage.engine.assessment import FACES, MMD_SAMPLE, Assessment, Columns, Stranger, assess
 from annotriage.guarantee.audit import Probation, probation
 from annotriage.guarantee.conformal import hashed_places
+from annotriage.states import SETTLED
 from annotriage.store import columns, maps, spot_checks
 from annotriage.store import snapshots as queries
 from annotriage.store.columns import Scored
@@ -134,7 +135,7 @@ def _probation(connection: Connection, project: Project, dataset_id: int) -> Pro
     from annotriage.service.guarantee.spot_checks import passed_probation
 
     drawn = spot_checks.drawn_by_dataset(connection, project.id, project.reference_id).get(dataset_id, [])
-    wrong = np.array([state == "wrong" for state, _ in drawn if state in ("right", "wrong")], dtype=bool)
+    wrong = np.array([state == "wrong" for state, _ in drawn if state in SETTLED], dtype=bool)
     if not wrong.size:
         return None
     guarantee = get_reference(connection, project.reference_id).facts["guarantee"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from annotriage.advice.state_words import why_paused
 from annotriage.service.delivery import accepting
 from annotriage.service.operations.process import Process
+from annotriage.states import SpotCheckState
 from annotriage.store import acceptances, browsing, dashboard, jobs
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import project_of
@@ -78,7 +80,8 @@ def get_guarantee(process: Process, project: str) -> GuaranteeNow:
         found = project_of(connection, project)
         evidence = get_reference(connection, found.reference_id).facts["guarantee"]
         now = dashboard.standing_of(connection, found)
-    return GuaranteeNow(evidence["sentence"], found.version, found.paused, evidence, now)
+    paused = why_paused(found.pause, found.alarm, found.external_id)
+    return GuaranteeNow(evidence["sentence"], found.version, paused, evidence, now)
 
 
 def list_spot_checks(process: Process, project: str, state: str | None, after: str | None, limit: int) -> SpotCheckPage:
@@ -121,7 +124,7 @@ def spot_check_line(row: AnyRow) -> SpotCheckLine:
     return SpotCheckLine(row.external_id, row.kind, row.route, row.state, texts(row.labels), texts(row.answer_labels), *times)
 
 
-STATE = Parameter("state", str, "Only spot checks in this state.", choices=("open", "disagreed", "right", "wrong"))
+STATE = Parameter("state", str, "Only spot checks in this state.", choices=tuple(SpotCheckState))
 TOOL = ((502, "The labeling tool refused."), (503, "The labeling tool, or the database, does not answer."))
 
 OPERATIONS = (

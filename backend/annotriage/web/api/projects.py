@@ -8,6 +8,7 @@ from typing import Any
 from flask import request
 from sqlalchemy import Connection
 
+from annotriage.advice.state_words import why_paused
 from annotriage.errors import DataError
 from annotriage.service.guarantee import pausing
 from annotriage.service.operations.process import Process
@@ -136,7 +137,7 @@ def project_line(connection: Connection, process: Process, project: Project) -> 
         version=project.version,
         watch=project.watch,
         gone=project.gone,
-        paused=project.paused,
+        paused=why_paused(project.pause, project.alarm, project.external_id),
         trouble=project.trouble,
         problem=project.problem,
         queue=browsing.queue_length(connection, project),

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from flask import Blueprint, Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from annotriage.advice.page_words import ROUTES, stamp
+from annotriage.advice.page_words import stamp
 from annotriage.errors import DataError, UnknownError
 from annotriage.service.operations.process import Process
+from annotriage.states import ROUTES
 from annotriage.store import browsing, jobs, reports
 from annotriage.store.database import AnyRow
 from annotriage.store.files import piece_of

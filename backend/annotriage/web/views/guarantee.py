@@ -17,6 +17,7 @@ from annotriage.advice.numbers import count, percent, percent_range
 from annotriage.report import charts
 from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING, OLDEST_DAYS
 from annotriage.service.operations.process import Process
+from annotriage.states import SETTLED
 from annotriage.store import browsing, dashboard, jobs
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, history, project_of
@@ -150,7 +151,7 @@ def _until_alarm(standing: dict[str, Any] | None, per_day: float, states: dict[t
     if standing is None or standing["until_alarm"] is None:
         return "not known", ""
     answers = standing["until_alarm"]
-    answered = sum(n for (_, state), n in states.items() if state in ("right", "wrong"))
+    answered = sum(n for (_, state), n in states.items() if state in SETTLED)
     # Of all answers some are spot checks of automatic labels; as many as lately, it is supposed.
     share = standing["answers"] / max(answered, 1) if answered else 0.0
     rate = per_day * share if standing["answers"] else 0.0

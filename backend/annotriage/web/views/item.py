@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from annotriage.advice.numbers import percent
 from annotriage.advice.page_words import about_one_in
 from annotriage.service.operations.process import Process
+from annotriage.states import UNSETTLED
 from annotriage.store import browsing, maps, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.pictures import pictured, thumbnail_of
@@ -23,7 +24,6 @@ from annotriage.web.full_pictures import FullPictures
 from annotriage.web.views.queue import diversity_in_short, web_address
 from annotriage.web.walking import Walk, walk_asked
 
-OPEN_SPOT_CHECK = ("open", "disagreed")
 STATES = {
     "pending": "is to be delivered",
     "sending": "is being delivered",
@@ -147,7 +147,7 @@ def _address(process: Process, project: Project, row: AnyRow) -> str | None:
 
 def _can(row: AnyRow) -> str:
     """What a person may do with it, as `rerouting` allows it."""
-    if row.gone or row.labelled or row.route is None or row.answer == "resolved" or row.spot_check_state in OPEN_SPOT_CHECK:
+    if row.gone or row.labelled or row.route is None or row.answer == "resolved" or row.spot_check_state in UNSETTLED:
         return ""
     if row.dismissed or row.route == "auto":
         return "review"

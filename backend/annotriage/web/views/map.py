@@ -19,7 +19,7 @@ from annotriage.service.delivery.rerouting import Rerouted, send_to_review, take
 from annotriage.service.operations.process import Process
 from annotriage.store import browsing, map_panel, maps
 from annotriage.store.database import AnyRow
-from annotriage.store.map_points import ROUTES, SCORE_EDGES
+from annotriage.store.map_points import KINDS, SCORE_EDGES
 from annotriage.store.projects import Project, project_of
 
 METHOD_NAMES = {"umap": "UMAP", "tsne": "t-SNE"}
@@ -206,7 +206,7 @@ def _legend(connection: Connection, project: Project, found: AnyRow) -> dict[str
     return {
         "map": found.id,
         "reference": found.reference_id,
-        "routes": ROUTES,
+        "routes": KINDS,
         "classes": found.names["class"],
         "datasets": [{"id": id, "name": names.get(id, "deleted")} for id in found.names["dataset"]],
         "score_edges": SCORE_EDGES,
