@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from annotriage.errors import SettingError
+from annotriage.errors import SettingError, ToolError
 from annotriage.progress import Progress, silent
 
 if TYPE_CHECKING:  # data imports this module to find readers
@@ -102,6 +102,22 @@ class NewTask:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What became of each part of a bulk write: of predictions and annotations by task, of new tasks by marker.
+
+    done: the id of what was made, "" where the tool does not tell it. refused: why the tool does not take it. gone: tasks that do not
+    exist. unknown: it may have been done, which only a later reading tells. What is in none of them was not tried, and nothing came
+    of it. error: what ended the call early; None if it went through.
+    """
+
+    done: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    gone: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
+    error: ToolError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectFacts:
     """What the tool says of a project. version: of the predictions that it shows. wanted: answers per task.
 
@@ -140,7 +156,11 @@ class Check:
 
 
 class ToolProject(Protocol):
-    """One project of a running labeling tool. Threadsafe. Every call raises ToolError or one of its kinds."""
+    """One project of a running labeling tool. Threadsafe. Every call raises ToolError or one of its kinds.
+
+    A bulk write (`deliver`, `create`, `accept`) raises OutcomeUnknown if all of it may have been done, and any other error only if
+    nothing was. Whatever lies between is in its Outcomes: a reading that fails after a write never decides about the write.
+    """
 
     id: str
 
@@ -175,8 +195,8 @@ class ToolProject(Protocol):
 
     # -- predictions
 
-    def deliver(self, predictions: Sequence[Shown], version: str) -> int:
-        """Store predictions in one call; how many were taken. Raises OutcomeUnknown if no answer says what came of it."""
+    def deliver(self, predictions: Sequence[Shown], version: str) -> Outcomes:
+        """Store predictions, all in one call where the tool can."""
 
     def delivered(self, ids: Sequence[str], version: str) -> dict[str, list[str]]:
         """The predictions of that version on each of these tasks, oldest first; tasks without one are left out."""
@@ -195,8 +215,8 @@ class ToolProject(Protocol):
 
     # -- tasks
 
-    def create(self, items: Sequence[NewTask], version: str) -> dict[str, str]:
-        """Create tasks with their predictions in one call: marker -> task id. Raises as `deliver`."""
+    def create(self, items: Sequence[NewTask], version: str) -> Outcomes:
+        """Create tasks with their predictions in one call; `done` gives the task id of each marker."""
 
     def created(self, markers: Sequence[str]) -> dict[str, str]:
         """Which of the markers have a task already: marker -> task id."""
@@ -209,8 +229,11 @@ class ToolProject(Protocol):
 
     # -- annotations
 
-    def accept(self, ids: Sequence[str], version: str) -> dict[str, str]:
-        """Make annotations of the tasks' predictions: task id -> review id. Of tasks that are unanswered at this moment alone."""
+    def accept(self, ids: Sequence[str], version: str) -> Outcomes:
+        """Make annotations of the tasks' predictions; `done` gives the review id of each task.
+
+        Tasks that are answered at this moment are refused; those that were accepted before count as done.
+        """
 
     def retract(self, reviews: Sequence[str]) -> None:
         """Delete annotations by their ids; those that are gone already are no error."""

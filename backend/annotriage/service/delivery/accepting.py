@@ -47,7 +47,7 @@ def accept_batch(process: Process, project: Project) -> int:
     with process.store.writing() as connection:
         batch = acceptances.begin_batch(connection, project, list(items.values()))
     try:
-        made = process.tool_project(project).accept(list(items), project.version)
+        made = process.tool_project(project).accept(list(items), project.version).done
     except OutcomeUnknown:
         raise
     except ToolUnavailable:
