@@ -102,14 +102,15 @@ def test_what_may_be_accepted_and_what_became_of_it(store, project, judged):
         take_reviews(connection, project, [answer(4, None, skipped=True)])
         assert [row.id for row in acceptances.acceptable(connection, project, datasets, 10)] == ids[:3]
         assert acceptances.acceptable(connection, project, [], 10) == []
-        batch = acceptances.begin_batch(connection, project, ids[:2])
+        batch, taken = acceptances.begin_batch(connection, project, ids[:2])
+        assert taken == set(ids[:2])
         assert [row.id for row in acceptances.acceptable(connection, project, datasets, 10)] == ids[2:3]
         acceptances.end_batch(connection, {ids[0]: "77"})
         (row,) = acceptances.undecided(connection, project.id, time.time() + 1, 10)
         assert row.item_id == ids[1]
         acceptances.not_accepted(connection, [ids[0], ids[1]])
-        assert acceptances.items_of_batch(connection, project, batch) == {"1": ids[0]}
-        acceptances.mark_undone(connection, batch)
+        assert acceptances.begin_undo(connection, project, batch) == {"1": ids[0]}
+        acceptances.end_undo(connection, ids[:1])
         assert [row.id for row in acceptances.acceptable(connection, project, datasets, 10)] == ids[1:3]
 
 

@@ -118,12 +118,12 @@ def test_a_withdrawal_that_fails_in_its_middle_leaves_the_new_predictions_alone(
     change(process, project, tasks, 0.125)
     tool.failure = Failure("withdraw", after, error)
     recover(worker)
-    assert {id: [one.trust for one in tool.shown(id)] for id in tasks} == dict.fromkeys(tasks, [0.125])
+    assert {id: [one.trust for one in tool.shown(id)] for id in tasks} == {id: [0.125] for id in tasks}
 
 
 @pytest.mark.parametrize("error", [DOWN[0], LOST[0], REFUSED[0], ToolError("500")])
 def test_a_reading_that_fails_does_not_decide_about_the_delivery_before_it(judged, worker, error):
-    project, tool, tasks = judged()
+    _, tool, tasks = judged()
     tool.lose_answers = 1
     fail(tool, "delivered", "tasks", "created", error=error)
     for _ in range(4):
@@ -174,7 +174,7 @@ def test_a_verdict_that_changes_while_its_prediction_is_sent_is_what_annotators_
 
     tool.faults = change_meanwhile
     recover(worker)
-    assert {id: [one.trust for one in tool.shown(id)] for id in tasks[:3]} == dict.fromkeys(tasks[:3], [0.125])
+    assert {id: [one.trust for one in tool.shown(id)] for id in tasks[:3]} == {id: [0.125] for id in tasks[:3]}
     assert {len(tool.shown(id)) for id in tasks} == {1}
 
 
@@ -188,7 +188,7 @@ def test_a_verdict_that_changes_while_nothing_could_be_sent_is_sent_alone(proces
 
     tool.faults = change_and_fail
     recover(worker)
-    assert {id: [one.trust for one in tool.shown(id)] for id in tasks[:3]} == dict.fromkeys(tasks[:3], [0.125])
+    assert {id: [one.trust for one in tool.shown(id)] for id in tasks[:3]} == {id: [0.125] for id in tasks[:3]}
     assert "withdraw" not in tool.calls
 
 
@@ -216,7 +216,7 @@ def test_a_verdict_that_changes_while_its_task_is_created_is_what_annotators_see
 
 def test_an_answer_that_comes_after_the_process_was_held_for_dead_changes_nothing(process, judged, worker):
     """Another process has read back what became of the call, and is sending what was missing."""
-    project, tool, tasks = judged()
+    project, tool, _ = judged()
 
     def held_for_dead(name):
         if name == "deliver":
@@ -232,8 +232,8 @@ def test_an_answer_that_comes_after_the_process_was_held_for_dead_changes_nothin
         assert {(row.state, row.owner) for row in connection.execute(select(delivery))} == {("sending", "another")}
 
 
-def test_what_became_unknown_between_two_readings_is_read_twice_itself(process, judged, worker, monkeypatch):
-    project, tool, tasks = judged()
+def test_what_became_unknown_between_two_readings_is_read_twice_itself(process, judged, worker):
+    project, tool, _ = judged()
     tool.lose_answers = 1
     worker.delivery.step()
     tool.predictions.clear()  # the call is not carried out yet
