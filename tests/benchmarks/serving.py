@@ -70,7 +70,7 @@ def _fill(process: Process) -> None:
         rows = items.find_items(connection, project.id, [str(number) for number in range(1, TASKS + 1)]).values()
         shown = {"reference_id": reference, "project_id": project.id, "labels": ["cat"], "trust": 0.9}
         deliveries.enqueue(connection, [{"item_id": row.id, **shown} for row in rows])
-        deliveries.set_state(connection, reference, [row.id for row in rows], state="confirmed")
+        deliveries.move(connection, reference, [row.id for row in rows], ("pending",), "confirmed")
 
 
 @contextmanager

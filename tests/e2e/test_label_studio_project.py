@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from annotriage.errors import MediaError, ToolError, ToolGone
-from annotriage.labeling_tool import Event, NewTask, Shown
+from annotriage.labeling_tool import Event, NewTask, Outcomes, Shown
 from annotriage.media.fetcher import Fetcher
 from annotriage.settings import ServiceSettings
 from annotriage_label_studio import connect_server
@@ -42,7 +42,7 @@ def tasks(project, label_studio):
 def deliver(project, tasks, version=VERSION, labels=("cat",)):
     """Predictions of rising trust, from 0.04; the project shows them."""
     shown = [Shown(task, labels, (number + 0.5) / len(tasks)) for number, task in enumerate(tasks)]
-    assert project.deliver(shown, version) == len(tasks)
+    assert set(project.deliver(shown, version).done) == set(tasks)
     project.name_version(version)
 
 
@@ -113,7 +113,7 @@ def test_several_choices_are_read_and_none_of_them_is_an_answer(server, label_st
     reviews = {task.id: task.reviews[0] for task in project.tasks([some, note, nothing])}
     assert (reviews[some].labels, reviews[note].labels, reviews[nothing].labels) == (("bird", "dog"), (), None)
     assert [reviews[task].empty for task in (some, note, nothing)] == [False, False, True]
-    assert project.deliver([Shown(some, ("cat", "bird"), 0.5), Shown(note, (), 0.5)], VERSION) == 2
+    assert set(project.deliver([Shown(some, ("cat", "bird"), 0.5), Shown(note, (), 0.5)], VERSION).done) == {some, note}
     found = label_studio.call("GET", "/api/predictions/", project=project.id)
     assert [one["result"] and one["result"][0]["value"]["choices"] for one in found] == [["cat", "bird"], []]
 
@@ -231,10 +231,10 @@ def test_a_list_of_addresses_without_a_name_is_read_as_label_studio_shows_it(pro
 
 
 def test_predictions_are_stored_counted_and_read_back(project, tasks, label_studio):
-    assert project.deliver([], VERSION) == 0
+    assert project.deliver([], VERSION) == Outcomes()
     deliver(project, tasks[:6])
     deliver(project, tasks[:2])
-    assert project.deliver([Shown(tasks[7], None, 0.125)], "other") == 1
+    assert set(project.deliver([Shown(tasks[7], None, 0.125)], "other").done) == {tasks[7]}
     assert project.versions() == {VERSION: 8, "other": 1}
     found = project.delivered([*tasks, "999999999"], VERSION)
     assert {task: len(ids) for task, ids in found.items()} == {**dict.fromkeys(tasks[:2], 2), **dict.fromkeys(tasks[2:6], 1)}
@@ -248,9 +248,9 @@ def test_predictions_are_stored_counted_and_read_back(project, tasks, label_stud
 def test_a_task_that_is_gone_takes_no_other_prediction_with_it(project, tasks, label_studio):
     label_studio.call("DELETE", f"/api/tasks/{tasks[0]}/")
     shown = [Shown(task, ("cat",), 0.5) for task in tasks]
-    assert project.deliver(shown, VERSION) == len(tasks) - 1
+    assert project.deliver(shown, VERSION) == Outcomes(dict.fromkeys(tasks[1:], ""), gone=frozenset(tasks[:1]))
     assert set(project.delivered(tasks, VERSION)) == set(tasks[1:])
-    assert project.deliver(shown[:1], VERSION) == 0
+    assert project.deliver(shown[:1], VERSION) == Outcomes(gone=frozenset(tasks[:1]))
 
 
 def test_predictions_are_withdrawn_and_withdrawing_again_is_no_error(project, tasks):
@@ -300,7 +300,7 @@ def test_pushed_items_become_tasks_that_are_found_again(project, label_studio):
     items = [
         NewTask(f"lot 7/{number} (é)|", f"http://127.0.0.1:1/{number}.png", {"source": "PACS"}, ("dog",), 0.9) for number in range(120)
     ]
-    made = project.create(items, VERSION)
+    made = project.create(items, VERSION).done
     assert list(made) == [item.marker for item in items]
     found = project.created([*(item.marker for item in items), "unknown"])
     assert found == made
@@ -308,7 +308,7 @@ def test_pushed_items_become_tasks_that_are_found_again(project, label_studio):
     assert (task.media, task.marker, task.fields) == ("http://127.0.0.1:1/3.png", items[3].marker, {"source": "PACS"})
     (prediction,) = record(label_studio, project, task.id)["predictions"]
     assert (prediction["score"], prediction["model_version"], prediction["result"][0]["value"]) == (0.9, VERSION, {"choices": ["dog"]})
-    assert project.create([], VERSION) == {}
+    assert project.create([], VERSION) == Outcomes()
 
 
 def test_fields_are_merged_into_the_data_and_taken_away(project, tasks, label_studio):
@@ -356,18 +356,18 @@ def test_only_untouched_tasks_with_one_answer_are_accepted(project, tasks, label
     project.deliver([Shown(tasks[8], None, 0.9)], VERSION)
     project.deliver([Shown(tasks[4], ("dog",), 0.9)], "older")
     label_studio.call("POST", f"/api/tasks/{tasks[5]}/drafts", {"result": [], "lead_time": 1})
-    accepted = project.accept([*tasks, "999999999"], VERSION)
+    accepted = project.accept([*tasks, "999999999"], VERSION).done
     assert set(accepted) == {tasks[4], tasks[6], tasks[7]}
     for task in project.tasks(list(accepted)):
         (review,) = task.reviews
         assert (review.id, review.labels, review.machine, task.labelled) == (accepted[task.id], ("cat",), True, True)
-    assert project.accept(tasks, VERSION) == accepted
+    assert project.accept(tasks, VERSION).done == accepted
     assert len(label_studio.call("GET", f"/api/tasks/{tasks[0]}/")["annotations"]) == 1
 
 
 def test_what_a_person_submits_or_changes_is_no_machines(project, tasks, label_studio):
     deliver(project, tasks[:2])
-    accepted = project.accept(tasks[:1], VERSION)
+    accepted = project.accept(tasks[:1], VERSION).done
     label_studio.call("PATCH", f"/api/annotations/{accepted[tasks[0]]}/", {"lead_time": 3.0, "ground_truth": False})
     (prediction,) = project.delivered(tasks[1:2], VERSION)[tasks[1]]
     label_studio.annotate(int(tasks[1]), "cat", parent_prediction=int(prediction), lead_time=1.5)
@@ -376,11 +376,11 @@ def test_what_a_person_submits_or_changes_is_no_machines(project, tasks, label_s
 
 def test_accepted_annotations_are_retracted(project, tasks):
     deliver(project, tasks[:3])
-    accepted = project.accept(tasks[:3], VERSION)
+    accepted = project.accept(tasks[:3], VERSION).done
     for _ in range(2):
         project.retract([accepted[task] for task in tasks[:2]])
     assert [(task.labelled, len(task.reviews)) for task in project.tasks(tasks[:3])] == [(False, 0), (False, 0), (True, 1)]
-    assert set(project.accept(tasks[:3], VERSION)) == set(tasks[:3])
+    assert set(project.accept(tasks[:3], VERSION).done) == set(tasks[:3])
 
 
 def test_calls_from_several_threads_do_not_disturb_each_other(project, tasks):

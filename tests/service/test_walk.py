@@ -6,9 +6,10 @@ import json
 from collections import Counter
 
 import pytest
+from delivery_states import states
 
 from annotriage.errors import ToolRefused, ToolUnavailable
-from annotriage.store import counters, deliveries, inbox, work
+from annotriage.store import counters, inbox, work
 from annotriage.store.projects import change_project, history, project_of
 from annotriage.store.verdicts import verdict_of
 
@@ -18,7 +19,7 @@ NO_SPOT_CHECKS = {"sample_share": 0.0, "audit_share": 0.0}
 @pytest.fixture
 def fast(monkeypatch):
     """No waiting between two readings or before another try."""
-    monkeypatch.setattr("annotriage.service.delivery.outbox.SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr("annotriage.store.deliveries.SETTLED_SECONDS", 0.0)
     monkeypatch.setattr("annotriage.service.delivery.outbox.BACK_OFF", (0.0,))
     monkeypatch.setattr("annotriage.service.judging.judge.TRY_AGAIN", (0.0,) * 6)
 
@@ -148,7 +149,7 @@ def test_a_delivery_that_broke_off_with_the_process_is_read_back_first(fast, pro
     tool.faults = lambda name: None
     with process.store.writing() as connection:
         work.bury(connection, [process.owner])
-        assert deliveries.states(connection, project.id, project.reference_id) == {"unknown": 20}
+        assert states(connection, project.id, project.reference_id) == {"unknown": 20}
     for _ in range(4):
         worker.settle()
     assert {len(tool.shown(task.id, project.version)) for task in tasks} == {1}

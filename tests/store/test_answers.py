@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from delivery_states import set_state
 
 from annotriage.engine.verdict import Verdict
 from annotriage.labeling_tool import Review, Task
@@ -58,7 +59,7 @@ def judged(store, project):
             record(connection, present, reference_id, [Judgement(id, verdict, route, shown, 0.9, spot_check, b"", b"") for id in ids])
             connection.execute(work.work.delete().where(work.work.c.reference_id == reference_id))
             if confirmed:
-                deliveries.set_state(connection, reference_id, ids, state="confirmed")
+                set_state(connection, reference_id, ids, "confirmed")
         return ids
 
     return judged
@@ -101,14 +102,15 @@ def test_what_may_be_accepted_and_what_became_of_it(store, project, judged):
         take_reviews(connection, project, [answer(4, None, skipped=True)])
         assert [row.id for row in acceptances.acceptable(connection, project, datasets, 10)] == ids[:3]
         assert acceptances.acceptable(connection, project, [], 10) == []
-        batch = acceptances.begin_batch(connection, project, ids[:2])
+        batch, taken = acceptances.begin_batch(connection, project, ids[:2])
+        assert taken == set(ids[:2])
         assert [row.id for row in acceptances.acceptable(connection, project, datasets, 10)] == ids[2:3]
         acceptances.end_batch(connection, {ids[0]: "77"})
         (row,) = acceptances.undecided(connection, project.id, time.time() + 1, 10)
         assert row.item_id == ids[1]
         acceptances.not_accepted(connection, [ids[0], ids[1]])
-        assert acceptances.items_of_batch(connection, project, batch) == {"1": ids[0]}
-        acceptances.mark_undone(connection, batch)
+        assert acceptances.begin_undo(connection, project, batch) == {"1": ids[0]}
+        acceptances.end_undo(connection, ids[:1])
         assert [row.id for row in acceptances.acceptable(connection, project, datasets, 10)] == ids[1:3]
 
 
@@ -124,8 +126,8 @@ def test_the_switch_waits_for_what_annotators_see_and_not_for_what_just_came_in(
     judged(3, new, confirmed=False)
     with store.writing() as connection:
         assert rescores.unready(connection, project, new)
-        deliveries.set_state(connection, new, ids[:2], state="confirmed")
-        deliveries.set_state(connection, new, ids[2:], state="refused")
+        set_state(connection, new, ids[:2], "confirmed")
+        set_state(connection, new, ids[2:], "refused")
         items.add_tasks(connection, get_project(connection, project.id), [Task("9", "http://host/9.png")])
         assert not rescores.unready(connection, project, new)
         assert rescores.confirmed(connection, project, new) == 2
@@ -139,9 +141,9 @@ def test_the_switch_waits_for_what_annotators_see_and_not_for_what_just_came_in(
         assert behind == [ids[1]]
         rescores.catch_up(connection, present, behind)
         assert rescores.behind(connection, present, 0, 10) == []
-        deliveries.set_state(connection, old, ids[:1], state="sending")
+        set_state(connection, old, ids[:1], "sending")
         assert not rescores.forget_deliveries(connection, present, old)
-        deliveries.set_state(connection, old, ids[:1], state="confirmed")
+        set_state(connection, old, ids[:1], "confirmed")
         assert rescores.forget_deliveries(connection, present, old)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from delivery_states import set_state, states
 
 from annotriage.engine.verdict import Verdict
 from annotriage.errors import StoreError
@@ -122,9 +123,9 @@ def test_a_verdict_that_replaces_a_delivered_one_makes_it_stale(store, project):
         (row,) = work.claim(connection, "me", 10).rows
         record(connection, project, project.reference_id, [judged(row.id)])
         deliveries.take(connection, project.id, "pending", "me", 10)
-        deliveries.set_state(connection, project.reference_id, [row.id], state="confirmed")
+        set_state(connection, project.reference_id, [row.id], "confirmed")
         record(connection, project, project.reference_id, [judged(row.id, "outlier")])
-        assert deliveries.states(connection, project.id, project.reference_id) == {"stale": 1}
+        assert states(connection, project.id, project.reference_id) == {"stale": 1}
 
 
 def test_new_tasks_are_judged_under_the_next_reference_too(store, project):

@@ -9,9 +9,12 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from annotriage.errors import MediaError, OutcomeUnknown, ToolGone
-from annotriage.labeling_tool import Check, Event, NewTask, ProjectFacts, Review, Shown, Task
+from annotriage.errors import MediaError, OutcomeUnknown, ToolError, ToolGone
+from annotriage.labeling_tool import Check, Event, NewTask, Outcomes, ProjectFacts, Review, Shown, Task
+
+Part = TypeVar("Part")
 
 
 @dataclass
@@ -26,11 +29,25 @@ class Stored:
 
 
 @dataclass
+class Failure:
+    """The next call of that name fails after so many of its parts, once. With OutcomeUnknown the part at hand is done all the same.
+
+    told: whether the call says what became of the parts before; otherwise its whole answer is lost.
+    """
+
+    call: str
+    after: int
+    error: ToolError
+    told: bool = True
+
+
+@dataclass
 class MemoryProject:
     """`ToolProject` in memory; ids count up.
 
-    faults: called before each call with its name; raise in it what the call shall raise, or sleep. lose_answers: that many deliveries and
-    creations are carried out and then answered with ToolUnavailable. page: tasks per page.
+    faults: called before each call with its name; raise in it what the call shall raise, or sleep. lose_answers: that many deliveries,
+    creations and acceptances are carried out and then answered with OutcomeUnknown. failure: a call that fails in its middle. page:
+    tasks per page.
     """
 
     id: str = "1"
@@ -48,6 +65,7 @@ class MemoryProject:
     changed: dict[str, float] = field(default_factory=dict)
     faults: Callable[[str], None] = lambda name: None
     lose_answers: int = 0
+    failure: Failure | None = None
     calls: list[str] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -123,15 +141,16 @@ class MemoryProject:
             raise MediaError(f"task {task_id}: {media!r} is no address; correct the task's data")
         return media
 
-    def deliver(self, predictions: Sequence[Shown], version: str) -> int:
+    def deliver(self, predictions: Sequence[Shown], version: str) -> Outcomes:
         self._call("deliver")
-        missing = [one.task for one in predictions if one.task not in self.tasks_by_id]
-        if missing:
-            raise ToolGone(f"tasks {', '.join(missing[:3])} do not exist")
-        for one in predictions:
+
+        def store(one: Shown) -> str:
             self.predictions.append(Stored(str(next(self.numbers)), one.task, version, one.labels, one.trust))
-        self._lose("deliver")
-        return len(predictions)
+            return self.predictions[-1].id
+
+        there = {one.task: one for one in predictions if one.task in self.tasks_by_id}
+        outcomes = self._each("deliver", there, store)
+        return replace(outcomes, gone=frozenset(one.task for one in predictions if one.task not in there))
 
     def delivered(self, ids: Sequence[str], version: str) -> dict[str, list[str]]:
         self._call("delivered")
@@ -144,7 +163,12 @@ class MemoryProject:
 
     def withdraw(self, predictions: Sequence[str]) -> None:
         self._call("withdraw")
-        self.predictions = [one for one in self.predictions if one.id not in set(predictions)]
+
+        def delete(id: str) -> str:
+            self.predictions = [one for one in self.predictions if one.id != id]
+            return id
+
+        self._whole(self._each("withdraw", {id: id for id in predictions}, delete))
 
     def name_version(self, version: str) -> None:
         self._call("name_version")
@@ -160,16 +184,16 @@ class MemoryProject:
         self.predictions = [one for one in self.predictions if one.version != version]
         self.version = keep
 
-    def create(self, items: Sequence[NewTask], version: str) -> dict[str, str]:
+    def create(self, items: Sequence[NewTask], version: str) -> Outcomes:
         self._call("create")
-        made = {}
-        for one in items:
+
+        def make(one: NewTask) -> str:
             task = self.add(one.media, marker=one.marker)
             self.data[task.id] |= dict(one.data)
             self.predictions.append(Stored(str(next(self.numbers)), task.id, version, one.labels, one.trust))
-            made[one.marker] = task.id
-        self._lose("create")
-        return made
+            return task.id
+
+        return self._each("create", {one.marker: one for one in items}, make)
 
     def created(self, markers: Sequence[str]) -> dict[str, str]:
         self._call("created")
@@ -179,30 +203,40 @@ class MemoryProject:
         self._call("write_fields")
         if task_id not in self.tasks_by_id:
             raise ToolGone(f"task {task_id} does not exist")
-        merged = self.data[task_id] | dict(fields)
-        self.data[task_id] = {key: value for key, value in merged.items() if value is not None}
-        self._touch(task_id)
+
+        def merge(id: str) -> str:
+            merged = self.data[id] | dict(fields)
+            self.data[id] = {key: value for key, value in merged.items() if value is not None}
+            self._touch(id)
+            return id
+
+        self._whole(self._each("write_fields", {task_id: task_id}, merge))
 
     def ask_again(self, task_id: str, answers: int) -> None:
         self._call("ask_again")
         self.tasks_by_id[task_id] = replace(self.tasks_by_id[task_id], wanted=answers)
         self._set_reviews(task_id, self.tasks_by_id[task_id].reviews or ())
 
-    def accept(self, ids: Sequence[str], version: str) -> dict[str, str]:
+    def accept(self, ids: Sequence[str], version: str) -> Outcomes:
         self._call("accept")
-        made = {}
-        for id in ids:
-            task, shown = self.tasks_by_id.get(id), self.shown(id, version)
-            if task is not None and not task.reviews and task.wanted == 1 and len(shown) == 1 and shown[0].labels is not None:
-                made[id] = self.annotate(id, *shown[0].labels, by="annotriage", machine=True).id
-        self._lose("accept")
-        return made
+
+        def annotate(id: str) -> str:
+            return self._accepted(id) or self.annotate(id, *self.shown(id, version)[0].labels or (), by="annotriage", machine=True).id
+
+        fit = {id: id for id in ids if self._accepted(id) or self._is_acceptable(id, version)}
+        outcomes = self._each("accept", fit, annotate)
+        return replace(outcomes, refused={id: "answered, or without a prediction" for id in ids if id not in fit})
 
     def retract(self, reviews: Sequence[str]) -> None:
         self._call("retract")
-        for id, task in list(self.tasks_by_id.items()):
-            if any(one.id in set(reviews) for one in task.reviews or ()):
-                self._set_reviews(id, tuple(one for one in task.reviews or () if one.id not in set(reviews)))
+
+        def delete(id: str) -> str:
+            for task_id, task in list(self.tasks_by_id.items()):
+                if any(one.id == id for one in task.reviews or ()):
+                    self.delete_annotation(task_id, id)
+            return id
+
+        self._whole(self._each("retract", {id: id for id in reviews}, delete))
 
     def connect(self, service_url: str, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
         self._call("connect")
@@ -229,10 +263,38 @@ class MemoryProject:
         if not self.exists:
             raise ToolGone(f"project {self.id} does not exist")
 
-    def _lose(self, name: str) -> None:
-        if self.lose_answers:
+    def _each(self, call: str, parts: Mapping[str, Part], act: Callable[[Part], str]) -> Outcomes:
+        """Do a bulk write, up to where it shall fail."""
+        done: dict[str, str] = {}
+        for key, part in parts.items():
+            failure = self.failure
+            if failure is not None and failure.call == call and failure.after == len(done):
+                self.failure = None
+                lost = isinstance(failure.error, OutcomeUnknown)
+                if lost:
+                    act(part)
+                if not failure.told or not (done or lost):
+                    raise failure.error
+                return Outcomes(done, unknown=frozenset([key] if lost else []), error=failure.error)
+            done[key] = act(part)
+        if self.lose_answers and call in ("deliver", "create", "accept"):
             self.lose_answers -= 1
-            raise OutcomeUnknown(f"{name}: the connection broke off")
+            raise OutcomeUnknown(f"{call}: the connection broke off")
+        return Outcomes(done)
+
+    def _whole(self, outcomes: Outcomes) -> None:
+        """For calls that do not say what became of each part."""
+        if outcomes.error is not None:
+            raise outcomes.error
+
+    def _accepted(self, task_id: str) -> str:
+        """The annotation that was made of the task's prediction, if it is all that the task has."""
+        reviews = self.tasks_by_id[task_id].reviews or () if task_id in self.tasks_by_id else ()
+        return reviews[0].id if len(reviews) == 1 and reviews[0].machine else ""
+
+    def _is_acceptable(self, task_id: str, version: str) -> bool:
+        task, shown = self.tasks_by_id.get(task_id), self.shown(task_id, version)
+        return task is not None and not task.reviews and task.wanted == 1 and len(shown) == 1 and shown[0].labels is not None
 
     def _touch(self, task_id: str) -> None:
         self.changed[task_id] = time.time()

@@ -8,12 +8,12 @@ import re
 import time
 
 import pytest
+from delivery_states import set_state
 from sqlalchemy import select, update
 
 from annotriage.service.guarantee import pausing
 from annotriage.states import Alarm
 from annotriage.store import jobs
-from annotriage.store.deliveries import set_state
 from annotriage.store.projects import change_project, history, note, project_of, raise_alarm
 from annotriage.store.schema import delivery, event, field_write, inbox, item, job, snapshot, thumbnail
 
@@ -253,7 +253,7 @@ def test_the_system_page_tells_what_is_missing_and_sends_again(signed_in, dashbo
     store, found = dashboard.process.store, project(dashboard)
     with store.writing() as connection:
         ids = list(connection.execute(select(delivery.c.item_id).where(delivery.c.project_id == found.id).limit(2)).scalars())
-        set_state(connection, found.reference_id, ids, state="refused", error="<i>400</i> Bad Request")
+        set_state(connection, found.reference_id, ids, "refused", error="<i>400</i> Bad Request")
         connection.execute(update(field_write).where(field_write.c.item_id == ids[0]).values(state="failed"))
         connection.execute(inbox.insert().values(body=b"{", state="failed", error="is no JSON", at=time.time()))
     page = signed_in("/system")

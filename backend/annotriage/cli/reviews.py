@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -57,7 +58,7 @@ def accept(project: str, only_list: bool, as_json: bool, config: Path | None) ->
         while not only_list and obstacle is None and (count := accept_batch(process, found)):
             taken += count
         with process.store.reading() as connection:
-            rows = [dict(row._mapping) for row in batches(connection, found.id)]
+            rows = [asdict(row) for row in batches(connection, found.id)]
     if as_json:
         print_json({"accepted": taken, "obstacle": obstacle, "batches": rows})
         return

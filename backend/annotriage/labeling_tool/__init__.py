@@ -1,13 +1,12 @@
 """The seam to labeling tools. A plugin registers a module with the functions of `LabelingTool`; nothing here imports one by name."""
 
-from annotriage.labeling_tool.discovery import DEFAULT, GROUP, LabelingTool, labeling_tool
+from annotriage.labeling_tool.discovery import DEFAULT, LabelingTool, labeling_tool
 from annotriage.labeling_tool.files import LabelingFiles, PredictionWriter
 from annotriage.labeling_tool.server import SECRET_HEADER, DemoServer, LabelingServers, Predictor, ToolProject, ToolServer
-from annotriage.labeling_tool.types import Check, Event, NewTask, ProjectFacts, Review, Shown, Task
+from annotriage.labeling_tool.types import Check, Event, NewTask, Outcomes, ProjectFacts, Review, Shown, Task
 
 __all__ = [
     "DEFAULT",
-    "GROUP",
     "SECRET_HEADER",
     "Check",
     "DemoServer",
@@ -16,6 +15,7 @@ __all__ = [
     "LabelingServers",
     "LabelingTool",
     "NewTask",
+    "Outcomes",
     "PredictionWriter",
     "Predictor",
     "ProjectFacts",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from annotriage.labeling_tool.types import Check, Event, NewTask, ProjectFacts, Shown, Task
+from annotriage.labeling_tool.types import Check, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
 from annotriage.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -56,7 +56,11 @@ class ToolServer(Protocol):
 
 
 class ToolProject(Protocol):
-    """One project of a running labeling tool. Threadsafe. Every call raises ToolError or one of its kinds."""
+    """One project of a running labeling tool. Threadsafe. Every call raises ToolError or one of its kinds.
+
+    A bulk write (`deliver`, `create`, `accept`) raises OutcomeUnknown if all of it may have been done, and any other error only if
+    nothing was. Whatever lies between is in its Outcomes: a reading that fails after a write never decides about the write.
+    """
 
     id: str
 
@@ -91,8 +95,8 @@ class ToolProject(Protocol):
 
     # -- predictions
 
-    def deliver(self, predictions: Sequence[Shown], version: str) -> int:
-        """Store predictions in one call; how many were taken. Raises OutcomeUnknown if no answer says what came of it."""
+    def deliver(self, predictions: Sequence[Shown], version: str) -> Outcomes:
+        """Store predictions, all in one call where the tool can."""
 
     def delivered(self, ids: Sequence[str], version: str) -> dict[str, list[str]]:
         """The predictions of that version on each of these tasks, oldest first; tasks without one are left out."""
@@ -111,8 +115,8 @@ class ToolProject(Protocol):
 
     # -- tasks
 
-    def create(self, items: Sequence[NewTask], version: str) -> dict[str, str]:
-        """Create tasks with their predictions in one call: marker -> task id. Raises as `deliver`."""
+    def create(self, items: Sequence[NewTask], version: str) -> Outcomes:
+        """Create tasks with their predictions in one call; `done` gives the task id of each marker."""
 
     def created(self, markers: Sequence[str]) -> dict[str, str]:
         """Which of the markers have a task already: marker -> task id."""
@@ -125,8 +129,11 @@ class ToolProject(Protocol):
 
     # -- annotations
 
-    def accept(self, ids: Sequence[str], version: str) -> dict[str, str]:
-        """Make annotations of the tasks' predictions: task id -> review id. Of tasks that are unanswered at this moment alone."""
+    def accept(self, ids: Sequence[str], version: str) -> Outcomes:
+        """Make annotations of the tasks' predictions; `done` gives the review id of each task.
+
+        Tasks that are answered at this moment are refused; those that were accepted before count as done.
+        """
 
     def retract(self, reviews: Sequence[str]) -> None:
         """Delete annotations by their ids; those that are gone already are no error."""

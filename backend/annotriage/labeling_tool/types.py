@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from annotriage.errors import ToolError
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -65,6 +67,22 @@ class NewTask:
     data: Mapping[str, object]
     labels: tuple[str, ...] | None
     trust: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What became of each part of a bulk write: of predictions and annotations by task, of new tasks by marker.
+
+    done: the id of what was made, "" where the tool does not tell it. refused: why the tool does not take it. gone: tasks that do not
+    exist. unknown: it may have been done, which only a later reading tells. What is in none of them was not tried, and nothing came
+    of it. error: what ended the call early; None if it went through.
+    """
+
+    done: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    gone: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
+    error: ToolError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,57 @@
 """Acceptances: batches of automatic labels that became annotations without a person, each of which can be undone as a whole.
 
 A row of `accepted` is written before the labeling tool is asked, and stays: an item is accepted once, and never again after an undo.
+asked -> made -> undoing -> undone; what was asked for and not made goes. While it is asked for, an annotation may appear at any moment,
+also after the batch was taken back: it is looked for later.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow
+from annotriage.store.database import insert
 from annotriage.store.projects import Project
 from annotriage.store.schema import acceptance, accepted, delivery, item, review, spot_check, verdict
 
+OPEN = ("asked", "undoing")  # states in which nobody knows whether an annotation stands
 
-def acceptable(connection: Connection, project: Project, datasets: Collection[int], limit: int) -> list[AnyRow]:
-    """Items whose automatic label may become an annotation: id, external_id, labels.
+
+@dataclass(frozen=True, slots=True)
+class Acceptable:
+    """An item whose automatic label may become an annotation."""
+
+    id: int
+    external_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """An item of a batch of which it is not known whether an annotation stands. undone: the batch was taken back: none may stand."""
+
+    item_id: int
+    external_id: str
+    batch: int
+    undone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch of accepted labels. items: how many there are in it."""
+
+    id: int
+    at: float
+    undone_at: float | None
+    items: int
+
+
+def acceptable(connection: Connection, project: Project, datasets: Collection[int], limit: int) -> list[Acceptable]:
+    """Items whose automatic label may become an annotation.
 
     Open ones of these datasets that want one answer and have none, not even a skip; with a confirmed prediction; never spot checks.
     """
@@ -46,63 +79,87 @@ def acceptable(connection: Connection, project: Project, datasets: Collection[in
         .order_by(item.c.id)
         .limit(limit)
     )
-    return [row for row in connection.execute(query) if row.labels]
+    return [Acceptable(row.id, row.external_id) for row in connection.execute(query) if row.labels]
 
 
-def begin_batch(connection: Connection, project: Project, item_ids: Sequence[int]) -> int:
-    """Note that these items are going to be accepted: the batch's number."""
+def begin_batch(connection: Connection, project: Project, item_ids: Sequence[int]) -> tuple[int, set[int]]:
+    """Ask for these items: the batch's number, and those that are in it. What was asked for before, by anybody, is in no other batch."""
     values = {"project_id": project.id, "reference_id": project.reference_id, "at": time.time()}
     batch = int(connection.execute(acceptance.insert().values(values).returning(acceptance.c.id)).scalar_one())
-    connection.execute(accepted.insert(), [{"item_id": id, "acceptance_id": batch} for id in item_ids])
-    return batch
+    add = insert(connection, accepted).on_conflict_do_nothing(index_elements=["item_id"]).returning(accepted.c.item_id)
+    rows = [{"item_id": id, "acceptance_id": batch, "state": "asked"} for id in item_ids]
+    taken = set(connection.execute(add, rows).scalars()) if rows else set()
+    if not taken:
+        _drop_empty(connection, [batch])
+    return batch, taken
 
 
 def end_batch(connection: Connection, reviews: Mapping[int, str]) -> None:
-    """These items were accepted: item id -> review id."""
+    """These items were accepted: item id -> review id. Where their batch was taken back meanwhile, the annotation is still looked for."""
     rows = [{"of": id, "to": review_id} for id, review_id in reviews.items()]
     if rows:
-        connection.execute(update(accepted).where(accepted.c.item_id == bindparam("of")).values(review=bindparam("to")), rows)
+        asked = (accepted.c.item_id == bindparam("of"), accepted.c.state == "asked", _present())
+        connection.execute(update(accepted).where(*asked).values(state="made", review=bindparam("to")), rows)
 
 
-def not_accepted(connection: Connection, item_ids: Sequence[int]) -> None:
+def not_accepted(connection: Connection, item_ids: Iterable[int]) -> None:
     """These items were not accepted after all: they may be another time. Batches that hold nothing any more go, too."""
-    for ids in chunks(item_ids):
-        connection.execute(accepted.delete().where(accepted.c.item_id.in_(ids), accepted.c.review.is_(None)))
-    kept = exists(select(accepted.c.item_id).where(accepted.c.acceptance_id == acceptance.c.id))
-    connection.execute(acceptance.delete().where(~kept))
+    batches: set[int] = set()
+    for ids in chunks(list(item_ids)):
+        asked = (accepted.c.item_id.in_(ids), accepted.c.state == "asked", _present())
+        batches.update(connection.execute(accepted.delete().where(*asked).returning(accepted.c.acceptance_id)).scalars())
+    _drop_empty(connection, sorted(batches))
 
 
-def undecided(connection: Connection, project_id: int, before: float, limit: int) -> Sequence[AnyRow]:
-    """Items asked for before that time of which it is not known whether they were accepted: item_id, external_id."""
+def undecided(connection: Connection, project_id: int, before: float, limit: int) -> list[Undecided]:
+    """Items asked for, or to be taken back, since before that time, and nobody has seen what became of them."""
     query = (
-        select(accepted.c.item_id, item.c.external_id)
+        select(accepted.c.item_id, item.c.external_id, accepted.c.acceptance_id, acceptance.c.undone_at.is_not(None))
         .join(acceptance, acceptance.c.id == accepted.c.acceptance_id)
         .join(item, item.c.id == accepted.c.item_id)
-        .where(acceptance.c.project_id == project_id, acceptance.c.at < before, acceptance.c.undone_at.is_(None))
-        .where(accepted.c.review.is_(None))
+        .where(accepted.c.state.in_(OPEN), acceptance.c.project_id == project_id)
+        .where(or_(and_(acceptance.c.undone_at.is_(None), acceptance.c.at < before), acceptance.c.undone_at < before))
     )
-    return connection.execute(query.order_by(accepted.c.item_id).limit(limit)).all()
+    return [Undecided(*row) for row in connection.execute(query.order_by(accepted.c.item_id).limit(limit))]
 
 
-def batches(connection: Connection, project_id: int, limit: int = 100) -> Sequence[AnyRow]:
-    """The batches of a project, the latest first: id, at, undone_at, items."""
+def batches(connection: Connection, project_id: int, limit: int = 100) -> list[Batch]:
+    """The batches of a project, the latest first."""
     items = select(func.count()).where(accepted.c.acceptance_id == acceptance.c.id).scalar_subquery()
-    query = select(acceptance.c.id, acceptance.c.at, acceptance.c.undone_at, items.label("items"))
-    return connection.execute(query.where(acceptance.c.project_id == project_id).order_by(acceptance.c.id.desc()).limit(limit)).all()
+    query = select(acceptance.c.id, acceptance.c.at, acceptance.c.undone_at, items).where(acceptance.c.project_id == project_id)
+    return [Batch(*row) for row in connection.execute(query.order_by(acceptance.c.id.desc()).limit(limit))]
 
 
-def items_of_batch(connection: Connection, project: Project, batch: int) -> dict[str, int]:
-    """The items of a batch: item ids by task id. Raises UnknownError if the project has no such batch."""
+def begin_undo(connection: Connection, project: Project, batch: int) -> dict[str, int]:
+    """The batch is taken back from now on; its items are never accepted again. Those on which an annotation may stand: item by task id.
+
+    Raises UnknownError if the project has no such batch.
+    """
     mine = (acceptance.c.project_id == project.id, acceptance.c.id == batch)
-    if connection.execute(select(acceptance.c.id).where(*mine)).scalar_one_or_none() is None:
+    undone_at = func.coalesce(acceptance.c.undone_at, time.time())
+    if not connection.execute(update(acceptance).where(*mine).values(undone_at=undone_at)).rowcount:
         known = [str(row.id) for row in batches(connection, project.id, 5)]
         raise UnknownError(
             f"project {project.external_id} has no batch {batch} of accepted labels; the latest are {', '.join(known) or 'none'}"
         )
-    query = select(item.c.external_id, item.c.id).join(accepted, accepted.c.item_id == item.c.id).where(accepted.c.acceptance_id == batch)
-    return {row.external_id: row.id for row in connection.execute(query.where(~item.c.gone))}
+    of_it = accepted.c.acceptance_id == batch
+    connection.execute(update(accepted).where(of_it, accepted.c.state == "made").values(state="undoing"))
+    query = select(item.c.external_id, item.c.id).join(accepted, accepted.c.item_id == item.c.id).where(of_it, accepted.c.state.in_(OPEN))
+    return {row.external_id: row.id for row in connection.execute(query.order_by(item.c.id))}
 
 
-def mark_undone(connection: Connection, batch: int) -> None:
-    """The batch was taken back; its items are never accepted again."""
-    connection.execute(update(acceptance).where(acceptance.c.id == batch).values(undone_at=time.time()))
+def end_undo(connection: Connection, item_ids: Iterable[int], *, asked: bool = False) -> None:
+    """No accepted annotation stands on these items any more. asked: nor can one appear that was asked for."""
+    for ids in chunks(list(item_ids)):
+        mine = (accepted.c.item_id.in_(ids), accepted.c.state.in_(OPEN if asked else ("undoing",)), ~_present())
+        connection.execute(update(accepted).where(*mine).values(state="undone"))
+
+
+def _present() -> ColumnElement[bool]:
+    """Whether the batch was not taken back."""
+    return exists(select(acceptance.c.id).where(acceptance.c.id == accepted.c.acceptance_id, acceptance.c.undone_at.is_(None)))
+
+
+def _drop_empty(connection: Connection, batches: Sequence[int]) -> None:
+    kept = exists(select(accepted.c.item_id).where(accepted.c.acceptance_id == acceptance.c.id))
+    connection.execute(acceptance.delete().where(acceptance.c.id.in_(batches), ~kept))

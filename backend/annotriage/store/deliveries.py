@@ -2,16 +2,19 @@
 
 pending -> sending -> confirmed. An unknown outcome (a call that broke off, a process that died) is read back before anything
 is sent again; `answered` (the labeling tool took the prediction from us itself) is read back, too. `stale`: another verdict has
-replaced the one that was delivered, which is withdrawn first. `refused`: the tool did not take it.
+replaced the one that was sent, which is withdrawn first. `refused`: the tool did not take it.
+
+Whoever works on a delivery holds it as its `owner`: nobody else takes it. A state is changed only from the state that it was read in.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select, update
 
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow, insert
@@ -20,127 +23,173 @@ from annotriage.store.schema import delivery, item, reference
 
 ANSWERED_SECONDS = 10.0  # until a prediction that the tool took itself can be read back,
 ANSWERED_EACH = 0.3  # and more for each further one of the same request: it stores them one after the other
+SETTLED_SECONDS = 5.0  # between two readings of an unknown outcome that must agree
+UNSETTLED = ("pending", "sending", "unknown", "answered", "stale")
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A delivery that somebody has taken. task_id: "" while the item has no task. labels: None hides the model's answer."""
+
+    item_id: int
+    task_id: str
+    marker: str
+    reference_id: int
+    version: str
+    labels: tuple[str, ...] | None
+    trust: float
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Uncreated(Due):
+    """A delivery of a pushed item, whose task is to be created with it. data: the other fields of the task."""
+
+    media: str
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many deliveries wait, and since when the oldest of them does."""
+
+    count: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A delivery that met an error."""
+
+    external_id: str | None
+    state: str
+    error: str
+    at: float
 
 
 def enqueue(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Let predictions be delivered; one that was sent already becomes stale.
+    """Let predictions be delivered; one that was sent already, or is being sent, becomes stale.
 
-    rows: columns item_id, reference_id, project_id, labels, trust.
+    What may still arrive of an earlier call has the time to do so before it is withdrawn. rows: columns item_id, reference_id,
+    project_id, labels, trust.
     """
     if not rows:
         return
     now = time.time()
     add = insert(connection, delivery)
-    state = case((delivery.c.state == "pending", "pending"), else_="stale")
+    state = delivery.c.state
     values = {name: add.excluded[name] for name in ("labels", "trust", "at")} | {
-        "state": state,
+        "state": case((state == "pending", "pending"), else_="stale"),
         "attempts": 0,
-        "not_before": 0.0,
+        "not_before": case(
+            (or_(state == "answered", state == "stale"), delivery.c.not_before), (state == "unknown", now + SETTLED_SECONDS), else_=0.0
+        ),
         "error": None,
     }
     add = add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values)
     connection.execute(add, [{"state": "pending", "attempts": 0, "not_before": 0.0, "at": now, **row} for row in rows])
 
 
-def due(connection: Connection, project_id: int, states: Sequence[str]) -> tuple[int, float]:
-    """How many deliveries of a project are due in these states, and since when the oldest waits."""
-    query = select(func.count(), func.min(delivery.c.at)).where(
-        delivery.c.project_id == project_id, delivery.c.state.in_(states), delivery.c.not_before <= time.time()
-    )
-    count, oldest = connection.execute(query).one()
-    return int(count), float(oldest or 0.0)
-
-
-def take(connection: Connection, project_id: int, state: str, owner: str, most: int) -> Sequence[AnyRow]:
-    """Take deliveries that are due, of one reference: rows (item_id, external_id, reference_id, version, labels, trust, attempts).
-
-    Pending ones are `sending` from now on; of other states they are held back for a while, so that no other process takes them.
-    """
-    now = time.time()
-    mine = (delivery.c.project_id == project_id, delivery.c.state == state, delivery.c.not_before <= now)
-    first = connection.execute(select(delivery.c.reference_id).where(*mine).order_by(delivery.c.reference_id).limit(1)).scalar_one_or_none()
-    if first is None:
-        return []
+def waiting(connection: Connection, project_id: int) -> dict[str, Waiting]:
+    """The deliveries of a project that are due and not settled yet, by their states."""
     query = (
-        _rows()
-        .where(*mine, delivery.c.reference_id == first, item.c.external_id.is_not(None))
-        .order_by(delivery.c.item_id)
-        .limit(most)
-        .with_for_update(skip_locked=True, of=delivery)
+        select(delivery.c.state, func.count(), func.min(delivery.c.at))
+        .where(delivery.c.project_id == project_id, delivery.c.state.in_(UNSETTLED), delivery.c.not_before <= time.time())
+        .group_by(delivery.c.state)
     )
-    rows = connection.execute(query).all()
-    values = {"owner": owner, "at": now} | ({"state": "sending"} if state == "pending" else {"not_before": now + 60.0})
-    set_state(connection, first, [row.item_id for row in rows], **values)
-    return rows
+    return {state: Waiting(int(count), float(since)) for state, count, since in connection.execute(query)}
 
 
-def unknown(connection: Connection, project_id: int, most: int, *, created: bool) -> Sequence[AnyRow]:
-    """Deliveries of one reference whose outcome is unknown: rows as of `take`. created: those whose task was to be created, too."""
-    mine = (
-        delivery.c.project_id == project_id,
-        delivery.c.state == "unknown",
-        item.c.external_id.is_(None) if created else item.c.external_id.is_not(None),
-    )
-    rows = connection.execute(_rows().where(*mine).order_by(delivery.c.reference_id, delivery.c.item_id).limit(most)).all()
-    return [row for row in rows if row.reference_id == rows[0].reference_id]
+def take(connection: Connection, project_id: int, state: str, owner: str, most: int) -> list[Due]:
+    """Take deliveries to tasks that are due in a state, all of one reference. Pending ones are `sending` from now on."""
+    due = (*_due(project_id, (state,), owner), item.c.external_id.is_not(None))
+    return _taken(connection, _of_one_reference(connection, due, most), owner, sending=state == "pending")
 
 
-def take_uncreated(connection: Connection, project: Project, owner: str, most: int, most_bytes: int) -> Sequence[AnyRow]:
-    """Take pushed items that are judged under the project's reference and have no task yet: rows as of `take`, and media and data."""
-    now = time.time()
-    mine = (
-        delivery.c.project_id == project.id,
-        delivery.c.reference_id == project.reference_id,
-        delivery.c.state == "pending",
-        delivery.c.not_before <= now,
-        item.c.external_id.is_(None),
-    )
-    query = _rows().add_columns(item.c.media, item.c.data).where(*mine).order_by(delivery.c.item_id).limit(most)
-    rows: list[AnyRow] = []
+def take_unlinked(connection: Connection, project_id: int, owner: str, most: int) -> list[Due]:
+    """Take deliveries, all of one reference, whose task may have been created or not."""
+    due = (*_due(project_id, ("unknown", "stale"), owner), item.c.external_id.is_(None))
+    return _taken(connection, _of_one_reference(connection, due, most), owner)
+
+
+def any_unlinked(connection: Connection, project_id: int) -> bool:
+    """Whether `take_unlinked` may find something."""
+    due = _due(project_id, ("unknown", "stale"), None)
+    query = select(delivery.c.item_id).join(item, item.c.id == delivery.c.item_id).where(*due, item.c.external_id.is_(None))
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def any_uncreated(connection: Connection, project: Project) -> bool:
+    """Whether `take_uncreated` may find something."""
+    return connection.execute(_uncreated(project, None).limit(1)).first() is not None
+
+
+def take_uncreated(connection: Connection, project: Project, owner: str, most: int, most_bytes: int) -> list[Uncreated]:
+    """Take pushed items that are judged under the project's reference and have no task yet; they are `sending` from now on."""
+    query = _uncreated(project, owner).add_columns(item.c.media, item.c.data).limit(most).with_for_update(skip_locked=True, of=delivery)
+    taken: list[Uncreated] = []
     size = 0
-    for row in connection.execute(query.with_for_update(skip_locked=True, of=delivery)):
+    for row in connection.execute(query):
         size += len(row.media)
-        if rows and size > most_bytes:
+        if taken and size > most_bytes:
             break
-        rows.append(row)
-    set_state(connection, project.reference_id, [row.item_id for row in rows], state="sending", owner=owner, at=now)
-    return rows
+        taken.append(Uncreated(*_values(row), media=row.media, data=row.data or {}))
+    _hold(connection, taken, owner, sending=True)
+    return taken
 
 
-def set_state(connection: Connection, reference_id: int, item_ids: Sequence[int], **values: Any) -> None:
-    """Set columns of deliveries under one reference."""
-    for ids in chunks(item_ids):
-        query = update(delivery).where(delivery.c.reference_id == reference_id, delivery.c.item_id.in_(ids))
-        connection.execute(query.values(values))
+def move(
+    connection: Connection,
+    reference_id: int,
+    item_ids: Iterable[int],
+    from_: Collection[str],
+    to: str,
+    *,
+    held_by: str | None = None,
+    not_before: float = 0.0,
+    error: str | None = None,
+    attempts: int | None = None,
+) -> set[int]:
+    """Bring deliveries from one of these states into another, and let go of them: the items whose deliveries really moved.
+
+    held_by: only those that this owner holds. error, attempts: None leaves them as they are; what is confirmed has no error.
+    """
+    values: dict[str, Any] = {"state": to, "owner": None, "not_before": not_before}
+    if error is not None or to == "confirmed":
+        values["error"] = error
+    if attempts is not None:
+        values["attempts"] = attempts
+    moved: set[int] = set()
+    for ids in chunks(list(item_ids)):
+        there = [delivery.c.reference_id == reference_id, delivery.c.item_id.in_(ids), delivery.c.state.in_(from_)]
+        if held_by is not None:
+            there.append(delivery.c.owner == held_by)
+        moved.update(connection.execute(update(delivery).where(*there).values(values).returning(delivery.c.item_id)).scalars())
+    return moved
+
+
+def release(connection: Connection, owners: Sequence[str]) -> None:
+    """These owners work on nothing any more: what they were sending has an unknown outcome, all else is free."""
+    held = delivery.c.owner.in_(owners)
+    sending = delivery.c.state == "sending"
+    connection.execute(update(delivery).where(held, sending).values(state="unknown", owner=None, not_before=time.time()))
+    stale = case((delivery.c.state == "stale", time.time() + SETTLED_SECONDS), else_=delivery.c.not_before)
+    connection.execute(update(delivery).where(held).values(owner=None, not_before=stale))
 
 
 def answered(connection: Connection, reference_id: int, item_ids: Sequence[int]) -> list[int]:
     """The labeling tool takes these predictions from us at this moment: the ids of those that it may take.
 
-    Those that are being sent, or whose outcome is unknown, are not among them.
+    Those that are being sent or read back, or whose outcome is unknown, are not among them.
     """
     taken: list[int] = []
     for ids in chunks(item_ids):
-        query = update(delivery).where(
-            delivery.c.reference_id == reference_id, delivery.c.item_id.in_(ids), delivery.c.state.in_(("pending", "answered"))
-        )
+        mine = (delivery.c.reference_id == reference_id, delivery.c.item_id.in_(ids))
+        free = (delivery.c.state.in_(("pending", "answered")), delivery.c.owner.is_(None))
         values = {"state": "answered", "not_before": time.time() + ANSWERED_SECONDS + ANSWERED_EACH * len(item_ids)}
-        taken += connection.execute(query.values(values).returning(delivery.c.item_id)).scalars()
-        done = select(delivery.c.item_id).where(
-            delivery.c.reference_id == reference_id, delivery.c.item_id.in_(ids), delivery.c.state.in_(("confirmed", "refused"))
-        )
-        taken += connection.execute(done).scalars()
+        taken += connection.execute(update(delivery).where(*mine, *free).values(values).returning(delivery.c.item_id)).scalars()
+        taken += connection.execute(select(delivery.c.item_id).where(*mine, delivery.c.state.in_(("confirmed", "refused")))).scalars()
     return taken
-
-
-def states(connection: Connection, project_id: int, reference_id: int) -> dict[str, int]:
-    """How many deliveries of a project under a reference are in each state."""
-    query = (
-        select(delivery.c.state, func.count())
-        .where(delivery.c.project_id == project_id, delivery.c.reference_id == reference_id)
-        .group_by(delivery.c.state)
-    )
-    return {row[0]: int(row[1]) for row in connection.execute(query)}
 
 
 def any_confirmed(connection: Connection, project_id: int, reference_id: int) -> bool:
@@ -151,8 +200,8 @@ def any_confirmed(connection: Connection, project_id: int, reference_id: int) ->
     return connection.execute(query.limit(1)).scalar_one_or_none() is not None
 
 
-def troubles(connection: Connection, project_id: int, limit: int = 20) -> Sequence[AnyRow]:
-    """The latest deliveries that met an error: external_id, state, error, at."""
+def troubles(connection: Connection, project_id: int, limit: int = 20) -> list[Trouble]:
+    """The latest deliveries that met an error."""
     query = (
         select(item.c.external_id, delivery.c.state, delivery.c.error, delivery.c.at)
         .join(item, item.c.id == delivery.c.item_id)
@@ -160,11 +209,44 @@ def troubles(connection: Connection, project_id: int, limit: int = 20) -> Sequen
         .order_by(delivery.c.at.desc())
         .limit(limit)
     )
-    return connection.execute(query).all()
+    return [Trouble(*row) for row in connection.execute(query)]
+
+
+def _due(project_id: int, states: Sequence[str], owner: str | None) -> tuple[ColumnElement[bool], ...]:
+    """What this owner may take: nobody else holds it. owner: None for what anybody holds."""
+    due = (delivery.c.project_id == project_id, delivery.c.state.in_(states), delivery.c.not_before <= time.time())
+    return due if owner is None else (*due, or_(delivery.c.owner.is_(None), delivery.c.owner == owner))
+
+
+def _of_one_reference(connection: Connection, due: Sequence[ColumnElement[bool]], most: int) -> Sequence[AnyRow]:
+    first = _rows().where(*due).order_by(delivery.c.reference_id, delivery.c.item_id).limit(1)
+    found = connection.execute(first).first()
+    if found is None:
+        return []
+    query = _rows().where(*due, delivery.c.reference_id == found.reference_id).order_by(delivery.c.item_id).limit(most)
+    return connection.execute(query.with_for_update(skip_locked=True, of=delivery)).all()
+
+
+def _taken(connection: Connection, rows: Sequence[AnyRow], owner: str, *, sending: bool = False) -> list[Due]:
+    taken = [Due(*_values(row)) for row in rows]
+    _hold(connection, taken, owner, sending=sending)
+    return taken
+
+
+def _hold(connection: Connection, taken: Sequence[Due], owner: str, *, sending: bool) -> None:
+    values = {"owner": owner} | ({"state": "sending", "at": time.time()} if sending else {})
+    for some in chunks(taken):
+        mine = (delivery.c.reference_id == some[0].reference_id, delivery.c.item_id.in_([due.item_id for due in some]))
+        connection.execute(update(delivery).where(*mine).values(values))
+
+
+def _uncreated(project: Project, owner: str | None) -> Select[*tuple[Any, ...]]:
+    due = (*_due(project.id, ("pending",), owner), delivery.c.reference_id == project.reference_id, item.c.external_id.is_(None))
+    return _rows().where(*due).order_by(delivery.c.item_id)
 
 
 def _rows() -> Select[*tuple[Any, ...]]:
-    """Deliveries with what sending them takes."""
+    """Deliveries with what sending them takes: the columns of `Due`."""
     return (
         select(
             delivery.c.item_id,
@@ -179,3 +261,8 @@ def _rows() -> Select[*tuple[Any, ...]]:
         .join(item, item.c.id == delivery.c.item_id)
         .join(reference, reference.c.id == delivery.c.reference_id)
     )
+
+
+def _values(row: AnyRow) -> tuple[int, str, str, int, str, tuple[str, ...] | None, float, int]:
+    labels = None if row.labels is None else tuple(row.labels)
+    return row.item_id, row.external_id or "", row.marker or "", row.reference_id, row.version, labels, row.trust, row.attempts

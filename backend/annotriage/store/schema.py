@@ -470,9 +470,12 @@ accepted = Table(
     metadata,
     _of("item", primary=True),
     _of("acceptance"),
+    Column("state", Text, nullable=False),  # asked | made | undoing | undone
     Column("review", Text),  # external id of the annotation; none while the outcome is unknown
     Index(None, "acceptance_id"),
 )
+_open = text("state IN ('asked', 'undoing')")  # few, and looked for all the time
+Index("ix_accepted_open", accepted.c.item_id, sqlite_where=_open, postgresql_where=_open)
 
 # -- the service itself
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, func, or_, select, update
 
+from annotriage.store import deliveries
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
-from annotriage.store.schema import delivery, field_write, heartbeat, item, project, work
+from annotriage.store.schema import field_write, heartbeat, item, project, work
 
 LEASE_SECONDS = 60.0
 SUSPECT = 2  # attempts after which an item is taken alone, so that it cannot take others along
@@ -110,8 +111,7 @@ def bury(connection: Connection, owners: Sequence[str]) -> None:
     for some in chunks(owners):
         free = {"owner": None, "lease_until": None}
         connection.execute(update(work).where(work.c.owner.in_(some)).values(free))
-        unknown = {"state": "unknown", "owner": None, "not_before": time.time()}
-        connection.execute(update(delivery).where(delivery.c.owner.in_(some), delivery.c.state == "sending").values(unknown))
+        deliveries.release(connection, some)
         connection.execute(update(field_write).where(field_write.c.owner.in_(some)).values(owner=None))
         connection.execute(heartbeat.delete().where(heartbeat.c.owner.in_(some)))
 

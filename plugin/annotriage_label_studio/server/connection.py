@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from annotriage.errors import DataError, SettingError, ToolError, ToolGone
-from annotriage.labeling_tool import Check, Event, NewTask, ProjectFacts, Shown, Task
+from annotriage.labeling_tool import Check, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
 from annotriage.settings import ServiceSettings
 from annotriage_label_studio.editor.labeling_config import ChoicesControl, answer_names, choices_control, match_classes
 from annotriage_label_studio.editor.predictions import results_of
@@ -140,8 +140,8 @@ class LabelStudioProject:
 
     # -- predictions
 
-    def deliver(self, predictions: Sequence[Shown], version: str) -> int:
-        """Store predictions by one bulk import. Those on tasks that are gone are left out and not counted."""
+    def deliver(self, predictions: Sequence[Shown], version: str) -> Outcomes:
+        """Store predictions, in bulk unless they are few."""
         results = self._results(predictions, version)
         rows = [{"task": int(prediction.task), **result} for prediction, result in zip(predictions, results, strict=True)]
         return delivery.import_predictions(self._client, self.id, rows)
@@ -168,8 +168,8 @@ class LabelStudioProject:
 
     # -- tasks
 
-    def create(self, items: Sequence[NewTask], version: str) -> dict[str, str]:
-        """Import tasks together with their predictions: marker -> task id."""
+    def create(self, items: Sequence[NewTask], version: str) -> Outcomes:
+        """Import tasks together with their predictions."""
         shown = [Shown("", item.labels, item.trust) for item in items]
         field = self._fitting().field
         tasks = [
@@ -177,9 +177,9 @@ class LabelStudioProject:
             for item, result in zip(items, self._results(shown, version), strict=True)
         ]
         if not tasks:
-            return {}
+            return Outcomes()
         answer = self._client.post(f"/api/projects/{self.id}/import", tasks, seconds=delivery.LONG, return_task_ids="true")
-        return {item.marker: str(id) for item, id in zip(items, answer["task_ids"], strict=True)}
+        return Outcomes({item.marker: str(id) for item, id in zip(items, answer["task_ids"], strict=True)})
 
     def created(self, markers: Sequence[str]) -> dict[str, str]:
         """Which of the markers have a task already."""
@@ -195,7 +195,7 @@ class LabelStudioProject:
 
     # -- annotations
 
-    def accept(self, ids: Sequence[str], version: str) -> dict[str, str]:
+    def accept(self, ids: Sequence[str], version: str) -> Outcomes:
         """Make annotations of predictions, in the name of our own account; see `delivery.accept`."""
         return delivery.accept(self._client, self.id, ids, version)
 

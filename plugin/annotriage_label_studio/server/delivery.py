@@ -1,15 +1,17 @@
 """Writing to a project's tasks: predictions in bulk, annotations made of them, fields, the number of answers wanted.
 
-What a call may have done although its answer was lost is said by `OutcomeUnknown`, and can be read back.
+Bulk writes answer for each task in `Outcomes`; a call of which all may have been done raises OutcomeUnknown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from annotriage.errors import OutcomeUnknown, ToolError, ToolGone, ToolUnavailable
+from annotriage.errors import OutcomeUnknown, ToolError, ToolGone
+from annotriage.labeling_tool import Outcomes
 from annotriage_label_studio.editor.tasks import is_machine_made
 from annotriage_label_studio.server import listing
 from annotriage_label_studio.server.client import Client
@@ -17,45 +19,79 @@ from annotriage_label_studio.server.client import Client
 PREDICTION_COST = 1 / 13  # listing one prediction of a project costs the server so much of listing one task with its predictions
 TASKS_PER_CALL = 75  # so many tasks are counted in the time in which one prediction is stored by itself
 ACCEPTABLE = f"id,is_labeled,overlap,draft_exists,{listing.ANNOTATIONS}"
+NOT_TAKEN = "Label Studio did not take this prediction; compare the model's classes with the labeling config"
+NOT_ACCEPTABLE = "the task is answered, begun or changed, or has no prediction of the version"
 LONG = 600.0  # seconds; for calls on thousands of tasks at once
 
 
-def import_predictions(client: Client, project: str, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Store predictions; how many were taken. For one task that is gone all are refused: then the others are sent alone.
+def import_predictions(client: Client, project: str, rows: Sequence[Mapping[str, Any]]) -> Outcomes:
+    """Store predictions in one call, after which the server counts all tasks of the project; or one by one, where that is cheaper.
 
-    In one call, after which the server counts all tasks of the project; or one by one, where that is cheaper.
+    For one task that is gone Label Studio refuses all: then the others are sent alone.
     """
-    path = f"/api/projects/{project}/import/predictions"
     if not rows:
-        return 0
+        return Outcomes()
     if len(rows) <= client.get(f"/api/projects/{project}/", include="task_number")["task_number"] / TASKS_PER_CALL:
         return _import_one_by_one(client, rows)
     try:
-        return int(client.post(path, list(rows), seconds=LONG)["created"])
+        return _import_at_once(client, project, rows)
     except ToolError as error:
-        if type(error) is not ToolError:  # refused, gone, or perhaps done
+        if type(error) is not ToolError:  # nothing was refused for a prediction's sake
             raise
+        return _import_those_there(client, project, rows, str(error))
+
+
+def _import_at_once(client: Client, project: str, rows: Sequence[Mapping[str, Any]]) -> Outcomes:
+    """One call. Where fewer were taken than sent, which ones is read back."""
+    tasks = [str(row["task"]) for row in rows]
+    taken = int(client.post(f"/api/projects/{project}/import/predictions", list(rows), seconds=LONG)["created"])
+    if taken == len(rows):
+        return Outcomes(dict.fromkeys(tasks, ""))
+    try:
+        found = predictions_of(client, project, tasks, str(rows[0]["model_version"]))
+    except ToolError as error:
+        return Outcomes(unknown=frozenset(tasks), error=error)
+    missing = dict.fromkeys((task for task in tasks if task not in found), NOT_TAKEN)
+    return Outcomes({task: ids[0] for task, ids in found.items()}, missing)
+
+
+def _import_those_there(client: Client, project: str, rows: Sequence[Mapping[str, Any]], refusal: str) -> Outcomes:
+    """After a refusal of the whole call: the predictions whose tasks exist, if some do not."""
+    try:
         there = {record["id"] for record in listing.tasks_by_id(client, project, [str(row["task"]) for row in rows], "id")}
-        left = [row for row in rows if row["task"] in there]
-        if len(left) == len(rows):
-            raise
-        return int(client.post(path, left, seconds=LONG)["created"]) if left else 0
+    except ToolError as error:
+        return Outcomes(error=error)
+    left = [row for row in rows if row["task"] in there]
+    gone = frozenset(str(row["task"]) for row in rows if row["task"] not in there)
+    tasks = [str(row["task"]) for row in left]
+    if not (left and gone):
+        return Outcomes(refused=dict.fromkeys(tasks, refusal), gone=gone)
+    try:
+        return replace(_import_at_once(client, project, left), gone=gone)
+    except OutcomeUnknown as error:
+        return Outcomes(gone=gone, unknown=frozenset(tasks), error=error)
+    except ToolError as error:
+        return Outcomes(gone=gone, error=error)
 
 
-def _import_one_by_one(client: Client, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Store predictions; how many were taken: none on a task that is gone."""
-    taken = 0
+def _import_one_by_one(client: Client, rows: Sequence[Mapping[str, Any]]) -> Outcomes:
+    """One call for each prediction, until one fails for a reason that would make the others fail, too."""
+    done: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    gone: set[str] = set()
     for row in rows:
+        task = str(row["task"])
         try:
-            client.sdk.predictions.create(**row)
+            done[task] = str(client.sdk.predictions.create(**row).id)
+        except OutcomeUnknown as error:
+            return Outcomes(done, refused, frozenset(gone), frozenset((task,)), error)
+        except ToolGone:
+            gone.add(task)
         except ToolError as error:
-            if type(error) in (ToolError, ToolGone):
-                continue
-            if taken and not isinstance(error, OutcomeUnknown):
-                raise OutcomeUnknown(f"{taken} of {len(rows)} predictions are stored; then {error}") from error
-            raise
-        taken += 1
-    return taken
+            if type(error) is not ToolError:
+                return Outcomes(done, refused, frozenset(gone), error=error)
+            refused[task] = str(error)
+    return Outcomes(done, refused, frozenset(gone))
 
 
 def predictions_of(client: Client, project: str, ids: Sequence[str], version: str) -> dict[str, list[str]]:
@@ -95,43 +131,32 @@ def ask_again(client: Client, project: str, task_id: str, answers: int) -> None:
     client.sdk.tasks.update(task_id, overlap=answers, is_labeled=task["total_annotations"] >= answers)
 
 
-def accept(client: Client, project: str, ids: Sequence[str], version: str) -> dict[str, str]:
-    """Make annotations of the tasks' predictions: task id -> annotation id.
+def accept(client: Client, project: str, ids: Sequence[str], version: str) -> Outcomes:
+    """Make annotations of the tasks' predictions.
 
     Only of tasks that nobody has answered, skipped or begun at a fresh read, that want one answer and have exactly one prediction of the
-    version, which is not empty. Tasks that were accepted before, by a call whose answer was lost, are in the result, too. An annotation
+    version, which is not empty. Tasks that were accepted before, by a call whose answer was lost, are done, too. An annotation
     that lands on a task which a person answered meanwhile is deleted again.
     """
     predictions = _predictions(client, project, ids, version)
     tasks = listing.tasks_by_id(client, project, list(predictions), ACCEPTABLE)
     taken = [task["id"] for task in tasks if _is_acceptable(task, predictions[str(task["id"])])]
-    if not taken:
-        return _accepted(client, project, tasks, taken, predictions)
-    body = {"selectedItems": {"all": False, "included": taken}, "model_version": version}
-    client.post("/api/dm/actions", body, seconds=LONG, id="predictions_to_annotations", project=project)
+    if taken:
+        body = {"selectedItems": {"all": False, "included": taken}, "model_version": version}
+        client.post("/api/dm/actions", body, seconds=LONG, id="predictions_to_annotations", project=project)
+    asked = [str(id) for id in taken]
+    asked += [str(task["id"]) for task in tasks if any(_made_of(task, predictions[str(task["id"])]))]
+    done: dict[str, str] = {}
     try:
-        return _accepted(client, project, tasks, taken, predictions)
-    except ToolUnavailable as error:
-        raise OutcomeUnknown(f"annotations were made of predictions on {len(taken)} tasks, but not read back: {error}") from error
-
-
-def _accepted(
-    client: Client,
-    project: str,
-    tasks: Sequence[Mapping[str, Any]],
-    taken: Sequence[int],
-    predictions: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> dict[str, str]:
-    """The annotations that were made now, of the tasks `taken`, or earlier, as they stand."""
-    earlier = [task["id"] for task in tasks if any(_made_of(task, predictions[str(task["id"])]))]
-    accepted = {}
-    for task in listing.tasks_by_id(client, project, [str(id) for id in (*taken, *earlier)], ACCEPTABLE):
-        made = list(_made_of(task, predictions[str(task["id"])]))
-        if len(made) == len(task["annotations"]) == 1:
-            accepted[str(task["id"])] = made[0]
-        elif task["id"] in taken:
-            remove(client.sdk.annotations.delete, made)
-    return accepted
+        for task in listing.tasks_by_id(client, project, asked, ACCEPTABLE):
+            made = list(_made_of(task, predictions[str(task["id"])]))
+            if len(made) == len(task["annotations"]) == 1:
+                done[str(task["id"])] = made[0]
+            elif task["id"] in taken:
+                remove(client.sdk.annotations.delete, made)
+    except ToolError as error:
+        return Outcomes(done, unknown=frozenset(asked) - set(done), error=error)
+    return Outcomes(done, dict.fromkeys((id for id in ids if id not in done), NOT_ACCEPTABLE))
 
 
 def remove(delete: Callable[[int], None], ids: Collection[str]) -> None:

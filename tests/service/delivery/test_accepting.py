@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 
 import pytest
 from click.testing import CliRunner
+from memory_tool import Failure
 
 from annotriage.cli import main
-from annotriage.errors import ToolUnavailable, UnknownError
+from annotriage.errors import OutcomeUnknown, ToolError, ToolRefused, ToolUnavailable, UnknownError
 from annotriage.guarantee.binomial import first_size, spent_confidence
 from annotriage.service.delivery import accepting
 from annotriage.service.delivery.accepting import accept_batch, accept_due, undo, why_not
@@ -172,6 +174,122 @@ def test_a_call_that_never_arrived_is_made_again(process, running, monkeypatch):
         accept_batch(process, project)
     tool.faults = lambda name: None
     assert accept_batch(process, project) > 30
+
+
+FAILURES = {
+    "lost": (OutcomeUnknown("the connection broke off"), False),
+    "unknown": (OutcomeUnknown("the connection broke off"), True),
+    "down": (ToolUnavailable("no connection"), True),
+    "refused": (ToolRefused("401: the token was revoked"), True),
+}
+
+
+@pytest.fixture
+def recover(process, monkeypatch):
+    """Let the time pass after which a lost call is over, and accept what is left."""
+
+    def recover(project):
+        with monkeypatch.context() as patched:
+            patched.setattr(accepting, "SETTLED_SECONDS", -1.0)
+            for _ in range(3):
+                accept_due(process, now(process, project))
+
+    return recover
+
+
+@pytest.mark.parametrize("after", [0, 5])
+@pytest.mark.parametrize("failure", FAILURES)
+def test_an_acceptance_that_fails_in_its_middle_annotates_once_and_undo_reaches_all(process, running, recover, failure, after):
+    project, tool, _ = running()
+    error, told = FAILURES[failure]
+    tool.failure = Failure("accept", after, error, told)
+    with pytest.raises(ToolError):
+        accept_batch(process, project)
+    recover(project)
+    made = machine_made(tool)
+    assert sum(map(len, made.values())) > 30
+    assert max(map(len, made.values())) == 1
+    with process.store.reading() as connection:
+        rows = connection.execute(accepted.select()).all()
+        numbers = [batch.id for batch in acceptances.batches(connection, project.id)]
+    assert {row.state for row in rows} == {"made"}
+    assert {row.review for row in rows} == {review.id for reviews in made.values() for review in reviews}
+    for number in numbers:
+        undo(process, project, number)
+    assert not any(machine_made(tool).values())
+
+
+@pytest.mark.parametrize("after", [0, 5])
+@pytest.mark.parametrize("failure", ["lost", "down", "refused"])
+def test_an_undo_that_fails_in_its_middle_is_brought_to_its_end(process, running, recover, failure, after):
+    project, tool, _ = running()
+    accept_batch(process, project)
+    with process.store.reading() as connection:
+        (batch,) = acceptances.batches(connection, project.id)
+    error, _ = FAILURES[failure]
+    tool.failure = Failure("retract", after, error)
+    with pytest.raises(ToolError):
+        undo(process, project, batch.id)
+    recover(project)
+    assert not any(machine_made(tool).values())
+    with process.store.reading() as connection:
+        assert {row.state for row in connection.execute(accepted.select())} == {"undone"}
+
+
+def test_an_annotation_that_appears_after_its_batch_was_taken_back_is_taken_back_too(process, running, recover):
+    project, tool, _ = running()
+    tool.lose_answers = 1
+    with pytest.raises(OutcomeUnknown):
+        accept_batch(process, project)
+    late = {id: task for id, task in tool.tasks_by_id.items() if any(one.machine for one in task.reviews or ())}
+    for id in late:  # not carried out yet
+        tool._set_reviews(id, ())
+    with process.store.reading() as connection:
+        (batch,) = acceptances.batches(connection, project.id)
+    assert undo(process, project, batch.id) == 0
+    tool.tasks_by_id |= late
+    recover(project)
+    assert not any(machine_made(tool).values())
+    assert accept_batch(process, project) == 0, "never again after an undo"
+
+
+def test_a_batch_that_is_taken_back_while_it_is_accepted_leaves_no_annotation(process, running, recover):
+    project, tool, _ = running()
+
+    def undo_meanwhile(name):
+        if name == "accept":
+            with process.store.reading() as connection:
+                (batch,) = acceptances.batches(connection, project.id)
+            undo(process, project, batch.id)
+
+    tool.faults = undo_meanwhile
+    assert accept_batch(process, project) > 30
+    tool.faults = lambda name: None
+    recover(project)
+    assert not any(machine_made(tool).values())
+
+
+def test_what_is_accepted_is_read_back_after_acceptance_was_switched_off(process, running, recover):
+    from dataclasses import replace
+
+    project, tool, _ = running()
+    tool.lose_answers = 1
+    with pytest.raises(OutcomeUnknown):
+        accept_batch(process, project)
+    with process.store.writing() as connection:
+        change_project(connection, project.id, options=asdict(replace(project.options, accept="suggest")))
+    recover(project)
+    with process.store.reading() as connection:
+        assert {row.state for row in connection.execute(accepted.select())} == {"made"}
+
+
+def test_a_pause_that_comes_just_before_stops_the_batch(process, running):
+    """The batch was put together from what was true a moment ago."""
+    project, tool, _ = running()
+    with process.store.writing() as connection:
+        change_project(connection, project.id, paused="paused by a person")
+    assert accept_batch(process, project) == 0
+    assert "accept" not in tool.calls
 
 
 def test_a_process_that_died_before_it_asked_accepts_later(process, running, monkeypatch):

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 
 import pytest
+from delivery_states import states
 
 from annotriage.engine.fitting import fit
 from annotriage.errors import ToolUnavailable
@@ -13,7 +14,7 @@ from annotriage.service.delivery.rescoring import advance_rescoring
 from annotriage.service.guarantee.pausing import pause, resume
 from annotriage.service.operations.references import keep_reference
 from annotriage.states import Alarm
-from annotriage.store import counters, deliveries
+from annotriage.store import counters
 from annotriage.store.projects import change_project, get_project, history, note, raise_alarm
 from annotriage.store.schema import item, spot_check, verdict
 from annotriage.store.work import waiting
@@ -144,7 +145,7 @@ def test_a_process_that_dies_at_any_step_is_followed_by_one_that_ends_it(process
 
 
 def test_predictions_that_are_missing_at_the_check_are_sent_again_first(process, running, worker, start, stricter, monkeypatch):
-    monkeypatch.setattr("annotriage.service.delivery.outbox.SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr("annotriage.store.deliveries.SETTLED_SECONDS", 0.0)
     project, tool = running(20)
     start(project)
     advance_rescoring(process, now(process, project))
@@ -155,7 +156,7 @@ def test_predictions_that_are_missing_at_the_check_are_sent_again_first(process,
     assert now(process, project).reference_id == project.reference_id, "not yet"
     with process.store.reading() as connection:
         next_id = now(process, project).next_reference_id
-        assert deliveries.states(connection, project.id, next_id)["unknown"] == 3
+        assert states(connection, project.id, next_id)["unknown"] == 3
     advance(process, project, worker)
     assert tool.versions() == {stricter.prediction_version: len(tool.tasks_by_id)}
 

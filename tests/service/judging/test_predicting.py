@@ -7,11 +7,12 @@ import time
 from dataclasses import replace
 
 import pytest
+from delivery_states import set_state, states
 
 from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Shown
 from annotriage.service.judging.predicting import MOST_WAITED_FOR, MOST_WAITING, StorePredictor
-from annotriage.store import deliveries, items, work
+from annotriage.store import items, work
 from annotriage.store.inbox import unread
 from annotriage.store.jobs import jobs_of
 from annotriage.store.projects import change_project, get_project
@@ -30,12 +31,12 @@ def records(tasks):
 def set_deliveries(process, project, tasks, state):
     with process.store.writing() as connection:
         ids = [row.id for row in items.find_items(connection, project.id, [task.id for task in tasks]).values()]
-        deliveries.set_state(connection, project.reference_id, ids, state=state)
+        set_state(connection, project.reference_id, ids, state)
 
 
 def delivery_states(process, project):
     with process.store.reading() as connection:
-        return deliveries.states(connection, project.id, project.reference_id)
+        return states(connection, project.id, project.reference_id)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict
 
 import pytest
+from delivery_states import set_state
 from sqlalchemy import update
 
 from annotriage.engine.verdict import Verdict
@@ -14,7 +15,7 @@ from annotriage.errors import MediaUnavailable, SettingError
 from annotriage.service.operations.doctor import PILED_UP, examine
 from annotriage.settings import ServiceSettings
 from annotriage.states import Alarm
-from annotriage.store import deliveries, inbox, items, work
+from annotriage.store import inbox, items, work
 from annotriage.store.projects import change_project
 from annotriage.store.schema import item, spot_check
 from annotriage.store.schema import project as project_table
@@ -159,7 +160,7 @@ def test_predictions_that_the_tool_refused_are_listed(checks, process, connect, 
     worker.settle()
     with process.store.writing() as connection:
         ids = [row.id for row in items.find_items(connection, project.id, [task.id]).values()]
-        deliveries.set_state(connection, project.reference_id, ids, state="refused", error="400 Bad Request: no such label")
+        set_state(connection, project.reference_id, ids, "refused", error="400 Bad Request: no such label")
     check = checks("3")["deliveries"]
     assert f"tasks {task.id}" in check.found
     assert "no such label" in check.found

@@ -243,8 +243,8 @@ def test_accepted_labels_are_listed_and_taken_back(web, triaged, process, worker
     assert len(tasks) == 3
     with process.store.writing() as connection:
         ids = [row.id for row in items.find_items(connection, project.id, tasks).values()]
-        batch = acceptances.begin_batch(connection, project, ids)
-    made = tool.accept(tasks, project.version)
+        batch, _ = acceptances.begin_batch(connection, project, ids)
+    made = tool.accept(tasks, project.version).done
     with process.store.writing() as connection:
         found = items.find_items(connection, project.id, tasks)
         acceptances.end_batch(connection, {found[task].id: review for task, review in made.items()})

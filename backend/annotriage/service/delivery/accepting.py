@@ -1,24 +1,25 @@
 """Automatic labels become annotations without a person (accept = "annotate"), in batches, and are taken back when somebody says so.
 
-The last step of data -> model -> latent -> triage -> store -> delivery, and the only one that takes a person out: everything that
-speaks against it stops it. What was accepted comes back as a review like any other, made by a machine.
+The only step that takes a person out: everything that speaks against it stops it. What was accepted comes back as a review like any
+other, made by a machine.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from sqlalchemy import Connection
 
 from annotriage.advice.state_words import why_paused
-from annotriage.errors import OutcomeUnknown, ToolUnavailable
+from annotriage.errors import OutcomeUnknown, ToolError
 from annotriage.service.guarantee.spot_checks import DAY, MOST_OUTSTANDING, OLDEST_DAYS, passed_probation
 from annotriage.service.intake.reviewing import take_reviews
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.store import acceptances, spot_checks
 from annotriage.store.counters import chunks
-from annotriage.store.projects import Project, note
+from annotriage.store.projects import Project, get_project, note
 
 BATCH = 500  # items
 SETTLED_SECONDS = 60.0  # after which a call whose answer was lost is over, and what was not accepted may be tried again
@@ -28,12 +29,15 @@ def accept_due(process: Process, project: Project) -> None:
     """Accept the next batch where the project wants it; called every few seconds. Raises ToolError."""
     if project.options.accept == "annotate":
         accept_batch(process, project)
+    elif not (project.watch or project.gone):
+        _read_back(process, project)  # what was accepted before it was switched off
 
 
 def accept_batch(process: Process, project: Project) -> int:
     """Accept one batch of automatic labels, if nothing speaks against it; how many. Raises ToolError.
 
-    An outcome that stays unknown is read back a minute later; until then, and unless nothing came of it, the items are not asked for again.
+    An outcome that stays unknown is read back a minute later; until then, and unless nothing came of it, the items are not asked for
+    again. So are those that the tool refuses, for a person is at them.
     """
     if project.watch or project.gone:
         return 0
@@ -41,26 +45,34 @@ def accept_batch(process: Process, project: Project) -> int:
     with process.store.reading() as connection:
         if why_not(connection, project) is not None:
             return 0
-        rows = acceptances.acceptable(connection, project, passed_probation(connection, project), BATCH)
-    if not rows:
+        found = acceptances.acceptable(connection, project, passed_probation(connection, project), BATCH)
+    if not found:
         return 0
-    items = {row.external_id: row.id for row in rows}
     with process.store.writing() as connection:
-        batch = acceptances.begin_batch(connection, project, list(items.values()))
+        if why_not(connection, get_project(connection, project.id)) is not None:
+            return 0
+        batch, taken = acceptances.begin_batch(connection, project, [row.id for row in found])
+    items = {row.external_id: row.id for row in found if row.id in taken}
+    if not items:
+        return 0
     try:
-        made = process.tool_project(project).accept(list(items), project.version)
+        outcomes = process.tool_project(project).accept(list(items), project.version)
     except OutcomeUnknown:
         raise
-    except ToolUnavailable:
+    except ToolError:
         with process.store.writing() as connection:
-            acceptances.not_accepted(connection, list(items.values()))
+            acceptances.not_accepted(connection, items.values())
         raise
+    known = {*outcomes.done, *outcomes.refused, *outcomes.unknown}
     with process.store.writing() as connection:
-        acceptances.end_batch(connection, {items[task]: review for task, review in made.items()})
-        if made:
-            note(connection, project.id, "accepted", f"batch {batch}: {len(made)} automatic labels became annotations")
-    log("accepted", project=project.external_id, batch=batch, items=len(made))
-    return len(made)
+        acceptances.end_batch(connection, {items[task]: review for task, review in outcomes.done.items()})
+        acceptances.not_accepted(connection, [id for task, id in items.items() if task not in known])
+        if outcomes.done:
+            note(connection, project.id, "accepted", f"batch {batch}: {len(outcomes.done)} automatic labels became annotations")
+    log("accepted", project=project.external_id, batch=batch, items=len(outcomes.done))
+    if outcomes.error is not None:
+        raise outcomes.error
+    return len(outcomes.done)
 
 
 def why_not(connection: Connection, project: Project) -> str | None:
@@ -84,35 +96,43 @@ def why_not(connection: Connection, project: Project) -> str | None:
 def undo(process: Process, project: Project, batch: int) -> int:
     """Take the annotations of a batch back, those excepted that a person has changed since; how many. Its items are open again.
 
-    A repeat takes back what is left. Raises UnknownError if there is no such batch, ToolError.
+    What cannot be taken back now, or appears later, is taken back by the service. Raises UnknownError if there is no such batch, ToolError.
     """
-    with process.store.reading() as connection:
-        items = acceptances.items_of_batch(connection, project, batch)
-    tool = process.tool_project(project)
-    taken = 0
-    for tasks in chunks(list(items)):
-        machine = [review.id for task in tool.tasks(tasks) for review in task.reviews or () if review.machine]
-        tool.retract(machine)
-        taken += len(machine)
-        after = tool.tasks(tasks)
-        with process.store.writing() as connection:
-            take_reviews(connection, project, after)
     with process.store.writing() as connection:
-        acceptances.mark_undone(connection, batch)
+        items = acceptances.begin_undo(connection, project, batch)
+    taken = sum(_retract(process, project, {task: items[task] for task in tasks}) for tasks in chunks(list(items)))
+    with process.store.writing() as connection:
         note(connection, project.id, "undone", f"batch {batch}: {taken} accepted labels were taken back")
     log("acceptance undone", project=project.external_id, batch=batch, items=taken)
     return taken
 
 
-def _read_back(process: Process, project: Project) -> None:
-    """Whether a machine's annotation stands on the tasks of which it is not known; where not, they may be accepted another time."""
-    with process.store.reading() as connection:
-        rows = acceptances.undecided(connection, project.id, time.time() - SETTLED_SECONDS, BATCH)
-    if not rows:
-        return
-    items = {row.external_id: row.item_id for row in rows}
-    tasks = process.tool_project(project).tasks(list(items))
-    found = {items[task.id]: review.id for task in tasks for review in task.reviews or () if review.machine}
+def _retract(process: Process, project: Project, items: Mapping[str, int], *, asked: bool = False) -> int:
+    """Delete the machine's annotations of these tasks; how many. asked: those that were asked for must have appeared by now."""
+    tool = process.tool_project(project)
+    made = [review.id for task in tool.tasks(list(items)) for review in task.reviews or () if review.machine]
+    tool.retract(made)
+    after = tool.tasks(list(items))
     with process.store.writing() as connection:
-        acceptances.end_batch(connection, found)
-        acceptances.not_accepted(connection, [id for id in items.values() if id not in found])
+        take_reviews(connection, project, after)
+        acceptances.end_undo(connection, items.values(), asked=asked)
+    return len(made)
+
+
+def _read_back(process: Process, project: Project) -> None:
+    """Whether a machine's annotation stands on the tasks of which it is not known; where not, they may be accepted another time.
+
+    What stands on a task of a batch that was taken back is deleted.
+    """
+    with process.store.reading() as connection:
+        found = acceptances.undecided(connection, project.id, time.time() - SETTLED_SECONDS, BATCH)
+    asked = {row.external_id: row.item_id for row in found if not row.undone}
+    undone = {row.external_id: row.item_id for row in found if row.undone}
+    if undone:
+        _retract(process, project, undone, asked=True)
+    if asked:
+        tasks = process.tool_project(project).tasks(list(asked))
+        made = {asked[task.id]: review.id for task in tasks for review in task.reviews or () if review.machine}
+        with process.store.writing() as connection:
+            acceptances.end_batch(connection, made)
+            acceptances.not_accepted(connection, [id for id in asked.values() if id not in made])

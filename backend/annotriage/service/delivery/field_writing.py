@@ -62,7 +62,7 @@ class FieldWriting:
         if not self._look(project):
             return False
         with self._process.store.reading() as connection:
-            busy = work.anything_due(connection) or deliveries.due(connection, project.id, ("pending", "sending"))[0]
+            busy = work.anything_due(connection) or not {"pending", "sending"}.isdisjoint(deliveries.waiting(connection, project.id))
             each = BUSY_SECONDS if busy else EACH_SECONDS
             rows = field_writes.due(connection, project.id, max(1, round(TAKEN_SECONDS / each)))
             shown = _shown(connection, project, [row.item_id for row in rows])

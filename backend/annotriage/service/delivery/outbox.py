@@ -1,52 +1,43 @@
-"""Delivery: predictions into the labeling tool, many in one call, each exactly once.
+"""Delivery: predictions into the labeling tool, many in one call, each exactly once; and tasks for items that other systems pushed.
 
-Last step of data -> model -> latent -> triage -> store -> delivery. A call whose outcome is unknown may still be carried out seconds
-later: its tasks are read back until two readings agree, and only what is missing is sent again.
+What a call did is settled for each prediction by itself, before anything else is asked of the tool. What may have been done is read
+back (`reading_back`) before it is sent again.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import groupby
 
-from annotriage.errors import AnnotriageError, OutcomeUnknown, ToolError, ToolRefused, ToolUnavailable
-from annotriage.labeling_tool import NewTask, Shown, ToolProject
+from annotriage.errors import AnnotriageError, OutcomeUnknown, ToolError
+from annotriage.labeling_tool import NewTask, Outcomes, Shown, ToolProject
+from annotriage.service.delivery.field_writing import fields_of
+from annotriage.service.delivery.reading_back import ReadingBack
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.store import deliveries, field_writes, items, work
-from annotriage.store.database import AnyRow
+from annotriage.store.deliveries import Due, Waiting
 from annotriage.store.projects import Project, change_project, note, projects
 
 MOST = 5_000  # predictions in one call
 PATIENCE = 10.0  # seconds for which the first one waits for others while more are being judged,
 PACE = 9.0  # and so many times what the last call took: each call makes the tool count its whole project, and media come from it too
 IDLE_SECONDS = 0.2
-SETTLED_SECONDS = 5.0  # between two readings that must agree
 BACK_OFF = (2.0, 10.0, 30.0, 60.0)
 MOST_CREATED = 200  # tasks in one call, their pictures in themselves
 MOST_BYTES = 32 * 2**20
 REFUSALS = 3  # times that a prediction is offered before it counts as refused
 
 
-_Act = Callable[[Project, ToolProject], bool]
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """What was found of deliveries whose outcome is unknown. found: by task, or by marker of a task that was to be created."""
-
-    at: float
-    found: dict[str, list[str]]
-
-
 class Delivery:
-    """Delivers what is due, until the process stops."""
+    """Delivers what is due, until the process stops. One thread at a time."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._readings: dict[tuple[int, bool], _Reading] = {}
+        self._reading_back = ReadingBack(process, MOST)
         self._calls: dict[int, tuple[float, float]] = {}  # by project: when the last call ended, and how long it took
         self._resume: dict[int, tuple[int, float]] = {}  # by project: failures in a row, and when it is tried again
 
@@ -57,10 +48,10 @@ class Delivery:
                 self._process.stopping.wait(IDLE_SECONDS)
 
     def step(self) -> bool:
-        """One round over all projects; whether anything was done."""
+        """One round over all projects; whether anything was done. A round that finds nothing writes nothing."""
         with self._process.store.reading() as connection:
-            open_ones = [one for one in projects(connection) if not one.watch]
-        done = [self._project(one) for one in open_ones]
+            open_projects = [project for project in projects(connection) if not project.watch]
+        done = [self._project(project) for project in open_projects]
         return any(done)
 
     def _project(self, project: Project) -> bool:
@@ -69,66 +60,70 @@ class Delivery:
             return False
         tool = self._process.tool_project(project)
         try:
-            done = [act(project, tool) for act in self._acts(project)]
+            with self._process.store.reading() as connection:
+                waiting = deliveries.waiting(connection, project.id)
+            done = self._reading_back.step(project, tool, waiting)
+            if project.problem is None:
+                done |= self._create(project, tool, waiting) | self._send(project, tool) | self._show(project, tool)
         except AnnotriageError as error:
+            self._let_go(project)
             wait = BACK_OFF[min(failures, len(BACK_OFF) - 1)]
             self._resume[project.id] = (failures + 1, time.time() + wait)
             log("delivery waits", level=logging.WARNING, project=project.external_id, seconds=wait, error=error)
             return False
-        if any(done):
+        if done:
             self._resume.pop(project.id, None)
-        return any(done)
+        return done
 
-    def _acts(self, project: Project) -> list[_Act]:
-        reading: list[_Act] = [self._read_back, self._read_back_created, self._read_answered, self._withdraw_stale]
-        return reading if project.problem else [*reading, self._create, self._send, self._show]
+    def _let_go(self, project: Project) -> None:
+        """Whatever was on its way when something failed, of which nothing is known yet, is read back."""
+        self._reading_back.forget(project)
+        with self._process.store.writing() as connection:
+            deliveries.release(connection, [self._process.owner])
 
     # -- sending
 
     def _send(self, project: Project, tool: ToolProject) -> bool:
         with self._process.store.reading() as connection:
-            count, since = deliveries.due(connection, project.id, ("pending",))
-            if not count or (
-                count < MOST and self._collects(project, since) and work.waiting(connection, project.id, project.reference_id)
+            pending = deliveries.waiting(connection, project.id).get("pending")
+            if pending is None or (
+                pending.count < MOST and self._collects(project, pending) and work.waiting(connection, project.id, project.reference_id)
             ):
                 return False
         with self._process.store.writing() as connection:
-            rows = deliveries.take(connection, project.id, "pending", self._process.owner, MOST)
-        if not rows:
+            taken = deliveries.take(connection, project.id, "pending", self._process.owner, MOST)
+        if not taken:
             return False
-        try:
-            self._deliver(project, tool, rows)
-        except AnnotriageError as error:
-            # Whatever broke off, these are not being sent any more: what became of them is read back, unless nothing can have.
-            unsent = isinstance(error, ToolUnavailable) and not isinstance(error, OutcomeUnknown)
-            self._put_back(rows, unknown=not unsent, error=str(error))
-            raise
-        return True
-
-    def _deliver(self, project: Project, tool: ToolProject, rows: Sequence[AnyRow]) -> None:
-        """One call, and what the tool says of it. Raises what the tool raises; the rows are then still `sending`, or settled."""
-        version = rows[0].version
-        shown = [Shown(row.external_id, None if row.labels is None else tuple(row.labels), row.trust) for row in rows]
+        shown = [Shown(due.task_id, due.labels, due.trust) for due in taken]
         started = time.perf_counter()
-        try:
-            taken = tool.deliver(shown, version)
-        except (ToolRefused, ToolUnavailable):  # it is no prediction's fault
-            raise
-        except ToolError as error:
-            self._refused(project, tool, rows, str(error))
-            return
+        outcomes = _outcomes(lambda: tool.deliver(shown, taken[0].version), [due.task_id for due in taken])
         seconds = time.perf_counter() - started
         self._calls[project.id] = (time.time(), seconds)
-        log("delivered", project=project.external_id, items=taken, seconds=round(seconds, 2))
-        if taken == len(rows):
-            self._set(rows, state="confirmed", error=None)
-        else:
-            self._settle(rows, tool.delivered([row.external_id for row in rows], version), tool, offered=True)
+        log("delivered", project=project.external_id, items=len(outcomes.done), seconds=round(seconds, 2))
+        self._settle(project, {due.task_id: due for due in taken}, outcomes)
+        return True
 
-    def _collects(self, project: Project, since: float) -> bool:
-        """Whether predictions wait for others that are being judged. since: when the first of them was ready."""
+    def _collects(self, project: Project, pending: Waiting) -> bool:
+        """Whether predictions wait for others that are being judged."""
         ended, took = self._calls.get(project.id, (0.0, 0.0))
-        return time.time() < max(since + PATIENCE, ended + PACE * took)
+        return time.time() < max(pending.since + PATIENCE, ended + PACE * took)
+
+    def _create(self, project: Project, tool: ToolProject, waiting: Mapping[str, Waiting]) -> bool:
+        """Create the tasks of pushed items, with their predictions and fields."""
+        if "pending" not in waiting:
+            return False
+        with self._process.store.reading() as connection:
+            if not deliveries.any_uncreated(connection, project):
+                return False
+        with self._process.store.writing() as connection:
+            taken = deliveries.take_uncreated(connection, project, self._process.owner, MOST_CREATED, MOST_BYTES)
+            fields = fields_of(connection, project, [due.item_id for due in taken]) if project.options.item_fields else {}
+        if not taken:
+            return False
+        new = [NewTask(due.marker, due.media, {**due.data, **fields.get(due.item_id, {})}, due.labels, due.trust) for due in taken]
+        outcomes = _outcomes(lambda: tool.create(new, taken[0].version), [due.marker for due in taken])
+        self._settle(project, {due.marker: due for due in taken}, outcomes, created=True)
+        return True
 
     def _show(self, project: Project, tool: ToolProject) -> bool:
         """Let the tool show the first predictions as soon as they exist."""
@@ -142,152 +137,66 @@ class Delivery:
             change_project(connection, project.id, shown_version=project.version)
         return True
 
-    def _refused(self, project: Project, tool: ToolProject, rows: Sequence[AnyRow], error: str) -> None:
-        """The tool refuses a whole call for one task that it does not know: those are gone, the others go again."""
-        there = {task.id for task in tool.tasks([row.external_id for row in rows])}
-        gone = [row.item_id for row in rows if row.external_id not in there]
+    # -- what came of it
+
+    def _settle(self, project: Project, taken: Mapping[str, Due], outcomes: Outcomes, *, created: bool = False) -> None:
+        """Write down what became of each. Raises what ended the call early, afterwards.
+
+        What another verdict made stale meanwhile stays so if it may have been sent, and is simply pending if it was not.
+        """
+        done, unknown, gone = ([due for key, due in taken.items() if key in of] for of in (outcomes.done, outcomes.unknown, outcomes.gone))
+        refused = {key: reason for key, reason in outcomes.refused.items() if key in taken}
+        known = {*outcomes.done, *outcomes.unknown, *outcomes.gone, *refused}
+        unsent = [due for key, due in taken.items() if key not in known]
+        error = None if outcomes.error is None else str(outcomes.error)
         with self._process.store.writing() as connection:
-            if gone:
-                items.mark_gone(connection, gone)
-            rest = [row for row in rows if row.external_id in there]
-            if rest:
-                state = {"state": "pending", "owner": None} if gone else self._after_refusal(rest[0], error)
-                deliveries.set_state(connection, rest[0].reference_id, [row.item_id for row in rest], **state)
-            if not gone:
-                note(connection, project.id, "refused", error)
-        log("predictions refused", level=logging.WARNING, project=project.external_id, gone=len(gone), error=error)
+            move = partial(deliveries.move, connection, next(iter(taken.values())).reference_id, held_by=self._process.owner)
+            if created:
+                items.link_tasks(connection, {due.item_id: outcomes.done[due.marker] for due in done})
+                field_writes.created(connection, _items(done))
+            move(_items(done), ("sending",), "confirmed")
+            move(_items(done), ("stale",), "stale")
+            move(_items(unknown), ("sending",), "unknown", error=error)
+            move(_items(unknown), ("stale",), "stale", not_before=time.time() + deliveries.SETTLED_SECONDS)
+            items.mark_gone(connection, _items(gone))
+            for (attempts, reason), some in _alike(taken, refused):
+                state, not_before = _after_refusal(attempts)
+                move(some, ("sending",), state, not_before=not_before, error=reason, attempts=attempts + 1)
+                move(some, ("stale",), "pending")
+            move(_items(unsent), ("sending", "stale"), "pending", error=error)
+            if len(refused) == len(taken):
+                note(connection, project.id, "refused", next(iter(refused.values())))
+        if refused or gone:
+            about = {"project": project.external_id, "gone": len(gone), "refused": len(refused)}
+            log("predictions refused", level=logging.WARNING, reasons=sorted(set(refused.values()))[:3], **about)
+        if outcomes.error is not None:
+            raise outcomes.error
 
-    def _after_refusal(self, row: AnyRow, error: str) -> dict[str, object]:
-        if row.attempts + 1 >= REFUSALS:
-            return {"state": "refused", "owner": None, "error": error, "attempts": row.attempts + 1}
-        wait = time.time() + BACK_OFF[min(row.attempts, len(BACK_OFF) - 1)]
-        return {"state": "pending", "owner": None, "error": error, "attempts": row.attempts + 1, "not_before": wait}
 
-    # -- what became of it
+def _outcomes(call: Callable[[], Outcomes], keys: Iterable[str]) -> Outcomes:
+    """What a call answers for each of its parts, errors included."""
+    try:
+        return call()
+    except OutcomeUnknown as error:
+        return Outcomes(unknown=frozenset(keys), error=error)
+    except ToolError as error:
+        if type(error) is ToolError:  # refused for what was sent; all kinds of it say that the call could not be made
+            return Outcomes(refused=dict.fromkeys(keys, str(error)))
+        return Outcomes(error=error)
 
-    def _read_back(self, project: Project, tool: ToolProject) -> bool:
-        """Deliveries whose outcome is unknown."""
-        return self._agreeing(
-            project,
-            created=False,
-            read=lambda rows: tool.delivered([row.external_id for row in rows], rows[0].version),
-            settle=lambda rows, found: self._settle(rows, found, tool),
-        )
 
-    def _read_back_created(self, project: Project, tool: ToolProject) -> bool:
-        """Tasks that may have been created or not."""
-        return self._agreeing(
-            project,
-            created=True,
-            read=lambda rows: {marker: [id] for marker, id in tool.created([row.marker for row in rows]).items()},
-            settle=lambda rows, found: self._link(rows, {marker: ids[0] for marker, ids in found.items()}),
-        )
+def _alike(taken: Mapping[str, Due], refused: Mapping[str, str]) -> Iterable[tuple[tuple[int, str], list[int]]]:
+    """The refused items by how often they were offered before, and why they were refused."""
+    known = sorted((taken[key].attempts, reason, taken[key].item_id) for key, reason in refused.items())
+    return [(key, [item_id for *_, item_id in some]) for key, some in groupby(known, lambda one: (one[0], one[1]))]
 
-    def _agreeing(
-        self,
-        project: Project,
-        *,
-        created: bool,
-        read: Callable[[Sequence[AnyRow]], dict[str, list[str]]],
-        settle: Callable[[Sequence[AnyRow], dict[str, list[str]]], None],
-    ) -> bool:
-        """Read unknown outcomes until two readings some seconds apart say the same."""
-        key = (project.id, created)
-        last = self._readings.get(key)
-        if last is not None and time.time() - last.at < SETTLED_SECONDS:
-            return False
-        with self._process.store.reading() as connection:
-            rows = deliveries.unknown(connection, project.id, MOST, created=created)
-        if not rows:
-            self._readings.pop(key, None)
-            return False
-        found = read(rows)
-        if last is None or last.found != found:
-            self._readings[key] = _Reading(time.time(), found)
-            return False
-        settle(rows, found)
-        self._readings.pop(key)
-        return True
 
-    def _read_answered(self, project: Project, tool: ToolProject) -> bool:
-        """Predictions that the tool took from us itself, after it had time to store them."""
-        with self._process.store.writing() as connection:
-            rows = deliveries.take(connection, project.id, "answered", self._process.owner, MOST)
-        if rows:
-            self._settle(rows, tool.delivered([row.external_id for row in rows], rows[0].version), tool)
-        return bool(rows)
+def _after_refusal(attempts: int) -> tuple[str, float]:
+    """The state of a prediction that was refused, and when it is offered again."""
+    if attempts + 1 >= REFUSALS:
+        return "refused", 0.0
+    return "pending", time.time() + BACK_OFF[min(attempts, len(BACK_OFF) - 1)]
 
-    def _settle(self, rows: Sequence[AnyRow], found: dict[str, list[str]], tool: ToolProject, *, offered: bool = False) -> None:
-        """What is there is confirmed, the oldest of several kept; what is missing is sent again. offered: it was not taken just now."""
-        twice = [id for ids in found.values() for id in ids[1:]]
-        if twice:
-            tool.withdraw(twice)
-        self._set([row for row in rows if row.external_id in found], state="confirmed", error=None)
-        for row in rows:
-            if row.external_id in found:
-                continue
-            again = {"state": "pending", "owner": None, "not_before": 0.0}
-            refusal = "the labeling tool did not take this prediction; compare the model's classes with the labeling config"
-            self._set([row], **(self._after_refusal(row, refusal) if offered else again))
 
-    def _withdraw_stale(self, project: Project, tool: ToolProject) -> bool:
-        """Predictions that another verdict replaced."""
-        with self._process.store.writing() as connection:
-            rows = deliveries.take(connection, project.id, "stale", self._process.owner, MOST)
-        if rows:
-            found = tool.delivered([row.external_id for row in rows], rows[0].version)
-            tool.withdraw([id for ids in found.values() for id in ids])
-            self._set(rows, state="pending", owner=None, not_before=0.0)
-        return bool(rows)
-
-    # -- items that other systems pushed
-
-    def _create(self, project: Project, tool: ToolProject) -> bool:
-        from annotriage.service.delivery.field_writing import fields_of
-
-        with self._process.store.writing() as connection:
-            rows = deliveries.take_uncreated(connection, project, self._process.owner, MOST_CREATED, MOST_BYTES)
-            fields = fields_of(connection, project, [row.item_id for row in rows]) if project.options.item_fields else {}
-        if not rows:
-            return False
-        new = [
-            NewTask(
-                row.marker,
-                row.media,
-                dict(row.data or {}) | dict(fields.get(row.item_id, {})),
-                None if row.labels is None else tuple(row.labels),
-                row.trust,
-            )
-            for row in rows
-        ]
-        try:
-            made = tool.create(new, rows[0].version)
-        except (ToolRefused, ToolUnavailable) as error:
-            self._put_back(rows, unknown=isinstance(error, OutcomeUnknown), error=str(error))
-            raise
-        except ToolError as error:
-            self._set(rows, **self._after_refusal(rows[0], str(error)))
-            with self._process.store.writing() as connection:
-                note(connection, project.id, "refused", str(error))
-            return True
-        self._link(rows, made)
-        return True
-
-    def _link(self, rows: Sequence[AnyRow], made: dict[str, str]) -> None:
-        """Pushed items get their tasks; those without one are created again."""
-        with self._process.store.writing() as connection:
-            items.link_tasks(connection, {row.item_id: made[row.marker] for row in rows if row.marker in made})
-            field_writes.created(connection, [row.item_id for row in rows if row.marker in made])
-        self._set([row for row in rows if row.marker in made], state="confirmed", error=None)
-        self._set([row for row in rows if row.marker not in made], state="pending", owner=None, not_before=0.0)
-
-    # -- states
-
-    def _put_back(self, rows: Sequence[AnyRow], *, unknown: bool, error: str) -> None:
-        state = "unknown" if unknown else "pending"
-        self._set(rows, state=state, owner=None, error=error, not_before=0.0)
-
-    def _set(self, rows: Sequence[AnyRow], **values: object) -> None:
-        if rows:
-            with self._process.store.writing() as connection:
-                deliveries.set_state(connection, rows[0].reference_id, [row.item_id for row in rows], **values)
+def _items(some: Iterable[Due]) -> list[int]:
+    return [due.item_id for due in some]

@@ -34,7 +34,7 @@ class ProjectWork:
     address: str
     waiting: int
     undelivered: dict[str, int]
-    troubles: Sequence[AnyRow]
+    troubles: Sequence[deliveries.Trouble]
     failed_fields: int
     failures: Sequence[AnyRow]
     empty: Sequence[str]

@@ -324,6 +324,7 @@ def upgrade() -> None:
         "accepted",
         sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("acceptance_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
         sa.Column("review", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["acceptance_id"], ["acceptance.id"], name=op.f("fk_accepted_acceptance_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_accepted_item_id"), ondelete="CASCADE"),
@@ -331,6 +332,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("accepted", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_accepted_acceptance_id"), ["acceptance_id"], unique=False)
+        batch_op.create_index(
+            "ix_accepted_open",
+            ["item_id"],
+            unique=False,
+            sqlite_where=sa.text("state IN ('asked', 'undoing')"),
+            postgresql_where=sa.text("state IN ('asked', 'undoing')"),
+        )
 
     op.create_table(
         "delivery",

@@ -1,0 +1,281 @@
+"""Every task has exactly one prediction of the version in the end, wherever in a call the labeling tool fails."""
+
+from __future__ import annotations
+
+import databases
+import pytest
+from delivery_states import states
+from memory_tool import Failure
+from sqlalchemy import event, select
+
+from annotriage.errors import OutcomeUnknown, ToolError, ToolRefused, ToolUnavailable
+from annotriage.store import deliveries
+from annotriage.store.pushing import PushedItem, add_pushed
+from annotriage.store.schema import delivery, item
+
+NO_SPOT_CHECKS = {"sample_share": 0.0, "audit_share": 0.0}
+TASKS = 8
+
+LOST = (OutcomeUnknown("the connection broke off"), False)  # no answer at all
+UNKNOWN = (OutcomeUnknown("the connection broke off"), True)  # the parts before are known
+DOWN = (ToolUnavailable("no connection"), True)
+REFUSED = (ToolRefused("401: the token was revoked"), True)
+every_failure = pytest.mark.parametrize(("error", "told"), [LOST, UNKNOWN, DOWN, REFUSED], ids=["lost", "unknown", "down", "refused"])
+every_place = pytest.mark.parametrize("after", [0, 3, TASKS - 1])
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch):
+    """No waiting between two readings or before another try."""
+    monkeypatch.setattr("annotriage.store.deliveries.SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr("annotriage.service.delivery.outbox.BACK_OFF", (0.0,))
+
+
+@pytest.fixture
+def judged(connect, worker, digits, picture):
+    """A project whose tasks are judged, and not delivered yet."""
+
+    def judged(**options):
+        project, tool = connect(**NO_SPOT_CHECKS, **options)
+        tasks = [tool.add(picture(image)) for image in digits.incoming[0][:TASKS]]
+        judge_all(worker)
+        return project, tool, [task.id for task in tasks]
+
+    return judged
+
+
+def judge_all(worker):
+    worker.follow()
+    while worker.judge.step():
+        pass
+
+
+def recover(worker):
+    """Rounds enough for two readings and another try, whatever failed before."""
+    for _ in range(6):
+        worker.settle()
+
+
+def fail(tool, *calls, error):
+    def raise_in(name):
+        if name in calls:
+            raise error
+
+    tool.faults = raise_in
+
+
+def change(process, project, task_ids, trust):
+    """Another verdict replaces that of these tasks."""
+    with process.store.writing() as connection:
+        ids = connection.execute(select(item.c.id).where(item.c.external_id.in_(task_ids))).scalars()
+        rows = [
+            {"item_id": id, "reference_id": project.reference_id, "project_id": project.id, "labels": None, "trust": trust} for id in ids
+        ]
+        deliveries.enqueue(connection, rows)
+
+
+def states_of(process, project):
+    with process.store.reading() as connection:
+        return states(connection, project.id, project.reference_id)
+
+
+@databases.both
+@every_place
+@every_failure
+def test_a_delivery_that_fails_in_its_middle_brings_one_prediction_each(process, judged, worker, after, error, told):
+    project, tool, tasks = judged()
+    tool.failure = Failure("deliver", after, error, told)
+    recover(worker)
+    assert {id: len(tool.shown(id)) for id in tasks} == dict.fromkeys(tasks, 1)
+    assert states_of(process, project) == {"confirmed": TASKS}
+
+
+@every_place
+@every_failure
+def test_a_creation_that_fails_in_its_middle_makes_one_task_each(process, connect, worker, digits, picture, after, error, told):
+    project, tool = connect(**NO_SPOT_CHECKS)
+    markers = [f"item {number}" for number in range(TASKS)]
+    pushed = [PushedItem(marker, picture(image), None, {}) for marker, image in zip(markers, digits.incoming[0], strict=False)]
+    with process.store.writing() as connection:
+        add_pushed(connection, project, "pushed", pushed)
+    while worker.judge.step():
+        pass
+    tool.failure = Failure("create", after, error, told)
+    recover(worker)
+    assert sorted(task.marker for task in tool.tasks_by_id.values()) == markers
+    assert {len(tool.shown(id)) for id in tool.tasks_by_id} == {1}
+    with process.store.reading() as connection:
+        linked = {row.marker: row.external_id for row in connection.execute(select(item))}
+    assert linked == {task.marker: task.id for task in tool.tasks_by_id.values()}
+    assert states_of(process, project) == {"confirmed": TASKS}
+
+
+@every_place
+@pytest.mark.parametrize("error", [LOST[0], DOWN[0], REFUSED[0]])
+def test_a_withdrawal_that_fails_in_its_middle_leaves_the_new_predictions_alone(process, judged, worker, after, error):
+    project, tool, tasks = judged()
+    worker.settle()
+    change(process, project, tasks, 0.125)
+    tool.failure = Failure("withdraw", after, error)
+    recover(worker)
+    assert {id: [one.trust for one in tool.shown(id)] for id in tasks} == {id: [0.125] for id in tasks}
+
+
+@pytest.mark.parametrize("error", [DOWN[0], LOST[0], REFUSED[0], ToolError("500")])
+def test_a_reading_that_fails_does_not_decide_about_the_delivery_before_it(judged, worker, error):
+    _, tool, tasks = judged()
+    tool.lose_answers = 1
+    fail(tool, "delivered", "tasks", "created", error=error)
+    for _ in range(4):
+        worker.delivery.step()
+    fail(tool, error=error)
+    recover(worker)
+    assert tool.calls.count("deliver") == 1
+    assert {len(tool.shown(id)) for id in tasks} == {1}
+
+
+@pytest.mark.parametrize("error", [DOWN[0], REFUSED[0]])
+def test_a_version_that_cannot_be_named_sends_nothing_again(process, judged, worker, error):
+    project, tool, _ = judged()
+    fail(tool, "name_version", error=error)
+    for _ in range(4):
+        worker.delivery.step()
+    assert tool.calls.count("deliver") == 1
+    assert states_of(process, project) == {"confirmed": TASKS}
+
+
+def test_predictions_that_the_tool_refuses_one_by_one_hold_up_no_other(process, judged, worker, monkeypatch):
+    from dataclasses import replace
+
+    project, tool, tasks = judged()
+    deliver = tool.deliver
+
+    def refusing(predictions, version):
+        taken = deliver([one for one in predictions if one.task not in tasks[:2]], version)
+        return replace(taken, refused={one.task: f"{one.task}: no such label" for one in predictions if one.task in tasks[:2]})
+
+    monkeypatch.setattr(tool, "deliver", refusing)
+    recover(worker)
+    assert {len(tool.shown(id)) for id in tasks[2:]} == {1}
+    assert states_of(process, project) == {"confirmed": TASKS - 2, "refused": 2}
+    with process.store.reading() as connection:
+        assert {row.error for row in deliveries.troubles(connection, project.id)} == {f"{id}: no such label" for id in tasks[:2]}
+
+
+@databases.both
+@pytest.mark.parametrize("lose_answers", [0, 1])
+def test_a_verdict_that_changes_while_its_prediction_is_sent_is_what_annotators_see(process, judged, worker, lose_answers):
+    project, tool, tasks = judged()
+    tool.lose_answers = lose_answers
+
+    def change_meanwhile(name):
+        if name == "deliver" and tool.calls.count("deliver") == 1:
+            change(process, project, tasks[:3], 0.125)
+
+    tool.faults = change_meanwhile
+    recover(worker)
+    assert {id: [one.trust for one in tool.shown(id)] for id in tasks[:3]} == {id: [0.125] for id in tasks[:3]}
+    assert {len(tool.shown(id)) for id in tasks} == {1}
+
+
+def test_a_verdict_that_changes_while_nothing_could_be_sent_is_sent_alone(process, judged, worker):
+    project, tool, tasks = judged()
+
+    def change_and_fail(name):
+        if name == "deliver" and tool.calls.count("deliver") == 1:
+            change(process, project, tasks[:3], 0.125)
+            raise ToolUnavailable("no connection")
+
+    tool.faults = change_and_fail
+    recover(worker)
+    assert {id: [one.trust for one in tool.shown(id)] for id in tasks[:3]} == {id: [0.125] for id in tasks[:3]}
+    assert "withdraw" not in tool.calls
+
+
+def test_a_verdict_that_changes_while_its_task_is_created_is_what_annotators_see(process, connect, worker, digits, picture):
+    for lost in (False, True):
+        project, tool = connect(str(int(lost) + 1), **NO_SPOT_CHECKS)
+        with process.store.writing() as connection:
+            add_pushed(connection, project, "pushed", [PushedItem(f"a {lost}", picture(digits.incoming[0][0]), None, {})])
+            (id,) = connection.execute(select(item.c.id).where(item.c.project_id == project.id)).scalars()
+        while worker.judge.step():
+            pass
+        tool.lose_answers = int(lost)
+
+        def change_meanwhile(name, project=project, tool=tool, id=id):
+            if name == "create" and tool.calls.count("create") == 1:
+                row = {"item_id": id, "reference_id": project.reference_id, "project_id": project.id, "labels": None, "trust": 0.125}
+                with process.store.writing() as connection:
+                    deliveries.enqueue(connection, [row])
+
+        tool.faults = change_meanwhile
+        recover(worker)
+        (task,) = tool.tasks_by_id
+        assert [one.trust for one in tool.shown(task)] == [0.125]
+
+
+def test_an_answer_that_comes_after_the_process_was_held_for_dead_changes_nothing(process, judged, worker):
+    """Another process has read back what became of the call, and is sending what was missing."""
+    project, tool, _ = judged()
+
+    def held_for_dead(name):
+        if name == "deliver":
+            with process.store.writing() as connection:
+                deliveries.release(connection, [process.owner])
+                ids = connection.execute(select(delivery.c.item_id)).scalars().all()
+                deliveries.move(connection, project.reference_id, ids, ("unknown",), "pending")
+                assert len(deliveries.take(connection, project.id, "pending", "another", 100)) == TASKS
+
+    tool.faults = held_for_dead
+    worker.delivery.step()
+    with process.store.reading() as connection:
+        assert {(row.state, row.owner) for row in connection.execute(select(delivery))} == {("sending", "another")}
+
+
+def test_what_became_unknown_between_two_readings_is_read_twice_itself(process, judged, worker):
+    project, tool, _ = judged()
+    tool.lose_answers = 1
+    worker.delivery.step()
+    tool.predictions.clear()  # the call is not carried out yet
+    with process.store.writing() as connection:
+        ids = connection.execute(select(delivery.c.item_id).order_by(delivery.c.item_id)).scalars().all()
+        deliveries.move(connection, project.reference_id, ids[4:], ("unknown",), "pending")
+        deliveries.move(connection, project.reference_id, ids[4:], ("pending",), "pending", not_before=10.0**12)
+    worker.delivery.step()
+    with process.store.writing() as connection:
+        deliveries.move(connection, project.reference_id, ids[4:], ("pending",), "unknown")
+    worker.delivery.step()
+    with process.store.reading() as connection:
+        rows = connection.execute(select(delivery.c.state).order_by(delivery.c.item_id)).scalars().all()
+    assert "unknown" not in rows[:4]
+    assert rows[4:] == ["unknown"] * 4
+
+
+def transactions(process):
+    """The writing transactions from now on, as they begin."""
+    begun = []
+    event.listen(process.store.engine, "begin", lambda connection: begun.append(connection.get_execution_options().get("writing", False)))
+    return begun
+
+
+@databases.both
+def test_an_idle_round_writes_nothing(process, judged, worker):
+    judged()
+    recover(worker)
+    begun = transactions(process)
+    assert not worker.delivery.step()
+    assert begun
+    assert not any(begun)
+
+
+def test_missing_predictions_are_settled_in_one_transaction_however_many_they_are(process, judged, worker):
+    project, tool, _ = judged()
+    tool.lose_answers = 1
+    worker.delivery.step()
+    tool.predictions.clear()
+    worker.delivery.step()
+    begun = transactions(process)
+    fail(tool, "deliver", error=DOWN[0])
+    worker.delivery.step()
+    assert states_of(process, project) == {"pending": TASKS}
+    assert sum(begun) <= 5, "taken and settled, then taken, settled and let go of"
