@@ -82,7 +82,8 @@ class Triaged:
         follower = self.parts[0]
         for state in follower._followed.values():
             state.next_poll = 0.0
-        follower.poll()
+        for loop in follower.loops():
+            loop.round()
 
     def tasks(self):
         found = self.label_studio.call("GET", f"/api/projects/{self.id}/export", exportType="JSON", download_all_tasks="true")

@@ -11,10 +11,10 @@ from delivery_states import set_state
 from annotriage.engine.verdict import Verdict
 from annotriage.labeling_tool import Review, Task
 from annotriage.service.intake.reviewing import take_reviews
-from annotriage.store import Store, acceptances, deliveries, items, jobs, rescores, reviews, spot_checks, work
+from annotriage.store import Store, acceptances, deliveries, items, rescores, reviews, spot_checks, work
 from annotriage.store.projects import ProjectOptions, add_project, change_project, get_project
 from annotriage.store.references import save_reference
-from annotriage.store.schema import heartbeat, item
+from annotriage.store.schema import item
 from annotriage.store.verdicts import Judgement, record
 
 GUARANTEE = {"max_error": 0.02, "confidence": 0.95, "auto": True, "coverage": 0.5}
@@ -157,23 +157,6 @@ def test_a_spot_check_that_waits_moves_to_the_next_reference_unless_its_label_is
         deliveries.enqueue(connection, [{"item_id": first, "reference_id": new, "project_id": project.id, "labels": None, "trust": 0.1}])
         assert spot_checks.take_over(connection, project.id, new) == [first]
         assert spot_checks.unsettled(connection, [first, second]) == {first}
-
-
-def test_jobs_are_taken_once_and_again_when_their_process_died(store, project):
-    with store.writing() as connection:
-        id = jobs.queue(connection, project.id, "recalibrate")
-        assert jobs.queue(connection, project.id, "recalibrate") == id
-        work.beat(connection, "alive", "jobs", "host", 1)
-        assert jobs.take(connection, "alive", ["other"]) is None
-        assert jobs.take(connection, "alive", ["recalibrate"]).id == id
-        assert jobs.take(connection, "me", ["recalibrate"]) is None
-        connection.execute(jobs.job.update().values(at=time.time() - 3600))
-        assert jobs.take(connection, "me", ["recalibrate"]) is None, "it takes long, and its process lives"
-        connection.execute(heartbeat.delete())
-        assert jobs.take(connection, "me", ["recalibrate"]).id == id
-        jobs.finish(connection, id, "done")
-        assert jobs.queue(connection, project.id, "recalibrate") != id
-        assert [row.state for row in jobs.jobs_of(connection, project.id)] == ["queued", "done"]
 
 
 def test_changed_pictures_lose_their_spot_check(store, project, judged):

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select, update
 from triaged import import_tasks, judge
 
+from annotriage.service.operations.references import open_reference
 from annotriage.service.readings.reporting import make_report
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.store import dashboard, reports
@@ -115,7 +116,7 @@ def test_what_went_wrong_is_tried_again(process, judged):
     assert {(row.state, row.attempts, row.not_before) for row in rows} == {("pending", 0, 0.0)}
 
 
-def test_a_report_replaces_the_one_before(process, judged):
+def test_a_report_replaces_the_one_before(process, judged, tmp_path):
     project, _, every = judged
     said = make_report(process, project, every)
     assert said.startswith("The report of all items of Project 1 is ready")
@@ -132,5 +133,4 @@ def test_a_report_replaces_the_one_before(process, judged):
         second = reports.report_of(connection, every)
         assert second.stored_file_id != first.stored_file_id
         assert piece_of(connection, first.stored_file_id, 0) is None
-    process._references.clear()
-    assert process.reference(project.reference_id).version  # its files are still there
+    assert open_reference(process.store, project.reference_id, tmp_path / "read").version  # its files are still there

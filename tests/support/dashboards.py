@@ -63,8 +63,8 @@ class Service:
         end = time.monotonic() + seconds
         for state in self.follower._followed.values():
             state.next_poll = state.next_facts = 0.0
-        self.follower.read_inbox()
-        self.follower.poll()
+        for loop in self.follower.loops():
+            loop.round()
         while self.judge.step() or self.delivery.step():
             assert time.monotonic() < end, "still busy"
 

@@ -85,8 +85,8 @@ class Steps:
         """Read what webhooks told, and ask for what they did not."""
         for state in self.follower._followed.values():
             state.next_poll = 0.0
-        self.follower.read_inbox()
-        self.follower.poll()
+        for loop in self.follower.loops():  # new ones: what failed before is tried again
+            loop.round()
 
     def sweep(self, project):
         """Compare all tasks with the store."""

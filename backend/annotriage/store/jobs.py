@@ -1,53 +1,161 @@
-"""Jobs: what takes long and is asked for now and then, as a recalibration; one at a time per project and kind."""
+"""Jobs: what takes long and is asked for now and then, as a recalibration; at most one open per project and kind.
+
+queued -> running -> done | failed. A job whose process died over it is queued again, a few times; then it has failed.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, Select, and_, case, func, or_, select, update
 
-from annotriage.store.database import AnyRow
-from annotriage.store.schema import heartbeat, job
-from annotriage.store.work import DEAD_AFTER
+from annotriage.store.database import AnyRow, insert
+from annotriage.store.schema import JOB_OPEN, heartbeat, job, project
 
+LIMITS = "resettle"  # the kind that changes the limits of a guarantee
+MOST_ATTEMPTS = 3
 GRACE_SECONDS = 60.0  # in which a process that has just taken a job may still have to give its first sign of life
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+OPEN = (JobState.QUEUED, JobState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job. payload: what its kind needs to know. text: what it is at, or what came of it. attempts: times that it was begun."""
+
+    id: int
+    project_id: int
+    kind: str
+    state: JobState
+    payload: Mapping[str, Any]
+    text: str
+    attempts: int
+    at: float
+    finished_at: float | None
 
 
 def queue(connection: Connection, project_id: int, kind: str, payload: Mapping[str, Any] | None = None) -> int:
     """Ask for a job: its id. One of that kind that waits or runs already is not asked for twice."""
-    query = select(job.c.id).where(job.c.project_id == project_id, job.c.kind == kind, job.c.state.in_(("queued", "running")))
-    found = connection.execute(query.order_by(job.c.id).limit(1)).scalar_one_or_none()
-    if found is not None:
-        return int(found)
-    values = {"project_id": project_id, "kind": kind, "state": "queued", "payload": dict(payload or {}), "at": time.time()}
-    return int(connection.execute(job.insert().values(values).returning(job.c.id)).scalar_one())
+    opened = select(job.c.id).where(job.c.project_id == project_id, job.c.kind == kind, job.c.state.in_(OPEN))
+    while True:  # the job in the way may end between the two
+        id = _add(connection, project_id, kind, payload or {}) or connection.execute(opened).scalar_one_or_none()
+        if id is not None:
+            return id
 
 
-def take(connection: Connection, owner: str, kinds: Sequence[str]) -> AnyRow | None:
-    """The oldest job of these kinds that waits, or whose process died over it: it is this process's now."""
-    now = time.time()
-    living = select(heartbeat.c.owner).where(heartbeat.c.at > now - DEAD_AFTER)
-    left = (job.c.state == "running") & (job.c.at < now - GRACE_SECONDS) & job.c.owner.not_in(living)
-    query = select(job).where(job.c.kind.in_(kinds), or_(job.c.state == "queued", left)).order_by(job.c.id).limit(1)
-    found = connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
-    if found is not None:
-        connection.execute(update(job).where(job.c.id == found.id).values(state="running", owner=owner, at=now))
-    return found
+def queue_last_word(connection: Connection, project_id: int, kind: str, payload: Mapping[str, Any]) -> JobState | None:
+    """Ask for a job whose latest payload is the one that counts; the state of the open job that it changed, None if there was none.
+
+    One that waits gets the payload at once; one that runs is run again with it afterwards.
+    """
+    mine = (job.c.project_id == project_id, job.c.kind == kind)
+    changes = {JobState.QUEUED: {"payload": dict(payload)}, JobState.RUNNING: {"next_payload": dict(payload)}}
+    while True:
+        for state, values in changes.items():
+            if connection.execute(update(job).where(*mine, job.c.state == state).values(values)).rowcount:
+                return state
+        if _add(connection, project_id, kind, payload) is not None:
+            return None
+
+
+def _add(connection: Connection, project_id: int, kind: str, payload: Mapping[str, Any]) -> int | None:
+    """A new job: its id; None if one of that kind is open."""
+    values = {"project_id": project_id, "kind": kind, "state": JobState.QUEUED, "payload": dict(payload), "at": time.time()}
+    add = insert(connection, job).values(values).on_conflict_do_nothing(index_elements=["project_id", "kind"], index_where=JOB_OPEN)
+    return connection.execute(add.returning(job.c.id)).scalar_one_or_none()
+
+
+def any_waiting(connection: Connection, kinds: Sequence[str]) -> bool:
+    """Whether `take` may find something: asked first, so that nothing is written while there is nothing to do."""
+    return connection.execute(_waiting(kinds).with_only_columns(job.c.id).limit(1)).scalar_one_or_none() is not None
+
+
+def take(connection: Connection, owner: str, kinds: Sequence[str]) -> Job | None:
+    """The oldest job of these kinds that waits: it is this process's now.
+
+    New limits wait as long as another reference is taking over.
+    """
+    id = connection.execute(_waiting(kinds).with_only_columns(job.c.id).limit(1).with_for_update(skip_locked=True, of=job)).scalar()
+    if id is None:
+        return None
+    values = {"state": JobState.RUNNING, "owner": owner, "at": time.time(), "attempts": job.c.attempts + 1}
+    query = update(job).where(job.c.id == id, job.c.state == JobState.QUEUED).values(values)
+    if not connection.execute(query).rowcount:
+        return None
+    return _job(connection.execute(_JOBS.where(job.c.id == id)).one())
 
 
 def progress(connection: Connection, id: int, text: str) -> None:
     """What a running job is at."""
-    connection.execute(update(job).where(job.c.id == id).values(text=text))
+    connection.execute(update(job).where(job.c.id == id, job.c.state == JobState.RUNNING).values(text=text))
 
 
 def finish(connection: Connection, id: int, text: str, *, failed: bool = False) -> None:
-    """A job has ended, with a sentence on what came of it."""
-    state = "failed" if failed else "done"
-    connection.execute(update(job).where(job.c.id == id).values(state=state, text=text, finished_at=time.time()))
+    """A running job has ended, with a sentence on what came of it; it is queued again if somebody asked for something else meanwhile."""
+    running = (job.c.id == id, job.c.state == JobState.RUNNING)
+    again = {"state": JobState.QUEUED, "owner": None, "payload": job.c.next_payload, "next_payload": None, "attempts": 0, "text": ""}
+    if connection.execute(update(job).where(*running, job.c.next_payload.is_not(None)).values(again)).rowcount:
+        return
+    state = JobState.FAILED if failed else JobState.DONE
+    connection.execute(update(job).where(*running).values(state=state, text=text, owner=None, finished_at=time.time()))
 
 
-def jobs_of(connection: Connection, project_id: int, limit: int = 20) -> Sequence[AnyRow]:
+def give_back(connection: Connection, owner: str) -> None:
+    """A process stops in order: what it was at is queued again, and nobody holds that against the job."""
+    values = {"state": JobState.QUEUED, "owner": None, "attempts": job.c.attempts - 1}
+    connection.execute(update(job).where(job.c.owner == owner, job.c.state == JobState.RUNNING).values(values))
+
+
+def take_back(connection: Connection, dead: Sequence[str]) -> None:
+    """These processes died: what they were at is queued again, or has failed if too many died over it.
+
+    So is what a process was at that nobody has ever heard of.
+    """
+    unheard = and_(job.c.at < time.time() - GRACE_SECONDS, job.c.owner.not_in(select(heartbeat.c.owner)))
+    left = and_(job.c.state == JobState.RUNNING, or_(job.c.owner.in_(dead), unheard))
+    if connection.execute(select(job.c.id).where(left).limit(1)).scalar_one_or_none() is None:
+        return
+    given_up = job.c.attempts >= MOST_ATTEMPTS
+    reason = f"given up: the process that ran it died {MOST_ATTEMPTS} times; look at its log and at the memory of the machine"
+    values = {
+        "state": case((given_up, JobState.FAILED.value), else_=JobState.QUEUED.value),
+        "text": case((given_up, reason), else_=job.c.text),
+        "finished_at": case((given_up, time.time()), else_=None),
+        "owner": None,
+    }
+    connection.execute(update(job).where(left).values(values))
+
+
+def jobs_of(connection: Connection, project_id: int, limit: int = 20) -> list[Job]:
     """The latest jobs of a project."""
-    return connection.execute(select(job).where(job.c.project_id == project_id).order_by(job.c.id.desc()).limit(limit)).all()
+    query = _JOBS.where(job.c.project_id == project_id).order_by(job.c.id.desc()).limit(limit)
+    return [_job(row) for row in connection.execute(query)]
+
+
+_JOBS = select(*(job.c[name] for name in Job.__dataclass_fields__))
+
+
+def _waiting(kinds: Sequence[str]) -> Select[Any]:
+    takes_over = func.coalesce(project.c.next_reference_id, project.c.old_reference_id).is_not(None)
+    ready = or_(job.c.kind != LIMITS, ~takes_over)
+    query = select(job).join(project, project.c.id == job.c.project_id)
+    return query.where(job.c.kind.in_(kinds), job.c.state == JobState.QUEUED, ready).order_by(job.c.id)
+
+
+def _job(row: AnyRow) -> Job:
+    values = dict(row._mapping)
+    return Job(**values | {"state": JobState(values["state"])})

@@ -76,7 +76,9 @@ class Project:
 
 
 _COLUMNS = [column for column in project.c if column.name not in ("at", "standing")]
-_SELECT = select(*_COLUMNS, reference.c.prediction_version, reference.c.facts).join(reference, reference.c.id == project.c.reference_id)
+# Of the reference's facts, which are long, no more than is needed: projects are read many times a second.
+_FACTS = (reference.c.facts["model"]["spec"]["model"]["classes"].label("classes"), reference.c.facts["guarantee"]["auto"].label("auto"))
+_SELECT = select(*_COLUMNS, reference.c.prediction_version, *_FACTS).join(reference, reference.c.id == project.c.reference_id)
 
 
 def projects(connection: Connection, *, gone: bool = False) -> list[Project]:
@@ -100,8 +102,17 @@ def project_of(connection: Connection, external_id: str) -> Project:
 
 
 def get_project(connection: Connection, id: int) -> Project:
-    """The project of that row."""
-    return _project(connection.execute(_SELECT.where(project.c.id == id)).one())
+    """The project of that row. Raises UnknownError if it was disconnected meanwhile."""
+    row = connection.execute(_SELECT.where(project.c.id == id)).one_or_none()
+    if row is None:
+        raise UnknownError(f"the project with the row {id} was disconnected meanwhile; annotriage connect sets it up again")
+    return _project(row)
+
+
+def references_in_use(connection: Connection) -> set[int]:
+    """The references that projects judge by, will judge by, or are taking leave of."""
+    columns = (project.c.reference_id, project.c.next_reference_id, project.c.old_reference_id)
+    return {id for row in connection.execute(select(*columns)) for id in row if id is not None}
 
 
 def add_project(
@@ -177,14 +188,12 @@ def history(connection: Connection, project_id: int, *, before: int | None = Non
 
 def _project(row: AnyRow) -> Project:
     values = dict(row._mapping)
-    facts, version, options = values.pop("facts"), values.pop("prediction_version"), values.pop("options")
+    version, options = values.pop("prediction_version"), values.pop("options")
     options["dataset_fields"] = tuple(options["dataset_fields"])
     paused_at, reason, alarm = values.pop("paused_at"), values.pop("pause_reason"), values.pop("alarm")
     values |= {
         "pause": None if paused_at is None else Pause(reason, paused_at),
         "alarm": None if alarm is None else Alarm(**alarm),
     }
-    classes = tuple(facts["model"]["spec"]["model"]["classes"])
-    return Project(
-        **values, version=version, options=ProjectOptions(**options), classes=classes, calibrated=bool(facts["guarantee"]["auto"])
-    )
+    classes, calibrated = tuple(values.pop("classes")), bool(values.pop("auto"))
+    return Project(**values, version=version, options=ProjectOptions(**options), classes=classes, calibrated=calibrated)

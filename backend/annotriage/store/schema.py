@@ -407,15 +407,20 @@ job = Table(
     metadata,
     _id(),
     _of("project"),
-    Column("kind", Text, nullable=False),  # recalibrate | reread
-    Column("state", Text, nullable=False),  # queued | running | done | failed
+    Column("kind", Text, nullable=False),  # recalibrate | resettle | report
+    Column("state", Text, nullable=False),  # store.jobs.JobState
     Column("owner", Text),
     Column("payload", JSON, nullable=False),
+    Column("next_payload", JSON(none_as_null=True)),  # asked for while it runs: it is queued again with it
+    Column("attempts", Integer, nullable=False, server_default=text("0")),  # without an end: a process died over it
     Column("text", Text, nullable=False, server_default=""),
     Column("at", Float, nullable=False),
     Column("finished_at", Float),
     Index(None, "state", "kind"),
 )
+# At most one open job per project and kind.
+JOB_OPEN = text("state IN ('queued', 'running')")
+Index("uq_job_open", job.c.project_id, job.c.kind, unique=True, sqlite_where=JOB_OPEN, postgresql_where=JOB_OPEN)
 
 # -- what people answered
 

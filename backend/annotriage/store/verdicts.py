@@ -28,7 +28,8 @@ class Judgement:
 
     judged: the route before a pause took `auto` away; `verdict.route` is what holds. shown: the labels that annotators see (None
     hides them) and trust: by which the tool sorts it: both differ from the verdict's for spot checks. spot_check: "sample" | "audit" |
-    None. compressed: (n,) float16 as bytes, b"" of a failed item. thumbnail: b"" for none.
+    None. compressed: (n,) float16 as bytes, b"" of a failed item. thumbnail: b"" for none. media_hash: of the medium that was judged;
+    None where it cannot have changed since.
     """
 
     item_id: int
@@ -39,10 +40,17 @@ class Judgement:
     spot_check: str | None
     compressed: bytes
     thumbnail: bytes
+    media_hash: str | None = None
 
 
-def record(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement]) -> None:
-    """Write verdicts, counts, spot checks and deliveries; a repeat changes nothing. For the project's present reference the queue, too."""
+def record(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement]) -> list[int]:
+    """Write verdicts, counts, spot checks and deliveries; a repeat changes nothing. For the project's present reference the queue, too.
+
+    Returns the items that this was done for: all but those that are gone, or show something else than what was judged.
+    """
+    judgements = _of_what_is_shown(connection, judgements)
+    if not judgements:
+        return []
     now = time.time()
     ids = [one.item_id for one in judgements]
     with recounted(connection, ids):
@@ -54,7 +62,7 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
     _write_pictures(connection, reference_id, judgements)
     _write_spot_checks(connection, project, reference_id, judgements, now)
     if project.watch:
-        return
+        return ids
     deliveries.enqueue(
         connection,
         [
@@ -71,6 +79,18 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
     if project.options.item_fields and reference_id == project.reference_id:
         for_people = {one.item_id: one.trust for one in judgements if one.verdict.route != "auto" or one.spot_check}
         field_writes.queue(connection, project.id, for_people, [id for id in ids if id not in for_people])
+    return ids
+
+
+def _of_what_is_shown(connection: Connection, judgements: Sequence[Judgement]) -> list[Judgement]:
+    """The judgements on what their items show now, which nobody can change until the transaction ends."""
+    shown: dict[int, str] = {}
+    for ids in chunks([judgement.item_id for judgement in judgements]):
+        query = select(item.c.id, item.c.media_hash).where(item.c.id.in_(ids)).order_by(item.c.id).with_for_update()
+        shown |= {row.id: row.media_hash for row in connection.execute(query)}
+    return [
+        judgement for judgement in judgements if judgement.item_id in shown and judgement.media_hash in (None, shown[judgement.item_id])
+    ]
 
 
 def strange_trusts(connection: Connection, project_id: int, reference_id: int) -> tuple[float, float]:

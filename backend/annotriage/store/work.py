@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, func, or_, select, update
 
-from annotriage.store import deliveries
+from annotriage.store import deliveries, jobs
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
 from annotriage.store.schema import field_write, heartbeat, item, project, work
@@ -87,6 +87,13 @@ def put_off(connection: Connection, work_ids: Sequence[int], until: float, *, tr
         connection.execute(update(work).where(work.c.id.in_(ids)).values(values))
 
 
+def release(connection: Connection, work_ids: Sequence[int], until: float) -> None:
+    """Give items back after a failure that nobody foresaw: their attempts still count, so that one that always fails ends alone."""
+    for ids in chunks(work_ids):
+        values = {"owner": None, "lease_until": None, "not_before": until}
+        connection.execute(update(work).where(work.c.id.in_(ids)).values(values))
+
+
 def waiting(connection: Connection, project_id: int, reference_id: int) -> int:
     """How many items are still to be judged under a reference."""
     query = select(func.count()).select_from(work).where(work.c.project_id == project_id, work.c.reference_id == reference_id)
@@ -108,6 +115,7 @@ def living(connection: Connection) -> Sequence[AnyRow]:
 
 def bury(connection: Connection, owners: Sequence[str]) -> None:
     """These processes are dead: what they held is free again, and what they were delivering has an unknown outcome."""
+    jobs.take_back(connection, owners)
     for some in chunks(owners):
         free = {"owner": None, "lease_until": None}
         connection.execute(update(work).where(work.c.owner.in_(some)).values(free))

@@ -58,13 +58,17 @@ def test_many_claims_are_judged_by_the_running_worker(process, connect, digits, 
     monkeypatch.setattr(judge, "CLAIMED", 2 * AHEAD)
     project, tool = connect()
     import_tasks(process, project, tool, [*digits.train[0][:600]])
-    thread = threading.Thread(target=Judge(process).run)
-    thread.start()
+    running = Judge(process)
+    threads = [threading.Thread(target=loop.run) for loop in running.loops()]
+    for thread in threads:
+        thread.start()
     try:
         within(60, lambda: _until_judged(process, project))
     finally:
         process.stopping.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
+        running.close()
 
 
 def _until_judged(process, project):

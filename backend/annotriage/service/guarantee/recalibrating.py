@@ -25,6 +25,7 @@ from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.store import jobs, spot_checks
 from annotriage.store.database import AnyRow
+from annotriage.store.jobs import Job
 from annotriage.store.projects import Project, change_project, get_project, note
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
     return reference
 
 
-def run_job(process: Process, row: AnyRow) -> None:
+def run_job(process: Process, row: Job) -> None:
     """Run a queued recalibration, change of limits or report: what came of it, or why nothing did, stands in the job."""
     from annotriage.service.guarantee.changing_limits import resettle
     from annotriage.service.readings.reporting import make_report

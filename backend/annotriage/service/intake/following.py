@@ -7,6 +7,7 @@ a sweep over all tasks now and then. Everything but new tasks is read from the t
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,16 +16,18 @@ from annotriage.errors import AnnotriageError, DataError, ToolGone
 from annotriage.labeling_tool import Event, Task, ToolProject
 from annotriage.service.intake.reviewing import take_reviews
 from annotriage.service.operations.log import log
+from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step
 from annotriage.service.operations.process import Process
 from annotriage.store import inbox, items, jobs
 from annotriage.store.counters import chunks
-from annotriage.store.projects import Project, change_project, find_project, get_project, note, projects
+from annotriage.store.projects import Project, change_project, find_project, get_project, note
 
 READ_AT_ONCE = 20  # webhooks
 READ_TASKS = 500
 TOLD_WITHIN = 10.0  # seconds after which no webhook will come for a task any more; the tool sends it when an import ends
 TAKEN_AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
 INBOX_SECONDS = 0.05
+LOOK_SECONDS = 0.5  # between looks at which projects are to be polled
 OVERLAP = 60.0  # seconds that are read again: clocks differ, and transactions end late
 FACTS_SECONDS = 15.0
 TOLD_SECONDS = 10.0  # for which it is not written down again that webhooks arrive
@@ -38,7 +41,6 @@ class _Followed:
     next_poll: float = 0.0
     noticed: float | None = None  # since when there are tasks that no webhook has told of
     next_facts: float = 0.0
-    failures: int = 0
     sweep: Iterator[list[Task]] | None = None
     sweep_started: float = 0.0
     seen: set[str] = field(default_factory=set)
@@ -50,18 +52,23 @@ class Follower:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._followed: dict[int, _Followed] = {}
+        self._reading = threading.Lock()  # of webhooks, which polls read up before they look for what none told of
 
-    def run(self) -> None:
-        """Follow until the process stops."""
-        while not self._process.stopping.is_set():
-            if not self.read_inbox():
-                self.poll()
-                self._process.stopping.wait(INBOX_SECONDS)
+    def loops(self) -> list[Loop]:
+        """Reading webhooks and polling, side by side: a slow labeling tool holds up no webhook."""
+        return [
+            Loop(self._process, "inbox", [Step("inbox", self.read_inbox)], INBOX_SECONDS, back_off=SOON),
+            Loop(self._process, "polls", [ProjectStep("poll", self.poll)], LOOK_SECONDS, back_off=BACK_OFF),
+        ]
 
     # -- webhooks
 
     def read_inbox(self) -> bool:
         """Read some webhooks; whether there were any."""
+        with self._reading:
+            return self._read_inbox()
+
+    def _read_inbox(self) -> bool:
         store = self._process.store
         with store.reading() as connection:
             rows = inbox.unread(connection, READ_AT_ONCE)
@@ -104,27 +111,24 @@ class Follower:
 
     # -- polls
 
-    def poll(self) -> None:
-        """Ask for what is due of every project. What cannot be had now is asked for again later."""
-        with self._process.store.reading() as connection:
-            followed = projects(connection)
-        for project in followed:
-            state = self._of(project)
-            if time.time() < state.next_poll:
-                continue
-            state.next_poll = time.time() + self._process.settings.poll_seconds
-            try:
-                self._poll(project, state)
-                state.failures = 0
-            except ToolGone as error:
-                self._project_may_be_gone(project, error)
-            except AnnotriageError as error:
-                wait = BACK_OFF[min(state.failures, len(BACK_OFF) - 1)]
-                state.failures += 1
-                state.next_poll = time.time() + max(wait, self._process.settings.poll_seconds)
-                log("poll failed", level=logging.WARNING, project=project.external_id, again_in=wait, error=error)
-                with self._process.store.writing() as connection:
-                    note(connection, project.id, "unreachable", str(error))
+    def poll(self, project: Project) -> bool:
+        """Ask for what is due of a project. What cannot be had now is asked for again later. Raises ToolError.
+
+        Returns whether it is to be asked at once again: never.
+        """
+        state = self._of(project)
+        if time.time() < state.next_poll:
+            return False
+        state.next_poll = time.time() + self._process.settings.poll_seconds
+        try:
+            self._poll(project, state)
+        except ToolGone as error:
+            self._project_may_be_gone(project, error)
+        except AnnotriageError as error:
+            with self._process.store.writing() as connection:
+                note(connection, project.id, "unreachable", str(error))
+            raise
+        return False
 
     def _poll(self, project: Project, state: _Followed) -> None:
         tool = self._process.tool_project(project)

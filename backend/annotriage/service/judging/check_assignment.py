@@ -89,7 +89,7 @@ def judgements(
         shown = None if hides else holds.labels
         picture = loaded[place].picture
         face = b"" if picture is None else thumbnail(picture, side)
-        found.append(Judgement(row.id, holds, verdict.route, shown, trust, spot_check, points[place].tobytes(), face))
+        found.append(Judgement(row.id, holds, verdict.route, shown, trust, spot_check, points[place].tobytes(), face, row.media_hash))
     return found
 
 
@@ -100,7 +100,7 @@ def _held_back(verdict: Verdict, why: str) -> Verdict:
 
 def failed(row: AnyRow, verdict: Verdict) -> Judgement:
     """A failed item: nothing to show, and no spot check."""
-    return Judgement(row.id, verdict, "failed", None, 0.0, None, b"", b"")
+    return Judgement(row.id, verdict, "failed", None, 0.0, None, b"", b"", row.media_hash)
 
 
 def draw_id(project: Project, row: AnyRow) -> str:

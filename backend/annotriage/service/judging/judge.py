@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Queue
@@ -17,7 +16,7 @@ from queue import Empty, Queue
 from annotriage.data import Item
 from annotriage.engine.reference import Reference
 from annotriage.engine.verdict import failed_verdict, verdicts_of
-from annotriage.errors import AnnotriageError
+from annotriage.errors import AnnotriageError, UnknownError
 from annotriage.labeling_tool import ToolProject
 from annotriage.model import Model, load_model
 from annotriage.model.spec import ModelSpec
@@ -25,6 +24,7 @@ from annotriage.model.stream import Batch, stream
 from annotriage.service.judging.check_assignment import Draw, current_draw, failed, judgements
 from annotriage.service.judging.media import MediaReader, Reading
 from annotriage.service.operations.log import log
+from annotriage.service.operations.loops import SOON, Loop, Step
 from annotriage.service.operations.process import Process
 from annotriage.settings import Settings
 from annotriage.store import work
@@ -36,7 +36,9 @@ from annotriage.store.verdicts import Judgement, record
 CLAIMED = 256  # items at a time
 RECORDED = 128  # verdicts in one transaction: some 20 ms
 IDLE_SECONDS = 0.1
+AHEAD = 2  # claims whose media are being fetched while another one is judged
 TROUBLE_SECONDS = 30.0
+AGAIN_SECONDS = 2.0  # after a failure that nobody foresaw
 TRY_AGAIN = (2.0, 10.0, 60.0, 900.0, 3600.0, 6 * 3600.0)  # seconds, for media that may come back
 FAILED_AFTER = 3  # tries after which an item goes to a person, while it is tried on
 
@@ -53,22 +55,38 @@ class _Claimed:
 
 
 class Judge:
-    """Judges whatever is due, until the process stops."""
+    """Judges whatever is due: one thread claims, and has media fetched ahead, another one judges what is claimed."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self._reader = MediaReader(process.settings, process.server)
+        self._ahead: Queue[_Claimed] = Queue(maxsize=AHEAD)
         self._models: dict[int, tuple[Reference, Model, Settings]] = {}
 
-    def run(self) -> None:
-        """Judge until the process stops; what is claimed then is given back."""
-        ahead: Queue[_Claimed] = Queue(maxsize=1)
-        claimer = threading.Thread(target=self._claim_ahead, args=(ahead,), name="claims", daemon=True)
-        claimer.start()
-        while not self._process.stopping.is_set():
-            with suppress(Empty):
-                self._judge(ahead.get(timeout=IDLE_SECONDS))
-        self._reader.close()
+    def loops(self) -> list[Loop]:
+        """Claiming and judging, side by side."""
+        return [
+            Loop(self._process, "claims", [Step("claiming", self.claim_ahead)], IDLE_SECONDS, back_off=SOON),
+            Loop(self._process, "judge", [Step("judging", self.judge_ahead)], 0.0, back_off=SOON),
+        ]
+
+    def claim_ahead(self) -> bool:
+        """Claim the next items, unless enough are claimed already; whether there were any. For one thread alone."""
+        if self._ahead.full():
+            return False
+        claimed = self._claim()
+        if claimed is not None:
+            self._ahead.put(claimed)
+        return claimed is not None
+
+    def judge_ahead(self) -> bool:
+        """Judge what was claimed; whether anything was."""
+        try:
+            claimed = self._ahead.get(timeout=IDLE_SECONDS)
+        except Empty:
+            return False
+        self._judge(claimed)
+        return True
 
     def step(self) -> bool:
         """Judge one claim, if there is one."""
@@ -77,17 +95,9 @@ class Judge:
             self._judge(claimed)
         return claimed is not None
 
-    def _claim_ahead(self, ahead: Queue[_Claimed]) -> None:
-        while not self._process.stopping.is_set():
-            try:
-                claimed = self._claim()
-            except AnnotriageError as error:
-                log("claiming failed", level=logging.ERROR, error=error)
-                claimed = None
-            if claimed is None:
-                self._process.stopping.wait(IDLE_SECONDS)
-            else:
-                ahead.put(claimed)
+    def close(self) -> None:
+        """Let go of all connections; what is claimed is given back as the process takes leave."""
+        self._reader.close()
 
     def _claim(self) -> _Claimed | None:
         store = self._process.store
@@ -99,38 +109,59 @@ class Judge:
             if claim is None:
                 return None
             project = get_project(connection, claim.project_id)
-        tool = self._process.tool_project(project)
         rows = {row.id: row for row in claim.rows}
-        fetched = [row for row in claim.rows if row.attempts < work.GIVEN_UP]
-        return _Claimed(project, tool, claim.reference_id, rows, self._reader.read(tool, fetched))
+        try:
+            tool = self._process.tool_project(project)
+            fetched = [row for row in claim.rows if row.attempts < work.GIVEN_UP]
+            return _Claimed(project, tool, claim.reference_id, rows, self._reader.read(tool, fetched))
+        except Exception:
+            self._release(rows.values())
+            raise
 
     def _judge(self, claimed: _Claimed) -> None:
-        project = claimed.project
-        work_ids = [row.work_id for row in claimed.rows.values()]
+        """Judge what was claimed. Whatever fails, nothing stays claimed: it is tried again."""
         try:
             reference, model, settings = self._model(claimed.reference_id)
             found, later = self._run(claimed, reference, model, settings)
+            self._record(claimed, found, later)
         except AnnotriageError as error:
-            log("judging is held up", level=logging.ERROR, project=project.external_id, error=error)
-            with self._process.store.writing() as connection:
-                work.put_off(connection, work_ids, time.time() + TROUBLE_SECONDS)
-                change_project(connection, project.id, trouble=str(error))
-                note(connection, project.id, "trouble", str(error))
-            return
+            self._held_up(claimed, error)
+        except Exception:
+            self._release(claimed.rows.values())
+            raise
         finally:
             claimed.media.close()
+
+    def _record(self, claimed: _Claimed, found: list[Judgement], later: Mapping[int, int]) -> None:
+        """Write verdicts down, a few at a time. What was changed while it was judged has been queued anew, and stays so."""
+        project = claimed.project
         for some in chunks(found, RECORDED):
             with self._process.store.writing() as connection:
                 present = get_project(connection, project.id)
+                done = [judgement.item_id for judgement in some]
                 if claimed.reference_id in present.references:  # else another one has taken over meanwhile
-                    record(connection, present, claimed.reference_id, some)
-                work.finish(connection, [claimed.rows[one.item_id].work_id for one in some if one.item_id not in later])
+                    done = record(connection, present, claimed.reference_id, some)
+                work.finish(connection, [claimed.rows[id].work_id for id in done if id not in later])
         if later or project.trouble is not None:
             with self._process.store.writing() as connection:
                 change_project(connection, project.id, trouble=None)
                 for item_id, tries in later.items():
                     work.put_off(connection, [claimed.rows[item_id].work_id], time.time() + TRY_AGAIN[tries], tried=True)
         log("judged", project=project.external_id, items=len(found), later=len(later) or None)
+
+    def _held_up(self, claimed: _Claimed, error: AnnotriageError) -> None:
+        """Nothing of the project can be judged at the moment: people are told why."""
+        project = claimed.project
+        log("judging is held up", level=logging.ERROR, project=project.external_id, error=error)
+        with self._process.store.writing() as connection, suppress(UnknownError):
+            get_project(connection, project.id)  # of one that was disconnected meanwhile nothing is left
+            work.put_off(connection, [row.work_id for row in claimed.rows.values()], time.time() + TROUBLE_SECONDS)
+            change_project(connection, project.id, trouble=str(error))
+            note(connection, project.id, "trouble", str(error))
+
+    def _release(self, rows: Iterable[AnyRow]) -> None:
+        with self._process.store.writing() as connection:
+            work.release(connection, [row.work_id for row in rows], time.time() + AGAIN_SECONDS)
 
     def _run(self, claimed: _Claimed, reference: Reference, model: Model, settings: Settings) -> tuple[list[Judgement], dict[int, int]]:
         """The judgements of claimed items; and those to be tried again, with how often they were tried."""
@@ -190,6 +221,6 @@ class Judge:
 
 def _deadly(row: AnyRow) -> str:
     return (
-        f"task {row.external_id or row.marker}: the worker died on it {row.attempts - 1} times, so that it is not tried again;"
+        f"task {row.external_id or row.marker}: the worker failed or died on it {row.attempts - 1} times, so that it is not tried again;"
         " look at the file, and at the worker's memory"
     )

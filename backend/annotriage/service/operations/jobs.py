@@ -12,17 +12,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from annotriage.errors import AnnotriageError
 from annotriage.service.delivery.field_writing import FieldWriting
 from annotriage.service.guarantee.standings import Standings
 from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.service.operations.log import log
-from annotriage.service.operations.loops import run_parts
+from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step, run_loops
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.store import jobs, snapshots, work
-from annotriage.store.projects import Project, projects
+from annotriage.store.projects import Project
 from annotriage.store.snapshots import Changed
 
 NICENESS = 10
@@ -31,79 +30,49 @@ STOP_SECONDS = 1.5  # for a part in the middle of something; what it leaves undo
 LEAST_SECONDS = 3.0  # between two snapshots of a dataset while its items stream in,
 LARGE, LARGE_SECONDS = 20_000, 10.0  # and of one with so many items;
 REST = 3.0  # in any case so many times what the last one took
-KINDS = ("recalibrate", "resettle", "report")
+KINDS = ("recalibrate", jobs.LIMITS, "report")
 QUEUED_SECONDS = 2.0
 MAP_SECONDS = 1.0
 PUT_OFF_SECONDS = 180.0  # for which a map waits while items are judged
 CLEAN_SECONDS = 3600.0
-BACK_OFF = (2.0, 10.0, 60.0, 300.0)
 
 
-def run_jobs(process: Process) -> int:
-    """Work until the process stops: 0; 1 if it failed and is to be started again."""
+def run_jobs(process: Process) -> None:
+    """Work until the process stops."""
     os.nice(NICENESS)
-    taking, writing, making, placing = Snapshots(process), FieldWriting(process), MapMaking(process), Placing(process)
-    standings = Standings(process)
-    parts = {
-        "beat": process.beat,
-        "snapshots": lambda: _repeat(process, EachProject(process, "snapshots", taking.step).step),
-        "standings": lambda: _repeat(process, EachProject(process, "standings", standings.step).step, QUEUED_SECONDS),
-        "fields": lambda: _repeat(process, EachProject(process, "fields", writing.step).step),
-        "maps": lambda: _repeat(process, EachProject(process, "maps", PutOff(process, making.step).step).step, MAP_SECONDS),
-        "places": lambda: _repeat(process, EachProject(process, "places", placing.step).step, MAP_SECONDS),
-        "queued": lambda: _repeat(process, lambda: run_queued(process), QUEUED_SECONDS, alone=False),
-        "cleaning": lambda: _repeat(process, lambda: clean(process), CLEAN_SECONDS),
-    }
-    return run_parts(process, parts, STOP_SECONDS)
+    run_loops(process, [process.heartbeat(), *job_loops(process)], STOP_SECONDS)
 
 
-class EachProject:
-    """Does something for every project, round after round. One that fails waits, longer each time, and holds up no other."""
+def job_loops(process: Process) -> list[Loop]:
+    """What the jobs process does again and again, each in a thread of its own."""
 
-    def __init__(self, process: Process, what: str, act: Callable[[Project], bool]) -> None:
-        self._process, self._what, self._act = process, what, act
-        self._resume: dict[int, tuple[int, float]] = {}  # by project: failures in a row, and when it is tried again
+    def each(name: str, act: Callable[[Project], bool], pause: float = IDLE_SECONDS) -> Loop:
+        return Loop(process, name, [ProjectStep(name, act)], pause, alone=True)
 
-    def step(self) -> bool:
-        """One round; whether anything was done."""
-        with self._process.store.reading() as connection:
-            found = projects(connection)
-        done = [self._one(project) for project in found]
-        return any(done)
-
-    def _one(self, project: Project) -> bool:
-        failures, resume = self._resume.get(project.id, (0, 0.0))
-        if time.time() < resume or self._process.stopping.is_set():
-            return False
-        try:
-            done = self._act(project)
-        except Exception as error:
-            wait = BACK_OFF[min(failures, len(BACK_OFF) - 1)]
-            self._resume[project.id] = (failures + 1, time.time() + wait)
-            log(f"{self._what} failed", level=logging.WARNING, project=project.external_id, again_in=wait, error=error)
-            if not isinstance(error, AnnotriageError) and not self._process.stopping.is_set():
-                logging.getLogger(__name__).exception("project %s: %s", project.external_id, self._what)
-            return False
-        self._resume.pop(project.id, None)
-        return done
+    return [
+        each("snapshots", Snapshots(process).step),
+        each("standings", Standings(process).step, QUEUED_SECONDS),
+        each("fields", FieldWriting(process).step),
+        each("maps", put_off(process, MapMaking(process).step), MAP_SECONDS),
+        each("places", Placing(process).step, MAP_SECONDS),
+        Loop(process, "queued", [Step("queued jobs", lambda: run_queued(process))], QUEUED_SECONDS, back_off=SOON),
+        Loop(process, "cleaning", [Step("cleaning", lambda: clean(process))], CLEAN_SECONDS, alone=True),
+    ]
 
 
-class PutOff:
-    """Puts off what takes many seconds of a core while items are judged, which people wait for; though not for ever."""
+def put_off(process: Process, act: Callable[[Project], bool], clock: Callable[[], float] = time.monotonic) -> Callable[[Project], bool]:
+    """Put off what takes many seconds of a core while items are judged, which people wait for; though not for ever."""
+    since: dict[int, float] = {}
 
-    def __init__(self, process: Process, act: Callable[[Project], bool]) -> None:
-        self._process, self._act = process, act
-        self._since: dict[int, float] = {}
-
-    def step(self, project: Project) -> bool:
-        """Do it, unless the project's items are being judged, and have been for a few minutes at most."""
-        with self._process.store.reading() as connection:
+    def step(project: Project) -> bool:
+        with process.store.reading() as connection:
             busy = work.waiting(connection, project.id, project.reference_id) > 0
-        since = self._since.setdefault(project.id, time.monotonic())
-        if busy and time.monotonic() - since < PUT_OFF_SECONDS:
+        if busy and clock() - since.setdefault(project.id, clock()) < PUT_OFF_SECONDS:
             return False
-        self._since.pop(project.id)
-        return self._act(project)
+        since.pop(project.id, None)
+        return act(project)
+
+    return step
 
 
 @dataclass(frozen=True)
@@ -151,16 +120,19 @@ def run_queued(process: Process) -> bool:
     """Run the next queued job, if there is one; whether there was."""
     from annotriage.service.guarantee.recalibrating import run_job
 
+    with process.store.reading() as connection:
+        if not jobs.any_waiting(connection, KINDS):
+            return False
     with process.store.writing() as connection:
-        row = jobs.take(connection, process.owner, KINDS)
-    if row is None:
+        job = jobs.take(connection, process.owner, KINDS)
+    if job is None:
         return False
     try:
-        run_job(process, row)
+        run_job(process, job)
     except Exception as error:
-        logging.getLogger(__name__).exception("project %s: the job %r failed", row.project_id, row.kind)
+        logging.getLogger(__name__).exception("project %s: the job %r failed", job.project_id, job.kind)
         with process.store.writing() as connection:
-            jobs.finish(connection, row.id, str(error), failed=True)
+            jobs.finish(connection, job.id, str(error), failed=True)
     return True
 
 
@@ -170,18 +142,3 @@ def clean(process: Process) -> bool:
         dropped = snapshots.thin_out(connection)
     log("cleaned up", snapshots=dropped)
     return False
-
-
-def _repeat(process: Process, step: Callable[[], bool], idle: float = IDLE_SECONDS, *, alone: bool = True) -> None:
-    """Step until the process stops, without a pause as long as there is something to do. alone: one replica at a time."""
-    while not process.stopping.is_set():
-        leads = not alone or _leads(process)
-        if not (leads and step()):
-            process.stopping.wait(idle if leads else IDLE_SECONDS)
-
-
-def _leads(process: Process) -> bool:
-    """Whether this is the oldest living process of its kind."""
-    with process.store.reading() as connection:
-        alive = [row for row in work.living(connection) if row.role == process.role]
-    return bool(alive) and min(alive, key=lambda row: (row.started_at, row.owner)).owner == process.owner

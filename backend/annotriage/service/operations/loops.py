@@ -1,25 +1,130 @@
-"""The parts of one process of the service, each a loop in a thread of its own."""
+"""What a process does again and again: loops in threads of their own, each taking its steps in turn, round after round.
+
+Nothing that goes wrong in a step ends the process, or holds up another step or another project: what failed is tried again by itself,
+after a pause that grows.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
-from annotriage.service.operations.process import Process
+from annotriage.errors import AnnotriageError
+from annotriage.service.operations.log import log
+from annotriage.store import work
+from annotriage.store.projects import Project, projects
+
+if TYPE_CHECKING:
+    from annotriage.service.operations.process import Process
+
+BACK_OFF = (2.0, 10.0, 60.0, 300.0)  # seconds before what failed so many times in a row is tried again
+SOON = (1.0, 2.0, 5.0)  # the same, for what others wait for
 
 
-def run_parts(process: Process, parts: Mapping[str, Callable[[], None]], patience: float | None = None) -> int:
-    """Run them until the process stops: 0; or until one fails in a way that nobody foresaw: 1, to be started again.
+@dataclass(frozen=True)
+class Step:
+    """One thing to do. act: does what is due, and says whether anything was."""
 
-    patience: seconds after which parts that do not end are left behind, to end with the process; None waits for all.
+    name: str
+    act: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class ProjectStep:
+    """One thing to do for every project that is connected. act: as of Step."""
+
+    name: str
+    act: Callable[[Project], bool]
+
+
+class Loop:
+    """Steps in turn, round after round: at once as long as there was anything to do, else after a pause."""
+
+    def __init__(
+        self,
+        process: Process,
+        name: str,
+        steps: Sequence[Step | ProjectStep],
+        pause: float,
+        *,
+        alone: bool = False,
+        back_off: Sequence[float] = BACK_OFF,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
+        """pause: seconds after an idle round. alone: of several replicas only one does it, the oldest.
+
+        clock, wait: how time passes; tests turn it themselves.
+        """
+        self.name = name
+        self._process, self._steps, self._pause, self._alone, self._back_off = process, tuple(steps), pause, alone, tuple(back_off)
+        self._clock, self._wait = clock, wait or process.stopping.wait
+        self._failed: dict[tuple[str, int | None], tuple[int, float]] = {}  # failures in a row, and when it is tried again
+
+    def run(self) -> None:
+        """Go round until the process stops."""
+        while not self._process.stopping.is_set():
+            if not self.round():
+                self._wait(self._pause)
+
+    def round(self) -> bool:
+        """One round; whether anything was done. Raises nothing."""
+        return self._attempt(self.name, None, self._round)
+
+    def _round(self) -> bool:
+        if self._alone and not leads(self._process):
+            return False
+        done = [self._take(step) for step in self._steps]
+        return any(done)
+
+    def _take(self, step: Step | ProjectStep) -> bool:
+        if isinstance(step, Step):
+            return self._attempt(step.name, None, step.act)
+        with self._process.store.reading() as connection:
+            connected = projects(connection)
+        done = [self._attempt(step.name, project, partial(step.act, project)) for project in connected]
+        return any(done)
+
+    def _attempt(self, what: str, project: Project | None, act: Callable[[], bool]) -> bool:
+        key = (what, None if project is None else project.id)
+        failures, again = self._failed.get(key, (0, 0.0))
+        if (failures and self._clock() < again) or self._process.stopping.is_set():
+            return False
+        try:
+            done = act()
+        except Exception as error:
+            wait = self._back_off[min(failures, len(self._back_off) - 1)]
+            self._failed[key] = (failures + 1, self._clock() + wait)
+            self._tell(what, project, error, wait)
+            return False
+        self._failed.pop(key, None)
+        return done
+
+    def _tell(self, what: str, project: Project | None, error: Exception, wait: float) -> None:
+        of = None if project is None else project.external_id
+        log(f"{what} failed", level=logging.WARNING, project=of, again_in=wait, error=error)
+        if not isinstance(error, AnnotriageError) and not self._process.stopping.is_set():
+            logging.getLogger(__name__).error("%s: nobody foresaw this", what, exc_info=error)
+
+
+def leads(process: Process) -> bool:
+    """Whether this is the oldest living process of its kind."""
+    with process.store.reading() as connection:
+        alive = [row for row in work.living(connection) if row.role == process.role]
+    return bool(alive) and min(alive, key=lambda row: (row.started_at, row.owner)).owner == process.owner
+
+
+def run_loops(process: Process, loops: Sequence[Loop], patience: float | None = None) -> None:
+    """Run loops, each in a thread of its own, until the process stops; then take leave.
+
+    patience: seconds after which threads that do not end are left behind, to end with the process; None waits for all.
     """
-    failed = threading.Event()
-    threads = [
-        threading.Thread(target=_guarded, args=(process, name, part, failed), name=name, daemon=patience is not None)
-        for name, part in parts.items()
-    ]
+    threads = [threading.Thread(target=loop.run, name=loop.name, daemon=patience is not None) for loop in loops]
     for thread in threads:
         thread.start()
     process.stopping.wait()
@@ -27,14 +132,3 @@ def run_parts(process: Process, parts: Mapping[str, Callable[[], None]], patienc
     for thread in threads:
         thread.join(None if end is None else max(0.0, end - time.monotonic()))
     process.leave()
-    return int(failed.is_set())
-
-
-def _guarded(process: Process, name: str, part: Callable[[], None], failed: threading.Event) -> None:
-    """Run a part; whatever it did not foresee ends the whole process, which is started again: half a process is worse than none."""
-    try:
-        part()
-    except Exception:
-        logging.getLogger(__name__).exception("the part %r of the %s failed", name, process.role)
-        failed.set()
-        process.stopping.set()

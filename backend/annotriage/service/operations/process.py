@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -11,9 +12,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from annotriage.errors import StoreError
 from annotriage.labeling_tool import LabelingTool, ToolProject, ToolServer, labeling_tool
+from annotriage.service.operations.log import log
+from annotriage.service.operations.loops import SOON, Loop, Step
+from annotriage.service.operations.references import OpenReferences
 from annotriage.settings import ServiceSettings, Settings
-from annotriage.store import Store
+from annotriage.store import Store, jobs
 from annotriage.store import work as work_queries
 from annotriage.store.projects import Project
 from annotriage.store.secrets import secret_of
@@ -42,7 +49,7 @@ class Process:
         self._lock = threading.Lock()
         self._files = tempfile.TemporaryDirectory(prefix="annotriage-")
         self._projects: dict[tuple[str, tuple[str, ...]], ToolProject] = {}
-        self._references: dict[int, Reference] = {}
+        self._references = OpenReferences(self.store, Path(self._files.name))
 
     def tool_project(self, project: Project) -> ToolProject:
         """The project in the labeling tool."""
@@ -53,13 +60,8 @@ class Process:
             return self._projects[key]
 
     def reference(self, id: int) -> Reference:
-        """A reference, read from the database once. Raises UnknownError, MismatchError."""
-        from annotriage.service.operations.references import open_reference
-
-        with self._lock:
-            if id not in self._references:
-                self._references[id] = open_reference(self.store, id, Path(self._files.name) / str(id))
-            return self._references[id]
+        """A reference, read from the database once, and kept as long as a project uses it. Raises UnknownError, MismatchError."""
+        return self._references.get(id)
 
     def run_settings(self, reference: Reference) -> Settings:
         """How this process runs the model of a reference."""
@@ -81,22 +83,30 @@ class Process:
         host = "127.0.0.1" if self.settings.host in ("0.0.0.0", "::") else self.settings.host
         return (self.settings.service_url or f"http://{host}:{self.settings.port}").rstrip("/")
 
-    def beat(self) -> None:
-        """Give signs of life until the process stops, hold on to leases, and free those of processes that died."""
-        while not self.stopping.is_set():
-            with self.store.writing() as connection:
-                work_queries.beat(connection, self.owner, self.role, self.host, self.pid)
-                work_queries.renew(connection, self.owner)
-                dead = [row.owner for row in work_queries.registered(connection) if self._is_dead(row.host, row.pid, row.at)]
-                work_queries.bury(connection, dead)
-            self.stopping.wait(BEAT_SECONDS)
+    def heartbeat(self) -> Loop:
+        """Signs of life, as long as the process runs."""
+        return Loop(self, "heartbeat", [Step("heartbeat", self.beat)], BEAT_SECONDS, back_off=SOON)
+
+    def beat(self) -> bool:
+        """Give a sign of life, hold on to leases, and free those of processes that died."""
+        with self.store.writing() as connection:
+            work_queries.beat(connection, self.owner, self.role, self.host, self.pid)
+            work_queries.renew(connection, self.owner)
+            dead = [row.owner for row in work_queries.registered(connection) if self._is_dead(row.host, row.pid, row.at)]
+            work_queries.bury(connection, dead)
+        return False
 
     def leave(self) -> None:
         """Take leave: what is still held is free at once."""
         self.stopping.set()
-        with self.store.writing() as connection:
-            work_queries.bury(connection, [self.owner])
-        self.close()
+        try:
+            with self.store.writing() as connection:
+                jobs.give_back(connection, self.owner)
+                work_queries.bury(connection, [self.owner])
+        except (StoreError, SQLAlchemyError) as error:  # without a database its leases run out by themselves
+            log("leave not taken", level=logging.WARNING, error=error)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Let go of connections and files, after an error in which no leave can be taken. A child process runs no exit handlers."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annotriage.errors import MismatchError
 from annotriage.store import Store
 from annotriage.store import references as queries
+from annotriage.store.projects import references_in_use
 
 if TYPE_CHECKING:
     from annotriage.engine.reference import Reference
@@ -68,6 +71,41 @@ def open_reference(store: Store, id: int, folder: Path) -> Reference:
         queries.get_reference(connection, id)
         queries.write_files(connection, id, folder)
     return Reference.load(folder / REFERENCE)
+
+
+class OpenReferences:
+    """The references that a process has read, each once. Threadsafe: reading one holds up nobody who wants another.
+
+    Those that no project uses any more go, with their files, when the next one is read: a loaded model does not need them.
+    """
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self._store, self._folder = store, folder
+        self._lock = threading.Lock()
+        self._reading: dict[int, threading.Lock] = {}
+        self._read: dict[int, Reference] = {}
+
+    def get(self, id: int) -> Reference:
+        """A reference, ready to judge. Raises UnknownError, MismatchError."""
+        with self._lock:
+            if id in self._read:
+                return self._read[id]
+            turn = self._reading.setdefault(id, threading.Lock())
+        with turn:
+            with self._lock:
+                if id in self._read:
+                    return self._read[id]
+            found = open_reference(self._store, id, self._folder / str(id))
+            with self._store.reading() as connection:
+                used = references_in_use(connection)
+            with self._lock:
+                gone = [other for other in self._read if other not in used]
+                for other in gone:
+                    del self._read[other]
+                self._read[id] = found
+        for other in gone:
+            shutil.rmtree(self._folder / str(other), ignore_errors=True)
+        return found
 
 
 def _edges(reference: Reference) -> dict[str, dict[str, list[float]]]:

@@ -15,20 +15,20 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from annotriage.errors import SettingError
 from annotriage.service.operations.log import log, start_log
+from annotriage.service.operations.loops import SOON, Loop, Step
 from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
-
-    from annotriage.web.app import Pages
+    from wsgiref.types import WSGIApplication
 
 ROLES = ("worker", "jobs")
 WATCH_SECONDS = 0.5
@@ -38,22 +38,22 @@ END_SECONDS = 20.0
 THREADS = 16
 
 
-def serve(settings: ServiceSettings, say: Callable[[str], None], config: Path | None = None, pages: Pages | None = None) -> int:
+def serve(
+    settings: ServiceSettings, app: Callable[[Process], WSGIApplication], say: Callable[[str], None], config: Path | None = None
+) -> int:
     """Run the service until it is told to stop (Ctrl-C, SIGTERM): its exit status.
 
-    pages: adds what people look at (annotriage.web.register).
+    app: makes what answers requests (annotriage.web).
     say: told where the service is, once it answers. Raises SettingError if the address is taken, StoreError if the database cannot be used.
     """
     from waitress.server import create_server
-
-    from annotriage.web.app import create_app
 
     start_log("web")
     listener = _listen(settings)
     settings = replace(settings, port=listener.getsockname()[1])
     process = Process(settings, "web", config)
     server = create_server(
-        create_app(process, pages),
+        app(process),
         sockets=[listener],
         threads=THREADS,
         max_request_body_size=settings.max_request_mb * 2**20,
@@ -63,9 +63,9 @@ def serve(settings: ServiceSettings, say: Callable[[str], None], config: Path | 
         trusted_proxy_headers={"x-forwarded-proto", "x-forwarded-host"} if settings.trusted_proxy else set(),
         ident=None,
     )
-    children = Children(settings, config)
-    watch = threading.Thread(target=children.watch, name="watch")
-    beat = threading.Thread(target=process.beat, name="beat", daemon=True)
+    children = Children(lambda role: start_child(role, settings, config))
+    watch = Loop(process, "children", [Step("children", children.watch)], WATCH_SECONDS, back_off=SOON)
+    threads = [threading.Thread(target=loop.run, name=loop.name, daemon=True) for loop in (watch, process.heartbeat())]
 
     def stop(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -73,81 +73,121 @@ def serve(settings: ServiceSettings, say: Callable[[str], None], config: Path | 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     try:
-        watch.start()
-        beat.start()
+        for thread in threads:
+            thread.start()
         say(f"annotriage listens on {process.url} (user {settings.user}; annotriage password shows the password).")
         server.run()
     except KeyboardInterrupt:
         pass
     finally:
         say("Stopping: what is being judged is given back.")
-        children.stop()
-        watch.join()
+        process.stopping.set()
+        threads[0].join()  # no child is started any more
+        children.end()
         server.close()
         process.leave()
     return 0
 
 
-@dataclass
+class Child(Protocol):
+    """A process that was started, as far as watching it takes."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """Its exit status; None while it runs."""
+
+    def stop(self) -> None:
+        """Ask it to end."""
+
+    def join(self, timeout: float) -> None:
+        """Wait for its end."""
+
+    def kill(self) -> None:
+        """End it at once, and wait for that."""
+
+
 class Children:
     """The worker and jobs processes."""
 
-    settings: ServiceSettings
-    config: Path | None
-    _stopping: threading.Event = field(default_factory=threading.Event)
-    _running: dict[str, tuple[SpawnProcess, Connection, float]] = field(default_factory=dict)
-    _failures: dict[str, int] = field(default_factory=dict)
+    def __init__(self, start: Callable[[str], Child], clock: Callable[[], float] = time.monotonic) -> None:
+        self._start, self._clock = start, clock
+        self._running: dict[str, tuple[Child, float]] = {}  # by role, with when it was started
+        self._dead: dict[str, tuple[int, float]] = {}  # by role: failures in a row, and when the next one is started
 
-    def watch(self) -> None:
-        """Start them, and start again what died, until `stop`; then end them."""
-        again = dict.fromkeys(ROLES, 0.0)
-        while not self._stopping.wait(WATCH_SECONDS if self._running else 0.0):
-            for role in ROLES:
-                child = self._running.get(role)
-                if child is not None and not child[0].is_alive():
-                    again[role] = time.monotonic() + self._buried(role)
-                if role not in self._running and time.monotonic() >= again[role]:
-                    self._start(role)
-        self._end()
+    def watch(self) -> bool:
+        """Start those that do not run: at first, and after a pause those that died; whether any was started."""
+        started = [self._keep_running(role) for role in ROLES]
+        return any(started)
+
+    def end(self) -> None:
+        """End them, in order while there is time."""
+        end = self._clock() + END_SECONDS
+        for child, _ in self._running.values():
+            child.stop()
+        for child, _ in self._running.values():
+            child.join(max(0.1, end - self._clock()))
+            if child.exitcode is None:
+                child.kill()
+
+    def _keep_running(self, role: str) -> bool:
+        if role in self._running and self._running[role][0].exitcode is not None:
+            self._bury(role)
+        _, again = self._dead.get(role, (0, 0.0))
+        if role in self._running or (role in self._dead and self._clock() < again):
+            return False
+        self._running[role] = (self._start(role), self._clock())
+        return True
+
+    def _bury(self, role: str) -> None:
+        """Take a dead child away, and say when the next one is started."""
+        child, started = self._running.pop(role)
+        lived = self._clock() - started
+        failures = 0 if lived > SOUND_SECONDS else self._dead.get(role, (0, 0.0))[0]
+        wait = RESTART[min(failures, len(RESTART) - 1)]
+        self._dead[role] = (failures + 1, self._clock() + wait)
+        log("child ended", level=logging.ERROR, child=role, status=child.exitcode, lived=round(lived), again_in=wait)
+        child.stop()
+
+
+@dataclass(frozen=True)
+class SpawnedChild:
+    """A child process, with the end of the pipe whose closing tells it that its parent is gone."""
+
+    process: SpawnProcess
+    lifeline: Connection
+
+    @property
+    def exitcode(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self.process.exitcode
 
     def stop(self) -> None:
-        """End them; `watch` returns when they are gone."""
-        self._stopping.set()
+        """Ask it to end."""
+        self.lifeline.close()
+        self.process.terminate()
 
-    def _start(self, role: str) -> None:
-        context = multiprocessing.get_context("spawn")
-        theirs, ours = context.Pipe(duplex=False)
-        child = context.Process(target=run_child, args=(role, self.settings, self.config, theirs), name=f"annotriage-{role}")
-        child.start()
-        theirs.close()
-        self._running[role] = (child, ours, time.monotonic())
+    def join(self, timeout: float) -> None:
+        """Wait for its end."""
+        self.process.join(timeout)
 
-    def _buried(self, role: str) -> float:
-        """Take a dead child away: seconds to wait before the next."""
-        child, lifeline, started = self._running.pop(role)
-        lifeline.close()
-        lived = time.monotonic() - started
-        failures = 0 if lived > SOUND_SECONDS else self._failures.get(role, 0)
-        self._failures[role] = failures + 1
-        wait = RESTART[min(failures, len(RESTART) - 1)]
-        log("child ended", level=logging.ERROR, child=role, status=child.exitcode, lived=round(lived), again_in=wait)
-        return wait
+    def kill(self) -> None:
+        """End it at once, and wait for that."""
+        self.process.kill()
+        self.process.join()
 
-    def _end(self) -> None:
-        for child, lifeline, _ in self._running.values():
-            lifeline.close()
-            if child.pid is not None:
-                os.kill(child.pid, signal.SIGTERM)
-        end = time.monotonic() + END_SECONDS
-        for child, _, _ in self._running.values():
-            child.join(max(0.1, end - time.monotonic()))
-            if child.is_alive():
-                child.kill()
-                child.join()
+
+def start_child(role: str, settings: ServiceSettings, config: Path | None) -> SpawnedChild:
+    """Start a worker or jobs process."""
+    context = multiprocessing.get_context("spawn")
+    theirs, ours = context.Pipe(duplex=False)
+    process = context.Process(target=run_child, args=(role, settings, config, theirs), name=f"annotriage-{role}")
+    process.start()
+    theirs.close()
+    return SpawnedChild(process, ours)
 
 
 def run_child(role: str, settings: ServiceSettings, config: Path | None, lifeline: Connection) -> None:
-    """A child process from beginning to end; exits with the status of its main loop."""
+    """A child process from beginning to end."""
     start_log(role)
     process = Process(settings, role, config)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the web process ends its children in order
@@ -158,10 +198,10 @@ def run_child(role: str, settings: ServiceSettings, config: Path | None, lifelin
     run = _main_loop(role)
     # One thread, for the whole process: small products that wait for threads while the model holds the cores take a hundred times as long.
     threadpool_limits(1)
-    raise SystemExit(run(process))
+    run(process)
 
 
-def _main_loop(role: str) -> Callable[[Process], int]:
+def _main_loop(role: str) -> Callable[[Process], None]:
     if role == "worker":
         from annotriage.service.operations.worker import run_worker
 

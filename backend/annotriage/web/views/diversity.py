@@ -16,6 +16,7 @@ from annotriage.report import charts
 from annotriage.service.operations.process import Process
 from annotriage.store import browsing, dashboard, jobs, reports, snapshots
 from annotriage.store.database import AnyRow
+from annotriage.store.jobs import Job
 from annotriage.store.projects import Project, project_of
 from annotriage.store.references import get_reference
 from annotriage.web.query_args import SPANS, Stretch, dataset_asked, stretch_asked, whole
@@ -71,7 +72,7 @@ class Page:
     next: int | None
     advice: Sequence[dict[str, Any]]
     report: AnyRow | None
-    making: AnyRow | None
+    making: Job | None
 
 
 def routes(pages: Blueprint, process: Process) -> None:
@@ -125,7 +126,7 @@ def _advice(connection: Connection, project: Project, score: AnyRow) -> list[dic
     return found
 
 
-def _making(connection: Connection, project: Project, dataset_id: int) -> AnyRow | None:
+def _making(connection: Connection, project: Project, dataset_id: int) -> Job | None:
     """The latest job that makes this dataset's report, unless it is done."""
     found = [one for one in jobs.jobs_of(connection, project.id) if one.kind == "report" and one.payload["dataset"] == dataset_id]
     return found[0] if found and found[0].state != "done" else None

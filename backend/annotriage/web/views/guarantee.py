@@ -20,6 +20,7 @@ from annotriage.service.operations.process import Process
 from annotriage.states import SETTLED
 from annotriage.store import browsing, dashboard, jobs
 from annotriage.store.database import AnyRow
+from annotriage.store.jobs import Job
 from annotriage.store.projects import Project, history, project_of
 from annotriage.store.references import get_curve, get_reference
 from annotriage.web.guarantee_words import GuaranteeState, days_until, guarantee_state, oldest_days
@@ -60,7 +61,7 @@ class Page:
     level: Markup
     oldest: float | None
     until_alarm: tuple[str, str]
-    jobs: Sequence[AnyRow]
+    jobs: Sequence[Job]
     events: Sequence[AnyRow]
     next: int | None
     rescoring: tuple[str, int, int] | None
@@ -104,7 +105,7 @@ def _page(connection: Connection, project: Project) -> Page:
     )
 
 
-def _jobs(connection: Connection, project: Project) -> list[AnyRow]:
+def _jobs(connection: Connection, project: Project) -> list[Job]:
     """The calibrations that are under way, and the last one that was."""
     rows = [one for one in jobs.jobs_of(connection, project.id) if one.kind in KINDS]
     return [one for place, one in enumerate(rows) if place == 0 or one.state in ("queued", "running")]

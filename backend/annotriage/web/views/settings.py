@@ -20,6 +20,10 @@ from annotriage.store.projects import Project, change_project, note, project_of
 from annotriage.store.references import get_reference
 from annotriage.web.sessions import visitor_name
 
+INSTEAD = {  # of limits that somebody asked for before
+    jobs.JobState.QUEUED: "They replace those that were asked for before and had not been tested yet.",
+    jobs.JobState.RUNNING: "They are tested after those that are being tested now, once these have taken over.",
+}
 SHARES = ("sample_share", "audit_share")
 HELP = {field.name: field.metadata["help"] for table in (Settings, ServiceSettings) for field in fields(table)}
 TITLES = {
@@ -131,9 +135,10 @@ def _queue_limits(connection: Connection, project: Project, now: Mapping[str, An
     changed = {name: asked[name] for name in LIMITS if asked[name] != now[name]}
     if not changed:
         return []
-    jobs.queue(connection, project.id, "resettle", {**changed, "by": visitor_name()})
+    before = jobs.queue_last_word(connection, project.id, jobs.LIMITS, {**changed, "by": visitor_name()})
     return [
-        "The new limits are being tested on the held-out items; the guarantee's page says what came of it. Until then the old ones hold."
+        "The new limits are being tested on the held-out items; the guarantee's page says what came of it. Until then the old ones hold.",
+        *([] if before is None else [INSTEAD[before]]),
     ]
 
 

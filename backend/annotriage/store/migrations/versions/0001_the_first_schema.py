@@ -179,6 +179,8 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("payload", sa.JSON(), nullable=False),
+        sa.Column("next_payload", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("text", sa.Text(), server_default="", nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("finished_at", sa.Float(), nullable=True),
@@ -187,6 +189,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("job", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_job_state_kind"), ["state", "kind"], unique=False)
+        batch_op.create_index(
+            "uq_job_open",
+            ["project_id", "kind"],
+            unique=True,
+            sqlite_where=sa.text("state IN ('queued', 'running')"),
+            postgresql_where=sa.text("state IN ('queued', 'running')"),
+        )
 
     op.create_table(
         "map",

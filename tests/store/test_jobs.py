@@ -1,0 +1,172 @@
+"""Jobs: one open at a time, the last word on limits holds, and a job over which processes die is given up."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
+
+from annotriage.store import Store, jobs, work
+from annotriage.store.jobs import LIMITS, MOST_ATTEMPTS, JobState
+from annotriage.store.projects import ProjectOptions, add_project, change_project
+from annotriage.store.references import save_reference
+from annotriage.store.schema import heartbeat, job
+
+FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee": {"auto": True}}
+KINDS = ("recalibrate", LIMITS, "report")
+
+
+@pytest.fixture
+def store(request, tmp_path):
+    url = f"sqlite:///{tmp_path}/store.db" if request.cls.database == "sqlite" else request.getfixturevalue("postgres")
+    store = Store(url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def project(store):
+    with store.writing() as connection:
+        reference = save_reference(connection, version="v1", name="pets", prediction_version="pets v1", facts=FACTS, files={})
+        return add_project(connection, "3", "Pets", reference, ProjectOptions(), watch=False)
+
+
+class JobContract:
+    """What holds on every database."""
+
+    database = ""
+
+    def test_a_job_is_asked_for_once_and_taken_once(self, store, project):
+        with store.writing() as connection:
+            id = jobs.queue(connection, project.id, "recalibrate")
+            assert jobs.queue(connection, project.id, "recalibrate") == id
+            assert not jobs.any_waiting(connection, ["report"])
+            assert jobs.take(connection, "me", ["report"]) is None
+            assert jobs.any_waiting(connection, KINDS)
+            taken = jobs.take(connection, "me", KINDS)
+            assert (taken.id, taken.state, taken.attempts) == (id, JobState.RUNNING, 1)
+            assert jobs.queue(connection, project.id, "recalibrate") == id, "it runs"
+            assert not jobs.any_waiting(connection, KINDS)
+            assert jobs.take(connection, "you", KINDS) is None
+            jobs.finish(connection, id, "done well")
+            assert jobs.queue(connection, project.id, "recalibrate") != id
+            assert [(row.state, row.text) for row in jobs.jobs_of(connection, project.id)] == [("queued", ""), ("done", "done well")]
+
+    def test_the_database_holds_one_open_job_of_a_kind_at_most(self, store, project):
+        values = {"project_id": project.id, "kind": "report", "payload": {}, "at": 0.0}
+        with store.writing() as connection:
+            connection.execute(job.insert().values(values | {"state": "done"}))
+            connection.execute(job.insert().values(values | {"state": "running"}))
+        with pytest.raises(IntegrityError), store.writing() as connection:
+            connection.execute(job.insert().values(values | {"state": "queued"}))
+
+    def test_what_many_ask_for_at_the_same_moment_is_one_job(self, store, project):
+        ids, start = [], threading.Barrier(8)
+
+        def ask():
+            start.wait()
+            with store.writing() as connection:
+                ids.append(jobs.queue(connection, project.id, "recalibrate"))
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(ids) == 8
+        assert len(set(ids)) == 1
+
+    def test_the_last_word_replaces_one_that_waits(self, store, project):
+        with store.writing() as connection:
+            assert jobs.queue_last_word(connection, project.id, LIMITS, {"max_error": 0.05}) is None
+            assert jobs.queue_last_word(connection, project.id, LIMITS, {"alpha": 0.1}) == JobState.QUEUED
+            assert jobs.take(connection, "me", KINDS).payload == {"alpha": 0.1}
+            assert len(jobs.jobs_of(connection, project.id)) == 1
+
+    def test_the_last_word_follows_one_that_runs(self, store, project):
+        with store.writing() as connection:
+            jobs.queue_last_word(connection, project.id, LIMITS, {"max_error": 0.05})
+            first = jobs.take(connection, "me", KINDS)
+            assert jobs.queue_last_word(connection, project.id, LIMITS, {"max_error": 0.03}) == JobState.RUNNING
+            assert jobs.queue_last_word(connection, project.id, LIMITS, {"max_error": 0.02}) == JobState.RUNNING
+            jobs.finish(connection, first.id, "taken over")
+            assert jobs.take(connection, "me", KINDS).payload == {"max_error": 0.02}
+            jobs.finish(connection, first.id, "taken over")
+            assert [row.state for row in jobs.jobs_of(connection, project.id)] == ["done"]
+
+    def test_new_limits_wait_until_another_reference_has_taken_over(self, store, project):
+        with store.writing() as connection:
+            jobs.queue_last_word(connection, project.id, LIMITS, {"max_error": 0.05})
+            for column in ("next_reference_id", "old_reference_id"):
+                change_project(connection, project.id, **{column: project.reference_id})
+                assert not jobs.any_waiting(connection, KINDS)
+                assert jobs.take(connection, "me", KINDS) is None
+                change_project(connection, project.id, **{column: None})
+            assert jobs.take(connection, "me", KINDS) is not None
+
+    def test_a_job_whose_process_died_is_taken_again_and_given_up_after_a_few_times(self, store, project):
+        with store.writing() as connection:
+            jobs.queue(connection, project.id, "recalibrate")
+            for number in range(1, MOST_ATTEMPTS + 1):
+                work.beat(connection, "doomed", "jobs", "host", 1)
+                assert jobs.take(connection, "doomed", KINDS).attempts == number
+                work.bury(connection, ["doomed"])
+            (given_up,) = jobs.jobs_of(connection, project.id)
+            assert given_up.state == JobState.FAILED
+            assert "died 3 times" in given_up.text
+            assert given_up.finished_at is not None
+            assert not jobs.any_waiting(connection, KINDS)
+            jobs.queue(connection, project.id, "recalibrate")
+            assert jobs.any_waiting(connection, KINDS), "it may be asked for again"
+
+    def test_a_job_of_a_living_process_stays_its_own_however_long_it_takes(self, store, project):
+        with store.writing() as connection:
+            jobs.queue(connection, project.id, "recalibrate")
+            work.beat(connection, "alive", "jobs", "host", 1)
+            jobs.take(connection, "alive", KINDS)
+            connection.execute(update(job).values(at=time.time() - 3600))
+            work.bury(connection, ["somebody else"])
+            assert jobs.take(connection, "me", KINDS) is None
+
+    def test_a_job_of_a_process_that_never_gave_a_sign_of_life_is_taken_back_after_a_while(self, store, project):
+        with store.writing() as connection:
+            jobs.queue(connection, project.id, "recalibrate")
+            jobs.take(connection, "unheard", KINDS)
+            work.bury(connection, [])
+            assert jobs.take(connection, "me", KINDS) is None
+            connection.execute(update(job).values(at=time.time() - 3600))
+            connection.execute(heartbeat.delete())
+            work.bury(connection, [])
+            assert jobs.take(connection, "me", KINDS) is not None
+
+    def test_stopping_in_order_is_not_held_against_a_job(self, store, project):
+        with store.writing() as connection:
+            jobs.queue(connection, project.id, "recalibrate")
+            for _ in range(MOST_ATTEMPTS + 2):
+                assert jobs.take(connection, "me", KINDS).attempts == 1
+                jobs.give_back(connection, "me")
+
+    def test_what_has_ended_says_nothing_more(self, store, project):
+        with store.writing() as connection:
+            id = jobs.queue(connection, project.id, "recalibrate")
+            jobs.progress(connection, id, "waits")
+            jobs.finish(connection, id, "was never begun")
+            jobs.take(connection, "me", KINDS)
+            jobs.progress(connection, id, "half way")
+            assert jobs.jobs_of(connection, project.id)[0].text == "half way"
+            jobs.finish(connection, id, "not possible", failed=True)
+            jobs.progress(connection, id, "still there")
+            jobs.finish(connection, id, "twice")
+            (row,) = jobs.jobs_of(connection, project.id)
+            assert (row.state, row.text) == (JobState.FAILED, "not possible")
+
+
+class TestJobsOnSqlite(JobContract):
+    database = "sqlite"
+
+
+class TestJobsOnPostgresql(JobContract):
+    database = "postgresql"
