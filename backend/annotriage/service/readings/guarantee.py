@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
+from annotriage.advice import guarantee_words as words
+from annotriage.service.guarantee.spot_checks import paused_by_person, stopped_by_alarm
 from annotriage.service.readings.item import texts
 from annotriage.service.readings.times import Time, time_or_none, time_text
 from annotriage.store import dashboard
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
 from annotriage.store.references import get_reference
+
+DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,44 @@ class BatchLine:
     at: Time
     undone_at: Time | None
     items: int
+
+
+@dataclass(frozen=True, slots=True)
+class GuaranteeState:
+    """How automatic labels stand. word: on, off, paused or stopped; headline, what to do next ("" if nothing). there, needed: labelled
+    held-out answers, None where no number helps. can_recalibrate: enough of the sample is answered."""
+
+    word: str
+    headline: str
+    todo: str
+    there: int | None = None
+    needed: int | None = None
+    can_recalibrate: bool = False
+
+
+def guarantee_state(project: Project, evidence: dict[str, Any], standing: dict[str, Any] | None) -> GuaranteeState:
+    """evidence: what the reference's facts say of the guarantee; standing: as it was kept, None if it was not yet."""
+    answers, wanted = (standing or {}).get("sample_answers", 0), (standing or {}).get("sample_needed")
+    enough = wanted is not None and answers >= wanted
+    if stopped_by_alarm(project):
+        return GuaranteeState("stopped", words.STOPPED, words.calibrate_anew(answers, wanted), answers, wanted, enough)
+    by_person = paused_by_person(project)
+    if by_person is not None:
+        return GuaranteeState("paused", words.paused(by_person.partition(": ")[2]), words.RESUME)
+    if evidence["auto"]:
+        checks = standing or {"wrong": 0, "answers": 0, "level": 0.0}
+        said = words.checked(checks["wrong"], checks["answers"], checks["level"])
+        return GuaranteeState("on", words.holds(evidence["max_error"]), said, can_recalibrate=enough)
+    if evidence["needed"] is None:
+        return GuaranteeState("off", words.HOPELESS, words.TRAIN_FURTHER, can_recalibrate=enough)
+    labelled, needed = evidence["labelled"], evidence["needed"]
+    return GuaranteeState("off", words.not_yet(needed, labelled), words.label_more(answers, wanted), labelled, needed, enough)
+
+
+def oldest_days(standing: dict[str, Any]) -> float | None:
+    """Since how many days the oldest unanswered spot check waits."""
+    at = standing.get("oldest_at")
+    return None if at is None else max(0.0, time.time() - at) / DAY
 
 
 def guarantee_now(connection: Connection, project: Project) -> GuaranteeNow:

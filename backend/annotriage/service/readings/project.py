@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
+from annotriage.service.operations.doctor import LATE_SECONDS
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.times import Time, time_text
 from annotriage.store import browsing
@@ -113,3 +115,9 @@ def rescoring_of(connection: Connection, project: Project) -> Rescoring | None:
 def event_lines(rows: Sequence[AnyRow]) -> tuple[EventLine, ...]:
     """Rows of a project's history."""
     return tuple(EventLine(row.id, row.kind, row.text, time_text(row.at)) for row in rows)
+
+
+def unread_seconds(project: Project) -> float:
+    """How long the labeling tool has not been read, if that is longer than it should be; 0 if all is well."""
+    late = time.time() - project.read_until
+    return late if project.read_until and late > LATE_SECONDS and not project.gone else 0.0
