@@ -123,8 +123,8 @@ def password(config: Path | None) -> None:
 def status(project: str | None, as_json: bool, config: Path | None) -> None:
     """How the connected projects stand: what is judged, what waits for people, what is under way or stopped."""
     from annotriage.service.readings.overview import in_words
+    from annotriage.service.readings.project import project_detail
     from annotriage.store.projects import project_of, projects
-    from annotriage.web.api.projects import project_detail
 
     with service_process(config) as process, process.store.reading() as connection:
         chosen = projects(connection, gone=True) if project is None else [project_of(connection, project)]

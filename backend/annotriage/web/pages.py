@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 from annotriage.advice import numbers, page_words
 from annotriage.advice.state_words import why_paused
+from annotriage.service.readings.project import unread_seconds
 from annotriage.states import ROUTES
-from annotriage.web.guarantee_words import unread_for
+from annotriage.store.projects import Project
 from annotriage.web.problems import MEDIA_TYPE
 from annotriage.web.sessions import wants_page
 
@@ -41,7 +42,7 @@ def dress(app: Flask, pages: Blueprint) -> None:
     app.jinja_env.filters.update(
         moment=page_words.moment, ago=page_words.ago, number=page_words.number, known=_known, without_answer=_without_answer, ticks=_ticks
     )
-    app.jinja_env.globals["unread_for"] = unread_for
+    app.jinja_env.globals["unread_for"] = _unread_for
     app.jinja_env.globals.update(PROJECT_TABS=PROJECT_TABS, ROUTES=ROUTES, why_paused=why_paused, ROUTE_WORDS=page_words.ROUTE_WORDS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
@@ -64,6 +65,12 @@ def dress(app: Flask, pages: Blueprint) -> None:
             response.headers.setdefault("Referrer-Policy", "same-origin")
             response.headers.setdefault("Cache-Control", "no-cache" if request.endpoint == "web.static" else "no-store")
         return response
+
+
+def _unread_for(project: Project) -> str:
+    """How long the labeling tool has not been read, in words; "" if all is well."""
+    late = unread_seconds(project)
+    return page_words.span(late) if late else ""
 
 
 def _ticks(text: str) -> Markup:

@@ -1,14 +1,14 @@
-"""How projects stand, in sentences, for people at the command line."""
+"""How a project stands, in sentences for people at the command line."""
 
 from __future__ import annotations
 
-from annotriage.web.api.projects import ProjectDetail
+from annotriage.service.readings.project import ProjectDetail
 
 
 def in_words(detail: ProjectDetail) -> list[str]:
-    """A project's state in sentences, for people at the command line."""
+    """A project's state, a sentence a line."""
     line = detail.project
-    counts = ", ".join(f"{one.items:,} {one.route} ({one.open:,} open)" for one in line.routes) or "nothing judged yet"
+    counts = ", ".join(f"{count.items:,} {count.route} ({count.open:,} open)" for count in line.routes) or "nothing judged yet"
     words = [f"Project {line.project}, {line.title!r}: {line.address}", f"  {line.version}: {counts}."]
     words.append(f"  {line.queue:,} wait for a person, {line.waiting:,} are still to be judged, {_undelivered(detail)} to be delivered.")
     words.append(f"  {detail.guarantee}")

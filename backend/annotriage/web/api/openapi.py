@@ -13,22 +13,17 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, NewType, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from flask import Blueprint, Response, request
 
 from annotriage import __version__
 from annotriage.errors import DataError
 from annotriage.service.operations.process import Process
+from annotriage.service.readings.times import Time
 from annotriage.web.problems import MEDIA_TYPE
 
 LATEST = 253_402_300_799.0  # the end of the year 9999, in seconds since 1970; no query has a larger number
-Time = NewType("Time", str)  # ISO 8601, UTC
-
-
-def time_text(seconds: float) -> Time:
-    """Seconds since 1970 as the API has times."""
-    return Time(datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from werkzeug.datastructures import FileStorage
 
 from annotriage.errors import DataError, StateError
 from annotriage.service.operations.process import Process
+from annotriage.service.readings.dataset import DatasetName
 from annotriage.store.counters import chunks
 from annotriage.store.items import LONGEST_NAME
 from annotriage.store.projects import project_of
 from annotriage.store.pushing import PushedItem, add_pushed, marker_of
-from annotriage.web.api.datasets import DatasetName
 from annotriage.web.api.openapi import Operation
 
 AT_ONCE = 250  # items in one transaction, so that webhooks need not wait

@@ -13,17 +13,18 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlalchemy import Connection
 
+from annotriage.advice.guarantee_words import days_until
 from annotriage.advice.numbers import count, percent, percent_range
 from annotriage.report import charts
 from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING, OLDEST_DAYS
 from annotriage.service.operations.process import Process
+from annotriage.service.readings.guarantee import GuaranteeState, guarantee_state, oldest_days
 from annotriage.states import SETTLED
 from annotriage.store import browsing, dashboard, jobs
 from annotriage.store.database import AnyRow
 from annotriage.store.jobs import Job
 from annotriage.store.projects import Project, history, project_of
 from annotriage.store.references import get_curve, get_reference
-from annotriage.web.guarantee_words import GuaranteeState, days_until, guarantee_state, oldest_days
 from annotriage.web.query_args import whole
 
 EVENTS = 30  # of a page

@@ -17,11 +17,11 @@ from annotriage.report import charts
 from annotriage.report.charts import Moment
 from annotriage.service.guarantee import pausing
 from annotriage.service.operations.process import Process
+from annotriage.service.readings.guarantee import GuaranteeState, guarantee_state
 from annotriage.store import browsing, dashboard, jobs, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, project_of, projects
 from annotriage.store.references import get_reference
-from annotriage.web.guarantee_words import GuaranteeState, guarantee_state
 from annotriage.web.sessions import local
 
 TREND_DAYS = 30.0

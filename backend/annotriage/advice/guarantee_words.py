@@ -1,0 +1,67 @@
+"""The guarantee in sentences: whether labels are automatic, why not, and what to do about it."""
+
+from __future__ import annotations
+
+import math
+
+from annotriage.advice.numbers import count, limit, percent
+
+STOPPED = "The alarm stopped automatic labels: too many of those checked were wrong."
+RESUME = "Resume when the reason is gone."
+HOPELESS = "No label is automatic: the model is wrong too often for the limit."
+TRAIN_FURTHER = "More labels alone will not help: train the model further, or allow a larger error in the settings."
+UNCHECKED = "None of them has been checked by a person yet; some are chosen at random and come first in the queue."
+
+
+def paused(reason: str) -> str:
+    """That a person paused automatic labels."""
+    return f"A person paused automatic labels{f': {reason}' if reason else '.'}"
+
+
+def holds(max_error: float) -> str:
+    """What is guaranteed."""
+    return f"At most {limit(max_error)} automatic labels are wrong in the long run."
+
+
+def not_yet(needed: int, labelled: int) -> str:
+    """That too few labels are there to guarantee anything."""
+    return f"No label is automatic yet: {needed:,} labelled held-out items needed, {labelled:,} there."
+
+
+def label_more(answers: int, wanted: int | None) -> str:
+    """What makes labels automatic. answers: to the sample, of the wanted ones; None where no sample is drawn."""
+    if not wanted:
+        return "Label items that the model was not trained on, and fit again with --calibration."
+    return f"Label items that the model was not trained on.{_sample(answers, wanted)}"
+
+
+def calibrate_anew(answers: int, wanted: int | None) -> str:
+    """What lifts the alarm; as `label_more`."""
+    return f"Only a new calibration on what people answered lets it go on.{_sample(answers, wanted)}"
+
+
+def checked(wrong: int, answers: int, level: float) -> str:
+    """What blind answers say of automatic labels. level: the alarm's, 1 sets it off."""
+    if not answers:
+        return UNCHECKED
+    found = f"{wrong:,} of {count(answers, 'automatic label')} that people checked blind were wrong"
+    return f"{found} ({percent(wrong / answers)}); the alarm is at {percent(min(level, 1.0), 0)} of its level."
+
+
+def days_until(missing: float, per_day: float) -> str:
+    """How long so many answers take at the present rate."""
+    if missing <= 0:
+        return "now"
+    if per_day <= 0:
+        return "not known, as none was answered lately"
+    return f"in about {count(max(1, math.ceil(missing / per_day)), 'day')}"
+
+
+def _sample(answers: int, wanted: int | None) -> str:
+    there = (
+        f" People answer a random part of all items blind: {answers:,} of the {wanted:,} answers that a new calibration takes are there."
+        if wanted
+        else ""
+    )
+    enough = wanted is not None and answers >= wanted
+    return there + (" Recalibrate now." if enough else " They come first in the queue; answer what waits there.")

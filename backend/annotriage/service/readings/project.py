@@ -1,0 +1,124 @@
+"""How a project stands: in a line, in full, and what happened to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from annotriage.advice.state_words import why_paused
+from annotriage.service.operations.doctor import LATE_SECONDS
+from annotriage.service.operations.process import Process
+from annotriage.service.readings.times import Time, time_text
+from annotriage.store import browsing
+from annotriage.store.browsing import RouteCount
+from annotriage.store.database import AnyRow
+from annotriage.store.projects import Project
+from annotriage.store.references import get_reference
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectLine:
+    """A connected project. queue: items that wait for a person; waiting: items still to be judged.
+
+    paused: why nothing is automatic; trouble: why nothing is judged; problem: why nothing is delivered; null where all is well.
+    gone: it was deleted in the labeling tool. watch: nothing is written into the labeling tool.
+    """
+
+    project: str
+    title: str
+    address: str
+    version: str
+    watch: bool
+    gone: bool
+    paused: str | None
+    trouble: str | None
+    problem: str | None
+    queue: int
+    waiting: int
+    routes: tuple[RouteCount, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rescoring:
+    """A new reference that takes over once every item has its prediction. waiting: items still to be judged under it;
+    undelivered: predictions that are not confirmed yet."""
+
+    version: str
+    waiting: int
+    undelivered: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectDetail:
+    """A project in full. guarantee: in a sentence. undelivered: predictions not confirmed yet, by state. options: how it is triaged."""
+
+    project: ProjectLine
+    guarantee: str
+    classes: tuple[str, ...]
+    options: dict[str, Any]
+    undelivered: dict[str, int]
+    rescoring: Rescoring | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventLine:
+    """Something that happened to the project."""
+
+    event: int
+    kind: str
+    text: str
+    at: Time
+
+
+def project_line(connection: Connection, process: Process, project: Project) -> ProjectLine:
+    """A project in a line."""
+    return ProjectLine(
+        project=project.external_id,
+        title=project.title,
+        address=process.tool_project(project).address(),
+        version=project.version,
+        watch=project.watch,
+        gone=project.gone,
+        paused=why_paused(project.pause, project.alarm, project.external_id),
+        trouble=project.trouble,
+        problem=project.problem,
+        queue=browsing.queue_length(connection, project),
+        waiting=browsing.waiting(connection, project),
+        routes=tuple(browsing.routes_of(connection, project)),
+    )
+
+
+def project_detail(connection: Connection, process: Process, project: Project) -> ProjectDetail:
+    """A project in full."""
+    return ProjectDetail(
+        project_line(connection, process, project),
+        get_reference(connection, project.reference_id).facts["guarantee"]["sentence"],
+        project.classes,
+        asdict(project.options),
+        browsing.undelivered(connection, project.id, project.reference_id),
+        rescoring_of(connection, project),
+    )
+
+
+def rescoring_of(connection: Connection, project: Project) -> Rescoring | None:
+    """How far the reference is that will take over; None if there is none."""
+    if project.next_reference_id is None:
+        return None
+    version = get_reference(connection, project.next_reference_id).prediction_version
+    waiting = browsing.waiting(connection, project, project.next_reference_id)
+    return Rescoring(version, waiting, sum(browsing.undelivered(connection, project.id, project.next_reference_id).values()))
+
+
+def event_lines(rows: Sequence[AnyRow]) -> tuple[EventLine, ...]:
+    """Rows of a project's history."""
+    return tuple(EventLine(row.id, row.kind, row.text, time_text(row.at)) for row in rows)
+
+
+def unread_seconds(project: Project) -> float:
+    """How long the labeling tool has not been read, if that is longer than it should be; 0 if all is well."""
+    late = time.time() - project.read_until
+    return late if project.read_until and late > LATE_SECONDS and not project.gone else 0.0
