@@ -31,9 +31,9 @@ MARKS = {True: "ok   ", False: "WRONG", None: "note "}
 def serve(config: Path | None, **options: Any) -> None:
     """Run the service until Ctrl-C: the dashboard, what Label Studio calls, the API, the worker that judges and delivers."""
     from annotriage.service.operations.serve import serve as run
-    from annotriage.web import register
+    from annotriage.web.app import create_server
 
-    status = run(service_settings(config, options), lambda text: click.echo(text, err=True), config_file(config), register)
+    status = run(service_settings(config, options), lambda text: click.echo(text, err=True), create_server, config_file(config))
     click.get_current_context().exit(status)
 
 

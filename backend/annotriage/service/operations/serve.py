@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from annotriage.errors import SettingError
 from annotriage.service.operations.log import log, start_log
@@ -28,41 +28,30 @@ from annotriage.settings import ServiceSettings
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-    from annotriage.web.app import Pages
 
 ROLES = ("worker", "jobs")
 WATCH_SECONDS = 0.5
 RESTART = (0.5, 2.0, 10.0, 30.0)  # seconds before a child that died again is started again
 SOUND_SECONDS = 60.0  # a child that lived so long starts anew at once
 END_SECONDS = 20.0
-THREADS = 16
 
 
-def serve(settings: ServiceSettings, say: Callable[[str], None], config: Path | None = None, pages: Pages | None = None) -> int:
+def serve(
+    settings: ServiceSettings,
+    say: Callable[[str], None],
+    create_server: Callable[[Process, socket.socket], Any],
+    config: Path | None = None,
+) -> int:
     """Run the service until it is told to stop (Ctrl-C, SIGTERM): its exit status.
 
-    pages: adds what people look at (annotriage.web.register).
+    create_server: makes the web server on a socket (annotriage.web.app.create_server).
     say: told where the service is, once it answers. Raises SettingError if the address is taken, StoreError if the database cannot be used.
     """
-    from waitress.server import create_server
-
-    from annotriage.web.app import create_app
-
     start_log("web")
     listener = _listen(settings)
     settings = replace(settings, port=listener.getsockname()[1])
     process = Process(settings, "web", config)
-    server = create_server(
-        create_app(process, pages),
-        sockets=[listener],
-        threads=THREADS,
-        max_request_body_size=settings.max_request_mb * 2**20,
-        clear_untrusted_proxy_headers=True,
-        trusted_proxy=settings.trusted_proxy or None,
-        # Not X-Forwarded-For: whether a request came through the proxy is told by the address it came from.
-        trusted_proxy_headers={"x-forwarded-proto", "x-forwarded-host"} if settings.trusted_proxy else set(),
-        ident=None,
-    )
+    server = create_server(process, listener)
     children = Children(settings, config)
     watch = threading.Thread(target=children.watch, name="watch")
     beat = threading.Thread(target=process.beat, name="beat", daemon=True)
