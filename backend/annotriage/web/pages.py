@@ -15,6 +15,7 @@ from annotriage.advice import numbers, page_words
 from annotriage.service.operations.process import Process
 from annotriage.web.guarantee_words import unread_for
 from annotriage.web.problems import MEDIA_TYPE
+from annotriage.web.routing import Routes
 from annotriage.web.sessions import Sessions, wants_page
 from annotriage.web.tabs import PROJECT_TABS
 from annotriage.web.views import changes, compare, diversity, exports, groups, guarantee, item, map, overview, queue, settings, system
@@ -33,8 +34,9 @@ def add_pages(app: Flask, process: Process, sessions: Sessions) -> None:
     pages = Blueprint("web", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
     sessions.routes(pages)
     _dress(app, pages)
+    routes = Routes(pages, process)
     for view in VIEWS:
-        view.routes(pages, process)
+        view.add_views(routes)
     app.register_blueprint(pages)
 
 

@@ -1,7 +1,7 @@
 """The tabs of a project's pages: the endpoint that each leads to, and its name, in the order in which they stand."""
 
 PROJECT_TABS = (
-    ("map_page", "Map"),
+    ("map", "Map"),
     ("queue", "Queue"),
     ("diversity", "Diversity"),
     ("groups", "Groups"),
