@@ -200,8 +200,8 @@ class ServiceSettings(_Table):
     )
     trusted_proxy: str = _setting(
         "",
-        "Address of a proxy in front that signs people in: its header X-Forwarded-User is believed, anybody else's is not. Empty"
-        " without one.",
+        "Address of a proxy in front that signs people in: its headers X-Forwarded-User and X-Forwarded-For are believed,"
+        " anybody else's are not. Empty without one.",
     )
     max_request_mb: int = _setting(512, "Largest request body in MB. Raise it when tasks carry large pictures in themselves.", low=1)
     # media

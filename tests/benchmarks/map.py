@@ -28,7 +28,6 @@ from annotriage.settings import ServiceSettings
 from annotriage.store import maps
 from annotriage.store.map_points import FULL, Piece
 from annotriage.store.projects import project_of
-from annotriage.web import register
 from annotriage.web.app import create_app
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
@@ -73,7 +72,7 @@ def _make(process: Process) -> int:
 
 def _click(process: Process) -> Figure:
     """The answer to a click on a point."""
-    client = create_app(process, register).test_client()
+    client = create_app(process).test_client()
     taken = []
     for id in np.random.default_rng(0).integers(1, POINTS - TRAINING, CLICKS).tolist():
         started = time.perf_counter()
@@ -157,7 +156,7 @@ def _open(chromium: Any, process: Process, url: str, method: str) -> tuple[float
 
 @contextmanager
 def _served(process: Process) -> Iterator[str]:
-    server = create_server(create_app(process, register), host="127.0.0.1", port=0, threads=8, ident=None)
+    server = create_server(create_app(process), host="127.0.0.1", port=0, threads=8, ident=None)
     thread = threading.Thread(target=server.run)
     thread.start()
     yield f"http://127.0.0.1:{server.effective_port}"

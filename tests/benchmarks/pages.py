@@ -28,7 +28,6 @@ from annotriage.store import Store, previews
 from annotriage.store.projects import Project, ProjectOptions, add_project, projects
 from annotriage.store.queue import Filters, queue_page
 from annotriage.store.schema import item
-from annotriage.web import register
 from annotriage.web.app import create_app
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
@@ -95,7 +94,7 @@ def _client(file: Path) -> Any:
     """Asks for a page of the dashboard on a database, with the service's credentials."""
     process = Process(ServiceSettings(database=f"sqlite:///{file}", label_studio_token="unused", password="right"), "web")
     process.server = MemoryServer()
-    client = create_app(process, register).test_client()
+    client = create_app(process).test_client()
     signed_in = (process.settings.user, "right")
 
     def ask(path: str) -> None:

@@ -21,7 +21,6 @@ from annotriage.service.operations.references import keep_reference
 from annotriage.settings import ServiceSettings
 from annotriage.store import schema
 from annotriage.store.projects import ProjectOptions, add_project, projects
-from annotriage.web import register
 from annotriage.web.app import create_app
 
 DAY = 86_400.0
@@ -109,7 +108,7 @@ class Dashboard:
         self.database, self.tool = database, tool
         self.process = Process(ServiceSettings(database=database, label_studio_token="unused", **settings), "web")
         self.process.server = tool
-        self.app = create_app(self.process, register)
+        self.app = create_app(self.process)
         self._server = create_server(self.app, host="127.0.0.1", port=0, threads=4, ident=None)
         self.url = f"http://127.0.0.1:{self._server.effective_port}"
         self._thread = threading.Thread(target=self._server.run)

@@ -144,6 +144,26 @@ def test_a_lassoed_cloud_goes_to_review_and_back(page, dashboard):
     assert queued() == before
 
 
+def test_a_lasso_keeps_the_corners_that_a_busy_browser_tells_all_at_once(page):
+    """Moves between two frames arrive as one event that carries them; a slow machine draws few frames."""
+    page.evaluate(
+        """() => {
+            const canvas = annotriageMap.overlay, box = canvas.getBoundingClientRect();
+            const at = (x, y) => ({ pointerId: 1, clientX: box.left + x * box.width, clientY: box.top + y * box.height, bubbles: true });
+            const corners = [at(0.01, 0.99), at(0.99, 0.99), at(0.99, 0.1), at(0.01, 0.1)];
+            canvas.setPointerCapture = () => {};  // there is no such pointer
+            annotriageMap.lassoing = true;
+            canvas.dispatchEvent(new PointerEvent("pointerdown", corners[0]));
+            const told = corners.slice(1).map((corner) => new PointerEvent("pointermove", corner));
+            canvas.dispatchEvent(new PointerEvent("pointermove", { ...corners[3], coalescedEvents: told }));
+            canvas.dispatchEvent(new PointerEvent("pointerup", corners[3]));
+        }"""
+    )
+    title = page.locator("#panel-body h3").text_content(timeout=5_000)
+    assert title.endswith("items inside the lasso")
+    assert int(title.split()[0].replace(",", "")) > 500
+
+
 def test_a_harmless_cloud_is_taken_out_of_the_queue(page, dashboard):
     def queued():
         with dashboard.process.store.reading() as connection:

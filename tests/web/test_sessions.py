@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import socket
+import threading
 
 import pytest
+import requests
 from memory_tool import MemoryServer
 from sqlalchemy.exc import OperationalError
 
 from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings
 from annotriage.store.secrets import secret_of
-from annotriage.web import register
-from annotriage.web.app import create_app
+from annotriage.web.app import create_app, create_server
 from annotriage.web.sessions import local
 
 PAGE = {"Accept": "text/html"}
@@ -29,7 +31,7 @@ def web(tmp_path):
         process = Process(ServiceSettings(**settings), "web")
         process.server = MemoryServer()
         made.append(process)
-        client = create_app(process, register).test_client()
+        client = create_app(process).test_client()
         client.process = process
         return client
 
@@ -74,6 +76,53 @@ def test_a_wrong_password_is_told_and_lets_nobody_in(web):
 def test_guessing_is_slowed_down(web):
     client = web()
     assert [sign_in(client, f"guess {n}").status_code for n in range(31)] == [403] * 30 + [429]
+
+
+def test_guesses_count_once_wherever_they_are_made(web):
+    client = web()
+    assert {client.get("/api/projects", auth=("annotriage", "guess")).status_code for _ in range(15)} == {401}
+    assert [sign_in(client, f"guess {n}").status_code for n in range(16)] == [403] * 15 + [429]
+    assert client.get("/api/projects", auth=("annotriage", "guess")).status_code == 429
+
+
+def test_behind_the_proxy_each_client_is_slowed_down_by_itself(web):
+    client = web(trusted_proxy="10.0.0.7")
+
+    def guess(headers, peer="10.0.0.7", password="guess"):
+        return client.get("/api/projects", auth=("annotriage", password), headers=headers, environ_base={"REMOTE_ADDR": peer}).status_code
+
+    assert [guess({"X-Forwarded-For": "192.0.2.1"}) for _ in range(31)] == [401] * 30 + [429]
+    assert guess({"X-Forwarded-For": "192.0.2.2"}) == 401, "another client of the same proxy"
+    assert guess({"X-Forwarded-For": "192.0.2.9, 192.0.2.1"}) == 429, "what a client itself writes before the proxy's entry"
+    assert guess({"X-Forwarded-For": "192.0.2.2"}, password="right") == 200
+    assert guess({}) == 401, "a proxy that names nobody"
+
+
+def test_the_server_hands_on_what_the_proxy_says_of_its_clients(web):
+    client = web(trusted_proxy="127.0.0.1", host="127.0.0.1")
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server = create_server(client.process, listener)
+    threading.Thread(target=server.run, daemon=True).start()
+
+    def guess(address):
+        return requests.get(
+            f"{url}/api/projects", auth=("annotriage", "guess"), headers={"X-Forwarded-For": address}, timeout=30
+        ).status_code
+
+    assert [guess("192.0.2.1") for _ in range(31)] == [401] * 30 + [429]
+    assert guess("192.0.2.2") == 401
+    server.close()
+
+
+def test_nobody_but_the_proxy_says_where_a_request_came_from(web):
+    for client in (web(trusted_proxy="10.0.0.7"), web()):
+        named = [{"X-Forwarded-For": f"192.0.2.{n}"} for n in range(31)]
+        answers = [
+            client.get("/api/projects", auth=("annotriage", "guess"), headers=headers, environ_base={"REMOTE_ADDR": "10.0.0.8"})
+            for headers in named
+        ]
+        assert [answer.status_code for answer in answers] == [401] * 30 + [429]
 
 
 def test_signing_out_ends_the_session(web):

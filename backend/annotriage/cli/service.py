@@ -31,13 +31,9 @@ MARKS = {True: "ok   ", False: "WRONG", None: "note "}
 def serve(config: Path | None, **options: Any) -> None:
     """Run the service until Ctrl-C: the dashboard, what Label Studio calls, the API, the worker that judges and delivers."""
     from annotriage.service.operations.serve import serve as run
-    from annotriage.web import register
-    from annotriage.web.app import create_app
+    from annotriage.web.app import create_server
 
-    def say(text: str) -> None:
-        click.echo(text, err=True)
-
-    status = run(service_settings(config, options), lambda process: create_app(process, register), say, config_file(config))
+    status = run(service_settings(config, options), create_server, lambda text: click.echo(text, err=True), config_file(config))
     click.get_current_context().exit(status)
 
 

@@ -1,6 +1,6 @@
 """Who may call the service: whoever knows its password (HTTP Basic) or, for the webhook alone, the webhook's secret.
 
-Credentials are compared in constant time and never logged. Guessing is slowed down per address; an address from which the right
+Credentials are compared in constant time and never logged. Guessing is slowed down per client address; an address from which the right
 credentials came before is never refused, so that nobody can lock out the labeling tool from beside it.
 """
 
@@ -20,14 +20,19 @@ CHALLENGE = {"WWW-Authenticate": 'Basic realm="annotriage", charset="UTF-8"'}
 TRIES = 30  # wrong attempts from one address, within a minute
 WINDOW = 60.0  # seconds
 REMEMBERED = 10_000  # addresses
+LONGEST_ADDRESS = 64
 
 
 class Guard:
-    """Looks at the request at hand. Threadsafe; the secrets are read once, when it is made."""
+    """Looks at the request at hand; one for the whole app, so that guesses count together. Threadsafe.
+
+    The secrets are read once, when it is made.
+    """
 
     def __init__(self, process: Process) -> None:
         self._user, self._password = process.settings.user.encode(), process.password.encode()
         self._secret = process.webhook_secret.encode()
+        self._proxy = process.settings.trusted_proxy
         self._lock = threading.Lock()
         self._trusted: dict[str, None] = {}  # addresses, the oldest first
         self._failures: dict[str, list[float]] = {}
@@ -41,7 +46,7 @@ class Guard:
 
     def admits(self, user: str, password: str) -> bool:
         """Whether these are the user's name and password. Raises TooManyRequests for an address that only ever guesses."""
-        address = request.remote_addr or ""
+        address = self._client_address()
         self._refuse_guessing(address)
         right = hmac.compare_digest(user.encode(), self._user) & hmac.compare_digest(password.encode(), self._password)
         self._remember(address, right)
@@ -50,6 +55,13 @@ class Guard:
     def is_webhook(self) -> bool:
         """Whether it carries the webhook's secret."""
         return hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode(), self._secret)
+
+    def _client_address(self) -> str:
+        """Where the request came from; the trusted proxy says so in the last entry of X-Forwarded-For, earlier ones are anybody's."""
+        peer = request.remote_addr or ""
+        if self._proxy and peer == self._proxy:
+            return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:LONGEST_ADDRESS] or peer
+        return peer
 
     def _refuse_guessing(self, address: str) -> None:
         with self._lock:

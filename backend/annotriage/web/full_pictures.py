@@ -7,13 +7,11 @@ it is, everything else is refused, and nothing in it can run. Nothing is decoded
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
-from urllib.error import URLError
-from urllib.request import DataHandler, Request
 
 from flask import Response
 
 from annotriage.errors import MediaError, MediaUnavailable
+from annotriage.media.data_uri import decode_data_uri, is_data_uri
 from annotriage.media.fetcher import Fetcher, Limits
 from annotriage.service.operations.process import Process
 from annotriage.store.database import AnyRow
@@ -58,10 +56,11 @@ class FullPictures:
             raise MediaError(f"{where}: was deleted in the labeling tool")
         if not row.media:
             raise MediaError(f"{where}: its data names no picture; correct the task's data")
-        if row.media[:5].lower() == "data:":
-            with suppress(ValueError, URLError, OSError), DataHandler().data_open(Request(row.media)) as stream:
-                return bytes(stream.read())
-            raise MediaError(f"{where}: its data: URI cannot be read; write it again, it may have been cut off")
+        if is_data_uri(row.media):
+            try:
+                return decode_data_uri(row.media)
+            except MediaError as error:
+                raise MediaError(f"{where}: {error}") from error
         address = self._process.tool_project(project).media_address(row.media, row.external_id or "")
         if not self._turns.acquire(timeout=PATIENCE):
             raise MediaUnavailable(f"{where}: too many pictures are being fetched at this moment; try again", 5.0)

@@ -1,4 +1,4 @@
-"""What all pages share: their headers, what templates may call, and errors as pages for people."""
+"""The dashboard: all its pages, and what they share: their headers, what templates may call, and errors as pages for people."""
 
 from __future__ import annotations
 
@@ -13,30 +13,37 @@ from markupsafe import Markup
 
 from annotriage.advice import numbers, page_words
 from annotriage.advice.state_words import why_paused
+from annotriage.service.operations.process import Process
 from annotriage.service.readings.project import unread_seconds
 from annotriage.states import ROUTES
 from annotriage.store.projects import Project
 from annotriage.web.problems import MEDIA_TYPE
-from annotriage.web.sessions import wants_page
+from annotriage.web.routing import Routes
+from annotriage.web.sessions import Sessions, wants_page
+from annotriage.web.tabs import PROJECT_TABS
+from annotriage.web.views import changes, compare, diversity, exports, groups, guarantee, item, map, overview, queue, settings, system
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
     " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 SHARED = Path(__file__).parent.parent / "report" / "static"  # what report.html is made of, too
-WORDS = ("percent", "percent_range", "count", "points", "points_range", "p_figure", "chance", "certainty")  # of latent.wording
-PROJECT_TABS = (
-    ("map_page", "Map"),
-    ("queue", "Queue"),
-    ("diversity", "Diversity"),
-    ("groups", "Groups"),
-    ("guarantee", "Guarantee"),
-    ("compare", "Compare"),
-    ("settings", "Settings"),
-)
+WORDS = ("percent", "percent_range", "count", "points", "points_range", "p_figure", "chance", "certainty")  # of advice.numbers
+VIEWS = (overview, changes, diversity, groups, guarantee, compare, settings, system, exports, map, queue, item)
 
 
-def dress(app: Flask, pages: Blueprint) -> None:
+def add_pages(app: Flask, process: Process, sessions: Sessions) -> None:
+    """Add the pages to the app."""
+    pages = Blueprint("web", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+    sessions.routes(pages)
+    _dress(app, pages)
+    routes = Routes(pages, process)
+    for view in VIEWS:
+        view.add_views(routes)
+    app.register_blueprint(pages)
+
+
+def _dress(app: Flask, pages: Blueprint) -> None:
     """Give the pages their headers, filters and error pages."""
     app.jinja_env.filters.update({name: getattr(numbers, name) for name in WORDS})
     app.jinja_env.filters.update(

@@ -37,8 +37,8 @@ class _Cookies(SecureCookieSessionInterface):
 class Sessions:
     """Signing in and out, and the check before every request. Threadsafe: all state is in the cookies."""
 
-    def __init__(self, app: Flask, process: Process) -> None:
-        self._guard, self._proxy, self._user = Guard(process), process.settings.trusted_proxy, process.settings.user
+    def __init__(self, app: Flask, process: Process, guard: Guard) -> None:
+        self._guard, self._proxy = guard, process.settings.trusted_proxy
         app.secret_key = secret_of(process.store, "session")
         # A session ends with the password that it began with.
         self._key = hmac.new(str(app.secret_key).encode(), process.password.encode(), hashlib.sha256).hexdigest()

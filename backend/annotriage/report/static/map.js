@@ -336,7 +336,8 @@ export class PointMap {
       const [dx, dy] = [now[0] - before[0], now[1] - before[1]];
       travelled += Math.abs(dx) + Math.abs(dy);
       pointers.set(event.pointerId, now);
-      if (this.loop) { this.loop.push(now); this.#drawOverlay(); }
+      // A busy browser tells all the moves between two frames at once: every corner of a lasso counts.
+      if (this.loop) { this.loop.push(...event.getCoalescedEvents().map(place), now); this.#drawOverlay(); }
       else if (pointers.size === 2) {
         const [a, b] = [...pointers.values()], wide = distance();
         this.pan(dx / 2, dy / 2);

@@ -28,41 +28,40 @@ from annotriage.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
-    from wsgiref.types import WSGIApplication
 
 ROLES = ("worker", "jobs")
 WATCH_SECONDS = 0.5
 RESTART = (0.5, 2.0, 10.0, 30.0)  # seconds before a child that died again is started again
 SOUND_SECONDS = 60.0  # a child that lived so long starts anew at once
 END_SECONDS = 20.0
-THREADS = 16
+
+
+class Server(Protocol):
+    """A web server that is bound already."""
+
+    def run(self) -> None:
+        """Answer requests until the thread is interrupted."""
+
+    def close(self) -> None:
+        """Let go of the socket."""
 
 
 def serve(
-    settings: ServiceSettings, app: Callable[[Process], WSGIApplication], say: Callable[[str], None], config: Path | None = None
+    settings: ServiceSettings,
+    create_server: Callable[[Process, socket.socket], Server],
+    say: Callable[[str], None],
+    config: Path | None = None,
 ) -> int:
     """Run the service until it is told to stop (Ctrl-C, SIGTERM): its exit status.
 
-    app: makes what answers requests (annotriage.web).
+    create_server: makes the web server on a socket (annotriage.web.app.create_server).
     say: told where the service is, once it answers. Raises SettingError if the address is taken, StoreError if the database cannot be used.
     """
-    from waitress.server import create_server
-
     start_log("web")
     listener = _listen(settings)
     settings = replace(settings, port=listener.getsockname()[1])
     process = Process(settings, "web", config)
-    server = create_server(
-        app(process),
-        sockets=[listener],
-        threads=THREADS,
-        max_request_body_size=settings.max_request_mb * 2**20,
-        clear_untrusted_proxy_headers=True,
-        trusted_proxy=settings.trusted_proxy or None,
-        # Not X-Forwarded-For: whether a request came through the proxy is told by the address it came from.
-        trusted_proxy_headers={"x-forwarded-proto", "x-forwarded-host"} if settings.trusted_proxy else set(),
-        ident=None,
-    )
+    server = create_server(process, listener)
     children = Children(lambda role: start_child(role, settings, config))
     watch = Loop(process, "children", [Step("children", children.watch)], WATCH_SECONDS, back_off=SOON)
     threads = [threading.Thread(target=loop.run, name=loop.name, daemon=True) for loop in (watch, process.heartbeat())]

@@ -1,1 +1,4 @@
-"""One module per kind of page; each has `routes(pages, process)`, which adds its addresses."""
+"""The pages, one module each; a view asks the store a few questions, fills one plain dataclass and renders the template of its name.
+
+Nothing is computed here that a snapshot or a job can have ready.
+"""

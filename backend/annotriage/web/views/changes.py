@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import hashlib
 
-from flask import Blueprint
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
-from annotriage.service.operations.process import Process
 from annotriage.store import dashboard
-from annotriage.store.projects import project_of, projects
+from annotriage.store.projects import Project, projects
+from annotriage.web.routing import Routes
 
 
-def routes(pages: Blueprint, process: Process) -> None:
+def add_views(routes: Routes) -> None:
     """Add the addresses."""
 
-    @pages.get("/changes")
+    @routes.pages.get("/changes")
     def all_changes() -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            return {"mark": _mark(connection, [one.id for one in projects(connection, gone=True)])}
+        with routes.process.store.reading() as connection:
+            return {"mark": _mark(connection, [project.id for project in projects(connection, gone=True)])}
 
-    @pages.get("/projects/<project>/changes")
-    def changes(project: str) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            return {"mark": _mark(connection, [project_of(connection, project).id])}
+    @routes.reading("/changes")
+    def changes(connection: Connection, project: Project) -> ResponseReturnValue:
+        return {"mark": _mark(connection, [project.id])}
 
 
 def _mark(connection: Connection, project_ids: list[int]) -> str:

@@ -6,8 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flask import Blueprint, render_template, request
-from flask.typing import ResponseReturnValue
+from flask import request
 from markupsafe import Markup
 from sqlalchemy import Connection
 
@@ -15,11 +14,11 @@ from annotriage.advice import page_words
 from annotriage.advice.numbers import percent, percent_range, points, points_range
 from annotriage.errors import DataError
 from annotriage.report import charts
-from annotriage.service.operations.process import Process
 from annotriage.store import browsing, dashboard, snapshots
 from annotriage.store.database import AnyRow
-from annotriage.store.projects import Project, project_of
+from annotriage.store.projects import Project
 from annotriage.web.intervals import clopper_pearson, difference
+from annotriage.web.routing import Routes
 
 LISTED = 100  # datasets to choose from
 FACES = 12
@@ -88,7 +87,7 @@ class ClusterLine:
 
 
 @dataclass(frozen=True)
-class Page:
+class ComparePage:
     """What the page shows; sides are None where nothing is chosen or known."""
 
     project: Project
@@ -103,17 +102,12 @@ class Page:
     asked: tuple[str, str]
 
 
-def routes(pages: Blueprint, process: Process) -> None:
+def add_views(routes: Routes) -> None:
     """Add the page."""
-
-    @pages.get("/projects/<project>/compare")
-    def compare(project: str) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            page = _page(connection, project_of(connection, project))
-        return render_template("compare.html", page=page, project=page.project, WINDOWS=WINDOWS)
+    routes.project_page("/compare", "compare", _page, WINDOWS=WINDOWS)
 
 
-def _page(connection: Connection, project: Project) -> Page:
+def _page(connection: Connection, project: Project) -> ComparePage:
     datasets = browsing.datasets_page(connection, project, kind=None, after=None, limit=LISTED)
     pairs = _pairs(datasets)
     asked = (request.args.get("a", ""), request.args.get("b", ""))
@@ -122,7 +116,7 @@ def _page(connection: Connection, project: Project) -> Page:
     a, b = (_side(connection, project, key) if key else None for key in asked)
     gap = None if a is None or b is None else _difference(a.whole, b.whole)
     upper = charts.rows_upper([side.whole.high for side in (a, b) if side is not None and side.whole.n], [])
-    return Page(
+    return ComparePage(
         project=project,
         a=a,
         b=b,

@@ -6,20 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, render_template
-from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlalchemy import Connection
 
 from annotriage.advice.numbers import percent, percent_range, points, points_range
 from annotriage.report import charts
-from annotriage.service.operations.process import Process
 from annotriage.store import browsing, dashboard, jobs, reports, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.jobs import Job
-from annotriage.store.projects import Project, project_of
+from annotriage.store.projects import Project
 from annotriage.store.references import get_reference
 from annotriage.web.query_args import SPANS, Stretch, dataset_asked, stretch_asked, whole
+from annotriage.web.routing import Routes
 from annotriage.web.views.overview import moment_of, reading_of
 
 DATASETS = 30  # rows of a page
@@ -56,7 +54,7 @@ class DatasetLine:
 
 
 @dataclass(frozen=True)
-class Page:
+class DiversityPage:
     """What the page shows. score: the dataset's latest snapshot; facts: its diversity; None before the first."""
 
     project: Project
@@ -75,17 +73,12 @@ class Page:
     making: Job | None
 
 
-def routes(pages: Blueprint, process: Process) -> None:
+def add_views(routes: Routes) -> None:
     """Add the page."""
-
-    @pages.get("/projects/<project>/diversity")
-    def diversity(project: str) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            page = _page(connection, project_of(connection, project))
-        return render_template("diversity.html", page=page, project=page.project, SPANS=SPANS, charts=charts)
+    routes.project_page("/diversity", "diversity", _page, SPANS=SPANS, charts=charts)
 
 
-def _page(connection: Connection, project: Project) -> Page:
+def _page(connection: Connection, project: Project) -> DiversityPage:
     dataset = dataset_asked(connection, project)
     first = None if dataset is None else dashboard.first_moment(connection, dataset.id)
     stretch = stretch_asked(first)
@@ -93,7 +86,7 @@ def _page(connection: Connection, project: Project) -> Page:
     facts = None if score is None else score.facts["diversity"]
     rows = () if dataset is None else dashboard.moments(connection, dataset.id, stretch.start, stretch.end)
     datasets, following = _datasets(connection, project)
-    return Page(
+    return DiversityPage(
         project=project,
         dataset=dataset,
         score=score,

@@ -7,8 +7,9 @@ import io
 import itertools
 from collections.abc import Iterator, Sequence
 
-from flask import Blueprint, Response, flash, redirect, request, url_for
+from flask import Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
+from sqlalchemy import Connection
 
 from annotriage.advice.page_words import stamp
 from annotriage.errors import DataError, UnknownError
@@ -17,10 +18,10 @@ from annotriage.states import ROUTES
 from annotriage.store import browsing, jobs, reports
 from annotriage.store.database import AnyRow
 from annotriage.store.files import piece_of
-from annotriage.store.projects import Project, project_of
+from annotriage.store.projects import Project
 from annotriage.store.queue import Key, queue_page
-from annotriage.web.query_args import whole
-from annotriage.web.walking import walk_asked
+from annotriage.web.query_args import walk_asked, whole
+from annotriage.web.routing import Routes
 
 AT_ONCE = 1_000  # rows of one reading: no transaction stays open while a slow client takes its time
 COLUMNS = (
@@ -30,47 +31,48 @@ COLUMNS = (
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # at the beginning of a text, spreadsheets calculate
 
 
-def routes(pages: Blueprint, process: Process) -> None:
+def add_views(routes: Routes) -> None:
     """Add the addresses."""
+    process = routes.process
 
-    @pages.get("/projects/<project>/items.csv")
-    def items_csv(project: str) -> ResponseReturnValue:
-        found, dataset, route = _asked(process, project)
+    @routes.open("/items.csv")
+    def items_csv(project: Project) -> ResponseReturnValue:
+        dataset, route = _asked(process, project)
 
         def pages() -> Iterator[Sequence[AnyRow]]:
             after: int | None = None
             while True:
                 with process.store.reading() as connection:
-                    rows = browsing.items_page(connection, found, route=route, dataset_id=dataset, after=after, limit=AT_ONCE)
+                    rows = browsing.items_page(connection, project, route=route, dataset_id=dataset, after=after, limit=AT_ONCE)
                 yield rows
                 if len(rows) < AT_ONCE:
                     return
                 after = rows[-1].id
 
-        return _csv(f"items-{found.id}", pages())
+        return _csv(f"items-{project.id}", pages())
 
-    @pages.get("/projects/<project>/queue.csv")
-    def queue_csv(project: str) -> ResponseReturnValue:
-        found, _, _ = _asked(process, project)
+    @routes.open("/queue.csv")
+    def queue_csv(project: Project) -> ResponseReturnValue:
+        _asked(process, project)
         walk = walk_asked()
 
         def pages() -> Iterator[Sequence[AnyRow]]:
             after: Key | None = None
             while True:
                 with process.store.reading() as connection:
-                    page = queue_page(connection, found, order=walk.order, filters=walk.filters, after=after, limit=AT_ONCE)
-                    rows = browsing.items_of(connection, found, [row.id for row in page.rows])
+                    page = queue_page(connection, project, order=walk.order, filters=walk.filters, after=after, limit=AT_ONCE)
+                    rows = browsing.items_of(connection, project, [row.id for row in page.rows])
                 yield rows
                 if page.next is None:
                     return
                 after = page.next
 
-        return _csv(f"queue-{found.id}", pages())
+        return _csv(f"queue-{project.id}", pages())
 
-    @pages.get("/projects/<project>/datasets/<int:dataset>/report.html")
-    def report(project: str, dataset: int) -> ResponseReturnValue:
+    @routes.open("/datasets/<int:dataset>/report.html")
+    def report(project: Project, dataset: int) -> ResponseReturnValue:
         with process.store.reading() as connection:
-            row = browsing.dataset_of_project(connection, project_of(connection, project), dataset)
+            row = browsing.dataset_of_project(connection, project, dataset)
             found = reports.report_of(connection, row.id)
         if found is None:
             raise UnknownError("no report of this dataset was made yet; its page has the button")
@@ -86,32 +88,29 @@ def routes(pages: Blueprint, process: Process) -> None:
         headers = {"Content-Disposition": f'attachment; filename="report-{dataset}.html"', "Content-Length": str(found.size)}
         return Response(pieces(), mimetype="text/html", headers=headers)
 
-    @pages.post("/projects/<project>/datasets/<int:dataset>/report")
-    def make_report(project: str, dataset: int) -> ResponseReturnValue:
-        with process.store.writing() as connection:
-            found = project_of(connection, project)
-            row = browsing.dataset_of_project(connection, found, dataset)
-            id = jobs.queue(connection, found.id, "report", {"dataset": row.id})
-            mine = any(one.id == id and one.payload["dataset"] == row.id for one in jobs.jobs_of(connection, found.id))
+    @routes.writing("/datasets/<int:dataset>/report")
+    def make_report(connection: Connection, project: Project, dataset: int) -> ResponseReturnValue:
+        row = browsing.dataset_of_project(connection, project, dataset)
+        id = jobs.queue(connection, project.id, "report", {"dataset": row.id})
+        mine = any(job.id == id and job.payload["dataset"] == row.id for job in jobs.jobs_of(connection, project.id))
         said = (
             "The report is being made; it shows here once it is ready."
             if mine
             else "Another report is being made; ask again once it is ready."
         )
         flash(said, "done")
-        return redirect(url_for("web.diversity", project=project, dataset=dataset), 303)
+        return redirect(url_for("web.diversity", project=project.external_id, dataset=dataset), 303)
 
 
-def _asked(process: Process, project: str) -> tuple[Project, int | None, str | None]:
-    """The project, and the dataset and route that are asked for. Raises UnknownError, DataError."""
+def _asked(process: Process, project: Project) -> tuple[int | None, str | None]:
+    """The dataset and route that are asked for. Raises UnknownError, DataError."""
     dataset, route = whole("dataset"), request.args.get("route") or None
     if route is not None and route not in ROUTES:
         raise DataError(f"route: {route[:40]!r} is none of {', '.join(ROUTES)}")
-    with process.store.reading() as connection:
-        found = project_of(connection, project)
-        if dataset is not None:
-            browsing.dataset_of_project(connection, found, dataset)
-    return found, dataset, route
+    if dataset is not None:
+        with process.store.reading() as connection:
+            browsing.dataset_of_project(connection, project, dataset)
+    return dataset, route
 
 
 def _csv(name: str, pages: Iterator[Sequence[AnyRow]]) -> Response:

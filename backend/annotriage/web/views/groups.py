@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, render_template
-from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
-from annotriage.service.operations.process import Process
 from annotriage.store import browsing, dashboard, snapshots
 from annotriage.store.database import AnyRow
-from annotriage.store.projects import Project, project_of
+from annotriage.store.projects import Project
 from annotriage.web.query_args import dataset_asked, whole
+from annotriage.web.routing import Routes
 
 LISTED = 100  # datasets to choose from
 SHOWN = 20  # groups on a page
@@ -43,7 +41,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Page:
+class GroupsPage:
     """The groups of a dataset, the largest first. searched: outliers that were looked through; score: None before the first.
     found: groups there are; groups: those of this page."""
 
@@ -58,17 +56,12 @@ class Page:
     next: int | None
 
 
-def routes(pages: Blueprint, process: Process) -> None:
+def add_views(routes: Routes) -> None:
     """Add the page."""
-
-    @pages.get("/projects/<project>/groups")
-    def groups(project: str) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            page = _page(connection, project_of(connection, project))
-        return render_template("groups.html", page=page, project=page.project)
+    routes.project_page("/groups", "groups", _page)
 
 
-def _page(connection: Connection, project: Project) -> Page:
+def _page(connection: Connection, project: Project) -> GroupsPage:
     dataset = dataset_asked(connection, project)
     score = None if dataset is None else snapshots.latest(connection, [dataset.id], project.reference_id).get(dataset.id)
     found = [] if score is None else score.facts["groups"]
@@ -76,7 +69,7 @@ def _page(connection: Connection, project: Project) -> Page:
     first = (whole("after") or 0) if score is not None else 0
     shown = [one for one in found if one["number"] > first][:SHOWN]
     rows = dashboard.items_named(connection, project, [name for one in shown for name in one["ids"][:FACES]])
-    return Page(
+    return GroupsPage(
         project=project,
         dataset=dataset,
         datasets=browsing.datasets_page(connection, project, kind=None, after=None, limit=LISTED),

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from flask import Blueprint, render_template
-from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlalchemy import Connection
 
@@ -17,15 +15,15 @@ from annotriage.advice.guarantee_words import days_until
 from annotriage.advice.numbers import count, percent, percent_range
 from annotriage.report import charts
 from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING, OLDEST_DAYS
-from annotriage.service.operations.process import Process
 from annotriage.service.readings.guarantee import GuaranteeState, guarantee_state, oldest_days
 from annotriage.states import SETTLED
 from annotriage.store import browsing, dashboard, jobs
 from annotriage.store.database import AnyRow
 from annotriage.store.jobs import Job
-from annotriage.store.projects import Project, history, project_of
+from annotriage.store.projects import Project, history
 from annotriage.store.references import get_curve, get_reference
 from annotriage.web.query_args import whole
+from annotriage.web.routing import Routes
 
 EVENTS = 30  # of a page
 KINDS = ("recalibrate", "resettle")
@@ -46,7 +44,7 @@ class ClassLine:
 
 
 @dataclass(frozen=True)
-class Page:
+class GuaranteePage:
     """What the page shows. guarantee: the reference's facts of it; standing: None until the jobs process has found it."""
 
     project: Project
@@ -68,24 +66,18 @@ class Page:
     rescoring: tuple[str, int, int] | None
 
 
-def routes(pages: Blueprint, process: Process) -> None:
+def add_views(routes: Routes) -> None:
     """Add the page."""
-
-    @pages.get("/projects/<project>/guarantee")
-    def guarantee(project: str) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            page = _page(connection, project_of(connection, project))
-        limits = {"MOST_OUTSTANDING": MOST_OUTSTANDING, "OLDEST_DAYS": OLDEST_DAYS}
-        return render_template("guarantee.html", page=page, project=page.project, **limits)
+    routes.project_page("/guarantee", "guarantee", _page, MOST_OUTSTANDING=MOST_OUTSTANDING, OLDEST_DAYS=OLDEST_DAYS)
 
 
-def _page(connection: Connection, project: Project) -> Page:
+def _page(connection: Connection, project: Project) -> GuaranteePage:
     reference = get_reference(connection, project.reference_id)
     guarantee = reference.facts["guarantee"]
     standing = dashboard.standing_of(connection, project)
     rows = history(connection, project.id, before=whole("before"), limit=EVENTS)
     per_day, spot_checks = dashboard.answers_per_day(connection, project), browsing.spot_check_states(connection, project)
-    return Page(
+    return GuaranteePage(
         project=project,
         version=project.version,
         guarantee=guarantee,

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from flask import Blueprint, Response, render_template
+from flask import Response, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
 from annotriage.advice.numbers import percent
 from annotriage.advice.page_words import about_one_in
+from annotriage.errors import UnknownError
 from annotriage.service.operations.process import Process
 from annotriage.states import UNSETTLED
 from annotriage.store import browsing, maps, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.pictures import pictured, thumbnail_of
-from annotriage.store.projects import Project, project_of
+from annotriage.store.projects import Project
 from annotriage.store.queue import group_numbers, neighbours, rows_of
 from annotriage.store.references import edges_of, get_reference
 from annotriage.store.reroutings import rerouting_of
 from annotriage.web.full_pictures import FullPictures
+from annotriage.web.query_args import Walk, walk_asked
+from annotriage.web.routing import Routes
 from annotriage.web.views.queue import diversity_in_short, web_address
-from annotriage.web.walking import Walk, walk_asked
 
 STATES = {
     "pending": "is to be delivered",
@@ -55,7 +58,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Page:
+class ItemPage:
     """What the page shows. row: of `browsing`; before, behind: the names of the items beside it in the walk.
 
     usual: its p-value in words. can: what a person may do with it: "back", "review" or nothing.
@@ -78,29 +81,30 @@ class Page:
     can: str
 
 
-def routes(pages: Blueprint, process: Process) -> None:
+def add_views(routes: Routes) -> None:
     """Add the page and the pictures."""
-    pictures = FullPictures(process)
+    process, pictures = routes.process, FullPictures(routes.process)
 
-    @pages.get("/projects/<project>/items/<task>")
-    def item(project: str, task: str) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            page = _page(process, connection, project_of(connection, project), task)
-        return render_template("item.html", page=page, project=page.project)
+    def build(connection: Connection, project: Project, task: str) -> ItemPage | str:
+        if request.endpoint == "web.item_json":
+            with suppress(UnknownError):  # an item may be called scan.json
+                page = _page(process, connection, project, f"{task}.json")
+                return render_template("item.html", page=page, project=project)
+        return _page(process, connection, project, task)
 
-    @pages.get("/projects/<project>/items/<int:item_id>/media")
-    def media(project: str, item_id: int) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            found = project_of(connection, project)
-            row = browsing.item_of_id(connection, found, item_id)
-        return pictures.response(found, row)
+    routes.project_page("/items/<task>", "item", build)
 
-    @pages.get("/projects/<project>/items/<int:item_id>/thumbnail")
-    def thumbnail(project: str, item_id: int) -> ResponseReturnValue:
+    @routes.open("/items/<int:item_id>/media")
+    def media(project: Project, item_id: int) -> ResponseReturnValue:
         with process.store.reading() as connection:
-            content = thumbnail_of(connection, project_of(connection, project), item_id)
+            row = browsing.item_of_id(connection, project, item_id)
+        return pictures.response(project, row)
+
+    @routes.reading("/items/<int:item_id>/thumbnail")
+    def thumbnail(connection: Connection, project: Project, item_id: int) -> ResponseReturnValue:
+        content = thumbnail_of(connection, project, item_id)
         if content is None:
-            return pages.send_static_file("no-picture.svg")
+            return routes.pages.send_static_file("no-picture.svg")
         return Response(
             content,
             mimetype="image/png" if content.startswith(b"\x89PNG") else "image/jpeg",
@@ -108,14 +112,14 @@ def routes(pages: Blueprint, process: Process) -> None:
         )
 
 
-def _page(process: Process, connection: Connection, project: Project, task: str) -> Page:
+def _page(process: Process, connection: Connection, project: Project, task: str) -> ItemPage:
     row = browsing.item_of_task(connection, project, task)
     walk = walk_asked()
     facts = get_reference(connection, project.reference_id).facts
     datasets = browsing.datasets_of_item(connection, row.id)
     scores = snapshots.latest(connection, [one.id for one in datasets], project.reference_id)
     before, behind = _names(connection, project, neighbours(connection, project, row.id, order=walk.order, filters=walk.filters))
-    return Page(
+    return ItemPage(
         project=project,
         walk=walk,
         row=row,

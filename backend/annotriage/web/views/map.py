@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Response, abort, current_app, render_template, request, url_for
+from flask import Response, abort, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
@@ -20,7 +20,9 @@ from annotriage.service.operations.process import Process
 from annotriage.store import browsing, map_panel, maps
 from annotriage.store.database import AnyRow
 from annotriage.store.map_points import KINDS, SCORE_EDGES
-from annotriage.store.projects import Project, project_of
+from annotriage.store.projects import Project
+from annotriage.web.routing import Routes
+from annotriage.web.sessions import visitor_name
 
 METHOD_NAMES = {"umap": "UMAP", "tsne": "t-SNE"}
 MOST_SELECTED = 100_000
@@ -28,7 +30,7 @@ POINTS = "application/vnd.annotriage.points"
 
 
 @dataclass(frozen=True)
-class Page:
+class MapPage:
     """The page around the map. map: the one asked for, None before the first. older: of its method. sentence: what it shows, in words."""
 
     project: Project
@@ -54,31 +56,26 @@ class Panel:
     address: str
 
 
-def routes(pages: Blueprint, process: Process) -> None:
+def add_views(routes: Routes) -> None:
     """Add the page and what it asks for."""
+    process = routes.process
 
-    @pages.get("/projects/<project>/map")
-    def map_page(project: str) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            page = _page(connection, project_of(connection, project), _method(), request.args.get("map", type=int))
-        return render_template("map.html", page=page, project=page.project, METHODS=METHOD_NAMES)
+    def build(connection: Connection, project: Project) -> MapPage:
+        return _page(connection, project, _method(), request.args.get("map", type=int))
 
-    @pages.get("/projects/<project>/map/state")
-    def map_state(project: str) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            return _state(connection, project_of(connection, project), _method(), request.args.get("map", type=int))
+    routes.project_page("/map", "map", build, METHODS=METHOD_NAMES)
 
-    @pages.get("/projects/<project>/map/<int:map_id>/legend")
-    def map_legend(project: str, map_id: int) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            found = project_of(connection, project)
-            return _legend(connection, found, maps.map_of(connection, found, map_id))
+    @routes.reading("/map/state")
+    def map_state(connection: Connection, project: Project) -> ResponseReturnValue:
+        return _state(connection, project, _method(), request.args.get("map", type=int))
 
-    @pages.get("/projects/<project>/map/<int:map_id>/points/<int:number>")
-    def map_points(project: str, map_id: int, number: int) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            found = project_of(connection, project)
-            row = maps.piece_content(connection, maps.map_of(connection, found, map_id).id, number)
+    @routes.reading("/map/<int:map_id>/legend")
+    def map_legend(connection: Connection, project: Project, map_id: int) -> ResponseReturnValue:
+        return _legend(connection, project, maps.map_of(connection, project, map_id))
+
+    @routes.reading("/map/<int:map_id>/points/<int:number>")
+    def map_points(connection: Connection, project: Project, map_id: int, number: int) -> ResponseReturnValue:
+        row = maps.piece_content(connection, maps.map_of(connection, project, map_id).id, number)
         if row is None:
             abort(404)
         response = Response(row.content, mimetype=POINTS, headers={"Content-Encoding": "gzip"})
@@ -86,71 +83,60 @@ def routes(pages: Blueprint, process: Process) -> None:
         response.headers["Cache-Control"] = "private, max-age=86400, immutable" if "version" in request.args else "no-store"
         return response
 
-    @pages.get("/projects/<project>/map/groups")
-    def map_groups(project: str) -> ResponseReturnValue:
+    @routes.reading("/map/groups")
+    def map_groups(connection: Connection, project: Project) -> ResponseReturnValue:
         """Which items belong to groups: n, n row ids, n numbers (uint32, little-endian)."""
-        with process.store.reading() as connection:
-            every = map_panel.all_items(connection, project_of(connection, project))
-            members = {} if every is None else maps.groups_of(connection, every)
+        every = map_panel.all_items(connection, project)
+        members = {} if every is None else maps.groups_of(connection, every)
         return Response(struct.pack(f"<I{2 * len(members)}I", len(members), *members, *members.values()), mimetype=POINTS)
 
-    @pages.get("/projects/<project>/map/items/<int:item_id>")
-    def map_item(project: str, item_id: int) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            found = project_of(connection, project)
-            row = map_panel.item_on_map(connection, found, item_id)
-            every = map_panel.all_items(connection, found)
-            panel = Panel(
-                project=found,
-                row=row,
-                group=None if every is None else maps.group_of(connection, every, item_id),
-                nearest=maps.nearest_of(connection, item_id, found.reference_id),
-                address=_address(process, found, row.external_id),
-            )
-        return render_template("_map_item.html", panel=panel, project=found)
+    @routes.reading("/map/items/<int:item_id>")
+    def map_item(connection: Connection, project: Project, item_id: int) -> ResponseReturnValue:
+        row = map_panel.item_on_map(connection, project, item_id)
+        every = map_panel.all_items(connection, project)
+        panel = Panel(
+            project=project,
+            row=row,
+            group=None if every is None else maps.group_of(connection, every, item_id),
+            nearest=maps.nearest_of(connection, item_id, project.reference_id),
+            address=_address(process, project, row.external_id),
+        )
+        return render_template("_map_item.html", panel=panel, project=project)
 
-    @pages.get("/projects/<project>/map/training/<int:reference_id>/<int:place>")
-    def map_training(project: str, reference_id: int, place: int) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            found = project_of(connection, project)
-            rows = maps.training_items(connection, reference_id, [place])
+    @routes.reading("/map/training/<int:reference_id>/<int:place>")
+    def map_training(connection: Connection, project: Project, reference_id: int, place: int) -> ResponseReturnValue:
+        rows = maps.training_items(connection, reference_id, [place])
         if not rows:
             abort(404)
-        return render_template("_map_training.html", row=rows[0], reference_id=reference_id, project=found)
+        return render_template("_map_training.html", row=rows[0], reference_id=reference_id, project=project)
 
-    @pages.get("/projects/<project>/training/<int:reference_id>/<int:place>/thumbnail")
-    def training_thumbnail(project: str, reference_id: int, place: int) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            project_of(connection, project)
-            content = maps.training_thumbnail(connection, reference_id, place)
+    @routes.reading("/training/<int:reference_id>/<int:place>/thumbnail")
+    def training_thumbnail(connection: Connection, project: Project, reference_id: int, place: int) -> ResponseReturnValue:
+        content = maps.training_thumbnail(connection, reference_id, place)
         if content is None:
             abort(404)
         mimetype = "image/png" if content.startswith(b"\x89PNG") else "image/jpeg"
         return Response(content, mimetype=mimetype, headers={"Cache-Control": "private, max-age=86400"})
 
-    @pages.post("/projects/<project>/map/reroute")
-    def map_reroute(project: str) -> ResponseReturnValue:
+    @routes.open("/map/reroute", "POST")
+    def map_reroute(project: Project) -> ResponseReturnValue:
         """Row ids of items (uint32, little-endian) in the body; to: review or back."""
         act = {"review": send_to_review, "back": take_back}.get(request.args.get("to", ""))
         if act is None:
             raise SettingError("to: is neither review nor back")
-        with process.store.reading() as connection:
-            found = project_of(connection, project)
-        return _answer(process, found, act(process, found, _selected(request.get_data()), _visitor(process)))
+        return _answer(process, project, act(process, project, _selected(request.get_data()), visitor_name()))
 
-    @pages.post("/projects/<project>/map/reroute/<int:rerouting_id>/undo")
-    def map_undo(project: str, rerouting_id: int) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            found = project_of(connection, project)
-        return _answer(process, found, undo_rerouting(process, found, rerouting_id, _visitor(process)), undone=True)
+    @routes.open("/map/reroute/<int:rerouting_id>/undo", "POST")
+    def map_undo(project: Project, rerouting_id: int) -> ResponseReturnValue:
+        return _answer(process, project, undo_rerouting(process, project, rerouting_id, visitor_name()), undone=True)
 
 
-def _page(connection: Connection, project: Project, method: str, map_id: int | None) -> Page:
+def _page(connection: Connection, project: Project, method: str, map_id: int | None) -> MapPage:
     older = maps.ready_maps(connection, project.id, method)
     chosen = next((row for row in older if row.id == map_id), older[0] if older else None)
     counts = {one.route: one.items for one in browsing.routes_of(connection, project)}
     failed = counts.get("failed", 0)
-    return Page(
+    return MapPage(
         project=project,
         method=method,
         map=chosen,
@@ -248,11 +234,6 @@ def _selected(body: bytes) -> list[int]:
     if sys.byteorder == "big":
         ids.byteswap()
     return ids.tolist()
-
-
-def _visitor(process: Process) -> str:
-    """Who does it: the signed-in visitor, or who knows the service's password."""
-    return str(current_app.jinja_env.globals["visitor"]() or process.settings.user)  # type: ignore[operator]
 
 
 def _address(process: Process, project: Project, task: str | None) -> str:

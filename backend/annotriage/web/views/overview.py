@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
@@ -20,8 +20,9 @@ from annotriage.service.operations.process import Process
 from annotriage.service.readings.guarantee import GuaranteeState, guarantee_state
 from annotriage.store import browsing, dashboard, jobs, snapshots
 from annotriage.store.database import AnyRow
-from annotriage.store.projects import Project, project_of, projects
+from annotriage.store.projects import Project, projects
 from annotriage.store.references import get_reference
+from annotriage.web.routing import Routes
 from annotriage.web.sessions import local
 
 TREND_DAYS = 30.0
@@ -48,40 +49,42 @@ class Card:
     state: GuaranteeState
 
 
-def routes(pages: Blueprint, process: Process) -> None:
+@dataclass(frozen=True)
+class OverviewPage:
+    """The connected projects."""
+
+    cards: Sequence[Card]
+
+
+def add_views(routes: Routes) -> None:
     """Add the page, and pausing, resuming and recalibrating, which other pages offer too."""
+    process = routes.process
 
-    @pages.get("/")
-    def overview() -> ResponseReturnValue:
+    def build() -> OverviewPage:
         with process.store.reading() as connection:
-            cards = [card(connection, process, one) for one in projects(connection, gone=True)]
-        return render_template("overview.html", cards=cards)
+            return OverviewPage([card(connection, process, project) for project in projects(connection, gone=True)])
 
-    @pages.get("/projects/<project>")
-    def project(project: str) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            found = project_of(connection, project)
-        return redirect(url_for("web.map_page", project=found.external_id))
+    routes.page("/", "overview", build)
 
-    @pages.post("/projects/<project>/pause")
-    def pause(project: str) -> ResponseReturnValue:
-        reason = request.form.get("reason", "")[:LONGEST_REASON]
-        with process.store.writing() as connection:
-            flash(pausing.pause(connection, project_of(connection, project), reason), "done")
+    @routes.open("")
+    def project(project: Project) -> ResponseReturnValue:
+        return redirect(url_for("web.map", project=project.external_id))
+
+    @routes.writing("/pause")
+    def pause(connection: Connection, project: Project) -> ResponseReturnValue:
+        flash(pausing.pause(connection, project, request.form.get("reason", "")[:LONGEST_REASON]), "done")
         return _back()
 
-    @pages.post("/projects/<project>/resume")
-    def resume(project: str) -> ResponseReturnValue:
-        with process.store.writing() as connection:
-            flash(pausing.resume(connection, project_of(connection, project)), "done")
+    @routes.writing("/resume")
+    def resume(connection: Connection, project: Project) -> ResponseReturnValue:
+        flash(pausing.resume(connection, project), "done")
         return _back()
 
-    @pages.post("/projects/<project>/recalibrate")
-    def recalibrate(project: str) -> ResponseReturnValue:
-        with process.store.writing() as connection:
-            jobs.queue(connection, project_of(connection, project).id, "recalibrate")
+    @routes.writing("/recalibrate")
+    def recalibrate(connection: Connection, project: Project) -> ResponseReturnValue:
+        jobs.queue(connection, project.id, "recalibrate")
         flash("A recalibration is queued. What came of it will stand in the history of the guarantee.", "done")
-        return redirect(url_for("web.guarantee", project=project), 303)
+        return redirect(url_for("web.guarantee", project=project.external_id), 303)
 
 
 def card(connection: Connection, process: Process, project: Project) -> Card:

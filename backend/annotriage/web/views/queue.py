@@ -7,9 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
+from werkzeug.wrappers import Response
 
 from annotriage.advice.numbers import count, percent, percent_range
 from annotriage.errors import AnnotriageError, DataError, UnknownError
@@ -18,11 +19,12 @@ from annotriage.service.operations.process import Process
 from annotriage.store import browsing, dashboard, snapshots
 from annotriage.store.database import AnyRow
 from annotriage.store.pictures import pictured
-from annotriage.store.projects import Project, project_of
+from annotriage.store.projects import Project
 from annotriage.store.queue import LOOKED_AT, datasets_named, group_numbers, queue_page
 from annotriage.store.references import get_reference
+from annotriage.web.query_args import Walk, key_asked, key_text, walk_asked
+from annotriage.web.routing import Routes
 from annotriage.web.sessions import local, visitor_name
-from annotriage.web.walking import Walk, key_asked, key_text, walk_asked
 
 ROWS = 50
 DATASETS = 200  # offered in the filter
@@ -48,7 +50,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Page:
+class QueuePage:
     """What the page shows. waiting: all that wait, whatever the filters. missing: a task that was searched for and is not there.
 
     begun: whether this is the first page. calibrated: whether labels may be automatic at all.
@@ -69,39 +71,34 @@ class Page:
     calibrated: bool
 
 
-def routes(pages: Blueprint, process: Process) -> None:
+def add_views(routes: Routes) -> None:
     """Add the page, and what its buttons do."""
+    process = routes.process
 
-    @pages.get("/projects/<project>/queue")
-    def queue(project: str) -> ResponseReturnValue:
+    def build(connection: Connection, project: Project) -> QueuePage | Response:
         walk, task = walk_asked(), request.args.get("task", "").strip()
-        with process.store.reading() as connection:
-            found = project_of(connection, project)
-            searched = _searched(connection, found, task)
-            if searched is None:
-                page = _page(process, connection, found, walk, task or None)
-        if searched is not None:
-            return redirect(url_for("web.item", project=project, task=searched.external_id or searched.marker, **walk.args()))
-        return render_template("queue.html", page=page, project=found, ORDER_WORDS=ORDER_WORDS, LOOKED_AT=LOOKED_AT)
+        searched = _searched(connection, project, task)
+        if searched is None:
+            return _page(process, connection, project, walk, task or None)
+        address = {"project": project.external_id, "task": searched.external_id or searched.marker, **walk.args()}
+        return redirect(url_for("web.item_json" if request.endpoint == "web.queue_json" else "web.item", **address))
 
-    @pages.post("/projects/<project>/queue/reroute")
-    def reroute(project: str) -> ResponseReturnValue:
+    routes.project_page("/queue", "queue", build, ORDER_WORDS=ORDER_WORDS, LOOKED_AT=LOOKED_AT)
+
+    @routes.open("/queue/reroute", "POST")
+    def reroute(project: Project) -> ResponseReturnValue:
         items, to = _items(), request.form.get("to", "")
         if to not in ("review", "back"):
             raise DataError(f"to: {to[:40]!r} is neither review nor back")
-        with process.store.reading() as connection:
-            found = project_of(connection, project)
         act = send_to_review if to == "review" else take_back
-        return _answer(found, lambda: act(process, found, items, visitor_name()))
+        return _answer(project, lambda: act(process, project, items, visitor_name()))
 
-    @pages.post("/projects/<project>/queue/undo")
-    def undo(project: str) -> ResponseReturnValue:
+    @routes.open("/queue/undo", "POST")
+    def undo(project: Project) -> ResponseReturnValue:
         id = request.form.get("id", "")
         if not (id.isascii() and id.isdigit() and len(id) <= 18):
             raise DataError("id: what is to be undone is not named; load the page again")
-        with process.store.reading() as connection:
-            found = project_of(connection, project)
-        return _answer(found, lambda: undo_rerouting(process, found, int(id), visitor_name()), undone=True)
+        return _answer(project, lambda: undo_rerouting(process, project, int(id), visitor_name()), undone=True)
 
 
 def said(done: Rerouted, *, undone: bool = False) -> str:
@@ -137,7 +134,7 @@ def _items() -> list[int]:
     return [int(one) for one in given]
 
 
-def _page(process: Process, connection: Connection, project: Project, walk: Walk, missing: str | None) -> Page:
+def _page(process: Process, connection: Connection, project: Project, walk: Walk, missing: str | None) -> QueuePage:
     after = key_asked()
     chosen = walk.filters.dataset
     dataset = None if chosen is None else browsing.dataset_of_project(connection, project, chosen)
@@ -146,7 +143,7 @@ def _page(process: Process, connection: Connection, project: Project, walk: Walk
         datasets.append(dataset)
     found = queue_page(connection, project, order=walk.order, filters=walk.filters, after=after, limit=ROWS)
     next_key = key_text(found.next)
-    return Page(
+    return QueuePage(
         project=project,
         walk=walk,
         lines=_lines(process, connection, project, chosen, found.rows),

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
 from annotriage.advice.numbers import percent
 from annotriage.errors import SettingError, StateError
-from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings, Settings
 from annotriage.store import jobs
 from annotriage.store.previews import LIMITS, NOT_GUARANTEED, Limits, Preview, limits_of, preview
-from annotriage.store.projects import Project, change_project, note, project_of
+from annotriage.store.projects import Project, change_project, note
 from annotriage.store.references import get_reference
+from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
 INSTEAD = {  # of limits that somebody asked for before
@@ -37,7 +37,7 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class Page:
+class SettingsPage:
     """What the page shows. The preview is counted only where it is asked for: settings.js does so at once.
 
     now: the values that hold; asked: those in the form. preview: of the asked, before: of those that hold. checked: automatic items that
@@ -54,27 +54,20 @@ class Page:
     trouble: str
 
 
-def routes(pages: Blueprint, process: Process) -> None:
+def add_views(routes: Routes) -> None:
     """Add the page."""
+    routes.project_page("/settings", "settings", _page, TITLES=TITLES, HELP=HELP, NOT_GUARANTEED=NOT_GUARANTEED)
 
-    @pages.get("/projects/<project>/settings")
-    def settings(project: str) -> ResponseReturnValue:
-        with process.store.reading() as connection:
-            page = _page(connection, project_of(connection, project))
-        return render_template("settings.html", page=page, project=page.project, TITLES=TITLES, HELP=HELP, NOT_GUARANTEED=NOT_GUARANTEED)
-
-    @pages.post("/projects/<project>/settings", endpoint="save_settings")
-    def save(project: str) -> ResponseReturnValue:
-        with process.store.writing() as connection:
-            found = project_of(connection, project)
-            now = _now(connection, found)
-            asked = _checked(now, _given(now, request.form))
-            said = [*_save_options(connection, found, now, asked), *_queue_limits(connection, found, now, asked)]
+    @routes.writing("/settings")
+    def save_settings(connection: Connection, project: Project) -> ResponseReturnValue:
+        now = _now(connection, project)
+        asked = _checked(now, _given(now, request.form))
+        said = [*_save_options(connection, project, now, asked), *_queue_limits(connection, project, now, asked)]
         flash(" ".join(said) or "Nothing was changed.", "done")
-        return redirect(url_for("web.settings", project=project), 303)
+        return redirect(url_for("web.settings", project=project.external_id), 303)
 
 
-def _page(connection: Connection, project: Project) -> Page:
+def _page(connection: Connection, project: Project) -> SettingsPage:
     now, trouble = _now(connection, project), ""
     asked, limits = dict(now), limits_of(connection, project)
     shown: Preview | None = None
@@ -88,7 +81,7 @@ def _page(connection: Connection, project: Project) -> Page:
     except (SettingError, StateError) as error:
         trouble = str(error)
     checked = 0 if shown is None else round(shown.auto * (1 - (1 - asked["sample_share"]) * (1 - asked["audit_share"])))
-    return Page(project, now, asked, limits, before, shown, checked, trouble)
+    return SettingsPage(project, now, asked, limits, before, shown, checked, trouble)
 
 
 def _now(connection: Connection, project: Project) -> dict[str, Any]:

@@ -6,16 +6,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import flash, redirect, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
 from annotriage.advice.numbers import count
+from annotriage.labeling_tool import Check
 from annotriage.service.operations.process import Process
 from annotriage.store import browsing, dashboard, deliveries, inbox
 from annotriage.store.database import AnyRow
-from annotriage.store.projects import Project, note, project_of, projects
+from annotriage.store.projects import Project, note, projects
 from annotriage.store.work import DEAD_AFTER
+from annotriage.web.routing import Routes
 
 ROLES = ("web", "worker", "jobs")
 ROLE_WORDS = {
@@ -41,7 +43,7 @@ class ProjectWork:
 
 
 @dataclass(frozen=True)
-class Page:
+class SystemPage:
     """What the page shows. missing: roles of which no process lives."""
 
     processes: Sequence[tuple[AnyRow, bool]]
@@ -53,38 +55,44 @@ class Page:
     database: str
 
 
-def routes(pages: Blueprint, process: Process) -> None:
-    """Add the page and what it offers."""
+@dataclass(frozen=True)
+class ChecksPage:
+    """What doctor found, and when. Each check with what it is of: the service or a project."""
 
-    @pages.get("/system")
-    def system() -> ResponseReturnValue:
+    checks: Sequence[tuple[str, Check]]
+    at: float
+
+
+def add_views(routes: Routes) -> None:
+    """Add the pages and what they offer."""
+    process = routes.process
+
+    def system() -> SystemPage:
         with process.store.reading() as connection:
-            page = _page(connection, process)
-        return render_template("system.html", page=page, ROLE_WORDS=ROLE_WORDS)
+            return _page(connection, process)
 
-    @pages.get("/system/checks")
-    def checks() -> ResponseReturnValue:
+    def checks() -> ChecksPage:
         from annotriage.service.operations.doctor import checks_of
 
-        return render_template("checks.html", checks=list(checks_of(process)), at=time.time())
+        return ChecksPage(list(checks_of(process)), time.time())
 
-    @pages.post("/projects/<project>/retry-deliveries")
-    def retry_deliveries(project: str) -> ResponseReturnValue:
-        with process.store.writing() as connection:
-            found = project_of(connection, project)
-            again = dashboard.retry_deliveries(connection, found)
-            note(connection, found.id, "retried", f"{count(again, 'prediction')} that could not be delivered")
+    routes.page("/system", "system", system, ROLE_WORDS=ROLE_WORDS)
+    routes.page("/system/checks", "checks", checks)
+
+    @routes.writing("/retry-deliveries")
+    def retry_deliveries(connection: Connection, project: Project) -> ResponseReturnValue:
+        again = dashboard.retry_deliveries(connection, project)
+        note(connection, project.id, "retried", f"{count(again, 'prediction')} that could not be delivered")
         flash(f"{count(again, 'prediction')} will be sent again.", "done")
         return redirect(url_for("web.system"), 303)
 
-    @pages.post("/projects/<project>/retry-fields")
-    def retry_fields(project: str) -> ResponseReturnValue:
-        with process.store.writing() as connection:
-            again = dashboard.retry_fields(connection, project_of(connection, project))
+    @routes.writing("/retry-fields")
+    def retry_fields(connection: Connection, project: Project) -> ResponseReturnValue:
+        again = dashboard.retry_fields(connection, project)
         flash(f"The fields of {count(again, 'task')} will be written again.", "done")
         return redirect(url_for("web.system"), 303)
 
-    @pages.post("/system/clear-inbox")
+    @routes.pages.post("/system/clear-inbox")
     def clear_inbox() -> ResponseReturnValue:
         with process.store.writing() as connection:
             gone = dashboard.clear_inbox(connection)
@@ -92,10 +100,10 @@ def routes(pages: Blueprint, process: Process) -> None:
         return redirect(url_for("web.system"), 303)
 
 
-def _page(connection: Connection, process: Process) -> Page:
+def _page(connection: Connection, process: Process) -> SystemPage:
     rows = [(row, row.at > time.time() - DEAD_AFTER) for row in dashboard.processes(connection)]
     alive = {row.role for row, lives in rows if lives}
-    return Page(
+    return SystemPage(
         processes=rows,
         missing=[role for role in ROLES if role not in alive],
         inbox=browsing.inbox_states(connection),

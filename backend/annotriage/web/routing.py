@@ -1,0 +1,123 @@
+"""How views become routes: those of a project get the project itself, and every page has a twin for programs.
+
+A page is a dataclass. A template shows it to people; the same address with `.json` answers it as JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any
+
+from flask import Blueprint, Response, render_template
+from flask.typing import ResponseReturnValue
+from markupsafe import Markup
+from sqlalchemy import Row
+
+from annotriage.service.operations.process import Process
+from annotriage.store.projects import Project, project_of
+
+View = Callable[..., ResponseReturnValue]
+Decorator = Callable[[View], View]
+PROJECT = "/projects/<project>"
+
+
+class Routes:
+    """Adds views to the pages' blueprint. process: whose store, settings and labeling tool they use.
+
+    Addresses that other methods than `page` take go on behind /projects/<project>; an unknown project is answered 404.
+    """
+
+    def __init__(self, pages: Blueprint, process: Process) -> None:
+        self.pages, self.process = pages, process
+
+    def page(self, rule: str, name: str, build: Callable[..., Any], **shown: Any) -> None:
+        """A page and its twin, which the dashboard's first page has at /overview.json.
+
+        name: of the endpoint and the template. build: called with the parts of the address; where it gives a response, that is the answer.
+        shown: what else the template is given.
+        """
+
+        def answer(render: Callable[[Any], ResponseReturnValue]) -> View:
+            def view(**parts: Any) -> ResponseReturnValue:
+                page = build(**parts)
+                return render(page) if dataclasses.is_dataclass(page) else page
+
+            return view
+
+        def as_html(page: Any) -> ResponseReturnValue:
+            return render_template(f"{name}.html", page=page, project=getattr(page, "project", None), **shown)
+
+        self.pages.add_url_rule(rule, name, answer(as_html))
+        self.pages.add_url_rule("/overview.json" if rule == "/" else f"{rule}.json", f"{name}_json", answer(as_json))
+
+    def project_page(self, rule: str, name: str, build: Callable[..., Any], **shown: Any) -> None:
+        """A page of a project and its twin. build: called with a connection, the project and further parts of the address."""
+
+        def of_project(project: str, **parts: Any) -> Any:
+            with self.process.store.reading() as connection:
+                return build(connection, project_of(connection, project), **parts)
+
+        self.page(PROJECT + rule, name, of_project, **shown)
+
+    def reading(self, rule: str) -> Decorator:
+        """A GET whose view is called with a connection that reads, and the project."""
+        return self._of_project(rule, "GET", self._in(lambda: self.process.store.reading()))
+
+    def writing(self, rule: str) -> Decorator:
+        """A POST whose view is called with a connection that writes, and the project."""
+        return self._of_project(rule, "POST", self._in(lambda: self.process.store.writing()))
+
+    def open(self, rule: str, method: str = "GET") -> Decorator:
+        """A view that is called with the project alone and no transaction open: it takes its time, or writes by itself."""
+
+        def called(view: View, project: str, **parts: Any) -> ResponseReturnValue:
+            with self.process.store.reading() as connection:
+                found = project_of(connection, project)
+            return view(found, **parts)
+
+        return self._of_project(rule, method, called)
+
+    def _in(self, transaction: Callable[[], Any]) -> View:
+        def called(view: View, project: str, **parts: Any) -> ResponseReturnValue:
+            with transaction() as connection:
+                return view(connection, project_of(connection, project), **parts)
+
+        return called
+
+    def _of_project(self, rule: str, method: str, call: View) -> Decorator:
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def called(**parts: Any) -> ResponseReturnValue:
+                return call(view, **parts)
+
+            self.pages.add_url_rule(PROJECT + rule, view.__name__, called, methods=[method])
+            return view
+
+        return decorate
+
+
+def as_json(page: Any) -> Response:
+    """A page for programs: what is not known is null; pictures are left out, as they draw figures that are there."""
+    return Response(json.dumps(_plain(page), allow_nan=False), mimetype="application/json")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Project):
+        return {"project": value.external_id, "title": value.title, "version": value.version}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Row):
+        return _plain(value._mapping)
+    if dataclasses.is_dataclass(value):
+        return _plain({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items() if not isinstance(part, Markup | bytes)}
+    if isinstance(value, Iterable):
+        return [_plain(part) for part in value if not isinstance(part, Markup | bytes)]
+    raise TypeError(f"a page has no JSON for {value!r}")

@@ -1,0 +1,11 @@
+"""The tabs of a project's pages: the endpoint that each leads to, and its name, in the order in which they stand."""
+
+PROJECT_TABS = (
+    ("map", "Map"),
+    ("queue", "Queue"),
+    ("diversity", "Diversity"),
+    ("groups", "Groups"),
+    ("guarantee", "Guarantee"),
+    ("compare", "Compare"),
+    ("settings", "Settings"),
+)
