@@ -10,16 +10,16 @@ import csv
 import itertools
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from annotriage.demo.daemon import Daemon, begun, free_port, last_lines
 from annotriage.errors import ToolError
 from annotriage.labeling_tool import DEFAULT, DemoServer, labeling_tool
 from annotriage.media.data_uri import encode_data_uri
@@ -30,6 +30,7 @@ from annotriage.states import AUTOMATIC_FROM
 FIRST = 120  # tasks of the first import
 BATCH = 40  # of the following ones
 PAUSE = 6.0  # seconds between them, in which one can watch
+UP_SECONDS = 60.0
 WAIT_SECONDS = 240.0
 FIELDS = ("triage_route", "triage_reason", "triage_outlier_score", "triage_diversity")
 SERVICE, CONFIG, LOG = "service.json", "annotriage.toml", "service.log"
@@ -79,7 +80,7 @@ def stop(folder: Path) -> bool:
     """End the demo's service and labeling tool; whether any ran. Their data stay in the folder."""
     service = _Service.running(folder)
     if service is not None:
-        service.end()
+        service.daemon.end()
     return labeling_tool().stop_demo(folder / "server") or service is not None
 
 
@@ -114,10 +115,9 @@ def _started(folder: Path, say: Say, progress: Progress, settings: Settings, por
 
 @dataclass(frozen=True)
 class _Service:
-    """The service of a folder: a process of its own, in a session of its own."""
+    """The service of a folder."""
 
-    folder: Path
-    pid: int
+    daemon: Daemon
     url: str
     user: str
     password: str
@@ -126,37 +126,26 @@ class _Service:
     def running(cls, folder: Path) -> _Service | None:
         """The one that runs in the folder."""
         state = _read(folder / SERVICE)
-        if not state or not _is_ours(state["pid"], folder):
+        if not state:
             return None
-        return cls(folder, **state)
+        service = cls(**state | {"daemon": Daemon(**state["daemon"])})
+        return service if service.daemon.is_running() else None
 
     @classmethod
     def start(cls, folder: Path, server: DemoServer, progress: Progress) -> _Service:
         """A new one; Raises ToolError with the end of its log if it does not come up."""
-        port = _free_port()
+        port = free_port()
         (folder / CONFIG).touch(mode=0o600)
         (folder / CONFIG).write_text(_config(folder, server, port), "utf-8")
-        with (folder / LOG).open("ab") as log:
-            command = [sys.executable, "-m", "annotriage.cli", "serve", "--config", str(folder / CONFIG)]
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder)
         url = f"http://127.0.0.1:{port}"
-        with progress("starting annotriage serve", None):
-            _wait_until(lambda: _answers(f"{url}/health"), lambda: child.poll() is None, folder / LOG)
-        settings = ServiceSettings.load(folder / CONFIG)
-        state: dict[str, Any] = {"pid": child.pid, "url": url, "user": settings.user, "password": settings.password}
-        (folder / SERVICE).touch(mode=0o600)
-        (folder / SERVICE).write_text(json.dumps(state), "utf-8")
-        return cls(folder, **state)
-
-    def end(self) -> None:
-        """Stop it in order, after a while by force."""
-        os.kill(self.pid, signal.SIGTERM)
-        end = time.monotonic() + 30
-        while _is_ours(self.pid, self.folder) and time.monotonic() < end:
-            time.sleep(0.1)
-        if _is_ours(self.pid, self.folder):
-            os.killpg(self.pid, signal.SIGKILL)
-        (self.folder / SERVICE).unlink(missing_ok=True)
+        command = [sys.executable, "-m", "annotriage.cli", "serve", "--config", str(folder / CONFIG)]
+        with progress("starting annotriage serve", None), begun(command, folder / LOG, os.environ) as daemon:
+            _wait_until_up(url, daemon, folder / LOG)
+            settings = ServiceSettings.load(folder / CONFIG)
+            service = cls(daemon, url, settings.user, settings.password)
+            (folder / SERVICE).touch(mode=0o600)
+            (folder / SERVICE).write_text(json.dumps(asdict(service)), "utf-8")
+        return service
 
 
 def _config(folder: Path, server: DemoServer, port: int) -> str:
@@ -270,34 +259,18 @@ def _read(file: Path) -> dict[str, Any]:
         return {}
 
 
-def _is_ours(pid: int, folder: Path) -> bool:
-    """Whether the process is the folder's service: process ids are used again."""
-    done = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True)
-    return str(folder / CONFIG) in done.stdout
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+def _wait_until_up(url: str, daemon: Daemon, log: Path) -> None:
+    end = time.monotonic() + UP_SECONDS
+    while not _answers(f"{url}/health"):
+        if not daemon.is_running() or time.monotonic() > end:
+            raise ToolError(f"annotriage serve did not come up; the end of {log}:\n{last_lines(log)}")
+        time.sleep(0.2)
 
 
 def _answers(url: str) -> bool:
-    import requests
+    import httpx
 
     try:
-        return requests.get(url, timeout=2).ok
-    except requests.RequestException:
+        return httpx.get(url, timeout=2, trust_env=False).is_success
+    except httpx.HTTPError:
         return False
-
-
-def _wait_until(ready: Callable[[], bool], alive: Callable[[], bool], log: Path) -> None:
-    end = time.monotonic() + 60
-    while not ready():
-        if not alive() or time.monotonic() > end:
-            tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-15:])
-            raise ToolError(f"annotriage serve did not come up; the end of {log}:\n{tail}")
-        time.sleep(0.2)

@@ -1,7 +1,6 @@
 """A real Label Studio on this machine, for the demo and the tests: started, waited for, found again, stopped.
 
-It stands beside the walk `data -> model -> latent -> triage -> store -> delivery`, not in it: the service works with whatever
-Label Studio it is given. A server belongs to a folder, which holds its database, its log and its account; it outlives the
+A server belongs to a folder, which holds its database, its log and its account; it outlives the
 process that started it (`start`, later `stop`) unless that is a `with` block (`serving`). Nothing here reaches beyond
 127.0.0.1: no analytics, no crash reports, no search for newer versions.
 """
@@ -12,7 +11,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -21,9 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from annotriage.demo.daemon import Daemon, begun, free_port, is_free, last_lines, launching
 from annotriage.errors import SettingError, ToolError
 from annotriage.progress import Advance, Progress, silent
-from annotriage_label_studio.demo.daemon import began, begun, end, launching
 
 EMAIL = "annotriage@example.com"
 DATABASE, LOG, STATE, FILES = "label_studio.sqlite3", "label-studio.log", "server.json", "files"
@@ -34,16 +32,14 @@ INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR")  # no more: Label Studio reads 
 class Server:
     """A Label Studio that runs here, and its first account, which may do everything.
 
-    token: the account's legacy token. folder/files: what tasks may show as local files. started: tells the process from a later
-    one with the same id.
+    token: the account's legacy token. folder/files: what tasks may show as local files.
     """
 
     url: str
     email: str
     password: str
     token: str
-    pid: int
-    started: str
+    daemon: Daemon
     folder: Path
 
     @property
@@ -82,7 +78,7 @@ def start(
         )
     (folder / FILES).mkdir(parents=True, exist_ok=True)
     before = _state(folder)
-    port = _checked_port(port) if port is not None else _free_port(before)
+    port = _checked_port(port) if port is not None else _last_port(before)
     account = {
         "email": before.get("email", EMAIL),
         "password": before.get("password") or password or secrets.token_urlsafe(9),
@@ -91,8 +87,8 @@ def start(
     variables = _environment(folder, port, account) | dict(environment or {})
     _make_database(executable, folder, variables, progress, seconds)
     command = [str(executable), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port)]
-    with progress("starting Label Studio", None) as advance, begun(command, folder / LOG, variables) as pid:
-        server = Server(_url(port), **account, pid=pid, started=began(pid) or "", folder=folder)
+    with progress("starting Label Studio", None) as advance, begun(command, folder / LOG, variables) as daemon:
+        server = Server(_url(port), **account, daemon=daemon, folder=folder)
         _write_state(server)
         _wait(server, seconds, advance)
     return server
@@ -102,9 +98,10 @@ def running(folder: Path) -> Server | None:
     """The server that runs in `folder`; None if none does."""
     folder = folder.absolute()
     state = _state(folder)
-    if not state or began(state["pid"]) != state["started"]:
+    if not state:
         return None
-    return Server(**state, folder=folder)
+    server = Server(**state | {"daemon": Daemon(**state["daemon"])}, folder=folder)
+    return server if server.daemon.is_running() else None
 
 
 def stop(folder: Path) -> bool:
@@ -112,7 +109,7 @@ def stop(folder: Path) -> bool:
     server = running(folder)
     if server is None:
         return False
-    end(server.pid)
+    server.daemon.end()
     return True
 
 
@@ -130,7 +127,7 @@ def _wait(server: Server, seconds: float, advance: Advance) -> None:
     ticks = 0
     while not _is_up(server):
         elapsed = time.monotonic() - asked
-        if began(server.pid) is None:
+        if not server.daemon.is_running():
             raise _failure(server.folder, "ended by itself")
         if elapsed > seconds:
             raise _failure(server.folder, f"did not answer at {server.url} after {seconds:g} s")
@@ -141,12 +138,12 @@ def _wait(server: Server, seconds: float, advance: Advance) -> None:
 
 def _is_up(server: Server) -> bool:
     """Whether this server answers: Label Studio moves to another port when its own is taken meanwhile."""
-    import requests
+    import httpx
 
     try:
         headers = {"Authorization": f"Token {server.token}"}
-        answer = requests.get(f"{server.url}/api/current-user/whoami", headers=headers, timeout=5)
-    except requests.RequestException:
+        answer = httpx.get(f"{server.url}/api/current-user/whoami", headers=headers, timeout=5, trust_env=False)
+    except httpx.HTTPError:
         return False
     if answer.status_code == 401:
         raise ToolError(
@@ -157,9 +154,7 @@ def _is_up(server: Server) -> bool:
 
 
 def _failure(folder: Path, what: str) -> ToolError:
-    log = folder / LOG
-    lines = log.read_text("utf-8", "replace").splitlines()[-15:] if log.exists() else ["(there is none)"]
-    return ToolError("\n".join([f"Label Studio {what}. The end of its log, {log}:", *lines]))
+    return ToolError(f"Label Studio {what}. The end of its log, {folder / LOG}:\n{last_lines(folder / LOG)}")
 
 
 # -- the folder
@@ -248,27 +243,12 @@ def _url(port: int) -> str:
 
 
 def _checked_port(port: int) -> int:
-    if not _is_free(port):
+    if not is_free(port):
         raise SettingError(f"port {port} is taken on 127.0.0.1; stop what listens there or choose another port")
     return port
 
 
-def _free_port(state: Mapping[str, Any]) -> int:
+def _last_port(state: Mapping[str, Any]) -> int:
     """The port of last time if it is free, so that bookmarks stay good; else any."""
     last = int(str(state.get("url", ":0")).rpartition(":")[2])
-    if last and _is_free(last):
-        return last
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a server that has ended may linger
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    return last if last and is_free(last) else free_port()

@@ -57,7 +57,7 @@ def test_a_server_outlives_its_command_and_is_found_again_until_it_is_stopped(la
         requests.get(f"{url}/health", timeout=5)
     second = start(label_studio_executable, folder)
     assert (second.url, second.token, second.password) == (first.url, first.token, first.password)
-    os.killpg(second.pid, signal.SIGKILL)
+    os.killpg(second.daemon.pid, signal.SIGKILL)
     limit = time.monotonic() + 10
     while running(folder) and time.monotonic() < limit:
         time.sleep(0.05)

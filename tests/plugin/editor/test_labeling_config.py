@@ -81,6 +81,21 @@ def test_a_config_file_is_named_in_its_errors(tmp_path):
     assert read_control(file).name == "view"
 
 
+def test_a_config_with_an_xml_declaration_and_comments_is_read():
+    config = f'<?xml version="1.0" encoding="utf-8"?>\n{CONFIG.replace("<Image", "<!-- the knee --><Image")}'
+    assert choices_control(config) == choices_control(CONFIG)
+
+
+def test_a_choice_within_another_is_a_choice_of_the_control():
+    config = CONFIG.replace('<Choice value="Tibia"/>', '<View><Choice value="Tibia"><Choice value="Tibia, left"/></Choice></View>')
+    assert [choice.value for choice in choices_control(config).choices] == ["Tibia", "Tibia, left", "Femoral side", "None of these"]
+
+
+def test_other_controls_are_left_alone():
+    others = '<RectangleLabels name="box" toName="img"><Label value="bone"/></RectangleLabels><Unknown name="u" toName="img"/><Number/>'
+    assert choices_control(CONFIG.replace("<Choices", f"{others}<Choices", 1)) == choices_control(CONFIG)
+
+
 @given(st.text())
 def test_text_that_is_no_config_is_refused(text):
     with pytest.raises(DataError):
