@@ -44,6 +44,8 @@ class Store:
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         # SQLite has one writer at a time and no queue: this process's threads take turns, and leave others a gap after each.
         self._turn: AbstractContextManager[object] = threading.RLock() if self.is_sqlite else contextlib.nullcontext()
+        # On SQLite every transaction sees the state of its first query; PostgreSQL must be asked for it.
+        self._snapshot: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._gives_way = self.is_sqlite and checkpoints
         try:
             self._migrate()
@@ -54,8 +56,8 @@ class Store:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the database."""
-        with self.engine.connect() as connection:
+        """A transaction that sees one state of the database, however many queries it asks, and cannot write."""
+        with self.engine.connect().execution_options(**self._snapshot) as connection:
             yield connection
 
     @contextlib.contextmanager
