@@ -6,6 +6,7 @@ import time
 
 import pytest
 from click.testing import CliRunner
+from stores import verdict_of
 
 from annotriage.cli import main
 from annotriage.errors import ToolUnavailable, UnknownError
@@ -46,8 +47,6 @@ def answer_spot_checks(process, tool):
 
 
 def accepting_label(connection, row):
-    from annotriage.store.verdicts import verdict_of
-
     return verdict_of(connection, row.item_id, row.reference_id).labels[0]
 
 
