@@ -12,7 +12,7 @@ from annotriage.engine.verdict import Verdict
 from annotriage.labeling_tool import Task
 from annotriage.store import Store, items
 from annotriage.store.projects import Project, get_project
-from annotriage.store.schema import counter, dataset, item, verdict, work
+from annotriage.store.schema import counter, dataset, item, metadata, verdict, work
 from annotriage.store.verdicts import Judgement, record
 
 GUARANTEE = {"max_error": 0.02, "confidence": 0.95, "auto": True, "coverage": 0.5}
@@ -39,6 +39,8 @@ class Filled:
     store: Store
     project: Project
     references: list[int]
+
+    tables = tuple(metadata.tables.values())
 
     def present(self):
         """The project as it is now."""
