@@ -17,10 +17,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Table, create_engine, event, text
+from sqlalchemy import Connection, Engine, Float, Row, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from annotriage.errors import StoreError
 
@@ -96,6 +99,24 @@ class Store:
 def insert(connection: Connection, table: Table) -> Any:
     """An INSERT of this database's own dialect, which knows what to do on a conflict."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+class whole(FunctionElement[float]):  # noqa: N801, a function of SQL
+    """A number that is not negative without its fraction. A cast does that on SQLite; PostgreSQL's rounds."""
+
+    type = Float()
+    inherit_cache = True
+    name = "whole"
+
+
+@compiles(whole)
+def _whole(element: whole, compiler: SQLCompiler, **options: Any) -> str:
+    return f"trunc({compiler.process(element.clauses, **options)})"
+
+
+@compiles(whole, "sqlite")
+def _whole_on_sqlite(element: whole, compiler: SQLCompiler, **options: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **options)} AS INTEGER)"
 
 
 def _engine(url: str, checkpoints: bool) -> Engine:
