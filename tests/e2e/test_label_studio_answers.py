@@ -9,6 +9,7 @@ import time
 import pytest
 from PIL import Image
 from running import RunningService, wait_until
+from stores import verdict_of
 
 from annotriage.engine.fitting import fit
 from annotriage.media.data_uri import encode_data_uri
@@ -26,7 +27,6 @@ from annotriage.settings import ServiceSettings
 from annotriage.store import acceptances
 from annotriage.store.projects import ProjectOptions, add_project, get_project
 from annotriage.store.schema import item, spot_check
-from annotriage.store.verdicts import verdict_of
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><Choices name="label" toName="image">'

@@ -7,11 +7,11 @@ from collections import Counter
 
 import pytest
 from delivery_states import states
+from stores import verdict_of
 
 from annotriage.errors import ToolRefused, ToolUnavailable
 from annotriage.store import counters, inbox, work
 from annotriage.store.projects import change_project, history, project_of
-from annotriage.store.verdicts import verdict_of
 
 NO_SPOT_CHECKS = {"sample_share": 0.0, "audit_share": 0.0}
 

@@ -8,10 +8,9 @@ import pytest
 from delivery_states import set_state, states
 
 from annotriage.engine.verdict import Verdict
-from annotriage.errors import StoreError
 from annotriage.labeling_tool import Task
 from annotriage.store import Store, counters, deliveries, items, work
-from annotriage.store.projects import ProjectOptions, add_project, get_project
+from annotriage.store.projects import ProjectOptions, add_project
 from annotriage.store.references import save_reference, write_files
 from annotriage.store.verdicts import Judgement, record, strange_trusts
 
@@ -91,22 +90,6 @@ def test_an_item_that_was_tried_before_is_taken_alone(store, project):
         assert len(work.claim(connection, "me", 10).rows) == 1
 
 
-def test_counts_follow_the_verdicts(store, project):
-    with store.writing() as connection:
-        items.add_tasks(connection, project, tasks(1, 2, 3, fields={"scanner": "B"}))
-        claim = work.claim(connection, "me", 10)
-        ids = [row.id for row in claim.rows]
-        record(connection, project, claim.reference_id, [judged(ids[0]), judged(ids[1]), judged(ids[2], "outlier")])
-        record(connection, project, claim.reference_id, [judged(ids[1], "outlier")])
-        rows = counters.counts_by_route(connection, project.id, project.reference_id)
-    counts = {(kind, name.split(" of ")[0], route): n for _, kind, name, route, n, _ in rows if n}
-    assert counts == {
-        (kind, name, route): n
-        for kind, name in (("all", "all"), ("batch", "import"), ("field", "scanner=B"))
-        for route, n in (("auto", 1), ("outlier", 2))
-    }
-
-
 def test_deleted_tasks_are_not_counted_and_not_delivered(store, project):
     with store.writing() as connection:
         items.add_tasks(connection, project, tasks(1, 2))
@@ -133,25 +116,6 @@ def test_new_tasks_are_judged_under_the_next_reference_too(store, project):
         next_one = save_reference(connection, version="v2", name="pets", prediction_version="annotriage pets v2", facts=FACTS, files={})
         items.add_tasks(connection, replace(project, next_reference_id=next_one), tasks(1))
         assert {work.claim(connection, "me", 10).reference_id for _ in range(2)} == {project.reference_id, next_one}
-
-
-def test_projects_survive_reopening(store, project, tmp_path):
-    again = Store(f"sqlite:///{tmp_path}/store.db")
-    with again.reading() as connection:
-        assert get_project(connection, project.id) == project
-    again.close()
-
-
-@pytest.mark.parametrize("url", ["nonsense", "mysql://host/x", "sqlite:////proc/nowhere/x.db"])
-def test_an_impossible_database_says_what_is_wrong(url):
-    with pytest.raises(StoreError, match=r"database|cannot be opened"):
-        Store(url)
-
-
-def test_a_password_is_never_shown():
-    with pytest.raises(StoreError) as refusal:
-        Store("postgresql://someone:s3cret@127.0.0.1:1/none")
-    assert "s3cret" not in str(refusal.value)
 
 
 def test_spot_checks_hide_among_the_strangest_tenth_of_all_outliers(store, project):

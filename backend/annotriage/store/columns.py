@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, func, select
 
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
@@ -40,43 +40,12 @@ class Scored:
 def of_dataset(connection: Connection, dataset_id: int, reference_id: int, cluster_names: Sequence[str]) -> Scored:
     """The judged items of a dataset under a reference; those labelled at first sight and those gone take no part."""
     query = (
-        _verdicts(reference_id)
+        select(verdict.c.item_id, verdict.c.route, verdict.c.cluster, verdict.c.score, item.c.group)
+        .join(item, item.c.id == verdict.c.item_id)
         .join(item_dataset, item_dataset.c.item_id == verdict.c.item_id)
-        .where(item_dataset.c.dataset_id == dataset_id)
+        .where(item_dataset.c.dataset_id == dataset_id, verdict.c.reference_id == reference_id, ~item.c.labelled, ~item.c.gone)
         .order_by(item_dataset.c.item_id)
     )
-    return _read(connection, query, cluster_names)
-
-
-def of_window(connection: Connection, project_id: int, reference_id: int, start: float, end: float, cluster_names: Sequence[str]) -> Scored:
-    """As `of_dataset`, the items of a project that were judged from `start` on and before `end`."""
-    within = (verdict.c.project_id == project_id, verdict.c.at >= start, verdict.c.at < end)
-    return _read(connection, _verdicts(reference_id).where(*within).order_by(verdict.c.item_id), cluster_names)
-
-
-def points_of(connection: Connection, reference_id: int, item_ids: Sequence[int]) -> dict[int, AnyRow]:
-    """The points of these items, by id: rows (item_id, compressed, labels, name); name: the task, or the marker of what has none yet."""
-    found: dict[int, AnyRow] = {}
-    columns = (point.c.item_id, point.c.compressed, verdict.c.labels, func.coalesce(item.c.external_id, item.c.marker).label("name"))
-    query = (
-        select(*columns)
-        .select_from(point)
-        .join(verdict, (verdict.c.item_id == point.c.item_id) & (verdict.c.reference_id == point.c.reference_id))
-        .join(item, item.c.id == point.c.item_id)
-        .where(point.c.reference_id == reference_id)
-    )
-    for ids in chunks(item_ids):
-        found |= {row.item_id: row for row in connection.execute(query.where(point.c.item_id.in_(ids)))}
-    return found
-
-
-def _verdicts(reference_id: int) -> Select[Any]:
-    columns = (verdict.c.item_id, verdict.c.route, verdict.c.cluster, verdict.c.score, item.c.group)
-    counted = (verdict.c.reference_id == reference_id, ~item.c.labelled, ~item.c.gone)
-    return select(*columns).join(item, item.c.id == verdict.c.item_id).where(*counted)
-
-
-def _read(connection: Connection, query: Select[Any], cluster_names: Sequence[str]) -> Scored:
     places = {name: place for place, name in enumerate(cluster_names)}
     counts: Counter[str] = Counter()
     ids, outliers, clusters, scores = array("q"), array("b"), array("i"), array("f")
@@ -98,3 +67,19 @@ def _read(connection: Connection, query: Select[Any], cluster_names: Sequence[st
         scores=np.array(scores, dtype=np.float64),
         groups=[group or f"item {place}" for place, group in enumerate(groups)] if any(groups) else None,
     )
+
+
+def points_of(connection: Connection, reference_id: int, item_ids: Sequence[int]) -> dict[int, AnyRow]:
+    """The points of these items, by id: rows (item_id, compressed, labels, name); name: the task, or the marker of what has none yet."""
+    found: dict[int, AnyRow] = {}
+    columns = (point.c.item_id, point.c.compressed, verdict.c.labels, func.coalesce(item.c.external_id, item.c.marker).label("name"))
+    query = (
+        select(*columns)
+        .select_from(point)
+        .join(verdict, (verdict.c.item_id == point.c.item_id) & (verdict.c.reference_id == point.c.reference_id))
+        .join(item, item.c.id == point.c.item_id)
+        .where(point.c.reference_id == reference_id)
+    )
+    for ids in chunks(item_ids):
+        found |= {row.item_id: row for row in connection.execute(query.where(point.c.item_id.in_(ids)))}
+    return found

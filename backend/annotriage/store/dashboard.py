@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Select, cast, func, select, update
+from sqlalchemy import Connection, Select, func, select, update
 
 from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow
+from annotriage.store.database import AnyRow, whole
 from annotriage.store.projects import Project
 from annotriage.store.schema import (
     counter,
@@ -99,7 +99,7 @@ def moments(connection: Connection, dataset_id: int, start: float, end: float) -
     reference_id, n, outliers, failed, low, high, at."""
     slot = max((end - start) / STEPS, 1.0)
     within = (snapshot.c.dataset_id == dataset_id, snapshot.c.at >= start, snapshot.c.at <= end)
-    last = select(func.max(snapshot.c.id)).where(*within).group_by(cast((snapshot.c.at - start) / slot, Integer))
+    last = select(func.max(snapshot.c.id)).where(*within).group_by(whole((snapshot.c.at - start) / slot))
     columns = [column for column in snapshot.c if column.name not in ("id", "dataset_id", "facts")]
     return connection.execute(select(*columns).where(snapshot.c.id.in_(last)).order_by(snapshot.c.at)).all()
 

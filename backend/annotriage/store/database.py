@@ -17,10 +17,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Table, create_engine, event, text
+from sqlalchemy import Connection, Engine, Float, Row, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from annotriage.errors import StoreError
 
@@ -44,6 +47,8 @@ class Store:
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         # SQLite has one writer at a time and no queue: this process's threads take turns, and leave others a gap after each.
         self._turn: AbstractContextManager[object] = threading.RLock() if self.is_sqlite else contextlib.nullcontext()
+        # On SQLite every transaction sees the state of its first query; PostgreSQL must be asked for it.
+        self._snapshot: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._gives_way = self.is_sqlite and checkpoints
         try:
             self._migrate()
@@ -54,8 +59,8 @@ class Store:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the database."""
-        with self.engine.connect() as connection:
+        """A transaction that sees one state of the database, however many queries it asks, and cannot write."""
+        with self.engine.connect().execution_options(**self._snapshot) as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -94,6 +99,24 @@ class Store:
 def insert(connection: Connection, table: Table) -> Any:
     """An INSERT of this database's own dialect, which knows what to do on a conflict."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+class whole(FunctionElement[float]):  # noqa: N801, a function of SQL
+    """A number that is not negative without its fraction. A cast does that on SQLite; PostgreSQL's rounds."""
+
+    type = Float()
+    inherit_cache = True
+    name = "whole"
+
+
+@compiles(whole)
+def _whole(element: whole, compiler: SQLCompiler, **options: Any) -> str:
+    return f"trunc({compiler.process(element.clauses, **options)})"
+
+
+@compiles(whole, "sqlite")
+def _whole_on_sqlite(element: whole, compiler: SQLCompiler, **options: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **options)} AS INTEGER)"
 
 
 def _engine(url: str, checkpoints: bool) -> Engine:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from annotriage.labeling_tool import Review
 from annotriage.store.counters import chunks, recounted
@@ -135,27 +135,6 @@ def set_wanted(connection: Connection, wanted: Mapping[int, int]) -> None:
     rows = [{"of": id, "to": number} for id, number in wanted.items()]
     if rows:
         connection.execute(update(item).where(item.c.id == bindparam("of")).values(wanted=bindparam("to")), rows)
-
-
-def review_counts(connection: Connection, project_id: int) -> dict[str, int]:
-    """How many reviews of a project are answers, empty, skipped, and made by machine."""
-    query = select(review.c.skipped, review.c.empty, review.c.machine, func.count()).where(review.c.project_id == project_id)
-    counts = {"answers": 0, "empty": 0, "skipped": 0, "machine": 0}
-    for skipped, empty, machine, n in connection.execute(query.group_by(review.c.skipped, review.c.empty, review.c.machine)):
-        counts["skipped" if skipped else "empty" if empty else "machine" if machine else "answers"] += int(n)
-    return counts
-
-
-def empty_reviews(connection: Connection, project_id: int, limit: int = 1000) -> Sequence[AnyRow]:
-    """Reviews that answer nothing, and were not skipped: external_id, annotator, machine, and the task's id as `task`."""
-    query = (
-        select(review.c.external_id, review.c.annotator, review.c.machine, item.c.external_id.label("task"))
-        .join(item, item.c.id == review.c.item_id)
-        .where(review.c.project_id == project_id, review.c.empty, ~item.c.gone)
-        .order_by(review.c.id)
-        .limit(limit)
-    )
-    return connection.execute(query).all()
 
 
 def _review(row: AnyRow) -> Review:

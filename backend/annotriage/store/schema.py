@@ -345,6 +345,7 @@ work = Table(
     Column("lease_until", Float),
     Column("urgent", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("item_id", "reference_id"),
+    Index(None, "project_id", "reference_id"),  # how many wait
 )
 Index("ix_work_order", work.c.urgent.desc(), work.c.id)
 

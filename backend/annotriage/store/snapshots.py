@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, ScalarSelect, case, cast, delete, func, or_, select, update
+from sqlalchemy import Connection, ScalarSelect, case, delete, func, or_, select, update
 
 from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow
+from annotriage.store.database import AnyRow, whole
 from annotriage.store.projects import Project
 from annotriage.store.schema import counter, dataset, snapshot, spot_check
 
@@ -108,7 +108,9 @@ def thin_out(connection: Connection) -> int:
     dropped = 0
     for age, slot in OLDER:
         old = snapshot.c.at < time.time() - age
-        kept = select(func.max(snapshot.c.id)).where(old).group_by(snapshot.c.dataset_id, snapshot.c.reference_id, _slot(slot))
+        kept = (
+            select(func.max(snapshot.c.id)).where(old).group_by(snapshot.c.dataset_id, snapshot.c.reference_id, whole(snapshot.c.at / slot))
+        )
         dropped += connection.execute(delete(snapshot).where(old, snapshot.c.id.not_in(kept))).rowcount
     return dropped
 
@@ -117,7 +119,3 @@ def _latest_id(dataset_id: Any, reference_id: int) -> ScalarSelect[int]:
     inner = snapshot.alias()
     of_it = select(inner.c.id).where(inner.c.dataset_id == dataset_id, inner.c.reference_id == reference_id)
     return of_it.order_by(inner.c.at.desc()).limit(1).correlate(dataset_id.table).scalar_subquery()
-
-
-def _slot(seconds: float) -> ColumnElement[int]:
-    return cast(snapshot.c.at / seconds, Integer)

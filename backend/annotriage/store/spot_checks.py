@@ -4,39 +4,96 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select, update
 
-from annotriage.states import SETTLED, UNSETTLED
+from annotriage.states import SETTLED, UNSETTLED, Route, SpotCheckKind, SpotCheckState
 from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow
 from annotriage.store.schema import dataset, delivery, item, review, spot_check, verdict
 
 WEEK = 7 * 86_400.0
 COUNTED = 2_000
 
 
-def spot_checks_of(connection: Connection, item_ids: Sequence[int]) -> list[AnyRow]:
-    """The spot checks among these items: item_id, kind, route, state, drawn_at, answered_at, given (by people); the model's labels as
-    `labels`; and whether the item had been judged under another reference before (`again`), so that people may have seen that."""
+@dataclass(frozen=True, slots=True)
+class SpotCheck:
+    """A spot check. labels: the model's; given: people's, once it is settled. again: the item had been judged under another reference
+    before it was drawn, so that people may have seen that one's label."""
+
+    item_id: int
+    kind: str
+    route: str
+    state: str
+    drawn_at: float
+    answered_at: float | None
+    given: tuple[str, ...] | None
+    labels: tuple[str, ...]
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A spot check goes from one state to the next, or stays in it with other labels. labels, at: what people say, and since when."""
+
+    item_id: int
+    from_: str
+    to: str
+    labels: tuple[str, ...] | None
+    at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """A spot check on which a second answer is wanted. wanted: how many the labeling tool asks for; people: how many have answered."""
+
+    item_id: int
+    external_id: str
+    wanted: int
+    people: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampleAnswer:
+    """An answered spot check of the sample: what its medium is read by, and people's labels."""
+
+    id: int
+    external_id: str | None
+    marker: str | None
+    media: str
+    media_hash: str
+    group: str | None
+    given: tuple[str, ...]
+
+
+def spot_checks_of(connection: Connection, item_ids: Sequence[int], *, lock: bool = False) -> list[SpotCheck]:
+    """The spot checks among these items. lock: until the transaction ends nobody else moves them; for those who mean to."""
     other = verdict.alias()
     earlier = (
         other.c.item_id == spot_check.c.item_id,
         other.c.reference_id != spot_check.c.reference_id,
         other.c.at < spot_check.c.drawn_at,
     )
+    columns = [spot_check.c[name] for name in ("item_id", "kind", "route", "state", "drawn_at", "answered_at")]
     query = select(
-        spot_check.c.item_id,
-        spot_check.c.kind,
-        spot_check.c.route,
-        spot_check.c.state,
-        spot_check.c.drawn_at,
-        spot_check.c.answered_at,
-        spot_check.c.labels.label("given"),
-        verdict.c.labels,
-        exists(select(other.c.item_id).where(*earlier)).label("again"),
+        *columns, spot_check.c.labels.label("given"), verdict.c.labels, exists(select(other.c.item_id).where(*earlier)).label("again")
     ).join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id))
-    return [row for ids in chunks(item_ids) for row in connection.execute(query.where(spot_check.c.item_id.in_(ids)))]
+    query = query.order_by(spot_check.c.item_id)
+    if lock:
+        query = query.with_for_update(of=spot_check)
+    rows = [row for ids in chunks(sorted(item_ids)) for row in connection.execute(query.where(spot_check.c.item_id.in_(ids)))]
+    return [SpotCheck(*row[:6], None if row.given is None else tuple(row.given), tuple(row.labels), bool(row.again)) for row in rows]
+
+
+def move(connection: Connection, moves: Sequence[Move]) -> list[int]:
+    """Move spot checks that are still in the states from which they are to go: the items of those that were."""
+    moved = []
+    for one in moves:
+        seen = (spot_check.c.item_id == one.item_id, spot_check.c.state == one.from_)
+        labels = None if one.labels is None else list(one.labels)
+        if connection.execute(update(spot_check).where(*seen).values(state=one.to, labels=labels, answered_at=one.at)).rowcount:
+            moved.append(one.item_id)
+    return moved
 
 
 def unsettled(connection: Connection, item_ids: Sequence[int]) -> frozenset[int]:
@@ -50,18 +107,8 @@ def answered_meanwhile(connection: Connection, project_id: int) -> list[int]:
     given = exists(
         select(review.c.id).where(review.c.item_id == spot_check.c.item_id, ~review.c.skipped, ~review.c.empty, ~review.c.machine)
     )
-    query = select(spot_check.c.item_id).where(spot_check.c.project_id == project_id, spot_check.c.state == "open", given)
+    query = select(spot_check.c.item_id).where(spot_check.c.project_id == project_id, spot_check.c.state == SpotCheckState.OPEN, given)
     return list(connection.execute(query).scalars())
-
-
-def set_spot_check_states(connection: Connection, rows: Sequence[tuple[int, str, tuple[str, ...] | None, float | None]]) -> None:
-    """Write (item_id, state, labels, answered_at) of spot checks."""
-    if rows:
-        values = [
-            {"of": id, "to": state, "to_labels": None if labels is None else list(labels), "at": at} for id, state, labels, at in rows
-        ]
-        query = update(spot_check).where(spot_check.c.item_id == bindparam("of"))
-        connection.execute(query.values(state=bindparam("to"), labels=bindparam("to_labels"), answered_at=bindparam("at")), values)
 
 
 def forget_spot_checks(connection: Connection, item_ids: Sequence[int]) -> None:
@@ -70,18 +117,23 @@ def forget_spot_checks(connection: Connection, item_ids: Sequence[int]) -> None:
         connection.execute(spot_check.delete().where(spot_check.c.item_id.in_(ids)))
 
 
-def unconfirmed(connection: Connection, project_id: int) -> Sequence[AnyRow]:
-    """Spot checks on which a second answer is wanted: item_id, external_id, wanted, and how many different people have answered."""
+def unconfirmed(connection: Connection, project_id: int) -> list[Unconfirmed]:
+    """Spot checks on which a second answer is wanted."""
     people = select(func.count(func.distinct(review.c.annotator))).where(
         review.c.item_id == spot_check.c.item_id, ~review.c.skipped, ~review.c.empty, ~review.c.machine
     )
     query = (
         select(spot_check.c.item_id, item.c.external_id, item.c.wanted, people.scalar_subquery().label("people"))
         .join(item, item.c.id == spot_check.c.item_id)
-        .where(spot_check.c.project_id == project_id, spot_check.c.state == "disagreed", ~item.c.gone, item.c.external_id.is_not(None))
+        .where(
+            spot_check.c.project_id == project_id,
+            spot_check.c.state == SpotCheckState.DISAGREED,
+            ~item.c.gone,
+            item.c.external_id.is_not(None),
+        )
         .order_by(spot_check.c.item_id)
     )
-    return connection.execute(query).all()
+    return [Unconfirmed(*row) for row in connection.execute(query)]
 
 
 def asked_again(connection: Connection, item_id: int, wanted: int) -> None:
@@ -96,7 +148,7 @@ def automatic_answers(connection: Connection, project_id: int, reference_id: int
         .where(_automatic(project_id, reference_id), spot_check.c.state.in_(SETTLED))
         .order_by(spot_check.c.answered_at, spot_check.c.item_id)
     )
-    return [state == "wrong" for state in connection.execute(query).scalars()]
+    return [state == SpotCheckState.WRONG for state in connection.execute(query).scalars()]
 
 
 def outstanding(connection: Connection, project_id: int, reference_id: int) -> tuple[int, float | None]:
@@ -138,22 +190,26 @@ def automatic_per_week(connection: Connection, project_id: int, reference_id: in
         .limit(COUNTED)
         .subquery()
     )
-    return int(connection.execute(select(func.count()).select_from(last).where(last.c.judged == "auto")).scalar_one())
+    return int(connection.execute(select(func.count()).select_from(last).where(last.c.judged == Route.AUTO)).scalar_one())
 
 
 def sample_size(connection: Connection, project_id: int) -> tuple[int, int]:
     """How many spot checks of the sample are answered, one per group, and how many were drawn."""
     group = func.coalesce(func.nullif(item.c.group, ""), item.c.media_hash)
     query = select(func.count(func.distinct(group))).join(spot_check, spot_check.c.item_id == item.c.id).where(*_sample(project_id))
-    drawn = select(func.count()).select_from(spot_check).where(spot_check.c.project_id == project_id, spot_check.c.kind == "sample")
+    drawn = (
+        select(func.count()).select_from(spot_check).where(spot_check.c.project_id == project_id, spot_check.c.kind == SpotCheckKind.SAMPLE)
+    )
     answered = connection.execute(query.where(spot_check.c.state.in_(SETTLED))).scalar_one()
     return int(answered), int(connection.execute(drawn).scalar_one())
 
 
-def sample_answers(connection: Connection, project_id: int) -> Sequence[AnyRow]:
-    """The answered spot checks of the sample: columns of `item`, and people's labels as `given`."""
-    query = select(item, spot_check.c.labels.label("given")).join(spot_check, spot_check.c.item_id == item.c.id)
-    return connection.execute(query.where(*_sample(project_id), spot_check.c.state.in_(SETTLED)).order_by(item.c.id)).all()
+def sample_answers(connection: Connection, project_id: int) -> list[SampleAnswer]:
+    """The answered spot checks of the sample."""
+    columns = [item.c[name] for name in ("id", "external_id", "marker", "media", "media_hash", "group")]
+    query = select(*columns, spot_check.c.labels).join(spot_check, spot_check.c.item_id == item.c.id)
+    rows = connection.execute(query.where(*_sample(project_id), spot_check.c.state.in_(SETTLED)).order_by(item.c.id))
+    return [SampleAnswer(*row[:6], tuple(row.labels or ())) for row in rows]
 
 
 def take_over(connection: Connection, project_id: int, reference_id: int) -> list[int]:
@@ -171,21 +227,24 @@ def take_over(connection: Connection, project_id: int, reference_id: int) -> lis
             spot_check.c.state.in_(UNSETTLED),
             verdict.c.reference_id == reference_id,
         )
+        .order_by(spot_check.c.item_id)
+        .with_for_update(of=spot_check)
     )
     rows = connection.execute(query).all()
     forget_spot_checks(connection, [row.item_id for row in rows if row.labels is not None])
     kept = [{"of": row.item_id, "to": row.judged} for row in rows if row.labels is None]
     if kept:
-        values = {"reference_id": reference_id, "route": bindparam("to"), "state": "open"}
-        connection.execute(update(spot_check).where(spot_check.c.item_id == bindparam("of")).values(values), kept)
+        values = {"reference_id": reference_id, "route": bindparam("to"), "state": SpotCheckState.OPEN}
+        waits = (spot_check.c.item_id == bindparam("of"), spot_check.c.state.in_(UNSETTLED))
+        connection.execute(update(spot_check).where(*waits).values(values), kept)
     return [row["of"] for row in kept]
 
 
 def _automatic(project_id: int, reference_id: int) -> ColumnElement[bool]:
     """Spot checks of labels that this reference would give by itself, of the sample and of the audit."""
     of_it: ColumnElement[bool] = (spot_check.c.project_id == project_id) & (spot_check.c.reference_id == reference_id)
-    return of_it & (spot_check.c.route == "auto")
+    return of_it & (spot_check.c.route == Route.AUTO)
 
 
 def _sample(project_id: int) -> tuple[ColumnElement[bool], ...]:
-    return (spot_check.c.project_id == project_id, spot_check.c.kind == "sample", ~item.c.gone)
+    return (spot_check.c.project_id == project_id, spot_check.c.kind == SpotCheckKind.SAMPLE, ~item.c.gone)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, recounted
-from annotriage.store.database import AnyRow, insert
+from annotriage.store.database import insert
 from annotriage.store.projects import Project
 from annotriage.store.schema import counter, dataset, item, point, spot_check, thumbnail, verdict
 
@@ -109,12 +109,6 @@ def strange_trusts(connection: Connection, project_id: int, reference_id: int) -
     ordered = select(verdict.c.trust).where(*of_them).order_by(verdict.c.trust)
     first, last = (connection.execute(ordered.offset(place).limit(1)).scalar_one_or_none() for place in (0, count // 10))
     return USUAL_TRUSTS if first is None or last is None else (float(first), float(last))
-
-
-def verdict_of(connection: Connection, item_id: int, reference_id: int) -> AnyRow | None:
-    """The verdict on an item under a reference."""
-    query = select(verdict).where(verdict.c.item_id == item_id, verdict.c.reference_id == reference_id)
-    return connection.execute(query).one_or_none()
 
 
 def _write_verdicts(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement], now: float) -> None:

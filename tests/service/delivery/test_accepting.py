@@ -8,6 +8,7 @@ from dataclasses import asdict
 import pytest
 from click.testing import CliRunner
 from memory_tool import Failure
+from stores import verdict_of
 
 from annotriage.cli import main
 from annotriage.errors import OutcomeUnknown, ToolError, ToolRefused, ToolUnavailable, UnknownError
@@ -48,8 +49,6 @@ def answer_spot_checks(process, tool):
 
 
 def accepting_label(connection, row):
-    from annotriage.store.verdicts import verdict_of
-
     return verdict_of(connection, row.item_id, row.reference_id).labels[0]
 
 

@@ -7,6 +7,7 @@ import dataclasses
 
 import pytest
 from delivery_states import states
+from stores import counted
 
 from annotriage.engine.fitting import fit
 from annotriage.errors import ToolUnavailable
@@ -14,7 +15,6 @@ from annotriage.service.delivery.rescoring import advance_rescoring
 from annotriage.service.guarantee.pausing import pause, resume
 from annotriage.service.operations.references import keep_reference
 from annotriage.states import Alarm
-from annotriage.store import counters
 from annotriage.store.projects import change_project, get_project, history, note, raise_alarm
 from annotriage.store.schema import item, spot_check, verdict
 from annotriage.store.work import waiting
@@ -95,9 +95,9 @@ def test_the_queue_and_the_counts_are_those_of_the_new_reference(process, runnin
     with process.store.reading() as connection:
         shown = connection.execute(item.select().order_by(item.c.id)).all()
         under = {row.item_id: row for row in connection.execute(verdict.select().where(verdict.c.reference_id == next_id))}
-        counted = counters.counts_by_route(connection, project.id, next_id)
+        judged, _ = counted(connection, project.id, next_id)
     assert [(row.route, row.trust) for row in shown] == [(under[row.id].route, under[row.id].shown_trust) for row in shown]
-    assert sum(n for _, kind, _, _, n, _ in counted if kind == "all") == len(shown)
+    assert judged == len(shown)
 
 
 def test_tasks_that_come_in_meanwhile_get_both_versions(process, running, worker, start, digits, picture):

@@ -11,7 +11,7 @@ from triaged import import_tasks, judge
 
 from annotriage import triage
 from annotriage.data import Item
-from annotriage.service.readings.snapshots import snapshot, window
+from annotriage.service.readings.snapshots import snapshot
 from annotriage.store import items, snapshots
 from annotriage.store.schema import dataset, spot_check
 
@@ -139,20 +139,6 @@ def test_another_reference_has_no_snapshot_yet(process, connect, digits):
     taken = latest(process, project)
     with process.store.reading() as connection:
         assert snapshots.latest(connection, [taken.dataset_id], project.reference_id + 1) == {}
-
-
-def test_a_window_holds_what_was_judged_in_it(process, connect, digits):
-    project, tool = connect()
-    import_tasks(process, project, tool, digits.incoming[0][:40])
-    judge(process)
-    between = time.time()
-    import_tasks(process, project, tool, digits.strangers[0][:30])
-    judge(process)
-    early, late = window(process, project, 0.0, between), window(process, project, between, time.time() + 1)
-    assert (early["diversity"]["n"], late["diversity"]["n"]) == (40, 30)
-    assert late["diversity"]["share"] > 0.6 > early["diversity"]["share"]
-    nothing = window(process, project, 0.0, 1.0)["diversity"]
-    assert (nothing["n"], nothing["share"]) == (0, None)
 
 
 def test_history_keeps_one_snapshot_in_five_minutes_and_fewer_of_old_ones(process, connect, monkeypatch):

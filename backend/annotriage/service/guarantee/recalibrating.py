@@ -24,9 +24,9 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.store import jobs, spot_checks
-from annotriage.store.database import AnyRow
 from annotriage.store.jobs import Job
 from annotriage.store.projects import Project, change_project, get_project, note
+from annotriage.store.spot_checks import SampleAnswer
 
 if TYPE_CHECKING:
     from annotriage.engine.collecting import Collected
@@ -127,7 +127,7 @@ def _fresh(answered: Collected, present: Reference) -> Collected:
     return answered.rows(fresh) if len(answered.ids) > len(fresh) >= FRESH_ENOUGH * least else answered
 
 
-def _items(process: Process, project: Project, rows: Sequence[AnyRow]) -> Iterator[Item]:
+def _items(process: Process, project: Project, rows: Sequence[SampleAnswer]) -> Iterator[Item]:
     """The sample's items with people's labels, their media fetched again."""
     reader = MediaReader(process.settings, process.server)
     missing = 0
@@ -138,6 +138,6 @@ def _items(process: Process, project: Project, rows: Sequence[AnyRow]) -> Iterat
                 if missing > MOST_MISSING * len(rows):
                     raise ToolUnavailable(f"project {project.external_id}: the media of too many answered items cannot be had now: {item}")
                 item = Item(str(row.id), None, group=row.group, problem=str(item))
-            yield dataclasses.replace(item, labels=tuple(row.given or ()))
+            yield dataclasses.replace(item, labels=row.given)
     finally:
         reader.close()

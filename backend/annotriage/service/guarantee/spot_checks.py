@@ -1,6 +1,5 @@
 """Spot checks watch the guarantee: answers settle them, the alarm listens to them, and datasets pass their probation by them.
 
-Beside the walk data -> model -> latent -> triage -> store -> delivery: what `latent.audit` computes, on the answers in the store.
 What computes is imported where it is used, so that whoever only asks for a share stays light.
 """
 
@@ -16,14 +15,15 @@ from sqlalchemy import Connection
 
 from annotriage.advice.state_words import alarm_sentence
 from annotriage.errors import ToolGone
+from annotriage.labeling_tool import Review
 from annotriage.service.intake.answers import Checked, checked
 from annotriage.service.operations.log import log
 from annotriage.states import SHOWN, Alarm
 from annotriage.store import spot_checks
-from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, note, raise_alarm
 from annotriage.store.references import get_reference
 from annotriage.store.reviews import reviews_of
+from annotriage.store.spot_checks import Move, SpotCheck
 
 if TYPE_CHECKING:
     from annotriage.guarantee.audit import Probation
@@ -103,8 +103,8 @@ def standing(connection: Connection, project: Project) -> Standing:
 
 def settle(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
     """Compare people's answers on the spot checks among these items with the model's; a settled one moves the alarm."""
-    changed = _changed(connection, item_ids)
-    spot_checks.set_spot_check_states(connection, [(row.item_id, now.state, now.labels, now.at) for row, now in changed])
+    changed = _changed(connection, item_ids, lock=True)
+    spot_checks.move(connection, [Move(row.item_id, row.state, now.state, now.labels, now.at) for row, now in changed])
     if any(row.route == "auto" for row, _ in changed):
         listen(connection, project)
 
@@ -198,19 +198,15 @@ def sample_needed(guarantee: dict[str, Any]) -> int:
     return ceil(least / max(share, EXPECTED_COVERAGE / 2))
 
 
-def _changed(connection: Connection, item_ids: Sequence[int]) -> list[tuple[AnyRow, Checked]]:
+def _changed(connection: Connection, item_ids: Sequence[int], *, lock: bool = False) -> list[tuple[SpotCheck, Checked]]:
     """The spot checks among these items whose state is not the one that their reviews come to, with that one."""
-    rows = spot_checks.spot_checks_of(connection, item_ids)
+    rows = spot_checks.spot_checks_of(connection, item_ids, lock=lock)  # before the reviews: what another worker just wrote is read
     given = reviews_of(connection, [row.item_id for row in rows])
     found = [(row, _state(row, given)) for row in rows]
-    return [
-        (row, now)
-        for row, now in found
-        if (now.state, now.labels, now.at) != (row.state, None if row.given is None else tuple(row.given), row.answered_at)
-    ]
+    return [(row, now) for row, now in found if (now.state, now.labels, now.at) != (row.state, row.given, row.answered_at)]
 
 
-def _state(row: AnyRow, given: dict[int, list[Any]]) -> Checked:
+def _state(row: SpotCheck, given: dict[int, list[Review]]) -> Checked:
     reviews = given.get(row.item_id, [])
     if row.again:  # an answer from before the draw may have followed an earlier reference's label
         reviews = [one for one in reviews if one.updated_at >= row.drawn_at - SKEW_SECONDS]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import Any
 
 from annotriage.data import Item
 from annotriage.errors import AnnotriageError, MediaError, MediaUnavailable, ToolRefused, ToolUnavailable
@@ -17,7 +18,6 @@ from annotriage.labeling_tool import ToolProject, ToolServer
 from annotriage.media.data_uri import decode_data_uri, is_data_uri
 from annotriage.media.fetcher import Fetcher, Limits
 from annotriage.settings import ServiceSettings
-from annotriage.store.database import AnyRow
 
 AHEAD = 64  # items whose media are fetched and not used yet
 
@@ -35,7 +35,7 @@ class MediaReader:
         self._last_turn = threading.Event()
         self._last_turn.set()
 
-    def read(self, tool: ToolProject, rows: Sequence[AnyRow]) -> Reading:
+    def read(self, tool: ToolProject, rows: Sequence[Any]) -> Reading:
         """Read the media of these items; fetching starts at once, in the order of the calls, and goes on while items are used."""
         turn = threading.Event()
         with self._lock:
@@ -65,7 +65,7 @@ class MediaReader:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._fetcher.close()
 
-    def _item(self, tool: ToolProject, row: AnyRow) -> Item | MediaUnavailable:
+    def _item(self, tool: ToolProject, row: Any) -> Item | MediaUnavailable:
         where = f"task {row.external_id or row.marker}"
         try:
             return Item(str(row.id), self._content(tool, row, where), group=row.group, path=where)
@@ -76,7 +76,7 @@ class MediaReader:
         except AnnotriageError as error:
             return Item(str(row.id), None, group=row.group, path=where, problem=str(error))
 
-    def _content(self, tool: ToolProject, row: AnyRow, where: str) -> bytes:
+    def _content(self, tool: ToolProject, row: Any, where: str) -> bytes:
         if not row.media:
             raise MediaError(f"{where}: its data names no picture; correct the task's data")
         if is_data_uri(row.media):
@@ -91,12 +91,12 @@ class Reading:
     """
 
     def __init__(self, places: threading.Semaphore, count: int) -> None:
-        self.started: SimpleQueue[tuple[AnyRow, Future[Item | MediaUnavailable]]] = SimpleQueue()
+        self.started: SimpleQueue[tuple[Any, Future[Item | MediaUnavailable]]] = SimpleQueue()
         self.given_up = threading.Event()
         self.ahead = threading.Thread()
         self._places, self._count = places, count
 
-    def __iter__(self) -> Iterator[tuple[AnyRow, Item | MediaUnavailable]]:
+    def __iter__(self) -> Iterator[tuple[Any, Item | MediaUnavailable]]:
         for _ in range(self._count):
             row, future = self.started.get()
             self._places.release()

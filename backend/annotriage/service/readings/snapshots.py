@@ -62,15 +62,6 @@ def assessment(process: Process, project: Project, dataset_id: int) -> tuple[Ass
     return assess(reference, gathered, reference.settings, probation=audited), scored, items
 
 
-def window(process: Process, project: Project, start: float, end: float) -> dict[str, Any]:
-    """What a snapshot would hold of the items that were judged from `start` on and before `end`, seconds since 1970."""
-    reference = process.reference(project.reference_id)
-    with process.store.reading() as connection:
-        scored = columns.of_window(connection, project.id, project.reference_id, start, end, reference.detector.clusters.names)
-        gathered, _ = _columns(connection, project.reference_id, reference, scored)
-    return _facts(assess(reference, gathered, reference.settings), scored)
-
-
 def _columns(connection: Connection, reference_id: int, reference: Reference, scored: Scored) -> tuple[Columns, dict[str, int]]:
     """The columns, with the points of seeded samples: the same items each time as long as they belong to the dataset.
 

@@ -539,4 +539,5 @@ def upgrade() -> None:
         sa.UniqueConstraint("item_id", "reference_id", name=op.f("uq_work_item_id_reference_id")),
     )
     with op.batch_alter_table("work", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_work_project_id_reference_id"), ["project_id", "reference_id"], unique=False)
         batch_op.create_index("ix_work_order", [sa.literal_column("urgent DESC"), "id"], unique=False)

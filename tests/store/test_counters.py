@@ -1,0 +1,89 @@
+"""Counts follow what happens to items."""
+
+from __future__ import annotations
+
+from sqlalchemy import select, text
+from stores import OnPostgreSQL, OnSQLite, while_it_waits
+
+from annotriage.store import items
+from annotriage.store.counters import recounted
+from annotriage.store.reviews import Answer, set_answers
+from annotriage.store.schema import counter, dataset, item, verdict
+
+
+class CountersContract:
+    def test_judged_items_are_counted_by_route_and_answered_ones_are_not_open(self, store, filled):
+        ids = filled.judged(3)
+        filled.judged(2, "outlier")
+        with store.writing() as connection:
+            set_answers(connection, {ids[0]: Answer("resolved", ("cat",), at=1.0)})
+        assert filled.counts() == {"auto": (3, 2), "outlier": (2, 2)}
+
+    def test_judging_again_moves_a_count_and_adds_none(self, filled):
+        ids = filled.judged(2)
+        filled.judge(ids, "outlier")
+        filled.judge(ids, "outlier")
+        assert filled.counts() == {"outlier": (2, 2)}
+
+    def test_each_dataset_of_an_item_counts_it(self, store, filled):
+        filled.judge(filled.add(2, fields={"scanner": "B"}))
+        filled.judge(filled.add(1, fields={"scanner": "A"}))
+        query = select(dataset.c.kind, dataset.c.name, counter.c.n).join(dataset, dataset.c.id == counter.c.dataset_id)
+        with store.reading() as connection:
+            counts = {(kind, name if kind == "field" else ""): n for kind, name, n in connection.execute(query)}
+        assert counts == {("all", ""): 3, ("batch", ""): 3, ("field", "scanner=A"): 1, ("field", "scanner=B"): 2}
+
+    def test_what_is_gone_or_was_labelled_before_is_not_counted(self, store, filled):
+        ids = filled.judged(2)
+        filled.judge(filled.add(1, labelled=True))
+        with store.writing() as connection:
+            items.mark_gone(connection, ids[:1])
+        assert filled.counts() == {"auto": (1, 1)}
+        with store.writing() as connection:
+            items.mark_back(connection, filled.project, ids[:1])
+        assert filled.counts() == {"auto": (2, 2)}
+
+    def test_a_count_that_does_not_change_is_not_written(self, store, filled):
+        ids = filled.judged(1)
+        with store.writing() as connection:
+            connection.execute(counter.delete())
+            with recounted(connection, ids):
+                connection.execute(item.update().values(group="a"))
+            assert connection.execute(counter.select()).all() == []
+
+
+class TestOnSQLite(OnSQLite, CountersContract):
+    pass
+
+
+class TestOnPostgreSQL(OnPostgreSQL, CountersContract):
+    def test_two_workers_that_change_the_same_item_count_it_once(self, store, filled):
+        ids = filled.judged(1)
+
+        def answer():
+            with store.writing() as connection:
+                set_answers(connection, {ids[0]: Answer("resolved", ("cat",), at=1.0)})
+
+        first = store.writing()
+        connection = first.__enter__()
+        set_answers(connection, {ids[0]: Answer("resolved", ("dog",), at=1.0)})
+        while_it_waits(store, answer, lambda: first.__exit__(None, None, None))
+        assert filled.counts() == {"auto": (1, 0)}
+
+    def test_two_workers_that_judge_the_same_item_count_it_once(self, store, filled):
+        ids = filled.judged(1)
+        first = store.writing()
+        connection = first.__enter__()
+        items.mark_gone(connection, ids)
+        while_it_waits(store, lambda: filled.judge(ids, "outlier"), lambda: first.__exit__(None, None, None))
+        assert filled.counts() == {}
+
+    def test_two_workers_that_move_items_crosswise_do_not_wait_for_each_other(self, store, filled):
+        automatic, strange = filled.judged(2), filled.judged(2, "outlier")
+        with store.writing() as connection, recounted(connection, automatic):
+            connection.execute(verdict.update().where(verdict.c.item_id.in_(automatic)).values(route="outlier"))
+            with store.writing() as other:
+                other.execute(text("SET LOCAL lock_timeout = '20s'"))
+                with recounted(other, strange):
+                    other.execute(verdict.update().where(verdict.c.item_id.in_(strange)).values(route="auto"))
+        assert filled.counts() == {"auto": (2, 2), "outlier": (2, 2)}

@@ -1,0 +1,59 @@
+"""Opening the database, and what its transactions see."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+from stores import OnPostgreSQL, OnSQLite
+
+from annotriage.errors import StoreError
+from annotriage.store import Store
+from annotriage.store.projects import change_project, get_project, projects
+
+
+class DatabaseContract:
+    def test_a_reading_transaction_sees_one_state_however_much_is_written_meanwhile(self, store, filled):
+        with store.reading() as connection:
+            before = get_project(connection, filled.project.id)
+            with store.writing() as other:
+                change_project(other, filled.project.id, title="Renamed")
+            assert get_project(connection, filled.project.id) == before
+        assert filled.present().title == "Renamed"
+
+    def test_what_fails_is_undone(self, store, filled):
+        def rename_and_fail():
+            with store.writing() as connection:
+                change_project(connection, filled.project.id, title="Renamed")
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            rename_and_fail()
+        assert filled.present().title == "Pets"
+
+    def test_it_can_be_opened_again_and_is_as_it_was(self, store, filled):
+        again = Store(store.engine.url.render_as_string(hide_password=False))
+        with again.reading() as connection:
+            assert projects(connection) == [filled.project]
+        again.close()
+
+
+class TestOnSQLite(OnSQLite, DatabaseContract):
+    pass
+
+
+class TestOnPostgreSQL(OnPostgreSQL, DatabaseContract):
+    def test_a_reading_transaction_cannot_write(self, store, filled):
+        with store.reading() as connection, pytest.raises(DBAPIError, match="read-only"):
+            change_project(connection, filled.project.id, title="Renamed")
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://host/x", "sqlite:////proc/nowhere/x.db"])
+def test_an_impossible_database_says_what_is_wrong(url):
+    with pytest.raises(StoreError, match=r"database|cannot be opened"):
+        Store(url)
+
+
+def test_a_password_is_never_shown():
+    with pytest.raises(StoreError) as refusal:
+        Store("postgresql://someone:s3cret@127.0.0.1:1/none")
+    assert "s3cret" not in str(refusal.value)

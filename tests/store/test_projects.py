@@ -1,0 +1,95 @@
+"""Projects: what is connected, what stops it, and what happened to it."""
+
+from __future__ import annotations
+
+import pytest
+from stores import OnPostgreSQL, OnSQLite, while_it_waits
+
+from annotriage.errors import UnknownError
+from annotriage.service.guarantee.pausing import pause
+from annotriage.states import Alarm, Pause
+from annotriage.store import projects
+from annotriage.store.projects import ProjectOptions
+from annotriage.store.schema import item
+
+ALARM = Alarm(9, 20, 0.2, 0.7, 0.02, 5.0)
+
+
+class ProjectsContract:
+    def test_a_project_is_found_by_its_id_in_the_labeling_tool_with_its_options(self, store, filled):
+        with store.reading() as connection:
+            found = projects.project_of(connection, "3")
+            assert found == filled.project
+            assert found.options == ProjectOptions(("scanner",), accept="annotate")
+            assert (found.classes, found.calibrated, found.version) == (("cat", "dog"), True, "annotriage pets v1")
+            assert (found.paused, found.pause, found.alarm) == (False, None, None)
+            assert projects.find_project(connection, "4") is None
+            with pytest.raises(UnknownError, match="project 4 is not connected; annotriage connect"):
+                projects.project_of(connection, "4")
+
+    def test_new_items_are_judged_under_the_next_reference_too(self, store, filled):
+        assert filled.present().references == (filled.references[0],)
+        with store.writing() as connection:
+            projects.change_project(connection, filled.project.id, next_reference_id=filled.references[1])
+        assert filled.present().references == tuple(filled.references)
+
+    def test_the_first_pause_stands_until_somebody_resumes(self, store, filled):
+        id = filled.project.id
+        with store.writing() as connection:
+            assert not projects.resume_project(connection, id)
+            assert projects.pause_project(connection, id, Pause("scanner B", 1.0))
+            assert not projects.pause_project(connection, id, Pause("holiday", 2.0))
+        assert filled.present().pause == Pause("scanner B", 1.0)
+        with store.writing() as connection:
+            assert projects.resume_project(connection, id)
+        assert not filled.present().paused
+
+    def test_the_alarm_outlives_a_resume_and_a_pause_outlives_the_alarm(self, store, filled):
+        id = filled.project.id
+        with store.writing() as connection:
+            projects.pause_project(connection, id, Pause("", 1.0))
+            assert projects.raise_alarm(connection, id, ALARM)
+            assert not projects.raise_alarm(connection, id, ALARM)
+            assert not projects.resume_project(connection, id)
+        assert (filled.present().alarm, filled.present().pause) == (ALARM, Pause("", 1.0))
+        with store.writing() as connection:
+            projects.clear_alarm(connection, id)
+        assert (filled.present().alarm, filled.present().pause) == (None, Pause("", 1.0))
+
+    def test_history_is_paged_from_the_latest_on_and_does_not_repeat_itself(self, store, filled):
+        id = filled.project.id
+        with store.writing() as connection:
+            for kind, text in (("connected", "a"), ("trouble", "b"), ("trouble", "b"), ("solved", ""), ("trouble", "b")):
+                projects.note(connection, id, kind, text)
+        with store.reading() as connection:
+            first = projects.history(connection, id, limit=3)
+            assert [event.kind for event in first] == ["trouble", "solved", "trouble"]
+            assert [event.text for event in projects.history(connection, id, before=first[-1].id)] == ["a"]
+
+    def test_a_project_is_forgotten_in_pieces_and_then_whole(self, store, filled):
+        filled.judged(5)
+        with store.writing() as connection:
+            assert projects.forget_items(connection, filled.project.id, 3) == 3
+            projects.remove_project(connection, filled.project.id)
+            assert projects.projects(connection, gone=True) == []
+            assert connection.execute(item.select()).all() == []
+
+
+class TestOnSQLite(OnSQLite, ProjectsContract):
+    pass
+
+
+class TestOnPostgreSQL(OnPostgreSQL, ProjectsContract):
+    def test_two_people_who_pause_at_once_pause_once(self, store, filled):
+        said = []
+
+        def second():
+            with store.writing() as connection:
+                said.append(pause(connection, filled.project, "me too"))
+
+        first = store.writing()
+        pause(first.__enter__(), filled.project, "scanner B")
+        while_it_waits(store, second, lambda: first.__exit__(None, None, None))
+        assert "were paused already (paused by a person: scanner B)" in said[0]
+        with store.reading() as connection:
+            assert [event.kind for event in projects.history(connection, filled.project.id)] == ["paused"]

@@ -1,0 +1,90 @@
+"""No query that pages or idle loops ask all the time reads a table from end to end."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from sqlalchemy import event
+from stores import OnSQLite
+
+from annotriage.store import browsing, counters, dashboard, deliveries, jobs, maps, previews, queue, reviews, snapshots, spot_checks, work
+from annotriage.store.projects import history, note
+
+# Few rows, whatever the number of items: reading all of them is as good as an index.
+SMALL = {"project", "reference", "dataset", "inbox", "job", "heartbeat", "reference_grid", "map", "rerouting", "acceptance"}
+# Along an index in its order is as good, for whoever stops after a few rows.
+WHOLE = re.compile(r"^SCAN (\w+)(?! USING INDEX)")
+
+HOT = {
+    "queue, strangest first": lambda c, p: queue.queue_page(c, p, limit=5),
+    "queue, newest first": lambda c, p: queue.queue_page(c, p, order="newest", limit=5),
+    "queue, groups first": lambda c, p: queue.queue_page(c, p, order="groups", limit=5),
+    "queue, of a dataset": lambda c, p: queue.queue_page(c, p, filters=queue.Filters(dataset=1), limit=5),
+    "queue, by label": lambda c, p: queue.queue_page(c, p, filters=queue.Filters(label="cat"), limit=5),
+    "queue's length": browsing.queue_length,
+    "routes": browsing.routes_of,
+    "routes between": lambda c, p: browsing.routes_between(c, p, 0.0, 1.0),
+    "items": lambda c, p: browsing.items_page(c, p, after=3, limit=5),
+    "items of a dataset": lambda c, p: browsing.items_page(c, p, dataset_id=1, after=3, limit=5),
+    "an item": lambda c, p: browsing.item_of_task(c, p, "3"),
+    "waiting": browsing.waiting,
+    "undelivered": lambda c, p: browsing.undelivered(c, p.id),
+    "last import": browsing.last_import,
+    "failures": lambda c, p: browsing.failures(c, p, 5),
+    "empty answers": lambda c, p: browsing.empty_answers(c, p, 5),
+    "spot checks": lambda c, p: browsing.spot_checks_page(c, p, state="open", after=None, limit=5),
+    "spot checks that wait": lambda c, p: spot_checks.outstanding(c, p.id, p.reference_id),
+    "spot checks answered meanwhile": lambda c, p: spot_checks.answered_meanwhile(c, p.id),
+    "spot checks to be confirmed": lambda c, p: spot_checks.unconfirmed(c, p.id),
+    "spot checks of items": lambda c, p: spot_checks.spot_checks_of(c, [1, 2]),
+    "automatic ones a week": lambda c, p: spot_checks.automatic_per_week(c, p.id, p.reference_id),
+    "the mark": lambda c, p: dashboard.mark_of(c, [p.id]),
+    "answers a day": dashboard.answers_per_day,
+    "moments": lambda c, p: dashboard.moments(c, 1, 0.0, 1.0),
+    "snapshots": lambda c, p: snapshots.latest(c, [1], p.reference_id),
+    "what changed": snapshots.changed,
+    "what a task's reviews are": lambda c, p: reviews.known(c, p.id, ["1", "2"]),
+    "items on a map since": lambda c, p: maps.judged_since(c, p, time.time()),
+    "latest verdict": maps.latest_verdict,
+    "work due": lambda c, p: work.anything_due(c),
+    "a claim": lambda c, p: work.claim(c, "me", 5),
+    "deliveries due": lambda c, p: deliveries.take(c, p.id, "pending", "me", 5),
+    "a job": lambda c, p: jobs.take(c, "me", ["recalibrate"]),
+    "history": lambda c, p: history(c, p.id),
+    "a note": lambda c, p: note(c, p.id, "problem", "x"),
+    "counts of a dataset": lambda c, p: counters.counts_of(c, 1, p.reference_id),
+    "the limits of a preview": previews.limits_of,
+}
+
+
+class TestQueryPlans(OnSQLite):
+    @pytest.mark.parametrize("question", HOT)
+    def test_it_is_answered_along_an_index(self, store, filled, question):
+        filled.judged(20)
+        filled.judged(20, "outlier")
+        filled.judged(5, spot_check="sample")
+        filled.add(5)
+        asked = []
+        with store.writing() as connection:
+
+            def hear(_connection, _cursor, sql, values, _context, many):
+                asked.append((sql, values[0] if many else values))
+
+            listen = ("before_cursor_execute", hear)
+            event.listen(connection, *listen)
+            HOT[question](connection, filled.project)
+            event.remove(connection, *listen)
+            assert asked
+            plans = [
+                (row[3], sql)
+                for sql, values in asked
+                if not sql.startswith("INSERT")
+                for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)
+            ]
+        aliases = dict(re.findall(r"(\w+) AS (\w+)", " ".join(sql for sql, _ in asked)))
+        names = {alias: table for table, alias in aliases.items()}
+        tables = {table.name for table in filled.tables} - SMALL
+        whole = [(step, sql) for step, sql in plans if (found := WHOLE.match(step)) and names.get(found[1], found[1]) in tables]
+        assert whole == []

@@ -1,0 +1,57 @@
+"""Reviews: what people answered, and the answer that follows for an item."""
+
+from __future__ import annotations
+
+from stores import OnPostgreSQL, OnSQLite
+
+from annotriage.labeling_tool import Review
+from annotriage.store import browsing, reviews
+from annotriage.store.reviews import Answer
+
+
+def given(id, who="ann", labels=("cat",), at=1.0, **values):
+    return Review(id, who, labels, updated_at=at, **values)
+
+
+class ReviewsContract:
+    def test_reviews_come_back_as_they_were_the_earliest_first(self, store, filled):
+        first, second = filled.judged(2)
+        late, early, skipped = given("a", at=2.0), given("b", "bob", ("dog",)), given("c", labels=None, skipped=True)
+        with store.writing() as connection:
+            reviews.keep_reviews(connection, filled.project.id, {first: [late, early], second: [skipped]})
+            assert reviews.reviews_of(connection, [first, second]) == {first: [early, late], second: [skipped]}
+
+    def test_a_review_that_was_changed_is_written_anew_and_one_that_was_deleted_is_forgotten(self, store, filled):
+        (id,) = filled.judged(1)
+        with store.writing() as connection:
+            reviews.keep_reviews(connection, filled.project.id, {id: [given("a"), given("b", "bob")]})
+            reviews.keep_reviews(connection, filled.project.id, {id: [given("a", labels=("dog",), at=3.0)]})
+            reviews.drop_reviews(connection, filled.project.id, ["b"])
+            assert reviews.reviews_of(connection, [id]) == {id: [given("a", labels=("dog",), at=3.0)]}
+
+    def test_an_answer_is_known_with_the_reviews_that_it_comes_from(self, store, filled):
+        first, second = filled.judged(2)
+        with store.writing() as connection:
+            reviews.keep_reviews(connection, filled.project.id, {first: [given("a")]})
+            reviews.set_answers(connection, {first: Answer("resolved", ("cat",), at=1.0), second: Answer("disputed", at=2.0)})
+            reviews.set_wanted(connection, {second: 3})
+            known = reviews.known(connection, filled.project.id, [str(first), str(second), "99"])
+        assert set(known) == {str(first), str(second)}
+        mine, other = known[str(first)], known[str(second)]
+        assert (mine.answer, mine.labels, mine.reviews) == ("resolved", ("cat",), {"a": given("a")})
+        assert (other.answer, other.labels, other.wanted, other.reviews) == ("disputed", None, 3, {})
+
+    def test_empty_annotations_are_listed_the_latest_first(self, store, filled):
+        first, second = filled.judged(2)
+        with store.writing() as connection:
+            reviews.keep_reviews(connection, filled.project.id, {first: [given("a", labels=None, empty=True)], second: [given("b")]})
+            reviews.keep_reviews(connection, filled.project.id, {second: [given("c", labels=None, empty=True)]})
+            assert browsing.empty_answers(connection, filled.project, 10) == [str(second), str(first)]
+
+
+class TestOnSQLite(OnSQLite, ReviewsContract):
+    pass
+
+
+class TestOnPostgreSQL(OnPostgreSQL, ReviewsContract):
+    pass

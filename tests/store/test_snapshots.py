@@ -1,0 +1,60 @@
+"""Snapshots: the state of each dataset as it was assessed, the latest and how it got there."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from stores import OnPostgreSQL, OnSQLite
+
+from annotriage.store import snapshots
+from annotriage.store.schema import snapshot
+
+VALUES = {"failed": 0, "low": 0.1, "high": 0.4, "facts": {"groups": []}}
+
+
+class SnapshotsContract:
+    def test_a_dataset_has_changed_until_its_state_is_assessed(self, store, filled):
+        filled.judged(3)
+        filled.judged(1, "outlier")
+        with store.writing() as connection:
+            every = next(one for one in snapshots.changed(connection, filled.project) if one.id == 1)
+            assert (every.total, every.outliers, every.failed, every.answers) == (4, 1, 0, 0)
+            snapshots.save(connection, 1, filled.project.reference_id, n=4, outliers=1, **VALUES)
+            assert 1 not in {one.id for one in snapshots.changed(connection, filled.project)}
+        filled.judged(1)
+        with store.reading() as connection:
+            assert 1 in {one.id for one in snapshots.changed(connection, filled.project)}
+
+    def test_the_latest_is_that_of_the_reference(self, store, filled):
+        filled.judged(1)
+        first, second = filled.references
+        with store.writing() as connection:
+            snapshots.save(connection, 1, first, n=1, outliers=0, **VALUES)
+            snapshots.save(connection, 1, second, n=1, outliers=1, **VALUES)
+            assert snapshots.latest(connection, [1, 2, 99], first)[1].outliers == 0
+            assert snapshots.latest(connection, [1], second)[1].outliers == 1
+            assert [row.reference_id for row in snapshots.history(connection, 1)] == [second, first]
+
+    def test_one_snapshot_stands_for_five_minutes_and_old_ones_are_thinned_out(self, store, filled, monkeypatch):
+        filled.judged(1)
+        now = time.time() // 86_400 * 86_400 + 43_200
+        with store.writing() as connection:
+            for minutes in (0, 1, 6):
+                monkeypatch.setattr(time, "time", lambda minutes=minutes: now + 60 * minutes)
+                snapshots.save(connection, 1, filled.project.reference_id, n=minutes, outliers=0, **VALUES)
+            assert [row.n for row in snapshots.history(connection, 1)] == [6, 1]
+            connection.execute(snapshot.delete())
+            old = {"dataset_id": 1, "reference_id": filled.project.reference_id, "n": 1, "outliers": 0, **VALUES}
+            start = now - 2 * 86_400
+            connection.execute(snapshot.insert(), [{**old, "at": start + 600 * step} for step in range(12)])
+            assert snapshots.thin_out(connection) == 10
+            assert [row.at for row in snapshots.history(connection, 1)] == pytest.approx([start + 6_600, start + 3_000])
+
+
+class TestOnSQLite(OnSQLite, SnapshotsContract):
+    pass
+
+
+class TestOnPostgreSQL(OnPostgreSQL, SnapshotsContract):
+    pass
