@@ -1,25 +1,60 @@
 """Field writes: whose task's data are to get the triage fields, and what they hold of the dataset's diversity.
 
 pending -> written. `stale`: the dataset's share has left the limits that were written, so that they alone are written again.
-`failed`: the labeling tool did not take them, again and again.
+`failed`: the labeling tool did not take them, again and again. Whoever writes one holds it as its `owner` until it is over; what is
+queued again meanwhile is written again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, literal, or_, select, update
 
 from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow, insert
+from annotriage.store.database import insert
 from annotriage.store.projects import Project
 from annotriage.store.schema import dataset, field_write, item, item_dataset, spot_check, verdict
 
 HELD_SECONDS = 60.0  # for which rows that were taken are nobody else's
 
 _AGAIN = {"state": "pending", "attempts": 0, "not_before": 0.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write that somebody has taken."""
+
+    item_id: int
+    external_id: str
+    state: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Writes that were taken together. mark: changes as soon as one of them is queued again."""
+
+    owner: str
+    mark: float
+    writes: tuple[Write, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the fields of an item are made of. spot_check: its kind, None for no spot check."""
+
+    item_id: int
+    route: str
+    reason: str
+    outlier_score: float | None
+    shown_trust: float
+    shown_dataset_id: int | None
+    dismissed: bool
+    spot_check: str | None
 
 
 def queue(connection: Connection, project_id: int, trusts: Mapping[int, float], others: Sequence[int]) -> None:
@@ -49,31 +84,34 @@ def queue_all(connection: Connection, project: Project, reference_id: int) -> No
     connection.execute(add.on_conflict_do_nothing(index_elements=["item_id"]))
 
 
-def due(connection: Connection, project_id: int, most: int) -> list[AnyRow]:
-    """Writes that are due, the strangest first, before those that are merely stale: rows (item_id, external_id, state, attempts)."""
-    rows: list[AnyRow] = []
+def any_due(connection: Connection, project_id: int) -> bool:
+    """Whether `take` may find something."""
+    query = select(field_write.c.item_id).where(*_due(project_id, ("pending", "stale")))
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def take(connection: Connection, project_id: int, owner: str, most: int) -> Taken:
+    """Take writes that are due, the strangest first, before those that are merely stale."""
+    writes: list[Write] = []
+    free = or_(field_write.c.owner.is_(None), field_write.c.owner == owner)
     for state in ("pending", "stale"):
         query = (
             select(field_write.c.item_id, item.c.external_id, field_write.c.state, field_write.c.attempts)
             .join(item, item.c.id == field_write.c.item_id)
-            .where(
-                field_write.c.project_id == project_id,
-                field_write.c.state == state,
-                field_write.c.not_before <= time.time(),
-                item.c.external_id.is_not(None),
-            )
+            .where(*_due(project_id, (state,)), free, item.c.external_id.is_not(None))
             .order_by(field_write.c.trust, field_write.c.item_id)
-            .limit(most - len(rows))
+            .limit(most - len(writes))
         )
-        rows += connection.execute(query).all()
-    return rows
-
-
-def hold(connection: Connection, owner: str, item_ids: Sequence[int]) -> float:
-    """Take writes, for a while: the mark under which they are held, for `settle`."""
+        writes += [Write(*row) for row in connection.execute(query.with_for_update(skip_locked=True, of=field_write))]
     mark = time.time() + HELD_SECONDS
-    connection.execute(update(field_write).where(field_write.c.item_id.in_(item_ids)).values(not_before=mark, owner=owner))
-    return mark
+    for some in chunks(writes):
+        ids = [write.item_id for write in some]
+        connection.execute(update(field_write).where(field_write.c.item_id.in_(ids)).values(not_before=mark, owner=owner))
+    return Taken(owner, mark, tuple(writes))
+
+
+def _due(project_id: int, states: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
+    return (field_write.c.project_id == project_id, field_write.c.state.in_(states), field_write.c.not_before <= time.time())
 
 
 def any_held(connection: Connection, project_id: int) -> bool:
@@ -82,17 +120,47 @@ def any_held(connection: Connection, project_id: int) -> bool:
     return connection.execute(held.limit(1)).scalar_one_or_none() is not None
 
 
-def settle(connection: Connection, mark: float, item_ids: Sequence[int], **values: Any) -> None:
-    """Set columns of writes that were taken; those that were queued again meanwhile stay as they are."""
-    for ids in chunks(item_ids):
-        held = (field_write.c.item_id.in_(ids), field_write.c.not_before == mark)
-        connection.execute(update(field_write).where(*held).values({"not_before": 0.0, "owner": None, **values}))
+def settle(
+    connection: Connection,
+    taken: Taken,
+    item_ids: Iterable[int],
+    to: str | None = None,
+    *,
+    attempts: int = 0,
+    not_before: float = 0.0,
+    shown: tuple[int | None, float | None, float | None] | None = None,
+) -> set[int]:
+    """Bring writes that were taken into a state (None: as they are), and let go of them: the items whose writes really moved.
+
+    Those that were queued again meanwhile stay as they are. shown: the dataset and the limits that were written now.
+    """
+    values: dict[str, Any] = {"attempts": attempts, "not_before": not_before, "owner": None} | ({} if to is None else {"state": to})
+    if shown is not None:
+        values |= {"dataset_id": shown[0], "low": shown[1], "high": shown[2], "at": time.time()}
+    moved: set[int] = set()
+    for ids in chunks(list(item_ids)):
+        change = update(field_write).where(*_held(taken, ids)).values(values)
+        moved.update(connection.execute(change.returning(field_write.c.item_id)).scalars())
+    return moved
 
 
-def drop(connection: Connection, mark: float, item_ids: Sequence[int]) -> None:
+def drop(connection: Connection, taken: Taken, item_ids: Iterable[int]) -> None:
     """Forget writes that were taken: there is nothing to be written any more."""
-    for ids in chunks(item_ids):
-        connection.execute(field_write.delete().where(field_write.c.item_id.in_(ids), field_write.c.not_before == mark))
+    for ids in chunks(list(item_ids)):
+        connection.execute(field_write.delete().where(*_held(taken, ids)))
+
+
+def let_go(connection: Connection, taken: Taken) -> None:
+    """Let go of all that was taken and is not settled, queued again or not."""
+    for some in chunks(taken.writes):
+        ids = [write.item_id for write in some]
+        connection.execute(update(field_write).where(*_held(taken, ids)).values(not_before=0.0))
+        mine = (field_write.c.item_id.in_(ids), field_write.c.owner == taken.owner)
+        connection.execute(update(field_write).where(*mine).values(owner=None))
+
+
+def _held(taken: Taken, item_ids: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
+    return (field_write.c.item_id.in_(item_ids), field_write.c.owner == taken.owner, field_write.c.not_before == taken.mark)
 
 
 def created(connection: Connection, item_ids: Sequence[int]) -> None:
@@ -144,19 +212,18 @@ def dataset_of_all(connection: Connection, project_id: int) -> int | None:
     return connection.execute(select(dataset.c.id).where(dataset.c.project_id == project_id, dataset.c.kind == "all")).scalar_one_or_none()
 
 
-def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[AnyRow]:
-    """What fields are made of: rows (item_id, route, reason, outlier_score, shown_trust, shown_dataset_id, dismissed, spot check) under the
-    project's reference; spot_check: the kind, None for no spot check."""
-    found: list[AnyRow] = []
+def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[Judged]:
+    """What the fields of these items are made of, under the project's reference."""
+    found: list[Judged] = []
     columns = (verdict.c.item_id, verdict.c.route, verdict.c.reason, verdict.c.outlier_score, verdict.c.shown_trust)
     query = (
-        select(*columns, item.c.shown_dataset_id, item.c.dismissed, spot_check.c.kind.label("spot_check"))
+        select(*columns, item.c.shown_dataset_id, item.c.dismissed, spot_check.c.kind)
         .join(item, item.c.id == verdict.c.item_id)
         .outerjoin(spot_check, spot_check.c.item_id == verdict.c.item_id)
         .where(verdict.c.reference_id == project.reference_id)
     )
     for ids in chunks(item_ids):
-        found += connection.execute(query.where(verdict.c.item_id.in_(ids))).all()
+        found += [Judged(*row) for row in connection.execute(query.where(verdict.c.item_id.in_(ids)))]
     return found
 
 

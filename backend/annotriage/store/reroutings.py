@@ -4,22 +4,54 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, Select, and_, func, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.states import AUTOMATIC_FROM, MARGIN, SHOWN, THIRD
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, recounted
-from annotriage.store.database import AnyRow
-from annotriage.store.projects import Project
+from annotriage.store.projects import Project, get_project
 from annotriage.store.schema import item, rerouting, spot_check, verdict
+from annotriage.store.schema import project as project_rows
 
 LEAST_AUTOMATIC, SPREAD = (
     AUTOMATIC_FROM + MARGIN,
     0.01,
 )  # of the trust that is shown of what is out of the queue: the strangest first as before
+
+
+@dataclass(frozen=True, slots=True)
+class Rerouting:
+    """What somebody said. to: review | back. n: items that it changed."""
+
+    id: int
+    to: str
+    by: str
+    n: int
+    at: float
+    undone_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an item stands under the project's reference. spot_check: the state of its spot check. rerouting_id: what changed it last."""
+
+    id: int
+    route: str | None
+    judged: str | None
+    answer: str
+    labelled: bool
+    gone: bool
+    sent_by: str | None
+    dismissed: bool
+    rerouting_id: int | None
+    spot_check: str | None
+
+
+_COLUMNS = (rerouting.c.id, rerouting.c.to, rerouting.c.by, rerouting.c.n, rerouting.c.at, rerouting.c.undone_at)
 
 
 def begin(connection: Connection, project_id: int, to: str, by: str) -> int:
@@ -28,24 +60,23 @@ def begin(connection: Connection, project_id: int, to: str, by: str) -> int:
     return int(connection.execute(add.returning(rerouting.c.id)).scalar_one())
 
 
-def end(connection: Connection, id: int, n: int, *, undone: bool = False) -> None:
-    """It is done, or undone, for n items."""
-    values: dict[str, Any] = {"undone_at": time.time()} if undone else {"n": n}
-    connection.execute(update(rerouting).where(rerouting.c.id == id).values(values))
+def grow(connection: Connection, id: int, n: int) -> None:
+    """It has changed n more items; written down with their change, so that it can be undone wherever it broke off."""
+    connection.execute(update(rerouting).where(rerouting.c.id == id).values(n=rerouting.c.n + n))
 
 
-def rerouting_of(connection: Connection, project: Project, id: int) -> AnyRow:
+def mark_undone(connection: Connection, id: int) -> bool:
+    """It is undone, if it was not before: whether that is new."""
+    mine = (rerouting.c.id == id, rerouting.c.undone_at.is_(None))
+    return connection.execute(update(rerouting).where(*mine).values(undone_at=time.time())).rowcount > 0
+
+
+def rerouting_of(connection: Connection, project: Project, id: int) -> Rerouting:
     """What was said. Raises UnknownError."""
-    row = connection.execute(select(rerouting).where(rerouting.c.project_id == project.id, rerouting.c.id == id)).one_or_none()
+    row = connection.execute(select(*_COLUMNS).where(rerouting.c.project_id == project.id, rerouting.c.id == id)).one_or_none()
     if row is None:
         raise UnknownError(f"project {project.external_id} knows nothing that was sent to review or back under the number {id}")
-    return row
-
-
-def latest(connection: Connection, project_id: int, limit: int = 10) -> Sequence[AnyRow]:
-    """What people said last on many items at once."""
-    query = select(rerouting).where(rerouting.c.project_id == project_id, rerouting.c.n > 0)
-    return connection.execute(query.order_by(rerouting.c.id.desc()).limit(limit)).all()
+    return Rerouting(*row)
 
 
 def items_of(connection: Connection, id: int) -> list[int]:
@@ -53,28 +84,26 @@ def items_of(connection: Connection, id: int) -> list[int]:
     return list(connection.execute(select(item.c.id).where(item.c.rerouting_id == id).order_by(item.c.id)).scalars())
 
 
-def standing(connection: Connection, project: Project, item_ids: Sequence[int]) -> Sequence[AnyRow]:
-    """How items stand under the project's reference: id, route, judged, answer, labelled, gone, sent_by, dismissed, spot check (state)."""
+def hold_project(connection: Connection, project_id: int) -> Project:
+    """The project, which nobody changes until the transaction ends."""
+    connection.execute(select(project_rows.c.id).where(project_rows.c.id == project_id).with_for_update(read=True))
+    return get_project(connection, project_id)
+
+
+def standing(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[Standing]:
+    """How items stand, which nobody else changes until the transaction ends."""
     judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
-    query = (
-        select(
-            item.c.id,
-            verdict.c.route,
-            verdict.c.judged,
-            item.c.answer,
-            item.c.labelled,
-            item.c.gone,
-            item.c.sent_by,
-            item.c.dismissed,
-            spot_check.c.state.label("spot_check"),
-        )
+    of_item: tuple[Any, ...] = (item.c.answer, item.c.labelled, item.c.gone, item.c.sent_by, item.c.dismissed, item.c.rerouting_id)
+    columns: tuple[Any, ...] = (item.c.id, verdict.c.route, verdict.c.judged, *of_item, spot_check.c.state)
+    query: Select[*tuple[Any, ...]] = (
+        select(*columns)
         .outerjoin(verdict, judged)
         .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
         .where(item.c.project_id == project.id, item.c.id.in_(item_ids))
         .order_by(item.c.id)
         .with_for_update(of=item)
     )
-    return connection.execute(query).all()
+    return [Standing(*row) for row in connection.execute(query)]
 
 
 def any_automatic(connection: Connection, project: Project, item_ids: Sequence[int]) -> bool:

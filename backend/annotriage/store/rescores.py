@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
 
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
-from annotriage.store.projects import Project, change_project
+from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, item, verdict, work
+from annotriage.store.schema import project as projects
 
 DONE = ("confirmed", "refused")
 IN_FLIGHT = ("sending", "unknown", "answered")
@@ -60,20 +63,26 @@ def confirmed_tasks(connection: Connection, project: Project, reference_id: int,
     return {row.external_id: row.id for row in rows}
 
 
-def doubt(connection: Connection, reference_id: int, item_ids: Sequence[int]) -> None:
-    """Confirmed predictions were not found: they are read back, and sent again where they are really missing."""
-    for ids in chunks(item_ids):
-        mine = (delivery.c.reference_id == reference_id, delivery.c.item_id.in_(ids), delivery.c.state == "confirmed")
-        connection.execute(update(delivery).where(*mine).values(state="unknown", not_before=0.0, owner=None))
+def switch(connection: Connection, project: Project, reference_id: int, version: str) -> bool:
+    """The next reference takes over, if it is still to: whether it did.
 
-
-def switch(connection: Connection, project: Project, reference_id: int, version: str) -> None:
-    """The reference takes over: nothing is judged or sent under the former one any more, which is to be cleared away."""
+    Nothing is judged or sent under the former one any more, which is to be cleared away.
+    """
     former = project.reference_id
-    change_project(connection, project.id, reference_id=reference_id, next_reference_id=None, old_reference_id=former)
+    values: dict[str, Any] = {"reference_id": reference_id, "next_reference_id": None, "old_reference_id": former}
     if not project.watch:
-        change_project(connection, project.id, shown_version=version)
+        values["shown_version"] = version
+    due = (projects.c.id == project.id, projects.c.reference_id == former, projects.c.next_reference_id == reference_id)
+    if not connection.execute(update(projects).where(*due).values(values)).rowcount:
+        return False
     connection.execute(work.delete().where(work.c.project_id == project.id, work.c.reference_id == former))
+    return True
+
+
+def cleared(connection: Connection, project: Project, former_id: int) -> bool:
+    """Nothing of a former reference is left, if it was to be cleared away: whether it was."""
+    due = (projects.c.id == project.id, projects.c.old_reference_id == former_id)
+    return connection.execute(update(projects).where(*due).values(old_reference_id=None)).rowcount > 0
 
 
 def behind(connection: Connection, project: Project, after: int, limit: int) -> list[int]:
@@ -95,7 +104,9 @@ def catch_up(connection: Connection, project: Project, item_ids: Sequence[int]) 
 def forget_deliveries(connection: Connection, project: Project, reference_id: int) -> bool:
     """Forget the deliveries under a former reference that are not under way; whether there are no others."""
     mine = (delivery.c.project_id == project.id, delivery.c.reference_id == reference_id)
-    connection.execute(delivery.delete().where(*mine, delivery.c.state.not_in(IN_FLIGHT)))
+    late = and_(delivery.c.state == "stale", delivery.c.not_before > time.time())  # what was sent before may still arrive
+    under_way = or_(delivery.c.state.in_(IN_FLIGHT), delivery.c.owner.is_not(None), late)
+    connection.execute(delivery.delete().where(*mine, ~under_way))
     return connection.execute(select(delivery.c.item_id).where(*mine).limit(1)).scalar_one_or_none() is None
 
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 import databases
 import numpy as np
 import pytest
-from sqlalchemy import select, update
+from memory_tool import Failure
+from sqlalchemy import event, select, update
 from triaged import import_tasks, judge
 
 from annotriage import triage
-from annotriage.errors import ToolError, ToolRefused, ToolUnavailable
+from annotriage.errors import OutcomeUnknown, ToolError, ToolRefused, ToolUnavailable
 from annotriage.service.delivery import field_writing
 from annotriage.service.delivery.field_writing import FIELDS, FieldWriting, diversity_text, fields_of
 from annotriage.service.readings.snapshots import snapshot
@@ -298,6 +299,32 @@ def test_while_the_tool_is_away_nothing_is_lost_or_counted(process, mixed_projec
     assert set(states(process).values()) == {"written"}
 
 
+@databases.both
+@pytest.mark.parametrize("error", [OutcomeUnknown("no answer"), ToolUnavailable("no connection"), ToolRefused("401")])
+def test_a_write_that_fails_is_made_again_and_nobody_holds_it(process, mixed_project, error):
+    project, tool = mixed_project
+    tool.failure = Failure("write_fields", 0, error)
+    with pytest.raises(type(error)):
+        FieldWriting(process).step(project)
+    with process.store.reading() as connection:
+        assert not field_writes.any_held(connection, project.id)
+    write_all(process, project)
+    written = {task for task, state in states(process).items() if state == "written"}
+    assert {task for task in tool.tasks_by_id if triage_fields(tool, task)} == written
+
+
+def test_a_round_with_nothing_to_write_writes_nothing(process, mixed_project):
+    project, _ = mixed_project
+    writing = FieldWriting(process)
+    while writing.step(project):
+        pass
+    begun = []
+    event.listen(process.store.engine, "begin", lambda connection: begun.append(connection.get_execution_options().get("writing", False)))
+    assert not writing.step(project)
+    assert begun
+    assert not any(begun)
+
+
 def test_a_refused_account_is_not_the_tasks_fault(process, mixed_project):
     project, tool = mixed_project
 
@@ -351,6 +378,25 @@ def test_what_is_judged_again_while_it_is_written_is_written_again(process, mixe
     tool.write_fields = interrupted
     FieldWriting(process).step(project)
     assert states(process)[again[0]] == "pending"
+    with process.store.reading() as connection:
+        assert not field_writes.any_held(connection, project.id)
+
+
+@databases.both
+def test_what_is_judged_again_after_it_was_taken_is_written_as_it_is_then(process, mixed_project, monkeypatch):
+    """What is written is read after the write was taken, so that no change falls between the two."""
+    project, tool = mixed_project
+    take, changed = field_writes.take, []
+
+    def take_and_change(connection, *args):
+        taken = take(connection, *args)
+        changed.extend(write.external_id for write in taken.writes)
+        connection.execute(update(verdict).values(outlier_score=0.5))
+        return taken
+
+    monkeypatch.setattr(field_writes, "take", take_and_change)
+    FieldWriting(process).step(project)
+    assert {tool.data[task]["triage_outlier_score"] for task in changed} == {0.5}
 
 
 @databases.both

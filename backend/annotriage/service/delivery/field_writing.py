@@ -16,7 +16,7 @@ from annotriage.advice.numbers import count, percent, percent_range
 from annotriage.errors import ToolError, ToolGone, ToolRefused, ToolUnavailable
 from annotriage.service.operations.log import log
 from annotriage.store import deliveries, field_writes, snapshots, work
-from annotriage.store.database import AnyRow
+from annotriage.store.field_writes import Judged, Taken, Write
 from annotriage.store.items import SHOWN_FROM
 from annotriage.store.projects import find_project
 from annotriage.store.references import get_reference
@@ -45,7 +45,7 @@ AGAIN = (60.0, 300.0, 900.0, 3600.0)  # seconds until the next attempt
 def fields_of(connection: Connection, project: Project, item_ids: Sequence[int]) -> dict[int, dict[str, object]]:
     """The fields of those of the items that go to a person; triage_diversity is among them once its dataset has a snapshot."""
     shown = _shown(connection, project, item_ids)
-    return {id: fields for id, one in shown.items() if (fields := {key: value for key, value in one.fields.items() if value is not None})}
+    return {id: fields for id, each in shown.items() if (fields := {key: value for key, value in each.fields.items() if value is not None})}
 
 
 class FieldWriting:
@@ -62,22 +62,24 @@ class FieldWriting:
         if not self._look(project):
             return False
         with self._process.store.reading() as connection:
+            if not field_writes.any_due(connection, project.id):
+                return False
             busy = work.anything_due(connection) or not {"pending", "sending"}.isdisjoint(deliveries.waiting(connection, project.id))
-            each = BUSY_SECONDS if busy else EACH_SECONDS
-            rows = field_writes.due(connection, project.id, max(1, round(TAKEN_SECONDS / each)))
-            shown = _shown(connection, project, [row.item_id for row in rows])
-        if not rows:
-            return False
+        each = BUSY_SECONDS if busy else EACH_SECONDS
         with self._process.store.writing() as connection:
-            mark = field_writes.hold(connection, self._process.owner, [row.item_id for row in rows])
-        run = _Run(self._process, project, mark, each)
+            taken = field_writes.take(connection, project.id, self._process.owner, max(1, round(TAKEN_SECONDS / each)))
+        if not taken.writes:
+            return False
+        with self._process.store.reading() as connection:  # after they were taken: what changes from now on queues them again
+            shown = _shown(connection, project, [write.item_id for write in taken.writes])
+        run = _Run(self._process, project, taken, each)
         try:
-            for row in rows:
+            for write in taken.writes:
                 if self._process.stopping.is_set() or self._is_disconnected(project):
                     break
-                run.write(row, shown.get(row.item_id))
+                run.write(write, shown.get(write.item_id))
         finally:
-            run.settle([row.item_id for row in rows])
+            run.settle()
         return True
 
     def _is_disconnected(self, project: Project) -> bool:
@@ -107,62 +109,71 @@ class FieldWriting:
 class _Run:
     """A few writes that were taken together, and what became of each."""
 
-    def __init__(self, process: Process, project: Project, mark: float, each: float) -> None:
-        self._process, self._project, self._mark, self._each = process, project, mark, each
+    def __init__(self, process: Process, project: Project, taken: Taken, each: float) -> None:
+        self._process, self._project, self._taken, self._each = process, project, taken, each
         self._tool: ToolProject = process.tool_project(project)
         self._written: list[tuple[int, _Shown]] = []
         self._over: list[int] = []
-        self._put_off: list[tuple[int, dict[str, Any]]] = []
+        self._put_off: list[_PutOff] = []
 
-    def write(self, row: AnyRow, shown: _Shown | None) -> None:
+    def write(self, write: Write, shown: _Shown | None) -> None:
         """Write one task's fields. Raises ToolUnavailable or ToolRefused if it is not this task's fault."""
         if shown is None:
-            self._over.append(row.item_id)
+            self._over.append(write.item_id)
             return
         if shown.fields[ROUTE] is not None and shown.dataset_id is None:
-            self._put_off.append((row.item_id, {"not_before": time.time() + WAIT_SECONDS}))
+            self._put_off.append(_PutOff(write.item_id, write.attempts, time.time() + WAIT_SECONDS))
             return
-        fields = {DIVERSITY: shown.fields[DIVERSITY]} if row.state == "stale" else shown.fields
+        fields = {DIVERSITY: shown.fields[DIVERSITY]} if write.state == "stale" else shown.fields
         started = time.monotonic()
         try:
-            self._tool.write_fields(row.external_id, fields)
+            self._tool.write_fields(write.external_id, fields)
         except ToolGone:  # whoever follows the tool marks the item
-            self._over.append(row.item_id)
+            self._over.append(write.item_id)
             return
         except (ToolUnavailable, ToolRefused):
             raise
         except ToolError as error:
-            self._put_off.append((row.item_id, self._after(row, error)))
+            self._put_off.append(self._after(write, error))
         else:
-            self._written.append((row.item_id, shown))
+            self._written.append((write.item_id, shown))
         self._process.stopping.wait(max(0.0, self._each - (time.monotonic() - started)))
 
-    def settle(self, taken: Sequence[int]) -> None:
+    def settle(self) -> None:
         """Keep what became of all that were taken; those that were not tried are free again."""
-        tried = {id for id, _ in self._written} | set(self._over) | {id for id, _ in self._put_off}
-        now = time.time()
+        taken = self._taken
         with self._process.store.writing() as connection:
             for id, shown in self._written:
                 if shown.fields[ROUTE] is None:
                     self._over.append(id)
                 else:
-                    values = {"state": "written", "attempts": 0, "at": now, "dataset_id": shown.dataset_id}
-                    field_writes.settle(connection, self._mark, [id], low=shown.low, high=shown.high, **values)
-            for id, values in self._put_off:
-                field_writes.settle(connection, self._mark, [id], **values)
-            field_writes.drop(connection, self._mark, self._over)
-            field_writes.settle(connection, self._mark, [id for id in taken if id not in tried])
+                    field_writes.settle(connection, taken, [id], "written", shown=(shown.dataset_id, shown.low, shown.high))
+            for one in self._put_off:
+                state = "failed" if one.failed else None
+                field_writes.settle(connection, taken, [one.item_id], state, attempts=one.attempts, not_before=one.not_before)
+            field_writes.drop(connection, taken, self._over)
+            field_writes.let_go(connection, taken)
         log("fields written", project=self._project.external_id, tasks=len(self._written))
 
-    def _after(self, row: AnyRow, error: ToolError) -> dict[str, Any]:
-        attempts = row.attempts + 1
-        about: dict[str, object] = {"project": self._project.external_id, "item": row.external_id, "error": error}
+    def _after(self, write: Write, error: ToolError) -> _PutOff:
+        attempts = write.attempts + 1
+        about: dict[str, object] = {"project": self._project.external_id, "item": write.external_id, "error": error}
         if attempts >= ATTEMPTS:
             log("fields cannot be written", level=logging.ERROR, **about)
-            return {"attempts": attempts, "state": "failed"}
+            return _PutOff(write.item_id, attempts, failed=True)
         wait = AGAIN[min(attempts, len(AGAIN)) - 1]
         log("fields were not taken", level=logging.WARNING, again_in=wait, **about)
-        return {"attempts": attempts, "not_before": time.time() + wait}
+        return _PutOff(write.item_id, attempts, time.time() + wait)
+
+
+@dataclass(frozen=True, slots=True)
+class _PutOff:
+    """A write that was not made now. failed: nor will it be."""
+
+    item_id: int
+    attempts: int
+    not_before: float = 0.0
+    failed: bool = False
 
 
 # -- what the fields say
@@ -197,7 +208,7 @@ def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) ->
     return shown
 
 
-def _words(connection: Connection, project: Project, row: AnyRow) -> tuple[str, str, float | None]:
+def _words(connection: Connection, project: Project, row: Judged) -> tuple[str, str, float | None]:
     """Route, reason and outlier score."""
     if row.route == "failed" or (row.route == "uncertain" and row.spot_check is None):
         return row.route, row.reason, _figure(row.outlier_score)

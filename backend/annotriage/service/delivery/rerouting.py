@@ -1,6 +1,6 @@
 """A person's word on many items at once: people shall look at them, or need not any more.
 
-Beside the walk data -> model -> latent -> triage -> store -> delivery. What the model judged stays as `verdict.judged`, and only what
+What the model judged stays as `verdict.judged`, and only what
 it judged automatic becomes automatic again: nobody may guarantee more than the model shows. What it sent to people itself can be taken
 out of the queue: it keeps its route and counts as an outlier all the same, but nobody is asked to look at it, and annotators see the
 model's label. Spot checks are left alone, for they are answered blind.
@@ -9,7 +9,7 @@ model's label. Spot checks are left alone, for they are answered blind.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -22,8 +22,8 @@ from annotriage.service.operations.process import Process
 from annotriage.states import UNSETTLED
 from annotriage.store import reroutings
 from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, get_project, note
+from annotriage.store.reroutings import Standing
 
 TO_REVIEW, BACK = "review", "back"
 LONGEST_NAME = 100
@@ -36,6 +36,8 @@ SPOT_CHECK = "random checks, which stay as they are"
 WAITS = "waiting for a person already"
 AUTOMATIC = "automatic already"
 OUT = "out of the queue already"
+PAUSED = "automatic but for the pause of automatic labels, which came meanwhile"
+CHANGED = "changed again since"
 FAILED = "not judged, because they could not be read; a person has to look"
 
 
@@ -86,49 +88,52 @@ def _act(
     process: Process, project: Project, item_ids: Sequence[int], to: str, by: str, event: str, *, undoes: int | None = None
 ) -> Rerouted:
     """In chunks, a short transaction each; event: the sentence of the project's history, with a place for how many."""
-    judge, store = (_sendable, process.store) if to == TO_REVIEW else (_restorable, process.store)
-    with store.writing() as connection:
+    judge = _sendable if to == TO_REVIEW else _restorable
+    with process.store.writing() as connection:
         if to == BACK:
             _refuse_paused(connection, get_project(connection, project.id), item_ids)
         id = reroutings.begin(connection, project.id, to, by) if undoes is None else undoes
     changed: list[int] = []
     left: Counter[str] = Counter()
     for ids in chunks(sorted(set(item_ids))):
-        with store.writing() as connection:
-            present = get_project(connection, project.id)
-            rows = reroutings.standing(connection, present, ids)
-            chosen = _sort_out(rows, judge, left)
-            automatic = [row for row in chosen if row.judged == "auto" and not row.dismissed]
-            others = [row.id for row in chosen if row.judged != "auto" or row.dismissed]
-            of_them = [row.id for row in automatic]
-            if to == TO_REVIEW:
-                reroutings.send(connection, present, id, of_them, by, sent_reason(by))
-                reroutings.dismiss(connection, present, id, others, dismissed=False)
-            else:
-                suffixes = [sent_reason(name) for name in sorted({row.sent_by for row in automatic if row.sent_by})]
-                reroutings.restore(connection, present, id, of_them, [*suffixes, PAUSED_REASON])
-                reroutings.dismiss(connection, present, id, others, dismissed=True)
+        with process.store.writing() as connection:
+            present = reroutings.hold_project(connection, project.id)
+            chosen = []
+            for row in reroutings.standing(connection, present, ids):
+                why = _untouchable(row, undoes) or judge(row) or _paused(row, present, to)
+                if why:
+                    left[why] += 1
+                else:
+                    chosen.append(row)
+            _change(connection, present, id, to, by, chosen)
+            if undoes is None:
+                reroutings.grow(connection, id, len(chosen))
             changed += [row.id for row in chosen]
-    with store.writing() as connection:
-        reroutings.end(connection, id, len(changed), undone=undoes is not None)
+    with process.store.writing() as connection:
+        if undoes is not None:
+            reroutings.mark_undone(connection, id)
         if changed:
             note(connection, project.id, "rerouted", event.format(f"{len(changed):,} item{'' if len(changed) == 1 else 's'}"))
     log("rerouted", project=project.external_id, to=to, by=by, items=len(changed), undoes=undoes)
     return Rerouted(id, to, tuple(changed), dict(left))
 
 
-def _sort_out(rows: Sequence[AnyRow], judge: Callable[[AnyRow], str], left: Counter[str]) -> list[AnyRow]:
-    chosen = []
-    for row in rows:
-        why = _untouchable(row) or judge(row)
-        if why:
-            left[why] += 1
-        else:
-            chosen.append(row)
-    return chosen
+def _change(connection: Connection, project: Project, id: int, to: str, by: str, chosen: Sequence[Standing]) -> None:
+    automatic = [row for row in chosen if row.judged == "auto" and not row.dismissed]
+    of_them = [row.id for row in automatic]
+    others = [row.id for row in chosen if row.judged != "auto" or row.dismissed]
+    if to == TO_REVIEW:
+        reroutings.send(connection, project, id, of_them, by, sent_reason(by))
+        reroutings.dismiss(connection, project, id, others, dismissed=False)
+    else:
+        suffixes = [sent_reason(name) for name in sorted({row.sent_by for row in automatic if row.sent_by})]
+        reroutings.restore(connection, project, id, of_them, [*suffixes, PAUSED_REASON])
+        reroutings.dismiss(connection, project, id, others, dismissed=True)
 
 
-def _untouchable(row: AnyRow) -> str:
+def _untouchable(row: Standing, undoes: int | None) -> str:
+    if undoes is not None and row.rerouting_id != undoes:
+        return CHANGED
     if row.gone:
         return GONE
     if row.labelled:
@@ -140,14 +145,19 @@ def _untouchable(row: AnyRow) -> str:
     return SPOT_CHECK if row.spot_check in UNSETTLED else ""
 
 
-def _sendable(row: AnyRow) -> str:
+def _sendable(row: Standing) -> str:
     return "" if row.route == "auto" or row.dismissed else WAITS
 
 
-def _restorable(row: AnyRow) -> str:
+def _restorable(row: Standing) -> str:
     if row.dismissed:
         return OUT
-    return {"auto": AUTOMATIC, "failed": FAILED}.get(row.route, "")
+    return {"auto": AUTOMATIC, "failed": FAILED}.get(row.route or "", "")
+
+
+def _paused(row: Standing, project: Project, to: str) -> str:
+    """A pause may have come since the first item was looked at."""
+    return PAUSED if to == BACK and project.paused is not None and row.judged == "auto" else ""
 
 
 def _refuse_paused(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:

@@ -1,7 +1,7 @@
 """A new reference takes over: every item is judged and delivered under it before the labeling tool's version is switched, once.
 
-Beside the walk data -> model -> latent -> triage -> store -> delivery. Each step can be repeated after a crash: `next_reference_id`
-stands until the switch, `old_reference_id` until the former predictions are deleted. Annotators never see an empty project.
+Each step can be repeated after a crash: `next_reference_id` stands until the switch, `old_reference_id` until the former predictions
+are deleted. Annotators never see an empty project.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from annotriage.labeling_tool import ToolProject
 from annotriage.service.guarantee.spot_checks import listen, settle
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
-from annotriage.store import field_writes, rescores, spot_checks, work
-from annotriage.store.projects import Project, change_project, clear_alarm, get_project, note
+from annotriage.store import deliveries, field_writes, rescores, spot_checks, work
+from annotriage.store.projects import Project, clear_alarm, get_project, note
 from annotriage.store.references import get_reference
 
 CHUNK = 2_000  # items in one transaction
@@ -85,7 +85,7 @@ def _all_there(process: Process, project: Project, tool: ToolProject, next_id: i
     if missing:
         log("predictions missing before the switch", project=project.external_id, items=len(missing), version=version)
         with process.store.writing() as connection:
-            rescores.doubt(connection, next_id, missing)
+            deliveries.move(connection, next_id, missing, ("confirmed",), "unknown")  # read back, and sent again where really missing
     return not missing
 
 
@@ -93,9 +93,8 @@ def _switch(process: Process, project: Project, next_id: int, version: str) -> N
     """The next reference is the present one from now on; the alarm, which listened to the former one, is quiet again."""
     with process.store.writing() as connection:
         project = get_project(connection, project.id)
-        if project.next_reference_id != next_id:
+        if not rescores.switch(connection, project, next_id, version):
             return
-        rescores.switch(connection, project, next_id, version)
         clear_alarm(connection, project.id)
         moved = spot_checks.take_over(connection, project.id, next_id)
         project = get_project(connection, project.id)
@@ -131,7 +130,8 @@ def _clear_away(process: Process, project: Project, former_id: int) -> None:
     if not project.watch:
         _delete(process.tool_project(project), former, project.version)
     with process.store.writing() as connection:
-        change_project(connection, project.id, old_reference_id=None)
+        if not rescores.cleared(connection, project, former_id):
+            return
     log("former predictions deleted", project=project.external_id, version=former)
 
 

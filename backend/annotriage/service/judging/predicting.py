@@ -1,13 +1,13 @@
 """What the labeling tool's own calls for predictions get: the store's answer where there is one, none where it is being delivered.
 
-Between store and delivery. A known task costs one query; an unknown one becomes work that goes before all other, and is waited for.
+A known task costs one query; an unknown one becomes work that goes before all other, and is waited for.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Event, Shown, Task
@@ -15,7 +15,7 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.store import deliveries, inbox, items, jobs
 from annotriage.store.counters import chunks
-from annotriage.store.predictions import Known, hurry, known_predictions, version_shown
+from annotriage.store.predictions import Known, Predictions, hurry, known_predictions, version_shown
 from annotriage.store.projects import Project, project_of
 
 ASK_SECONDS = 0.05  # between two looks at the store
@@ -53,9 +53,8 @@ class StorePredictor:
                 found = known_predictions(connection, project, ids)
             if found is None or any(id not in found.by_task for id in ids):
                 return None
-        if not self._may_answer(found.reference_id, found.by_task.values()):
-            return None
-        return found.version, [_shown(id, found.by_task[id]) for id in ids]
+        taken = self._take(project, ids, found)
+        return None if taken is None else (taken.version, [_shown(id, taken.by_task[id]) for id in ids])
 
     def take_event(self, body: bytes) -> None:
         """Keep a webhook's body for the worker."""
@@ -67,15 +66,22 @@ class StorePredictor:
         with self._store.writing() as connection:
             jobs.queue(connection, project_of(connection, project).id, "recalibrate")
 
-    def _may_answer(self, reference_id: int, known: Iterable[Known]) -> bool:
-        """Whether the tool may take all of these itself: none of them is on its way to it already."""
-        waiting = [one.item_id for one in known if one.state in ("pending", "answered")]
-        if any(one.state in ("sending", "unknown", "stale") for one in known):
-            return False
+    def _take(self, project: str, ids: Sequence[str], found: Predictions) -> Predictions | None:
+        """What the tool may take itself: all of these, or nothing if one of them is on its way to it already.
+
+        What is not delivered yet is read once more with the mark that it was taken: a verdict may have changed in between.
+        """
+        states = {known.state for known in found.by_task.values()}
+        if not states.isdisjoint(("sending", "unknown", "stale")):
+            return None
+        waiting = {known.item_id for known in found.by_task.values() if known.state in ("pending", "answered")}
         if not waiting:
-            return True
+            return found
         with self._store.writing() as connection:
-            return set(deliveries.answered(connection, reference_id, waiting)) == set(waiting)
+            if set(deliveries.answered(connection, found.reference_id, sorted(waiting))) != waiting:
+                return None
+            now = known_predictions(connection, project, ids)
+        return now if now is not None and now.reference_id == found.reference_id and all(id in now.by_task for id in ids) else None
 
     def _wait_for(self, project: str, records: Sequence[Mapping[str, object]]) -> bool:
         """Have tasks judged at once: whether all of them were, in time."""
