@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from annotriage.errors import MediaError, OutcomeUnknown, ToolGone
-from annotriage.labeling_tool import Check, Event, NewTask, ProjectFacts, Review, Shown, Task
+from annotriage.labeling_tool import Changes, Check, Event, NewTask, ProjectFacts, Review, Shown, Task
 
 
 @dataclass
@@ -48,14 +48,17 @@ class MemoryProject:
     changed: dict[str, float] = field(default_factory=dict)
     faults: Callable[[str], None] = lambda name: None
     lose_answers: int = 0
+    most: int = 1_000_000  # tasks in one answer to `tasks`
+    clock: Callable[[], float] = time.time
     calls: list[str] = field(default_factory=list)
+    asked_since: list[float] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     # -- what people and imports do
 
     def add(self, media: str, **values: object) -> Task:
         """A new task."""
-        task = Task(id=str(next(self.numbers)), media=media, created_at=time.time(), wanted=self.wanted, **values)
+        task = Task(id=str(next(self.numbers)), media=media, created_at=self.clock(), wanted=self.wanted, **values)
         self.tasks_by_id[task.id] = task
         self.data[task.id] = {"image": media}
         self._touch(task.id)
@@ -64,7 +67,7 @@ class MemoryProject:
     def annotate(self, task_id: str, *labels: str, by: str = "ann", **values: object) -> Review:
         """A person's answer; no labels with empty=True or skipped=True."""
         blank = values.get("empty") or values.get("skipped")
-        review = Review(str(next(self.numbers)), by, None if blank else labels, updated_at=time.time(), **values)
+        review = Review(str(next(self.numbers)), by, None if blank else labels, updated_at=self.clock(), **values)
         self._set_reviews(task_id, (*(self.tasks_by_id[task_id].reviews or ()), review))
         return review
 
@@ -107,13 +110,14 @@ class MemoryProject:
 
     def tasks(self, ids: Sequence[str]) -> list[Task]:
         self._call("tasks")
-        return [self._with_reviews(id) for id in ids if id in self.tasks_by_id]
+        return [self._with_reviews(id) for id in ids if id in self.tasks_by_id][: self.most]
 
-    def changed_since(self, time: float) -> Iterator[list[Task]]:
+    def changed_since(self, time: float) -> Iterator[Changes]:
         self._call("changed_since")
-        found = [self._with_reviews(id) for id, at in self.changed.items() if at > time and id in self.tasks_by_id]
-        if found:
-            yield found
+        self.asked_since.append(time)
+        later = {id: at for id, at in self.changed.items() if at > time and id in self.tasks_by_id}
+        if later:
+            yield Changes([self._with_reviews(id) for id in later], max(later.values()))
 
     def tasks_of(self, event: Event) -> list[Task]:
         return [self.tasks_by_id[str(record["id"])] for record in event.records]
@@ -235,7 +239,7 @@ class MemoryProject:
             raise OutcomeUnknown(f"{name}: the connection broke off")
 
     def _touch(self, task_id: str) -> None:
-        self.changed[task_id] = time.time()
+        self.changed[task_id] = self.clock()
 
     def _with_reviews(self, task_id: str) -> Task:
         task = self.tasks_by_id[task_id]
@@ -254,6 +258,11 @@ class MemoryServer:
 
     projects: dict[str, MemoryProject] = field(default_factory=dict)
     url: str = "http://127.0.0.1:1"
+
+    clock: Callable[[], float] = time.time
+
+    def now(self) -> float:
+        return float(int(self.clock()))
 
     def headers(self) -> dict[str, str]:
         return {}

@@ -82,6 +82,14 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """Tasks that changed, with their reviews. until: the tool's own time of the latest change that was looked at."""
+
+    tasks: Sequence[Task]
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """A prediction as annotators shall see it. labels: None hides the model's answer. trust: sorts the tasks, in [0, 1]."""
 
@@ -161,8 +169,8 @@ class ToolProject(Protocol):
     def tasks(self, ids: Sequence[str]) -> list[Task]:
         """Those of the tasks that exist, with their reviews."""
 
-    def changed_since(self, time: float) -> Iterator[list[Task]]:
-        """Tasks that changed, or whose reviews changed, since then (seconds since 1970), with their reviews.
+    def changed_since(self, time: float) -> Iterator[Changes]:
+        """Tasks that changed, or whose reviews changed, since then (seconds since 1970 by the tool's own clock), page by page.
 
         A change may be left out that the last reading gave already. New tasks to which nothing happened are none.
         """
@@ -234,6 +242,9 @@ class ToolServer(Protocol):
     """A running labeling tool, with the account that annotriage works as."""
 
     url: str
+
+    def now(self) -> float:
+        """The time by the tool's own clock, to the second (seconds since 1970). Raises ToolError."""
 
     def headers(self) -> dict[str, str]:
         """Credentials for fetching media from the tool's own address, for this moment."""

@@ -55,6 +55,7 @@ class Project:
     wanted: int
     shown_version: str
     last_task: str
+    changes_until: float
     read_until: float
     swept_at: float
     told_at: float

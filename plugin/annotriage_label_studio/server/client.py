@@ -12,6 +12,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -77,6 +78,19 @@ class Client:
     def delete(self, path: str, json: Any = None, *, seconds: float | None = None, **params: Any) -> Any:
         """As `post`."""
         return self._call("DELETE", path, json, params, seconds)
+
+    def now(self) -> float:
+        """The server's own time, to the second, from the date of an answer. Raises ToolError if it gives none."""
+        call = f"GET {self.url}/health"
+        try:
+            with self._session() as session:
+                answer = session.get(f"{self.url}/health", auth=_as_it_is, timeout=CONNECT_SECONDS, allow_redirects=False)
+        except BROKEN as error:
+            raise _unreached(call, error, CONNECT_SECONDS) from error
+        try:
+            return parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        except (KeyError, ValueError) as error:
+            raise ToolError(f"{call}: the answer has no date, so that the clocks cannot be compared") from error
 
     def _call(self, method: str, path: str, json: Any, params: Mapping[str, Any], seconds: float | None = None) -> Any:
         headers = self.headers()
