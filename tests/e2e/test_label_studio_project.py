@@ -119,7 +119,7 @@ def test_several_choices_are_read_and_none_of_them_is_an_answer(server, label_st
 
 
 def changed(project, time):
-    return {task.id for page in project.changed_since(time) for task in page}
+    return {task.id for changes in project.changed_since(time) for task in changes.tasks}
 
 
 def test_what_changed_is_found_by_its_time(project, tasks, label_studio):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from annotriage.errors import MediaError, OutcomeUnknown, ToolError, ToolGone
-from annotriage.labeling_tool import Check, Event, NewTask, Outcomes, ProjectFacts, Review, Shown, Task
+from annotriage.labeling_tool import Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Review, Shown, Task
 
 Part = TypeVar("Part")
 
@@ -66,14 +66,17 @@ class MemoryProject:
     faults: Callable[[str], None] = lambda name: None
     lose_answers: int = 0
     failure: Failure | None = None
+    most: int = 1_000_000  # tasks in one answer to `tasks`
+    clock: Callable[[], float] = time.time
     calls: list[str] = field(default_factory=list)
+    asked_since: list[float] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     # -- what people and imports do
 
     def add(self, media: str, **values: object) -> Task:
         """A new task."""
-        task = Task(id=str(next(self.numbers)), media=media, created_at=time.time(), wanted=self.wanted, **values)
+        task = Task(id=str(next(self.numbers)), media=media, created_at=self.clock(), wanted=self.wanted, **values)
         self.tasks_by_id[task.id] = task
         self.data[task.id] = {"image": media}
         self._touch(task.id)
@@ -82,7 +85,7 @@ class MemoryProject:
     def annotate(self, task_id: str, *labels: str, by: str = "ann", **values: object) -> Review:
         """A person's answer; no labels with empty=True or skipped=True."""
         blank = values.get("empty") or values.get("skipped")
-        review = Review(str(next(self.numbers)), by, None if blank else labels, updated_at=time.time(), **values)
+        review = Review(str(next(self.numbers)), by, None if blank else labels, updated_at=self.clock(), **values)
         self._set_reviews(task_id, (*(self.tasks_by_id[task_id].reviews or ()), review))
         return review
 
@@ -125,13 +128,14 @@ class MemoryProject:
 
     def tasks(self, ids: Sequence[str]) -> list[Task]:
         self._call("tasks")
-        return [self._with_reviews(id) for id in ids if id in self.tasks_by_id]
+        return [self._with_reviews(id) for id in ids if id in self.tasks_by_id][: self.most]
 
-    def changed_since(self, time: float) -> Iterator[list[Task]]:
+    def changed_since(self, time: float) -> Iterator[Changes]:
         self._call("changed_since")
-        found = [self._with_reviews(id) for id, at in self.changed.items() if at > time and id in self.tasks_by_id]
-        if found:
-            yield found
+        self.asked_since.append(time)
+        later = {id: at for id, at in self.changed.items() if at > time and id in self.tasks_by_id}
+        if later:
+            yield Changes([self._with_reviews(id) for id in later], max(later.values()))
 
     def tasks_of(self, event: Event) -> list[Task]:
         return [self.tasks_by_id[str(record["id"])] for record in event.records]
@@ -297,7 +301,7 @@ class MemoryProject:
         return task is not None and not task.reviews and task.wanted == 1 and len(shown) == 1 and shown[0].labels is not None
 
     def _touch(self, task_id: str) -> None:
-        self.changed[task_id] = time.time()
+        self.changed[task_id] = self.clock()
 
     def _with_reviews(self, task_id: str) -> Task:
         task = self.tasks_by_id[task_id]
@@ -316,6 +320,11 @@ class MemoryServer:
 
     projects: dict[str, MemoryProject] = field(default_factory=dict)
     url: str = "http://127.0.0.1:1"
+
+    clock: Callable[[], float] = time.time
+
+    def now(self) -> float:
+        return float(int(self.clock()))
 
     def headers(self) -> dict[str, str]:
         return {}

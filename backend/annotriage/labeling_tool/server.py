@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from annotriage.labeling_tool.types import Check, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
+from annotriage.labeling_tool.types import Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
 from annotriage.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ class ToolServer(Protocol):
 
     url: str
 
+    def now(self) -> float:
+        """The time by the tool's own clock, to the second (seconds since 1970). Raises ToolError."""
+
     def headers(self) -> dict[str, str]:
         """Credentials for fetching media from the tool's own address, for this moment."""
 
@@ -81,8 +84,8 @@ class ToolProject(Protocol):
     def tasks(self, ids: Sequence[str]) -> list[Task]:
         """Those of the tasks that exist, with their reviews."""
 
-    def changed_since(self, time: float) -> Iterator[list[Task]]:
-        """Tasks that changed, or whose reviews changed, since then (seconds since 1970), with their reviews.
+    def changed_since(self, time: float) -> Iterator[Changes]:
+        """Tasks that changed, or whose reviews changed, since then (seconds since 1970 by the tool's own clock), page by page.
 
         A change may be left out that the last reading gave already. New tasks to which nothing happened are none.
         """

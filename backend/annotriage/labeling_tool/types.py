@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from annotriage.errors import ToolError
@@ -47,6 +47,14 @@ class Review:
     ground_truth: bool = False
     machine: bool = False
     updated_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Tasks that changed, with their reviews. until: the tool's own time of the latest change that was looked at."""
+
+    tasks: Sequence[Task]
+    until: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ class Project:
     wanted: int
     shown_version: str
     last_task: str
+    changes_until: float
     read_until: float
     swept_at: float
     told_at: float

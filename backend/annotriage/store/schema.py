@@ -125,7 +125,8 @@ project = Table(
     Column("wanted", Integer, nullable=False, server_default=text("1")),
     Column("shown_version", Text, nullable=False, server_default=""),
     Column("last_task", Text, nullable=False, server_default=""),  # watermark of the poll for new tasks
-    Column("read_until", Float, nullable=False, server_default=text("0")),  # watermark of the poll for changed ones
+    Column("changes_until", Float, nullable=False, server_default=text("0")),  # watermark of the poll for changed ones, in the tool's time
+    Column("read_until", Float, nullable=False, server_default=text("0")),  # when the tool was last read, in ours
     Column("swept_at", Float, nullable=False, server_default=text("0")),
     Column("told_at", Float, nullable=False, server_default=text("0")),  # when a webhook last told of the project
     Column("options", JSON, nullable=False),  # ProjectOptions

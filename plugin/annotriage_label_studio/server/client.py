@@ -9,15 +9,21 @@ than 16 kB.
 from __future__ import annotations
 
 import json as jsonlib
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from annotriage.errors import SettingError
+import httpx
+
+from annotriage.errors import SettingError, ToolError
 from annotriage_label_studio.server.transport import Transport, parsed, waiting
 
 if TYPE_CHECKING:
     from label_studio_sdk.base_client import LabelStudioBase
+
+
+HEALTH_SECONDS = 5.0
 
 
 class Client:
@@ -59,6 +65,14 @@ class Client:
     def delete(self, path: str, json: Any = None, *, seconds: float | None = None, **params: Any) -> Any:
         """Sent once."""
         return self._call("DELETE", path, json, params, seconds)
+
+    def now(self) -> float:
+        """The server's own time, to the second, from the date of an answer. Raises ToolError if it gives none."""
+        answer = self._transport.get(f"{self.url}/health", auth=httpx.Auth(), timeout=waiting(HEALTH_SECONDS))
+        try:
+            return parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        except (KeyError, ValueError) as error:
+            raise ToolError(f"GET {self.url}/health: the answer has no date, so that the clocks cannot be compared") from error
 
     def _call(self, method: str, path: str, json: Any, params: dict[str, Any], seconds: float | None = None) -> Any:
         body = None if json is None else jsonlib.dumps(json, allow_nan=False)  # httpx's own refuses the lone surrogates of some task data

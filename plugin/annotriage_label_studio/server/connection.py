@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from annotriage.errors import DataError, SettingError, ToolError, ToolGone
-from annotriage.labeling_tool import Check, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
+from annotriage.labeling_tool import Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
 from annotriage.settings import ServiceSettings
 from annotriage_label_studio.editor.labeling_config import ChoicesControl, answer_names, choices_control, match_classes
 from annotriage_label_studio.editor.predictions import results_of
@@ -45,6 +45,10 @@ class LabelStudioServer:
     def headers(self) -> dict[str, str]:
         """Credentials for this moment, for requests to the server's own address."""
         return self._client.headers()
+
+    def now(self) -> float:
+        """The server's own time."""
+        return self._client.now()
 
     def checks(self) -> list[Check]:
         """Whether the server is there and takes the token."""
@@ -113,16 +117,16 @@ class LabelStudioProject:
         """Those of the tasks that exist, with their reviews."""
         return self._tasks(listing.tasks_by_id(self._client, self.id, ids, listing.REVIEWED), reviews=True)
 
-    def changed_since(self, time: float) -> Iterator[list[Task]]:
+    def changed_since(self, time: float) -> Iterator[Changes]:
         """Tasks that changed, or whose annotations did, with their reviews; in the order of their ids.
 
         Readings overlap: a change that the last one gave, and that its reader was done with, is not read again.
         """
         given, self._given = self._given, {}
-        for page in listing.tasks_changed_since(self._client, self.id, time):
+        for page, until in listing.tasks_changed_since(self._client, self.id, time):
             fresh = [id for id, at in page if given.get(id) != at]
-            for start in range(0, len(fresh), listing.PAGE):
-                yield self.tasks(fresh[start : start + listing.PAGE])
+            for start in range(0, max(len(fresh), 1), listing.PAGE):
+                yield Changes(self.tasks(fresh[start : start + listing.PAGE]), until)
             self._given |= dict(page)
 
     def annotated(self) -> Iterator[list[Task]]:

@@ -59,15 +59,18 @@ def tasks_by_id(client: Client, project: str, ids: Sequence[str], fields: str) -
     return found
 
 
-def tasks_changed_since(client: Client, project: str, time: float) -> Iterator[list[tuple[str, str]]]:
+def tasks_changed_since(client: Client, project: str, time: float) -> Iterator[tuple[list[tuple[str, str]], float]]:
     """Tasks whose data or annotations changed since then and after their creation, page by page: id, and when.
+
+    With each page the latest time on it, of tasks that are only new included.
 
     A change while the pages are read may be in them or not; it is later than `time` for the next reading, too.
     """
     since = datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     filters = [condition("updated_at", "greater", "Datetime", since)]
     for page in _pages(client, project, filters, TOUCHED, largest=LIGHT_PAGE):
-        yield [(str(record["id"]), record["updated_at"]) for record in page if _is_touched(record)]
+        touched = [(str(record["id"]), record["updated_at"]) for record in page if _is_touched(record)]
+        yield touched, max(seconds(record["updated_at"]) for record in page)
 
 
 def _is_touched(record: dict[str, Any]) -> bool:

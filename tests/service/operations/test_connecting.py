@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from annotriage.errors import MismatchError, SettingError, StateError, ToolError, ToolGone, ToolUnavailable, UnknownError
 from annotriage.labeling_tool import Check
+from annotriage.service.delivery.rerouting import take_back
 from annotriage.service.operations.connecting import connect, disconnect
 from annotriage.store import work
 from annotriage.store.projects import change_project, find_project, history
@@ -152,6 +153,28 @@ def test_watching_writes_nothing_and_going_on_delivers_what_was_found(process, t
     assert {id for id in tool.tasks_by_id if id != "1" and tool.shown(id)[0].labels is None} == hidden
     assert hidden
     assert rows(process)["field_write"] >= 5
+
+
+def test_what_people_took_out_of_the_queue_while_it_was_watched_is_delivered_as_they_left_it(
+    process, tool, digits_reference, worker, digits, picture
+):
+    for image in digits.strangers[0][:6]:
+        tool.add(picture(image))
+    process.settings = replace(process.settings, sample_share=0.0, audit_share=0.0)
+    connect(process, "3", digits_reference, watch=True)
+    worker.settle()
+    with process.store.reading() as connection:
+        items = metadata.tables["item"]
+        outliers = connection.execute(select(items.c.id, items.c.external_id).where(items.c.route == "outlier")).all()
+    assert len(outliers) > 1
+    taken_out, left = outliers[0], outliers[1:]
+    take_back(process, row(process), [taken_out.id], "ada")
+    connect(process, "3", digits_reference)
+    worker.settle()
+    (shown,) = tool.shown(taken_out.external_id)
+    assert shown.labels is not None
+    assert shown.trust > 2 / 3
+    assert all(tool.shown(one.external_id)[0].labels is None for one in left)
 
 
 def test_a_connected_project_is_not_turned_into_a_watched_one(process, tool, digits_reference):

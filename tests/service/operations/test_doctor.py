@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import asdict
 
@@ -70,6 +71,14 @@ def test_processes_that_give_no_sign_of_life_are_named(checks, process):
     assert "annotriage serve" in checks()["running"].fix
     alive(process, "worker")
     assert checks()["running"].ok
+
+
+@pytest.mark.parametrize(("off", "said"), [(0.0, "agree"), (3.0, "agree"), (90.0, "(89|90) s ahead of"), (-90.0, "(88|89|90) s behind")])
+def test_clocks_that_differ_are_told_with_the_difference(checks, server, off, said):
+    server.clock = lambda: time.time() + off
+    check = checks()["clocks"]
+    assert re.search(said, check.found)
+    assert check.ok == (abs(off) < 5)
 
 
 def test_without_a_project_it_says_how_to_connect_one(checks):

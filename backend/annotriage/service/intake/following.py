@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from annotriage.errors import AnnotriageError, DataError, ToolGone
@@ -28,7 +28,8 @@ TOLD_WITHIN = 10.0  # seconds after which no webhook will come for a task any mo
 TAKEN_AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
 INBOX_SECONDS = 0.05
 LOOK_SECONDS = 0.5  # between looks at which projects are to be polled
-OVERLAP = 60.0  # seconds that are read again: clocks differ, and transactions end late
+OVERLAP = 60.0  # seconds of changes that are read again, as transactions end late
+READ_SECONDS = 30.0  # for which it is not written down again that the tool was read
 FACTS_SECONDS = 15.0
 TOLD_SECONDS = 10.0  # for which it is not written down again that webhooks arrive
 BACK_OFF = (2.0, 5.0, 15.0, 30.0)
@@ -41,6 +42,7 @@ class _Followed:
     next_poll: float = 0.0
     noticed: float | None = None  # since when there are tasks that no webhook has told of
     next_facts: float = 0.0
+    moved_at: float | None = None  # when its watermark of changes last moved
     sweep: Iterator[list[Task]] | None = None
     sweep_started: float = 0.0
     seen: set[str] = field(default_factory=set)
@@ -49,8 +51,8 @@ class _Followed:
 class Follower:
     """Takes in what happens in the labeling tool, until the process stops."""
 
-    def __init__(self, process: Process) -> None:
-        self._process = process
+    def __init__(self, process: Process, clock: Callable[[], float] = time.monotonic) -> None:
+        self._process, self._clock = process, clock
         self._followed: dict[int, _Followed] = {}
         self._reading = threading.Lock()  # of webhooks, which polls read up before they look for what none told of
 
@@ -98,7 +100,7 @@ class Follower:
         if event.kind == "created":
             self._take(project, tool.tasks_of(event))
         elif event.kind == "changed" and event.task_ids:
-            self._take(project, tool.tasks(event.task_ids))
+            self._take(project, _existing(tool, event.task_ids))
         elif event.kind == "deleted":
             self._missing(project, tool, event.task_ids)
         elif event.kind == "train":
@@ -140,13 +142,26 @@ class Follower:
                 break
             with self._process.store.writing() as connection:
                 change_project(connection, project.id, last_task=ids[-1])
-        now = time.time()
-        for page in tool.changed_since(max(0.0, project.read_until - OVERLAP)):
-            self._take(project, page)
-        if now - project.read_until > OVERLAP / 10:
-            with self._process.store.writing() as connection:
-                change_project(connection, project.id, read_until=now)
+        self._take_changes(project, tool, state)
         self._sweep(project, tool, state)
+
+    def _take_changes(self, project: Project, tool: ToolProject, state: _Followed) -> None:
+        """What changed since the last reading, by the tool's own clock alone: ours may differ from it.
+
+        For a while the end of what was read is read again: the tool's transactions end later than they say.
+        """
+        now, read_at = self._clock(), time.time()
+        state.moved_at = now if state.moved_at is None else state.moved_at
+        again = max(0.0, OVERLAP - (now - state.moved_at))
+        until = project.changes_until
+        for changes in tool.changed_since(max(0.0, until - again)):
+            self._take(project, changes.tasks)
+            until = max(until, changes.until)
+        if until > project.changes_until:
+            state.moved_at = now
+        if until > project.changes_until or read_at - project.read_until > READ_SECONDS:
+            with self._process.store.writing() as connection:
+                change_project(connection, project.id, changes_until=until, read_until=read_at)
 
     def _take_unknown(self, project: Project, tool: ToolProject, ids: Sequence[str], state: _Followed) -> bool:
         """Read those tasks that the store does not have, once webhooks, which bring them whole and for nothing, had their chance.
@@ -160,7 +175,7 @@ class Follower:
                 return False
         for some in chunks(unknown, READ_TASKS):
             if still := self._unknown(project, some):
-                self._take(project, tool.tasks(still))
+                self._take(project, _existing(tool, still))
         state.noticed = None
         return True
 
@@ -183,11 +198,11 @@ class Follower:
             values["shown_version"] = project.version
         elif facts.version == project.version:
             values["shown_version"] = project.version
-        with self._process.store.writing() as connection:
-            if facts.problem != project.problem:
-                kind = "problem" if facts.problem else "solved"
-                note(connection, project.id, kind, facts.problem or "the labeling config fits the model again: delivery goes on")
-            if any(getattr(project, name) != value for name, value in values.items()):
+        if any(getattr(project, name) != value for name, value in values.items()):
+            with self._process.store.writing() as connection:
+                if facts.problem != project.problem:
+                    kind = "problem" if facts.problem else "solved"
+                    note(connection, project.id, kind, facts.problem or "the labeling config fits the model again: delivery goes on")
                 change_project(connection, project.id, **values)
         if not project.watch:
             for sentence in tool.repair(calibrating=not project.calibrated):
@@ -254,10 +269,21 @@ class Follower:
     def _missing(self, project: Project, tool: ToolProject, task_ids: Sequence[str]) -> None:
         """Tasks that seem to be deleted: those that really are take no part in anything any more."""
         for ids in chunks(task_ids):
-            there = {task.id for task in tool.tasks(ids)}
+            there = {task.id for task in _existing(tool, ids)}
             with self._process.store.writing() as connection:
                 gone = items.find_items(connection, project.id, [id for id in ids if id not in there])
                 items.mark_gone(connection, [row.id for row in gone.values()])
 
     def _of(self, project: Project) -> _Followed:
         return self._followed.setdefault(project.id, _Followed())
+
+
+def _existing(tool: ToolProject, ids: Sequence[str]) -> list[Task]:
+    """Those of the tasks that exist, however few the tool gives at once: asked for again until it finds no more of them."""
+    found: list[Task] = []
+    missing = list(ids)
+    while missing and (some := tool.tasks(missing)):
+        found += some
+        there = {task.id for task in some}
+        missing = [id for id in missing if id not in there]
+    return found

@@ -194,8 +194,9 @@ def _start_delivery(process: Process, project_id: str) -> None:
     while more == AT_ONCE:
         with process.store.writing() as connection:
             more = enqueue_watched(connection, project, AT_ONCE)
-    with process.store.writing() as connection:
-        field_writes.queue_all(connection, project, project.reference_id)
+    if project.options.item_fields:
+        with process.store.writing() as connection:
+            field_writes.queue_all(connection, project, project.reference_id)
 
 
 def _next(project: Project, tool: ToolProject, reference: Reference) -> list[str]:

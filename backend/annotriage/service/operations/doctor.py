@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from annotriage.advice.state_words import why_paused
 from annotriage.errors import AnnotriageError, SettingError, StoreError
 from annotriage.labeling_tool import Check
-from annotriage.service.guarantee.spot_checks import OLDEST_DAYS, standing
+from annotriage.service.guarantee.spot_checks import OLDEST_DAYS, SKEW_SECONDS, standing
 from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings
 from annotriage.store import browsing, deliveries, inbox, work
@@ -58,6 +58,8 @@ def checks_of(process: Process) -> Iterator[tuple[str, Check]]:
         yield "service", check
     for check in process.server.checks():
         yield "service", check
+    for check in _clocks(process):
+        yield "service", check
     with process.store.reading() as connection:
         found = projects(connection, gone=True)
     if not found:
@@ -85,6 +87,21 @@ def _service(process: Process) -> Iterator[Check]:
         found = f"{states['failed']:,} could not be read; the latest: {troubles[0].error}"
         fix = "Nothing is lost, the polls bring what they told; if they are not Label Studio's, change the password."
         yield Check("webhooks", False, found, fix)
+
+
+def _clocks(process: Process) -> Iterator[Check]:
+    """Whether the labeling tool's clock shows the time that this machine's does: answers are compared with when checks were drawn."""
+    before = time.time()
+    try:
+        there = process.server.now()
+    except AnnotriageError:  # the checks of the server say why
+        return
+    ahead, behind = there - time.time(), before - there - 1.0  # its time is told to the second
+    if max(ahead, behind) <= SKEW_SECONDS:
+        yield Check("clocks", True, "the labeling tool's and this machine's agree")
+        return
+    found = f"the labeling tool's is {max(ahead, behind):,.0f} s {'ahead of' if ahead > behind else 'behind'} this machine's"
+    yield Check("clocks", False, found, "Set both by a time server (NTP): answers are compared with when their checks were drawn.")
 
 
 def _project(process: Process, project: Project) -> Iterator[Check]:

@@ -1,0 +1,167 @@
+"""Following the labeling tool: by its own clock, however few tasks it gives at once, and without a write while nothing happens."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import select
+
+from annotriage.errors import ToolUnavailable
+from annotriage.service.intake.following import OVERLAP, Follower
+from annotriage.service.judging.judge import Judge
+from annotriage.service.operations.jobs import run_queued
+from annotriage.service.operations.loops import Loop, ProjectStep
+from annotriage.service.operations.worker import tending
+from annotriage.store import work
+from annotriage.store.projects import change_project, get_project, history
+from annotriage.store.schema import item, review
+
+
+@pytest.fixture
+def turned():
+    """Seconds that have passed by the clock of a follower."""
+    return [1000.0]
+
+
+@pytest.fixture
+def poll(process, turned):
+    """Poll every project once, whenever it was polled last."""
+    follower = Follower(process, lambda: turned[0])
+
+    def poll():
+        for state in follower._followed.values():
+            state.next_poll = 0.0
+        Loop(process, "polls", [ProjectStep("poll", follower.poll)], 1.0).round()
+
+    return poll
+
+
+def answered(process):
+    with process.store.reading() as connection:
+        return {row.external_id: row.answer for row in connection.execute(select(item.c.external_id, item.c.answer))}
+
+
+def gone(process):
+    with process.store.reading() as connection:
+        return sorted(connection.execute(select(item.c.external_id).where(item.c.gone)).scalars())
+
+
+@pytest.mark.parametrize("off", [-7200.0, 7200.0])
+def test_answers_are_found_however_far_the_tools_clock_is_off(process, connect, poll, picture, digits, off):
+    _, tool = connect()
+    tool.clock = lambda: time.time() + off
+    tasks = [tool.add(picture(image)) for image in digits.incoming[0][:3]]
+    poll()
+    for task in tasks:
+        tool.annotate(task.id, "3")
+        poll()
+        assert answered(process)[task.id] == "resolved"
+
+
+def test_what_was_read_is_read_again_until_no_transaction_can_end_late(process, connect, poll, turned, picture, digits):
+    project, tool = connect()
+    tool.clock = lambda: 5_000.0
+    tool.add(picture(digits.incoming[0][0]))
+    poll()
+    for passed in (0.0, 10.0, OVERLAP, 10 * OVERLAP):
+        turned[0] += passed
+        poll()
+    assert tool.asked_since == [0.0, 5_000.0 - OVERLAP, 5_010.0 - OVERLAP, 5_000.0, 5_000.0]
+    with process.store.reading() as connection:
+        assert get_project(connection, project.id).changes_until == 5_000.0
+
+
+def test_an_answer_whose_transaction_ended_late_is_found(process, connect, poll, picture, digits):
+    _, tool = connect()
+    tool.clock = lambda: 5_000.0
+    first, second = (tool.add(picture(image)) for image in digits.incoming[0][:2])
+    poll()
+    tool.annotate(first.id, "3")
+    poll()
+    tool.clock = lambda: 4_970.0
+    tool.annotate(second.id, "3")
+    poll()
+    assert answered(process) == {first.id: "resolved", second.id: "resolved"}
+
+
+def test_an_answer_is_taken_once_however_often_it_is_read(process, connect, poll, picture, digits):
+    _, tool = connect()
+    task = tool.add(picture(digits.incoming[0][0]))
+    tool.annotate(task.id, "3")
+    for _ in range(3):
+        poll()
+    with process.store.reading() as connection:
+        assert len(connection.execute(select(review.c.id)).all()) == 1
+
+
+def test_a_tool_that_gives_few_tasks_at_once_loses_none_and_none_counts_as_deleted(process, connect, poll, worker, picture, digits):
+    project, tool = connect()
+    tool.most = 2
+    tasks = [tool.add(picture(image)) for image in digits.incoming[0][:7]]
+    poll()
+    assert len(answered(process)) == 7
+    tool.page = 3
+    pages = tool.tasks_after
+    tool.tasks_after = lambda task_id, limit=None: iter(list(pages(task_id, limit))[:1])  # its short page is taken for the last
+    tool.delete_task(tasks[6].id)
+    worker.sweep(project)
+    assert gone(process) == [tasks[6].id]
+
+
+def test_a_tool_that_cannot_be_reached_is_noted_and_asked_again_later(process, connect, picture, digits, monkeypatch):
+    project, tool = connect()
+
+    def away(_name):
+        raise ToolUnavailable("no answer from 127.0.0.1")
+
+    tool.faults = away
+    now = [0.0]
+    follower = Follower(process)
+    polls = Loop(process, "polls", [ProjectStep("poll", follower.poll)], 1.0, back_off=(7.0,), clock=lambda: now[0])
+    polls.round()
+    calls = len(tool.calls)
+    follower._followed[project.id].next_poll = 0.0
+    polls.round()
+    assert len(tool.calls) == calls
+    with process.store.reading() as connection:
+        assert [(row.kind, row.text) for row in history(connection, project.id)] == [("unreachable", "no answer from 127.0.0.1")]
+    tool.faults = lambda _name: None
+    now[0] += 7.0
+    polls.round()
+    assert len(tool.calls) > calls
+
+
+def test_nothing_is_written_while_nothing_happens(process, connect, worker, turned, picture, digits, monkeypatch):
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
+    tool.add(picture(digits.incoming[0][0]))
+    worker.settle()
+    with process.store.writing() as connection:
+        work.beat(connection, process.owner, process.role, process.host, process.pid)
+        change_project(connection, project.id, swept_at=time.time())
+    follower, judge = Follower(process, lambda: turned[0]), Judge(process)
+    loops = [*follower.loops(), *judge.loops(), tending(process)]
+    for _ in range(2):
+        for state in follower._followed.values():
+            state.next_poll = 0.0
+        for loop in loops:
+            loop.round()
+        turned[0] += OVERLAP
+    writes, writing = [], process.store.writing
+
+    @contextmanager
+    def counted():
+        writes.append(1)
+        with writing() as connection:
+            yield connection
+
+    monkeypatch.setattr(process.store, "writing", counted)
+    for _ in range(3):
+        for state in follower._followed.values():
+            state.next_poll = state.next_facts = 0.0
+        for loop in loops:
+            loop.round()
+        run_queued(process)
+    assert writes == []
+    judge.close()

@@ -1,0 +1,150 @@
+"""Judging: what changes, goes or fails between a claim and its verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import databases
+import pytest
+from sqlalchemy import func, select
+from triaged import data_uri, import_tasks
+
+from annotriage.service.intake.reviewing import take_reviews
+from annotriage.service.judging import judge as judging
+from annotriage.service.judging.judge import Judge
+from annotriage.service.operations.connecting import disconnect
+from annotriage.service.operations.loops import Loop
+from annotriage.store import work
+from annotriage.store.schema import event, spot_check, verdict
+from annotriage.store.schema import work as work_table
+
+
+@pytest.fixture
+def judge(process):
+    """A judge, stepped by hand: the next claim, then what becomes of it."""
+    judge = Judge(process)
+    yield judge
+    judge.close()
+
+
+def count(process, table):
+    with process.store.reading() as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def waiting(process, project):
+    with process.store.reading() as connection:
+        return work.waiting(connection, project.id, project.reference_id)
+
+
+def due_now(process):
+    with process.store.writing() as connection:
+        connection.execute(work_table.update().values(not_before=0.0))
+
+
+@databases.both
+def test_a_medium_that_changed_while_it_was_judged_leaves_no_verdict_and_no_spot_check_of_the_old_one(process, connect, digits, judge):
+    project, tool = connect(sample_share=1.0)
+    first, second = import_tasks(process, project, tool, digits.incoming[0][:2])
+    assert judge.claim_ahead()
+    with process.store.writing() as connection:
+        take_reviews(connection, project, [replace(first, media=data_uri(digits.strangers[0][0]))])
+    assert judge.judge_ahead()
+    with process.store.reading() as connection:
+        judged = list(connection.execute(select(verdict.c.item_id)).scalars())
+        drawn = list(connection.execute(select(spot_check.c.item_id)).scalars())
+    assert judged == drawn
+    assert len(judged) == 1
+    assert waiting(process, project) == 1, "what it shows now is still to be judged"
+    assert judge.step()
+    assert (count(process, verdict), count(process, spot_check), waiting(process, project)) == (2, 2, 0)
+    assert second.id != first.id
+
+
+@databases.both
+def test_a_project_that_was_disconnected_while_it_was_judged_ends_nothing(process, connect, digits, judge):
+    project, tool = connect("3")
+    import_tasks(process, project, tool, digits.incoming[0][:2])
+    assert judge.claim_ahead()
+    disconnect(process, "3")
+    assert judge.judge_ahead()
+    assert (count(process, verdict), count(process, work_table), count(process, event)) == (0, 0, 0)
+    other, tool = connect("4")
+    import_tasks(process, other, tool, digits.incoming[0][:1])
+    assert judge.step()
+    assert count(process, verdict) == 1
+
+
+def test_an_error_that_nobody_foresaw_ends_no_thread_and_keeps_no_claim(process, connect, digits, judge, monkeypatch):
+    project, tool = connect()
+    import_tasks(process, project, tool, digits.incoming[0][:2])
+    claims, judges = judge.loops()
+    assert isinstance(judges, Loop)
+    real, failing = judging.current_draw, [True]
+
+    def draw(*given):
+        if failing.pop() if failing else False:
+            raise KeyError("nobody foresaw this")
+        return real(*given)
+
+    monkeypatch.setattr(judging, "current_draw", draw)
+    assert claims.round()
+    judges.round()
+    assert waiting(process, project) == 2
+    due_now(process)
+    claims, judges = judge.loops()
+    assert claims.round()
+    judges.round()
+    assert waiting(process, project) == 0
+
+
+def test_an_item_on_which_judging_always_fails_fails_alone_in_the_end(process, connect, digits, judge, monkeypatch):
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
+    import_tasks(process, project, tool, digits.incoming[0][:3])
+    real = judging.verdicts_of
+
+    def verdicts(reference, items, judged, seconds):
+        if any(item.id == "2" for item in items):
+            raise KeyError("nobody foresaw this")
+        return real(reference, items, judged, seconds)
+
+    monkeypatch.setattr(judging, "verdicts_of", verdicts)
+    for _ in range(20):
+        for loop in judge.loops():
+            loop.round()
+        due_now(process)
+    assert waiting(process, project) == 0
+    with process.store.reading() as connection:
+        routes = {row.item_id: row.route for row in connection.execute(select(verdict.c.item_id, verdict.c.route))}
+    assert [id for id, route in routes.items() if route == "failed"] == [2]
+    assert len(routes) == 3
+
+
+def test_claiming_goes_on_after_an_error_that_nobody_foresaw(process, connect, digits, judge, monkeypatch):
+    project, tool = connect()
+    import_tasks(process, project, tool, digits.incoming[0][:2])
+    real, failing = process.tool_project, [True]
+
+    def tool_project(project):
+        if failing.pop() if failing else False:
+            raise KeyError("nobody foresaw this")
+        return real(project)
+
+    monkeypatch.setattr(process, "tool_project", tool_project)
+    claims, _ = judge.loops()
+    assert not claims.round()
+    due_now(process)
+    claims, judges = judge.loops()
+    assert claims.round()
+    judges.round()
+    assert waiting(process, project) == 0
+
+
+def test_no_more_is_claimed_than_can_be_used_soon(process, connect, digits, judge, monkeypatch):
+    monkeypatch.setattr(judging, "CLAIMED", 1)
+    project, tool = connect()
+    import_tasks(process, project, tool, digits.incoming[0][:5])
+    assert [judge.claim_ahead() for _ in range(judging.AHEAD + 1)] == [True] * judging.AHEAD + [False]
+    for _ in range(judging.AHEAD):
+        assert judge.judge_ahead()
+    assert not judge.judge_ahead()

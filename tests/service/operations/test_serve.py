@@ -1,0 +1,109 @@
+"""The processes that `serve` starts: watched, started again when they die, and ended in order. The tests turn the clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from annotriage.service.operations.serve import RESTART, ROLES, SOUND_SECONDS, Children
+
+
+@dataclass
+class FakeChild:
+    """A child that lives until a test ends it."""
+
+    role: str
+    exitcode: int | None = None
+    obeys: bool = True
+    calls: list[str] = field(default_factory=list)
+
+    def stop(self):
+        self.calls.append("stop")
+        if self.obeys and self.exitcode is None:
+            self.exitcode = 0
+
+    def join(self, timeout):
+        self.calls.append("join")
+
+    def kill(self):
+        self.calls.append("kill")
+        self.exitcode = -9
+
+
+@pytest.fixture
+def children():
+    """Children on a clock, those that were started by role, and the clock."""
+    now, started = [1000.0], {role: [] for role in ROLES}
+
+    def start(role):
+        started[role].append(FakeChild(role))
+        return started[role][-1]
+
+    return Children(start, lambda: now[0]), started, now
+
+
+def test_each_child_is_started_once(children):
+    watched, started, _ = children
+    assert watched.watch()
+    assert not watched.watch()
+    assert {role: len(found) for role, found in started.items()} == dict.fromkeys(ROLES, 1)
+
+
+def test_a_child_that_dies_again_and_again_is_started_later_each_time_and_holds_up_no_other(children):
+    watched, started, now = children
+    watched.watch()
+    waits = []
+    for _ in range(len(RESTART) + 1):
+        started["worker"][-1].exitcode = 1
+        died, number = now[0], len(started["worker"])
+        while len(started["worker"]) == number:
+            watched.watch()
+            now[0] += 0.5
+        waits.append(now[0] - 0.5 - died)
+    assert waits == [*RESTART, RESTART[-1]]
+    assert len(started["jobs"]) == 1
+
+
+def test_a_child_that_lived_for_long_is_started_anew_at_once(children):
+    watched, started, now = children
+    for _ in range(3):
+        watched.watch()
+        started["worker"][-1].exitcode = 1
+        watched.watch()
+        now[0] += 100 * RESTART[-1]
+    watched.watch()
+    now[0] += SOUND_SECONDS + 1
+    started["worker"][-1].exitcode = 1
+    number = len(started["worker"])
+    watched.watch()
+    now[0] += RESTART[0]
+    watched.watch()
+    assert len(started["worker"]) == number + 1
+
+
+def test_a_start_that_fails_is_tried_again(children):
+    watched, started, _ = children
+    start, failing = watched._start, [True]
+
+    def sometimes(role):
+        if role == "worker" and failing:
+            failing.pop()
+            raise OSError("no process can be started now")
+        return start(role)
+
+    again = Children(sometimes)
+    with pytest.raises(OSError, match="no process"):
+        again.watch()
+    assert again.watch()
+    assert {role: len(found) for role, found in started.items()} == dict.fromkeys(ROLES, 1)
+
+
+def test_at_the_end_children_are_asked_first_and_killed_if_they_do_not_hear(children):
+    watched, started, _ = children
+    watched.watch()
+    (worker,), (jobs,) = started["worker"], started["jobs"]
+    worker.obeys = False
+    watched.end()
+    assert worker.calls == ["stop", "join", "kill"]
+    assert jobs.calls == ["stop", "join"]
