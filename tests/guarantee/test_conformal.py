@@ -62,7 +62,7 @@ def test_hashed_places_are_uniform_and_the_same_in_every_process():
     places = hashed_places([str(k) for k in range(20_000)], 1, "sample")
     counts = np.bincount((places * 20).astype(int), minlength=20)
     assert abs(counts - 1000).max() < 4 * 1000**0.5
-    code = "from annotriage.guarantee.conformal import hashed_places; print(repr(float(hashed_places(['a'], 1, 'lot')[0])))"
+    code = "from annotriage.guarantee.conformal import hashed_places; print(repr(float(hashed_places(['a'], 1, 'sample')[0])))"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)})
     assert float(other.stdout) == hashed_places(["a"], 1, "sample")[0]
 

@@ -1,19 +1,20 @@
 """The state of a dataset: its diversity score, the groups among its outliers, and the advice that follows.
 
-Between triage and what shows it: a run over files and the running service gather the columns in their own ways, and assess them here.
+A run over files and the running service gather the columns in their own ways, and assess them here.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.advice.advice import Advice, Thresholds, advise
+from annotriage.advice.diversity_words import diversity_sentence
 from annotriage.engine.reference import Reference
 from annotriage.engine.verdict import OutlierGroup
 from annotriage.guarantee.audit import Probation
@@ -101,6 +102,11 @@ def assess(reference: Reference, columns: Columns, settings: Settings, *, probat
         probation=probation,
     )
     return Assessment(measured, advice, groups, searched)
+
+
+def diversity_facts(found: Diversity) -> dict[str, Any]:
+    """A diversity score as plain values, and what it says in a sentence."""
+    return {**asdict(found), "sentence": diversity_sentence(found)}
 
 
 def _mmd(reference: Reference, columns: Columns, seed: int) -> Mmd | None:

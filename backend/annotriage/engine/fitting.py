@@ -17,6 +17,7 @@ from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, k
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import HeldOut, Reference, confidence_logits, model_facts
 from annotriage.errors import FitError, SettingError
+from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.conformal import outlier_threshold
 from annotriage.latent.detector import fit_detector
 from annotriage.model import Model, load_model
@@ -118,7 +119,7 @@ def _uncalibrated(model: Model, trained: Collected, settings: Settings, name: st
         training_confidence=_thinned(np.sort(confidence_logits(trained.logits, space))),
         training_accuracy=_accuracy(space, trained),
         held_out=HeldOut(nothing, np.empty(0, np.intp), np.empty(0, np.uint64), 0, 0, 0),
-        guarantee=guarantee_of(space, settings, 1),
+        guarantee=guarantee_of(Answered.none(), space, settings, 1),
         sample=kept_sample(trained, detector, space),
         held_out_sample=None,
         counts={"training": len(trained.ids), "training_read": trained.read},

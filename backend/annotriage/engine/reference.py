@@ -1,7 +1,6 @@
 """The reference: everything fitted from the training set and calibrated on held-out items; judges, is saved and loaded.
 
 Immutable. A directory holds `reference.json` (version, model, settings, counts, guarantee) and `arrays.npz`; no pickle.
-`fitting.py` makes references, `triage.py` runs whole datasets through them.
 """
 
 from __future__ import annotations
@@ -17,15 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.numbers import percent
 from annotriage.engine.folders import whole_folder
 from annotriage.engine.labels import LabelSet, LabelSpace
 from annotriage.engine.storage import read_tree, tree_hash, write_tree
 from annotriage.errors import MismatchError
-from annotriage.guarantee import gate, previews
+from annotriage.guarantee import answered, gate
+from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.conformal import conformal_p_values, empirical_cdf, flagged_rank
 from annotriage.guarantee.gate import Guarantee
-from annotriage.guarantee.previews import Answered
 from annotriage.guarantee.routing import route, trust
 from annotriage.latent import clusters, compression, detector, scores
 from annotriage.latent.detector import Detector
@@ -35,7 +35,7 @@ from annotriage.settings import Settings
 
 Array = NDArray[Any]
 
-FORMAT = 2
+FORMAT = 3
 DESCRIPTION, ARRAYS = "reference.json", "arrays.npz"
 
 
@@ -230,7 +230,6 @@ class Reference:
 
     def facts(self) -> dict[str, Any]:
         """What is in it, as plain values."""
-        guarantee = {key: value for key, value in asdict(self.guarantee).items() if not key.startswith("curve_")}
         return {
             "name": self.name,
             "version": self.version,
@@ -245,7 +244,7 @@ class Reference:
             "scores": list(self.member_names),
             "threshold": self.threshold,
             "calibrated": self.calibrated,
-            "guarantee": guarantee,
+            "guarantee": guarantee_facts(self.guarantee),
             "notes": list(self.notes),
         }
 
@@ -331,6 +330,12 @@ def confidence_logits(logits: Array, space: LabelSpace) -> Array:
     return gate.multi_choice_confidence_logit(logits) if space.multiple else gate.confidence_logit(logits)
 
 
+def guarantee_facts(guarantee: Guarantee) -> dict[str, Any]:
+    """A guarantee as plain values, without its curve, and what it says in a sentence."""
+    figures = {name: value for name, value in asdict(guarantee).items() if not name.startswith("curve_")}
+    return {**figures, "sentence": guarantee_sentence(guarantee)}
+
+
 def model_facts(model: Model) -> ModelFacts:
     """What identifies a model."""
     name = model.spec.path.name if model.spec.path is not None else (model.spec.file or model.spec.factory or "model")
@@ -361,6 +366,6 @@ def _dataclasses_of(modules: Sequence[Any]) -> dict[str, type]:
 
 
 _CLASSES: dict[str, type] = {
-    **_dataclasses_of([clusters, compression, detector, gate, previews, scores]),
+    **_dataclasses_of([answered, clusters, compression, detector, gate, scores]),
     **{kind.__name__: kind for kind in (Reference, ModelFacts, HeldOut, Sample, LabelSpace, Settings)},
 }

@@ -24,8 +24,8 @@ from threadpoolctl import threadpool_limits
 
 from annotriage.advice.advice import Advice
 from annotriage.data import Item, Source, open_dataset
-from annotriage.engine.assessment import MMD_SAMPLE, Columns, Stranger, assess
-from annotriage.engine.reference import Judged, Reference
+from annotriage.engine.assessment import MMD_SAMPLE, Columns, Stranger, assess, diversity_facts
+from annotriage.engine.reference import Judged, Reference, guarantee_facts
 from annotriage.engine.sampling import SeededSample, Smallest
 from annotriage.engine.verdict import OutlierGroup, Verdict, failed_verdict, verdicts_of
 from annotriage.errors import OutputError
@@ -77,17 +77,16 @@ class Triage:
 
     def summary(self) -> dict[str, Any]:
         """The figures as plain values, as in summary.json."""
-        guarantee = {key: value for key, value in asdict(self.reference.guarantee).items() if not key.startswith("curve_")}
         facts = {"name": self.reference.name, "version": self.reference.version, "model": self.reference.model.name}
         return {
             "dataset": self.dataset,
             "reference": facts,
             "items": sum(self.counts.values()),
             "counts": self.counts,
-            "diversity": asdict(self.diversity),
-            "advice": [asdict(one) for one in self.advice],
-            "guarantee": guarantee,
-            "groups": [{key: value for key, value in asdict(one).items() if key != "faces"} for one in self.groups],
+            "diversity": diversity_facts(self.diversity),
+            "advice": [asdict(advice) for advice in self.advice],
+            "guarantee": guarantee_facts(self.reference.guarantee),
+            "groups": [{key: value for key, value in asdict(group).items() if key != "faces"} for group in self.groups],
             "notes": list(self.notes),
             "timings": self.timings,
         }
@@ -232,7 +231,7 @@ class Verdicts(Sequence[Verdict]):
     def __getitem__(self, place: slice) -> list[Verdict]: ...
     def __getitem__(self, place: int | slice) -> Verdict | list[Verdict]:
         if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(len(self)))]
+            return [self[row] for row in range(*place.indices(len(self)))]
         self._file.seek(self._starts[place])
         return _read_verdict(self._file.readline())
 

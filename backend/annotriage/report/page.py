@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 
 from annotriage.advice import numbers
 from annotriage.advice.advice import PERSON_FIRST, Advice
+from annotriage.advice.diversity_words import diversity_sentence
+from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.numbers import count, percent, rough
 from annotriage.engine.verdict import OutlierGroup, Verdict
 from annotriage.errors import OutputError
@@ -157,6 +159,8 @@ def _render(report: Report) -> Iterator[str]:
         words=numbers,
         routes=charts.ROUTES,
         total=sum(report.counts.values()),
+        diversity_sentence=diversity_sentence(report.diversity),
+        guarantee_sentence=guarantee_sentence(report.guarantee),
         items_sentence=_items_sentence(report),
         map_sentence=_map_sentence(report),
         groups_sentence=_groups_sentence(report),
