@@ -126,10 +126,10 @@ def _groups(strangers: Sequence[Stranger]) -> tuple[OutlierGroup, ...]:
     if not strangers:
         return ()
     groups = []
-    for number, group in enumerate(find_groups(np.stack([one.point for one in strangers]).astype(np.float32)), start=1):
+    for number, group in enumerate(find_groups(np.stack([stranger.point for stranger in strangers]).astype(np.float32)), start=1):
         members = [strangers[row] for row in group.members]
-        label = Counter(one.label for one in members).most_common(1)[0][0]
-        faces = tuple(one.picture for one in members[:FACES] if one.picture)
-        ids = tuple(one.id for one in members)
+        label = Counter(member.label for member in members).most_common(1)[0][0]
+        faces = tuple(member.picture for member in members[:FACES] if member.picture)
+        ids = tuple(member.id for member in members)
         groups.append(OutlierGroup(number, len(members), label, ids[0], faces, ids))
     return tuple(groups)

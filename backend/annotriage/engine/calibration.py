@@ -110,7 +110,7 @@ def refuse_shared(trained: Collected, held_out: Collected) -> None:
     """Held-out items must not be training items, nor belong to the same patients, series or videos."""
     shared = np.intersect1d(trained.hashes, held_out.hashes)
     if len(shared):
-        pairs = [f"{_id_of(held_out, one)} = {_id_of(trained, one)}" for one in shared[:NAMED]]
+        pairs = [f"{_id_of(held_out, content)} = {_id_of(trained, content)}" for content in shared[:NAMED]]
         more = ", ..." if len(shared) > NAMED else ""
         raise FitError(
             f"{held_out.name}: {len(shared)} held-out items are training items too ({', '.join(pairs)}{more})."

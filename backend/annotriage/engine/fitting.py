@@ -102,7 +102,7 @@ def fit_collected(
 
 def _uncalibrated(model: Model, trained: Collected, settings: Settings, name: str | None) -> Reference:
     """A reference that has seen training items alone: it guarantees nothing."""
-    labels = [one for one in trained.labels if one is not None]
+    labels = [label_set for label_set in trained.labels if label_set is not None]
     space = LabelSpace.of(model.spec.classes, model.spec.choice == "multiple", labels)
     present, numbered = np.unique(space.indices(labels), return_inverse=True)
     names = tuple(space.names[place] for place in present)

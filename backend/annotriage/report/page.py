@@ -268,7 +268,7 @@ def _items_sentence(report: Report) -> str:
 
 def _most_frequent_reason(waiting: Sequence[Waiting]) -> str:
     """What the failed ones among these mostly have in common. Reasons begin with the item's own path, which is left out."""
-    reasons = Counter(_without_path(one.verdict) for one in waiting if one.verdict.route == "failed" and one.verdict.reason)
+    reasons = Counter(_without_path(item.verdict) for item in waiting if item.verdict.route == "failed" and item.verdict.reason)
     if not reasons:
         return ""
     reason, times = reasons.most_common(1)[0]
