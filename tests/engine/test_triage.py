@@ -163,6 +163,14 @@ def figures(result):
     return [(v.id, v.labels, v.score, v.p_value, v.trust, v.route, v.reason) for v in result.verdicts]
 
 
+def test_every_verdict_is_handed_over_with_its_item_in_order(digits_reference, digits):
+    items = [*(Item(str(number), image) for number, image in enumerate(digits.incoming[0][:5])), Item("broken", b"")]
+    handed = []
+    result = triage(digits_reference, items, each=lambda verdict, item: handed.append((verdict, item.id)))
+    assert handed == [(verdict, verdict.id) for verdict in result.verdicts]
+    assert [id for _, id in handed] == [item.id for item in items]
+
+
 def test_the_same_seed_gives_the_same_verdicts_and_groups(digits_reference, mixed):
     one, other = (triage(digits_reference, mixed[0]) for _ in range(2))
     assert figures(one) == figures(other)

@@ -14,7 +14,8 @@ import pytest
 from annotriage.advice.advice import PERSON_FIRST
 from annotriage.advice.diversity_words import diversity_sentence
 from annotriage.errors import OutputError
-from annotriage.report.page import WAITING_SHOWN, Waiting, write_report
+from annotriage.report.contents import Waiting
+from annotriage.report.page import WAITING_SHOWN, write_report
 
 
 class Page(HTMLParser):

@@ -17,7 +17,7 @@ from annotriage.advice.advice import Advice
 from annotriage.engine.verdict import Verdict
 from annotriage.guarantee.diversity import ClusterDiversity, Diversity
 from annotriage.guarantee.gate import ClassEvidence, Guarantee
-from annotriage.report.page import Drawn, OutlierGroup, Report, Waiting
+from annotriage.report.contents import Drawn, OutlierGroup, Report, Waiting
 
 HOSTILE = "<script>alert('x')</script>\u202egnp.exe&\"" + "A" * 10_000
 NAN = float("nan")

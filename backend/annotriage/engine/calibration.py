@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
 from annotriage.engine.collecting import Collected, kept_sample
+from annotriage.engine.kept_items import HeldOut
 from annotriage.engine.labels import FOREIGN, LabelSpace
-from annotriage.engine.reference import HeldOut, Reference, confidence_logits
+from annotriage.engine.reference import Reference, confidence_logits
 from annotriage.errors import FitError
 from annotriage.guarantee import gate
 from annotriage.guarantee.answered import Answered

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.data import Dataset, Item
+from annotriage.engine.kept_items import Sample
 from annotriage.engine.labels import LabelSet, LabelSpace
-from annotriage.engine.reference import Sample
 from annotriage.engine.sampling import SeededSample
 from annotriage.errors import FitError
 from annotriage.latent.detector import Detector

@@ -14,8 +14,10 @@ from annotriage.advice.numbers import percent
 from annotriage.data import Source, open_dataset
 from annotriage.engine.calibration import calibrate, guarantee_of, looks_seen, refuse_shared
 from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, kept_sample
+from annotriage.engine.kept_items import HeldOut
 from annotriage.engine.labels import LabelSpace
-from annotriage.engine.reference import HeldOut, Reference, confidence_logits, model_facts
+from annotriage.engine.model_facts import model_facts
+from annotriage.engine.reference import Reference, confidence_logits
 from annotriage.errors import FitError, SettingError
 from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.conformal import outlier_threshold

@@ -27,7 +27,8 @@ from annotriage.latent.maps import fit_map, nearest_training
 from annotriage.model import Model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
-from annotriage.report.page import Drawn, Report, Waiting, write_report
+from annotriage.report.contents import Drawn, Report, Waiting
+from annotriage.report.page import write_report
 from annotriage.settings import Settings
 
 VERDICTS, PREDICTIONS, SUMMARY, REPORT = "verdicts.csv", "predictions.json", "summary.json", "report.html"
