@@ -2,18 +2,16 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
-from scipy.stats import beta, binom
+from scipy.stats import binom
 
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.numbers import about
 from annotriage.guarantee.answered import Answered
-from annotriage.guarantee.binomial import clopper_pearson, first_size, passing_sizes, spent_confidence, upper_bound
 from annotriage.guarantee.conformal import outlier_threshold
 from annotriage.guarantee.gate import calibrate_gate, confidence_logit, item_taus, miss_probability, multi_choice_confidence_logit, sureness
-from annotriage.guarantee.routing import route, squashed, trust
 
 NAMES = ("cat", "dog", "owl")
 
@@ -38,37 +36,6 @@ def held_out(n, seed=0, quality=2.7):
 def guarantee_of(items, **changes):
     unused = {"scores": items["sureness"], "clusters": items["predicted"]}
     return calibrate_gate(Answered(**items, **unused), **({"class_names": NAMES, "max_error": 0.02, "confidence": 0.95} | changes))
-
-
-def test_sizes_at_two_percent_are_the_known_ones():
-    assert passing_sizes(0.02, 0.95, 400).tolist() == [149, 236, 313, 386]
-    assert first_size(0.02, 0.95) == 149
-
-
-@given(max_error=st.floats(0.001, 0.5), confidence=st.floats(0.5, 0.999), n=st.integers(1, 400))
-def test_passing_sizes_say_what_the_beta_bound_says(max_error, confidence, n):
-    allowed = int(np.searchsorted(passing_sizes(max_error, confidence, 400), n, side="right")) - 1
-    for errors in range(n):
-        bound = beta.ppf(confidence, errors + 1, n - errors)
-        if abs(bound - max_error) > 1e-9:
-            assert (bound <= max_error) == (errors <= allowed)
-        if errors > allowed + 1:
-            break
-    if n >= first_size(max_error, confidence):
-        assert allowed >= 0
-
-
-def test_bounds_at_the_ends():
-    assert upper_bound([0, 5], [0, 5], 0.95).tolist() == [1.0, 1.0]
-    assert clopper_pearson(0, 10) == (0.0, pytest.approx(1 - 0.025**0.1))
-    assert clopper_pearson(10, 10) == (pytest.approx(0.025**0.1), 1.0)
-    assert clopper_pearson(0, 0) == (0.0, 1.0)
-
-
-def test_all_attempts_together_spend_what_may_fail():
-    spent = sum(1 - spent_confidence(0.95, attempt) for attempt in range(1, 100_000))
-    assert spent == pytest.approx(0.05, rel=1e-5)
-    assert spent < 0.05
 
 
 def test_confidence_is_exact_where_softmax_rounds_to_one():
@@ -203,37 +170,6 @@ def test_the_limit_is_broken_in_at_most_one_project_of_twenty():
         top = int(np.searchsorted(-ranked, -guarantee.tau, side="right"))
         broken += bool(guarantee.auto and risk[top - 1] > 0.02)
     assert broken <= 25  # 15 expected at most; more than 25 has a chance of 1 in 150 if the true rate is 5 %
-
-
-def test_routes_follow_outlier_then_sureness():
-    got = route(np.array([False, False, True, True]), np.array([1.5, 1.0, 2.0, np.nan]), 1.5)
-    assert got.tolist() == ["auto", "uncertain", "outlier", "failed"]
-    assert route(np.zeros(2, bool), np.array([2.0, 2.0]), np.array([np.inf, 2.0])).tolist() == ["uncertain", "auto"]
-
-
-@settings(max_examples=50)
-@given(
-    st.lists(st.tuples(st.floats(0.5, 2), st.floats(-1e9, 1e9), st.booleans()), min_size=2, max_size=30),
-    st.sampled_from([0.5, 1.2, 2.0, np.inf]),
-)
-def test_trust_keeps_routes_apart_and_order_within_them(rows, tau):
-    how_sure, scores, outlier = (np.array(column) for column in zip(*rows, strict=True))
-    routes = route(outlier, how_sure, tau)
-    values = trust(routes, how_sure, scores, tau)
-    for name, low in (("outlier", 0), ("uncertain", 1 / 3), ("auto", 2 / 3)):
-        mine = routes == name
-        assert np.all((values[mine] >= low + 1e-4 - 1e-12) & (values[mine] <= low + 1 / 3 - 1e-4 + 1e-12))
-        key = -scores[mine] if name == "outlier" else how_sure[mine]
-        assert np.all(np.diff(values[mine][np.argsort(key)]) >= 0)
-
-
-def test_far_strangers_do_not_tie_and_failed_items_come_first():
-    scores = np.array([1.0, 1.0000001, 50.0, 1e8, 1e8 + 1, 1e300, 1.001e300, np.nan])
-    routes = np.array(["outlier"] * 7 + ["failed"])
-    values = trust(routes, np.r_[np.ones(7), np.nan], scores, 1.0)
-    assert np.all(np.diff(values) < 0)
-    assert values[-1] == 0
-    assert squashed(np.array([-np.inf, 0.0, np.inf])).tolist() == [0.0, 0.5, 1.0]
 
 
 def stream_with_strangers(n, share, rng):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from annotriage.advice.numbers import count, in_hundred, percent, points, points_range
-from annotriage.guarantee.diversity import Diversity
+
+if TYPE_CHECKING:
+    from annotriage.guarantee.diversity import Diversity
 
 TOO_WIDE = 0.05  # an excess whose upper limit is larger may hide a lot
 
