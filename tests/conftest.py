@@ -15,6 +15,7 @@ import onnx
 import postgresql
 import pytest
 from browsers import axe_source, barriers, browser, missing, open_page
+from hypothesis import settings as hypothesis
 from label_studio import LabelStudio, Person
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
@@ -25,6 +26,9 @@ from annotriage.settings import Settings
 from annotriage_label_studio.demo.server import serving
 
 pytest_plugins = ["service_fixtures"]
+
+hypothesis.register_profile("any machine", deadline=None)  # a busy one takes longer for an example
+hypothesis.load_profile("any machine")
 
 __all__ = ["axe_source", "barriers", "browser", "open_page"]  # fixtures: one browser for all
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from annotriage.errors import AnnotriageError
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
-    from annotriage.report.output import triage_to_folder
+    from annotriage.report.output import summary_text, triage_to_folder
     from annotriage.settings import Settings
 
 __version__ = "0.1.0"
@@ -33,6 +33,7 @@ _HOMES = {
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
     "open_dataset": "annotriage.data",
+    "summary_text": "annotriage.report.output",
     "triage": "annotriage.engine.triage",
     "triage_to_folder": "annotriage.report.output",
 }
@@ -50,6 +51,7 @@ __all__ = [
     "fit",
     "load_model",
     "open_dataset",
+    "summary_text",
     "triage",
     "triage_to_folder",
 ]

@@ -5,6 +5,7 @@ import pytest
 
 from annotriage.advice.advice import PERSON_FIRST, Thresholds, advise
 from annotriage.advice.numbers import about, count, limit, one_in, percent
+from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.audit import probation
 from annotriage.guarantee.conformal import flagged_rank
 from annotriage.guarantee.diversity import diversity
@@ -21,7 +22,8 @@ def guarantee(n):
     ranks = np.arange(n, dtype=float)
     zeros = np.zeros(n, int)
     everything = np.ones(n, bool)
-    return calibrate_gate(ranks, everything, everything, zeros, zeros, 0 * ranks, class_names=("a",), max_error=0.02, confidence=0.95)
+    answered = Answered(ranks, everything, everything, zeros, zeros, 0 * ranks, ranks, zeros)
+    return calibrate_gate(answered, class_names=("a",), max_error=0.02, confidence=0.95)
 
 
 def answers(*args, **kwargs):

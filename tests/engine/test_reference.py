@@ -131,7 +131,7 @@ def test_a_missing_folder_says_how_to_make_one(tmp_path):
 def test_another_format_is_refused_with_both(saved):
     head = json.loads((saved / "reference.json").read_text())
     (saved / "reference.json").write_text(json.dumps(head | {"format": 99}))
-    with pytest.raises(MismatchError, match="written in format 99, this version reads 2"):
+    with pytest.raises(MismatchError, match="written in format 99, this version reads 3"):
         Reference.load(saved)
 
 

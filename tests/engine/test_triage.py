@@ -10,6 +10,7 @@ from onnx import helper
 from PIL import Image
 
 from annotriage import triage
+from annotriage.advice.diversity_words import diversity_sentence
 from annotriage.data import Item
 from annotriage.engine.fitting import fit
 
@@ -152,7 +153,7 @@ def test_an_item_that_the_model_cannot_run_fails_alone(poisoned_model, rows, qui
 def test_a_dataset_of_broken_items_alone_is_a_result_too(digits_reference):
     result = triage(digits_reference, [Item(str(n), b"") for n in range(5)])
     assert result.counts == {"auto": 0, "uncertain": 0, "outlier": 0, "failed": 5}
-    assert result.diversity.sentence == "None of 5 items could be scored."
+    assert diversity_sentence(result.diversity) == "None of 5 items could be scored."
 
 
 # the same answer every time
@@ -160,6 +161,14 @@ def test_a_dataset_of_broken_items_alone_is_a_result_too(digits_reference):
 
 def figures(result):
     return [(v.id, v.labels, v.score, v.p_value, v.trust, v.route, v.reason) for v in result.verdicts]
+
+
+def test_every_verdict_is_handed_over_with_its_item_in_order(digits_reference, digits):
+    items = [*(Item(str(number), image) for number, image in enumerate(digits.incoming[0][:5])), Item("broken", b"")]
+    handed = []
+    result = triage(digits_reference, items, each=lambda verdict, item: handed.append((verdict, item.id)))
+    assert handed == [(verdict, verdict.id) for verdict in result.verdicts]
+    assert [id for _, id in handed] == [item.id for item in items]
 
 
 def test_the_same_seed_gives_the_same_verdicts_and_groups(digits_reference, mixed):

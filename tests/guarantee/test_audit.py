@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import betaln
 
 from annotriage.guarantee.audit import (
-    Alarm,
+    ALARM_RATIOS,
     alarm_levels,
     answers_until_alarm,
     audit_share,
@@ -63,14 +63,13 @@ def test_a_dataset_at_the_limit_passes_probation_in_one_case_of_twenty_at_most_h
 
 
 @given(st.lists(st.booleans(), max_size=60), st.sampled_from([0.001, 0.02, 0.2, 0.5]))
-def test_updating_the_alarm_gives_what_the_whole_series_gives(answers, max_error):
-    alarm, levels = Alarm(max_error), []
+def test_the_alarm_rises_with_each_answer_as_its_recursion_says(answers, max_error):
+    rates = np.minimum(np.array(ALARM_RATIOS) * max_error, 0.9)
+    sums, levels = np.zeros(len(rates)), []
     for wrong in answers:
-        alarm = alarm.update(wrong)
-        levels.append(alarm.level)
+        sums = (1 + sums) * (rates / max_error if wrong else (1 - rates) / (1 - max_error))
+        levels.append(max(0.0, math.log(sums.mean()) / math.log(6_000)))
     assert levels == pytest.approx(alarm_levels(np.array(answers, dtype=bool), max_error).tolist(), abs=1e-9)
-    assert (alarm.answers, alarm.wrong) == (len(answers), sum(answers))
-    assert Alarm(max_error).level == 0.0
 
 
 @pytest.mark.parametrize(("rate", "low", "high"), [(0.04, 330, 440), (0.06, 150, 190), (0.10, 60, 85)])

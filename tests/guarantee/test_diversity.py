@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import betabinom, fisher_exact
 
 from annotriage.guarantee.conformal import flagged_rank, outlier_threshold
-from annotriage.guarantee.diversity import diversity, expected_share, holm, rank_sum, trend
+from annotriage.guarantee.diversity import diversity, expected_share, holm, rank_sum
 from annotriage.latent.mmd import mmd_test
 
 
@@ -27,29 +27,6 @@ def test_figures_of_a_foreign_batch():
     assert found.p_value == pytest.approx(betabinom.sf(123, 1000, 50, 951))
     assert found.low < found.share < found.high
     assert 0.03 < found.excess_low < found.excess < found.excess_high < 0.12
-    assert found.sentence.startswith("12.4 % outliers, 5 % expected: about 8 in 100 are foreign (95 % limits 5 to 11 in 100).")
-
-
-@pytest.mark.parametrize(
-    ("found", "words"),
-    [
-        (measured(51, 1000), "5.1 % outliers, 5 % expected: nothing unusual among 1,000 items."),
-        (measured(2, 20), "too few items to be sure"),
-        (measured(500, 10_000, held_out=100), "nothing unusual"),
-        (measured(900, 10_000, held_out=60), "too few held-out items to be sure"),
-        (measured(5, 1000), "0.5 % outliers, 5 % expected: 4.5 points fewer than usual (95 % limits 3.1 to 6 points), nothing foreign"),
-        (measured(2, 20), "(95 % limits of what is foreign: 0 to 29 in 100)"),
-        (measured(0, 0, failed=1), "The only item could not be scored."),
-        (measured(0, 100, held_out=1), "1 held-out item is too few to say"),
-        (measured(0, 0), "No items have been scored yet."),
-        (measured(0, 0, failed=3), "None of 3 items could be scored."),
-        (measured(124, 1000, failed=11), "11 items of 1,011 (1.1 %) could not be scored."),
-        (measured(3, 100, held_out=0), "without held-out items nobody knows"),
-        (measured(0, 100, held_out=12), "12 held-out items are too few"),
-    ],
-)
-def test_sentences(found, words):
-    assert words in found.sentence
 
 
 def test_without_held_out_items_nothing_is_calibrated():
@@ -130,7 +107,6 @@ def test_holm_steps_down_and_skips_what_is_unknown():
     assert adjusted[[0, 2]] == pytest.approx([0.02, 0.5])
     assert math.isnan(adjusted[1])
     assert holm([]).size == 0
-    assert trend([measured(124, 1000), measured(51, 1000)])[0] < 0.001
 
 
 def test_normal_data_alarm_in_one_run_of_twenty():
@@ -189,6 +165,6 @@ def test_mmd_of_identical_points_finds_nothing_and_of_no_shared_cluster_is_none(
 def test_mmd_of_two_full_samples_takes_about_a_second():
     rng = np.random.default_rng(0)
     points, strata = rng.normal(size=(6000, 50)), rng.integers(0, 8, 6000)
-    began = time.perf_counter()
+    began = time.process_time()
     mmd_test(points[:3000], points[3000:], strata[:3000], strata[3000:], rng)
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3

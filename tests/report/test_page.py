@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from annotriage.advice.advice import PERSON_FIRST
+from annotriage.advice.diversity_words import diversity_sentence
 from annotriage.errors import OutputError
-from annotriage.report.page import WAITING_SHOWN, Waiting, write_report
+from annotriage.report.contents import Waiting
+from annotriage.report.page import WAITING_SHOWN, write_report
 
 
 class Page(HTMLParser):
@@ -55,7 +57,7 @@ def write(tmp_path):
 
 def test_the_headline_says_share_interval_excess_and_chance(write, sample_report):
     text = write(sample_report).text
-    assert sample_report.diversity.sentence in text
+    assert diversity_sentence(sample_report.diversity) in text
     assert "10.2 % outliers: 51 of 500 scored items" in text
     assert "95 % interval of their source: 7.7 to 13.2 %" in text
     assert "5.2 points" in text

@@ -17,7 +17,7 @@ from annotriage.advice.advice import Advice
 from annotriage.engine.verdict import Verdict
 from annotriage.guarantee.diversity import ClusterDiversity, Diversity
 from annotriage.guarantee.gate import ClassEvidence, Guarantee
-from annotriage.report.page import Drawn, OutlierGroup, Report, Waiting
+from annotriage.report.contents import Drawn, OutlierGroup, Report, Waiting
 
 HOSTILE = "<script>alert('x')</script>\u202egnp.exe&\"" + "A" * 10_000
 NAN = float("nan")
@@ -70,10 +70,6 @@ def guarantee(labelled: int = 400, wrong_last: int = 6, auto: bool = True) -> Gu
         curve_coverage=n[places] / labelled,
         curve_risk=errors[places] / n[places],
         curve_bound=bound[places],
-        sentence="At most 2 in 100 automatic labels are wrong in the long run, for items like the held-out ones; wrong for 1 project in 20;"
-        " people's labels are taken as truth."
-        if auto
-        else "There is no guarantee yet: too few labelled held-out items to show that at most 2 in 100 automatic labels would be wrong.",
     )
 
 
@@ -84,7 +80,6 @@ def diversity(n: int, outliers: int, clusters: tuple[ClusterDiversity, ...] = ()
     return Diversity(
         n, outliers, failed, share, low, high, 0.0499, 0.031, 0.073, share - 0.0499, share - 0.0899, share + 0.0001, 3e-9, n, False,
         400, 0.0002, 0.0131, 0.002, clusters, True,
-        f"{100 * share:.1f} % outliers, 5 % expected: about {max(0, 100 * share - 5):.0f} in 100 are foreign.",
     )  # fmt: skip
 
 
@@ -258,7 +253,6 @@ def failed_report() -> Report:
         None,
         (),
         False,
-        "No item could be scored, so nothing can be said about this dataset.",
     )
     waiting = [Waiting(failed_verdict(f"broken-{k}.png", "The file is no picture: its first bytes are unknown.")) for k in range(3)]
     return replace(

@@ -1,7 +1,7 @@
-"""Advice in words: what the excess of outliers and the guarantee say about training, deploying, augmenting, annotating.
+"""Advice on a dataset: whether to train on it, deploy there, keep the augmentation, and let the machine annotate.
 
-The last step of the dataset-level judgement, after `diversity` and `gate`. It decides on the excess interval, never on the
-excess alone: where the interval holds the threshold, the answer is `undecided`, with what would decide it.
+It decides on the interval of the excess of outliers, never on the excess alone: where the interval holds the threshold, the answer
+is `undecided`, with what would decide it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from annotriage.advice.diversity_words import diversity_sentence
+from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.numbers import about, count, percent, points, points_range
 from annotriage.guarantee.audit import Probation
 from annotriage.guarantee.binomial import first_size, spent_confidence
@@ -119,9 +121,9 @@ def _annotate(d: Diversity, guarantee: Guarantee | None, probation: Probation | 
         return _advice("annotate", "people", "by people, for now", reason, LABEL)
     if not guarantee.auto:
         more = f"{LABEL}: {about(guarantee.needed)} in all" if guarantee.needed else "a better model, or a larger max_error"
-        return _advice("annotate", "people", "by people, for now", _capital(guarantee.sentence), more)
+        return _advice("annotate", "people", "by people, for now", _capital(guarantee_sentence(guarantee)), more)
     if d.n + d.failed == 0:
-        return _advice("annotate", "people", "no items yet", d.sentence, "items that can be scored")
+        return _advice("annotate", "people", "no items yet", diversity_sentence(d), "items that can be scored")
     if person:
         return _advice("annotate", "people", PERSON_FIRST, person, LOOK)
     kept = (
@@ -181,9 +183,9 @@ def _side(d: Diversity, threshold: float) -> int:
 def _undecided(question: str, d: Diversity, threshold: float) -> Advice:
     if d.n == 0:
         missing = "cannot be said: no item could be scored" if d.failed else "no items yet"
-        return _advice(question, "undecided", missing, d.sentence, "items that can be scored")
+        return _advice(question, "undecided", missing, diversity_sentence(d), "items that can be scored")
     if not d.calibrated:
-        return _advice(question, "undecided", "cannot be said: not calibrated", d.sentence, LABEL)
+        return _advice(question, "undecided", "cannot be said: not calibrated", diversity_sentence(d), LABEL)
     return _advice(question, "undecided", "cannot be said yet", _figures(d, threshold, "not clear of"), _what_decides(d, threshold))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.cli.options import PATH, common_options, examples, print_json, progress_bars, service_settings, setting_options
 from annotriage.settings import Settings
 
@@ -73,7 +74,7 @@ def fit(
     click.echo(f" in {len(reference.detector.clusters.names)} clusters, {reference.counts.get('held_out', 0):,} held-out items.")
     click.echo(f"The model is right on {reference.accuracies()}.")
     click.echo(f"Layers: {', '.join(reference.model.layers)}. Scores: {', '.join(reference.member_names)}.")
-    click.echo(reference.guarantee.sentence)
+    click.echo(guarantee_sentence(reference.guarantee))
     for note in reference.notes:
         click.echo(f"Note: {note}")
     click.echo(f"Next: annotriage triage --reference {out} --data DATA --out results")

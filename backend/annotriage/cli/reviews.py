@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.cli.options import config_option, examples, print_json, progress_bars, project_option, service_process
 
 
@@ -30,7 +31,7 @@ def recalibrate(project: str, quiet: bool, as_json: bool, config: Path | None) -
     if as_json:
         print_json(reference.facts())
         return
-    click.echo(f"Reference {reference.name} ({reference.version[:8]}): {reference.guarantee.sentence}")
+    click.echo(f"Reference {reference.name} ({reference.version[:8]}): {guarantee_sentence(reference.guarantee)}")
     for sentence in reference.notes:
         click.echo(f"Note: {sentence}")
     click.echo("Next: annotriage serve judges every item under it and then lets it take over; annotriage status shows how far it is.")

@@ -17,7 +17,7 @@ from annotriage.data.csv_manifest import open_manifest
 from annotriage.data.image_folder import open_image_folder
 from annotriage.data.items import Dataset, Item, Media
 from annotriage.data.npz import open_npz
-from annotriage.data.readers import readers
+from annotriage.data.readers import installed_readers
 from annotriage.errors import DataError
 from annotriage.settings import ServiceSettings
 
@@ -73,7 +73,7 @@ def _open_path(
         return open_manifest(path, name or path.stem)
     if exists and suffix == ".npz":
         return open_npz(path, name or path.stem)
-    tools = readers()
+    tools = installed_readers()
     for reader in tools.values():
         dataset = reader.read(str(source), labeling_config, classes, server)
         if dataset is not None:

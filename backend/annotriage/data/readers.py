@@ -28,7 +28,7 @@ class Reader(Protocol):
         """
 
 
-def readers() -> dict[str, Reader]:
+def installed_readers() -> dict[str, Reader]:
     """All installed readers by the name of their tool, loaded now."""
     found = entry_points(group=GROUP)
     return {name: found[name].load() for name in sorted(found.names)}

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.progress import Progress
 from annotriage.settings import Settings
 
@@ -29,7 +30,7 @@ def run_offline(folder: Path, say: Callable[[str], None], progress: Progress, se
     say("2. annotriage fit: what the training set looks like inside the model, calibrated on held-out digits.")
     reference = fit(data.spec, data.train, data.held_out, name="digits", settings=settings, progress=progress)
     reference.save(folder / "reference")
-    say(f"   {reference.guarantee.sentence}")
+    say(f"   {guarantee_sentence(reference.guarantee)}")
     say("3. annotriage triage: a stream of known digits, digits never seen in training (8, 9) and damaged scans, unlabelled.")
     result = triage_to_folder(Reference.load(folder / "reference"), data.incoming, folder / "results", progress=progress)
     say("")

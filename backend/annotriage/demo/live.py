@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.demo.daemon import Daemon, begun, free_port, last_lines
 from annotriage.errors import ToolError
 from annotriage.labeling_tool import DEFAULT, DemoServer, labeling_tool
@@ -102,7 +103,7 @@ def _started(folder: Path, say: Say, progress: Progress, settings: Settings, por
             data = write_digits(folder / "digits")
         fit(data.spec, data.train, data.held_out, name="digits", settings=settings, progress=progress).save(reference_folder)
     reference = Reference.load(reference_folder)
-    say(f"   {reference.guarantee.sentence}")
+    say(f"   {guarantee_sentence(reference.guarantee)}")
     service = _Service.running(folder) or _Service.start(folder, server, progress)
     project = _read(folder / "project.json").get("id")
     if project is None:

@@ -1,19 +1,20 @@
 """The state of a dataset: its diversity score, the groups among its outliers, and the advice that follows.
 
-Between triage and what shows it: a run over files and the running service gather the columns in their own ways, and assess them here.
+A run over files and the running service gather the columns in their own ways, and assess them here.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.advice.advice import Advice, Thresholds, advise
+from annotriage.advice.diversity_words import diversity_sentence
 from annotriage.engine.reference import Reference
 from annotriage.engine.verdict import OutlierGroup
 from annotriage.guarantee.audit import Probation
@@ -103,6 +104,11 @@ def assess(reference: Reference, columns: Columns, settings: Settings, *, probat
     return Assessment(measured, advice, groups, searched)
 
 
+def diversity_facts(found: Diversity) -> dict[str, Any]:
+    """A diversity score as plain values, and what it says in a sentence."""
+    return {**asdict(found), "sentence": diversity_sentence(found)}
+
+
 def _mmd(reference: Reference, columns: Columns, seed: int) -> Mmd | None:
     """Do incoming and held-out points differ within the clusters? On samples, whitened by the training points' spread."""
     kept = reference.held_out_sample
@@ -120,10 +126,10 @@ def _groups(strangers: Sequence[Stranger]) -> tuple[OutlierGroup, ...]:
     if not strangers:
         return ()
     groups = []
-    for number, group in enumerate(find_groups(np.stack([one.point for one in strangers]).astype(np.float32)), start=1):
+    for number, group in enumerate(find_groups(np.stack([stranger.point for stranger in strangers]).astype(np.float32)), start=1):
         members = [strangers[row] for row in group.members]
-        label = Counter(one.label for one in members).most_common(1)[0][0]
-        faces = tuple(one.picture for one in members[:FACES] if one.picture)
-        ids = tuple(one.id for one in members)
+        label = Counter(member.label for member in members).most_common(1)[0][0]
+        faces = tuple(member.picture for member in members[:FACES] if member.picture)
+        ids = tuple(member.id for member in members)
         groups.append(OutlierGroup(number, len(members), label, ids[0], faces, ids))
     return tuple(groups)

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
 from annotriage.engine.collecting import Collected, kept_sample
+from annotriage.engine.kept_items import HeldOut
 from annotriage.engine.labels import FOREIGN, LabelSpace
-from annotriage.engine.reference import HeldOut, Reference, confidence_logits
+from annotriage.engine.reference import Reference, confidence_logits
 from annotriage.errors import FitError
 from annotriage.guarantee import gate
+from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.conformal import flagged_rank, one_per_group, outlier_threshold
 from annotriage.guarantee.gate import Guarantee, calibrate_gate
-from annotriage.guarantee.previews import Answered
 from annotriage.latent.maps import nearest_training
 from annotriage.model import Outputs
 from annotriage.settings import Settings
@@ -87,17 +88,15 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
         miss = gate.miss_probability(confidence_logits(some.logits, space))
         called = space.indices(judged.labels)
         typical = ~judged.outlier & calibrated
-        guarantee = guarantee_of(space, settings, attempt, judged.sureness, correct, typical, called, true, miss)
-        answered = Answered(judged.sureness, correct, called, true, miss, judged.score, judged.cluster)
-        reference = replace(reference, guarantee=guarantee, answered=answered)
+        answered = Answered(judged.sureness, correct, typical, called, true, miss, judged.score, judged.cluster)
+        reference = replace(reference, guarantee=guarantee_of(answered, space, settings, attempt), answered=answered)
     return replace(reference, held_out_notes=(*reference.held_out_notes, *notes))
 
 
-def guarantee_of(space: LabelSpace, settings: Settings, attempt: int, *columns: Array) -> Guarantee:
-    """The gate over the columns of `calibrate_gate`; without any, the guarantee that nothing supports."""
-    floats, flags, places = np.empty(0), np.empty(0, dtype=bool), np.empty(0, dtype=np.intp)
+def guarantee_of(answered: Answered, space: LabelSpace, settings: Settings, attempt: int) -> Guarantee:
+    """The guarantee that these items allow under the settings."""
     return calibrate_gate(
-        *(columns or (floats, flags, flags, places, places, floats)),
+        answered,
         class_names=space.names,
         max_error=settings.max_error,
         confidence=settings.confidence,
@@ -112,7 +111,7 @@ def refuse_shared(trained: Collected, held_out: Collected) -> None:
     """Held-out items must not be training items, nor belong to the same patients, series or videos."""
     shared = np.intersect1d(trained.hashes, held_out.hashes)
     if len(shared):
-        pairs = [f"{_id_of(held_out, one)} = {_id_of(trained, one)}" for one in shared[:NAMED]]
+        pairs = [f"{_id_of(held_out, content)} = {_id_of(trained, content)}" for content in shared[:NAMED]]
         more = ", ..." if len(shared) > NAMED else ""
         raise FitError(
             f"{held_out.name}: {len(shared)} held-out items are training items too ({', '.join(pairs)}{more})."

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.data import Dataset, Item
+from annotriage.engine.kept_items import Sample
 from annotriage.engine.labels import LabelSet, LabelSpace
-from annotriage.engine.reference import Sample
 from annotriage.engine.sampling import SeededSample
 from annotriage.errors import FitError
 from annotriage.latent.detector import Detector
@@ -95,7 +95,7 @@ def collect(
     if not outputs:
         why = f": {failures[0]}" if failures else ""
         raise FitError(f"{what}: none of the {read} items of {dataset.name} could be used{why}")
-    logits = np.concatenate([one.logits for one in outputs])
+    logits = np.concatenate([batch.logits for batch in outputs])
     activations = tuple(_joined(outputs, layer) for layer in range(len(model.layers)))
     return Collected(
         dataset.name,
@@ -124,14 +124,14 @@ def kept_sample(collected: Collected, detector: Detector, space: LabelSpace) -> 
     return Sample(
         clusters=measured.cluster,
         ids=tuple(collected.ids[row] for row in rows),
-        labels=tuple("" if one is None else " + ".join(space.texts(one)) for one in labels),
+        labels=tuple("" if label_set is None else " + ".join(space.texts(label_set)) for label_set in labels),
         compressed=measured.compressed.astype(np.float16),
         thumbnails=np.frombuffer(b"".join(pictures), dtype=np.uint8),
         ends=np.cumsum([len(picture) for picture in pictures], dtype=np.int64),
         activations=tuple((layer / scale).astype(np.float16) for layer, scale in zip(activations, scales, strict=True)),
         scales=scales,
         logits=collected.logits[kept],
-        label_index=np.array([-1 if one is None else space.index(one) for one in labels[: len(kept)]], dtype=np.intp),
+        label_index=np.array([-1 if label_set is None else space.index(label_set) for label_set in labels[: len(kept)]], dtype=np.intp),
     )
 
 
@@ -146,10 +146,10 @@ def _good(batch: Batch) -> Iterator[tuple[Item, Loaded]]:
 def _joined(outputs: list[Outputs], layer: int) -> Array:
     """One layer's activations of all batches, in one array that is filled in place: the batches are never held twice."""
     first = outputs[0].activations[layer]
-    whole = np.empty((sum(len(one.logits) for one in outputs), *first.shape[1:]), dtype=np.float32)
+    whole = np.empty((sum(len(batch.logits) for batch in outputs), *first.shape[1:]), dtype=np.float32)
     start = 0
-    for one in outputs:
-        part = one.activations[layer]
+    for batch in outputs:
+        part = batch.activations[layer]
         whole[start : start + len(part)] = part
         start += len(part)
     return whole

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.data import Item, Source, open_dataset
+from annotriage.engine.kept_items import Sample
 from annotriage.engine.labels import LabelSpace
-from annotriage.engine.reference import Reference, Sample
+from annotriage.engine.reference import Reference
 from annotriage.engine.sampling import SeededSample
 from annotriage.errors import DataError, FitError
 from annotriage.guarantee.conformal import flagged_rank, outlier_threshold

@@ -14,9 +14,12 @@ from annotriage.advice.numbers import percent
 from annotriage.data import Source, open_dataset
 from annotriage.engine.calibration import calibrate, guarantee_of, looks_seen, refuse_shared
 from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, kept_sample
+from annotriage.engine.kept_items import HeldOut
 from annotriage.engine.labels import LabelSpace
-from annotriage.engine.reference import HeldOut, Reference, confidence_logits, model_facts
+from annotriage.engine.model_facts import model_facts
+from annotriage.engine.reference import Reference, confidence_logits
 from annotriage.errors import FitError, SettingError
+from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.conformal import outlier_threshold
 from annotriage.latent.detector import fit_detector
 from annotriage.model import Model, load_model
@@ -102,7 +105,7 @@ def fit_collected(
 
 def _uncalibrated(model: Model, trained: Collected, settings: Settings, name: str | None) -> Reference:
     """A reference that has seen training items alone: it guarantees nothing."""
-    labels = [one for one in trained.labels if one is not None]
+    labels = [label_set for label_set in trained.labels if label_set is not None]
     space = LabelSpace.of(model.spec.classes, model.spec.choice == "multiple", labels)
     present, numbered = np.unique(space.indices(labels), return_inverse=True)
     names = tuple(space.names[place] for place in present)
@@ -119,7 +122,7 @@ def _uncalibrated(model: Model, trained: Collected, settings: Settings, name: st
         training_confidence=_thinned(np.sort(confidence_logits(trained.logits, space))),
         training_accuracy=_accuracy(space, trained),
         held_out=HeldOut(nothing, np.empty(0, np.intp), np.empty(0, np.uint64), 0, 0, 0),
-        guarantee=guarantee_of(space, settings, 1),
+        guarantee=guarantee_of(Answered.none(), space, settings, 1),
         sample=kept_sample(trained, detector, space),
         held_out_sample=None,
         counts={"training": len(trained.ids), "training_read": trained.read},

@@ -60,7 +60,7 @@ class LabelSpace:
 
     def indices(self, labels: Sequence[LabelSet]) -> NDArray[np.intp]:
         """The index of each label set: (N,)."""
-        return np.fromiter((self.index(one) for one in labels), dtype=np.intp, count=len(labels))
+        return np.fromiter((self.index(label_set) for label_set in labels), dtype=np.intp, count=len(labels))
 
     def texts(self, labels: LabelSet) -> tuple[str, ...]:
         """The class names of a label set."""

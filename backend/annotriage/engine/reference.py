@@ -1,7 +1,6 @@
 """The reference: everything fitted from the training set and calibrated on held-out items; judges, is saved and loaded.
 
 Immutable. A directory holds `reference.json` (version, model, settings, counts, guarantee) and `arrays.npz`; no pickle.
-`fitting.py` makes references, `triage.py` runs whole datasets through them.
 """
 
 from __future__ import annotations
@@ -17,15 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.numbers import percent
 from annotriage.engine.folders import whole_folder
+from annotriage.engine.kept_items import HeldOut, Sample
 from annotriage.engine.labels import LabelSet, LabelSpace
+from annotriage.engine.model_facts import ModelFacts, refuse_other
 from annotriage.engine.storage import read_tree, tree_hash, write_tree
 from annotriage.errors import MismatchError
-from annotriage.guarantee import gate, previews
+from annotriage.guarantee import answered, gate
+from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.conformal import conformal_p_values, empirical_cdf, flagged_rank
 from annotriage.guarantee.gate import Guarantee
-from annotriage.guarantee.previews import Answered
 from annotriage.guarantee.routing import route, trust
 from annotriage.latent import clusters, compression, detector, scores
 from annotriage.latent.detector import Detector
@@ -35,66 +37,8 @@ from annotriage.settings import Settings
 
 Array = NDArray[Any]
 
-FORMAT = 2
+FORMAT = 3
 DESCRIPTION, ARRAYS = "reference.json", "arrays.npz"
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """The model that a reference was fitted with: spec file name, hash of the model's files, layers, and the whole spec."""
-
-    name: str
-    hash: str
-    layers: tuple[str, ...]
-    spec: str  # JSON of ModelSpec.as_dict()
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Held-out items: never used to train the model, one per group; none that people call none of the model's classes.
-
-    scores, clusters: (n,) deciding score and nearest cluster. hashes: uint64, of the content of all held-out items whose labels
-    this reference and those before it looked at, to recognise them.
-    attempts: the most that were made at any of them. labelled, correct: how many have labels, and how many of those the model has right.
-    """
-
-    scores: Array
-    clusters: Array
-    hashes: Array
-    labelled: int
-    correct: int
-    attempts: int
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Seeded items kept for the map, for `compare` and for faces.
-
-    ids, labels: (s,). clusters: (s,) nearest cluster. compressed: (s, n) float16. thumbnails: (bytes,) uint8, one after the
-    other; ends: (s,) where each ends.
-    activations: one (c, d) float16 array per layer, of the first c items; scales: what each was divided by. logits: (c, m).
-    label_index: (c,) index into LabelSpace.names, -1 unlabelled.
-    """
-
-    ids: tuple[str, ...]
-    labels: tuple[str, ...]
-    clusters: Array
-    compressed: Array
-    thumbnails: Array
-    ends: Array
-    activations: tuple[Array, ...]
-    scales: tuple[float, ...]
-    logits: Array
-    label_index: Array
-
-    def thumbnail(self, place: int) -> bytes:
-        """The encoded picture of one item, b"" if it has none."""
-        start = int(self.ends[place - 1]) if place else 0
-        return bytes(self.thumbnails[start : int(self.ends[place])])
-
-    def full_activations(self) -> tuple[Array, ...]:
-        """The kept activations in their own units, float32."""
-        return tuple(kept.astype(np.float32) * np.float32(scale) for kept, scale in zip(self.activations, self.scales, strict=True))
 
 
 @dataclass(frozen=True)
@@ -236,7 +180,6 @@ class Reference:
 
     def facts(self) -> dict[str, Any]:
         """What is in it, as plain values."""
-        guarantee = {key: value for key, value in asdict(self.guarantee).items() if not key.startswith("curve_")}
         return {
             "name": self.name,
             "version": self.version,
@@ -251,7 +194,7 @@ class Reference:
             "scores": list(self.member_names),
             "threshold": self.threshold,
             "calibrated": self.calibrated,
-            "guarantee": guarantee,
+            "guarantee": guarantee_facts(self.guarantee),
             "notes": list(self.notes),
         }
 
@@ -282,21 +225,7 @@ class Reference:
 
     def check(self, model: Model) -> None:
         """Raise MismatchError unless `model` is the one that this reference was fitted with."""
-        mine, its = self.model, model_facts(model)
-        where = f"reference {self.name!r} ({self.version[:8]})"
-        again = "Use that model, or fit a new reference with this one."
-        if mine.hash != its.hash:
-            raise MismatchError(
-                f"{where} was fitted with {mine.name} (hash {mine.hash[:12]}), but {its.name} has other weights"
-                f" (hash {its.hash[:12]}). {again}"
-            )
-        if mine.layers != its.layers:
-            raise MismatchError(
-                f"{where} was fitted on layer {', '.join(mine.layers)}, but {its.name} names {', '.join(its.layers)}. {again}"
-            )
-        if mine.spec != its.spec:
-            changed = _changes(json.loads(mine.spec), json.loads(its.spec))
-            raise MismatchError(f"{where}: {its.name} has changed since it was fitted with {mine.name}: {changed}. {again}")
+        refuse_other(self.model, model, f"reference {self.name!r} ({self.version[:8]})")
 
     # -- files
 
@@ -337,24 +266,10 @@ def confidence_logits(logits: Array, space: LabelSpace) -> Array:
     return gate.multi_choice_confidence_logit(logits) if space.multiple else gate.confidence_logit(logits)
 
 
-def model_facts(model: Model) -> ModelFacts:
-    """What identifies a model."""
-    name = model.spec.path.name if model.spec.path is not None else (model.spec.file or model.spec.factory or "model")
-    spec = model.spec.as_dict()
-    for key in ("file", "weights"):  # the hash tells the files, whatever they are called
-        spec["model"].pop(key, None)
-    return ModelFacts(name, model.hash, tuple(model.layers), json.dumps(spec, sort_keys=True))
-
-
-def _changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
-    parts = []
-    for key in sorted(set(old) | set(new)):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            parts.append(_changes(before, after, f"{prefix}{key}."))
-        elif before != after:
-            parts.append(f"{prefix}{key} was {before!r}, is {after!r}")
-    return "; ".join(part for part in parts if part)
+def guarantee_facts(guarantee: Guarantee) -> dict[str, Any]:
+    """A guarantee as plain values, without its curve, and what it says in a sentence."""
+    figures = {name: value for name, value in asdict(guarantee).items() if not name.startswith("curve_")}
+    return {**figures, "sentence": guarantee_sentence(guarantee)}
 
 
 def _dataclasses_of(modules: Sequence[Any]) -> dict[str, type]:
@@ -367,6 +282,6 @@ def _dataclasses_of(modules: Sequence[Any]) -> dict[str, type]:
 
 
 _CLASSES: dict[str, type] = {
-    **_dataclasses_of([clusters, compression, detector, gate, previews, scores]),
+    **_dataclasses_of([answered, clusters, compression, detector, gate, scores]),
     **{kind.__name__: kind for kind in (Reference, ModelFacts, HeldOut, Sample, LabelSpace, Settings)},
 }

@@ -5,18 +5,13 @@ Whatever cannot be scored gets a `failed` verdict with its reason, so that every
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 import time
-import weakref
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +19,11 @@ from threadpoolctl import threadpool_limits
 
 from annotriage.advice.advice import Advice
 from annotriage.data import Item, Source, open_dataset
-from annotriage.engine.assessment import MMD_SAMPLE, Columns, Stranger, assess
-from annotriage.engine.reference import Judged, Reference
+from annotriage.engine.assessment import MMD_SAMPLE, Columns, Stranger, assess, diversity_facts
+from annotriage.engine.kept_verdicts import Verdicts
+from annotriage.engine.reference import Judged, Reference, guarantee_facts
 from annotriage.engine.sampling import SeededSample, Smallest
 from annotriage.engine.verdict import OutlierGroup, Verdict, failed_verdict, verdicts_of
-from annotriage.errors import OutputError
 from annotriage.guarantee.diversity import Diversity
 from annotriage.model import Model
 from annotriage.model.inputs import Loaded, thumbnail
@@ -77,17 +72,16 @@ class Triage:
 
     def summary(self) -> dict[str, Any]:
         """The figures as plain values, as in summary.json."""
-        guarantee = {key: value for key, value in asdict(self.reference.guarantee).items() if not key.startswith("curve_")}
         facts = {"name": self.reference.name, "version": self.reference.version, "model": self.reference.model.name}
         return {
             "dataset": self.dataset,
             "reference": facts,
             "items": sum(self.counts.values()),
             "counts": self.counts,
-            "diversity": asdict(self.diversity),
-            "advice": [asdict(one) for one in self.advice],
-            "guarantee": guarantee,
-            "groups": [{key: value for key, value in asdict(one).items() if key != "faces"} for one in self.groups],
+            "diversity": diversity_facts(self.diversity),
+            "advice": [asdict(advice) for advice in self.advice],
+            "guarantee": guarantee_facts(self.reference.guarantee),
+            "groups": [{key: value for key, value in asdict(group).items() if key != "faces"} for group in self.groups],
             "notes": list(self.notes),
             "timings": self.timings,
         }
@@ -203,53 +197,6 @@ def _stranger(make: Callable[[], Seen]) -> Stranger:
     """Half of a `Seen`, for there may be many."""
     seen = make()
     return Stranger(seen.verdict.id, " + ".join(seen.verdict.labels), seen.point.astype(np.float16), seen.picture)
-
-
-class Verdicts(Sequence[Verdict]):
-    """Verdicts on disk, in a temporary file that goes with this object: any number of them in little memory."""
-
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed with the object
-        weakref.finalize(self, self._file.close)
-        self._starts = array("Q")
-
-    def append(self, verdict: Verdict) -> None:
-        """Add one."""
-        self._starts.append(self._file.seek(0, os.SEEK_END))
-        try:
-            self._file.write(json.dumps([getattr(verdict, name) for name in Verdict.__slots__]).encode() + b"\n")
-        except OSError as error:
-            raise OutputError(
-                f"{tempfile.gettempdir()}: verdicts could not be kept ({error.strerror}); free that disk, or set TMPDIR"
-            ) from error
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    @overload
-    def __getitem__(self, place: int) -> Verdict: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Verdict]: ...
-    def __getitem__(self, place: int | slice) -> Verdict | list[Verdict]:
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(len(self)))]
-        self._file.seek(self._starts[place])
-        return _read_verdict(self._file.readline())
-
-    def __iter__(self) -> Iterator[Verdict]:
-        place = 0
-        while True:
-            self._file.seek(place)  # two readers may take turns, block by block
-            lines = self._file.readlines(1 << 20)
-            place = self._file.tell()
-            if not lines:
-                return
-            yield from map(_read_verdict, lines)
-
-
-def _read_verdict(line: bytes) -> Verdict:
-    identity, path, labels, *rest = json.loads(line)
-    return Verdict(identity, path, tuple(labels), *rest)
 
 
 def _finished(tally: Tally, dataset: str, verdicts: Verdicts, progress: Progress, notes: tuple[str, ...], seconds: float) -> Triage:

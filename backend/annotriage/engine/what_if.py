@@ -1,11 +1,11 @@
 """What a reference would decide under other limits: its threshold and the gate's, for a grid of settings. Nothing is guaranteed of them.
 
-Beside triage: computed once, when a reference is kept, so that the dashboard previews hundreds of thousands of items by counting them.
+Computed once, when a reference is kept, so that the dashboard previews hundreds of thousands of items by counting them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from annotriage.engine.labels import OTHER_SETS
 from annotriage.engine.reference import Reference
 from annotriage.guarantee.conformal import flagged_rank, outlier_threshold
-from annotriage.guarantee.previews import preview_taus
+from annotriage.guarantee.what_if import what_if_taus
 
 ALPHAS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3)
 MAX_ERRORS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.1)
@@ -51,9 +51,8 @@ def what_if(reference: Reference) -> list[WhatIf]:
             continue
         threshold = None if by_sigma else outlier_threshold(reference.held_out.scores, alpha)
         strange = reference.is_outlier(answered.scores, answered.clusters) if threshold is None else answered.scores > threshold
-        taus = preview_taus(
-            answered,
-            ~strange,
+        taus = what_if_taus(
+            replace(answered, typical=~strange),
             never,
             max_errors=max_errors,
             confidences=confidences,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import betaln, log_expit, logit, logsumexp
+from scipy.special import betaln, log_expit, logit
 
 from annotriage.guarantee.binomial import clopper_pearson, passing_sizes, spent_confidence
 from annotriage.guarantee.conformal import hashed_places
@@ -88,39 +88,15 @@ def probation(wrong: BoolArray, max_error: float, confidence: float) -> Probatio
     return Probation(passed, int(wrong.size), int(np.sum(wrong)), next_at)
 
 
-@dataclass(frozen=True)
-class Alarm:
-    """The running Shiryaev-Roberts alarm on spot check answers of `auto` items; immutable, `update` gives the next state.
-
-    While the error is at most `max_error`, false stops are on average at least 6,000 answers apart; a doubled error is found
-    after a median of some 350 answers, a fivefold one after 75. Source: Pollak, Annals of Statistics 1985.
-    """
-
-    max_error: float
-    answers: int = 0
-    wrong: int = 0
-    log_sums: tuple[float, ...] = field(default=(-math.inf,) * len(ALARM_RATIOS))
-
-    def update(self, wrong: bool) -> Alarm:
-        """The state after one more answer."""
-        steps = _steps(np.array([wrong]), self.max_error)[:, 0]
-        log_sums = tuple(float(np.logaddexp(0.0, before) + step) for before, step in zip(self.log_sums, steps, strict=True))
-        return replace(self, answers=self.answers + 1, wrong=self.wrong + int(wrong), log_sums=log_sums)
-
-    @property
-    def level(self) -> float:
-        """How near the alarm is: 0 calm, 1 (or more) ringing."""
-        statistic = float(logsumexp(self.log_sums)) - math.log(len(self.log_sums))
-        return max(0.0, statistic / math.log(ALARM_EVERY))
-
-    @property
-    def ringing(self) -> bool:
-        """Whether `auto` must stop."""
-        return self.level >= 1.0
-
-
 def alarm_levels(wrong: BoolArray, max_error: float) -> FloatArray:
-    """`Alarm.level` after each answer, for whole series at once: (..., N) bool -> (..., N)."""
+    """How near the alarm on spot check answers of `auto` items is after each answer: 0 calm, 1 or more: `auto` must stop.
+
+    The Shiryaev-Roberts statistic, averaged over a few larger error rates, on a logarithmic scale. While the error is at most
+    `max_error`, false stops are on average at least 6,000 answers apart; a doubled error is found after a median of some 350
+    answers, a fivefold one after 75. Source: Pollak, Annals of Statistics 1985.
+
+    wrong: (..., N), series of answers in their order. Returns (..., N).
+    """
     total = np.full(wrong.shape, -np.inf)
     for steps in _steps(wrong, max_error):
         walked = np.cumsum(steps, axis=-1)

@@ -1,7 +1,6 @@
 """Conformal p-values: how usual an outlier score is among held-out items, and the threshold that follows.
 
-Stands between `scores` (one number per item) and `gate` (a route per item). Scores must not be NaN: an item without a
-score has failed and has no p-value.
+Scores must not be NaN: an item without a score has failed and has no p-value.
 """
 
 from __future__ import annotations

@@ -1,28 +1,22 @@
-"""The dataset-level diversity score: how foreign a set of items is, with its interval, its excess and tests.
-
-Stands after `conformal` (which says of one item whether it is an outlier) and before `advice` (which says what to do).
-"""
+"""How foreign a set of items is: the share of outliers with its interval, its excess over what is usual, and tests."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 from scipy.stats import betabinom, hypergeom, mannwhitneyu
 
-from annotriage.advice.numbers import count, in_hundred, percent, points, points_range
 from annotriage.guarantee.binomial import clopper_pearson
 from annotriage.latent.mmd import Mmd
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-
-TOO_WIDE = 0.05
 
 
 @dataclass(frozen=True)
@@ -54,8 +48,7 @@ class Diversity:
     excess = share - expected. p_value: exact, that normal data gives so many outliers.
     effective_n: n, or less when items come in groups. rank_sum_p, mmd_p: tests without a threshold (None: not computed).
     calibrated: False when no held-out items exist, or so few that none could be an outlier; then expected, excess and p-values are nan.
-    sentence: the one-sentence reading for people who do not know statistics. Without items share, excess and p-value are nan, and the
-    limits of the share are 0 and 1: nothing was seen.
+    Without items share, excess and p-value are nan, and the limits of the share are 0 and 1: nothing was seen.
     """
 
     n: int
@@ -79,7 +72,6 @@ class Diversity:
     mmd_p: float | None
     clusters: tuple[ClusterDiversity, ...]
     calibrated: bool
-    sentence: str
 
 
 def diversity(
@@ -119,7 +111,7 @@ def diversity(
     ranks = None
     if calibrated and n and scores is not None and held_out_scores is not None:
         ranks = rank_sum(scores if groups is None else scores[_first_of_each(groups)], held_out_scores)
-    result = Diversity(
+    return Diversity(
         n=n,
         outliers=k,
         failed=failed,
@@ -141,9 +133,7 @@ def diversity(
         mmd_p=mmd.p_value if mmd else None,
         clusters=_per_cluster(outliers, clusters, held_out_outliers, held_out_clusters, cluster_names, groups),
         calibrated=calibrated,
-        sentence="",
     )
-    return replace(result, sentence=_sentence(result))
 
 
 def expected_share(rank: int, held_out: int) -> tuple[float, float, float]:
@@ -169,11 +159,6 @@ def holm(p_values: ArrayLike) -> FloatArray:
     adjusted = np.full(raw.shape, np.nan)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(raw[order] * np.arange(len(order), 0, -1)))
     return adjusted
-
-
-def trend(batches: Sequence[Diversity]) -> FloatArray:
-    """p-value of each batch shown, adjusted for their number: which of them are really more foreign than normal data."""
-    return holm([batch.p_value for batch in batches])
 
 
 def _effective_size(outliers: BoolArray, groups: Sequence[str] | None) -> float:
@@ -224,29 +209,3 @@ def _per_cluster(
         facts = int(n[c]), int(k[c]), float(shares[c]), low, high, int(held_out[c]), int(j[c])
         rows.append(ClusterDiversity(name, *facts, float(adjusted[c]), float(mix[c])))
     return tuple(rows)
-
-
-def _sentence(d: Diversity) -> str:
-    total = d.n + d.failed
-    lost = f" {count(d.failed, 'item')} of {total:,} ({percent(d.failed / total)}) could not be scored." if d.failed else ""
-    if d.n == 0:
-        if d.failed == 1:
-            return "The only item could not be scored."
-        return "No items have been scored yet." if not d.failed else f"None of {count(d.failed, 'item')} could be scored."
-    if not d.calibrated:
-        few = f"{count(d.held_out, 'held-out item is', 'held-out items are')} too few to say"
-        why = few if d.held_out else "without held-out items nobody knows"
-        return f"{percent(d.share)} outliers by an uncalibrated threshold: {why} how many normal data would give.{lost}"
-    figures = f"{percent(d.share)} outliers, {percent(d.expected)} expected"
-    foreign, limits = in_hundred(*(max(0.0, excess / (1 - d.expected)) for excess in (d.excess, d.excess_low, d.excess_high)))
-    if d.excess_low > 0 and d.p_value <= 0.05:
-        reading = f"about {foreign} are foreign (95 % limits {limits})"
-    elif d.excess_high < 0:
-        fewer = f"{points(-d.excess)} fewer than usual (95 % limits {points_range(-d.excess_high, -d.excess_low)})"
-        reading = f"{fewer}, nothing foreign seen"
-    elif d.excess_high > TOO_WIDE:
-        scarce = "items" if d.high - d.low > d.expected_high - d.expected_low else "held-out items"
-        reading = f"not clearly more than usual, but too few {scarce} to be sure (95 % limits of what is foreign: {limits})"
-    else:
-        reading = f"nothing unusual among {count(d.n, 'item')}"
-    return f"{figures}: {reading}.{lost}"

@@ -1,21 +1,22 @@
 """The gate: which items the model may label alone, and the guarantee about their errors.
 
-Stands after the outlier score: `sureness` joins confidence and typicality in one number, `calibrate_gate` finds how sure is
-sure enough on labelled held-out items, `routes` applies it.
+`sureness` joins confidence and typicality in one number, `calibrate_gate` finds how sure is sure enough on labelled held-out items,
+and `routing.route` applies it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logsumexp
 
-from annotriage.advice.numbers import about, count, limit, one_in, percent, rough
+from annotriage.advice.numbers import rough
 from annotriage.errors import FitError
-from annotriage.guarantee.binomial import first_size, passing_sizes, spent_confidence, upper_bound
+from annotriage.guarantee.answered import Answered
+from annotriage.guarantee.binomial import passing_sizes, spent_confidence, upper_bound
 from annotriage.guarantee.conformal import empirical_cdf
 from annotriage.guarantee.ranking import Ranking, labels_needed
 
@@ -54,10 +55,10 @@ class Guarantee:
     auto: whether any item may be labelled by machine. tau: the least sureness of an automatic item (inf when off);
     with max_error_per = "class" the taus are in `classes` and this is the smallest.
     attempt: the r-th calibration of this project; confidence: what the user asked for; tested_confidence: that of this
-    attempt, `bounds.spent_confidence`. labelled: labelled held-out items; typical: those of them that are no outliers;
+    attempt, `binomial.spent_confidence`. labelled: labelled held-out items; typical: those of them that are no outliers;
     n, errors, bound: the automatic ones among them. coverage: n / labelled. needed: labelled held-out items that are likely
     to be enough in all when auto is off, rounded up to two digits (None when on, and when no number would help). curve_*: risk
-    against coverage down the sureness ranking, at most 200 places. sentence: the guarantee, or why there is none and what to do.
+    against coverage down the sureness ranking, at most 200 places.
     """
 
     auto: bool
@@ -78,16 +79,10 @@ class Guarantee:
     curve_coverage: FloatArray
     curve_risk: FloatArray
     curve_bound: FloatArray
-    sentence: str
 
 
 def calibrate_gate(
-    sureness: FloatArray,
-    correct: BoolArray,
-    typical: BoolArray,
-    predicted: IntArray,
-    true: IntArray,
-    miss: FloatArray,
+    answered: Answered,
     *,
     class_names: Sequence[str],
     max_error: float,
@@ -105,24 +100,21 @@ def calibrate_gate(
     With max_error_per = "class" each predicted class is tested alone, at the same confidence: each class's guarantee may be
     wrong for 1 project in 20 by itself, and nothing is guaranteed about all classes together.
 
-    sureness, correct, typical, predicted, true, miss: (n,) each, one row per labelled held-out item that could be scored, one
-    per group of related items. predicted, true: indices into `class_names`; true is -1 of an item that is none of them.
-    miss: 1 - largest probability, the model's own estimate of being wrong. attempt: which calibration of this project this is,
-    counted from 1.
+    answered: its classes are indices into `class_names`. attempt: which calibration of this project this is, counted from 1.
     """
     never = np.array([name in never_auto for name in class_names], dtype=bool)
-    eligible = typical & ~never[predicted] if never.size else typical
+    eligible = eligible_items(answered, never)
     tested = spent_confidence(confidence, attempt)
-    sizes = passing_sizes(max_error, tested, len(sureness))
-    whole = Ranking.of(sureness[eligible], ~correct[eligible], miss[eligible])
-    rankings = [whole] if max_error_per != "class" else class_rankings(sureness, correct, eligible, predicted, miss, len(class_names))
+    sizes = passing_sizes(max_error, tested, len(answered))
+    whole = rank(answered, eligible)
+    rankings = rankings_of(answered, eligible, len(class_names), max_error_per)
     fullest = max(rankings, key=lambda ranking: ranking.n, default=whole)
-    taus = class_taus(rankings, sureness, eligible, predicted, never, sizes, max_error)
-    automatic = eligible & (sureness >= taus[predicted])
-    n, errors = int(automatic.sum()), int((automatic & ~correct).sum())
-    enough = None if n else labels_needed(fullest, len(sureness), max_error, tested, np.random.default_rng(seed))
-    curve = _curve(whole, len(sureness), tested)
-    guarantee = Guarantee(
+    taus = class_taus(rankings, answered, eligible, never, sizes, max_error)
+    automatic = eligible & (answered.sureness >= taus[answered.predicted])
+    n, errors = int(automatic.sum()), int((automatic & ~answered.correct).sum())
+    enough = None if n else labels_needed(fullest, len(answered), max_error, tested, np.random.default_rng(seed))
+    curve_coverage, curve_risk, curve_bound = _curve(whole, len(answered), tested)
+    return Guarantee(
         auto=n > 0,
         max_error=max_error,
         confidence=confidence,
@@ -130,47 +122,48 @@ def calibrate_gate(
         attempt=attempt,
         max_error_per=max_error_per,
         tau=float(np.min(taus, initial=np.inf)),
-        labelled=len(sureness),
-        typical=int(typical.sum()),
+        labelled=len(answered),
+        typical=int(answered.typical.sum()),
         n=n,
         errors=errors,
         bound=float(upper_bound(errors, n, tested)),
-        coverage=n / max(1, len(sureness)),
+        coverage=n / max(1, len(answered)),
         needed=enough and rough(enough),
-        classes=_evidence(automatic, correct, predicted, true, taus, class_names, max_error, tested),
-        curve_coverage=curve[0],
-        curve_risk=curve[1],
-        curve_bound=curve[2],
-        sentence="",
+        classes=_evidence(answered, automatic, taus, class_names, max_error, tested),
+        curve_coverage=curve_coverage,
+        curve_risk=curve_risk,
+        curve_bound=curve_bound,
     )
-    return replace(guarantee, sentence=_sentence(guarantee))
 
 
-def class_rankings(
-    sureness: FloatArray, correct: BoolArray, eligible: BoolArray, predicted: IntArray, miss: FloatArray, classes: int
-) -> list[Ranking]:
-    """The eligible held-out items of each predicted class, ranked. Arrays: (n,), as for `calibrate_gate`."""
-    places = (eligible & (predicted == c) for c in range(classes))
-    return [Ranking.of(sureness[chosen], ~correct[chosen], miss[chosen]) for chosen in places]
+def eligible_items(answered: Answered, never: BoolArray) -> BoolArray:
+    """Which items could become automatic: (n,). never: (m,) classes that are never automatic."""
+    return answered.typical & ~never[answered.predicted] if never.size else answered.typical
+
+
+def rankings_of(answered: Answered, eligible: BoolArray, classes: int, max_error_per: str) -> list[Ranking]:
+    """What is tested by itself: the eligible items of each predicted class for max_error_per = "class", else all of them together."""
+    if max_error_per != "class":
+        return [rank(answered, eligible)]
+    return [rank(answered, eligible & (answered.predicted == place)) for place in range(classes)]
+
+
+def rank(answered: Answered, chosen: BoolArray) -> Ranking:
+    """Some of the items, ranked."""
+    return Ranking.of(answered.sureness[chosen], ~answered.correct[chosen], answered.miss[chosen])
 
 
 def class_taus(
-    rankings: Sequence[Ranking],
-    sureness: FloatArray,
-    eligible: BoolArray,
-    predicted: IntArray,
-    never: BoolArray,
-    sizes: IntArray,
-    max_error: float,
+    rankings: Sequence[Ranking], answered: Answered, eligible: BoolArray, never: BoolArray, sizes: IntArray, max_error: float
 ) -> FloatArray:
     """The sureness that the automatic items of each class must reach: (m,), inf where there are none.
 
-    rankings: one of all eligible items, or one per class. never: (m,) classes that are never automatic. sizes: `passing_sizes`.
+    rankings: as `rankings_of` gives them. never: (m,) classes that are never automatic. sizes: `passing_sizes`.
     """
     taus = np.where(never, np.inf, np.array([ranking.tau(sizes, max_error) for ranking in rankings]))
-    automatic = eligible & (sureness >= taus[predicted])
+    automatic = eligible & (answered.sureness >= taus[answered.predicted])
     # a class none of whose automatic labels was ever tested is not labelled automatically
-    return np.where(np.bincount(predicted[automatic].astype(int), minlength=len(never)) > 0, taus, np.inf)
+    return np.where(np.bincount(answered.predicted[automatic].astype(int), minlength=len(never)) > 0, taus, np.inf)
 
 
 def item_taus(guarantee: Guarantee, predicted: IntArray) -> FloatArray:
@@ -228,21 +221,14 @@ def _curve(ranking: Ranking, labelled: int, confidence: float) -> tuple[FloatArr
 
 
 def _evidence(
-    automatic: BoolArray,
-    correct: BoolArray,
-    predicted: IntArray,
-    true: IntArray,
-    taus: FloatArray,
-    class_names: Sequence[str],
-    max_error: float,
-    confidence: float,
+    answered: Answered, automatic: BoolArray, taus: FloatArray, class_names: Sequence[str], max_error: float, confidence: float
 ) -> tuple[ClassEvidence, ...]:
     rows = []
-    for side, classes in (("predicted", predicted), ("true", true)):
+    for side, classes in (("predicted", answered.predicted), ("true", answered.true)):
         named = classes >= 0
         items, n, errors = (
             np.bincount(classes[chosen].astype(int), minlength=len(class_names))
-            for chosen in (named, named & automatic, named & automatic & ~correct)
+            for chosen in (named, named & automatic, named & automatic & ~answered.correct)
         )
         bounds = upper_bound(errors, n, confidence)
         for c, name in enumerate(class_names):
@@ -251,32 +237,3 @@ def _evidence(
             above = bool(errors[c] > max_error * n[c])
             rows.append(ClassEvidence(name, side, tau, int(n[c]), int(errors[c]), float(bounds[c]), share, above))
     return tuple(rows)
-
-
-def _sentence(guarantee: Guarantee) -> str:
-    least = first_size(guarantee.max_error, guarantee.tested_confidence)
-    if guarantee.auto:
-        scope, which = "automatic labels", "such a guarantee"
-        if guarantee.max_error_per == "class":
-            able = sum(row.tau < np.inf for row in guarantee.classes if row.side == "predicted")
-            scope = f"automatic labels of each of {able:,} (out of {len(guarantee.classes) // 2:,}) classes"
-            which = "the guarantee of each class by itself"
-        return (
-            f"At most {limit(guarantee.max_error)} {scope} are wrong in the long run, for items like the held-out ones;"
-            f" {which} is wrong for {one_in(1 - guarantee.confidence, 'project')}."
-            f" Shown on {count(guarantee.n, 'automatic item')} out of {guarantee.labelled:,} labelled held-out ones,"
-            f" {guarantee.errors:,} of them wrong; people's labels are taken as truth."
-        )
-    if guarantee.needed is None:
-        return (
-            f"auto is off: the model is wrong too often for a limit of {percent(guarantee.max_error)}, and more labels alone will not"
-            " help; train it further or raise max_error."
-        )
-    if guarantee.labelled < least:
-        shortage = f"{count(least, 'labelled held-out item')} needed at least, {guarantee.labelled:,} there"
-    else:
-        shortage = (
-            f"an error of at most {percent(guarantee.max_error)} is not shown for any share of the"
-            f" {count(guarantee.labelled, 'labelled held-out item')}"
-        )
-    return f"auto is off: {shortage}; {about(guarantee.needed)} in all are likely to be enough."

@@ -1,6 +1,6 @@
-"""Routes and trust: from judgement to what happens with an item, and to the one number that sorts the queue.
+"""Routes and trust: what happens with an item, and the one number that sorts the queue.
 
-The last step of `latent`: `gate` says how sure is sure enough, `conformal` what is an outlier.
+`conformal` says what is an outlier, `gate` how sure is sure enough.
 """
 
 from __future__ import annotations

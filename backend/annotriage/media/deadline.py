@@ -1,6 +1,6 @@
 """One deadline for all that a thread does to fetch a file: resolving, connecting, redirects, reading.
 
-Stands under `fetch`. The timeouts of sockets start anew with every piece that arrives, so that a server which sends one byte a
+The timeouts of sockets start anew with every piece that arrives, so that a server which sends one byte a
 second would hold a worker for hours; these sockets ask before each piece how much is left of the whole.
 """
 

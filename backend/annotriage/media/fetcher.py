@@ -1,8 +1,7 @@
 """The guarded fetcher of media: the bytes behind an address, or the reason why there are none.
 
-Stands before data -> model -> latent -> triage -> store -> delivery: the worker fetches what items name. Whoever can create an item
-writes its address, so addresses are taken for hostile: only listed hosts are contacted, at the very address that was checked,
-for a bounded time, up to a bounded size; and each redirect is checked like the address it started from.
+Whoever can create an item writes its address, so addresses are taken for hostile: only listed hosts are contacted, at the very
+address that was checked, for a bounded time, up to a bounded size; and each redirect is checked like the address it started from.
 """
 
 from __future__ import annotations

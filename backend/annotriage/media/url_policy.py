@@ -1,7 +1,6 @@
 """Where an address leads, and whether it may be contacted.
 
-Stands before data -> model -> latent -> triage -> store -> delivery, under `fetch`, which contacts what passes here. Each host
-gets one spelling before anything is compared, so that what was checked is what is contacted.
+Each host gets one spelling before anything is compared, so that what was checked is what `fetcher` contacts.
 """
 
 from __future__ import annotations

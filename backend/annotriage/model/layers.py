@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from annotriage.errors import ModelError
-from annotriage.model.spec import AUTO, ModelSpec
+from annotriage.model.spec import ModelSpec
+from annotriage.model.spec_keys import AUTO
 from annotriage.model.types import Layer
 
 Shape = tuple[int | None, ...]

@@ -5,17 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
-import json
-import math
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from annotriage.errors import ModelError
-
-AUTO = ("auto",)
+from annotriage.model.spec_keys import AUTO, IMAGE_ONLY, INPUT_KEYS, MODEL_KEYS, Key, toml_text
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class ModelSpec:
         for key in table:
             if key not in ("model", "input"):
                 raise ModelError(f"{path}: unknown key {key!r}; a model spec has the tables [model] and [input]")
-        model = _read_table(table, "model", _MODEL_KEYS, path)
+        model = _read_table(table, "model", MODEL_KEYS, path)
         _check_source(model, path)
         _required(model, "model", "classes", 'list the class names in the order of the model\'s outputs, as ["cat", "dog"]', path)
         if model.get("activation") == "softmax" and model.get("choice") == "multiple":
@@ -109,7 +106,7 @@ class ModelSpec:
                 model[key] = Path(model[key]).name
         tables = {"model": model, "input": dataclasses.asdict(self.input)}
         if self.input.kind == "array":
-            for key in _IMAGE_ONLY:
+            for key in IMAGE_ONLY:
                 del tables["input"][key]
         return {
             name: {key: list(value) if isinstance(value, tuple) else value for key, value in table.items() if value not in (None, ())}
@@ -120,7 +117,7 @@ class ModelSpec:
         """Write the spec as TOML. File names stay relative: the model file has to be put beside it."""
         lines: list[str] = []
         for name, table in self.as_dict().items():
-            lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+            lines += [f"[{name}]", *(f"{key} = {toml_text(value)}" for key, value in table.items())]
         path.write_text("\n".join(lines) + "\n", "utf-8")
 
     def check_input(self, shape: Sequence[int | None]) -> None:
@@ -149,10 +146,12 @@ class ModelSpec:
 def spec_table() -> str:
     """The README's table of the keys of a model spec, in Markdown."""
     rows = ["| key | default | meaning |", "| --- | --- | --- |"]
-    for table, keys, kind in (("model", _MODEL_KEYS, ModelSpec), ("input", _INPUT_KEYS, InputSpec)):
+    for table, keys, kind in (("model", MODEL_KEYS, ModelSpec), ("input", INPUT_KEYS, InputSpec)):
         defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(kind)}
         defaults |= {"layer": AUTO[0]}
-        rows += [f"| `[{table}]` `{name}` | {key.default or f'`{_toml(defaults[name])}`'} | {key.meaning} |" for name, key in keys.items()]
+        rows += [
+            f"| `[{table}]` `{name}` | {key.default or f'`{toml_text(defaults[name])}`'} | {key.meaning} |" for name, key in keys.items()
+        ]
     return "\n".join(rows)
 
 
@@ -166,7 +165,7 @@ def hash_files(files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _read_table(tables: Mapping[str, Any], name: str, keys: Mapping[str, _Key], path: Path) -> dict[str, Any]:
+def _read_table(tables: Mapping[str, Any], name: str, keys: Mapping[str, Key], path: Path) -> dict[str, Any]:
     table = tables.get(name)
     if not isinstance(table, Mapping):
         raise ModelError(f"{path}: the table [{name}] is missing; it holds {', '.join(keys)}")
@@ -184,12 +183,12 @@ def _read_table(tables: Mapping[str, Any], name: str, keys: Mapping[str, _Key], 
 
 
 def _read_input(tables: Mapping[str, Any], path: Path) -> InputSpec:
-    values = _read_table(tables, "input", _INPUT_KEYS, path)
+    values = _read_table(tables, "input", INPUT_KEYS, path)
     _required(
         values, "input", "size", 'give [height, width] of an image, or with kind = "array" the shape of a row of numbers, as [12]', path
     )
     if values.get("kind") == "array":
-        for key in _IMAGE_ONLY:
+        for key in IMAGE_ONLY:
             if key in values:
                 raise ModelError(f'{path}: [input] {key}: has no meaning for kind = "array"; remove it')
         allowed, per = {1, values["size"][-1]}, "one for all, or one per value of the last axis"
@@ -243,113 +242,3 @@ def _not_a_spec(path: Path) -> str:
         f"{path}: --model takes a model spec, a TOML file that says how the model is run. Write model.toml beside the model:\n"
         f'[model]\n{source}\nclasses = ["first class", "second class"]\n[input]\n{taken}'
     )
-
-
-_Reader = Callable[[Any], Any]
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("must be a text in quotes")
-    return value
-
-
-def _one_of(*words: str) -> _Reader:
-    def read(value: Any) -> Any:
-        if value not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return value
-
-    return read
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError("must be a number")
-    return float(value)
-
-
-def _numbers(value: Any) -> tuple[float, ...]:
-    if not isinstance(value, list | tuple):
-        raise ValueError("must be a list of numbers, as [0.5, 0.5, 0.5]")
-    return tuple(_number(part) for part in value)
-
-
-def _size(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or not value or any(type(part) is not int or part < 1 for part in value):
-        raise ValueError("must be a list of whole numbers above 0, as [224, 224]")
-    return tuple(value)
-
-
-def _classes(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or len(value) < 2:
-        raise ValueError("must be a list of at least two class names")
-    names = tuple(_text(part) for part in value)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"names {twice[0]!r} more than once; every class needs a name of its own")
-    return names
-
-
-def _layers(value: Any) -> tuple[str, ...]:
-    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else ()
-    if not names or any(not isinstance(name, str) or not name for name in names) or len(set(names)) < len(names):
-        raise ValueError('must be "auto", the name of a layer or a list of different names (annotriage layers shows them)')
-    if "auto" in names and names != AUTO:
-        raise ValueError('"auto" stands alone, not in a list with other layers')
-    return names
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(_toml(part) for part in value)}]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)
-
-
-@dataclass(frozen=True)
-class _Key:
-    """One key of a spec: how its value is read, what it means, and in words what it is when left out, unless that is a value."""
-
-    read: _Reader
-    meaning: str
-    default: str = ""
-
-
-_MODEL_KEYS = {
-    "file": _Key(_text, "The model file, relative to the spec: `.onnx`, or `.pt2` (torch.export).", "needed, or `factory`"),
-    "factory": _Key(_text, '`"package.module:function"`, which returns the untrained torch module; needs `weights`.', "none"),
-    "weights": _Key(_text, "What the factory's module is trained to: safetensors, or a state_dict.", "none"),
-    "classes": _Key(_classes, "Class names, in the order of the model's outputs.", "needed"),
-    "output": _Key(_text, "The output with one value per class: a tensor's name; of a factory's module, a name or place.", "the only one"),
-    "activation": _Key(
-        _one_of("auto", "softmax", "sigmoid", "none"),
-        'What is still to be applied to the output: `"softmax"` or `"sigmoid"`; `"none"`: the output is probabilities.'
-        " `auto` sees a softmax or sigmoid inside the model, and logits.",
-    ),
-    "choice": _Key(
-        _one_of("auto", "single", "multiple"),
-        '`"single"`: one class per item; `"multiple"`: any number. `auto`: multiple where there is a sigmoid.',
-    ),
-    "layer": _Key(
-        _layers,
-        "Hidden layers to compare, a name or a list, the first one decides; `annotriage layers` lists them. `auto`: the layer"
-        " before the last dense one, and a feature map from the middle.",
-    ),
-}
-_INPUT_KEYS = {
-    "kind": _Key(_one_of("image", "array"), '`"array"`: rows of numbers, of any shape, instead of images.'),
-    "size": _Key(_size, "`[height, width]` of an image; of rows of numbers the shape of one, as `[12]`.", "needed"),
-    "mode": _Key(_one_of("RGB", "L"), 'Images: `"RGB"`, or `"L"` for one grey channel.'),
-    "scale": _Key(_number, "A value x enters the model as `(x * scale - mean) / std`.", "1/255; rows: 1"),
-    "mean": _Key(_numbers, "One number per channel of an image; of a row one for all, or one per value of its last axis.", "0"),
-    "std": _Key(_numbers, "As `mean`.", "1"),
-    "layout": _Key(_one_of("NCHW", "NHWC"), 'Images: channels first, or last (`"NHWC"`).'),
-    "resize": _Key(
-        _one_of("bilinear", "nearest", "bicubic", "box", "lanczos"),
-        'Images: how they get to `size`, as in training: also `"nearest"`, `"bicubic"`, `"box"`, `"lanczos"`.',
-    ),
-    "name": _Key(_text, "The input tensor.", "the only one"),
-}
-_IMAGE_ONLY = ("mode", "layout", "resize")

@@ -72,7 +72,7 @@ _Decoded = tuple[list[Loaded | str], Array]  # each item or what is wrong with i
 def _load_all(items: list[Item], model: Model, settings: Settings) -> _Decoded:
     tensors = np.empty((len(items), *model.spec.input.shape), dtype=np.float32)
     found = [_load(item, model, settings, out) for item, out in zip(items, tensors, strict=True)]
-    good = [isinstance(one, Loaded) for one in found]
+    good = [isinstance(result, Loaded) for result in found]
     return found, tensors if all(good) else tensors[good]
 
 

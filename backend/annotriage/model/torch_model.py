@@ -1,6 +1,6 @@
 """torch models: exported programs (.pt2), or a factory's module with its weights. A batch -> logits and activations.
 
-Part of the second step of data -> model -> latent. No pickled module is ever loaded: weights are safetensors or state_dicts.
+No pickled module is ever loaded: weights are safetensors or state_dicts.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class TorchModel:
             activations = [recorded[name] for name in self.layers]
             if self.device == "cuda":
                 places = enumerate(zip(activations, self._last, strict=True))
-                activations = [pooled(one, moments(place), last) for place, (one, last) in places]
+                activations = [pooled(activation, moments(place), last) for place, (activation, last) in places]
             output, *hidden = (tensor.float().cpu().numpy() for tensor in (recorded[self._logits], *activations))
         return output, hidden
 

@@ -150,9 +150,9 @@ def interval_row(share: float, low: float, high: float, mark: float, upper: floa
 
 def trend_chart(moments: Sequence[Moment], expected: float | None, described: str, start: float, end: float) -> Markup:
     """A share over time as a line within the band of its 95 % limits, and what normal data would give. moments: the first first."""
-    known = [one for one in moments if one.share is not None]
+    known = [moment for moment in moments if moment.share is not None]
     left, right, top, bottom = 58.0, 1000.0, 14.0, 236.0
-    upper = _nice_upper(max([one.high or one.share or 0.0 for one in known] + [expected or 0.0], default=0.1))
+    upper = _nice_upper(max([moment.high or moment.share or 0.0 for moment in known] + [expected or 0.0], default=0.1))
     span = max(end - start, 1.0)
 
     def x(at: float) -> float:
@@ -166,24 +166,24 @@ def trend_chart(moments: Sequence[Moment], expected: float | None, described: st
         for tick in _ticks(upper)
     ]
     parts += [_text(x(at), bottom + 22, name, "c-tick") for at, name in _time_ticks(start, end)]
-    band = [(one.at, one.low, one.high) for one in known if one.low is not None and one.high is not None]
+    band = [(moment.at, moment.low, moment.high) for moment in known if moment.low is not None and moment.high is not None]
     if len(band) > 1:
         edge = [f"{x(at):.1f} {y(high):.1f}" for at, _, high in band] + [f"{x(at):.1f} {y(low):.1f}" for at, low, _ in reversed(band)]
         parts.append(Markup('<path class="c-band" d="M{} Z"/>').format(" L".join(edge)))
     if expected is not None:
         parts.append(_line(left, y(expected), right, y(expected), "c-usual"))
         parts.append(_text(right, y(expected) - 7, f"normal data: {percent(expected)}", "c-tick c-end"))
-    parts.append(_path([(one.at, one.share or 0.0) for one in known], x, y, "c-trend"))
+    parts.append(_path([(moment.at, moment.share or 0.0) for moment in known], x, y, "c-trend"))
     for at, low, high in band if len(band) <= 40 else band[-1:]:
         parts.append(_line(x(at), y(low), x(at), y(high), "c-whisker c-outlier thin"))
-    for one in known if len(known) <= 40 else known[-1:]:
-        parts.append(_dot(x(one.at), y(one.share or 0.0), 5, "c-outlier"))
+    for moment in known if len(known) <= 40 else known[-1:]:
+        parts.append(_dot(x(moment.at), y(moment.share or 0.0), 5, "c-outlier"))
     return _svg("Share of outliers over time", described, right + 30, bottom + 34, parts)
 
 
 def sparkline(moments: Sequence[Moment], described: str) -> Markup:
     """How a share went, in the size of a word. moments: the first first; evenly spaced, however long the pauses were."""
-    known = [one.share for one in moments if one.share is not None]
+    known = [moment.share for moment in moments if moment.share is not None]
     if len(known) < 2:
         return Markup("")
     width, height, room = 148.0, 36.0, 5.0

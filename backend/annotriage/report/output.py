@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from annotriage.advice.diversity_words import diversity_sentence
+from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.data import Item, Source
 from annotriage.engine.folders import whole_folder
 from annotriage.engine.reference import Reference
@@ -25,7 +27,8 @@ from annotriage.latent.maps import fit_map, nearest_training
 from annotriage.model import Model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
-from annotriage.report.page import Drawn, Report, Waiting, write_report
+from annotriage.report.contents import Drawn, Report, Waiting
+from annotriage.report.page import write_report
 from annotriage.settings import Settings
 
 VERDICTS, PREDICTIONS, SUMMARY, REPORT = "verdicts.csv", "predictions.json", "summary.json", "report.html"
@@ -113,8 +116,9 @@ def summary_text(triage: Triage) -> str:
     """What triage found, in a few lines for the terminal."""
     total = sum(triage.counts.values())
     routes = ", ".join(f"{count:,} {route}" for route, count in triage.counts.items())
-    lines = [f"{total:,} items of {triage.dataset}: {routes}.", triage.diversity.sentence, triage.reference.guarantee.sentence, ""]
-    lines += [f"{one.title} {one.headline[:1].upper()}{one.headline[1:]}".rstrip(".") for one in triage.advice]
+    sentence = diversity_sentence(triage.diversity)
+    lines = [f"{total:,} items of {triage.dataset}: {routes}.", sentence, guarantee_sentence(triage.reference.guarantee), ""]
+    lines += [f"{advice.title} {advice.headline[:1].upper()}{advice.headline[1:]}".rstrip(".") for advice in triage.advice]
     if triage.groups:
         crowds = ", ".join(f"{group.size:,} like {group.medoid}" for group in triage.groups[:5])
         lines += ["", f"Groups among the outliers: {crowds}{', ...' if len(triage.groups) > 5 else ''}."]

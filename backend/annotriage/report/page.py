@@ -1,6 +1,6 @@
 """report.html: one file that a person opens by double click, without a server, a network or an installation.
 
-The pipeline fills a `Report`; `write_report` renders it. Text, figures and charts are plain HTML and read without JavaScript; the map
+Text, figures and charts are plain HTML and read without JavaScript; the map
 takes its points from data embedded beside it: strings as JSON, numbers as base64 of typed arrays, thumbnails as one base64 text that is
 cut where a picture is shown. Whatever comes from data (ids, paths, labels, reasons) is hostile until escaped: Jinja escapes the text, the
 JSON knows no "<", and the Content-Security-Policy runs our own two scripts, by their hash, and loads nothing from anywhere.
@@ -15,10 +15,7 @@ import json
 import math
 import os
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,85 +25,19 @@ from numpy.typing import NDArray
 
 from annotriage.advice import numbers
 from annotriage.advice.advice import PERSON_FIRST, Advice
-from annotriage.advice.numbers import count, percent, rough
-from annotriage.engine.verdict import OutlierGroup, Verdict
+from annotriage.advice.diversity_words import diversity_sentence
+from annotriage.advice.guarantee_words import guarantee_sentence
+from annotriage.advice.numbers import rough
 from annotriage.errors import OutputError
-from annotriage.guarantee.diversity import ClusterDiversity, Diversity
-from annotriage.guarantee.gate import ClassEvidence, Guarantee
+from annotriage.guarantee.diversity import ClusterDiversity
 from annotriage.report import charts
+from annotriage.report.contents import Drawn, Report
+from annotriage.report.sentences import classes_sentence, clusters_sentence, groups_sentence, items_sentence, map_sentence
 from annotriage.states import ROUTES
 
 WAITING_SHOWN = 1_000
 CLUSTERS_SHOWN = 60
 _HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """One point of the map: a training item or an incoming one.
-
-    kind: "training" | "incoming". label: what people called it (training) or what the model says (incoming). route: "" for training.
-    outlier_score, confidence, p_value, trust, score: None where not computed. group: number of its outlier group, -1 for none.
-    thumbnail: an encoded picture (PNG, JPEG, WebP), b"" for none. nearest: places in `Report.drawn` of its nearest training items.
-    """
-
-    id: str
-    path: str
-    kind: str
-    label: str
-    route: str = ""
-    cluster: str = ""
-    outlier_score: float | None = None
-    confidence: float | None = None
-    p_value: float | None = None
-    trust: float | None = None
-    score: float | None = None
-    reason: str = ""
-    group: int = -1
-    thumbnail: bytes = b""
-    nearest: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """An item that goes to a person, with its picture and its outlier group (-1 for none)."""
-
-    verdict: Verdict
-    thumbnail: bytes = b""
-    group: int = -1
-
-
-@dataclass(frozen=True)
-class Report:
-    """All that report.html shows.
-
-    counts: items per route, of the whole dataset. alpha: share of normal items that may be flagged. waiting: in the order of the
-    queue; the first WAITING_SHOWN are listed, and `waiting_total` says how many there are in all. map_xy: (P, 2), a place for each of
-    `drawn`, or None. map_method: how the map was made or, when there is none, why and how to get one. members: what each member
-    of the score measures, by name. notes: sample sizes, warnings, each a sentence. timings: seconds by stage.
-    """
-
-    title: str
-    created: datetime
-    dataset: str
-    reference: str
-    reference_version: str
-    model: str
-    score: str
-    alpha: float
-    counts: Mapping[str, int]
-    diversity: Diversity
-    advice: tuple[Advice, ...]
-    guarantee: Guarantee
-    groups: tuple[OutlierGroup, ...] = ()
-    map_xy: NDArray[np.float32] | None = None
-    map_method: str = ""
-    drawn: Sequence[Drawn] = ()
-    waiting: Sequence[Waiting] = ()
-    waiting_total: int = 0
-    members: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    timings: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -158,15 +89,17 @@ def _render(report: Report) -> Iterator[str]:
         words=numbers,
         routes=ROUTES,
         total=sum(report.counts.values()),
-        items_sentence=_items_sentence(report),
-        map_sentence=_map_sentence(report),
-        groups_sentence=_groups_sentence(report),
+        diversity_sentence=diversity_sentence(report.diversity),
+        guarantee_sentence=guarantee_sentence(report.guarantee),
+        items_sentence=items_sentence(report),
+        map_sentence=map_sentence(report),
+        groups_sentence=groups_sentence(report),
         clusters=clusters[:CLUSTERS_SHOWN],
         clusters_upper=charts.rows_upper([c.high for c in clusters if c.n], [_held_out_share(c) for c in clusters]),
-        clusters_sentence=_clusters_sentence(clusters, report.diversity.calibrated),
+        clusters_sentence=clusters_sentence(clusters, report.diversity.calibrated),
         answers=[_answer(advice) for advice in report.advice],
         classes=classes,
-        classes_sentence=_classes_sentence(classes, report.guarantee.max_error),
+        classes_sentence=classes_sentence(classes, report.guarantee.max_error),
         classes_upper=charts.rows_upper([c.bound for c in classes if c.n], [report.guarantee.max_error]),
         held_out_share=_held_out_share,
         needed=needed,
@@ -245,40 +178,6 @@ def _held_out_share(cluster: ClusterDiversity) -> float:
     return cluster.held_out_outliers / cluster.held_out if cluster.held_out else math.nan
 
 
-def _items_sentence(report: Report) -> str:
-    total = sum(report.counts.values())
-    auto, failed = report.counts.get("auto", 0), report.counts.get("failed", 0)
-    if total == 0:
-        return "There were no items. Check the path given to --data."
-    if failed == total:
-        none = "The only item" if total == 1 else f"None of the {count(total, 'item')}"
-        scored = "could not be scored" if total == 1 else "could be scored"
-        return f"{none} {scored}, so nothing is known about this dataset.{_most_frequent_reason(report.waiting)}"
-    if auto == 0:
-        off = " because automatic labels are off (see the guarantee below)" if not report.guarantee.auto else ""
-        return f"{'The only item goes' if total == 1 else f'All {total:,} items go'} to a person{off}."
-    share = f"{auto:,} of {count(total, 'item')} ({percent(auto / total, 0)})"
-    labelled = f"{share} {'gets' if auto == 1 else 'get'} the model’s label as a pre-annotation"
-    people = f"; {count(total - auto, 'item goes', 'items go')} to a person" if total > auto else ""
-    return f"{labelled}{people}."
-
-
-def _most_frequent_reason(waiting: Sequence[Waiting]) -> str:
-    """What the failed ones among these mostly have in common. Reasons begin with the item's own path, which is left out."""
-    reasons = Counter(_without_path(one.verdict) for one in waiting if one.verdict.route == "failed" and one.verdict.reason)
-    if not reasons:
-        return ""
-    reason, times = reasons.most_common(1)[0]
-    share = f"{times:,} of the {reasons.total():,} listed" if reasons.total() > 1 else ""
-    return f" The most frequent reason ({share}): {reason[:300]}" if share else f" The reason: {reason[:300]}"
-
-
-def _without_path(verdict: Verdict) -> str:
-    before, colon, after = verdict.reason.partition(": ")
-    own = colon and any(name and (before == name or before.endswith(f"/{Path(name).name}")) for name in (verdict.path, verdict.id))
-    return after if own else verdict.reason
-
-
 def _answer(advice: Advice) -> tuple[str, str]:
     """The badge and the headline beside it, which does not repeat it."""
     badge, headline = advice.answer, advice.headline
@@ -286,65 +185,3 @@ def _answer(advice: Advice) -> tuple[str, str]:
         badge, headline = (part.strip() for part in headline.split(":", 1))
     headline = headline.removeprefix(f"{badge}: ").removeprefix(f"by {badge}, ").removeprefix("cannot be said: ")
     return badge, headline[:1].upper() + headline[1:]
-
-
-def _classes_sentence(classes: Sequence[ClassEvidence], max_error: float) -> str:
-    """Whether single classes keep the limit: seen not to, shown to, or neither; "" without any automatic item."""
-    tested = [row for row in classes if row.n]
-    if not tested:
-        return ""
-    worse = list(dict.fromkeys(row.name for row in tested if row.above_limit))
-    if worse:
-        names = ", ".join(name[:60] for name in worse[:5]) + (f" and {len(worse) - 5:,} more" if len(worse) > 5 else "")
-        more = count(len(worse), "class is more often wrong than the limit", "classes are more often wrong than the limit")
-        return f"{more}: {names}. A limit that is kept overall can hide a weak class; few items can also make one look weak."
-    shown = sum(row.bound <= max_error for row in tested)
-    if not shown:
-        return "No class is seen to exceed the limit; no single class is shown to keep it by itself either: too few items each."
-    if shown < len(tested):
-        return (
-            f"No class is seen to exceed the limit; {shown:,} of the {len(tested):,} rows below show by themselves that it is kept,"
-            " the others hold too few items to tell."
-        )
-    return "Every class is shown to keep the limit by itself: all upper bounds are below it."
-
-
-def _map_sentence(report: Report) -> str:
-    """The text alternative of the map: what a person sees at a glance."""
-    kinds = Counter(point.kind for point in report.drawn)
-    strange = [point for point in report.drawn if point.route == "outlier"]
-    both = " and ".join(count(kinds[kind], f"{kind} item") for kind in ("training", "incoming") if kinds[kind])
-    sentence = f"{both} {'is' if len(report.drawn) == 1 else 'are'} drawn; items that the model sees alike lie near each other."
-    if strange:
-        near = Counter(point.cluster for point in strange).most_common(3)
-        names = ", ".join(f"{name[:60] or 'no cluster'} ({number:,})" for name, number in near)
-        who = "The only outlier among them lies" if len(strange) == 1 else f"Of the {len(strange):,} outliers among them, most lie"
-        sentence += f" {who} nearest to: {names}."
-    return sentence
-
-
-def _groups_sentence(report: Report) -> str:
-    outliers = report.counts.get("outlier", 0)
-    if not report.diversity.n:
-        return "No item was scored, so there is nothing to group."
-    if not outliers:
-        return "No item is an outlier, so there is nothing to group."
-    if outliers == 1:
-        return "No groups: there is one outlier only."
-    if not report.groups:
-        return f"No groups: {count(outliers, 'outlier')}, too few or too unlike each other to form one."
-    largest = max(report.groups, key=lambda group: group.size)
-    more = f"; {count(len(report.groups), 'group')} in all" if len(report.groups) > 1 else ""
-    return f"{largest.size:,} of {count(outliers, 'outlier')} are one group{more}. A group may be a new class or a broken source."
-
-
-def _clusters_sentence(clusters: Sequence[ClusterDiversity], calibrated: bool) -> str:
-    if not any(cluster.n for cluster in clusters):
-        return "No cluster was compared, because no item was scored."
-    if not calibrated:
-        return "Without held-out items no cluster can be compared with what is normal; the shares alone are shown."
-    changed = [cluster.name[:60] for cluster in clusters if cluster.p_value <= 0.05]
-    if not changed:
-        return "No single cluster holds more outliers than its held-out items let expect."
-    names = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-    return f"{count(len(changed), 'cluster holds', 'clusters hold')} more outliers than expected: {names}."

@@ -1,1 +1,1 @@
-"""Room."""
+"""A real Label Studio on this machine, for the demo."""

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.errors import FitError, StateError
 from annotriage.service.guarantee.recalibrating import refuse_second
 from annotriage.service.operations.log import log
@@ -40,7 +41,7 @@ def resettle(process: Process, project: Project, limits: Mapping[str, Any]) -> R
         if next_id != now.reference_id:
             change_project(connection, project.id, next_reference_id=next_id)
         by = f" by {limits['by']}" if limits.get("by") else ""
-        note(connection, project.id, "settings", f"{_changes(present, reference)}{by}: {reference.guarantee.sentence}")
+        note(connection, project.id, "settings", f"{_changes(present, reference)}{by}: {guarantee_sentence(reference.guarantee)}")
     log("limits changed", project=project.external_id, auto=reference.guarantee.auto, version=reference.version)
     return reference
 
@@ -69,9 +70,8 @@ def with_limits(present: Reference, limits: Mapping[str, float]) -> Reference:
         threshold=outlier_threshold(scores, settings.alpha),
         held_out=dataclasses.replace(present.held_out, attempts=attempt),
     )
-    typical = ~reference.is_outlier(answered.scores, answered.clusters)
-    columns = (answered.sureness, answered.correct, typical, answered.predicted, answered.true, answered.miss)
-    reference = dataclasses.replace(reference, guarantee=guarantee_of(present.space, settings, attempt, *columns))
+    answered = dataclasses.replace(answered, typical=~reference.is_outlier(answered.scores, answered.clusters))
+    reference = dataclasses.replace(reference, answered=answered, guarantee=guarantee_of(answered, present.space, settings, attempt))
     return dataclasses.replace(reference, version=reference.content_hash())
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.data import Dataset, Item
 from annotriage.errors import AnnotriageError, FitError, MediaUnavailable, StateError, ToolUnavailable
 from annotriage.guarantee.binomial import first_size
@@ -66,7 +67,12 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
     with process.store.writing() as connection:
         refuse_second(get_project(connection, project.id))
         change_project(connection, project.id, next_reference_id=next_id)
-        note(connection, project.id, "recalibrated", f"on {len(answered.ids)} answers of the sample: {reference.guarantee.sentence}")
+        note(
+            connection,
+            project.id,
+            "recalibrated",
+            f"on {len(answered.ids)} answers of the sample: {guarantee_sentence(reference.guarantee)}",
+        )
     log("recalibrated", project=project.external_id, answers=len(answered.ids), auto=reference.guarantee.auto, version=reference.version)
     return reference
 
@@ -91,7 +97,7 @@ def run_job(process: Process, row: Job) -> None:
             text = make_report(process, project, row.payload["dataset"], told)
         else:
             reference = resettle(process, project, row.payload) if row.kind == "resettle" else recalibrate(process, project, told)
-            text = reference.guarantee.sentence
+            text = guarantee_sentence(reference.guarantee)
     except AnnotriageError as error:
         text, failed = str(error), True
         log("job failed", kind=row.kind, level=logging.WARNING, project=project.external_id, error=error)

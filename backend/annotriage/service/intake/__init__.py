@@ -1,1 +1,1 @@
-"""Room."""
+"""What comes from the labeling tool: new tasks, changes, and people's answers."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.errors import MismatchError, SettingError, StateError, ToolError, ToolGone
 from annotriage.labeling_tool import ProjectFacts, ToolProject
 from annotriage.service.delivery.field_writing import FIELDS
@@ -206,7 +207,7 @@ def _next(project: Project, tool: ToolProject, reference: Reference) -> list[str
         return [f"Next: annotriage status shows what is found; annotriage connect --project {id} without --watch lets it be delivered."]
     said = [f"Next: open {tool.address()} and begin with the Label button; annotriage doctor shows whether all is well."]
     if not reference.guarantee.auto:
-        said.append(f"No label is automatic yet: {reference.guarantee.sentence}")
+        said.append(f"No label is automatic yet: {guarantee_sentence(reference.guarantee)}")
     return said
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotriage.engine.assessment import FACES, MMD_SAMPLE, Assessment, Columns, Stranger, assess
+from annotriage.engine.assessment import FACES, MMD_SAMPLE, Assessment, Columns, Stranger, assess, diversity_facts
 from annotriage.guarantee.audit import Probation, probation
 from annotriage.guarantee.conformal import hashed_places
 from annotriage.states import SETTLED
@@ -102,7 +102,7 @@ def _facts(assessed: Assessment, scored: Scored) -> dict[str, Any]:
         for one in assessed.groups
     ]
     facts = {
-        "diversity": asdict(assessed.diversity),
+        "diversity": diversity_facts(assessed.diversity),
         "advice": [asdict(one) for one in assessed.advice],
         "groups": groups,
         "searched": assessed.searched,

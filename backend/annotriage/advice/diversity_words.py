@@ -1,0 +1,52 @@
+"""How foreign a dataset is, in a sentence for people who do not know statistics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from annotriage.advice.numbers import count, in_hundred, percent, points, points_range
+
+if TYPE_CHECKING:
+    from annotriage.guarantee.diversity import Diversity
+
+TOO_WIDE = 0.05  # an excess whose upper limit is larger may hide a lot
+
+
+def diversity_sentence(diversity: Diversity) -> str:
+    """The share of outliers and what it means, or why that cannot be said."""
+    if diversity.n == 0:
+        return nothing_scored_sentence(diversity.failed)
+    return f"{_reading(diversity) if diversity.calibrated else _uncalibrated(diversity)}{_lost(diversity)}"
+
+
+def nothing_scored_sentence(failed: int) -> str:
+    """That there is no item of which anything could be said."""
+    if failed == 1:
+        return "The only item could not be scored."
+    return "No items have been scored yet." if not failed else f"None of {count(failed, 'item')} could be scored."
+
+
+def _uncalibrated(d: Diversity) -> str:
+    few = f"{count(d.held_out, 'held-out item is', 'held-out items are')} too few to say"
+    why = few if d.held_out else "without held-out items nobody knows"
+    return f"{percent(d.share)} outliers by an uncalibrated threshold: {why} how many normal data would give."
+
+
+def _reading(d: Diversity) -> str:
+    foreign, limits = in_hundred(*(max(0.0, excess / (1 - d.expected)) for excess in (d.excess, d.excess_low, d.excess_high)))
+    if d.excess_low > 0 and d.p_value <= 0.05:
+        reading = f"about {foreign} are foreign (95 % limits {limits})"
+    elif d.excess_high < 0:
+        fewer = f"{points(-d.excess)} fewer than usual (95 % limits {points_range(-d.excess_high, -d.excess_low)})"
+        reading = f"{fewer}, nothing foreign seen"
+    elif d.excess_high > TOO_WIDE:
+        scarce = "items" if d.high - d.low > d.expected_high - d.expected_low else "held-out items"
+        reading = f"not clearly more than usual, but too few {scarce} to be sure (95 % limits of what is foreign: {limits})"
+    else:
+        reading = f"nothing unusual among {count(d.n, 'item')}"
+    return f"{percent(d.share)} outliers, {percent(d.expected)} expected: {reading}."
+
+
+def _lost(d: Diversity) -> str:
+    total = d.n + d.failed
+    return f" {count(d.failed, 'item')} of {total:,} ({percent(d.failed / total)}) could not be scored." if d.failed else ""
