@@ -35,11 +35,17 @@ def serve_dashboard():
 
 
 @pytest.fixture
-def dashboard(history, tmp_path, serve_dashboard):
-    """The dashboard on a copy of the history."""
+def copied(history, tmp_path):
+    """A copy of the history: its database's address, and the labeling tool."""
     file, tool = history
     shutil.copy(file, tmp_path / "store.db")
-    return serve_dashboard(f"sqlite:///{tmp_path}/store.db", copy.deepcopy(tool))
+    return f"sqlite:///{tmp_path}/store.db", copy.deepcopy(tool)
+
+
+@pytest.fixture
+def dashboard(copied, serve_dashboard):
+    """The dashboard on a copy of the history."""
+    return serve_dashboard(*copied)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """report.html of a dataset in the store: the same file as of a run over files, from what was judged and kept.
 
-After the walk data -> model -> latent -> triage -> store -> delivery: `assessment` and samples of points and pictures become a `Triage`.
+`assessment` and samples of points and pictures become a `Triage`.
 """
 
 from __future__ import annotations

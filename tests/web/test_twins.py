@@ -1,0 +1,62 @@
+"""Every page is there for programs too: at the same address with .json, with the same figures, for the same visitors."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+# A figure of each page: where it is in the twin, and how the page shows it.
+FIGURES = {
+    "/": (lambda page: page["cards"][0]["queue"], "{:,}</a>"),
+    "/system": (lambda page: page["database"], "{}"),
+    "/system/checks": (lambda page: page["checks"][0][1]["name"], "{}</th>"),
+    "/projects/1/map": (lambda page: page["scored"], "{:,} items were judged"),
+    "/projects/1/queue": (lambda page: page["waiting"], "{:,}"),
+    "/projects/1/diversity": (lambda page: 100 * page["score"]["outliers"] / page["score"]["n"], "{:.1f} %"),
+    "/projects/1/groups": (lambda page: page["searched"], "{:,}"),
+    "/projects/1/guarantee": (lambda page: page["standing"]["sample_drawn"], "{:,} drawn"),
+    "/projects/1/compare": (lambda page: page["a"]["whole"]["n"], "{:,}"),
+    "/projects/1/settings": (lambda page: 100 * page["now"]["max_error"], "{:.3g}"),
+    "/projects/1/items/1": (lambda page: page["row"]["cluster"], "{}"),
+}
+AUTH = ("annotriage", "right")
+
+
+def twin_of(path):
+    return "/overview.json" if path == "/" else f"{path}.json"
+
+
+@pytest.fixture
+def client(copied, serve_dashboard):
+    return serve_dashboard(*copied, password=AUTH[1]).app.test_client()
+
+
+@pytest.mark.parametrize("path", FIGURES)
+def test_a_page_and_its_twin_say_the_same(client, path):
+    figure, shown = FIGURES[path]
+    page, twin = client.get(path, auth=AUTH, headers={"Accept": "text/html"}), client.get(twin_of(path), auth=AUTH)
+    assert (page.status_code, page.mimetype, twin.status_code, twin.mimetype) == (200, "text/html", 200, "application/json")
+    assert shown.format(figure(twin.json)) in page.text
+    assert "<svg" not in twin.text
+    json.loads(twin.text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_no_page_is_without_a_twin(client):
+    known = {path.replace("/projects/1", "/projects/<project>").replace("/items/1", "/items/<task>") for path in FIGURES}
+    pages = set()
+    for rule in client.application.url_map.iter_rules():
+        if rule.endpoint.startswith("web.") and "GET" in rule.methods and rule.arguments <= {"project", "task"}:
+            path = rule.rule.replace("<project>", "1").replace("<task>", "1")
+            if b"<main" in client.get(path, auth=AUTH, headers={"Accept": "text/html"}).data:
+                pages.add(rule.rule)
+    assert pages == known | {"/sign-in"}
+
+
+def test_a_twin_is_for_those_who_may_see_the_page(client):
+    assert {client.get(twin_of(path)).status_code for path in FIGURES} == {401}
+    assert client.get("/projects/9/queue.json", auth=AUTH).status_code == 404
+
+
+def test_a_search_leads_from_twin_to_twin(client):
+    assert client.get("/projects/1/queue.json?task=1", auth=AUTH, follow_redirects=True).json["name"] == "1"
