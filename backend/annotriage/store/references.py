@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
-from annotriage.errors import UnknownError
-from annotriage.store.database import AnyRow
+from annotriage.errors import StateError, UnknownError
+from annotriage.store.database import AnyRow, insert
 from annotriage.store.files import pieces_of, store_file
 from annotriage.store.schema import reference, reference_edge, reference_file, reference_grid
 
@@ -46,7 +46,10 @@ def save_reference(
         "curve": curve,
         "at": time.time(),
     }
-    id = int(connection.execute(reference.insert().values(values).returning(reference.c.id)).scalar_one())
+    add = insert(connection, reference).values(values).on_conflict_do_nothing(index_elements=["prediction_version"])
+    id = connection.execute(add.returning(reference.c.id)).scalar_one_or_none()
+    if id is None:
+        raise StateError(f"predictions of another reference are called {prediction_version!r} already; fit this one under another name")
     for one in grid:
         taus = {"names": list(one.names), "rest": one.rest, "limits": list(one.limits)}
         row = {"reference_id": id, "alpha": one.alpha, "threshold": one.threshold, "taus": taus}
@@ -55,7 +58,7 @@ def save_reference(
         connection.execute(reference_edge.insert().values(reference_id=id, cluster=cluster, members=members))
     for path, file in files.items():
         connection.execute(reference_file.insert().values(reference_id=id, path=path, stored_file_id=store_file(connection, file)))
-    return id
+    return int(id)
 
 
 def write_files(connection: Connection, reference_id: int, folder: Path) -> None:

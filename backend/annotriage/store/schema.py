@@ -70,7 +70,7 @@ reference = Table(
     _id(),
     Column("version", Text, nullable=False, unique=True),
     Column("name", Text, nullable=False),
-    Column("prediction_version", Text, nullable=False),
+    Column("prediction_version", Text, nullable=False, unique=True),  # so that a delivery is the only one of its task and version
     Column("facts", JSON, nullable=False),  # Reference.facts(): guarantee, counts, classes
     Column("curve", JSON),  # of the guarantee: coverage, risk and bound, a list each
     Column("at", Float, nullable=False),

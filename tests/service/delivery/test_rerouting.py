@@ -8,9 +8,21 @@ from sqlalchemy import select, update
 from triaged import import_tasks
 
 from annotriage.errors import StateError, UnknownError
-from annotriage.service.delivery.rerouting import ANSWERED, GONE, OUT, SPOT_CHECK, WAITS, send_to_review, take_back, undo_rerouting
+from annotriage.service.delivery import rerouting
+from annotriage.service.delivery.rerouting import (
+    ANSWERED,
+    CHANGED,
+    GONE,
+    OUT,
+    PAUSED,
+    SPOT_CHECK,
+    WAITS,
+    send_to_review,
+    take_back,
+    undo_rerouting,
+)
 from annotriage.service.guarantee.pausing import pause, resume
-from annotriage.store import items
+from annotriage.store import items, reroutings, schema
 from annotriage.store.browsing import item_of_task, queue_page, routes_of
 from annotriage.store.projects import get_project, history
 from annotriage.store.schema import counter, delivery, item, spot_check, verdict
@@ -204,3 +216,58 @@ def test_what_was_taken_out_of_the_queue_stays_out_under_a_new_verdict_until_it_
     (shown,) = process.tool_project(project).shown(row.external_id)
     assert shown.labels is None
     assert read(process, select(counter.c.n).where(counter.c.open > counter.c.n)) == []
+
+
+def test_a_pause_that_comes_in_the_middle_holds_for_the_items_after_it(process, project, monkeypatch):
+    auto = with_route(process, "auto")[:4]
+    send_to_review(process, project, auto, "Ann")
+    monkeypatch.setattr(rerouting, "chunks", lambda ids: iter([ids[:2], ids[2:]]))
+    hold, held = reroutings.hold_project, []
+
+    def pause_before_the_second(connection, id):
+        held.append(id)
+        if len(held) == 2:
+            pause(connection, get_project(connection, id), "scanner B")
+        return hold(connection, id)
+
+    monkeypatch.setattr(reroutings, "hold_project", pause_before_the_second)
+    done = take_back(process, project, auto, "Ann")
+    assert (done.changed, done.left) == (tuple(auto[:2]), {PAUSED: 2})
+
+
+def test_what_was_changed_again_since_is_not_undone(process, project, monkeypatch):
+    """Somebody else sends an item to review between the reading of what is to be undone and the undoing."""
+    auto = with_route(process, "auto")[:2]
+    first = send_to_review(process, project, auto, "Ann")
+    items_of = reroutings.items_of
+
+    def changed_meanwhile(connection, id):
+        found = items_of(connection, id)
+        monkeypatch.setattr(reroutings, "items_of", items_of)
+        take_back(process, project, auto[:1], "Bob")
+        send_to_review(process, project, auto[:1], "Bob")
+        return found
+
+    monkeypatch.setattr(reroutings, "items_of", changed_meanwhile)
+    done = undo_rerouting(process, project, first.id, "Ann")
+    assert (done.changed, done.left) == ((auto[1],), {CHANGED: 1})
+
+
+def test_a_rerouting_that_breaks_off_can_be_undone(process, project, monkeypatch):
+    auto = with_route(process, "auto")[:4]
+    monkeypatch.setattr(rerouting, "chunks", lambda ids: iter([ids[:2], ids[2:]]))
+    standing, asked = reroutings.standing, []
+
+    def killed(*args):
+        asked.append(args)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return standing(*args)
+
+    monkeypatch.setattr(reroutings, "standing", killed)
+    with pytest.raises(KeyboardInterrupt):
+        send_to_review(process, project, auto, "Ann")
+    monkeypatch.setattr(reroutings, "standing", standing)
+    (row,) = read(process, select(schema.rerouting))
+    assert row.n == 2
+    assert undo_rerouting(process, project, row.id, "Ann").changed == tuple(auto[:2])

@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("curve", sa.JSON(), nullable=True),
         sa.Column("at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reference")),
+        sa.UniqueConstraint("prediction_version", name=op.f("uq_reference_prediction_version")),
         sa.UniqueConstraint("version", name=op.f("uq_reference_version")),
     )
     op.create_table(
