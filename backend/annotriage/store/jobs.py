@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Select, and_, case, func, or_, select, update
 from annotriage.store.database import AnyRow, insert
 from annotriage.store.schema import JOB_OPEN, heartbeat, job, project
 
-LIMITS = "resettle"  # the kind that changes the limits of a guarantee
+LIMITS = "limits"  # the kind that changes the limits of a guarantee
 MOST_ATTEMPTS = 3
 GRACE_SECONDS = 60.0  # in which a process that has just taken a job may still have to give its first sign of life
 

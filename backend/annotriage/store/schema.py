@@ -409,7 +409,7 @@ job = Table(
     metadata,
     _id(),
     _of("project"),
-    Column("kind", Text, nullable=False),  # recalibrate | resettle | report
+    Column("kind", Text, nullable=False),  # recalibrate | limits | report
     Column("state", Text, nullable=False),  # store.jobs.JobState
     Column("owner", Text),
     Column("payload", JSON, nullable=False),

@@ -18,9 +18,8 @@ from annotriage.labeling_tool import Review, Task
 from annotriage.media.data_uri import decode_data_uri, is_data_uri
 from annotriage.media.fetcher import Fetcher, Limits
 from annotriage.settings import ServiceSettings
-from annotriage_label_studio import connect_server
 from annotriage_label_studio.editor.answers import Answer, agreed
-from annotriage_label_studio.server.connection import LabelStudioProject, LabelStudioServer
+from annotriage_label_studio.server.connection import LabelStudioProject, LabelStudioServer, open_server
 
 PREFIX = "label-studio:"
 AHEAD = 3  # media held for each connection: being fetched, or waiting for the reader
@@ -41,7 +40,7 @@ def read_project(source: str, classes: Sequence[str], settings: ServiceSettings 
     if not (number.isascii() and number.isdigit()):
         raise DataError(f"{source}: name the project by its number, as {PREFIX}3 for http://.../projects/3/data")
     settings = settings or ServiceSettings.load()
-    server = connect_server(settings)
+    server = open_server(settings)
     project = server.project(number, classes)
     facts = project.facts()
     survey = _Survey(frozenset(classes))

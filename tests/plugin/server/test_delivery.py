@@ -1,4 +1,4 @@
-"""Writing to a server that fails in the middle: what may be done already is said to be unknown, so that it is read back."""
+"""Writing to a server that fails in the middle: each part of a bulk write is told apart, so that only what is in doubt is read back."""
 
 from __future__ import annotations
 
@@ -28,20 +28,23 @@ def one_by_one(*answers):
 
 def test_predictions_that_were_stored_before_a_refusal_count(client, faulty):
     faulty.answers = [one_by_one((201, {}, {"id": 1}), (429, {}, {}))]
-    with pytest.raises(OutcomeUnknown, match="1 of 3 predictions are stored"):
-        delivery.import_predictions(client, "1", ROWS)
+    outcomes = delivery.import_predictions(client, "1", ROWS)
+    assert (outcomes.done, outcomes.unknown) == ({"1": "1"}, frozenset())
+    assert isinstance(outcomes.error, ToolUnavailable)
 
 
 def test_a_refusal_of_the_first_prediction_leaves_nothing_unknown(client, faulty):
     faulty.answers = [one_by_one((429, {}, {}))]
-    with pytest.raises(ToolUnavailable) as caught:
-        delivery.import_predictions(client, "1", ROWS)
-    assert not isinstance(caught.value, OutcomeUnknown)
+    outcomes = delivery.import_predictions(client, "1", ROWS)
+    assert (outcomes.done, outcomes.unknown) == ({}, frozenset())
+    assert not isinstance(outcomes.error, OutcomeUnknown)
 
 
 def test_a_prediction_on_a_task_that_is_gone_is_not_counted(client, faulty):
     faulty.answers = [one_by_one((201, {}, {"id": 1}), (400, {}, {"task": "does not exist"}), (201, {}, {"id": 2}))]
-    assert delivery.import_predictions(client, "1", ROWS) == 2
+    outcomes = delivery.import_predictions(client, "1", ROWS)
+    assert outcomes.done == {"1": "1", "3": "2"}
+    assert list(outcomes.refused) == ["2"]
 
 
 def test_annotations_that_were_made_and_could_not_be_read_back_are_unknown(client, faulty):
@@ -65,6 +68,6 @@ def test_annotations_that_were_made_and_could_not_be_read_back_are_unknown(clien
         )
 
     faulty.answers = [answer]
-    with pytest.raises(OutcomeUnknown, match="annotations were made"):
-        delivery.accept(client, "1", ["1"], VERSION)
+    outcomes = delivery.accept(client, "1", ["1"], VERSION)
+    assert (outcomes.done, outcomes.unknown) == ({}, {"1"})
     assert len(made) == 1

@@ -101,7 +101,7 @@ def test_nothing_is_accepted_unless_the_project_wants_it(process, running):
 @pytest.mark.parametrize(
     ("state", "reason"),
     [
-        ({"paused": "alarm: 9 of 20"}, "automatic labels are paused"),
+        ({"paused_at": 1.0, "pause_reason": "new scanner"}, "automatic labels are paused"),
         ({"problem": "the config lost a choice"}, "delivery is stopped"),
         ({"next_reference_id": 1}, "a new reference is taking over"),
         ({"watch": True}, "only watched"),
@@ -286,7 +286,7 @@ def test_a_pause_that_comes_just_before_stops_the_batch(process, running):
     """The batch was put together from what was true a moment ago."""
     project, tool, _ = running()
     with process.store.writing() as connection:
-        change_project(connection, project.id, paused="paused by a person")
+        change_project(connection, project.id, paused_at=1.0)
     assert accept_batch(process, project) == 0
     assert "accept" not in tool.calls
 

@@ -8,7 +8,7 @@ from triaged import import_tasks, judge
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.engine.fitting import fit
 from annotriage.errors import FitError, SettingError, StateError
-from annotriage.service.guarantee.changing_limits import resettle, with_limits
+from annotriage.service.guarantee.changing_limits import change_limits, with_limits
 from annotriage.service.guarantee.standings import Standings
 from annotriage.service.operations.jobs import run_queued
 from annotriage.states import Alarm
@@ -60,7 +60,7 @@ def test_the_job_lets_the_new_reference_take_over_and_is_written_down(process, c
     import_tasks(process, project, tool, digits.incoming[0][:20])
     judge(process)
     with process.store.writing() as connection:
-        jobs.queue(connection, project.id, "resettle", {"max_error": 0.05, "by": "ada"})
+        jobs.queue(connection, project.id, "limits", {"max_error": 0.05, "by": "ada"})
     assert run_queued(process)
     with process.store.reading() as connection:
         now = get_project(connection, project.id)
@@ -77,16 +77,16 @@ def test_other_limits_do_not_lift_the_alarm(process, connect):
         raise_alarm(connection, project.id, Alarm(9, 40, 0.1, 0.4, 0.04, 1.0))
         stopped = get_project(connection, project.id)
     with pytest.raises(StateError, match="the alarm stopped"):
-        resettle(process, stopped, {"max_error": 0.2})
+        change_limits(process, stopped, {"max_error": 0.2})
 
 
 def test_only_one_reference_takes_over_at_a_time(process, connect):
     project, _ = connect()
-    resettle(process, project, {"max_error": 0.05})
+    change_limits(process, project, {"max_error": 0.05})
     with process.store.reading() as connection:
         busy = get_project(connection, project.id)
     with pytest.raises(StateError, match="taking over"):
-        resettle(process, busy, {"max_error": 0.06})
+        change_limits(process, busy, {"max_error": 0.06})
 
 
 def test_the_standing_is_kept_and_found_again_only_when_something_changed(process, connect):

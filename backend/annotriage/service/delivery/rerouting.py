@@ -157,7 +157,7 @@ def _restorable(row: Standing) -> str:
 
 def _paused(row: Standing, project: Project, to: str) -> str:
     """A pause may have come since the first item was looked at."""
-    return PAUSED if to == BACK and project.paused is not None and row.judged == "auto" else ""
+    return PAUSED if to == BACK and project.paused and row.judged == "auto" else ""
 
 
 def _refuse_paused(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from annotriage.engine.reference import Reference
 
 
-def resettle(process: Process, project: Project, limits: Mapping[str, Any]) -> Reference:
+def change_limits(process: Process, project: Project, limits: Mapping[str, Any]) -> Reference:
     """A reference with other limits, kept, and on its way to take over from the present one.
 
     limits: of LIMITS, those that change; `by`: who wants it. Raises FitError where the reference holds no labelled held-out items,

@@ -7,25 +7,22 @@ again and pass through data -> model -> latent; the reference that follows takes
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.data import Dataset, Item
-from annotriage.errors import AnnotriageError, FitError, MediaUnavailable, StateError, ToolUnavailable
+from annotriage.errors import FitError, MediaUnavailable, StateError, ToolUnavailable
 from annotriage.guarantee.binomial import first_size
-from annotriage.progress import Advance, Progress, silent
+from annotriage.progress import Progress, silent
 from annotriage.service.guarantee.spot_checks import sample_needed
 from annotriage.service.judging.media import MediaReader
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
-from annotriage.store import jobs, spot_checks
-from annotriage.store.jobs import Job
+from annotriage.store import spot_checks
 from annotriage.store.projects import Project, change_project, get_project, note
 from annotriage.store.spot_checks import SampleAnswer
 
@@ -75,36 +72,6 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
         )
     log("recalibrated", project=project.external_id, answers=len(answered.ids), auto=reference.guarantee.auto, version=reference.version)
     return reference
-
-
-def run_job(process: Process, row: Job) -> None:
-    """Run a queued recalibration, change of limits or report: what came of it, or why nothing did, stands in the job."""
-    from annotriage.service.guarantee.changing_limits import resettle
-    from annotriage.service.readings.reporting import make_report
-
-    with process.store.reading() as connection:
-        project = get_project(connection, row.project_id)
-
-    @contextmanager
-    def told(label: str, total: int | None) -> Iterator[Advance]:
-        with process.store.writing() as connection:
-            jobs.progress(connection, row.id, label if total is None else f"{label} ({total:,})")
-        yield lambda count: None
-
-    failed = False
-    try:
-        if row.kind == "report":
-            text = make_report(process, project, row.payload["dataset"], told)
-        else:
-            reference = resettle(process, project, row.payload) if row.kind == "resettle" else recalibrate(process, project, told)
-            text = guarantee_sentence(reference.guarantee)
-    except AnnotriageError as error:
-        text, failed = str(error), True
-        log("job failed", kind=row.kind, level=logging.WARNING, project=project.external_id, error=error)
-    with process.store.writing() as connection:
-        jobs.finish(connection, row.id, text, failed=failed)
-        if failed and row.kind != "report":
-            note(connection, project.id, "recalibration" if row.kind == "recalibrate" else "settings", text)
 
 
 def refuse_second(project: Project) -> None:

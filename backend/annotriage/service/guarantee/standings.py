@@ -25,7 +25,7 @@ class Standings:
     def step(self, project: Project) -> bool:
         """Keep one project's standing, if it has changed; whether it had."""
         with self._process.store.reading() as connection:
-            seen = (project.reference_id, project.alarm, *dashboard.answered_spot_checks(connection, project))
+            seen = (project.reference_id, project.pause, project.alarm, *dashboard.answered_spot_checks(connection, project))
             if self._seen.get(project.id) == seen:
                 return False
             found = standing(connection, project)

@@ -17,7 +17,7 @@ from annotriage.service.guarantee.standings import Standings
 from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.service.operations.log import log
-from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step, run_loops
+from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step, heartbeat, run_loops
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.store import jobs, snapshots, work
@@ -40,7 +40,7 @@ CLEAN_SECONDS = 3600.0
 def run_jobs(process: Process) -> None:
     """Work until the process stops."""
     os.nice(NICENESS)
-    run_loops(process, [process.heartbeat(), *job_loops(process)], STOP_SECONDS)
+    run_loops(process, [heartbeat(process), *job_loops(process)], STOP_SECONDS)
 
 
 def job_loops(process: Process) -> list[Loop]:
@@ -118,7 +118,7 @@ class Snapshots:
 
 def run_queued(process: Process) -> bool:
     """Run the next queued job, if there is one; whether there was."""
-    from annotriage.service.guarantee.recalibrating import run_job
+    from annotriage.service.operations.queued_jobs import run_job
 
     with process.store.reading() as connection:
         if not jobs.any_waiting(connection, KINDS):

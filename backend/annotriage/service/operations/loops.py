@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BACK_OFF = (2.0, 10.0, 60.0, 300.0)  # seconds before what failed so many times in a row is tried again
 SOON = (1.0, 2.0, 5.0)  # the same, for what others wait for
+BEAT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,11 @@ class Loop:
         log(f"{what} failed", level=logging.WARNING, project=of, again_in=wait, error=error)
         if not isinstance(error, AnnotriageError) and not self._process.stopping.is_set():
             logging.getLogger(__name__).error("%s: nobody foresaw this", what, exc_info=error)
+
+
+def heartbeat(process: Process) -> Loop:
+    """Signs of life, as long as the process runs."""
+    return Loop(process, "heartbeat", [Step("heartbeat", process.beat)], BEAT_SECONDS, back_off=SOON)
 
 
 def leads(process: Process) -> bool:

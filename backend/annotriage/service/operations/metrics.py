@@ -70,8 +70,9 @@ class _State(Collector):
                 waiting.add_metric((id,), browsing.waiting(connection, project))
                 for state, count in browsing.undelivered(connection, project.id).items():
                     deliveries.add_metric((id, state), count)
-                for what in ("paused", "trouble", "problem"):
-                    stopped.add_metric((id, what), float(getattr(project, what) is not None))
+                states = {"paused": project.paused, "trouble": project.trouble, "problem": project.problem}
+                for what, holds in states.items():
+                    stopped.add_metric((id, what), float(bool(holds)))
                 if project.read_until:
                     poll.add_metric((id,), max(0.0, time.time() - project.read_until))
             for state, count in browsing.inbox_states(connection).items():

@@ -17,7 +17,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from annotriage.errors import StoreError
 from annotriage.labeling_tool import LabelingTool, ToolProject, ToolServer, labeling_tool
 from annotriage.service.operations.log import log
-from annotriage.service.operations.loops import SOON, Loop, Step
 from annotriage.service.operations.references import OpenReferences
 from annotriage.settings import ServiceSettings, Settings
 from annotriage.store import Store, jobs
@@ -27,8 +26,6 @@ from annotriage.store.secrets import secret_of
 
 if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.engine.reference import Reference
-
-BEAT_SECONDS = 5.0
 
 
 class Process:
@@ -82,10 +79,6 @@ class Process:
         """Where the labeling tool reaches the service."""
         host = "127.0.0.1" if self.settings.host in ("0.0.0.0", "::") else self.settings.host
         return (self.settings.service_url or f"http://{host}:{self.settings.port}").rstrip("/")
-
-    def heartbeat(self) -> Loop:
-        """Signs of life, as long as the process runs."""
-        return Loop(self, "heartbeat", [Step("heartbeat", self.beat)], BEAT_SECONDS, back_off=SOON)
 
     def beat(self) -> bool:
         """Give a sign of life, hold on to leases, and free those of processes that died."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from annotriage.errors import SettingError
 from annotriage.service.operations.log import log, start_log
-from annotriage.service.operations.loops import SOON, Loop, Step
+from annotriage.service.operations.loops import SOON, Loop, Step, heartbeat
 from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings
 
@@ -64,7 +64,7 @@ def serve(
     server = create_server(process, listener)
     children = Children(lambda role: start_child(role, settings, config))
     watch = Loop(process, "children", [Step("children", children.watch)], WATCH_SECONDS, back_off=SOON)
-    threads = [threading.Thread(target=loop.run, name=loop.name, daemon=True) for loop in (watch, process.heartbeat())]
+    threads = [threading.Thread(target=loop.run, name=loop.name, daemon=True) for loop in (watch, heartbeat(process))]
 
     def stop(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from annotriage.service.delivery.rescoring import advance_rescoring
 from annotriage.service.guarantee.spot_checks import tend_spot_checks
 from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
-from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step, run_loops
+from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step, heartbeat, run_loops
 from annotriage.service.operations.process import Process
 from annotriage.store.projects import Project
 
@@ -25,7 +25,7 @@ def run_worker(process: Process) -> None:
         run_loops(
             process,
             [
-                process.heartbeat(),
+                heartbeat(process),
                 *judge.loops(),
                 *follower.loops(),
                 Loop(process, "deliver", [Step("delivery", delivery.step)], DELIVERY_SECONDS, back_off=SOON),

@@ -26,7 +26,7 @@ from annotriage.web.query_args import whole
 from annotriage.web.routing import Routes
 
 EVENTS = 30  # of a page
-KINDS = ("recalibrate", "resettle")
+KINDS = ("recalibrate", "limits")
 
 
 @dataclass(frozen=True)

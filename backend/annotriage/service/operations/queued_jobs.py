@@ -1,0 +1,47 @@
+"""Queued jobs, each run by what it is for: a recalibration, a change of limits, a report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from annotriage.advice.guarantee_words import guarantee_sentence
+from annotriage.errors import AnnotriageError
+from annotriage.progress import Advance
+from annotriage.service.operations.log import log
+from annotriage.service.operations.process import Process
+from annotriage.store import jobs
+from annotriage.store.jobs import Job
+from annotriage.store.projects import get_project, note
+
+
+def run_job(process: Process, job: Job) -> None:
+    """Run a queued recalibration, change of limits or report: what came of it, or why nothing did, stands in the job."""
+    from annotriage.service.guarantee.changing_limits import change_limits
+    from annotriage.service.guarantee.recalibrating import recalibrate
+    from annotriage.service.readings.reporting import make_report
+
+    with process.store.reading() as connection:
+        project = get_project(connection, job.project_id)
+
+    @contextmanager
+    def told(label: str, total: int | None) -> Iterator[Advance]:
+        with process.store.writing() as connection:
+            jobs.progress(connection, job.id, label if total is None else f"{label} ({total:,})")
+        yield lambda count: None
+
+    failed = False
+    try:
+        if job.kind == "report":
+            text = make_report(process, project, job.payload["dataset"], told)
+        else:
+            reference = change_limits(process, project, job.payload) if job.kind == jobs.LIMITS else recalibrate(process, project, told)
+            text = guarantee_sentence(reference.guarantee)
+    except AnnotriageError as error:
+        text, failed = str(error), True
+        log("job failed", kind=job.kind, level=logging.WARNING, project=project.external_id, error=error)
+    with process.store.writing() as connection:
+        jobs.finish(connection, job.id, text, failed=failed)
+        if failed and job.kind != "report":
+            note(connection, project.id, "recalibration" if job.kind == "recalibrate" else "settings", text)
