@@ -71,7 +71,7 @@ class _State(Collector):
                 for state, count in browsing.undelivered(connection, project.id).items():
                     deliveries.add_metric((id, state), count)
                 for what in ("paused", "trouble", "problem"):
-                    stopped.add_metric((id, what), float(getattr(project, what) is not None))
+                    stopped.add_metric((id, what), float(bool(getattr(project, what))))
                 if project.read_until:
                     poll.add_metric((id,), max(0.0, time.time() - project.read_until))
             for state, count in browsing.inbox_states(connection).items():

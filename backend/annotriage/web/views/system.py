@@ -14,6 +14,7 @@ from annotriage.advice.numbers import count
 from annotriage.service.operations.process import Process
 from annotriage.store import browsing, dashboard, deliveries, inbox
 from annotriage.store.database import AnyRow
+from annotriage.store.inbox import Unreadable
 from annotriage.store.projects import Project, note, project_of, projects
 from annotriage.store.work import DEAD_AFTER
 
@@ -47,7 +48,7 @@ class Page:
     processes: Sequence[tuple[AnyRow, bool]]
     missing: Sequence[str]
     inbox: dict[str, int]
-    unread: Sequence[AnyRow]
+    unread: Sequence[Unreadable]
     projects: Sequence[ProjectWork]
     jobs: Sequence[AnyRow]
     database: str
