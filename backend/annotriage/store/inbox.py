@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
 
-from annotriage.store.database import AnyRow
 from annotriage.store.schema import inbox
 
 KEPT_FAILED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A webhook as it came."""
+
+    id: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A webhook that could not be read, and why."""
+
+    id: int
+    error: str
+    at: float
 
 
 def put(connection: Connection, body: bytes) -> None:
@@ -18,10 +34,10 @@ def put(connection: Connection, body: bytes) -> None:
     connection.execute(inbox.insert().values(body=body, at=time.time()))
 
 
-def unread(connection: Connection, most: int) -> Sequence[AnyRow]:
-    """The oldest bodies that nobody has read: id, body."""
+def unread(connection: Connection, most: int) -> list[Webhook]:
+    """The oldest that nobody has read."""
     query = select(inbox.c.id, inbox.c.body).where(inbox.c.state == "new").order_by(inbox.c.id).limit(most)
-    return connection.execute(query).all()
+    return [Webhook(*row) for row in connection.execute(query)]
 
 
 def done(connection: Connection, id: int) -> None:
@@ -36,7 +52,7 @@ def failed(connection: Connection, id: int, error: str) -> None:
     connection.execute(inbox.delete().where(inbox.c.id.in_(old)))
 
 
-def troubles(connection: Connection, limit: int = 20) -> Sequence[AnyRow]:
-    """The latest bodies that could not be read: id, error, at."""
+def troubles(connection: Connection, limit: int = 20) -> list[Unreadable]:
+    """The latest that could not be read."""
     query = select(inbox.c.id, inbox.c.error, inbox.c.at).where(inbox.c.state == "failed").order_by(inbox.c.id.desc()).limit(limit)
-    return connection.execute(query).all()
+    return [Unreadable(*row) for row in connection.execute(query)]

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
 from annotriage.errors import StateError, UnknownError
-from annotriage.store.database import AnyRow, insert
+from annotriage.store.database import insert
 from annotriage.store.files import pieces_of, store_file
 from annotriage.store.schema import reference, reference_edge, reference_file, reference_grid
 
 if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.engine.what_if import WhatIf
 
-_FACTS = [column for column in reference.c if column.name != "curve"]
+
+@dataclass(frozen=True, slots=True)
+class StoredReference:
+    """A reference in the database. facts: Reference.facts()."""
+
+    id: int
+    version: str
+    name: str
+    prediction_version: str
+    facts: Mapping[str, Any]
 
 
 def save_reference(
@@ -71,12 +81,13 @@ def write_files(connection: Connection, reference_id: int, folder: Path) -> None
             file.writelines(pieces_of(connection, file_id))
 
 
-def get_reference(connection: Connection, id: int) -> AnyRow:
-    """Version, name, prediction version and facts of a reference. Raises UnknownError."""
-    row = connection.execute(select(*_FACTS).where(reference.c.id == id)).one_or_none()
+def get_reference(connection: Connection, id: int) -> StoredReference:
+    """A reference's row. Raises UnknownError."""
+    columns = (reference.c[name] for name in StoredReference.__dataclass_fields__)
+    row = connection.execute(select(*columns).where(reference.c.id == id)).one_or_none()
     if row is None:
         raise UnknownError(f"reference {id} is not in the database any more; connect the project again")
-    return row
+    return StoredReference(**row._mapping)
 
 
 def get_curve(connection: Connection, id: int) -> dict[str, list[float]]:

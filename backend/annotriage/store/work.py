@@ -10,7 +10,6 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 
 from annotriage.store import deliveries, jobs
 from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow
 from annotriage.store.schema import field_write, heartbeat, item, project, work
 
 LEASE_SECONDS = 60.0
@@ -19,13 +18,47 @@ GIVEN_UP = 4  # attempts after which an item fails
 DEAD_AFTER = 30.0  # seconds without a sign of life
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimedItem:
+    """An item that is to be judged: columns of `item`, and of `work` how often it was begun, and how often its media were asked for."""
+
+    id: int
+    external_id: str | None
+    marker: str | None
+    media: str
+    media_hash: str
+    group: str | None
+    shown_dataset_id: int | None
+    answer: str
+    dismissed: bool
+    sent_by: str | None
+    attempts: int
+    tries: int
+    work_id: int
+
+
+_ITEM = [item.c[name] for name in ClaimedItem.__dataclass_fields__ if name in item.c]
+
+
 @dataclass(frozen=True)
 class Claim:
-    """Items of one project that this worker judges under one reference. rows: columns of `item`, and of `work` the attempts."""
+    """Items of one project that this worker judges under one reference."""
 
     project_id: int
     reference_id: int
-    rows: Sequence[AnyRow]
+    rows: Sequence[ClaimedItem]
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A process of the service, and when it last gave a sign of life."""
+
+    owner: str
+    role: str
+    host: str
+    pid: int
+    started_at: float
+    at: float
 
 
 def claim(connection: Connection, owner: str, most: int) -> Claim | None:
@@ -55,10 +88,9 @@ def claim(connection: Connection, owner: str, most: int) -> Claim | None:
     for some in chunks(ids):
         taken = {"owner": owner, "lease_until": now + LEASE_SECONDS, "attempts": work.c.attempts + 1}
         connection.execute(update(work).where(work.c.id.in_(some)).values(taken))
-    query = (
-        select(item, work.c.attempts, work.c.tries, work.c.id.label("work_id")).join(work, work.c.item_id == item.c.id).order_by(work.c.id)
-    )
-    rows = [row for some in chunks(ids) for row in connection.execute(query.where(work.c.id.in_(some)))]
+    columns = (*_ITEM, work.c.attempts, work.c.tries, work.c.id.label("work_id"))
+    query = select(*columns).join(work, work.c.item_id == item.c.id).order_by(work.c.id)
+    rows = [ClaimedItem(**row._mapping) for some in chunks(ids) for row in connection.execute(query.where(work.c.id.in_(some)))]
     return Claim(first.project_id, first.reference_id, rows)
 
 
@@ -108,9 +140,10 @@ def beat(connection: Connection, owner: str, role: str, host: str, pid: int, tex
         connection.execute(heartbeat.insert().values(values))
 
 
-def living(connection: Connection) -> Sequence[AnyRow]:
+def living(connection: Connection) -> list[Heartbeat]:
     """The processes of the service that gave a sign of life lately."""
-    return connection.execute(select(heartbeat).where(heartbeat.c.at > time.time() - DEAD_AFTER).order_by(heartbeat.c.role)).all()
+    since = time.time() - DEAD_AFTER
+    return [process for process in registered(connection) if process.at > since]
 
 
 def bury(connection: Connection, owners: Sequence[str]) -> None:
@@ -124,6 +157,7 @@ def bury(connection: Connection, owners: Sequence[str]) -> None:
         connection.execute(heartbeat.delete().where(heartbeat.c.owner.in_(some)))
 
 
-def registered(connection: Connection) -> list[AnyRow]:
+def registered(connection: Connection) -> list[Heartbeat]:
     """All processes that were started and not taken leave of."""
-    return list(connection.execute(select(heartbeat)))
+    query = select(*(heartbeat.c[name] for name in Heartbeat.__dataclass_fields__)).order_by(heartbeat.c.role, heartbeat.c.started_at)
+    return [Heartbeat(**row._mapping) for row in connection.execute(query)]

@@ -1,7 +1,7 @@
 """What people answered comes back: reviews are compared with the store, resolve the queue, and are answers on spot checks.
 
-At the end of data -> model -> latent -> triage -> store -> delivery. The same tasks are read again and again, from webhooks' hints
-and by the poll: what has not changed costs three queries for hundreds of tasks, and writes nothing.
+The same tasks are read again and again, from webhooks' hints and by the poll: what has not changed costs three queries for hundreds of
+tasks, and writes nothing.
 """
 
 from __future__ import annotations

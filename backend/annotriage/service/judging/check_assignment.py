@@ -1,6 +1,6 @@
 """What happens with a verdict: whether the item becomes a spot check, and what annotators see of it.
 
-Between triage and store. Spot checks must not be recognisable: they get an empty prediction and a trust among the strangest.
+Spot checks must not be recognisable: they get an empty prediction and a trust among the strangest.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from annotriage.service.delivery.rerouting import sent_reason
 from annotriage.service.guarantee.pausing import PAUSED_REASON
 from annotriage.service.guarantee.spot_checks import audit_shares, paused_under
 from annotriage.states import SHOWN, THIRD, Route
-from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
 from annotriage.store.reroutings import trust_out_of_queue
 from annotriage.store.spot_checks import unsettled
 from annotriage.store.verdicts import Judgement, strange_trusts
+from annotriage.store.work import ClaimedItem
 
 SEED = 0  # of the draws: an item is a spot check or none, whichever reference judges it
 
@@ -63,7 +63,13 @@ def current_draw(connection: Connection, project: Project, reference_id: int, it
 
 
 def judgements(
-    project: Project, draw: Draw, rows: Sequence[AnyRow], verdicts: Sequence[Verdict], judged: Judged, loaded: Sequence[Loaded], side: int
+    project: Project,
+    draw: Draw,
+    rows: Sequence[ClaimedItem],
+    verdicts: Sequence[Verdict],
+    judged: Judged,
+    loaded: Sequence[Loaded],
+    side: int,
 ) -> list[Judgement]:
     """What is to be stored and shown of N scored items. rows: their items; side: of a thumbnail, in pixels."""
     ids = [draw_id(project, row) for row in rows]
@@ -74,13 +80,14 @@ def judgements(
     points = judged.compressed.astype(np.float16)
     found = []
     for place, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
-        owed = draw.probation.get(row.shown_dataset_id, 0) if verdict.route == "auto" else 0
+        dataset = row.shown_dataset_id or 0  # an id that no dataset has
+        owed = draw.probation.get(dataset, 0) if verdict.route == "auto" else 0
         audited = verdict.route == "auto" and (audit[place] or owed > 0)
         spot_check = "sample" if sample[place] else "audit" if audited or row.id in draw.drawn else None
         if draw.again and row.answer != "open" and row.id not in draw.drawn:
             spot_check = None
         if owed and spot_check:
-            draw.probation[row.shown_dataset_id] = owed - 1
+            draw.probation[dataset] = owed - 1
         why = PAUSED_REASON if draw.paused else sent_reason(row.sent_by) if row.sent_by else ""
         holds = _held_back(verdict, why) if why and verdict.route == "auto" else verdict
         out = row.dismissed and holds.route in ("outlier", "uncertain")
@@ -98,11 +105,11 @@ def _held_back(verdict: Verdict, why: str) -> Verdict:
     return replace(verdict, route=Route.UNCERTAIN, trust=verdict.trust - THIRD, reason=verdict.reason.rstrip(".") + why)
 
 
-def failed(row: AnyRow, verdict: Verdict) -> Judgement:
+def failed(row: ClaimedItem, verdict: Verdict) -> Judgement:
     """A failed item: nothing to show, and no spot check."""
     return Judgement(row.id, verdict, "failed", None, 0.0, None, b"", b"", row.media_hash)
 
 
-def draw_id(project: Project, row: AnyRow) -> str:
+def draw_id(project: Project, row: ClaimedItem) -> str:
     """The name of an item in draws: the same however often the database is made anew."""
     return f"{project.external_id}:{row.marker or row.external_id}"

@@ -29,9 +29,9 @@ from annotriage.service.operations.process import Process
 from annotriage.settings import Settings
 from annotriage.store import work
 from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project, change_project, get_project, note
 from annotriage.store.verdicts import Judgement, record
+from annotriage.store.work import ClaimedItem
 
 CLAIMED = 256  # items at a time
 RECORDED = 128  # verdicts in one transaction: some 20 ms
@@ -50,8 +50,8 @@ class _Claimed:
     project: Project
     tool: ToolProject
     reference_id: int
-    rows: dict[int, AnyRow]
-    media: Reading
+    rows: dict[int, ClaimedItem]
+    media: Reading[ClaimedItem]
 
 
 class Judge:
@@ -159,7 +159,7 @@ class Judge:
             change_project(connection, project.id, trouble=str(error))
             note(connection, project.id, "trouble", str(error))
 
-    def _release(self, rows: Iterable[AnyRow]) -> None:
+    def _release(self, rows: Iterable[ClaimedItem]) -> None:
         with self._process.store.writing() as connection:
             work.release(connection, [row.work_id for row in rows], time.time() + AGAIN_SECONDS)
 
@@ -219,7 +219,7 @@ class Judge:
         return self._models[reference_id]
 
 
-def _deadly(row: AnyRow) -> str:
+def _deadly(row: ClaimedItem) -> str:
     return (
         f"task {row.external_id or row.marker}: the worker failed or died on it {row.attempts - 1} times, so that it is not tried again;"
         " look at the file, and at the worker's memory"

@@ -1,7 +1,4 @@
-"""Media of items, fetched ahead of the model: a few at a time over kept connections, in order, in bounded memory.
-
-The step data of data -> model -> latent -> triage -> store -> delivery, for a running labeling tool.
-"""
+"""Media of items, fetched ahead of the model: a few at a time over kept connections, in order, in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Generic, Protocol, TypeVar
 
 from annotriage.data import Item
 from annotriage.errors import AnnotriageError, MediaError, MediaUnavailable, ToolRefused, ToolUnavailable
@@ -20,6 +17,33 @@ from annotriage.media.fetcher import Fetcher, Limits
 from annotriage.settings import ServiceSettings
 
 AHEAD = 64  # items whose media are fetched and not used yet
+
+
+class HasMedia(Protocol):
+    """An item as far as reading its media takes."""
+
+    @property
+    def id(self) -> int:
+        """Its row."""
+
+    @property
+    def external_id(self) -> str | None:
+        """Its task; None of a pushed item that has none yet,"""
+
+    @property
+    def marker(self) -> str | None:
+        """which has a marker."""
+
+    @property
+    def media(self) -> str:
+        """What its task holds in the media field."""
+
+    @property
+    def group(self) -> str | None:
+        """What it belongs to."""
+
+
+Row = TypeVar("Row", bound=HasMedia)
 
 
 class MediaReader:
@@ -35,12 +59,12 @@ class MediaReader:
         self._last_turn = threading.Event()
         self._last_turn.set()
 
-    def read(self, tool: ToolProject, rows: Sequence[Any]) -> Reading:
+    def read(self, tool: ToolProject, rows: Sequence[Row]) -> Reading[Row]:
         """Read the media of these items; fetching starts at once, in the order of the calls, and goes on while items are used."""
         turn = threading.Event()
         with self._lock:
             before, self._last_turn = self._last_turn, turn
-        reading = Reading(self._places, len(rows))
+        reading: Reading[Row] = Reading(self._places, len(rows))
 
         def start() -> None:
             try:
@@ -65,7 +89,7 @@ class MediaReader:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._fetcher.close()
 
-    def _item(self, tool: ToolProject, row: Any) -> Item | MediaUnavailable:
+    def _item(self, tool: ToolProject, row: HasMedia) -> Item | MediaUnavailable:
         where = f"task {row.external_id or row.marker}"
         try:
             return Item(str(row.id), self._content(tool, row, where), group=row.group, path=where)
@@ -76,7 +100,7 @@ class MediaReader:
         except AnnotriageError as error:
             return Item(str(row.id), None, group=row.group, path=where, problem=str(error))
 
-    def _content(self, tool: ToolProject, row: Any, where: str) -> bytes:
+    def _content(self, tool: ToolProject, row: HasMedia, where: str) -> bytes:
         if not row.media:
             raise MediaError(f"{where}: its data names no picture; correct the task's data")
         if is_data_uri(row.media):
@@ -84,19 +108,19 @@ class MediaReader:
         return self._fetcher.get(tool.media_address(row.media, row.external_id or ""), where)
 
 
-class Reading:
+class Reading(Generic[Row]):
     """Each row with its item, in order; of media that may be had later the error. Other problems are in the item.
 
     Close it, whether it was used or not: what it holds is free for others then.
     """
 
     def __init__(self, places: threading.Semaphore, count: int) -> None:
-        self.started: SimpleQueue[tuple[Any, Future[Item | MediaUnavailable]]] = SimpleQueue()
+        self.started: SimpleQueue[tuple[Row, Future[Item | MediaUnavailable]]] = SimpleQueue()
         self.given_up = threading.Event()
         self.ahead = threading.Thread()
         self._places, self._count = places, count
 
-    def __iter__(self) -> Iterator[tuple[Any, Item | MediaUnavailable]]:
+    def __iter__(self) -> Iterator[tuple[Row, Item | MediaUnavailable]]:
         for _ in range(self._count):
             row, future = self.started.get()
             self._places.release()

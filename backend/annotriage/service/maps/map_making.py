@@ -1,7 +1,7 @@
 """Maps of a project's items beside its training items: fitted in the background, kept up to date as items come in.
 
-Beside the walk data -> model -> latent -> triage -> store -> delivery, in the jobs process. A map is fitted on seeded samples; what is
-not in them, and what comes in later, is placed at once among its nearest neighbours. A new fit starts from the one before it.
+A map is fitted on seeded samples; what is not in them, and what comes in later, is placed at once among its nearest neighbours. A new
+fit starts from the one before it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What comes in is put on a project's newest maps at once, among its nearest neighbours; what is judged anew is drawn anew.
-
-Beside the walk data -> model -> latent -> triage -> store -> delivery, in the jobs process.
-"""
+"""What comes in is put on a project's newest maps at once, among its nearest neighbours; what is judged anew is drawn anew."""
 
 from __future__ import annotations
 

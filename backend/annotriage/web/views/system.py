@@ -15,6 +15,7 @@ from annotriage.labeling_tool import Check
 from annotriage.service.operations.process import Process
 from annotriage.store import browsing, dashboard, deliveries, inbox
 from annotriage.store.database import AnyRow
+from annotriage.store.inbox import Unreadable
 from annotriage.store.projects import Project, note, projects
 from annotriage.store.work import DEAD_AFTER
 from annotriage.web.routing import Routes
@@ -49,7 +50,7 @@ class SystemPage:
     processes: Sequence[tuple[AnyRow, bool]]
     missing: Sequence[str]
     inbox: dict[str, int]
-    unread: Sequence[AnyRow]
+    unread: Sequence[Unreadable]
     projects: Sequence[ProjectWork]
     jobs: Sequence[AnyRow]
     database: str

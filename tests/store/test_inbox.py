@@ -1,0 +1,49 @@
+"""The inbox: webhooks are read in the order in which they came, once; of those that cannot be read the latest stay."""
+
+from __future__ import annotations
+
+import pytest
+
+from annotriage.store import Store, inbox
+
+
+@pytest.fixture
+def store(request, tmp_path):
+    url = f"sqlite:///{tmp_path}/store.db" if request.cls.database == "sqlite" else request.getfixturevalue("postgres")
+    store = Store(url)
+    yield store
+    store.close()
+
+
+class InboxContract:
+    """What holds on every database."""
+
+    database = ""
+
+    def test_webhooks_are_read_in_order_until_they_are_done(self, store):
+        with store.writing() as connection:
+            for body in (b"1", b"2", b"\xff\x00"):
+                inbox.put(connection, body)
+            first, second = inbox.unread(connection, 2)
+            assert (first.body, second.body) == (b"1", b"2")
+            inbox.done(connection, first.id)
+            assert [webhook.body for webhook in inbox.unread(connection, 5)] == [b"2", b"\xff\x00"]
+
+    def test_what_cannot_be_read_is_told_and_not_read_again(self, store, monkeypatch):
+        monkeypatch.setattr(inbox, "KEPT_FAILED", 2)
+        with store.writing() as connection:
+            for body in (b"1", b"2", b"3"):
+                inbox.put(connection, body)
+            for webhook in inbox.unread(connection, 5):
+                inbox.failed(connection, webhook.id, f"no JSON: {webhook.body.decode()}")
+            assert inbox.unread(connection, 5) == []
+            assert [trouble.error for trouble in inbox.troubles(connection)] == ["no JSON: 3", "no JSON: 2"]
+            assert [trouble.error for trouble in inbox.troubles(connection, 1)] == ["no JSON: 3"]
+
+
+class TestInboxOnSqlite(InboxContract):
+    database = "sqlite"
+
+
+class TestInboxOnPostgresql(InboxContract):
+    database = "postgresql"

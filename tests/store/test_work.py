@@ -1,0 +1,146 @@
+"""Work: claims are leases that no two workers share, and what fails again and again ends alone."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from annotriage.labeling_tool import Task
+from annotriage.store import Store, items, work
+from annotriage.store.projects import ProjectOptions, add_project, change_project
+from annotriage.store.references import save_reference
+
+FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee": {"auto": True}}
+
+
+@pytest.fixture
+def store(request, tmp_path):
+    url = f"sqlite:///{tmp_path}/store.db" if request.cls.database == "sqlite" else request.getfixturevalue("postgres")
+    store = Store(url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def project(store):
+    with store.writing() as connection:
+        reference = save_reference(connection, version="v1", name="pets", prediction_version="pets v1", facts=FACTS, files={})
+        return add_project(connection, "3", "Pets", reference, ProjectOptions(), watch=False)
+
+
+@pytest.fixture
+def bring(store, project):
+    """Bring in tasks 1 to n."""
+
+    def bring(count):
+        with store.writing() as connection:
+            items.add_tasks(connection, project, [Task(str(number), f"http://host/{number}.png") for number in range(1, count + 1)])
+
+    return bring
+
+
+def claimed(connection, owner, most=100):
+    claim = work.claim(connection, owner, most)
+    return [] if claim is None else [row.external_id for row in claim.rows]
+
+
+class WorkContract:
+    """What holds on every database."""
+
+    database = ""
+
+    def test_what_one_worker_has_claimed_no_other_gets(self, store, bring):
+        bring(10)
+        with store.writing() as connection:
+            mine, others = claimed(connection, "me", 6), claimed(connection, "you")
+            assert (len(mine), len(others)) == (6, 4)
+            assert set(mine).isdisjoint(others)
+            assert not work.anything_due(connection)
+            assert work.claim(connection, "anybody", 1) is None
+
+    def test_two_workers_at_the_same_moment_share_nothing(self, store, bring):
+        if store.is_sqlite:
+            pytest.skip("SQLite has one writer at a time")
+        bring(10)
+        with store.writing() as mine, store.writing() as yours:
+            assert set(claimed(mine, "me", 5)).isdisjoint(claimed(yours, "you", 5))
+
+    def test_what_a_dead_worker_held_is_free_again(self, store, bring):
+        bring(2)
+        with store.writing() as connection:
+            claimed(connection, "me")
+            work.bury(connection, ["me"])
+            assert len(claimed(connection, "you")) == 2
+
+    def test_a_lease_runs_out_unless_it_is_renewed(self, store, bring):
+        bring(2)
+        with store.writing() as connection:
+            claimed(connection, "me")
+            connection.execute(work.work.update().values(lease_until=time.time() - 1))
+            work.renew(connection, "me")
+            assert claimed(connection, "you") == []
+            connection.execute(work.work.update().values(lease_until=time.time() - 1))
+            assert len(claimed(connection, "you")) == 2
+
+    def test_an_item_that_was_tried_before_is_taken_alone(self, store, bring):
+        bring(2)
+        with store.writing() as connection:
+            for _ in range(work.SUSPECT):
+                claimed(connection, "me")
+                work.bury(connection, ["me"])
+            assert len(claimed(connection, "me")) == 1
+
+    def test_what_is_released_after_a_failure_still_counts_as_tried(self, store, bring):
+        bring(1)
+        with store.writing() as connection:
+            for number in range(1, work.GIVEN_UP + 1):
+                (row,) = work.claim(connection, "me", 10).rows
+                assert (row.attempts, row.tries) == (number, 0)
+                work.release(connection, [row.work_id], 0.0)
+
+    def test_what_is_put_off_comes_back_in_time_and_begins_anew(self, store, bring):
+        bring(1)
+        with store.writing() as connection:
+            (row,) = work.claim(connection, "me", 10).rows
+            work.put_off(connection, [row.work_id], time.time() + 60, tried=True)
+            assert not work.anything_due(connection)
+            assert claimed(connection, "me") == []
+            work.put_off(connection, [row.work_id], time.time() - 1, tried=True)
+            (again,) = work.claim(connection, "me", 10).rows
+            assert (again.attempts, again.tries) == (1, 2)
+
+    def test_finished_work_is_gone_but_not_what_was_queued_anew_meanwhile(self, store, project, bring):
+        bring(2)
+        with store.writing() as connection:
+            first, second = work.claim(connection, "me", 10).rows
+            items.change_media(connection, project, first.id, "http://host/other.png")
+            work.finish(connection, [first.work_id, second.work_id])
+            (left,) = work.claim(connection, "me", 10).rows
+            assert (left.id, left.media) == (first.id, "http://host/other.png")
+
+    def test_a_project_that_is_gone_is_not_judged(self, store, project, bring):
+        bring(2)
+        with store.writing() as connection:
+            change_project(connection, project.id, gone=True)
+            assert work.claim(connection, "me", 10) is None
+
+    def test_processes_live_as_long_as_they_give_signs_of_life(self, store):
+        with store.writing() as connection:
+            work.beat(connection, "old", "worker", "host", 1)
+            connection.execute(work.heartbeat.update().values(at=time.time() - work.DEAD_AFTER - 1))
+            work.beat(connection, "new", "jobs", "host", 2)
+            assert [(process.owner, process.role) for process in work.living(connection)] == [("new", "jobs")]
+            assert {process.owner for process in work.registered(connection)} == {"old", "new"}
+            work.beat(connection, "old", "worker", "host", 1)
+            assert {process.owner for process in work.living(connection)} == {"old", "new"}
+            work.bury(connection, ["old"])
+            assert {process.owner for process in work.registered(connection)} == {"new"}
+
+
+class TestWorkOnSqlite(WorkContract):
+    database = "sqlite"
+
+
+class TestWorkOnPostgresql(WorkContract):
+    database = "postgresql"
