@@ -20,7 +20,7 @@ from annotriage.service.operations.process import Process
 from annotriage.states import SETTLED
 from annotriage.store import browsing, dashboard, jobs
 from annotriage.store.database import AnyRow
-from annotriage.store.projects import Project, history, project_of
+from annotriage.store.projects import Event, Project, history, project_of
 from annotriage.store.references import get_curve, get_reference
 from annotriage.web.guarantee_words import GuaranteeState, days_until, guarantee_state, oldest_days
 from annotriage.web.query_args import whole
@@ -61,7 +61,7 @@ class Page:
     oldest: float | None
     until_alarm: tuple[str, str]
     jobs: Sequence[AnyRow]
-    events: Sequence[AnyRow]
+    events: Sequence[Event]
     next: int | None
     rescoring: tuple[str, int, int] | None
 
