@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow
 from annotriage.store.schema import item, item_dataset, point, verdict
 
 Array = NDArray[Any]
@@ -69,9 +68,19 @@ def of_dataset(connection: Connection, dataset_id: int, reference_id: int, clust
     )
 
 
-def points_of(connection: Connection, reference_id: int, item_ids: Sequence[int]) -> dict[int, AnyRow]:
-    """The points of these items, by id: rows (item_id, compressed, labels, name); name: the task, or the marker of what has none yet."""
-    found: dict[int, AnyRow] = {}
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where an item lies. compressed: (n,) float16 as bytes. labels: the model's. name: the task, or the marker of what has none yet."""
+
+    item_id: int
+    compressed: bytes
+    labels: list[str]
+    name: str
+
+
+def points_of(connection: Connection, reference_id: int, item_ids: Sequence[int]) -> dict[int, Point]:
+    """The points of these items, by id."""
+    found: dict[int, Point] = {}
     columns = (point.c.item_id, point.c.compressed, verdict.c.labels, func.coalesce(item.c.external_id, item.c.marker).label("name"))
     query = (
         select(*columns)
@@ -81,5 +90,5 @@ def points_of(connection: Connection, reference_id: int, item_ids: Sequence[int]
         .where(point.c.reference_id == reference_id)
     )
     for ids in chunks(item_ids):
-        found |= {row.item_id: row for row in connection.execute(query.where(point.c.item_id.in_(ids)))}
+        found |= {row.item_id: Point(*row) for row in connection.execute(query.where(point.c.item_id.in_(ids)))}
     return found

@@ -7,6 +7,7 @@ wait, when another process writes.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import sqlite3
@@ -17,7 +18,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Float, Row, Table, create_engine, event, text
+from sqlalchemy import Column, Connection, Engine, Float, Row, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
@@ -94,6 +95,11 @@ class Store:
                     f"{_shown(str(self.engine.url))}: was written by a newer version of annotriage ({error});"
                     " use that version, or another database"
                 ) from error
+
+
+def columns_of(table: Table, kind: type) -> list[Column[Any]]:
+    """The columns of a table that a dataclass is made of: those of its fields' names, in their order."""
+    return [table.c[field.name] for field in dataclasses.fields(kind)]
 
 
 def insert(connection: Connection, table: Table) -> Any:

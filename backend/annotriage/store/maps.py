@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, or_, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow, insert
+from annotriage.store.database import AnyRow, columns_of, insert
 from annotriage.store.map_points import KINDS, Piece, pack, unpack
 from annotriage.store.projects import Project
 from annotriage.store.schema import dataset, group_member, item, map_, map_piece, point, rerouting, training_item, verdict
@@ -23,7 +23,51 @@ OVERLAP = 60.0  # seconds for which a verdict may be on its way into the databas
 AT_ONCE = 2_000  # rows in one transaction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A map. The columns of its table; frame and names are empty, and finished_at is 0, until it is ready."""
+
+    id: int
+    reference_id: int
+    method: str
+    seed: int
+    state: str
+    progress: float
+    text: str
+    training: int
+    fitted: int
+    total: int
+    frame: list[float]
+    names: dict[str, Any]
+    read_until: float
+    at: float
+    finished_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What is drawn of an item. compressed, nearest: packed. dataset_id: whose diversity its task shows. at: when it was judged."""
+
+    item_id: int
+    compressed: bytes
+    nearest: bytes | None
+    route: str
+    labels: list[str]
+    outlier_score: float | None
+    dataset_id: int | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingItem:
+    """A training item of the reference's sample, by its place in it."""
+
+    place: int
+    name: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class PieceFacts:
     """A piece of a map without its points."""
 
@@ -35,30 +79,37 @@ class PieceFacts:
 # -- maps
 
 
-def newest(connection: Connection, project_id: int, method: str, state: str = "ready") -> AnyRow | None:
+def newest(connection: Connection, project_id: int, method: str, state: str = "ready") -> Map | None:
     """The latest map of a method in that state."""
-    query = select(map_).where(map_.c.project_id == project_id, map_.c.method == method, map_.c.state == state)
-    return connection.execute(query.order_by(map_.c.id.desc()).limit(1)).one_or_none()
+    return next(iter(_maps(connection, project_id, map_.c.method == method, map_.c.state == state, limit=1)), None)
 
 
-def latest_attempt(connection: Connection, project_id: int, method: str) -> AnyRow | None:
+def latest_attempt(connection: Connection, project_id: int, method: str) -> Map | None:
     """The map of a method that was begun last, whatever came of it."""
-    query = select(map_).where(map_.c.project_id == project_id, map_.c.method == method)
-    return connection.execute(query.order_by(map_.c.id.desc()).limit(1)).one_or_none()
+    return next(iter(_maps(connection, project_id, map_.c.method == method, limit=1)), None)
 
 
-def map_of(connection: Connection, project: Project, map_id: int) -> AnyRow:
+def map_of(connection: Connection, project: Project, map_id: int) -> Map:
     """One of the project's maps. Raises UnknownError: the old ones are dropped."""
-    row = connection.execute(select(map_).where(map_.c.project_id == project.id, map_.c.id == map_id)).one_or_none()
-    if row is None:
+    found = _maps(connection, project.id, map_.c.id == map_id)
+    if not found:
         raise UnknownError(f"project {project.external_id} has no map {map_id} any more; load the page again")
-    return row
+    return found[0]
 
 
-def ready_maps(connection: Connection, project_id: int, method: str) -> Sequence[AnyRow]:
+def ready_maps(connection: Connection, project_id: int, method: str) -> list[Map]:
     """The maps of a method that are there, the latest first."""
-    query = select(map_).where(map_.c.project_id == project_id, map_.c.method == method, map_.c.state == "ready")
-    return connection.execute(query.order_by(map_.c.id.desc())).all()
+    return _maps(connection, project_id, map_.c.method == method, map_.c.state == "ready")
+
+
+def _maps(connection: Connection, project_id: int, *which: ColumnElement[bool], limit: int | None = None) -> list[Map]:
+    query = select(*columns_of(map_, Map)).where(map_.c.project_id == project_id, *which).order_by(map_.c.id.desc()).limit(limit)
+    found = []
+    for row in connection.execute(query):
+        values = dict(row._mapping)
+        empty = {"frame": row.frame or [], "names": row.names or {}, "finished_at": row.finished_at or 0.0}
+        found.append(Map(**values | empty))
+    return found
 
 
 def begin(connection: Connection, project: Project, method: str, seed: int) -> int:
@@ -128,9 +179,9 @@ def scored_ids(connection: Connection, project: Project) -> list[int]:
     return list(connection.execute(query.execution_options(yield_per=20_000)).scalars())
 
 
-def rows_of(connection: Connection, project: Project, item_ids: Sequence[int]) -> Sequence[AnyRow]:
-    """What is drawn of items, by id: item_id, compressed, nearest, route, labels, outlier_score, dataset_id, at."""
-    return [row for ids in chunks(item_ids) for row in connection.execute(_rows(project).where(verdict.c.item_id.in_(ids)))]
+def rows_of(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[Drawn]:
+    """What is drawn of items, by id."""
+    return [Drawn(*row) for ids in chunks(item_ids) for row in connection.execute(_rows(project).where(verdict.c.item_id.in_(ids)))]
 
 
 def judged_since(connection: Connection, project: Project, at: float) -> list[tuple[int, float]]:
@@ -213,11 +264,11 @@ def keep_training_items(connection: Connection, reference_id: int, rows: Sequenc
         connection.execute(insert(connection, training_item).on_conflict_do_nothing(), values)
 
 
-def training_items(connection: Connection, reference_id: int, places: Sequence[int]) -> list[AnyRow]:
-    """Rows (place, name, label) of a reference's sample, in the order of `places`."""
-    query = select(training_item.c.place, training_item.c.name, training_item.c.label)
+def training_items(connection: Connection, reference_id: int, places: Sequence[int]) -> list[TrainingItem]:
+    """Items of a reference's sample, in the order of `places`."""
+    query = select(*columns_of(training_item, TrainingItem))
     query = query.where(training_item.c.reference_id == reference_id, training_item.c.place.in_(places))
-    found = {row.place: row for row in connection.execute(query)}
+    found = {row.place: TrainingItem(*row) for row in connection.execute(query)}
     return [found[place] for place in places if place in found]
 
 
@@ -234,8 +285,8 @@ def keep_nearest(connection: Connection, reference_id: int, nearest: Mapping[int
         connection.execute(query.values(nearest=bindparam("to")), [{"of": id, "to": packed} for id, packed in nearest.items()])
 
 
-def nearest_of(connection: Connection, item_id: int, reference_id: int) -> list[AnyRow]:
-    """The training items nearest to an item, the nearest first: rows as of `training_items`; none before it is on a map."""
+def nearest_of(connection: Connection, item_id: int, reference_id: int) -> list[TrainingItem]:
+    """The training items nearest to an item, the nearest first; none before it is on a map."""
     query = select(point.c.nearest).where(point.c.item_id == item_id, point.c.reference_id == reference_id)
     packed = connection.execute(query).scalar_one_or_none() or b""
     places = [int.from_bytes(packed[start : start + 2], "little") for start in range(0, len(packed), 2)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from sqlalchemy import Connection, select, update
 from annotriage.errors import UnknownError
 from annotriage.settings import ServiceSettings
 from annotriage.states import Alarm, Pause
-from annotriage.store.database import AnyRow
+from annotriage.store.database import AnyRow, columns_of
 from annotriage.store.schema import event, item, project, reference
 
 
@@ -74,6 +73,16 @@ class Project:
     def references(self) -> tuple[int, ...]:
         """The references under which new items are judged: the present one, and the one that will take over."""
         return (self.reference_id,) if self.next_reference_id is None else (self.reference_id, self.next_reference_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a project. at: seconds since 1970."""
+
+    id: int
+    kind: str
+    text: str
+    at: float
 
 
 _COLUMNS = [column for column in project.c if column.name not in ("at", "standing")]
@@ -181,10 +190,10 @@ def note(connection: Connection, project_id: int | None, kind: str, text: str) -
         connection.execute(event.insert().values(project_id=project_id, kind=kind, text=text, at=time.time()))
 
 
-def history(connection: Connection, project_id: int, *, before: int | None = None, limit: int = 100) -> Sequence[AnyRow]:
+def history(connection: Connection, project_id: int, *, before: int | None = None, limit: int = 100) -> list[Event]:
     """The project's events, the latest first."""
-    query = select(event).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(limit)
-    return connection.execute(query if before is None else query.where(event.c.id < before)).all()
+    query = select(*columns_of(event, Event)).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(limit)
+    return [Event(*row) for row in connection.execute(query if before is None else query.where(event.c.id < before))]
 
 
 def _project(row: AnyRow) -> Project:

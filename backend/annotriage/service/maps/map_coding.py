@@ -17,7 +17,7 @@ from annotriage.store.map_points import FULL, KINDS, OTHERS, Piece, score_code
 
 if TYPE_CHECKING:
     from annotriage.engine.reference import Reference
-    from annotriage.store.database import AnyRow
+    from annotriage.store.maps import Drawn
 
 Array = NDArray[Any]
 
@@ -73,7 +73,7 @@ class Names:
         """The code of a class, or of several at once."""
         return _code(self._labels, name) if name else 0
 
-    def codes(self, row: AnyRow) -> tuple[int, int, int, int]:
+    def codes(self, row: Drawn) -> tuple[int, int, int, int]:
         """The codes of an item: route, class, dataset, outlier score."""
         dataset = 0 if row.dataset_id is None else _code(self._datasets, row.dataset_id)
         return KINDS.index(row.route), self.label(" + ".join(row.labels)), dataset, score_code(row.outlier_score)
@@ -85,7 +85,7 @@ def _code(codes: dict[Any, int], name: Any) -> int:
     return codes.get(name, OTHERS)
 
 
-def points_of(rows: Sequence[AnyRow], width: int = 0) -> Array:
+def points_of(rows: Sequence[Drawn], width: int = 0) -> Array:
     """The compressed points of rows: (N, n) float32."""
     if not rows:
         return np.empty((0, width), dtype=np.float32)
@@ -112,7 +112,7 @@ def training_piece(reference: Reference, places: Array, names: Names) -> Piece:
     return Piece(array("I", range(n)), _column(places[:, 0]), _column(places[:, 1]), bytearray(n), labels, bytearray(n), bytearray(n))
 
 
-def extend(piece: Piece, rows: Sequence[AnyRow], places: Array, names: Names) -> None:
+def extend(piece: Piece, rows: Sequence[Drawn], places: Array, names: Names) -> None:
     """Add rows to a piece, whose ids stay in order."""
     in_order = not len(piece) or rows[0].item_id > piece.ids[-1]
     for row, (x, y) in zip(rows, places.tolist(), strict=True):

@@ -21,7 +21,7 @@ from annotriage.store.reroutings import items_of
 
 if TYPE_CHECKING:
     from annotriage.service.operations.process import Process
-    from annotriage.store.database import AnyRow
+    from annotriage.store.maps import Drawn, Map
 
 Array = NDArray[Any]
 
@@ -62,7 +62,7 @@ class Placing:
                 done |= self._place(project, found)
         return done
 
-    def _place(self, project: Project, map_row: AnyRow) -> bool:
+    def _place(self, project: Project, map_row: Map) -> bool:
         """Verdicts may be written a little later than they say: for a while after the last one, all of that while are looked at."""
         store = self._process.store
         with store.reading() as connection:
@@ -89,7 +89,7 @@ class Placing:
                 maps.change_map(connection, map_row.id, read_until=max(latest, map_row.read_until), names=names.as_dict())
         return bool(new)
 
-    def _add(self, project: Project, map_row: AnyRow, rows: Sequence[AnyRow], placed: Placed, frame: Frame, names: Names) -> None:
+    def _add(self, project: Project, map_row: Map, rows: Sequence[Drawn], placed: Placed, frame: Frame, names: Names) -> None:
         if not rows:
             return
         points = points_of(rows)
@@ -104,7 +104,7 @@ class Placing:
             maps.write_piece(connection, map_row.id, last.number if grows else last.number + 1, piece)
         placed.ids = np.union1d(placed.ids, [row.item_id for row in rows])
 
-    def _change(self, project: Project, map_row: AnyRow, ids: Sequence[int], placed: Placed, frame: Frame, names: Names) -> None:
+    def _change(self, project: Project, map_row: Map, ids: Sequence[int], placed: Placed, frame: Frame, names: Names) -> None:
         """Draw items anew that were judged again or sent elsewhere."""
         rows = {row.item_id: row for row in rows_of(self._process, project, ids)}
         if not rows:
@@ -132,7 +132,7 @@ class Placing:
                 if touched and len(piece) == before:
                     maps.write_piece(connection, map_row.id, number, piece)
 
-    def _placed_on(self, project: Project, map_row: AnyRow) -> Placed:
+    def _placed_on(self, project: Project, map_row: Map) -> Placed:
         """What is on a map, read from its pieces once: its training items and a sample of the others are the anchors."""
         if map_row.id in self._placed:
             return self._placed[map_row.id]
@@ -181,13 +181,13 @@ def sample(process: Process, project: Project, ids: Array, seed: int) -> tuple[A
     return np.array([row.item_id for row in rows], dtype=np.int64), points_of(rows)
 
 
-def rows_of(process: Process, project: Project, ids: Sequence[int]) -> Sequence[AnyRow]:
+def rows_of(process: Process, project: Project, ids: Sequence[int]) -> Sequence[Drawn]:
     """What is drawn of items, by id."""
     with process.store.reading() as connection:
         return maps.rows_of(connection, project, ids)
 
 
-def keep_nearest(process: Process, reference_id: int, rows: Sequence[AnyRow], points: Array) -> None:
+def keep_nearest(process: Process, reference_id: int, rows: Sequence[Drawn], points: Array) -> None:
     """Keep the nearest training items of those items of which they are not known yet. points: (N, n), of the rows."""
     new = [at for at, row in enumerate(rows) if row.nearest is None]
     if not new:

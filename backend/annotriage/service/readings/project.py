@@ -15,8 +15,7 @@ from annotriage.service.operations.process import Process
 from annotriage.service.readings.times import Time, time_text
 from annotriage.store import browsing
 from annotriage.store.browsing import RouteCount
-from annotriage.store.database import AnyRow
-from annotriage.store.projects import Project
+from annotriage.store.projects import Event, Project
 from annotriage.store.references import get_reference
 
 
@@ -113,9 +112,9 @@ def rescoring_of(connection: Connection, project: Project) -> Rescoring | None:
     return Rescoring(version, waiting, sum(browsing.undelivered(connection, project.id, project.next_reference_id).values()))
 
 
-def event_lines(rows: Sequence[AnyRow]) -> tuple[EventLine, ...]:
-    """Rows of a project's history."""
-    return tuple(EventLine(row.id, row.kind, row.text, time_text(row.at)) for row in rows)
+def event_lines(events: Sequence[Event]) -> tuple[EventLine, ...]:
+    """A project's history, for programs."""
+    return tuple(EventLine(event.id, event.kind, event.text, time_text(event.at)) for event in events)
 
 
 def unread_seconds(project: Project) -> float:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from annotriage.errors import DataError, UnknownError
-from annotriage.store.database import AnyRow
 from annotriage.web.api.openapi import Parameter
 
 MOST = 500  # rows of a page
@@ -14,7 +14,7 @@ LIMIT = Parameter("limit", int, "Rows of a page.", 50, 1, MOST)
 AFTER = Parameter("after", str, "`next` of the page before.")
 
 
-def next_page(rows: Sequence[AnyRow], limit: int, key: Callable[[AnyRow], object]) -> str | None:
+def next_page(rows: Sequence[Any], limit: int, key: Callable[[Any], object]) -> str | None:
     """The key of the last row, if there may be more."""
     return str(key(rows[-1])) if len(rows) == limit else None
 

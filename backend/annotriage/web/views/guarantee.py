@@ -18,9 +18,8 @@ from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING, OLDEST_DA
 from annotriage.service.readings.guarantee import GuaranteeState, guarantee_state, oldest_days
 from annotriage.states import SETTLED
 from annotriage.store import browsing, dashboard, jobs
-from annotriage.store.database import AnyRow
 from annotriage.store.jobs import Job
-from annotriage.store.projects import Project, history
+from annotriage.store.projects import Event, Project, history
 from annotriage.store.references import get_curve, get_reference
 from annotriage.web.query_args import whole
 from annotriage.web.routing import Routes
@@ -61,7 +60,7 @@ class GuaranteePage:
     oldest: float | None
     until_alarm: tuple[str, str]
     jobs: Sequence[Job]
-    events: Sequence[AnyRow]
+    events: Sequence[Event]
     next: int | None
     rescoring: tuple[str, int, int] | None
 

@@ -17,6 +17,7 @@ from annotriage.service.operations.process import Process
 from annotriage.states import UNSETTLED
 from annotriage.store import browsing, maps, snapshots
 from annotriage.store.database import AnyRow
+from annotriage.store.maps import TrainingItem
 from annotriage.store.pictures import pictured, thumbnail_of
 from annotriage.store.projects import Project
 from annotriage.store.queue import group_numbers, neighbours, rows_of
@@ -72,7 +73,7 @@ class ItemPage:
     picture: bool
     members: Sequence[Member]
     usual: str
-    nearest: Sequence[AnyRow]
+    nearest: Sequence[TrainingItem]
     group: int | None
     datasets: Sequence[tuple[AnyRow, str]]
     history: Sequence[Moment]

@@ -20,6 +20,7 @@ from annotriage.service.operations.process import Process
 from annotriage.store import browsing, map_panel, maps
 from annotriage.store.database import AnyRow
 from annotriage.store.map_points import KINDS, SCORE_EDGES
+from annotriage.store.maps import Map, TrainingItem
 from annotriage.store.projects import Project
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
@@ -35,13 +36,13 @@ class MapPage:
 
     project: Project
     method: str
-    map: AnyRow | None
-    older: Sequence[AnyRow]
+    map: Map | None
+    older: Sequence[Map]
     scored: int
     failed: int
     waiting: int
     datasets: Sequence[AnyRow]
-    attempt: AnyRow | None
+    attempt: Map | None
     sentence: str
 
 
@@ -52,7 +53,7 @@ class Panel:
     project: Project
     row: AnyRow
     group: int | None
-    nearest: Sequence[AnyRow]
+    nearest: Sequence[TrainingItem]
     address: str
 
 
@@ -150,7 +151,7 @@ def _page(connection: Connection, project: Project, method: str, map_id: int | N
     )
 
 
-def _sentence(connection: Connection, project: Project, found: AnyRow | None, counts: Mapping[str, int]) -> str:
+def _sentence(connection: Connection, project: Project, found: Map | None, counts: Mapping[str, int]) -> str:
     """What a person sees at a glance, for those who cannot."""
     if found is None:
         return ""
@@ -181,11 +182,11 @@ def _state(connection: Connection, project: Project, method: str, map_id: int | 
     }
 
 
-def _making(attempt: AnyRow) -> dict[str, Any]:
+def _making(attempt: Map) -> dict[str, Any]:
     return {"state": attempt.state, "progress": attempt.progress, "text": attempt.text}
 
 
-def _legend(connection: Connection, project: Project, found: AnyRow) -> dict[str, Any]:
+def _legend(connection: Connection, project: Project, found: Map) -> dict[str, Any]:
     """What the codes of a map's points stand for."""
     names = maps.dataset_names(connection, project, found.names["dataset"])
     groups = map_panel.latest_groups(connection, project)

@@ -1,0 +1,83 @@
+"""Maps: begun, finished, kept for a while, and sent in pieces as they are stored."""
+
+from __future__ import annotations
+
+import pytest
+from stores import OnPostgreSQL, OnSQLite
+
+from annotriage.errors import UnknownError
+from annotriage.store import maps
+from annotriage.store.schema import map_
+
+
+def made(connection, project, method="umap"):
+    id = maps.begin(connection, project, method, seed=0)
+    maps.finish(connection, id, frame=[0.0, 0.0, 1.0], names={"class": ["cat"], "dataset": [1]}, total=3)
+    return id
+
+
+class MapsContract:
+    def test_a_map_is_there_once_it_is_finished(self, store, filled):
+        project = filled.project
+        with store.writing() as connection:
+            id = maps.begin(connection, project, "umap", seed=7)
+            making = maps.latest_attempt(connection, project.id, "umap")
+            assert (making.id, making.state, making.frame, making.names, making.finished_at) == (id, "making", [], {}, 0.0)
+            assert maps.newest(connection, project.id, "umap") is None
+            maps.finish(connection, id, frame=[0.0, 0.0, 1.0], names={"class": [], "dataset": []}, total=3)
+            ready = maps.newest(connection, project.id, "umap")
+            assert (ready.id, ready.seed, ready.total, ready.frame) == (id, 7, 3, [0.0, 0.0, 1.0])
+            assert maps.newest(connection, project.id, "tsne") is None
+
+    def test_the_last_few_of_each_method_stay_and_what_was_left_half_made_does_not(self, store, filled):
+        project = filled.project
+        with store.writing() as connection:
+            ids = [made(connection, project) for _ in range(maps.KEPT + 2)]
+            other = made(connection, project, "tsne")
+            assert [one.id for one in maps.ready_maps(connection, project.id, "umap")] == ids[:1:-1]
+            assert maps.map_of(connection, project, other).method == "tsne"
+            with pytest.raises(UnknownError, match="has no map"):
+                maps.map_of(connection, project, ids[0])
+            maps.begin(connection, project, "umap", seed=1)
+            maps.begin(connection, project, "umap", seed=2)
+            making = map_.select().where(map_.c.state == "making")
+            assert [row.seed for row in connection.execute(making)] == [2]
+
+    def test_what_is_drawn_of_items_is_what_was_judged_of_them(self, store, filled):
+        ids = filled.judged(2)
+        filled.judged(1, "failed")
+        filled.judge(filled.add(1, labelled=True))
+        with store.writing() as connection:
+            assert maps.scored_ids(connection, filled.project) == ids
+            drawn = maps.rows_of(connection, filled.project, ids)
+            assert [(row.item_id, row.route, row.labels, row.compressed, row.nearest) for row in drawn] == [
+                (id, "auto", ["cat"], b"\0\0", None) for id in ids
+            ]
+            assert [id for id, _ in maps.judged_since(connection, filled.project, drawn[0].at)] == ids
+
+    def test_the_training_items_nearest_to_an_item_come_nearest_first(self, store, filled):
+        (id,) = filled.judged(1)
+        reference = filled.references[0]
+        with store.writing() as connection:
+            maps.keep_training_items(connection, reference, [(0, "a.png", "cat", b"a"), (1, "b.png", "dog", b"")])
+            assert maps.nearest_of(connection, id, reference) == []
+            maps.keep_nearest(connection, reference, {id: b"\1\0\0\0"})
+            assert [row.name for row in maps.nearest_of(connection, id, reference)] == ["b.png", "a.png"]
+            assert maps.training_thumbnail(connection, reference, 0) == b"a"
+            assert maps.training_thumbnail(connection, reference, 1) is None
+
+    def test_groups_are_those_of_the_latest_assessment(self, store, filled):
+        one, two, three = filled.judged(3, "outlier")
+        with store.writing() as connection:
+            maps.keep_groups(connection, 1, {one: 1, two: 1})
+            maps.keep_groups(connection, 1, {two: 2, three: 2})
+            assert maps.groups_of(connection, 1) == {two: 2, three: 2}
+            assert (maps.group_of(connection, 1, one), maps.group_of(connection, 1, two)) == (None, 2)
+
+
+class TestOnSQLite(OnSQLite, MapsContract):
+    pass
+
+
+class TestOnPostgreSQL(OnPostgreSQL, MapsContract):
+    pass
