@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, select, update
 
 from annotriage.states import SETTLED, UNSETTLED, Route, SpotCheckKind, SpotCheckState
 from annotriage.store.counters import chunks
@@ -235,7 +235,7 @@ def take_over(connection: Connection, project_id: int, reference_id: int) -> lis
     kept = [{"of": row.item_id, "to": row.judged} for row in rows if row.labels is None]
     if kept:
         values = {"reference_id": reference_id, "route": bindparam("to"), "state": SpotCheckState.OPEN}
-        waits = (spot_check.c.item_id == bindparam("of"), spot_check.c.state.in_(UNSETTLED))
+        waits = (spot_check.c.item_id == bindparam("of"), or_(*(spot_check.c.state == state for state in UNSETTLED)))
         connection.execute(update(spot_check).where(*waits).values(values), kept)
     return [row["of"] for row in kept]
 
