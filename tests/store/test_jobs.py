@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
+from annotriage.states import JobState
 from annotriage.store import Store, jobs, work
-from annotriage.store.jobs import LIMITS, MOST_ATTEMPTS, JobState
+from annotriage.store.jobs import LIMITS, MOST_ATTEMPTS
 from annotriage.store.projects import ProjectOptions, add_project, change_project
 from annotriage.store.references import save_reference
 from annotriage.store.schema import heartbeat, job

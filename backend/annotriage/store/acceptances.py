@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, update
 
 from annotriage.errors import UnknownError
+from annotriage.states import DeliveryState
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
 from annotriage.store.projects import Project
@@ -73,7 +74,7 @@ def acceptable(connection: Connection, project: Project, datasets: Collection[in
             item.c.external_id.is_not(None),
             item.c.shown_dataset_id.in_(sorted(datasets)),
             verdict.c.route == "auto",
-            delivery.c.state == "confirmed",
+            delivery.c.state == DeliveryState.CONFIRMED,
             *(~exists(select(column).where(column == item.c.id)) for column in others),
         )
         .order_by(item.c.id)

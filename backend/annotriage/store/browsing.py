@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, case, func, select
 
 from annotriage.errors import UnknownError
-from annotriage.states import FOR_PEOPLE
+from annotriage.states import FOR_PEOPLE, DeliveryState
 from annotriage.store import queue
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
@@ -68,7 +68,7 @@ def waiting(connection: Connection, project: Project, reference_id: int | None =
 
 def undelivered(connection: Connection, project_id: int, reference_id: int | None = None) -> dict[str, int]:
     """How many predictions are not confirmed yet, by the state of their delivery."""
-    states = ("pending", "sending", "unknown", "answered", "stale", "refused")
+    states = [state for state in DeliveryState if state is not DeliveryState.CONFIRMED]
     query = select(delivery.c.state, func.count()).where(delivery.c.project_id == project_id, delivery.c.state.in_(states))
     if reference_id is not None:
         query = query.where(delivery.c.reference_id == reference_id)

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select, update
 
+from annotriage.states import DeliveryState
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow, insert
 from annotriage.store.projects import Project
@@ -24,7 +25,7 @@ from annotriage.store.schema import delivery, item, reference
 ANSWERED_SECONDS = 10.0  # until a prediction that the tool took itself can be read back,
 ANSWERED_EACH = 0.3  # and more for each further one of the same request: it stores them one after the other
 SETTLED_SECONDS = 5.0  # between two readings of an unknown outcome that must agree
-UNSETTLED = ("pending", "sending", "unknown", "answered", "stale")
+UNSETTLED = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.UNKNOWN, DeliveryState.ANSWERED, DeliveryState.STALE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +80,17 @@ def enqueue(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     add = insert(connection, delivery)
     state = delivery.c.state
     values = {name: add.excluded[name] for name in ("labels", "trust", "at")} | {
-        "state": case((state == "pending", "pending"), else_="stale"),
+        "state": case((state == DeliveryState.PENDING, DeliveryState.PENDING), else_=DeliveryState.STALE),
         "attempts": 0,
         "not_before": case(
-            (or_(state == "answered", state == "stale"), delivery.c.not_before), (state == "unknown", now + SETTLED_SECONDS), else_=0.0
+            (or_(state == DeliveryState.ANSWERED, state == DeliveryState.STALE), delivery.c.not_before),
+            (state == DeliveryState.UNKNOWN, now + SETTLED_SECONDS),
+            else_=0.0,
         ),
         "error": None,
     }
     add = add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values)
-    connection.execute(add, [{"state": "pending", "attempts": 0, "not_before": 0.0, "at": now, **row} for row in rows])
+    connection.execute(add, [{"state": DeliveryState.PENDING, "attempts": 0, "not_before": 0.0, "at": now, **row} for row in rows])
 
 
 def waiting(connection: Connection, project_id: int) -> dict[str, Waiting]:
@@ -103,18 +106,18 @@ def waiting(connection: Connection, project_id: int) -> dict[str, Waiting]:
 def take(connection: Connection, project_id: int, state: str, owner: str, most: int) -> list[Due]:
     """Take deliveries to tasks that are due in a state, all of one reference. Pending ones are `sending` from now on."""
     due = (*_due(project_id, (state,), owner), item.c.external_id.is_not(None))
-    return _taken(connection, _of_one_reference(connection, due, most), owner, sending=state == "pending")
+    return _taken(connection, _of_one_reference(connection, due, most), owner, sending=state == DeliveryState.PENDING)
 
 
 def take_unlinked(connection: Connection, project_id: int, owner: str, most: int) -> list[Due]:
     """Take deliveries, all of one reference, whose task may have been created or not."""
-    due = (*_due(project_id, ("unknown", "stale"), owner), item.c.external_id.is_(None))
+    due = (*_due(project_id, (DeliveryState.UNKNOWN, DeliveryState.STALE), owner), item.c.external_id.is_(None))
     return _taken(connection, _of_one_reference(connection, due, most), owner)
 
 
 def any_unlinked(connection: Connection, project_id: int) -> bool:
     """Whether `take_unlinked` may find something."""
-    due = _due(project_id, ("unknown", "stale"), None)
+    due = _due(project_id, (DeliveryState.UNKNOWN, DeliveryState.STALE), None)
     query = select(delivery.c.item_id).join(item, item.c.id == delivery.c.item_id).where(*due, item.c.external_id.is_(None))
     return connection.execute(query.limit(1)).first() is not None
 
@@ -155,7 +158,7 @@ def move(
     held_by: only those that this owner holds. error, attempts: None leaves them as they are; what is confirmed has no error.
     """
     values: dict[str, Any] = {"state": to, "owner": None, "not_before": not_before}
-    if error is not None or to == "confirmed":
+    if error is not None or to == DeliveryState.CONFIRMED:
         values["error"] = error
     if attempts is not None:
         values["attempts"] = attempts
@@ -171,9 +174,9 @@ def move(
 def release(connection: Connection, owners: Sequence[str]) -> None:
     """These owners work on nothing any more: what they were sending has an unknown outcome, all else is free."""
     held = delivery.c.owner.in_(owners)
-    sending = delivery.c.state == "sending"
-    connection.execute(update(delivery).where(held, sending).values(state="unknown", owner=None, not_before=time.time()))
-    stale = case((delivery.c.state == "stale", time.time() + SETTLED_SECONDS), else_=delivery.c.not_before)
+    sending = delivery.c.state == DeliveryState.SENDING
+    connection.execute(update(delivery).where(held, sending).values(state=DeliveryState.UNKNOWN, owner=None, not_before=time.time()))
+    stale = case((delivery.c.state == DeliveryState.STALE, time.time() + SETTLED_SECONDS), else_=delivery.c.not_before)
     connection.execute(update(delivery).where(held).values(owner=None, not_before=stale))
 
 
@@ -185,17 +188,19 @@ def answered(connection: Connection, reference_id: int, item_ids: Sequence[int])
     taken: list[int] = []
     for ids in chunks(item_ids):
         mine = (delivery.c.reference_id == reference_id, delivery.c.item_id.in_(ids))
-        free = (delivery.c.state.in_(("pending", "answered")), delivery.c.owner.is_(None))
-        values = {"state": "answered", "not_before": time.time() + ANSWERED_SECONDS + ANSWERED_EACH * len(item_ids)}
+        free = (delivery.c.state.in_((DeliveryState.PENDING, DeliveryState.ANSWERED)), delivery.c.owner.is_(None))
+        values = {"state": DeliveryState.ANSWERED, "not_before": time.time() + ANSWERED_SECONDS + ANSWERED_EACH * len(item_ids)}
         taken += connection.execute(update(delivery).where(*mine, *free).values(values).returning(delivery.c.item_id)).scalars()
-        taken += connection.execute(select(delivery.c.item_id).where(*mine, delivery.c.state.in_(("confirmed", "refused")))).scalars()
+        taken += connection.execute(
+            select(delivery.c.item_id).where(*mine, delivery.c.state.in_((DeliveryState.CONFIRMED, DeliveryState.REFUSED)))
+        ).scalars()
     return taken
 
 
 def any_confirmed(connection: Connection, project_id: int, reference_id: int) -> bool:
     """Whether any prediction under a reference is known to have arrived."""
     query = select(delivery.c.item_id).where(
-        delivery.c.project_id == project_id, delivery.c.state == "confirmed", delivery.c.reference_id == reference_id
+        delivery.c.project_id == project_id, delivery.c.state == DeliveryState.CONFIRMED, delivery.c.reference_id == reference_id
     )
     return connection.execute(query.limit(1)).scalar_one_or_none() is not None
 
@@ -234,14 +239,18 @@ def _taken(connection: Connection, rows: Sequence[AnyRow], owner: str, *, sendin
 
 
 def _hold(connection: Connection, taken: Sequence[Due], owner: str, *, sending: bool) -> None:
-    values = {"owner": owner} | ({"state": "sending", "at": time.time()} if sending else {})
+    values = {"owner": owner} | ({"state": DeliveryState.SENDING, "at": time.time()} if sending else {})
     for some in chunks(taken):
         mine = (delivery.c.reference_id == some[0].reference_id, delivery.c.item_id.in_([due.item_id for due in some]))
         connection.execute(update(delivery).where(*mine).values(values))
 
 
 def _uncreated(project: Project, owner: str | None) -> Select[*tuple[Any, ...]]:
-    due = (*_due(project.id, ("pending",), owner), delivery.c.reference_id == project.reference_id, item.c.external_id.is_(None))
+    due = (
+        *_due(project.id, (DeliveryState.PENDING,), owner),
+        delivery.c.reference_id == project.reference_id,
+        item.c.external_id.is_(None),
+    )
     return _rows().where(*due).order_by(delivery.c.item_id)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, literal, or_, select, update
 
+from annotriage.states import FieldWriteState
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
 from annotriage.store.projects import Project
@@ -21,7 +22,7 @@ from annotriage.store.schema import dataset, field_write, item, item_dataset, sp
 
 HELD_SECONDS = 60.0  # for which rows that were taken are nobody else's
 
-_AGAIN = {"state": "pending", "attempts": 0, "not_before": 0.0}
+_AGAIN = {"state": FieldWriteState.PENDING, "attempts": 0, "not_before": 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Judged:
 
 def queue(connection: Connection, project_id: int, trusts: Mapping[int, float], others: Sequence[int]) -> None:
     """Let the tasks of these items get their fields (again). trusts: by item, the strangest first. others: no field is theirs any more."""
-    rows = [{"item_id": id, "project_id": project_id, "state": "pending", "trust": trust} for id, trust in trusts.items()]
+    rows = [{"item_id": id, "project_id": project_id, "state": FieldWriteState.PENDING, "trust": trust} for id, trust in trusts.items()]
     if rows:
         add = insert(connection, field_write)
         again = _AGAIN | {"trust": add.excluded.trust}
@@ -76,7 +77,7 @@ def queue_all(connection: Connection, project: Project, reference_id: int) -> No
     )
     spot_checks = select(spot_check.c.item_id).where(spot_check.c.project_id == project.id)
     new = (
-        select(item.c.id, item.c.project_id, literal("pending"), verdict.c.shown_trust)
+        select(item.c.id, item.c.project_id, literal(FieldWriteState.PENDING), verdict.c.shown_trust)
         .join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == reference_id))
         .where(item.c.id.in_(unanswered), ~item.c.gone, ~item.c.labelled, or_(verdict.c.route != "auto", item.c.id.in_(spot_checks)))
     )
@@ -86,7 +87,7 @@ def queue_all(connection: Connection, project: Project, reference_id: int) -> No
 
 def any_due(connection: Connection, project_id: int) -> bool:
     """Whether `take` may find something."""
-    query = select(field_write.c.item_id).where(*_due(project_id, ("pending", "stale")))
+    query = select(field_write.c.item_id).where(*_due(project_id, (FieldWriteState.PENDING, FieldWriteState.STALE)))
     return connection.execute(query.limit(1)).first() is not None
 
 
@@ -94,7 +95,7 @@ def take(connection: Connection, project_id: int, owner: str, most: int) -> Take
     """Take writes that are due, the strangest first, before those that are merely stale."""
     writes: list[Write] = []
     free = or_(field_write.c.owner.is_(None), field_write.c.owner == owner)
-    for state in ("pending", "stale"):
+    for state in (FieldWriteState.PENDING, FieldWriteState.STALE):
         query = (
             select(field_write.c.item_id, item.c.external_id, field_write.c.state, field_write.c.attempts)
             .join(item, item.c.id == field_write.c.item_id)
@@ -167,7 +168,9 @@ def created(connection: Connection, item_ids: Sequence[int]) -> None:
     """The tasks of these items were created with their fields: all that may be missing is the dataset's diversity."""
     for ids in chunks(item_ids):
         connection.execute(
-            update(field_write).where(field_write.c.item_id.in_(ids), field_write.c.state == "pending").values(state="stale")
+            update(field_write)
+            .where(field_write.c.item_id.in_(ids), field_write.c.state == FieldWriteState.PENDING)
+            .values(state=FieldWriteState.STALE)
         )
 
 
@@ -181,7 +184,7 @@ def outdated(connection: Connection, project_id: int, shares: Mapping[int, float
         .join(item, item.c.id == field_write.c.item_id)
         .where(
             field_write.c.project_id == project_id,
-            field_write.c.state == "written",
+            field_write.c.state == FieldWriteState.WRITTEN,
             field_write.c.at < written_before,
             item.c.answer != "resolved",
         )
@@ -196,8 +199,8 @@ def _within(share: float | None, low: float | None, high: float | None) -> bool:
 def make_stale(connection: Connection, item_ids: Sequence[int]) -> None:
     """Let the diversity be written again into the tasks of these items, whose fields were written."""
     for ids in chunks(item_ids):
-        written = (field_write.c.item_id.in_(ids), field_write.c.state == "written")
-        connection.execute(update(field_write).where(*written).values(state="stale"))
+        written = (field_write.c.item_id.in_(ids), field_write.c.state == FieldWriteState.WRITTEN)
+        connection.execute(update(field_write).where(*written).values(state=FieldWriteState.STALE))
 
 
 def shown_datasets(connection: Connection, project_id: int) -> list[int]:

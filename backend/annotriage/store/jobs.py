@@ -8,26 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, case, func, or_, select, update
 
+from annotriage.states import JobState
 from annotriage.store.database import AnyRow, insert
 from annotriage.store.schema import JOB_OPEN, heartbeat, job, project
 
 LIMITS = "limits"  # the kind that changes the limits of a guarantee
 MOST_ATTEMPTS = 3
 GRACE_SECONDS = 60.0  # in which a process that has just taken a job may still have to give its first sign of life
-
-
-class JobState(StrEnum):
-    """Where a job stands."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
 
 
 OPEN = (JobState.QUEUED, JobState.RUNNING)

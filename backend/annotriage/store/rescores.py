@@ -8,14 +8,15 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
 
+from annotriage.states import DeliveryState
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, item, verdict, work
 from annotriage.store.schema import project as projects
 
-DONE = ("confirmed", "refused")
-IN_FLIGHT = ("sending", "unknown", "answered")
+DONE = (DeliveryState.CONFIRMED, DeliveryState.REFUSED)
+IN_FLIGHT = (DeliveryState.SENDING, DeliveryState.UNKNOWN, DeliveryState.ANSWERED)
 
 
 def unjudged(connection: Connection, project: Project, reference_id: int, most: int) -> list[int]:
@@ -45,19 +46,19 @@ def unready(connection: Connection, project: Project, reference_id: int) -> bool
     """
     lacking: ColumnElement[bool] = _judged(project.reference_id) & ~_judged(reference_id)
     if not project.watch:
-        lacking = or_(lacking, _delivered(project.reference_id, "confirmed") & ~_delivered(reference_id, *DONE))
+        lacking = or_(lacking, _delivered(project.reference_id, DeliveryState.CONFIRMED) & ~_delivered(reference_id, *DONE))
     return connection.execute(select(item.c.id).where(_takes_part(project), lacking).limit(1)).scalar_one_or_none() is not None
 
 
 def confirmed(connection: Connection, project: Project, reference_id: int) -> int:
     """How many predictions under a reference are in the labeling tool, as far as is known."""
-    mine = (delivery.c.project_id == project.id, delivery.c.reference_id == reference_id, delivery.c.state == "confirmed")
+    mine = (delivery.c.project_id == project.id, delivery.c.reference_id == reference_id, delivery.c.state == DeliveryState.CONFIRMED)
     return int(connection.execute(select(func.count()).select_from(delivery).where(*mine)).scalar_one())
 
 
 def confirmed_tasks(connection: Connection, project: Project, reference_id: int, after: int, limit: int) -> dict[str, int]:
     """Items of which that is so, the first with larger ids than `after`: item ids by task id."""
-    mine = (delivery.c.item_id == item.c.id, delivery.c.reference_id == reference_id, delivery.c.state == "confirmed")
+    mine = (delivery.c.item_id == item.c.id, delivery.c.reference_id == reference_id, delivery.c.state == DeliveryState.CONFIRMED)
     query = select(item.c.id, item.c.external_id).where(_takes_part(project), item.c.external_id.is_not(None), item.c.id > after)
     rows = connection.execute(query.where(exists(select(delivery.c.item_id).where(*mine))).order_by(item.c.id).limit(limit))
     return {row.external_id: row.id for row in rows}
@@ -104,7 +105,7 @@ def catch_up(connection: Connection, project: Project, item_ids: Sequence[int]) 
 def forget_deliveries(connection: Connection, project: Project, reference_id: int) -> bool:
     """Forget the deliveries under a former reference that are not under way; whether there are no others."""
     mine = (delivery.c.project_id == project.id, delivery.c.reference_id == reference_id)
-    late = and_(delivery.c.state == "stale", delivery.c.not_before > time.time())  # what was sent before may still arrive
+    late = and_(delivery.c.state == DeliveryState.STALE, delivery.c.not_before > time.time())  # what was sent before may still arrive
     under_way = or_(delivery.c.state.in_(IN_FLIGHT), delivery.c.owner.is_not(None), late)
     connection.execute(delivery.delete().where(*mine, ~under_way))
     return connection.execute(select(delivery.c.item_id).where(*mine).limit(1)).scalar_one_or_none() is None

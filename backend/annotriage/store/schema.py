@@ -410,7 +410,7 @@ job = Table(
     _id(),
     _of("project"),
     Column("kind", Text, nullable=False),  # recalibrate | limits | report
-    Column("state", Text, nullable=False),  # store.jobs.JobState
+    Column("state", Text, nullable=False),  # states.JobState
     Column("owner", Text),
     Column("payload", JSON, nullable=False),
     Column("next_payload", JSON(none_as_null=True)),  # asked for while it runs: it is queued again with it

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from annotriage.advice.numbers import count, percent, percent_range
 from annotriage.errors import ToolError, ToolGone, ToolRefused, ToolUnavailable
 from annotriage.service.operations.log import log
+from annotriage.states import FieldWriteState, Route
 from annotriage.store import deliveries, field_writes, snapshots, work
 from annotriage.store.field_writes import Judged, Taken, Write
 from annotriage.store.items import SHOWN_FROM
@@ -124,7 +125,7 @@ class _Run:
         if shown.fields[ROUTE] is not None and shown.dataset_id is None:
             self._put_off.append(_PutOff(write.item_id, write.attempts, time.time() + WAIT_SECONDS))
             return
-        fields = {DIVERSITY: shown.fields[DIVERSITY]} if write.state == "stale" else shown.fields
+        fields = {DIVERSITY: shown.fields[DIVERSITY]} if write.state == FieldWriteState.STALE else shown.fields
         started = time.monotonic()
         try:
             self._tool.write_fields(write.external_id, fields)
@@ -147,9 +148,9 @@ class _Run:
                 if shown.fields[ROUTE] is None:
                     self._over.append(id)
                 else:
-                    field_writes.settle(connection, taken, [id], "written", shown=(shown.dataset_id, shown.low, shown.high))
+                    field_writes.settle(connection, taken, [id], FieldWriteState.WRITTEN, shown=(shown.dataset_id, shown.low, shown.high))
             for one in self._put_off:
-                state = "failed" if one.failed else None
+                state = FieldWriteState.FAILED if one.failed else None
                 field_writes.settle(connection, taken, [one.item_id], state, attempts=one.attempts, not_before=one.not_before)
             field_writes.drop(connection, taken, self._over)
             field_writes.let_go(connection, taken)
@@ -210,7 +211,7 @@ def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) ->
 
 def _words(connection: Connection, project: Project, row: Judged) -> tuple[str, str, float | None]:
     """Route, reason and outlier score."""
-    if row.route == "failed" or (row.route == "uncertain" and row.spot_check is None):
+    if row.route == Route.FAILED or (row.route == Route.UNCERTAIN and row.spot_check is None):
         return row.route, row.reason, _figure(row.outlier_score)
     if row.spot_check is None:
         return REVIEW, REVIEW_REASON, _figure(row.outlier_score)

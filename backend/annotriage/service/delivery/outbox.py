@@ -18,6 +18,7 @@ from annotriage.service.delivery.field_writing import fields_of
 from annotriage.service.delivery.reading_back import ReadingBack
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
+from annotriage.states import DeliveryState
 from annotriage.store import deliveries, field_writes, items, work
 from annotriage.store.deliveries import Due, Waiting
 from annotriage.store.projects import Project, change_project, note, projects
@@ -85,13 +86,13 @@ class Delivery:
 
     def _send(self, project: Project, tool: ToolProject) -> bool:
         with self._process.store.reading() as connection:
-            pending = deliveries.waiting(connection, project.id).get("pending")
+            pending = deliveries.waiting(connection, project.id).get(DeliveryState.PENDING)
             if pending is None or (
                 pending.count < MOST and self._collects(project, pending) and work.waiting(connection, project.id, project.reference_id)
             ):
                 return False
         with self._process.store.writing() as connection:
-            taken = deliveries.take(connection, project.id, "pending", self._process.owner, MOST)
+            taken = deliveries.take(connection, project.id, DeliveryState.PENDING, self._process.owner, MOST)
         if not taken:
             return False
         shown = [Shown(due.task_id, due.labels, due.trust) for due in taken]
@@ -110,7 +111,7 @@ class Delivery:
 
     def _create(self, project: Project, tool: ToolProject, waiting: Mapping[str, Waiting]) -> bool:
         """Create the tasks of pushed items, with their predictions and fields."""
-        if "pending" not in waiting:
+        if DeliveryState.PENDING not in waiting:
             return False
         with self._process.store.reading() as connection:
             if not deliveries.any_uncreated(connection, project):
@@ -154,16 +155,16 @@ class Delivery:
             if created:
                 items.link_tasks(connection, {due.item_id: outcomes.done[due.marker] for due in done})
                 field_writes.created(connection, _items(done))
-            move(_items(done), ("sending",), "confirmed")
-            move(_items(done), ("stale",), "stale")
-            move(_items(unknown), ("sending",), "unknown", error=error)
-            move(_items(unknown), ("stale",), "stale", not_before=time.time() + deliveries.SETTLED_SECONDS)
+            move(_items(done), (DeliveryState.SENDING,), DeliveryState.CONFIRMED)
+            move(_items(done), (DeliveryState.STALE,), DeliveryState.STALE)
+            move(_items(unknown), (DeliveryState.SENDING,), DeliveryState.UNKNOWN, error=error)
+            move(_items(unknown), (DeliveryState.STALE,), DeliveryState.STALE, not_before=time.time() + deliveries.SETTLED_SECONDS)
             items.mark_gone(connection, _items(gone))
             for (attempts, reason), some in _alike(taken, refused):
                 state, not_before = _after_refusal(attempts)
-                move(some, ("sending",), state, not_before=not_before, error=reason, attempts=attempts + 1)
-                move(some, ("stale",), "pending")
-            move(_items(unsent), ("sending", "stale"), "pending", error=error)
+                move(some, (DeliveryState.SENDING,), state, not_before=not_before, error=reason, attempts=attempts + 1)
+                move(some, (DeliveryState.STALE,), DeliveryState.PENDING)
+            move(_items(unsent), (DeliveryState.SENDING, DeliveryState.STALE), DeliveryState.PENDING, error=error)
             if len(refused) == len(taken):
                 note(connection, project.id, "refused", next(iter(refused.values())))
         if refused or gone:
@@ -194,8 +195,8 @@ def _alike(taken: Mapping[str, Due], refused: Mapping[str, str]) -> Iterable[tup
 def _after_refusal(attempts: int) -> tuple[str, float]:
     """The state of a prediction that was refused, and when it is offered again."""
     if attempts + 1 >= REFUSALS:
-        return "refused", 0.0
-    return "pending", time.time() + BACK_OFF[min(attempts, len(BACK_OFF) - 1)]
+        return DeliveryState.REFUSED, 0.0
+    return DeliveryState.PENDING, time.time() + BACK_OFF[min(attempts, len(BACK_OFF) - 1)]
 
 
 def _items(some: Iterable[Due]) -> list[int]:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from annotriage.labeling_tool import ToolProject
 from annotriage.service.operations.process import Process
+from annotriage.states import DeliveryState
 from annotriage.store import deliveries, field_writes, items
 from annotriage.store.deliveries import Due, Waiting
 from annotriage.store.projects import Project
@@ -38,13 +39,13 @@ class ReadingBack:
     def step(self, project: Project, tool: ToolProject, waiting: Mapping[str, Waiting]) -> bool:
         """Read back what is due of one project; whether anything was settled. waiting: as the store says. Raises ToolError."""
         done = False
-        if "unknown" in waiting:
+        if DeliveryState.UNKNOWN in waiting:
             done |= self._unknown(project, tool)
-        if "unknown" in waiting or "stale" in waiting:
+        if DeliveryState.UNKNOWN in waiting or DeliveryState.STALE in waiting:
             done |= self._unlinked(project, tool)
-        if "answered" in waiting:
+        if DeliveryState.ANSWERED in waiting:
             done |= self._answered(project, tool)
-        if "stale" in waiting:
+        if DeliveryState.STALE in waiting:
             done |= self._withdraw(project, tool)
         return done
 
@@ -57,12 +58,12 @@ class ReadingBack:
         """Predictions that may have arrived or not."""
         if not self._is_time(project, created=False):
             return False
-        taken = self._take(project, "unknown")
+        taken = self._take(project, DeliveryState.UNKNOWN)
         if not taken:
             return False
         found = tool.delivered([due.task_id for due in taken], taken[0].version)
         agreed = self._agreed(project, taken, {due.item_id: found.get(due.task_id, []) for due in taken}, created=False)
-        self._settle(agreed, found, tool, "unknown")
+        self._settle(agreed, found, tool, DeliveryState.UNKNOWN)
         return bool(agreed)
 
     def _unlinked(self, project: Project, tool: ToolProject) -> bool:
@@ -86,26 +87,26 @@ class ReadingBack:
         with self._process.store.writing() as connection:
             items.link_tasks(connection, {due.item_id: made[due.marker] for due in agreed if due.marker in made})
             field_writes.created(connection, there)
-            self._move(connection, agreed, there, ("unknown",), "confirmed")
-            self._move(connection, agreed, there, ("stale",), "stale")
-            self._move(connection, agreed, missing, ("unknown", "stale"), "pending")
+            self._move(connection, agreed, there, (DeliveryState.UNKNOWN,), DeliveryState.CONFIRMED)
+            self._move(connection, agreed, there, (DeliveryState.STALE,), DeliveryState.STALE)
+            self._move(connection, agreed, missing, (DeliveryState.UNKNOWN, DeliveryState.STALE), DeliveryState.PENDING)
         return True
 
     def _answered(self, project: Project, tool: ToolProject) -> bool:
         """Predictions that the tool took from us itself, after it had time to store them."""
-        taken = self._take(project, "answered")
+        taken = self._take(project, DeliveryState.ANSWERED)
         if taken:
-            self._settle(taken, tool.delivered([due.task_id for due in taken], taken[0].version), tool, "answered")
+            self._settle(taken, tool.delivered([due.task_id for due in taken], taken[0].version), tool, DeliveryState.ANSWERED)
         return bool(taken)
 
     def _withdraw(self, project: Project, tool: ToolProject) -> bool:
         """Predictions that another verdict replaced."""
-        taken = self._take(project, "stale")
+        taken = self._take(project, DeliveryState.STALE)
         if taken:
             found = tool.delivered([due.task_id for due in taken], taken[0].version)
             tool.withdraw([id for ids in found.values() for id in ids])
             with self._process.store.writing() as connection:
-                self._move(connection, taken, [due.item_id for due in taken], ("stale",), "pending")
+                self._move(connection, taken, [due.item_id for due in taken], (DeliveryState.STALE,), DeliveryState.PENDING)
         return bool(taken)
 
     def _settle(self, taken: Sequence[Due], found: Mapping[str, Sequence[str]], tool: ToolProject, state: str) -> None:
@@ -115,8 +116,8 @@ class ReadingBack:
             tool.withdraw(twice)
         if taken:
             with self._process.store.writing() as connection:
-                self._move(connection, taken, [due.item_id for due in taken if due.task_id in found], (state,), "confirmed")
-                self._move(connection, taken, [due.item_id for due in taken if due.task_id not in found], (state,), "pending")
+                self._move(connection, taken, [due.item_id for due in taken if due.task_id in found], (state,), DeliveryState.CONFIRMED)
+                self._move(connection, taken, [due.item_id for due in taken if due.task_id not in found], (state,), DeliveryState.PENDING)
 
     def _is_time(self, project: Project, *, created: bool) -> bool:
         last = self._readings.get((project.id, created), _Reading())

@@ -12,6 +12,7 @@ from annotriage.labeling_tool import ToolProject
 from annotriage.service.guarantee.spot_checks import listen, settle
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
+from annotriage.states import DeliveryState
 from annotriage.store import deliveries, field_writes, rescores, spot_checks, work
 from annotriage.store.projects import Project, clear_alarm, get_project, note
 from annotriage.store.references import get_reference
@@ -85,7 +86,9 @@ def _all_there(process: Process, project: Project, tool: ToolProject, next_id: i
     if missing:
         log("predictions missing before the switch", project=project.external_id, items=len(missing), version=version)
         with process.store.writing() as connection:
-            deliveries.move(connection, next_id, missing, ("confirmed",), "unknown")  # read back, and sent again where really missing
+            deliveries.move(
+                connection, next_id, missing, (DeliveryState.CONFIRMED,), DeliveryState.UNKNOWN
+            )  # read back, and sent again where really missing
     return not missing
 
 

@@ -13,6 +13,7 @@ from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Event, Shown, Task
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
+from annotriage.states import DeliveryState
 from annotriage.store import deliveries, inbox, items, jobs
 from annotriage.store.counters import chunks
 from annotriage.store.predictions import Known, Predictions, hurry, known_predictions, version_shown
@@ -72,9 +73,9 @@ class StorePredictor:
         What is not delivered yet is read once more with the mark that it was taken: a verdict may have changed in between.
         """
         states = {known.state for known in found.by_task.values()}
-        if not states.isdisjoint(("sending", "unknown", "stale")):
+        if not states.isdisjoint((DeliveryState.SENDING, DeliveryState.UNKNOWN, DeliveryState.STALE)):
             return None
-        waiting = {known.item_id for known in found.by_task.values() if known.state in ("pending", "answered")}
+        waiting = {known.item_id for known in found.by_task.values() if known.state in (DeliveryState.PENDING, DeliveryState.ANSWERED)}
         if not waiting:
             return found
         with self._store.writing() as connection:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from annotriage.advice.numbers import percent
 from annotriage.errors import SettingError, StateError
 from annotriage.settings import ServiceSettings, Settings
+from annotriage.states import JobState
 from annotriage.store import jobs
 from annotriage.store.previews import LIMITS, NOT_GUARANTEED, Limits, Preview, limits_of, preview
 from annotriage.store.projects import Project, change_project, note
@@ -21,8 +22,8 @@ from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
 INSTEAD = {  # of limits that somebody asked for before
-    jobs.JobState.QUEUED: "They replace those that were asked for before and had not been tested yet.",
-    jobs.JobState.RUNNING: "They are tested after those that are being tested now, once these have taken over.",
+    JobState.QUEUED: "They replace those that were asked for before and had not been tested yet.",
+    JobState.RUNNING: "They are tested after those that are being tested now, once these have taken over.",
 }
 SHARES = ("sample_share", "audit_share")
 HELP = {field.name: field.metadata["help"] for table in (Settings, ServiceSettings) for field in fields(table)}
