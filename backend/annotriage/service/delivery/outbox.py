@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import groupby
 
-from annotriage.errors import AnnotriageError, OutcomeUnknown, ToolError
+from annotriage.errors import OutcomeUnknown, ToolError
 from annotriage.labeling_tool import NewTask, Outcomes, Shown, ToolProject
 from annotriage.service.delivery.field_writing import fields_of
 from annotriage.service.delivery.reading_back import ReadingBack
 from annotriage.service.operations.log import log
+from annotriage.service.operations.loops import Loop, ProjectStep
 from annotriage.service.operations.process import Process
 from annotriage.states import DeliveryState
 from annotriage.store import deliveries, field_writes, items, work
 from annotriage.store.deliveries import Due, Waiting
-from annotriage.store.projects import Project, change_project, note, projects
+from annotriage.store.projects import Project, change_project, note
 
 MOST = 5_000  # predictions in one call
 PATIENCE = 10.0  # seconds for which the first one waits for others while more are being judged,
@@ -34,30 +35,21 @@ REFUSALS = 3  # times that a prediction is offered before it counts as refused
 
 
 class Delivery:
-    """Delivers what is due, until the process stops. One thread at a time."""
+    """Delivers what is due. One thread at a time. loop: goes over all projects until the process stops."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self._reading_back = ReadingBack(process, MOST)
         self._calls: dict[int, tuple[float, float]] = {}  # by project: when the last call ended, and how long it took
-        self._resume: dict[int, tuple[int, float]] = {}  # by project: failures in a row, and when it is tried again
-
-    def run(self) -> None:
-        """Deliver until the process stops."""
-        while not self._process.stopping.is_set():
-            if not self.step():
-                self._process.stopping.wait(IDLE_SECONDS)
+        self.loop = Loop(process, "deliver", [ProjectStep("delivery", self.deliver)], IDLE_SECONDS, back_off=BACK_OFF)
 
     def step(self) -> bool:
         """One round over all projects; whether anything was done. A round that finds nothing writes nothing."""
-        with self._process.store.reading() as connection:
-            open_projects = [project for project in projects(connection) if not project.watch]
-        done = [self._project(project) for project in open_projects]
-        return any(done)
+        return self.loop.round()
 
-    def _project(self, project: Project) -> bool:
-        failures, resume = self._resume.get(project.id, (0, 0.0))
-        if time.time() < resume:
+    def deliver(self, project: Project) -> bool:
+        """Deliver what is due of one project; whether anything was. Raises whatever went wrong, once nothing is held any more."""
+        if project.watch:
             return False
         tool = self._process.tool_project(project)
         try:
@@ -66,14 +58,9 @@ class Delivery:
             done = self._reading_back.step(project, tool, waiting)
             if project.problem is None:
                 done |= self._create(project, tool, waiting) | self._send(project, tool) | self._show(project, tool)
-        except AnnotriageError as error:
+        except Exception:
             self._let_go(project)
-            wait = BACK_OFF[min(failures, len(BACK_OFF) - 1)]
-            self._resume[project.id] = (failures + 1, time.time() + wait)
-            log("delivery waits", level=logging.WARNING, project=project.external_id, seconds=wait, error=error)
-            return False
-        if done:
-            self._resume.pop(project.id, None)
+            raise
         return done
 
     def _let_go(self, project: Project) -> None:

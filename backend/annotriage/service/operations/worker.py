@@ -10,17 +10,16 @@ from annotriage.service.delivery.rescoring import advance_rescoring
 from annotriage.service.guarantee.spot_checks import tend_spot_checks
 from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
-from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step, heartbeat, run_loops
+from annotriage.service.operations.loops import Loop, ProjectStep, heartbeat, run_loops
 from annotriage.service.operations.process import Process
 from annotriage.store.projects import Project
 
-DELIVERY_SECONDS = 0.2
 TENDED_SECONDS = 2.0
 
 
 def run_worker(process: Process) -> None:
     """Work until the process stops."""
-    judge, follower, delivery = Judge(process), Follower(process), Delivery(process)
+    judge, follower = Judge(process), Follower(process)
     try:
         run_loops(
             process,
@@ -28,7 +27,7 @@ def run_worker(process: Process) -> None:
                 heartbeat(process),
                 *judge.loops(),
                 *follower.loops(),
-                Loop(process, "deliver", [Step("delivery", delivery.step)], DELIVERY_SECONDS, back_off=SOON),
+                Delivery(process).loop,
                 tending(process),
             ],
         )
