@@ -101,7 +101,6 @@ SHOWN = (Route.AUTO, Route.UNCERTAIN)  # annotators see the model's answer; of t
 UNANSWERED = (AnswerState.OPEN, AnswerState.DISPUTED)
 UNSETTLED = (SpotCheckState.OPEN, SpotCheckState.DISAGREED)
 SETTLED = (SpotCheckState.RIGHT, SpotCheckState.WRONG)
-OPEN_JOB = (JobState.QUEUED, JobState.RUNNING)
 
 # Trust sorts all items: failed 0, outliers up to a third, uncertain up to two thirds, auto above; nothing lies on a border.
 THIRD = 1 / 3

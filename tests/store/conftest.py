@@ -32,3 +32,11 @@ def filled(store):
         ]
         project = add_project(connection, "3", "Pets", references[0], ProjectOptions(("scanner",), accept="annotate"), watch=False)
     return Filled(store, project, references)
+
+
+@pytest.fixture
+def project(store):
+    """A project alone, with nothing in it."""
+    with store.writing() as connection:
+        reference = save_reference(connection, version="v1", name="pets", prediction_version="pets v1", facts=FACTS, files={})
+        return add_project(connection, "3", "Pets", reference, ProjectOptions(), watch=False)

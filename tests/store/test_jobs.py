@@ -10,29 +10,12 @@ from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
 from annotriage.states import JobState
-from annotriage.store import Store, jobs, work
+from annotriage.store import jobs, work
 from annotriage.store.jobs import LIMITS, MOST_ATTEMPTS
-from annotriage.store.projects import ProjectOptions, add_project, change_project
-from annotriage.store.references import save_reference
+from annotriage.store.projects import change_project
 from annotriage.store.schema import heartbeat, job
 
-FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee": {"auto": True}}
 KINDS = ("recalibrate", LIMITS, "report")
-
-
-@pytest.fixture
-def store(request, tmp_path):
-    url = f"sqlite:///{tmp_path}/store.db" if request.cls.database == "sqlite" else request.getfixturevalue("postgres")
-    store = Store(url)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def project(store):
-    with store.writing() as connection:
-        reference = save_reference(connection, version="v1", name="pets", prediction_version="pets v1", facts=FACTS, files={})
-        return add_project(connection, "3", "Pets", reference, ProjectOptions(), watch=False)
 
 
 class JobContract:

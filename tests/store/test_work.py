@@ -7,26 +7,8 @@ import time
 import pytest
 
 from annotriage.labeling_tool import Task
-from annotriage.store import Store, items, work
-from annotriage.store.projects import ProjectOptions, add_project, change_project
-from annotriage.store.references import save_reference
-
-FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee": {"auto": True}}
-
-
-@pytest.fixture
-def store(request, tmp_path):
-    url = f"sqlite:///{tmp_path}/store.db" if request.cls.database == "sqlite" else request.getfixturevalue("postgres")
-    store = Store(url)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def project(store):
-    with store.writing() as connection:
-        reference = save_reference(connection, version="v1", name="pets", prediction_version="pets v1", facts=FACTS, files={})
-        return add_project(connection, "3", "Pets", reference, ProjectOptions(), watch=False)
+from annotriage.store import items, work
+from annotriage.store.projects import change_project
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The store: the one place where the service keeps its state, in SQLite or PostgreSQL.
 
-Fifth step of data -> model -> latent -> triage -> store -> delivery. `Store` opens it; the other modules hold the queries, each a
+`Store` opens it; the other modules hold the queries, each a
 function named after its question, with a connection as its first argument.
 """
 

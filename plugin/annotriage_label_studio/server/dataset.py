@@ -1,6 +1,6 @@
 """A project of a running Label Studio as a dataset: what people have labelled in it, with media fetched as they are read.
 
-The step data of data -> model -> latent -> triage, for `annotriage fit --train label-studio:3`.
+For `annotriage fit --train label-studio:3`.
 """
 
 from __future__ import annotations

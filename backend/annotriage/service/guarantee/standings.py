@@ -1,6 +1,6 @@
 """How the guarantee of each project stands, kept in the store for whoever shows it: the jobs process computes, the web process reads.
 
-Beside the walk data -> model -> latent -> triage -> store -> delivery: `spot_checks.standing`, found again whenever an answer came in.
+It is found again whenever an answer came in, or labels were stopped.
 """
 
 from __future__ import annotations
