@@ -236,6 +236,12 @@ class ServiceSettings(_Table):
     audit_share: float = _setting(
         0.05, "Least share of automatic labels that people check blind. Raise it to find a rising error sooner.", low=0.0, high=1.0
     )
+    checks_handed_out: float = _setting(
+        0.25,
+        "Share of spot checks among the tasks that the Label button hands out, as long as some of them are open.",
+        low=0.01,
+        high=1.0,
+    )
     accept: str = _setting(
         "suggest",
         "What becomes of automatic labels: `suggest` leaves each to a person who submits it, `annotate` makes annotations of them"

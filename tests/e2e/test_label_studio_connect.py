@@ -238,12 +238,12 @@ def test_tabs_are_made_again_where_they_were_deleted_and_left_where_they_were_ch
     label_studio.call("PATCH", f"/api/dm/views/{tabs['Unsure']['id']}/", {"project": int(project.id), "data": theirs})
     assert not check(project, service, "tabs").ok
     assert not check(project, service, "order of labeling").ok
-    done = project.repair(calibrating=False)
+    done = project.repair()
     assert done == [
         "Order of labeling, 'Uniform sampling' so far: set to 'Uncertainty sampling', the strangest first.",
         "Tab 'Outliers': made.",
     ]
-    assert project.repair(calibrating=False) == []
+    assert project.repair() == []
     assert listed(label_studio, project)["Unsure"] == [tasks[5], tasks[4]]
     assert check(project, service, "tabs").ok
 
@@ -259,13 +259,23 @@ def test_a_tab_that_answers_with_an_error_is_made_anew(project, service, tasks, 
     assert listed(label_studio, project)["Unsure"] == tasks[4:6]
 
 
-def test_the_tab_for_calibration_is_there_as_long_as_it_is_wanted(project, service, tasks, label_studio):
+def test_spot_checks_have_a_tab_of_their_own_as_soon_as_a_task_says_that_it_is_one(project, service, tasks, label_studio):
     connect(project, service)
-    assert project.repair(calibrating=True) == ["Tab 'Help calibrate': made."]
-    assert connect(project, service) == []
-    assert listed(label_studio, project)["Help calibrate"] == tasks[1:3]
-    assert project.repair(calibrating=False) == ["Tab 'Help calibrate': removed, the guarantee has the answers that it needs."]
-    assert "Help calibrate" not in listed(label_studio, project)
+    before = listed(label_studio, project)
+    assert "Spot checks" not in before
+    check_among_them = before["Manual review"][0]
+    project.write_fields(check_among_them, {"triage_route": "spot check", "triage_spot_check": "yes"})
+    project.write_fields(before["Manual review"][-1], {"triage_route": "uncertain"})
+    assert project.repair() == [
+        *(f"Tab {title!r}, which was out of date: made anew." for title in ("Manual review", "Outliers", "Unsure")),
+        "Tab 'Spot checks': made.",
+    ]
+    assert project.repair() == []
+    after = listed(label_studio, project)
+    assert after["Spot checks"] == [check_among_them]
+    for title in ("Manual review", "Outliers", "Unsure"):
+        assert after[title] == [task for task in before[title] if task != check_among_them]
+    assert after["Pre-annotated"] == before["Pre-annotated"]
 
 
 def test_a_project_without_tasks_gets_its_tabs_when_there_are_some(project, service, label_studio):
@@ -273,9 +283,9 @@ def test_a_project_without_tasks_gets_its_tabs_when_there_are_some(project, serv
     assert any("as soon as the project has tasks" in note for note in notes)
     assert listed(label_studio, project) == {}
     assert check(project, service, "tabs").ok
-    assert project.repair(calibrating=False) == []
+    assert project.repair() == []
     label_studio.import_tasks(int(project.id), [{"image": "a.png"}])
-    assert project.repair(calibrating=False) == [f"Tab {title!r}: made." for title in (*TABS, "Default")]
+    assert project.repair() == [f"Tab {title!r}: made." for title in (*TABS, "Default")]
     assert [len(found) for found in listed(label_studio, project).values()] == [0, 0, 0, 0, 1]
 
 

@@ -252,7 +252,7 @@ class MemoryProject:
         self.data = {id: {key: value for key, value in data.items() if key not in fields} for id, data in self.data.items()}
         return ["sends no webhooks any more"]
 
-    def repair(self, *, calibrating: bool) -> list[str]:
+    def repair(self) -> list[str]:
         self._call("repair")
         return []
 

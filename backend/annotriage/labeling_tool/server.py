@@ -149,8 +149,8 @@ class ToolProject(Protocol):
     def disconnect(self, service_url: str, versions: Sequence[str], fields: Sequence[str]) -> list[str]:
         """Take back what `connect` set up, and the predictions of these versions: what was done, in sentences."""
 
-    def repair(self, *, calibrating: bool) -> list[str]:
-        """Make again what people deleted of tabs and order. calibrating: whether the tab for calibration is wanted now."""
+    def repair(self) -> list[str]:
+        """Make again what people deleted of tabs and order."""
 
     def checks(self, service_url: str, secret: str) -> list[Check]:
         """What is wrong with the project's set-up, and the fix."""

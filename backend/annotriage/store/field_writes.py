@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, literal, or_, select, update
 
 from annotriage.states import FieldWriteState
 from annotriage.store.counters import chunks
@@ -23,6 +23,7 @@ from annotriage.store.schema import dataset, field_write, item, item_dataset, sp
 HELD_SECONDS = 60.0  # for which rows that were taken are nobody else's
 
 _AGAIN = {"state": FieldWriteState.PENDING, "attempts": 0, "not_before": 0.0}
+FIRST = -1.0  # the place of spot checks: their fields say in which tab they stand, so they are written before all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,6 @@ class Judged:
     route: str
     reason: str
     outlier_score: float | None
-    shown_trust: float
     shown_dataset_id: int | None
     dismissed: bool
     spot_check: str | None
@@ -76,8 +76,9 @@ def queue_all(connection: Connection, project: Project, reference_id: int) -> No
         update(field_write).where(field_write.c.project_id == project.id, field_write.c.item_id.in_(unanswered)).values(_AGAIN)
     )
     spot_checks = select(spot_check.c.item_id).where(spot_check.c.project_id == project.id)
+    place = case((item.c.id.in_(spot_checks), FIRST), else_=verdict.c.shown_trust)
     new = (
-        select(item.c.id, item.c.project_id, literal(FieldWriteState.PENDING), verdict.c.shown_trust)
+        select(item.c.id, item.c.project_id, literal(FieldWriteState.PENDING), place)
         .join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == reference_id))
         .where(item.c.id.in_(unanswered), ~item.c.gone, ~item.c.labelled, or_(verdict.c.route != "auto", item.c.id.in_(spot_checks)))
     )
@@ -218,7 +219,7 @@ def dataset_of_all(connection: Connection, project_id: int) -> int | None:
 def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[Judged]:
     """What the fields of these items are made of, under the project's reference."""
     found: list[Judged] = []
-    columns = (verdict.c.item_id, verdict.c.route, verdict.c.reason, verdict.c.outlier_score, verdict.c.shown_trust)
+    columns = (verdict.c.item_id, verdict.c.route, verdict.c.reason, verdict.c.outlier_score)
     query = (
         select(*columns, item.c.shown_dataset_id, item.c.dismissed, spot_check.c.kind)
         .join(item, item.c.id == verdict.c.item_id)
@@ -228,17 +229,6 @@ def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[
     for ids in chunks(item_ids):
         found += [Judged(*row) for row in connection.execute(query.where(verdict.c.item_id.in_(ids)))]
     return found
-
-
-def usual_outlier_score(connection: Connection, project: Project, trust: float) -> float | None:
-    """The outlier score of an outlier that has about that trust; None if there is no outlier."""
-    of_outliers = select(verdict.c.outlier_score).where(
-        verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.route == "outlier"
-    )
-    less_strange = of_outliers.where(verdict.c.trust >= trust).order_by(verdict.c.trust).limit(1)
-    stranger = of_outliers.where(verdict.c.trust < trust).order_by(verdict.c.trust.desc()).limit(1)
-    found = connection.execute(less_strange).scalar_one_or_none()
-    return found if found is not None else connection.execute(stranger).scalar_one_or_none()
 
 
 def holds_at_least(connection: Connection, dataset_id: int, number: int) -> bool:

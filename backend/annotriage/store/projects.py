@@ -23,12 +23,20 @@ class ProjectOptions:
     item_fields: bool = True
     sample_share: float = 0.02
     audit_share: float = 0.05
+    checks_handed_out: float = 0.25
     accept: str = "suggest"
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> ProjectOptions:
         """Those that the settings name."""
-        return cls(settings.dataset_fields, settings.item_fields == "on", settings.sample_share, settings.audit_share, settings.accept)
+        return cls(
+            settings.dataset_fields,
+            settings.item_fields == "on",
+            settings.sample_share,
+            settings.audit_share,
+            settings.checks_handed_out,
+            settings.accept,
+        )
 
 
 @dataclass(frozen=True)

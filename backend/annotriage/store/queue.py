@@ -20,6 +20,7 @@ from annotriage.store.schema import counter, dataset, group_member, item, item_d
 
 ORDERS = ("strangest", "groups", "boundary", "newest")
 LOOKED_AT = 2_000  # rows that a filter looks at for one page
+DAYS_WORK = 10_000  # items
 FEW = 5_000  # items of a dataset up to which it is read whole
 
 Key = tuple[float, int]  # of the last row: its trust (its id, newest first) and its id
@@ -72,6 +73,21 @@ def queue_page(
     ids, next_key, stopped = _walk(connection, project, order, filters, after, limit, backwards=False, without=faces)
     shown = ids if after is not None else [*faces, *ids]
     return Page(rows_of(connection, project, shown), next_key, stopped)
+
+
+def front_of_queue(connection: Connection, project: Project) -> list[float]:
+    """The trusts of what waits, spot checks left out, the strangest first: so many as people may be handed in a day."""
+    parts = [part for route in FOR_PEOPLE for part in _parts(connection, project, Filters(route=route), newest=False)[0]]
+    ordered = [part.with_only_columns(item.c.trust).where(~_is_open_spot_check()).order_by(item.c.trust).limit(DAYS_WORK) for part in parts]
+    every = union_all(*(select(part.subquery()) for part in ordered)).subquery()
+    return list(connection.execute(select(every.c.trust).order_by(every.c.trust).limit(DAYS_WORK)).scalars())
+
+
+def places_of_checks(connection: Connection, project: Project) -> list[float]:
+    """The places of the spot checks that wait, as trusts, of so many as people may be handed in a day."""
+    mine = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED))
+    query = select(item.c.trust).join(spot_check, spot_check.c.item_id == item.c.id).where(*mine, item.c.trust.is_not(None))
+    return list(connection.execute(query.limit(DAYS_WORK)).scalars())
 
 
 def spot_checks_waiting(connection: Connection, project: Project) -> int:

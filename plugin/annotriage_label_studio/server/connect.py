@@ -46,7 +46,7 @@ def connect(
     done = _connect_webhook(client, id, url, secret, dry_run)
     done += _connect_backend(client, project, url, user, password, dry_run)
     done += _order_by_trust(client, project, dry_run)
-    done += set_up_tabs(client, project, control.field, calibrating=None, opening=True, dry_run=dry_run)
+    done += set_up_tabs(client, project, control.field, opening=True, dry_run=dry_run)
     return done + advice(client, project, control)
 
 
@@ -80,9 +80,9 @@ def disconnect(client: Client, project: Project, url: str, versions: Sequence[st
     return done + _remove_fields(client, id, fields)
 
 
-def repair(client: Client, project: Project, control: ChoicesControl, *, calibrating: bool) -> list[str]:
+def repair(client: Client, project: Project, control: ChoicesControl) -> list[str]:
     """Set the tabs and the order of labeling right again: what was done, in sentences."""
-    tabs = set_up_tabs(client, project, control.field, calibrating=calibrating, opening=False)
+    tabs = set_up_tabs(client, project, control.field, opening=False)
     return _order_by_trust(client, project, False) + tabs
 
 

@@ -222,11 +222,11 @@ class LabelStudioProject:
 
         return connect.disconnect(self._client, self._read_project(), service_url, versions, fields)
 
-    def repair(self, *, calibrating: bool) -> list[str]:
+    def repair(self) -> list[str]:
         """Make again the tabs and the order that people took away."""
         from annotriage_label_studio.server import connect
 
-        return connect.repair(self._client, self._read_project(), self._control(), calibrating=calibrating)
+        return connect.repair(self._client, self._read_project(), self._control())
 
     def checks(self, service_url: str, secret: str) -> list[Check]:
         """What is wrong with the project's set-up, and the fix."""

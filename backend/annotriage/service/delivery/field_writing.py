@@ -1,7 +1,7 @@
 """Fields of queued tasks: whoever opens one sees why it waits for a person, and the state of its dataset.
 
 After delivery, in the jobs process: each write costs the labeling tool as much as a page, so there are few, one at a time. A spot check
-carries exactly what an outlier carries: the same words, and the outlier score of an outlier of its trust.
+is known to be one, and carries nothing of what the model says of it; an outlier says how strange it is, and names no class.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from annotriage.advice.numbers import count, percent, percent_range
+from annotriage.advice.verdict_words import outlier_sentence
 from annotriage.errors import ToolError, ToolGone, ToolRefused, ToolUnavailable
 from annotriage.service.operations.log import log
 from annotriage.states import FieldWriteState, Route
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
     from annotriage.service.operations.process import Process
     from annotriage.store.projects import Project
 
-ROUTE, REASON, OUTLIER_SCORE, DIVERSITY = FIELDS = ("triage_route", "triage_reason", "triage_outlier_score", "triage_diversity")
-REVIEW = "review"  # the route word of outliers and spot checks
-REVIEW_REASON = "A person decides this one: it is unlike the training items, or was drawn for a blind check."
+ROUTE, REASON, OUTLIER_SCORE, DIVERSITY = "triage_route", "triage_reason", "triage_outlier_score", "triage_diversity"
+CHECKED = "triage_spot_check"  # of spot checks alone: a tab can ask whether a task has a field, not whether it lacks a word
+FIELDS = (ROUTE, REASON, OUTLIER_SCORE, DIVERSITY, CHECKED)
+SPOT_CHECK = "spot check"  # the route word of spot checks, whatever the model says of them
+SPOT_CHECK_REASON = "Chosen at random to be answered blind: what the model says stays hidden until a person has answered."
 
 EACH_SECONDS = 0.2  # the least for one write,
 BUSY_SECONDS = 5.0  # and while predictions are made and delivered, which more people wait for
@@ -194,12 +197,14 @@ def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) ->
     rows = field_writes.verdicts_shown(connection, project, item_ids)
     chosen = _datasets(connection, project, {row.shown_dataset_id for row in rows})
     found = snapshots.latest(connection, [id for id in set(chosen.values()) if id is not None], project.reference_id)
+    held_out = get_reference(connection, project.reference_id).facts["counts"].get("held_out")
+    compared = "held-out" if held_out else "training"
     shown = {}
     for row in rows:
         if (row.route == "auto" or row.dismissed) and row.spot_check is None:
             shown[row.item_id] = _Shown(dict.fromkeys(FIELDS))
             continue
-        fields: dict[str, object] = dict(zip((ROUTE, REASON, OUTLIER_SCORE), _words(connection, project, row), strict=True))
+        fields = _words(row, compared)
         snapshot = found.get(chosen[row.shown_dataset_id] or 0)
         if snapshot is None:
             shown[row.item_id] = _Shown(fields | {DIVERSITY: None})
@@ -209,24 +214,17 @@ def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) ->
     return shown
 
 
-def _words(connection: Connection, project: Project, row: Judged) -> tuple[str, str, float | None]:
-    """Route, reason and outlier score."""
-    if row.route == Route.FAILED or (row.route == Route.UNCERTAIN and row.spot_check is None):
-        return row.route, row.reason, _figure(row.outlier_score)
-    if row.spot_check is None:
-        return REVIEW, REVIEW_REASON, _figure(row.outlier_score)
-    score = field_writes.usual_outlier_score(connection, project, row.shown_trust)
-    return REVIEW, REVIEW_REASON, _figure(_first_outlier_score(connection, project) if score is None else score)
+def _words(row: Judged, compared: str) -> dict[str, object]:
+    """All fields but the diversity. compared: with which items the reference compares."""
+    if row.spot_check is not None:
+        return {ROUTE: SPOT_CHECK, REASON: SPOT_CHECK_REASON, OUTLIER_SCORE: None, CHECKED: "yes"}
+    is_strange = row.route == Route.OUTLIER and row.outlier_score is not None
+    reason = outlier_sentence(row.outlier_score, compared) if is_strange else row.reason
+    return {ROUTE: row.route, REASON: reason, OUTLIER_SCORE: _figure(row.outlier_score), CHECKED: None}
 
 
 def _figure(score: float | None) -> float | None:
     return None if score is None else round(score, 4)
-
-
-def _first_outlier_score(connection: Connection, project: Project) -> float:
-    """What the strangest outlier will have, while there is none: more than all held-out items."""
-    held_out = get_reference(connection, project.reference_id).facts["counts"].get("held_out", 0)
-    return float(1 - 1 / (held_out + 1)) if held_out else 1.0
 
 
 def _datasets(connection: Connection, project: Project, shown: set[int | None]) -> dict[int | None, int | None]:

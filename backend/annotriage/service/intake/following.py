@@ -205,7 +205,7 @@ class Follower:
                     note(connection, project.id, kind, facts.problem or "the labeling config fits the model again: delivery goes on")
                 change_project(connection, project.id, **values)
         if not project.watch:
-            for sentence in tool.repair(calibrating=not project.calibrated):
+            for sentence in tool.repair():
                 log("repaired", project=project.external_id, what=sentence)
                 with self._process.store.writing() as connection:
                     note(connection, project.id, "repaired", sentence)
