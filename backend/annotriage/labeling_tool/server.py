@@ -21,7 +21,10 @@ class LabelingServers(Protocol):
     """What a labeling tool's plugin does with a running server."""
 
     def connect_server(self, settings: ServiceSettings) -> ToolServer:
-        """The running server that the settings name. Raises SettingError if they name none; nothing is asked of it yet."""
+        """The running server that the settings name; nothing is asked of it yet. Raises SettingError if they name none.
+
+        Without a token whatever asks the server raises SettingError, and `checks` say so.
+        """
 
     def demo_server(self, folder: Path, *, port: int | None = None, progress: Progress = silent) -> DemoServer:
         """A real server in `folder`, which outlives this process: the one that runs there already, else a new one.

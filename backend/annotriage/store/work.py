@@ -51,7 +51,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A process of the service, and when it last gave a sign of life."""
+    """A process of the service, and when it last gave a sign of life. text: what keeps it from its work, "" if nothing does."""
 
     owner: str
     role: str
@@ -59,6 +59,7 @@ class Heartbeat:
     pid: int
     started_at: float
     at: float
+    text: str
 
 
 def claim(connection: Connection, owner: str, most: int) -> Claim | None:
@@ -144,6 +145,11 @@ def living(connection: Connection) -> list[Heartbeat]:
     """The processes of the service that gave a sign of life lately."""
     since = time.time() - DEAD_AFTER
     return [process for process in registered(connection) if process.at > since]
+
+
+def trouble(living: Sequence[Heartbeat]) -> str:
+    """What keeps the running service from its work, as it says itself; "" if nothing does."""
+    return next((process.text for process in living if process.text), "")
 
 
 def bury(connection: Connection, owners: Sequence[str]) -> None:

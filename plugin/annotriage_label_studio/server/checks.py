@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from annotriage.errors import ToolError, ToolRefused
+from annotriage.errors import SettingError, ToolError, ToolRefused
 from annotriage.labeling_tool import Check
 from annotriage_label_studio.server import connect, delivery, listing
 from annotriage_label_studio.server.client import Client
@@ -23,6 +23,8 @@ def server_checks(client: Client) -> list[Check]:
     """Whether the server is there, of a version that was tried, and takes the token."""
     try:
         version = client.sdk.versions.get().release
+    except SettingError as error:  # there is no token to ask with
+        return [Check("server", None, "not looked at"), Check("token", False, str(error))]
     except ToolRefused as error:
         return [Check("server", True, f"Label Studio answers at {client.url}"), Check("token", False, str(error), NEW_TOKEN)]
     except ToolError as error:

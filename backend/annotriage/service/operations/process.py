@@ -28,6 +28,9 @@ if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.engine.reference import Reference
 
 
+VISITORS = ("command", "doctor")  # roles that look at a service or change it, and begin none
+
+
 class Process:
     """One process of the service. Threadsafe.
 
@@ -39,9 +42,10 @@ class Process:
         self.settings, self.role, self.config = settings, role, config
         self.host, self.pid = socket.gethostname(), os.getpid()
         self.owner = f"{role}@{self.host}:{self.pid}:{secrets.token_hex(4)}"
-        self.store = Store(settings.database, checkpoints=role != "web")
+        self.store = Store(settings.database, checkpoints=role != "web", make=role not in VISITORS)
         self.tool: LabelingTool = labeling_tool()
         self.server: ToolServer = self.tool.connect_server(settings)
+        self.trouble = ""  # why the labeling tool cannot be used; others learn of it by the sign of life
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._files = tempfile.TemporaryDirectory(prefix="annotriage-")
@@ -83,7 +87,7 @@ class Process:
     def beat(self) -> bool:
         """Give a sign of life, hold on to leases, and free those of processes that died."""
         with self.store.writing() as connection:
-            work_queries.beat(connection, self.owner, self.role, self.host, self.pid)
+            work_queries.beat(connection, self.owner, self.role, self.host, self.pid, self.trouble)
             work_queries.renew(connection, self.owner)
             dead = [row.owner for row in work_queries.registered(connection) if self._is_dead(row.host, row.pid, row.at)]
             work_queries.bury(connection, dead)
