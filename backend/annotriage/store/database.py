@@ -41,8 +41,9 @@ class Store:
     def __init__(self, url: str, *, checkpoints: bool = True, make: bool = True) -> None:
         """Open and migrate. url: as the setting `database`.
 
-        make: whether a file that is not there yet is made; only the service itself does so. checkpoints: whether this process may move SQLite's log into the database, which makes the writer at hand wait; the web
-        process leaves it to the worker. Raises StoreError saying what is wrong with the address or the database.
+        make: whether a file that is not there yet is made; only the service itself does so. checkpoints: whether this process may move
+        SQLite's log into the database, which makes the writer at hand wait; the web process leaves it to the worker. Raises StoreError
+        saying what is wrong with the address or the database.
         """
         self.engine = _engine(url, checkpoints, make)
         self.is_sqlite = self.engine.dialect.name == "sqlite"

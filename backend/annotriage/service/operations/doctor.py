@@ -166,7 +166,7 @@ def _poll(_connection: Connection, project: Project) -> Iterator[Check]:
 def _webhooks(connection: Connection, project: Project) -> Iterator[Check]:
     """Whether what came in last was told by a webhook, or found by polling."""
     imported = browsing.last_import(connection, project)
-    if project.watch or imported is None or imported > time.time() - UNTOLD_SECONDS:
+    if project.watch or not project.options.calls or imported is None or imported > time.time() - UNTOLD_SECONDS:
         return
     if imported > project.told_at + UNTOLD_SECONDS:
         found = "tasks came in of which no webhook told; polling found them, some seconds later"
@@ -221,6 +221,7 @@ def _guarantee(connection: Connection, project: Project) -> Iterator[Check]:
 
 def _tool(process: Process, project: Project) -> Iterator[Check]:
     try:
-        yield from process.tool_project(project).checks(process.url, process.webhook_secret)
+        url = process.url if project.options.calls else None
+        yield from process.tool_project(project).checks(url, process.webhook_secret)
     except AnnotriageError as error:
         yield Check("labeling tool", None, f"could not be asked: {error}")

@@ -57,7 +57,8 @@ def serve(
     """Run the service until it is told to stop (Ctrl-C, SIGTERM): its exit status.
 
     create_server: makes the web server on a socket (annotriage.web.app.create_server).
-    say: told where the service is, once it answers. Raises SettingError without a token or if the address is taken, StoreError if the database cannot be used.
+    say: told where the service is, once it answers, and what keeps it from the labeling tool. Raises SettingError without a token or if
+    the address is taken, StoreError if the database cannot be used.
     """
     start_log("web")
     if not settings.label_studio_token:
