@@ -307,7 +307,7 @@ def test_disconnecting_again_after_it_broke_off_anywhere_restores_the_order_that
     before = project.facts()
     connect(project, service)
     (backend,) = label_studio.call("GET", "/api/ml/", project=project.id)
-    label_studio.call("DELETE", f"/api/ml/{backend['id']}/")  # as somebody may do; the order was remembered there, too
+    label_studio.call("DELETE", f"/api/ml/{backend['id']}")  # as somebody may do; the order was remembered there, too
     done = project.disconnect(service.url, [], [], Before(before.version, before.order))
     assert "Order of labeling: set back to 'Uniform sampling'." in done
     assert project.facts() == before

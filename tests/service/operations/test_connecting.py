@@ -14,9 +14,10 @@ from annotriage.errors import MismatchError, SettingError, StateError, ToolError
 from annotriage.labeling_tool import Check
 from annotriage.service.delivery.rerouting import take_back
 from annotriage.service.judging.predicting import StorePredictor
+from annotriage.service.judging.trying import TRIED
 from annotriage.service.operations.connecting import Change, connect, disconnect
 from annotriage.service.operations.process import Process
-from annotriage.store import work
+from annotriage.store import browsing, work
 from annotriage.store.projects import change_project, find_project, history, note
 from annotriage.store.schema import metadata
 
@@ -53,6 +54,33 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(process, tool, dig
     assert change.done[0].startswith(f"9 tasks of 'In memory' are judged with {digits_reference.prediction_version}; 1 that people")
     assert any("would send webhooks to http://127.0.0.1:9090/webhook" in sentence for sentence in change.done)
     assert rows(process) == before
+
+
+@pytest.mark.parametrize("accept", ["suggest", "annotate"])
+def test_a_dry_run_foretells_the_routes_and_the_spot_checks(process, server, digits_reference, worker, digits, picture, accept):
+    tool = server.project("3", [])
+    for image in (*digits.incoming[0][:60], *digits.strangers[0][:20]):
+        tool.add(picture(image))
+    tool.add("nonsense")
+    process.settings = replace(process.settings, accept=accept)
+    said = " ".join(connect(process, "3", digits_reference, dry_run=True).done)
+    connect(process, "3", digits_reference)
+    worker.settle()
+    with process.store.reading() as connection:
+        routes = {count.route: count.items for count in browsing.routes_of(connection, row(process))}
+        checks = sum(browsing.spot_check_states(connection, row(process)).values())
+    assert sum(routes.values()) == 81
+    ways = f"{routes['auto']} automatic, {routes['uncertain']} unsure, {routes['outlier']} strange, {routes['failed']} unreadable"
+    assert f"Tried on all 81 tasks: {ways}." in said
+    assert f"People answer about {checks} of all these blind" in said
+
+
+def test_a_dry_run_on_a_large_project_tries_a_random_part(process, server, digits_reference, digits, picture):
+    tool = server.project("3", [])
+    for image in digits.incoming[0].repeat(3, axis=0)[: TRIED + 100]:
+        tool.add(picture(image))
+    said = connect(process, "3", digits_reference, dry_run=True).done[1]
+    assert said.startswith(f"Tried on {TRIED} of the {TRIED + 100} tasks, drawn at random: about ")
 
 
 def test_connecting_sets_the_tool_up_and_triage_begins(process, tool, digits_reference, worker):

@@ -7,15 +7,16 @@ Both may be repeated: what is there is found and mended, and an attempt that bro
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from annotriage.advice.connecting_words import EMPTY, expected_sentences
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.numbers import count
 from annotriage.errors import AnnotriageError, MismatchError, SettingError, StateError, ToolError, ToolGone, UnknownError
-from annotriage.labeling_tool import Before, ProjectFacts, ToolProject
+from annotriage.labeling_tool import Before, ProjectFacts, Task, ToolProject
 from annotriage.service.delivery.field_writing import FIELDS
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
@@ -81,8 +82,10 @@ def _connect(process: Process, project_id: str, reference: Reference, watch: boo
         present = find_project(connection, project_id)
     if present is not None:
         _refuse(process, present, reference, watch)
-    done = _plan(process, present, tool, facts, reference, watch)
+    tasks = [task for page in tool.tasks_after("") for task in page] if present is None or dry_run else []
+    done = _plan(process, present, tasks, facts, reference, watch)
     if dry_run:
+        done += _expected(process, tool, [task for task in tasks if not task.labelled], reference)
         done += [] if watch else tool.connect(*_address(process), dry_run=True)
         return Change(project_id, facts.title, reference.prediction_version, True, tuple(done))
     reference_id = keep_reference(process.store, reference)
@@ -200,12 +203,12 @@ def _refuse(process: Process, present: Project, reference: Reference, watch: boo
 
 
 def _plan(
-    process: Process, present: Project | None, tool: ToolProject, facts: ProjectFacts, reference: Reference, watch: bool
+    process: Process, present: Project | None, tasks: Sequence[Task], facts: ProjectFacts, reference: Reference, watch: bool
 ) -> list[str]:
     """What is to be done on our side, in sentences."""
     version = reference.prediction_version
     if present is None:
-        total, labelled = _tasks(tool)
+        total, labelled = len(tasks), sum(task.labelled for task in tasks)
         left = f"; {labelled:,} that people have labelled are left alone" if labelled else ""
         said = [f"{total - labelled:,} tasks of {facts.title!r} are judged with {version}{left}; what is imported later is, too."]
     elif version == present.version:
@@ -221,10 +224,15 @@ def _plan(
     return said
 
 
-def _tasks(tool: ToolProject) -> tuple[int, int]:
-    """How many tasks there are, and how many of them are labelled."""
-    pages = [(len(page), sum(task.labelled for task in page)) for page in tool.tasks_after("")]
-    return sum(count for count, _ in pages), sum(labelled for _, labelled in pages)
+def _expected(process: Process, tool: ToolProject, tasks: Sequence[Task], reference: Reference) -> list[str]:
+    """How many tasks would take which way, and how many of them people would answer blind."""
+    from annotriage.service.judging.trying import try_out
+
+    if not tasks:
+        return [EMPTY]
+    options = ProjectOptions.of(process.settings)
+    trial = try_out(process, tool, reference, tasks, options)
+    return expected_sentences(trial.total, trial.tried, trial.routes, trial.checks, trial.audits)
 
 
 def _set_up(process: Process, tool: ToolProject, facts: ProjectFacts, present: Project | None) -> list[str]:
