@@ -1,13 +1,14 @@
 """Settings: one table; file, environment and given values; every refusal names the place, the value and what is allowed."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from annotriage.errors import SettingError
-from annotriage.settings import SETTINGS, Settings
+from annotriage.settings import SETTINGS, ServiceSettings, Settings
 
 toml_values = st.one_of(
     st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.none(), st.lists(st.text(max_size=5), max_size=3), st.just(10**400)
@@ -123,3 +124,24 @@ def test_every_setting_says_when_to_change_it(field):
 def test_settings_do_not_change():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().alpha = 0.3
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ('database = "sqlite:///state/own.db"', "sqlite:///{folder}/state/own.db"),
+        ("", "sqlite:///{folder}/annotriage.db"),
+        ('database = "sqlite:////data/own.db"', "sqlite:////data/own.db"),
+        ('database = "sqlite:///:memory:"', "sqlite:///:memory:"),
+        ('database = "postgresql://me@there/state"', "postgresql://me@there/state"),
+    ],
+)
+def test_a_database_beside_the_settings_file_is_the_same_from_every_folder(tmp_path, monkeypatch, written, meant):
+    folder, elsewhere = tmp_path / "service", tmp_path / "elsewhere"
+    for made in (folder, elsewhere):
+        made.mkdir()
+    (folder / "annotriage.toml").write_text(written)
+    for working, file in ((folder, "annotriage.toml"), (elsewhere, "../service/annotriage.toml")):
+        monkeypatch.chdir(working)
+        assert ServiceSettings.load(Path(file), {}).database == meant.format(folder=folder)
+    assert ServiceSettings.load(Path(file), {"ANNOTRIAGE_DATABASE": "sqlite:///mine.db"}).database == "sqlite:///mine.db"

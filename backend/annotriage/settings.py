@@ -19,6 +19,7 @@ from typing import Any, get_type_hints
 from annotriage.errors import SettingError
 
 ENVIRONMENT_PREFIX = "ANNOTRIAGE_"
+SQLITE = "sqlite:///"
 
 
 def _setting(
@@ -191,7 +192,8 @@ class ServiceSettings(_Table):
     service_url: str = _setting("", "Address of this service as Label Studio reaches it, if it is not http://HOST:PORT.")
     database: str = _setting(
         "sqlite:///annotriage.db",
-        "Where the state lives: a file (sqlite:///PATH), or postgresql://USER:PASSWORD@HOST/NAME when several replicas share the work.",
+        "Where the state lives: a file (sqlite:///PATH, relative to the settings file), or postgresql://USER:PASSWORD@HOST/NAME when"
+        " several replicas share the work.",
         secret=True,
     )
     user: str = _setting("annotriage", "User name for the service's own interfaces (API, ML backend).")
@@ -204,6 +206,12 @@ class ServiceSettings(_Table):
         " anybody else's are not. Empty without one.",
     )
     max_request_mb: int = _setting(512, "Largest request body in MB. Raise it when tasks carry large pictures in themselves.", low=1)
+    calls: str = _setting(
+        "on",
+        "Whether Label Studio calls this service (webhook, ML backend). `off` where it refuses private addresses: everything is polled, and"
+        " a task that is opened before it is triaged shows no prediction. Taken over by `annotriage connect`.",
+        choices=("on", "off"),
+    )
     # media
     media_hosts: tuple[str, ...] = _setting(
         (), "Hosts besides Label Studio's that media may be fetched from, comma-separated; *.example.com takes all below it."
@@ -281,7 +289,17 @@ def _from_file(file: Path) -> dict[str, Any]:
     unknown = sorted(set(table) - set(_FIELDS))
     if unknown:
         raise SettingError(f"{file}: {_unknown(unknown[0])}")
-    return {name: _checked(_FIELDS[name], value, f"{file}: setting {name}") for name, value in table.items()}
+    values = {"database": _FIELDS["database"].default, **table}
+    values = {name: _checked(_FIELDS[name], value, f"{file}: setting {name}") for name, value in values.items()}
+    return values | {"database": _beside(file, values["database"])}
+
+
+def _beside(file: Path, database: str) -> str:
+    """A database's address with its relative path taken from the settings file, so that it is the same one from every folder."""
+    path = database.removeprefix(SQLITE)
+    if path in (database, "", ":memory:") or Path(path).is_absolute():
+        return database
+    return f"{SQLITE}{file.absolute().parent.resolve() / path}"
 
 
 def _unknown(name: str) -> str:

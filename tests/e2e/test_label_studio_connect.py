@@ -8,7 +8,7 @@ from flask import Flask, request
 from werkzeug.serving import make_server
 
 from annotriage.errors import ToolError
-from annotriage.labeling_tool import SECRET_HEADER, Shown
+from annotriage.labeling_tool import SECRET_HEADER, Before, Shown
 from annotriage.settings import ServiceSettings
 from annotriage_label_studio import blueprint, connect_server, read_event
 from annotriage_label_studio.demo.server import serving
@@ -305,11 +305,43 @@ def test_disconnecting_leaves_the_project_as_it_was(project, service, label_stud
     project.deliver([Shown(id, ("cat",), 0.4) for id in ids], VERSION)
     project.name_version(VERSION)
     project.write_fields(ids[2], {"triage_route": "review", "triage_reason": "Strange."})
-    done = project.disconnect(service.url, [VERSION, "never delivered"], ["triage_route", "triage_reason"])
+    done = project.disconnect(service.url, [VERSION, "never delivered"], ["triage_route", "triage_reason"], None)
     assert set_up(label_studio, project) == before
     assert "Triage fields, in 1 task: removed." in done
     assert "Order of labeling: set back to 'Uniform sampling'." in done
-    assert project.disconnect(service.url, [VERSION], ["triage_route"]) == []
+    assert project.disconnect(service.url, [VERSION], ["triage_route"], None) == []
+
+
+def test_disconnecting_again_after_it_broke_off_anywhere_restores_the_order_that_was(project, service, tasks, label_studio):
+    label_studio.call("PATCH", f"/api/projects/{project.id}/", {"sampling": "Uniform sampling"})
+    before = project.facts()
+    connect(project, service)
+    (backend,) = label_studio.call("GET", "/api/ml/", project=project.id)
+    label_studio.call("DELETE", f"/api/ml/{backend['id']}")  # as somebody may do; the order was remembered there, too
+    done = project.disconnect(service.url, [], [], Before(before.version, before.order))
+    assert "Order of labeling: set back to 'Uniform sampling'." in done
+    assert project.facts() == before
+    assert listed(label_studio, project).keys() == {"Default"}
+
+
+def test_what_other_people_chose_in_a_project_that_was_never_connected_stays(project, service, tasks, label_studio):
+    label_studio.call("PATCH", f"/api/projects/{project.id}/", {"sampling": "Uncertainty sampling"})
+    label_studio.call("POST", "/api/dm/views/", {"project": int(project.id), "data": {"title": "Outliers", "type": "list"}})
+    before = set_up(label_studio, project)
+    assert project.disconnect(service.url, [], [], None) == []
+    assert set_up(label_studio, project) == before
+
+
+def test_a_service_that_is_not_to_be_called_leaves_no_address_in_the_project(project, service, tasks, label_studio):
+    connect(project, service)
+    done = [line for line in project.connect(None, "annotriage", "pa55word", "s3cret", dry_run=False) if not line.startswith("Note")]
+    assert done == [f"Webhook at {service.url}/webhook: removed.", f"ML backend at {service.url}: removed."]
+    left = set_up(label_studio, project)
+    assert (left["webhooks"], left["backends"]) == ([], [])
+    project.name_version(VERSION)
+    assert [one.name for one in project.checks(None, "s3cret") if not one.ok] == []
+    connect(project, service)
+    assert not {one.name: one for one in project.checks(None, "s3cret")}["calls"].ok
 
 
 def test_a_service_that_label_studio_does_not_reach_is_said_to_be(project, label_studio):
@@ -330,8 +362,10 @@ def test_a_label_studio_that_takes_no_loopback_address_says_which_settings_do(la
 
         guarded_studio = LabelStudio(running.url, running.token, Person(running.url, running.email, running.password))
         project = connect_server(settings).project(str(guarded_studio.project()), ["cat", "dog"])
-        with pytest.raises(ToolError, match="ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false"):
+        with pytest.raises(ToolError, match=r"ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false.*--calls off"):
             project.connect(service.url, "annotriage", "pa55word", "s3cret", dry_run=False)
+        project.connect(None, "annotriage", "pa55word", "s3cret", dry_run=False)
+        assert [one.name for one in project.checks(None, "s3cret") if not one.ok] == []
 
 
 def test_what_people_should_know_of_their_config_is_noted(service, label_studio):

@@ -89,12 +89,17 @@ def calibrate_anew(answers: int, wanted: int | None) -> str:
     return f"Only a new calibration on what people answered lets it go on.{_sample(answers, wanted)}"
 
 
-def checked(wrong: int, answers: int, level: float) -> str:
-    """What blind answers say of automatic labels. level: the alarm's, 1 sets it off."""
+def checked(wrong: int, answers: int, until_alarm: int | None) -> str:
+    """What blind answers say of automatic labels. until_alarm: wrong ones in a row that would set the alarm off."""
     if not answers:
         return UNCHECKED
     found = f"{wrong:,} of {count(answers, 'automatic label')} that people checked blind were wrong"
-    return f"{found} ({percent(wrong / answers)}); the alarm is at {percent(min(level, 1.0), 0)} of its level."
+    return f"{found} ({percent(wrong / answers)}). {until_stop(until_alarm)}".rstrip()
+
+
+def until_stop(until_alarm: int | None) -> str:
+    """How far the alarm is from stopping automatic labels, in wrong answers; "" if nobody knows, or it rings."""
+    return f"The alarm would stop automatic labels after {count(until_alarm, 'more wrong one')} in a row." if until_alarm else ""
 
 
 def days_until(missing: float, per_day: float) -> str:

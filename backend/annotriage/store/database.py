@@ -38,13 +38,14 @@ MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database u
 class Store:
     """An open database; threadsafe. Make one per process: connections do not survive a fork."""
 
-    def __init__(self, url: str, *, checkpoints: bool = True) -> None:
+    def __init__(self, url: str, *, checkpoints: bool = True, make: bool = True) -> None:
         """Open and migrate. url: as the setting `database`.
 
-        checkpoints: whether this process may move SQLite's log into the database, which makes the writer at hand wait; the web
-        process leaves it to the worker. Raises StoreError saying what is wrong with the address or the database.
+        make: whether a file that is not there yet is made; only the service itself does so. checkpoints: whether this process may move
+        SQLite's log into the database, which makes the writer at hand wait; the web process leaves it to the worker. Raises StoreError
+        saying what is wrong with the address or the database.
         """
-        self.engine = _engine(url, checkpoints)
+        self.engine = _engine(url, checkpoints, make)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         # SQLite has one writer at a time and no queue: this process's threads take turns, and leave others a gap after each.
         self._turn: AbstractContextManager[object] = threading.RLock() if self.is_sqlite else contextlib.nullcontext()
@@ -125,14 +126,20 @@ def _whole_on_sqlite(element: whole, compiler: SQLCompiler, **options: Any) -> s
     return f"CAST({compiler.process(element.clauses, **options)} AS INTEGER)"
 
 
-def _engine(url: str, checkpoints: bool) -> Engine:
+def _engine(url: str, checkpoints: bool, make: bool) -> Engine:
     try:
         address = make_url(url)
         if address.drivername in ("postgresql", "postgres"):
             address = address.set(drivername="postgresql+psycopg")
         if address.get_backend_name() == "sqlite":
             if address.database not in (None, "", ":memory:"):
-                Path(str(address.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
+                file = Path(str(address.database)).absolute()
+                if not make and not file.exists():
+                    raise StoreError(
+                        f"there is no database {file}: annotriage serve makes it when it first starts; if it runs elsewhere, give its"
+                        " settings file with --config, or its ANNOTRIAGE_DATABASE"
+                    )
+                file.parent.mkdir(parents=True, exist_ok=True)
             options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
             engine = create_engine(address, connect_args=options, pool_size=20, json_serializer=_json)
             _tune_sqlite(engine, checkpoints)

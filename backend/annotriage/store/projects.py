@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from annotriage.errors import UnknownError
+from annotriage.labeling_tool import Before
 from annotriage.settings import ServiceSettings
 from annotriage.states import Alarm, Pause
 from annotriage.store.database import AnyRow, columns_of
@@ -25,17 +27,19 @@ class ProjectOptions:
     audit_share: float = 0.05
     checks_handed_out: float = 0.25
     accept: str = "suggest"
+    calls: bool = True
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> ProjectOptions:
         """Those that the settings name."""
         return cls(
-            settings.dataset_fields,
-            settings.item_fields == "on",
-            settings.sample_share,
-            settings.audit_share,
-            settings.checks_handed_out,
-            settings.accept,
+            dataset_fields=settings.dataset_fields,
+            item_fields=settings.item_fields == "on",
+            sample_share=settings.sample_share,
+            audit_share=settings.audit_share,
+            checks_handed_out=settings.checks_handed_out,
+            accept=settings.accept,
+            calls=settings.calls == "on",
         )
 
 
@@ -189,8 +193,33 @@ def remove_project(connection: Connection, id: int) -> None:
     connection.execute(project.delete().where(project.c.id == id))
 
 
-def note(connection: Connection, project_id: int | None, kind: str, text: str) -> None:
-    """Write an event into the project's history, unless the last one of its kind says the same."""
+def remember_before(connection: Connection, external_id: str, before: Before) -> None:
+    """Write down how a project was before it was connected. What an interrupted attempt wrote down before stays: that was the truth."""
+    if before_of(connection, external_id) is None:
+        text = json.dumps(asdict(before))
+        connection.execute(event.insert().values(project_id=None, kind=_before(external_id), text=text, at=time.time()))
+
+
+def before_of(connection: Connection, external_id: str) -> Before | None:
+    """How a project was before it was connected, or before that was tried; None if nobody has written it down."""
+    found = connection.execute(select(event.c.text).where(event.c.kind == _before(external_id))).scalar_one_or_none()
+    return None if found is None else Before(**json.loads(found))
+
+
+def forget_before(connection: Connection, external_id: str) -> None:
+    """The project is as it was before."""
+    connection.execute(event.delete().where(event.c.kind == _before(external_id)))
+
+
+def _before(external_id: str) -> str:
+    """The kind of an event of no project: it outlives the project's row, and is there before that is made."""
+    return f"before connecting {external_id}"
+
+
+def note(connection: Connection, project_id: int, kind: str, text: str) -> None:
+    """Write an event into the project's history, unless the last one says the same, or the project was disconnected meanwhile."""
+    if connection.execute(select(project.c.id).where(project.c.id == project_id)).one_or_none() is None:
+        return
     last = connection.execute(
         select(event.c.kind, event.c.text).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(1)
     ).one_or_none()

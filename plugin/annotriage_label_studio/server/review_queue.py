@@ -92,10 +92,11 @@ def set_up_tabs(client: Client, project: Project, media_field: str, *, opening: 
     return done
 
 
-def remove_tabs(client: Client, project: str) -> list[str]:
-    """Delete our tabs: what was done, in sentences."""
+def remove_tabs(client: Client, project: str, *, changed: bool) -> list[str]:
+    """Delete our tabs: what was done, in sentences. changed: those too that only their titles tell, as somebody has changed them."""
     views: list[View] = client.sdk.views.list(project=int(project))
-    ours = [view for view in views if _look(view).get(MARK) or _title(view) in {tab.title for tab in (*REVIEW_TABS, CHECKS_TAB)}]
+    titles = {tab.title for tab in (*REVIEW_TABS, CHECKS_TAB)} if changed else set()
+    ours = [view for view in views if _look(view).get(MARK) or _title(view) in titles]
     for view in ours:
         client.sdk.views.delete(str(view.id))
     return [sentence(f"Tab {_title(view)!r}", "removed") for view in ours]

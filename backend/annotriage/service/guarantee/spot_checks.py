@@ -40,10 +40,11 @@ class Standing:
     """How the guarantee stands by the spot checks of labels that the present reference gives by itself.
 
     answers, wrong: settled ones; low, high: limits of the error that hold at all times. recent_*: the last 500 on their own.
-    bound: one-sided upper limit of the error, should all outstanding ones be wrong. level: of the alarm, 1 rings; ringing: it stopped
-    `auto`. until_alarm: answers it usually takes until a doubled error is found (None: too many to say). outstanding: spot checks not
-    settled; oldest_days: since when, None without any. sample_answers, sample_drawn: spot checks of the sample, whatever their route;
-    sample_needed: how many answers a recalibration takes, in all.
+    bound: one-sided upper limit of the error, should all outstanding ones be wrong. level: of the alarm, 0 at rest, 1 rings;
+    ringing: it stopped `auto`; wrong_until_alarm: how many wrong ones in a row would; until_alarm: answers it usually takes until a
+    doubled error is found (None: too many to say). outstanding: spot checks not settled; oldest_days: since when, None without any.
+    sample_answers, sample_drawn: spot checks of the sample, whatever their route; sample_needed: how many answers a recalibration
+    takes, in all.
     """
 
     max_error: float
@@ -58,6 +59,7 @@ class Standing:
     bound: float
     level: float
     ringing: bool
+    wrong_until_alarm: int
     until_alarm: float | None
     outstanding: int
     oldest_days: float | None
@@ -68,7 +70,7 @@ class Standing:
 
 def standing(connection: Connection, project: Project) -> Standing:
     """How the guarantee stands at this moment."""
-    from annotriage.guarantee.audit import alarm_levels, recent, time_uniform_interval
+    from annotriage.guarantee.audit import alarm_levels, recent, time_uniform_interval, wrong_until_alarm
     from annotriage.guarantee.binomial import upper_bound
 
     guarantee = _guarantee(connection, project.reference_id)
@@ -92,6 +94,7 @@ def standing(connection: Connection, project: Project) -> Standing:
         bound=float(upper_bound(errors + waiting, n + waiting, confidence)),
         level=float(alarm_levels(wrong, max_error)[-1]) if n else 0.0,
         ringing=project.alarm is not None,
+        wrong_until_alarm=wrong_until_alarm(wrong, max_error),
         until_alarm=_answers_until_alarm(max_error),
         outstanding=waiting,
         oldest_days=None if oldest is None else max(0.0, time.time() - oldest) / DAY,

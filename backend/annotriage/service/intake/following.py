@@ -204,7 +204,9 @@ class Follower:
                     kind = "problem" if facts.problem else "solved"
                     note(connection, project.id, kind, facts.problem or "the labeling config fits the model again: delivery goes on")
                 change_project(connection, project.id, **values)
-        if not project.watch:
+        with self._process.store.reading() as connection:
+            connected = not get_project(connection, project.id).gone  # else what `disconnect` takes back at this moment would come again
+        if connected and not project.watch:
             for sentence in tool.repair():
                 log("repaired", project=project.external_id, what=sentence)
                 with self._process.store.writing() as connection:

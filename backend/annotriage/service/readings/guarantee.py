@@ -83,8 +83,8 @@ def guarantee_state(project: Project, evidence: dict[str, Any], standing: dict[s
     if project.pause is not None:
         return GuaranteeState("paused", words.paused(project.pause.reason), words.RESUME)
     if evidence["auto"]:
-        checks = standing or {"wrong": 0, "answers": 0, "level": 0.0}
-        said = words.checked(checks["wrong"], checks["answers"], checks["level"])
+        checks = standing or {"wrong": 0, "answers": 0}
+        said = words.checked(checks["wrong"], checks["answers"], checks.get("wrong_until_alarm"))
         return GuaranteeState("on", words.holds(evidence["max_error"]), said, can_recalibrate=enough)
     if evidence["needed"] is None:
         return GuaranteeState("off", words.HOPELESS, words.TRAIN_FURTHER, can_recalibrate=enough)

@@ -13,7 +13,7 @@ from annotriage.advice.state_words import why_paused
 from annotriage.service.operations.doctor import LATE_SECONDS
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.times import Time, time_text
-from annotriage.store import browsing
+from annotriage.store import browsing, work
 from annotriage.store.browsing import RouteCount
 from annotriage.store.projects import Event, Project
 from annotriage.store.references import get_reference
@@ -53,7 +53,10 @@ class Rescoring:
 
 @dataclass(frozen=True, slots=True)
 class ProjectDetail:
-    """A project in full. guarantee: in a sentence. undelivered: predictions not confirmed yet, by state. options: how it is triaged."""
+    """A project in full. guarantee: in a sentence. undelivered: predictions not confirmed yet, by state. options: how it is triaged.
+
+    service: what keeps the running service from the labeling tool, as a refused token; null if nothing does.
+    """
 
     project: ProjectLine
     guarantee: str
@@ -61,6 +64,7 @@ class ProjectDetail:
     options: dict[str, Any]
     undelivered: dict[str, int]
     rescoring: Rescoring | None
+    service: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ def project_detail(connection: Connection, process: Process, project: Project) -
         asdict(project.options),
         browsing.undelivered(connection, project.id, project.reference_id),
         rescoring_of(connection, project),
+        work.trouble(work.living(connection)) or None,
     )
 
 
