@@ -14,7 +14,7 @@ STOPPED = "The alarm stopped automatic labels: too many of those checked were wr
 RESUME = "Resume when the reason is gone."
 HOPELESS = "No label is automatic: the model is wrong too often for the limit."
 TRAIN_FURTHER = "More labels alone will not help: train the model further, or allow a larger error in the settings."
-UNCHECKED = "None of them has been checked by a person yet; some are chosen at random and come first in the queue."
+UNCHECKED = "None of them has been checked by a person yet; some are chosen at random: they wait in the tab Spot checks."
 
 
 def guarantee_sentence(guarantee: Guarantee) -> str:
@@ -118,4 +118,4 @@ def _sample(answers: int, wanted: int | None) -> str:
         else ""
     )
     enough = wanted is not None and answers >= wanted
-    return there + (" Recalibrate now." if enough else " They come first in the queue; answer what waits there.")
+    return there + (" Recalibrate now." if enough else " They wait in the tab Spot checks.")

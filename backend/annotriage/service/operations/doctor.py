@@ -210,13 +210,13 @@ def _guarantee(connection: Connection, project: Project) -> Iterator[Check]:
         found = (
             f"none yet, so no label is automatic: {now.sample_answers:,} of {now.sample_needed:,} answers on randomly drawn tasks are there"
         )
-        fix = f"Answer the tab Help calibrate, then annotriage recalibrate --project {id}; or fit with --calibration and connect again."
+        fix = f"Answer the tab Spot checks, then annotriage recalibrate --project {id}; or fit with --calibration and connect again."
         yield Check("guarantee", None, found, fix)
     else:
         yield Check("guarantee", True, f"{now.wrong:,} of {now.answers:,} automatic labels that people checked blind were wrong")
     if now.oldest_days is not None and now.oldest_days > OLDEST_DAYS:
         found = f"{now.outstanding:,} wait for people's answers, the oldest for {now.oldest_days:.0f} days"
-        yield Check("blind checks", False, found, "Label what comes first in the queue: they are among it.")
+        yield Check("blind checks", False, found, "Answer the tab Spot checks; the Label button hands them out, too.")
 
 
 def _tool(process: Process, project: Project) -> Iterator[Check]:
