@@ -216,6 +216,7 @@ def test_every_page_keeps_to_itself(web):
         assert "unsafe-eval" not in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
     assert client.get("/", headers=PAGE).headers["Cache-Control"] == "no-store"
+    assert client.get("/static/page.js", buffered=True).headers["Cache-Control"] == "no-cache"
 
 
 def test_errors_are_pages_for_people_and_problems_for_programs(web):

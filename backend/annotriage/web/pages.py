@@ -68,9 +68,7 @@ def _dress(app: Flask, pages: Blueprint) -> None:
             response.mimetype = "text/html"
         if request.blueprint == "web" or response.mimetype == "text/html":
             response.headers.setdefault("Content-Security-Policy", POLICY)
-            response.headers.setdefault("X-Content-Type-Options", "nosniff")
             response.headers.setdefault("Referrer-Policy", "same-origin")
-            response.headers.setdefault("Cache-Control", "no-cache" if request.endpoint == "web.static" else "no-store")
         return response
 
 
