@@ -28,6 +28,7 @@ from annotriage.model import Model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
 from annotriage.report.contents import Drawn, Report, Waiting
+from annotriage.report.csv_cells import text_cell
 from annotriage.report.page import write_report
 from annotriage.settings import Settings
 
@@ -98,8 +99,9 @@ def _item_files(folder: Path, reference: Reference, labeling_config: Path | None
 
 def _row(verdict: Verdict) -> list[Any]:
     values = [getattr(verdict, name) for name in ("confidence", "cluster", "score", "p_value", "outlier_score", "trust")]
-    figures = ["" if value is None else f"{value:.6g}" if isinstance(value, float) else value for value in values]
-    return [verdict.id, verdict.path, "|".join(verdict.labels), *figures, verdict.route, verdict.reason]
+    figures = ["" if value is None else text_cell(value) if isinstance(value, str) else f"{value:.6g}" for value in values]
+    labels = "|".join(label.replace("|", "\\|") for label in verdict.labels)
+    return [text_cell(verdict.id), text_cell(verdict.path), text_cell(labels), *figures, verdict.route, text_cell(verdict.reason)]
 
 
 def json_text(value: Any) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from annotriage.advice.page_words import stamp
 from annotriage.errors import DataError, UnknownError
+from annotriage.report.csv_cells import text_cell
 from annotriage.service.operations.process import Process
 from annotriage.states import ROUTES
 from annotriage.store import browsing, jobs, reports
@@ -28,7 +29,6 @@ COLUMNS = (
     "task", "pushed", "route", "label", "confidence", "cluster", "score", "p_value", "outlier_score", "trust", "reason", "spot_check",
     "answer", "answered", "machine", "dataset_group", "at", "judged_at",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # at the beginning of a text, spreadsheets calculate
 
 
 def add_views(routes: Routes) -> None:
@@ -152,5 +152,4 @@ def _line(row: AnyRow) -> list[object]:
 
 
 def _plain(text: str | None) -> str | None:
-    """Text from data, which no spreadsheet takes for a formula."""
-    return f"'{text}" if text and text.startswith(FORMULA) else text
+    return None if text is None else text_cell(text)
