@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from sqlalchemy import update
+
+from annotriage.store.schema import item
 
 # A figure of each page: where it is in the twin, and how the page shows it.
 FIGURES = {
@@ -47,10 +50,11 @@ def test_no_page_is_without_a_twin(client):
     pages = set()
     for rule in client.application.url_map.iter_rules():
         if rule.endpoint.startswith("web.") and "GET" in rule.methods and rule.arguments <= {"project", "task"}:
-            path = rule.rule.replace("<project>", "1").replace("<task>", "1")
+            shown = rule.rule.replace("plain:", "")
+            path = shown.replace("<project>", "1").replace("<task>", "1")
             if b"<main" in client.get(path, auth=AUTH, headers={"Accept": "text/html"}).data:
-                pages.add(rule.rule)
-    assert pages == known | {"/sign-in"}
+                pages.add(shown)
+    assert pages == known | {"/sign-in", "/projects/<project>/items/<task>/page"}
 
 
 def test_a_twin_is_for_those_who_may_see_the_page(client):
@@ -60,3 +64,17 @@ def test_a_twin_is_for_those_who_may_see_the_page(client):
 
 def test_a_search_leads_from_twin_to_twin(client):
     assert client.get("/projects/1/queue.json?task=1", auth=AUTH, follow_redirects=True).json["name"] == "1"
+
+
+def test_an_item_has_a_page_and_a_twin_whatever_its_id_ends_in(copied, serve_dashboard):
+    dashboard = serve_dashboard(*copied, password=AUTH[1])
+    with dashboard.process.store.writing() as connection:
+        for id, name in ((1, "scan"), (2, "scan.json"), (3, "scan.json.json")):
+            connection.execute(update(item).where(item.c.id == id).values(external_id=name))
+    client = dashboard.app.test_client()
+    for name in ("scan", "scan.json", "scan.json.json"):
+        page = client.get("/projects/1/queue", query_string={"task": name}, auth=AUTH, follow_redirects=True)
+        twin = client.get("/projects/1/queue.json", query_string={"task": name}, auth=AUTH, follow_redirects=True)
+        assert (page.mimetype, twin.mimetype) == ("text/html", "application/json")
+        assert f"Task {name} · " in page.text
+        assert twin.json["name"] == name

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
-from flask import Response, render_template, request
+from flask import Response
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
 from annotriage.advice.numbers import percent
 from annotriage.advice.page_words import about_one_in
-from annotriage.errors import UnknownError
 from annotriage.service.operations.process import Process
 from annotriage.states import UNSETTLED
 from annotriage.store import browsing, maps, snapshots
@@ -86,14 +85,7 @@ def add_views(routes: Routes) -> None:
     """Add the page and the pictures."""
     process, pictures = routes.process, FullPictures(routes.process)
 
-    def build(connection: Connection, project: Project, task: str) -> ItemPage | str:
-        if request.endpoint == "web.item_json":
-            with suppress(UnknownError):  # an item may be called scan.json
-                page = _page(process, connection, project, f"{task}.json")
-                return render_template("item.html", page=page, project=project)
-        return _page(process, connection, project, task)
-
-    routes.project_page("/items/<task>", "item", build)
+    routes.project_page("/items/<task>", "item", partial(_page, process))
 
     @routes.open("/items/<int:item_id>/media")
     def media(project: Project, item_id: int) -> ResponseReturnValue:
