@@ -18,6 +18,13 @@ class Route(StrEnum):
     FAILED = "failed"  # could not be judged
 
 
+class HeldBack(StrEnum):
+    """Why a person decides on an item that the model judged automatic."""
+
+    PAUSE = "pause"  # automatic labels were paused when it was judged
+    PERSON = "person"  # somebody sent it to review
+
+
 class AnswerState(StrEnum):
     """What people's answers on an item come to."""
 

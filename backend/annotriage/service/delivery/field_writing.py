@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from annotriage.advice.numbers import count, percent, percent_range
+from annotriage.advice.verdict_words import reason_sentence
 from annotriage.errors import ToolError, ToolGone, ToolRefused, ToolUnavailable
 from annotriage.service.operations.log import log
 from annotriage.states import FieldWriteState, Route
@@ -212,7 +213,7 @@ def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) ->
 def _words(connection: Connection, project: Project, row: Judged) -> tuple[str, str, float | None]:
     """Route, reason and outlier score."""
     if row.route == Route.FAILED or (row.route == Route.UNCERTAIN and row.spot_check is None):
-        return row.route, row.reason, _figure(row.outlier_score)
+        return row.route, reason_sentence(row.reason, row.held_back, row.sent_by), _figure(row.outlier_score)
     if row.spot_check is None:
         return REVIEW, REVIEW_REASON, _figure(row.outlier_score)
     score = field_writes.usual_outlier_score(connection, project, row.shown_trust)

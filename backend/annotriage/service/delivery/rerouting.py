@@ -16,7 +16,6 @@ from sqlalchemy import Connection
 
 from annotriage.advice.state_words import why_paused
 from annotriage.errors import StateError
-from annotriage.service.guarantee.pausing import PAUSED_REASON
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import UNSETTLED
@@ -79,11 +78,6 @@ def undo_rerouting(process: Process, project: Project, id: int, by: str) -> Rero
     return _act(process, project, item_ids, BACK if done.to == TO_REVIEW else TO_REVIEW, by, f"{by} undid {what} {{}} {where}", undoes=id)
 
 
-def sent_reason(by: str) -> str:
-    """How the reason of an item ends that a person sent to review."""
-    return f"; sent to review by {by}."
-
-
 def _act(
     process: Process, project: Project, item_ids: Sequence[int], to: str, by: str, event: str, *, undoes: int | None = None
 ) -> Rerouted:
@@ -119,15 +113,13 @@ def _act(
 
 
 def _change(connection: Connection, project: Project, id: int, to: str, by: str, chosen: Sequence[Standing]) -> None:
-    automatic = [row for row in chosen if row.judged == "auto" and not row.dismissed]
-    of_them = [row.id for row in automatic]
+    of_them = [row.id for row in chosen if row.judged == "auto" and not row.dismissed]
     others = [row.id for row in chosen if row.judged != "auto" or row.dismissed]
     if to == TO_REVIEW:
-        reroutings.send(connection, project, id, of_them, by, sent_reason(by))
+        reroutings.send(connection, project, id, of_them, by)
         reroutings.dismiss(connection, project, id, others, dismissed=False)
     else:
-        suffixes = [sent_reason(name) for name in sorted({row.sent_by for row in automatic if row.sent_by})]
-        reroutings.restore(connection, project, id, of_them, [*suffixes, PAUSED_REASON])
+        reroutings.restore(connection, project, id, of_them)
         reroutings.dismiss(connection, project, id, others, dismissed=True)
 
 

@@ -11,8 +11,6 @@ from annotriage.errors import StateError
 from annotriage.states import Pause
 from annotriage.store.projects import Project, get_project, note, pause_project, resume_project
 
-PAUSED_REASON = "; a person decides, because automatic labels are paused."  # how the reasons of items end that were automatic otherwise
-
 
 def pause(connection: Connection, project: Project, reason: str = "") -> str:
     """Nothing is automatic from now on: what was done, in a sentence."""

@@ -494,6 +494,7 @@ def upgrade() -> None:
         sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("route", sa.Text(), nullable=False),
         sa.Column("judged", sa.Text(), nullable=False),
+        sa.Column("held_back", sa.Text(), nullable=True),
         sa.Column("labels", sa.JSON(), nullable=False),
         sa.Column("label", sa.Text(), server_default="", nullable=False),
         sa.Column("cluster", sa.Text(), nullable=True),
