@@ -11,8 +11,8 @@ from sqlalchemy import Connection, select, update
 from annotriage.errors import UnknownError
 from annotriage.settings import ServiceSettings
 from annotriage.states import Alarm, Pause
-from annotriage.store.database import AnyRow, columns_of
-from annotriage.store.schema import event, item, project, reference
+from annotriage.store.database import AnyRow
+from annotriage.store.schema import item, project, reference
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,6 @@ class Project:
     def references(self) -> tuple[int, ...]:
         """The references under which new items are judged: the present one, and the one that will take over."""
         return (self.reference_id,) if self.next_reference_id is None else (self.reference_id, self.next_reference_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a project. at: seconds since 1970."""
-
-    id: int
-    kind: str
-    text: str
-    at: float
 
 
 _COLUMNS = [column for column in project.c if column.name not in ("at", "standing")]
@@ -179,21 +169,6 @@ def forget_items(connection: Connection, id: int, most: int) -> int:
 def remove_project(connection: Connection, id: int) -> None:
     """Forget a project with everything that belongs to it."""
     connection.execute(project.delete().where(project.c.id == id))
-
-
-def note(connection: Connection, project_id: int | None, kind: str, text: str) -> None:
-    """Write an event into the project's history, unless the last one of its kind says the same."""
-    last = connection.execute(
-        select(event.c.kind, event.c.text).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(1)
-    ).one_or_none()
-    if last is None or (last.kind, last.text) != (kind, text):
-        connection.execute(event.insert().values(project_id=project_id, kind=kind, text=text, at=time.time()))
-
-
-def history(connection: Connection, project_id: int, *, before: int | None = None, limit: int = 100) -> list[Event]:
-    """The project's events, the latest first."""
-    query = select(*columns_of(event, Event)).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(limit)
-    return [Event(*row) for row in connection.execute(query if before is None else query.where(event.c.id < before))]
 
 
 def _project(row: AnyRow) -> Project:

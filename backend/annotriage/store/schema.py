@@ -491,9 +491,9 @@ event = Table(
     "event",
     metadata,
     _id(),
-    _of("project", null=True),
-    Column("kind", Text, nullable=False),  # connected | paused | resumed | alarm | problem | solved | accepted | ...
-    Column("text", Text, nullable=False),
+    _of("project"),
+    Column("kind", Text, nullable=False),  # states.EventKind
+    Column("facts", JSON, nullable=False),  # by name, what advice.event_words takes
     Column("at", Float, nullable=False),
     Index(None, "project_id", "id"),
 )

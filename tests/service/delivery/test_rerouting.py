@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select, update
 from triaged import import_tasks
 
+from annotriage.advice.event_words import event_sentence
 from annotriage.errors import StateError, UnknownError
 from annotriage.service.delivery import rerouting
 from annotriage.service.delivery.field_writing import fields_of
@@ -26,7 +27,8 @@ from annotriage.service.guarantee.pausing import pause, resume
 from annotriage.service.readings.item import item_line
 from annotriage.store import items, reroutings, schema
 from annotriage.store.browsing import item_of_task, items_of, queue_page, routes_of
-from annotriage.store.projects import get_project, history
+from annotriage.store.events import history
+from annotriage.store.projects import get_project
 from annotriage.store.schema import counter, delivery, item, spot_check, verdict
 
 pytestmark = databases.both
@@ -80,7 +82,8 @@ def test_automatic_items_go_to_the_queue_and_the_tool_follows(process, project, 
     assert after["uncertain"] == (before["uncertain"][0] + 7, before["uncertain"][1] + 7)
     with process.store.reading() as connection:
         queued = {row.id: row for row in queue_page(connection, project, after=None, limit=100)}
-        assert history(connection, project.id)[0].text == "Ann sent 7 items to review"
+        event = history(connection, project.id)[0]
+    assert event_sentence(event.kind, event.facts) == "Ann sent 7 items to review"
     assert {*auto} <= {*queued}
     assert 1 / 3 < queued[auto[0]].trust < 2 / 3
     worker.settle()
@@ -133,8 +136,11 @@ def test_both_can_be_undone_once(process, project):
     first = everything(process), counted(process, project)
     sent = send_to_review(process, project, with_route(process, "auto")[:5], "Ann")
     second = everything(process)
-    undo_rerouting(process, project, sent.id, "Ann")
+    undo_rerouting(process, project, sent.id, "Bob")
     assert (everything(process), counted(process, project)) == first
+    with process.store.reading() as connection:
+        event = history(connection, project.id)[0]
+    assert event_sentence(event.kind, event.facts) == "Bob undid sending 5 items to review"
     with pytest.raises(StateError, match="undone already"):
         undo_rerouting(process, project, sent.id, "Ann")
     send_to_review(process, project, list(sent.changed), "Ann")

@@ -12,7 +12,8 @@ from annotriage.labeling_tool import Check
 from annotriage.service.delivery.rerouting import take_back
 from annotriage.service.operations.connecting import connect, disconnect
 from annotriage.store import work
-from annotriage.store.projects import change_project, find_project, history
+from annotriage.store.events import history
+from annotriage.store.projects import change_project, find_project
 from annotriage.store.schema import metadata
 
 

@@ -17,7 +17,9 @@ from annotriage.service.delivery.field_writing import FIELDS
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
+from annotriage.states import EventKind
 from annotriage.store import browsing, field_writes
+from annotriage.store.events import note
 from annotriage.store.projects import (
     Project,
     ProjectOptions,
@@ -25,7 +27,6 @@ from annotriage.store.projects import (
     change_project,
     find_project,
     forget_items,
-    note,
     project_of,
     remove_project,
 )
@@ -84,7 +85,7 @@ def connect(process: Process, project_id: str, reference: Reference, *, watch: b
         _start_delivery(process, project_id)
     with process.store.writing() as connection:
         project = project_of(connection, project_id)
-        note(connection, project.id, "connected", f"with {reference.prediction_version}{', only watched' if watch else ''}")
+        note(connection, project.id, EventKind.CONNECTED, version=reference.prediction_version, watch=watch)
     log("connected", project=project_id, version=reference.prediction_version, watch=watch)
     return Change(project_id, facts.title, reference.prediction_version, False, tuple(done), tuple(_next(project, tool, reference)))
 
