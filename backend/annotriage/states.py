@@ -18,6 +18,13 @@ class Route(StrEnum):
     FAILED = "failed"  # could not be judged
 
 
+class HeldBack(StrEnum):
+    """Why a person decides on an item that the model judged automatic."""
+
+    PAUSE = "pause"  # automatic labels were paused when it was judged
+    PERSON = "person"  # somebody sent it to review
+
+
 class AnswerState(StrEnum):
     """What people's answers on an item come to."""
 
@@ -40,6 +47,32 @@ class SpotCheckState(StrEnum):
     DISAGREED = "disagreed"  # one person did: a second answer is wanted
     RIGHT = "right"
     WRONG = "wrong"
+
+
+class EventKind(StrEnum):
+    """What happened to a project."""
+
+    CONNECTED = "connected"
+    GONE = "gone"  # deleted in the labeling tool
+    UNREACHABLE = "unreachable"  # the labeling tool could not be read
+    REPAIRED = "repaired"  # something in the labeling tool was put right
+    TROUBLE = "trouble"  # nothing can be judged
+    PROBLEM = "problem"  # nothing can be delivered, because the labeling config does not fit the model
+    SOLVED = "solved"  # it fits again
+    REFUSED = "refused"  # the labeling tool took no prediction of a call
+    RETRIED = "retried"  # a person had what failed sent again
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    ALARM = "alarm"
+    SETTINGS = "settings"  # a person changed how the project is triaged
+    LIMITS = "limits"  # a reference with other limits is to take over
+    LIMITS_FAILED = "limits failed"
+    RECALIBRATED = "recalibrated"  # a reference with a new guarantee is to take over
+    RECALIBRATION_FAILED = "recalibration failed"
+    SWITCHED = "switched"  # the next reference is the present one
+    REROUTED = "rerouted"  # a person sent items to review, or back
+    ACCEPTED = "accepted"  # automatic labels became annotations
+    UNDONE = "undone"  # they were taken back
 
 
 class DeliveryState(StrEnum):

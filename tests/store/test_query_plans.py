@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import event
 from stores import OnSQLite
 
+from annotriage.states import EventKind
 from annotriage.store import browsing, counters, dashboard, deliveries, jobs, maps, previews, queue, reviews, snapshots, spot_checks, work
-from annotriage.store.projects import history, note
+from annotriage.store.events import history, note
 
 # Few rows, whatever the number of items: reading all of them is as good as an index.
 SMALL = {"project", "reference", "dataset", "inbox", "job", "heartbeat", "reference_grid", "map", "rerouting", "acceptance"}
@@ -53,7 +54,7 @@ HOT = {
     "deliveries due": lambda c, p: deliveries.take(c, p.id, "pending", "me", 5),
     "a job": lambda c, p: jobs.take(c, "me", ["recalibrate"]),
     "history": lambda c, p: history(c, p.id),
-    "a note": lambda c, p: note(c, p.id, "problem", "x"),
+    "a note": lambda c, p: note(c, p.id, EventKind.PROBLEM, error="x"),
     "counts of a dataset": lambda c, p: counters.counts_of(c, 1, p.reference_id),
     "the limits of a preview": previews.limits_of,
 }

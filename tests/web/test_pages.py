@@ -11,10 +11,12 @@ import pytest
 from delivery_states import set_state
 from sqlalchemy import select, update
 
+from annotriage.advice.event_words import event_sentence
 from annotriage.service.guarantee import pausing
-from annotriage.states import Alarm
+from annotriage.states import Alarm, EventKind
 from annotriage.store import jobs
-from annotriage.store.projects import change_project, history, note, project_of, raise_alarm
+from annotriage.store.events import history, note
+from annotriage.store.projects import change_project, project_of, raise_alarm
 from annotriage.store.schema import delivery, event, field_write, inbox, item, job, snapshot, thumbnail
 
 pytestmark = pytest.mark.browser
@@ -32,7 +34,7 @@ def project(dashboard, id="1"):
 
 def events(dashboard, id="1"):
     with dashboard.process.store.reading() as connection:
-        return [(row.kind, row.text) for row in history(connection, project_of(connection, id).id)]
+        return [(row.kind, event_sentence(row.kind, row.facts)) for row in history(connection, project_of(connection, id).id)]
 
 
 def text(page, selector="main"):
@@ -79,7 +81,7 @@ def test_text_from_data_is_shown_as_text(signed_in, dashboard):
     assert "<script>alert(1)</script>" in title.inner_text()
     assert title.bounding_box()["height"] < 80
     with dashboard.process.store.writing() as connection:
-        note(connection, project(dashboard).id, "paused", "<img src=x onerror=alert(1)> \u202e" + "x" * 10_000)
+        note(connection, project(dashboard).id, EventKind.PAUSED, reason="<img src=x onerror=alert(1)> \u202e" + "x" * 10_000)
         change_project(connection, project(dashboard).id, problem="<b>" + "y" * 10_000)
     for path in ("/projects/1/guarantee", "/", "/system"):
         page.goto(dashboard.url + path)
@@ -243,7 +245,7 @@ def test_new_limits_are_tested_on_the_held_out_items_before_they_hold(signed_in,
     service.close()
     assert project(dashboard).next_reference_id is not None
     kind, said = events(dashboard)[0]
-    assert kind == "settings"
+    assert kind == "limits"
     assert said.startswith("max_error 0.04 -> 0.03 by annotriage: At most 3 in 100 automatic labels")
     page.goto(f"{dashboard.url}/projects/1/guarantee")
     assert "A new reference is taking over" in text(page)

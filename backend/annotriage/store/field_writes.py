@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, literal, or_, select, update
 
 from annotriage.states import FieldWriteState
 from annotriage.store.counters import chunks
@@ -52,6 +52,8 @@ class Judged:
     item_id: int
     route: str
     reason: str
+    held_back: str | None
+    sent_by: str | None
     outlier_score: float | None
     shown_dataset_id: int | None
     dismissed: bool
@@ -219,9 +221,10 @@ def dataset_of_all(connection: Connection, project_id: int) -> int | None:
 def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[Judged]:
     """What the fields of these items are made of, under the project's reference."""
     found: list[Judged] = []
-    columns = (verdict.c.item_id, verdict.c.route, verdict.c.reason, verdict.c.outlier_score)
-    query = (
-        select(*columns, item.c.shown_dataset_id, item.c.dismissed, spot_check.c.kind)
+    why = (verdict.c.reason, verdict.c.held_back, item.c.sent_by)
+    of_verdict: tuple[Any, ...] = (verdict.c.item_id, verdict.c.route, *why, verdict.c.outlier_score)
+    query: Select[*tuple[Any, ...]] = (
+        select(*of_verdict, item.c.shown_dataset_id, item.c.dismissed, spot_check.c.kind)
         .join(item, item.c.id == verdict.c.item_id)
         .outerjoin(spot_check, spot_check.c.item_id == verdict.c.item_id)
         .where(verdict.c.reference_id == project.reference_id)

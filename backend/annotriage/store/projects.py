@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,8 +12,8 @@ from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Before
 from annotriage.settings import ServiceSettings
 from annotriage.states import Alarm, Pause
-from annotriage.store.database import AnyRow, columns_of
-from annotriage.store.schema import event, item, project, reference
+from annotriage.store.database import AnyRow, insert
+from annotriage.store.schema import before_connecting, item, project, reference
 
 
 @dataclass(frozen=True)
@@ -85,16 +84,6 @@ class Project:
     def references(self) -> tuple[int, ...]:
         """The references under which new items are judged: the present one, and the one that will take over."""
         return (self.reference_id,) if self.next_reference_id is None else (self.reference_id, self.next_reference_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a project. at: seconds since 1970."""
-
-    id: int
-    kind: str
-    text: str
-    at: float
 
 
 _COLUMNS = [column for column in project.c if column.name not in ("at", "standing")]
@@ -195,42 +184,20 @@ def remove_project(connection: Connection, id: int) -> None:
 
 def remember_before(connection: Connection, external_id: str, before: Before) -> None:
     """Write down how a project was before it was connected. What an interrupted attempt wrote down before stays: that was the truth."""
-    if before_of(connection, external_id) is None:
-        text = json.dumps(asdict(before))
-        connection.execute(event.insert().values(project_id=None, kind=_before(external_id), text=text, at=time.time()))
+    add = insert(connection, before_connecting).values(external_id=external_id, facts=asdict(before), at=time.time())
+    connection.execute(add.on_conflict_do_nothing(index_elements=["external_id"]))
 
 
 def before_of(connection: Connection, external_id: str) -> Before | None:
     """How a project was before it was connected, or before that was tried; None if nobody has written it down."""
-    found = connection.execute(select(event.c.text).where(event.c.kind == _before(external_id))).scalar_one_or_none()
-    return None if found is None else Before(**json.loads(found))
+    found = select(before_connecting.c.facts).where(before_connecting.c.external_id == external_id)
+    facts = connection.execute(found).scalar_one_or_none()
+    return None if facts is None else Before(**facts)
 
 
 def forget_before(connection: Connection, external_id: str) -> None:
     """The project is as it was before."""
-    connection.execute(event.delete().where(event.c.kind == _before(external_id)))
-
-
-def _before(external_id: str) -> str:
-    """The kind of an event of no project: it outlives the project's row, and is there before that is made."""
-    return f"before connecting {external_id}"
-
-
-def note(connection: Connection, project_id: int, kind: str, text: str) -> None:
-    """Write an event into the project's history, unless the last one says the same, or the project was disconnected meanwhile."""
-    if connection.execute(select(project.c.id).where(project.c.id == project_id)).one_or_none() is None:
-        return
-    last = connection.execute(
-        select(event.c.kind, event.c.text).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(1)
-    ).one_or_none()
-    if last is None or (last.kind, last.text) != (kind, text):
-        connection.execute(event.insert().values(project_id=project_id, kind=kind, text=text, at=time.time()))
-
-
-def history(connection: Connection, project_id: int, *, before: int | None = None, limit: int = 100) -> list[Event]:
-    """The project's events, the latest first."""
-    query = select(*columns_of(event, Event)).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(limit)
-    return [Event(*row) for row in connection.execute(query if before is None else query.where(event.c.id < before))]
+    connection.execute(before_connecting.delete().where(before_connecting.c.external_id == external_id))
 
 
 def _project(row: AnyRow) -> Project:

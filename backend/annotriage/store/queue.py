@@ -120,7 +120,7 @@ def rows_of(connection: Connection, project: Project, ids: Sequence[int]) -> lis
     """These items in this order, with their verdicts and spot checks.
 
     Columns: id, external_id, marker, at, answer, shown_dataset_id, sent_by, route (the true one), trust (as shown), label, cluster,
-    confidence, outlier_score, p_value, reason, spot check (kind), spot_check_state.
+    confidence, outlier_score, p_value, reason, held_back, spot check (kind), spot_check_state.
     """
     judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     of_item = (
@@ -133,7 +133,8 @@ def rows_of(connection: Connection, project: Project, ids: Sequence[int]) -> lis
         item.c.sent_by,
         item.c.trust,
     )
-    of_verdict = (verdict.c.label, verdict.c.cluster, verdict.c.confidence, verdict.c.outlier_score, verdict.c.p_value, verdict.c.reason)
+    numbers = (verdict.c.confidence, verdict.c.outlier_score, verdict.c.p_value)
+    of_verdict = (verdict.c.label, verdict.c.cluster, *numbers, verdict.c.reason, verdict.c.held_back)
     query = (
         select(*of_item, item.c.route, *of_verdict, spot_check.c.kind.label("spot_check"), spot_check.c.state.label("spot_check_state"))
         .outerjoin(verdict, judged)

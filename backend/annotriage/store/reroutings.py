@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, select, update
+from sqlalchemy import Connection, Select, and_, select, update
 
 from annotriage.errors import UnknownError
-from annotriage.states import AUTOMATIC_FROM, MARGIN, SHOWN, THIRD
+from annotriage.states import AUTOMATIC_FROM, MARGIN, SHOWN, THIRD, HeldBack
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.projects import Project, get_project
@@ -130,8 +130,8 @@ def trust_out_of_queue(trust: Any) -> Any:
     return LEAST_AUTOMATIC + SPREAD * trust
 
 
-def send(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int], by: str, suffix: str) -> None:
-    """Automatic items go to people: the surest of the uncertain ones. suffix: of their reasons."""
+def send(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int], by: str) -> None:
+    """Automatic items go to people: the surest of the uncertain ones."""
     with recounted(connection, item_ids):
         _verdicts(
             connection,
@@ -142,25 +142,22 @@ def send(connection: Connection, project: Project, rerouting_id: int, item_ids: 
                 "route": "uncertain",
                 "trust": verdict.c.trust - THIRD,
                 "shown_trust": verdict.c.shown_trust - THIRD,
-                "reason": func.rtrim(verdict.c.reason, ".").concat(suffix),
+                "held_back": HeldBack.PERSON,
             },
         )
         _items(connection, project, item_ids, sent_by=by, rerouting_id=rerouting_id)
     _deliver(connection, project, item_ids)
 
 
-def restore(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int], suffixes: Sequence[str]) -> None:
-    """Items that the model judged automatic are so again. suffixes: what is taken off their reasons."""
-    reason: Any = verdict.c.reason
-    for suffix in suffixes:
-        reason = func.replace(reason, suffix, ".")
+def restore(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int]) -> None:
+    """Items that the model judged automatic are so again."""
     with recounted(connection, item_ids):
         _verdicts(
             connection,
             project,
             item_ids,
             "uncertain",
-            {"route": "auto", "trust": verdict.c.trust + THIRD, "shown_trust": verdict.c.shown_trust + THIRD, "reason": reason},
+            {"route": "auto", "trust": verdict.c.trust + THIRD, "shown_trust": verdict.c.shown_trust + THIRD, "held_back": None},
         )
         _items(connection, project, item_ids, sent_by=None, rerouting_id=rerouting_id)
     _deliver(connection, project, item_ids)

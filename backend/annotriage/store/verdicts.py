@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from annotriage.states import HeldBack
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import insert
@@ -23,10 +24,10 @@ if TYPE_CHECKING:  # the web process never loads what judges
 class Judgement:
     """One item's verdict, and what is to happen with it.
 
-    judged: the route before a pause took `auto` away; `verdict.route` is what holds. shown: the labels that annotators see (None
-    hides them) and trust: its place in the tool's queue: both differ from the verdict's for spot checks. spot_check: "sample" | "audit" |
-    None. compressed: (n,) float16 as bytes, b"" of a failed item. thumbnail: b"" for none. media_hash: of the medium that was judged;
-    None where it cannot have changed since.
+    judged: the model's own route; `verdict.route` is what holds, and held_back says why if that is another one. shown: the labels that
+    annotators see (None hides them) and trust: its place in the tool's queue: both differ from the verdict's for spot checks. spot_check:
+    "sample" | "audit" | None. compressed: (n,) float16 as bytes, b"" of a failed item. thumbnail: b"" for none. media_hash: of the
+    medium that was judged; None where it cannot have changed since.
     """
 
     item_id: int
@@ -38,6 +39,7 @@ class Judgement:
     compressed: bytes
     thumbnail: bytes
     media_hash: str | None = None
+    held_back: HeldBack | None = None
 
 
 def record(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement]) -> list[int]:
@@ -102,6 +104,7 @@ def _write_verdicts(connection: Connection, project: Project, reference_id: int,
             "project_id": project.id,
             "route": one.verdict.route,
             "judged": one.judged,
+            "held_back": one.held_back,
             "labels": list(one.verdict.labels),
             "label": " + ".join(one.verdict.labels),
             "cluster": one.verdict.cluster,

@@ -14,8 +14,9 @@ from annotriage.errors import ToolUnavailable
 from annotriage.service.delivery.rescoring import advance_rescoring
 from annotriage.service.guarantee.pausing import pause, resume
 from annotriage.service.operations.references import keep_reference
-from annotriage.states import Alarm
-from annotriage.store.projects import change_project, get_project, history, note, raise_alarm
+from annotriage.states import Alarm, EventKind
+from annotriage.store.events import history, note
+from annotriage.store.projects import change_project, get_project, raise_alarm
 from annotriage.store.schema import item, spot_check, verdict
 from annotriage.store.work import waiting
 
@@ -210,7 +211,7 @@ def test_a_new_reference_silences_the_alarm_and_labels_are_automatic_again(proce
     with process.store.writing() as connection:
         resume(connection, project)
         raise_alarm(connection, project.id, Alarm(9, 20, 0.2, 0.7, 0.04, 1.0))
-        note(connection, project.id, "alarm", "again")
+        note(connection, project.id, EventKind.REPAIRED, what="something else")
         change_project(connection, project.id, next_reference_id=project.reference_id)
     advance(process, project, worker)
     present = now(process, project)

@@ -19,7 +19,8 @@ from annotriage.service.guarantee.pausing import pause, resume
 from annotriage.service.intake.reviewing import take_reviews
 from annotriage.store import items
 from annotriage.store import spot_checks as stored_checks
-from annotriage.store.projects import change_project, get_project, history
+from annotriage.store.events import history
+from annotriage.store.projects import change_project, get_project
 from annotriage.store.references import get_reference, save_reference
 from annotriage.store.schema import spot_check
 from annotriage.store.verdicts import Judgement, record

@@ -17,8 +17,10 @@ from annotriage.service.judging.predicting import StorePredictor
 from annotriage.service.judging.trying import TRIED
 from annotriage.service.operations.connecting import Change, connect, disconnect
 from annotriage.service.operations.process import Process
+from annotriage.states import EventKind
 from annotriage.store import browsing, work
-from annotriage.store.projects import change_project, find_project, history, note
+from annotriage.store.events import history, note
+from annotriage.store.projects import change_project, find_project
 from annotriage.store.schema import metadata
 
 
@@ -289,7 +291,7 @@ def test_what_is_noted_of_a_project_that_is_being_forgotten_fails_nobody(process
     id = row(process).id
     disconnect(process, "3")
     with process.store.writing() as connection:
-        note(connection, id, "unreachable", "no answer")
+        note(connection, id, EventKind.UNREACHABLE, error="no answer")
 
 
 def test_a_tool_that_is_not_to_call_the_service_is_only_polled(process, tool, digits_reference, worker):

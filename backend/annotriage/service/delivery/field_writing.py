@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from annotriage.advice.numbers import count, percent, percent_range
-from annotriage.advice.verdict_words import outlier_sentence
+from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
 from annotriage.errors import ToolError, ToolGone, ToolRefused, ToolUnavailable
 from annotriage.service.operations.log import log
 from annotriage.states import FieldWriteState, Route
@@ -218,8 +218,9 @@ def _words(row: Judged, compared: str) -> dict[str, object]:
     """All fields but the diversity. compared: with which items the reference compares."""
     if row.spot_check is not None:
         return {ROUTE: SPOT_CHECK, REASON: SPOT_CHECK_REASON, OUTLIER_SCORE: None, CHECKED: "yes"}
-    is_strange = row.route == Route.OUTLIER and row.outlier_score is not None
-    reason = outlier_sentence(row.outlier_score, compared) if is_strange else row.reason
+    reason = reason_sentence(row.reason, row.held_back, row.sent_by)
+    if row.route == Route.OUTLIER and row.outlier_score is not None:
+        reason = outlier_sentence(row.outlier_score, compared)
     return {ROUTE: row.route, REASON: reason, OUTLIER_SCORE: _figure(row.outlier_score), CHECKED: None}
 
 

@@ -12,9 +12,10 @@ from annotriage.labeling_tool import ToolProject
 from annotriage.service.guarantee.spot_checks import listen, settle
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
-from annotriage.states import DeliveryState
+from annotriage.states import DeliveryState, EventKind
 from annotriage.store import deliveries, field_writes, rescores, spot_checks, work
-from annotriage.store.projects import Project, clear_alarm, get_project, note
+from annotriage.store.events import note
+from annotriage.store.projects import Project, clear_alarm, get_project
 from annotriage.store.references import get_reference
 
 CHUNK = 2_000  # items in one transaction
@@ -105,7 +106,7 @@ def _switch(process: Process, project: Project, next_id: int, version: str) -> N
         listen(connection, project)  # to what was answered under it before it took over
         if project.options.item_fields and not project.watch:
             field_writes.queue_all(connection, project, next_id)
-        note(connection, project.id, "switched", f"{version} has taken over: every task has its prediction and its verdict from it")
+        note(connection, project.id, EventKind.SWITCHED, version=version)
     log("version switched", project=project.external_id, version=version)
     _show(process, project)
 

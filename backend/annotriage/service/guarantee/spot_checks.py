@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from annotriage.advice.state_words import alarm_sentence
 from annotriage.errors import ToolGone
 from annotriage.labeling_tool import Review
 from annotriage.service.intake.answers import Checked, checked
 from annotriage.service.operations.log import log
-from annotriage.states import SHOWN, Alarm
+from annotriage.states import SHOWN, Alarm, EventKind
 from annotriage.store import spot_checks
-from annotriage.store.projects import Project, note, raise_alarm
+from annotriage.store.events import note
+from annotriage.store.projects import Project, raise_alarm
 from annotriage.store.references import get_reference
 from annotriage.store.reviews import reviews_of
 from annotriage.store.spot_checks import Move, SpotCheck
@@ -125,7 +125,7 @@ def listen(connection: Connection, project: Project) -> None:
     low, high = time_uniform_interval(errors, len(wrong), float(guarantee["confidence"]))
     alarm = Alarm(errors, len(wrong), low, high, max_error, time.time())
     if raise_alarm(connection, project.id, alarm):
-        note(connection, project.id, "alarm", alarm_sentence(alarm, project.external_id))
+        note(connection, project.id, EventKind.ALARM, project=project.external_id, **asdict(alarm))
         log("alarm", project=project.external_id, wrong=errors, answers=len(wrong), max_error=max_error, low=low, high=high)
 
 

@@ -17,10 +17,8 @@ from annotriage.engine.verdict import Verdict
 from annotriage.guarantee.audit import in_audit, in_sample
 from annotriage.guarantee.conformal import hashed_places
 from annotriage.model.inputs import Loaded, thumbnail
-from annotriage.service.delivery.rerouting import sent_reason
-from annotriage.service.guarantee.pausing import PAUSED_REASON
 from annotriage.service.guarantee.spot_checks import audit_shares, paused_under
-from annotriage.states import AUTOMATIC_FROM, MARGIN, SHOWN, THIRD, Route
+from annotriage.states import AUTOMATIC_FROM, MARGIN, SHOWN, THIRD, HeldBack, Route
 from annotriage.store.projects import Project
 from annotriage.store.queue import front_of_queue, places_of_checks
 from annotriage.store.reroutings import trust_out_of_queue
@@ -95,15 +93,16 @@ def judgements(
             spot_check = None
         if owed and spot_check:
             draw.probation[dataset] = owed - 1
-        why = PAUSED_REASON if draw.paused else sent_reason(row.sent_by) if row.sent_by else ""
-        holds = _held_back(verdict, why) if why and verdict.route == "auto" else verdict
+        held_back = _held_back(draw, row) if verdict.route == "auto" else None
+        holds = verdict if held_back is None else replace(verdict, route=Route.UNCERTAIN, trust=verdict.trust - THIRD)
         out = row.dismissed and holds.route in ("outlier", "uncertain")
         hides = bool(spot_check) or not (out or holds.route in SHOWN)
         trust = trust_out_of_queue(holds.trust) if out else holds.trust
         shown = None if hides else holds.labels
         picture = loaded[place].picture
         face = b"" if picture is None else thumbnail(picture, side)
-        found.append(Judgement(row.id, holds, verdict.route, shown, trust, spot_check, points[place].tobytes(), face, row.media_hash))
+        point = points[place].tobytes()
+        found.append(Judgement(row.id, holds, verdict.route, shown, trust, spot_check, point, face, row.media_hash, held_back))
     return _placed(draw, ids, found)
 
 
@@ -127,9 +126,11 @@ def _placed(draw: Draw, ids: Sequence[str], found: Sequence[Judgement]) -> list[
     return placed
 
 
-def _held_back(verdict: Verdict, why: str) -> Verdict:
-    """An automatic item that a person is to look at all the same: the surest of the uncertain ones. why: how its reason ends."""
-    return replace(verdict, route=Route.UNCERTAIN, trust=verdict.trust - THIRD, reason=verdict.reason.rstrip(".") + why)
+def _held_back(draw: Draw, row: ClaimedItem) -> HeldBack | None:
+    """Why a person is to look at an automatic item all the same: as the surest of the uncertain ones."""
+    if draw.paused:
+        return HeldBack.PAUSE
+    return HeldBack.PERSON if row.sent_by else None
 
 
 def failed(row: ClaimedItem, verdict: Verdict) -> Judgement:

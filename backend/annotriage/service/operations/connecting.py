@@ -21,7 +21,9 @@ from annotriage.service.delivery.field_writing import FIELDS
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
+from annotriage.states import EventKind
 from annotriage.store import browsing, field_writes, items
+from annotriage.store.events import note
 from annotriage.store.projects import (
     Project,
     ProjectOptions,
@@ -31,7 +33,6 @@ from annotriage.store.projects import (
     find_project,
     forget_before,
     forget_items,
-    note,
     project_of,
     remember_before,
     remove_project,
@@ -96,7 +97,7 @@ def _connect(process: Process, project_id: str, reference: Reference, watch: boo
         _start_delivery(process, project_id)
     with process.store.writing() as connection:
         project = project_of(connection, project_id)
-        note(connection, project.id, "connected", f"with {reference.prediction_version}{', only watched' if watch else ''}")
+        note(connection, project.id, EventKind.CONNECTED, version=reference.prediction_version, watch=watch)
     log("connected", project=project_id, version=reference.prediction_version, watch=watch)
     return Change(project_id, facts.title, reference.prediction_version, False, tuple(done), tuple(_next(project, tool, reference)))
 

@@ -9,13 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from annotriage.advice.event_words import event_sentence
 from annotriage.advice.state_words import why_paused
 from annotriage.service.operations.doctor import LATE_SECONDS
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.times import Time, time_text
 from annotriage.store import browsing, work
 from annotriage.store.browsing import RouteCount
-from annotriage.store.projects import Event, Project
+from annotriage.store.events import Event
+from annotriage.store.projects import Project
 from annotriage.store.references import get_reference
 
 
@@ -69,11 +71,12 @@ class ProjectDetail:
 
 @dataclass(frozen=True, slots=True)
 class EventLine:
-    """Something that happened to the project."""
+    """Something that happened to the project. text: in a sentence; facts: what it is made of, by name."""
 
     event: int
     kind: str
     text: str
+    facts: dict[str, Any]
     at: Time
 
 
@@ -119,7 +122,9 @@ def rescoring_of(connection: Connection, project: Project) -> Rescoring | None:
 
 def event_lines(events: Sequence[Event]) -> tuple[EventLine, ...]:
     """A project's history, for programs."""
-    return tuple(EventLine(event.id, event.kind, event.text, time_text(event.at)) for event in events)
+    return tuple(
+        EventLine(event.id, event.kind, event_sentence(event.kind, event.facts), event.facts, time_text(event.at)) for event in events
+    )
 
 
 def unread_seconds(project: Project) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 from sqlalchemy import Connection
 
+from annotriage.advice.event_words import event_sentence
 from annotriage.advice.guarantee_words import days_until
 from annotriage.advice.numbers import count, percent, percent_range
 from annotriage.report import charts
@@ -18,14 +19,26 @@ from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING, OLDEST_DA
 from annotriage.service.readings.guarantee import GuaranteeState, guarantee_state, oldest_days
 from annotriage.states import SETTLED
 from annotriage.store import browsing, dashboard, jobs
+from annotriage.store.events import history
 from annotriage.store.jobs import Job
-from annotriage.store.projects import Event, Project, history
+from annotriage.store.projects import Project
 from annotriage.store.references import get_curve, get_reference
 from annotriage.web.query_args import whole
 from annotriage.web.routing import Routes
 
 EVENTS = 30  # of a page
 KINDS = ("recalibrate", "limits")
+
+
+@dataclass(frozen=True)
+class Happening:
+    """An event of the project. text: in a sentence; facts: what it is made of, by name. at: seconds since 1970."""
+
+    id: int
+    kind: str
+    text: str
+    facts: dict[str, Any]
+    at: float
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,7 @@ class GuaranteePage:
     oldest: float | None
     until_alarm: tuple[str, str]
     jobs: Sequence[Job]
-    events: Sequence[Event]
+    events: Sequence[Happening]
     next: int | None
     rescoring: tuple[str, int, int] | None
 
@@ -91,7 +104,7 @@ def _page(connection: Connection, project: Project) -> GuaranteePage:
         oldest=None if standing is None else oldest_days(standing),
         until_alarm=_until_alarm(standing, per_day, spot_checks),
         jobs=_jobs(connection, project),
-        events=rows,
+        events=[Happening(row.id, row.kind, event_sentence(row.kind, row.facts), row.facts, row.at) for row in rows],
         next=rows[-1].id if len(rows) == EVENTS else None,
         rescoring=_rescoring(connection, project),
     )

@@ -10,13 +10,13 @@ from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
-from annotriage.advice.numbers import percent
 from annotriage.errors import SettingError, StateError
 from annotriage.settings import ServiceSettings, Settings
-from annotriage.states import JobState
+from annotriage.states import EventKind, JobState
 from annotriage.store import jobs
+from annotriage.store.events import note
 from annotriage.store.previews import LIMITS, NOT_GUARANTEED, Limits, Preview, limits_of, preview
-from annotriage.store.projects import Project, change_project, note
+from annotriage.store.projects import Project, change_project
 from annotriage.store.references import get_reference
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
@@ -120,8 +120,8 @@ def _save_options(connection: Connection, project: Project, now: Mapping[str, An
     if not changed:
         return []
     change_project(connection, project.id, options=asdict(replace(project.options, **changed)))
-    said = ", ".join(f"{name} {_text(now[name])} -> {_text(value)}" for name, value in changed.items())
-    note(connection, project.id, "settings", f"{said} by {visitor_name()}")
+    changes = {name: [now[name], value] for name, value in changed.items()}
+    note(connection, project.id, EventKind.SETTINGS, changes=changes, by=visitor_name())
     return ["Saved: it holds for what is judged from now on."]
 
 
@@ -134,7 +134,3 @@ def _queue_limits(connection: Connection, project: Project, now: Mapping[str, An
         "The new limits are being tested on the held-out items; the guarantee's page says what came of it. Until then the old ones hold.",
         *([] if before is None else [INSTEAD[before]]),
     ]
-
-
-def _text(value: Any) -> str:
-    return percent(value) if isinstance(value, float) else str(value)
