@@ -13,7 +13,7 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,12 @@ class Store:
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that is committed when the block ends well and undone when it does not. Keep it short."""
-        with self._turn, self.engine.connect().execution_options(writing=True) as connection:
+        last: dict[Callable[[Connection, list[Any]], None], list[Any]] = {}
+        with self._turn, self.engine.connect().execution_options(writing=True, last=last) as connection:
             with connection.begin():
                 yield connection
+                for act, parts in last.items():
+                    act(connection, parts)
             if self._gives_way:
                 time.sleep(GAP_SECONDS)
 
@@ -96,6 +99,11 @@ class Store:
                     f"{_shown(str(self.engine.url))}: was written by a newer version of annotriage ({error});"
                     " use that version, or another database"
                 ) from error
+
+
+def at_the_end(connection: Connection, act: Callable[[Connection, list[Any]], None], part: Any) -> None:
+    """Let `act` be called once, as the last thing in this writing transaction, with all the parts that are handed in for it."""
+    connection.get_execution_options()["last"].setdefault(act, []).append(part)
 
 
 def columns_of(table: Table, kind: type) -> list[Column[Any]]:

@@ -102,6 +102,12 @@ def unsettled(connection: Connection, item_ids: Sequence[int]) -> frozenset[int]
     return frozenset(id for ids in chunks(item_ids) for id in connection.execute(query.where(spot_check.c.item_id.in_(ids))).scalars())
 
 
+def waiting(connection: Connection, project_id: int) -> list[int]:
+    """The items of a project's spot checks that wait for people's answers."""
+    mine = (spot_check.c.project_id == project_id, spot_check.c.state.in_(UNSETTLED))
+    return list(connection.execute(select(spot_check.c.item_id).where(*mine)).scalars())
+
+
 def answered_meanwhile(connection: Connection, project_id: int) -> list[int]:
     """Items of open spot checks that people have answered: before they were drawn, as it happens between import and verdict."""
     given = exists(

@@ -13,6 +13,7 @@ from annotriage.states import HeldBack
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import insert
+from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, point, spot_check, thumbnail, verdict
 
@@ -88,8 +89,10 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
 def _of_what_is_shown(connection: Connection, judgements: Sequence[Judgement]) -> list[Judgement]:
     """The judgements on what their items show now, which nobody can change until the transaction ends."""
     shown: dict[int, str] = {}
-    for ids in chunks([judgement.item_id for judgement in judgements]):
-        query = select(item.c.id, item.c.media_hash).where(item.c.id.in_(ids)).order_by(item.c.id).with_for_update()
+    wanted = [judgement.item_id for judgement in judgements]
+    lock_items(connection, wanted)
+    for ids in chunks(wanted):
+        query = select(item.c.id, item.c.media_hash).where(item.c.id.in_(ids))
         shown |= {row.id: row.media_hash for row in connection.execute(query)}
     return [
         judgement for judgement in judgements if judgement.item_id in shown and judgement.media_hash in (None, shown[judgement.item_id])

@@ -262,15 +262,15 @@ def test_a_pause_that_comes_in_the_middle_holds_for_the_items_after_it(process, 
     auto = with_route(process, "auto")[:4]
     send_to_review(process, project, auto, "Ann")
     monkeypatch.setattr(rerouting, "chunks", lambda ids: iter([ids[:2], ids[2:]]))
-    hold, held = reroutings.hold_project, []
+    hold, held = reroutings.hold, []
 
-    def pause_before_the_second(connection, id):
+    def pause_before_the_second(connection, id, ids):
         held.append(id)
         if len(held) == 2:
             pause(connection, get_project(connection, id), "scanner B")
-        return hold(connection, id)
+        return hold(connection, id, ids)
 
-    monkeypatch.setattr(reroutings, "hold_project", pause_before_the_second)
+    monkeypatch.setattr(reroutings, "hold", pause_before_the_second)
     done = take_back(process, project, auto, "Ann")
     assert (done.changed, done.left) == (tuple(auto[:2]), {PAUSED: 2})
 
@@ -296,18 +296,18 @@ def test_what_was_changed_again_since_is_not_undone(process, project, monkeypatc
 def test_a_rerouting_that_breaks_off_can_be_undone(process, project, monkeypatch):
     auto = with_route(process, "auto")[:4]
     monkeypatch.setattr(rerouting, "chunks", lambda ids: iter([ids[:2], ids[2:]]))
-    standing, asked = reroutings.standing, []
+    hold, asked = reroutings.hold, []
 
     def killed(*args):
         asked.append(args)
         if len(asked) == 2:
             raise KeyboardInterrupt
-        return standing(*args)
+        return hold(*args)
 
-    monkeypatch.setattr(reroutings, "standing", killed)
+    monkeypatch.setattr(reroutings, "hold", killed)
     with pytest.raises(KeyboardInterrupt):
         send_to_review(process, project, auto, "Ann")
-    monkeypatch.setattr(reroutings, "standing", standing)
+    monkeypatch.setattr(reroutings, "hold", hold)
     (row,) = read(process, select(schema.rerouting))
     assert row.n == 2
     assert undo_rerouting(process, project, row.id, "Ann").changed == tuple(auto[:2])

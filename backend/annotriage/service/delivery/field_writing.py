@@ -20,6 +20,7 @@ from annotriage.states import FieldWriteState, Route
 from annotriage.store import deliveries, field_writes, snapshots, work
 from annotriage.store.field_writes import Judged, Taken, Write
 from annotriage.store.items import SHOWN_FROM
+from annotriage.store.locks import lock_items
 from annotriage.store.projects import find_project
 from annotriage.store.references import get_reference
 
@@ -104,6 +105,7 @@ class FieldWriting:
             stale = field_writes.outdated(connection, project.id, shares, now - REWRITTEN_SECONDS)
         if stale:
             with self._process.store.writing() as connection:
+                lock_items(connection, stale)
                 field_writes.make_stale(connection, stale)
         if found:
             self._looked[project.id] = now
@@ -147,6 +149,7 @@ class _Run:
         """Keep what became of all that were taken; those that were not tried are free again."""
         taken = self._taken
         with self._process.store.writing() as connection:
+            lock_items(connection, [write.item_id for write in taken.writes])
             for id, shown in self._written:
                 if shown.fields[ROUTE] is None:
                     self._over.append(id)

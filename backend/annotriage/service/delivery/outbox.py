@@ -23,6 +23,7 @@ from annotriage.states import DeliveryState, EventKind
 from annotriage.store import deliveries, field_writes, items, work
 from annotriage.store.deliveries import Due, Waiting
 from annotriage.store.events import note
+from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project, change_project
 
 MOST = 5_000  # predictions in one call
@@ -139,6 +140,7 @@ class Delivery:
         unsent = [due for key, due in taken.items() if key not in known]
         error = None if outcomes.error is None else str(outcomes.error)
         with self._process.store.writing() as connection:
+            lock_items(connection, _items(taken.values()))
             move = partial(deliveries.move, connection, next(iter(taken.values())).reference_id, held_by=self._process.owner)
             if created:
                 items.link_tasks(connection, {due.item_id: outcomes.done[due.marker] for due in done})

@@ -23,7 +23,7 @@ from annotriage.store import reroutings
 from annotriage.store.counters import chunks
 from annotriage.store.events import note
 from annotriage.store.projects import Project, get_project
-from annotriage.store.reroutings import Rerouting, Standing
+from annotriage.store.reroutings import Present, Rerouting
 
 TO_REVIEW, BACK = "review", "back"
 LONGEST_NAME = 100
@@ -87,9 +87,9 @@ def _act(process: Process, project: Project, item_ids: Sequence[int], to: str, b
     left: Counter[str] = Counter()
     for ids in chunks(sorted(set(item_ids))):
         with process.store.writing() as connection:
-            present = reroutings.hold_project(connection, project.id)
+            present, rows = reroutings.hold(connection, project.id, ids)
             chosen = []
-            for row in reroutings.standing(connection, present, ids):
+            for row in rows:
                 why = _untouchable(row, undoes) or judge(row) or _paused(row, present, to)
                 if why:
                     left[why] += 1
@@ -109,7 +109,7 @@ def _act(process: Process, project: Project, item_ids: Sequence[int], to: str, b
     return Rerouted(id, to, tuple(changed), dict(left))
 
 
-def _change(connection: Connection, project: Project, id: int, to: str, by: str, chosen: Sequence[Standing]) -> None:
+def _change(connection: Connection, project: Project, id: int, to: str, by: str, chosen: Sequence[Present]) -> None:
     of_them = [row.id for row in chosen if row.judged == "auto" and not row.dismissed]
     others = [row.id for row in chosen if row.judged != "auto" or row.dismissed]
     if to == TO_REVIEW:
@@ -120,7 +120,7 @@ def _change(connection: Connection, project: Project, id: int, to: str, by: str,
         reroutings.dismiss(connection, project, id, others, dismissed=True)
 
 
-def _untouchable(row: Standing, undoes: Rerouting | None) -> str:
+def _untouchable(row: Present, undoes: Rerouting | None) -> str:
     if undoes is not None and row.rerouting_id != undoes.id:
         return CHANGED
     if row.gone:
@@ -134,17 +134,17 @@ def _untouchable(row: Standing, undoes: Rerouting | None) -> str:
     return SPOT_CHECK if row.spot_check in UNSETTLED else ""
 
 
-def _sendable(row: Standing) -> str:
+def _sendable(row: Present) -> str:
     return "" if row.route == "auto" or row.dismissed else WAITS
 
 
-def _restorable(row: Standing) -> str:
+def _restorable(row: Present) -> str:
     if row.dismissed:
         return OUT
     return {"auto": AUTOMATIC, "failed": FAILED}.get(row.route or "", "")
 
 
-def _paused(row: Standing, project: Project, to: str) -> str:
+def _paused(row: Present, project: Project, to: str) -> str:
     """A pause may have come since the first item was looked at."""
     return PAUSED if to == BACK and project.paused and row.judged == "auto" else ""
 

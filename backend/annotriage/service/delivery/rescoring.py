@@ -15,6 +15,7 @@ from annotriage.service.operations.process import Process
 from annotriage.states import DeliveryState, EventKind
 from annotriage.store import deliveries, field_writes, rescores, spot_checks, work
 from annotriage.store.events import note
+from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project, clear_alarm, get_project
 from annotriage.store.references import get_reference
 
@@ -87,6 +88,7 @@ def _all_there(process: Process, project: Project, tool: ToolProject, next_id: i
     if missing:
         log("predictions missing before the switch", project=project.external_id, items=len(missing), version=version)
         with process.store.writing() as connection:
+            lock_items(connection, missing)
             deliveries.move(
                 connection, next_id, missing, (DeliveryState.CONFIRMED,), DeliveryState.UNKNOWN
             )  # read back, and sent again where really missing
@@ -97,6 +99,7 @@ def _switch(process: Process, project: Project, next_id: int, version: str) -> N
     """The next reference is the present one from now on; the alarm, which listened to the former one, is quiet again."""
     with process.store.writing() as connection:
         project = get_project(connection, project.id)
+        lock_items(connection, spot_checks.waiting(connection, project.id))
         if not rescores.switch(connection, project, next_id, version):
             return
         clear_alarm(connection, project.id)
@@ -120,6 +123,7 @@ def _show(process: Process, project: Project) -> None:
         if not ids:
             return
         with process.store.writing() as connection:
+            lock_items(connection, ids)
             rescores.catch_up(connection, project, ids)
         last = ids[-1]
 

@@ -20,6 +20,7 @@ from annotriage.service.operations.log import log
 from annotriage.states import SHOWN, Alarm, EventKind
 from annotriage.store import spot_checks
 from annotriage.store.events import note
+from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project, raise_alarm
 from annotriage.store.references import get_reference
 from annotriage.store.reviews import reviews_of
@@ -141,6 +142,7 @@ def tend_spot_checks(process: Process, project: Project) -> None:
         settled = bool(_changed(connection, early))
     if settled:
         with process.store.writing() as connection:
+            lock_items(connection, early)
             settle(connection, project, early)
     ask_for_second_answers(process, project)
 
