@@ -204,6 +204,11 @@ class ServiceSettings(_Table):
         " anybody else's are not. Empty without one.",
     )
     max_request_mb: int = _setting(512, "Largest request body in MB. Raise it when tasks carry large pictures in themselves.", low=1)
+    control: tuple[str, ...] = _setting(
+        (),
+        "Names of the Choices controls that models answer, comma-separated, for labeling configs with several. Left empty, it is the one"
+        " with the model's classes.",
+    )
     # media
     media_hosts: tuple[str, ...] = _setting(
         (), "Hosts besides Label Studio's that media may be fetched from, comma-separated; *.example.com takes all below it."
