@@ -284,6 +284,11 @@ class ServiceSettings(_Table):
         " a task that is opened before it is triaged shows no prediction. Taken over by `annotriage connect`.",
         choices=("on", "off"),
     )
+    control: tuple[str, ...] = _setting(
+        (),
+        "Names of the Choices controls that models answer, comma-separated, for labeling configs with several. Left empty, it is the one"
+        " with the model's classes.",
+    )
     # media
     media_hosts: tuple[str, ...] = _setting(
         (), "Hosts besides Label Studio's that media may be fetched from, comma-separated; *.example.com takes all below it."

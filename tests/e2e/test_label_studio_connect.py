@@ -38,6 +38,11 @@ class Service:
         sent = request.authorization
         return sent is not None and (sent.username, sent.password) == ("annotriage", "pa55word")
 
+    control = ()
+
+    def classes_of(self, project):
+        return ("Tibia", "Femoral side")
+
     def version_of(self, project):
         return VERSION
 

@@ -25,6 +25,11 @@ class Service:
     def __init__(self):
         self.events, self.trained = [], []
 
+    control = ()
+
+    def classes_of(self, project):
+        return ("Tibia", "Femoral side")
+
     def version_of(self, project):
         return "annotriage knees 1a2b" if project == "3" else None
 

@@ -117,6 +117,7 @@ def triage(
         settings=settings,
         replace_existing=replace_existing,
         labeling_config=labeling_config,
+        server=service_settings(config, {}),
         progress=progress_bars(quiet),
     )
     if as_json:
@@ -162,6 +163,7 @@ def compare(
         compressions=wanted,
         settings=_run_settings(config, options, reference),
         labeling_config=labeling_config,
+        server=service_settings(config, {}),
         progress=progress_bars(quiet),
     )
     if as_json:

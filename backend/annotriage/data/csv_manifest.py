@@ -15,10 +15,10 @@ from typing import TextIO
 
 from annotriage.data.items import Dataset, Item
 from annotriage.data.local_paths import local_path
-from annotriage.data.text import name_of
 from annotriage.data.unique_ids import mark_repeats, repeated_ids
 from annotriage.errors import DataError, MediaError
 from annotriage.media.data_uri import decode_data_uri, is_data_uri
+from annotriage.text import name_of
 
 COLUMNS = ("path", "label", "id", "group")
 LONGEST_FIELD = 64 * 2**20  # room for a picture in a data: URI; a quote that is never closed is found here

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from annotriage.data.items import Dataset, Item
-from annotriage.data.text import storable
 from annotriage.errors import DataError
+from annotriage.text import storable
 
 BESIDE = frozenset(  # endings of notes, tables, scripts, archives, models and what systems leave
     (

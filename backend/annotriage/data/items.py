@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from annotriage.data.text import name_of, storable
+from annotriage.text import name_of, storable
 
 Media = Path | bytes | NDArray[Any]
 
@@ -23,7 +23,7 @@ class Item:
         () if they looked and none of the classes applies.
     group: items of one patient, series or video share a group; None if the item stands alone.
     path: where it comes from, for people's eyes. record: the labeling tool's own task, kept for its predictions.
-    Text is made storable (`data.text`), and class names comparable, whoever makes the item.
+    Text is made storable (`annotriage.text`), and class names comparable, whoever makes the item.
     """
 
     id: str

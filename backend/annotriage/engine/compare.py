@@ -30,7 +30,7 @@ from annotriage.model import Model, Outputs
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import stream
 from annotriage.progress import Progress, silent
-from annotriage.settings import Settings
+from annotriage.settings import ServiceSettings, Settings
 
 Array = NDArray[Any]
 
@@ -79,20 +79,20 @@ def compare(
     compressions: Sequence[str] = COMPRESSIONS,
     settings: Settings | None = None,
     labeling_config: Path | None = None,
+    server: ServiceSettings | None = None,
     progress: Progress = silent,
 ) -> Comparison:
     """Try every score, and `mean-sigma` and `knn` in every compression, on a dataset.
 
     data: an item whose label is none of the model's classes is foreign, one with a known label is known; without labels only
-    flag rates are given. compressions: leave "umap" and "tsne" out to save their minutes.
+    flag rates are given. labeling_config, server: as of `fit`. compressions: leave "umap" and "tsne" out to save their minutes.
     Raises DataError if no item can be scored, FitError if the reference keeps no training activations.
     """
     settings = settings or reference.settings
     if model is None or isinstance(model, ModelSpec | Path | str):
         model = reference.open_model(model, settings)
-    kept, foreign, known = _sampled_outputs(
-        model, open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes), reference.space, settings, progress
-    )
+    dataset = open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes, server=server)
+    kept, foreign, known = _sampled_outputs(model, dataset, reference.space, settings, progress)
     training = reference.sample
     usable = np.flatnonzero(training.label_index >= 0)
     if len(usable) < 3:

@@ -168,6 +168,13 @@ class ToolProject(Protocol):
 class Predictor(Protocol):
     """What the tool's own backend routes ask of the service."""
 
+    @property
+    def control(self) -> Sequence[str]:
+        """Names of the controls that models answer, as the setting has them."""
+
+    def classes_of(self, project: str) -> tuple[str, ...]:
+        """The classes of the project's model. Raises UnknownError if the project is not connected."""
+
     def version_of(self, project: str) -> str | None:
         """The version that the project shows; None if it is not connected."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from annotriage.data.text import name_of
+from annotriage.text import name_of
 
 AUTO = ("auto",)
 

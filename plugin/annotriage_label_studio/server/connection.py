@@ -30,15 +30,16 @@ def open_server(settings: ServiceSettings) -> LabelStudioServer:
 
     Without a token whatever asks it raises SettingError.
     """
-    return LabelStudioServer(Client(settings.label_studio_url, settings.label_studio_token))
+    return LabelStudioServer(Client(settings.label_studio_url, settings.label_studio_token), settings.control)
 
 
 class LabelStudioServer:
     """The Label Studio that the settings name, and the account that they give; threadsafe."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, control: Sequence[str] = ()) -> None:
         self.url = client.url
         self._client = client
+        self._control = tuple(control)
 
     def headers(self) -> dict[str, str]:
         """Credentials for this moment, for requests to the server's own address."""
@@ -56,7 +57,7 @@ class LabelStudioServer:
 
     def project(self, id: str, classes: Sequence[str]) -> LabelStudioProject:
         """One of its projects."""
-        return LabelStudioProject(self._client, id, classes)
+        return LabelStudioProject(self._client, id, classes, self._control)
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,18 @@ class _Config:
 
 
 class LabelStudioProject:
-    """One project of a Label Studio, for a model with these classes; see `annotriage.labeling_tool.ToolProject`."""
+    """One project of a Label Studio, for a model with these classes; see `annotriage.labeling_tool.ToolProject`.
 
-    def __init__(self, client: Client, id: str, classes: Sequence[str]) -> None:
+    control: names of the controls that models answer, as the setting has them.
+    """
+
+    def __init__(self, client: Client, id: str, classes: Sequence[str], control: Sequence[str] = ()) -> None:
         if not (id.isascii() and id.isdigit()):
             raise ToolGone(f"no project of Label Studio is called {id!r}; give its number, as in its address /projects/3/data")
         self.id = id
         self._client = client
         self._classes = tuple(classes)
+        self._names = tuple(control)
         self._known: _Config | None = None
         self._storages: tuple[float, frozenset[str]] = (0.0, frozenset())
         self._lock = threading.Lock()
@@ -281,14 +286,14 @@ class LabelStudioProject:
 
     def _read_project(self) -> LseProjectResponse:
         project: LseProjectResponse = self._client.sdk.projects.get(int(self.id))
-        self._known = _read_config(project.label_config or "", self._classes)
+        self._known = _read_config(project.label_config or "", self._classes, self._names)
         return project
 
 
-def _read_config(text: str, classes: Sequence[str]) -> _Config:
+def _read_config(text: str, classes: Sequence[str], control_names: Sequence[str]) -> _Config:
     now = time.monotonic()
     try:
-        control = choices_control(text)
+        control = choices_control(text, classes, control_names)
     except DataError as error:
         return _Config(now, None, {}, {}, str(error))
     names = answer_names(control, classes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Collection
+from urllib.parse import urlsplit
 
 from annotriage.errors import MediaError
 
@@ -21,7 +22,8 @@ def media_address(server: str, project: str, media: str, task_id: str, storage_t
     scheme = scheme.lower() if separator and rest else ""
     shown = repr(media if len(media) <= LONGEST_SHOWN else f"{media[:LONGEST_SHOWN]}...")
     if media.startswith("/") and not media.startswith("//"):
-        return server + media
+        below = urlsplit(server).path.rstrip("/")  # a Label Studio below a path names its uploads with it
+        return server + (media.removeprefix(below) if below and media.startswith(f"{below}/") else media)
     if scheme in ("http", "https"):
         return media
     if scheme not in CLOUD:

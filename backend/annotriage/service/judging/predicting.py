@@ -31,8 +31,14 @@ class StorePredictor:
     """`annotriage.labeling_tool.Predictor` on the store. Threadsafe."""
 
     def __init__(self, process: Process) -> None:
+        self.control = process.settings.control
         self._process, self._store = process, process.store
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
+
+    def classes_of(self, project: str) -> tuple[str, ...]:
+        """The classes of the project's model. Raises UnknownError if the project is not connected."""
+        with self._store.reading() as connection:
+            return project_of(connection, project).classes
 
     def version_of(self, project: str) -> str | None:
         """The version of the project's reference; None if it is not connected. While it is being connected, the tool asks already."""
