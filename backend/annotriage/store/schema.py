@@ -519,3 +519,11 @@ heartbeat = Table(
 )
 
 secret = Table("secret", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+session = Table(
+    "session",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("user", Text, nullable=False),
+    Column("ends_at", Float, nullable=False),
+)
