@@ -319,7 +319,11 @@ class ServiceSettings(_Table):
         0.02, "Share of all items that people answer blind, drawn before they are judged: new held-out items.", low=0.0, high=1.0
     )
     audit_share: float = _setting(
-        0.05, "Least share of automatic labels that people check blind. Raise it to find a rising error sooner.", low=0.0, high=1.0
+        0.05,
+        "Least share of automatic labels that people check blind, and at least 20 a week: most of the first ones. Raise it to find a rising"
+        " error sooner.",
+        low=0.0,
+        high=1.0,
     )
     checks_handed_out: float = _setting(
         0.25,

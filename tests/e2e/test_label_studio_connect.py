@@ -326,7 +326,7 @@ def test_disconnecting_again_after_it_broke_off_anywhere_restores_the_order_that
     done = project.disconnect(service.url, [], [], Before(before.version, before.order))
     assert "Order of labeling: set back to 'Uniform sampling'." in done
     assert project.facts() == before
-    assert listed(label_studio, project).keys() == {"Default"}
+    assert listed(label_studio, project) == {}
 
 
 def test_what_other_people_chose_in_a_project_that_was_never_connected_stays(project, service, tasks, label_studio):

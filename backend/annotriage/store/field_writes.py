@@ -1,6 +1,6 @@
 """Field writes: whose task's data are to get the triage fields, and what they hold of the dataset's diversity.
 
-pending -> written. `stale`: the dataset's share has left the limits that were written, so that they alone are written again.
+pending -> written. `stale`: the dataset's share has left the limits that were written, or is known far better: it alone is written again.
 `failed`: the labeling tool did not take them, again and again. Whoever writes one holds it as its `owner` until it is over; what is
 queued again meanwhile is written again.
 """
@@ -20,6 +20,7 @@ from annotriage.store.database import insert
 from annotriage.store.projects import Project
 from annotriage.store.schema import dataset, field_write, item, item_dataset, spot_check, verdict
 
+WIDER = 2.0  # times that limits may be as wide as they are now, before they are written again
 HELD_SECONDS = 60.0  # for which rows that were taken are nobody else's
 
 _AGAIN = {"state": FieldWriteState.PENDING, "attempts": 0, "not_before": 0.0}
@@ -177,10 +178,19 @@ def created(connection: Connection, item_ids: Sequence[int]) -> None:
         )
 
 
-def outdated(connection: Connection, project_id: int, shares: Mapping[int, float], written_before: float) -> list[int]:
-    """The items of unanswered tasks that show limits which their dataset's share has left, or none at all.
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A dataset's share of outliers now, with its limits."""
 
-    shares: of outliers now, by dataset. written_before: seconds since 1970; what was written later stays.
+    share: float
+    low: float
+    high: float
+
+
+def outdated(connection: Connection, project_id: int, scores: Mapping[int, Score], written_before: float) -> list[int]:
+    """The items of unanswered tasks that show limits which their dataset's share has left, or that are far wider than now, or none.
+
+    scores: by dataset. written_before: seconds since 1970; what was written later stays.
     """
     query = (
         select(field_write.c.item_id, field_write.c.dataset_id, field_write.c.low, field_write.c.high)
@@ -192,11 +202,19 @@ def outdated(connection: Connection, project_id: int, shares: Mapping[int, float
             item.c.answer != "resolved",
         )
     )
-    return [id for id, dataset_id, low, high in connection.execute(query) if not _within(shares.get(dataset_id), low, high)]
+    return [id for id, dataset_id, low, high in connection.execute(query) if not _holds(scores.get(dataset_id), low, high)]
 
 
-def _within(share: float | None, low: float | None, high: float | None) -> bool:
-    return share is None or (low is not None and high is not None and low <= share <= high)
+def _holds(now: Score | None, low: float | None, high: float | None) -> bool:
+    if now is None:
+        return True
+    return low is not None and high is not None and low <= now.share <= high and high - low <= WIDER * (now.high - now.low)
+
+
+def dataset_names(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
+    """What datasets are called beside their score, by id."""
+    rows = connection.execute(select(dataset.c.id, dataset.c.kind, dataset.c.name).where(dataset.c.id.in_(ids)))
+    return {row.id: "all items" if row.kind == "all" else row.name for row in rows}
 
 
 def make_stale(connection: Connection, item_ids: Sequence[int]) -> None:

@@ -246,6 +246,34 @@ def take_over(connection: Connection, project_id: int, reference_id: int) -> lis
     return [row["of"] for row in kept]
 
 
+def keep_answered(connection: Connection, project_id: int, former_id: int, reference_id: int) -> int:
+    """Let the answered spot checks of a former reference count for the one that takes over, where that says the same: how many.
+
+    For a reference that differs in its limits alone: people compared the very label that it gives, by its own route.
+    """
+    former = verdict.alias()
+    query = (
+        select(spot_check.c.item_id, verdict.c.judged)
+        .join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == reference_id))
+        .join(former, (former.c.item_id == spot_check.c.item_id) & (former.c.reference_id == former_id))
+        .where(spot_check.c.project_id == project_id, spot_check.c.reference_id == former_id, spot_check.c.state.in_(SETTLED))
+        .where(former.c.label == verdict.c.label)
+        .order_by(spot_check.c.item_id)
+        .with_for_update(of=spot_check)
+    )
+    kept = [{"of": row.item_id, "to": row.judged} for row in connection.execute(query)]
+    if kept:
+        values = {"reference_id": reference_id, "route": bindparam("to")}
+        connection.execute(update(spot_check).where(spot_check.c.item_id == bindparam("of")).values(values), kept)
+    return len(kept)
+
+
+def automatic_drawn(connection: Connection, project_id: int, reference_id: int) -> int:
+    """How many spot checks of automatic labels were drawn, of the sample and of the audit."""
+    query = select(func.count()).join(item, item.c.id == spot_check.c.item_id).where(_automatic(project_id, reference_id), ~item.c.gone)
+    return int(connection.execute(query).scalar_one())
+
+
 def _automatic(project_id: int, reference_id: int) -> ColumnElement[bool]:
     """Spot checks of labels that this reference would give by itself, of the sample and of the audit."""
     of_it: ColumnElement[bool] = (spot_check.c.project_id == project_id) & (spot_check.c.reference_id == reference_id)

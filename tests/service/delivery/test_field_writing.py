@@ -169,7 +169,9 @@ def test_the_diversity_is_that_of_the_batch_or_of_all_if_that_is_small(process, 
     with process.store.reading() as connection:
         names = dict(connection.execute(select(dataset.c.name, dataset.c.id)).all())
         found = snapshots.latest(connection, list(names.values()), project.reference_id)
-    shown = {name: diversity_text(found[id].facts["diversity"]) for name, id in names.items()}
+    shown = {
+        name: f"{'all items' if name == 'all' else name}: {diversity_text(found[id].facts['diversity'])}" for name, id in names.items()
+    }
     assert {tool.data[task.id]["triage_diversity"] for task in few} == {shown["all"]}
     assert {tool.data[task.id]["triage_diversity"] for task in many} == {shown["scanner=B"]}
     assert shown["all"] != shown["scanner=B"]
@@ -240,9 +242,9 @@ def test_the_diversity_is_written_again_once_its_share_has_left_the_limits(proce
     judge(process)
     assess(process, project)
     write_all(process, project)
-    assert triage_fields(tool, task) == before, "it is not an hour old"
+    assert triage_fields(tool, task) == before, "it is not ten minutes old"
     with process.store.writing() as connection:
-        connection.execute(update(field_write).values(at=time.time() - 3700))
+        connection.execute(update(field_write).values(at=time.time() - 700))
     sent = {}
     tool.write_fields = lambda task, fields: sent.update({task: fields})
     write_all(process, project)
@@ -453,3 +455,21 @@ def test_outlier_scores_are_numbers_that_sort(process, mixed_project):
     scores = [data["triage_outlier_score"] for data in tool.data.values() if "triage_outlier_score" in data]
     assert all(isinstance(score, float) for score in scores)
     assert np.all((np.array(scores) > 0) & (np.array(scores) <= 1))
+
+
+def test_a_diversity_that_a_few_items_gave_is_written_again_once_many_say_it_more_exactly(process, connect, digits, at_once):
+    project, tool = connect(sample_share=1.0)
+    few = import_tasks(process, project, tool, digits.incoming[0][:5])
+    judge(process)
+    assess(process, project)
+    write_all(process, project)
+    before = triage_fields(tool, few[0].id)["triage_diversity"]
+    import_tasks(process, project, tool, digits.incoming[0][5:205])
+    judge(process)
+    assess(process, project)
+    with process.store.writing() as connection:
+        connection.execute(update(field_write).values(at=time.time() - 700))
+    write_all(process, project)
+    after = triage_fields(tool, few[0].id)["triage_diversity"]
+    assert before.startswith("all items: 20 % outliers (0.5 to 71.6 %)")
+    assert after != before

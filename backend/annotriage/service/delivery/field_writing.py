@@ -18,7 +18,7 @@ from annotriage.errors import ToolError, ToolGone, ToolRefused, ToolUnavailable
 from annotriage.service.operations.log import log
 from annotriage.states import FieldWriteState, Route
 from annotriage.store import deliveries, field_writes, snapshots, work
-from annotriage.store.field_writes import Judged, Taken, Write
+from annotriage.store.field_writes import Judged, Score, Taken, Write
 from annotriage.store.items import SHOWN_FROM
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import find_project
@@ -40,7 +40,7 @@ SPOT_CHECK_REASON = "Chosen at random to be answered blind: what the model says 
 EACH_SECONDS = 0.2  # the least for one write,
 BUSY_SECONDS = 5.0  # and while predictions are made and delivered, which more people wait for
 TAKEN_SECONDS = 2.0  # of writes are taken at a time
-REWRITTEN_SECONDS = 3600.0  # the least age of what is written again
+REWRITTEN_SECONDS = 600.0  # the least age of what is written again
 LOOK_SECONDS = 300.0  # between two looks at what has grown stale
 WAIT_SECONDS = 3.0  # for a first snapshot
 ATTEMPTS = 5
@@ -94,15 +94,15 @@ class FieldWriting:
         return now is None or now.gone
 
     def _look(self, project: Project) -> bool:
-        """Whether there is a snapshot to show. Now and then, what was written is stale if its dataset's share has left the limits."""
+        """Whether there is a snapshot to show. Now and then, what was written is stale if its dataset's score is another by now."""
         now = time.time()
         if now - self._looked.get(project.id, 0.0) < LOOK_SECONDS:
             return True
         with self._process.store.reading() as connection:
             datasets = field_writes.shown_datasets(connection, project.id)
             found = snapshots.latest(connection, datasets, project.reference_id)
-            shares = {id: row.outliers / row.n for id, row in found.items() if row.n}
-            stale = field_writes.outdated(connection, project.id, shares, now - REWRITTEN_SECONDS)
+            scores = {id: Score(row.outliers / row.n, row.low, row.high) for id, row in found.items() if row.n}
+            stale = field_writes.outdated(connection, project.id, scores, now - REWRITTEN_SECONDS)
         if stale:
             with self._process.store.writing() as connection:
                 lock_items(connection, stale)
@@ -202,6 +202,7 @@ def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) ->
     found = snapshots.latest(connection, [id for id in set(chosen.values()) if id is not None], project.reference_id)
     held_out = get_reference(connection, project.reference_id).facts["counts"].get("held_out")
     compared = "held-out" if held_out else "training"
+    names = field_writes.dataset_names(connection, list(found))
     shown = {}
     for row in rows:
         if (row.route == "auto" or row.dismissed) and row.spot_check is None:
@@ -212,7 +213,7 @@ def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) ->
         if snapshot is None:
             shown[row.item_id] = _Shown(fields | {DIVERSITY: None})
         else:
-            fields[DIVERSITY] = diversity_text(snapshot.facts["diversity"])
+            fields[DIVERSITY] = f"{names[snapshot.dataset_id]}: {diversity_text(snapshot.facts['diversity'])}"
             shown[row.item_id] = _Shown(fields, snapshot.dataset_id, snapshot.low, snapshot.high)
     return shown
 
