@@ -44,7 +44,7 @@ class SpotCheckState(StrEnum):
     """What people's blind answers say of the model's."""
 
     OPEN = "open"
-    DISAGREED = "disagreed"  # one person did: a second answer is wanted
+    DISAGREED = "disagreed"  # one person did: it counts as wrong until a second answer says otherwise
     RIGHT = "right"
     WRONG = "wrong"
 
@@ -64,6 +64,8 @@ class EventKind(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     ALARM = "alarm"
+    ALARM_OVER = "alarm over"  # second answers said otherwise
+    DECIDED = "decided"  # a person who manages decided between the model and the only annotator
     SETTINGS = "settings"  # a person changed how the project is triaged
     LIMITS = "limits"  # a reference with other limits is to take over
     LIMITS_FAILED = "limits failed"
@@ -117,7 +119,8 @@ class Pause:
 class Alarm:
     """The alarm stopped automatic labels: of `answers` that people checked blind so many were `wrong`, too many for `max_error`.
 
-    low, high: limits of the error in the long run. at: seconds since 1970.
+    low, high: limits of the error in the long run. at: seconds since 1970. unconfirmed: so many of the wrong ones rest on one person's
+    word, and without them it would not ring: it ends by itself should second answers say otherwise. 0: a recalibration alone ends it.
     """
 
     wrong: int
@@ -126,6 +129,7 @@ class Alarm:
     high: float
     max_error: float
     at: float
+    unconfirmed: int = 0
 
 
 ROUTES = tuple(Route)

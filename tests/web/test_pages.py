@@ -12,12 +12,14 @@ from delivery_states import set_state
 from sqlalchemy import select, update
 
 from annotriage.advice.event_words import event_sentence
+from annotriage.labeling_tool import Review
 from annotriage.service.guarantee import pausing
 from annotriage.states import Alarm, EventKind
 from annotriage.store import jobs
 from annotriage.store.events import history, note
 from annotriage.store.projects import change_project, project_of, raise_alarm
-from annotriage.store.schema import delivery, event, field_write, inbox, item, job, snapshot, thumbnail
+from annotriage.store.reviews import keep_reviews
+from annotriage.store.schema import delivery, event, field_write, inbox, item, job, review, snapshot, spot_check, thumbnail
 
 pytestmark = pytest.mark.browser
 
@@ -181,6 +183,27 @@ def test_a_dataset_without_groups_says_so(signed_in):
     page.get_by_label("Dataset").select_option(label="scanner=A")
     page.get_by_role("button", name="Show").click()
     assert "No groups among the 13 outliers" in text(page)
+
+
+def test_whoever_manages_decides_what_one_person_alone_contradicted(signed_in, dashboard, barriers):
+    two_days_ago = time.time() - 2 * 86_400
+    with dashboard.process.store.writing() as connection:
+        of_first = (spot_check.c.project_id == 1, spot_check.c.route == "auto", spot_check.c.state == "open")
+        id = connection.execute(select(spot_check.c.item_id).where(*of_first).limit(1)).scalar_one()
+        connection.execute(update(review).values(updated_at=two_days_ago - 30 * 86_400))
+        given = Review("9001", "ann", ("none of them",), updated_at=two_days_ago)
+        keep_reviews(connection, 1, {id: [given]})
+        contradicted = {"state": "disagreed", "answered_at": two_days_ago}
+        connection.execute(update(spot_check).where(spot_check.c.item_id == id).values(contradicted))
+    page = signed_in("/projects/1/guarantee")
+    decisions = page.locator(".decisions li")
+    assert decisions.count() == 1
+    assert barriers(page) == []
+    decisions.locator("button", has_text="none of them").click()
+    page.get_by_text("Decided, and written down").wait_for()
+    assert decisions.count() == 0
+    kind, said = events(dashboard)[0]
+    assert (kind, said.split(" decided")[0], said.endswith("the model was wrong")) == ("decided", "annotriage", True)
 
 
 def test_the_guarantee_page_shows_the_evidence_and_what_people_found_since(signed_in):

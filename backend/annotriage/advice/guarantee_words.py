@@ -130,12 +130,23 @@ def calibrate_anew(answers: int, wanted: int | None) -> str:
     return f"Only a new calibration on what people answered lets it go on.{_sample(answers, wanted)}"
 
 
-def checked(wrong: int, answers: int, until_alarm: int | None) -> str:
-    """What blind answers say of automatic labels. until_alarm: wrong ones in a row that would set the alarm off."""
+def checked(wrong: int, answers: int, contradicted: int, until_alarm: int | None) -> str:
+    """What blind answers say of automatic labels. contradicted: of the wrong ones, by one person so far; until_alarm: as `until_stop`."""
     if not answers:
         return UNCHECKED
-    found = f"{wrong:,} of {count(answers, 'automatic label')} that people checked blind were wrong"
-    return f"{found} ({percent(wrong / answers)}). {until_stop(until_alarm)}".rstrip()
+    found = f"{wrong:,} of {count(answers, 'automatic label')} that people checked blind were wrong ({percent(wrong / answers)})"
+    return " ".join(filter(None, (f"{found}{awaited(contradicted)}.", until_stop(until_alarm))))
+
+
+def second_answers(unconfirmed: int) -> str:
+    """What lifts an alarm that rests on one person's word."""
+    rest = f"{count(unconfirmed, 'contradiction rests', 'contradictions rest')} on one person's word"
+    return f"{rest}: labels are automatic again should second answers side with the model. They wait in the tab Spot checks."
+
+
+def awaited(contradicted: int) -> str:
+    """How many of the wrong ones rest on one person's word; "" if none does."""
+    return f"; {contradicted:,} contradicted, second answer awaited" if contradicted else ""
 
 
 def until_stop(until_alarm: int | None) -> str:

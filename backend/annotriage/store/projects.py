@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Before
@@ -86,6 +86,7 @@ class Project:
         return (self.reference_id,) if self.next_reference_id is None else (self.reference_id, self.next_reference_id)
 
 
+_UNCONFIRMED = project.c.alarm["unconfirmed"].as_integer() > 0
 _COLUMNS = [column for column in project.c if column.name not in ("at", "standing")]
 # Of the reference's facts, which are long, no more than is needed: projects are read many times a second.
 _FACTS = (reference.c.facts["model"]["spec"]["model"]["classes"].label("classes"), reference.c.facts["guarantee"]["auto"].label("auto"))
@@ -161,9 +162,15 @@ def resume_project(connection: Connection, id: int) -> bool:
 
 
 def raise_alarm(connection: Connection, id: int, alarm: Alarm) -> bool:
-    """The alarm stops automatic labels; False if it did before."""
-    quiet = (project.c.id == id, project.c.alarm.is_(None))
-    return connection.execute(update(project).where(*quiet).values(alarm=asdict(alarm))).rowcount == 1
+    """The alarm stops automatic labels; False if it did before. One that is confirmed takes the place of one that was not."""
+    quiet = project.c.alarm.is_(None)
+    quieter = quiet if alarm.unconfirmed else or_(quiet, _UNCONFIRMED)
+    return connection.execute(update(project).where(project.c.id == id, quieter).values(alarm=asdict(alarm))).rowcount == 1
+
+
+def end_alarm(connection: Connection, id: int) -> bool:
+    """An alarm that nobody had confirmed stops nothing any more; False if there is none."""
+    return connection.execute(update(project).where(project.c.id == id, _UNCONFIRMED).values(alarm=None)).rowcount == 1
 
 
 def clear_alarm(connection: Connection, id: int) -> None:

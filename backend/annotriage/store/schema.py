@@ -459,6 +459,7 @@ spot_check = Table(
     Column("labels", JSON),  # what people say, once right or wrong
     Column("drawn_at", Float, nullable=False),
     Column("answered_at", Float),
+    Column("decided_by", Text),  # who settled it, where nobody else was there to give a second answer
     Index(None, "project_id", "state"),
     Index(None, "project_id", "answered_at"),
 )

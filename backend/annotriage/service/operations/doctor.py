@@ -14,9 +14,12 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from annotriage.advice.guarantee_words import awaited
+from annotriage.advice.numbers import count
 from annotriage.advice.state_words import why_paused
 from annotriage.errors import AnnotriageError, SettingError, StoreError
 from annotriage.labeling_tool import Check
+from annotriage.service.guarantee.decisions import is_alone
 from annotriage.service.guarantee.spot_checks import OLDEST_DAYS, SKEW_SECONDS, standing
 from annotriage.service.operations.process import VISITORS, Process
 from annotriage.settings import ServiceSettings
@@ -181,8 +184,8 @@ def _failures(connection: Connection, project: Project) -> Iterator[Check]:
     rows = browsing.failures(connection, project, LOOKED_AT)
     kinds = Counter(_kind(row.reason) for row in rows)
     tasks = {_kind(row.reason): row for row in reversed(rows)}
-    for kind, count in kinds.most_common(KINDS):
-        number = f"{count:,} items" if count > 1 else "1 item"
+    for kind, items in kinds.most_common(KINDS):
+        number = count(items, "item")
         more = " or more" if len(rows) == LOOKED_AT else ""
         yield Check("media", False, f"{number}{more} could not be judged, as task {tasks[kind].external_id}: {tasks[kind].reason}")
 
@@ -213,7 +216,12 @@ def _guarantee(connection: Connection, project: Project) -> Iterator[Check]:
         fix = f"Answer the tab Spot checks, then annotriage recalibrate --project {id}; or fit with --calibration and connect again."
         yield Check("guarantee", None, found, fix)
     else:
-        yield Check("guarantee", True, f"{now.wrong:,} of {now.answers:,} automatic labels that people checked blind were wrong")
+        found = f"{now.wrong:,} of {now.answers:,} automatic labels that people checked blind were wrong{awaited(now.contradicted)}"
+        yield Check("guarantee", True, found)
+    if now.contradicted and is_alone(connection, project):
+        found = f"one person alone answers: nobody else can confirm {count(now.contradicted, 'contradiction')}"
+        fix = "Let a second person open the tab Spot checks, or decide on the page Guarantee of the dashboard, after a day."
+        yield Check("second answers", None, found, fix)
     if now.oldest_days is not None and now.oldest_days > OLDEST_DAYS:
         found = f"{now.outstanding:,} wait for people's answers, the oldest for {now.oldest_days:.0f} days"
         yield Check("blind checks", False, found, "Answer the tab Spot checks; the Label button hands them out, too.")

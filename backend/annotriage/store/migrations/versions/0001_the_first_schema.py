@@ -462,6 +462,7 @@ def upgrade() -> None:
         sa.Column("labels", sa.JSON(), nullable=True),
         sa.Column("drawn_at", sa.Float(), nullable=False),
         sa.Column("answered_at", sa.Float(), nullable=True),
+        sa.Column("decided_by", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_spot_check_dataset_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_spot_check_item_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_spot_check_project_id"), ondelete="CASCADE"),
