@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 from memory_tool import MemoryServer
-from sqlalchemy import update
+from sqlalchemy import select, update
 from triaged import data_uri
 from waitress.server import create_server
 
@@ -89,10 +89,13 @@ class Service:
                 connection.execute(update(table).values({column: table.c[column] - days * DAY for column in columns}))
 
     def answer(self, project: str, tasks, labels, share: float, rng) -> None:
-        """People answer that share of what waits and of the spot checks."""
+        """People answer that share of what waits and of the spot checks; strangers that look familiar are still before them."""
         there = self.tool.projects[project]
+        with self.process.store.reading() as connection:
+            routes = dict(connection.execute(select(schema.item.c.external_id, schema.item.c.route)).all())
         for task, label in zip(tasks, labels, strict=True):
-            if rng.random() < share:
+            passed = label not in there.classes and routes[task.id] == "auto"
+            if rng.random() < share and not passed:
                 there.annotate(task.id, label if label in there.classes else "something else", by=rng.choice(["ann", "bob"]))
 
     def close(self) -> None:
