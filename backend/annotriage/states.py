@@ -69,6 +69,7 @@ class EventKind(StrEnum):
     SETTINGS = "settings"  # a person changed how the project is triaged
     LIMITS = "limits"  # a reference with other limits is to take over
     LIMITS_FAILED = "limits failed"
+    LIMITS_WITHDRAWN = "limits withdrawn"  # a person went back to the present ones before others were tested
     RECALIBRATED = "recalibrated"  # a reference with a new guarantee is to take over
     RECALIBRATION_FAILED = "recalibration failed"
     SWITCHED = "switched"  # the next reference is the present one

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from stores import OnPostgreSQL, OnSQLite, while_it_waits
 
-from annotriage.errors import UnknownError
+from annotriage.errors import StateError, UnknownError
 from annotriage.service.guarantee.pausing import pause
 from annotriage.states import Alarm, Pause
 from annotriage.store import projects
@@ -56,6 +56,10 @@ class ProjectsContract:
         with store.writing() as connection:
             projects.clear_alarm(connection, id)
         assert (filled.present().alarm, filled.present().pause) == (None, Pause("", 1.0))
+
+    def test_a_project_is_connected_once(self, store, filled):
+        with pytest.raises(StateError, match="project 3: somebody else has just connected it"), store.writing() as connection:
+            projects.add_project(connection, "3", "Pets", filled.references[0], ProjectOptions(), watch=False)
 
     def test_a_project_is_forgotten_in_pieces_and_then_whole(self, store, filled):
         filled.judged(5)

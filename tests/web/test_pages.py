@@ -258,6 +258,21 @@ def test_shares_of_spot_checks_hold_at_once_and_are_written_down(signed_in, dash
         assert jobs.jobs_of(connection, project(dashboard).id) == []
 
 
+def test_going_back_to_the_present_limits_before_others_were_tested_withdraws_these(signed_in, dashboard):
+    page = signed_in("/projects/1/settings")
+    page.get_by_label("Largest share of wrong automatic labels").fill("3")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_label("Largest share of wrong automatic labels").fill("4")
+    page.get_by_role("button", name="Save").click()
+    assert "are not tested any more; the present ones stay" in text(page, "#notices")
+    with dashboard.process.store.reading() as connection:
+        assert jobs.jobs_of(connection, project(dashboard).id) == []
+    told = "the limits that were asked for are not tested any more: annotriage went back to the present ones"
+    assert events(dashboard)[0] == ("limits withdrawn", told)
+    page.get_by_role("button", name="Save").click()
+    assert "Nothing was changed" in text(page, "#notices")
+
+
 def test_new_limits_are_tested_on_the_held_out_items_before_they_hold(signed_in, dashboard):
     page = signed_in("/projects/1/settings")
     page.get_by_label("Largest share of wrong automatic labels").fill("3")

@@ -63,6 +63,14 @@ def queue_last_word(connection: Connection, project_id: int, kind: str, payload:
             return None
 
 
+def withdraw(connection: Connection, project_id: int, kind: str) -> bool:
+    """What waits of that kind is not wanted any more; whether anything did. What runs goes on."""
+    mine = (job.c.project_id == project_id, job.c.kind == kind)
+    waiting = connection.execute(job.delete().where(*mine, job.c.state == JobState.QUEUED)).rowcount
+    following = (*mine, job.c.state == JobState.RUNNING, job.c.next_payload.is_not(None))
+    return bool(waiting or connection.execute(update(job).where(*following).values(next_payload=None)).rowcount)
+
+
 def _add(connection: Connection, project_id: int, kind: str, payload: Mapping[str, Any]) -> int | None:
     """A new job: its id; None if one of that kind is open."""
     values = {"project_id": project_id, "kind": kind, "state": JobState.QUEUED, "payload": dict(payload), "at": time.time()}

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, or_, select, update
 
-from annotriage.errors import UnknownError
+from annotriage.errors import StateError, UnknownError
 from annotriage.labeling_tool import Before
 from annotriage.settings import ServiceSettings
 from annotriage.states import Alarm, Pause
@@ -130,17 +130,11 @@ def references_in_use(connection: Connection) -> set[int]:
 def add_project(
     connection: Connection, external_id: str, title: str, reference_id: int, options: ProjectOptions, *, watch: bool
 ) -> Project:
-    """Connect a project."""
-    connection.execute(
-        project.insert().values(
-            external_id=external_id,
-            title=title,
-            reference_id=reference_id,
-            watch=watch,
-            options=asdict(options),
-            at=time.time(),
-        )
-    )
+    """Connect a project. Raises StateError if somebody else has just done so."""
+    values = {"external_id": external_id, "title": title, "reference_id": reference_id, "watch": watch, "options": asdict(options)}
+    add = insert(connection, project).values(**values, at=time.time()).on_conflict_do_nothing(index_elements=["external_id"])
+    if connection.execute(add.returning(project.c.id)).scalar_one_or_none() is None:
+        raise StateError(f"project {external_id}: somebody else has just connected it; annotriage status shows with what")
     return project_of(connection, external_id)
 
 

@@ -145,7 +145,10 @@ def _save_options(connection: Connection, project: Project, now: Mapping[str, An
 def _queue_limits(connection: Connection, project: Project, now: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     changed = {name: asked[name] for name in LIMITS if asked[name] != now[name]}
     if not changed:
-        return []
+        if not jobs.withdraw(connection, project.id, jobs.LIMITS):
+            return []
+        note(connection, project.id, EventKind.LIMITS_WITHDRAWN, by=visitor_name())
+        return ["The limits that were asked for before are not tested any more; the present ones stay."]
     before = jobs.queue_last_word(connection, project.id, jobs.LIMITS, {**changed, "by": visitor_name()})
     return [
         "The new limits are being tested on the held-out items; the guarantee's page says what came of it. Until then the old ones hold.",
