@@ -18,6 +18,13 @@ class Route(StrEnum):
     FAILED = "failed"  # could not be judged
 
 
+class HeldBack(StrEnum):
+    """Why a person decides on an item that the model judged automatic."""
+
+    PAUSE = "pause"  # automatic labels were paused when it was judged
+    PERSON = "person"  # somebody sent it to review
+
+
 class AnswerState(StrEnum):
     """What people's answers on an item come to."""
 
@@ -37,9 +44,37 @@ class SpotCheckState(StrEnum):
     """What people's blind answers say of the model's."""
 
     OPEN = "open"
-    DISAGREED = "disagreed"  # one person did: a second answer is wanted
+    DISAGREED = "disagreed"  # one person did: it counts as wrong until a second answer says otherwise
     RIGHT = "right"
     WRONG = "wrong"
+
+
+class EventKind(StrEnum):
+    """What happened to a project."""
+
+    CONNECTED = "connected"
+    GONE = "gone"  # deleted in the labeling tool
+    UNREACHABLE = "unreachable"  # the labeling tool could not be read
+    REPAIRED = "repaired"  # something in the labeling tool was put right
+    TROUBLE = "trouble"  # nothing can be judged
+    PROBLEM = "problem"  # nothing can be delivered, because the labeling config does not fit the model
+    SOLVED = "solved"  # it fits again
+    REFUSED = "refused"  # the labeling tool took no prediction of a call
+    RETRIED = "retried"  # a person had what failed sent again
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    ALARM = "alarm"
+    ALARM_OVER = "alarm over"  # second answers said otherwise
+    DECIDED = "decided"  # a person who manages decided between the model and the only annotator
+    SETTINGS = "settings"  # a person changed how the project is triaged
+    LIMITS = "limits"  # a reference with other limits is to take over
+    LIMITS_FAILED = "limits failed"
+    RECALIBRATED = "recalibrated"  # a reference with a new guarantee is to take over
+    RECALIBRATION_FAILED = "recalibration failed"
+    SWITCHED = "switched"  # the next reference is the present one
+    REROUTED = "rerouted"  # a person sent items to review, or back
+    ACCEPTED = "accepted"  # automatic labels became annotations
+    UNDONE = "undone"  # they were taken back
 
 
 class DeliveryState(StrEnum):
@@ -84,7 +119,8 @@ class Pause:
 class Alarm:
     """The alarm stopped automatic labels: of `answers` that people checked blind so many were `wrong`, too many for `max_error`.
 
-    low, high: limits of the error in the long run. at: seconds since 1970.
+    low, high: limits of the error in the long run. at: seconds since 1970. unconfirmed: so many of the wrong ones rest on one person's
+    word, and without them it would not ring: it ends by itself should second answers say otherwise. 0: a recalibration alone ends it.
     """
 
     wrong: int
@@ -93,6 +129,7 @@ class Alarm:
     high: float
     max_error: float
     at: float
+    unconfirmed: int = 0
 
 
 ROUTES = tuple(Route)

@@ -115,6 +115,48 @@ def tab(label_studio, project, title):
     return [task["id"] for task in label_studio.call("GET", "/api/tasks", view=view["id"], page_size=500)["tasks"]]
 
 
+# -- connecting
+
+
+def set_up(label_studio, project):
+    """What of a project `connect` touches, in figures."""
+    fields = label_studio.call("GET", f"/api/projects/{project}/")
+    lists = {kind: label_studio.call("GET", path, project=project) for kind, path in PLACES.items()}
+    return {kind: len(found) for kind, found in lists.items()} | {name: fields[name] for name in ("sampling", "model_version")}
+
+
+PLACES = {"webhooks": "/api/webhooks/", "backends": "/api/ml/", "tabs": "/api/dm/views/"}
+CONNECTED = {"webhooks": 1, "backends": 1, "tabs": 5, "sampling": "Uncertainty sampling"}
+
+
+def test_of_six_people_who_connect_at_once_one_does_and_five_are_told_so(label_studio, service, reference, scans):
+    id = label_studio.project(config=CONFIG)
+    label_studio.import_tasks(id, scans["known"][:5])
+    begun = [service.begin("connect", "--project", id, "--reference", reference) for _ in range(6)]
+    said = [process.communicate(timeout=300)[0] for process in begun]
+    refused = [words for words, process in zip(said, begun, strict=True) if process.returncode]
+    assert all(words.startswith(f"Error: another command is connecting or disconnecting project {id}") for words in refused), said
+    assert all(len(words.splitlines()) == 1 for words in refused)
+    assert len(refused) < 6
+    found = set_up(label_studio, id)
+    assert {key: found[key] for key in CONNECTED} == CONNECTED
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_a_killed_connect_left_is_taken_back(label_studio, service, reference, scans, place):
+    id = label_studio.project(config=CONFIG, sampling="Uniform sampling")
+    label_studio.import_tasks(id, scans["known"][:5])
+    before = set_up(label_studio, id)
+    killed = service.begin("connect", "--project", id, "--reference", reference)
+    wait_until(lambda: label_studio.call("GET", PLACES[place], project=id) or killed.poll() is not None, every=0.01)
+    killed.kill()
+    killed.communicate()
+    assert set_up(label_studio, id) != before
+    service.command("disconnect", "--project", id)
+    assert set_up(label_studio, id) == before
+    assert "is not connected" in service.command("disconnect", "--project", id, check=False)
+
+
 # -- what annotators find
 
 

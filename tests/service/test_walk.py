@@ -11,7 +11,8 @@ from stores import verdict_of
 
 from annotriage.errors import ToolRefused, ToolUnavailable
 from annotriage.store import counters, inbox, work
-from annotriage.store.projects import change_project, history, project_of
+from annotriage.store.events import history
+from annotriage.store.projects import change_project, project_of
 
 NO_SPOT_CHECKS = {"sample_share": 0.0, "audit_share": 0.0}
 

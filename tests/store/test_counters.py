@@ -49,7 +49,7 @@ class CountersContract:
             connection.execute(counter.delete())
             with recounted(connection, ids):
                 connection.execute(item.update().values(group="a"))
-            assert connection.execute(counter.select()).all() == []
+        assert filled.counts() == {}
 
 
 class TestOnSQLite(OnSQLite, CountersContract):
@@ -77,6 +77,28 @@ class TestOnPostgreSQL(OnPostgreSQL, CountersContract):
         items.mark_gone(connection, ids)
         while_it_waits(store, lambda: filled.judge(ids, "outlier"), lambda: first.__exit__(None, None, None))
         assert filled.counts() == {}
+
+    def test_two_transactions_that_each_change_counts_twice_do_not_wait_for_each_other(self, store, filled):
+        automatic, strange = filled.judged(2), filled.judged(2, "outlier")
+
+        def answer(connection, id):
+            set_answers(connection, {id: Answer("resolved", ("cat",), at=1.0)})
+
+        def answer_the_second_ones():
+            with store.writing() as connection:
+                answer(connection, strange[1])
+                answer(connection, automatic[1])
+
+        first = store.writing()
+        connection = first.__enter__()
+        answer(connection, automatic[0])
+
+        def go_on():
+            answer(connection, strange[0])
+            first.__exit__(None, None, None)
+
+        while_it_waits(store, answer_the_second_ones, go_on)
+        assert filled.counts() == {"auto": (2, 0), "outlier": (2, 0)}
 
     def test_two_workers_that_move_items_crosswise_do_not_wait_for_each_other(self, store, filled):
         automatic, strange = filled.judged(2), filled.judged(2, "outlier")

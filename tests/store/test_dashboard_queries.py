@@ -12,9 +12,11 @@ from triaged import import_tasks, judge
 from annotriage.service.operations.references import open_reference
 from annotriage.service.readings.reporting import make_report
 from annotriage.service.readings.snapshots import snapshot
+from annotriage.states import EventKind
 from annotriage.store import dashboard, reports
+from annotriage.store.events import note
 from annotriage.store.files import piece_of
-from annotriage.store.projects import change_project, note
+from annotriage.store.projects import change_project
 from annotriage.store.schema import delivery, field_write, inbox, item
 from annotriage.store.schema import snapshot as snapshots
 
@@ -78,7 +80,7 @@ def test_the_mark_changes_with_whatever_pages_show(process, judged):
         change_project(connection, project.id, paused_at=1.0)
     marks.append(mark())
     with process.store.writing() as connection:
-        note(connection, project.id, "paused", "x")
+        note(connection, project.id, EventKind.PAUSED, reason="x")
     marks.append(mark())
     with process.store.writing() as connection:
         connection.execute(update(snapshots).where(snapshots.c.dataset_id == every).values(at=time.time() + 5))

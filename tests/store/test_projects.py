@@ -9,6 +9,7 @@ from annotriage.errors import UnknownError
 from annotriage.service.guarantee.pausing import pause
 from annotriage.states import Alarm, Pause
 from annotriage.store import projects
+from annotriage.store.events import history
 from annotriage.store.projects import ProjectOptions
 from annotriage.store.schema import item
 
@@ -56,16 +57,6 @@ class ProjectsContract:
             projects.clear_alarm(connection, id)
         assert (filled.present().alarm, filled.present().pause) == (None, Pause("", 1.0))
 
-    def test_history_is_paged_from_the_latest_on_and_does_not_repeat_itself(self, store, filled):
-        id = filled.project.id
-        with store.writing() as connection:
-            for kind, text in (("connected", "a"), ("trouble", "b"), ("trouble", "b"), ("solved", ""), ("trouble", "b")):
-                projects.note(connection, id, kind, text)
-        with store.reading() as connection:
-            first = projects.history(connection, id, limit=3)
-            assert [event.kind for event in first] == ["trouble", "solved", "trouble"]
-            assert [event.text for event in projects.history(connection, id, before=first[-1].id)] == ["a"]
-
     def test_a_project_is_forgotten_in_pieces_and_then_whole(self, store, filled):
         filled.judged(5)
         with store.writing() as connection:
@@ -92,4 +83,4 @@ class TestOnPostgreSQL(OnPostgreSQL, ProjectsContract):
         while_it_waits(store, second, lambda: first.__exit__(None, None, None))
         assert "were paused already (paused by a person: scanner B)" in said[0]
         with store.reading() as connection:
-            assert [event.kind for event in projects.history(connection, filled.project.id)] == ["paused"]
+            assert [event.kind for event in history(connection, filled.project.id)] == ["paused"]

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import event
 from stores import OnSQLite
 
+from annotriage.states import EventKind
 from annotriage.store import browsing, counters, dashboard, deliveries, jobs, maps, previews, queue, reviews, snapshots, spot_checks, work
-from annotriage.store.projects import history, note
+from annotriage.store.events import history, note
 
 # Few rows, whatever the number of items: reading all of them is as good as an index.
 SMALL = {"project", "reference", "dataset", "inbox", "job", "heartbeat", "reference_grid", "map", "rerouting", "acceptance"}
@@ -35,6 +36,9 @@ HOT = {
     "failures": lambda c, p: browsing.failures(c, p, 5),
     "empty answers": lambda c, p: browsing.empty_answers(c, p, 5),
     "spot checks": lambda c, p: browsing.spot_checks_page(c, p, state="open", after=None, limit=5),
+    "contradicted spot checks": lambda c, p: spot_checks.contradicted(c, p.id, 1e12),
+    "places of spot checks": lambda c, p: queue.places_of_checks(c, p),
+    "front of the queue": lambda c, p: queue.front_of_queue(c, p),
     "spot checks that wait": lambda c, p: spot_checks.outstanding(c, p.id, p.reference_id),
     "spot checks answered meanwhile": lambda c, p: spot_checks.answered_meanwhile(c, p.id),
     "spot checks to be confirmed": lambda c, p: spot_checks.unconfirmed(c, p.id),
@@ -53,7 +57,7 @@ HOT = {
     "deliveries due": lambda c, p: deliveries.take(c, p.id, "pending", "me", 5),
     "a job": lambda c, p: jobs.take(c, "me", ["recalibrate"]),
     "history": lambda c, p: history(c, p.id),
-    "a note": lambda c, p: note(c, p.id, "problem", "x"),
+    "a note": lambda c, p: note(c, p.id, EventKind.PROBLEM, error="x"),
     "counts of a dataset": lambda c, p: counters.counts_of(c, 1, p.reference_id),
     "the limits of a preview": previews.limits_of,
 }

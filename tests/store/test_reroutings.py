@@ -26,8 +26,8 @@ class TestReroutings(StoreContract):
         ids = judged(2)
         with store.writing() as connection:
             id = reroutings.begin(connection, project.id, "review", "Ann")
-            reroutings.send(connection, project, id, ids[:1], "Ann", "; sent to review by Ann.")
-            first, second = reroutings.standing(connection, reroutings.hold_project(connection, project.id), ids)
+            reroutings.send(connection, project, id, ids[:1], "Ann")
+            first, second = reroutings.hold(connection, project.id, ids)[1]
             assert (first.route, first.judged, first.sent_by, first.rerouting_id) == ("uncertain", "auto", "Ann", id)
             assert (second.route, second.judged, second.sent_by, second.rerouting_id) == ("auto", "auto", None, None)
             assert reroutings.items_of(connection, id) == ids[:1]

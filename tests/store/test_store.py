@@ -12,7 +12,7 @@ from annotriage.labeling_tool import Task
 from annotriage.store import Store, counters, deliveries, items, work
 from annotriage.store.projects import ProjectOptions, add_project
 from annotriage.store.references import save_reference, write_files
-from annotriage.store.verdicts import Judgement, record, strange_trusts
+from annotriage.store.verdicts import Judgement, record
 
 FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee": {"auto": True}}
 
@@ -116,13 +116,3 @@ def test_new_tasks_are_judged_under_the_next_reference_too(store, project):
         next_one = save_reference(connection, version="v2", name="pets", prediction_version="annotriage pets v2", facts=FACTS, files={})
         items.add_tasks(connection, replace(project, next_reference_id=next_one), tasks(1))
         assert {work.claim(connection, "me", 10).reference_id for _ in range(2)} == {project.reference_id, next_one}
-
-
-def test_spot_checks_hide_among_the_strangest_tenth_of_all_outliers(store, project):
-    with store.writing() as connection:
-        items.add_tasks(connection, project, tasks(*range(1000)))
-        ids = [row.id for row in work.claim(connection, "me", 1000).rows]
-        strangers = [judged(id, "outlier") for id in ids]
-        placed = [replace(one, verdict=replace(one.verdict, trust=place / 3000)) for place, one in enumerate(strangers)]
-        record(connection, project, project.reference_id, placed)
-        assert strange_trusts(connection, project.id, project.reference_id) == (0.0, 100 / 3000)

@@ -72,11 +72,17 @@ class RunningService:
 
     def command(self, *words: object, check: bool = True) -> str:
         """One of the commands with this service's settings: what it printed."""
+        begun = self.begin(*words)
+        said, _ = begun.communicate(timeout=300)
+        assert begun.returncode == 0 or not check, f"annotriage {' '.join(map(str, words))}\n{said}"
+        return said
+
+    def begin(self, *words: object) -> subprocess.Popen[str]:
+        """One of the commands, not waited for; what it says is all in its standard output."""
         command = [sys.executable, "-m", "annotriage.cli", *map(str, words), "--config", str(self.config)]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ANNOTRIAGE_")}
-        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, timeout=300, env=environment)
-        assert done.returncode == 0 or not check, f"annotriage {' '.join(map(str, words))}\n{done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, cwd=self.folder, env=environment)
 
     def call(self, method: str, path: str, **options: object) -> requests.Response:
         """A call of its API."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select, update
 
-from annotriage.store.projects import change_project, note, project_of
+from annotriage.states import EventKind
+from annotriage.store.events import note
+from annotriage.store.projects import change_project, project_of
 from annotriage.store.schema import dataset, delivery, event, inbox, item, job, review, snapshot, training_item, verdict
 
 pytestmark = pytest.mark.browser
@@ -28,7 +30,7 @@ def evil(request, dashboard):
     with dashboard.process.store.writing() as connection:
         project = project_of(connection, "1")
         change_project(connection, project.id, title=text, problem=text, trouble=text, paused_at=1.0, pause_reason=text)
-        note(connection, project.id, "problem", text)
+        note(connection, project.id, EventKind.PROBLEM, error=text)
         some = select(item.c.id).where(item.c.project_id == project.id, item.c.id % 3 == 0)
         connection.execute(update(item).where(item.c.id.in_(some)).values(group=text, labels=[text]))
         texts = {"reason": text, "label": text, "labels": [text], "cluster": text}
@@ -37,7 +39,7 @@ def evil(request, dashboard):
         connection.execute(update(delivery).where(delivery.c.item_id.in_(some)).values(error=text))
         connection.execute(update(review).where(review.c.item_id.in_(some)).values(annotator=text, labels=[text]))
         connection.execute(update(training_item).values(name=text, label=text))
-        connection.execute(update(event).values(text=text))
+        connection.execute(update(event).values(kind=EventKind.PROBLEM, facts={"error": text}))
         connection.execute(inbox.insert().values(body=text.encode(), state="failed", error=text, at=0.0))
         connection.execute(job.insert().values(project_id=project.id, kind="recalibrate", state="failed", payload={}, text=text, at=0.0))
         for row in connection.execute(select(snapshot.c.id, snapshot.c.facts)).all():

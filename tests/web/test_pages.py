@@ -11,11 +11,15 @@ import pytest
 from delivery_states import set_state
 from sqlalchemy import select, update
 
+from annotriage.advice.event_words import event_sentence
+from annotriage.labeling_tool import Review
 from annotriage.service.guarantee import pausing
-from annotriage.states import Alarm
+from annotriage.states import Alarm, EventKind
 from annotriage.store import jobs
-from annotriage.store.projects import change_project, history, note, project_of, raise_alarm
-from annotriage.store.schema import delivery, event, field_write, inbox, item, job, snapshot, thumbnail
+from annotriage.store.events import history, note
+from annotriage.store.projects import change_project, project_of, raise_alarm
+from annotriage.store.reviews import keep_reviews
+from annotriage.store.schema import delivery, event, field_write, inbox, item, job, review, snapshot, spot_check, thumbnail
 
 pytestmark = pytest.mark.browser
 
@@ -32,7 +36,7 @@ def project(dashboard, id="1"):
 
 def events(dashboard, id="1"):
     with dashboard.process.store.reading() as connection:
-        return [(row.kind, row.text) for row in history(connection, project_of(connection, id).id)]
+        return [(row.kind, event_sentence(row.kind, row.facts)) for row in history(connection, project_of(connection, id).id)]
 
 
 def text(page, selector="main"):
@@ -79,7 +83,7 @@ def test_text_from_data_is_shown_as_text(signed_in, dashboard):
     assert "<script>alert(1)</script>" in title.inner_text()
     assert title.bounding_box()["height"] < 80
     with dashboard.process.store.writing() as connection:
-        note(connection, project(dashboard).id, "paused", "<img src=x onerror=alert(1)> \u202e" + "x" * 10_000)
+        note(connection, project(dashboard).id, EventKind.PAUSED, reason="<img src=x onerror=alert(1)> \u202e" + "x" * 10_000)
         change_project(connection, project(dashboard).id, problem="<b>" + "y" * 10_000)
     for path in ("/projects/1/guarantee", "/", "/system"):
         page.goto(dashboard.url + path)
@@ -181,6 +185,27 @@ def test_a_dataset_without_groups_says_so(signed_in):
     assert "No groups among the 13 outliers" in text(page)
 
 
+def test_whoever_manages_decides_what_one_person_alone_contradicted(signed_in, dashboard, barriers):
+    two_days_ago = time.time() - 2 * 86_400
+    with dashboard.process.store.writing() as connection:
+        of_first = (spot_check.c.project_id == 1, spot_check.c.route == "auto", spot_check.c.state == "open")
+        id = connection.execute(select(spot_check.c.item_id).where(*of_first).limit(1)).scalar_one()
+        connection.execute(update(review).values(updated_at=two_days_ago - 30 * 86_400))
+        given = Review("9001", "ann", ("none of them",), updated_at=two_days_ago)
+        keep_reviews(connection, 1, {id: [given]})
+        contradicted = {"state": "disagreed", "answered_at": two_days_ago}
+        connection.execute(update(spot_check).where(spot_check.c.item_id == id).values(contradicted))
+    page = signed_in("/projects/1/guarantee")
+    decisions = page.locator(".decisions li")
+    assert decisions.count() == 1
+    assert barriers(page) == []
+    decisions.locator("button", has_text="none of them").click()
+    page.get_by_text("Decided, and written down").wait_for()
+    assert decisions.count() == 0
+    kind, said = events(dashboard)[0]
+    assert (kind, said.split(" decided")[0], said.endswith("the model was wrong")) == ("decided", "annotriage", True)
+
+
 def test_the_guarantee_page_shows_the_evidence_and_what_people_found_since(signed_in):
     page = signed_in("/projects/1/guarantee")
     said = text(page)
@@ -243,7 +268,7 @@ def test_new_limits_are_tested_on_the_held_out_items_before_they_hold(signed_in,
     service.close()
     assert project(dashboard).next_reference_id is not None
     kind, said = events(dashboard)[0]
-    assert kind == "settings"
+    assert kind == "limits"
     assert said.startswith("max_error 0.04 -> 0.03 by annotriage: At most 3 in 100 automatic labels")
     page.goto(f"{dashboard.url}/projects/1/guarantee")
     assert "A new reference is taking over" in text(page)

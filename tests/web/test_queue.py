@@ -10,8 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from sqlalchemy import select, update
 
+from annotriage.advice.event_words import event_sentence
 from annotriage.service.delivery.rerouting import take_back
-from annotriage.store.projects import history, project_of
+from annotriage.store.events import history
+from annotriage.store.projects import project_of
 from annotriage.store.queue import Filters, queue_page
 from annotriage.store.schema import dataset, item, verdict
 
@@ -125,7 +127,8 @@ def test_u_takes_what_is_not_strange_out_of_the_queue_and_it_can_be_undone(signe
     assert current(page) is not None, "one stands on the next item"
     assert [row.id for row in waiting(dashboard)] == [id for id in before if id != gone]
     with dashboard.process.store.reading() as connection:
-        assert history(connection, project_of(connection, "1").id)[0].text == f"{dashboard.user} took 1 item out of review"
+        event = history(connection, project_of(connection, "1").id)[0]
+    assert event_sentence(event.kind, event.facts) == f"{dashboard.user} took 1 item out of review"
     page.get_by_role("button", name="Undo").click()
     page.locator(f"tr[data-item='{gone}']").wait_for()
     assert [row.id for row in waiting(dashboard)] == before

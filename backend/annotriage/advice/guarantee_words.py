@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from annotriage.advice.numbers import about, count, limit, one_in, percent
@@ -14,22 +15,65 @@ STOPPED = "The alarm stopped automatic labels: too many of those checked were wr
 RESUME = "Resume when the reason is gone."
 HOPELESS = "No label is automatic: the model is wrong too often for the limit."
 TRAIN_FURTHER = "More labels alone will not help: train the model further, or allow a larger error in the settings."
-UNCHECKED = "None of them has been checked by a person yet; some are chosen at random and come first in the queue."
+UNCHECKED = "None of them has been checked by a person yet; some are chosen at random: they wait in the tab Spot checks."
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The figures that the sentence of a guarantee takes: those of `Guarantee`, and some that are counted from it.
+
+    classes: how many there are; able: how many of them may be automatic. least: labelled held-out items without which nothing is shown.
+    """
+
+    auto: bool
+    max_error: float
+    max_error_per: str
+    confidence: float
+    labelled: int
+    n: int
+    errors: int
+    needed: int | None
+    classes: int
+    able: int
+    least: int
 
 
 def guarantee_sentence(guarantee: Guarantee) -> str:
     """The guarantee, or why there is none."""
+    return evidence_sentence(evidence_of(guarantee))
+
+
+def evidence_of(guarantee: Guarantee) -> Evidence:
+    """The figures of a guarantee that its sentence takes."""
+    from annotriage.guarantee.binomial import first_size
+
+    return Evidence(
+        auto=guarantee.auto,
+        max_error=guarantee.max_error,
+        max_error_per=guarantee.max_error_per,
+        confidence=guarantee.confidence,
+        labelled=guarantee.labelled,
+        n=guarantee.n,
+        errors=guarantee.errors,
+        needed=guarantee.needed,
+        classes=len(guarantee.classes) // 2,
+        able=sum(row.tau < math.inf for row in guarantee.classes if row.side == "predicted"),
+        least=first_size(guarantee.max_error, guarantee.tested_confidence),
+    )
+
+
+def evidence_sentence(guarantee: Evidence) -> str:
+    """As `guarantee_sentence`, where only the figures are at hand."""
     if guarantee.auto:
         return given_sentence(guarantee)
     return hopeless_sentence(guarantee) if guarantee.needed is None else shortage_sentence(guarantee, guarantee.needed)
 
 
-def given_sentence(guarantee: Guarantee) -> str:
+def given_sentence(guarantee: Evidence) -> str:
     """The error limit of automatic labels, and what it rests on."""
     scope, which = "automatic labels", "such a guarantee"
     if guarantee.max_error_per == "class":
-        able = sum(row.tau < math.inf for row in guarantee.classes if row.side == "predicted")
-        scope = f"automatic labels of each of {able:,} (out of {len(guarantee.classes) // 2:,}) classes"
+        scope = f"automatic labels of each of {guarantee.able:,} (out of {guarantee.classes:,}) classes"
         which = "the guarantee of each class by itself"
     return (
         f"At most {limit(guarantee.max_error)} {scope} are wrong in the long run, for items like the held-out ones;"
@@ -39,13 +83,10 @@ def given_sentence(guarantee: Guarantee) -> str:
     )
 
 
-def shortage_sentence(guarantee: Guarantee, needed: int) -> str:
+def shortage_sentence(guarantee: Evidence, needed: int) -> str:
     """Why nothing is automatic yet, and how many labelled held-out items are likely to change that."""
-    from annotriage.guarantee.binomial import first_size
-
-    least = first_size(guarantee.max_error, guarantee.tested_confidence)
-    if guarantee.labelled < least:
-        shortage = f"{count(least, 'labelled held-out item')} needed at least, {guarantee.labelled:,} there"
+    if guarantee.labelled < guarantee.least:
+        shortage = f"{count(guarantee.least, 'labelled held-out item')} needed at least, {guarantee.labelled:,} there"
     else:
         shortage = (
             f"an error of at most {percent(guarantee.max_error)} is not shown for any share of the"
@@ -54,7 +95,7 @@ def shortage_sentence(guarantee: Guarantee, needed: int) -> str:
     return f"auto is off: {shortage}; {about(needed)} in all are likely to be enough."
 
 
-def hopeless_sentence(guarantee: Guarantee) -> str:
+def hopeless_sentence(guarantee: Evidence) -> str:
     """Why nothing is automatic, where more labels would not help."""
     return (
         f"auto is off: the model is wrong too often for a limit of {percent(guarantee.max_error)}, and more labels alone will not"
@@ -89,12 +130,28 @@ def calibrate_anew(answers: int, wanted: int | None) -> str:
     return f"Only a new calibration on what people answered lets it go on.{_sample(answers, wanted)}"
 
 
-def checked(wrong: int, answers: int, level: float) -> str:
-    """What blind answers say of automatic labels. level: the alarm's, 1 sets it off."""
+def checked(wrong: int, answers: int, contradicted: int, until_alarm: int | None) -> str:
+    """What blind answers say of automatic labels. contradicted: of the wrong ones, by one person so far; until_alarm: as `until_stop`."""
     if not answers:
         return UNCHECKED
-    found = f"{wrong:,} of {count(answers, 'automatic label')} that people checked blind were wrong"
-    return f"{found} ({percent(wrong / answers)}); the alarm is at {percent(min(level, 1.0), 0)} of its level."
+    found = f"{wrong:,} of {count(answers, 'automatic label')} that people checked blind were wrong ({percent(wrong / answers)})"
+    return " ".join(filter(None, (f"{found}{awaited(contradicted)}.", until_stop(until_alarm))))
+
+
+def second_answers(unconfirmed: int) -> str:
+    """What lifts an alarm that rests on one person's word."""
+    rest = f"{count(unconfirmed, 'contradiction rests', 'contradictions rest')} on one person's word"
+    return f"{rest}: labels are automatic again should second answers side with the model. They wait in the tab Spot checks."
+
+
+def awaited(contradicted: int) -> str:
+    """How many of the wrong ones rest on one person's word; "" if none does."""
+    return f"; {contradicted:,} contradicted, second answer awaited" if contradicted else ""
+
+
+def until_stop(until_alarm: int | None) -> str:
+    """How far the alarm is from stopping automatic labels, in wrong answers; "" if nobody knows, or it rings."""
+    return f"The alarm would stop automatic labels after {count(until_alarm, 'more wrong one')} in a row." if until_alarm else ""
 
 
 def days_until(missing: float, per_day: float) -> str:
@@ -113,4 +170,4 @@ def _sample(answers: int, wanted: int | None) -> str:
         else ""
     )
     enough = wanted is not None and answers >= wanted
-    return there + (" Recalibrate now." if enough else " They come first in the queue; answer what waits there.")
+    return there + (" Recalibrate now." if enough else " They wait in the tab Spot checks.")

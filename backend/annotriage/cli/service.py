@@ -107,8 +107,11 @@ def password(config: Path | None) -> None:
     from annotriage.store.secrets import secret_of
 
     settings = service_settings(config, {})
-    store = Store(settings.database)
-    click.echo(settings.password or secret_of(store, "password"))
+    if settings.password:
+        click.echo(settings.password)
+        return
+    store = Store(settings.database, make=False)
+    click.echo(secret_of(store, "password"))
     store.close()
 
 

@@ -95,16 +95,26 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class ProjectFacts:
-    """What the tool says of a project. version: of the predictions that it shows. wanted: answers per task.
+    """What the tool says of a project. version: of the predictions that it shows. order: in which people get tasks, as the tool calls
+    it. wanted: answers per task.
 
     config: the labeling config, to see that it changed. problem: why the model's answers do not fit it (with the fix), None if they do.
     """
 
     title: str
     version: str
+    order: str
     wanted: int
     config: str
     problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What connecting changes in a project, as it was before: `version` and `order` of its facts."""
+
+    version: str = ""
+    order: str = ""
 
 
 @dataclass(frozen=True, slots=True)

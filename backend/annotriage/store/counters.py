@@ -10,40 +10,51 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from annotriage.states import AnswerState
-from annotriage.store.database import AnyRow, insert
+from annotriage.store.database import AnyRow, at_the_end, insert
+from annotriage.store.locks import lock_items
 from annotriage.store.schema import counter, item, item_dataset, verdict
 
 AT_ONCE = 500  # ids in one statement
 KEYS = ("dataset_id", "reference_id", "route", "cluster")
 
+_Counts = Counter[tuple[tuple[Any, ...], str]]  # by (key of the counter, "n" or "open")
+
 
 @contextlib.contextmanager
 def recounted(connection: Connection, item_ids: Sequence[int]) -> Iterator[None]:
-    """A block that changes verdicts, datasets or answers of these items: what it changes of their counts is written after it.
+    """A block that changes verdicts, datasets or answers of these items: what it changes of their counts is written as the
+    transaction ends, with what other blocks of it change.
 
-    The items are locked before they are counted, in the order of their ids: two workers that change the same one would else both count
-    out what only one of them found. The counters are locked at the end, in one order for all.
+    The items are locked before they are counted: two workers that change the same one would else both count out what only one of them
+    found.
     """
     ids = sorted(set(item_ids))
-    if connection.dialect.name != "sqlite":  # there a writing transaction is alone
-        for some in chunks(ids):
-            connection.execute(select(item.c.id).where(item.c.id.in_(some)).order_by(item.c.id).with_for_update(key_share=True))
+    lock_items(connection, ids)
     before = _counted(connection, ids)
     yield
     after = _counted(connection, ids)
-    changed = {key: (after[key, "n"] - before[key, "n"], after[key, "open"] - before[key, "open"]) for key, _ in sorted({*before, *after})}
-    rows = [dict(zip(KEYS, key, strict=True)) | {"n": n, "open": still_open} for key, (n, still_open) in changed.items() if n or still_open]
+    after.subtract(before)
+    at_the_end(connection, _write, after)
+
+
+def _write(connection: Connection, changes: list[_Counts]) -> None:
+    """Write down what the blocks of a transaction changed, in the order of the counters' keys."""
+    sums = _Counts()
+    for change in changes:
+        sums.update(change)
+    keys = sorted({key for key, which in sums if sums[key, which]})
+    rows = [dict(zip(KEYS, key, strict=True)) | {which: sums[key, which] for which in ("n", "open")} for key in keys]
     if rows:
         add = insert(connection, counter)
-        sums = {"n": counter.c.n + add.excluded.n, "open": counter.c.open + add.excluded.open}
-        connection.execute(add.on_conflict_do_update(index_elements=KEYS, set_=sums), rows)
+        added = {"n": counter.c.n + add.excluded.n, "open": counter.c.open + add.excluded.open}
+        connection.execute(add.on_conflict_do_update(index_elements=KEYS, set_=added), rows)
 
 
-def _counted(connection: Connection, ids: Sequence[int]) -> Counter[tuple[tuple[Any, ...], str]]:
+def _counted(connection: Connection, ids: Sequence[int]) -> _Counts:
     """How many of these items each counter holds ("n"), and how many of them are open: by (key of the counter, which)."""
     keys = (item_dataset.c.dataset_id, verdict.c.reference_id, verdict.c.route, func.coalesce(verdict.c.cluster, ""))
     still_open: ColumnElement[int] = case((item.c.answer == AnswerState.RESOLVED, 0), (item.c.dismissed, 0), else_=1)
-    found: Counter[tuple[tuple[Any, ...], str]] = Counter()
+    found = _Counts()
     for some in chunks(ids):
         query = (
             select(*keys, func.count(), func.sum(still_open))

@@ -13,7 +13,7 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,14 @@ MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database u
 class Store:
     """An open database; threadsafe. Make one per process: connections do not survive a fork."""
 
-    def __init__(self, url: str, *, checkpoints: bool = True) -> None:
+    def __init__(self, url: str, *, checkpoints: bool = True, make: bool = True) -> None:
         """Open and migrate. url: as the setting `database`.
 
-        checkpoints: whether this process may move SQLite's log into the database, which makes the writer at hand wait; the web
-        process leaves it to the worker. Raises StoreError saying what is wrong with the address or the database.
+        make: whether a file that is not there yet is made; only the service itself does so. checkpoints: whether this process may move
+        SQLite's log into the database, which makes the writer at hand wait; the web process leaves it to the worker. Raises StoreError
+        saying what is wrong with the address or the database.
         """
-        self.engine = _engine(url, checkpoints)
+        self.engine = _engine(url, checkpoints, make)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         # SQLite has one writer at a time and no queue: this process's threads take turns, and leave others a gap after each.
         self._turn: AbstractContextManager[object] = threading.RLock() if self.is_sqlite else contextlib.nullcontext()
@@ -67,9 +68,12 @@ class Store:
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that is committed when the block ends well and undone when it does not. Keep it short."""
-        with self._turn, self.engine.connect().execution_options(writing=True) as connection:
+        last: dict[Callable[[Connection, list[Any]], None], list[Any]] = {}
+        with self._turn, self.engine.connect().execution_options(writing=True, last=last) as connection:
             with connection.begin():
                 yield connection
+                for act, parts in last.items():
+                    act(connection, parts)
             if self._gives_way:
                 time.sleep(GAP_SECONDS)
 
@@ -95,6 +99,11 @@ class Store:
                     f"{_shown(str(self.engine.url))}: was written by a newer version of annotriage ({error});"
                     " use that version, or another database"
                 ) from error
+
+
+def at_the_end(connection: Connection, act: Callable[[Connection, list[Any]], None], part: Any) -> None:
+    """Let `act` be called once, as the last thing in this writing transaction, with all the parts that are handed in for it."""
+    connection.get_execution_options()["last"].setdefault(act, []).append(part)
 
 
 def columns_of(table: Table, kind: type) -> list[Column[Any]]:
@@ -125,14 +134,20 @@ def _whole_on_sqlite(element: whole, compiler: SQLCompiler, **options: Any) -> s
     return f"CAST({compiler.process(element.clauses, **options)} AS INTEGER)"
 
 
-def _engine(url: str, checkpoints: bool) -> Engine:
+def _engine(url: str, checkpoints: bool, make: bool) -> Engine:
     try:
         address = make_url(url)
         if address.drivername in ("postgresql", "postgres"):
             address = address.set(drivername="postgresql+psycopg")
         if address.get_backend_name() == "sqlite":
             if address.database not in (None, "", ":memory:"):
-                Path(str(address.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
+                file = Path(str(address.database)).absolute()
+                if not make and not file.exists():
+                    raise StoreError(
+                        f"there is no database {file}: annotriage serve makes it when it first starts; if it runs elsewhere, give its"
+                        " settings file with --config, or its ANNOTRIAGE_DATABASE"
+                    )
+                file.parent.mkdir(parents=True, exist_ok=True)
             options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
             engine = create_engine(address, connect_args=options, pool_size=20, json_serializer=_json)
             _tune_sqlite(engine, checkpoints)

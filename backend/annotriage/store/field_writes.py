@@ -1,6 +1,6 @@
 """Field writes: whose task's data are to get the triage fields, and what they hold of the dataset's diversity.
 
-pending -> written. `stale`: the dataset's share has left the limits that were written, so that they alone are written again.
+pending -> written. `stale`: the dataset's share has left the limits that were written, or is known far better: it alone is written again.
 `failed`: the labeling tool did not take them, again and again. Whoever writes one holds it as its `owner` until it is over; what is
 queued again meanwhile is written again.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, literal, or_, select, update
 
 from annotriage.states import FieldWriteState
 from annotriage.store.counters import chunks
@@ -20,9 +20,11 @@ from annotriage.store.database import insert
 from annotriage.store.projects import Project
 from annotriage.store.schema import dataset, field_write, item, item_dataset, spot_check, verdict
 
+WIDER = 2.0  # times that limits may be as wide as they are now, before they are written again
 HELD_SECONDS = 60.0  # for which rows that were taken are nobody else's
 
 _AGAIN = {"state": FieldWriteState.PENDING, "attempts": 0, "not_before": 0.0}
+FIRST = -1.0  # the place of spot checks: their fields say in which tab they stand, so they are written before all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,9 @@ class Judged:
     item_id: int
     route: str
     reason: str
+    held_back: str | None
+    sent_by: str | None
     outlier_score: float | None
-    shown_trust: float
     shown_dataset_id: int | None
     dismissed: bool
     spot_check: str | None
@@ -76,8 +79,9 @@ def queue_all(connection: Connection, project: Project, reference_id: int) -> No
         update(field_write).where(field_write.c.project_id == project.id, field_write.c.item_id.in_(unanswered)).values(_AGAIN)
     )
     spot_checks = select(spot_check.c.item_id).where(spot_check.c.project_id == project.id)
+    place = case((item.c.id.in_(spot_checks), FIRST), else_=verdict.c.shown_trust)
     new = (
-        select(item.c.id, item.c.project_id, literal(FieldWriteState.PENDING), verdict.c.shown_trust)
+        select(item.c.id, item.c.project_id, literal(FieldWriteState.PENDING), place)
         .join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == reference_id))
         .where(item.c.id.in_(unanswered), ~item.c.gone, ~item.c.labelled, or_(verdict.c.route != "auto", item.c.id.in_(spot_checks)))
     )
@@ -174,10 +178,19 @@ def created(connection: Connection, item_ids: Sequence[int]) -> None:
         )
 
 
-def outdated(connection: Connection, project_id: int, shares: Mapping[int, float], written_before: float) -> list[int]:
-    """The items of unanswered tasks that show limits which their dataset's share has left, or none at all.
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A dataset's share of outliers now, with its limits."""
 
-    shares: of outliers now, by dataset. written_before: seconds since 1970; what was written later stays.
+    share: float
+    low: float
+    high: float
+
+
+def outdated(connection: Connection, project_id: int, scores: Mapping[int, Score], written_before: float) -> list[int]:
+    """The items of unanswered tasks that show limits which their dataset's share has left, or that are far wider than now, or none.
+
+    scores: by dataset. written_before: seconds since 1970; what was written later stays.
     """
     query = (
         select(field_write.c.item_id, field_write.c.dataset_id, field_write.c.low, field_write.c.high)
@@ -189,11 +202,19 @@ def outdated(connection: Connection, project_id: int, shares: Mapping[int, float
             item.c.answer != "resolved",
         )
     )
-    return [id for id, dataset_id, low, high in connection.execute(query) if not _within(shares.get(dataset_id), low, high)]
+    return [id for id, dataset_id, low, high in connection.execute(query) if not _holds(scores.get(dataset_id), low, high)]
 
 
-def _within(share: float | None, low: float | None, high: float | None) -> bool:
-    return share is None or (low is not None and high is not None and low <= share <= high)
+def _holds(now: Score | None, low: float | None, high: float | None) -> bool:
+    if now is None:
+        return True
+    return low is not None and high is not None and low <= now.share <= high and high - low <= WIDER * (now.high - now.low)
+
+
+def dataset_names(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
+    """What datasets are called beside their score, by id."""
+    rows = connection.execute(select(dataset.c.id, dataset.c.kind, dataset.c.name).where(dataset.c.id.in_(ids)))
+    return {row.id: "all items" if row.kind == "all" else row.name for row in rows}
 
 
 def make_stale(connection: Connection, item_ids: Sequence[int]) -> None:
@@ -218,9 +239,10 @@ def dataset_of_all(connection: Connection, project_id: int) -> int | None:
 def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[Judged]:
     """What the fields of these items are made of, under the project's reference."""
     found: list[Judged] = []
-    columns = (verdict.c.item_id, verdict.c.route, verdict.c.reason, verdict.c.outlier_score, verdict.c.shown_trust)
-    query = (
-        select(*columns, item.c.shown_dataset_id, item.c.dismissed, spot_check.c.kind)
+    why = (verdict.c.reason, verdict.c.held_back, item.c.sent_by)
+    of_verdict: tuple[Any, ...] = (verdict.c.item_id, verdict.c.route, *why, verdict.c.outlier_score)
+    query: Select[*tuple[Any, ...]] = (
+        select(*of_verdict, item.c.shown_dataset_id, item.c.dismissed, spot_check.c.kind)
         .join(item, item.c.id == verdict.c.item_id)
         .outerjoin(spot_check, spot_check.c.item_id == verdict.c.item_id)
         .where(verdict.c.reference_id == project.reference_id)
@@ -228,17 +250,6 @@ def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[
     for ids in chunks(item_ids):
         found += [Judged(*row) for row in connection.execute(query.where(verdict.c.item_id.in_(ids)))]
     return found
-
-
-def usual_outlier_score(connection: Connection, project: Project, trust: float) -> float | None:
-    """The outlier score of an outlier that has about that trust; None if there is no outlier."""
-    of_outliers = select(verdict.c.outlier_score).where(
-        verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.route == "outlier"
-    )
-    less_strange = of_outliers.where(verdict.c.trust >= trust).order_by(verdict.c.trust).limit(1)
-    stranger = of_outliers.where(verdict.c.trust < trust).order_by(verdict.c.trust.desc()).limit(1)
-    found = connection.execute(less_strange).scalar_one_or_none()
-    return found if found is not None else connection.execute(stranger).scalar_one_or_none()
 
 
 def holds_at_least(connection: Connection, dataset_id: int, number: int) -> bool:

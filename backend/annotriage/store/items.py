@@ -67,6 +67,12 @@ def add_work(connection: Connection, project: Project, item_ids: Sequence[int], 
             connection.execute(update(work).where(work.c.item_id.in_(some)).values(urgent=True, not_before=0.0))
 
 
+def asked_for_more(connection: Connection, project: Project) -> list[str]:
+    """Tasks of which more answers are asked than the project asks for: spot checks on which people disagreed with the model."""
+    more = (item.c.project_id == project.id, item.c.wanted > project.wanted, ~item.c.gone, item.c.external_id.is_not(None))
+    return list(connection.execute(select(item.c.external_id).where(*more).order_by(item.c.id)).scalars())
+
+
 def find_items(connection: Connection, project_id: int, external_ids: Iterable[str]) -> dict[str, AnyRow]:
     """The items of these tasks, by task id."""
     found: dict[str, AnyRow] = {}

@@ -92,7 +92,7 @@ def preview(
     if limits is None:
         raise StateError(
             f"project {project.external_id}: other limits cannot be tried, because its reference has no labelled held-out items;"
-            " answer the spot checks that come first in the queue, then recalibrate"
+            " answer the spot checks, then recalibrate"
         )
     asked = [given if given is not None else present for given, present in zip((alpha, max_error, confidence), limits.now, strict=True)]
     alpha = asked[0] if len(limits.alphas) == 1 else _stricter("alpha", asked[0], limits.alphas, up=True)

@@ -6,13 +6,14 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from annotriage.errors import UnknownError
+from annotriage.labeling_tool import Before
 from annotriage.settings import ServiceSettings
 from annotriage.states import Alarm, Pause
-from annotriage.store.database import AnyRow, columns_of
-from annotriage.store.schema import event, item, project, reference
+from annotriage.store.database import AnyRow, insert
+from annotriage.store.schema import before_connecting, item, project, reference
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,22 @@ class ProjectOptions:
     item_fields: bool = True
     sample_share: float = 0.02
     audit_share: float = 0.05
+    checks_handed_out: float = 0.25
     accept: str = "suggest"
+    calls: bool = True
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> ProjectOptions:
         """Those that the settings name."""
-        return cls(settings.dataset_fields, settings.item_fields == "on", settings.sample_share, settings.audit_share, settings.accept)
+        return cls(
+            dataset_fields=settings.dataset_fields,
+            item_fields=settings.item_fields == "on",
+            sample_share=settings.sample_share,
+            audit_share=settings.audit_share,
+            checks_handed_out=settings.checks_handed_out,
+            accept=settings.accept,
+            calls=settings.calls == "on",
+        )
 
 
 @dataclass(frozen=True)
@@ -75,16 +86,7 @@ class Project:
         return (self.reference_id,) if self.next_reference_id is None else (self.reference_id, self.next_reference_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a project. at: seconds since 1970."""
-
-    id: int
-    kind: str
-    text: str
-    at: float
-
-
+_UNCONFIRMED = project.c.alarm["unconfirmed"].as_integer() > 0
 _COLUMNS = [column for column in project.c if column.name not in ("at", "standing")]
 # Of the reference's facts, which are long, no more than is needed: projects are read many times a second.
 _FACTS = (reference.c.facts["model"]["spec"]["model"]["classes"].label("classes"), reference.c.facts["guarantee"]["auto"].label("auto"))
@@ -160,9 +162,15 @@ def resume_project(connection: Connection, id: int) -> bool:
 
 
 def raise_alarm(connection: Connection, id: int, alarm: Alarm) -> bool:
-    """The alarm stops automatic labels; False if it did before."""
-    quiet = (project.c.id == id, project.c.alarm.is_(None))
-    return connection.execute(update(project).where(*quiet).values(alarm=asdict(alarm))).rowcount == 1
+    """The alarm stops automatic labels; False if it did before. One that is confirmed takes the place of one that was not."""
+    quiet = project.c.alarm.is_(None)
+    quieter = quiet if alarm.unconfirmed else or_(quiet, _UNCONFIRMED)
+    return connection.execute(update(project).where(project.c.id == id, quieter).values(alarm=asdict(alarm))).rowcount == 1
+
+
+def end_alarm(connection: Connection, id: int) -> bool:
+    """An alarm that nobody had confirmed stops nothing any more; False if there is none."""
+    return connection.execute(update(project).where(project.c.id == id, _UNCONFIRMED).values(alarm=None)).rowcount == 1
 
 
 def clear_alarm(connection: Connection, id: int) -> None:
@@ -181,19 +189,22 @@ def remove_project(connection: Connection, id: int) -> None:
     connection.execute(project.delete().where(project.c.id == id))
 
 
-def note(connection: Connection, project_id: int | None, kind: str, text: str) -> None:
-    """Write an event into the project's history, unless the last one of its kind says the same."""
-    last = connection.execute(
-        select(event.c.kind, event.c.text).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(1)
-    ).one_or_none()
-    if last is None or (last.kind, last.text) != (kind, text):
-        connection.execute(event.insert().values(project_id=project_id, kind=kind, text=text, at=time.time()))
+def remember_before(connection: Connection, external_id: str, before: Before) -> None:
+    """Write down how a project was before it was connected. What an interrupted attempt wrote down before stays: that was the truth."""
+    add = insert(connection, before_connecting).values(external_id=external_id, facts=asdict(before), at=time.time())
+    connection.execute(add.on_conflict_do_nothing(index_elements=["external_id"]))
 
 
-def history(connection: Connection, project_id: int, *, before: int | None = None, limit: int = 100) -> list[Event]:
-    """The project's events, the latest first."""
-    query = select(*columns_of(event, Event)).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(limit)
-    return [Event(*row) for row in connection.execute(query if before is None else query.where(event.c.id < before))]
+def before_of(connection: Connection, external_id: str) -> Before | None:
+    """How a project was before it was connected, or before that was tried; None if nobody has written it down."""
+    found = select(before_connecting.c.facts).where(before_connecting.c.external_id == external_id)
+    facts = connection.execute(found).scalar_one_or_none()
+    return None if facts is None else Before(**facts)
+
+
+def forget_before(connection: Connection, external_id: str) -> None:
+    """The project is as it was before."""
+    connection.execute(before_connecting.delete().where(before_connecting.c.external_id == external_id))
 
 
 def _project(row: AnyRow) -> Project:

@@ -20,6 +20,7 @@ from annotriage.store.schema import counter, dataset, group_member, item, item_d
 
 ORDERS = ("strangest", "groups", "boundary", "newest")
 LOOKED_AT = 2_000  # rows that a filter looks at for one page
+DAYS_WORK = 10_000  # items
 FEW = 5_000  # items of a dataset up to which it is read whole
 
 Key = tuple[float, int]  # of the last row: its trust (its id, newest first) and its id
@@ -74,6 +75,21 @@ def queue_page(
     return Page(rows_of(connection, project, shown), next_key, stopped)
 
 
+def front_of_queue(connection: Connection, project: Project) -> list[float]:
+    """The trusts of what waits, spot checks left out, the strangest first: so many as people may be handed in a day."""
+    parts = [part for route in FOR_PEOPLE for part in _parts(connection, project, Filters(route=route), newest=False)[0]]
+    ordered = [part.with_only_columns(item.c.trust).where(~_is_open_spot_check()).order_by(item.c.trust).limit(DAYS_WORK) for part in parts]
+    every = union_all(*(select(part.subquery()) for part in ordered)).subquery()
+    return list(connection.execute(select(every.c.trust).order_by(every.c.trust).limit(DAYS_WORK)).scalars())
+
+
+def places_of_checks(connection: Connection, project: Project) -> list[float]:
+    """The places of the spot checks that wait, as trusts, of so many as people may be handed in a day."""
+    mine = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED))
+    query = select(item.c.trust).join(spot_check, spot_check.c.item_id == item.c.id).where(*mine, item.c.trust.is_not(None))
+    return list(connection.execute(query.limit(DAYS_WORK)).scalars())
+
+
 def spot_checks_waiting(connection: Connection, project: Project) -> int:
     """How many of what waits are spot checks among the automatic items."""
     parts, _ = _parts(connection, project, Filters(route="auto"), newest=False)
@@ -104,7 +120,7 @@ def rows_of(connection: Connection, project: Project, ids: Sequence[int]) -> lis
     """These items in this order, with their verdicts and spot checks.
 
     Columns: id, external_id, marker, at, answer, shown_dataset_id, sent_by, route (the true one), trust (as shown), label, cluster,
-    confidence, outlier_score, p_value, reason, spot check (kind), spot_check_state.
+    confidence, outlier_score, p_value, reason, held_back, spot check (kind), spot_check_state.
     """
     judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     of_item = (
@@ -117,7 +133,8 @@ def rows_of(connection: Connection, project: Project, ids: Sequence[int]) -> lis
         item.c.sent_by,
         item.c.trust,
     )
-    of_verdict = (verdict.c.label, verdict.c.cluster, verdict.c.confidence, verdict.c.outlier_score, verdict.c.p_value, verdict.c.reason)
+    numbers = (verdict.c.confidence, verdict.c.outlier_score, verdict.c.p_value)
+    of_verdict = (verdict.c.label, verdict.c.cluster, *numbers, verdict.c.reason, verdict.c.held_back)
     query = (
         select(*of_item, item.c.route, *of_verdict, spot_check.c.kind.label("spot_check"), spot_check.c.state.label("spot_check_state"))
         .outerjoin(verdict, judged)

@@ -22,7 +22,7 @@ def items_in_full(connection: Connection, reference_id: int, item_ids: Sequence[
     placed = (point.c.item_id == item.c.id) & (point.c.reference_id == reference_id)
     name = func.coalesce(item.c.external_id, item.c.marker).label("name")
     query = (
-        select(verdict, item.c.media, name, point.c.compressed, thumbnail.c.content.label("picture"))
+        select(verdict, item.c.media, item.c.sent_by, name, point.c.compressed, thumbnail.c.content.label("picture"))
         .select_from(item)
         .join(verdict, judged)
         .outerjoin(point, placed)

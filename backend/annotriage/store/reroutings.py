@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, select, update
+from sqlalchemy import Connection, Select, and_, select, update
 
 from annotriage.errors import UnknownError
-from annotriage.states import AUTOMATIC_FROM, MARGIN, SHOWN, THIRD
+from annotriage.states import AUTOMATIC_FROM, MARGIN, SHOWN, THIRD, HeldBack
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, recounted
+from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project, get_project
 from annotriage.store.schema import item, rerouting, spot_check, verdict
 from annotriage.store.schema import project as project_rows
@@ -36,8 +37,8 @@ class Rerouting:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How an item stands under the project's reference. spot_check: the state of its spot check. rerouting_id: what changed it last."""
+class Present:
+    """How an item is under the project's reference. spot_check: the state of its spot check. rerouting_id: what changed it last."""
 
     id: int
     route: str | None
@@ -84,14 +85,11 @@ def items_of(connection: Connection, id: int) -> list[int]:
     return list(connection.execute(select(item.c.id).where(item.c.rerouting_id == id).order_by(item.c.id)).scalars())
 
 
-def hold_project(connection: Connection, project_id: int) -> Project:
-    """The project, which nobody changes until the transaction ends."""
+def hold(connection: Connection, project_id: int, item_ids: Sequence[int]) -> tuple[Project, list[Present]]:
+    """The project and how these items are at present, which nobody else changes until the transaction ends."""
+    lock_items(connection, item_ids)
     connection.execute(select(project_rows.c.id).where(project_rows.c.id == project_id).with_for_update(read=True))
-    return get_project(connection, project_id)
-
-
-def standing(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[Standing]:
-    """How items stand, which nobody else changes until the transaction ends."""
+    project = get_project(connection, project_id)
     judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     of_item: tuple[Any, ...] = (item.c.answer, item.c.labelled, item.c.gone, item.c.sent_by, item.c.dismissed, item.c.rerouting_id)
     columns: tuple[Any, ...] = (item.c.id, verdict.c.route, verdict.c.judged, *of_item, spot_check.c.state)
@@ -101,9 +99,8 @@ def standing(connection: Connection, project: Project, item_ids: Sequence[int]) 
         .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
         .where(item.c.project_id == project.id, item.c.id.in_(item_ids))
         .order_by(item.c.id)
-        .with_for_update(of=item)
     )
-    return [Standing(*row) for row in connection.execute(query)]
+    return project, [Present(*row) for row in connection.execute(query)]
 
 
 def any_automatic(connection: Connection, project: Project, item_ids: Sequence[int]) -> bool:
@@ -130,8 +127,8 @@ def trust_out_of_queue(trust: Any) -> Any:
     return LEAST_AUTOMATIC + SPREAD * trust
 
 
-def send(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int], by: str, suffix: str) -> None:
-    """Automatic items go to people: the surest of the uncertain ones. suffix: of their reasons."""
+def send(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int], by: str) -> None:
+    """Automatic items go to people: the surest of the uncertain ones."""
     with recounted(connection, item_ids):
         _verdicts(
             connection,
@@ -142,25 +139,22 @@ def send(connection: Connection, project: Project, rerouting_id: int, item_ids: 
                 "route": "uncertain",
                 "trust": verdict.c.trust - THIRD,
                 "shown_trust": verdict.c.shown_trust - THIRD,
-                "reason": func.rtrim(verdict.c.reason, ".").concat(suffix),
+                "held_back": HeldBack.PERSON,
             },
         )
         _items(connection, project, item_ids, sent_by=by, rerouting_id=rerouting_id)
     _deliver(connection, project, item_ids)
 
 
-def restore(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int], suffixes: Sequence[str]) -> None:
-    """Items that the model judged automatic are so again. suffixes: what is taken off their reasons."""
-    reason: Any = verdict.c.reason
-    for suffix in suffixes:
-        reason = func.replace(reason, suffix, ".")
+def restore(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int]) -> None:
+    """Items that the model judged automatic are so again."""
     with recounted(connection, item_ids):
         _verdicts(
             connection,
             project,
             item_ids,
             "uncertain",
-            {"route": "auto", "trust": verdict.c.trust + THIRD, "shown_trust": verdict.c.shown_trust + THIRD, "reason": reason},
+            {"route": "auto", "trust": verdict.c.trust + THIRD, "shown_trust": verdict.c.shown_trust + THIRD, "held_back": None},
         )
         _items(connection, project, item_ids, sent_by=None, rerouting_id=rerouting_id)
     _deliver(connection, project, item_ids)

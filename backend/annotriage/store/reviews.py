@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from annotriage.labeling_tool import Review
 from annotriage.store.counters import chunks, recounted
@@ -128,6 +128,12 @@ def set_answers(connection: Connection, answers: Mapping[int, Answer], ordinary:
                 "answered_at": bindparam("to_at")
             }
             connection.execute(update(item).where(item.c.id == bindparam("of")).values(values), rows)
+
+
+def people_since(connection: Connection, project_id: int, at: float) -> int:
+    """How many people have answered in a project since a moment, in seconds since 1970."""
+    given = (review.c.project_id == project_id, review.c.updated_at >= at, ~review.c.skipped, ~review.c.empty, ~review.c.machine)
+    return int(connection.execute(select(func.count(func.distinct(review.c.annotator))).where(*given)).scalar_one())
 
 
 def set_wanted(connection: Connection, wanted: Mapping[int, int]) -> None:

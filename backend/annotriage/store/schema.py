@@ -211,7 +211,8 @@ verdict = Table(
     _of("reference", primary=True),
     _of("project"),
     Column("route", Text, nullable=False),
-    Column("judged", Text, nullable=False),  # the route before a pause took `auto` away
+    Column("judged", Text, nullable=False),  # the model's own route
+    Column("held_back", Text),  # states.HeldBack: why it is `uncertain` though judged `auto`
     Column("labels", JSON, nullable=False),
     Column("label", Text, nullable=False, server_default=""),  # the same in one text, as classes are called in a guarantee
     Column("cluster", Text),
@@ -223,7 +224,7 @@ verdict = Table(
     Column("outlier_score", Float),
     Column("trust", Float, nullable=False),
     Column("shown_trust", Float, nullable=False),  # by which annotators' tasks are sorted: another one for spot checks
-    Column("reason", Text, nullable=False),
+    Column("reason", Text, nullable=False),  # of the route that the model judged
     Column("seconds", Float, nullable=False),
     Column("at", Float, nullable=False),
     Index(None, "project_id", "reference_id", "route", "trust", "item_id"),
@@ -458,6 +459,7 @@ spot_check = Table(
     Column("labels", JSON),  # what people say, once right or wrong
     Column("drawn_at", Float, nullable=False),
     Column("answered_at", Float),
+    Column("decided_by", Text),  # who settled it, where nobody else was there to give a second answer
     Index(None, "project_id", "state"),
     Index(None, "project_id", "answered_at"),
 )
@@ -490,11 +492,19 @@ event = Table(
     "event",
     metadata,
     _id(),
-    _of("project", null=True),
-    Column("kind", Text, nullable=False),  # connected | paused | resumed | alarm | problem | solved | accepted | ...
-    Column("text", Text, nullable=False),
+    _of("project"),
+    Column("kind", Text, nullable=False),  # states.EventKind
+    Column("facts", JSON, nullable=False),  # by name, what advice.event_words takes
     Column("at", Float, nullable=False),
     Index(None, "project_id", "id"),
+)
+
+before_connecting = Table(  # how projects were before: outlives the project's row, and is there before that is made
+    "before_connecting",
+    metadata,
+    Column("external_id", Text, primary_key=True),
+    Column("facts", JSON, nullable=False),  # labeling_tool.Before
+    Column("at", Float, nullable=False),
 )
 
 heartbeat = Table(
@@ -510,3 +520,11 @@ heartbeat = Table(
 )
 
 secret = Table("secret", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+session = Table(
+    "session",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("user", Text, nullable=False),
+    Column("ends_at", Float, nullable=False),
+)

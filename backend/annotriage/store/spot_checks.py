@@ -19,7 +19,7 @@ COUNTED = 2_000
 @dataclass(frozen=True, slots=True)
 class SpotCheck:
     """A spot check. labels: the model's; given: people's, once it is settled. again: the item had been judged under another reference
-    before it was drawn, so that people may have seen that one's label."""
+    before it was drawn, so that people may have seen that one's label. decided_by: who settled it in the place of a second answer."""
 
     item_id: int
     kind: str
@@ -30,6 +30,7 @@ class SpotCheck:
     given: tuple[str, ...] | None
     labels: tuple[str, ...]
     again: bool
+    decided_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,16 @@ class Unconfirmed:
     external_id: str
     wanted: int
     people: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contradicted:
+    """A spot check on which one person contradicted the model. labels: the model's."""
+
+    item_id: int
+    external_id: str | None
+    marker: str | None
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +87,20 @@ def spot_checks_of(connection: Connection, item_ids: Sequence[int], *, lock: boo
     )
     columns = [spot_check.c[name] for name in ("item_id", "kind", "route", "state", "drawn_at", "answered_at")]
     query = select(
-        *columns, spot_check.c.labels.label("given"), verdict.c.labels, exists(select(other.c.item_id).where(*earlier)).label("again")
+        *columns,
+        spot_check.c.labels.label("given"),
+        verdict.c.labels,
+        exists(select(other.c.item_id).where(*earlier)).label("again"),
+        spot_check.c.decided_by,
     ).join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id))
     query = query.order_by(spot_check.c.item_id)
     if lock:
         query = query.with_for_update(of=spot_check)
     rows = [row for ids in chunks(sorted(item_ids)) for row in connection.execute(query.where(spot_check.c.item_id.in_(ids)))]
-    return [SpotCheck(*row[:6], None if row.given is None else tuple(row.given), tuple(row.labels), bool(row.again)) for row in rows]
+    given = [None if row.given is None else tuple(row.given) for row in rows]
+    return [
+        SpotCheck(*row[:6], labels, tuple(row.labels), bool(row.again), row.decided_by) for row, labels in zip(rows, given, strict=True)
+    ]
 
 
 def move(connection: Connection, moves: Sequence[Move]) -> list[int]:
@@ -100,6 +118,12 @@ def unsettled(connection: Connection, item_ids: Sequence[int]) -> frozenset[int]
     """Which of these items are spot checks that wait for people's answers."""
     query = select(spot_check.c.item_id).where(spot_check.c.state.in_(UNSETTLED))
     return frozenset(id for ids in chunks(item_ids) for id in connection.execute(query.where(spot_check.c.item_id.in_(ids))).scalars())
+
+
+def waiting(connection: Connection, project_id: int) -> list[int]:
+    """The items of a project's spot checks that wait for people's answers."""
+    mine = (spot_check.c.project_id == project_id, spot_check.c.state.in_(UNSETTLED))
+    return list(connection.execute(select(spot_check.c.item_id).where(*mine)).scalars())
 
 
 def answered_meanwhile(connection: Connection, project_id: int) -> list[int]:
@@ -141,14 +165,38 @@ def asked_again(connection: Connection, item_id: int, wanted: int) -> None:
     connection.execute(update(item).where(item.c.id == item_id).values(wanted=wanted))
 
 
-def automatic_answers(connection: Connection, project_id: int, reference_id: int) -> list[bool]:
-    """Whether each settled spot check of an automatic label was wrong, in the order in which people answered."""
+def automatic_answers(connection: Connection, project_id: int, reference_id: int) -> list[SpotCheckState]:
+    """What people's answers on each spot check of an automatic label come to, in the order in which they were given; never OPEN."""
     query = (
         select(spot_check.c.state)
-        .where(_automatic(project_id, reference_id), spot_check.c.state.in_(SETTLED))
+        .where(_automatic(project_id, reference_id), spot_check.c.state != SpotCheckState.OPEN)
         .order_by(spot_check.c.answered_at, spot_check.c.item_id)
     )
-    return [state == SpotCheckState.WRONG for state in connection.execute(query).scalars()]
+    return [SpotCheckState(state) for state in connection.execute(query).scalars()]
+
+
+def contradicted(connection: Connection, project_id: int, before: float) -> list[Contradicted]:
+    """Spot checks on which one person contradicted the model before that moment, and nobody else has answered; the earliest first."""
+    query = (
+        select(spot_check.c.item_id, item.c.external_id, item.c.marker, verdict.c.labels)
+        .join(item, item.c.id == spot_check.c.item_id)
+        .join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id))
+        .where(
+            spot_check.c.project_id == project_id,
+            spot_check.c.state == SpotCheckState.DISAGREED,
+            spot_check.c.answered_at < before,
+            ~item.c.gone,
+        )
+        .order_by(spot_check.c.answered_at, spot_check.c.item_id)
+    )
+    return [Contradicted(*row[:3], tuple(row.labels)) for row in connection.execute(query)]
+
+
+def decide(connection: Connection, item_id: int, state: SpotCheckState, labels: Sequence[str], by: str) -> bool:
+    """Somebody decides a spot check that waits for a second answer; False if it does not wait for one any more."""
+    waiting = (spot_check.c.item_id == item_id, spot_check.c.state == SpotCheckState.DISAGREED)
+    values = {"state": state, "labels": list(labels), "answered_at": time.time(), "decided_by": by}
+    return connection.execute(update(spot_check).where(*waiting).values(values)).rowcount == 1
 
 
 def outstanding(connection: Connection, project_id: int, reference_id: int) -> tuple[int, float | None]:
@@ -238,6 +286,34 @@ def take_over(connection: Connection, project_id: int, reference_id: int) -> lis
         waits = (spot_check.c.item_id == bindparam("of"), or_(*(spot_check.c.state == state for state in UNSETTLED)))
         connection.execute(update(spot_check).where(*waits).values(values), kept)
     return [row["of"] for row in kept]
+
+
+def keep_answered(connection: Connection, project_id: int, former_id: int, reference_id: int) -> int:
+    """Let the answered spot checks of a former reference count for the one that takes over, where that says the same: how many.
+
+    For a reference that differs in its limits alone: people compared the very label that it gives, by its own route.
+    """
+    former = verdict.alias()
+    query = (
+        select(spot_check.c.item_id, verdict.c.judged)
+        .join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == reference_id))
+        .join(former, (former.c.item_id == spot_check.c.item_id) & (former.c.reference_id == former_id))
+        .where(spot_check.c.project_id == project_id, spot_check.c.reference_id == former_id, spot_check.c.state.in_(SETTLED))
+        .where(former.c.label == verdict.c.label)
+        .order_by(spot_check.c.item_id)
+        .with_for_update(of=spot_check)
+    )
+    kept = [{"of": row.item_id, "to": row.judged} for row in connection.execute(query)]
+    if kept:
+        values = {"reference_id": reference_id, "route": bindparam("to")}
+        connection.execute(update(spot_check).where(spot_check.c.item_id == bindparam("of")).values(values), kept)
+    return len(kept)
+
+
+def automatic_drawn(connection: Connection, project_id: int, reference_id: int) -> int:
+    """How many spot checks of automatic labels were drawn, of the sample and of the audit."""
+    query = select(func.count()).join(item, item.c.id == spot_check.c.item_id).where(_automatic(project_id, reference_id), ~item.c.gone)
+    return int(connection.execute(query).scalar_one())
 
 
 def _automatic(project_id: int, reference_id: int) -> ColumnElement[bool]:

@@ -7,29 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
+from annotriage.states import HeldBack
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import insert
+from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
-from annotriage.store.schema import counter, dataset, item, point, spot_check, thumbnail, verdict
+from annotriage.store.schema import item, point, spot_check, thumbnail, verdict
 
 if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.engine.verdict import Verdict
-
-SEEN_AT_LEAST = 50  # outliers from which on the range of their trust is known
-USUAL_TRUSTS = (0.02, 0.12)  # before that: where most outliers lie, whatever the model
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """One item's verdict, and what is to happen with it.
 
-    judged: the route before a pause took `auto` away; `verdict.route` is what holds. shown: the labels that annotators see (None
-    hides them) and trust: by which the tool sorts it: both differ from the verdict's for spot checks. spot_check: "sample" | "audit" |
-    None. compressed: (n,) float16 as bytes, b"" of a failed item. thumbnail: b"" for none. media_hash: of the medium that was judged;
-    None where it cannot have changed since.
+    judged: the model's own route; `verdict.route` is what holds, and held_back says why if that is another one. shown: the labels that
+    annotators see (None hides them) and trust: its place in the tool's queue: both differ from the verdict's for spot checks. spot_check:
+    "sample" | "audit" | None. compressed: (n,) float16 as bytes, b"" of a failed item. thumbnail: b"" for none. media_hash: of the
+    medium that was judged; None where it cannot have changed since.
     """
 
     item_id: int
@@ -41,6 +40,7 @@ class Judgement:
     compressed: bytes
     thumbnail: bytes
     media_hash: str | None = None
+    held_back: HeldBack | None = None
 
 
 def record(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement]) -> list[int]:
@@ -77,7 +77,11 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
         ],
     )
     if project.options.item_fields and reference_id == project.reference_id:
-        for_people = {one.item_id: one.trust for one in judgements if one.verdict.route != "auto" or one.spot_check}
+        for_people = {
+            one.item_id: field_writes.FIRST if one.spot_check else one.trust
+            for one in judgements
+            if one.verdict.route != "auto" or one.spot_check
+        }
         field_writes.queue(connection, project.id, for_people, [id for id in ids if id not in for_people])
     return ids
 
@@ -85,30 +89,14 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
 def _of_what_is_shown(connection: Connection, judgements: Sequence[Judgement]) -> list[Judgement]:
     """The judgements on what their items show now, which nobody can change until the transaction ends."""
     shown: dict[int, str] = {}
-    for ids in chunks([judgement.item_id for judgement in judgements]):
-        query = select(item.c.id, item.c.media_hash).where(item.c.id.in_(ids)).order_by(item.c.id).with_for_update()
+    wanted = [judgement.item_id for judgement in judgements]
+    lock_items(connection, wanted)
+    for ids in chunks(wanted):
+        query = select(item.c.id, item.c.media_hash).where(item.c.id.in_(ids))
         shown |= {row.id: row.media_hash for row in connection.execute(query)}
     return [
         judgement for judgement in judgements if judgement.item_id in shown and judgement.media_hash in (None, shown[judgement.item_id])
     ]
-
-
-def strange_trusts(connection: Connection, project_id: int, reference_id: int) -> tuple[float, float]:
-    """The trust of the strangest outlier so far and that of the strangest tenth's last; of few outliers a usual range."""
-    of_them = (verdict.c.project_id == project_id, verdict.c.reference_id == reference_id, verdict.c.route == "outlier")
-    counted = select(func.sum(counter.c.n)).join(dataset, dataset.c.id == counter.c.dataset_id)
-    every = (
-        dataset.c.project_id == project_id,
-        dataset.c.kind == "all",
-        counter.c.reference_id == reference_id,
-        counter.c.route == "outlier",
-    )
-    count = int(connection.execute(counted.where(*every)).scalar_one() or 0)
-    if count < SEEN_AT_LEAST:
-        return USUAL_TRUSTS
-    ordered = select(verdict.c.trust).where(*of_them).order_by(verdict.c.trust)
-    first, last = (connection.execute(ordered.offset(place).limit(1)).scalar_one_or_none() for place in (0, count // 10))
-    return USUAL_TRUSTS if first is None or last is None else (float(first), float(last))
 
 
 def _write_verdicts(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement], now: float) -> None:
@@ -119,6 +107,7 @@ def _write_verdicts(connection: Connection, project: Project, reference_id: int,
             "project_id": project.id,
             "route": one.verdict.route,
             "judged": one.judged,
+            "held_back": one.held_back,
             "labels": list(one.verdict.labels),
             "label": " + ".join(one.verdict.labels),
             "cluster": one.verdict.cluster,

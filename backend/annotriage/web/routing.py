@@ -16,6 +16,7 @@ from flask import Blueprint, Response, render_template
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlalchemy import Row
+from werkzeug.routing import UnicodeConverter, ValidationError
 
 from annotriage.service.operations.process import Process
 from annotriage.store.projects import Project, project_of
@@ -23,6 +24,18 @@ from annotriage.store.projects import Project, project_of
 View = Callable[..., ResponseReturnValue]
 Decorator = Callable[[View], View]
 PROJECT = "/projects/<project>"
+
+
+class Plain(UnicodeConverter):
+    """A part of an address that cannot be taken for that of a twin."""
+
+    regex = r"[^/]+(?<![.]json)"
+
+    def to_url(self, value: str) -> str:
+        """Nothing for what ends as a twin does: the address of such a thing is another one."""
+        if value.endswith(".json"):
+            raise ValidationError
+        return super().to_url(value)
 
 
 class Routes:
@@ -36,6 +49,8 @@ class Routes:
 
     def page(self, rule: str, name: str, build: Callable[..., Any], **shown: Any) -> None:
         """A page and its twin, which the dashboard's first page has at /overview.json.
+
+        What is called scan.json has its page at /scan.json/page, as /scan.json is the twin of scan.
 
         name: of the endpoint and the template. build: called with the parts of the address; where it gives a response, that is the answer.
         shown: what else the template is given.
@@ -51,8 +66,13 @@ class Routes:
         def as_html(page: Any) -> ResponseReturnValue:
             return render_template(f"{name}.html", page=page, project=getattr(page, "project", None), **shown)
 
-        self.pages.add_url_rule(rule, name, answer(as_html))
         self.pages.add_url_rule("/overview.json" if rule == "/" else f"{rule}.json", f"{name}_json", answer(as_json))
+        shown_at, view = rule, answer(as_html)
+        if rule.endswith(">"):
+            before, _, last = rule.rpartition("<")
+            self.pages.add_url_rule(f"{before}<plain:{last}", name, view)
+            shown_at = f"{rule}/page"
+        self.pages.add_url_rule(shown_at, name, view)
 
     def project_page(self, rule: str, name: str, build: Callable[..., Any], **shown: Any) -> None:
         """A page of a project and its twin. build: called with a connection, the project and further parts of the address."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from annotriage.errors import DataError, SettingError, ToolError, ToolGone
-from annotriage.labeling_tool import Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
+from annotriage.errors import DataError, ToolError, ToolGone
+from annotriage.labeling_tool import Before, Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
 from annotriage.settings import ServiceSettings
 from annotriage_label_studio.editor.labeling_config import ChoicesControl, answer_names, choices_control, match_classes
 from annotriage_label_studio.editor.predictions import results_of
@@ -26,12 +26,10 @@ CONFIG_SECONDS = 60.0  # how long a project's labeling config is believed; `fact
 
 
 def open_server(settings: ServiceSettings) -> LabelStudioServer:
-    """The Label Studio that the settings name; nothing is asked of it yet. Raises SettingError if address or token are no such thing."""
-    if not settings.label_studio_token:
-        raise SettingError(
-            "setting label_studio_token is empty: annotriage needs an account of its own in Label Studio. Make one, copy a personal access"
-            " token from its Account & Settings, and set ANNOTRIAGE_LABEL_STUDIO_TOKEN to it"
-        )
+    """The Label Studio that the settings name; nothing is asked of it yet. Raises SettingError if its address is no such thing.
+
+    Without a token whatever asks it raises SettingError.
+    """
     return LabelStudioServer(Client(settings.label_studio_url, settings.label_studio_token), settings.control)
 
 
@@ -98,6 +96,7 @@ class LabelStudioProject:
         return ProjectFacts(
             title=project.title or "",
             version=project.model_version or "",
+            order=project.sampling or "",
             wanted=project.maximum_annotations or 1,
             config=project.label_config or "",
             problem=known.problem,
@@ -214,26 +213,26 @@ class LabelStudioProject:
 
     # -- setting up
 
-    def connect(self, service_url: str, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
-        """Webhook, ML backend, order of labeling, tabs. Raises ToolError with both lists if the model's classes do not fit the config."""
+    def connect(self, service_url: str | None, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
+        """Webhook, ML backend (neither without service_url), order of labeling, tabs. Raises ToolError if the classes do not fit."""
         from annotriage_label_studio.server import connect
 
         project = self._read_project()
         return connect.connect(self._client, project, self._fitting(), service_url, user, password, secret, dry_run=dry_run)
 
-    def disconnect(self, service_url: str, versions: Sequence[str], fields: Sequence[str]) -> list[str]:
-        """Take all that back, and the predictions of these versions and these fields of the tasks."""
+    def disconnect(self, service_url: str, versions: Sequence[str], fields: Sequence[str], before: Before | None) -> list[str]:
+        """Take all that back, and the predictions of these versions and these fields of the tasks; see `connect.disconnect`."""
         from annotriage_label_studio.server import connect
 
-        return connect.disconnect(self._client, self._read_project(), service_url, versions, fields)
+        return connect.disconnect(self._client, self._read_project(), service_url, versions, fields, before)
 
-    def repair(self, *, calibrating: bool) -> list[str]:
+    def repair(self) -> list[str]:
         """Make again the tabs and the order that people took away."""
         from annotriage_label_studio.server import connect
 
-        return connect.repair(self._client, self._read_project(), self._control(), calibrating=calibrating)
+        return connect.repair(self._client, self._read_project(), self._control())
 
-    def checks(self, service_url: str, secret: str) -> list[Check]:
+    def checks(self, service_url: str | None, secret: str) -> list[Check]:
         """What is wrong with the project's set-up, and the fix."""
         from annotriage_label_studio.server.checks import project_checks
 

@@ -16,7 +16,8 @@ from annotriage.guarantee.binomial import first_size, spent_confidence
 from annotriage.service.delivery import accepting
 from annotriage.service.delivery.accepting import accept_batch, accept_due, undo, why_not
 from annotriage.store import acceptances
-from annotriage.store.projects import change_project, get_project, history
+from annotriage.store.events import history
+from annotriage.store.projects import change_project, get_project
 from annotriage.store.schema import accepted, item, spot_check
 
 
@@ -71,7 +72,7 @@ def test_after_its_probation_automatic_labels_of_a_dataset_become_annotations(pr
         rows = {row.external_id: row for row in connection.execute(item.select())}
         spot_checks = {str(row.item_id) for row in connection.execute(spot_check.select())}
         (batch,) = acceptances.batches(connection, project.id)
-        assert history(connection, project.id)[0].text == f"batch {batch.id}: {len(made)} automatic labels became annotations"
+        assert history(connection, project.id)[0].facts == {"batch": batch.id, "labels": len(made)}
     assert batch.items == len(made)
     assert all((rows[id].answer, rows[id].machine, rows[id].route) == ("resolved", True, "auto") for id in made)
     assert not made & spot_checks, "never spot checks"

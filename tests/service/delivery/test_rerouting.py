@@ -7,8 +7,10 @@ import pytest
 from sqlalchemy import select, update
 from triaged import import_tasks
 
+from annotriage.advice.event_words import event_sentence
 from annotriage.errors import StateError, UnknownError
 from annotriage.service.delivery import rerouting
+from annotriage.service.delivery.field_writing import fields_of
 from annotriage.service.delivery.rerouting import (
     ANSWERED,
     CHANGED,
@@ -22,9 +24,11 @@ from annotriage.service.delivery.rerouting import (
     undo_rerouting,
 )
 from annotriage.service.guarantee.pausing import pause, resume
+from annotriage.service.readings.item import item_line
 from annotriage.store import items, reroutings, schema
-from annotriage.store.browsing import item_of_task, queue_page, routes_of
-from annotriage.store.projects import get_project, history
+from annotriage.store.browsing import item_of_task, items_of, queue_page, routes_of
+from annotriage.store.events import history
+from annotriage.store.projects import get_project
 from annotriage.store.schema import counter, delivery, item, spot_check, verdict
 
 pytestmark = databases.both
@@ -52,11 +56,18 @@ def counted(process, project):
         return {one.route: (one.items, one.open) for one in routes_of(connection, project)}
 
 
+def reasons(process, project, ids):
+    """The reasons of items, as programs read them."""
+    with process.store.reading() as connection:
+        return {row.id: item_line(row, process.tool_project(project)).reason for row in items_of(connection, project, ids)}
+
+
 def everything(process):
     """What a rerouting changes: verdicts and the queue; not what stays behind of it."""
-    rounded = read(process, select(verdict.c.item_id, verdict.c.route, verdict.c.trust, verdict.c.shown_trust, verdict.c.reason))
+    words = (verdict.c.reason, verdict.c.held_back)
+    rounded = read(process, select(verdict.c.item_id, verdict.c.route, verdict.c.trust, verdict.c.shown_trust, *words))
     queue = read(process, select(item.c.id, item.c.route, item.c.trust))
-    return sorted((id, route, round(trust, 9), round(shown, 9), reason) for id, route, trust, shown, reason in rounded), sorted(
+    return sorted((id, route, round(trust, 9), round(shown, 9), *words) for id, route, trust, shown, *words in rounded), sorted(
         (id, route, round(trust, 9)) for id, route, trust in queue
     )
 
@@ -71,9 +82,9 @@ def test_automatic_items_go_to_the_queue_and_the_tool_follows(process, project, 
     assert after["uncertain"] == (before["uncertain"][0] + 7, before["uncertain"][1] + 7)
     with process.store.reading() as connection:
         queued = {row.id: row for row in queue_page(connection, project, after=None, limit=100)}
-        assert history(connection, project.id)[0].text == "Ann sent 7 items to review"
+        event = history(connection, project.id)[0]
+    assert event_sentence(event.kind, event.facts) == "Ann sent 7 items to review"
     assert {*auto} <= {*queued}
-    assert queued[auto[0]].reason.endswith("; sent to review by Ann.")
     assert 1 / 3 < queued[auto[0]].trust < 2 / 3
     worker.settle()
     tool = process.tool_project(project)
@@ -81,6 +92,32 @@ def test_automatic_items_go_to_the_queue_and_the_tool_follows(process, project, 
     assert [len(ones) for ones in shown] == [1] * 7, "the former prediction is withdrawn"
     assert all(1 / 3 < ones[0].trust < 2 / 3 and ones[0].labels for ones in shown)
     assert {row.state for row in read(process, select(delivery.c.state))} == {"confirmed"}
+
+
+def test_the_reason_says_who_sent_it_and_what_the_model_said_stays_as_it_was(process, project):
+    auto = with_route(process, "auto")[:2]
+    before = reasons(process, project, auto)
+    kept = read(process, select(verdict.c.reason).order_by(verdict.c.item_id))
+    send_to_review(process, project, auto, "Ann")
+    wanted = {id: f"{reason.removesuffix('.')}; sent to review by Ann." for id, reason in before.items()}
+    assert reasons(process, project, auto) == wanted
+    with process.store.reading() as connection:
+        assert {id: fields["triage_reason"] for id, fields in fields_of(connection, project, auto).items()} == wanted
+    assert read(process, select(verdict.c.reason).order_by(verdict.c.item_id)) == kept
+    take_back(process, project, auto, "Bob")
+    assert reasons(process, project, auto) == before
+
+
+def test_what_is_judged_during_a_pause_says_so(process, project, digits, worker):
+    with process.store.writing() as connection:
+        pause(connection, project)
+    import_tasks(process, project, process.tool_project(project), digits.incoming[0][60:90])
+    worker.settle()
+    query = select(verdict.c.item_id, verdict.c.reason).where(verdict.c.judged == "auto", verdict.c.route == "uncertain")
+    held_back = dict(tuple(row) for row in read(process, query))
+    wanted = {id: f"{said.removesuffix('.')}; a person decides, because automatic labels are paused." for id, said in held_back.items()}
+    assert held_back
+    assert reasons(process, project, [*held_back]) == wanted
 
 
 def test_what_was_sent_comes_back_as_it_was(process, project):
@@ -99,8 +136,11 @@ def test_both_can_be_undone_once(process, project):
     first = everything(process), counted(process, project)
     sent = send_to_review(process, project, with_route(process, "auto")[:5], "Ann")
     second = everything(process)
-    undo_rerouting(process, project, sent.id, "Ann")
+    undo_rerouting(process, project, sent.id, "Bob")
     assert (everything(process), counted(process, project)) == first
+    with process.store.reading() as connection:
+        event = history(connection, project.id)[0]
+    assert event_sentence(event.kind, event.facts) == "Bob undid sending 5 items to review"
     with pytest.raises(StateError, match="undone already"):
         undo_rerouting(process, project, sent.id, "Ann")
     send_to_review(process, project, list(sent.changed), "Ann")
@@ -165,7 +205,7 @@ def test_while_automatic_labels_are_paused_nothing_comes_back(process, project, 
         resume(connection, get_project(connection, project.id))
     done = take_back(process, project, with_route(process, "uncertain"), "Ann")
     assert len(done.changed) > 2, "what was judged during the pause, too"
-    assert all("paused" not in row.reason for row in read(process, select(verdict.c.reason)))
+    assert all("paused" not in reason for reason in reasons(process, project, done.changed).values())
 
 
 def test_a_new_verdict_obeys_the_person_too(process, project, worker):
@@ -179,7 +219,7 @@ def test_a_new_verdict_obeys_the_person_too(process, project, worker):
         again = item_of_task(connection, project, row.external_id)
 
     assert (again.route, again.judged) == ("uncertain", "auto")
-    assert again.reason.endswith("; sent to review by Ann.")
+    assert reasons(process, project, auto)[auto[0]].endswith("; sent to review by Ann.")
 
 
 def test_a_watched_project_is_rerouted_without_a_word_to_the_tool(process, connect, worker, digits):
@@ -222,15 +262,15 @@ def test_a_pause_that_comes_in_the_middle_holds_for_the_items_after_it(process, 
     auto = with_route(process, "auto")[:4]
     send_to_review(process, project, auto, "Ann")
     monkeypatch.setattr(rerouting, "chunks", lambda ids: iter([ids[:2], ids[2:]]))
-    hold, held = reroutings.hold_project, []
+    hold, held = reroutings.hold, []
 
-    def pause_before_the_second(connection, id):
+    def pause_before_the_second(connection, id, ids):
         held.append(id)
         if len(held) == 2:
             pause(connection, get_project(connection, id), "scanner B")
-        return hold(connection, id)
+        return hold(connection, id, ids)
 
-    monkeypatch.setattr(reroutings, "hold_project", pause_before_the_second)
+    monkeypatch.setattr(reroutings, "hold", pause_before_the_second)
     done = take_back(process, project, auto, "Ann")
     assert (done.changed, done.left) == (tuple(auto[:2]), {PAUSED: 2})
 
@@ -256,18 +296,18 @@ def test_what_was_changed_again_since_is_not_undone(process, project, monkeypatc
 def test_a_rerouting_that_breaks_off_can_be_undone(process, project, monkeypatch):
     auto = with_route(process, "auto")[:4]
     monkeypatch.setattr(rerouting, "chunks", lambda ids: iter([ids[:2], ids[2:]]))
-    standing, asked = reroutings.standing, []
+    hold, asked = reroutings.hold, []
 
     def killed(*args):
         asked.append(args)
         if len(asked) == 2:
             raise KeyboardInterrupt
-        return standing(*args)
+        return hold(*args)
 
-    monkeypatch.setattr(reroutings, "standing", killed)
+    monkeypatch.setattr(reroutings, "hold", killed)
     with pytest.raises(KeyboardInterrupt):
         send_to_review(process, project, auto, "Ann")
-    monkeypatch.setattr(reroutings, "standing", standing)
+    monkeypatch.setattr(reroutings, "hold", hold)
     (row,) = read(process, select(schema.rerouting))
     assert row.n == 2
     assert undo_rerouting(process, project, row.id, "Ann").changed == tuple(auto[:2])

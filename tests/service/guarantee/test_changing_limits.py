@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from triaged import import_tasks, judge
 
+from annotriage.advice.event_words import event_sentence
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.engine.fitting import fit
 from annotriage.errors import FitError, SettingError, StateError
@@ -13,7 +14,8 @@ from annotriage.service.guarantee.standings import Standings
 from annotriage.service.operations.jobs import run_queued
 from annotriage.states import Alarm
 from annotriage.store import dashboard, jobs
-from annotriage.store.projects import change_project, get_project, history, raise_alarm
+from annotriage.store.events import history
+from annotriage.store.projects import change_project, get_project, raise_alarm
 
 
 def test_the_same_limits_on_the_same_items_are_tested_more_strictly_each_time(digits_reference):
@@ -67,7 +69,7 @@ def test_the_job_lets_the_new_reference_take_over_and_is_written_down(process, c
         (event, *_) = history(connection, project.id)
         (job,) = jobs.jobs_of(connection, project.id)
     assert now.next_reference_id not in (None, project.reference_id)
-    assert event.text.startswith("max_error 0.04 -> 0.05 by ada: At most 5 in 100")
+    assert event_sentence(event.kind, event.facts).startswith("max_error 0.04 -> 0.05 by ada: At most 5 in 100")
     assert job.state == "done"
 
 

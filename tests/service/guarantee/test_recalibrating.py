@@ -6,11 +6,14 @@ import dataclasses
 
 import pytest
 
+from annotriage.advice.event_words import event_sentence
+from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.errors import FitError, StateError
 from annotriage.service.guarantee.recalibrating import recalibrate
 from annotriage.service.operations.jobs import run_queued
 from annotriage.store import jobs
-from annotriage.store.projects import change_project, get_project, history
+from annotriage.store.events import history
+from annotriage.store.projects import change_project, get_project
 from annotriage.store.schema import spot_check
 from annotriage.store.spot_checks import sample_answers
 
@@ -59,7 +62,9 @@ def test_the_samples_answers_make_the_guarantee_anew(process, stream, digits_ref
     now = present(process, project)
     assert (now.reference_id, now.next_reference_id is None) == (project.reference_id, False)
     with process.store.reading() as connection:
-        assert history(connection, project.id)[0].kind == "recalibrated"
+        event = history(connection, project.id)[0]
+    assert event.kind == "recalibrated"
+    assert event_sentence(event.kind, event.facts).endswith(f" answers of the sample: {guarantee_sentence(reference.guarantee)}")
 
 
 def test_strangers_that_people_found_count_against_the_guarantee(process, stream, digits_reference):
@@ -114,7 +119,7 @@ def test_a_recalibration_that_cannot_be_done_fails_with_its_reason(process, stre
     run_queued(process)
     with process.store.reading() as connection:
         (job,) = jobs.jobs_of(connection, project.id)
-        assert history(connection, project.id)[0].text == job.text
+        assert history(connection, project.id)[0].facts == {"error": job.text}
     assert job.state == "failed"
     assert "are needed" in job.text
 

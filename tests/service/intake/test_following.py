@@ -15,7 +15,8 @@ from annotriage.service.operations.jobs import run_queued
 from annotriage.service.operations.loops import Loop, ProjectStep
 from annotriage.service.operations.worker import tending
 from annotriage.store import work
-from annotriage.store.projects import change_project, get_project, history
+from annotriage.store.events import history
+from annotriage.store.projects import change_project, get_project
 from annotriage.store.schema import item, review
 
 
@@ -126,7 +127,9 @@ def test_a_tool_that_cannot_be_reached_is_noted_and_asked_again_later(process, c
     polls.round()
     assert len(tool.calls) == calls
     with process.store.reading() as connection:
-        assert [(row.kind, row.text) for row in history(connection, project.id)] == [("unreachable", "no answer from 127.0.0.1")]
+        assert [(row.kind, row.facts) for row in history(connection, project.id)] == [
+            ("unreachable", {"error": "no answer from 127.0.0.1"})
+        ]
     tool.faults = lambda _name: None
     now[0] += 7.0
     polls.round()

@@ -218,8 +218,10 @@ def test_pausing_and_resuming_stop_and_start_automatic_labels(web, triaged, proc
     assert "already" in web.post("/api/projects/3/pause").json["done"]
     web.post("/api/projects/3/resume")
     assert web.get("/api/projects").json["projects"][0]["paused"] is None
-    kinds = [one["kind"] for one in web.get("/api/projects/3/events").json["events"]]
-    assert kinds[:2] == ["resumed", "paused"]
+    resumed, paused = web.get("/api/projects/3/events").json["events"][:2]
+    assert (resumed["kind"], resumed["text"], resumed["facts"]) == ("resumed", "automatic labels go on", {})
+    assert (paused["kind"], paused["text"]) == ("paused", "paused by a person: new scanner")
+    assert paused["facts"] == {"reason": "new scanner"}
     assert web.post("/api/projects/3/pause", json={"reason": 1}).status_code == 422
 
 

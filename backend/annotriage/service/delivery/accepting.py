@@ -17,9 +17,11 @@ from annotriage.service.guarantee.spot_checks import DAY, MOST_OUTSTANDING, OLDE
 from annotriage.service.intake.reviewing import take_reviews
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
+from annotriage.states import EventKind
 from annotriage.store import acceptances, spot_checks
 from annotriage.store.counters import chunks
-from annotriage.store.projects import Project, get_project, note
+from annotriage.store.events import note
+from annotriage.store.projects import Project, get_project
 
 BATCH = 500  # items
 SETTLED_SECONDS = 60.0  # after which a call whose answer was lost is over, and what was not accepted may be tried again
@@ -68,7 +70,7 @@ def accept_batch(process: Process, project: Project) -> int:
         acceptances.end_batch(connection, {items[task]: review for task, review in outcomes.done.items()})
         acceptances.not_accepted(connection, [id for task, id in items.items() if task not in known])
         if outcomes.done:
-            note(connection, project.id, "accepted", f"batch {batch}: {len(outcomes.done)} automatic labels became annotations")
+            note(connection, project.id, EventKind.ACCEPTED, batch=batch, labels=len(outcomes.done))
     log("accepted", project=project.external_id, batch=batch, items=len(outcomes.done))
     if outcomes.error is not None:
         raise outcomes.error
@@ -89,7 +91,7 @@ def why_not(connection: Connection, project: Project) -> str | None:
     if waiting > MOST_OUTSTANDING:
         return f"{waiting} spot checks of automatic labels wait for people's answers; at most {MOST_OUTSTANDING} may"
     if oldest is not None and oldest < time.time() - OLDEST_DAYS * DAY:
-        return f"a spot check has waited for people's answers for more than {OLDEST_DAYS:g} days; answer what is first in the queue"
+        return f"a spot check has waited for people's answers for more than {OLDEST_DAYS:g} days; answer the tab Spot checks"
     return None
 
 
@@ -102,7 +104,7 @@ def undo(process: Process, project: Project, batch: int) -> int:
         items = acceptances.begin_undo(connection, project, batch)
     taken = sum(_retract(process, project, {task: items[task] for task in tasks}) for tasks in chunks(list(items)))
     with process.store.writing() as connection:
-        note(connection, project.id, "undone", f"batch {batch}: {taken} accepted labels were taken back")
+        note(connection, project.id, EventKind.UNDONE, batch=batch, labels=taken)
     log("acceptance undone", project=project.external_id, batch=batch, items=taken)
     return taken
 

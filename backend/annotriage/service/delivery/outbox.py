@@ -19,10 +19,12 @@ from annotriage.service.delivery.reading_back import ReadingBack
 from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import Loop, ProjectStep
 from annotriage.service.operations.process import Process
-from annotriage.states import DeliveryState
+from annotriage.states import DeliveryState, EventKind
 from annotriage.store import deliveries, field_writes, items, work
 from annotriage.store.deliveries import Due, Waiting
-from annotriage.store.projects import Project, change_project, note
+from annotriage.store.events import note
+from annotriage.store.locks import lock_items
+from annotriage.store.projects import Project, change_project
 
 MOST = 5_000  # predictions in one call
 PATIENCE = 10.0  # seconds for which the first one waits for others while more are being judged,
@@ -138,6 +140,7 @@ class Delivery:
         unsent = [due for key, due in taken.items() if key not in known]
         error = None if outcomes.error is None else str(outcomes.error)
         with self._process.store.writing() as connection:
+            lock_items(connection, _items(taken.values()))
             move = partial(deliveries.move, connection, next(iter(taken.values())).reference_id, held_by=self._process.owner)
             if created:
                 items.link_tasks(connection, {due.item_id: outcomes.done[due.marker] for due in done})
@@ -153,7 +156,7 @@ class Delivery:
                 move(some, (DeliveryState.STALE,), DeliveryState.PENDING)
             move(_items(unsent), (DeliveryState.SENDING, DeliveryState.STALE), DeliveryState.PENDING, error=error)
             if len(refused) == len(taken):
-                note(connection, project.id, "refused", next(iter(refused.values())))
+                note(connection, project.id, EventKind.REFUSED, error=next(iter(refused.values())))
         if refused or gone:
             about = {"project": project.external_id, "gone": len(gone), "refused": len(refused)}
             log("predictions refused", level=logging.WARNING, reasons=sorted(set(refused.values()))[:3], **about)

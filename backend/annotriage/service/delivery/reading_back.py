@@ -17,6 +17,7 @@ from annotriage.service.operations.process import Process
 from annotriage.states import DeliveryState
 from annotriage.store import deliveries, field_writes, items
 from annotriage.store.deliveries import Due, Waiting
+from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
 
 
@@ -85,6 +86,7 @@ class ReadingBack:
         there = [due.item_id for due in agreed if due.marker in made]
         missing = [due.item_id for due in agreed if due.marker not in made]
         with self._process.store.writing() as connection:
+            lock_items(connection, [*there, *missing])
             items.link_tasks(connection, {due.item_id: made[due.marker] for due in agreed if due.marker in made})
             field_writes.created(connection, there)
             self._move(connection, agreed, there, (DeliveryState.UNKNOWN,), DeliveryState.CONFIRMED)
@@ -106,6 +108,7 @@ class ReadingBack:
             found = tool.delivered([due.task_id for due in taken], taken[0].version)
             tool.withdraw([id for ids in found.values() for id in ids])
             with self._process.store.writing() as connection:
+                lock_items(connection, [due.item_id for due in taken])
                 self._move(connection, taken, [due.item_id for due in taken], (DeliveryState.STALE,), DeliveryState.PENDING)
         return bool(taken)
 
@@ -116,6 +119,7 @@ class ReadingBack:
             tool.withdraw(twice)
         if taken:
             with self._process.store.writing() as connection:
+                lock_items(connection, [due.item_id for due in taken])
                 self._move(connection, taken, [due.item_id for due in taken if due.task_id in found], (state,), DeliveryState.CONFIRMED)
                 self._move(connection, taken, [due.item_id for due in taken if due.task_id not in found], (state,), DeliveryState.PENDING)
 

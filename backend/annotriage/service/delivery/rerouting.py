@@ -16,14 +16,14 @@ from sqlalchemy import Connection
 
 from annotriage.advice.state_words import why_paused
 from annotriage.errors import StateError
-from annotriage.service.guarantee.pausing import PAUSED_REASON
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
-from annotriage.states import UNSETTLED
+from annotriage.states import UNSETTLED, EventKind
 from annotriage.store import reroutings
 from annotriage.store.counters import chunks
-from annotriage.store.projects import Project, get_project, note
-from annotriage.store.reroutings import Standing
+from annotriage.store.events import note
+from annotriage.store.projects import Project, get_project
+from annotriage.store.reroutings import Present, Rerouting
 
 TO_REVIEW, BACK = "review", "back"
 LONGEST_NAME = 100
@@ -54,7 +54,7 @@ class Rerouted:
 def send_to_review(process: Process, project: Project, item_ids: Sequence[int], by: str) -> Rerouted:
     """Automatic items wait for people from now on, in the store and, as soon as it is delivered, in the labeling tool."""
     by = _name(by)
-    return _act(process, project, item_ids, TO_REVIEW, by, f"{by} sent {{}} to review")
+    return _act(process, project, item_ids, TO_REVIEW, by)
 
 
 def take_back(process: Process, project: Project, item_ids: Sequence[int], by: str) -> Rerouted:
@@ -63,7 +63,7 @@ def take_back(process: Process, project: Project, item_ids: Sequence[int], by: s
     Raises StateError while automatic labels are paused, unless all of them are of the other kind.
     """
     by = _name(by)
-    return _act(process, project, item_ids, BACK, by, f"{by} took {{}} out of review")
+    return _act(process, project, item_ids, BACK, by)
 
 
 def undo_rerouting(process: Process, project: Project, id: int, by: str) -> Rerouted:
@@ -73,33 +73,23 @@ def undo_rerouting(process: Process, project: Project, id: int, by: str) -> Rero
         if done.undone_at is not None:
             raise StateError("this was undone already; load the page again to see how it stands")
         item_ids = reroutings.items_of(connection, id)
-    by = _name(by)
-    what = "sending" if done.to == TO_REVIEW else "taking"
-    where = "to review" if done.to == TO_REVIEW else "out of review"
-    return _act(process, project, item_ids, BACK if done.to == TO_REVIEW else TO_REVIEW, by, f"{by} undid {what} {{}} {where}", undoes=id)
+    return _act(process, project, item_ids, BACK if done.to == TO_REVIEW else TO_REVIEW, _name(by), undoes=done)
 
 
-def sent_reason(by: str) -> str:
-    """How the reason of an item ends that a person sent to review."""
-    return f"; sent to review by {by}."
-
-
-def _act(
-    process: Process, project: Project, item_ids: Sequence[int], to: str, by: str, event: str, *, undoes: int | None = None
-) -> Rerouted:
-    """In chunks, a short transaction each; event: the sentence of the project's history, with a place for how many."""
+def _act(process: Process, project: Project, item_ids: Sequence[int], to: str, by: str, *, undoes: Rerouting | None = None) -> Rerouted:
+    """In chunks, a short transaction each."""
     judge = _sendable if to == TO_REVIEW else _restorable
     with process.store.writing() as connection:
         if to == BACK:
             _refuse_paused(connection, get_project(connection, project.id), item_ids)
-        id = reroutings.begin(connection, project.id, to, by) if undoes is None else undoes
+        id = reroutings.begin(connection, project.id, to, by) if undoes is None else undoes.id
     changed: list[int] = []
     left: Counter[str] = Counter()
     for ids in chunks(sorted(set(item_ids))):
         with process.store.writing() as connection:
-            present = reroutings.hold_project(connection, project.id)
+            present, rows = reroutings.hold(connection, project.id, ids)
             chosen = []
-            for row in reroutings.standing(connection, present, ids):
+            for row in rows:
                 why = _untouchable(row, undoes) or judge(row) or _paused(row, present, to)
                 if why:
                     left[why] += 1
@@ -113,26 +103,25 @@ def _act(
         if undoes is not None:
             reroutings.mark_undone(connection, id)
         if changed:
-            note(connection, project.id, "rerouted", event.format(f"{len(changed):,} item{'' if len(changed) == 1 else 's'}"))
-    log("rerouted", project=project.external_id, to=to, by=by, items=len(changed), undoes=undoes)
+            said = to if undoes is None else undoes.to
+            note(connection, project.id, EventKind.REROUTED, by=by, to=said, items=len(changed), undone=undoes is not None)
+    log("rerouted", project=project.external_id, to=to, by=by, items=len(changed), undoes=undoes and undoes.id)
     return Rerouted(id, to, tuple(changed), dict(left))
 
 
-def _change(connection: Connection, project: Project, id: int, to: str, by: str, chosen: Sequence[Standing]) -> None:
-    automatic = [row for row in chosen if row.judged == "auto" and not row.dismissed]
-    of_them = [row.id for row in automatic]
+def _change(connection: Connection, project: Project, id: int, to: str, by: str, chosen: Sequence[Present]) -> None:
+    of_them = [row.id for row in chosen if row.judged == "auto" and not row.dismissed]
     others = [row.id for row in chosen if row.judged != "auto" or row.dismissed]
     if to == TO_REVIEW:
-        reroutings.send(connection, project, id, of_them, by, sent_reason(by))
+        reroutings.send(connection, project, id, of_them, by)
         reroutings.dismiss(connection, project, id, others, dismissed=False)
     else:
-        suffixes = [sent_reason(name) for name in sorted({row.sent_by for row in automatic if row.sent_by})]
-        reroutings.restore(connection, project, id, of_them, [*suffixes, PAUSED_REASON])
+        reroutings.restore(connection, project, id, of_them)
         reroutings.dismiss(connection, project, id, others, dismissed=True)
 
 
-def _untouchable(row: Standing, undoes: int | None) -> str:
-    if undoes is not None and row.rerouting_id != undoes:
+def _untouchable(row: Present, undoes: Rerouting | None) -> str:
+    if undoes is not None and row.rerouting_id != undoes.id:
         return CHANGED
     if row.gone:
         return GONE
@@ -145,17 +134,17 @@ def _untouchable(row: Standing, undoes: int | None) -> str:
     return SPOT_CHECK if row.spot_check in UNSETTLED else ""
 
 
-def _sendable(row: Standing) -> str:
+def _sendable(row: Present) -> str:
     return "" if row.route == "auto" or row.dismissed else WAITS
 
 
-def _restorable(row: Standing) -> str:
+def _restorable(row: Present) -> str:
     if row.dismissed:
         return OUT
     return {"auto": AUTOMATIC, "failed": FAILED}.get(row.route or "", "")
 
 
-def _paused(row: Standing, project: Project, to: str) -> str:
+def _paused(row: Present, project: Project, to: str) -> str:
     """A pause may have come since the first item was looked at."""
     return PAUSED if to == BACK and project.paused and row.judged == "auto" else ""
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import random
 
 from annotriage.labeling_tool import ToolProject
+from annotriage.service.guarantee.changing_limits import differ_in_limits_alone
 from annotriage.service.guarantee.spot_checks import listen, settle
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
-from annotriage.states import DeliveryState
+from annotriage.states import DeliveryState, EventKind
 from annotriage.store import deliveries, field_writes, rescores, spot_checks, work
-from annotriage.store.projects import Project, clear_alarm, get_project, note
+from annotriage.store.events import note
+from annotriage.store.locks import lock_items
+from annotriage.store.projects import Project, clear_alarm, get_project
 from annotriage.store.references import get_reference
 
 CHUNK = 2_000  # items in one transaction
@@ -86,6 +89,7 @@ def _all_there(process: Process, project: Project, tool: ToolProject, next_id: i
     if missing:
         log("predictions missing before the switch", project=project.external_id, items=len(missing), version=version)
         with process.store.writing() as connection:
+            lock_items(connection, missing)
             deliveries.move(
                 connection, next_id, missing, (DeliveryState.CONFIRMED,), DeliveryState.UNKNOWN
             )  # read back, and sent again where really missing
@@ -96,16 +100,20 @@ def _switch(process: Process, project: Project, next_id: int, version: str) -> N
     """The next reference is the present one from now on; the alarm, which listened to the former one, is quiet again."""
     with process.store.writing() as connection:
         project = get_project(connection, project.id)
+        lock_items(connection, spot_checks.waiting(connection, project.id))
+        former = get_reference(connection, project.reference_id)
         if not rescores.switch(connection, project, next_id, version):
             return
         clear_alarm(connection, project.id)
         moved = spot_checks.take_over(connection, project.id, next_id)
+        if differ_in_limits_alone(former.facts, get_reference(connection, next_id).facts):
+            spot_checks.keep_answered(connection, project.id, former.id, next_id)
         project = get_project(connection, project.id)
         settle(connection, project, moved)
         listen(connection, project)  # to what was answered under it before it took over
         if project.options.item_fields and not project.watch:
             field_writes.queue_all(connection, project, next_id)
-        note(connection, project.id, "switched", f"{version} has taken over: every task has its prediction and its verdict from it")
+        note(connection, project.id, EventKind.SWITCHED, version=version)
     log("version switched", project=project.external_id, version=version)
     _show(process, project)
 
@@ -119,6 +127,7 @@ def _show(process: Process, project: Project) -> None:
         if not ids:
             return
         with process.store.writing() as connection:
+            lock_items(connection, ids)
             rescores.catch_up(connection, project, ids)
         last = ids[-1]
 

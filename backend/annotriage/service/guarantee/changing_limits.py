@@ -9,15 +9,17 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from annotriage.advice.guarantee_words import guarantee_sentence
+from annotriage.advice.guarantee_words import evidence_of
 from annotriage.errors import FitError, StateError
 from annotriage.service.guarantee.recalibrating import refuse_second
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.settings import Settings
+from annotriage.states import EventKind
+from annotriage.store.events import note
 from annotriage.store.previews import LIMITS
-from annotriage.store.projects import Project, change_project, get_project, note
+from annotriage.store.projects import Project, change_project, get_project
 
 if TYPE_CHECKING:
     from annotriage.engine.reference import Reference
@@ -40,8 +42,9 @@ def change_limits(process: Process, project: Project, limits: Mapping[str, Any])
         refuse_second(now)
         if next_id != now.reference_id:
             change_project(connection, project.id, next_reference_id=next_id)
-        by = f" by {limits['by']}" if limits.get("by") else ""
-        note(connection, project.id, "settings", f"{_changes(present, reference)}{by}: {guarantee_sentence(reference.guarantee)}")
+        evidence = dataclasses.asdict(evidence_of(reference.guarantee))
+        changes = _changes(present, reference)
+        note(connection, project.id, EventKind.LIMITS, changes=changes, by=limits.get("by"), guarantee=evidence)
     log("limits changed", project=project.external_id, auto=reference.guarantee.auto, version=reference.version)
     return reference
 
@@ -75,6 +78,15 @@ def with_limits(present: Reference, limits: Mapping[str, float]) -> Reference:
     return dataclasses.replace(reference, version=reference.content_hash())
 
 
+def differ_in_limits_alone(former: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Whether a reference is a former one with other limits, tested on the same held-out items. Both: Reference.facts()."""
+    alike = all(former[part] == facts[part] for part in ("model", "counts", "accuracy", "clusters", "scores"))
+    settings = {name: facts["settings"][name] for name in LIMITS}
+    return (
+        alike and {**former["settings"], **settings} == facts["settings"] and facts["guarantee"]["attempt"] > former["guarantee"]["attempt"]
+    )
+
+
 def _refuse_alarm(project: Project) -> None:
     if project.alarm is not None:
         raise StateError(
@@ -83,6 +95,7 @@ def _refuse_alarm(project: Project) -> None:
         )
 
 
-def _changes(old: Reference, new: Reference) -> str:
+def _changes(old: Reference, new: Reference) -> dict[str, list[Any]]:
+    """The limits that are not the same, each before and after."""
     before, after = old.settings.as_dict(), new.settings.as_dict()
-    return ", ".join(f"{name} {before[name]:g} -> {after[name]:g}" for name in LIMITS if before[name] != after[name]) or "nothing changed"
+    return {name: [before[name], after[name]] for name in LIMITS if before[name] != after[name]}

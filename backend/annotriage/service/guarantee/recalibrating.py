@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annotriage.advice.guarantee_words import guarantee_sentence
+from annotriage.advice.guarantee_words import evidence_of
 from annotriage.data import Dataset, Item
 from annotriage.errors import FitError, MediaUnavailable, StateError, ToolUnavailable
 from annotriage.guarantee.binomial import first_size
@@ -22,8 +22,10 @@ from annotriage.service.judging.media import MediaReader
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
+from annotriage.states import EventKind
 from annotriage.store import spot_checks
-from annotriage.store.projects import Project, change_project, get_project, note
+from annotriage.store.events import note
+from annotriage.store.projects import Project, change_project, get_project
 from annotriage.store.spot_checks import SampleAnswer
 
 if TYPE_CHECKING:
@@ -64,12 +66,8 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
     with process.store.writing() as connection:
         refuse_second(get_project(connection, project.id))
         change_project(connection, project.id, next_reference_id=next_id)
-        note(
-            connection,
-            project.id,
-            "recalibrated",
-            f"on {len(answered.ids)} answers of the sample: {guarantee_sentence(reference.guarantee)}",
-        )
+        evidence = dataclasses.asdict(evidence_of(reference.guarantee))
+        note(connection, project.id, EventKind.RECALIBRATED, answers=len(answered.ids), guarantee=evidence)
     log("recalibrated", project=project.external_id, answers=len(answered.ids), auto=reference.guarantee.auto, version=reference.version)
     return reference
 
@@ -89,7 +87,7 @@ def _refuse_few(project: Project, present: Reference, answers: int) -> None:
     if answers < needed:
         raise FitError(
             f"project {project.external_id}: {answers:,} items of the sample are answered, {needed:,} are needed for a limit of"
-            f" {100 * present.settings.max_error:g} %; they come first in the queue, and a larger sample_share makes more of them"
+            f" {100 * present.settings.max_error:g} %; they wait in the tab Spot checks, and a larger sample_share makes more of them"
         )
 
 

@@ -18,9 +18,11 @@ from annotriage.service.intake.reviewing import take_reviews
 from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step
 from annotriage.service.operations.process import Process
+from annotriage.states import EventKind
 from annotriage.store import inbox, items, jobs
 from annotriage.store.counters import chunks
-from annotriage.store.projects import Project, change_project, find_project, get_project, note
+from annotriage.store.events import note
+from annotriage.store.projects import Project, change_project, find_project, get_project
 
 READ_AT_ONCE = 20  # webhooks
 READ_TASKS = 500
@@ -128,7 +130,7 @@ class Follower:
             self._project_may_be_gone(project, error)
         except AnnotriageError as error:
             with self._process.store.writing() as connection:
-                note(connection, project.id, "unreachable", str(error))
+                note(connection, project.id, EventKind.UNREACHABLE, error=str(error))
             raise
         return False
 
@@ -201,14 +203,18 @@ class Follower:
         if any(getattr(project, name) != value for name, value in values.items()):
             with self._process.store.writing() as connection:
                 if facts.problem != project.problem:
-                    kind = "problem" if facts.problem else "solved"
-                    note(connection, project.id, kind, facts.problem or "the labeling config fits the model again: delivery goes on")
+                    if facts.problem:
+                        note(connection, project.id, EventKind.PROBLEM, error=facts.problem)
+                    else:
+                        note(connection, project.id, EventKind.SOLVED)
                 change_project(connection, project.id, **values)
-        if not project.watch:
-            for sentence in tool.repair(calibrating=not project.calibrated):
+        with self._process.store.reading() as connection:
+            connected = not get_project(connection, project.id).gone  # else what `disconnect` takes back at this moment would come again
+        if connected and not project.watch:
+            for sentence in tool.repair():
                 log("repaired", project=project.external_id, what=sentence)
                 with self._process.store.writing() as connection:
-                    note(connection, project.id, "repaired", sentence)
+                    note(connection, project.id, EventKind.REPAIRED, what=sentence)
 
     def _project_may_be_gone(self, project: Project, error: ToolGone) -> None:
         try:
@@ -217,7 +223,7 @@ class Follower:
             log("project is gone", level=logging.WARNING, project=project.external_id, error=error)
             with self._process.store.writing() as connection:
                 change_project(connection, project.id, gone=True)
-                note(connection, project.id, "gone", f"the project was deleted in the labeling tool ({error}); what was found out stays")
+                note(connection, project.id, EventKind.GONE, error=str(error))
         except AnnotriageError as other:
             log("project cannot be asked", level=logging.WARNING, project=project.external_id, error=other)
 

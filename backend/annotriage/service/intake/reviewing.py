@@ -14,8 +14,9 @@ from annotriage.labeling_tool import Review, Task
 from annotriage.service.guarantee.spot_checks import settle
 from annotriage.service.intake.answers import answer_of
 from annotriage.store import items, reviews
+from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
-from annotriage.store.reviews import Answer, Known
+from annotriage.store.reviews import Answer
 from annotriage.store.spot_checks import forget_spot_checks
 
 
@@ -27,7 +28,8 @@ def take_reviews(connection: Connection, project: Project, tasks: Sequence[Task]
     """
     read = {task.id: task for task in tasks}
     known = reviews.known(connection, project.id, list(read))
-    _take_edits(connection, project, read, known)
+    wanted = {before.id: read[id].wanted for id, before in known.items() if read[id].wanted != before.wanted}
+    media = {before.id: read[id].media for id, before in known.items() if items.media_hash(read[id].media) != before.media_hash}
     gone: list[str] = []
     changed: dict[int, list[Review]] = {}
     answers: dict[int, Answer] = {}
@@ -47,22 +49,16 @@ def take_reviews(connection: Connection, project: Project, tasks: Sequence[Task]
         answer = answer_of(task)
         if (answer.state, answer.labels, answer.machine) != (before.answer, before.labels, before.machine):
             answers[before.id] = answer
+    lock_items(connection, [*wanted, *media, *changed, *answers, *ordinary])
+    reviews.set_wanted(connection, wanted)
+    forget_spot_checks(connection, list(media))  # drawn, and perhaps answered, for what the tasks showed then
+    for item_id, shown in media.items():
+        items.change_media(connection, project, item_id, shown)
     reviews.drop_reviews(connection, project.id, gone)
     reviews.keep_reviews(connection, project.id, changed)
     reviews.set_answers(connection, answers, ordinary)
     items.add_work(connection, project, ordinary)
     settle(connection, project, list(changed))
-
-
-def _take_edits(connection: Connection, project: Project, read: dict[str, Task], known: dict[str, Known]) -> None:
-    """What was changed of the tasks themselves: how many answers they ask for, and what they show. All else is ignored."""
-    wanted = {before.id: read[id].wanted for id, before in known.items() if read[id].wanted != before.wanted}
-    reviews.set_wanted(connection, wanted)
-    for task_id, before in known.items():
-        media = read[task_id].media
-        if items.media_hash(media) != before.media_hash:
-            forget_spot_checks(connection, [before.id])  # drawn, and perhaps answered, for what the task showed then
-            items.change_media(connection, project, before.id, media)
 
 
 def _differs(known: Review, now: Review) -> bool:

@@ -27,9 +27,11 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, Step
 from annotriage.service.operations.process import Process
 from annotriage.settings import Settings
+from annotriage.states import EventKind
 from annotriage.store import work
 from annotriage.store.counters import chunks
-from annotriage.store.projects import Project, change_project, get_project, note
+from annotriage.store.events import note
+from annotriage.store.projects import Project, change_project, get_project
 from annotriage.store.verdicts import Judgement, record
 from annotriage.store.work import ClaimedItem
 
@@ -157,7 +159,7 @@ class Judge:
             get_project(connection, project.id)  # of one that was disconnected meanwhile nothing is left
             work.put_off(connection, [row.work_id for row in claimed.rows.values()], time.time() + TROUBLE_SECONDS)
             change_project(connection, project.id, trouble=str(error))
-            note(connection, project.id, "trouble", str(error))
+            note(connection, project.id, EventKind.TROUBLE, error=str(error))
 
     def _release(self, rows: Iterable[ClaimedItem]) -> None:
         with self._process.store.writing() as connection:

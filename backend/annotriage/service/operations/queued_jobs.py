@@ -11,9 +11,11 @@ from annotriage.errors import AnnotriageError
 from annotriage.progress import Advance
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
+from annotriage.states import EventKind
 from annotriage.store import jobs
+from annotriage.store.events import note
 from annotriage.store.jobs import Job
-from annotriage.store.projects import get_project, note
+from annotriage.store.projects import get_project
 
 
 def run_job(process: Process, job: Job) -> None:
@@ -44,4 +46,5 @@ def run_job(process: Process, job: Job) -> None:
     with process.store.writing() as connection:
         jobs.finish(connection, job.id, text, failed=failed)
         if failed and job.kind != "report":
-            note(connection, project.id, "recalibration" if job.kind == "recalibrate" else "settings", text)
+            limits = job.kind == jobs.LIMITS
+            note(connection, project.id, EventKind.LIMITS_FAILED if limits else EventKind.RECALIBRATION_FAILED, error=text)

@@ -78,13 +78,15 @@ def guarantee_state(project: Project, evidence: dict[str, Any], standing: dict[s
     """evidence: what the reference's facts say of the guarantee; standing: as it was kept, None if it was not yet."""
     answers, wanted = (standing or {}).get("sample_answers", 0), (standing or {}).get("sample_needed")
     enough = wanted is not None and answers >= wanted
+    if project.alarm is not None and project.alarm.unconfirmed:
+        return GuaranteeState("stopped", words.STOPPED, words.second_answers(project.alarm.unconfirmed), can_recalibrate=enough)
     if project.alarm is not None:
         return GuaranteeState("stopped", words.STOPPED, words.calibrate_anew(answers, wanted), answers, wanted, enough)
     if project.pause is not None:
         return GuaranteeState("paused", words.paused(project.pause.reason), words.RESUME)
     if evidence["auto"]:
-        checks = standing or {"wrong": 0, "answers": 0, "level": 0.0}
-        said = words.checked(checks["wrong"], checks["answers"], checks["level"])
+        checks = standing or {"wrong": 0, "answers": 0}
+        said = words.checked(checks["wrong"], checks["answers"], checks.get("contradicted", 0), checks.get("wrong_until_alarm"))
         return GuaranteeState("on", words.holds(evidence["max_error"]), said, can_recalibrate=enough)
     if evidence["needed"] is None:
         return GuaranteeState("off", words.HOPELESS, words.TRAIN_FURTHER, can_recalibrate=enough)

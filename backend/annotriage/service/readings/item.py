@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from annotriage.advice.verdict_words import reason_sentence
 from annotriage.labeling_tool import ToolProject
 from annotriage.service.readings.dataset import DatasetName, dataset_name
 from annotriage.service.readings.times import Time, time_text
@@ -42,7 +43,7 @@ class ItemLine:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdict. judged: the model's own route, before a pause took `auto` away; trust: the true one. members: score of each member."""
+    """The verdict. judged: the model's own route, whatever people said since; trust: the true one. members: score of each member."""
 
     judged: str
     trust: float
@@ -122,7 +123,7 @@ def item_line(row: AnyRow, tool: ToolProject) -> ItemLine:
         labels=texts(row.model_labels) if row.judged is not None and row.route != "failed" else None,
         confidence=row.confidence,
         outlier_score=row.outlier_score,
-        reason=row.reason,
+        reason=reason_sentence(row.reason, row.held_back, row.sent_by),
         spot_check=row.spot_check,
         answer="labelled" if row.labelled else row.answer,
         answered=texts(row.labels),

@@ -9,13 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from annotriage.advice.event_words import event_sentence
 from annotriage.advice.state_words import why_paused
 from annotriage.service.operations.doctor import LATE_SECONDS
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.times import Time, time_text
-from annotriage.store import browsing
+from annotriage.store import browsing, work
 from annotriage.store.browsing import RouteCount
-from annotriage.store.projects import Event, Project
+from annotriage.store.events import Event
+from annotriage.store.projects import Project
 from annotriage.store.references import get_reference
 
 
@@ -53,7 +55,10 @@ class Rescoring:
 
 @dataclass(frozen=True, slots=True)
 class ProjectDetail:
-    """A project in full. guarantee: in a sentence. undelivered: predictions not confirmed yet, by state. options: how it is triaged."""
+    """A project in full. guarantee: in a sentence. undelivered: predictions not confirmed yet, by state. options: how it is triaged.
+
+    service: what keeps the running service from the labeling tool, as a refused token; null if nothing does.
+    """
 
     project: ProjectLine
     guarantee: str
@@ -61,15 +66,17 @@ class ProjectDetail:
     options: dict[str, Any]
     undelivered: dict[str, int]
     rescoring: Rescoring | None
+    service: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class EventLine:
-    """Something that happened to the project."""
+    """Something that happened to the project. text: in a sentence; facts: what it is made of, by name."""
 
     event: int
     kind: str
     text: str
+    facts: dict[str, Any]
     at: Time
 
 
@@ -100,6 +107,7 @@ def project_detail(connection: Connection, process: Process, project: Project) -
         asdict(project.options),
         browsing.undelivered(connection, project.id, project.reference_id),
         rescoring_of(connection, project),
+        work.trouble(work.living(connection)) or None,
     )
 
 
@@ -114,7 +122,9 @@ def rescoring_of(connection: Connection, project: Project) -> Rescoring | None:
 
 def event_lines(events: Sequence[Event]) -> tuple[EventLine, ...]:
     """A project's history, for programs."""
-    return tuple(EventLine(event.id, event.kind, event.text, time_text(event.at)) for event in events)
+    return tuple(
+        EventLine(event.id, event.kind, event_sentence(event.kind, event.facts), event.facts, time_text(event.at)) for event in events
+    )
 
 
 def unread_seconds(project: Project) -> float:

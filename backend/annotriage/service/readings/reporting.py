@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annotriage.advice.verdict_words import reason_sentence
 from annotriage.engine.assessment import FACES
 from annotriage.engine.triage import Seen, Triage
 from annotriage.engine.verdict import OutlierGroup, Verdict
@@ -86,11 +87,11 @@ def _verdict(row: AnyRow, reference: Reference) -> Verdict:
         "outlier_score",
         "trust",
         "route",
-        "reason",
         "seconds",
         "sureness",
     )
     values: dict[str, Any] = {name: getattr(row, name) for name in columns}
+    values["reason"] = reason_sentence(row.reason, row.held_back, row.sent_by)
     path = row.media if len(row.media) <= NAMED and not row.media.startswith("data:") else f"task {row.name}"
     members = {name: value for name, value in row.members.items() if value is not None}
     return Verdict(row.name, path, tuple(row.labels), members=members, reference=reference.version, model=reference.model.hash, **values)

@@ -155,6 +155,11 @@ _ERRORS = {
     500: "An error of the service itself.",
     503: "The database does not answer.",
 }
+_CHANGING_ERRORS = {
+    403: "A browser sends this for another site's page.",
+    413: "The request is too large.",
+    415: "This is a form; send JSON.",
+}
 
 
 def _described(one: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +168,7 @@ def _described(one: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     ] + [_described_parameter(parameter) for parameter in one.query]
     problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     errors = _ERRORS | ({404: "There is no such project, item or dataset."} if "{" in one.path else {})
-    errors |= ({413: "The request is too large."} if one.body is not None else {}) | dict(one.statuses)
+    errors |= (_CHANGING_ERRORS if one.method != "GET" else {}) | dict(one.statuses)
     described: dict[str, Any] = {
         "operationId": one.name,
         "summary": (one.view.__doc__ or "").split("\n")[0].rstrip("."),

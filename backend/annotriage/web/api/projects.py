@@ -11,7 +11,8 @@ from annotriage.errors import DataError
 from annotriage.service.guarantee import pausing
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.project import EventLine, ProjectDetail, ProjectLine, event_lines, project_detail, project_line
-from annotriage.store.projects import history, project_of, projects
+from annotriage.store.events import history
+from annotriage.store.projects import project_of, projects
 from annotriage.web.api.openapi import Operation
 from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after
 

@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
 from annotriage.advice.page_words import stamp
+from annotriage.advice.verdict_words import reason_sentence
 from annotriage.errors import DataError, UnknownError
 from annotriage.report.csv_cells import text_cell
 from annotriage.service.operations.process import Process
@@ -140,7 +141,7 @@ def _line(row: AnyRow) -> list[object]:
         row.p_value,
         row.outlier_score,
         row.true_trust,
-        _plain(row.reason),
+        _plain(reason_sentence(row.reason, row.held_back, row.sent_by)),
         row.spot_check,
         "labelled" if row.labelled else row.answer,
         None if row.labels is None else _plain(" + ".join(row.labels)),

@@ -8,24 +8,41 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from flask import flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlalchemy import Connection
 
-from annotriage.advice.guarantee_words import days_until
+from annotriage.advice.event_words import event_sentence
+from annotriage.advice.guarantee_words import awaited, days_until
 from annotriage.advice.numbers import count, percent, percent_range
 from annotriage.report import charts
+from annotriage.service.guarantee.decisions import Decision, decide, decisions
 from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING, OLDEST_DAYS
 from annotriage.service.readings.guarantee import GuaranteeState, guarantee_state, oldest_days
 from annotriage.states import SETTLED
 from annotriage.store import browsing, dashboard, jobs
+from annotriage.store.events import history
 from annotriage.store.jobs import Job
-from annotriage.store.projects import Event, Project, history
+from annotriage.store.projects import Project
 from annotriage.store.references import get_curve, get_reference
 from annotriage.web.query_args import whole
 from annotriage.web.routing import Routes
+from annotriage.web.sessions import visitor_name
 
 EVENTS = 30  # of a page
 KINDS = ("recalibrate", "limits")
+
+
+@dataclass(frozen=True)
+class Happening:
+    """An event of the project. text: in a sentence; facts: what it is made of, by name. at: seconds since 1970."""
+
+    id: int
+    kind: str
+    text: str
+    facts: dict[str, Any]
+    at: float
 
 
 @dataclass(frozen=True)
@@ -59,15 +76,23 @@ class GuaranteePage:
     level: Markup
     oldest: float | None
     until_alarm: tuple[str, str]
+    decisions: Sequence[Decision]
     jobs: Sequence[Job]
-    events: Sequence[Event]
+    events: Sequence[Happening]
     next: int | None
     rescoring: tuple[str, int, int] | None
 
 
 def add_views(routes: Routes) -> None:
     """Add the page."""
-    routes.project_page("/guarantee", "guarantee", _page, MOST_OUTSTANDING=MOST_OUTSTANDING, OLDEST_DAYS=OLDEST_DAYS)
+    routes.project_page("/guarantee", "guarantee", _page, MOST_OUTSTANDING=MOST_OUTSTANDING, OLDEST_DAYS=OLDEST_DAYS, awaited=awaited)
+
+    @routes.writing("/spot-checks/<int:item_id>/decide")
+    def decide_spot_check(connection: Connection, project: Project, item_id: int) -> ResponseReturnValue:
+        choice = request.form.get("choice", "")
+        decide(connection, project, item_id, int(choice) if choice.isdecimal() and len(choice) < 4 else None, visitor_name())
+        flash("Decided, and written down in the history.", "done")
+        return redirect(url_for("web.guarantee", project=project.external_id, _anchor="decisions"), 303)
 
 
 def _page(connection: Connection, project: Project) -> GuaranteePage:
@@ -90,8 +115,9 @@ def _page(connection: Connection, project: Project) -> GuaranteePage:
         level=Markup("") if standing is None else _level(standing["level"]),
         oldest=None if standing is None else oldest_days(standing),
         until_alarm=_until_alarm(standing, per_day, spot_checks),
+        decisions=decisions(connection, project),
         jobs=_jobs(connection, project),
-        events=rows,
+        events=[Happening(row.id, row.kind, event_sentence(row.kind, row.facts), row.facts, row.at) for row in rows],
         next=rows[-1].id if len(rows) == EVENTS else None,
         rescoring=_rescoring(connection, project),
     )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
-from flask import Response, render_template, request
+from flask import Response
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
 from annotriage.advice.numbers import percent
 from annotriage.advice.page_words import about_one_in
-from annotriage.errors import UnknownError
+from annotriage.advice.verdict_words import reason_sentence
 from annotriage.service.operations.process import Process
 from annotriage.states import UNSETTLED
 from annotriage.store import browsing, maps, snapshots
@@ -62,12 +62,13 @@ class Moment:
 class ItemPage:
     """What the page shows. row: of `browsing`; before, behind: the names of the items beside it in the walk.
 
-    usual: its p-value in words. can: what a person may do with it: "back", "review" or nothing.
+    reason: of its route, in a sentence. usual: its p-value in words. can: what a person may do with it: "back", "review" or nothing.
     """
 
     project: Project
     walk: Walk
     row: AnyRow
+    reason: str | None
     name: str
     address: str | None
     picture: bool
@@ -86,14 +87,7 @@ def add_views(routes: Routes) -> None:
     """Add the page and the pictures."""
     process, pictures = routes.process, FullPictures(routes.process)
 
-    def build(connection: Connection, project: Project, task: str) -> ItemPage | str:
-        if request.endpoint == "web.item_json":
-            with suppress(UnknownError):  # an item may be called scan.json
-                page = _page(process, connection, project, f"{task}.json")
-                return render_template("item.html", page=page, project=project)
-        return _page(process, connection, project, task)
-
-    routes.project_page("/items/<task>", "item", build)
+    routes.project_page("/items/<task>", "item", partial(_page, process))
 
     @routes.open("/items/<int:item_id>/media")
     def media(project: Project, item_id: int) -> ResponseReturnValue:
@@ -124,6 +118,7 @@ def _page(process: Process, connection: Connection, project: Project, task: str)
         project=project,
         walk=walk,
         row=row,
+        reason=reason_sentence(row.reason, row.held_back, row.sent_by),
         name=row.external_id or row.marker,
         address=_address(process, project, row),
         picture=bool(pictured(connection, [row.id])),
@@ -189,7 +184,8 @@ def _history(connection: Connection, project: Project, row: AnyRow) -> list[Mome
     moments = [Moment(row.at, "came in" if row.external_id or not row.marker else "was pushed by another system")]
     if row.judged is not None:
         judged = f"was judged {row.judged}" if row.judged != "failed" else "could not be judged"
-        moments.append(Moment(row.judged_at, f"{judged} in {1000 * row.seconds:.0f} ms", row.reason))
+        why = reason_sentence(row.reason, row.held_back, row.sent_by)
+        moments.append(Moment(row.judged_at, f"{judged} in {1000 * row.seconds:.0f} ms", why))
     for one in browsing.deliveries_of_item(connection, row.id):
         what = "with an empty answer" if one.labels is None else f"that says {' + '.join(one.labels) or 'none of the classes'}"
         moments.append(Moment(one.at, f"prediction {what} {STATES.get(one.state, one.state)} ({one.version})", one.error or ""))

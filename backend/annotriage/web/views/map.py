@@ -14,6 +14,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
 from annotriage.advice.numbers import count
+from annotriage.advice.verdict_words import reason_sentence
 from annotriage.errors import SettingError
 from annotriage.service.delivery.rerouting import Rerouted, send_to_review, take_back, undo_rerouting
 from annotriage.service.operations.process import Process
@@ -48,10 +49,11 @@ class MapPage:
 
 @dataclass(frozen=True)
 class Panel:
-    """The item behind a point. row: as of `item_on_map`; address: of its task in the labeling tool, "" without one."""
+    """The item behind a point. row: as of `item_on_map`; reason: why it has its route, in a sentence; address: of its task, or ""."""
 
     project: Project
     row: AnyRow
+    reason: str | None
     group: int | None
     nearest: Sequence[TrainingItem]
     address: str
@@ -98,6 +100,7 @@ def add_views(routes: Routes) -> None:
         panel = Panel(
             project=project,
             row=row,
+            reason=reason_sentence(row.reason, row.held_back, row.sent_by),
             group=None if every is None else maps.group_of(connection, every, item_id),
             nearest=maps.nearest_of(connection, item_id, project.reference_id),
             address=_address(process, project, row.external_id),

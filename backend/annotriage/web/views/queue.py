@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
 from annotriage.advice.numbers import count, percent, percent_range
+from annotriage.advice.verdict_words import reason_sentence
 from annotriage.errors import AnnotriageError, DataError, UnknownError
 from annotriage.service.delivery.rerouting import Rerouted, send_to_review, take_back, undo_rerouting
 from annotriage.service.operations.process import Process
@@ -39,9 +40,14 @@ ORDER_WORDS = {
 
 @dataclass(frozen=True)
 class Line:
-    """An item of the queue. address: its task in the labeling tool, if it has one; dataset, diversity: those that its task shows."""
+    """An item of the queue.
+
+    reason: why it has its route, in a sentence; `row` holds the model's own. address: its task in the labeling tool, if it has one;
+    dataset, diversity: those that its task shows.
+    """
 
     row: AnyRow
+    reason: str | None
     address: str | None
     picture: bool
     dataset: AnyRow | None
@@ -190,6 +196,7 @@ def _lines(process: Process, connection: Connection, project: Project, dataset_i
     return [
         Line(
             row=row,
+            reason=reason_sentence(row.reason, row.held_back, row.sent_by),
             address=web_address(None if row.external_id is None else tool.address(row.external_id)),
             picture=row.id in pictures,
             dataset=datasets.get(row.shown_dataset_id),

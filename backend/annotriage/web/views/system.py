@@ -13,10 +13,12 @@ from sqlalchemy import Connection
 from annotriage.advice.numbers import count
 from annotriage.labeling_tool import Check
 from annotriage.service.operations.process import Process
+from annotriage.states import EventKind
 from annotriage.store import browsing, dashboard, deliveries, inbox
 from annotriage.store.database import AnyRow
+from annotriage.store.events import note
 from annotriage.store.inbox import Unreadable
-from annotriage.store.projects import Project, note, projects
+from annotriage.store.projects import Project, projects
 from annotriage.store.work import DEAD_AFTER
 from annotriage.web.routing import Routes
 
@@ -83,7 +85,7 @@ def add_views(routes: Routes) -> None:
     @routes.writing("/retry-deliveries")
     def retry_deliveries(connection: Connection, project: Project) -> ResponseReturnValue:
         again = dashboard.retry_deliveries(connection, project)
-        note(connection, project.id, "retried", f"{count(again, 'prediction')} that could not be delivered")
+        note(connection, project.id, EventKind.RETRIED, predictions=again)
         flash(f"{count(again, 'prediction')} will be sent again.", "done")
         return redirect(url_for("web.system"), 303)
 

@@ -12,6 +12,13 @@ depends_on = None
 def upgrade() -> None:
     """The first schema."""
     op.create_table(
+        "before_connecting",
+        sa.Column("external_id", sa.Text(), nullable=False),
+        sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("external_id", name=op.f("pk_before_connecting")),
+    )
+    op.create_table(
         "heartbeat",
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
@@ -52,6 +59,13 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_secret")),
+    )
+    op.create_table(
+        "session",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("user", sa.Text(), nullable=False),
+        sa.Column("ends_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_session")),
     )
     op.create_table(
         "stored_file",
@@ -163,9 +177,9 @@ def upgrade() -> None:
     op.create_table(
         "event",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("facts", sa.JSON(), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_event_project_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
@@ -448,6 +462,7 @@ def upgrade() -> None:
         sa.Column("labels", sa.JSON(), nullable=True),
         sa.Column("drawn_at", sa.Float(), nullable=False),
         sa.Column("answered_at", sa.Float(), nullable=True),
+        sa.Column("decided_by", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_spot_check_dataset_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_spot_check_item_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_spot_check_project_id"), ondelete="CASCADE"),
@@ -494,6 +509,7 @@ def upgrade() -> None:
         sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("route", sa.Text(), nullable=False),
         sa.Column("judged", sa.Text(), nullable=False),
+        sa.Column("held_back", sa.Text(), nullable=True),
         sa.Column("labels", sa.JSON(), nullable=False),
         sa.Column("label", sa.Text(), server_default="", nullable=False),
         sa.Column("cluster", sa.Text(), nullable=True),

@@ -1,0 +1,144 @@
+"""What happened to a project, in sentences: of each kind of event one function, which takes its facts by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from annotriage.advice.guarantee_words import Evidence, evidence_sentence
+from annotriage.advice.numbers import count, percent
+from annotriage.advice.state_words import alarm_sentence, pause_sentence
+from annotriage.states import Alarm, EventKind, Pause
+
+Changes = Mapping[str, Sequence[Any]]  # by setting: the value before and after
+
+
+def event_sentence(kind: EventKind, facts: Mapping[str, Any]) -> str:
+    """What an event says. facts: as they were written, by name."""
+    return SENTENCES[kind](**facts)
+
+
+def connected(version: str, watch: bool) -> str:
+    """The project is triaged from now on. watch: nothing is written into the labeling tool."""
+    return f"with {version}{', only watched' if watch else ''}"
+
+
+def gone(error: str) -> str:
+    """The project is not in the labeling tool any more."""
+    return f"the project was deleted in the labeling tool ({error}); what was found out stays"
+
+
+def failed(error: str) -> str:
+    """What went wrong, as whoever met it said."""
+    return error
+
+
+def repaired(what: str) -> str:
+    """What was put right in the labeling tool."""
+    return what
+
+
+def solved() -> str:
+    """What stopped delivery is gone."""
+    return "the labeling config fits the model again: delivery goes on"
+
+
+def retried(predictions: int) -> str:
+    """A person had predictions sent again."""
+    return f"{count(predictions, 'prediction')} that could not be delivered"
+
+
+def paused(reason: str) -> str:
+    """A person stopped automatic labels."""
+    return pause_sentence(Pause(reason, 0.0))
+
+
+def resumed() -> str:
+    """A person let automatic labels go on."""
+    return "automatic labels go on"
+
+
+def alarm(project: str, **facts: Any) -> str:
+    """The alarm stopped automatic labels. facts: those of states.Alarm."""
+    return alarm_sentence(Alarm(**facts), project)
+
+
+def alarm_over() -> str:
+    """An alarm that nobody had confirmed is over."""
+    return "second answers sided with the model: labels are automatic again"
+
+
+def decided(task: str, by: str, right: bool) -> str:
+    """A person who manages settled a spot check in the place of a second answer."""
+    return f"{by} decided spot check {task}: the model was {'right' if right else 'wrong'}"
+
+
+def settings(changes: Changes, by: str) -> str:
+    """A person changed how the project is triaged."""
+    said = ", ".join(f"{name} {_value(before)} -> {_value(after)}" for name, (before, after) in changes.items())
+    return f"{said} by {by}"
+
+
+def limits(changes: Changes, by: str | None, guarantee: Mapping[str, Any]) -> str:
+    """Other limits were tested on the same held-out items. guarantee: the facts of an `Evidence`."""
+    said = ", ".join(f"{name} {before:g} -> {after:g}" for name, (before, after) in changes.items()) or "nothing changed"
+    return f"{said}{f' by {by}' if by else ''}: {evidence_sentence(Evidence(**guarantee))}"
+
+
+def recalibrated(answers: int, guarantee: Mapping[str, Any]) -> str:
+    """The guarantee was made anew. guarantee: the facts of an `Evidence`."""
+    return f"on {answers} answers of the sample: {evidence_sentence(Evidence(**guarantee))}"
+
+
+def switched(version: str) -> str:
+    """The next reference is the present one."""
+    return f"{version} has taken over: every task has its prediction and its verdict from it"
+
+
+def rerouted(by: str, to: str, items: int, undone: bool) -> str:
+    """A person sent items to review or took them out of it, or undid that. to: review | back, of what was done or undone."""
+    some, where = f"{items:,} item{'' if items == 1 else 's'}", "to review" if to == "review" else "out of review"
+    if undone:
+        return f"{by} undid {'sending' if to == 'review' else 'taking'} {some} {where}"
+    return f"{by} {'sent' if to == 'review' else 'took'} {some} {where}"
+
+
+def accepted(batch: int, labels: int) -> str:
+    """Automatic labels became annotations."""
+    return f"batch {batch}: {labels} automatic labels became annotations"
+
+
+def undone(batch: int, labels: int) -> str:
+    """Accepted labels were taken back."""
+    return f"batch {batch}: {labels} accepted labels were taken back"
+
+
+SENTENCES: Mapping[EventKind, Callable[..., str]] = {
+    EventKind.CONNECTED: connected,
+    EventKind.GONE: gone,
+    EventKind.UNREACHABLE: failed,
+    EventKind.REPAIRED: repaired,
+    EventKind.TROUBLE: failed,
+    EventKind.PROBLEM: failed,
+    EventKind.SOLVED: solved,
+    EventKind.REFUSED: failed,
+    EventKind.RETRIED: retried,
+    EventKind.PAUSED: paused,
+    EventKind.RESUMED: resumed,
+    EventKind.ALARM: alarm,
+    EventKind.ALARM_OVER: alarm_over,
+    EventKind.DECIDED: decided,
+    EventKind.SETTINGS: settings,
+    EventKind.LIMITS: limits,
+    EventKind.LIMITS_FAILED: failed,
+    EventKind.RECALIBRATED: recalibrated,
+    EventKind.RECALIBRATION_FAILED: failed,
+    EventKind.SWITCHED: switched,
+    EventKind.REROUTED: rerouted,
+    EventKind.ACCEPTED: accepted,
+    EventKind.UNDONE: undone,
+}
+
+
+def _value(value: Any) -> str:
+    return percent(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,36 @@
+"""Why an item has its route, in a sentence."""
+
+from __future__ import annotations
+
+from typing import overload
+
+from annotriage.advice.numbers import percent
+from annotriage.states import HeldBack
+
+
+def outlier_sentence(outlier_score: float, compared: str, nearest: str = "") -> str:
+    """How strange an outlier is. compared: "held-out" | "training" items; nearest: to what it is, where a class may be named."""
+    share = "all" if outlier_score > 0.9994 else percent(outlier_score)
+    return f"Stranger than {share} of the {compared} items{f'; nearest to {nearest}' if nearest else ''}."
+
+
+@overload
+def reason_sentence(reason: str, held_back: str | None, sent_by: str | None) -> str: ...
+
+
+@overload
+def reason_sentence(reason: str | None, held_back: str | None, sent_by: str | None) -> str | None: ...
+
+
+def reason_sentence(reason: str | None, held_back: str | None, sent_by: str | None) -> str | None:
+    """The model's reason for its own route, and why a person decides all the same; None before there is a verdict.
+
+    held_back: a states.HeldBack. sent_by: who sent the item to review; None once the item shows something else than was sent.
+    """
+    if reason is None or held_back is None:
+        return reason
+    if held_back == HeldBack.PAUSE:
+        why = "a person decides, because automatic labels are paused"
+    else:
+        why = f"sent to review by {sent_by or 'a person'}"
+    return f"{reason.rstrip('.')}; {why}."

@@ -1,0 +1,45 @@
+"""Events: what happened to a project, as facts. What they say to people is in `advice.event_words`."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from annotriage.states import EventKind
+from annotriage.store.schema import event, project
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a project. facts: what its sentence takes, by name. at: seconds since 1970."""
+
+    id: int
+    kind: EventKind
+    facts: dict[str, Any]
+    at: float
+
+
+def note(connection: Connection, project_id: int, kind: EventKind, **facts: Any) -> None:
+    """Write an event into the project's history, unless the last one there is the same, or the project was disconnected meanwhile.
+
+    facts: values of JSON, named as the sentence of the kind in `advice.event_words` takes them.
+    """
+    if connection.execute(select(project.c.id).where(project.c.id == project_id)).one_or_none() is None:
+        return
+    last = connection.execute(
+        select(event.c.kind, event.c.facts).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(1)
+    ).one_or_none()
+    if last is None or last.kind != kind or last.facts != json.loads(json.dumps(facts)):
+        connection.execute(event.insert().values(project_id=project_id, kind=kind, facts=facts, at=time.time()))
+
+
+def history(connection: Connection, project_id: int, *, before: int | None = None, limit: int = 100) -> list[Event]:
+    """The project's events, the latest first; before: the id of the last one seen."""
+    query = select(event.c.id, event.c.kind, event.c.facts, event.c.at).where(event.c.project_id == project_id)
+    query = query.order_by(event.c.id.desc()).limit(limit)
+    rows = connection.execute(query if before is None else query.where(event.c.id < before))
+    return [Event(row.id, EventKind(row.kind), row.facts, row.at) for row in rows]

@@ -1,0 +1,58 @@
+"""Transactions lock in one order: whoever waits for another one holds nothing that that one will ask for."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from stores import OnPostgreSQL, verdict_of, while_it_waits
+
+from annotriage.states import Alarm
+from annotriage.store import items, reroutings
+from annotriage.store.projects import raise_alarm
+from annotriage.store.reviews import Answer, set_answers
+
+ALARM = Alarm(9, 20, 0.2, 0.7, 0.02, 5.0)
+
+
+class TestOnPostgreSQL(OnPostgreSQL):
+    def test_an_answer_that_rings_the_alarm_and_a_rerouting_of_its_item_do_not_wait_for_each_other(self, store, filled):
+        (id,) = filled.judged(1)
+        first = store.writing()
+        connection = first.__enter__()
+        set_answers(connection, {id: Answer("resolved", ("dog",), at=1.0)})
+        held = []
+
+        def reroute():
+            with store.writing() as other:
+                held.append(reroutings.hold(other, filled.project.id, [id]))
+
+        def ring():
+            assert raise_alarm(connection, filled.project.id, ALARM)
+            first.__exit__(None, None, None)
+
+        while_it_waits(store, reroute, ring)
+        ((project, rows),) = held
+        assert (project.alarm, [row.answer for row in rows]) == (ALARM, ["resolved"]), "what the other one wrote is seen"
+
+    def test_a_rerouting_and_a_new_verdict_of_the_same_items_follow_one_another(self, store, filled):
+        ids = filled.judged(3)
+        first = store.writing()
+        connection = first.__enter__()
+        project, _ = reroutings.hold(connection, filled.project.id, ids)
+
+        def reroute():
+            reroutings.send(connection, project, reroutings.begin(connection, project.id, "review", "Ann"), ids[1:], "Ann")
+            reroutings.dismiss(connection, project, reroutings.begin(connection, project.id, "back", "Ann"), ids[:1], dismissed=True)
+            first.__exit__(None, None, None)
+
+        while_it_waits(store, lambda: filled.judge(ids[::-1], "outlier"), reroute)
+        with store.reading() as connection:
+            assert {verdict_of(connection, id, project.reference_id).route for id in ids} == {"outlier"}
+        assert filled.counts() == {"outlier": (3, 2)}
+
+    def test_what_names_an_item_can_be_added_while_it_is_held(self, store, filled):
+        ids = filled.judged(1)
+        with store.writing() as connection:
+            reroutings.hold(connection, filled.project.id, ids)
+            with store.writing() as other:
+                other.execute(text("SET LOCAL lock_timeout = '20s'"))
+                items.add_work(other, filled.project, ids)
