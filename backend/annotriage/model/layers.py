@@ -59,6 +59,28 @@ def choose(steps: Sequence[Step], output: str, spec: ModelSpec) -> Choice:
     Raises ModelError if a layer is unknown (naming those nearest to it), no dense layer is found, or there are not as many
     outputs as classes.
     """
+    choice = _choice(steps, output, spec)
+    if not choice.layers:
+        if not candidates(steps, choice):
+            raise _no_layers(spec)
+        raise ModelError(
+            f"{spec.path}: [model] layer: no last dense layer is found in {spec.model_path.name}; name the hidden layer yourself."
+            f" `annotriage layers --model {spec.path}` lists the candidates"
+        )
+    return choice
+
+
+def listed(steps: Sequence[Step], output: str, spec: ModelSpec) -> list[Layer]:
+    """The candidates, those marked that the spec asks for, if "auto" finds any. Raises ModelError as `choose`, or if there are none."""
+    choice = _choice(steps, output, spec)
+    found = candidates(steps, choice)
+    if not found:
+        raise _no_layers(spec)
+    return found
+
+
+def _choice(steps: Sequence[Step], output: str, spec: ModelSpec) -> Choice:
+    """As `choose`, but without layers where "auto" finds none."""
     shape = next((step.shape for step in steps if step.output == output), None)
     if shape is not None and len(shape) > 1 and None not in shape[1:]:
         spec.check_outputs(math.prod(size for size in shape[1:] if size is not None))
@@ -66,10 +88,7 @@ def choose(steps: Sequence[Step], output: str, spec: ModelSpec) -> Choice:
     if spec.layer == AUTO:
         deciding = _enters_last_dense(steps, logits)
         if deciding is None:
-            raise ModelError(
-                f"{spec.path}: [model] layer: no last dense layer is found in {spec.model_path.name}; name the hidden layer yourself."
-                f" `annotriage layers --model {spec.path}` lists the candidates"
-            )
+            return Choice(logits, (), closing)
         middle = _middle_map(steps, deciding)
         return Choice(logits, (deciding, middle) if middle else (deciding,), closing)
     known = {step.output for step in steps}
@@ -87,6 +106,13 @@ def candidates(steps: Sequence[Step], choice: Choice) -> list[Layer]:
         for step in steps
         if step.output in choice.layers or (step.output in before and _is_hidden_layer(step))
     ]
+
+
+def _no_layers(spec: ModelSpec) -> ModelError:
+    return ModelError(
+        f"{spec.path}: {spec.model_path.name} has no hidden layer that can be compared: between its input and its output lies no layer of"
+        " numbers of its own. Use a network with at least one hidden layer, or export the features that enter this model together with it"
+    )
 
 
 def unknown_layer(name: str, candidates: Sequence[str], known: Collection[str], spec: ModelSpec) -> ModelError:
