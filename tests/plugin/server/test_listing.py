@@ -13,6 +13,7 @@ from annotriage_label_studio.server.client import Client
 
 __all__ = ["faulty"]  # a fixture
 
+ROW = {"data": {}, "created_at": "2026-11-26T12:00:00Z", "is_labeled": False, "overlap": 1}
 LARGEST = 3  # tasks that the server gives at once, whatever is asked for
 
 
@@ -30,7 +31,7 @@ def client(faulty, ids):
         included = query.get("selectedItems", {}).get("included", ids)
         after = max((item["value"] for item in query.get("filters", {}).get("items", ())), default=0)
         found = [id for id in ids if id > after and id in included]
-        tasks = [{"id": id, "data": {}} for id in found[: min(LARGEST, int(asked["page_size"][0]))]]
+        tasks = [ROW | {"id": id} for id in found[: min(LARGEST, int(asked["page_size"][0]))]]
         return 200, {}, {"tasks": tasks, "total": len(found)}
 
     faulty.answers = [answer]
