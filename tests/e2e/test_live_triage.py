@@ -182,6 +182,7 @@ def test_tabs_sort_what_waits_strangest_first_and_fields_say_why(label_studio, s
     trust = {id: task["predictions"][0]["score"] for id, task in listed(label_studio, project).items()}
     assert review == sorted(review, key=trust.__getitem__)
     assert set(review) == {id for id, value in trust.items() if value < 2 / 3}
+    assert queue_length(service, project) == len(review), "the tab and the dashboard count alike"
 
     def described():
         tasks = listed(label_studio, project)

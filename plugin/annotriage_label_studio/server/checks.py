@@ -94,9 +94,10 @@ def _webhook(client: Client, project: Project, url: str, secret: str) -> Check:
 
 
 def _no_calls(client: Client, project: Project) -> Check:
-    left = [*connect.our_webhooks(client, str(project.id), ""), *connect.our_backends(client, str(project.id), "")]
+    left = [webhook.url for webhook in connect.our_webhooks(client, str(project.id), "")]
+    left += [backend.url for backend in connect.our_backends(client, str(project.id), "")]
     if left:
-        return Check("calls", False, f"Label Studio is not to call this service, but does: {left[0].url}", AGAIN.format(id=project.id))
+        return Check("calls", False, f"Label Studio is not to call this service, but does: {left[0]}", AGAIN.format(id=project.id))
     return Check("calls", True, "none: everything is polled, and a task that is opened before it is triaged shows no prediction")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from annotriage.data import Item
 from annotriage.engine.verdict import verdicts_of
@@ -73,7 +74,7 @@ def try_out(process: Process, tool: ToolProject, reference: Reference, tasks: Se
     )
 
 
-def _routes(process: Process, tool: ToolProject, reference: Reference, tasks: Sequence[Task]) -> np.ndarray:
+def _routes(process: Process, tool: ToolProject, reference: Reference, tasks: Sequence[Task]) -> NDArray[np.object_]:
     """The route of each task: (N,) str."""
     settings = process.run_settings(reference)
     model = load_model(ModelSpec.load(reference.spec_path or ""), settings.device, max(1, (os.cpu_count() or 1) - 1))
@@ -100,7 +101,7 @@ def _routes(process: Process, tool: ToolProject, reference: Reference, tasks: Se
     return routes
 
 
-def _audited(ids: Sequence[str], auto: np.ndarray, total: int, reference: Reference, options: ProjectOptions) -> np.ndarray:
+def _audited(ids: Sequence[str], auto: NDArray[np.bool_], total: int, reference: Reference, options: ProjectOptions) -> NDArray[np.bool_]:
     """Which of the tried items would be audited, were the whole project judged at once: (N,) bool.
 
     As `spot_checks.audit_shares`: at least so many a week that few are automatic of which none is checked; on probation all.
