@@ -13,6 +13,7 @@ import click
 import pytest
 
 from annotriage.cli import main
+from annotriage.demo import DIGITS
 from annotriage.demo.digits import write_digits
 from annotriage.model.spec import ModelSpec, spec_table
 from annotriage.settings import SERVICE_SETTINGS, SETTINGS, settings_table
@@ -24,7 +25,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 @pytest.fixture(scope="module")
 def demo_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
-    write_digits(folder / ".demo" / "offline")
+    write_digits(folder / ".demo" / DIGITS)
     return folder
 
 

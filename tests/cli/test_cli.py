@@ -77,6 +77,19 @@ def test_an_error_is_its_message_and_status_1(run, tmp_path):
     assert "no reference can be read there (No such file or directory); make one with annotriage fit" in err
 
 
+def test_data_of_which_nothing_can_be_read_is_an_error_with_its_reason(run, saved, tmp_path):
+    (tmp_path / "missing.csv").write_text("path,label\nnope/a.png,1\nnope/b.png,2\n")
+    words = ("triage", "--reference", saved, "--data", tmp_path / "missing.csv", "--out", tmp_path / "results", "--quiet")
+    status, out, err = run(*words)
+    assert (status, out) == (1, "")
+    reason = f"{tmp_path / 'nope' / 'a.png'}: cannot be read (No such file or directory)"
+    assert err.startswith(f"Error: none of the 2 items of missing could be scored: {reason}")
+    assert "--replace" in err
+    assert "nope/b.png" in (tmp_path / "results" / "verdicts.csv").read_text()
+    status, out, _ = run(*words, "--replace", "--json")
+    assert (status, json.loads(out)["counts"]["failed"]) == (1, 2)
+
+
 def test_wrong_usage_is_status_2(run):
     assert run("triage", "--reference", "x")[0] == 2
     assert run("compare", "--reference", "x", "--data", "y", "--compressions", "zip")[0] == 2

@@ -342,6 +342,11 @@ def test_a_task_that_is_asked_again_goes_to_another_person_by_the_label_button(p
     assert len({review.annotator for review in read.reviews}) == 2
     project.ask_again(task, 2)
     assert project.tasks([task])[0].labelled
+    project.ask_again(tasks[1], 3)
+    assert not project.tasks([tasks[1]])[0].labelled
+    project.ask_again(tasks[1], 1)  # as disconnecting does
+    (read,) = project.tasks([tasks[1]])
+    assert (read.labelled, read.wanted) == (True, 1)
 
 
 # -- annotations

@@ -157,6 +157,19 @@ def test_what_a_killed_connect_left_is_taken_back(label_studio, service, referen
     assert "is not connected" in service.command("disconnect", "--project", id, check=False)
 
 
+def test_a_service_whose_token_is_refused_says_so_at_once_and_whoever_asks_hears_it(label_studio, tmp_path):
+    service = RunningService(tmp_path, label_studio.url, "0" * 40)
+    service.start()
+    try:
+        wait_until(lambda: "token: " in service.tail() and "The token is wrong" in service.tail(), 30, what="for its word on the token")
+        service.config.write_text(service.config.read_text().replace("0" * 40, label_studio.token))  # as another shell may have it
+        told = service.command("doctor", check=False)
+        assert "WRONG  the service's access: token: " in told
+        assert "ok     this shell's token: accepted" in told
+    finally:
+        service.stop()
+
+
 # -- what annotators find
 
 
@@ -182,6 +195,7 @@ def test_tabs_sort_what_waits_strangest_first_and_fields_say_why(label_studio, s
     trust = {id: task["predictions"][0]["score"] for id, task in listed(label_studio, project).items()}
     assert review == sorted(review, key=trust.__getitem__)
     assert set(review) == {id for id, value in trust.items() if value < 2 / 3}
+    assert queue_length(service, project) == len(review), "the tab and the dashboard count alike"
 
     def described():
         tasks = listed(label_studio, project)

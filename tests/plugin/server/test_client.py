@@ -234,10 +234,16 @@ def test_a_password_in_netrc_does_not_replace_the_token(faulty, tmp_path, monkey
     assert faulty.seen[-1][2]["Authorization"] == f"Token {LEGACY}"
 
 
-@pytest.mark.parametrize("token", ["", "two words", "ünicode", "a\nb: c"])
+@pytest.mark.parametrize("token", ["two words", "ünicode", "a\nb: c"])
 def test_a_token_that_cannot_be_one_is_told_before_anything_is_sent(faulty, token):
-    with pytest.raises(ToolRefused, match="is empty or has signs that no token has"):
+    with pytest.raises(ToolRefused, match="has signs that no token has"):
         Client(faulty.url, token).get("/api/x/")
+    assert faulty.seen == []
+
+
+def test_without_a_token_the_setting_is_named_and_nothing_is_sent(faulty):
+    with pytest.raises(SettingError, match="setting label_studio_token is empty"):
+        Client(faulty.url, " ").get("/api/x/")
     assert faulty.seen == []
 
 

@@ -90,7 +90,7 @@ def _service(process: Process) -> Iterator[Check]:
     if roles["web"]:
         trouble = work.trouble(living)
         found = trouble or "the labeling tool takes the running service's token"
-        yield Check("the service's access", not trouble, found, RESTART if trouble else "")
+        yield Check("the service's access", not trouble, found, RESTART if trouble.startswith("token") else "")
     if states["new"] > PILED_UP:
         yield Check("webhooks", False, f"{states['new']:,} were not read yet", "The worker is held up; its log says by what.")
     if troubles:
