@@ -6,11 +6,11 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from waiting import PATIENCE, wait_until
 
 from annotriage.cli import main
 
@@ -121,9 +121,9 @@ def test_stopping_triage_in_the_middle_leaves_nothing(saved, tmp_path, number):
     np.savez(tmp_path / "many.npz", x=np.random.default_rng(0).integers(0, 255, (200_000, 8, 8), dtype=np.uint8))
     words = ["triage", "--reference", str(saved), "--data", str(tmp_path / "many.npz"), "--out", str(tmp_path / "results")]
     process = subprocess.Popen([sys.executable, "-m", "annotriage.cli", *words], stderr=subprocess.PIPE, text=True)
-    _wait_for(lambda: list(tmp_path.glob(".results.*.part/verdicts.csv")) and any(p.stat().st_size for p in tmp_path.glob(".results.*/*")))
+    wait_until(lambda: list(tmp_path.glob(".results.*.part/verdicts.csv")) and any(p.stat().st_size for p in tmp_path.glob(".results.*/*")))
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "Stopped; nothing half-written was left behind." in err
     assert list(tmp_path.iterdir()) == [tmp_path / "many.npz"]
@@ -144,10 +144,3 @@ def test_a_signal_that_a_library_swallows_stops_the_work_at_the_end_of_the_step(
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "swallowed\n"
     assert done.returncode != 0
-
-
-def _wait_for(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.05)

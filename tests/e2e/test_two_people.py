@@ -8,7 +8,8 @@ import re
 
 import pytest
 from PIL import Image
-from running import RunningService, wait_until
+from running import RunningService
+from waiting import PATIENCE, wait_until
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><Choices name="label" toName="image">'
@@ -46,6 +47,7 @@ class Annotator:
     def __init__(self, browser, person, project):
         self.given = []
         self.page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+        self.page.set_default_timeout(1000 * PATIENCE)
         self.page.on("response", self._note)
         self.page.goto(f"{person.url}/user/login/")
         self.page.fill("input[name=email]", person.email)

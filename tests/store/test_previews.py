@@ -28,7 +28,7 @@ def project(process, connect, worker, mixed):
     """All incoming digits and strangers, judged."""
     project, tool = connect(sample_share=0.0, audit_share=0.0)
     import_tasks(process, project, tool, mixed[0])
-    worker.settle(120)
+    worker.settle()
     return project
 
 
@@ -62,7 +62,7 @@ def test_classes_that_never_are_automatic_stay_so_and_each_class_may_have_its_ow
     reference = fit(digits_model, digits.train, digits.held_out, settings=settings, name="each")
     project, tool = connect("7", reference, sample_share=0.0, audit_share=0.0)
     import_tasks(process, project, tool, mixed[0])
-    worker.settle(120)
+    worker.settle()
     found = previewed(process, project)
     with process.store.reading() as connection:
         assert routes(found) == Counter({one.route: one.items for one in routes_of(connection, project)})

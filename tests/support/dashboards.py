@@ -9,7 +9,9 @@ import numpy as np
 from memory_tool import MemoryServer
 from sqlalchemy import select, update
 from triaged import data_uri
+from waiting import PATIENCE
 from waitress.server import create_server
+from web import sign_in
 
 from annotriage.service.delivery.outbox import Delivery
 from annotriage.service.guarantee.standings import Standings
@@ -22,6 +24,7 @@ from annotriage.settings import ServiceSettings
 from annotriage.store import schema
 from annotriage.store.projects import ProjectOptions, add_project, projects
 from annotriage.web.app import create_app
+from annotriage.web.sessions import COOKIE
 
 DAY = 86_400.0
 TIMES = {
@@ -57,9 +60,9 @@ class Service:
         there.title = title
         return there
 
-    def settle(self, seconds: float = 60.0) -> None:
+    def settle(self) -> None:
         """Follow, judge and deliver until nothing is left to do."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE
         for state in self.follower._followed.values():
             state.next_poll = state.next_facts = 0.0
         for loop in self.follower.loops():
@@ -126,6 +129,13 @@ class Dashboard:
     def password(self) -> str:
         """With what."""
         return self.process.password
+
+    def session(self) -> dict[str, object]:
+        """The state of a browser whose user has signed in, as Playwright's contexts take it."""
+        client = self.app.test_client()
+        sign_in(client, self.password, user=self.user)
+        cookie = {"name": COOKIE, "value": client.get_cookie(COOKIE).value, "url": self.url, "httpOnly": True, "sameSite": "Lax"}
+        return {"cookies": [cookie], "origins": []}
 
     def service(self) -> Service:
         """The steps of the other processes on the same database."""

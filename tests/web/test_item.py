@@ -273,9 +273,8 @@ def test_what_others_do_meanwhile_shows(signed_in, dashboard, outlier):
             .where(item.c.route == "auto", item.c.answer == "open", spot_check.c.item_id.is_(None))
         ).first()
     page = signed_in(f"/projects/1/items/{auto.external_id}")
-    page.wait_for_timeout(3500)
     send_to_review(dashboard.process, project, [auto.id], "Ann")
-    page.locator("#verdict-part", has_text="sent to review by Ann").wait_for(timeout=10_000)
+    page.locator("#verdict-part", has_text="sent to review by Ann").wait_for()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

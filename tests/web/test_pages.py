@@ -328,10 +328,18 @@ def test_the_checks_of_doctor_can_be_run(signed_in):
     assert "Start annotriage serve" in text(page)
 
 
+def test_signing_in_leads_to_what_was_asked_for(dashboard, open_page):
+    page = open_page(f"{dashboard.url}/projects/1/groups")
+    page.get_by_label("User").fill(dashboard.user)
+    page.get_by_label("Password").fill(dashboard.password)
+    page.get_by_role("button", name="Sign in").click()
+    page.locator("section.group").first.wait_for()
+    assert page.url == f"{dashboard.url}/projects/1/groups"
+
+
 def test_an_open_page_follows_what_happens(signed_in, dashboard):
     page = signed_in("/")
     before = page.locator("#cards section >> nth=0").locator("a.big").inner_text()
-    page.wait_for_timeout(500)
     tool = dashboard.tool.projects["1"]
     service = dashboard.service()
     tool.add(tool.tasks_by_id["1"].media)
@@ -339,18 +347,34 @@ def test_an_open_page_follows_what_happens(signed_in, dashboard):
     service.settle()
     service.assess()
     service.close()
-    page.wait_for_function("before => document.querySelector('#cards a.big').textContent !== before", arg=before, timeout=9000)
+    page.wait_for_function("before => document.querySelector('#cards a.big').textContent !== before", arg=before)
     assert page.evaluate("performance.getEntriesByType('navigation').length") == 1
+
+
+@pytest.mark.parametrize("path", ["/", "/projects/1/guarantee"])
+def test_what_happens_before_a_page_first_looks_shows_too(dashboard, open_page, path):
+    """Between the making of a page and its first look lies the time that its scripts take to arrive."""
+    page = open_page("about:blank", storage_state=dashboard.session())
+
+    def late(route):
+        with dashboard.process.store.writing() as connection:
+            pausing.pause(connection, project(dashboard), "meanwhile")
+        route.continue_()
+
+    page.route("**/static/live.js", late)
+    page.goto(dashboard.url + path)
+    page.get_by_text("A person paused automatic labels: meanwhile").first.wait_for()
 
 
 def test_what_is_being_typed_survives_an_update(signed_in, dashboard):
     page = signed_in("/")
     page.get_by_text("Pause automatic labels").first.click()
     page.get_by_label("Why").first.fill("half a")
-    page.wait_for_timeout(500)
-    with dashboard.process.store.writing() as connection:
+    update = page.expect_request(lambda request: request.url == f"{dashboard.url}/" and request.resource_type == "fetch")
+    with update, dashboard.process.store.writing() as connection:
         pausing.pause(connection, project(dashboard, "2"), "x")
-    page.wait_for_timeout(4000)
+    with page.expect_request("**/changes"):  # that one is done
+        pass
     assert page.get_by_label("Why").first.input_value() == "half a"
 
 

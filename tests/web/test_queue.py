@@ -207,25 +207,17 @@ def test_the_count_follows_what_happens_meanwhile(signed_in, dashboard):
     before = len(waiting(dashboard))
     with dashboard.process.store.reading() as connection:
         project = project_of(connection, "1")
-    page.wait_for_timeout(3500)  # it has looked once
     take_back(dashboard.process, project, [row.id for row in waiting(dashboard, filters=Filters(route="outlier"))][-2:], "Ann")
-    page.locator("#queue-count", has_text=f"{before - 2} items wait").wait_for(timeout=10_000)
+    page.locator("#queue-count", has_text=f"{before - 2} items wait").wait_for()
 
 
-def test_it_works_without_scripts(signed_in, dashboard, browser):
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(f"{dashboard.url}/sign-in")
-    page.locator("[name=user]").fill(dashboard.user)
-    page.locator("[name=password]").fill(dashboard.password)
-    page.locator("main form button").click()
-    page.goto(f"{dashboard.url}{QUEUE}?route=outlier")
+def test_it_works_without_scripts(signed_in, dashboard):
+    page = signed_in(f"{QUEUE}?route=outlier", java_script_enabled=False)
     chosen = next(row.id for row in waiting(dashboard, filters=Filters(route="outlier")) if not row.spot_check)
     page.locator(f"input[name=item][value='{chosen}']").check()
     page.get_by_role("button", name="Take out of the queue").click()
     assert "1 item is out of the queue" in said(page)
     assert "route=outlier" in page.url
-    context.close()
 
 
 def test_the_csv_holds_what_is_shown_and_no_formula(signed_in, dashboard):

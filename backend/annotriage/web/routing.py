@@ -6,6 +6,7 @@ A page is a dataclass. A template shows it to people; the same address with `.js
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +20,8 @@ from sqlalchemy import Row
 from werkzeug.routing import UnicodeConverter, ValidationError
 
 from annotriage.service.operations.process import Process
-from annotriage.store.projects import Project, project_of
+from annotriage.store.dashboard import mark_of
+from annotriage.store.projects import Project, project_of, projects
 
 View = Callable[..., ResponseReturnValue]
 Decorator = Callable[[View], View]
@@ -56,23 +58,24 @@ class Routes:
         shown: what else the template is given.
         """
 
-        def answer(render: Callable[[Any], ResponseReturnValue]) -> View:
-            def view(**parts: Any) -> ResponseReturnValue:
-                page = build(**parts)
-                return render(page) if dataclasses.is_dataclass(page) else page
+        def as_html(**parts: Any) -> ResponseReturnValue:
+            mark = self.mark(parts.get("project"))  # before the page is made: what happens meanwhile is a change
+            page = build(**parts)
+            if not dataclasses.is_dataclass(page):
+                return page
+            return render_template(f"{name}.html", page=page, project=getattr(page, "project", None), mark=mark, **shown)
 
-            return view
+        def twin(**parts: Any) -> ResponseReturnValue:
+            page = build(**parts)
+            return as_json(page) if dataclasses.is_dataclass(page) else page
 
-        def as_html(page: Any) -> ResponseReturnValue:
-            return render_template(f"{name}.html", page=page, project=getattr(page, "project", None), **shown)
-
-        self.pages.add_url_rule("/overview.json" if rule == "/" else f"{rule}.json", f"{name}_json", answer(as_json))
-        shown_at, view = rule, answer(as_html)
+        self.pages.add_url_rule("/overview.json" if rule == "/" else f"{rule}.json", f"{name}_json", twin)
+        shown_at = rule
         if rule.endswith(">"):
             before, _, last = rule.rpartition("<")
-            self.pages.add_url_rule(f"{before}<plain:{last}", name, view)
+            self.pages.add_url_rule(f"{before}<plain:{last}", name, as_html)
             shown_at = f"{rule}/page"
-        self.pages.add_url_rule(shown_at, name, view)
+        self.pages.add_url_rule(shown_at, name, as_html)
 
     def project_page(self, rule: str, name: str, build: Callable[..., Any], **shown: Any) -> None:
         """A page of a project and its twin. build: called with a connection, the project and further parts of the address."""
@@ -82,6 +85,12 @@ class Routes:
                 return build(connection, project_of(connection, project), **parts)
 
         self.page(PROJECT + rule, name, of_project, **shown)
+
+    def mark(self, project: str | None = None) -> str:
+        """A short text that changes whenever something that pages show does: those of a project, or those of all."""
+        with self.process.store.reading() as connection:
+            shown = projects(connection, gone=True) if project is None else [project_of(connection, project)]
+            return hashlib.sha256(repr(mark_of(connection, [found.id for found in shown])).encode()).hexdigest()[:16]
 
     def reading(self, rule: str) -> Decorator:
         """A GET whose view is called with a connection that reads, and the project."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from waiting import PATIENCE
 
 from annotriage.errors import ToolUnavailable
 from annotriage.service.operations.loops import Loop, ProjectStep, Step, leads, run_loops
@@ -167,6 +170,25 @@ def test_a_database_that_was_away_does_not_end_the_heartbeat(process, monkeypatc
     beat.run()
     with process.store.reading() as connection:
         assert [row.owner for row in work.living(connection)] == [process.owner]
+
+
+def test_no_pause_outlasts_a_stop(process):
+    begun = threading.Event()
+    idle = Loop(process, "idle", [Step("idle", lambda: begun.set() or False)], 3600.0)
+    running = threading.Thread(target=run_loops, args=[process, [idle]])
+    running.start()
+    assert begun.wait(PATIENCE)
+    process.stopping.set()
+    running.join(PATIENCE)
+    assert not running.is_alive()
+
+
+def test_a_step_that_does_not_end_is_left_behind_when_the_process_stops(process):
+    over = threading.Event()
+    stuck = Loop(process, "stuck", [Step("stuck", lambda: bool(process.stopping.set()) or over.wait(PATIENCE))], 1.0)
+    run_loops(process, [stuck], 0.01)
+    assert "stuck" in {thread.name for thread in threading.enumerate()}
+    over.set()
 
 
 def test_a_process_leaves_even_if_its_database_is_away(process, monkeypatch, caplog):
