@@ -76,7 +76,10 @@ def test_any_value_is_either_taken_in_its_type_or_refused_by_name(name, value):
         ({"batch_size": 2.5}, "setting batch_size: 2.5 is not a whole number"),
         ({"batch_size": float("inf")}, "setting batch_size: inf is not a whole number"),
         ({"seed": True}, "setting seed: True is not a whole number"),
-        ({"score": "best"}, "setting score: 'best' is none of two-axes, combined, mahalanobis, relative-mahalanobis, knn, vim, energy, mean-sigma"),
+        (
+            {"score": "best"},
+            "setting score: 'best' is none of two-axes, combined, mahalanobis, relative-mahalanobis, knn, vim, energy, mean-sigma",
+        ),
         ({"never_auto": 3}, "setting never_auto: 3 is not a comma-separated list"),
     ],
 )
