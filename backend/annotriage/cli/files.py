@@ -64,7 +64,7 @@ def fit(
         labeling_config=labeling_config,
         server=service_settings(config, {}),
         name=name or out.resolve().name,
-        previous=None if previous is None else Reference.load(previous),
+        previous=None if previous is None else Reference.held_out_in(previous),
         progress=progress_bars(quiet),
     )
     reference.save(out, replace_existing=replace_existing)

@@ -62,7 +62,8 @@ class Routes:
             mark = self.mark(parts.get("project"))  # before the page is made: what happens meanwhile is a change
             page = build(**parts)
             if not dataclasses.is_dataclass(page):
-                return page
+                elsewhere: ResponseReturnValue = page
+                return elsewhere
             return render_template(f"{name}.html", page=page, project=getattr(page, "project", None), mark=mark, **shown)
 
         def twin(**parts: Any) -> ResponseReturnValue:
