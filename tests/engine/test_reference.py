@@ -46,7 +46,6 @@ def test_a_loaded_reference_judges_as_the_saved_one(digits_model, digits, mixed,
     assert figures(loaded, mixed[0]) == figures(reference, mixed[0])
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("compression", ["umap", "tsne"])
 def test_deciding_in_a_drawn_map_is_repeatable_and_can_be_stored(digits_model, digits, quick, tmp_path, compression):
     train, held_out, incoming = (

@@ -437,7 +437,12 @@ def test_a_server_that_trickles_is_left_at_the_deadline(server, start):
         message = refusal(fetcher, f"{server.base}/a.png", MediaUnavailable)
         assert time.monotonic() - began > 0.4
         assert "took longer than 0.5 s" in message
-        assert fetcher.get(f"{server.base}/b.png", "task 42") == PICTURE
+
+        def fetched():
+            with suppress(MediaUnavailable):  # on a busy machine this may take half a second, too
+                return fetcher.get(f"{server.base}/b.png", "task 42") == PICTURE
+
+        wait_until(fetched, what="for another picture")
 
 
 def test_redirects_share_one_deadline(server):
@@ -448,7 +453,7 @@ def test_redirects_share_one_deadline(server):
     server.answers |= {"/" + "x" * count: slow for count in range(1, 40)}
     with closing(Fetcher(["127.0.0.1"], limits=Limits(seconds=0.5, redirects=30))) as fetcher:
         assert "took longer than 0.5 s" in refusal(fetcher, f"{server.base}/x", MediaUnavailable)
-    assert len(server.requests) == 3
+    assert len(server.requests) <= 3, "with a deadline each they would go on for 30"
 
 
 def test_a_resolver_that_does_not_answer_is_left_at_the_deadline(monkeypatch):
@@ -681,7 +686,7 @@ def test_what_was_given_up_leaves_nothing_to_the_next_file_on_its_connection(ser
 
     large = answer(content=bytes(3 * 2**20), Content_Length=None, Connection="close")
     server.answers |= {"/large": late(200, 2**21), "/gone": late(404, 2**21), "/more": large}
-    with closing(Fetcher(["127.0.0.1"], limits=Limits(seconds=2, size=2**20), connections=1)) as fetcher:
+    with closing(Fetcher(["127.0.0.1"], limits=Limits(seconds=10, size=2**20), connections=1)) as fetcher:
         for path in ("large", "gone", "more") * 2:
             refusal(fetcher, f"{server.base}/{path}")
             assert fetcher.get(f"{server.base}/a.png", "task 1") == PICTURE

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from delivery_states import set_state, states
 
 from annotriage.engine.verdict import Verdict
 from annotriage.labeling_tool import Task
 from annotriage.store import Store, counters, deliveries, items, work
 from annotriage.store.projects import ProjectOptions, add_project
-from annotriage.store.references import save_reference, write_files
+from annotriage.store.references import save_reference
 from annotriage.store.verdicts import Judgement, record
 
 FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee": {"auto": True}}
@@ -43,12 +42,6 @@ def judged(item_id, route="auto", **values):
     verdict = Verdict(str(item_id), "", ("cat",), 0.9, "cat", trust=0.9, route=route)
     shown = ("cat",) if route == "auto" else None
     return replace(Judgement(item_id, verdict, route, shown, 0.9, None, b"", b""), **values)
-
-
-def test_files_come_back_as_they_were(store, project, tmp_path):
-    with store.reading() as connection:
-        write_files(connection, project.reference_id, tmp_path / "out")
-    assert (tmp_path / "out" / "model" / "a.bin").read_bytes() == b"x" * 100
 
 
 def test_a_task_is_taken_in_once(store, project):
@@ -98,17 +91,6 @@ def test_deleted_tasks_are_not_counted_and_not_delivered(store, project):
         items.mark_gone(connection, ids[:1])
         assert [row.n for row in counters.counts_of(connection, 1, project.reference_id)] == [1]
         assert len(deliveries.take(connection, project.id, "pending", "me", 10)) == 1
-
-
-def test_a_verdict_that_replaces_a_delivered_one_makes_it_stale(store, project):
-    with store.writing() as connection:
-        items.add_tasks(connection, project, tasks(1))
-        (row,) = work.claim(connection, "me", 10).rows
-        record(connection, project, project.reference_id, [judged(row.id)])
-        deliveries.take(connection, project.id, "pending", "me", 10)
-        set_state(connection, project.reference_id, [row.id], "confirmed")
-        record(connection, project, project.reference_id, [judged(row.id, "outlier")])
-        assert states(connection, project.id, project.reference_id) == {"stale": 1}
 
 
 def test_new_tasks_are_judged_under_the_next_reference_too(store, project):
