@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
+
+Time = Annotated[float, "seconds since 1970; programs are given ISO 8601"]
 
 
 class Route(StrEnum):

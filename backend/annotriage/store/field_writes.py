@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, select, update
 
 from annotriage.states import FieldWriteState
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
+from annotriage.store.datasets import id_of_all
 from annotriage.store.projects import Project
-from annotriage.store.schema import dataset, field_write, item, item_dataset, spot_check, verdict
+from annotriage.store.schema import field_write, item, item_dataset, spot_check, verdict
 
 HELD_SECONDS = 60.0  # for which rows that were taken are nobody else's
 
@@ -206,13 +207,7 @@ def make_stale(connection: Connection, item_ids: Sequence[int]) -> None:
 def shown_datasets(connection: Connection, project_id: int) -> list[int]:
     """The datasets whose diversity stands in some task of a project, and that of all items."""
     query = select(field_write.c.dataset_id).where(field_write.c.project_id == project_id, field_write.c.dataset_id.is_not(None))
-    every = dataset_of_all(connection, project_id)
-    return list({*connection.execute(query.distinct()).scalars()} | ({every} if every is not None else set()))
-
-
-def dataset_of_all(connection: Connection, project_id: int) -> int | None:
-    """The dataset that holds every item of a project; None as long as there is no item."""
-    return connection.execute(select(dataset.c.id).where(dataset.c.project_id == project_id, dataset.c.kind == "all")).scalar_one_or_none()
+    return [id for id in connection.execute(query.union(select(id_of_all(project_id)))).scalars() if id is not None]
 
 
 def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[Judged]:
@@ -245,3 +240,17 @@ def holds_at_least(connection: Connection, dataset_id: int, number: int) -> bool
     """Whether a dataset has so many items."""
     query = select(item_dataset.c.item_id).where(item_dataset.c.dataset_id == dataset_id).offset(number - 1).limit(1)
     return connection.execute(query).one_or_none() is not None
+
+
+def failed(connection: Connection, project: Project) -> int:
+    """How many tasks could not be given their fields."""
+    return int(connection.execute(select(func.count()).select_from(field_write).where(*_failed(project))).scalar_one())
+
+
+def retry(connection: Connection, project: Project) -> int:
+    """Let tasks be written whose fields could not be: how many."""
+    return int(connection.execute(update(field_write).where(*_failed(project)).values(_AGAIN)).rowcount)
+
+
+def _failed(project: Project) -> tuple[ColumnElement[bool], ...]:
+    return (field_write.c.project_id == project.id, field_write.c.state == FieldWriteState.FAILED)

@@ -13,10 +13,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal, or_, select, true, tuple_, union_all
 
 from annotriage.states import AUTOMATIC_FROM, FOR_PEOPLE, UNANSWERED, UNSETTLED, Route
-from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow
+from annotriage.store.browsing import Item, items_of
+from annotriage.store.datasets import id_of_all, routes_of
 from annotriage.store.projects import Project
-from annotriage.store.schema import counter, dataset, group_member, item, item_dataset, spot_check, verdict
+from annotriage.store.schema import counter, group_member, item, item_dataset, spot_check, verdict
 
 ORDERS = ("strangest", "groups", "boundary", "newest")
 LOOKED_AT = 2_000  # rows that a filter looks at for one page
@@ -43,12 +43,12 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the queue. rows: see `rows_of`. next: the key to go on from; None at the end.
+    """A page of the queue. next: the key to go on from; None at the end.
 
     stopped: the filter has looked at as many rows as one page may, and found fewer than were asked for; there may be more from `next` on.
     """
 
-    rows: Sequence[AnyRow]
+    rows: Sequence[Item]
     next: Key | None
     stopped: bool = False
 
@@ -71,13 +71,14 @@ def queue_page(
     faces = _faces(connection, project, filters) if order == "groups" else []
     ids, next_key, stopped = _walk(connection, project, order, filters, after, limit, backwards=False, without=faces)
     shown = ids if after is not None else [*faces, *ids]
-    return Page(rows_of(connection, project, shown), next_key, stopped)
+    return Page(items_of(connection, project, shown), next_key, stopped)
 
 
-def spot_checks_waiting(connection: Connection, project: Project) -> int:
-    """How many of what waits are spot checks among the automatic items."""
+def queue_length(connection: Connection, project: Project) -> int:
+    """How many items wait for a person: all that are not automatic, and the spot checks among those that are."""
+    queued = sum(count.open for count in routes_of(connection, project) if count.route in FOR_PEOPLE)
     parts, _ = _parts(connection, project, Filters(route="auto"), newest=False)
-    return int(connection.execute(select(func.count()).select_from(union_all(*parts).subquery())).scalar_one())
+    return queued + int(connection.execute(select(func.count()).select_from(union_all(*parts).subquery())).scalar_one())
 
 
 def neighbours(
@@ -98,45 +99,6 @@ def neighbours(
     sides = [_walk(connection, project, order, filters, key, 1, backwards=back, without=faces)[0] for back in (True, False)]
     before, behind = (side[0] if side else None for side in sides)
     return (before if before is not None or not faces else faces[-1]), behind
-
-
-def rows_of(connection: Connection, project: Project, ids: Sequence[int]) -> list[AnyRow]:
-    """These items in this order, with their verdicts and spot checks.
-
-    Columns: id, external_id, marker, at, answer, shown_dataset_id, sent_by, route (the true one), trust (as shown), label, cluster,
-    confidence, outlier_score, p_value, reason, spot check (kind), spot_check_state.
-    """
-    judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
-    of_item = (
-        item.c.id,
-        item.c.external_id,
-        item.c.marker,
-        item.c.at,
-        item.c.answer,
-        item.c.shown_dataset_id,
-        item.c.sent_by,
-        item.c.trust,
-    )
-    of_verdict = (verdict.c.label, verdict.c.cluster, verdict.c.confidence, verdict.c.outlier_score, verdict.c.p_value, verdict.c.reason)
-    query = (
-        select(*of_item, item.c.route, *of_verdict, spot_check.c.kind.label("spot_check"), spot_check.c.state.label("spot_check_state"))
-        .outerjoin(verdict, judged)
-        .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
-    )
-    found = {row.id: row for some in chunks(ids) for row in connection.execute(query.where(item.c.id.in_(some)))}
-    return [found[id] for id in ids if id in found]
-
-
-def group_numbers(connection: Connection, dataset_id: int | None, item_ids: Sequence[int], project: Project) -> dict[int, int]:
-    """The groups of items within a dataset, or within all items, by item."""
-    chosen = dataset_id if dataset_id is not None else _every(connection, project)
-    query = select(group_member.c.item_id, group_member.c.number).where(group_member.c.dataset_id == chosen)
-    return {row.item_id: row.number for ids in chunks(item_ids) for row in connection.execute(query.where(group_member.c.item_id.in_(ids)))}
-
-
-def datasets_named(connection: Connection, dataset_ids: Sequence[int]) -> dict[int, AnyRow]:
-    """These datasets, by id."""
-    return {row.id: row for ids in chunks(dataset_ids) for row in connection.execute(select(dataset).where(dataset.c.id.in_(ids)))}
 
 
 # -- inside
@@ -199,7 +161,7 @@ def _parts(connection: Connection, project: Project, filters: Filters, newest: b
     if filters.label is not None:
         tests.append(lambda id: exists(select(literal(1)).where(*_verdict_of(project, id), verdict.c.label == filters.label)))
     if filters.group is not None:
-        chosen = filters.dataset if filters.dataset is not None else _every(connection, project)
+        chosen = filters.dataset if filters.dataset is not None else id_of_all(project.id)
         members = select(item.c.id).join(group_member, group_member.c.item_id == item.c.id)
         members = members.where(group_member.c.dataset_id == chosen, group_member.c.number == filters.group, *_waits(filters))
         return [_of_routes(members, filters.route)], tests
@@ -257,7 +219,7 @@ def _verdict_of(project: Project, id: ColumnElement[int]) -> tuple[ColumnElement
 
 def _faces(connection: Connection, project: Project, filters: Filters) -> list[int]:
     """Of each group the first member that waits, the largest group's first."""
-    chosen = filters.dataset if filters.dataset is not None else _every(connection, project)
+    chosen = filters.dataset if filters.dataset is not None else id_of_all(project.id)
     groups = select(group_member.c.number).where(group_member.c.dataset_id == chosen).distinct()
     if filters.group is not None:
         groups = groups.where(group_member.c.number == filters.group)
@@ -277,8 +239,3 @@ def _size(connection: Connection, project: Project, dataset_id: int) -> int:
     """How many judged items a dataset has."""
     mine = (counter.c.dataset_id == dataset_id, counter.c.reference_id == project.reference_id)
     return int(connection.execute(select(func.coalesce(func.sum(counter.c.n), 0)).where(*mine)).scalar_one())
-
-
-def _every(connection: Connection, project: Project) -> int:
-    query = select(dataset.c.id).where(dataset.c.project_id == project.id, dataset.c.kind == "all")
-    return int(connection.execute(query).scalar_one_or_none() or 0)

@@ -13,8 +13,7 @@ from sqlalchemy import Connection
 
 from annotriage.errors import DataError
 from annotriage.states import FOR_PEOPLE, Route
-from annotriage.store import browsing, dashboard
-from annotriage.store.database import AnyRow
+from annotriage.store.datasets import Dataset, dataset_of_all, dataset_of_project
 from annotriage.store.projects import Project
 from annotriage.store.queue import ORDERS, Filters, Key
 
@@ -42,10 +41,10 @@ def whole(name: str, most: int = 2**62) -> int | None:
     return int(text)
 
 
-def dataset_asked(connection: Connection, project: Project) -> AnyRow | None:
+def dataset_asked(connection: Connection, project: Project) -> Dataset | None:
     """The dataset that the page is asked for, by default all items; None before there is any. Raises UnknownError, DataError."""
     id = whole("dataset")
-    return dashboard.dataset_of_all(connection, project) if id is None else browsing.dataset_of_project(connection, project, id)
+    return dataset_of_all(connection, project) if id is None else dataset_of_project(connection, project, id)
 
 
 def stretch_asked(first: float | None) -> Stretch:

@@ -23,8 +23,10 @@ from annotriage.service.delivery.rerouting import (
 )
 from annotriage.service.guarantee.pausing import pause, resume
 from annotriage.store import items, reroutings, schema
-from annotriage.store.browsing import item_of_task, queue_page, routes_of
+from annotriage.store.browsing import item_of_task
+from annotriage.store.datasets import routes_of
 from annotriage.store.projects import get_project, history
+from annotriage.store.queue import queue_page
 from annotriage.store.schema import counter, delivery, item, spot_check, verdict
 
 pytestmark = databases.both
@@ -70,10 +72,10 @@ def test_automatic_items_go_to_the_queue_and_the_tool_follows(process, project, 
     assert after["auto"] == (before["auto"][0] - 7, before["auto"][1] - 7)
     assert after["uncertain"] == (before["uncertain"][0] + 7, before["uncertain"][1] + 7)
     with process.store.reading() as connection:
-        queued = {row.id: row for row in queue_page(connection, project, after=None, limit=100)}
+        queued = {row.id: row for row in queue_page(connection, project, limit=100).rows}
         assert history(connection, project.id)[0].text == "Ann sent 7 items to review"
     assert {*auto} <= {*queued}
-    assert queued[auto[0]].reason.endswith("; sent to review by Ann.")
+    assert queued[auto[0]].verdict.reason.endswith("; sent to review by Ann.")
     assert 1 / 3 < queued[auto[0]].trust < 2 / 3
     worker.settle()
     tool = process.tool_project(project)
@@ -121,7 +123,7 @@ def test_what_the_model_sends_to_people_can_be_taken_out_of_the_queue_and_stays_
     items_before, open_before = before[1]["outlier"]
     assert counted(process, project)["outlier"] == (items_before, open_before - len(outliers))
     with process.store.reading() as connection:
-        assert {row.id for row in queue_page(connection, project, after=None, limit=100)} == {*unsure}
+        assert {row.id for row in queue_page(connection, project, limit=100).rows} == {*unsure}
     assert take_back(process, project, outliers, "Ann").left == {OUT: len(outliers)}
     worker.settle()
     tool = process.tool_project(project)
@@ -178,8 +180,8 @@ def test_a_new_verdict_obeys_the_person_too(process, project, worker):
     with process.store.reading() as connection:
         again = item_of_task(connection, project, row.external_id)
 
-    assert (again.route, again.judged) == ("uncertain", "auto")
-    assert again.reason.endswith("; sent to review by Ann.")
+    assert (again.route, again.verdict.judged) == ("uncertain", "auto")
+    assert again.verdict.reason.endswith("; sent to review by Ann.")
 
 
 def test_a_watched_project_is_rerouted_without_a_word_to_the_tool(process, connect, worker, digits):

@@ -17,8 +17,8 @@ from annotriage.errors import ToolError, ToolGone, ToolRefused, ToolUnavailable
 from annotriage.service.operations.log import log
 from annotriage.states import FieldWriteState, Route
 from annotriage.store import deliveries, field_writes, snapshots, work
+from annotriage.store.datasets import SHOWN_FROM, dataset_of_all
 from annotriage.store.field_writes import Judged, Taken, Write
-from annotriage.store.items import SHOWN_FROM
 from annotriage.store.projects import find_project
 from annotriage.store.references import get_reference
 
@@ -97,7 +97,7 @@ class FieldWriting:
         with self._process.store.reading() as connection:
             datasets = field_writes.shown_datasets(connection, project.id)
             found = snapshots.latest(connection, datasets, project.reference_id)
-            shares = {id: row.outliers / row.n for id, row in found.items() if row.n}
+            shares = {id: taken.share for id, taken in found.items() if taken.share is not None}
             stale = field_writes.outdated(connection, project.id, shares, now - REWRITTEN_SECONDS)
         if stale:
             with self._process.store.writing() as connection:
@@ -193,14 +193,14 @@ class _Shown:
 def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> dict[int, _Shown]:
     rows = field_writes.verdicts_shown(connection, project, item_ids)
     chosen = _datasets(connection, project, {row.shown_dataset_id for row in rows})
-    found = snapshots.latest(connection, [id for id in set(chosen.values()) if id is not None], project.reference_id)
+    found = snapshots.latest(connection, list(set(chosen.values())), project.reference_id)
     shown = {}
     for row in rows:
         if (row.route == "auto" or row.dismissed) and row.spot_check is None:
             shown[row.item_id] = _Shown(dict.fromkeys(FIELDS))
             continue
         fields: dict[str, object] = dict(zip((ROUTE, REASON, OUTLIER_SCORE), _words(connection, project, row), strict=True))
-        snapshot = found.get(chosen[row.shown_dataset_id] or 0)
+        snapshot = found.get(chosen[row.shown_dataset_id])
         if snapshot is None:
             shown[row.item_id] = _Shown(fields | {DIVERSITY: None})
         else:
@@ -229,10 +229,11 @@ def _first_outlier_score(connection: Connection, project: Project) -> float:
     return float(1 - 1 / (held_out + 1)) if held_out else 1.0
 
 
-def _datasets(connection: Connection, project: Project, shown: set[int | None]) -> dict[int | None, int | None]:
+def _datasets(connection: Connection, project: Project, shown: set[int | None]) -> dict[int | None, int]:
     """Whose diversity is shown: the item's own dataset if it is large enough, else that of all."""
-    every = field_writes.dataset_of_all(connection, project.id)
-    return {id: id if id is not None and field_writes.holds_at_least(connection, id, SHOWN_FROM) else every for id in shown}
+    every = dataset_of_all(connection, project)
+    of_all = 0 if every is None else every.id
+    return {id: id if id is not None and field_writes.holds_at_least(connection, id, SHOWN_FROM) else of_all for id in shown}
 
 
 def diversity_text(diversity: Mapping[str, Any]) -> str:

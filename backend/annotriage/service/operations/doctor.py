@@ -73,7 +73,7 @@ def _service(process: Process) -> Iterator[Check]:
     with process.store.reading() as connection:
         yield Check("database", True, f"{'SQLite' if process.store.is_sqlite else 'PostgreSQL'}, answers")
         roles = Counter(row.role for row in work.living(connection))
-        states = browsing.inbox_states(connection)
+        states = inbox.states(connection)
         troubles = inbox.troubles(connection, 1)
     missing = [role for role in ("web", "worker", "jobs") if not roles[role]]
     if missing:
@@ -164,7 +164,7 @@ def _failures(connection: Connection, project: Project) -> Iterator[Check]:
     for kind, count in kinds.most_common(KINDS):
         number = f"{count:,} items" if count > 1 else "1 item"
         more = " or more" if len(rows) == LOOKED_AT else ""
-        yield Check("media", False, f"{number}{more} could not be judged, as task {tasks[kind].external_id}: {tasks[kind].reason}")
+        yield Check("media", False, f"{number}{more} could not be judged, as task {tasks[kind].task}: {tasks[kind].reason}")
 
 
 def _kind(reason: str) -> str:

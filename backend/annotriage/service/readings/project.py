@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,10 +11,11 @@ from sqlalchemy import Connection
 from annotriage.advice.state_words import why_paused
 from annotriage.service.operations.doctor import LATE_SECONDS
 from annotriage.service.operations.process import Process
-from annotriage.service.readings.times import Time, time_text
-from annotriage.store import browsing
-from annotriage.store.browsing import RouteCount
-from annotriage.store.projects import Event, Project
+from annotriage.store import work
+from annotriage.store.datasets import RouteCount, routes_of
+from annotriage.store.deliveries import undelivered
+from annotriage.store.projects import Project
+from annotriage.store.queue import queue_length
 from annotriage.store.references import get_reference
 
 
@@ -63,16 +63,6 @@ class ProjectDetail:
     rescoring: Rescoring | None
 
 
-@dataclass(frozen=True, slots=True)
-class EventLine:
-    """Something that happened to the project."""
-
-    event: int
-    kind: str
-    text: str
-    at: Time
-
-
 def project_line(connection: Connection, process: Process, project: Project) -> ProjectLine:
     """A project in a line."""
     return ProjectLine(
@@ -85,9 +75,9 @@ def project_line(connection: Connection, process: Process, project: Project) -> 
         paused=why_paused(project.pause, project.alarm, project.external_id),
         trouble=project.trouble,
         problem=project.problem,
-        queue=browsing.queue_length(connection, project),
-        waiting=browsing.waiting(connection, project),
-        routes=tuple(browsing.routes_of(connection, project)),
+        queue=queue_length(connection, project),
+        waiting=work.waiting(connection, project.id, project.reference_id),
+        routes=tuple(routes_of(connection, project)),
     )
 
 
@@ -98,7 +88,7 @@ def project_detail(connection: Connection, process: Process, project: Project) -
         get_reference(connection, project.reference_id).facts["guarantee"]["sentence"],
         project.classes,
         asdict(project.options),
-        browsing.undelivered(connection, project.id, project.reference_id),
+        undelivered(connection, project.id, project.reference_id),
         rescoring_of(connection, project),
     )
 
@@ -108,13 +98,8 @@ def rescoring_of(connection: Connection, project: Project) -> Rescoring | None:
     if project.next_reference_id is None:
         return None
     version = get_reference(connection, project.next_reference_id).prediction_version
-    waiting = browsing.waiting(connection, project, project.next_reference_id)
-    return Rescoring(version, waiting, sum(browsing.undelivered(connection, project.id, project.next_reference_id).values()))
-
-
-def event_lines(events: Sequence[Event]) -> tuple[EventLine, ...]:
-    """A project's history, for programs."""
-    return tuple(EventLine(event.id, event.kind, event.text, time_text(event.at)) for event in events)
+    waiting = work.waiting(connection, project.id, project.next_reference_id)
+    return Rescoring(version, waiting, sum(undelivered(connection, project.id, project.next_reference_id).values()))
 
 
 def unread_seconds(project: Project) -> float:

@@ -10,8 +10,8 @@ from flask import request
 from annotriage.errors import DataError
 from annotriage.service.guarantee import pausing
 from annotriage.service.operations.process import Process
-from annotriage.service.readings.project import EventLine, ProjectDetail, ProjectLine, event_lines, project_detail, project_line
-from annotriage.store.projects import history, project_of, projects
+from annotriage.service.readings.project import ProjectDetail, ProjectLine, project_detail, project_line
+from annotriage.store.projects import Event, history, project_of, projects
 from annotriage.web.api.openapi import Operation
 from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after
 
@@ -27,7 +27,7 @@ class ProjectList:
 class EventList:
     """The project's history, the latest first. next: give it as `after` for the next page; null on the last."""
 
-    events: tuple[EventLine, ...]
+    events: tuple[Event, ...]
     next: str | None
 
 
@@ -54,7 +54,7 @@ def list_events(process: Process, project: str, after: str | None, limit: int) -
     """What happened, the latest first."""
     with process.store.reading() as connection:
         rows = history(connection, project_of(connection, project).id, before=number_after(after), limit=limit)
-    return EventList(event_lines(rows), next_page(rows, limit, lambda row: row.id))
+    return EventList(tuple(rows), next_page(rows, limit, lambda row: row.id))
 
 
 def pause(process: Process, project: str) -> Done:

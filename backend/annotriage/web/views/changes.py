@@ -7,8 +7,7 @@ import hashlib
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
-from annotriage.store import dashboard
-from annotriage.store.projects import Project, projects
+from annotriage.store.projects import Project, mark_of, projects
 from annotriage.web.routing import Routes
 
 
@@ -26,4 +25,4 @@ def add_views(routes: Routes) -> None:
 
 
 def _mark(connection: Connection, project_ids: list[int]) -> str:
-    return hashlib.sha256(repr(dashboard.mark_of(connection, project_ids)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(mark_of(connection, project_ids)).encode()).hexdigest()[:16]

@@ -16,11 +16,14 @@ from annotriage.advice.numbers import count, percent, percent_range
 from annotriage.report import charts
 from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING, OLDEST_DAYS
 from annotriage.service.readings.guarantee import GuaranteeState, guarantee_state, oldest_days
+from annotriage.service.readings.project import Rescoring, rescoring_of
 from annotriage.states import SETTLED
-from annotriage.store import browsing, dashboard, jobs
+from annotriage.store import jobs
 from annotriage.store.jobs import Job
-from annotriage.store.projects import Event, Project, history
+from annotriage.store.projects import Event, Project, history, standing_of
 from annotriage.store.references import get_curve, get_reference
+from annotriage.store.reviews import answers_per_day
+from annotriage.store.spot_checks import SpotCheckCount, spot_check_counts
 from annotriage.web.query_args import whole
 from annotriage.web.routing import Routes
 
@@ -62,7 +65,7 @@ class GuaranteePage:
     jobs: Sequence[Job]
     events: Sequence[Event]
     next: int | None
-    rescoring: tuple[str, int, int] | None
+    rescoring: Rescoring | None
 
 
 def add_views(routes: Routes) -> None:
@@ -73,9 +76,8 @@ def add_views(routes: Routes) -> None:
 def _page(connection: Connection, project: Project) -> GuaranteePage:
     reference = get_reference(connection, project.reference_id)
     guarantee = reference.facts["guarantee"]
-    standing = dashboard.standing_of(connection, project)
+    standing = standing_of(connection, project)
     rows = history(connection, project.id, before=whole("before"), limit=EVENTS)
-    per_day, spot_checks = dashboard.answers_per_day(connection, project), browsing.spot_check_states(connection, project)
     return GuaranteePage(
         project=project,
         version=project.version,
@@ -89,11 +91,11 @@ def _page(connection: Connection, project: Project) -> GuaranteePage:
         interval=Markup("") if standing is None else _interval(standing),
         level=Markup("") if standing is None else _level(standing["level"]),
         oldest=None if standing is None else oldest_days(standing),
-        until_alarm=_until_alarm(standing, per_day, spot_checks),
+        until_alarm=_until_alarm(standing, answers_per_day(connection, project), spot_check_counts(connection, project)),
         jobs=_jobs(connection, project),
         events=rows,
         next=rows[-1].id if len(rows) == EVENTS else None,
-        rescoring=_rescoring(connection, project),
+        rescoring=rescoring_of(connection, project),
     )
 
 
@@ -139,21 +141,13 @@ def _interval(standing: dict[str, Any]) -> Markup:
     return charts.interval_row(share, standing["low"], standing["high"], standing["max_error"], upper, said, "c-outlier")
 
 
-def _until_alarm(standing: dict[str, Any] | None, per_day: float, states: dict[tuple[str, str], int]) -> tuple[str, str]:
+def _until_alarm(standing: dict[str, Any] | None, per_day: float, checks: Sequence[SpotCheckCount]) -> tuple[str, str]:
     """How soon a doubled error would be found, at the rate at which spot checks of automatic labels are answered."""
     if standing is None or standing["until_alarm"] is None:
         return "not known", ""
     answers = standing["until_alarm"]
-    answered = sum(n for (_, state), n in states.items() if state in SETTLED)
+    answered = sum(check.n for check in checks if check.state in SETTLED)
     # Of all answers some are spot checks of automatic labels; as many as lately, it is supposed.
     share = standing["answers"] / max(answered, 1) if answered else 0.0
     rate = per_day * share if standing["answers"] else 0.0
     return f"about {count(round(answers), 'answer')}", f"{days_until(answers, rate)}, if people go on answering as lately"
-
-
-def _rescoring(connection: Connection, project: Project) -> tuple[str, int, int] | None:
-    if project.next_reference_id is None:
-        return None
-    version = get_reference(connection, project.next_reference_id).prediction_version
-    undelivered = sum(browsing.undelivered(connection, project.id, project.next_reference_id).values())
-    return version, browsing.waiting(connection, project, project.next_reference_id), undelivered
