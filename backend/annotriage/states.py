@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
+
+Time = Annotated[float, "seconds since 1970; programs are given ISO 8601"]
 
 
 class Route(StrEnum):
@@ -135,6 +138,7 @@ class Alarm:
 
 ROUTES = tuple(Route)
 FOR_PEOPLE = (Route.FAILED, Route.OUTLIER, Route.UNCERTAIN)  # every item of these waits for a person, the strangest first
+SPOT_CHECK = "spot check"  # stands in a route's place where the route would tell what the model says
 SHOWN = (Route.AUTO, Route.UNCERTAIN)  # annotators see the model's answer; of the others they see none, and are not anchored
 UNANSWERED = (AnswerState.OPEN, AnswerState.DISPUTED)
 UNSETTLED = (SpotCheckState.OPEN, SpotCheckState.DISAGREED)

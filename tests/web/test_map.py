@@ -15,9 +15,9 @@ from waiting import wait_until
 from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.store import maps
-from annotriage.store.browsing import queue_length
 from annotriage.store.map_points import KINDS, Piece, pack
 from annotriage.store.projects import project_of
+from annotriage.store.queue import queue_length
 from annotriage.store.schema import item, verdict
 
 pytestmark = pytest.mark.browser

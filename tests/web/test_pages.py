@@ -118,7 +118,7 @@ def test_what_the_alarm_stopped_cannot_be_resumed_but_recalibrated(signed_in, da
 def test_a_recalibration_can_be_asked_for_once_enough_is_answered(signed_in, dashboard):
     standing = {"sample_answers": 90, "sample_needed": 83}
     with dashboard.process.store.writing() as connection:
-        from annotriage.store.dashboard import keep_standing, standing_of
+        from annotriage.store.projects import keep_standing, standing_of
 
         found = project(dashboard, "2")
         keep_standing(connection, found, {**standing_of(connection, found), **standing})

@@ -191,7 +191,7 @@ def test_boundary_first_says_what_that_means_where_nothing_is_automatic(signed_i
 
 def test_a_task_is_found_by_its_id_and_a_missing_one_is_said(signed_in, dashboard):
     page = signed_in(QUEUE)
-    task = waiting(dashboard)[3].external_id
+    task = waiting(dashboard)[3].task
     page.locator("#search").fill(task)
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/items/{task}")
@@ -229,7 +229,7 @@ def test_the_csv_holds_what_is_shown_and_no_formula(signed_in, dashboard):
         page.get_by_role("link", name="Save as CSV").click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text("utf-8"))))
     expected = waiting(dashboard, order="boundary", filters=Filters(route="outlier"))
-    assert [row["task"] for row in rows] == [row.external_id for row in expected]
+    assert [row["task"] for row in rows] == [row.task for row in expected]
     assert "'=HYPERLINK(1)" in {row["reason"] for row in rows}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from annotriage.errors import ToolError
+from annotriage.states import Time
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Review:
     empty: bool = False
     ground_truth: bool = False
     machine: bool = False
-    updated_at: float = 0.0
+    updated_at: Time = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Float, Row, Table, create_engine, event, text
+from sqlalchemy import Column, Connection, Engine, Float, Table, create_engine, event, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
@@ -27,8 +27,6 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from annotriage.errors import StoreError
-
-AnyRow = Row[*tuple[Any, ...]]
 
 BUSY_SECONDS = 10
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
@@ -109,6 +107,16 @@ def at_the_end(connection: Connection, act: Callable[[Connection, list[Any]], No
 def columns_of(table: Table, kind: type) -> list[Column[Any]]:
     """The columns of a table that a dataclass is made of: those of its fields' names, in their order."""
     return [table.c[field.name] for field in dataclasses.fields(kind)]
+
+
+def texts(labels: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Labels out of a JSON column."""
+    return None if labels is None else tuple(labels)
+
+
+def is_answering(connection: Connection) -> None:
+    """Asks the database for nothing. Raises whatever its driver does if it does not answer."""
+    connection.execute(select(1)).scalar_one()
 
 
 def insert(connection: Connection, table: Table) -> Any:

@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
-from markupsafe import Markup
-from sqlalchemy import Row
 from werkzeug.routing import UnicodeConverter, ValidationError
 
 from annotriage.service.operations.process import Process
-from annotriage.store.dashboard import mark_of
-from annotriage.store.projects import Project, project_of, projects
+from annotriage.store.projects import mark_of, project_of, projects
+from annotriage.web.plain import as_json
 
 View = Callable[..., ResponseReturnValue]
 Decorator = Callable[[View], View]
@@ -128,26 +124,3 @@ class Routes:
             return view
 
         return decorate
-
-
-def as_json(page: Any) -> Response:
-    """A page for programs: what is not known is null; pictures are left out, as they draw figures that are there."""
-    return Response(json.dumps(_plain(page), allow_nan=False), mimetype="application/json")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Project):
-        return {"project": value.external_id, "title": value.title, "version": value.version}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, Row):
-        return _plain(value._mapping)
-    if dataclasses.is_dataclass(value):
-        return _plain({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
-    if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items() if not isinstance(part, Markup | bytes)}
-    if isinstance(value, Iterable):
-        return [_plain(part) for part in value if not isinstance(part, Markup | bytes)]
-    raise TypeError(f"a page has no JSON for {value!r}")

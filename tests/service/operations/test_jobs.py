@@ -14,8 +14,9 @@ from waiting import PATIENCE, wait_until
 
 from annotriage.service.operations import jobs
 from annotriage.service.operations.jobs import PUT_OFF_SECONDS, Snapshots, clean, put_off, run_jobs
-from annotriage.store import items, snapshots, work
 from annotriage.store import jobs as job_queries
+from annotriage.store import snapshots, work
+from annotriage.store.datasets import dataset_of
 from annotriage.store.projects import projects
 from annotriage.store.schema import dataset, delivery, snapshot
 
@@ -141,7 +142,7 @@ def test_queued_jobs_are_run_and_say_what_came_of_them(process, connect):
 def test_cleaning_thins_out_old_snapshots(process, connect):
     project, _ = connect()
     with process.store.writing() as connection:
-        id = items.dataset_of(connection, project.id, "all", "all", 0.0)
+        id = dataset_of(connection, project.id, "all", "all", 0.0)
         for _ in range(3):
             values = {"n": 1, "outliers": 0, "failed": 0, "low": 0.0, "high": 1.0, "facts": {}}
             connection.execute(
