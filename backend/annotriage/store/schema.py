@@ -498,6 +498,9 @@ event = Table(
     Index(None, "project_id", "id"),
 )
 
+# The last migration that code must know to run on this database (store.upgrading): one row.
+needed_migration = Table("needed_migration", metadata, Column("revision", Text, primary_key=True))
+
 heartbeat = Table(
     "heartbeat",
     metadata,

@@ -12,6 +12,11 @@ depends_on = None
 def upgrade() -> None:
     """The first schema."""
     op.create_table(
+        "needed_migration",
+        sa.Column("revision", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("revision", name=op.f("pk_needed_migration")),
+    )
+    op.create_table(
         "heartbeat",
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
