@@ -1,40 +1,62 @@
-"""References are kept once, whoever keeps them at the same moment."""
+"""References: kept once, with their files, and what pages ask of them."""
 
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import func, select
 from stores import FACTS, OnPostgreSQL, OnSQLite, while_it_waits
 
-from annotriage.errors import StateError
+from annotriage.errors import StateError, UnknownError
 from annotriage.store import references
-from annotriage.store.files import store_file
+from annotriage.store.schema import reference
+
+CURVE = {"coverage": [0.1, 0.9], "risk": [0.0, 0.01], "bound": [0.02, 0.03]}
 
 
-def save(connection, files, version="v3", name="annotriage pets v3"):
-    return references.save_reference(connection, version=version, name="pets", prediction_version=name, facts=FACTS, files=files)
-
-
-@pytest.fixture
-def file(tmp_path):
-    file = tmp_path / "model.onnx"
-    file.write_bytes(b"model")
-    return file
+def save(connection, version="v1", prediction_version="annotriage pets v1", files=None, **values):
+    kept = {"version": version, "name": "pets", "prediction_version": prediction_version, "facts": FACTS, "files": files or {}}
+    return references.save_reference(connection, **kept, **values)
 
 
 class ReferencesContract:
-    def test_a_reference_is_kept_once_and_its_files_once_for_all(self, store, file):
+    def test_a_reference_comes_back_with_what_was_fitted(self, store):
         with store.writing() as connection:
-            first = save(connection, {"model.onnx": file})
-            assert save(connection, {"model.onnx": file}) == first
-            other = save(connection, {"model.onnx": file}, "v4", "annotriage pets v4")
-            assert other != first
-            assert store_file(connection, file) == 1
+            id = save(connection, curve=CURVE, edges={"cat": {"energy": (1.0, 2.5)}, "dog": {"energy": (0.5, 2.0)}})
+            other = save(connection, "v2", "annotriage pets v2")
+        with store.reading() as connection:
+            found = references.get_reference(connection, id)
+            assert (found.id, found.version, found.name, found.prediction_version) == (id, "v1", "pets", "annotriage pets v1")
+            assert found.facts == FACTS
+            assert references.get_curve(connection, id) == CURVE
+            assert references.edges_of(connection, id, "cat") == {"energy": (1.0, 2.5)}
+            assert references.get_curve(connection, other) == {}
+            assert references.edges_of(connection, other, "cat") == references.edges_of(connection, id, None) == {}
 
-    def test_two_references_whose_predictions_would_be_called_alike_are_refused(self, store):
+    def test_its_files_are_written_where_they_belong(self, store, tmp_path):
+        (tmp_path / "a.bin").write_bytes(b"x" * 100)
+        (tmp_path / "b.bin").write_bytes(b"")
         with store.writing() as connection:
-            save(connection, {})
-        with pytest.raises(StateError, match="fit this one under another name"), store.writing() as connection:
-            save(connection, {}, "v4")
+            id = save(connection, files={"model/a.bin": tmp_path / "a.bin", "b.bin": tmp_path / "b.bin", "c.bin": tmp_path / "a.bin"})
+        with store.reading() as connection:
+            references.write_files(connection, id, tmp_path / "out")
+        written = {file.relative_to(tmp_path / "out").as_posix(): file.read_bytes() for file in (tmp_path / "out").rglob("*.bin")}
+        assert written == {"model/a.bin": b"x" * 100, "b.bin": b"", "c.bin": b"x" * 100}
+
+    def test_one_that_is_kept_already_stays_as_it_is(self, store):
+        with store.writing() as connection:
+            id = save(connection, curve=CURVE)
+            assert save(connection, curve=None) == id
+            assert references.get_curve(connection, id) == CURVE
+
+    def test_two_references_whose_predictions_have_one_name_are_refused(self, store):
+        with store.writing() as connection:
+            save(connection)
+            with pytest.raises(StateError, match="predictions of another reference are called 'annotriage pets v1' already"):
+                save(connection, "v2")
+
+    def test_one_that_is_not_there_is_told(self, store):
+        with store.reading() as connection, pytest.raises(UnknownError, match="reference 7 is not in the database any more"):
+            references.get_reference(connection, 7)
 
 
 class TestOnSQLite(OnSQLite, ReferencesContract):
@@ -42,15 +64,16 @@ class TestOnSQLite(OnSQLite, ReferencesContract):
 
 
 class TestOnPostgreSQL(OnPostgreSQL, ReferencesContract):
-    @pytest.mark.parametrize("version", ["v3", "v4"])
-    def test_two_people_who_connect_with_the_same_model_at_once_keep_it_once(self, store, file, version):
+    def test_one_that_two_processes_keep_at_once_is_kept_once(self, store):
         kept = []
 
         def second():
             with store.writing() as connection:
-                kept.append(save(connection, {"model.onnx": file}, version, f"annotriage pets {version}"))
+                kept.append(save(connection, curve=CURVE))
 
         first = store.writing()
-        kept.append(save(first.__enter__(), {"model.onnx": file}))
+        kept.append(save(first.__enter__(), curve=CURVE))
         while_it_waits(store, second, lambda: first.__exit__(None, None, None))
-        assert len({*kept}) == (1 if version == "v3" else 2)
+        assert kept[0] == kept[1]
+        with store.reading() as connection:
+            assert connection.execute(select(func.count()).select_from(reference)).scalar_one() == 1

@@ -27,7 +27,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from annotriage.errors import StoreError
-from annotriage.store.upgrading import upgrade
+from annotriage.store.upgrading import refuse_newer, upgrade
 
 AnyRow = Row[*tuple[Any, ...]]
 
@@ -81,6 +81,14 @@ class Store:
             if self._gives_way:
                 time.sleep(GAP_SECONDS)
 
+    def refuse_newer(self) -> None:
+        """Raise StoreError if a newer version has meanwhile changed what this code reads or writes."""
+        with self.reading() as connection:
+            try:
+                refuse_newer(connection, self._migrations)
+            except StoreError as error:
+                raise StoreError(f"{_shown(str(self.engine.url))}: {error}") from error
+
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
@@ -96,7 +104,7 @@ class Store:
             if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
             try:
-                upgrade(connection)
+                self._migrations = upgrade(connection)
             except StoreError as error:
                 raise StoreError(f"{_shown(str(self.engine.url))}: {error}") from error
 

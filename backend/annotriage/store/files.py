@@ -22,7 +22,7 @@ def store_file(connection: Connection, file: Path) -> int:
         size += len(piece)
     add = insert(connection, stored_file).values(hash=digest.hexdigest(), size=size).on_conflict_do_nothing(index_elements=["hash"])
     id = connection.execute(add.returning(stored_file.c.id)).scalar_one_or_none()
-    if id is None:  # kept already
+    if id is None:  # kept already, perhaps by another process at this moment
         return int(connection.execute(select(stored_file.c.id).where(stored_file.c.hash == digest.hexdigest())).scalar_one())
     for number, piece in enumerate(_pieces(file)):
         connection.execute(file_piece.insert().values(stored_file_id=id, number=number, content=piece))

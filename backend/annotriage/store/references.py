@@ -43,7 +43,8 @@ def save_reference(
     edges: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> int:
     """Keep a reference; its row's id. files: by the path at which `write_files` will put them. grid: what other limits would decide,
-    for previews. edges: see `edges_of`, by cluster. Kept already: nothing is done.
+    for previews. edges: see `edges_of`, by cluster. Kept already: nothing is done. Raises StateError if another reference has this
+    prediction version.
     """
     kept = select(reference.c.id).where(reference.c.version == version)
     found = connection.execute(kept).scalar_one_or_none()
@@ -60,8 +61,8 @@ def save_reference(
     add = insert(connection, reference).values(values).on_conflict_do_nothing()
     id = connection.execute(add.returning(reference.c.id)).scalar_one_or_none()
     if id is None:
-        found = connection.execute(kept).scalar_one_or_none()  # somebody else kept it at this moment
-        if found is not None:
+        found = connection.execute(kept).scalar_one_or_none()
+        if found is not None:  # another process kept it at this moment
             return int(found)
         raise StateError(f"predictions of another reference are called {prediction_version!r} already; fit this one under another name")
     for one in grid:

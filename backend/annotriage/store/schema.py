@@ -130,7 +130,7 @@ project = Table(
     Column("swept_at", Float, nullable=False, server_default=text("0")),
     Column("told_at", Float, nullable=False, server_default=text("0")),  # when a webhook last told of the project
     Column("options", JSON, nullable=False),  # ProjectOptions
-    Column("standing", JSON),  # of the guarantee, as the jobs process last found it (service.standings)
+    Column("standing", JSON),  # of the guarantee, as the jobs process last found it (service.guarantee.standings)
     Column("at", Float, nullable=False),
 )
 

@@ -15,13 +15,14 @@ from annotriage.errors import StoreError
 from annotriage.store.schema import needed_migration
 
 if TYPE_CHECKING:
-    from alembic.script import Script, ScriptDirectory
+    from alembic.script import Script
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def upgrade(connection: Connection) -> None:
-    """Run the migrations that are missing, in the transaction at hand; nobody else may migrate meanwhile.
+def upgrade(connection: Connection) -> list[str]:
+    """Run the migrations that are missing, in the transaction at hand; nobody else may migrate meanwhile. All that this code knows, in
+    their order.
 
     Raises StoreError if a newer version has changed what this one reads or writes: nothing is done then.
     """
@@ -34,32 +35,36 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     scripts = ScriptDirectory.from_config(config)
-    known = _in_order(scripts)
+    in_order = list(scripts.walk_revisions())[::-1]
+    known = [script.revision for script in in_order]
     present = MigrationContext.configure(connection).get_current_revision()
-    if present is not None and present not in [script.revision for script in known]:
-        _refuse_unknown(connection, present, known)
-        return
-    if present == scripts.get_current_head():
-        return
+    if present is not None and present not in known:
+        if not inspect(connection).has_table(needed_migration.name):
+            raise _refusal(present, known)
+        refuse_newer(connection, known)
+        return known
+    if present == known[-1]:
+        return known
     command.upgrade(config, "head")
     if connection.dialect.name == "sqlite":
         _refuse_dangling(connection)
-    needed = [script.revision for script in known if not _is_addition(script)][-1]
+    needed = [script.revision for script in in_order if not _is_addition(script)][-1]
     connection.execute(needed_migration.delete())
     connection.execute(needed_migration.insert().values(revision=needed))
+    return known
 
 
-def _refuse_unknown(connection: Connection, present: str, known: list[Script]) -> None:
-    """The database is at a migration that this code does not know: refuse it, unless it needs none of those that are missing here."""
-    needed = None
-    if inspect(connection).has_table(needed_migration.name):
-        needed = connection.execute(select(needed_migration.c.revision)).scalar_one_or_none()
-    if needed in [script.revision for script in known]:
-        return
-    raise StoreError(
-        f"was upgraded by a newer version of annotriage (to migration {needed or present}; this version knows them up to"
-        f" {known[-1].revision}), and there is no way back: start that version again, or give this one another database or a copy from"
-        " before the upgrade"
+def refuse_newer(connection: Connection, known: list[str]) -> None:
+    """Raise StoreError if the database needs a migration that this code does not know."""
+    needed = connection.execute(select(needed_migration.c.revision)).scalar_one_or_none()
+    if needed not in known:
+        raise _refusal(needed or "unknown", known)
+
+
+def _refusal(needed: str, known: list[str]) -> StoreError:
+    return StoreError(
+        f"was upgraded by a newer version of annotriage (to migration {needed}; this version knows them up to {known[-1]}), and there"
+        " is no way back: start that version again, or give this one another database or a copy from before the upgrade"
     )
 
 
@@ -68,11 +73,6 @@ def _refuse_dangling(connection: Connection) -> None:
     row = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
     if row is not None:
         raise StoreError(f"the migrations leave rows of {row[0]} that name none of {row[2]}; nothing was changed: report this")
-
-
-def _in_order(scripts: ScriptDirectory) -> list[Script]:
-    """All migrations, the first first."""
-    return list(scripts.walk_revisions())[::-1]
 
 
 def _is_addition(script: Script) -> bool:
