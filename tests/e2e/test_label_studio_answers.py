@@ -184,7 +184,7 @@ def test_a_recalibration_takes_over_while_annotators_always_see_a_prediction(tri
 
 
 def test_after_its_probation_a_dataset_is_annotated_by_machine_and_a_batch_can_be_undone(triaged, label_studio, digits, monkeypatch):
-    monkeypatch.setattr(accepting, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(accepting, "LOST_SECONDS", 0.0)
     project = triaged(digits.incoming[0][:60], sample_share=0.0, audit_share=0.01, accept="annotate")
     assert accept_batch(project.process, project.project) == 0, "on probation"
     for task, label in project.spot_checks().items():

@@ -27,6 +27,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from annotriage.errors import StoreError
+from annotriage.store.upgrading import refuse_newer, upgrade
 
 BUSY_SECONDS = 10
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
@@ -52,7 +53,11 @@ class Store:
         self._gives_way = self.is_sqlite and checkpoints
         try:
             self._migrate()
+        except StoreError:
+            self.close()
+            raise
         except OperationalError as error:
+            self.close()
             raise StoreError(
                 f"{_shown(url)}: cannot be opened ({_cause(error)}); check the setting database and that it is running"
             ) from error
@@ -67,36 +72,40 @@ class Store:
     def writing(self) -> Iterator[Connection]:
         """A transaction that is committed when the block ends well and undone when it does not. Keep it short."""
         last: dict[Callable[[Connection, list[Any]], None], list[Any]] = {}
-        with self._turn, self.engine.connect().execution_options(writing=True, last=last) as connection:
-            with connection.begin():
+        with self._writer() as connection:
+            with connection.execution_options(last=last).begin():
                 yield connection
                 for act, parts in last.items():
                     act(connection, parts)
             if self._gives_way:
                 time.sleep(GAP_SECONDS)
 
+    def refuse_newer(self) -> None:
+        """Raise StoreError if a newer version has meanwhile changed what this code reads or writes."""
+        with self.reading() as connection:
+            try:
+                refuse_newer(connection, self._migrations)
+            except StoreError as error:
+                raise StoreError(f"{_shown(str(self.engine.url))}: {error}") from error
+
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
 
-    def _migrate(self) -> None:
-        from alembic import command
-        from alembic.config import Config
-        from alembic.util import CommandError
+    @contextlib.contextmanager
+    def _writer(self) -> Iterator[Connection]:
+        """A connection whose transactions write; on SQLite no other thread of this process has one meanwhile."""
+        with self._turn, self.engine.connect().execution_options(writing=True) as connection:
+            yield connection
 
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with self.writing() as connection:
+    def _migrate(self) -> None:
+        with self._writer() as connection, _without_foreign_keys(connection), connection.begin():
             if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-            config.attributes["connection"] = connection
             try:
-                command.upgrade(config, "head")
-            except CommandError as error:
-                raise StoreError(
-                    f"{_shown(str(self.engine.url))}: was written by a newer version of annotriage ({error});"
-                    " use that version, or another database"
-                ) from error
+                self._migrations = upgrade(connection)
+            except StoreError as error:
+                raise StoreError(f"{_shown(str(self.engine.url))}: {error}") from error
 
 
 def at_the_end(connection: Connection, act: Callable[[Connection, list[Any]], None], part: Any) -> None:
@@ -188,6 +197,21 @@ def _tune_sqlite(engine: Engine, checkpoints: bool) -> None:
             _begin_writing(connection.connection.driver_connection)
         else:
             connection.exec_driver_sql("BEGIN")
+
+
+@contextlib.contextmanager
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """A block in which SQLite follows no foreign key: a table that is built anew is dropped on the way, and would take with it all rows
+    that name its own. PostgreSQL changes tables in place."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection  # outside a transaction, where alone it can be said
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
 
 
 def _begin_writing(connection: Any) -> None:

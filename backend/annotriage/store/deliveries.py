@@ -24,8 +24,8 @@ from annotriage.store.schema import delivery, item, reference
 
 ANSWERED_SECONDS = 10.0  # until a prediction that the tool took itself can be read back,
 ANSWERED_EACH = 0.3  # and more for each further one of the same request: it stores them one after the other
-SETTLED_SECONDS = 5.0  # between two readings of an unknown outcome that must agree
-UNSETTLED = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.UNKNOWN, DeliveryState.ANSWERED, DeliveryState.STALE)
+AGREED_SECONDS = 5.0  # between two readings of an unknown outcome that must agree
+UNFINISHED = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.UNKNOWN, DeliveryState.ANSWERED, DeliveryState.STALE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def enqueue(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         "attempts": 0,
         "not_before": case(
             (or_(state == DeliveryState.ANSWERED, state == DeliveryState.STALE), delivery.c.not_before),
-            (state == DeliveryState.UNKNOWN, now + SETTLED_SECONDS),
+            (state == DeliveryState.UNKNOWN, now + AGREED_SECONDS),
             else_=0.0,
         ),
         "error": None,
@@ -107,10 +107,10 @@ def enqueue(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def waiting(connection: Connection, project_id: int) -> dict[str, Waiting]:
-    """The deliveries of a project that are due and not settled yet, by their states."""
+    """The deliveries of a project that are due and not finished yet, by their states."""
     query = (
         select(delivery.c.state, func.count(), func.min(delivery.c.at))
-        .where(delivery.c.project_id == project_id, delivery.c.state.in_(UNSETTLED), delivery.c.not_before <= time.time())
+        .where(delivery.c.project_id == project_id, delivery.c.state.in_(UNFINISHED), delivery.c.not_before <= time.time())
         .group_by(delivery.c.state)
     )
     return {state: Waiting(int(count), float(since)) for state, count, since in connection.execute(query)}
@@ -189,7 +189,7 @@ def release(connection: Connection, owners: Sequence[str]) -> None:
     held = delivery.c.owner.in_(owners)
     sending = delivery.c.state == DeliveryState.SENDING
     connection.execute(update(delivery).where(held, sending).values(state=DeliveryState.UNKNOWN, owner=None, not_before=time.time()))
-    stale = case((delivery.c.state == DeliveryState.STALE, time.time() + SETTLED_SECONDS), else_=delivery.c.not_before)
+    stale = case((delivery.c.state == DeliveryState.STALE, time.time() + AGREED_SECONDS), else_=delivery.c.not_before)
     connection.execute(update(delivery).where(held).values(owner=None, not_before=stale))
 
 

@@ -127,7 +127,7 @@ def any_held(connection: Connection, project_id: int) -> bool:
     return connection.execute(held.limit(1)).scalar_one_or_none() is not None
 
 
-def settle(
+def finish(
     connection: Connection,
     taken: Taken,
     item_ids: Iterable[int],
@@ -158,7 +158,7 @@ def drop(connection: Connection, taken: Taken, item_ids: Iterable[int]) -> None:
 
 
 def let_go(connection: Connection, taken: Taken) -> None:
-    """Let go of all that was taken and is not settled, queued again or not."""
+    """Let go of all that was taken and is not finished, queued again or not."""
     for some in chunks(taken.writes):
         ids = [write.item_id for write in some]
         connection.execute(update(field_write).where(*_held(taken, ids)).values(not_before=0.0))

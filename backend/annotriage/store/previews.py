@@ -16,7 +16,7 @@ from annotriage.store.projects import Project
 from annotriage.store.references import get_reference
 from annotriage.store.schema import item, reference_grid, verdict
 
-LIMITS = ("max_error", "confidence", "alpha")  # what can be previewed, and changed (service.resettling)
+LIMITS = ("max_error", "confidence", "alpha")  # what can be previewed, and changed (service.guarantee.changing_limits)
 NOT_GUARANTEED = (
     "A preview guarantees nothing: limits that are chosen by looking at what they would do have to be tested anew, more strictly, before"
     " labels are automatic under them."

@@ -39,7 +39,7 @@ def row(process, id="3"):
         return find_project(connection, id)
 
 
-KEPT = ("secret", "reference", "stored_file", "file_piece")  # how tables begin whose rows may stay when a project goes
+KEPT = ("secret", "needed_migration", "reference", "stored_file", "file_piece")  # how tables begin whose rows may stay when a project goes
 
 
 def rows(process):

@@ -83,7 +83,7 @@ class FieldWriting:
                     break
                 run.write(write, shown.get(write.item_id))
         finally:
-            run.settle()
+            run.finish()
         return True
 
     def _is_disconnected(self, project: Project) -> bool:
@@ -143,7 +143,7 @@ class _Run:
             self._written.append((write.item_id, shown))
         self._process.stopping.wait(max(0.0, self._each - (time.monotonic() - started)))
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Keep what became of all that were taken; those that were not tried are free again."""
         taken = self._taken
         with self._process.store.writing() as connection:
@@ -152,10 +152,10 @@ class _Run:
                 if shown.fields[ROUTE] is None:
                     self._over.append(id)
                 else:
-                    field_writes.settle(connection, taken, [id], FieldWriteState.WRITTEN, shown=(shown.dataset_id, shown.low, shown.high))
-            for one in self._put_off:
-                state = FieldWriteState.FAILED if one.failed else None
-                field_writes.settle(connection, taken, [one.item_id], state, attempts=one.attempts, not_before=one.not_before)
+                    field_writes.finish(connection, taken, [id], FieldWriteState.WRITTEN, shown=(shown.dataset_id, shown.low, shown.high))
+            for late in self._put_off:
+                state = FieldWriteState.FAILED if late.failed else None
+                field_writes.finish(connection, taken, [late.item_id], state, attempts=late.attempts, not_before=late.not_before)
             field_writes.drop(connection, taken, self._over)
             field_writes.let_go(connection, taken)
         log("fields written", project=self._project.external_id, tasks=len(self._written))
