@@ -233,6 +233,16 @@ def test_a_service_that_moved_is_followed_not_doubled(project, service, label_st
     assert [one["url"] for one in after["backends"]] == [moved.url]
 
 
+def test_a_tab_that_two_made_at_the_same_moment_is_there_once_in_the_end(project, service, tasks, label_studio):
+    connect(project, service)
+    before = label_studio.call("GET", "/api/dm/views/", project=project.id)
+    twice = next(tab for tab in before if tab["data"]["title"] == "Outliers")
+    label_studio.call("POST", "/api/dm/views/", {"project": int(project.id), "data": twice["data"]})
+    assert project.repair() == ["Tab 'Outliers', which was there twice: removed."]
+    assert [tab["id"] for tab in label_studio.call("GET", "/api/dm/views/", project=project.id)] == [tab["id"] for tab in before]
+    assert project.repair() == []
+
+
 def test_tabs_are_made_again_where_they_were_deleted_and_left_where_they_were_changed(project, service, tasks, label_studio):
     connect(project, service)
     tabs = {tab["data"]["title"]: tab for tab in label_studio.call("GET", "/api/dm/views/", project=project.id)}

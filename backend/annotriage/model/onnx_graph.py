@@ -86,7 +86,7 @@ def _entry(graph: onnx.GraphProto, weights: set[str], output: str, spec: ModelSp
     kept = [value for value in graph.input if value.name not in others]
     del graph.input[:]
     graph.input.extend(kept)
-    return used[0]
+    return str(used[0])
 
 
 def _needed(graph: onnx.GraphProto, output: str) -> set[str]:

@@ -199,7 +199,7 @@ def run_in_batches(forward: Forward, batch: Array, fixed_batch: int | None, read
 
 def as_logits(output: Array, spec: ModelSpec) -> Floats:
     """(N, m) logits of what the model put out; of probabilities their logarithms (single choice) or log-odds (multiple)."""
-    values = output.reshape(len(output), -1)
+    values: Array = output.reshape(len(output), -1)
     if is_one_for_two(values, spec):
         values = np.hstack([1 - values if spec.activation == "none" else np.zeros_like(values), values])
     if spec.activation != "none":

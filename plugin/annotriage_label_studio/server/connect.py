@@ -268,7 +268,8 @@ def refused_address(url: str) -> str:
 def _remove_fields(client: Client, project: str, fields: Sequence[str]) -> list[str]:
     """Take our fields out of all tasks, one at a time: the server has no bulk call for it and takes 50 to 150 ms for each."""
     pages = listing.tasks_after(client, project, "")
-    carrying = [(str(task["id"]), [name for name in fields if name in task["data"]]) for page in pages for task in page] if fields else []
+    tasks = (task for page in pages for task in page) if fields else ()
+    carrying = [(str(task["id"]), [name for name in fields if name in task.get("data", ())]) for task in tasks]
     carrying = [(task, names) for task, names in carrying if names]
     for number, (task, names) in enumerate(carrying, start=1):
         delivery.write_fields(client, project, task, dict.fromkeys(names))

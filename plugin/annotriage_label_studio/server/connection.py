@@ -119,7 +119,7 @@ class LabelStudioProject:
 
     def tasks(self, ids: Sequence[str]) -> list[Task]:
         """Those of the tasks that exist, with their reviews."""
-        return self._tasks(listing.tasks_by_id(self._client, self.id, ids, listing.REVIEWED), reviews=True)
+        return self._tasks(listing.tasks_by_id(self._client, self.id, ids, listing.REVIEWED, unlisted=True), reviews=True)
 
     def changed_since(self, time: float) -> Iterator[Changes]:
         """Tasks that changed, or whose annotations did, with their reviews; in the order of their ids.

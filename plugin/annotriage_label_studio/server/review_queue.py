@@ -55,7 +55,7 @@ EVERYTHING = Tab("Default", order="tasks:id", columns=None)  # Label Studio make
 
 
 def set_up_tabs(client: Client, project: Project, media_field: str, *, opening: bool, dry_run: bool = False) -> list[str]:
-    """Make the tabs that are missing, make those anew that are out of date, remove those of ours that are not wanted any more.
+    """Make the tabs that are missing, make those anew that are out of date, remove those of ours that nobody wants or that stand twice.
 
     opening: open each tab, and make those anew that cannot be. A tab of ours that somebody has changed stays as they want it. Nothing is
     done in a project without tasks: Label Studio answers 500 to a filter on the score there. Returns what was (dry_run: is to be) done,
@@ -83,10 +83,11 @@ def set_up_tabs(client: Client, project: Project, media_field: str, *, opening: 
             _make(client, id, question | _appearance(tab, columns, media_field))
             if found is not None:
                 client.sdk.views.delete(str(found.id))
-    titles = {tab.title for tab in (*REVIEW_TABS, CHECKS_TAB, EVERYTHING)}
-    for view in views:
-        if _look(view).get(MARK) not in (None, *titles):
-            done.append(sentence(f"Tab {_title(view)!r}", "removed", dry_run))
+    kept = {tab.title: _found(tab, views) for tab in (*REVIEW_TABS, CHECKS_TAB, EVERYTHING)}
+    for view in views:  # one may be there twice: two commands, or a command and the service, can be at it at the same moment
+        mark = _look(view).get(MARK)
+        if mark is not None and view is not kept.get(mark):
+            done.append(sentence(f"Tab {_title(view)!r}{', which was there twice' if mark in kept else ''}", "removed", dry_run))
             if not dry_run:
                 client.sdk.views.delete(str(view.id))
     return done

@@ -101,6 +101,10 @@ class _Overloaded(ToolUnavailable):
     pause: float | None = None
 
 
+class ServerFailed(_Overloaded):
+    """The server failed in answering a reading (500), each time it was asked: what was asked for may be at fault."""
+
+
 class _OverloadedOrDone(_Overloaded, OutcomeUnknown):
     """The same of a write, which a proxy may report although it is being carried out."""
 
@@ -168,7 +172,8 @@ def _refusal(answer: httpx.Response, token: Token) -> ToolError:
         return ToolError(f"{call} is redirected to {answer.headers['Location'].partition('?')[0]}; set the address of Label Studio to that")
     if status in OVERLOADED:
         pause = answer.headers.get("Retry-After", "")
-        refused = _Overloaded(text) if reading or status == 429 else _OverloadedOrDone(text)
+        kind = ServerFailed if reading and status == 500 else _Overloaded if reading or status == 429 else _OverloadedOrDone
+        refused = kind(text)
         refused.pause = float(pause) if pause.isdigit() else None
         return refused
     if status >= 500:

@@ -42,7 +42,8 @@ ORDER_WORDS = {
 class QueuePage:
     """What the page shows. waiting: all that wait, whatever the filters; checks: the spot checks that wait besides.
 
-    missing: a task that was searched for and is not there. begun: whether this is the first page. calibrated: whether labels may be automatic at all.
+    missing: a task that was searched for and is not there. begun: whether this is the first page. calibrated: whether labels may be
+    automatic at all.
     """
 
     project: Project
