@@ -11,7 +11,7 @@ from annotriage.errors import ToolUnavailable
 from annotriage.service.operations.loops import Loop, ProjectStep, Step, leads, run_loops
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.worker import tending
-from annotriage.store import work
+from annotriage.store import jobs, work
 from annotriage.store.projects import remove_project
 
 
@@ -207,3 +207,25 @@ def test_a_process_leaves_even_if_its_database_is_away(process, monkeypatch, cap
     from pathlib import Path
 
     assert not Path(files).exists()
+
+
+def test_what_fails_because_its_project_is_disconnected_meanwhile_is_no_failure(process, connect, loop, caplog):
+    caplog.set_level("INFO")
+    for id in ("1", "2"):
+        connect(id)
+    acted = []
+
+    def act(found):
+        acted.append(found.external_id)
+        if found.external_id == "2":
+            return False
+        with process.store.writing() as connection:
+            remove_project(connection, found.id)
+        with process.store.writing() as connection:
+            jobs.queue(connection, found.id, "report")  # refused: the row that it belongs to is gone
+        return True
+
+    running, _ = loop(ProjectStep("draw", act))
+    running.round()
+    assert acted == ["1", "2"]
+    assert [record.message for record in caplog.records] == ["draw ended: the project was disconnected meanwhile"]
