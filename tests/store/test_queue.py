@@ -16,11 +16,11 @@ from annotriage.store.browsing import item_of_task, items_of
 from annotriage.store.counters import recounted
 from annotriage.store.datasets import dataset_of
 from annotriage.store.projects import ProjectOptions, add_project
-from annotriage.store.queue import Filters, neighbours, queue_length, queue_page
-from annotriage.store.schema import dataset, group_member, item, verdict
+from annotriage.store.queue import Filters, checks_waiting, neighbours, queue_length, queue_page
+from annotriage.store.schema import dataset, group_member, item, spot_check, verdict
 from annotriage.store.verdicts import Judgement, record
 
-# route, trust and label of task 1, 2, ...; the spot checks among them hide among the strangest
+# route, trust and label of task 1, 2, ...; the place of a spot check is a random one
 ITEMS = (
     ("outlier", 0.20, "cat"),
     ("auto", 0.90, "cat"),
@@ -33,7 +33,7 @@ ITEMS = (
     ("auto", 0.70, "dog"),
 )
 SPOT_CHECK = 6
-STRANGEST = [4, 5, 6, 1, 8, 7, 3]
+STRANGEST = [4, 5, 1, 8, 7, 3]
 
 
 def _judgement(id, route, trust, label):
@@ -95,7 +95,7 @@ class TestQueue(StoreContract):
 
     @pytest.mark.parametrize(
         ("order", "expected"),
-        [("strangest", STRANGEST), ("boundary", STRANGEST[::-1]), ("newest", [8, 7, 6, 5, 4, 3, 1])],
+        [("strangest", STRANGEST), ("boundary", STRANGEST[::-1]), ("newest", [8, 7, 5, 4, 3, 1])],
     )
     @pytest.mark.parametrize("limit", [1, 2, 3, 100])
     def test_each_order_shows_everything_that_waits_once(self, walk, order, expected, limit):
@@ -108,19 +108,30 @@ class TestQueue(StoreContract):
             with store.reading() as connection:
                 assert queue_length(connection, project) == len(walk())
 
-    def test_spot_checks_wait_under_their_hidden_trust_with_their_true_route(self, store, project):
+    def test_spot_checks_wait_apart(self, store, project, walk):
+        assert walk(route="spot check") == [SPOT_CHECK]
         with store.reading() as connection:
-            (row,) = (row for row in queue_page(connection, project).rows if row.spot_check)
-        assert (row.id, row.route, row.spot_check.kind, row.spot_check.state) == (SPOT_CHECK, "auto", "sample", "open")
-        assert row.trust == pytest.approx(0.1)
+            assert (checks_waiting(connection, project), queue_length(connection, project)) == (1, len(STRANGEST))
+        _answer(store, SPOT_CHECK)
+        with store.reading() as connection:
+            assert checks_waiting(connection, project) == 0
+
+    def test_an_outlier_that_is_a_spot_check_waits_among_those_alone(self, store, project, walk):
+        with store.writing() as connection:
+            drawn = {"project_id": project.id, "reference_id": project.reference_id, "kind": "sample", "state": "open", "drawn_at": 1.0}
+            connection.execute(spot_check.insert().values(item_id=5, route="outlier", **drawn))
+        assert walk() == [id for id in STRANGEST if id != 5]
+        assert walk(route="spot check") == [5, SPOT_CHECK]
+        with store.reading() as connection:
+            assert (checks_waiting(connection, project), queue_length(connection, project)) == (2, len(STRANGEST) - 1)
 
     @pytest.mark.parametrize("order", ["strangest", "newest"])
     @pytest.mark.parametrize(
         ("filters", "expected"),
         [
             ({"route": "outlier"}, {1, 5, 8}),
-            ({"route": "auto"}, {SPOT_CHECK}),
-            ({"label": "dog"}, {3, 5, 6, 8}),
+            ({"route": "spot check"}, {SPOT_CHECK}),
+            ({"label": "dog"}, {3, 5, 8}),
             ({"label": "dog", "route": "outlier"}, {5, 8}),
             ({"label": "axolotl"}, set()),
         ],
@@ -134,7 +145,7 @@ class TestQueue(StoreContract):
         with store.reading() as connection:
             ids = {row.name: row.id for row in connection.execute(dataset.select().where(dataset.c.kind == "field"))}
         assert walk(dataset=ids["scanner=A"]) == [4, 1, 3]
-        assert walk("newest", dataset=ids["scanner=B"]) == [8, 7, 6, 5]
+        assert walk("newest", dataset=ids["scanner=B"]) == [8, 7, 5]
         assert walk(dataset=ids["scanner=B"], label="dog", route="outlier") == [5, 8]
 
     def test_one_of_each_group_comes_first_then_the_strangest(self, store, project, walk):
@@ -143,14 +154,14 @@ class TestQueue(StoreContract):
             members = [(1, 1), (8, 1), (5, 2), (2, 2)]  # 2 is automatic by now: no face
             rows = [{"dataset_id": every, "item_id": id, "number": number} for id, number in members]
             connection.execute(insert(group_member), rows)
-        assert walk("groups") == [1, 5, 4, 6, 8, 7, 3]
+        assert walk("groups") == [1, 5, 4, 8, 7, 3]
         assert walk(group=1) == [1, 8]
         _answer(store, 1)
         assert walk("groups")[:2] == [8, 5]
         with store.reading() as connection:
             assert neighbours(connection, project, 8, order="groups") == (None, 5)
             assert neighbours(connection, project, 5, order="groups") == (8, 4)
-            assert neighbours(connection, project, 4, order="groups") == (5, 6)
+            assert neighbours(connection, project, 4, order="groups") == (5, 7)
 
     @pytest.mark.parametrize("values", [{"answer": "resolved"}, {"gone": True}, {"labelled": True}, {"dismissed": True}])
     @pytest.mark.parametrize("order", queue.ORDERS)
@@ -180,7 +191,7 @@ class TestQueue(StoreContract):
     def test_an_item_that_was_answered_still_has_the_neighbours_of_its_place(self, store, project):
         _answer(store, 1)
         with store.reading() as connection:
-            assert neighbours(connection, project, 1) == (6, 8)
+            assert neighbours(connection, project, 1) == (5, 8)
 
     def test_a_filter_stops_where_a_page_ends_and_says_so(self, store, project, walk, monkeypatch):
         monkeypatch.setattr(queue, "LOOKED_AT", 2)
@@ -194,11 +205,11 @@ class TestQueue(StoreContract):
         if not store.is_sqlite:
             pytest.skip("on a table of nine rows PostgreSQL rightly scans; see benchmarks/pages.py")
         for order in queue.ORDERS:
-            for filters in (Filters(), Filters(label="cat"), Filters(route="auto"), Filters(out=True)):
+            for filters in (Filters(), Filters(label="cat"), Filters(route="spot check"), Filters(out=True)):
                 plan = _plan(
                     store, lambda connection, order=order, filters=filters: queue_page(connection, project, order=order, filters=filters)
                 )
-                assert not [line for line in plan if re.match(r"SCAN (item|verdict|spot check)\b", line)], plan
+                assert not [line for line in plan if re.match(r"SCAN (item|verdict|spot_check)\b", line)], plan
 
     def test_a_task_is_found_without_looking_along_all(self, store, project):
         if store.is_sqlite:
