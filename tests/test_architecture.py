@@ -12,7 +12,7 @@ import pytest
 import annotriage
 import annotriage_label_studio
 
-ROOT = ("errors", "settings", "progress", "states")
+ROOT = ("errors", "settings", "progress", "states", "text")
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,11 @@ ROOMS = (
     Room("settings", "one table of settings", ("errors",)),
     Room("progress", "progress of long work", ("errors",)),
     Room("states", "routes, and the states of deliveries and spot checks", ("errors",)),
+    Room("text", "text from outside, fit to be stored and compared", ()),
     Room("advice.numbers", "figures as people read them", ()),
     Room("media", "the guarded fetcher", ("errors", "settings")),
-    Room("data", "datasets as streams of items", ("errors", "settings", "media")),
-    Room("model", "the trained model as a function: items -> logits and activations", ("errors", "settings", "data")),
+    Room("data", "datasets as streams of items", ("errors", "settings", "text", "media")),
+    Room("model", "the trained model as a function: items -> logits and activations", ("errors", "settings", "text", "data")),
     Room("latent", "numbers in, numbers out: activations -> scores", ("errors", "settings")),
     Room("guarantee", "numbers in, numbers out: scores and answers -> what may be said", ("errors", "states", "advice.numbers", "latent")),
     Room("advice", "sentences for people", ("errors", "settings", "states", "advice.numbers", "guarantee")),
@@ -48,7 +49,7 @@ ROOMS = (
         "results as files for people",
         (*ROOT, "advice.numbers", "data", "model", "latent", "guarantee", "advice", "engine", "labeling_tool"),
     ),
-    Room("store", "the database: every table and every query", (*ROOT, "data", "guarantee", "engine", "labeling_tool")),
+    Room("store", "the database: every table and every query", (*ROOT, "data", "guarantee", "advice", "engine", "labeling_tool")),
     Room(
         "service",
         "what runs: intake, judging, delivery, jobs",

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import ipaddress
 import os
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
+from urllib.parse import urlsplit
 
 from annotriage.errors import SettingError
 
 ENVIRONMENT_PREFIX = "ANNOTRIAGE_"
+SQLITE = "sqlite:///"
 
 
 def _setting(
@@ -30,10 +34,71 @@ def _setting(
     choices: Sequence[str] = (),
     run: bool = False,
     secret: bool = False,
+    fault: Callable[[str], str] | None = None,
 ) -> Any:
-    """A field of a table. run: it concerns a run and may differ from what a reference was fitted with. secret: never shown."""
-    metadata = {"help": help, "low": low, "high": high, "choices": tuple(choices), "run": run, "secret": secret}
+    """A field of a table.
+
+    run: it concerns a run and may differ from what a reference was fitted with. secret: never shown, in no error either.
+    fault: what keeps a text from working, in words; "" if nothing does.
+    """
+    metadata = {"help": help, "low": low, "high": high, "choices": tuple(choices), "run": run, "secret": secret, "fault": fault}
     return dataclasses.field(default=default, metadata=metadata, repr=not secret)
+
+
+def _line_fault(text: str) -> str:
+    return "has a line break or another control character in it; write it in one line" if _CONTROL.search(text) else ""
+
+
+def _credential_fault(text: str) -> str:
+    """Label Studio sends names and passwords in Latin-1, browsers in UTF-8: what both write alike is ASCII."""
+    beyond = "" if text.isascii() else "has letters beyond ASCII, which Label Studio sends in another way; leave them out"
+    return _line_fault(text) or beyond
+
+
+def _user_fault(text: str) -> str:
+    if not text or ":" in text:
+        return "is no user name; it has at least one letter, and no colon (HTTP Basic ends the name at one)"
+    return _credential_fault(text)
+
+
+def _token_fault(text: str) -> str:
+    return _credential_fault(text) or ("has a space in it; copy the token as it is shown" if " " in text else "")
+
+
+def _host_fault(text: str) -> str:
+    wrong = not text or _CONTROL.search(text) or any(sign in text for sign in " /@")
+    return "is no address to listen on; give one, as 127.0.0.1, or 0.0.0.0 for all of this machine's" if wrong else ""
+
+
+def _ip_fault(text: str) -> str:
+    if not text:
+        return ""
+    try:
+        usual = str(ipaddress.ip_address(text))
+    except ValueError:
+        return "is no IP address; give the one that the proxy's requests come from, as 10.0.0.7"
+    return "" if text == usual else f"is compared letter by letter; write it as {usual}"
+
+
+def _url_fault(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return "is no address; give one as http://annotriage.example.com:9090"
+    plain = text.isascii() and not _CONTROL.search(text) and " " not in text
+    if not plain or parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        return "is no http(s) address; give one as http://annotriage.example.com:9090"
+    if parts.username is not None or parts.query or parts.fragment:
+        return "has more than scheme, host, port and path; leave out names, passwords and what follows ? or #"
+    return ""
+
+
+def _own_url_fault(text: str) -> str:
+    return _url_fault(text) if text else ""
+
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -73,9 +138,9 @@ class Settings(_Table):
     never_auto: tuple[str, ...] = _setting((), "Classes that always go to a person, comma-separated.")
     # what is compared
     score: str = _setting(
-        "combined",
+        "two-axes",
         "The outlier score that decides. Change it when `annotriage compare` shows a better one on your own data.",
-        choices=("combined", "mahalanobis", "relative-mahalanobis", "knn", "vim", "energy", "mean-sigma"),
+        choices=("two-axes", "combined", "mahalanobis", "relative-mahalanobis", "knn", "vim", "energy", "mean-sigma"),
     )
     members: tuple[str, ...] = _setting(
         ("relative-mahalanobis", "energy", "knn", "mahalanobis"),
@@ -179,31 +244,51 @@ class ServiceSettings(_Table):
     """Every setting of the running service; what a project is triaged with lies in its reference. Raises SettingError."""
 
     # Label Studio
-    label_studio_url: str = _setting("http://127.0.0.1:8080", "Address of Label Studio, as this machine reaches it.")
+    label_studio_url: str = _setting("http://127.0.0.1:8080", "Address of Label Studio, as this machine reaches it.", fault=_url_fault)
     label_studio_token: str = _setting(
         "",
         "Token of the account that annotriage works as; give it a service account of its own. A personal access token, or a legacy token.",
         secret=True,
+        fault=_token_fault,
     )
     # where the service runs
-    host: str = _setting("127.0.0.1", "Address to listen on. 0.0.0.0 where Label Studio runs on another machine.")
+    host: str = _setting("127.0.0.1", "Address to listen on. 0.0.0.0 where Label Studio runs on another machine.", fault=_host_fault)
     port: int = _setting(9090, "Port to listen on; 0 takes a free one, which no Label Studio will find.", low=0, high=65535)
-    service_url: str = _setting("", "Address of this service as Label Studio reaches it, if it is not http://HOST:PORT.")
+    service_url: str = _setting(
+        "", "Address of this service as Label Studio reaches it, if it is not http://HOST:PORT.", fault=_own_url_fault
+    )
     database: str = _setting(
         "sqlite:///annotriage.db",
-        "Where the state lives: a file (sqlite:///PATH), or postgresql://USER:PASSWORD@HOST/NAME when several replicas share the work.",
+        "Where the state lives: a file (sqlite:///PATH, relative to the settings file), or postgresql://USER:PASSWORD@HOST/NAME when"
+        " several replicas share the work.",
         secret=True,
+        fault=_line_fault,
     )
-    user: str = _setting("annotriage", "User name for the service's own interfaces (API, ML backend).")
+    user: str = _setting("annotriage", "User name for the service's own interfaces (API, ML backend).", fault=_user_fault)
     password: str = _setting(
-        "", "Password for it. Left empty, one is made at the first start; `annotriage password` shows it.", secret=True
+        "",
+        "Password for it. Left empty, one is made at the first start; `annotriage password` shows it.",
+        secret=True,
+        fault=_credential_fault,
     )
     trusted_proxy: str = _setting(
         "",
         "Address of a proxy in front that signs people in: its headers X-Forwarded-User and X-Forwarded-For are believed,"
         " anybody else's are not. Empty without one.",
+        fault=_ip_fault,
     )
     max_request_mb: int = _setting(512, "Largest request body in MB. Raise it when tasks carry large pictures in themselves.", low=1)
+    calls: str = _setting(
+        "on",
+        "Whether Label Studio calls this service (webhook, ML backend). `off` where it refuses private addresses: everything is polled, and"
+        " a task that is opened before it is triaged shows no prediction. Taken over by `annotriage connect`.",
+        choices=("on", "off"),
+    )
+    control: tuple[str, ...] = _setting(
+        (),
+        "Names of the Choices controls that models answer, comma-separated, for labeling configs with several. Left empty, it is the one"
+        " with the model's classes.",
+    )
     # media
     media_hosts: tuple[str, ...] = _setting(
         (), "Hosts besides Label Studio's that media may be fetched from, comma-separated; *.example.com takes all below it."
@@ -234,7 +319,17 @@ class ServiceSettings(_Table):
         0.02, "Share of all items that people answer blind, drawn before they are judged: new held-out items.", low=0.0, high=1.0
     )
     audit_share: float = _setting(
-        0.05, "Least share of automatic labels that people check blind. Raise it to find a rising error sooner.", low=0.0, high=1.0
+        0.05,
+        "Least share of automatic labels that people check blind, and at least 20 a week: most of the first ones. Raise it to find a rising"
+        " error sooner.",
+        low=0.0,
+        high=1.0,
+    )
+    checks_handed_out: float = _setting(
+        0.25,
+        "Share of spot checks among the tasks that the Label button hands out, as long as some of them are open.",
+        low=0.01,
+        high=1.0,
     )
     accept: str = _setting(
         "suggest",
@@ -267,15 +362,32 @@ def _read(table: type[_Table], file: Path | None, environment: Mapping[str, str]
 
 def _from_file(file: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
+        table = tomllib.loads(text)
     except OSError as error:
         raise SettingError(f"{file}: cannot be read ({error.strerror}); check the path given to --config") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{file}: not valid TOML: {error}") from error
     unknown = sorted(set(table) - set(_FIELDS))
     if unknown:
-        raise SettingError(f"{file}: {_unknown(unknown[0])}")
-    return {name: _checked(_FIELDS[name], value, f"{file}: setting {name}") for name, value in table.items()}
+        raise SettingError(f"{file}{_line(text, unknown[0])}: {_unknown(unknown[0])}")
+    values = {"database": _FIELDS["database"].default, **table}
+    values = {name: _checked(_FIELDS[name], value, f"{file}{_line(text, name)}: setting {name}") for name, value in values.items()}
+    return values | {"database": _beside(file, values["database"])}
+
+
+def _beside(file: Path, database: str) -> str:
+    """A database's address with its relative path taken from the settings file, so that it is the same one from every folder."""
+    path = database.removeprefix(SQLITE)
+    if path in (database, "", ":memory:") or Path(path).is_absolute():
+        return database
+    return f"{SQLITE}{file.absolute().parent.resolve() / path}"
+
+
+def _line(text: str, name: str) -> str:
+    """Where a file sets a name, as ", line 3"; "" if it is written in an unusual way."""
+    found = re.search(rf"""^\s*(["']?){re.escape(name)}\1\s*[=.\]]""", text.replace("[", " "), re.MULTILINE)
+    return "" if found is None else f", line {text.count(chr(10), 0, found.end()) + 1}"
 
 
 def _unknown(name: str) -> str:
@@ -305,14 +417,20 @@ def _checked(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
             value = tuple(str(part).strip() for part in parts if str(part).strip())
     except (TypeError, ValueError, OverflowError):
         wanted = {int: "a whole number", float: "a number", str: "a word"}.get(kind, "a comma-separated list")
-        raise SettingError(f"{where}: {value!r} is not {wanted}") from None
-    low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
+        raise SettingError(f"{where}: {_shown(field, value)} is not {wanted}") from None
+    low, high, choices, fault = (field.metadata[key] for key in ("low", "high", "choices", "fault"))
+    if fault is not None and (wrong := fault(value)):
+        raise SettingError(f"{where}: {_shown(field, value)} {wrong}")
     if choices and value not in choices:
         raise SettingError(f"{where}: {value!r} is none of {', '.join(choices)}")
     if kind in (int, float) and not ((low is None or value >= low) and (high is None or value <= high)):
         limits = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
         raise SettingError(f"{where}: {value} is out of range; it must be {limits}")
     return value
+
+
+def _shown(field: dataclasses.Field[Any], value: Any) -> str:
+    return "what it is set to" if field.metadata["secret"] else repr(value)
 
 
 def _whole(value: Any) -> int:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
+
+Time = Annotated[float, "seconds since 1970; programs are given ISO 8601"]
 
 
 class Route(StrEnum):
@@ -44,7 +47,7 @@ class SpotCheckState(StrEnum):
     """What people's blind answers say of the model's."""
 
     OPEN = "open"
-    DISAGREED = "disagreed"  # one person did: a second answer is wanted
+    DISAGREED = "disagreed"  # one person did: it counts as wrong until a second answer says otherwise
     RIGHT = "right"
     WRONG = "wrong"
 
@@ -64,6 +67,8 @@ class EventKind(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     ALARM = "alarm"
+    ALARM_OVER = "alarm over"  # second answers said otherwise
+    DECIDED = "decided"  # a person who manages decided between the model and the only annotator
     SETTINGS = "settings"  # a person changed how the project is triaged
     LIMITS = "limits"  # a reference with other limits is to take over
     LIMITS_FAILED = "limits failed"
@@ -118,7 +123,8 @@ class Pause:
 class Alarm:
     """The alarm stopped automatic labels: of `answers` that people checked blind so many were `wrong`, too many for `max_error`.
 
-    low, high: limits of the error in the long run. at: seconds since 1970.
+    low, high: limits of the error in the long run. at: seconds since 1970. unconfirmed: so many of the wrong ones rest on one person's
+    word, and without them it would not ring: it ends by itself should second answers say otherwise. 0: a recalibration alone ends it.
     """
 
     wrong: int
@@ -127,10 +133,12 @@ class Alarm:
     high: float
     max_error: float
     at: float
+    unconfirmed: int = 0
 
 
 ROUTES = tuple(Route)
 FOR_PEOPLE = (Route.FAILED, Route.OUTLIER, Route.UNCERTAIN)  # every item of these waits for a person, the strangest first
+SPOT_CHECK = "spot check"  # stands in a route's place where the route would tell what the model says
 SHOWN = (Route.AUTO, Route.UNCERTAIN)  # annotators see the model's answer; of the others they see none, and are not anchored
 UNANSWERED = (AnswerState.OPEN, AnswerState.DISPUTED)
 UNSETTLED = (SpotCheckState.OPEN, SpotCheckState.DISAGREED)

@@ -35,18 +35,32 @@ def read(
         from annotriage_label_studio.server.dataset import read_project
 
         return read_project(source, classes, server)
+    from annotriage.settings import ServiceSettings
     from annotriage_label_studio.files.formats import read_file
 
-    return read_file(source, labeling_config, classes)
+    return read_file(source, labeling_config, classes, (server or ServiceSettings.load()).control)
 
 
 def prediction_writer(
-    path: Path, *, classes: Sequence[str], model_version: str, labeling_config: Path | None = None, item_fields: bool = True
+    path: Path,
+    *,
+    classes: Sequence[str],
+    model_version: str,
+    labeling_config: Path | None = None,
+    control: Sequence[str] = (),
+    item_fields: bool = True,
 ) -> PredictionFile:
     """A file of predictions; see `prediction_file.PredictionFile`."""
     from annotriage_label_studio.files.prediction_file import PredictionFile
 
-    return PredictionFile(path, classes=classes, model_version=model_version, labeling_config=labeling_config, item_fields=item_fields)
+    return PredictionFile(
+        path,
+        classes=classes,
+        model_version=model_version,
+        labeling_config=labeling_config,
+        control=control,
+        item_fields=item_fields,
+    )
 
 
 def connect_server(settings: ServiceSettings) -> LabelStudioServer:

@@ -7,14 +7,14 @@ the service has at hand. Whatever it answers to `/predict` is stored unvalidated
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
 from annotriage.errors import AnnotriageError, DataError, UnknownError
-from annotriage.labeling_tool import Predictor, Shown
+from annotriage.labeling_tool import Predictor
 from annotriage_label_studio.editor.labeling_config import ChoicesControl, choices_control, match_classes
 from annotriage_label_studio.editor.predictions import results_of
 from annotriage_label_studio.webhooks import read_event
@@ -65,12 +65,15 @@ def blueprint(predictor: Predictor, authenticated: Callable[[], bool], is_webhoo
         tasks = body.get("tasks")
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
             raise DataError("a request for predictions without a list of tasks; only Label Studio's are understood")
-        answer = predictor.predictions(_project(body), tasks)
+        project = _project(body)
+        answer = predictor.predictions(project, tasks)
         if answer is None:
             detail = "The predictions are being made and will be delivered to the project without being asked for."
             return _problem(503, "Not yet", detail, {"Retry-After": str(RETRY_AFTER)})
         version, shown = answer
-        return _json({"results": _results(shown, str(body.get("label_config", "")), version), "model_version": version})
+        control = _control(str(body.get("label_config", "")), predictor.classes_of(project), tuple(predictor.control))
+        choices = {label: _choice(label, control) for prediction in shown for label in prediction.labels or ()}
+        return _json({"results": results_of(shown, control, choices, version), "model_version": version})
 
     @routes.post("/train")
     def train() -> ResponseReturnValue:
@@ -89,20 +92,14 @@ def blueprint(predictor: Predictor, authenticated: Callable[[], bool], is_webhoo
     return routes
 
 
-def _results(shown: Sequence[Shown], config: str, version: str) -> list[dict[str, Any]]:
-    labels = frozenset(label for one in shown for label in one.labels or ())
-    control = _control(config)
-    return results_of(shown, control, {label: _choice(label, config) for label in labels}, version)
-
-
 @lru_cache(maxsize=CONFIGS)
-def _control(config: str) -> ChoicesControl:
-    return choices_control(config)
+def _control(config: str, classes: tuple[str, ...], names: tuple[str, ...]) -> ChoicesControl:
+    return choices_control(config, classes, names)
 
 
 @lru_cache(maxsize=CONFIGS * 100)
-def _choice(label: str, config: str) -> str:
-    return match_classes([label], _control(config))[label]
+def _choice(label: str, control: ChoicesControl) -> str:
+    return match_classes([label], control)[label]
 
 
 def _version(predictor: Predictor, project: str) -> str:

@@ -21,7 +21,7 @@ from networks import write_resnet18
 from numpy.typing import NDArray
 from PIL import Image
 
-from annotriage import ModelSpec, Reference, Settings, fit, load_model, triage_to_folder
+from annotriage import ModelSpec, Reference, Settings, fit, load_model, triage, triage_to_folder
 from annotriage.model import Model
 from annotriage.model.spec import InputSpec
 
@@ -70,7 +70,10 @@ def figures(data: Path | None) -> Iterator[Figure]:
 
 def triaged(reference: Reference, model: Model, source: NDArray[np.uint8] | Path, out: Path | None) -> None:
     """The main job with everything that belongs to it."""
-    result = triage_to_folder(reference, source, out, model=model, settings=SETTINGS, replace_existing=True)
+    if out is None:
+        result = triage(reference, source, model=model, settings=SETTINGS)
+    else:
+        result = triage_to_folder(reference, source, out, model=model, settings=SETTINGS, replace_existing=True)
     if result.counts["failed"]:
         raise RuntimeError(f"{result.counts['failed']} of {ITEMS} items failed")
 

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from annotriage.cli import main
 from annotriage.settings import SERVICE_SETTINGS
+from annotriage.store import Store
 
 
 @pytest.fixture
@@ -39,12 +40,34 @@ def test_every_setting_is_an_option_except_secrets(command):
         assert (f"--{field.name.replace('_', '-')}" in options) == (not field.metadata["secret"]), field.name
 
 
-def test_the_password_is_made_once_unless_it_is_set(run):
-    status, first, _ = run("password")
+def test_the_password_is_made_once_unless_it_is_set(run, connected):
+    status, first, _ = run("password", **connected)
     assert status == 0
     assert len(first.strip()) >= 24
-    assert run("password")[1] == first
+    assert run("password", **connected)[1] == first
     assert run("password", ANNOTRIAGE_PASSWORD="chosen")[1] == "chosen\n"
+
+
+@pytest.mark.parametrize("words", [("password",), ("status",), ("doctor",), ("pause", "--project", "3"), ("disconnect", "--project", "3")])
+def test_a_command_in_the_wrong_folder_makes_no_second_database(run, tmp_path, words):
+    status, out, err = run(*words)
+    assert status == 1
+    assert f"there is no database {tmp_path / 'annotriage.db'}" in out + err
+    assert "--config" in out + err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_in_another_folder_finds_the_services_database_by_its_settings(run, tmp_path, monkeypatch):
+    folder, elsewhere = tmp_path / "service", tmp_path / "elsewhere"
+    for made in (folder, elsewhere):
+        made.mkdir()
+    (folder / "annotriage.toml").write_text("port = 9091\n")
+    Store(f"sqlite:///{folder / 'annotriage.db'}").close()
+    monkeypatch.chdir(folder)
+    _, there, _ = run("password")
+    monkeypatch.chdir(elsewhere)
+    assert run("password", "--config", str(folder / "annotriage.toml"))[1] == there
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_the_file_in_the_current_folder_is_taken_and_the_environment_wins(run, tmp_path):
@@ -62,6 +85,18 @@ def test_status_says_how_projects_stand(run, connected):
     assert "nothing judged yet" in out
     status, out, _ = run("status", "--project", "3", "--json", **connected)
     assert json.loads(out)[0]["project"]["queue"] == 0
+
+
+def test_status_says_what_keeps_the_service_from_label_studio_in_a_shell_without_its_token(run, connected, process):
+    process.trouble = "token: answered 401."
+    process.beat()
+    status, out, _ = run("status", **connected, ANNOTRIAGE_LABEL_STUDIO_TOKEN="")
+    assert status == 0
+    assert "The running service cannot use the labeling tool: token: answered 401." in out
+
+
+def test_status_of_a_service_without_projects_says_how_to_connect_one(run, tmp_path):
+    Store(f"sqlite:///{tmp_path / 'annotriage.db'}").close()
     assert "annotriage connect" in run("status")[1]
 
 
@@ -72,8 +107,8 @@ def test_pause_and_resume_tell_what_they_did(run, connected):
 
 
 @pytest.mark.parametrize("command", ["pause", "resume", "disconnect", "status"])
-def test_a_project_that_is_not_connected_is_an_error_with_its_fix(run, command):
-    status, _, err = run(command, "--project", "7")
+def test_a_project_that_is_not_connected_is_an_error_with_its_fix(run, connected, command):
+    status, _, err = run(command, "--project", "7", **connected)
     assert status == 1
     assert "annotriage connect --project 7" in err
 
@@ -104,3 +139,12 @@ def test_connect_needs_a_reference_that_is_one(run, tmp_path):
     status, _, err = run("connect", "--project", "3", "--reference", str(tmp_path))
     assert status == 1
     assert str(tmp_path) in err
+
+
+def test_long_sentences_are_said_once_however_many_projects_they_hold_for(run, connect, process):
+    for id in ("3", "4"):
+        connect(id)
+    status, out, _ = run("status", ANNOTRIAGE_DATABASE=process.settings.database)
+    assert status == 0
+    assert out.count("people's labels are taken as truth") == 1
+    assert "  as above: At most 4 in 100 automatic labels" in out

@@ -6,6 +6,7 @@ import itertools
 import os
 import random
 import tracemalloc
+import unicodedata
 import zipfile
 
 import numpy as np
@@ -52,11 +53,17 @@ def test_sub_folders_are_labels_and_files_at_the_top_have_none(tmp_path):
 
 
 def test_files_left_out_are_counted_in_the_notes(tmp_path):
-    (note,) = open_dataset(touch(tmp_path, "a.png", "b.heic", "c.heic", "README", ".DS_Store", ".cache/d.png")).notes
+    (note,) = open_dataset(touch(tmp_path, "a.png", "b.csv", "c.csv", "Thumbs.db", ".DS_Store", ".cache/d.png")).notes
     assert "5 entries" in note
-    assert ".heic: 2" in note
+    assert ".csv: 2" in note
     assert "hidden: 2" in note
-    assert "no extension: 1" in note
+    assert ".db: 1" in note
+
+
+def test_every_other_file_is_an_item_whatever_its_ending(tmp_path):
+    names = ["IMG_0001", "a.jfif", "b.jpe", "c.ppm", "d.avif", "e.HEIC", "f.png.part"]
+    dataset = open_dataset(touch(tmp_path, *names))
+    assert ([item.id for item in dataset], dataset.notes) == (names, ())
 
 
 def test_a_folder_without_images_is_refused_with_what_was_found(tmp_path):
@@ -72,6 +79,13 @@ def test_links_that_lead_back_end_the_walk(tmp_path):
     dataset = open_dataset(tmp_path)
     assert [item.id for item in dataset] == ["a/1.png", "a/b/2.png", "b/2.png"]
     assert "a link back to a folder above: 3" in dataset.notes[0]
+
+
+def test_a_link_to_itself_is_one_broken_item(tmp_path):
+    (touch(tmp_path, "1.png") / "loop").symlink_to(tmp_path / "loop")
+    problems = {item.id: item.problem for item in open_dataset(tmp_path)}
+    assert problems["1.png"] is None
+    assert "a broken link" in problems["loop"]
 
 
 def test_what_is_no_file_becomes_a_problem(tmp_path):
@@ -123,6 +137,13 @@ def test_a_manifest_is_read_whatever_its_delimiter_and_byte_order_mark(tmp_path,
 def test_a_separator_alone_means_that_no_class_applies(tmp_path):
     items = manifest(tmp_path, "path,label\na.png,|\nb.png,\nc.png, | \nd.png,cat|\n")
     assert [item.labels for item in items] == [(), None, (), ("cat",)]
+
+
+def test_a_bar_within_a_name_is_escaped_or_known_from_the_class(tmp_path):
+    rows = ["left|right", "left\\|right|none", "cafe\u0301|bar"]
+    (tmp_path / "items.csv").write_text("path,label\n" + "".join(f"{row}.png,{row}\n" for row in rows), "utf-8")
+    labels = [item.labels for item in open_dataset(tmp_path / "items.csv", classes=["left|right", "none", "caf\u00e9|bar"])]
+    assert labels == [("left|right",), ("left|right", "none"), ("caf\u00e9|bar",)]
 
 
 def test_bad_rows_become_problems_that_name_the_row(tmp_path):
@@ -178,6 +199,36 @@ def test_columns_that_are_not_used_are_named(tmp_path):
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).map(str.strip).filter(bool)
 
 
+def test_paths_as_windows_and_browsers_write_them_are_understood(tmp_path):
+    touch(tmp_path, "scans/a b.png", "odd\\name.png")
+    address = (tmp_path / "scans/a b.png").as_uri()
+    written = ["scans\\a b.png", "odd\\name.png", address, address.replace("file://", "file://localhost")]
+    items = list(manifest(tmp_path, "path,id\n" + "".join(f"{path},{place}\n" for place, path in enumerate(written))))
+    assert [item.problem for item in items] == [None] * 4
+    assert [item.media for item in items] == [tmp_path / name for name in ("scans/a b.png", "odd\\name.png", *["scans/a b.png"] * 2)]
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("C:\\scans\\a.png", "is a path on a Windows machine; write it relative to"),
+        ("\\\\nas\\scans\\a.png", "is a path on a Windows machine"),
+        ("file:///C:/scans/a.png", "is a path on a Windows machine"),
+        ("file://nas/a.png", "names the machine nas; copy the file here"),
+        ("file://", "names no file; write its whole path"),
+        ("a\0.png", "the path holds a NUL character"),
+    ],
+)
+def test_a_path_that_no_file_here_can_have_is_named_with_the_cause(tmp_path, path, problem):
+    (item,) = manifest(tmp_path, f"path\n{path}\n")
+    assert problem in item.problem
+
+
+def test_text_that_nothing_can_store_is_escaped_and_class_names_are_composed():
+    item = Item("half \ud83d", None, ("cafe\u0301", 2), "a\0b", "\udce9.png", "no \ud83d")
+    assert item == Item(r"half \ud83d", None, ("caf\u00e9", 2), r"a\0b", r"\udce9.png", r"no \ud83d")
+
+
 @SHARED_FOLDER
 @given(rows=st.dictionaries(text, st.tuples(text, text.filter(lambda label: "|" not in label)), min_size=1))
 def test_odd_ids_and_labels_come_back_as_they_were_written(tmp_path, rows):
@@ -185,7 +236,7 @@ def test_odd_ids_and_labels_come_back_as_they_were_written(tmp_path, rows):
         csv.writer(file).writerows([("id", "path", "label"), *((id, f"./{path}", label) for id, (path, label) in rows.items())])
     dataset = open_dataset(tmp_path / "odd.csv")
     assert {item.id: (item.path, item.labels, item.problem) for item in dataset} == {
-        id: (str(tmp_path / f"./{path}"), (label,), None) for id, (path, label) in rows.items()
+        id: (str(tmp_path / f"./{path}"), (unicodedata.normalize("NFC", label),), None) for id, (path, label) in rows.items()
     }
     assert dataset.count == len(rows)
 
@@ -283,6 +334,17 @@ def test_a_damaged_npz_is_refused(tmp_path):
         archive.writestr("x.npy", b"\x93NUMPY\x01\x00v\x00" + header + bytes(48))
     with pytest.raises(DataError, match="x is damaged"):
         open_dataset(file)
+
+
+def test_a_member_that_is_no_array_and_a_row_as_large_as_a_dataset_are_named(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "n.npz", "w") as archive:
+        archive.writestr("x", b"numbers")
+    with pytest.raises(DataError, match="its member 'x' is no array"):
+        open_dataset(tmp_path / "n.npz")
+    monkeypatch.setattr(npz, "LONGEST_ROW", 2**20)
+    np.savez_compressed(tmp_path / "n.npz", x=np.zeros((1, 2**21), np.uint8))
+    with pytest.raises(DataError, match=r"x has the shape \(1, 2097152\), whose every row is one item of 2 MB; the most .* is 1 MB"):
+        open_dataset(tmp_path / "n.npz")
 
 
 def test_an_npz_is_read_in_flat_memory(tmp_path):

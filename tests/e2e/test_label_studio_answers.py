@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import time
 
 import pytest
 from PIL import Image
-from running import RunningService, wait_until
+from running import RunningService
 from stores import verdict_of
+from waiting import wait_until
 
 from annotriage.engine.fitting import fit
 from annotriage.media.data_uri import encode_data_uri
@@ -204,7 +204,6 @@ def test_after_its_probation_a_dataset_is_annotated_by_machine_and_a_batch_can_b
     (annotation,) = tasks[kept]["annotations"]
     value = [{**annotation["result"][0], "value": {"choices": ["None of these"]}}]
     label_studio.admin.call("PATCH", f"/api/annotations/{annotation['id']}/", {"result": value, "lead_time": 3.0})
-    time.sleep(0.1)
     project.follow()
     assert (project.items()[kept].machine, project.items()[kept].labels) == (False, ["None of these"])
     with project.process.store.reading() as connection:

@@ -1,14 +1,13 @@
 """Connecting a project of a real Label Studio with a service, and disconnecting it again: webhook, ML backend, order, tabs."""
 
 import threading
-import time
 
 import pytest
 from flask import Flask, request
 from werkzeug.serving import make_server
 
 from annotriage.errors import ToolError
-from annotriage.labeling_tool import SECRET_HEADER, Shown
+from annotriage.labeling_tool import SECRET_HEADER, Before, Shown
 from annotriage.settings import ServiceSettings
 from annotriage_label_studio import blueprint, connect_server, read_event
 from annotriage_label_studio.demo.server import serving
@@ -37,6 +36,11 @@ class Service:
     def has_password(self):
         sent = request.authorization
         return sent is not None and (sent.username, sent.password) == ("annotriage", "pa55word")
+
+    control = ()
+
+    def classes_of(self, project):
+        return ("Tibia", "Femoral side")
 
     def version_of(self, project):
         return VERSION
@@ -229,6 +233,16 @@ def test_a_service_that_moved_is_followed_not_doubled(project, service, label_st
     assert [one["url"] for one in after["backends"]] == [moved.url]
 
 
+def test_a_tab_that_two_made_at_the_same_moment_is_there_once_in_the_end(project, service, tasks, label_studio):
+    connect(project, service)
+    before = label_studio.call("GET", "/api/dm/views/", project=project.id)
+    twice = next(tab for tab in before if tab["data"]["title"] == "Outliers")
+    label_studio.call("POST", "/api/dm/views/", {"project": int(project.id), "data": twice["data"]})
+    assert project.repair() == ["Tab 'Outliers', which was there twice: removed."]
+    assert [tab["id"] for tab in label_studio.call("GET", "/api/dm/views/", project=project.id)] == [tab["id"] for tab in before]
+    assert project.repair() == []
+
+
 def test_tabs_are_made_again_where_they_were_deleted_and_left_where_they_were_changed(project, service, tasks, label_studio):
     connect(project, service)
     tabs = {tab["data"]["title"]: tab for tab in label_studio.call("GET", "/api/dm/views/", project=project.id)}
@@ -238,12 +252,12 @@ def test_tabs_are_made_again_where_they_were_deleted_and_left_where_they_were_ch
     label_studio.call("PATCH", f"/api/dm/views/{tabs['Unsure']['id']}/", {"project": int(project.id), "data": theirs})
     assert not check(project, service, "tabs").ok
     assert not check(project, service, "order of labeling").ok
-    done = project.repair(calibrating=False)
+    done = project.repair()
     assert done == [
         "Order of labeling, 'Uniform sampling' so far: set to 'Uncertainty sampling', the strangest first.",
         "Tab 'Outliers': made.",
     ]
-    assert project.repair(calibrating=False) == []
+    assert project.repair() == []
     assert listed(label_studio, project)["Unsure"] == [tasks[5], tasks[4]]
     assert check(project, service, "tabs").ok
 
@@ -259,13 +273,23 @@ def test_a_tab_that_answers_with_an_error_is_made_anew(project, service, tasks, 
     assert listed(label_studio, project)["Unsure"] == tasks[4:6]
 
 
-def test_the_tab_for_calibration_is_there_as_long_as_it_is_wanted(project, service, tasks, label_studio):
+def test_spot_checks_have_a_tab_of_their_own_as_soon_as_a_task_says_that_it_is_one(project, service, tasks, label_studio):
     connect(project, service)
-    assert project.repair(calibrating=True) == ["Tab 'Help calibrate': made."]
-    assert connect(project, service) == []
-    assert listed(label_studio, project)["Help calibrate"] == tasks[1:3]
-    assert project.repair(calibrating=False) == ["Tab 'Help calibrate': removed, the guarantee has the answers that it needs."]
-    assert "Help calibrate" not in listed(label_studio, project)
+    before = listed(label_studio, project)
+    assert "Spot checks" not in before
+    check_among_them = before["Manual review"][0]
+    project.write_fields(check_among_them, {"triage_route": "spot check", "triage_spot_check": "yes"})
+    project.write_fields(before["Manual review"][-1], {"triage_route": "uncertain"})
+    assert project.repair() == [
+        *(f"Tab {title!r}, which was out of date: made anew." for title in ("Manual review", "Outliers", "Unsure")),
+        "Tab 'Spot checks': made.",
+    ]
+    assert project.repair() == []
+    after = listed(label_studio, project)
+    assert after["Spot checks"] == [check_among_them]
+    for title in ("Manual review", "Outliers", "Unsure"):
+        assert after[title] == [task for task in before[title] if task != check_among_them]
+    assert after["Pre-annotated"] == before["Pre-annotated"]
 
 
 def test_a_project_without_tasks_gets_its_tabs_when_there_are_some(project, service, label_studio):
@@ -273,9 +297,9 @@ def test_a_project_without_tasks_gets_its_tabs_when_there_are_some(project, serv
     assert any("as soon as the project has tasks" in note for note in notes)
     assert listed(label_studio, project) == {}
     assert check(project, service, "tabs").ok
-    assert project.repair(calibrating=False) == []
+    assert project.repair() == []
     label_studio.import_tasks(int(project.id), [{"image": "a.png"}])
-    assert project.repair(calibrating=False) == [f"Tab {title!r}: made." for title in (*TABS, "Default")]
+    assert project.repair() == [f"Tab {title!r}: made." for title in (*TABS, "Default")]
     assert [len(found) for found in listed(label_studio, project).values()] == [0, 0, 0, 0, 1]
 
 
@@ -295,11 +319,43 @@ def test_disconnecting_leaves_the_project_as_it_was(project, service, label_stud
     project.deliver([Shown(id, ("cat",), 0.4) for id in ids], VERSION)
     project.name_version(VERSION)
     project.write_fields(ids[2], {"triage_route": "review", "triage_reason": "Strange."})
-    done = project.disconnect(service.url, [VERSION, "never delivered"], ["triage_route", "triage_reason"])
+    done = project.disconnect(service.url, [VERSION, "never delivered"], ["triage_route", "triage_reason"], None)
     assert set_up(label_studio, project) == before
     assert "Triage fields, in 1 task: removed." in done
     assert "Order of labeling: set back to 'Uniform sampling'." in done
-    assert project.disconnect(service.url, [VERSION], ["triage_route"]) == []
+    assert project.disconnect(service.url, [VERSION], ["triage_route"], None) == []
+
+
+def test_disconnecting_again_after_it_broke_off_anywhere_restores_the_order_that_was(project, service, tasks, label_studio):
+    label_studio.call("PATCH", f"/api/projects/{project.id}/", {"sampling": "Uniform sampling"})
+    before = project.facts()
+    connect(project, service)
+    (backend,) = label_studio.call("GET", "/api/ml/", project=project.id)
+    label_studio.call("DELETE", f"/api/ml/{backend['id']}")  # as somebody may do; the order was remembered there, too
+    done = project.disconnect(service.url, [], [], Before(before.version, before.order))
+    assert "Order of labeling: set back to 'Uniform sampling'." in done
+    assert project.facts() == before
+    assert listed(label_studio, project) == {}
+
+
+def test_what_other_people_chose_in_a_project_that_was_never_connected_stays(project, service, tasks, label_studio):
+    label_studio.call("PATCH", f"/api/projects/{project.id}/", {"sampling": "Uncertainty sampling"})
+    label_studio.call("POST", "/api/dm/views/", {"project": int(project.id), "data": {"title": "Outliers", "type": "list"}})
+    before = set_up(label_studio, project)
+    assert project.disconnect(service.url, [], [], None) == []
+    assert set_up(label_studio, project) == before
+
+
+def test_a_service_that_is_not_to_be_called_leaves_no_address_in_the_project(project, service, tasks, label_studio):
+    connect(project, service)
+    done = [line for line in project.connect(None, "annotriage", "pa55word", "s3cret", dry_run=False) if not line.startswith("Note")]
+    assert done == [f"Webhook at {service.url}/webhook: removed.", f"ML backend at {service.url}: removed."]
+    left = set_up(label_studio, project)
+    assert (left["webhooks"], left["backends"]) == ([], [])
+    project.name_version(VERSION)
+    assert [one.name for one in project.checks(None, "s3cret") if not one.ok] == []
+    connect(project, service)
+    assert not {one.name: one for one in project.checks(None, "s3cret")}["calls"].ok
 
 
 def test_a_service_that_label_studio_does_not_reach_is_said_to_be(project, label_studio):
@@ -320,8 +376,10 @@ def test_a_label_studio_that_takes_no_loopback_address_says_which_settings_do(la
 
         guarded_studio = LabelStudio(running.url, running.token, Person(running.url, running.email, running.password))
         project = connect_server(settings).project(str(guarded_studio.project()), ["cat", "dog"])
-        with pytest.raises(ToolError, match="ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false"):
+        with pytest.raises(ToolError, match=r"ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false.*--calls off"):
             project.connect(service.url, "annotriage", "pa55word", "s3cret", dry_run=False)
+        project.connect(None, "annotriage", "pa55word", "s3cret", dry_run=False)
+        assert [one.name for one in project.checks(None, "s3cret") if not one.ok] == []
 
 
 def test_what_people_should_know_of_their_config_is_noted(service, label_studio):
@@ -369,7 +427,6 @@ def test_a_service_that_is_down_is_seen_in_the_state_of_the_backend(project, lab
         connect(project, gone)
     finally:
         gone.close()
-    time.sleep(0.1)
     found = check(project, gone, "ML backend")
     assert not found.ok
     assert "annotriage serve" in found.fix

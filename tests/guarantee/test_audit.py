@@ -17,6 +17,7 @@ from annotriage.guarantee.audit import (
     probation_sizes,
     recent,
     time_uniform_interval,
+    wrong_until_alarm,
 )
 
 
@@ -65,11 +66,29 @@ def test_a_dataset_at_the_limit_passes_probation_in_one_case_of_twenty_at_most_h
 @given(st.lists(st.booleans(), max_size=60), st.sampled_from([0.001, 0.02, 0.2, 0.5]))
 def test_the_alarm_rises_with_each_answer_as_its_recursion_says(answers, max_error):
     rates = np.minimum(np.array(ALARM_RATIOS) * max_error, 0.9)
+    kept = (1 - rates) / (1 - max_error)
+    rest = math.log((kept / (1 - kept)).mean())  # where right answers alone lead to
     sums, levels = np.zeros(len(rates)), []
     for wrong in answers:
-        sums = (1 + sums) * (rates / max_error if wrong else (1 - rates) / (1 - max_error))
-        levels.append(max(0.0, math.log(sums.mean()) / math.log(6_000)))
+        sums = (1 + sums) * (rates / max_error if wrong else kept)
+        levels.append(max(0.0, (math.log(sums.mean()) - rest) / (math.log(6_000) - rest)))
     assert levels == pytest.approx(alarm_levels(np.array(answers, dtype=bool), max_error).tolist(), abs=1e-9)
+
+
+@pytest.mark.parametrize("max_error", [1e-6, 1e-4, 0.001, 0.02, 0.1, 0.5])
+def test_right_answers_never_raise_the_alarm(max_error):
+    assert alarm_levels(np.zeros(20_000, bool), max_error).max() < 1e-9
+    after_one = alarm_levels(np.arange(5_000) == 10, max_error)
+    assert np.all(np.diff(after_one[10:]) <= 1e-12)
+
+
+@given(st.lists(st.booleans(), max_size=60), st.sampled_from([0.001, 0.02, 0.2, 0.5]))
+def test_so_many_wrong_answers_ring_the_alarm_and_one_less_does_not(answers, max_error):
+    given = np.array(answers, dtype=bool)
+    more = wrong_until_alarm(given, max_error)
+    levels = alarm_levels(np.r_[given, np.ones(more, bool)], max_error)[max(0, len(given) - 1) :]
+    assert levels[-1] >= 1
+    assert not np.any(levels[:-1] >= 1)
 
 
 @pytest.mark.parametrize(("rate", "low", "high"), [(0.04, 330, 440), (0.06, 150, 190), (0.10, 60, 85)])

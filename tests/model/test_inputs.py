@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin, features
 
 from annotriage.engine.fitting import fit
 from annotriage.errors import DataError, MediaError
-from annotriage.model.inputs import content_hash, load, numbers, read_image, thumbnail
+from annotriage.model.inputs import as_pixels, content_hash, load, numbers, read_image, thumbnail
 from annotriage.model.spec import InputSpec
 
 GREY = InputSpec(size=(6, 8), mode="L", scale=1 / 255)
@@ -108,13 +108,13 @@ def test_only_the_first_frame_is_read():
     assert np.asarray(read_image(data, MANY, "a").convert("L")).max() <= 12
 
 
-def bomb(side):
-    """A PNG that says it is side x side pixels."""
+def bomb(width, height):
+    """A PNG that says it is so large."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
@@ -127,8 +127,8 @@ def bomb(side):
         (b"\0" * 128 + b"DICM" + b"\0" * 40, "is a DICOM file; convert it to PNG"),
         (encoded(picture(200, 200, 3), "JPEG")[:3000], "is damaged or cut short"),
         (encoded(picture(200, 200, 3), "PNG")[:3000], "is damaged or cut short"),
-        (bomb(1001), "is larger than max_pixels = 1000000 allows .*raise the setting"),
-        (bomb(60_000), "is larger than max_pixels = 1000000 allows .*raise the setting"),
+        (bomb(1001, 1001), "is larger than max_pixels = 1000000 allows .*raise the setting"),
+        (bomb(60_000, 60_000), "is larger than max_pixels = 1000000 allows .*raise the setting"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -142,6 +142,59 @@ def test_a_broken_file_is_a_media_error_that_names_it(tmp_path, data, problem):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(MediaError, match=r"task 41: .*gone\.png cannot be read \(No such file"):
         read_image(tmp_path / "gone.png", MANY, "task 41")
+
+
+def test_a_picture_may_be_long_but_not_so_long_that_resizing_it_takes_gigabytes():
+    with pytest.raises(MediaError, match="task 41: is 1 x 99999999 pixels; a side may have 65536 at most"):
+        read_image(bomb(1, 99_999_999), 10**9, "task 41")
+    assert read_image(encoded(picture(1, 2**16), "PNG"), MANY, "a").size == (2**16, 1)
+    with pytest.raises(MediaError, match="65537 x 1 pixels"):
+        as_pixels(picture(1, 2**16 + 1), "x[0]")
+
+
+@pytest.mark.parametrize("name", ["a\0.png", "half \ud83d.png"])
+def test_a_path_that_no_file_can_have_is_the_items_own_problem(tmp_path, name):
+    with pytest.raises(MediaError, match="task 41: its path cannot be the name of a file"):
+        read_image(tmp_path / name, MANY, "task 41")
+
+
+def tiff(pixels, photometric):
+    """An uncompressed TIFF of these pixels, (H, W, C), as cameras of microscopes and satellites write them."""
+    height, width, channels = pixels.shape
+    kind = 3 if pixels.dtype.kind == "f" else 1
+    ifd = TiffImagePlugin.ImageFileDirectory_v2()
+    tags = {256: width, 257: height, 258: (8 * pixels.itemsize,) * channels, 259: 1, 262: photometric, 277: channels, 278: height}
+    for tag, value in (tags | {273: 8, 279: pixels.nbytes, 284: 1, 339: (kind,) * channels}).items():
+        ifd[tag] = value
+    start = 8 + pixels.nbytes
+    return b"II*\0" + struct.pack("<I", start) + pixels.tobytes() + ifd.tobytes(start)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "photometric", "found"),
+    [
+        (picture(4, 4, 5), 1, "a TIFF with 5 channels of 8 bits, whole numbers"),
+        (picture(4, 4, 3).astype(np.float32), 2, "a TIFF with 3 channels of 32 bits, floating-point numbers"),
+        (picture(4, 4, 3).astype("<u2"), 1, "a TIFF with 3 channels of 16 bits, whole numbers"),
+    ],
+)
+def test_a_tiff_of_a_kind_that_is_not_read_is_named(pixels, photometric, found):
+    with pytest.raises(MediaError, match=f"task 41: is {found}, which is not read; save it with 1 or 3 channels of 8 bits"):
+        read_image(tiff(pixels, photometric), MANY, "task 41")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of the same
+def test_a_tiff_whose_head_is_damaged_is_named_so():
+    with pytest.raises(MediaError, match="a TIFF whose head is damaged"):
+        read_image(b"II*\0" + bytes(20), MANY, "task 41")
+
+
+def test_pictures_of_phones_are_read_or_named():
+    heic = struct.pack(">I", 24) + b"ftypheic" + bytes(4) + b"mif1heic" + bytes(200)
+    with pytest.raises(MediaError, match="is a HEIC or HEIF picture, as phones take them, which is not read; convert it to JPEG"):
+        read_image(heic, MANY, "task 41")
+    if features.check("avif"):
+        assert read_image(encoded(picture(16, 16, 3), "AVIF"), MANY, "a").size == (16, 16)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about the cut notes of a TIFF

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -6,7 +8,7 @@ from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
 from annotriage.errors import ModelError
-from annotriage.model import candidate_layers, load_model
+from annotriage.model import candidate_layers, load_model, model_files
 
 
 def tensors(net, batch, *names):
@@ -32,18 +34,56 @@ def small_conv_net(net, *, pooled=True, **options):
 
 
 @pytest.mark.parametrize("pooled", [True, False])
-def test_auto_takes_what_feeds_the_last_dense_layer_and_the_middle_map(net, onnx_spec, pooled):
+def test_auto_takes_what_feeds_the_last_dense_layer_and_the_feature_maps(net, onnx_spec, pooled):
     graph = small_conv_net(net, pooled=pooled)
     model = load_model(onnx_spec(graph, "logits"))
     batch = rows(5, 3, 8, 8)
-    logits, hidden, middle = tensors(graph, batch, "logits", "hidden", "relu1")
+    logits, hidden, first = tensors(graph, batch, "logits", "hidden", "relu0")
     outputs = model.run(batch)
-    assert model.layers == ("hidden", "relu1")
+    assert model.layers == ("hidden", "relu0", "relu1", *(["relu2"] if pooled else []))  # what is only flattened is no further layer
     np.testing.assert_allclose(outputs.logits, logits, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(outputs.activations[0], hidden, rtol=1e-4, atol=1e-4)
-    expected = np.hstack([middle.mean((2, 3)), middle.std((2, 3))])
+    expected = np.hstack([first.mean((2, 3)), first.std((2, 3))])
     np.testing.assert_allclose(outputs.activations[1], expected, rtol=1e-4, atol=1e-4)
     assert outputs.logits.dtype == outputs.activations[0].dtype == outputs.activations[1].dtype == np.float32
+
+
+def deep(net, shape, activated, depth):
+    """A net of `depth` layers; activated: adds one to the graph behind a tensor of so many channels, under a name."""
+    graph = net(*shape)
+    last = "input"
+    for index in range(depth):
+        last = activated(graph, last, 4 if index else shape[0], f"map{index}")
+    pooled = graph.add("ReduceMean", last, axes=list(range(2, len(shape) + 1)), keepdims=0, name="hidden")
+    graph.gemm(pooled, 4, 3, name="logits")
+    return graph
+
+
+def convolved(graph, source, inside, name):
+    return graph.add("Relu", graph.conv(source, inside, 4), name=name)
+
+
+def convolved_in_one_dimension(graph, source, inside, name):
+    return graph.add("Relu", graph.add("Conv", source, graph.weight(4, inside, 3), pads=[1, 1]), name=name)
+
+
+@pytest.mark.parametrize(("shape", "activated"), [((3, 6, 6), convolved), ((2, 9), convolved_in_one_dimension)])
+def test_of_a_deep_net_six_maps_are_taken_from_all_depths(net, onnx_spec, shape, activated):
+    model = load_model(onnx_spec(deep(net, shape, activated, 18), "logits"))
+    assert model.layers == ("hidden", "map1", "map4", "map7", "map10", "map13", "map16")
+    assert [part.shape for part in model.run(rows(5, *shape)).activations] == [(5, 4)] + [(5, 8)] * 6
+
+
+def test_of_a_net_without_maps_the_hidden_vectors_are_taken(net, onnx_spec):
+    graph = net(6)
+    last, width = "input", 6
+    for index in range(3):
+        last = graph.add("Relu", graph.gemm(last, width, 5), name=f"hidden{index}")
+        width = 5
+    graph.gemm(last, 5, 3, name="logits")
+    model = load_model(onnx_spec(graph, "logits"))
+    assert model.layers == ("hidden2", "hidden0", "hidden1")
+    assert [part.shape for part in model.run(rows(4, 6)).activations] == [(4, 5)] * 3
 
 
 @pytest.mark.parametrize("head", ["gemm", "matmul"])
@@ -227,6 +267,216 @@ def test_external_weights_are_used_and_hashed_and_nothing_is_written(net, onnx_s
     (tmp_path / "weights.bin").unlink()
     with pytest.raises(ModelError, match=r"weights\.bin.*not beside it"):
         load_model(spec)
+
+
+def test_weights_that_are_links_out_of_their_folder_are_used_and_hashed(net, onnx_spec, tmp_path):
+    spec = onnx_spec(small_conv_net(net), "logits", external=True)
+    plain, batch = load_model(spec), rows(2, 3, 8, 8)
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshot").mkdir()
+    for number, name in enumerate(["model.onnx", "weights.bin"]):
+        (tmp_path / name).rename(tmp_path / "blobs" / str(number))
+        (tmp_path / "snapshot" / name).symlink_to(f"../blobs/{number}")
+    linked = load_model(replace(spec, file="snapshot/model.onnx"))
+    np.testing.assert_array_equal(linked.run(batch).logits, plain.run(batch).logits)
+    assert linked.hash == plain.hash
+    assert [file.name for file in model_files(linked.spec)] == ["model.onnx", "weights.bin"]
+
+
+def outside(model, folder, kind):
+    """The model with one weight in w.bin, in a place other than its list of weights: a constant, an inner graph or a sparse tensor."""
+    (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == "outside"]
+    model.graph.initializer.remove(weight)
+    values = onnx.numpy_helper.to_array(weight)
+    if kind == "constant":
+        onnx.external_data_helper.set_external_data(weight, "w.bin")
+        model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["outside"], value=weight))
+    elif kind == "sparse":
+        places = np.flatnonzero(values)
+        inside = onnx.numpy_helper.from_array(values.ravel()[places], "outside")
+        onnx.external_data_helper.set_external_data(inside, "w.bin")
+        indices = onnx.numpy_helper.from_array(places.astype(np.int64), "places")
+        sparse = onnx.helper.make_sparse_tensor(inside, indices, values.shape)
+        model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["outside"], sparse_value=sparse))
+        weight = inside
+    else:
+        weight.name = "inner"
+        onnx.external_data_helper.set_external_data(weight, "w.bin")
+        result = [onnx.helper.make_tensor_value_info("twice", TensorProto.FLOAT, None)]
+        branch = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["inner"], ["twice"])], "branch", [], result, [weight])
+        weight = branch.initializer[0]
+        yes = onnx.numpy_helper.from_array(np.array(True), "yes")
+        model.graph.initializer.append(yes)
+        model.graph.node.insert(0, onnx.helper.make_node("If", ["yes"], ["outside"], then_branch=branch, else_branch=branch))
+    content = values.ravel()[np.flatnonzero(values)] if kind == "sparse" else values
+    (folder / "w.bin").write_bytes(content.tobytes())
+    without = onnx.ModelProto.FromString(model.SerializeToString())
+    for tensor in every_tensor(without.graph):
+        if tensor.external_data:
+            tensor.ClearField("raw_data")
+            tensor.data_location = TensorProto.EXTERNAL
+    onnx.save(without, folder / "model.onnx")
+
+
+def every_tensor(graph):
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, attribute.sparse_tensor.values)
+            if attribute.HasField("g"):
+                yield from attribute.g.initializer
+
+
+@pytest.mark.parametrize("kind", ["constant", "inner graph", "sparse"])
+def test_weights_outside_the_list_of_weights_are_used_hashed_and_missed(net, onnx_spec, tmp_path, kind):
+    graph = net(6)
+    hidden = graph.add("Relu", graph.gemm("input", 6, 4), name="hidden")
+    graph.weights["outside"] = (np.eye(4, 3) * 2).astype(np.float32)
+    graph.add("MatMul", hidden, "outside", name="logits")
+    spec, batch = onnx_spec(graph, "logits", layer="hidden"), rows(2, 6)
+    inside = load_model(spec).run(batch).logits
+    outside(graph.model("logits"), tmp_path, kind)
+    model = load_model(spec)
+    np.testing.assert_allclose(model.run(batch).logits, inside, rtol=1e-5)
+    assert [file.name for file in model_files(spec)] == ["model.onnx", "w.bin"]
+    data = (tmp_path / "w.bin").read_bytes()
+    (tmp_path / "w.bin").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert load_model(spec).hash != model.hash
+    (tmp_path / "w.bin").write_bytes(data[:-4])
+    with pytest.raises(ModelError, match=r"w\.bin|cannot load it"):
+        load_model(spec)
+    (tmp_path / "w.bin").unlink()
+    with pytest.raises(ModelError, match=r"w\.bin.*not beside it"):
+        load_model(spec)
+
+
+@pytest.mark.parametrize("place", ["../w.bin", "/etc/passwd", "C:\\w.bin"])
+def test_weights_out_of_the_models_folder_are_refused(net, onnx_spec, tmp_path, place):
+    spec = onnx_spec(small_conv_net(net), "logits", external=True)
+    model = onnx.load(spec.model_path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        tensor.external_data[0].value = place
+    onnx.save(model, spec.model_path)
+    with pytest.raises(ModelError, match="out of its own folder; export it again"):
+        load_model(spec)
+
+
+@pytest.mark.parametrize(
+    ("ending", "stated", "read"),
+    [
+        ("Sigmoid", {}, "softmax"),
+        ("Sigmoid", {"activation": "sigmoid"}, "softmax"),
+        (None, {"activation": "sigmoid"}, "softmax"),
+        ("HardSigmoid", {"activation": "none"}, "none"),
+    ],
+)
+def test_one_output_for_two_classes_is_that_of_the_second(net, onnx_spec, ending, stated, read):
+    graph = net(6)
+    end = graph.gemm(graph.add("Relu", graph.gemm("input", 6, 4)), 4, 1, name="one")
+    end = graph.add(ending, end) if ending else end
+    batch = rows(5, 6)
+    (given,) = tensors(graph, batch, end)
+    model = load_model(onnx_spec(graph, end, classes=2, **stated))
+    logits = model.run(batch).logits
+    assert (logits.shape, model.spec.activation, model.spec.choice) == ((5, 2), read, "single")
+    probability = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+    np.testing.assert_allclose(probability, given[:, 0] if ending else 1 / (1 + np.exp(-given[:, 0])), rtol=1e-4)
+    assert "one output for two classes: it is read as that of 'class 1', the second" in model.notes[0]
+    assert load_model(model.spec).spec == model.spec
+
+
+@pytest.mark.parametrize(
+    ("ending", "stated", "problem"),
+    [
+        (None, {}, 'must be stated.*"none" if it is the probability of .class 1., "sigmoid" if it is a logit'),
+        ("Softmax", {}, "a softmax over one output is always 1"),
+        ("Sigmoid", {"choice": "multiple"}, 'choice = "multiple" needs another one'),
+    ],
+)
+def test_one_output_that_cannot_be_read_is_answered_with_what_to_state(net, onnx_spec, ending, stated, problem):
+    graph = net(6)
+    end = graph.gemm(graph.add("Relu", graph.gemm("input", 6, 4)), 4, 1)
+    end = graph.add(ending, end) if ending else end
+    with pytest.raises(ModelError, match=problem):
+        load_model(onnx_spec(graph, end, classes=2, **stated))
+
+
+def test_a_batch_axis_that_is_free_in_name_alone_is_run_item_by_item(net, onnx_spec, capfd):
+    graph = net(6)
+    hidden = graph.add("Relu", graph.gemm("input", 6, 4), name="hidden")
+    single = graph.add("Reshape", hidden, graph.weight(values=np.array([1, 4], np.int64)))
+    graph.gemm(single, 4, 3, name="logits")
+    batch = rows(5, 6)
+    model = load_model(onnx_spec(graph, "logits"))
+    np.testing.assert_allclose(model.run(batch).logits, np.vstack([tensors(graph, row[None], "logits")[0] for row in batch]), rtol=1e-4)
+    assert model.fixed_batch == 1
+    assert "takes one item at a time" in model.notes[0]
+    assert capfd.readouterr() == ("", "")
+
+
+def with_second_input(graph, *outputs, used):
+    model = graph.model(*outputs)
+    model.graph.input.append(onnx.helper.make_tensor_value_info("age", TensorProto.FLOAT, ["N", 1]))
+    if used:
+        model.graph.node.insert(0, onnx.helper.make_node("Add", ["input", "age"], ["both"]))
+        model.graph.node[1].input[0] = "both"
+    return model
+
+
+@pytest.mark.parametrize("stated", [{}, {"name": "input"}])
+def test_a_second_input_is_named_and_one_that_nothing_needs_is_left_out(net, onnx_spec, stated):
+    graph = net(6)
+    graph.gemm(graph.add("Relu", graph.gemm("input", 6, 4)), 4, 3, name="logits")
+    spec = onnx_spec(graph, "logits", input=stated)
+    onnx.save(with_second_input(graph, "logits", used=False), spec.model_path)
+    assert load_model(spec).run(rows(2, 6)).logits.shape == (2, 3)
+    onnx.save(with_second_input(graph, "logits", used=True), spec.model_path)
+    with pytest.raises(ModelError, match=r"takes 2 inputs \(input, age\), and annotriage gives a model one input, the item. Export"):
+        load_model(spec)
+
+
+def zipped(graph, classes):
+    """A net that ends as skl2onnx lets classifiers end: a label, and probabilities as dictionaries."""
+    end = graph.add("Softmax", graph.gemm(graph.add("Relu", graph.gemm("input", 6, 4)), 4, 3, name="logits"))
+    graph.add("ArgMax", end, axis=1, keepdims=0, name="label")
+    graph.add("ZipMap", end, name="maps", domain="ai.onnx.ml", classlabels_strings=classes)
+    model = graph.model("label")
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    kind = onnx.helper.make_map_type_proto(TensorProto.STRING, onnx.helper.make_tensor_type_proto(TensorProto.FLOAT, None))
+    model.graph.output.append(onnx.ValueInfoProto(name="maps", type=onnx.helper.make_sequence_type_proto(kind)))
+    model.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", 3))
+    return model
+
+
+@pytest.mark.parametrize("stated", [{}, {"output": "maps"}])
+def test_probabilities_as_dictionaries_are_read_as_the_numbers_in_them(net, onnx_spec, stated):
+    graph = net(6)
+    spec = onnx_spec(graph, **stated)
+    onnx.save(zipped(graph, ["class 0", "class 1", "class 2"]), spec.model_path)
+    graph.nodes.pop()  # onnx's own evaluator does not know it
+    batch = rows(4, 6)
+    np.testing.assert_allclose(load_model(spec).run(batch).logits, tensors(graph, batch, "logits")[0], rtol=1e-4)
+
+
+def test_labels_and_classes_in_another_order_are_refused_with_the_fix(net, onnx_spec):
+    graph = net(6)
+    spec = onnx_spec(graph, output="label")
+    onnx.save(zipped(graph, ["class 0", "class 1", "class 2"]), spec.model_path)
+    with pytest.raises(ModelError, match=r"'label' holds labels.*state the one with a number per class: maps"):
+        load_model(spec)
+    graph = net(6)
+    spec = onnx_spec(graph)
+    onnx.save(zipped(graph, ["class 0", "class 2", "class 1"]), spec.model_path)
+    with pytest.raises(ModelError, match=r'in another order; set classes = \["class 0", "class 2", "class 1"\]'):
+        load_model(spec)
+
+
+def test_a_model_without_hidden_layers_is_not_sent_from_one_command_to_the_same(net, onnx_spec):
+    graph = net(6)
+    graph.gemm("input", 6, 3, name="logits")
+    for look in (load_model, candidate_layers):
+        with pytest.raises(ModelError, match="has no hidden layer that can be compared") as caught:
+            look(onnx_spec(graph, "logits"))
+        assert "annotriage layers" not in str(caught.value)
 
 
 @pytest.mark.parametrize("dtype", [TensorProto.FLOAT16, TensorProto.DOUBLE])

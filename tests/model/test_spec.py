@@ -76,6 +76,11 @@ def test_a_spec_survives_json_and_toml(write, tmp_path, text):
     assert ModelSpec.load(tmp_path / "again.toml") == spec
 
 
+def test_class_names_are_composed_however_they_were_typed(write):
+    names = ModelSpec.load(write(GOOD.replace("Tibia", "Fe\u0301mur"))).classes
+    assert "F\u00e9mur" in names
+
+
 def test_specs_are_equal_wherever_their_files_lie(write, tmp_path):
     spec = ModelSpec.load(write(GOOD))
     shutil.copytree(tmp_path, tmp_path / "elsewhere")

@@ -1,4 +1,8 @@
+import io
+import json
 import pickle
+import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -79,18 +83,19 @@ def expected(module, batch):
         made = [torch.from_numpy(batch)]
         for layer in module:
             made.append(layer(made[-1].clone()))
-    middle = made[5].numpy()
-    return made[-1].numpy(), made[-2].numpy(), np.hstack([middle.mean((2, 3)), middle.std((2, 3))])
+    last_map = made[5].numpy()
+    return made[-1].numpy(), made[-2].numpy(), np.hstack([last_map.mean((2, 3)), last_map.std((2, 3))])
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_auto_takes_what_feeds_the_last_dense_layer_and_the_middle_map(small, write, count):
+def test_auto_takes_what_feeds_the_last_dense_layer_and_the_feature_maps(small, write, count):
     batch = rows(count)
     outputs = load_model(write(small)).run(batch)
-    logits, hidden, middle = expected(small, batch)
+    logits, hidden, last_map = expected(small, batch)
     np.testing.assert_allclose(outputs.logits, logits, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(outputs.activations[0], hidden, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(outputs.activations[1], middle, rtol=1e-4, atol=1e-5)
+    assert [part.shape[1] for part in outputs.activations] == [5, 8, 10]
+    np.testing.assert_allclose(outputs.activations[2], last_map, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [1, 4])
@@ -191,7 +196,7 @@ def test_safetensors_give_the_same_as_a_state_dict(small, made_by_factory, write
 def test_candidate_layers_mark_the_chosen_ones(small, write):
     chosen = [layer.chosen for layer in candidate_layers(write(small))]
     assert chosen.count("deciding") == 1
-    assert chosen.count("further") == 1
+    assert chosen.count("further") == 2
 
 
 def test_the_logits_are_no_hidden_layer(small, write):
@@ -257,6 +262,89 @@ def test_weights_of_another_model_are_refused(small, write_spec, tmp_path):
 def test_a_program_exported_while_training_is_refused(small, exported):
     with pytest.raises(ModelError, match=r"training mode .*model\.eval\(\)"):
         load_model(exported(small.train()))
+
+
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return exec, (f"open({str(self.path)!r}, 'w').close()",)
+
+
+def rewritten(file, part, change):
+    """The archive with one of its parts changed, as somebody who wants to do harm writes it."""
+    with zipfile.ZipFile(file) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    (name,) = [name for name in contents if name.endswith(part)]
+    contents[name] = change(contents[name])
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+
+
+def pickled(value):
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("look", [load_model, candidate_layers])
+@pytest.mark.parametrize(
+    ("part", "change", "problem"),
+    [
+        ("sample_inputs/model.pt", lambda _content, evil: pickled(((evil,), {})), "sample_inputs/model.pt holds more than tensors"),
+        (
+            "model_weights_config.json",
+            lambda content, _evil: content.replace(b'"use_pickle": false', b'"use_pickle": true', 1),
+            "marks 'weight_0' as pickled",
+        ),
+        (
+            "models/model.json",
+            lambda content, _evil: content.replace(b'"torch.ops.aten.relu_.default"', b'"torch.os.system"', 1),
+            "calls 'torch.os.system', which is no operation",
+        ),
+        (
+            "models/model.json",
+            lambda content, _evil: re.sub(rb'"expr_str": "Symbol[^"]*"', b'"expr_str": "exec(chr(49))"', content),
+            "gives as a size what is none, 'exec",
+        ),
+    ],
+    ids=["sample inputs", "weight", "call", "size"],
+)
+def test_a_program_that_would_run_code_is_refused_before_torch_opens_it(small, exported, tmp_path, look, part, change, problem):
+    spec, evil = exported(small), Touch(tmp_path / "ran")
+    look(spec)
+    if part.endswith("config.json"):
+        rewritten(spec.model_path, "weights/weight_0", lambda _content: pickled(evil))
+    rewritten(spec.model_path, part, lambda content: change(content, evil))
+    with pytest.raises(ModelError, match=f"{problem}.* would run whatever code it holds, so it is not opened. Export the model again"):
+        look(spec)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_checks_that_a_program_brings_as_python_are_not_run(small, exported, tmp_path):
+    spec = exported(small)
+    guard = f"[0 for _ in [open({str(tmp_path / 'ran')!r}, 'w')]] == [0]"
+    rewritten(spec.model_path, "models/model.json", lambda content: json.dumps(json.loads(content) | {"guards_code": [guard]}).encode())
+    model = load_model(spec)
+    assert model.run(np.zeros((2, 3, 8, 8), np.float32)).logits.shape == (2, 3)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_program_with_compiled_code_or_a_part_twice_is_refused(small, exported):
+    spec = exported(small)
+    with zipfile.ZipFile(spec.model_path, "a") as archive:
+        archive.writestr("model/data/aotinductor/model/a.wrapper.so", b"code")
+    with pytest.raises(ModelError, match="is compiled code"):
+        load_model(spec)
+    spec = exported(small)
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(spec.model_path, "a") as archive:
+        archive.writestr(archive.namelist()[0], b"")
+    with pytest.raises(ModelError, match="parts of the same name"):
+        load_model(spec)
 
 
 def test_a_file_that_is_no_program_is_named(write_spec, tmp_path):

@@ -100,6 +100,14 @@ def test_names_that_are_no_text_can_be_written(digits_reference, digits, tmp_pat
     assert len(strict_json(tmp_path / "out" / "predictions.json")) == 1
 
 
+def test_no_text_from_data_is_a_formula_in_verdicts_csv(digits_reference, digits, tmp_path):
+    evil = '=HYPERLINK("http://x.example","open")'
+    triage_to_folder(digits_reference, [Item(evil, digits.incoming[0][0], path="@a"), Item("-1", b"", problem="+1")], tmp_path / "out")
+    first, second = rows(tmp_path / "out")
+    assert (first["id"], first["path"]) == (f"'{evil}", "'@a")
+    assert (second["id"], second["reason"][:1] in "=+-@") == ("'-1", False)
+
+
 def test_a_dataset_that_failed_as_a_whole_has_results_too(digits_reference, tmp_path):
     triage_to_folder(digits_reference, [Item("broken", b"")], tmp_path / "out")
     assert strict_json(tmp_path / "out" / "summary.json")["counts"]["failed"] == 1

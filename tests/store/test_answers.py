@@ -76,7 +76,7 @@ def test_answers_resolve_items_and_settle_spot_checks(store, project, judged):
         take_reviews(connection, project, [answer(1, ("cat",)), answer(2, ("dog",)), answer(3, None, skipped=True)])
         rows = connection.execute(item.select().order_by(item.c.id)).all()
         assert [(row.answer, row.labels) for row in rows] == [("resolved", ["cat"]), ("resolved", ["dog"]), ("open", None)]
-        assert spot_checks.automatic_answers(connection, project.id, project.reference_id) == [False]
+        assert spot_checks.automatic_answers(connection, project.id, project.reference_id) == ["right", "disagreed"]
         (row,) = spot_checks.unconfirmed(connection, project.id)
         assert (row.external_id, row.people, row.wanted) == ("2", 1, 1)
         assert spot_checks.outstanding(connection, project.id, project.reference_id)[0] == 2

@@ -48,3 +48,13 @@ class TestFieldWrites(StoreContract):
             taken = field_writes.take(connection, project.id, "me", 1)
             field_writes.drop(connection, taken, ids)
             assert list(connection.execute(select(field_write.c.item_id)).scalars()) == ids[1:]
+
+    def test_what_failed_is_counted_and_written_again(self, store, project, judged):
+        ids = judged(2)
+        with store.writing() as connection:
+            field_writes.queue(connection, project.id, dict.fromkeys(ids, 0.5), [])
+            taken = field_writes.take(connection, project.id, "me", 1)
+            field_writes.settle(connection, taken, ids[:1], "failed")
+            assert (field_writes.failed(connection, project), field_writes.retry(connection, project)) == (1, 1)
+            assert field_writes.failed(connection, project) == 0
+            assert len(field_writes.take(connection, project.id, "you", 9).writes) == 2

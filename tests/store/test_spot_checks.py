@@ -43,7 +43,7 @@ class SpotChecksContract:
         with store.writing() as connection:
             says(connection, filled, ids[0], "ann", "cat")
             says(connection, filled, ids[1], "ann", "dog")
-            assert spot_checks.automatic_answers(connection, filled.project.id, filled.project.reference_id) == [False]
+            assert spot_checks.automatic_answers(connection, filled.project.id, filled.project.reference_id) == ["right", "disagreed"]
             (asked,) = spot_checks.unconfirmed(connection, filled.project.id)
             assert (asked.item_id, asked.people, asked.wanted) == (ids[1], 1, 1)
             assert spot_checks.outstanding(connection, filled.project.id, filled.project.reference_id)[0] == 2

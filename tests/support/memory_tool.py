@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from annotriage.errors import MediaError, OutcomeUnknown, ToolError, ToolGone
-from annotriage.labeling_tool import Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Review, Shown, Task
+from annotriage.labeling_tool import Before, Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Review, Shown, Task
 
 Part = TypeVar("Part")
 
@@ -59,6 +59,8 @@ class MemoryProject:
     wanted: int = 1
     page: int = 1000
     exists: bool = True
+    order: str = "by id"
+    set_up: list[str] = field(default_factory=list)  # what connecting made
     tasks_by_id: dict[str, Task] = field(default_factory=dict)
     data: dict[str, dict[str, object]] = field(default_factory=dict)
     predictions: list[Stored] = field(default_factory=list)
@@ -111,7 +113,7 @@ class MemoryProject:
 
     def facts(self) -> ProjectFacts:
         self._call("facts")
-        return ProjectFacts(self.title, self.version, self.wanted, self.config, self.problem)
+        return ProjectFacts(self.title, self.version, self.order, self.wanted, self.config, self.problem)
 
     def address(self, task_id: str = "") -> str:
         return f"memory://{self.id}/{task_id}"
@@ -242,21 +244,30 @@ class MemoryProject:
 
         self._whole(self._each("retract", {id: id for id in reviews}, delete))
 
-    def connect(self, service_url: str, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
+    def connect(self, service_url: str | None, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
         self._call("connect")
+        if not dry_run:
+            self.set_up = [] if service_url is None else ["webhook"]
+            self.order = "by trust"
+            self._call("tabs")
+            self.set_up.append("tabs")
         return [f"{'would send' if dry_run else 'sends'} webhooks to {service_url}/webhook"]
 
-    def disconnect(self, service_url: str, versions: Sequence[str], fields: Sequence[str]) -> list[str]:
+    def disconnect(self, service_url: str, versions: Sequence[str], fields: Sequence[str], before: Before | None) -> list[str]:
         self._call("disconnect")
+        if before is None and not self.set_up:
+            return []
+        self.set_up = []
+        self.order = before.order if before is not None and self.order == "by trust" else self.order
         self.predictions = [one for one in self.predictions if one.version not in versions]
         self.data = {id: {key: value for key, value in data.items() if key not in fields} for id, data in self.data.items()}
         return ["sends no webhooks any more"]
 
-    def repair(self, *, calibrating: bool) -> list[str]:
+    def repair(self) -> list[str]:
         self._call("repair")
         return []
 
-    def checks(self, service_url: str, secret: str) -> list[Check]:
+    def checks(self, service_url: str | None, secret: str) -> list[Check]:
         return [Check("project", True, self.title)]
 
     # -- inside

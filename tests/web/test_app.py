@@ -53,6 +53,34 @@ def test_a_body_that_is_too_large_is_refused_and_the_setting_named(process):
     assert "1 MB" in answer.json["detail"]
 
 
+@pytest.mark.parametrize("path", ["/sign-in", "/projects/1/pause", "/projects/1/queue/reroute", "/api/projects/1/pause"])
+def test_a_form_is_small_whoever_sends_it(web, path):
+    kind = "application/json" if path.startswith("/api") else "application/x-www-form-urlencoded"
+    answer = web.client.post(path, data=b"a&" * 40_000, content_type=kind, headers={})
+    assert answer.status_code == 413
+    answer = web.client.post(path, data=b"a&" * 40_000, content_type=kind, headers=web.credentials())
+    assert answer.status_code == 413
+    assert "64 kB" in answer.json["detail"]
+
+
+def test_a_form_of_too_many_parts_says_so(web, connect):
+    connect()
+    fields = {f"field{number}": "x" for number in range(1_000)}
+    answer = web.post("/api/datasets/new/items", data={"project": "1", **fields}, content_type="multipart/form-data")
+    assert answer.status_code == 413
+    assert "1,000 parts" in answer.json["detail"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/projects", "/api/openapi.json", "/api/nowhere", "/health", "/ready", "/metrics", "/versions", "/nowhere"]
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_every_answer_keeps_to_itself_and_is_what_it_says(web, path, known):
+    answer = web.get(path, headers=None if known else {})
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
 def test_an_error_that_nobody_foresaw_shows_nothing_of_itself_and_is_logged(web, process, connect, caplog):
     project, _ = connect()
     with process.store.writing() as connection:

@@ -12,12 +12,14 @@ from delivery_states import set_state
 from sqlalchemy import select, update
 
 from annotriage.advice.event_words import event_sentence
+from annotriage.labeling_tool import Review
 from annotriage.service.guarantee import pausing
 from annotriage.states import Alarm, EventKind
 from annotriage.store import jobs
 from annotriage.store.events import history, note
 from annotriage.store.projects import change_project, project_of, raise_alarm
-from annotriage.store.schema import delivery, event, field_write, inbox, item, job, snapshot, thumbnail
+from annotriage.store.reviews import keep_reviews
+from annotriage.store.schema import delivery, event, field_write, inbox, item, job, review, snapshot, spot_check, thumbnail
 
 pytestmark = pytest.mark.browser
 
@@ -116,7 +118,7 @@ def test_what_the_alarm_stopped_cannot_be_resumed_but_recalibrated(signed_in, da
 def test_a_recalibration_can_be_asked_for_once_enough_is_answered(signed_in, dashboard):
     standing = {"sample_answers": 90, "sample_needed": 83}
     with dashboard.process.store.writing() as connection:
-        from annotriage.store.dashboard import keep_standing, standing_of
+        from annotriage.store.projects import keep_standing, standing_of
 
         found = project(dashboard, "2")
         keep_standing(connection, found, {**standing_of(connection, found), **standing})
@@ -181,6 +183,27 @@ def test_a_dataset_without_groups_says_so(signed_in):
     page.get_by_label("Dataset").select_option(label="scanner=A")
     page.get_by_role("button", name="Show").click()
     assert "No groups among the 13 outliers" in text(page)
+
+
+def test_whoever_manages_decides_what_one_person_alone_contradicted(signed_in, dashboard, barriers):
+    two_days_ago = time.time() - 2 * 86_400
+    with dashboard.process.store.writing() as connection:
+        of_first = (spot_check.c.project_id == 1, spot_check.c.route == "auto", spot_check.c.state == "open")
+        id = connection.execute(select(spot_check.c.item_id).where(*of_first).limit(1)).scalar_one()
+        connection.execute(update(review).values(updated_at=two_days_ago - 30 * 86_400))
+        given = Review("9001", "ann", ("none of them",), updated_at=two_days_ago)
+        keep_reviews(connection, 1, {id: [given]})
+        contradicted = {"state": "disagreed", "answered_at": two_days_ago}
+        connection.execute(update(spot_check).where(spot_check.c.item_id == id).values(contradicted))
+    page = signed_in("/projects/1/guarantee")
+    decisions = page.locator(".decisions li")
+    assert decisions.count() == 1
+    assert barriers(page) == []
+    decisions.locator("button", has_text="none of them").click()
+    page.get_by_text("Decided, and written down").wait_for()
+    assert decisions.count() == 0
+    kind, said = events(dashboard)[0]
+    assert (kind, said.split(" decided")[0], said.endswith("the model was wrong")) == ("decided", "annotriage", True)
 
 
 def test_the_guarantee_page_shows_the_evidence_and_what_people_found_since(signed_in):
@@ -305,10 +328,18 @@ def test_the_checks_of_doctor_can_be_run(signed_in):
     assert "Start annotriage serve" in text(page)
 
 
+def test_signing_in_leads_to_what_was_asked_for(dashboard, open_page):
+    page = open_page(f"{dashboard.url}/projects/1/groups")
+    page.get_by_label("User").fill(dashboard.user)
+    page.get_by_label("Password").fill(dashboard.password)
+    page.get_by_role("button", name="Sign in").click()
+    page.locator("section.group").first.wait_for()
+    assert page.url == f"{dashboard.url}/projects/1/groups"
+
+
 def test_an_open_page_follows_what_happens(signed_in, dashboard):
     page = signed_in("/")
     before = page.locator("#cards section >> nth=0").locator("a.big").inner_text()
-    page.wait_for_timeout(500)
     tool = dashboard.tool.projects["1"]
     service = dashboard.service()
     tool.add(tool.tasks_by_id["1"].media)
@@ -316,18 +347,34 @@ def test_an_open_page_follows_what_happens(signed_in, dashboard):
     service.settle()
     service.assess()
     service.close()
-    page.wait_for_function("before => document.querySelector('#cards a.big').textContent !== before", arg=before, timeout=9000)
+    page.wait_for_function("before => document.querySelector('#cards a.big').textContent !== before", arg=before)
     assert page.evaluate("performance.getEntriesByType('navigation').length") == 1
+
+
+@pytest.mark.parametrize("path", ["/", "/projects/1/guarantee"])
+def test_what_happens_before_a_page_first_looks_shows_too(dashboard, open_page, path):
+    """Between the making of a page and its first look lies the time that its scripts take to arrive."""
+    page = open_page("about:blank", storage_state=dashboard.session())
+
+    def late(route):
+        with dashboard.process.store.writing() as connection:
+            pausing.pause(connection, project(dashboard), "meanwhile")
+        route.continue_()
+
+    page.route("**/static/live.js", late)
+    page.goto(dashboard.url + path)
+    page.get_by_text("A person paused automatic labels: meanwhile").first.wait_for()
 
 
 def test_what_is_being_typed_survives_an_update(signed_in, dashboard):
     page = signed_in("/")
     page.get_by_text("Pause automatic labels").first.click()
     page.get_by_label("Why").first.fill("half a")
-    page.wait_for_timeout(500)
-    with dashboard.process.store.writing() as connection:
+    update = page.expect_request(lambda request: request.url == f"{dashboard.url}/" and request.resource_type == "fetch")
+    with update, dashboard.process.store.writing() as connection:
         pausing.pause(connection, project(dashboard, "2"), "x")
-    page.wait_for_timeout(4000)
+    with page.expect_request("**/changes"):  # that one is done
+        pass
     assert page.get_by_label("Why").first.input_value() == "half a"
 
 

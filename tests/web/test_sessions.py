@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import time
 
 import pytest
 import requests
 from memory_tool import MemoryServer
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
+from waiting import PATIENCE
+from web import PAGE, sign_in, token
 
 from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings
@@ -17,7 +21,6 @@ from annotriage.store.secrets import secret_of
 from annotriage.web.app import create_app, create_server
 from annotriage.web.sessions import local
 
-PAGE = {"Accept": "text/html"}
 PATHS = ("/", "/system", "/projects/1/guarantee", "/projects/1/items.csv", "/nowhere", "/changes")
 
 
@@ -38,15 +41,6 @@ def web(tmp_path):
     yield web
     for process in made:
         process.leave()
-
-
-def token(client, path="/sign-in", **options):
-    return re.search(r'name="csrf" value="([^"]+)"', client.get(path, headers=PAGE, **options).text).group(1)
-
-
-def sign_in(client, password="right", **values):
-    form = {"user": "annotriage", "password": password, "csrf": token(client), **values}
-    return client.post("/sign-in", data=form, headers=PAGE)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -107,7 +101,7 @@ def test_the_server_hands_on_what_the_proxy_says_of_its_clients(web):
 
     def guess(address):
         return requests.get(
-            f"{url}/api/projects", auth=("annotriage", "guess"), headers={"X-Forwarded-For": address}, timeout=30
+            f"{url}/api/projects", auth=("annotriage", "guess"), headers={"X-Forwarded-For": address}, timeout=PATIENCE
         ).status_code
 
     assert [guess("192.0.2.1") for _ in range(31)] == [401] * 30 + [429]
@@ -131,6 +125,39 @@ def test_signing_out_ends_the_session(web):
     assert client.get("/", headers=PAGE).status_code == 200
     assert client.post("/sign-out", data={"csrf": token(client, "/")}, headers=PAGE).status_code == 303
     assert client.get("/", headers=PAGE).status_code == 302
+
+
+@pytest.mark.parametrize("end", ["sign out", "time"])
+def test_a_copied_cookie_is_worth_nothing_once_the_session_has_ended(web, monkeypatch, end):
+    client, thief = web(), web()
+    sign_in(client)
+    thief.set_cookie("annotriage", client.get_cookie("annotriage").value)
+    assert thief.get("/", headers=PAGE).status_code == 200
+    if end == "time":
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 12 * 3600 + 60)
+    else:
+        client.post("/sign-out", data={"csrf": token(client, "/")}, headers=PAGE)
+    assert thief.get("/", headers=PAGE).status_code == 302
+
+
+def test_a_session_lasts_as_long_as_there_are_visits(web, monkeypatch):
+    client = web()
+    sign_in(client)
+    now = time.time()
+    for hours in range(0, 30, 6):
+        monkeypatch.setattr(time, "time", lambda hours=hours: now + hours * 3600)
+        assert client.get("/", headers=PAGE).status_code == 200
+
+
+def test_what_lies_in_the_database_lets_nobody_in(web):
+    client, thief = web(), web()
+    sign_in(client)
+    with client.process.store.reading() as connection:
+        key = connection.execute(text("SELECT key FROM session")).scalar_one()
+    with thief.session_transaction() as made:
+        made["token"] = key
+    assert thief.get("/", headers=PAGE).status_code == 302
 
 
 def test_a_new_password_ends_all_sessions(web):
@@ -216,6 +243,7 @@ def test_every_page_keeps_to_itself(web):
         assert "unsafe-eval" not in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
     assert client.get("/", headers=PAGE).headers["Cache-Control"] == "no-store"
+    assert client.get("/static/page.js", buffered=True).headers["Cache-Control"] == "no-cache"
 
 
 def test_errors_are_pages_for_people_and_problems_for_programs(web):

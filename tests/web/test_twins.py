@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from sqlalchemy import update
+from triaged import import_tasks, judge
+
+from annotriage.service.guarantee.pausing import pause
+from annotriage.store.schema import item
 
 # A figure of each page: where it is in the twin, and how the page shows it.
 FIGURES = {
@@ -14,11 +19,11 @@ FIGURES = {
     "/projects/1/map": (lambda page: page["scored"], "{:,} items were judged"),
     "/projects/1/queue": (lambda page: page["waiting"], "{:,}"),
     "/projects/1/diversity": (lambda page: 100 * page["score"]["outliers"] / page["score"]["n"], "{:.1f} %"),
-    "/projects/1/groups": (lambda page: page["searched"], "{:,}"),
+    "/projects/1/groups": (lambda page: page["groups"]["searched"], "{:,}"),
     "/projects/1/guarantee": (lambda page: page["standing"]["sample_drawn"], "{:,} drawn"),
     "/projects/1/compare": (lambda page: page["a"]["whole"]["n"], "{:,}"),
     "/projects/1/settings": (lambda page: 100 * page["now"]["max_error"], "{:.3g}"),
-    "/projects/1/items/1": (lambda page: page["row"]["cluster"], "{}"),
+    "/projects/1/items/1": (lambda page: page["detail"]["item"]["verdict"]["cluster"], "{}"),
 }
 AUTH = ("annotriage", "right")
 
@@ -47,10 +52,11 @@ def test_no_page_is_without_a_twin(client):
     pages = set()
     for rule in client.application.url_map.iter_rules():
         if rule.endpoint.startswith("web.") and "GET" in rule.methods and rule.arguments <= {"project", "task"}:
-            path = rule.rule.replace("<project>", "1").replace("<task>", "1")
+            shown = rule.rule.replace("plain:", "")
+            path = shown.replace("<project>", "1").replace("<task>", "1")
             if b"<main" in client.get(path, auth=AUTH, headers={"Accept": "text/html"}).data:
-                pages.add(rule.rule)
-    assert pages == known | {"/sign-in"}
+                pages.add(shown)
+    assert pages == known | {"/sign-in", "/projects/<project>/items/<task>/page"}
 
 
 def test_a_twin_is_for_those_who_may_see_the_page(client):
@@ -60,3 +66,50 @@ def test_a_twin_is_for_those_who_may_see_the_page(client):
 
 def test_a_search_leads_from_twin_to_twin(client):
     assert client.get("/projects/1/queue.json?task=1", auth=AUTH, follow_redirects=True).json["name"] == "1"
+
+
+def test_an_item_has_a_page_and_a_twin_whatever_its_id_ends_in(copied, serve_dashboard):
+    dashboard = serve_dashboard(*copied, password=AUTH[1])
+    with dashboard.process.store.writing() as connection:
+        for id, name in ((1, "scan"), (2, "scan.json"), (3, "scan.json.json")):
+            connection.execute(update(item).where(item.c.id == id).values(external_id=name))
+    client = dashboard.app.test_client()
+    for name in ("scan", "scan.json", "scan.json.json"):
+        page = client.get("/projects/1/queue", query_string={"task": name}, auth=AUTH, follow_redirects=True)
+        twin = client.get("/projects/1/queue.json", query_string={"task": name}, auth=AUTH, follow_redirects=True)
+        assert (page.mimetype, twin.mimetype) == ("text/html", "application/json")
+        assert f"Task {name} · " in page.text
+        assert twin.json["name"] == name
+
+
+def test_all_pages_the_api_and_the_tool_count_alike(copied, serve_dashboard):
+    dashboard = serve_dashboard(*copied, password=AUTH[1])
+    client = dashboard.app.test_client()
+
+    def get(path):
+        return client.get(path, auth=AUTH).json
+
+    card, settings = get("/overview.json")["cards"][0], get("/projects/1/settings.json?accept=suggest")
+    api, queue = get("/api/projects/1")["project"], get("/projects/1/queue.json")
+    routes = {route["route"]: route["items"] for route in api["routes"]}
+    preview = {route: settings["preview"][route] for route in ("auto", "uncertain", "outlier", "failed")}
+    assert card["counts"] == routes
+    assert preview == {"failed": 0} | routes
+    assert card["queue"] == api["queue"] == queue["waiting"] == settings["queue"]
+    drawn = get("/api/projects/1/spot-checks?limit=500")["spot_checks"]
+    assert settings["checked"] == sum(check["route"] == "auto" for check in drawn) > 20
+
+
+def test_what_was_judged_while_labels_were_stopped_is_told_from_what_the_limits_let_through(
+    process, connect, digits, serve_dashboard, server
+):
+    project, tool = connect()
+    with process.store.writing() as connection:
+        pause(connection, project, "a new scanner")
+    import_tasks(process, project, tool, digits.incoming[0][:40])
+    judge(process)
+    client = serve_dashboard(process.settings.database, server, password=AUTH[1]).app.test_client()
+    settings = client.get("/projects/1/settings.json?accept=suggest", auth=AUTH).json
+    routes = {route["route"]: route["items"] for route in client.get("/api/projects/1", auth=AUTH).json["project"]["routes"]}
+    assert routes.get("auto", 0) == settings["preview"]["auto"] - settings["held"] == 0
+    assert settings["held"] > 20

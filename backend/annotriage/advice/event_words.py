@@ -63,6 +63,16 @@ def alarm(project: str, **facts: Any) -> str:
     return alarm_sentence(Alarm(**facts), project)
 
 
+def alarm_over() -> str:
+    """An alarm that nobody had confirmed is over."""
+    return "second answers sided with the model: labels are automatic again"
+
+
+def decided(task: str, by: str, right: bool) -> str:
+    """A person who manages settled a spot check in the place of a second answer."""
+    return f"{by} decided spot check {task}: the model was {'right' if right else 'wrong'}"
+
+
 def settings(changes: Changes, by: str) -> str:
     """A person changed how the project is triaged."""
     said = ", ".join(f"{name} {_value(before)} -> {_value(after)}" for name, (before, after) in changes.items())
@@ -121,6 +131,8 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.PAUSED: paused,
     EventKind.RESUMED: resumed,
     EventKind.ALARM: alarm,
+    EventKind.ALARM_OVER: alarm_over,
+    EventKind.DECIDED: decided,
     EventKind.SETTINGS: settings,
     EventKind.LIMITS: limits,
     EventKind.LIMITS_FAILED: failed,

@@ -15,7 +15,7 @@ STOPPED = "The alarm stopped automatic labels: too many of those checked were wr
 RESUME = "Resume when the reason is gone."
 HOPELESS = "No label is automatic: the model is wrong too often for the limit."
 TRAIN_FURTHER = "More labels alone will not help: train the model further, or allow a larger error in the settings."
-UNCHECKED = "None of them has been checked by a person yet; some are chosen at random and come first in the queue."
+UNCHECKED = "None of them has been checked by a person yet; some are chosen at random: they wait in the tab Spot checks."
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +130,28 @@ def calibrate_anew(answers: int, wanted: int | None) -> str:
     return f"Only a new calibration on what people answered lets it go on.{_sample(answers, wanted)}"
 
 
-def checked(wrong: int, answers: int, level: float) -> str:
-    """What blind answers say of automatic labels. level: the alarm's, 1 sets it off."""
+def checked(wrong: int, answers: int, contradicted: int, until_alarm: int | None) -> str:
+    """What blind answers say of automatic labels. contradicted: of the wrong ones, by one person so far; until_alarm: as `until_stop`."""
     if not answers:
         return UNCHECKED
-    found = f"{wrong:,} of {count(answers, 'automatic label')} that people checked blind were wrong"
-    return f"{found} ({percent(wrong / answers)}); the alarm is at {percent(min(level, 1.0), 0)} of its level."
+    found = f"{wrong:,} of {count(answers, 'automatic label')} that people checked blind were wrong ({percent(wrong / answers)})"
+    return " ".join(filter(None, (f"{found}{awaited(contradicted)}.", until_stop(until_alarm))))
+
+
+def second_answers(unconfirmed: int) -> str:
+    """What lifts an alarm that rests on one person's word."""
+    rest = f"{count(unconfirmed, 'contradiction rests', 'contradictions rest')} on one person's word"
+    return f"{rest}: labels are automatic again should second answers side with the model. They wait in the tab Spot checks."
+
+
+def awaited(contradicted: int) -> str:
+    """How many of the wrong ones rest on one person's word; "" if none does."""
+    return f"; {contradicted:,} contradicted, second answer awaited" if contradicted else ""
+
+
+def until_stop(until_alarm: int | None) -> str:
+    """How far the alarm is from stopping automatic labels, in wrong answers; "" if nobody knows, or it rings."""
+    return f"The alarm would stop automatic labels after {count(until_alarm, 'more wrong one')} in a row." if until_alarm else ""
 
 
 def days_until(missing: float, per_day: float) -> str:
@@ -154,4 +170,4 @@ def _sample(answers: int, wanted: int | None) -> str:
         else ""
     )
     enough = wanted is not None and answers >= wanted
-    return there + (" Recalibrate now." if enough else " They come first in the queue; answer what waits there.")
+    return there + (" Recalibrate now." if enough else " They wait in the tab Spot checks.")

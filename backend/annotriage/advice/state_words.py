@@ -12,10 +12,17 @@ def pause_sentence(pause: Pause) -> str:
 
 def alarm_sentence(alarm: Alarm, project: str) -> str:
     """What the alarm found, and what lifts it. project: its id in the labeling tool."""
-    return (
+    found = (
         f"alarm: {alarm.wrong} of {alarm.answers} automatic labels that people checked blind were wrong ({100 * alarm.low:.1f} to"
-        f" {100 * alarm.high:.1f} % in the long run), where {100 * alarm.max_error:g} % are allowed. No label is automatic until the limit"
-        f" is shown anew on the sample's answers: annotriage recalibrate --project {project}"
+        f" {100 * alarm.high:.1f} % in the long run), where {100 * alarm.max_error:g} % are allowed."
+    )
+    if alarm.unconfirmed:
+        return (
+            f"{found} {alarm.unconfirmed} of them were contradicted by one person so far; labels are automatic again should second answers"
+            " side with the model"
+        )
+    return (
+        f"{found} No label is automatic until the limit is shown anew on the sample's answers: annotriage recalibrate --project {project}"
     )
 
 

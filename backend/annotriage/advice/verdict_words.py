@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import overload
 
+from annotriage.advice.numbers import percent
 from annotriage.states import HeldBack
+
+
+def outlier_sentence(outlier_score: float, compared: str, nearest: str = "") -> str:
+    """How strange an outlier is. compared: "held-out" | "training" items; nearest: to what it is, where a class may be named."""
+    share = "all" if outlier_score > 0.9994 else percent(outlier_score)
+    return f"Stranger than {share} of the {compared} items{f'; nearest to {nearest}' if nearest else ''}."
 
 
 @overload

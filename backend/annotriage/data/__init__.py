@@ -70,7 +70,7 @@ def _open_path(
         raise DataError(f"{str(source)[:300]!r}: not a path that can be read ({error}); check how it is written") from error
     suffix = path.suffix.lower()
     if exists and suffix in (".csv", ".tsv"):
-        return open_manifest(path, name or path.stem)
+        return open_manifest(path, name or path.stem, classes)
     if exists and suffix == ".npz":
         return open_npz(path, name or path.stem)
     tools = installed_readers()

@@ -14,21 +14,26 @@ from pathlib import Path
 from typing import TextIO
 
 from annotriage.data.items import Dataset, Item
+from annotriage.data.local_paths import local_path
 from annotriage.data.unique_ids import mark_repeats, repeated_ids
 from annotriage.errors import DataError, MediaError
 from annotriage.media.data_uri import decode_data_uri, is_data_uri
+from annotriage.text import name_of
 
 COLUMNS = ("path", "label", "id", "group")
 LONGEST_FIELD = 64 * 2**20  # room for a picture in a data: URI; a quote that is never closed is found here
 LONGEST_HEADER = 2**16
 
+_BAR = re.compile(r"(?<!\\)\|")
 
-def open_manifest(manifest: Path, name: str) -> Dataset:
+
+def open_manifest(manifest: Path, name: str, classes: Sequence[str] = ()) -> Dataset:
     """The items of a CSV manifest, in the file's order.
 
     UTF-8 with or without a byte order mark; separated by comma, semicolon or tab, as the header shows. Paths are
-    relative to the manifest's folder. Several labels are separated by `|`; an empty cell means unlabelled, and `|` alone
-    that none of the classes applies. Without an id the path is the id. Reads the file once to count its rows and to find repeated ids.
+    relative to the manifest's folder. Several labels are separated by `|`, a bar within a name is written `\\|`; a cell that is one of
+    the model's `classes` is that class. An empty cell means unlabelled, and `|` alone that none of the classes applies. Without an id
+    the path is the id. Reads the file once to count its rows and to find repeated ids.
     Raises DataError if the file cannot be read, is not UTF-8, has no column `path` or no rows.
     """
     header = _read_header(manifest)
@@ -39,7 +44,7 @@ def open_manifest(manifest: Path, name: str) -> Dataset:
     notes = (f"{manifest}: columns that are not used: {', '.join(map(repr, unused))}",) if unused else ()
 
     def read() -> Iterator[Item]:
-        items = ((row.line, _item(row, manifest)) for row in _rows(manifest, header))
+        items = ((row.line, _item(row, manifest, classes)) for row in _rows(manifest, header))
         return mark_repeats(items, repeats, f"{manifest}: row")
 
     return Dataset(name, count, read, notes)
@@ -111,7 +116,7 @@ def _row(values: Sequence[str], header: _Header, line: int) -> _Row:
     return _Row(line, **row, problem=problem)
 
 
-def _item(row: _Row, manifest: Path) -> Item:
+def _item(row: _Row, manifest: Path, classes: Sequence[str]) -> Item:
     media, problem = None, row.problem
     try:
         media = None if problem else _media(row.path, manifest.parent)
@@ -121,21 +126,25 @@ def _item(row: _Row, manifest: Path) -> Item:
     return Item(
         row.id,
         media,
-        labels=tuple(label.strip() for label in row.label.split("|") if label.strip()) if row.label else None,
+        labels=_labels(row.label, classes) if row.label else None,
         group=row.group or None,
         path=str(media) if isinstance(media, Path) else path,
         problem=f"{manifest}: row {row.line}: {problem}" if problem else None,
     )
 
 
+def _labels(cell: str, classes: Sequence[str]) -> tuple[str, ...]:
+    if name_of(cell) in classes:
+        return (cell,)
+    return tuple(label.replace("\\|", "|").strip() for label in _BAR.split(cell) if label.strip())
+
+
 def _media(path: str, folder: Path) -> Path | bytes:
     if is_data_uri(path):
         return decode_data_uri(path)
-    if re.match(r"[a-z][a-z0-9+.-]*://", path, re.IGNORECASE):
+    if re.match(r"(?!file:)[a-z][a-z0-9+.-]*://", path, re.IGNORECASE):
         raise MediaError(f"{path} is an address; offline triage reads local files and data: URIs only, so download it and name the file")
-    if "\0" in path:
-        raise MediaError("the path holds a NUL character; write it again")
-    return folder / path
+    return local_path(path, folder)
 
 
 @contextmanager

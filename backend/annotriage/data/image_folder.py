@@ -1,6 +1,7 @@
 """Datasets from a folder of images: `class/name.png`, the first folder being the label, or flat when unlabelled.
 
-A folder of any length is read in flat memory: its names are taken in order, a fixed number at a time.
+Every file is an item, whatever its ending: what cannot be read as a picture fails by itself. Only hidden files are left out, and kinds
+that lie beside pictures and are none. A folder of any length is read in flat memory: its names are taken in order, some at a time.
 """
 
 from __future__ import annotations
@@ -13,8 +14,15 @@ from pathlib import Path
 
 from annotriage.data.items import Dataset, Item
 from annotriage.errors import DataError
+from annotriage.text import storable
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+BESIDE = frozenset(  # endings of notes, tables, scripts, archives, models and what systems leave
+    (
+        *(".txt", ".md", ".rst", ".log", ".csv", ".tsv", ".xls", ".xlsx", ".parquet", ".json", ".jsonl", ".ndjson", ".xml", ".html"),
+        *(".htm", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".py", ".ipynb", ".sh", ".zip", ".tar", ".gz", ".db", ".sqlite", ".lnk"),
+        *(".url", ".npy", ".npz", ".onnx", ".onnx_data", ".pt", ".pt2", ".pth", ".safetensors"),
+    )
+)
 NAMES_HELD = 20_000  # about 3 MB; a longer folder is listed once more for each further 20,000 names, 0.1 s per 100,000
 
 _Listing = Callable[[str], Iterator[str]]
@@ -23,16 +31,15 @@ _Listing = Callable[[str], Iterator[str]]
 def open_image_folder(folder: Path, name: str) -> Dataset:
     """The images below a folder, sorted by path; id = the path relative to the folder.
 
-    Lists the folder once to count, so the dataset's `notes` say at once what is left out (files that are not images,
-    hidden ones, links that lead back). Raises DataError if it holds no image or cannot be listed.
+    Lists the folder once to count, so the dataset's `notes` say at once what is left out (files of the kinds in BESIDE, hidden ones,
+    links that lead back). Raises DataError if nothing is left or it cannot be listed.
     """
     left_out: Counter[str] = Counter()
     count = sum(1 for _ in _image_paths(folder, _names, left_out))
     if not count:
         found = f"; found only {_counted(left_out)}" if left_out else ""
         raise DataError(
-            f"{folder}: no images in this folder{found}. Expected class/name.png, or images directly in it, with one of the"
-            f" extensions {' '.join(EXTENSIONS)}"
+            f"{folder}: no images in this folder{found}. Expected class/name.png, or images directly in it, whatever their ending"
         )
     notes = (f"{folder}: left out {_counted(left_out)}",) if left_out else ()
     return Dataset(name, count, lambda: _read(folder), notes)
@@ -41,16 +48,16 @@ def open_image_folder(folder: Path, name: str) -> Dataset:
 def _read(folder: Path) -> Iterator[Item]:
     for path in _image_paths(folder, _names_in_order, Counter()):
         file = folder / path
-        id = _text(path)
+        id = storable(path)
         label = (id.split("/")[0],) if "/" in id.rstrip("/") else None
         if path.endswith("/"):
-            problem = f"{_text(str(file))}: this folder cannot be listed, its images are missing; give yourself the right to read it"
+            problem = f"{file}: this folder cannot be listed, its images are missing; give yourself the right to read it"
         elif not file.is_file():
-            problem = f"{_text(str(file))}: not a file (a broken link or a device); remove it or mend the link"
+            problem = f"{file}: not a file (a broken link or a device); remove it or mend the link"
         else:
-            yield Item(id, file, label, path=_text(str(file)))
+            yield Item(id, file, label, path=str(file))
             continue
-        yield Item(id, None, label, path=_text(str(file)), problem=problem)
+        yield Item(id, None, label, path=str(file), problem=problem)
 
 
 def _image_paths(folder: Path, listing: _Listing, left_out: Counter[str]) -> Iterator[str]:
@@ -71,10 +78,10 @@ def _image_paths(folder: Path, listing: _Listing, left_out: Counter[str]) -> Ite
                 levels.append((above + name, _listed(folder, above + name, listing), identity))
         elif name == _UNLISTED:
             yield above
-        elif _extension(name) in EXTENSIONS:
-            yield above + name
+        elif _extension(name) in BESIDE:
+            left_out[_extension(name)] += 1
         else:
-            left_out[_extension(name) or "no extension"] += 1
+            yield above + name
 
 
 _UNLISTED = ""  # no file has an empty name
@@ -93,7 +100,14 @@ def _names(folder: str) -> Iterator[str]:
     """The names in a folder as the file system gives them; those of folders end with a slash."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            yield entry.name + "/" if entry.is_dir() else entry.name
+            yield entry.name + "/" if _is_folder(entry) else entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself: what is behind it is asked of the item
+        return False
 
 
 def _names_in_order(folder: str) -> Iterator[str]:
@@ -117,11 +131,6 @@ def _identity(folder: Path) -> tuple[int, int]:
     except OSError:
         return (-1, -1)
     return status.st_dev, status.st_ino
-
-
-def _text(path: str) -> str:
-    """The path as text that every file format can hold: bytes that are not UTF-8 are written as \\udc.. escapes."""
-    return path.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _counted(left_out: Counter[str]) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from annotriage.text import name_of, storable
+
 Media = Path | bytes | NDArray[Any]
 
 
@@ -21,6 +23,7 @@ class Item:
         () if they looked and none of the classes applies.
     group: items of one patient, series or video share a group; None if the item stands alone.
     path: where it comes from, for people's eyes. record: the labeling tool's own task, kept for its predictions.
+    Text is made storable (`annotriage.text`), and class names comparable, whoever makes the item.
     """
 
     id: str
@@ -30,6 +33,15 @@ class Item:
     path: str = ""
     problem: str | None = None
     record: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Clean what was given as text."""
+        for key in ("id", "group", "path", "problem"):
+            if isinstance(value := getattr(self, key), str):
+                object.__setattr__(self, key, storable(value))
+        if self.labels is not None:
+            labels = tuple(name_of(label) if isinstance(label, str) else label for label in self.labels)
+            object.__setattr__(self, "labels", labels)
 
 
 @dataclass(frozen=True)

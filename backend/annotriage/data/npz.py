@@ -20,6 +20,7 @@ npy: Any = np.lib.format  # numpy gives it no types
 
 KEYS = ("x", "y", "group", "id")
 BLOCK = 2**20  # bytes read at a time, at least one row
+LONGEST_ROW = 2**28  # bytes of one item
 
 
 def open_npz(file: Path, name: str) -> Dataset:
@@ -28,7 +29,11 @@ def open_npz(file: Path, name: str) -> Dataset:
     Raises DataError if the file cannot be read, is damaged, holds Python objects, or its arrays do not fit each other.
     """
     with _archive(file) as archive:
-        keys = [member.removesuffix(".npy") for member in archive.namelist()]
+        members = archive.namelist()
+        keys = [member.removesuffix(".npy") for member in members if member.endswith(".npy")]
+        for key in KEYS:
+            if key in members and key not in keys:
+                raise DataError(f"{file}: its member {key!r} is no array (those end in .npy); save it again with np.savez(file, x=images)")
         columns = {key: _column(file, archive, key) for key in KEYS if key in keys}
     unused = sorted(set(keys) - set(KEYS))
     if "x" not in columns:
@@ -47,6 +52,12 @@ def _column(file: Path, archive: zipfile.ZipFile, key: str) -> Column:
         return Column(np.dtype(object), shape, lambda: iter(()))  # refused by the check of the columns
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != data_bytes:
         raise DataError(f"{file}: {key} is damaged (its header announces {shape} {dtype}, which is not what follows); save it again")
+    row_bytes = math.prod(shape[1:]) * dtype.itemsize
+    if row_bytes > LONGEST_ROW:
+        raise DataError(
+            f"{file}: {key} has the shape {shape}, whose every row is one item of {row_bytes / 2**20:,.0f} MB; the most that is read is"
+            f" {LONGEST_ROW / 2**20:,.0f} MB. Is the first axis the items?"
+        )
     return Column(dtype, shape, lambda: _rows_of_transposed(file, key) if by_column else _rows(file, key))
 
 

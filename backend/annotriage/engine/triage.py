@@ -30,7 +30,7 @@ from annotriage.model.inputs import Loaded, thumbnail
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import Batch, stream
 from annotriage.progress import Progress, silent
-from annotriage.settings import Settings
+from annotriage.settings import ServiceSettings, Settings
 from annotriage.states import ROUTES
 
 Array = NDArray[Any]
@@ -94,6 +94,7 @@ def triage(
     model: Model | ModelSpec | Path | str | None = None,
     settings: Settings | None = None,
     labeling_config: Path | None = None,
+    server: ServiceSettings | None = None,
     each: Callable[[Verdict, Item], None] | None = None,
     progress: Progress = silent,
 ) -> Triage:
@@ -101,12 +102,13 @@ def triage(
 
     model: where the reference's model is, if it has moved. settings: those that concern the run (device, threads, samples,
     map); what was fitted stays as the reference has it. labeling_config: a labeling tool's description of its fields and
-    labels, to read its files. each: called with every verdict and its item, in the dataset's order, as they come.
+    labels, to read its files. server: where the labeling tool runs and which of its controls is meant, by default what the
+    environment says. each: called with every verdict and its item, in the dataset's order, as they come.
     Raises DataError, ModelError, MismatchError, OutputError; a broken item is a `failed` verdict instead.
     `annotriage.triage_to_folder` also writes the results as files.
     """
     settings = settings or reference.settings
-    dataset = open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes)
+    dataset = open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes, server=server)
     if model is None or isinstance(model, ModelSpec | Path | str):
         model = reference.open_model(model, settings)
     else:

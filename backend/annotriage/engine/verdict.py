@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from annotriage.advice.numbers import percent
+from annotriage.advice.verdict_words import outlier_sentence
 from annotriage.data import Item
 from annotriage.engine.reference import Judged, Reference
 
@@ -108,9 +109,7 @@ def _reason(reference: Reference, route: str, labels: tuple[str, ...], near: str
     compared = "held-out" if reference.calibrated else "training"
     place = "the training items" if label == near else f"the training items of {near}, though the model says {label}"
     if route == "outlier":
-        whose = f"of {near}" if label == near else ""
-        share = "all" if outlier_score > 0.9994 else percent(outlier_score)
-        return f"Stranger than {share} of the {compared} items; nearest to {place}{' ' + whose if whose else ''}."
+        return outlier_sentence(outlier_score, compared, f"{place} of {near}" if label == near else place)
     sure = f"the model is {_more_than(confidence)} sure of {label}"
     familiar = f"familiar (stranger than {percent(outlier_score)} of the {compared} items)"
     differs = "" if label == near else f", but it lies nearest to {place}"

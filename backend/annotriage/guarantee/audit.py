@@ -89,11 +89,12 @@ def probation(wrong: BoolArray, max_error: float, confidence: float) -> Probatio
 
 
 def alarm_levels(wrong: BoolArray, max_error: float) -> FloatArray:
-    """How near the alarm on spot check answers of `auto` items is after each answer: 0 calm, 1 or more: `auto` must stop.
+    """How near the alarm on spot check answers of `auto` items is after each answer: 0 at rest, 1 or more: `auto` must stop.
 
-    The Shiryaev-Roberts statistic, averaged over a few larger error rates, on a logarithmic scale. While the error is at most
-    `max_error`, false stops are on average at least 6,000 answers apart; a doubled error is found after a median of some 350
-    answers, a fivefold one after 75. Source: Pollak, Annals of Statistics 1985.
+    The Shiryaev-Roberts statistic, averaged over a few larger error rates, on a logarithmic scale that begins where right answers
+    alone bring it in the long run: they never raise the level. While the error is at most `max_error`, false stops are on average at
+    least 6,000 answers apart; a doubled error is found after a median of some 350 answers, a fivefold one after 75. Source: Pollak,
+    Annals of Statistics 1985.
 
     wrong: (..., N), series of answers in their order. Returns (..., N).
     """
@@ -102,7 +103,21 @@ def alarm_levels(wrong: BoolArray, max_error: float) -> FloatArray:
         walked = np.cumsum(steps, axis=-1)
         before = np.concatenate([np.zeros((*wrong.shape[:-1], 1)), -walked[..., :-1]], axis=-1)
         total = np.logaddexp(total, walked + np.logaddexp.accumulate(before, axis=-1))
-    return np.maximum(0.0, (total - math.log(len(ALARM_RATIOS))) / math.log(ALARM_EVERY))
+    rest = _rest(max_error)
+    rings = max(math.log(ALARM_EVERY), rest + math.log(2))  # for limits so small that right answers alone would come near it
+    return np.maximum(0.0, (total - math.log(len(ALARM_RATIOS)) - rest) / (rings - rest))
+
+
+def wrong_until_alarm(wrong: BoolArray, max_error: float) -> int:
+    """How many wrong answers in a row would ring the alarm after these; 0 if it rings. wrong: (n,) bool."""
+    if wrong.size and alarm_levels(wrong, max_error)[-1] >= 1:
+        return 0
+    further = 8
+    while True:
+        levels = alarm_levels(np.concatenate([wrong, np.ones(further, bool)]), max_error)[wrong.size :]
+        if levels[-1] >= 1:
+            return int(np.argmax(levels >= 1)) + 1
+        further *= 2
 
 
 def answers_until_alarm(rate: float, max_error: float, *, seed: int = 0, runs: int = 200, horizon: int = 16_000) -> float:
@@ -153,7 +168,17 @@ def recent(wrong: BoolArray, last: int = 500, confidence: float = 0.95) -> Runni
     return Running(n, errors, errors / n if n else 0.0, *clopper_pearson(errors, n, confidence))
 
 
+def _rest(max_error: float) -> float:
+    """Where the statistic settles, in logarithms, if all answers are right: each alternative at q / (1 - q), q its factor of one."""
+    q = (1 - _alternatives(max_error)) / (1 - max_error)
+    return math.log(float(np.mean(q / (1 - q))))
+
+
+def _alternatives(max_error: float) -> FloatArray:
+    return np.minimum(np.array(ALARM_RATIOS) * max_error, 0.9)
+
+
 def _steps(wrong: BoolArray, max_error: float) -> FloatArray:
     """Log-likelihood ratio of each answer for each alternative: (5, *wrong.shape)."""
-    theta = np.minimum(np.array(ALARM_RATIOS) * max_error, 0.9).reshape(-1, *[1] * wrong.ndim)
+    theta = _alternatives(max_error).reshape(-1, *[1] * wrong.ndim)
     return np.where(wrong, np.log(theta / max_error), np.log1p(-theta) - math.log1p(-max_error))

@@ -22,12 +22,14 @@ class LabelingFiles(Protocol):
         classes: Sequence[str],
         model_version: str,
         labeling_config: Path | None = None,
+        control: Sequence[str] = (),
         item_fields: bool = True,
     ) -> AbstractContextManager[PredictionWriter]:
         """Opens `path` for predictions that the tool imports as they are.
 
-        classes: all classes of the model, matched to the tool's labels before anything is written. item_fields: also
-        write route, reason and outlier score beside each item's own data. Raises DataError if the classes do not match.
+        classes: all classes of the model, matched to the tool's labels before anything is written. control: as the setting
+        has it, for a labeling config with several. item_fields: also write route, reason and outlier score beside each item's own
+        data. Raises DataError if the classes do not match.
         """
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from annotriage.labeling_tool.types import Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
+from annotriage.labeling_tool.types import Before, Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
 from annotriage.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ class LabelingServers(Protocol):
     """What a labeling tool's plugin does with a running server."""
 
     def connect_server(self, settings: ServiceSettings) -> ToolServer:
-        """The running server that the settings name. Raises SettingError if they name none; nothing is asked of it yet."""
+        """The running server that the settings name; nothing is asked of it yet. Raises SettingError if they name none.
+
+        Without a token whatever asks the server raises SettingError, and `checks` say so.
+        """
 
     def demo_server(self, folder: Path, *, port: int | None = None, progress: Progress = silent) -> DemoServer:
         """A real server in `folder`, which outlives this process: the one that runs there already, else a new one.
@@ -143,21 +146,34 @@ class ToolProject(Protocol):
 
     # -- setting up
 
-    def connect(self, service_url: str, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
-        """Set up everything that the service needs in the project, or repair it: what was (dry_run: would be) done, in sentences."""
+    def connect(self, service_url: str | None, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
+        """Set up everything that the service needs in the project, or repair it: what was (dry_run: would be) done, in sentences.
 
-    def disconnect(self, service_url: str, versions: Sequence[str], fields: Sequence[str]) -> list[str]:
-        """Take back what `connect` set up, and the predictions of these versions: what was done, in sentences."""
+        service_url: where the tool is to call the service; None lets it make no calls at all.
+        """
 
-    def repair(self, *, calibrating: bool) -> list[str]:
-        """Make again what people deleted of tabs and order. calibrating: whether the tab for calibration is wanted now."""
+    def disconnect(self, service_url: str, versions: Sequence[str], fields: Sequence[str], before: Before | None) -> list[str]:
+        """Take back what `connect` set up, whole or in part, and the predictions of these versions: what was done, in sentences.
 
-    def checks(self, service_url: str, secret: str) -> list[Check]:
-        """What is wrong with the project's set-up, and the fix."""
+        before: what the project was like; None if nobody knows that it was ever connected: then only what is surely ours is taken back.
+        """
+
+    def repair(self) -> list[str]:
+        """Make again what people deleted of tabs and order."""
+
+    def checks(self, service_url: str | None, secret: str) -> list[Check]:
+        """What is wrong with the project's set-up, and the fix. service_url: as of `connect`."""
 
 
 class Predictor(Protocol):
     """What the tool's own backend routes ask of the service."""
+
+    @property
+    def control(self) -> Sequence[str]:
+        """Names of the controls that models answer, as the setting has them."""
+
+    def classes_of(self, project: str) -> tuple[str, ...]:
+        """The classes of the project's model. Raises UnknownError if the project is not connected."""
 
     def version_of(self, project: str) -> str | None:
         """The version that the project shows; None if it is not connected."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from annotriage.errors import ToolError
+from annotriage.states import Time
+from annotriage.text import storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,7 @@ class Task:
     fields: the short texts and numbers in its data, as text, for datasets by field. labelled: the tool holds it for answered.
     wanted: how many answers it asks for. reviews: None where they were not read. marker: the id of the pushed item that this
     task was created for, "" otherwise. problem: why its media can never be had, as it stands. created_at: seconds since 1970.
+    Text is made storable (`annotriage.text`), whoever makes the task.
     """
 
     id: str
@@ -28,6 +31,13 @@ class Task:
     marker: str = ""
     problem: str | None = None
     created_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Clean what was given as text."""
+        for key in ("id", "media", "group", "marker", "problem"):
+            if (value := getattr(self, key)) is not None:
+                object.__setattr__(self, key, storable(value))
+        object.__setattr__(self, "fields", {storable(key): storable(value) for key, value in self.fields.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,14 @@ class Review:
     empty: bool = False
     ground_truth: bool = False
     machine: bool = False
-    updated_at: float = 0.0
+    updated_at: Time = 0.0
+
+    def __post_init__(self) -> None:
+        """Clean what was given as text, as of Task."""
+        for key in ("id", "annotator"):
+            object.__setattr__(self, key, storable(getattr(self, key)))
+        if self.labels is not None:
+            object.__setattr__(self, "labels", tuple(map(storable, self.labels)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +112,26 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class ProjectFacts:
-    """What the tool says of a project. version: of the predictions that it shows. wanted: answers per task.
+    """What the tool says of a project. version: of the predictions that it shows. order: in which people get tasks, as the tool calls
+    it. wanted: answers per task.
 
     config: the labeling config, to see that it changed. problem: why the model's answers do not fit it (with the fix), None if they do.
     """
 
     title: str
     version: str
+    order: str
     wanted: int
     config: str
     problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What connecting changes in a project, as it was before: `version` and `order` of its facts."""
+
+    version: str = ""
+    order: str = ""
 
 
 @dataclass(frozen=True, slots=True)

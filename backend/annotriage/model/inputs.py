@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError, features
 
 from annotriage.data import Media
 from annotriage.errors import DataError, MediaError
@@ -25,6 +25,7 @@ from annotriage.model.types import Array
 Floats = NDArray[np.float32]
 Picture = Image.Image | NDArray[np.uint8]
 
+LONGEST_SIDE = 2**16  # pixels; a JPEG cannot have more
 TINY = 32  # pixels; a PNG is smaller than a JPEG there, and loses nothing
 
 
@@ -104,6 +105,7 @@ def read_image(media: Path | bytes, max_pixels: int, where: str, near: int | Non
     with _opened(media, where) as stream:
         try:
             image = Image.open(stream, formats=_FORMATS)
+            _check_sides(image.width, image.height, where)
             if image.width * image.height > max_pixels:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
             if near is not None:
@@ -137,6 +139,7 @@ def as_pixels(array: Array, where: str) -> NDArray[np.uint8]:
         array = array[:, :, 0]
     if not array.size or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise MediaError(f"{where}: has the shape {list(array.shape)}; images are (height, width), or with 1, 3 or 4 channels last")
+    _check_sides(array.shape[1], array.shape[0], where)
     if array.ndim == 3 and array.shape[2] == 4:
         return np.asarray(_on_white(Image.fromarray(array)))
     return array
@@ -177,6 +180,12 @@ def _scaled(values: Array, spec: InputSpec, out: Floats | None = None) -> Floats
     return scaled
 
 
+def _check_sides(width: int, height: int, where: str) -> None:
+    """Resizing goes along one side first, and makes a strip as long as the other: a file of 200 bytes could ask for gigabytes."""
+    if max(width, height) > LONGEST_SIDE:
+        raise MediaError(f"{where}: is {width} x {height} pixels; a side may have {LONGEST_SIDE} at most, so cut it into pieces")
+
+
 def _opened(media: Path | bytes, where: str) -> BinaryIO:
     if isinstance(media, bytes):
         return io.BytesIO(media)
@@ -185,6 +194,8 @@ def _opened(media: Path | bytes, where: str) -> BinaryIO:
     except OSError as error:
         which = "" if str(media) in where else f"{media} "
         raise MediaError(f"{where}: {which}cannot be read ({error.strerror}); check that it is still there and readable") from error
+    except ValueError as error:  # half of a character, or NUL
+        raise MediaError(f"{where}: its path cannot be the name of a file ({error}); write it again") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -234,10 +245,36 @@ def _no_image(stream: BinaryIO, where: str) -> str:
         return f"{where}: is a web page or XML, not an image; perhaps a login page answered in its place"
     if start[128:] == b"DICM":
         return f"{where}: is a DICOM file; convert it to PNG, as the model's training images were"
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIF:
+        return f"{where}: is a HEIC or HEIF picture, as phones take them, which is not read; convert it to JPEG or PNG"
+    if start[:4] in _TIFF:
+        return f"{where}: is a TIFF {_kind_of_tiff(stream)}, which is not read; save it with 1 or 3 channels of 8 bits, or as PNG"
     return f"{where}: is no image that can be read (it begins with {start[:8]!r}); convert it to PNG, JPEG, WebP, BMP, GIF or TIFF"
 
 
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF")  # few and safe: Pillow's EPS, for one, starts a program
+def _kind_of_tiff(stream: BinaryIO) -> str:
+    """What the head of a TIFF says of its pixels, in words."""
+    try:
+        stream.seek(0)
+        start = stream.read(8)
+        head = TiffImagePlugin.ImageFileDirectory_v2(start + (stream.read(8) if start[2] == 43 or start[3] == 43 else b""))
+        stream.seek(head.next)
+        head.load(stream)
+        if TiffImagePlugin.IMAGEWIDTH not in head:
+            return "whose head is damaged"
+        bits, kinds = head.get(TiffImagePlugin.BITSPERSAMPLE, (1,)), head.get(TiffImagePlugin.SAMPLEFORMAT, (1,))
+        kind = {1: "whole numbers", 2: "signed numbers", 3: "floating-point numbers"}.get(kinds[0], "an unknown kind")
+        return f"with {head.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)} channels of {' and '.join(map(str, dict.fromkeys(bits)))} bits, {kind}"
+    except Exception:  # Pillow's reader raises whatever a broken head leads it into
+        return "whose head is damaged"
+
+
+_HEIF = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_FORMATS = (  # few and safe: Pillow's EPS, for one, starts a program
+    *("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF"),
+    *(("AVIF",) if features.check("avif") else ()),
+)
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,

@@ -1,10 +1,11 @@
 """An ONNX file as a graph: its steps with their shapes, its input and output, and the same graph with hidden tensors as outputs.
 
-Reads and rewrites graphs, runs none. External weights stay in their files.
+Reads and rewrites graphs, runs none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,20 @@ from onnx import TensorProto
 from annotriage.errors import ModelError
 from annotriage.model.layers import Shape, Step
 from annotriage.model.onnx_file import axis_size, read_onnx
+from annotriage.model.onnx_weights import subgraphs, take_weights
 from annotriage.model.spec import ModelSpec
+from annotriage.model.spec_keys import toml_text
+from annotriage.text import name_of
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 
 
 @dataclass(frozen=True)
 class Graph:
-    """An ONNX model that is read, not loaded: steps in order of execution; files: all that belong to it, the model first."""
+    """An ONNX model that is read, not loaded: steps in order of execution.
+
+    files: all that belong to it, the model first. folder: where its external weights lie, by the places that `proto` names.
+    """
 
     proto: onnx.ModelProto
     steps: tuple[Step, ...]
@@ -32,6 +39,7 @@ class Graph:
     output: str
     fixed_batch: int | None
     files: tuple[Path, ...]
+    folder: Path
 
     def with_outputs(self, names: tuple[str, ...]) -> bytes:
         """The serialised model with these tensors as its outputs, and nothing that they do not need."""
@@ -50,26 +58,100 @@ def read_graph(spec: ModelSpec) -> Graph:
         model = onnx.inliner.inline_local_functions(model)
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer} | {tensor.values.name for tensor in graph.sparse_initializer}
-    entry = _pick(
-        "input name", spec.input.name, [value.name for value in graph.input if value.name not in weights], f"{spec.path}: [input] name"
-    )
-    output = spec.output
-    if output is None or not any(output in node.output for node in graph.node):
-        output = _pick("output", output, [value.name for value in graph.output], f"{spec.path}: [model] output")
+    output = _output(graph, spec)
+    entry = _entry(graph, weights, output, spec)
     dimensions = next(value for value in graph.input if value.name == entry).type.tensor_type.shape.dim
     shape = tuple(axis_size(dimension) for dimension in dimensions)
     if shape:
         spec.check_input(shape[1:])
-    return Graph(model, _steps(model, entry, spec.input.shape), entry, output, shape[0] if shape else None, _files(model, path))
+    files, folder = take_weights(model, path)
+    return Graph(model, _steps(model, entry, spec.input.shape), entry, output, shape[0] if shape else None, files, folder)
 
 
-def _pick(what: str, wanted: str | None, names: list[str], where: str) -> str:
-    if wanted is None and len(names) == 1:
-        return names[0]
-    if wanted in names and wanted is not None:
-        return wanted
-    problem = f"the model has no {what} {wanted!r}" if wanted else f"the model has {len(names)}; state which"
-    raise ModelError(f"{where}: {problem}. It has {', '.join(names) or 'none'}")
+def _entry(graph: onnx.GraphProto, weights: set[str], output: str, spec: ModelSpec) -> str:
+    """The one input that the output is computed from. Inputs that it does not need are taken out of the graph."""
+    names = [value.name for value in graph.input if value.name not in weights]
+    needed = _needed(graph, output)
+    others = [name for name in names if name not in needed]
+    used = [name for name in names if name in needed] or names
+    if spec.input.name is not None and spec.input.name not in names:
+        raise ModelError(f"{spec.path}: [input] name: the model has no input {spec.input.name!r}. It has {', '.join(names) or 'none'}")
+    if len(used) != 1:
+        raise ModelError(
+            f"{spec.path}: {spec.model_path.name} takes {len(used)} inputs ({', '.join(used) or 'none'}), and annotriage gives a model one"
+            " input, the item. Export a model that takes the item alone, with the others as constants inside it"
+        )
+    if spec.input.name not in (None, used[0]):
+        raise ModelError(f"{spec.path}: [input] name: the output does not depend on {spec.input.name!r}, but on {used[0]!r}; name that")
+    kept = [value for value in graph.input if value.name not in others]
+    del graph.input[:]
+    graph.input.extend(kept)
+    return str(used[0])
+
+
+def _needed(graph: onnx.GraphProto, output: str) -> set[str]:
+    """The names of all that `output` is computed from."""
+    needed = {output}
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(_read(node))
+    return needed
+
+
+def _read(node: onnx.NodeProto) -> list[str]:
+    """The names that a node reads, those included that graphs inside it (of an If, a Loop) take from around it."""
+    names = [name for name in node.input if name]
+    for graph in subgraphs(node):
+        made = {name for inner in graph.node for name in inner.output} | {value.name for value in graph.input}
+        made |= {tensor.name for tensor in graph.initializer} | {tensor.values.name for tensor in graph.sparse_initializer}
+        read = [name for inner in graph.node for name in _read(inner)] + [value.name for value in graph.output]
+        names += [name for name in read if name not in made]
+    return list(dict.fromkeys(names))
+
+
+def _output(graph: onnx.GraphProto, spec: ModelSpec) -> str:
+    """The tensor with a number per class: the one that the spec names, or the only output that can be it."""
+    makers = {name: node for node in graph.node for name in node.output}
+    outputs = {value.name: value for value in graph.output}
+    where, name = f"{spec.path}: [model] output", spec.output
+    usable = [key for key, value in outputs.items() if _is_numbers(value) or _maps(makers, key)]
+    if name is None:
+        candidates = usable if len(usable) == 1 else list(outputs)
+        if len(candidates) != 1:
+            raise ModelError(f"{where}: the model has {len(candidates)}; state which. It has {', '.join(usable or candidates) or 'none'}")
+        name = candidates[0]
+    elif name not in outputs and name not in makers:
+        raise ModelError(f"{where}: the model has no output {name!r}. It has {', '.join(outputs) or 'none'}")
+    if zipmap := _maps(makers, name):
+        _check_order(zipmap, where, spec)
+        return str(zipmap.input[0])
+    if name in outputs and not _is_numbers(outputs[name]):
+        others = [key for key in usable if key != name]
+        fix = f"state the one with a number per class: {', '.join(others)}" if others else "it has no output with a number per class"
+        raise ModelError(
+            f"{where}: {name!r} holds labels, which say nothing of how sure the model is; {fix}. (skl2onnx gives probabilities as numbers"
+            " with options={'zipmap': False})"
+        )
+    return name
+
+
+def _is_numbers(value: onnx.ValueInfoProto) -> bool:
+    """Whether an output may hold a number per class, as far as the file says: labels are texts or whole numbers."""
+    kind = value.type
+    return not kind.HasField("tensor_type") or kind.tensor_type.elem_type in (TensorProto.UNDEFINED, *_FLOATS, TensorProto.BFLOAT16)
+
+
+def _maps(makers: Mapping[str, onnx.NodeProto], name: str) -> onnx.NodeProto | None:
+    """The ZipMap that made it: probabilities as a list of dictionaries, which stand as numbers in front of it."""
+    node = makers.get(name)
+    return node if node is not None and node.op_type == "ZipMap" else None
+
+
+def _check_order(zipmap: onnx.NodeProto, where: str, spec: ModelSpec) -> None:
+    keys = [key for attribute in zipmap.attribute for key in (*attribute.strings, *attribute.ints)]
+    names = [name_of(key.decode("utf-8", "replace")) if isinstance(key, bytes) else str(key) for key in keys]
+    if set(names) == set(spec.classes) and names != list(spec.classes):
+        raise ModelError(f"{where}: the model's classes are in another order; set classes = {toml_text(names)}")
 
 
 def _steps(model: onnx.ModelProto, entry: str, item_shape: tuple[int, ...]) -> tuple[Step, ...]:
@@ -77,7 +159,7 @@ def _steps(model: onnx.ModelProto, entry: str, item_shape: tuple[int, ...]) -> t
     constant = {tensor.name for tensor in model.graph.initializer} | {tensor.values.name for tensor in model.graph.sparse_initializer}
     steps = []
     for node in model.graph.node:
-        given = [name for name in node.input if name]
+        given = _read(node)
         inputs = tuple(name for name in given if name not in constant)
         if not inputs and not node.op_type.startswith("Random"):
             constant.update(node.output)
@@ -113,15 +195,6 @@ def _shapes(model: onnx.ModelProto, entry: str, item_shape: tuple[int, ...]) -> 
         if tensor.elem_type in _FLOATS and tensor.HasField("shape") and tensor.shape.dim:
             shapes[value.name] = tuple(axis_size(dimension) for dimension in tensor.shape.dim)
     return shapes
-
-
-def _files(model: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
-    places = {entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"}
-    files = [path.parent / place for place in sorted(places)]
-    for file in files:
-        if not file.is_file():
-            raise ModelError(f"{path}: its weights are in {file.name}, which is not beside it; copy that file to {file.parent}")
-    return (path, *files)
 
 
 def _length(tensor: Any) -> int:

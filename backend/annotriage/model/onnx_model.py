@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime
 
 from annotriage.errors import ModelError
-from annotriage.model.layers import candidates, channels_last, choose
+from annotriage.model.layers import channels_last, choose, listed
 from annotriage.model.onnx_graph import Graph, read_graph
 from annotriage.model.outputs import find_reading, run_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
@@ -42,7 +42,7 @@ class OnnxModel:
             raise ModelError(f"{spec.model_path}: its input is {self._session.get_inputs()[0].type}; only numbers can be given to it")
         last = tuple(channels_last(graph.steps, name, spec.input.layout) for name in self.layers)
         self._reading = find_reading(self._forward, self._dtype, self.fixed_batch, choice, last, spec)
-        self.spec = self._reading.spec
+        self.spec, self.fixed_batch = self._reading.spec, self._reading.fixed_batch
         self.notes = self._reading.notes
 
     @staticmethod
@@ -79,15 +79,15 @@ class OnnxModel:
 def onnx_layers(spec: ModelSpec) -> list[Layer]:
     """The hidden layers of the spec's .onnx file that can be compared; the model is not loaded."""
     graph = read_graph(spec)
-    return candidates(graph.steps, choose(graph.steps, graph.output, spec))
+    return listed(graph.steps, graph.output, spec)
 
 
 def _session(graph: Graph, outputs: tuple[str, ...], device: str, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or _cores()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is an error of ours, in our words
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(graph.files[0].parent.resolve()))
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(graph.folder))
     providers: list[Any] = ["CPUExecutionProvider"]
     missing = ""
     if device == "cuda":

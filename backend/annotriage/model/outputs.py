@@ -22,11 +22,13 @@ Forward = Callable[[Array], tuple[Array, Sequence[Array]]]  # a batch -> what th
 class Reading:
     """How raw outputs are read; found once, when the model is loaded, so that every batch is read alike.
 
-    spec: the model's, with activation and choice found out. notes: what was found and may need to be put right.
+    spec: the model's, with activation and choice found out. fixed_batch: how many items it takes at a time, None = any. notes: what was
+    found and may need to be put right.
     """
 
     spec: ModelSpec
     channels_last: tuple[bool, ...]
+    fixed_batch: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -63,9 +65,37 @@ def find_reading(
 ) -> Reading:
     """Try the model on a few random inputs: the output must fit the classes, every layer must have one row per item.
 
-    Where the spec leaves it open, a softmax or sigmoid inside the model, or else the values, say how to read the output.
+    Where the spec leaves it open, a softmax or sigmoid inside the model, or else the values, say how to read the output. A model whose
+    batch axis is free in name alone is run item by item. One output for two classes is read as the second's.
     Raises ModelError naming both numbers or the layer, or saying what has to be stated.
     """
+    notes: tuple[str, ...] = ()
+    try:
+        values = _probed(forward, dtype, fixed_batch, chosen, spec)
+    except ModelError:
+        if fixed_batch is not None:
+            raise
+        try:
+            values, fixed_batch = _probed(forward, dtype, 1, chosen, spec), 1
+        except ModelError:
+            fixed_batch = None
+        if fixed_batch is None:
+            raise
+        notes = (
+            f"{spec.model_path.name} says that its batch axis is free, but takes one item at a time, so it is run item by item."
+            " An export with a dynamic batch axis is faster.",
+        )
+    if is_one_for_two(values, spec):
+        applied, choice = _activation_of_one(chosen.closing, spec), "single"
+        notes += (f"{spec.model_path.name} has one output for two classes: it is read as that of {spec.classes[1]!r}, the second.",)
+    else:
+        applied, choice = _activation_of(values, chosen.closing, spec)
+        notes += _notes(choice, spec)
+    return Reading(replace(spec, activation=applied, choice=choice), channels_last, fixed_batch, notes)
+
+
+def _probed(forward: Forward, dtype: Any, fixed_batch: int | None, chosen: Choice, spec: ModelSpec) -> Array:
+    """What the model puts out for the probes, (n, m)."""
     where = f"{spec.path}: {spec.model_path.name}"
     size = fixed_batch or PROBES
     found = []
@@ -83,8 +113,29 @@ def find_reading(
                     f" `annotriage layers --model {spec.path}` lists others"
                 )
         found.append(values)
-    applied, choice = _activation_of(np.concatenate(found), chosen.closing, spec)
-    return Reading(replace(spec, activation=applied, choice=choice), channels_last, _notes(choice, spec))
+    return np.concatenate(found)
+
+
+def is_one_for_two(values: Array, spec: ModelSpec) -> bool:
+    """Whether the model says with one number, (N, 1), which of two classes an item is."""
+    return values.shape[1] == 1 and len(spec.classes) == 2
+
+
+def _activation_of_one(closing: str, spec: ModelSpec) -> str:
+    """How the one number is read: "none", a probability, or "softmax" over it and 0, which is the sigmoid of a logit."""
+    where = f"{spec.path}: [model]"
+    if spec.choice == "multiple":
+        raise ModelError(f'{where} choice: {spec.model_path.name} has one output for two classes, so choice = "multiple" needs another one')
+    if closing == "softmax":
+        raise ModelError(f"{where} output: a softmax over one output is always 1; export the model with a sigmoid, or with two outputs")
+    if closing == "sigmoid" or spec.activation in ("sigmoid", "softmax"):
+        return "softmax"
+    if spec.activation == "none":
+        return "none"
+    raise ModelError(
+        f"{where} activation: must be stated, for {spec.model_path.name} has one output for two classes and no sigmoid is seen in it:"
+        f' "none" if it is the probability of {spec.classes[1]!r}, "sigmoid" if it is a logit. Or export the model with two outputs'
+    )
 
 
 def _activation_of(values: Array, closing: str, spec: ModelSpec) -> tuple[str, str]:
@@ -148,7 +199,9 @@ def run_in_batches(forward: Forward, batch: Array, fixed_batch: int | None, read
 
 def as_logits(output: Array, spec: ModelSpec) -> Floats:
     """(N, m) logits of what the model put out; of probabilities their logarithms (single choice) or log-odds (multiple)."""
-    values = output.reshape(len(output), -1)
+    values: Array = output.reshape(len(output), -1)
+    if is_one_for_two(values, spec):
+        values = np.hstack([1 - values if spec.activation == "none" else np.zeros_like(values), values])
     if spec.activation != "none":
         return np.asarray(values, dtype=np.float32)
     exact = values.astype(np.float64)

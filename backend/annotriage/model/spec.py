@@ -130,11 +130,12 @@ class ModelSpec:
             )
 
     def check_outputs(self, count: int) -> None:
-        """Raise ModelError unless the model's outputs are as many as the classes."""
-        if count != len(self.classes):
+        """Raise ModelError unless the model's outputs are as many as the classes, or one for two of them."""
+        if count != len(self.classes) and (count, len(self.classes)) != (1, 2):
+            outputs = f"{count} output{'' if count == 1 else 's'} per item"
             raise ModelError(
-                f"{self.path}: {self.model_path.name}: the model has {count} outputs per item, but [model] classes names"
-                f" {len(self.classes)}; name every class, in the order of the outputs, or state the right tensor as [model] output"
+                f"{self.path}: {self.model_path.name}: the model has {outputs}, but [model] classes names {len(self.classes)}; name every"
+                " class, in the order of the outputs, or state the right tensor as [model] output"
             )
 
     @property

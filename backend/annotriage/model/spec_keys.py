@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from annotriage.text import name_of
+
 AUTO = ("auto",)
 
 _Reader = Callable[[Any], Any]
@@ -58,7 +60,7 @@ def _size(value: Any) -> tuple[int, ...]:
 def _classes(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or len(value) < 2:
         raise ValueError("must be a list of at least two class names")
-    names = tuple(_text(part) for part in value)
+    names = tuple(name_of(_text(part)) for part in value)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"names {twice[0]!r} more than once; every class needs a name of its own")

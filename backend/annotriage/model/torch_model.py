@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from annotriage.errors import ModelError
-from annotriage.model.layers import Step, candidates, channels_last, choose
+from annotriage.model.layers import Step, channels_last, choose, listed
 from annotriage.model.outputs import find_reading, moments, run_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
 from annotriage.model.torch_module import HookedModule
@@ -56,7 +56,7 @@ class TorchModel:
         self._last = tuple(channels_last(self._recorder.steps, name, spec.input.layout) for name in self.layers)
         dtype = np.float32 if self._recorder.dtype.is_floating_point else np.int64
         self._reading = find_reading(self._forward, dtype, self.fixed_batch, choice, self._last, spec)
-        self.spec = self._reading.spec
+        self.spec, self.fixed_batch = self._reading.spec, self._reading.fixed_batch
         self.notes = (*self.notes, *self._reading.notes)
 
     @staticmethod
@@ -107,7 +107,7 @@ class TorchModel:
 def torch_layers(spec: ModelSpec) -> list[Layer]:
     """The hidden layers that can be compared: a program's nodes, or a module's modules ("name:input" is what enters one)."""
     recorder = _open(spec, torch.device("cpu"))
-    return candidates(recorder.steps, choose(recorder.steps, recorder.output, spec))
+    return listed(recorder.steps, recorder.output, spec)
 
 
 def pooled(activation: Tensor, count: int, channels_last: bool) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,8 +28,9 @@ from annotriage.model import Model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
 from annotriage.report.contents import Drawn, Report, Waiting
+from annotriage.report.csv_cells import text_cell
 from annotriage.report.page import write_report
-from annotriage.settings import Settings
+from annotriage.settings import ServiceSettings, Settings
 
 VERDICTS, PREDICTIONS, SUMMARY, REPORT = "verdicts.csv", "predictions.json", "summary.json", "report.html"
 COLUMNS = ("id", "path", "label", "confidence", "cluster", "score", "p_value", "outlier_score", "trust", "route", "reason")
@@ -42,6 +43,7 @@ SCORES_IN_WORDS = {
     "energy": "how little the model's answers respond at all",
     "knn": "how far from the most similar training items",
     "vim": "how much of it lies outside what training items vary in",
+    "source": "how far from what the feature maps of training items are like, whatever the class: sees other scanners, light, noise",
     "mean-sigma": "distance to the class's center in that class's own deviations",
 }
 
@@ -55,23 +57,34 @@ def triage_to_folder(
     settings: Settings | None = None,
     replace_existing: bool = False,
     labeling_config: Path | None = None,
+    server: ServiceSettings | None = None,
     progress: Progress = silent,
 ) -> Triage:
     """As `annotriage.triage`, with verdicts.csv, predictions.json, summary.json and report.html in the folder `out`.
 
     The folder is made whole or not at all. replace_existing: whether it may hold results already. labeling_config: also says
-    how predictions.json names labels. Gives the triage with what there is to say about the files and how long all took.
+    how predictions.json names labels. server: as of `triage`. Gives the triage with what there is to say about the files and how long
+    all took.
     Raises OutputError if the folder exists already (unless it holds results that may be replaced) or cannot be written.
     """
-    settings = settings or reference.settings
+    settings, server = settings or reference.settings, server or ServiceSettings.load()
     with whole_folder(Path(out), what="results", mark=SUMMARY, replaceable=replace_existing) as folder:
-        with _item_files(folder, reference, labeling_config) as (table, predictions):
+        with _item_files(folder, reference, labeling_config, server.control) as (table, predictions):
 
             def write(verdict: Verdict, item: Item) -> None:
                 table.writerow(_row(verdict))
                 predictions.write(verdict, item)
 
-            found = triage(reference, data, model=model, settings=settings, labeling_config=labeling_config, each=write, progress=progress)
+            found = triage(
+                reference,
+                data,
+                model=model,
+                settings=settings,
+                labeling_config=labeling_config,
+                server=server,
+                each=write,
+                progress=progress,
+            )
         found = replace(found, notes=(*found.notes, *predictions.notes))
         report = report_of(found, settings, progress)
         found = replace(found, timings=dict(report.timings))
@@ -81,7 +94,9 @@ def triage_to_folder(
 
 
 @contextmanager
-def _item_files(folder: Path, reference: Reference, labeling_config: Path | None) -> Iterator[tuple[Any, PredictionWriter]]:
+def _item_files(
+    folder: Path, reference: Reference, labeling_config: Path | None, control: Sequence[str]
+) -> Iterator[tuple[Any, PredictionWriter]]:
     """The two files with a line for each item: a CSV writer and the labeling tool's predictions."""
     with (folder / VERDICTS).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         table = csv.writer(file)
@@ -91,6 +106,7 @@ def _item_files(folder: Path, reference: Reference, labeling_config: Path | None
             classes=reference.space.classes,
             model_version=reference.prediction_version,
             labeling_config=labeling_config,
+            control=control,
         )
         with writer as predictions:
             yield table, predictions
@@ -98,8 +114,9 @@ def _item_files(folder: Path, reference: Reference, labeling_config: Path | None
 
 def _row(verdict: Verdict) -> list[Any]:
     values = [getattr(verdict, name) for name in ("confidence", "cluster", "score", "p_value", "outlier_score", "trust")]
-    figures = ["" if value is None else f"{value:.6g}" if isinstance(value, float) else value for value in values]
-    return [verdict.id, verdict.path, "|".join(verdict.labels), *figures, verdict.route, verdict.reason]
+    figures = ["" if value is None else text_cell(value) if isinstance(value, str) else f"{value:.6g}" for value in values]
+    labels = "|".join(label.replace("|", "\\|") for label in verdict.labels)
+    return [text_cell(verdict.id), text_cell(verdict.path), text_cell(labels), *figures, verdict.route, text_cell(verdict.reason)]
 
 
 def json_text(value: Any) -> str:

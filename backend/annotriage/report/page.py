@@ -76,7 +76,7 @@ def _render(report: Report) -> Iterator[str]:
         name: getattr(numbers, name) for name in ("percent", "count", "chance", "p_figure", "plain_time", "finite", "points", "certainty")
     }
     pages.filters.update(spoken, picture=_picture)
-    theme, program = _static("theme.js"), _bundle("grid.js", "markers.js", "map.js", "report.js")
+    theme, program = _static("theme.js"), _bundle("elements.js", "grid.js", "markers.js", "map.js", "report.js")
     data = _data(report.drawn, report.map_xy) if report.map_xy is not None and report.drawn else None
     clusters = sorted(report.diversity.clusters, key=lambda cluster: (_unknown_last(cluster.p_value), _unknown_last(-cluster.share)))
     classes = report.guarantee.classes if report.guarantee.auto else ()

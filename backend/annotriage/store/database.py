@@ -13,12 +13,12 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Float, Row, Table, create_engine, event, text
+from sqlalchemy import Column, Connection, Engine, Float, Table, create_engine, event, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
@@ -29,8 +29,6 @@ from sqlalchemy.sql.functions import FunctionElement
 from annotriage.errors import StoreError
 from annotriage.store.upgrading import refuse_newer, upgrade
 
-AnyRow = Row[*tuple[Any, ...]]
-
 BUSY_SECONDS = 10
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
 MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database uses
@@ -39,13 +37,14 @@ MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database u
 class Store:
     """An open database; threadsafe. Make one per process: connections do not survive a fork."""
 
-    def __init__(self, url: str, *, checkpoints: bool = True) -> None:
+    def __init__(self, url: str, *, checkpoints: bool = True, make: bool = True) -> None:
         """Open and migrate. url: as the setting `database`.
 
-        checkpoints: whether this process may move SQLite's log into the database, which makes the writer at hand wait; the web
-        process leaves it to the worker. Raises StoreError saying what is wrong with the address or the database.
+        make: whether a file that is not there yet is made; only the service itself does so. checkpoints: whether this process may move
+        SQLite's log into the database, which makes the writer at hand wait; the web process leaves it to the worker. Raises StoreError
+        saying what is wrong with the address or the database.
         """
-        self.engine = _engine(url, checkpoints)
+        self.engine = _engine(url, checkpoints, make)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         # SQLite has one writer at a time and no queue: this process's threads take turns, and leave others a gap after each.
         self._turn: AbstractContextManager[object] = threading.RLock() if self.is_sqlite else contextlib.nullcontext()
@@ -119,6 +118,16 @@ def columns_of(table: Table, kind: type) -> list[Column[Any]]:
     return [table.c[field.name] for field in dataclasses.fields(kind)]
 
 
+def texts(labels: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Labels out of a JSON column."""
+    return None if labels is None else tuple(labels)
+
+
+def is_answering(connection: Connection) -> None:
+    """Asks the database for nothing. Raises whatever its driver does if it does not answer."""
+    connection.execute(select(1)).scalar_one()
+
+
 def insert(connection: Connection, table: Table) -> Any:
     """An INSERT of this database's own dialect, which knows what to do on a conflict."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
@@ -142,14 +151,20 @@ def _whole_on_sqlite(element: whole, compiler: SQLCompiler, **options: Any) -> s
     return f"CAST({compiler.process(element.clauses, **options)} AS INTEGER)"
 
 
-def _engine(url: str, checkpoints: bool) -> Engine:
+def _engine(url: str, checkpoints: bool, make: bool) -> Engine:
     try:
         address = make_url(url)
         if address.drivername in ("postgresql", "postgres"):
             address = address.set(drivername="postgresql+psycopg")
         if address.get_backend_name() == "sqlite":
             if address.database not in (None, "", ":memory:"):
-                Path(str(address.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
+                file = Path(str(address.database)).absolute()
+                if not make and not file.exists():
+                    raise StoreError(
+                        f"there is no database {file}: annotriage serve makes it when it first starts; if it runs elsewhere, give its"
+                        " settings file with --config, or its ANNOTRIAGE_DATABASE"
+                    )
+                file.parent.mkdir(parents=True, exist_ok=True)
             options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
             engine = create_engine(address, connect_args=options, pool_size=20, json_serializer=_json)
             _tune_sqlite(engine, checkpoints)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from annotriage.states import EventKind
-from annotriage.store.schema import event
+from annotriage.store.schema import event, project
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,12 @@ class Event:
 
 
 def note(connection: Connection, project_id: int, kind: EventKind, **facts: Any) -> None:
-    """Write an event into the project's history, unless the last one there is the same.
+    """Write an event into the project's history, unless the last one there is the same, or the project was disconnected meanwhile.
 
     facts: values of JSON, named as the sentence of the kind in `advice.event_words` takes them.
     """
+    if connection.execute(select(project.c.id).where(project.c.id == project_id)).one_or_none() is None:
+        return
     last = connection.execute(
         select(event.c.kind, event.c.facts).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(1)
     ).one_or_none()

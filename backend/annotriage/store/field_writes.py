@@ -1,6 +1,6 @@
 """Field writes: whose task's data are to get the triage fields, and what they hold of the dataset's diversity.
 
-pending -> written. `stale`: the dataset's share has left the limits that were written, so that they alone are written again.
+pending -> written. `stale`: the dataset's share has left the limits that were written, or is known far better: it alone is written again.
 `failed`: the labeling tool did not take them, again and again. Whoever writes one holds it as its `owner` until it is over; what is
 queued again meanwhile is written again.
 """
@@ -12,17 +12,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, or_, select, update
 
 from annotriage.states import FieldWriteState
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
+from annotriage.store.datasets import id_of_all
 from annotriage.store.projects import Project
-from annotriage.store.schema import dataset, field_write, item, item_dataset, spot_check, verdict
+from annotriage.store.schema import field_write, item, item_dataset, spot_check, verdict
+from annotriage.store.snapshots import Snapshot
 
+WIDER = 2.0  # times that limits may be as wide as they are now, before they are written again
 HELD_SECONDS = 60.0  # for which rows that were taken are nobody else's
 
 _AGAIN = {"state": FieldWriteState.PENDING, "attempts": 0, "not_before": 0.0}
+FIRST = -1.0  # the place of spot checks: their fields say in which tab they stand, so they are written before all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,6 @@ class Judged:
     held_back: str | None
     sent_by: str | None
     outlier_score: float | None
-    shown_trust: float
     shown_dataset_id: int | None
     dismissed: bool
     spot_check: str | None
@@ -78,8 +81,9 @@ def queue_all(connection: Connection, project: Project, reference_id: int) -> No
         update(field_write).where(field_write.c.project_id == project.id, field_write.c.item_id.in_(unanswered)).values(_AGAIN)
     )
     spot_checks = select(spot_check.c.item_id).where(spot_check.c.project_id == project.id)
+    place = case((item.c.id.in_(spot_checks), FIRST), else_=verdict.c.shown_trust)
     new = (
-        select(item.c.id, item.c.project_id, literal(FieldWriteState.PENDING), verdict.c.shown_trust)
+        select(item.c.id, item.c.project_id, literal(FieldWriteState.PENDING), place)
         .join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == reference_id))
         .where(item.c.id.in_(unanswered), ~item.c.gone, ~item.c.labelled, or_(verdict.c.route != "auto", item.c.id.in_(spot_checks)))
     )
@@ -176,10 +180,10 @@ def created(connection: Connection, item_ids: Sequence[int]) -> None:
         )
 
 
-def outdated(connection: Connection, project_id: int, shares: Mapping[int, float], written_before: float) -> list[int]:
-    """The items of unanswered tasks that show limits which their dataset's share has left, or none at all.
+def outdated(connection: Connection, project_id: int, latest: Mapping[int, Snapshot], written_before: float) -> list[int]:
+    """The items of unanswered tasks that show limits which their dataset's share has left, or that are far wider than now, or none.
 
-    shares: of outliers now, by dataset. written_before: seconds since 1970; what was written later stays.
+    latest: by dataset. written_before: seconds since 1970; what was written later stays.
     """
     query = (
         select(field_write.c.item_id, field_write.c.dataset_id, field_write.c.low, field_write.c.high)
@@ -191,11 +195,13 @@ def outdated(connection: Connection, project_id: int, shares: Mapping[int, float
             item.c.answer != "resolved",
         )
     )
-    return [id for id, dataset_id, low, high in connection.execute(query) if not _within(shares.get(dataset_id), low, high)]
+    return [id for id, dataset_id, low, high in connection.execute(query) if not _holds(latest.get(dataset_id), low, high)]
 
 
-def _within(share: float | None, low: float | None, high: float | None) -> bool:
-    return share is None or (low is not None and high is not None and low <= share <= high)
+def _holds(now: Snapshot | None, low: float | None, high: float | None) -> bool:
+    if now is None or now.share is None or now.low is None or now.high is None:
+        return True
+    return low is not None and high is not None and low <= now.share <= high and high - low <= WIDER * (now.high - now.low)
 
 
 def make_stale(connection: Connection, item_ids: Sequence[int]) -> None:
@@ -208,20 +214,14 @@ def make_stale(connection: Connection, item_ids: Sequence[int]) -> None:
 def shown_datasets(connection: Connection, project_id: int) -> list[int]:
     """The datasets whose diversity stands in some task of a project, and that of all items."""
     query = select(field_write.c.dataset_id).where(field_write.c.project_id == project_id, field_write.c.dataset_id.is_not(None))
-    every = dataset_of_all(connection, project_id)
-    return list({*connection.execute(query.distinct()).scalars()} | ({every} if every is not None else set()))
-
-
-def dataset_of_all(connection: Connection, project_id: int) -> int | None:
-    """The dataset that holds every item of a project; None as long as there is no item."""
-    return connection.execute(select(dataset.c.id).where(dataset.c.project_id == project_id, dataset.c.kind == "all")).scalar_one_or_none()
+    return [id for id in connection.execute(query.union(select(id_of_all(project_id)))).scalars() if id is not None]
 
 
 def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[Judged]:
     """What the fields of these items are made of, under the project's reference."""
     found: list[Judged] = []
     why = (verdict.c.reason, verdict.c.held_back, item.c.sent_by)
-    of_verdict: tuple[Any, ...] = (verdict.c.item_id, verdict.c.route, *why, verdict.c.outlier_score, verdict.c.shown_trust)
+    of_verdict: tuple[Any, ...] = (verdict.c.item_id, verdict.c.route, *why, verdict.c.outlier_score)
     query: Select[*tuple[Any, ...]] = (
         select(*of_verdict, item.c.shown_dataset_id, item.c.dismissed, spot_check.c.kind)
         .join(item, item.c.id == verdict.c.item_id)
@@ -233,18 +233,21 @@ def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[
     return found
 
 
-def usual_outlier_score(connection: Connection, project: Project, trust: float) -> float | None:
-    """The outlier score of an outlier that has about that trust; None if there is no outlier."""
-    of_outliers = select(verdict.c.outlier_score).where(
-        verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.route == "outlier"
-    )
-    less_strange = of_outliers.where(verdict.c.trust >= trust).order_by(verdict.c.trust).limit(1)
-    stranger = of_outliers.where(verdict.c.trust < trust).order_by(verdict.c.trust.desc()).limit(1)
-    found = connection.execute(less_strange).scalar_one_or_none()
-    return found if found is not None else connection.execute(stranger).scalar_one_or_none()
-
-
 def holds_at_least(connection: Connection, dataset_id: int, number: int) -> bool:
     """Whether a dataset has so many items."""
     query = select(item_dataset.c.item_id).where(item_dataset.c.dataset_id == dataset_id).offset(number - 1).limit(1)
     return connection.execute(query).one_or_none() is not None
+
+
+def failed(connection: Connection, project: Project) -> int:
+    """How many tasks could not be given their fields."""
+    return int(connection.execute(select(func.count()).select_from(field_write).where(*_failed(project))).scalar_one())
+
+
+def retry(connection: Connection, project: Project) -> int:
+    """Let tasks be written whose fields could not be: how many."""
+    return int(connection.execute(update(field_write).where(*_failed(project)).values(_AGAIN)).rowcount)
+
+
+def _failed(project: Project) -> tuple[ColumnElement[bool], ...]:
+    return (field_write.c.project_id == project.id, field_write.c.state == FieldWriteState.FAILED)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from annotriage.errors import StateError, UnknownError
+from annotriage.labeling_tool import Before
 from annotriage.settings import ServiceSettings
 from annotriage.states import Alarm, Pause
-from annotriage.store.database import AnyRow, insert
-from annotriage.store.schema import item, project, reference
+from annotriage.store.database import insert
+from annotriage.store.schema import before_connecting, counter, dataset, event, item, job, project, reference, snapshot
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,22 @@ class ProjectOptions:
     item_fields: bool = True
     sample_share: float = 0.02
     audit_share: float = 0.05
+    checks_handed_out: float = 0.25
     accept: str = "suggest"
+    calls: bool = True
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> ProjectOptions:
         """Those that the settings name."""
-        return cls(settings.dataset_fields, settings.item_fields == "on", settings.sample_share, settings.audit_share, settings.accept)
+        return cls(
+            dataset_fields=settings.dataset_fields,
+            item_fields=settings.item_fields == "on",
+            sample_share=settings.sample_share,
+            audit_share=settings.audit_share,
+            checks_handed_out=settings.checks_handed_out,
+            accept=settings.accept,
+            calls=settings.calls == "on",
+        )
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,7 @@ class Project:
         return (self.reference_id,) if self.next_reference_id is None else (self.reference_id, self.next_reference_id)
 
 
+_UNCONFIRMED = project.c.alarm["unconfirmed"].as_integer() > 0
 _COLUMNS = [column for column in project.c if column.name not in ("at", "standing")]
 # Of the reference's facts, which are long, no more than is needed: projects are read many times a second.
 _FACTS = (reference.c.facts["model"]["spec"]["model"]["classes"].label("classes"), reference.c.facts["guarantee"]["auto"].label("auto"))
@@ -84,13 +97,13 @@ _SELECT = select(*_COLUMNS, reference.c.prediction_version, *_FACTS).join(refere
 def projects(connection: Connection, *, gone: bool = False) -> list[Project]:
     """All connected projects, those deleted in the labeling tool only if asked for."""
     query = _SELECT.order_by(project.c.id)
-    return [_project(row) for row in connection.execute(query if gone else query.where(~project.c.gone))]
+    return [_project(dict(row._mapping)) for row in connection.execute(query if gone else query.where(~project.c.gone))]
 
 
 def find_project(connection: Connection, external_id: str) -> Project | None:
     """The project with that id in the labeling tool."""
     row = connection.execute(_SELECT.where(project.c.external_id == external_id)).one_or_none()
-    return None if row is None else _project(row)
+    return None if row is None else _project(dict(row._mapping))
 
 
 def project_of(connection: Connection, external_id: str) -> Project:
@@ -106,7 +119,7 @@ def get_project(connection: Connection, id: int) -> Project:
     row = connection.execute(_SELECT.where(project.c.id == id)).one_or_none()
     if row is None:
         raise UnknownError(f"the project with the row {id} was disconnected meanwhile; annotriage connect sets it up again")
-    return _project(row)
+    return _project(dict(row._mapping))
 
 
 def references_in_use(connection: Connection) -> set[int]:
@@ -144,14 +157,45 @@ def resume_project(connection: Connection, id: int) -> bool:
 
 
 def raise_alarm(connection: Connection, id: int, alarm: Alarm) -> bool:
-    """The alarm stops automatic labels; False if it did before."""
-    quiet = (project.c.id == id, project.c.alarm.is_(None))
-    return connection.execute(update(project).where(*quiet).values(alarm=asdict(alarm))).rowcount == 1
+    """The alarm stops automatic labels; False if it did before. One that is confirmed takes the place of one that was not."""
+    quiet = project.c.alarm.is_(None)
+    quieter = quiet if alarm.unconfirmed else or_(quiet, _UNCONFIRMED)
+    return connection.execute(update(project).where(project.c.id == id, quieter).values(alarm=asdict(alarm))).rowcount == 1
+
+
+def end_alarm(connection: Connection, id: int) -> bool:
+    """An alarm that nobody had confirmed stops nothing any more; False if there is none."""
+    return connection.execute(update(project).where(project.c.id == id, _UNCONFIRMED).values(alarm=None)).rowcount == 1
 
 
 def clear_alarm(connection: Connection, id: int) -> None:
     """The alarm stops nothing any more: the reference that it listened to has been replaced."""
     change_project(connection, id, alarm=None)
+
+
+def keep_standing(connection: Connection, of: Project, facts: Mapping[str, Any]) -> None:
+    """Keep how the guarantee stands under the project's present reference."""
+    values = {**facts, "reference_id": of.reference_id, "at": time.time()}
+    connection.execute(update(project).where(project.c.id == of.id).values(standing=values))
+
+
+def standing_of(connection: Connection, of: Project) -> dict[str, Any] | None:
+    """How the guarantee stands, as the jobs process last found it; None if it has not yet, under the present reference."""
+    found = connection.execute(select(project.c.standing).where(project.c.id == of.id)).scalar_one_or_none()
+    return dict(found) if found and found["reference_id"] == of.reference_id else None
+
+
+def mark_of(connection: Connection, project_ids: Sequence[int]) -> tuple[object, ...]:
+    """Changes whenever something that the pages of these projects show does; cheap enough to be asked every few seconds."""
+    shown = (dataset.c.project_id.in_(project_ids), dataset.c.kind == "all")
+    counts = select(func.sum(counter.c.n), func.sum(counter.c.open)).join(dataset, dataset.c.id == counter.c.dataset_id).where(*shown)
+    latest = select(func.max(snapshot.c.at)).join(dataset, dataset.c.id == snapshot.c.dataset_id).where(*shown)
+    stops = (project.c.paused_at, project.c.pause_reason, project.c.alarm, project.c.trouble, project.c.problem)
+    states = select(project.c.id, *stops, project.c.reference_id, project.c.next_reference_id)
+    jobs = select(func.max(job.c.id), func.max(job.c.finished_at)).where(job.c.project_id.in_(project_ids))
+    events = select(func.max(event.c.id)).where(event.c.project_id.in_(project_ids))
+    asked = (counts, latest, states.where(project.c.id.in_(project_ids)).order_by(project.c.id), jobs, events)
+    return tuple(tuple(row) for query in asked for row in connection.execute(query))
 
 
 def forget_items(connection: Connection, id: int, most: int) -> int:
@@ -165,8 +209,25 @@ def remove_project(connection: Connection, id: int) -> None:
     connection.execute(project.delete().where(project.c.id == id))
 
 
-def _project(row: AnyRow) -> Project:
-    values = dict(row._mapping)
+def remember_before(connection: Connection, external_id: str, before: Before) -> None:
+    """Write down how a project was before it was connected. What an interrupted attempt wrote down before stays: that was the truth."""
+    add = insert(connection, before_connecting).values(external_id=external_id, facts=asdict(before), at=time.time())
+    connection.execute(add.on_conflict_do_nothing(index_elements=["external_id"]))
+
+
+def before_of(connection: Connection, external_id: str) -> Before | None:
+    """How a project was before it was connected, or before that was tried; None if nobody has written it down."""
+    found = select(before_connecting.c.facts).where(before_connecting.c.external_id == external_id)
+    facts = connection.execute(found).scalar_one_or_none()
+    return None if facts is None else Before(**facts)
+
+
+def forget_before(connection: Connection, external_id: str) -> None:
+    """The project is as it was before."""
+    connection.execute(before_connecting.delete().where(before_connecting.c.external_id == external_id))
+
+
+def _project(values: dict[str, Any]) -> Project:
     version, options = values.pop("prediction_version"), values.pop("options")
     options["dataset_fields"] = tuple(options["dataset_fields"])
     paused_at, reason, alarm = values.pop("paused_at"), values.pop("pause_reason"), values.pop("alarm")

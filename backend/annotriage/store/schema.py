@@ -459,6 +459,7 @@ spot_check = Table(
     Column("labels", JSON),  # what people say, once right or wrong
     Column("drawn_at", Float, nullable=False),
     Column("answered_at", Float),
+    Column("decided_by", Text),  # who settled it, where nobody else was there to give a second answer
     Index(None, "project_id", "state"),
     Index(None, "project_id", "answered_at"),
 )
@@ -498,6 +499,14 @@ event = Table(
     Index(None, "project_id", "id"),
 )
 
+before_connecting = Table(  # how projects were before: outlives the project's row, and is there before that is made
+    "before_connecting",
+    metadata,
+    Column("external_id", Text, primary_key=True),
+    Column("facts", JSON, nullable=False),  # labeling_tool.Before
+    Column("at", Float, nullable=False),
+)
+
 # The last migration that code must know to run on this database (store.upgrading): one row.
 needed_migration = Table("needed_migration", metadata, Column("revision", Text, primary_key=True))
 
@@ -514,3 +523,11 @@ heartbeat = Table(
 )
 
 secret = Table("secret", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+session = Table(
+    "session",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("user", Text, nullable=False),
+    Column("ends_at", Float, nullable=False),
+)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, select, update
 
-from annotriage.states import SETTLED, UNSETTLED, Route, SpotCheckKind, SpotCheckState
+from annotriage.states import SETTLED, UNSETTLED, Route, SpotCheckKind, SpotCheckState, Time
 from annotriage.store.counters import chunks
+from annotriage.store.database import texts
+from annotriage.store.projects import Project
 from annotriage.store.schema import dataset, delivery, item, review, spot_check, verdict
 
 WEEK = 7 * 86_400.0
@@ -19,7 +21,7 @@ COUNTED = 2_000
 @dataclass(frozen=True, slots=True)
 class SpotCheck:
     """A spot check. labels: the model's; given: people's, once it is settled. again: the item had been judged under another reference
-    before it was drawn, so that people may have seen that one's label."""
+    before it was drawn, so that people may have seen that one's label. decided_by: who settled it in the place of a second answer."""
 
     item_id: int
     kind: str
@@ -30,6 +32,35 @@ class SpotCheck:
     given: tuple[str, ...] | None
     labels: tuple[str, ...]
     again: bool
+    decided_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpotCheckLine:
+    """A task that people answer blind. kind: sample (drawn of all) or audit (of automatic ones); route: the true one.
+
+    labels: the model's; answered: people's; state: open, disagreed (a second answer is wanted), right or wrong.
+    """
+
+    item_id: int
+    task: str | None
+    kind: str
+    route: str
+    state: str
+    labels: tuple[str, ...] | None
+    answered: tuple[str, ...] | None
+    drawn_at: Time
+    answered_at: Time | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpotCheckCount:
+    """How many spot checks of a kind are in a state, and when the last of them was answered."""
+
+    kind: str
+    state: str
+    n: int
+    answered_at: Time | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +82,16 @@ class Unconfirmed:
     external_id: str
     wanted: int
     people: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contradicted:
+    """A spot check on which one person contradicted the model. labels: the model's."""
+
+    item_id: int
+    external_id: str | None
+    marker: str | None
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +117,45 @@ def spot_checks_of(connection: Connection, item_ids: Sequence[int], *, lock: boo
     )
     columns = [spot_check.c[name] for name in ("item_id", "kind", "route", "state", "drawn_at", "answered_at")]
     query = select(
-        *columns, spot_check.c.labels.label("given"), verdict.c.labels, exists(select(other.c.item_id).where(*earlier)).label("again")
+        *columns,
+        spot_check.c.labels.label("given"),
+        verdict.c.labels,
+        exists(select(other.c.item_id).where(*earlier)).label("again"),
+        spot_check.c.decided_by,
     ).join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id))
     query = query.order_by(spot_check.c.item_id)
     if lock:
         query = query.with_for_update(of=spot_check)
     rows = [row for ids in chunks(sorted(item_ids)) for row in connection.execute(query.where(spot_check.c.item_id.in_(ids)))]
-    return [SpotCheck(*row[:6], None if row.given is None else tuple(row.given), tuple(row.labels), bool(row.again)) for row in rows]
+    return [SpotCheck(*row[:6], texts(row.given), tuple(row.labels), bool(row.again), row.decided_by) for row in rows]
+
+
+def spot_checks_page(connection: Connection, project: Project, *, state: str | None, after: int | None, limit: int) -> list[SpotCheckLine]:
+    """The spot checks of a project with their tasks, the latest items first; after: the last one's item id."""
+    judged = (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id)
+    of_it = [spot_check.c[name] for name in ("kind", "route", "state")]
+    query = (
+        select(item.c.id, item.c.external_id, *of_it, verdict.c.labels, item.c.labels, spot_check.c.drawn_at, spot_check.c.answered_at)
+        .join(spot_check, spot_check.c.item_id == item.c.id)
+        .outerjoin(verdict, judged)
+        .where(spot_check.c.project_id == project.id, ~item.c.gone)
+        .order_by(spot_check.c.item_id.desc())
+        .limit(limit)
+    )
+    if state is not None:
+        query = query.where(spot_check.c.state == state)
+    rows = connection.execute(query if after is None else query.where(spot_check.c.item_id < after))
+    return [
+        SpotCheckLine(*(*own, texts(labels), texts(answered), drawn_at, answered_at))
+        for *own, labels, answered, drawn_at, answered_at in rows
+    ]
+
+
+def spot_check_counts(connection: Connection, project: Project) -> list[SpotCheckCount]:
+    """How many spot checks there are of each kind and state; spot checks are few."""
+    keys = (spot_check.c.kind, spot_check.c.state)
+    query = select(*keys, func.count(), func.max(spot_check.c.answered_at)).where(spot_check.c.project_id == project.id)
+    return [SpotCheckCount(*row) for row in connection.execute(query.group_by(*keys).order_by(*keys))]
 
 
 def move(connection: Connection, moves: Sequence[Move]) -> list[int]:
@@ -147,14 +220,38 @@ def asked_again(connection: Connection, item_id: int, wanted: int) -> None:
     connection.execute(update(item).where(item.c.id == item_id).values(wanted=wanted))
 
 
-def automatic_answers(connection: Connection, project_id: int, reference_id: int) -> list[bool]:
-    """Whether each settled spot check of an automatic label was wrong, in the order in which people answered."""
+def automatic_answers(connection: Connection, project_id: int, reference_id: int) -> list[SpotCheckState]:
+    """What people's answers on each spot check of an automatic label come to, in the order in which they were given; never OPEN."""
     query = (
         select(spot_check.c.state)
-        .where(_automatic(project_id, reference_id), spot_check.c.state.in_(SETTLED))
+        .where(_automatic(project_id, reference_id), spot_check.c.state != SpotCheckState.OPEN)
         .order_by(spot_check.c.answered_at, spot_check.c.item_id)
     )
-    return [state == SpotCheckState.WRONG for state in connection.execute(query).scalars()]
+    return [SpotCheckState(state) for state in connection.execute(query).scalars()]
+
+
+def contradicted(connection: Connection, project_id: int, before: float) -> list[Contradicted]:
+    """Spot checks on which one person contradicted the model before that moment, and nobody else has answered; the earliest first."""
+    query = (
+        select(spot_check.c.item_id, item.c.external_id, item.c.marker, verdict.c.labels)
+        .join(item, item.c.id == spot_check.c.item_id)
+        .join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id))
+        .where(
+            spot_check.c.project_id == project_id,
+            spot_check.c.state == SpotCheckState.DISAGREED,
+            spot_check.c.answered_at < before,
+            ~item.c.gone,
+        )
+        .order_by(spot_check.c.answered_at, spot_check.c.item_id)
+    )
+    return [Contradicted(*row[:3], tuple(row.labels)) for row in connection.execute(query)]
+
+
+def decide(connection: Connection, item_id: int, state: SpotCheckState, labels: Sequence[str], by: str) -> bool:
+    """Somebody decides a spot check that waits for a second answer; False if it does not wait for one any more."""
+    waiting = (spot_check.c.item_id == item_id, spot_check.c.state == SpotCheckState.DISAGREED)
+    values = {"state": state, "labels": list(labels), "answered_at": time.time(), "decided_by": by}
+    return connection.execute(update(spot_check).where(*waiting).values(values)).rowcount == 1
 
 
 def outstanding(connection: Connection, project_id: int, reference_id: int) -> tuple[int, float | None]:
@@ -244,6 +341,34 @@ def take_over(connection: Connection, project_id: int, reference_id: int) -> lis
         waits = (spot_check.c.item_id == bindparam("of"), or_(*(spot_check.c.state == state for state in UNSETTLED)))
         connection.execute(update(spot_check).where(*waits).values(values), kept)
     return [row["of"] for row in kept]
+
+
+def keep_answered(connection: Connection, project_id: int, former_id: int, reference_id: int) -> int:
+    """Let the answered spot checks of a former reference count for the one that takes over, where that says the same: how many.
+
+    For a reference that differs in its limits alone: people compared the very label that it gives, by its own route.
+    """
+    former = verdict.alias()
+    query = (
+        select(spot_check.c.item_id, verdict.c.judged)
+        .join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == reference_id))
+        .join(former, (former.c.item_id == spot_check.c.item_id) & (former.c.reference_id == former_id))
+        .where(spot_check.c.project_id == project_id, spot_check.c.reference_id == former_id, spot_check.c.state.in_(SETTLED))
+        .where(former.c.label == verdict.c.label)
+        .order_by(spot_check.c.item_id)
+        .with_for_update(of=spot_check)
+    )
+    kept = [{"of": row.item_id, "to": row.judged} for row in connection.execute(query)]
+    if kept:
+        values = {"reference_id": reference_id, "route": bindparam("to")}
+        connection.execute(update(spot_check).where(spot_check.c.item_id == bindparam("of")).values(values), kept)
+    return len(kept)
+
+
+def automatic_drawn(connection: Connection, project_id: int, reference_id: int) -> int:
+    """How many spot checks of automatic labels were drawn, of the sample and of the audit."""
+    query = select(func.count()).join(item, item.c.id == spot_check.c.item_id).where(_automatic(project_id, reference_id), ~item.c.gone)
+    return int(connection.execute(query).scalar_one())
 
 
 def _automatic(project_id: int, reference_id: int) -> ColumnElement[bool]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from annotriage.states import HeldBack
 from annotriage.store import deliveries, field_writes
@@ -15,13 +15,10 @@ from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import insert
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
-from annotriage.store.schema import counter, dataset, item, point, spot_check, thumbnail, verdict
+from annotriage.store.schema import item, point, spot_check, thumbnail, verdict
 
 if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.engine.verdict import Verdict
-
-SEEN_AT_LEAST = 50  # outliers from which on the range of their trust is known
-USUAL_TRUSTS = (0.02, 0.12)  # before that: where most outliers lie, whatever the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +26,7 @@ class Judgement:
     """One item's verdict, and what is to happen with it.
 
     judged: the model's own route; `verdict.route` is what holds, and held_back says why if that is another one. shown: the labels that
-    annotators see (None hides them) and trust: by which the tool sorts it: both differ from the verdict's for spot checks. spot_check:
+    annotators see (None hides them) and trust: its place in the tool's queue: both differ from the verdict's for spot checks. spot_check:
     "sample" | "audit" | None. compressed: (n,) float16 as bytes, b"" of a failed item. thumbnail: b"" for none. media_hash: of the
     medium that was judged; None where it cannot have changed since.
     """
@@ -81,7 +78,9 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
     )
     if project.options.item_fields and reference_id == project.reference_id:
         for_people = {
-            judgement.item_id: judgement.trust for judgement in judgements if judgement.verdict.route != "auto" or judgement.spot_check
+            judgement.item_id: field_writes.FIRST if judgement.spot_check else judgement.trust
+            for judgement in judgements
+            if judgement.verdict.route != "auto" or judgement.spot_check
         }
         field_writes.queue(connection, project.id, for_people, [id for id in ids if id not in for_people])
     return ids
@@ -98,24 +97,6 @@ def _of_what_is_shown(connection: Connection, judgements: Sequence[Judgement]) -
     return [
         judgement for judgement in judgements if judgement.item_id in shown and judgement.media_hash in (None, shown[judgement.item_id])
     ]
-
-
-def strange_trusts(connection: Connection, project_id: int, reference_id: int) -> tuple[float, float]:
-    """The trust of the strangest outlier so far and that of the strangest tenth's last; of few outliers a usual range."""
-    of_them = (verdict.c.project_id == project_id, verdict.c.reference_id == reference_id, verdict.c.route == "outlier")
-    counted = select(func.sum(counter.c.n)).join(dataset, dataset.c.id == counter.c.dataset_id)
-    every = (
-        dataset.c.project_id == project_id,
-        dataset.c.kind == "all",
-        counter.c.reference_id == reference_id,
-        counter.c.route == "outlier",
-    )
-    count = int(connection.execute(counted.where(*every)).scalar_one() or 0)
-    if count < SEEN_AT_LEAST:
-        return USUAL_TRUSTS
-    ordered = select(verdict.c.trust).where(*of_them).order_by(verdict.c.trust)
-    first, last = (connection.execute(ordered.offset(place).limit(1)).scalar_one_or_none() for place in (0, count // 10))
-    return USUAL_TRUSTS if first is None or last is None else (float(first), float(last))
 
 
 def _write_verdicts(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement], now: float) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 
 from annotriage.store import deliveries, jobs
 from annotriage.store.counters import chunks
+from annotriage.store.database import insert
 from annotriage.store.locks import lock_items
 from annotriage.store.schema import delivery, field_write, heartbeat, item, project, work
 
@@ -52,7 +53,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A process of the service, and when it last gave a sign of life."""
+    """A process of the service, and when it last gave a sign of life. text: what keeps it from its work, "" if nothing does."""
 
     owner: str
     role: str
@@ -60,6 +61,7 @@ class Heartbeat:
     pid: int
     started_at: float
     at: float
+    text: str
 
 
 def claim(connection: Connection, owner: str, most: int) -> Claim | None:
@@ -145,6 +147,19 @@ def living(connection: Connection) -> list[Heartbeat]:
     """The processes of the service that gave a sign of life lately."""
     since = time.time() - DEAD_AFTER
     return [process for process in registered(connection) if process.at > since]
+
+
+def hold(connection: Connection, name: str, role: str, host: str, pid: int) -> bool:
+    """Take a name as its only holder; False if somebody has it. It is held like a process lives: by signs of life, until it is buried."""
+    now = time.time()
+    add = insert(connection, heartbeat).values(owner=name, role=role, host=host, pid=pid, started_at=now, at=now)
+    taken = add.on_conflict_do_nothing(index_elements=["owner"]).returning(heartbeat.c.owner)
+    return connection.execute(taken).scalar_one_or_none() is not None
+
+
+def trouble(living: Sequence[Heartbeat]) -> str:
+    """What keeps the running service from its work, as it says itself; "" if nothing does."""
+    return next((process.text for process in living if process.text), "")
 
 
 def bury(connection: Connection, owners: Sequence[str]) -> None:

@@ -8,67 +8,80 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from flask import Flask, Response, g, request
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from annotriage.service.judging.predicting import StorePredictor
 from annotriage.service.operations.log import log
 from annotriage.service.operations.metrics import CONTENT_TYPE, Metrics
 from annotriage.service.operations.process import Process
-from annotriage.store.browsing import is_answering
+from annotriage.store.database import is_answering
 from annotriage.store.work import living
 from annotriage.web.api import api_blueprint
 from annotriage.web.auth import Guard
 from annotriage.web.pages import add_pages
 from annotriage.web.problems import answer_problems, problem
-from annotriage.web.sessions import Sessions
+from annotriage.web.sessions import SAFE, Sessions
+from annotriage.web.sizes import FIELD, FORM, PUSHING, SELECTION, endpoint_of, most_bytes
 
-SAFE = ("GET", "HEAD", "OPTIONS")
-FOREIGN = ("cross-site", "same-site")  # browsers say so of every request; programs say nothing
+FOREIGN = ("cross-site", "same-site")  # browsers say so of every request, but not over plain http; programs say nothing
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")  # what any site's page can send
 UNLOGGED = ("/health", "/ready", "/metrics")  # asked for every few seconds
-THREADS = 16
+GUARD, MOST_BYTES = "annotriage-guard", "annotriage-most-bytes"  # in the app's extensions
 
 
 def create_server(process: Process, listener: socket.socket) -> Any:
-    """A waitress server of the app on a bound socket; `run` serves until it is interrupted."""
-    from waitress.server import create_server as create
+    """A server of the app on a bound socket; `run` serves until it is interrupted."""
+    from annotriage.web.server import server_of
 
-    settings = process.settings
-    return create(
-        create_app(process),
-        sockets=[listener],
-        threads=THREADS,
-        max_request_body_size=settings.max_request_mb * 2**20,
-        trusted_proxy=settings.trusted_proxy or None,
-        # Not X-Forwarded-For: whether a request came through the proxy is told by the address it came from. It is kept for the guard.
-        trusted_proxy_headers={"x-forwarded-proto", "x-forwarded-host"} if settings.trusted_proxy else set(),
-        clear_untrusted_proxy_headers=False,
-        ident=None,
-    )
+    app = create_app(process)
+    guard: Guard = app.extensions[GUARD]
+
+    def most(method: str, path: str, headers: Mapping[str, str], peer: str) -> int:
+        """What a stranger sends is never larger than a form: nobody else fills the disk."""
+        allowed = app.extensions[MOST_BYTES](endpoint_of(app, method, path))
+        return int(allowed if allowed <= SELECTION or guard.foresees(headers, peer) else FORM)
+
+    return server_of(app, listener, process.settings, most)
 
 
 def create_app(process: Process) -> Flask:
     """The app on this process's store, settings and labeling tool."""
     app = Flask("annotriage", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = process.settings.max_request_mb * 2**20
-    app.config["MAX_FORM_MEMORY_SIZE"] = app.config["MAX_CONTENT_LENGTH"]
+    app.config["MAX_FORM_MEMORY_SIZE"] = FIELD
     guard, metrics = Guard(process), Metrics(process)
     sessions = Sessions(app, process, guard)
     tool = process.tool.blueprint(StorePredictor(process), guard.authenticated, guard.is_webhook)
+    most = partial(most_bytes, tool=tool.name, settings=process.settings)
+    app.extensions |= {GUARD: guard, MOST_BYTES: most}
 
     @app.before_request
     def refuse_strangers() -> ResponseReturnValue | None:
         g.started = time.perf_counter()
-        if request.method not in SAFE and request.headers.get("Sec-Fetch-Site") in FOREIGN:
-            return problem(403, "another site's page sent this; a browser that knows the password must not act for it")
+        request.max_content_length = most(request.endpoint)
+        if (request.content_length or 0) > request.max_content_length:
+            raise RequestEntityTooLarge
+        if request.method not in SAFE and _is_from_elsewhere():
+            return problem(
+                403,
+                "another site's page sent this; a browser that knows the password must not act for it."
+                " If this is the service's own page behind a proxy: let the proxy hand on the Host header",
+            )
+        if _is_form_for_programs():
+            return problem(415, f"{request.path} takes no form: send JSON, with the header Content-Type: application/json")
         if request.blueprint == tool.name or guard.authenticated():  # the labeling tool's routes look themselves
             return None
         return sessions.admit()
 
     @app.after_request
-    def count(response: Response) -> Response:
+    def finish(response: Response) -> Response:
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        response.headers.setdefault("Cache-Control", "no-store")
         seconds = time.perf_counter() - g.get("started", time.perf_counter())
         rule = "unknown" if request.url_rule is None else request.url_rule.rule
         metrics.count(request.method, rule, response.status_code, seconds)
@@ -103,3 +116,16 @@ def create_app(process: Process) -> Flask:
     app.register_blueprint(tool)
     app.register_blueprint(api_blueprint(process), url_prefix="/api")
     return app
+
+
+def _is_from_elsewhere() -> bool:
+    """Whether a browser sends this for the page of another site. Programs, Label Studio's among them, name no origin."""
+    if request.headers.get("Sec-Fetch-Site") in FOREIGN:
+        return True
+    origin = request.headers.get("Origin")
+    return origin is not None and origin.partition("://")[2].lower() != request.host.lower()
+
+
+def _is_form_for_programs() -> bool:
+    """Whether this is a form, which any page can send, where programs send JSON; files are the one exception."""
+    return request.blueprint == "api" and request.mimetype in FORMS and (request.endpoint, request.mimetype) != (PUSHING, FORMS[1])

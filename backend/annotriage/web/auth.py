@@ -1,7 +1,9 @@
 """Who may call the service: whoever knows its password (HTTP Basic) or, for the webhook alone, the webhook's secret.
 
-Credentials are compared in constant time and never logged. Guessing is slowed down per client address; an address from which the right
-credentials came before is never refused, so that nobody can lock out the labeling tool from beside it.
+Credentials are compared in constant time and never logged. Guessing is slowed down in two ways. An address that only ever guesses is
+refused for a while. And once there were many guesses, every further try waits for its turn, with the right password, too: so guessing
+is slow from many addresses, and from one that once knew the password, and nobody is locked out. Addresses that know the password and
+do not guess wait for nobody: strangers elsewhere cannot slow down the labeling tool.
 """
 
 from __future__ import annotations
@@ -9,18 +11,23 @@ from __future__ import annotations
 import hmac
 import threading
 import time
+from collections.abc import Mapping
 
 from flask import request
+from werkzeug.datastructures import Authorization
 from werkzeug.exceptions import TooManyRequests
 
 from annotriage.labeling_tool import SECRET_HEADER
 from annotriage.service.operations.process import Process
 
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="annotriage", charset="UTF-8"'}
-TRIES = 30  # wrong attempts from one address, within a minute
+TRIES = 30  # wrong attempts within a minute: of one address until it is refused, of all until each further one waits
 WINDOW = 60.0  # seconds
+TURN = 0.25  # seconds between tries, once they wait for their turn
+LONGEST_WAIT = 2.0  # seconds; whoever would wait longer is sent away, so that threads are left for others
 REMEMBERED = 10_000  # addresses
 LONGEST_ADDRESS = 64
+STRANGERS = "*"
 
 
 class Guard:
@@ -35,42 +42,86 @@ class Guard:
         self._proxy = process.settings.trusted_proxy
         self._lock = threading.Lock()
         self._trusted: dict[str, None] = {}  # addresses, the oldest first
-        self._failures: dict[str, list[float]] = {}
+        self._failures: dict[str, list[float]] = {}  # by address; STRANGERS for all that are not trusted
+        self._turns: dict[str, float] = {}  # when the last one who waits has its turn, by whose guesses it waits for
 
     def authenticated(self) -> bool:
-        """Whether it carries the user's name and password. Raises TooManyRequests for an address that only ever guesses."""
+        """Whether it carries the user's name and password. Raises TooManyRequests where too much was guessed."""
         given = request.authorization
         if given is None or given.type != "basic":
             return False
         return self.admits(given.username or "", given.password or "")
 
     def admits(self, user: str, password: str) -> bool:
-        """Whether these are the user's name and password. Raises TooManyRequests for an address that only ever guesses."""
-        address = self._client_address()
+        """Whether these are the user's name and password, after a pause where much was guessed.
+
+        Raises TooManyRequests where too much was.
+        """
+        address = self._client_address(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""))
         self._refuse_guessing(address)
+        time.sleep(self._wait(address))
+        return self._are_right(address, user, password)
+
+    def is_webhook(self) -> bool:
+        """Whether it carries the webhook's secret."""
+        return self._is_secret(request.headers.get(SECRET_HEADER, ""))
+
+    def foresees(self, headers: Mapping[str, str], peer: str) -> bool:
+        """Whether a request whose body is still to come carries credentials; a try like any other, but one that never waits.
+
+        headers: by their names in capitals with _ between words. peer: the address that it comes from.
+        """
+        if self._is_secret(headers.get(SECRET_HEADER.upper().replace("-", "_"), "")):
+            return True
+        given = Authorization.from_header(headers.get("AUTHORIZATION"))
+        if given is None or given.type != "basic":
+            return False
+        address = self._client_address(peer, headers.get("X_FORWARDED_FOR", ""))
+        try:
+            self._refuse_guessing(address)
+            return self._wait(address) == 0 and self._are_right(address, given.username or "", given.password or "")
+        except TooManyRequests:
+            return False
+
+    def _is_secret(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self._secret)
+
+    def _are_right(self, address: str, user: str, password: str) -> bool:
         right = hmac.compare_digest(user.encode(), self._user) & hmac.compare_digest(password.encode(), self._password)
         self._remember(address, right)
         return right
 
-    def is_webhook(self) -> bool:
-        """Whether it carries the webhook's secret."""
-        return hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode(), self._secret)
-
-    def _client_address(self) -> str:
-        """Where the request came from; the trusted proxy says so in the last entry of X-Forwarded-For, earlier ones are anybody's."""
-        peer = request.remote_addr or ""
+    def _client_address(self, peer: str, forwarded: str) -> str:
+        """Where a request came from; the trusted proxy says so in the last entry of X-Forwarded-For, earlier ones are anybody's."""
         if self._proxy and peer == self._proxy:
-            return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:LONGEST_ADDRESS] or peer
+            return forwarded.rpartition(",")[2].strip()[:LONGEST_ADDRESS] or peer
         return peer
 
     def _refuse_guessing(self, address: str) -> None:
         with self._lock:
-            failures = self._failures.get(address, ())
-            if address in self._trusted or len(failures) < TRIES:
+            if address in self._trusted:
                 return
-            wait = failures[-TRIES] + WINDOW - time.monotonic()
+            wait = self._guessed_for(address)
         if wait > 0:
             raise TooManyRequests("Too many wrong passwords came from this address; wait a minute.", retry_after=int(wait) + 1)
+
+    def _wait(self, address: str) -> float:
+        """Seconds until it is this one's turn. Raises TooManyRequests if that is too long."""
+        with self._lock:
+            whose = address if address in self._trusted else STRANGERS
+            if self._guessed_for(whose) <= 0:
+                return 0.0
+            now = time.monotonic()
+            wait = max(0.0, self._turns.get(whose, now - TURN) + TURN - now)
+            if wait > LONGEST_WAIT:
+                raise TooManyRequests("Too many wrong passwords came lately; try again in a moment.", retry_after=int(LONGEST_WAIT))
+            self._turns[whose] = now + wait
+            return wait
+
+    def _guessed_for(self, whose: str) -> float:
+        """Seconds for which there will have been too many guesses; 0 or less if there were not."""
+        failures = self._failures.get(whose, ())
+        return 0.0 if len(failures) < TRIES else failures[-TRIES] + WINDOW - time.monotonic()
 
     def _remember(self, address: str, right: bool) -> None:
         if right and address in self._trusted:
@@ -80,7 +131,9 @@ class Guard:
                 self._failures.pop(address, None)
                 self._trusted[address] = None
             else:
-                self._failures[address] = [*self._failures.get(address, ())[-TRIES:], time.monotonic()]
-            for kept in (self._trusted, self._failures):
+                for whose in (address,) if address in self._trusted else (address, STRANGERS):
+                    failures = self._failures.pop(whose, [])  # to the end: those who guess now are forgotten last
+                    self._failures[whose] = [*failures[1 - TRIES :], time.monotonic()]
+            for kept in (self._trusted, self._failures, self._turns):
                 while len(kept) > REMEMBERED:
                     del kept[next(iter(kept))]

@@ -18,7 +18,7 @@ from annotriage.service.readings.project import unread_seconds
 from annotriage.states import ROUTES
 from annotriage.store.projects import Project
 from annotriage.web.problems import MEDIA_TYPE
-from annotriage.web.routing import Routes
+from annotriage.web.routing import Plain, Routes
 from annotriage.web.sessions import Sessions, wants_page
 from annotriage.web.tabs import PROJECT_TABS
 from annotriage.web.views import changes, compare, diversity, exports, groups, guarantee, item, map, overview, queue, settings, system
@@ -37,6 +37,7 @@ def add_pages(app: Flask, process: Process, sessions: Sessions) -> None:
     pages = Blueprint("web", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
     sessions.routes(pages)
     _dress(app, pages)
+    app.url_map.converters["plain"] = Plain
     routes = Routes(pages, process)
     for view in VIEWS:
         view.add_views(routes)
@@ -68,9 +69,7 @@ def _dress(app: Flask, pages: Blueprint) -> None:
             response.mimetype = "text/html"
         if request.blueprint == "web" or response.mimetype == "text/html":
             response.headers.setdefault("Content-Security-Policy", POLICY)
-            response.headers.setdefault("X-Content-Type-Options", "nosniff")
             response.headers.setdefault("Referrer-Policy", "same-origin")
-            response.headers.setdefault("Cache-Control", "no-cache" if request.endpoint == "web.static" else "no-store")
         return response
 
 

@@ -35,8 +35,13 @@ def answer_problems(app: Flask) -> None:
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_error: RequestEntityTooLarge) -> Response:
-        most = (request.max_content_length or 0) // 2**20
-        return problem(413, f"the request is larger than {most} MB; send less at once, or raise the setting max_request_mb")
+        most = request.max_content_length or 0
+        if most < 2**20:
+            return problem(413, f"the request is larger than {most // 2**10} kB, and nothing larger is of use here; send less at once")
+        if (request.content_length or 0) > most:
+            return problem(413, f"the request is larger than {most // 2**20} MB; send less at once, or raise the setting max_request_mb")
+        parts, field = request.max_form_parts or 0, (request.max_form_memory_size or 0) // 2**20
+        return problem(413, f"the form has more than {parts:,} parts, or a text field of more than {field} MB; send less at once")
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:

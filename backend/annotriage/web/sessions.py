@@ -1,7 +1,8 @@
 """Who looks at the dashboard: whoever signed in with the service's user and password, or whom a trusted proxy vouches for.
 
-The session is a signed cookie that scripts cannot read. Every request that changes something carries the session's token, as a
-form's field or as a header, so that no other site can make it in a visitor's name.
+A session lies in the store, under a key that only its cookie's token and the password give together: it ends at once when a visitor signs
+out or the password changes, whoever has copied the cookie. Scripts cannot read the cookie. Every request that changes something carries a
+second token, as a form's field or as a header, so that no other site can make it in a visitor's name.
 """
 
 from __future__ import annotations
@@ -9,20 +10,24 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import time
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, current_app, redirect, render_template, request, session, url_for
+from flask import Blueprint, Flask, current_app, g, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 
 from annotriage.service.operations.process import Process
 from annotriage.store.secrets import secret_of
+from annotriage.store.sessions import begin_session, end_session, prolong_session, session_of
 from annotriage.web.auth import CHALLENGE, Guard
 from annotriage.web.problems import problem
 
 COOKIE = "annotriage"
 LIFETIME = timedelta(hours=12)  # without a visit
+PROLONGED = 3600.0  # seconds between writing down that there was one
+TOKEN = "token"
 CSRF_FIELD, CSRF_HEADER = "csrf", "X-CSRF-Token"
 SAFE = ("GET", "HEAD", "OPTIONS")
 VISITOR = "annotriage-visitor"  # in the app's extensions: who looks
@@ -35,13 +40,12 @@ class _Cookies(SecureCookieSessionInterface):
 
 
 class Sessions:
-    """Signing in and out, and the check before every request. Threadsafe: all state is in the cookies."""
+    """Signing in and out, and the check before every request. Threadsafe."""
 
     def __init__(self, app: Flask, process: Process, guard: Guard) -> None:
-        self._guard, self._proxy = guard, process.settings.trusted_proxy
+        self._guard, self._proxy, self._store = guard, process.settings.trusted_proxy, process.store
         app.secret_key = secret_of(process.store, "session")
-        # A session ends with the password that it began with.
-        self._key = hmac.new(str(app.secret_key).encode(), process.password.encode(), hashlib.sha256).hexdigest()
+        self._secret = f"{app.secret_key}:{process.password}".encode()
         app.session_interface = _Cookies()
         app.config.update(
             SESSION_COOKIE_NAME=COOKIE,
@@ -59,9 +63,27 @@ class Sessions:
             named = request.headers.get("X-Forwarded-User", "").strip()
             if named:
                 return named
-        if hmac.compare_digest(str(session.get("key", "")), self._key):
-            return str(session.get("user", ""))
-        return None
+        if TOKEN not in session:
+            return None
+        if "signed_in" not in g:
+            g.signed_in = None  # so that the page about a database that does not answer asks nothing more
+            g.signed_in = self._signed_in(self._key())
+        return str(g.signed_in) if g.signed_in is not None else None
+
+    def _signed_in(self, key: str) -> str | None:
+        with self._store.reading() as connection:
+            found = session_of(connection, key)
+        if found is None:
+            return None
+        user, ends_at = found
+        if ends_at < time.time() + LIFETIME.total_seconds() - PROLONGED:
+            with self._store.writing() as connection:
+                prolong_session(connection, key, LIFETIME.total_seconds())
+        return user
+
+    def _key(self) -> str:
+        """The key in the store of the session at hand."""
+        return hmac.new(self._secret, str(session.get(TOKEN, "")).encode(), hashlib.sha256).hexdigest()
 
     def admit(self) -> ResponseReturnValue | None:
         """None lets a request pass that carries none of the service's credentials; else what it is answered."""
@@ -100,11 +122,15 @@ class Sessions:
                 return render_template("sign_in.html", next=target, failed=True, user=user), 403
             session.clear()
             session.permanent = True
-            session.update(user=user, key=self._key, csrf=secrets.token_urlsafe(24))
+            session.update({TOKEN: secrets.token_urlsafe(24), "csrf": secrets.token_urlsafe(24)})
+            with self._store.writing() as connection:
+                begin_session(connection, self._key(), user, LIFETIME.total_seconds())
             return redirect(target, 303)
 
         @pages.post("/sign-out")
         def sign_out() -> ResponseReturnValue:
+            with self._store.writing() as connection:
+                end_session(connection, self._key())
             session.clear()
             return redirect(url_for("web.sign_in"), 303)
 

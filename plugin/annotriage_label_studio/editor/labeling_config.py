@@ -7,12 +7,14 @@ predicted values), it does not know.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 from annotriage.errors import DataError
+from annotriage.text import name_of
 
 if TYPE_CHECKING:
     from label_studio_sdk.label_interface.interface import LabelInterface
@@ -22,18 +24,24 @@ DECLARATION = re.compile(r"^\s*<\?xml\b[^>]*\?>")  # names an encoding, which te
 
 @dataclass(frozen=True)
 class Choice:
-    """One choice: the value that annotators see; the names by which a class may mean it; the name that results hold."""
+    """One choice: the value that annotators see; the names by which a class may mean it; the name that results hold.
+
+    Of a choice within others, value and result are the whole path, as "Tibia/left". names: as `name_of` composes them. path: the
+    result, level by level.
+    """
 
     value: str
     names: tuple[str, ...]
     result: str
+    path: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ChoicesControl:
     """A Choices tag: its `name` and `toName`, the object's tag and data field, and its choices.
 
-    multiple: whether several choices may be given at once. choices: empty if any class name is taken as it is.
+    multiple: whether several choices may be given at once. choices: empty if any class name is taken as it is. nested: choices lie
+    within choices, so that results hold paths.
     """
 
     name: str
@@ -42,15 +50,27 @@ class ChoicesControl:
     field: str
     multiple: bool
     choices: tuple[Choice, ...] = ()
+    nested: bool = False
+
+    def as_stored(self, result: str) -> str | list[str]:
+        """A choice, by its result, as Label Studio stores it."""
+        return next(list(choice.path) for choice in self.choices if choice.result == result) if self.nested else result
 
 
 DEFAULT_CONTROL = ChoicesControl("label", "image", "Image", "image", multiple=True)
+LEVEL = "/"  # between a choice and the one within it, in the name of their path
 
 
-def read_control(file: Path) -> ChoicesControl:
-    """The control that a labeling config file holds for images; see `choices_control`. Raises DataError."""
+def read_control(file: Path, classes: Sequence[str] = (), names: Sequence[str] = ()) -> ChoicesControl:
+    """The control in a labeling config file that the model answers; see `choices_control`. Raises DataError."""
+    return read_config(file, classes, names)[0]
+
+
+def read_config(file: Path, classes: Sequence[str], names: Sequence[str]) -> tuple[ChoicesControl, frozenset[str]]:
+    """The same, and the names of all controls in the file, of whatever kind. Raises DataError."""
     try:
-        return choices_control(file.read_text("utf-8-sig"))
+        config = file.read_text("utf-8-sig")
+        return choices_control(config, classes, names), frozenset(control.name for control in _parsed(config).controls)
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}); check the path given as labeling config") from error
     except UnicodeDecodeError as error:
@@ -59,21 +79,23 @@ def read_control(file: Path) -> ChoicesControl:
         raise DataError(f"{file}: {error}") from error
 
 
-def choices_control(config: str, name: str | None = None) -> ChoicesControl:
-    """The Choices of that name, or the first one on an Image.
+def choices_control(config: str, classes: Sequence[str] = (), names: Sequence[str] = ()) -> ChoicesControl:
+    """The Choices that the model answers: the first that is named, else that on an Image in which most of the classes have a choice.
 
-    config: the labeling config's XML. Raises DataError if it is not XML, declares a DTD or entities, or has no such control.
+    config: the labeling config's XML. classes: the model's. names: as the setting `control` has them; those of other configs may be
+    among them. Raises DataError if it is not XML, declares a DTD or entities, or has no such control.
     """
-    controls = list(_choices_controls(_parsed(config)))
-    fitting = [control for control in controls if (control.object_tag == "Image" if name is None else control.name == name)]
+    controls = list(_choices_controls(_parsed(config), config))
+    named = [control for name in names for control in controls if control.name == name]
+    fitting = named or [control for control in controls if control.object_tag == "Image"]
     if not fitting:
-        wanted = "on an Image" if name is None else f"named {name!r}"
         found = ", ".join(f"{control.name!r} on {control.object_tag or 'nothing'}" for control in controls) or "none"
         raise DataError(
-            f"the labeling config has no <Choices> {wanted} with its choices written in it (Choices found: {found}). It needs"
-            ' <Image name="image" value="$image"/> and <Choices name="label" toName="image"> with one <Choice value="..."/> per class'
+            f"the labeling config has no <Choices> on an Image with its choices written in it (Choices found: {found}). It needs"
+            ' <Image name="image" value="$image"/> and <Choices name="label" toName="image"> with one <Choice value="..."/> per class.'
+            " Where another one is meant, the setting control names it"
         )
-    return fitting[0]
+    return named[0] if named else max(fitting, key=lambda control: sum(_choice_of(name, control.choices) is not None for name in classes))
 
 
 def match_classes(classes: Sequence[str], control: ChoicesControl) -> dict[str, str]:
@@ -91,7 +113,8 @@ def match_classes(classes: Sequence[str], control: ChoicesControl) -> dict[str, 
         raise DataError(
             f"the labeling config's control {control.name!r} has no choice for {', '.join(map(repr, missing))}."
             f" Classes of the model: {', '.join(map(repr, classes))}. Choices: {values}."
-            f' Add <Choice value="{missing[0]}"/>, or give the choice that means it alias="{missing[0]}"'
+            f' Add <Choice value="{missing[0]}"/>, or give the choice that means it alias="{missing[0]}". (Choices within choices count'
+            ' only with allownested="true"; where another control is meant, the setting control names it)'
         )
     results = {name: choice.result for name, choice in matched.items() if choice}
     for name, other in ((a, b) for a in results for b in results if a < b and results[a] == results[b]):
@@ -103,13 +126,17 @@ def match_classes(classes: Sequence[str], control: ChoicesControl) -> dict[str, 
 
 
 def answer_names(control: ChoicesControl, classes: Sequence[str]) -> dict[str, str]:
-    """For each choice as answers hold it (its alias, if it has one, or its value): the class that means it, else its value."""
-    meant = {choice.result: name for name in reversed(classes) if (choice := _choice_of(name, control.choices))}
-    names = {choice.value: meant.get(choice.result, choice.value) for choice in control.choices}
-    return names | {choice.result: meant.get(choice.result, choice.value) for choice in control.choices}
+    """For each choice as answers hold it (its alias, if it has one, or its value): the class that means it, else its value.
+
+    All names are composed (`name_of`).
+    """
+    meant = {choice.result: name_of(name) for name in reversed(classes) if (choice := _choice_of(name, control.choices))}
+    names = {name_of(choice.value): meant.get(choice.result, name_of(choice.value)) for choice in control.choices}
+    return names | {name_of(choice.result): meant.get(choice.result, name_of(choice.value)) for choice in control.choices}
 
 
 def _choice_of(name: str, choices: Sequence[Choice]) -> Choice | None:
+    name = name_of(name)
     exact = (choice for choice in choices if name in choice.names)
     folded = (choice for choice in choices if name.casefold() in map(str.casefold, choice.names))
     return next(exact, None) or next(folded, None)
@@ -127,17 +154,33 @@ def _parsed(config: str) -> LabelInterface:
         raise DataError(f"the labeling config is not valid XML ({error}); copy it again from the project's settings") from error
 
 
-def _choices_controls(interface: LabelInterface) -> Iterator[ChoicesControl]:
+def _choices_controls(interface: LabelInterface, config: str) -> Iterator[ChoicesControl]:
     """The Choices that label a whole item and whose choices are written in the config."""
+    written = {element.get("name"): element for element in ElementTree.fromstring(DECLARATION.sub("", config)).iter("Choices")}
     for tag in interface.controls:
-        choices = tuple(_choice(choice.attr) for choice in tag.labels_attrs.values())
-        if tag.tag == "Choices" and choices and tag.attr.get("perRegion", "false").lower() != "true":
+        if tag.name not in written or tag.attr.get("perRegion", "false").lower() == "true":
+            continue
+        nested = tag.attr.get("allownested", "false").lower() == "true"
+        choices = tuple(_choices(written[tag.name], nested, (), ()))
+        if choices:
             shown = next((shown for shown in tag.objects if shown.attr.get("value", "").startswith("$")), None)
             object_tag, field = ("", "") if shown is None else (shown.tag, shown.value_name)
-            yield ChoicesControl(tag.name, tag.to_name[0].strip(), object_tag, field, tag.is_multiple_choice, choices)
+            yield ChoicesControl(tag.name, tag.to_name[0].strip(), object_tag, field, tag.is_multiple_choice, choices, nested)
 
 
-def _choice(attributes: Mapping[str, str]) -> Choice:
-    value, alias = attributes.get("value", ""), attributes.get("alias", "")
-    predicted = (name.strip() for name in attributes.get("predicted_values", "").split(","))
-    return Choice(value, tuple(name for name in (value, alias, *predicted) if name), alias or value)
+def _choices(element: ElementTree.Element, nested: bool, values: tuple[str, ...], results: tuple[str, ...]) -> Iterator[Choice]:
+    """The choices below an element, in their order; without `nested` nobody can give inner ones.
+
+    values, results: those of the choices around it.
+    """
+    for child in element:
+        if child.tag != "Choice":
+            yield from _choices(child, nested, values, results)
+        elif value := child.get("value", ""):
+            alias = child.get("alias", "")
+            path, result = (*values, value), (*results, alias or value)
+            predicted = (name.strip() for name in child.get("predicted_values", "").split(","))
+            names = (value, alias, *predicted, LEVEL.join(path), LEVEL.join(result))
+            yield Choice(LEVEL.join(path), tuple(dict.fromkeys(name_of(name) for name in names if name)), LEVEL.join(result), result)
+            if nested:
+                yield from _choices(child, nested, path, result)

@@ -46,5 +46,6 @@ def choices_result(choices: Sequence[str], control: ChoicesControl) -> list[dict
         )
     if not choices:
         return []
-    region = {"from_name": control.name, "to_name": control.to_name, "type": "choices", "value": {"choices": list(choices)}}
+    stored = [control.as_stored(choice) for choice in choices]
+    region = {"from_name": control.name, "to_name": control.to_name, "type": "choices", "value": {"choices": stored}}
     return [region]

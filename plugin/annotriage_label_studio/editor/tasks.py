@@ -13,11 +13,21 @@ from annotriage_label_studio.editor.labeling_config import ChoicesControl
 MARKER = "triage_item"  # data field with the id of the pushed item that a task was created for
 OWN_FIELDS = "triage_"  # our own data fields begin so; they describe no dataset
 UNNAMED = "$undefined$"  # data key of a column without a name, as a list of addresses has; it stands for the config's field
+UNLISTED = "annotriage:cannot-be-listed"
+NOT_LISTED = (
+    "Label Studio itself fails to list it, so that nobody can open the list that it is on; its data, as a rule, hold half of a character"
+    " (a lone surrogate): import the task again without it and delete this one"
+)
 LONGEST_FIELD = 200  # characters; longer texts are no names of datasets
 
 
 def task_of(record: Mapping[str, Any], control: ChoicesControl, names: Mapping[str, str], *, reviews: bool) -> Task:
-    """A task as the API lists it. names: see `labeling_config.answer_names`. reviews: whether the record holds its annotations."""
+    """A task as the API lists it. names: see `labeling_config.answer_names`. reviews: whether the record holds its annotations.
+
+    Of a task that cannot be listed, its id and UNLISTED as media, by which whoever fetches them knows.
+    """
+    if UNLISTED in record:
+        return Task(str(record["id"]), UNLISTED, problem=NOT_LISTED)
     data = record.get("data")
     data = data if isinstance(data, dict) else {}
     if UNNAMED in data and control.field not in data:
@@ -80,7 +90,7 @@ def seconds(time: Any) -> float:
     """A time as the API writes it, in seconds since 1970; 0 if there is none."""
     try:
         return datetime.fromisoformat(time).timestamp()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
 
 
@@ -105,4 +115,4 @@ def _problem(data: Mapping[str, Any], field: str) -> str | None:
 
 
 def _whole(value: Any, default: int) -> int:
-    return value if isinstance(value, int) and value > 0 else default
+    return value if isinstance(value, int) and 0 < value < 2**31 else default

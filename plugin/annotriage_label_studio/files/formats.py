@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from annotriage.data import Dataset, Item
 from annotriage.data.unique_ids import mark_repeats, repeated_ids
 from annotriage.errors import DataError, MediaError
 from annotriage_label_studio.editor.answers import Answer, agreed, answers_in_min_record, answers_in_task
-from annotriage_label_studio.editor.labeling_config import ChoicesControl, answer_names, read_control
+from annotriage_label_studio.editor.labeling_config import ChoicesControl, answer_names, read_config
 from annotriage_label_studio.editor.tasks import group_of
 from annotriage_label_studio.files.json_stream import json_objects
 from annotriage_label_studio.files.media import local_media, looks_like_image
@@ -22,7 +22,9 @@ EXTENSIONS = (".json", ".jsonl", ".ndjson")
 MIN_ONLY = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")  # what JSON_MIN adds to the data
 
 
-def read_file(source: str, labeling_config: Path | None = None, classes: Sequence[str] = ()) -> Dataset | None:
+def read_file(
+    source: str, labeling_config: Path | None = None, classes: Sequence[str] = (), control_names: Sequence[str] = ()
+) -> Dataset | None:
     """The tasks in a Label Studio file; None if it is no such file.
 
     An item's id is the task's, or `id` in its data, or its position from 0; its record is the task. Labels are the answers
@@ -36,17 +38,18 @@ def read_file(source: str, labeling_config: Path | None = None, classes: Sequenc
     if file.suffix.lower() not in EXTENSIONS or not file.is_file():
         return None
     survey = _Survey()
-    count, repeats = repeated_ids(survey.ids(file))
+    control, controls = read_config(labeling_config, classes, control_names) if labeling_config else (None, frozenset())
+    count, repeats = repeated_ids(survey.ids(file, controls))
     if not count:
         raise DataError(f'{file}: no tasks; expected a list of tasks, each with its data, e.g. [{{"data": {{"image": "a.png"}}}}]')
-    control = read_control(labeling_config) if labeling_config else survey.likely_control(file)
-    names = answer_names(control, classes)
+    taken = control or survey.likely_control(file, control_names)
+    names = answer_names(taken, classes)
 
     def items() -> Iterator[Item]:
-        numbered = ((task.number, _item(task, file, control, names)) for task in _tasks(file))
+        numbered = ((task.number, _item(task, file, taken, names)) for task in _tasks(file, controls))
         return mark_repeats(numbered, repeats, f"{file}: entry")
 
-    return Dataset(file.stem, count, items, survey.notes(file, count, control))
+    return Dataset(file.stem, count, items, survey.notes(file, count, taken))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,8 @@ class _Survey:
     answered: Counter[str] = field(default_factory=Counter)
     disputed: Counter[str] = field(default_factory=Counter)
 
-    def ids(self, file: Path) -> Iterator[tuple[int, str]]:
-        for task in _tasks(file):
+    def ids(self, file: Path, controls: Collection[str]) -> Iterator[tuple[int, str]]:
+        for task in _tasks(file, controls):
             self.fields.update(task.data.keys())
             self.pictures.update(key for key, value in task.data.items() if looks_like_image(value))
             controls = {answer.control for answer in task.answers}
@@ -85,14 +88,15 @@ class _Survey:
             self.disputed.update(control for control in controls if agreed(task.answers_to(control)) is None)
             yield task.number, task.id
 
-    def likely_control(self, file: Path) -> ChoicesControl:
+    def likely_control(self, file: Path, names: Sequence[str]) -> ChoicesControl:
         if not self.pictures:
             found = ", ".join(repr(name) for name, _ in self.fields.most_common(10)) or "none"
             raise DataError(
                 f"{file}: no data field looks like a picture (fields: {found}). If these are Label Studio tasks, give the project's"
                 " labeling config, which names the field; other kinds of JSON are not read"
             )
-        name = self.answered.most_common(1)[0][0] if self.answered else ""
+        named = [name for name in names if name in self.answered]
+        name = (named or [name for name, _ in self.answered.most_common(1)] or [""])[0]
         return ChoicesControl(name, "", "Image", self.pictures.most_common(1)[0][0], multiple=True)
 
     def notes(self, file: Path, count: int, control: ChoicesControl) -> tuple[str, ...]:
@@ -109,14 +113,18 @@ class _Survey:
         return tuple(notes)
 
 
-def _tasks(file: Path) -> Iterator[_Task]:
-    """The tasks of a file. JSON_MIN has one record per annotation: those of one task follow each other and become one."""
+def _tasks(file: Path, controls: Collection[str]) -> Iterator[_Task]:
+    """The tasks of a file. JSON_MIN has one record per annotation: those of one task follow each other and become one.
+
+    controls: those of the labeling config, which tell the answers of JSON_MIN from columns; without one their places do.
+    """
     grouped = itertools.groupby(json_objects(file), _same_task())
     for number, ((_, is_min), records) in enumerate(grouped, start=1):
         if is_min:
             group = list(records)
-            answers = [answer for record in group for answer in answers_in_min_record(record)]
-            chosen = {answer.control for answer in answers}
+            columns = _columns(group[0])
+            answers = [answer for record in group for answer in answers_in_min_record(record, controls, columns)]
+            chosen = {answer.control for answer in answers} | set(controls)
             data = {key: value for key, value in group[0].items() if key not in (*MIN_ONLY, "id", *chosen)}
             record: Mapping[str, Any] = {"id": group[0].get("id"), "data": data}
         else:
@@ -126,6 +134,14 @@ def _tasks(file: Path) -> Iterator[_Task]:
                 record = {"data": record}
         ids = (record.get("id"), record["data"].get("id"), number - 1)
         yield _Task(number, next(str(id) for id in ids if isinstance(id, str | int)), record, answers)
+
+
+def _columns(record: Mapping[str, Any]) -> list[str]:
+    """What of a JSON_MIN record is surely data, for the case that its table has a column `id`, which moves the end of the data."""
+    keys = list(record)
+    pictures = [key for key, value in record.items() if looks_like_image(value)]
+    moved = any(keys.index(key) > keys.index("id") for key in pictures) if "id" in record else False
+    return [*pictures, "group"] if moved else pictures
 
 
 def _same_task() -> Callable[[Mapping[str, Any]], tuple[str | int, bool]]:

@@ -6,14 +6,17 @@ import os
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote
 
+from annotriage.data.local_paths import local_path
 from annotriage.errors import MediaError
 from annotriage.media.data_uri import decode_data_uri, is_data_uri
+from annotriage.text import storable
 
-IMAGE = re.compile(r"\.(jpe?g|png|webp|bmp|gif|tiff?)([?#].*)?$", re.IGNORECASE)
+IMAGE = re.compile(r"\.(jpe?g|jpe|jfif|mpo|png|webp|bmp|dib|gif|tiff?|p[bgnp]m|avif|heic|heif)([?#].*)?$", re.IGNORECASE)
 UPLOADED = "/data/upload/"
 LOCAL_FILES = "/data/local-files/"
+SERVED = re.compile(r"(https?://[^/?#]+)?(/[^?#]*)?/data/(local-files/\?(.*&)?d=|upload/)", re.IGNORECASE)
 ROOT_VARIABLES = ("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", "HEARTEX_LOCAL_FILES_DOCUMENT_ROOT", "LOCAL_FILES_DOCUMENT_ROOT")
 
 
@@ -23,7 +26,7 @@ def looks_like_image(value: Any) -> bool:
         return False
     if is_data_uri(value):
         return value[:11].lower() == "data:image/"
-    return value.startswith((UPLOADED, LOCAL_FILES)) or bool(IMAGE.search(value))
+    return value.startswith(LOCAL_FILES) or SERVED.match(value) is not None or bool(IMAGE.search(value))
 
 
 def local_media(value: Any, folder: Path) -> Path | bytes:
@@ -36,21 +39,20 @@ def local_media(value: Any, folder: Path) -> Path | bytes:
         raise MediaError(f"{what} where the path of one picture is expected; correct the task's data")
     if is_data_uri(value):
         return decode_data_uri(value)
-    if "\0" in value:
-        raise MediaError("a path that holds a NUL character; correct the task's data")
-    if value.startswith(LOCAL_FILES):
+    served = SERVED.match(value)
+    if value.startswith(LOCAL_FILES) or (served and served.group(3).lower() != "upload/"):
         return _local_file(value, folder)
-    if value.startswith(UPLOADED):
+    if served and (value.startswith(UPLOADED) or not Path(value).is_file()):
         raise MediaError(
             f"{value} was uploaded to Label Studio and only its server has it; run annotriage serve connected to the project,"
             " or export the tasks together with their files and put paths to these in the data"
         )
-    if re.match(r"[a-z][a-z0-9+.-]*://", value, re.IGNORECASE):
+    if re.match(r"(?!file:)[a-z][a-z0-9+.-]*://", value, re.IGNORECASE):
         raise MediaError(
             f"{value} is not on this machine; download it and put its path in the task's data, or run annotriage serve connected"
             " to the project"
         )
-    return folder / value
+    return local_path(value, folder)
 
 
 def local_files_root() -> Path | None:
@@ -68,7 +70,9 @@ def local_files_address(file: Path) -> str | None:
 
 
 def _local_file(value: str, folder: Path) -> Path:
-    below = parse_qs(urlsplit(value).query).get("d", [""])[0] or unquote(value.removeprefix(LOCAL_FILES))
+    below = parse_qs(value.partition("?")[2]).get("d", [""])[0] or unquote(value.removeprefix(LOCAL_FILES))
+    if storable(below) != below:
+        raise MediaError("a path with a NUL character or half of one, which no file has; correct the task's data")
     root = (local_files_root() or folder).resolve()
     file = root / below.lstrip("/")
     if not file.resolve().is_relative_to(root):

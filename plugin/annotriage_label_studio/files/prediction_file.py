@@ -41,6 +41,7 @@ class PredictionFile:
         classes: Sequence[str],
         model_version: str,
         labeling_config: Path | None = None,
+        control: Sequence[str] = (),
         item_fields: bool = True,
     ) -> None:
         self._path = path
@@ -48,7 +49,7 @@ class PredictionFile:
         self._model_version = model_version
         self._names_field = labeling_config is not None
         self._item_fields = item_fields
-        self._control = read_control(labeling_config) if labeling_config else DEFAULT_CONTROL
+        self._control = read_control(labeling_config, classes, control) if labeling_config else DEFAULT_CONTROL
         self._results = match_classes(classes, self._control)
         self._separator = "[\n"
         self._by_path = self._numbers = 0

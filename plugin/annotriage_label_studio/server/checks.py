@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from annotriage.errors import ToolError, ToolRefused
+from annotriage.errors import SettingError, ToolError, ToolRefused
 from annotriage.labeling_tool import Check
 from annotriage_label_studio.server import connect, delivery, listing
 from annotriage_label_studio.server.client import Client
@@ -23,6 +23,8 @@ def server_checks(client: Client) -> list[Check]:
     """Whether the server is there, of a version that was tried, and takes the token."""
     try:
         version = client.sdk.versions.get().release
+    except SettingError as error:  # there is no token to ask with
+        return [Check("server", None, "not looked at"), Check("token", False, str(error))]
     except ToolRefused as error:
         return [Check("server", True, f"Label Studio answers at {client.url}"), Check("token", False, str(error), NEW_TOKEN)]
     except ToolError as error:
@@ -31,12 +33,15 @@ def server_checks(client: Client) -> list[Check]:
     return [*checks, _checked("token", lambda: _token(client))]
 
 
-def project_checks(client: Client, project: Project, problem: str | None, url: str, secret: str) -> list[Check]:
-    """A project's set-up. problem: why the model's classes do not fit its labeling config."""
+def project_checks(client: Client, project: Project, problem: str | None, url: str | None, secret: str) -> list[Check]:
+    """A project's set-up. problem: why the model's classes do not fit its labeling config. url: None where Label Studio calls nobody."""
+    calls: list[tuple[str, Callable[[], Check]]] = [("calls", lambda: _no_calls(client, project))]
+    if url is not None:
+        here = url.rstrip("/")
+        calls = [("webhook", lambda: _webhook(client, project, here, secret)), ("ML backend", lambda: _backend(client, project, here))]
     looks: list[tuple[str, Callable[[], Check]]] = [
         ("labeling config", lambda: _config(project, problem)),
-        ("webhook", lambda: _webhook(client, project, url.rstrip("/"), secret)),
-        ("ML backend", lambda: _backend(client, project, url.rstrip("/"))),
+        *calls,
         ("version shown", lambda: _version(client, project)),
         ("order of labeling", lambda: _order(project)),
         ("tabs", lambda: _tabs(client, project)),
@@ -86,6 +91,14 @@ def _webhook(client: Client, project: Project, url: str, secret: str) -> Check:
     if len(found) > 1:
         return Check("webhook", False, f"{len(found)} of them tell this service everything several times", fix)
     return Check("webhook", True, f"at {found[0].url}, all actions")
+
+
+def _no_calls(client: Client, project: Project) -> Check:
+    left = [webhook.url for webhook in connect.our_webhooks(client, str(project.id), "")]
+    left += [backend.url for backend in connect.our_backends(client, str(project.id), "")]
+    if left:
+        return Check("calls", False, f"Label Studio is not to call this service, but does: {left[0]}", AGAIN.format(id=project.id))
+    return Check("calls", True, "none: everything is polled, and a task that is opened before it is triaged shows no prediction")
 
 
 def _backend(client: Client, project: Project, url: str) -> Check:

@@ -1,7 +1,7 @@
 """Setting up a project for the service, and taking it back: webhook, ML backend, order of labeling, tabs.
 
 Everything may be done again: what is there is found and mended, nothing is doubled, nothing that people chose is touched but the
-order of labeling. What that was before lies in the ML backend's parameters, for the way back.
+order of labeling. What that was before lies in the ML backend's parameters, too, for whoever has lost the service's database.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from annotriage.errors import ToolError
-from annotriage.labeling_tool import SECRET_HEADER
+from annotriage.labeling_tool import SECRET_HEADER, Before
 from annotriage_label_studio.editor.labeling_config import ChoicesControl
 from annotriage_label_studio.server import delivery, listing
 from annotriage_label_studio.server.client import Client
@@ -34,55 +34,65 @@ log = logging.getLogger(__name__)
 
 
 def connect(
-    client: Client, project: Project, control: ChoicesControl, url: str, user: str, password: str, secret: str, *, dry_run: bool
+    client: Client, project: Project, control: ChoicesControl, url: str | None, user: str, password: str, secret: str, *, dry_run: bool
 ) -> list[str]:
     """Set up a project, or mend it: what was (dry_run: is to be) done, in sentences.
 
-    The webhook comes first: the server then adds none of its own, without credentials, for the ML backend. Raises ToolError with the
-    fix if the server refuses the service's address or does not reach it.
+    url: of the service; None where Label Studio is not to call it: then there is neither webhook nor ML backend. The webhook comes
+    first: the server then adds none of its own, without credentials, for the ML backend. Raises ToolError with the fix if the server
+    refuses the service's address or does not reach it.
     """
     id = str(project.id)
-    url = url.rstrip("/")
-    done = _connect_webhook(client, id, url, secret, dry_run)
-    done += _connect_backend(client, project, url, user, password, dry_run)
+    if url is None:
+        done = _stop_calls(client, id, dry_run)
+    else:
+        url = url.rstrip("/")
+        done = _connect_webhook(client, id, url, secret, dry_run)
+        done += _connect_backend(client, project, url, user, password, dry_run)
     done += _order_by_trust(client, project, dry_run)
-    done += set_up_tabs(client, project, control.field, calibrating=None, opening=True, dry_run=dry_run)
+    done += set_up_tabs(client, project, control.field, opening=True, dry_run=dry_run)
     return done + advice(client, project, control)
 
 
-def disconnect(client: Client, project: Project, url: str, versions: Sequence[str], fields: Sequence[str]) -> list[str]:
-    """Take back what `connect` and the service did: what was done, in sentences. Labels that people gave stay."""
+def disconnect(
+    client: Client, project: Project, url: str, versions: Sequence[str], fields: Sequence[str], before: Before | None
+) -> list[str]:
+    """Take back what `connect` and the service did: what was done, in sentences. Labels that people gave stay.
+
+    What says how the project was goes last, so that this may break off anywhere and be done again. before: as of ToolProject.disconnect.
+    """
     id = str(project.id)
     url = url.rstrip("/")
+    webhooks, backends = our_webhooks(client, id, url), our_backends(client, id, url)
+    kept = [found for found in (before, *map(_remembered, backends)) if found is not None]
+    ours = bool(kept or webhooks or backends)
     done = []
-    for webhook in our_webhooks(client, id, url):
+    for webhook in webhooks:
         client.sdk.webhooks.delete(_id(webhook))
         done.append(sentence(f"Webhook at {webhook.url}", "removed"))
-    before: Mapping[str, Any] = {}
-    for backend in our_backends(client, id, url):
-        before = _remembered(backend) or before
-        client.sdk.ml.delete(_id(backend))
-        done.append(sentence(f"ML backend at {backend.url}", "removed"))
-    done += remove_tabs(client, id)
-    if project.sampling == SAMPLING:
-        sampling = before.get("sampling", DEFAULT_SAMPLING)
-        client.sdk.projects.update(int(id), sampling=sampling)
-        done.append(sentence("Order of labeling", f"set back to {sampling!r}"))
+    done += remove_tabs(client, id, changed=ours)
+    if ours and project.sampling == SAMPLING:
+        sampling = next((found.order for found in kept if found.order), DEFAULT_SAMPLING)
+        if sampling != SAMPLING:
+            client.sdk.projects.update(int(id), sampling=sampling)
+            done.append(sentence("Order of labeling", f"set back to {sampling!r}"))
     existing = delivery.versions(client, id)
     for version in versions:
         if existing.pop(version, 0):
             delivery.delete_version(client, id, version)
             done.append(sentence(f"Predictions of {version!r}", "removed"))
-    shown = next((version for version in (project.model_version, before.get("model_version")) if version in existing), "")
-    if (client.sdk.projects.get(int(id)).model_version or "") != shown:
+    done += _remove_fields(client, id, fields)
+    done += _remove_backends(client, backends)
+    shown = next((version for version in (project.model_version, *(found.version for found in kept)) if version in existing), "")
+    if ours and (client.sdk.projects.get(int(id)).model_version or "") != shown:
         client.sdk.projects.update(int(id), model_version=shown)
         done.append(sentence("Predictions shown", f"set back to {shown!r}" if shown else "set back to none"))
-    return done + _remove_fields(client, id, fields)
+    return done
 
 
-def repair(client: Client, project: Project, control: ChoicesControl, *, calibrating: bool) -> list[str]:
+def repair(client: Client, project: Project, control: ChoicesControl) -> list[str]:
     """Set the tabs and the order of labeling right again: what was done, in sentences."""
-    tabs = set_up_tabs(client, project, control.field, calibrating=calibrating, opening=False)
+    tabs = set_up_tabs(client, project, control.field, opening=False)
     return _order_by_trust(client, project, False) + tabs
 
 
@@ -143,6 +153,21 @@ def differs(found: Webhook | MlBackend, wanted: Mapping[str, Any]) -> list[str]:
     """The settings in which what was found is not as wanted."""
     there = {name: getattr(found, name) for name in wanted}
     return [name for name, value in wanted.items() if (sorted(there[name] or ()) if name == "actions" else there[name]) != value]
+
+
+def _stop_calls(client: Client, project: str, dry_run: bool) -> list[str]:
+    done = []
+    for webhook in our_webhooks(client, project, ""):
+        done.append(sentence(f"Webhook at {webhook.url}", "removed", dry_run))
+        if not dry_run:
+            client.sdk.webhooks.delete(_id(webhook))
+    return done + _remove_backends(client, our_backends(client, project, ""), dry_run)
+
+
+def _remove_backends(client: Client, backends: Sequence[MlBackend], dry_run: bool = False) -> list[str]:
+    for backend in [] if dry_run else backends:
+        client.sdk.ml.delete(_id(backend))
+    return [sentence(f"ML backend at {backend.url}", "removed", dry_run) for backend in backends]
 
 
 def _connect_webhook(client: Client, project: str, url: str, secret: str, dry_run: bool) -> list[str]:
@@ -209,9 +234,9 @@ def _has_secret(webhook: Webhook) -> bool:
     return SECRET_HEADER in (webhook.headers or {})
 
 
-def _remembered(backend: MlBackend) -> Mapping[str, Any]:
+def _remembered(backend: MlBackend) -> Before | None:
     kept = (backend.extra_params or {}).get(REMEMBERED)
-    return kept if isinstance(kept, dict) else {}
+    return Before(str(kept.get("model_version", "")), str(kept.get("sampling", ""))) if isinstance(kept, dict) else None
 
 
 def _calling(url: str, call: Callable[[], T]) -> T:
@@ -233,15 +258,18 @@ def refused_address(url: str) -> str:
     """What to do when Label Studio takes no loopback or private address."""
     return (
         f"Label Studio refuses to call {url}: by default it takes no loopback or private address. Start Label Studio with"
-        " ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false in its environment (docker compose: `environment` of its service), or"
-        " set service_url to a public address of this service"
+        " ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false in its environment (docker compose: `environment` of its service), set"
+        " service_url to a public address of this service, or connect with --calls off: Label Studio then calls nobody, and everything"
+        " works by polling but for this: a task that is opened before it is triaged shows no prediction, and new tasks are seen some"
+        " seconds later"
     )
 
 
 def _remove_fields(client: Client, project: str, fields: Sequence[str]) -> list[str]:
     """Take our fields out of all tasks, one at a time: the server has no bulk call for it and takes 50 to 150 ms for each."""
     pages = listing.tasks_after(client, project, "")
-    carrying = [(str(task["id"]), [name for name in fields if name in task["data"]]) for page in pages for task in page] if fields else []
+    tasks = (task for page in pages for task in page) if fields else ()
+    carrying = [(str(task["id"]), [name for name in fields if name in task.get("data", ())]) for task in tasks]
     carrying = [(task, names) for task, names in carrying if names]
     for number, (task, names) in enumerate(carrying, start=1):
         delivery.write_fields(client, project, task, dict.fromkeys(names))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from annotriage.errors import DataError, SettingError, ToolError, ToolGone
-from annotriage.labeling_tool import Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
+from annotriage.errors import DataError, OutcomeUnknown, ToolError, ToolGone
+from annotriage.labeling_tool import Before, Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
 from annotriage.settings import ServiceSettings
 from annotriage_label_studio.editor.labeling_config import ChoicesControl, answer_names, choices_control, match_classes
 from annotriage_label_studio.editor.predictions import results_of
@@ -26,21 +26,20 @@ CONFIG_SECONDS = 60.0  # how long a project's labeling config is believed; `fact
 
 
 def open_server(settings: ServiceSettings) -> LabelStudioServer:
-    """The Label Studio that the settings name; nothing is asked of it yet. Raises SettingError if address or token are no such thing."""
-    if not settings.label_studio_token:
-        raise SettingError(
-            "setting label_studio_token is empty: annotriage needs an account of its own in Label Studio. Make one, copy a personal access"
-            " token from its Account & Settings, and set ANNOTRIAGE_LABEL_STUDIO_TOKEN to it"
-        )
-    return LabelStudioServer(Client(settings.label_studio_url, settings.label_studio_token))
+    """The Label Studio that the settings name; nothing is asked of it yet. Raises SettingError if its address is no such thing.
+
+    Without a token whatever asks it raises SettingError.
+    """
+    return LabelStudioServer(Client(settings.label_studio_url, settings.label_studio_token), settings.control)
 
 
 class LabelStudioServer:
     """The Label Studio that the settings name, and the account that they give; threadsafe."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, control: Sequence[str] = ()) -> None:
         self.url = client.url
         self._client = client
+        self._control = tuple(control)
 
     def headers(self) -> dict[str, str]:
         """Credentials for this moment, for requests to the server's own address."""
@@ -58,7 +57,7 @@ class LabelStudioServer:
 
     def project(self, id: str, classes: Sequence[str]) -> LabelStudioProject:
         """One of its projects."""
-        return LabelStudioProject(self._client, id, classes)
+        return LabelStudioProject(self._client, id, classes, self._control)
 
 
 @dataclass(frozen=True)
@@ -73,14 +72,18 @@ class _Config:
 
 
 class LabelStudioProject:
-    """One project of a Label Studio, for a model with these classes; see `annotriage.labeling_tool.ToolProject`."""
+    """One project of a Label Studio, for a model with these classes; see `annotriage.labeling_tool.ToolProject`.
 
-    def __init__(self, client: Client, id: str, classes: Sequence[str]) -> None:
+    control: names of the controls that models answer, as the setting has them.
+    """
+
+    def __init__(self, client: Client, id: str, classes: Sequence[str], control: Sequence[str] = ()) -> None:
         if not (id.isascii() and id.isdigit()):
             raise ToolGone(f"no project of Label Studio is called {id!r}; give its number, as in its address /projects/3/data")
         self.id = id
         self._client = client
         self._classes = tuple(classes)
+        self._names = tuple(control)
         self._known: _Config | None = None
         self._storages: tuple[float, frozenset[str]] = (0.0, frozenset())
         self._lock = threading.Lock()
@@ -93,6 +96,7 @@ class LabelStudioProject:
         return ProjectFacts(
             title=project.title or "",
             version=project.model_version or "",
+            order=project.sampling or "",
             wanted=project.maximum_annotations or 1,
             config=project.label_config or "",
             problem=known.problem,
@@ -115,7 +119,7 @@ class LabelStudioProject:
 
     def tasks(self, ids: Sequence[str]) -> list[Task]:
         """Those of the tasks that exist, with their reviews."""
-        return self._tasks(listing.tasks_by_id(self._client, self.id, ids, listing.REVIEWED), reviews=True)
+        return self._tasks(listing.tasks_by_id(self._client, self.id, ids, listing.REVIEWED, unlisted=True), reviews=True)
 
     def changed_since(self, time: float) -> Iterator[Changes]:
         """Tasks that changed, or whose annotations did, with their reviews; in the order of their ids.
@@ -183,7 +187,10 @@ class LabelStudioProject:
         if not tasks:
             return Outcomes()
         answer = self._client.post(f"/api/projects/{self.id}/import", tasks, seconds=delivery.LONG, return_task_ids="true")
-        return Outcomes({item.marker: str(id) for item, id in zip(items, answer["task_ids"], strict=True)})
+        ids = answer["task_ids"]
+        if len(ids) != len(items):
+            raise OutcomeUnknown(f"project {self.id}: {len(items):,} tasks were imported and {len(ids):,} ids answered; they are read back")
+        return Outcomes({item.marker: str(id) for item, id in zip(items, ids, strict=True)})
 
     def created(self, markers: Sequence[str]) -> dict[str, str]:
         """Which of the markers have a task already."""
@@ -209,26 +216,26 @@ class LabelStudioProject:
 
     # -- setting up
 
-    def connect(self, service_url: str, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
-        """Webhook, ML backend, order of labeling, tabs. Raises ToolError with both lists if the model's classes do not fit the config."""
+    def connect(self, service_url: str | None, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
+        """Webhook, ML backend (neither without service_url), order of labeling, tabs. Raises ToolError if the classes do not fit."""
         from annotriage_label_studio.server import connect
 
         project = self._read_project()
         return connect.connect(self._client, project, self._fitting(), service_url, user, password, secret, dry_run=dry_run)
 
-    def disconnect(self, service_url: str, versions: Sequence[str], fields: Sequence[str]) -> list[str]:
-        """Take all that back, and the predictions of these versions and these fields of the tasks."""
+    def disconnect(self, service_url: str, versions: Sequence[str], fields: Sequence[str], before: Before | None) -> list[str]:
+        """Take all that back, and the predictions of these versions and these fields of the tasks; see `connect.disconnect`."""
         from annotriage_label_studio.server import connect
 
-        return connect.disconnect(self._client, self._read_project(), service_url, versions, fields)
+        return connect.disconnect(self._client, self._read_project(), service_url, versions, fields, before)
 
-    def repair(self, *, calibrating: bool) -> list[str]:
+    def repair(self) -> list[str]:
         """Make again the tabs and the order that people took away."""
         from annotriage_label_studio.server import connect
 
-        return connect.repair(self._client, self._read_project(), self._control(), calibrating=calibrating)
+        return connect.repair(self._client, self._read_project(), self._control())
 
-    def checks(self, service_url: str, secret: str) -> list[Check]:
+    def checks(self, service_url: str | None, secret: str) -> list[Check]:
         """What is wrong with the project's set-up, and the fix."""
         from annotriage_label_studio.server.checks import project_checks
 
@@ -282,14 +289,14 @@ class LabelStudioProject:
 
     def _read_project(self) -> LseProjectResponse:
         project: LseProjectResponse = self._client.sdk.projects.get(int(self.id))
-        self._known = _read_config(project.label_config or "", self._classes)
+        self._known = _read_config(project.label_config or "", self._classes, self._names)
         return project
 
 
-def _read_config(text: str, classes: Sequence[str]) -> _Config:
+def _read_config(text: str, classes: Sequence[str], control_names: Sequence[str]) -> _Config:
     now = time.monotonic()
     try:
-        control = choices_control(text)
+        control = choices_control(text, classes, control_names)
     except DataError as error:
         return _Config(now, None, {}, {}, str(error))
     names = answer_names(control, classes)

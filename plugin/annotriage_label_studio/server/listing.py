@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from annotriage_label_studio.editor.tasks import MARKER, seconds
+from annotriage_label_studio.editor.tasks import MARKER, UNLISTED, seconds
 from annotriage_label_studio.server.client import Client
+from annotriage_label_studio.server.transport import ServerFailed
+
+log = logging.getLogger(__name__)
 
 TASK = "id,data,meta,created_at,is_labeled,overlap"  # what is read of a task: naming it spares the server most of its work
 ANNOTATIONS = (
@@ -47,8 +51,8 @@ def task_ids_after(client: Client, project: str, task_id: str) -> Iterator[list[
         yield [str(record["id"]) for record in page]
 
 
-def tasks_by_id(client: Client, project: str, ids: Sequence[str], fields: str) -> list[dict[str, Any]]:
-    """Those of the tasks that exist, in the order of their ids. fields: what is read of each."""
+def tasks_by_id(client: Client, project: str, ids: Sequence[str], fields: str, *, unlisted: bool = False) -> list[dict[str, Any]]:
+    """Those of the tasks that exist, in the order of their ids. fields: what is read of each. unlisted: also what cannot be listed."""
     found: list[dict[str, Any]] = []
     for chunk in _chunks(sorted({int(id) for id in ids if id.isascii() and id.isdigit()}), PAGE):
         while chunk:
@@ -56,7 +60,7 @@ def tasks_by_id(client: Client, project: str, ids: Sequence[str], fields: str) -
             page, last = _page(client, project, query, fields, len(chunk))
             found += page
             chunk = [] if last else [id for id in chunk if id > page[-1]["id"]]
-    return found
+    return [record for record in found if unlisted or UNLISTED not in record]
 
 
 def tasks_changed_since(client: Client, project: str, time: float) -> Iterator[tuple[list[tuple[str, str]], float]]:
@@ -91,7 +95,7 @@ def tasks_made_for(client: Client, project: str, markers: Sequence[str]) -> dict
         pattern = f"^({'|'.join(map(re.escape, chunk))})$"
         for page in _pages(client, project, [condition(f"data.{MARKER}", "regex", "String", pattern)], "id,data"):
             for record in page:
-                marker = record["data"].get(MARKER)
+                marker = record.get("data", {}).get(MARKER)
                 if marker in chunk:
                     found.setdefault(marker, str(record["id"]))
     return found
@@ -101,7 +105,7 @@ def tasks_answered_empty(client: Client, project: str) -> list[dict[str, Any]]:
     """The tasks that count as labelled, one of whose annotations is empty; with their annotations."""
     filters = [condition("annotations_results", "contains", "String", "[]"), condition("completed_at", "empty", "Datetime", False)]
     pages = _pages(client, project, filters, f"id,{ANNOTATIONS}")
-    empty = (task for page in pages for task in page if any(map(_is_empty, task["annotations"])))
+    empty = (task for page in pages for task in page if any(map(_is_empty, task.get("annotations", ()))))
     return list(empty)
 
 
@@ -137,7 +141,34 @@ def _fitting_size(page: list[dict[str, Any]]) -> int:
 
 
 def _page(client: Client, project: str, query: dict[str, Any], fields: str, size: int) -> tuple[list[dict[str, Any]], bool]:
-    """One page of the list, and whether it is the last. resolve_uri: data as they stand, without cloud addresses made the server's own."""
+    """One page of the list, and whether it is the last; of a task that the server fails to list, its id and the mark UNLISTED."""
+    try:
+        return _asked(client, project, query, fields, size)
+    except ServerFailed:
+        page, last = _asked(client, project, query, "id", size)
+        if fields == "id" or not page:
+            raise
+        return _one_by_one(client, project, [record["id"] for record in page], fields), last
+
+
+def _one_by_one(client: Client, project: str, ids: list[int], fields: str) -> list[dict[str, Any]]:
+    """Tasks one of which the server fails to list, so that it lists none: halved until it is found, so that the others are read."""
+    found: list[dict[str, Any]] = []
+    for part in filter(None, (ids[: len(ids) // 2], ids[len(ids) // 2 :])):
+        query = {"selectedItems": {"all": False, "included": part}, "ordering": ["tasks:id"]}
+        try:
+            found += _asked(client, project, query, fields, len(part))[0]
+        except ServerFailed as error:
+            if len(part) > 1:
+                found += _one_by_one(client, project, part, fields)
+            else:
+                log.warning("task %d of project %s cannot be listed: %s", part[0], project, error)
+                found.append({"id": part[0], UNLISTED: True})
+    return found
+
+
+def _asked(client: Client, project: str, query: dict[str, Any], fields: str, size: int) -> tuple[list[dict[str, Any]], bool]:
+    """What the server gives. resolve_uri: data as they stand, without cloud addresses made the server's own."""
     answer = client.get(
         "/api/tasks/",
         project=project,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Collection
+from urllib.parse import urlsplit
 
 from annotriage.errors import MediaError
+from annotriage_label_studio.editor.tasks import NOT_LISTED, UNLISTED
 
 CLOUD = {"s3": "s3", "gs": "gcs", "azure-blob": "azure"}  # schemes that the server can presign -> its type of storage for them
 LONGEST_SHOWN = 100  # characters of an address in a message
@@ -17,11 +19,14 @@ def media_address(server: str, project: str, media: str, task_id: str, storage_t
     storage_types: tells the kinds of storage that are connected to the project, asked only for media in a cloud: without its storage
     the server just answers 404. Raises MediaError saying what to change if the media cannot be fetched from anywhere.
     """
+    if media == UNLISTED:
+        raise MediaError(f"task {task_id}: {NOT_LISTED}")
     scheme, separator, rest = media.partition("://")
     scheme = scheme.lower() if separator and rest else ""
     shown = repr(media if len(media) <= LONGEST_SHOWN else f"{media[:LONGEST_SHOWN]}...")
     if media.startswith("/") and not media.startswith("//"):
-        return server + media
+        below = urlsplit(server).path.rstrip("/")  # a Label Studio below a path names its uploads with it
+        return server + (media.removeprefix(below) if below and media.startswith(f"{below}/") else media)
     if scheme in ("http", "https"):
         return media
     if scheme not in CLOUD:

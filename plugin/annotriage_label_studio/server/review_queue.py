@@ -1,7 +1,8 @@
 """The review queue inside Label Studio: tabs of the Data Manager, one per question that an annotator or a manager has.
 
-Each tab is a filter on the trust (Label Studio's prediction score), strangest first. Label Studio takes any filter and then answers
-500 to whoever opens the tab, so each one is opened once when it is made.
+Each tab is a filter on the place in the queue (Label Studio's prediction score), strangest first. That a task is a spot check is
+told by its fields alone: until the first of them has these, and where tasks get none, spot checks are mixed in with the others.
+Label Studio takes any filter and then answers 500 to whoever opens the tab, so each one is opened once when it is made.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from label_studio_sdk.types import View
 
 MARK = "annotriage"  # key in a tab's data that says which of ours it is; Label Studio's pages drop it when somebody changes the tab
+CHECKED = "data.triage_spot_check"  # only spot checks have it
 REASONS = ("data.triage_route", "data.triage_reason", "data.triage_outlier_score", "data.triage_diversity")
 ANSWER = ("predictions_results", "predictions_score")
 WIDTHS = {"tasks:data.triage_reason": 420, "tasks:data.triage_diversity": 260, "tasks:predictions_results": 420}  # pixels
@@ -28,72 +30,74 @@ WIDTHS = {"tasks:data.triage_reason": 420, "tasks:data.triage_diversity": 260, "
 
 @dataclass(frozen=True)
 class Tab:
-    """One tab: the open tasks whose trust lies between `above` and `below`, by `order`.
+    """One tab: the open tasks whose place in the queue lies between `above` and `below`, by `order`.
 
-    columns: shown beside id and picture; None leaves it to Label Studio, which shows most of them.
+    checks: of them the spot checks alone (True), or all others (False); None: whether or not they are. columns: shown beside id and
+    picture; None leaves it to Label Studio, which shows most of them.
     """
 
     title: str
-    above: float | None
-    below: float | None
+    above: float | None = None
+    below: float | None = None
+    checks: bool | None = None
     order: str = "tasks:predictions_score"
     columns: tuple[str, ...] | None = REASONS
 
 
 REVIEW_TABS = (
-    Tab("Manual review", None, AUTOMATIC_FROM),
-    Tab("Outliers", None, FAMILIAR_FROM),
-    Tab("Unsure", FAMILIAR_FROM, AUTOMATIC_FROM, columns=(*REASONS, *ANSWER)),
-    Tab("Pre-annotated", AUTOMATIC_FROM, None, columns=ANSWER),
+    Tab("Manual review", below=AUTOMATIC_FROM, checks=False),
+    Tab("Outliers", below=FAMILIAR_FROM, checks=False),
+    Tab("Unsure", above=FAMILIAR_FROM, below=AUTOMATIC_FROM, checks=False, columns=(*REASONS, *ANSWER)),
+    Tab("Pre-annotated", above=AUTOMATIC_FROM, columns=ANSWER),
 )
-# Everything with a blind prediction, spot checks and strangers alike, so that nobody can tell them apart; by id, in which no model
-# had a hand.
-CALIBRATION_TAB = Tab("Help calibrate", None, FAMILIAR_FROM, order="tasks:id")
-EVERYTHING = Tab("Default", None, None, order="tasks:id", columns=None)  # Label Studio makes this one itself where there is no other
+CHECKS_TAB = Tab("Spot checks", checks=True)  # also what calibrates a project that has no guarantee yet
+EVERYTHING = Tab("Default", order="tasks:id", columns=None)  # Label Studio makes this one itself where there is no other
 
 
-def set_up_tabs(
-    client: Client, project: Project, media_field: str, *, calibrating: bool | None, opening: bool, dry_run: bool = False
-) -> list[str]:
-    """Make the tabs that are missing, make those anew that are out of date, remove that for calibration when its time is over.
+def set_up_tabs(client: Client, project: Project, media_field: str, *, opening: bool, dry_run: bool = False) -> list[str]:
+    """Make the tabs that are missing, make those anew that are out of date, remove those of ours that nobody wants or that stand twice.
 
-    calibrating: whether the tab for calibration is wanted; None leaves it as it is. opening: open each tab, and make those anew that
-    cannot be. A tab of ours that somebody has changed stays as they want it. Nothing is done in a project without tasks: Label Studio
-    answers 500 to a filter on the score there. Returns what was (dry_run: is to be) done, in sentences.
+    opening: open each tab, and make those anew that cannot be. A tab of ours that somebody has changed stays as they want it. Nothing is
+    done in a project without tasks: Label Studio answers 500 to a filter on the score there. Returns what was (dry_run: is to be) done,
+    in sentences.
     """
     if not project.task_number:
         return []
     id = str(project.id)
     views: list[View] = client.sdk.views.list(project=project.id)
-    wanted = [*REVIEW_TABS, *([CALIBRATION_TAB] if calibrating else [])]
-    if not views:
-        wanted.append(EVERYTHING)
+    columns = _columns(client, id)
+    knows_checks = f"tasks:{CHECKED}" in columns
+    wanted = [*REVIEW_TABS, *([CHECKS_TAB] if knows_checks else []), *([] if views else [EVERYTHING])]
     done = []
     for tab in wanted:
-        found = _found(tab, views)
+        found, question = _found(tab, views), _question(tab, knows_checks)
         if found is None:
             done.append(sentence(f"Tab {tab.title!r}", "made", dry_run))
-        elif _look(found).get(MARK) and not _same(_look(found), _question(tab)):
+        elif _look(found).get(MARK) and not _same(_look(found), question):
             done.append(sentence(f"Tab {tab.title!r}, which was out of date", "made anew", dry_run))
         elif opening and not _opens(client, id, found):
             done.append(sentence(f"Tab {tab.title!r}, which could not be opened", "made anew", dry_run))
         else:
             continue
         if not dry_run:
-            _make(client, id, tab, media_field)
+            _make(client, id, question | _appearance(tab, columns, media_field))
             if found is not None:
                 client.sdk.views.delete(str(found.id))
-    if calibrating is False and (found := _found(CALIBRATION_TAB, views)) is not None:
-        done.append(sentence(f"Tab {CALIBRATION_TAB.title!r}", "removed, the guarantee has the answers that it needs", dry_run))
-        if not dry_run:
-            client.sdk.views.delete(str(found.id))
+    kept = {tab.title: _found(tab, views) for tab in (*REVIEW_TABS, CHECKS_TAB, EVERYTHING)}
+    for view in views:  # one may be there twice: two commands, or a command and the service, can be at it at the same moment
+        mark = _look(view).get(MARK)
+        if mark is not None and view is not kept.get(mark):
+            done.append(sentence(f"Tab {_title(view)!r}{', which was there twice' if mark in kept else ''}", "removed", dry_run))
+            if not dry_run:
+                client.sdk.views.delete(str(view.id))
     return done
 
 
-def remove_tabs(client: Client, project: str) -> list[str]:
-    """Delete our tabs: what was done, in sentences."""
+def remove_tabs(client: Client, project: str, *, changed: bool) -> list[str]:
+    """Delete our tabs: what was done, in sentences. changed: those too that only their titles tell, as somebody has changed them."""
     views: list[View] = client.sdk.views.list(project=int(project))
-    ours = [view for view in views if _look(view).get(MARK) or _title(view) in {tab.title for tab in (*REVIEW_TABS, CALIBRATION_TAB)}]
+    titles = {tab.title for tab in (*REVIEW_TABS, CHECKS_TAB)} if changed else set()
+    ours = [view for view in views if _look(view).get(MARK) or _title(view) in titles]
     for view in ours:
         client.sdk.views.delete(str(view.id))
     return [sentence(f"Tab {_title(view)!r}", "removed") for view in ours]
@@ -130,13 +134,12 @@ def _title(view: View) -> str:
     return str(_look(view).get("title", ""))
 
 
-def _make(client: Client, project: str, tab: Tab, media_field: str) -> None:
+def _make(client: Client, project: str, data: Any) -> None:
     """A new tab, opened once. Raises ToolError, and leaves no tab, if it does not open."""
-    data: Any = _question(tab) | _appearance(tab, _columns(client, project), media_field)
     view = client.sdk.views.create(project=int(project), data=data)
     if not _opens(client, project, view):
         client.sdk.views.delete(str(view.id))
-        raise ToolError(f"project {project}: Label Studio cannot show the tab {tab.title!r}; its version may be too new or too old")
+        raise ToolError(f"project {project}: Label Studio cannot show the tab {data['title']!r}; its version may be too new or too old")
 
 
 def _opens(client: Client, project: str, view: View) -> bool:
@@ -151,13 +154,15 @@ def _opens(client: Client, project: str, view: View) -> bool:
     return True
 
 
-def _question(tab: Tab) -> dict[str, Any]:
-    """What the tab lists, in which order."""
+def _question(tab: Tab, knows_checks: bool) -> dict[str, Any]:
+    """What the tab lists, in which order. knows_checks: whether tasks say that they are spot checks."""
     filters = []
     if tab.above is not None:
         filters.append(condition("predictions_score", "greater_or_equal", "Number", tab.above))
     if tab.below is not None:
         filters.append(condition("predictions_score", "less", "Number", tab.below))
+    if tab.checks is not None and knows_checks:
+        filters.append(condition(CHECKED, "empty", "String", not tab.checks))
     if filters:
         filters.append(condition("completed_at", "empty", "Datetime", True))  # a task stays until all have answered who were asked
     return {"title": tab.title, "filters": {"conjunction": "and", "items": filters}, "ordering": [tab.order]}
@@ -168,7 +173,7 @@ def _appearance(tab: Tab, columns: Mapping[str, Mapping[str, bool]], media_field
     hidden = {mode: [column for column, visible in columns.items() if not visible.get(mode, True)] for mode in ("explore", "labeling")}
     if tab.columns is not None:
         shown = {f"tasks:{column}" for column in ("id", f"data.{media_field}", *tab.columns)}
-        hidden = dict.fromkeys(hidden, sorted({*columns, *(f"tasks:{column}" for column in (f"data.{MARKER}", *REASONS))} - shown))
+        hidden = dict.fromkeys(hidden, sorted({*columns, *(f"tasks:{column}" for column in (f"data.{MARKER}", CHECKED, *REASONS))} - shown))
     look = {"type": "list", "target": "tasks", "columnsWidth": WIDTHS, "columnsDisplayType": {}, "gridWidth": 4}
     return look | {MARK: tab.title, "hiddenColumns": hidden}
 

@@ -15,11 +15,15 @@ from typing import Any
 
 import httpx
 
-from annotriage.errors import ToolRefused
+from annotriage.errors import SettingError, ToolRefused
 
 MARGIN = 30.0  # seconds before its end at which an access token is renewed: the longest that a request waits to be read
 LIFETIME = 300.0  # seconds, of an access token that does not say
 MAKE_ONE = "make a personal access token in Label Studio under Account & Settings > Personal Access Token"
+NO_TOKEN = (
+    "setting label_studio_token is empty: annotriage needs an account of its own in Label Studio. Make one, copy a personal access"
+    " token from its Account & Settings, and set ANNOTRIAGE_LABEL_STUDIO_TOKEN to it"
+)
 
 
 class Token(httpx.Auth):
@@ -46,9 +50,11 @@ class Token(httpx.Auth):
             yield request
 
     def headers(self) -> dict[str, str]:
-        """Credentials for this moment. Raises ToolRefused if there can be none, and what `exchange` raises."""
-        if not self._token or not self._token.isascii() or any(sign.isspace() for sign in self._token):
-            raise ToolRefused(f"the token of Label Studio is empty or has signs that no token has; {MAKE_ONE}")
+        """Credentials for this moment. Raises SettingError without a token, ToolRefused if there can be none, what `exchange` raises."""
+        if not self._token:
+            raise SettingError(NO_TOKEN)
+        if not self._token.isascii() or any(sign.isspace() for sign in self._token):
+            raise ToolRefused(f"the token of Label Studio has signs that no token has; {MAKE_ONE}")
         if self._kind == "legacy":
             return {"Authorization": f"Token {self._token}"}
         if self._kind != "refresh":

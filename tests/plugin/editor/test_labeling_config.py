@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annotriage.errors import DataError
-from annotriage_label_studio.editor.labeling_config import DEFAULT_CONTROL, choices_control, match_classes, read_control
+from annotriage_label_studio.editor.answers import chosen_labels
+from annotriage_label_studio.editor.labeling_config import DEFAULT_CONTROL, answer_names, choices_control, match_classes, read_control
+from annotriage_label_studio.editor.predictions import choices_result
 
 CONFIG = """<View>
   <Text name="report" value="$report"/>
@@ -27,10 +29,24 @@ def test_the_first_choices_on_an_image_are_taken():
 
 
 def test_choices_can_be_taken_by_name():
-    control = choices_control(CONFIG, "finding")
-    assert (control.field, control.multiple) == ("report", False)
-    with pytest.raises(DataError, match=r"no <Choices> named 'nope' .*'finding' on Text, 'view' on Image"):
-        choices_control(CONFIG, "nope")
+    control = choices_control(CONFIG, ["Tibia"], ["of another project", "finding"])
+    assert (control.name, control.field, control.multiple) == ("finding", "report", False)
+
+
+@pytest.mark.parametrize(("classes", "name"), [(["usable", "blurred"], "quality"), (["Tibia", "Femur"], "bone"), (["else"], "quality")])
+def test_of_several_choices_that_with_the_models_classes_is_taken(classes, name):
+    config = """<View><Image name="i" value="$image"/>
+      <Choices name="quality" toName="i"><Choice value="usable"/><Choice value="blurred"/></Choices>
+      <Choices name="bone" toName="i" visibleWhen="choice-selected" whenTagName="quality" whenChoiceValue="usable">
+        <Choice value="Tibia"/><Choice value="Femur"/></Choices></View>"""
+    assert choices_control(config, classes).name == name
+
+
+def test_names_are_compared_composed_and_written_as_the_config_has_them():
+    config = CONFIG.replace("Tibia", "Ti\u0301bia")
+    control = choices_control(config)
+    assert match_classes(["T\u00edbia"], control) == {"T\u00edbia": "Ti\u0301bia"}
+    assert answer_names(control, ["T\u00edbia"])["T\u00edbia"] == "T\u00edbia"
 
 
 @pytest.mark.parametrize("name", ["Femoral side", "femoral", "femur", "FEM", "fem", "FEMORAL"])
@@ -87,8 +103,26 @@ def test_a_config_with_an_xml_declaration_and_comments_is_read():
 
 
 def test_a_choice_within_another_is_a_choice_of_the_control():
-    config = CONFIG.replace('<Choice value="Tibia"/>', '<View><Choice value="Tibia"><Choice value="Tibia, left"/></Choice></View>')
-    assert [choice.value for choice in choices_control(config).choices] == ["Tibia", "Tibia, left", "Femoral side", "None of these"]
+    config = CONFIG.replace('<Choice value="Tibia"/>', '<View><Choice value="Tibia"><Choice value="left" alias="l"/></Choice></View>')
+    assert [choice.value for choice in choices_control(config).choices] == ["Tibia", "Femoral side", "None of these"]
+    with pytest.raises(DataError, match='Choices within choices count only with allownested="true"'):
+        match_classes(["left"], choices_control(config))
+    control = choices_control(config.replace('choice="multiple"', 'choice="multiple" allownested="true"'))
+    assert [choice.value for choice in control.choices] == ["Tibia", "Tibia/left", "Femoral side", "None of these"]
+    assert match_classes(["Tibia", "Tibia/left"], control) == {"Tibia": "Tibia", "Tibia/left": "Tibia/l"}
+    assert match_classes(["left"], control) == {"left": "Tibia/l"}
+
+
+def test_a_choice_within_another_is_written_and_read_as_its_path():
+    config = """<View><Image name="i" value="$image"/><Choices name="c" toName="i" allownested="true">
+      <Choice value="cat/dog"/><Choice value="bird"><Choice value="owl" alias="o"/></Choice></Choices></View>"""
+    control = choices_control(config)
+    choices = match_classes(["cat/dog", "owl"], control)
+    (region,) = choices_result([choices["owl"]], control)
+    assert region["value"] == {"choices": [["bird", "o"]]}
+    assert choices_result([choices["cat/dog"]], control)[0]["value"] == {"choices": [["cat/dog"]]}
+    (label,) = chosen_labels([region], "c")
+    assert answer_names(control, ["cat/dog", "owl"])[label] == "owl"
 
 
 def test_other_controls_are_left_alone():

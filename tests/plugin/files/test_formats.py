@@ -70,6 +70,39 @@ def test_json_min_records_of_one_task_become_one_item(tmp_path):
     assert items[0].record == {"id": 7, "data": {"image": "7.png", "scanner": "x"}}
 
 
+def test_json_min_of_a_table_with_its_own_ids_is_told_apart_with_a_config_or_without(tmp_path):
+    def record(id, **output):
+        return {"id": id, "image": f"{id}.png", "group": f"p{id}", **output, "annotator": 1, "annotation_id": id, "lead_time": 1.5}
+
+    config = tmp_path / "config.xml"
+    config.write_text(
+        '<View><Image name="i" value="$image"/><Choices name="kind" toName="i"><Choice value="cat"/><Choice value="dog"/></Choices>'
+        '<TextArea name="note" toName="i"/></View>'
+    )
+    records = [record(7, kind="cat", note="x.png"), record(8, kind="dog")]
+    for options in ({"labeling_config": config}, {}):
+        items = list(opened(tmp_path, records if options else records[1:], **options))
+        assert [(item.media.name, item.labels, item.group) for item in items][-1] == ("8.png", ("dog",), "p8")
+    first = next(iter(opened(tmp_path, records, labeling_config=config)))
+    assert (first.labels, first.record["data"]) == (("cat",), {"image": "7.png", "group": "p7"})
+
+
+def test_what_label_studio_called_completions_is_read(tmp_path):
+    answers = [annotation("cat"), annotation("dog", honeypot=True), annotation("cat", skipped=True)]
+    (item,) = opened(tmp_path, [{"id": 1, "data": {"image": "a.png"}, "completions": answers}])
+    assert item.labels == ("dog",)
+
+
+def test_labels_are_composed_as_class_names_are(tmp_path):
+    assert labels_of(tmp_path, annotation("Fe\u0301mur"), annotation("F\u00e9mur"), annotation("Tibia")) == ("F\u00e9mur",)
+
+
+def test_the_setting_names_the_control(tmp_path, monkeypatch):
+    tasks = [{"data": {"image": "a.png"}, "annotations": [annotation("cat"), annotation("blurred", control="quality")]}]
+    monkeypatch.setenv("ANNOTRIAGE_CONTROL", "quality")
+    assert [item.labels for item in opened(tmp_path, tasks)] == [("blurred",)]
+
+
 def test_the_field_and_control_that_most_tasks_use_are_taken_and_named(tmp_path):
     tasks = [
         {
@@ -153,14 +186,21 @@ def test_pictures_are_found_offline_wherever_that_is_possible(tmp_path, monkeypa
     media = [item.media for item in opened(tmp_path, [{"image": value} for value in values])]
     assert media == [b"picture", tmp_path / "sub/a b.png"]
     monkeypatch.setenv("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", str(tmp_path / "sub"))
-    (item,) = opened(tmp_path, [{"image": "/data/local-files/?d=a%20b.png"}])
-    assert item.media == tmp_path / "sub/a b.png"
+    file = tmp_path / "sub/a b.png"
+    addresses = ["/data/local-files/?d=a%20b.png", "/ls/data/local-files/?d=a%20b.png", "https://host/ls/data/local-files/?d=a%20b.png"]
+    items = list(opened(tmp_path, [{"image": value} for value in (*addresses, file.as_uri(), "sub\\a b.png")]))
+    assert [item.media for item in items] == [file] * 5
 
 
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
         ("/data/upload/1/x.png", "uploaded to Label Studio.*annotriage serve"),
+        ("/ls/data/upload/1/x.png", "uploaded to Label Studio.*annotriage serve"),
+        ("https://host/ls/data/upload/1/x.png", "uploaded to Label Studio.*annotriage serve"),
+        ("half \ud83d.png", "half of a character"),
+        ("/data/local-files/?d=a%00b.png", "which no file has"),
+        ("C:\\scans\\a.png", "is a path on a Windows machine"),
         ("https://example.org/x.png", "not on this machine; download it"),
         ("s3://bucket/x.png", "not on this machine"),
         ("/data/local-files/?d=../../etc/passwd", "leads out of"),

@@ -8,11 +8,17 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from faulty_server import faulty
 
-from annotriage_label_studio.server import listing
+from annotriage.errors import MediaError
+from annotriage_label_studio.editor.labeling_config import DEFAULT_CONTROL
+from annotriage_label_studio.editor.tasks import task_of
+from annotriage_label_studio.server import listing, transport
 from annotriage_label_studio.server.client import Client
+from annotriage_label_studio.server.media_addresses import media_address
 
 __all__ = ["faulty"]  # a fixture
 
+ROW = {"data": {}, "created_at": "2026-11-26T12:00:00Z", "is_labeled": False, "overlap": 1}
+BROKEN = 66  # the id of a task that the server fails to list, if it has it
 LARGEST = 3  # tasks that the server gives at once, whatever is asked for
 
 
@@ -30,7 +36,9 @@ def client(faulty, ids):
         included = query.get("selectedItems", {}).get("included", ids)
         after = max((item["value"] for item in query.get("filters", {}).get("items", ())), default=0)
         found = [id for id in ids if id > after and id in included]
-        tasks = [{"id": id, "data": {}} for id in found[: min(LARGEST, int(asked["page_size"][0]))]]
+        if BROKEN in found[: min(LARGEST, int(asked["page_size"][0]))] and "data" in asked["include"][0]:
+            return 500, {}, {"detail": "surrogates not allowed"}
+        tasks = [ROW | {"id": id} for id in found[: min(LARGEST, int(asked["page_size"][0]))]]
         return 200, {}, {"tasks": tasks, "total": len(found)}
 
     faulty.answers = [answer]
@@ -51,3 +59,31 @@ def test_the_server_says_when_there_are_no_more(client, faulty, ids):
     assert list(listing.task_ids_after(client, "1", "")) == [["1", "2"]]
     assert [task["id"] for task in listing.tasks_by_id(client, "1", ["1", "2", "99"], "id")] == [1, 2]
     assert len(faulty.seen) == 2
+
+
+def test_a_task_that_the_server_fails_to_list_hides_no_other_and_is_named(client, ids, monkeypatch):
+    monkeypatch.setattr(transport, "PAUSES", (0.0,))
+    ids[:] = [64, 65, BROKEN, 67, 68]
+    read = [task for page in listing.tasks_after(client, "1", "") for task in page]
+    assert [task["id"] for task in read] == ids
+    (broken,) = [task for task in read if "data" not in task]
+    task = task_of(broken, DEFAULT_CONTROL, {}, reviews=True)
+    assert (task.id, task.reviews) == ("66", None)
+    with pytest.raises(MediaError, match=r"task 66: Label Studio itself fails to list it.*half of a character.*import the task again"):
+        media_address(client.url, "1", task.media, task.id, frozenset)
+    asked = list(map(str, ids))
+    assert [task["id"] for task in listing.tasks_by_id(client, "1", asked, listing.TASK)] == [64, 65, 67, 68]
+    assert [task["id"] for task in listing.tasks_by_id(client, "1", asked, listing.TASK, unlisted=True)] == ids
+
+
+@pytest.mark.parametrize(
+    ("server", "media", "address"),
+    [
+        ("https://host/ls", "/ls/data/upload/3/a.png", "https://host/ls/data/upload/3/a.png"),
+        ("https://host/ls", "/data/upload/3/a.png", "https://host/ls/data/upload/3/a.png"),
+        ("https://host/ls", "/lsa/data/upload/3/a.png", "https://host/ls/lsa/data/upload/3/a.png"),
+        ("https://host", "/ls/data/upload/3/a.png", "https://host/ls/data/upload/3/a.png"),
+    ],
+)
+def test_uploads_of_a_label_studio_below_a_path_have_the_path_once(server, media, address):
+    assert media_address(server, "3", media, "1", frozenset) == address

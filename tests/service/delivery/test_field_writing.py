@@ -1,4 +1,4 @@
-"""Fields of queued tasks: what they say, when they are written, and that no spot check can be told from an outlier by them."""
+"""Fields of queued tasks: what they say, when they are written, and that those of a spot check say nothing of the model's answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from memory_tool import Failure
 from sqlalchemy import event, select, update
 from triaged import import_tasks, judge
 
-from annotriage import triage
 from annotriage.errors import OutcomeUnknown, ToolError, ToolRefused, ToolUnavailable
 from annotriage.service.delivery import field_writing
 from annotriage.service.delivery.field_writing import FIELDS, FieldWriting, diversity_text, fields_of
@@ -80,7 +79,8 @@ def test_queued_tasks_carry_the_fields_and_automatic_ones_none(process, mixed_pr
     write_all(process, project)
     for task, row in verdicts(process, project).items():
         queued = row.route != "auto" or row.kind is not None
-        assert triage_fields(tool, task).keys() == (set(FIELDS) if queued else set())
+        of_checks = {"triage_outlier_score"} if row.kind else {"triage_spot_check"}
+        assert triage_fields(tool, task).keys() == (set(FIELDS) - of_checks if queued else set())
         assert "image" in tool.data[task]
 
 
@@ -99,47 +99,42 @@ def test_unsure_and_failed_items_say_why_in_their_own_words(process, connect, di
 
 
 @databases.both
-def test_a_spot_check_cannot_be_told_from_an_outlier_by_its_fields(process, mixed_project):
+def test_a_spot_check_says_that_it_is_one_and_nothing_of_the_models_answer(process, mixed_project):
     project, tool = mixed_project
     write_all(process, project)
-    rows = verdicts(process, project)
-    spot_checks = {task: triage_fields(tool, task) for task, row in rows.items() if row.kind and row.route in ("auto", "uncertain")}
-    outliers = {task: triage_fields(tool, task) for task, row in rows.items() if row.route == "outlier" and not row.kind}
+    spot_checks = {task: triage_fields(tool, task) for task, row in verdicts(process, project).items() if row.kind}
+    routes = {row.route for row in verdicts(process, project).values() if row.kind}
     assert len(spot_checks) > 20
-    assert len(outliers) > 20
-    assert len({tuple(fields) for fields in (*spot_checks.values(), *outliers.values())}) == 1
-    for key in ("triage_route", "triage_reason", "triage_diversity"):
-        assert {fields[key] for fields in spot_checks.values()} == {fields[key] for fields in outliers.values()}
-    real = {round(row.outlier_score, 4) for row in rows.values() if row.route == "outlier"}
-    assert {fields["triage_outlier_score"] for fields in spot_checks.values()} <= real
+    assert routes == {"auto", "uncertain", "outlier"}
+    assert {(fields["triage_route"], fields["triage_spot_check"]) for fields in spot_checks.values()} == {("spot check", "yes")}
+    assert len({fields["triage_reason"] for fields in spot_checks.values()}) == 1
+    assert not any("triage_outlier_score" in fields for fields in spot_checks.values())
 
 
-def test_the_stranger_a_task_looks_the_higher_its_outlier_score_spot_check_or_not(process, mixed_project):
+def test_outliers_have_their_own_reasons_and_true_scores_but_no_class(process, mixed_project, digits):
     project, tool = mixed_project
     write_all(process, project)
-    review = [(row.shown_trust, task) for task, row in verdicts(process, project).items() if row.kind or row.route == "outlier"]
-    scores = [triage_fields(tool, task)["triage_outlier_score"] for _, task in sorted(review)]
-    assert scores == sorted(scores, reverse=True)
+    rows = {task: row for task, row in verdicts(process, project).items() if row.route == "outlier" and not row.kind}
+    assert len(rows) > 20
+    for task, row in rows.items():
+        found = triage_fields(tool, task)
+        assert (found["triage_route"], found["triage_outlier_score"]) == ("outlier", round(row.outlier_score, 4))
+        assert row.reason.startswith(found["triage_reason"].rstrip("."))
+        assert "nearest" not in found["triage_reason"]
+        assert "triage_spot_check" not in found
+    assert len({triage_fields(tool, task)["triage_reason"] for task in rows}) > 1
 
 
-def test_spot_checks_are_written_in_the_order_of_what_annotators_see(process, mixed_project):
+def test_spot_checks_are_written_first_then_the_strangest(process, mixed_project):
     project, tool = mixed_project
     written = []
     tool.write_fields = lambda task, fields: written.append(task)
     write_all(process, project)
     rows = verdicts(process, project)
-    assert [rows[task].shown_trust for task in written] == sorted(rows[task].shown_trust for task in written)
-
-
-def test_a_spot_check_before_the_first_outlier_has_a_score_that_an_outlier_will_have(process, connect, digits, digits_reference, at_once):
-    project, tool = connect(sample_share=1.0)
-    known = [row for row, one in enumerate(triage(digits_reference, digits.incoming[0][:30]).verdicts) if one.route == "auto"]
-    import_tasks(process, project, tool, digits.incoming[0][known])
-    judge(process)
-    assess(process, project)
-    write_all(process, project)
-    scores = {triage_fields(tool, task)["triage_outlier_score"] for task in tool.data}
-    assert scores == {round(1 - 1 / (len(digits_reference.held_out.scores) + 1), 4)}
+    kinds = [rows[task].kind is None for task in written]
+    assert kinds == sorted(kinds)
+    others = [rows[task].shown_trust for task in written if rows[task].kind is None]
+    assert others == sorted(others)
 
 
 def test_an_answered_spot_check_stays_as_it_is(process, mixed_project):
@@ -174,7 +169,9 @@ def test_the_diversity_is_that_of_the_batch_or_of_all_if_that_is_small(process, 
     with process.store.reading() as connection:
         names = dict(connection.execute(select(dataset.c.name, dataset.c.id)).all())
         found = snapshots.latest(connection, list(names.values()), project.reference_id)
-    shown = {name: diversity_text(found[id].facts["diversity"]) for name, id in names.items()}
+    shown = {
+        name: f"{'all items' if name == 'all' else name}: {diversity_text(found[id].facts['diversity'])}" for name, id in names.items()
+    }
     assert {tool.data[task.id]["triage_diversity"] for task in few} == {shown["all"]}
     assert {tool.data[task.id]["triage_diversity"] for task in many} == {shown["scanner=B"]}
     assert shown["all"] != shown["scanner=B"]
@@ -196,7 +193,9 @@ def test_nothing_is_written_before_the_first_snapshot(process, connect, digits, 
     assert "write_fields" not in tool.calls
     with process.store.reading() as connection:
         ids = connection.execute(select(item.c.id)).scalars().all()
-        assert {tuple(fields) for fields in fields_of(connection, project, ids).values()} == {FIELDS[:3]}
+        assert {tuple(fields) for fields in fields_of(connection, project, ids).values()} == {
+            ("triage_route", "triage_reason", "triage_spot_check")
+        }
     assess(process, project)
     assert writing.step(project)
     assert tool.calls.count("write_fields") == 5
@@ -243,9 +242,9 @@ def test_the_diversity_is_written_again_once_its_share_has_left_the_limits(proce
     judge(process)
     assess(process, project)
     write_all(process, project)
-    assert triage_fields(tool, task) == before, "it is not an hour old"
+    assert triage_fields(tool, task) == before, "it is not ten minutes old"
     with process.store.writing() as connection:
-        connection.execute(update(field_write).values(at=time.time() - 3700))
+        connection.execute(update(field_write).values(at=time.time() - 700))
     sent = {}
     tool.write_fields = lambda task, fields: sent.update({task: fields})
     write_all(process, project)
@@ -391,7 +390,8 @@ def test_what_is_judged_again_after_it_was_taken_is_written_as_it_is_then(proces
     def take_and_change(connection, *args):
         taken = take(connection, *args)
         changed.extend(write.external_id for write in taken.writes)
-        connection.execute(update(verdict).values(outlier_score=0.5))
+        connection.execute(update(verdict).values(route="uncertain", outlier_score=0.5))
+        connection.execute(spot_check.delete())
         return taken
 
     monkeypatch.setattr(field_writes, "take", take_and_change)
@@ -455,3 +455,21 @@ def test_outlier_scores_are_numbers_that_sort(process, mixed_project):
     scores = [data["triage_outlier_score"] for data in tool.data.values() if "triage_outlier_score" in data]
     assert all(isinstance(score, float) for score in scores)
     assert np.all((np.array(scores) > 0) & (np.array(scores) <= 1))
+
+
+def test_a_diversity_that_a_few_items_gave_is_written_again_once_many_say_it_more_exactly(process, connect, digits, at_once):
+    project, tool = connect(sample_share=1.0)
+    few = import_tasks(process, project, tool, digits.incoming[0][:5])
+    judge(process)
+    assess(process, project)
+    write_all(process, project)
+    before = triage_fields(tool, few[0].id)["triage_diversity"]
+    import_tasks(process, project, tool, digits.incoming[0][5:205])
+    judge(process)
+    assess(process, project)
+    with process.store.writing() as connection:
+        connection.execute(update(field_write).values(at=time.time() - 700))
+    write_all(process, project)
+    after = triage_fields(tool, few[0].id)["triage_diversity"]
+    assert before.startswith("all items: 20 % outliers (0.5 to 71.6 %)")
+    assert after != before

@@ -7,12 +7,15 @@ import dataclasses
 
 import pytest
 from delivery_states import states
+from sqlalchemy import select
 from stores import counted
 
 from annotriage.engine.fitting import fit
 from annotriage.errors import ToolUnavailable
 from annotriage.service.delivery.rescoring import advance_rescoring
+from annotriage.service.guarantee.changing_limits import with_limits
 from annotriage.service.guarantee.pausing import pause, resume
+from annotriage.service.guarantee.spot_checks import standing
 from annotriage.service.operations.references import keep_reference
 from annotriage.states import Alarm, EventKind
 from annotriage.store.events import history, note
@@ -250,3 +253,36 @@ def test_what_people_answered_after_seeing_a_label_is_no_spot_check_of_the_next_
     advance(process, project, worker)
     with process.store.reading() as connection:
         assert connection.execute(spot_check.select()).all() == []
+
+
+@pytest.mark.parametrize(("limits_alone", "kept"), [(True, 2), (False, 0)])
+def test_blind_answers_on_labels_that_stay_count_on_under_other_limits(
+    process, running, worker, start, digits_reference, stricter, limits_alone, kept
+):
+    project, tool = running(40, sample_share=1.0)
+    with process.store.reading() as connection:
+        automatic = connection.execute(select(item.c.external_id, verdict.c.label).join(verdict).where(verdict.c.judged == "auto")).all()
+    for row in automatic[:2]:
+        tool.annotate(row.external_id, row.label)
+    worker.follow()
+    _, next_id = start(project, with_limits(digits_reference, {"max_error": 0.05}) if limits_alone else stricter)
+    advance(process, project, worker)
+    assert now(process, project).reference_id == next_id
+    with process.store.reading() as connection:
+        assert standing(connection, now(process, project)).answers == kept
+
+
+def test_people_who_found_errors_are_heard_under_other_limits_too(process, running, worker, start, digits_reference):
+    project, tool = running(120, sample_share=1.0)
+    with process.store.reading() as connection:
+        automatic = connection.execute(select(item.c.external_id, verdict.c.label).join(verdict).where(verdict.c.judged == "auto")).all()
+    _, next_id = start(project, with_limits(digits_reference, {"max_error": 0.041}))
+    for row in automatic[:12]:
+        wrong = next(name for name in "01" if name != row.label)
+        for person in ("ann", "bob"):
+            tool.annotate(row.external_id, wrong, by=person)
+    worker.follow()
+    advance(process, project, worker)
+    present = now(process, project)
+    assert present.reference_id == next_id
+    assert present.alarm.wrong == 12

@@ -15,6 +15,7 @@ from annotriage.guarantee.audit import alarm_levels
 from annotriage.guarantee.binomial import first_size
 from annotriage.labeling_tool import Review, Task
 from annotriage.service.guarantee import spot_checks
+from annotriage.service.guarantee.decisions import decide, decisions
 from annotriage.service.guarantee.pausing import pause, resume
 from annotriage.service.intake.reviewing import take_reviews
 from annotriage.store import items
@@ -106,15 +107,86 @@ def test_who_agrees_with_the_model_settles_a_spot_check(drawn):
     assert drawn.states() == ["right"]
 
 
-def test_one_disagreement_is_no_error_until_a_second_person_confirms_it(drawn):
+def test_a_contradiction_counts_as_wrong_at_once_until_a_second_person_says_otherwise(drawn):
     confirmed, refuted = drawn.draw(2)
     drawn.answer([(confirmed, "ann", "5"), (refuted, "ann", "5")])
     assert drawn.states() == ["disagreed", "disagreed"]
+    standing = drawn.standing()
+    assert (standing.answers, standing.wrong, standing.contradicted) == (2, 2, 2)
     drawn.answer([(confirmed, "ann", "6"), (refuted, "ann", "6")])
     assert drawn.states() == ["disagreed", "disagreed"], "the same person again"
     drawn.answer([(confirmed, "bob", "7"), (refuted, "bob", MODEL_SAYS)])
     assert drawn.states() == ["wrong", "right"]
-    assert (drawn.standing().answers, drawn.standing().wrong) == (2, 1)
+    standing = drawn.standing()
+    assert (standing.answers, standing.wrong, standing.contradicted) == (2, 1, 0)
+
+
+def test_contradictions_alone_stop_automatic_labels_until_second_answers_side_with_the_model(drawn):
+    ids = drawn.draw(20)
+    drawn.answer([(id, "ann", "5") for id in ids])
+    alarm = drawn.present().alarm
+    assert (alarm.wrong, alarm.unconfirmed) == (20, 20)
+    with drawn.process.store.writing() as connection, pytest.raises(StateError, match="await a second answer"):
+        resume(connection, drawn.present())
+    drawn.answer([(id, "bob", MODEL_SAYS) for id in ids], at=time.time() + 60)
+    assert drawn.present().alarm is None
+    with drawn.process.store.reading() as connection:
+        assert [event.kind for event in history(connection, drawn.project.id)][:2] == ["alarm over", "alarm"]
+
+
+def test_an_alarm_that_second_answers_confirm_ends_by_a_recalibration_alone(drawn):
+    ids = drawn.draw(20)
+    drawn.answer([(id, "ann", "5") for id in ids])
+    drawn.answer([(id, "bob", "5") for id in ids], at=time.time() + 60)
+    alarm = drawn.present().alarm
+    assert (alarm.wrong, alarm.unconfirmed) == (20, 0)
+    assert "recalibrate" in why_paused(None, alarm, "1")
+
+
+# -- one person alone
+
+
+def test_where_one_person_alone_answers_whoever_manages_decides_after_a_day_and_is_not_told_who_says_what(drawn):
+    wrong, right, young = drawn.draw(3)
+    long_ago = time.time() - 2 * 86_400
+    drawn.answer([(wrong, "ann", "5"), (right, "ann", "6")], at=long_ago)
+    drawn.answer([(young, "ann", "5")])
+    with drawn.process.store.writing() as connection:
+        found = {decision.name: decision for decision in decisions(connection, drawn.present())}
+        assert found.keys() == {wrong, right}
+        assert {frozenset(decision.choices) for decision in found.values()} == {
+            frozenset({(MODEL_SAYS,), ("5",)}),
+            frozenset({(MODEL_SAYS,), ("6",)}),
+        }
+        decide(connection, drawn.present(), found[wrong].item_id, found[wrong].choices.index(("5",)), "Maria")
+        decide(connection, drawn.present(), found[right].item_id, found[right].choices.index((MODEL_SAYS,)), "Maria")
+        with pytest.raises(StateError, match="meanwhile"):
+            decide(connection, drawn.present(), found[right].item_id, None, "Maria")
+    assert drawn.states() == ["wrong", "right", "disagreed"]
+    standing = drawn.standing()
+    assert (standing.answers, standing.wrong, standing.contradicted) == (3, 2, 1)
+    drawn.read(drawn.tasks.values())
+    assert drawn.states() == ["wrong", "right", "disagreed"], "a decision stays"
+    drawn.answer([(right, "ann", "6")], ground_truth=True)
+    assert drawn.states() == ["wrong", "wrong", "disagreed"], "ground truth is above it"
+    with drawn.process.store.reading() as connection:
+        assert {event.facts["by"] for event in history(connection, drawn.project.id) if event.kind == "decided"} == {"Maria"}
+
+
+def test_the_place_of_a_choice_does_not_tell_whose_it_is(drawn):
+    ids = drawn.draw(40)
+    drawn.answer([(id, "ann", "5") for id in ids], at=time.time() - 2 * 86_400)
+    with drawn.process.store.reading() as connection:
+        first = [decision.choices[0] for decision in decisions(connection, drawn.present())]
+    assert 8 <= first.count((MODEL_SAYS,)) <= 32
+
+
+def test_where_a_second_person_answers_nobody_decides_alone(drawn):
+    contradicted, other = drawn.draw(2)
+    drawn.answer([(contradicted, "ann", "5")], at=time.time() - 2 * 86_400)
+    drawn.answer([(other, "bob", MODEL_SAYS)])
+    with drawn.process.store.reading() as connection:
+        assert decisions(connection, drawn.present()) == []
 
 
 def test_ground_truth_needs_no_second_person(drawn):
@@ -278,7 +350,7 @@ def test_answers_under_another_reference_are_not_heard(process, drawn):
     ids = drawn.draw(3)
     drawn.answer([(id, "ann", MODEL_SAYS) for id in ids])
     with process.store.reading() as connection:
-        assert stored_checks.automatic_answers(connection, drawn.project.id, drawn.project.reference_id) == [False] * 3
+        assert stored_checks.automatic_answers(connection, drawn.project.id, drawn.project.reference_id) == ["right"] * 3
         assert stored_checks.automatic_answers(connection, drawn.project.id, 99) == []
 
 

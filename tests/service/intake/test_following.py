@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
@@ -14,7 +16,7 @@ from annotriage.service.judging.judge import Judge
 from annotriage.service.operations.jobs import run_queued
 from annotriage.service.operations.loops import Loop, ProjectStep
 from annotriage.service.operations.worker import tending
-from annotriage.store import work
+from annotriage.store import inbox, work
 from annotriage.store.events import history
 from annotriage.store.projects import change_project, get_project
 from annotriage.store.schema import item, review
@@ -168,3 +170,53 @@ def test_nothing_is_written_while_nothing_happens(process, connect, worker, turn
         run_queued(process)
     assert writes == []
     judge.close()
+
+
+def test_a_task_that_brings_the_transaction_down_fails_alone_with_its_place_kept(process, connect, poll, worker, picture, digits, caplog):
+    project, tool = connect()
+    sound = [tool.add(picture(image)) for image in digits.incoming[0][:4]]
+    tool.tasks_by_id[sound[1].id] = replace(sound[1], wanted=2**70)  # no database has room for it
+    poll()
+    assert sorted(answered(process)) == sorted(task.id for task in sound)
+    assert f"task {sound[1].id}: nobody foresaw this" in caplog.text
+    worker.settle()
+    with process.store.reading() as connection:
+        routes = dict(connection.execute(select(item.c.external_id, item.c.route)).all())
+    assert routes.pop(sound[1].id) == "failed"
+    assert "failed" not in routes.values()
+    worker.sweep(project)
+
+
+def test_a_webhook_that_fails_in_a_way_nobody_foresaw_is_set_aside_and_holds_up_no_other(process, connect, picture, digits):
+    _, tool = connect()
+    answer, created = tool.add(picture(digits.incoming[0][0])), tool.add(picture(digits.incoming[0][1]))
+
+    def fails(name):
+        if name == "tasks":
+            raise ZeroDivisionError("half \ud83d")
+
+    tool.faults = fails
+    bodies = [
+        {"action": "ANNOTATION_CREATED", "project": {"id": 1}, "task": {"id": int(answer.id)}, "annotation": {"task": int(answer.id)}},
+        {"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": [{"id": int(created.id), "data": {"image": created.media}}]},
+    ]
+    with process.store.writing() as connection:
+        for body in bodies:
+            inbox.put(connection, json.dumps(body).encode())
+    follower = Follower(process)
+    assert follower.read_inbox()
+    assert not follower.read_inbox()
+    assert list(answered(process)) == [created.id]
+    with process.store.reading() as connection:
+        (trouble,) = inbox.troubles(connection)
+    assert trouble.error == r"ZeroDivisionError: half \ud83d"
+
+
+def test_text_that_no_database_stores_is_taken_in_as_escapes(process, connect, poll, digits, picture):
+    _, tool = connect()
+    task = tool.add(picture(digits.incoming[0][0]), group="patient \0 \ud83d", fields={"note\0": "half \ud83d"})
+    tool.annotate(task.id, "3", by="half \ud83d")
+    poll()
+    with process.store.reading() as connection:
+        assert connection.execute(select(item.c.group)).scalar_one() == r"patient \0 \ud83d"
+        assert connection.execute(select(review.c.annotator)).scalar_one() == r"half \ud83d"

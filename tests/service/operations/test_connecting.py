@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
+import databases
 import pytest
 from sqlalchemy import func, select
 
 from annotriage.errors import MismatchError, SettingError, StateError, ToolError, ToolGone, ToolUnavailable, UnknownError
 from annotriage.labeling_tool import Check
 from annotriage.service.delivery.rerouting import take_back
-from annotriage.service.operations.connecting import connect, disconnect
-from annotriage.store import work
-from annotriage.store.events import history
+from annotriage.service.judging.predicting import StorePredictor
+from annotriage.service.judging.trying import TRIED
+from annotriage.service.operations.connecting import Change, connect, disconnect
+from annotriage.service.operations.process import Process
+from annotriage.states import EventKind
+from annotriage.store import browsing, work
+from annotriage.store.events import history, note
 from annotriage.store.projects import change_project, find_project
 from annotriage.store.schema import metadata
 
@@ -49,6 +57,33 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(process, tool, dig
     assert change.done[0].startswith(f"9 tasks of 'In memory' are judged with {digits_reference.prediction_version}; 1 that people")
     assert any("would send webhooks to http://127.0.0.1:9090/webhook" in sentence for sentence in change.done)
     assert rows(process) == before
+
+
+@pytest.mark.parametrize("accept", ["suggest", "annotate"])
+def test_a_dry_run_foretells_the_routes_and_the_spot_checks(process, server, digits_reference, worker, digits, picture, accept):
+    tool = server.project("3", [])
+    for image in (*digits.incoming[0][:60], *digits.strangers[0][:20]):
+        tool.add(picture(image))
+    tool.add("nonsense")
+    process.settings = replace(process.settings, accept=accept)
+    said = " ".join(connect(process, "3", digits_reference, dry_run=True).done)
+    connect(process, "3", digits_reference)
+    worker.settle()
+    with process.store.reading() as connection:
+        routes = {count.route: count.items for count in browsing.routes_of(connection, row(process))}
+        checks = sum(browsing.spot_check_states(connection, row(process)).values())
+    assert sum(routes.values()) == 81
+    ways = f"{routes['auto']} automatic, {routes['uncertain']} unsure, {routes['outlier']} strange, {routes['failed']} unreadable"
+    assert f"Tried on all 81 tasks: {ways}." in said
+    assert f"People answer about {checks} of all these blind" in said
+
+
+def test_a_dry_run_on_a_large_project_tries_a_random_part(process, server, digits_reference, digits, picture):
+    tool = server.project("3", [])
+    for image in digits.incoming[0].repeat(3, axis=0)[: TRIED + 100]:
+        tool.add(picture(image))
+    said = connect(process, "3", digits_reference, dry_run=True).done[1]
+    assert said.startswith(f"Tried on {TRIED} of the {TRIED + 100} tasks, drawn at random: about ")
 
 
 def test_connecting_sets_the_tool_up_and_triage_begins(process, tool, digits_reference, worker):
@@ -123,6 +158,152 @@ def test_a_project_that_cannot_be_set_up_is_not_connected(process, tool, digits_
     tool.faults = lambda name: None
     connect(process, "3", digits_reference)
     assert row(process) is not None
+
+
+def test_a_set_up_that_fails_in_its_middle_is_taken_back(process, tool, digits_reference):
+    def fail(name):
+        if name == "tabs":
+            raise ToolError("the tab does not open")
+
+    before = rows(process)
+    tool.faults = fail
+    with pytest.raises(ToolError, match=r"the tab does not open$"):
+        connect(process, "3", digits_reference)
+    assert (tool.order, tool.set_up) == ("by id", [])
+    assert rows(process) == before
+
+
+def test_the_worker_knows_of_a_project_once_it_is_set_up(process, tool, digits_reference, worker):
+    def look(name):
+        if name == "connect":
+            seen.append(row(process))
+            assert StorePredictor(process).version_of("3") is not None  # the tool asks for it while the backend is added
+            worker.settle()
+
+    seen = []
+    tool.faults = look
+    connect(process, "3", digits_reference)
+    assert seen == [None]
+    assert StorePredictor(process).version_of("3") == digits_reference.prediction_version
+    assert StorePredictor(process).version_of("4") is None
+
+
+def test_a_failure_that_cannot_be_taken_back_says_how_it_will_be(process, tool, digits_reference):
+    def fail(name):
+        if name in ("tabs", "disconnect"):
+            raise ToolUnavailable("no answer")
+
+    tool.faults = fail
+    with pytest.raises(ToolError, match="annotriage disconnect --project 3 takes back what was set up"):
+        connect(process, "3", digits_reference)
+    tool.faults = lambda name: None
+    assert tool.order == "by trust"
+    assert "interrupted" in disconnect(process, "3").done[-1]
+    assert (tool.order, tool.set_up) == ("by id", [])
+    assert rows(process) == {}
+    with pytest.raises(UnknownError, match="project 3 is not connected"):
+        disconnect(process, "3")
+
+
+class PowerCutError(BaseException):
+    """What nobody can catch."""
+
+
+def cut(tool, at):
+    def fault(name):
+        if name == at:
+            raise PowerCutError
+
+    tool.faults = fault
+
+
+@databases.both
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_cut_off_twice_is_taken_back_to_what_it_was_at_first(process, tool, digits_reference, again):
+    cut(tool, "tabs")
+    for _ in range(2):
+        with pytest.raises(PowerCutError):
+            connect(process, "3", digits_reference)
+    assert tool.order == "by trust"
+    tool.faults = lambda name: None
+    if again:
+        connect(process, "3", digits_reference)
+        cut(tool, "disconnect")
+        with pytest.raises(PowerCutError):
+            disconnect(process, "3")
+        tool.faults = lambda name: None
+    disconnect(process, "3")
+    assert (tool.order, tool.set_up) == ("by id", [])
+    assert rows(process) == {}
+
+
+@databases.both
+def test_of_six_commands_at_once_one_connects_and_five_say_why_they_do_not(process, tool, server, digits_reference):
+    def attempt(_number):
+        own = Process(process.settings, "command")
+        own.server = server
+        try:
+            start.wait()
+            return connect(own, "3", digits_reference)
+        except StateError as error:
+            return str(error)
+        finally:
+            own.leave()
+
+    def let_the_others_try(name):
+        if name == "connect":
+            refused.wait()
+
+    start, refused = threading.Barrier(6), threading.Event()
+    tool.faults = let_the_others_try
+    said = []
+    with ThreadPoolExecutor(6) as threads:
+        futures = [threads.submit(attempt, number) for number in range(6)]
+        for future in as_completed(futures):
+            said.append(future.result())
+            if len(said) == 5:
+                refused.set()
+    assert [type(one) for one in said] == [str] * 5 + [Change]
+    assert all("another command is connecting or disconnecting project 3" in sentence for sentence in said[:5])
+    assert tool.calls.count("connect") == 1
+
+
+def test_a_killed_command_holds_up_the_next_one_no_longer_than_it_is_known_to_live(process, tool, digits_reference):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with process.store.writing() as connection:
+        for name, host in (("elsewhere", "elsewhere"), ("here", process.host)):
+            work.hold(connection, f"connecting or disconnecting project {name}", "command", host, ended.pid)
+    with pytest.raises(StateError, match="another command"), process.alone("connecting or disconnecting project elsewhere"):
+        pass
+    with process.alone("connecting or disconnecting project here"):
+        pass
+
+
+def test_answers_that_were_asked_for_a_second_time_are_not_any_more(process, tool, digits_reference, worker):
+    connect(process, "3", digits_reference)
+    worker.settle()
+    tool.ask_again("2", 2)
+    worker.settle()
+    assert "Answers that are asked for, in 1 task: set back to 1." in disconnect(process, "3").done
+    assert {task.wanted for task in tool.tasks_by_id.values()} == {1}
+
+
+def test_what_is_noted_of_a_project_that_is_being_forgotten_fails_nobody(process, tool, digits_reference):
+    connect(process, "3", digits_reference)
+    id = row(process).id
+    disconnect(process, "3")
+    with process.store.writing() as connection:
+        note(connection, id, EventKind.UNREACHABLE, error="no answer")
+
+
+def test_a_tool_that_is_not_to_call_the_service_is_only_polled(process, tool, digits_reference, worker):
+    process.settings = replace(process.settings, calls="off", port=0)
+    connect(process, "3", digits_reference)
+    assert tool.set_up == ["tabs"]
+    assert not row(process).options.calls
+    worker.settle()
+    assert all(len(tool.shown(id)) == 1 for id in tool.tasks_by_id if id != "1")
 
 
 def test_a_port_that_is_not_known_beforehand_cannot_be_given_to_the_tool(process, tool, digits_reference):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from delivery_states import set_state
@@ -13,6 +13,7 @@ from sqlalchemy import update
 
 from annotriage.engine.verdict import Verdict
 from annotriage.errors import MediaUnavailable, SettingError
+from annotriage.labeling_tool import Check
 from annotriage.service.operations.doctor import PILED_UP, examine
 from annotriage.settings import ServiceSettings
 from annotriage.states import Alarm
@@ -59,10 +60,38 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password():
     assert "s3cret" not in check.found
 
 
-def test_a_missing_token_is_said_with_where_to_get_one(tmp_path):
-    found = list(examine(lambda: ServiceSettings(database=f"sqlite:///{tmp_path}/store.db")))
-    assert "label_studio_token" in found[-1][1].found
-    assert found[-1][1].ok is False
+def test_a_missing_token_is_said_with_where_to_get_one(process):
+    token = shell_checks(process)["token"]
+    assert token.ok is False
+    assert "setting label_studio_token is empty" in token.found
+
+
+def shell_checks(process):
+    """What doctor finds in a shell without a token."""
+    return {check.name: check for _, check in examine(lambda: replace(process.settings, label_studio_token=""))}
+
+
+def test_the_running_services_token_counts_not_the_shells(process):
+    alive(process, "web", "worker", "jobs")
+    found = shell_checks(process)
+    assert "token" not in found
+    assert found["this shell's token"].ok is None
+    assert found["the service's access"].ok
+    with process.store.writing() as connection:
+        work.beat(connection, "web@elsewhere", "web", "elsewhere", 1, "token: answered 401. Make another one.")
+    check = shell_checks(process)["the service's access"]
+    assert check.ok is False
+    assert check.found == "token: answered 401. Make another one."
+    assert "annotriage serve" in check.fix
+
+
+def test_a_good_token_in_the_shell_hides_no_bad_one_of_the_service(checks, process, server):
+    server.checks = lambda: [Check("token", True, "accepted")]
+    with process.store.writing() as connection:
+        work.beat(connection, "web@elsewhere", "web", "elsewhere", 1, "token: answered 401.")
+    found = checks()
+    assert found["the service's access"].ok is False
+    assert found["this shell's token"].ok
 
 
 def test_processes_that_give_no_sign_of_life_are_named(checks, process):

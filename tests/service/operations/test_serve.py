@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from annotriage.service.operations.serve import RESTART, ROLES, SOUND_SECONDS, Children
+from annotriage.errors import SettingError
+from annotriage.labeling_tool import Check
+from annotriage.service.operations.serve import RESTART, ROLES, SOUND_SECONDS, Children, looking, serve
+from annotriage.settings import ServiceSettings
+from annotriage.store import work
 
 
 @dataclass
@@ -107,3 +111,30 @@ def test_at_the_end_children_are_asked_first_and_killed_if_they_do_not_hear(chil
     watched.end()
     assert worker.calls == ["stop", "join", "kill"]
     assert jobs.calls == ["stop", "join"]
+
+
+def test_a_refused_token_is_said_once_and_told_with_each_sign_of_life(process, server):
+    said = []
+    loop = looking(process, said.append)
+
+    def told():
+        with process.store.reading() as connection:
+            return work.trouble(work.living(connection))
+
+    server.checks = lambda: [Check("server", True, "there"), Check("token", False, "answered 401", "Make another one.")]
+    loop.round()
+    loop.round()
+    assert said == ["token: answered 401. Make another one."]
+    assert told() == said[0]
+    process.beat()
+    assert told() == said[0]
+    server.checks = lambda: [Check("token", True, "accepted")]
+    loop.round()
+    assert said[1:] == ["The labeling tool can be used again."]
+    assert told() == ""
+
+
+def test_a_service_without_a_token_does_not_start(tmp_path):
+    settings = ServiceSettings(database=f"sqlite:///{tmp_path}/store.db", port=0)
+    with pytest.raises(SettingError, match="setting label_studio_token is empty"):
+        serve(settings, lambda *_: pytest.fail("it started"), print)

@@ -1,4 +1,5 @@
 /* The glue of report.html: the map with its legend and side panel, the list of items, the theme. Text from data is only ever set as text. */
+import { byId, make, number } from "./elements.js";
 import { PointMap } from "./map.js";
 import { SHAPE_NAMES, marker } from "./markers.js";
 
@@ -6,20 +7,7 @@ const ROUTES = ["auto", "uncertain", "outlier", "failed"];
 const SERIES = 8;
 const TRAINING = { label: "training", colour: "--training", shape: "circle", faint: true };
 const SIMILAR = "The most similar single items over all layers; the nearest cluster below goes by its center in the deciding layer, and may be another class.";
-const byId = (id) => document.getElementById(id);
-const number = new Intl.NumberFormat("en");
 const percent = (share) => `${(100 * share).toFixed((share > 0 && share < 0.001) || (share > 0.999 && share < 1) ? 2 : 1)} %`;
-
-/** An element with its attributes and children; strings become text nodes, never markup. */
-function make(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "function") made.addEventListener(name, value);
-    else made.setAttribute(name, value);
-  }
-  made.append(...children.filter((child) => child != null));
-  return made;
-}
 
 /** The drawn points: columns as typed arrays, strings by place. */
 class Points {

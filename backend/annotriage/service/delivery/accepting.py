@@ -91,7 +91,7 @@ def why_not(connection: Connection, project: Project) -> str | None:
     if waiting > MOST_OUTSTANDING:
         return f"{waiting} spot checks of automatic labels wait for people's answers; at most {MOST_OUTSTANDING} may"
     if oldest is not None and oldest < time.time() - OLDEST_DAYS * DAY:
-        return f"a spot check has waited for people's answers for more than {OLDEST_DAYS:g} days; answer what is first in the queue"
+        return f"a spot check has waited for people's answers for more than {OLDEST_DAYS:g} days; answer the tab Spot checks"
     return None
 
 

@@ -1,7 +1,7 @@
 """Fields of queued tasks: whoever opens one sees why it waits for a person, and the state of its dataset.
 
 After delivery, in the jobs process: each write costs the labeling tool as much as a page, so there are few, one at a time. A spot check
-carries exactly what an outlier carries: the same words, and the outlier score of an outlier of its trust.
+is known to be one, and carries nothing of what the model says of it; an outlier says how strange it is, and names no class.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from annotriage.advice.numbers import count, percent, percent_range
-from annotriage.advice.verdict_words import reason_sentence
+from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
 from annotriage.errors import ToolError, ToolGone, ToolRefused, ToolUnavailable
 from annotriage.service.operations.log import log
-from annotriage.states import FieldWriteState, Route
+from annotriage.states import SPOT_CHECK, FieldWriteState, Route
 from annotriage.store import deliveries, field_writes, snapshots, work
+from annotriage.store.datasets import SHOWN_FROM, dataset_of_all, datasets_named
 from annotriage.store.field_writes import Judged, Taken, Write
-from annotriage.store.items import SHOWN_FROM
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import find_project
 from annotriage.store.references import get_reference
@@ -31,14 +31,15 @@ if TYPE_CHECKING:
     from annotriage.service.operations.process import Process
     from annotriage.store.projects import Project
 
-ROUTE, REASON, OUTLIER_SCORE, DIVERSITY = FIELDS = ("triage_route", "triage_reason", "triage_outlier_score", "triage_diversity")
-REVIEW = "review"  # the route word of outliers and spot checks
-REVIEW_REASON = "A person decides this one: it is unlike the training items, or was drawn for a blind check."
+ROUTE, REASON, OUTLIER_SCORE, DIVERSITY = "triage_route", "triage_reason", "triage_outlier_score", "triage_diversity"
+CHECKED = "triage_spot_check"  # of spot checks alone: a tab can ask whether a task has a field, not whether it lacks a word
+FIELDS = (ROUTE, REASON, OUTLIER_SCORE, DIVERSITY, CHECKED)
+SPOT_CHECK_REASON = "Chosen at random to be answered blind: what the model says stays hidden until a person has answered."
 
 EACH_SECONDS = 0.2  # the least for one write,
 BUSY_SECONDS = 5.0  # and while predictions are made and delivered, which more people wait for
 TAKEN_SECONDS = 2.0  # of writes are taken at a time
-REWRITTEN_SECONDS = 3600.0  # the least age of what is written again
+REWRITTEN_SECONDS = 600.0  # the least age of what is written again
 LOOK_SECONDS = 300.0  # between two looks at what has grown stale
 WAIT_SECONDS = 3.0  # for a first snapshot
 ATTEMPTS = 5
@@ -92,15 +93,14 @@ class FieldWriting:
         return now is None or now.gone
 
     def _look(self, project: Project) -> bool:
-        """Whether there is a snapshot to show. Now and then, what was written is stale if its dataset's share has left the limits."""
+        """Whether there is a snapshot to show. Now and then, what was written is stale if its dataset's score is another by now."""
         now = time.time()
         if now - self._looked.get(project.id, 0.0) < LOOK_SECONDS:
             return True
         with self._process.store.reading() as connection:
             datasets = field_writes.shown_datasets(connection, project.id)
             found = snapshots.latest(connection, datasets, project.reference_id)
-            shares = {id: row.outliers / row.n for id, row in found.items() if row.n}
-            stale = field_writes.outdated(connection, project.id, shares, now - REWRITTEN_SECONDS)
+            stale = field_writes.outdated(connection, project.id, found, now - REWRITTEN_SECONDS)
         if stale:
             with self._process.store.writing() as connection:
                 lock_items(connection, stale)
@@ -197,46 +197,44 @@ class _Shown:
 def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> dict[int, _Shown]:
     rows = field_writes.verdicts_shown(connection, project, item_ids)
     chosen = _datasets(connection, project, {row.shown_dataset_id for row in rows})
-    found = snapshots.latest(connection, [id for id in set(chosen.values()) if id is not None], project.reference_id)
+    found = snapshots.latest(connection, list(set(chosen.values())), project.reference_id)
+    held_out = get_reference(connection, project.reference_id).facts["counts"].get("held_out")
+    compared = "held-out" if held_out else "training"
+    titles = {id: found.title for id, found in datasets_named(connection, project, list(found)).items()}
     shown = {}
     for row in rows:
         if (row.route == "auto" or row.dismissed) and row.spot_check is None:
             shown[row.item_id] = _Shown(dict.fromkeys(FIELDS))
             continue
-        fields: dict[str, object] = dict(zip((ROUTE, REASON, OUTLIER_SCORE), _words(connection, project, row), strict=True))
-        snapshot = found.get(chosen[row.shown_dataset_id] or 0)
+        fields = _words(row, compared)
+        snapshot = found.get(chosen[row.shown_dataset_id])
         if snapshot is None:
             shown[row.item_id] = _Shown(fields | {DIVERSITY: None})
         else:
-            fields[DIVERSITY] = diversity_text(snapshot.facts["diversity"])
+            fields[DIVERSITY] = f"{titles[snapshot.dataset_id]}: {diversity_text(snapshot.facts['diversity'])}"
             shown[row.item_id] = _Shown(fields, snapshot.dataset_id, snapshot.low, snapshot.high)
     return shown
 
 
-def _words(connection: Connection, project: Project, row: Judged) -> tuple[str, str, float | None]:
-    """Route, reason and outlier score."""
-    if row.route == Route.FAILED or (row.route == Route.UNCERTAIN and row.spot_check is None):
-        return row.route, reason_sentence(row.reason, row.held_back, row.sent_by), _figure(row.outlier_score)
-    if row.spot_check is None:
-        return REVIEW, REVIEW_REASON, _figure(row.outlier_score)
-    score = field_writes.usual_outlier_score(connection, project, row.shown_trust)
-    return REVIEW, REVIEW_REASON, _figure(_first_outlier_score(connection, project) if score is None else score)
+def _words(row: Judged, compared: str) -> dict[str, object]:
+    """All fields but the diversity. compared: with which items the reference compares."""
+    if row.spot_check is not None:
+        return {ROUTE: SPOT_CHECK, REASON: SPOT_CHECK_REASON, OUTLIER_SCORE: None, CHECKED: "yes"}
+    reason = reason_sentence(row.reason, row.held_back, row.sent_by)
+    if row.route == Route.OUTLIER and row.outlier_score is not None:
+        reason = outlier_sentence(row.outlier_score, compared)
+    return {ROUTE: row.route, REASON: reason, OUTLIER_SCORE: _figure(row.outlier_score), CHECKED: None}
 
 
 def _figure(score: float | None) -> float | None:
     return None if score is None else round(score, 4)
 
 
-def _first_outlier_score(connection: Connection, project: Project) -> float:
-    """What the strangest outlier will have, while there is none: more than all held-out items."""
-    held_out = get_reference(connection, project.reference_id).facts["counts"].get("held_out", 0)
-    return float(1 - 1 / (held_out + 1)) if held_out else 1.0
-
-
-def _datasets(connection: Connection, project: Project, shown: set[int | None]) -> dict[int | None, int | None]:
+def _datasets(connection: Connection, project: Project, shown: set[int | None]) -> dict[int | None, int]:
     """Whose diversity is shown: the item's own dataset if it is large enough, else that of all."""
-    every = field_writes.dataset_of_all(connection, project.id)
-    return {id: id if id is not None and field_writes.holds_at_least(connection, id, SHOWN_FROM) else every for id in shown}
+    every = dataset_of_all(connection, project)
+    of_all = 0 if every is None else every.id
+    return {id: id if id is not None and field_writes.holds_at_least(connection, id, SHOWN_FROM) else of_all for id in shown}
 
 
 def diversity_text(diversity: Mapping[str, Any]) -> str:

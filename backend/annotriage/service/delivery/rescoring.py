@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 
 from annotriage.labeling_tool import ToolProject
+from annotriage.service.guarantee.changing_limits import differ_in_limits_alone
 from annotriage.service.guarantee.spot_checks import listen, settle
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
@@ -100,10 +101,13 @@ def _switch(process: Process, project: Project, next_id: int, version: str) -> N
     with process.store.writing() as connection:
         project = get_project(connection, project.id)
         lock_items(connection, spot_checks.waiting(connection, project.id))
+        former = get_reference(connection, project.reference_id)
         if not rescores.switch(connection, project, next_id, version):
             return
         clear_alarm(connection, project.id)
         moved = spot_checks.take_over(connection, project.id, next_id)
+        if differ_in_limits_alone(former.facts, get_reference(connection, next_id).facts):
+            spot_checks.keep_answered(connection, project.id, former.id, next_id)
         project = get_project(connection, project.id)
         settle(connection, project, moved)
         listen(connection, project)  # to what was answered under it before it took over

@@ -78,6 +78,15 @@ def with_limits(present: Reference, limits: Mapping[str, float]) -> Reference:
     return dataclasses.replace(reference, version=reference.content_hash())
 
 
+def differ_in_limits_alone(former: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Whether a reference is a former one with other limits, tested on the same held-out items. Both: Reference.facts()."""
+    alike = all(former[part] == facts[part] for part in ("model", "counts", "accuracy", "clusters", "scores"))
+    settings = {name: facts["settings"][name] for name in LIMITS}
+    return (
+        alike and {**former["settings"], **settings} == facts["settings"] and facts["guarantee"]["attempt"] > former["guarantee"]["attempt"]
+    )
+
+
 def _refuse_alarm(project: Project) -> None:
     if project.alarm is not None:
         raise StateError(

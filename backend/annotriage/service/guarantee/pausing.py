@@ -26,8 +26,14 @@ def pause(connection: Connection, project: Project, reason: str = "") -> str:
 def resume(connection: Connection, project: Project) -> str:
     """Labels may be automatic again; what was judged meanwhile stays with people. Raises StateError where the alarm stopped them."""
     if not resume_project(connection, project.id):
-        if get_project(connection, project.id).alarm is None:
+        alarm = get_project(connection, project.id).alarm
+        if alarm is None:
             return f"Automatic labels of project {project.external_id} were not paused."
+        if alarm.unconfirmed:
+            raise StateError(
+                f"project {project.external_id}: the alarm stopped automatic labels, and a person's word does not lift it; answer the spot"
+                " checks that await a second answer: labels are automatic again should these side with the model"
+            )
         raise StateError(
             f"project {project.external_id}: the alarm stopped automatic labels, and a person's word does not lift it;"
             f" annotriage recalibrate --project {project.external_id} does, once the limit is shown anew"

@@ -59,7 +59,7 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
     answered = collect(model, dataset, present.space, settings, progress, "answered items", present.space.known_or_foreign)
     with progress("calibrating", None):
         answered = _fresh(answered, present)
-        reference = calibrate(dataclasses.replace(present, held_out_notes=()), answered, previous=present)
+        reference = calibrate(dataclasses.replace(present, held_out_notes=()), answered, previous=present.held_out)
         reference = dataclasses.replace(reference, held_out_notes=(*reference.held_out_notes, *looks_seen(reference)))
         reference = dataclasses.replace(reference, version=reference.content_hash())
         next_id = keep_reference(process.store, reference)
@@ -87,7 +87,7 @@ def _refuse_few(project: Project, present: Reference, answers: int) -> None:
     if answers < needed:
         raise FitError(
             f"project {project.external_id}: {answers:,} items of the sample are answered, {needed:,} are needed for a limit of"
-            f" {100 * present.settings.max_error:g} %; they come first in the queue, and a larger sample_share makes more of them"
+            f" {100 * present.settings.max_error:g} %; they wait in the tab Spot checks, and a larger sample_share makes more of them"
         )
 
 

@@ -17,17 +17,17 @@ from annotriage.errors import ToolGone
 from annotriage.labeling_tool import Review
 from annotriage.service.intake.answers import Checked, checked
 from annotriage.service.operations.log import log
-from annotriage.states import SHOWN, Alarm, EventKind
+from annotriage.states import SHOWN, Alarm, EventKind, SpotCheckState
 from annotriage.store import spot_checks
 from annotriage.store.events import note
 from annotriage.store.locks import lock_items
-from annotriage.store.projects import Project, raise_alarm
+from annotriage.store.projects import Project, end_alarm, raise_alarm
 from annotriage.store.references import get_reference
 from annotriage.store.reviews import reviews_of
 from annotriage.store.spot_checks import Move, SpotCheck
 
 if TYPE_CHECKING:
-    from annotriage.guarantee.audit import Probation
+    from annotriage.guarantee.audit import BoolArray, Probation
     from annotriage.service.operations.process import Process
 
 SKEW_SECONDS = 5.0  # that the labeling tool's clock may be behind
@@ -40,16 +40,19 @@ DAY = 86_400.0
 class Standing:
     """How the guarantee stands by the spot checks of labels that the present reference gives by itself.
 
-    answers, wrong: settled ones; low, high: limits of the error that hold at all times. recent_*: the last 500 on their own.
-    bound: one-sided upper limit of the error, should all outstanding ones be wrong. level: of the alarm, 1 rings; ringing: it stopped
-    `auto`. until_alarm: answers it usually takes until a doubled error is found (None: too many to say). outstanding: spot checks not
-    settled; oldest_days: since when, None without any. sample_answers, sample_drawn: spot checks of the sample, whatever their route;
-    sample_needed: how many answers a recalibration takes, in all.
+    answers, wrong: what people said; contradicted: of the wrong ones, those on which one person's word awaits a second answer. low, high:
+    limits of the error that hold at all times. recent_*: the last 500 on their own. bound: one-sided upper limit of the error, should
+    all unanswered ones be wrong. level: of the alarm, 0 at rest, 1 rings;
+    ringing: it stopped `auto`; wrong_until_alarm: how many wrong ones in a row would; until_alarm: answers it usually takes until a
+    doubled error is found (None: too many to say). outstanding: spot checks not settled; oldest_days: since when, None without any.
+    sample_answers, sample_drawn: spot checks of the sample, whatever their route; sample_needed: how many answers a recalibration
+    takes, in all.
     """
 
     max_error: float
     answers: int
     wrong: int
+    contradicted: int
     low: float
     high: float
     recent_answers: int
@@ -59,6 +62,7 @@ class Standing:
     bound: float
     level: float
     ringing: bool
+    wrong_until_alarm: int
     until_alarm: float | None
     outstanding: int
     oldest_days: float | None
@@ -69,30 +73,34 @@ class Standing:
 
 def standing(connection: Connection, project: Project) -> Standing:
     """How the guarantee stands at this moment."""
-    from annotriage.guarantee.audit import alarm_levels, recent, time_uniform_interval
+    from annotriage.guarantee.audit import alarm_levels, recent, time_uniform_interval, wrong_until_alarm
     from annotriage.guarantee.binomial import upper_bound
 
     guarantee = _guarantee(connection, project.reference_id)
     max_error, confidence = float(guarantee["max_error"]), float(guarantee["confidence"])
-    wrong = _answers(connection, project)
+    heard = _heard(connection, project)
+    wrong, contradicted = heard.wrong, int((~heard.confirmed).sum())
     errors, n = int(wrong.sum()), len(wrong)
     low, high = time_uniform_interval(errors, n, confidence)
     latest = recent(wrong, confidence=confidence)
     waiting, oldest = spot_checks.outstanding(connection, project.id, project.reference_id)
+    unanswered = max(0, waiting - contradicted)
     answered, drawn = spot_checks.sample_size(connection, project.id)
     return Standing(
         max_error=max_error,
         answers=n,
         wrong=errors,
+        contradicted=contradicted,
         low=low,
         high=high,
         recent_answers=latest.n,
         recent_wrong=latest.wrong,
         recent_low=latest.low,
         recent_high=latest.high,
-        bound=float(upper_bound(errors + waiting, n + waiting, confidence)),
+        bound=float(upper_bound(errors + unanswered, n + unanswered, confidence)),
         level=float(alarm_levels(wrong, max_error)[-1]) if n else 0.0,
         ringing=project.alarm is not None,
+        wrong_until_alarm=wrong_until_alarm(wrong, max_error),
         until_alarm=_answers_until_alarm(max_error),
         outstanding=waiting,
         oldest_days=None if oldest is None else max(0.0, time.time() - oldest) / DAY,
@@ -111,20 +119,30 @@ def settle(connection: Connection, project: Project, item_ids: Sequence[int]) ->
 
 
 def listen(connection: Connection, project: Project) -> None:
-    """Stop `auto` if the alarm rings; only a recalibration lets it go on."""
+    """Stop `auto` if the alarm rings: by what people confirmed until a recalibration, by one person's word until others say otherwise."""
+    heard = _heard(connection, project)
+    confirmed = _alarm(connection, project, heard.wrong[heard.confirmed])
+    alarm = confirmed or _alarm(connection, project, heard.wrong, unconfirmed=int((~heard.confirmed).sum()))
+    if alarm is None:
+        if end_alarm(connection, project.id):
+            note(connection, project.id, EventKind.ALARM_OVER)
+            log("alarm over", project=project.external_id)
+    elif raise_alarm(connection, project.id, alarm):
+        note(connection, project.id, EventKind.ALARM, project=project.external_id, **asdict(alarm))
+        log("alarm", project=project.external_id, **asdict(alarm))
+
+
+def _alarm(connection: Connection, project: Project, wrong: BoolArray, unconfirmed: int = 0) -> Alarm | None:
+    """The alarm, if it has rung while it heard these answers. unconfirmed: so many of them rest on one person's word."""
     from annotriage.guarantee.audit import alarm_levels, time_uniform_interval
 
     guarantee = _guarantee(connection, project.reference_id)
     max_error = float(guarantee["max_error"])
-    wrong = _answers(connection, project)
     if not len(wrong) or alarm_levels(wrong, max_error).max() < 1:
-        return
+        return None
     errors = int(wrong.sum())
     low, high = time_uniform_interval(errors, len(wrong), float(guarantee["confidence"]))
-    alarm = Alarm(errors, len(wrong), low, high, max_error, time.time())
-    if raise_alarm(connection, project.id, alarm):
-        note(connection, project.id, EventKind.ALARM, project=project.external_id, **asdict(alarm))
-        log("alarm", project=project.external_id, wrong=errors, answers=len(wrong), max_error=max_error, low=low, high=high)
+    return Alarm(errors, len(wrong), low, high, max_error, time.time(), unconfirmed)
 
 
 def paused_under(project: Project, reference_id: int) -> bool:
@@ -210,15 +228,27 @@ def _changed(connection: Connection, item_ids: Sequence[int], *, lock: bool = Fa
 
 def _state(row: SpotCheck, given: dict[int, list[Review]]) -> Checked:
     reviews = given.get(row.item_id, [])
+    if row.decided_by is not None and not any(review.ground_truth for review in reviews):
+        return Checked(row.state, row.given, row.answered_at)
     if row.again:  # an answer from before the draw may have followed an earlier reference's label
         reviews = [one for one in reviews if one.updated_at >= row.drawn_at - SKEW_SECONDS]
     return checked(reviews, row.labels, confirmed=row.route in SHOWN)  # elsewhere the model claims nothing: one person's word is enough
 
 
-def _answers(connection: Connection, project: Project) -> Any:
+@dataclass(frozen=True)
+class _Heard:
+    """Answers on automatic labels, in their order. wrong: (n,) bool; confirmed: (n,) bool, False where it is one person's word so far."""
+
+    wrong: BoolArray
+    confirmed: BoolArray
+
+
+def _heard(connection: Connection, project: Project) -> _Heard:
     import numpy as np
 
-    return np.array(spot_checks.automatic_answers(connection, project.id, project.reference_id), dtype=bool)
+    states = spot_checks.automatic_answers(connection, project.id, project.reference_id)
+    wrong = np.array([state != SpotCheckState.RIGHT for state in states], dtype=bool)
+    return _Heard(wrong, np.array([state != SpotCheckState.DISAGREED for state in states], dtype=bool))
 
 
 def _owed(connection: Connection, project: Project, reference_id: int) -> dict[int, int]:
@@ -228,7 +258,7 @@ def _owed(connection: Connection, project: Project, reference_id: int) -> dict[i
     drawn = spot_checks.drawn_by_dataset(connection, project.id, reference_id)
     owed = {}
     for id in spot_checks.datasets_of(connection, project.id):
-        lost = [state == "wrong" or (state != "right" and at < old) for state, at in drawn.get(id, ())]
+        lost = [state in ("wrong", "disagreed") or (state != "right" and at < old) for state, at in drawn.get(id, ())]
         next_at = _probation(lost, guarantee).next_at
         if next_at is not None:
             owed[id] = next_at - len(lost)

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from sqlalchemy.exc import OperationalError
+
 from annotriage.errors import AnnotriageError, DataError, ToolGone
 from annotriage.labeling_tool import Event, Task, ToolProject
 from annotriage.service.intake.reviewing import take_reviews
@@ -23,6 +25,7 @@ from annotriage.store import inbox, items, jobs
 from annotriage.store.counters import chunks
 from annotriage.store.events import note
 from annotriage.store.projects import Project, change_project, find_project, get_project
+from annotriage.text import storable
 
 READ_AT_ONCE = 20  # webhooks
 READ_TASKS = 500
@@ -34,6 +37,7 @@ OVERLAP = 60.0  # seconds of changes that are read again, as transactions end la
 READ_SECONDS = 30.0  # for which it is not written down again that the tool was read
 FACTS_SECONDS = 15.0
 TOLD_SECONDS = 10.0  # for which it is not written down again that webhooks arrive
+LONGEST_ERROR = 500  # characters that are kept of what nobody foresaw
 BACK_OFF = (2.0, 5.0, 15.0, 30.0)
 
 
@@ -86,6 +90,13 @@ class Follower:
                 continue
             except AnnotriageError as error:  # the polls bring what it told
                 log("webhook is left to the polls", level=logging.WARNING, webhook=row.id, error=error)
+            except OperationalError:  # the database's trouble, not the webhook's
+                raise
+            except Exception as error:  # nobody foresaw it: set aside, so that it holds up no other; the polls bring what it told
+                logging.getLogger(__name__).error("webhook %s: nobody foresaw this", row.id, exc_info=error)
+                with store.writing() as connection:
+                    inbox.failed(connection, row.id, storable(f"{type(error).__name__}: {error}")[:LONGEST_ERROR])
+                continue
             with store.writing() as connection:
                 inbox.done(connection, row.id)
         return bool(rows)
@@ -186,7 +197,7 @@ class Follower:
         while self.read_inbox():
             pass
         with self._process.store.reading() as connection:
-            known = items.known_task_ids(connection, project.id, ids)
+            known = items.find_items(connection, project.id, ids)
         return [id for id in ids if id not in known]
 
     def _facts(self, project: Project, tool: ToolProject) -> None:
@@ -208,8 +219,10 @@ class Follower:
                     else:
                         note(connection, project.id, EventKind.SOLVED)
                 change_project(connection, project.id, **values)
-        if not project.watch:
-            for sentence in tool.repair(calibrating=not project.calibrated):
+        with self._process.store.reading() as connection:
+            connected = not get_project(connection, project.id).gone  # else what `disconnect` takes back at this moment would come again
+        if connected and not project.watch:
+            for sentence in tool.repair():
                 log("repaired", project=project.external_id, what=sentence)
                 with self._process.store.writing() as connection:
                     note(connection, project.id, EventKind.REPAIRED, what=sentence)
@@ -261,14 +274,34 @@ class Follower:
     def _take(self, project: Project, tasks: Sequence[Task]) -> None:
         """Take tasks in that are new, and what changed of the others."""
         for start in range(0, len(tasks), TAKEN_AT_ONCE):
-            some = tasks[start : start + TAKEN_AT_ONCE]
+            self._take_some(project, tasks[start : start + TAKEN_AT_ONCE])
+            time.sleep(0.002)
+
+    def _take_some(self, project: Project, tasks: Sequence[Task]) -> None:
+        """Take a few tasks in, in one transaction. One that brings it down in a way that nobody foresaw is found and left without media.
+
+        It is judged as failed then, with the reason, and is looked at again when the next sweep reads it.
+        """
+        try:
             with self._process.store.writing() as connection:
                 present = get_project(connection, project.id)
-                new = items.add_tasks(connection, present, some)
-                take_reviews(connection, present, some)
-            if new:
-                log("tasks taken in", project=project.external_id, items=new)
-            time.sleep(0.002)
+                new = items.add_tasks(connection, present, tasks)
+                take_reviews(connection, present, tasks)
+        except (AnnotriageError, OperationalError):
+            raise
+        except Exception as error:
+            if len(tasks) > 1:
+                self._take_some(project, tasks[: len(tasks) // 2])
+                self._take_some(project, tasks[len(tasks) // 2 :])
+                return
+            bare = [Task(task.id, "") for task in tasks]
+            if list(tasks) == bare:
+                raise
+            logging.getLogger(__name__).error("project %s, task %s: nobody foresaw this", project.id, tasks[0].id, exc_info=error)
+            self._take_some(project, bare)
+            return
+        if new:
+            log("tasks taken in", project=project.external_id, items=new)
 
     def _missing(self, project: Project, tool: ToolProject, task_ids: Sequence[str]) -> None:
         """Tasks that seem to be deleted: those that really are take no part in anything any more."""

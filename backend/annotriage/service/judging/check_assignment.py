@@ -1,6 +1,7 @@
 """What happens with a verdict: whether the item becomes a spot check, and what annotators see of it.
 
-Spot checks must not be recognisable: they get an empty prediction and a trust among the strangest.
+That a task is a spot check may be known. What the model says of it stays hidden until people have answered: the prediction is empty, and
+the place in the queue is drawn at random, whatever the trust, so that it tells nothing either.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from annotriage.guarantee.audit import in_audit, in_sample
 from annotriage.guarantee.conformal import hashed_places
 from annotriage.model.inputs import Loaded, thumbnail
 from annotriage.service.guarantee.spot_checks import audit_shares, paused_under
-from annotriage.states import SHOWN, THIRD, HeldBack, Route
+from annotriage.states import AUTOMATIC_FROM, MARGIN, SHOWN, THIRD, HeldBack, Route
 from annotriage.store.projects import Project
+from annotriage.store.queue import front_of_queue, places_of_checks
 from annotriage.store.reroutings import trust_out_of_queue
 from annotriage.store.spot_checks import unsettled
-from annotriage.store.verdicts import Judgement, strange_trusts
+from annotriage.store.verdicts import Judgement
 from annotriage.store.work import ClaimedItem
 
 SEED = 0  # of the draws: an item is a spot check or none, whichever reference judges it
@@ -32,15 +34,18 @@ class Draw:
     """How spot checks are drawn at the moment.
 
     sample, audit: shares of all items and of automatic ones. probation: datasets of whose next automatic items so many are all audited;
-    counts down. strangest: the range of trust among which a spot check hides. paused: whether nothing may be automatic. drawn: items that
-    are spot checks already and wait for people. again: the items were judged before, by another reference: what people have answered since
+    counts down. handed_out: the share of spot checks among the tasks that are handed out; places: those of the spot checks that wait
+    already; front: the trusts of the others at the front of the queue. paused: whether nothing may be automatic. drawn: items that are
+    spot checks already and wait for people. again: the items were judged before, by another reference: what people have answered since
     then followed its labels, and is no spot check any more.
     """
 
     sample: float
     audit: float
     probation: dict[int, int]
-    strangest: tuple[float, float]
+    handed_out: float
+    places: Sequence[float]
+    front: Sequence[float]
     paused: bool
     drawn: frozenset[int]
     again: bool
@@ -49,14 +54,18 @@ class Draw:
 def current_draw(connection: Connection, project: Project, reference_id: int, item_ids: Sequence[int]) -> Draw:
     """The draw for these items of the project."""
     share, probation = audit_shares(connection, project, reference_id, len(item_ids))
+    again = reference_id != project.reference_id
     return Draw(
         sample=project.options.sample_share,
         audit=share,
         probation=probation,
-        strangest=strange_trusts(connection, project.id, reference_id),
+        handed_out=project.options.checks_handed_out,
+        # of a reference that has not taken over nothing is handed out yet
+        places=() if again else places_of_checks(connection, project),
+        front=() if again else front_of_queue(connection, project),
         paused=paused_under(project, reference_id),
         drawn=unsettled(connection, item_ids),
-        again=reference_id != project.reference_id,
+        again=again,
     )
 
 
@@ -73,8 +82,6 @@ def judgements(
     ids = [draw_id(project, row) for row in rows]
     sample = in_sample(ids, SEED, draw.sample)
     audit = in_audit(ids, SEED, draw.audit)
-    low, high = draw.strangest
-    hidden = low + (high - low) * hashed_places(ids, SEED, "shown")
     points = judged.compressed.astype(np.float16)
     found = []
     for place, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
@@ -90,13 +97,33 @@ def judgements(
         holds = verdict if held_back is None else replace(verdict, route=Route.UNCERTAIN, trust=verdict.trust - THIRD)
         out = row.dismissed and holds.route in ("outlier", "uncertain")
         hides = bool(spot_check) or not (out or holds.route in SHOWN)
-        trust = float(hidden[place]) if spot_check else trust_out_of_queue(holds.trust) if out else holds.trust
+        trust = trust_out_of_queue(holds.trust) if out else holds.trust
         shown = None if hides else holds.labels
         picture = loaded[place].picture
         face = b"" if picture is None else thumbnail(picture, side)
         point = points[place].tobytes()
         found.append(Judgement(row.id, holds, verdict.route, shown, trust, spot_check, point, face, row.media_hash, held_back))
-    return found
+    return _placed(draw, ids, found)
+
+
+def _placed(draw: Draw, ids: Sequence[str], found: Sequence[Judgement]) -> list[Judgement]:
+    """Give spot checks their places in the queue, at random among themselves: from the front on, wherever too few stand so far."""
+    checks = np.array([place for place, judgement in enumerate(found) if judgement.spot_check], dtype=int)
+    checks = checks[np.argsort(hashed_places([ids[place] for place in checks], SEED, "handed out"))]
+    waiting = [judgement.trust for judgement in found if not judgement.spot_check and judgement.trust < AUTOMATIC_FROM]
+    others = np.sort([*draw.front, *waiting])
+    before = np.searchsorted(np.sort(draw.places), others)  # spot checks that stand before each of them
+    wanted = np.floor(np.arange(1, others.size + 1) * draw.handed_out / max(1 - draw.handed_out, 1e-9))
+    gaps = np.diff(np.maximum.accumulate([0.0, *np.clip(wanted - before, 0, checks.size)])).astype(int)
+    behind = np.repeat(np.arange(others.size), gaps)[: checks.size]  # the task before which each comes
+    # Where too few others wait for all of them: anywhere before what is automatic.
+    low, high = np.full(checks.size, MARGIN), np.full(checks.size, AUTOMATIC_FROM - MARGIN)
+    low[: behind.size], high[: behind.size] = np.concatenate([[0.0], others])[behind], others[behind]
+    trusts = np.clip(low + (high - low) * hashed_places([ids[place] for place in checks], SEED, "between"), MARGIN, AUTOMATIC_FROM - MARGIN)
+    placed = list(found)
+    for place, trust in zip(checks.tolist(), trusts.tolist(), strict=True):
+        placed[place] = replace(placed[place], trust=trust)
+    return placed
 
 
 def _held_back(draw: Draw, row: ClaimedItem) -> HeldBack | None:

@@ -17,12 +17,13 @@ from annotriage.states import DeliveryState
 from annotriage.store import deliveries, inbox, items, jobs
 from annotriage.store.counters import chunks
 from annotriage.store.predictions import Known, Predictions, hurry, known_predictions, version_shown
-from annotriage.store.projects import Project, project_of
+from annotriage.store.projects import Project, before_of, project_of
 
 ASK_SECONDS = 0.05  # between two looks at the store
 MOST_WAITED_FOR = 200  # missing predictions; more than these take longer than anybody waits
 AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
 MOST_WAITING = 8  # requests that wait at the same time: half of the web process's threads, the others are for webhooks
+CONNECTING = "annotriage"  # in place of a version that cannot be known yet
 NOTHING_TO_SHOW = 1.0  # trust of an empty prediction for a task that people have labelled: it is not to be looked at
 
 
@@ -30,13 +31,20 @@ class StorePredictor:
     """`annotriage.labeling_tool.Predictor` on the store. Threadsafe."""
 
     def __init__(self, process: Process) -> None:
+        self.control = process.settings.control
         self._process, self._store = process, process.store
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
 
-    def version_of(self, project: str) -> str | None:
-        """The version of the project's reference; None if it is not connected."""
+    def classes_of(self, project: str) -> tuple[str, ...]:
+        """The classes of the project's model. Raises UnknownError if the project is not connected."""
         with self._store.reading() as connection:
-            return version_shown(connection, project)
+            return project_of(connection, project).classes
+
+    def version_of(self, project: str) -> str | None:
+        """The version of the project's reference; None if it is not connected. While it is being connected, the tool asks already."""
+        with self._store.reading() as connection:
+            shown = version_shown(connection, project)
+            return CONNECTING if shown is None and before_of(connection, project) is not None else shown
 
     def predictions(self, project: str, records: Sequence[Mapping[str, object]]) -> tuple[str, list[Shown]] | None:
         """A prediction for each record, in order. None where one of them is being delivered, is not there in time, or in watch mode."""

@@ -1,33 +1,42 @@
 """Connecting a project of the labeling tool with a reference, and taking it back.
 
-Both may be repeated: what is there is found and mended, and an attempt that broke off is finished by the next one.
+Both may be repeated: what is there is found and mended, and an attempt that broke off is finished by the next one, or taken back by
+`disconnect`. One command is at a project at a time. The labeling tool is set up first; the worker knows of the project once that is done.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from annotriage.advice.connecting_words import EMPTY, expected_sentences
 from annotriage.advice.guarantee_words import guarantee_sentence
-from annotriage.errors import MismatchError, SettingError, StateError, ToolError, ToolGone
-from annotriage.labeling_tool import ProjectFacts, ToolProject
+from annotriage.advice.numbers import count
+from annotriage.errors import AnnotriageError, MismatchError, SettingError, StateError, ToolError, ToolGone, UnknownError
+from annotriage.labeling_tool import Before, ProjectFacts, Task, ToolProject
 from annotriage.service.delivery.field_writing import FIELDS
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.states import EventKind
-from annotriage.store import browsing, field_writes
+from annotriage.store import field_writes, items
+from annotriage.store.datasets import routes_of
+from annotriage.store.deliveries import undelivered
 from annotriage.store.events import note
 from annotriage.store.projects import (
     Project,
     ProjectOptions,
     add_project,
+    before_of,
     change_project,
     find_project,
+    forget_before,
     forget_items,
     project_of,
+    remember_before,
     remove_project,
 )
 from annotriage.store.references import get_reference
@@ -57,11 +66,17 @@ def connect(process: Process, project_id: str, reference: Reference, *, watch: b
 
     watch: judge, but write nothing into the labeling tool. dry_run: only say what would be done. The options are those of the
     process's settings. Raises MismatchError with both lists where the classes do not fit the project, StateError where another
-    reference is taking over, ToolError with the fix if the tool does not let itself be set up.
+    reference is taking over or another command is at the project, ToolError with the fix if the tool does not let itself be set up:
+    what was set up by then is taken back.
     """
-    if process.settings.port == 0 and not process.settings.service_url and not watch:
+    if process.settings.calls == "on" and process.settings.port == 0 and not process.settings.service_url and not watch:
         raise SettingError("setting port is 0: give the port that annotriage serve listens on, or set service_url")
     _refuse_bad_server(process)
+    with process.alone(_at(project_id)):
+        return _connect(process, project_id, reference, watch, dry_run)
+
+
+def _connect(process: Process, project_id: str, reference: Reference, watch: bool, dry_run: bool) -> Change:
     tool = process.server.project(project_id, reference.space.classes)
     facts = tool.facts()
     if facts.problem is not None:
@@ -70,18 +85,17 @@ def connect(process: Process, project_id: str, reference: Reference, *, watch: b
         present = find_project(connection, project_id)
     if present is not None:
         _refuse(process, present, reference, watch)
-    done = _plan(process, present, tool, facts, reference, watch)
+    tasks = [task for page in tool.tasks_after("") for task in page] if present is None or dry_run else []
+    done = _plan(process, present, tasks, facts, reference, watch)
     if dry_run:
+        done += _expected(process, tool, [task for task in tasks if not task.labelled], reference)
         done += [] if watch else tool.connect(*_address(process), dry_run=True)
         return Change(project_id, facts.title, reference.prediction_version, True, tuple(done))
-    _write_down(process, present, facts, project_id, reference, watch)
+    reference_id = keep_reference(process.store, reference)
     if not watch:
-        try:
-            done += tool.connect(*_address(process), dry_run=False)
-        except ToolError:
-            if present is None:
-                _forget(process, project_id)
-            raise
+        done += _set_up(process, tool, facts, present)
+    _write_down(process, present, facts, project_id, reference_id, watch)
+    if not watch:
         _start_delivery(process, project_id)
     with process.store.writing() as connection:
         project = project_of(connection, project_id)
@@ -93,24 +107,69 @@ def connect(process: Process, project_id: str, reference: Reference, *, watch: b
 def disconnect(process: Process, project_id: str) -> Change:
     """Take back all that was set up and written in the labeling tool, annotations excepted, and forget the project.
 
-    Raises UnknownError if it is not connected; ToolError if the tool cannot be asked: nothing is forgotten then, and it can be repeated.
+    Of a project that is not connected, what a `connect` left that was interrupted. Raises UnknownError if there is nothing of that
+    either; ToolError if the tool cannot be asked: nothing is forgotten then, and it can be repeated; StateError as `connect`.
     """
+    with process.alone(_at(project_id)):
+        with process.store.reading() as connection:
+            present = find_project(connection, project_id)
+        return _clean_up(process, project_id) if present is None else _disconnect(process, present)
+
+
+def _disconnect(process: Process, project: Project) -> Change:
     with process.store.writing() as connection:
-        project = project_of(connection, project_id)
         versions = [get_reference(connection, id).prediction_version for id in _references(project)]
+        before = before_of(connection, project.external_id) or Before()
         change_project(connection, project.id, gone=True)  # the worker lets go of it
+    tool = process.tool_project(project)
     try:
         _let_settle(process, project)
-        done = [] if project.watch else process.tool_project(project).disconnect(process.url, versions, FIELDS)
+        done = [] if project.watch else _ask_as_before(process, project, tool)
+        done += [] if project.watch else tool.disconnect(process.url, versions, FIELDS, before)
     except ToolGone:
         done = ["The project was deleted in the labeling tool: there is nothing to take back."]
     except ToolError:
         with process.store.writing() as connection:
             change_project(connection, project.id, gone=project.gone)
         raise
-    _forget(process, project_id)
-    log("disconnected", project=project_id)
-    return Change(project_id, project.title, project.version, False, (*done, "All that annotriage knew of the project is forgotten."))
+    _forget(process, project.external_id)
+    log("disconnected", project=project.external_id)
+    last = "All that annotriage knew of the project is forgotten."
+    return Change(project.external_id, project.title, project.version, False, (*done, last))
+
+
+def _clean_up(process: Process, project_id: str) -> Change:
+    """Take back what an interrupted `connect` left in a project that is not connected."""
+    unknown = f"project {project_id} is not connected; annotriage connect --project {project_id} --reference DIR sets it up"
+    with process.store.reading() as connection:
+        before = before_of(connection, project_id)
+    try:
+        done = process.server.project(project_id, ()).disconnect(process.url, (), (), before)
+    except ToolGone:
+        done = []
+    except AnnotriageError as error:
+        raise UnknownError(f"{unknown}. Whether an interrupted one left something there could not be looked at: {error}") from error
+    if not done and before is None:
+        raise UnknownError(unknown)
+    with process.store.writing() as connection:
+        forget_before(connection, project_id)
+    last = "It was not connected; this is what an interrupted annotriage connect had left."
+    return Change(project_id, "", "", False, (*done, last))
+
+
+def _ask_as_before(process: Process, project: Project, tool: ToolProject) -> list[str]:
+    """Where a second answer was asked for, ask for as many as the project does."""
+    with process.store.reading() as connection:
+        tasks = items.asked_for_more(connection, project)
+    for task in tasks:
+        with suppress(ToolGone):  # of a task alone, or else the next call says it of the project
+            tool.ask_again(task, project.wanted)
+    return [f"Answers that are asked for, in {count(len(tasks), 'task')}: set back to {project.wanted}."] if tasks else []
+
+
+def _at(project_id: str) -> str:
+    """What `connect` and `disconnect` do one at a time."""
+    return f"connecting or disconnecting project {project_id}"
 
 
 def _references(project: Project) -> list[int]:
@@ -118,8 +177,9 @@ def _references(project: Project) -> list[int]:
     return list(dict.fromkeys(id for id in ids if id is not None))
 
 
-def _address(process: Process) -> tuple[str, str, str, str]:
-    return process.url, process.settings.user, process.password, process.webhook_secret
+def _address(process: Process) -> tuple[str | None, str, str, str]:
+    url = process.url if process.settings.calls == "on" else None
+    return url, process.settings.user, process.password, process.webhook_secret
 
 
 def _refuse_bad_server(process: Process) -> None:
@@ -146,19 +206,19 @@ def _refuse(process: Process, present: Project, reference: Reference, watch: boo
 
 
 def _plan(
-    process: Process, present: Project | None, tool: ToolProject, facts: ProjectFacts, reference: Reference, watch: bool
+    process: Process, present: Project | None, tasks: Sequence[Task], facts: ProjectFacts, reference: Reference, watch: bool
 ) -> list[str]:
     """What is to be done on our side, in sentences."""
     version = reference.prediction_version
     if present is None:
-        total, labelled = _tasks(tool)
+        total, labelled = len(tasks), sum(task.labelled for task in tasks)
         left = f"; {labelled:,} that people have labelled are left alone" if labelled else ""
         said = [f"{total - labelled:,} tasks of {facts.title!r} are judged with {version}{left}; what is imported later is, too."]
     elif version == present.version:
         said = [f"{facts.title!r} is connected with {version} already: its set-up is looked through."]
     else:
         with process.store.reading() as connection:
-            judged = sum(one.items for one in browsing.routes_of(connection, present))
+            judged = sum(one.items for one in routes_of(connection, present))
         said = [f"{judged:,} items are judged again with {version}; {present.version} is shown until all of them have arrived."]
     if watch:
         said.append("Nothing is written into the labeling tool: the API and annotriage status show what would be.")
@@ -167,15 +227,41 @@ def _plan(
     return said
 
 
-def _tasks(tool: ToolProject) -> tuple[int, int]:
-    """How many tasks there are, and how many of them are labelled."""
-    pages = [(len(page), sum(task.labelled for task in page)) for page in tool.tasks_after("")]
-    return sum(count for count, _ in pages), sum(labelled for _, labelled in pages)
+def _expected(process: Process, tool: ToolProject, tasks: Sequence[Task], reference: Reference) -> list[str]:
+    """How many tasks would take which way, and how many of them people would answer blind."""
+    from annotriage.service.judging.trying import try_out
+
+    if not tasks:
+        return [EMPTY]
+    options = ProjectOptions.of(process.settings)
+    trial = try_out(process, tool, reference, tasks, options)
+    return expected_sentences(trial.total, trial.tried, trial.routes, trial.checks, trial.audits)
 
 
-def _write_down(process: Process, present: Project | None, facts: ProjectFacts, project_id: str, reference: Reference, watch: bool) -> None:
-    """Keep the reference, and make or change the project's row: the worker begins with it at once."""
-    reference_id = keep_reference(process.store, reference)
+def _set_up(process: Process, tool: ToolProject, facts: ProjectFacts, present: Project | None) -> list[str]:
+    """Set the project up in the tool, before the worker knows of it; a project that was not, and cannot be, is left as it was."""
+    new = present is None or present.watch
+    if new:
+        with process.store.writing() as connection:
+            remember_before(connection, tool.id, Before(facts.version, facts.order))
+            before = before_of(connection, tool.id)
+    try:
+        return tool.connect(*_address(process), dry_run=False)
+    except (ToolError, KeyboardInterrupt) as error:
+        if not new:
+            raise
+        try:
+            tool.disconnect(process.url, (), (), before)
+        except ToolError as other:
+            left = f"annotriage disconnect --project {tool.id} takes back what was set up, which failed just now ({other})"
+            raise ToolError(f"{error}. {left}") from error
+        with process.store.writing() as connection:
+            forget_before(connection, tool.id)
+        raise
+
+
+def _write_down(process: Process, present: Project | None, facts: ProjectFacts, project_id: str, reference_id: int, watch: bool) -> None:
+    """Make or change the project's row: the worker begins with it at once."""
     options = ProjectOptions.of(process.settings)
     described = {"title": facts.title, "config": facts.config, "wanted": facts.wanted, "problem": None}
     with process.store.writing() as connection:
@@ -217,7 +303,7 @@ def _let_settle(process: Process, project: Project) -> None:
 
     def under_way() -> bool:
         with process.store.reading() as connection:
-            sending = browsing.undelivered(connection, project.id).get("sending", 0) > 0
+            sending = undelivered(connection, project.id).get("sending", 0) > 0
             return sending or field_writes.any_held(connection, project.id)
 
     _wait(under_way, SETTLE_SECONDS)
@@ -240,3 +326,4 @@ def _forget(process: Process, project_id: str) -> None:
             more = forget_items(connection, project.id, AT_ONCE) == AT_ONCE
     with process.store.writing() as connection:
         remove_project(connection, project.id)
+        forget_before(connection, project_id)

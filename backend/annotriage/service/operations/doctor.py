@@ -9,15 +9,19 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import Connection
 
+from annotriage.advice.guarantee_words import awaited
+from annotriage.advice.numbers import count
 from annotriage.advice.state_words import why_paused
 from annotriage.errors import AnnotriageError, SettingError, StoreError
 from annotriage.labeling_tool import Check
+from annotriage.service.guarantee.decisions import is_alone
 from annotriage.service.guarantee.spot_checks import OLDEST_DAYS, SKEW_SECONDS, standing
-from annotriage.service.operations.process import Process
+from annotriage.service.operations.process import VISITORS, Process
 from annotriage.settings import ServiceSettings
 from annotriage.store import browsing, deliveries, inbox, work
 from annotriage.store.projects import Project, projects
@@ -28,6 +32,7 @@ PILED_UP = 100  # webhooks that nobody has read: somebody should have
 UNTOLD_SECONDS = 60.0  # after an import its webhook is there, even if the clocks differ
 LATE_SECONDS = 120.0  # since the labeling tool was last read
 LISTED = 5  # tasks in a line
+RESTART = "Put it right where annotriage serve is started, and start it again: it has its token from there, not from this shell."
 
 
 def examine(load: Callable[[], ServiceSettings], config: Path | None = None) -> Iterator[tuple[str, Check]]:
@@ -56,7 +61,7 @@ def checks_of(process: Process) -> Iterator[tuple[str, Check]]:
     """All checks but those of the settings, which the process has read."""
     for check in _service(process):
         yield "service", check
-    for check in process.server.checks():
+    for check in _server(process):
         yield "service", check
     for check in _clocks(process):
         yield "service", check
@@ -72,8 +77,9 @@ def checks_of(process: Process) -> Iterator[tuple[str, Check]]:
 def _service(process: Process) -> Iterator[Check]:
     with process.store.reading() as connection:
         yield Check("database", True, f"{'SQLite' if process.store.is_sqlite else 'PostgreSQL'}, answers")
-        roles = Counter(row.role for row in work.living(connection))
-        states = browsing.inbox_states(connection)
+        living = work.living(connection)
+        roles = Counter(row.role for row in living)
+        states = inbox.states(connection)
         troubles = inbox.troubles(connection, 1)
     missing = [role for role in ("web", "worker", "jobs") if not roles[role]]
     if missing:
@@ -81,12 +87,29 @@ def _service(process: Process) -> Iterator[Check]:
         yield Check("running", False, found, "Start annotriage serve, or look into its log.")
     else:
         yield Check("running", True, ", ".join(f"{roles[role]} {role}" for role in ("web", "worker", "jobs")))
+    if roles["web"]:
+        trouble = work.trouble(living)
+        found = trouble or "the labeling tool takes the running service's token"
+        yield Check("the service's access", not trouble, found, RESTART if trouble.startswith("token") else "")
     if states["new"] > PILED_UP:
         yield Check("webhooks", False, f"{states['new']:,} were not read yet", "The worker is held up; its log says by what.")
     if troubles:
         found = f"{states['failed']:,} could not be read; the latest: {troubles[0].error}"
         fix = "Nothing is lost, the polls bring what they told; if they are not Label Studio's, change the password."
         yield Check("webhooks", False, found, fix)
+
+
+def _server(process: Process) -> Iterator[Check]:
+    """The labeling tool as this process finds it. Beside a running service, a command's token is of no account to it."""
+    with process.store.reading() as connection:
+        served = any(row.role == "web" for row in work.living(connection))
+    for check in process.server.checks():
+        if check.name != "token" or process.role not in VISITORS or not served:
+            yield check
+        elif check.ok is False:
+            yield Check("this shell's token", None, check.found, f"Commands given here use it, the running service does not. {check.fix}")
+        else:
+            yield replace(check, name="this shell's token")
 
 
 def _clocks(process: Process) -> Iterator[Check]:
@@ -146,7 +169,7 @@ def _poll(_connection: Connection, project: Project) -> Iterator[Check]:
 def _webhooks(connection: Connection, project: Project) -> Iterator[Check]:
     """Whether what came in last was told by a webhook, or found by polling."""
     imported = browsing.last_import(connection, project)
-    if project.watch or imported is None or imported > time.time() - UNTOLD_SECONDS:
+    if project.watch or not project.options.calls or imported is None or imported > time.time() - UNTOLD_SECONDS:
         return
     if imported > project.told_at + UNTOLD_SECONDS:
         found = "tasks came in of which no webhook told; polling found them, some seconds later"
@@ -161,10 +184,10 @@ def _failures(connection: Connection, project: Project) -> Iterator[Check]:
     rows = browsing.failures(connection, project, LOOKED_AT)
     kinds = Counter(_kind(row.reason) for row in rows)
     tasks = {_kind(row.reason): row for row in reversed(rows)}
-    for kind, count in kinds.most_common(KINDS):
-        number = f"{count:,} items" if count > 1 else "1 item"
+    for kind, items in kinds.most_common(KINDS):
+        number = count(items, "item")
         more = " or more" if len(rows) == LOOKED_AT else ""
-        yield Check("media", False, f"{number}{more} could not be judged, as task {tasks[kind].external_id}: {tasks[kind].reason}")
+        yield Check("media", False, f"{number}{more} could not be judged, as task {tasks[kind].task}: {tasks[kind].reason}")
 
 
 def _kind(reason: str) -> str:
@@ -190,17 +213,23 @@ def _guarantee(connection: Connection, project: Project) -> Iterator[Check]:
         found = (
             f"none yet, so no label is automatic: {now.sample_answers:,} of {now.sample_needed:,} answers on randomly drawn tasks are there"
         )
-        fix = f"Answer the tab Help calibrate, then annotriage recalibrate --project {id}; or fit with --calibration and connect again."
+        fix = f"Answer the tab Spot checks, then annotriage recalibrate --project {id}; or fit with --calibration and connect again."
         yield Check("guarantee", None, found, fix)
     else:
-        yield Check("guarantee", True, f"{now.wrong:,} of {now.answers:,} automatic labels that people checked blind were wrong")
+        found = f"{now.wrong:,} of {now.answers:,} automatic labels that people checked blind were wrong{awaited(now.contradicted)}"
+        yield Check("guarantee", True, found)
+    if now.contradicted and is_alone(connection, project):
+        found = f"one person alone answers: nobody else can confirm {count(now.contradicted, 'contradiction')}"
+        fix = "Let a second person open the tab Spot checks, or decide on the page Guarantee of the dashboard, after a day."
+        yield Check("second answers", None, found, fix)
     if now.oldest_days is not None and now.oldest_days > OLDEST_DAYS:
         found = f"{now.outstanding:,} wait for people's answers, the oldest for {now.oldest_days:.0f} days"
-        yield Check("blind checks", False, found, "Label what comes first in the queue: they are among it.")
+        yield Check("blind checks", False, found, "Answer the tab Spot checks; the Label button hands them out, too.")
 
 
 def _tool(process: Process, project: Project) -> Iterator[Check]:
     try:
-        yield from process.tool_project(project).checks(process.url, process.webhook_secret)
+        url = process.url if project.options.calls else None
+        yield from process.tool_project(project).checks(url, process.webhook_secret)
     except AnnotriageError as error:
         yield Check("labeling tool", None, f"could not be asked: {error}")

@@ -9,12 +9,15 @@ import socket
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from annotriage.errors import StoreError
+from annotriage.errors import StateError, StoreError
 from annotriage.labeling_tool import LabelingTool, ToolProject, ToolServer, labeling_tool
 from annotriage.service.operations.log import log
 from annotriage.service.operations.references import OpenReferences
@@ -28,6 +31,9 @@ if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.engine.reference import Reference
 
 
+VISITORS = ("command", "doctor")  # roles that look at a service or change it, and begin none
+
+
 class Process:
     """One process of the service. Threadsafe.
 
@@ -39,9 +45,10 @@ class Process:
         self.settings, self.role, self.config = settings, role, config
         self.host, self.pid = socket.gethostname(), os.getpid()
         self.owner = f"{role}@{self.host}:{self.pid}:{secrets.token_hex(4)}"
-        self.store = Store(settings.database, checkpoints=role != "web")
+        self.store = Store(settings.database, checkpoints=role != "web", make=role not in VISITORS)
         self.tool: LabelingTool = labeling_tool()
         self.server: ToolServer = self.tool.connect_server(settings)
+        self.trouble = ""  # why the labeling tool cannot be used; others learn of it by the sign of life
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._files = tempfile.TemporaryDirectory(prefix="annotriage-")
@@ -87,11 +94,41 @@ class Process:
         """
         self.store.refuse_newer()
         with self.store.writing() as connection:
-            work_queries.beat(connection, self.owner, self.role, self.host, self.pid)
+            work_queries.beat(connection, self.owner, self.role, self.host, self.pid, self.trouble)
             work_queries.renew(connection, self.owner)
-            dead = [row.owner for row in work_queries.registered(connection) if self._is_dead(row.host, row.pid, row.at)]
-            work_queries.bury(connection, dead)
+            self._bury_dead(connection)
         return False
+
+    @contextmanager
+    def alone(self, doing: str) -> Iterator[None]:
+        """A block that one process runs at a time, wherever it runs. Who is killed in it holds it up for half a minute at most.
+
+        doing: what is done and what with, as "connecting project 3". Raises StateError while another one is at it.
+        """
+        with self.store.writing() as connection:
+            self._bury_dead(connection)
+            if not work_queries.hold(connection, doing, "command", self.host, self.pid):
+                raise StateError(f"another command is {doing} at this moment; wait until it has ended, then look at annotriage status")
+        ended = threading.Event()
+
+        def hold_on() -> None:
+            while not ended.wait(work_queries.DEAD_AFTER / 6):
+                with self.store.writing() as connection:
+                    work_queries.beat(connection, doing, "command", self.host, self.pid)
+
+        holding = threading.Thread(target=hold_on, name="alone", daemon=True)
+        holding.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            holding.join()
+            with self.store.writing() as connection:
+                work_queries.bury(connection, [doing])
+
+    def _bury_dead(self, connection: Connection) -> None:
+        dead = [row.owner for row in work_queries.registered(connection) if self._is_dead(row.host, row.pid, row.at)]
+        work_queries.bury(connection, dead)
 
     def leave(self) -> None:
         """Take leave: what is still held is free at once."""

@@ -14,13 +14,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from annotriage.errors import SettingError
+from annotriage.labeling_tool import Check, labeling_tool
 from annotriage.service.operations.log import log, start_log
 from annotriage.service.operations.loops import SOON, Loop, Step, heartbeat
 from annotriage.service.operations.process import Process
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 ROLES = ("worker", "jobs")
 WATCH_SECONDS = 0.5
 RESTART = (0.5, 2.0, 10.0, 30.0)  # seconds before a child that died again is started again
+LOOK_SECONDS = 30.0  # between two looks at the labeling tool
 SOUND_SECONDS = 60.0  # a child that lived so long starts anew at once
 END_SECONDS = 20.0
 
@@ -55,16 +57,20 @@ def serve(
     """Run the service until it is told to stop (Ctrl-C, SIGTERM): its exit status.
 
     create_server: makes the web server on a socket (annotriage.web.app.create_server).
-    say: told where the service is, once it answers. Raises SettingError if the address is taken, StoreError if the database cannot be used.
+    say: told where the service is, once it answers, and what keeps it from the labeling tool. Raises SettingError without a token or if
+    the address is taken, StoreError if the database cannot be used.
     """
     start_log("web")
+    if not settings.label_studio_token:
+        raise SettingError(wrong_with(labeling_tool().connect_server(settings).checks()))
     listener = _listen(settings)
     settings = replace(settings, port=listener.getsockname()[1])
     process = Process(settings, "web", config)
     server = create_server(process, listener)
     children = Children(lambda role: start_child(role, settings, config))
     watch = Loop(process, "children", [Step("children", children.watch)], WATCH_SECONDS, back_off=SOON)
-    threads = [threading.Thread(target=loop.run, name=loop.name, daemon=True) for loop in (watch, heartbeat(process))]
+    loops = (watch, heartbeat(process), looking(process, say))
+    threads = [threading.Thread(target=loop.run, name=loop.name, daemon=True) for loop in loops]
 
     def stop(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -86,6 +92,26 @@ def serve(
         server.close()
         process.leave()
     return 0
+
+
+def looking(process: Process, say: Callable[[str], None]) -> Loop:
+    """Looks at the labeling tool now and then: what is wrong with it or with our token is said at once, and by each sign of life."""
+
+    def look() -> bool:
+        wrong = wrong_with(process.server.checks())
+        if wrong != process.trouble:
+            say(wrong or "The labeling tool can be used again.")
+            log("labeling tool", level=logging.ERROR if wrong else logging.INFO, found=wrong or "can be used again")
+            process.trouble = wrong
+            process.beat()
+        return False
+
+    return Loop(process, "labeling tool", [Step("labeling tool", look)], LOOK_SECONDS, back_off=SOON)
+
+
+def wrong_with(checks: Sequence[Check]) -> str:
+    """What the checks found wrong, with the fix; "" if nothing."""
+    return " ".join(f"{check.name}: {check.found.rstrip('.')}. {check.fix}".strip() for check in checks if check.ok is False)
 
 
 class Child(Protocol):

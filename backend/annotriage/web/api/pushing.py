@@ -20,11 +20,11 @@ from werkzeug.datastructures import FileStorage
 
 from annotriage.errors import DataError, StateError
 from annotriage.service.operations.process import Process
-from annotriage.service.readings.dataset import DatasetName
 from annotriage.store.counters import chunks
-from annotriage.store.items import LONGEST_NAME
+from annotriage.store.datasets import LONGEST_NAME, Dataset, dataset_of_project
 from annotriage.store.projects import project_of
 from annotriage.store.pushing import PushedItem, add_pushed, marker_of
+from annotriage.text import storable
 from annotriage.web.api.openapi import Operation
 
 AT_ONCE = 250  # items in one transaction, so that webhooks need not wait
@@ -88,7 +88,7 @@ class Refused:
 class Pushed:
     """What became of pushed items. They are triaged first; then their tasks are created, and `url` of each shows its task."""
 
-    dataset: DatasetName
+    dataset: Dataset
     accepted: tuple[Accepted, ...]
     refused: tuple[Refused, ...]
 
@@ -123,9 +123,11 @@ def push_items(process: Process, dataset: str) -> Pushed:
         with process.store.writing() as connection:
             dataset_id, added = add_pushed(connection, project, dataset, [one.item for one in some])
         new |= added
+    with process.store.reading() as connection:
+        found = dataset_of_project(connection, project, dataset_id)
     address = f"/api/projects/{project_id}/items/"
     accepted = [Accepted(one.index, one.id, one.item.marker, one.item.marker in new, address + one.item.marker) for one in candidates]
-    return Pushed(DatasetName(dataset_id, "pushed", dataset), tuple(accepted), tuple(refused))
+    return Pushed(found, tuple(accepted), tuple(refused))
 
 
 def _looked_at(sent: Sequence[Any], project: str, dataset: str, most: int) -> tuple[list[_Candidate], list[Refused]]:
@@ -194,6 +196,8 @@ def _item(one: Any, project: str, dataset: str, most: int) -> PushedItem:
         raise DataError(f"a JSON {type(one).__name__} instead of an object with `media`")
     if unknown := sorted(set(one) - set(KEYS)):
         raise DataError(f"{unknown[0]!r} means nothing here; an item has {', '.join(KEYS)} (further fields of its task go into data)")
+    if not all(storable(text) == text for text in (dataset, *_texts(one))):
+        raise DataError("it holds a NUL character or half of one (a lone surrogate), which nothing stores; write the text again")
     id, group, data = one.get("id"), one.get("group"), one.get("data", {})
     if id is not None and (not isinstance(id, str) or not id or len(id) > LONGEST_ID):
         raise DataError(f"id: must be a text of 1 to {LONGEST_ID} characters")
@@ -205,6 +209,18 @@ def _item(one: Any, project: str, dataset: str, most: int) -> PushedItem:
         raise DataError(f"data: {own[0]!r} is a name that annotriage keeps for its own fields; choose another")
     marker = secrets.token_hex(16) if id is None else marker_of(project, dataset, id)
     return PushedItem(marker, _media(one.get("media"), most), group, dict(data))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from (str(key), *_texts(part))
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
 
 
 def _media(media: Any, most: int) -> str:

@@ -1,5 +1,6 @@
 /* The map's page: the map with its legend, side panel and list; faces instead of points; lassoed items sent to review or back; kept up
  * to date while items come in. Text from data is only ever set as text. */
+import { byId, make, number } from "./shared/elements.js";
 import { PointMap } from "./shared/map.js";
 import { marker } from "./shared/markers.js";
 import { COLOURINGS } from "./colours.js";
@@ -8,20 +9,7 @@ import { send } from "./page.js";
 import { Points } from "./points.js";
 
 const EVERY = 3000, FULL = 65535, LISTED = 100, SIDE = 14, FACES = 18;
-const byId = (id) => document.getElementById(id);
-const number = new Intl.NumberFormat("en");
 const counted = (n, one, many = `${one}s`) => `${number.format(n)} ${n === 1 ? one : many}`;
-
-/** An element with its attributes and children; strings become text nodes, never markup. */
-function make(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "function") made.addEventListener(name, value);
-    else made.setAttribute(name, value);
-  }
-  made.append(...children.filter((child) => child != null));
-  return made;
-}
 
 const app = byId("map-app");
 const choice = byId("map-choice");

@@ -12,11 +12,13 @@ from sqlalchemy import Connection
 
 from annotriage.errors import SettingError, StateError
 from annotriage.settings import ServiceSettings, Settings
-from annotriage.states import EventKind, JobState
-from annotriage.store import jobs
+from annotriage.states import EventKind, JobState, Route
+from annotriage.store import jobs, spot_checks
+from annotriage.store.datasets import routes_of
 from annotriage.store.events import note
 from annotriage.store.previews import LIMITS, NOT_GUARANTEED, Limits, Preview, limits_of, preview
 from annotriage.store.projects import Project, change_project
+from annotriage.store.queue import queue_length
 from annotriage.store.references import get_reference
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
@@ -42,7 +44,9 @@ class SettingsPage:
     """What the page shows. The preview is counted only where it is asked for: settings.js does so at once.
 
     now: the values that hold; asked: those in the form. preview: of the asked, before: of those that hold. checked: automatic items that
-    people would check blind. trouble: why there is no preview, or what is wrong with a value.
+    people check blind, or would. queue: what waits for people now, as everywhere. held: items that the limits would let be automatic, but
+    that were judged while labels were stopped, or that a person sent to people. trouble: why there is no preview, or what is wrong with a
+    value.
     """
 
     project: Project
@@ -52,6 +56,8 @@ class SettingsPage:
     before: Preview | None
     preview: Preview | None
     checked: int
+    queue: int
+    held: int
     trouble: str
 
 
@@ -81,8 +87,21 @@ def _page(connection: Connection, project: Project) -> SettingsPage:
             shown = before if same else preview(connection, project, **{name: asked[name] for name in LIMITS})
     except (SettingError, StateError) as error:
         trouble = str(error)
-    checked = 0 if shown is None else round(shown.auto * (1 - (1 - asked["sample_share"]) * (1 - asked["audit_share"])))
-    return SettingsPage(project, now, asked, limits, before, shown, checked, trouble)
+    drawn = spot_checks.automatic_drawn(connection, project.id, project.reference_id)
+    checked = drawn if shown is None or before is None or not before.auto else round(drawn * shown.auto / before.auto)
+    automatic = sum(count.items for count in routes_of(connection, project) if count.route == Route.AUTO)
+    return SettingsPage(
+        project=project,
+        now=now,
+        asked=asked,
+        limits=limits,
+        before=before,
+        preview=shown,
+        checked=checked,
+        queue=queue_length(connection, project),
+        held=0 if before is None else max(0, before.auto - automatic),
+        trouble=trouble,
+    )
 
 
 def _now(connection: Connection, project: Project) -> dict[str, Any]:

@@ -1,0 +1,29 @@
+"""What connecting a project would bring, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from annotriage.advice.numbers import count
+from annotriage.states import Route
+
+EMPTY = "There is no task yet on which the reference could be tried: import some, and ask again."
+WAYS = {Route.AUTO: "automatic", Route.UNCERTAIN: "unsure", Route.OUTLIER: "strange", Route.FAILED: "unreadable"}
+
+
+def expected_sentences(total: int, tried: int, routes: Mapping[str, int], checks: int, audits: int) -> list[str]:
+    """How many of all tasks would take which way, and how many people would answer blind. tried: how many were judged for it.
+
+    checks: all blind answers, audits: those on automatic labels besides the random part of all items.
+    """
+    about = "" if tried == total else "about "
+    ways = ", ".join(f"{about}{routes.get(route, 0):,} {word}" for route, word in WAYS.items())
+    on = f"all {count(total, 'task')}" if tried == total else f"{tried:,} of the {count(total, 'task')}, drawn at random"
+    said = [f"Tried on {on}: {ways}."]
+    automatic = routes.get(Route.AUTO, 0)
+    of_auto = f", {audits:,} of them only because their label is automatic ({automatic:,} are)" if automatic else ""
+    said.append(
+        f"People answer about {checks:,} of all these blind, as spot checks{of_auto}. At least 20 automatic labels a week are checked, so"
+        " that the share is largest at the start."
+    )
+    return said
