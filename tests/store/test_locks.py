@@ -6,9 +6,10 @@ from sqlalchemy import text
 from stores import OnPostgreSQL, verdict_of, while_it_waits
 
 from annotriage.states import Alarm
-from annotriage.store import items, reroutings
+from annotriage.store import deliveries, items, reroutings, work
 from annotriage.store.projects import raise_alarm
 from annotriage.store.reviews import Answer, set_answers
+from annotriage.store.schema import delivery
 
 ALARM = Alarm(9, 20, 0.2, 0.7, 0.02, 5.0)
 
@@ -48,6 +49,31 @@ class TestOnPostgreSQL(OnPostgreSQL):
         with store.reading() as connection:
             assert {verdict_of(connection, id, project.reference_id).route for id in ids} == {"outlier"}
         assert filled.counts() == {"outlier": (3, 2)}
+
+    def test_what_a_dead_process_held_is_freed_item_by_item_in_the_same_order(self, store, filled):
+        ids = filled.judged(2)
+        with store.writing() as connection:
+            assert len(deliveries.take(connection, filled.project.id, "pending", "dead", 10)) == 2
+        first = store.writing()
+        connection = first.__enter__()
+        project, _ = reroutings.hold(connection, filled.project.id, ids)
+
+        def deliver_anew(id):
+            row = {"item_id": id, "reference_id": project.reference_id, "project_id": project.id, "labels": ["dog"], "trust": 0.8}
+            deliveries.enqueue(connection, [row])
+
+        def bury():
+            with store.writing() as other:
+                work.bury(other, ["dead"])
+
+        def go_on():
+            deliver_anew(ids[0])
+            first.__exit__(None, None, None)
+
+        deliver_anew(ids[1])
+        while_it_waits(store, bury, go_on)
+        with store.reading() as connection:
+            assert {(row.state, row.owner) for row in connection.execute(delivery.select())} == {("stale", None)}
 
     def test_what_names_an_item_can_be_added_while_it_is_held(self, store, filled):
         ids = filled.judged(1)

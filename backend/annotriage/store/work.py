@@ -11,7 +11,8 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 from annotriage.store import deliveries, jobs
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
-from annotriage.store.schema import field_write, heartbeat, item, project, work
+from annotriage.store.locks import lock_items
+from annotriage.store.schema import delivery, field_write, heartbeat, item, project, work
 
 LEASE_SECONDS = 60.0
 SUSPECT = 2  # attempts after which an item is taken alone, so that it cannot take others along
@@ -165,6 +166,8 @@ def bury(connection: Connection, owners: Sequence[str]) -> None:
     """These processes are dead: what they held is free again, and what they were delivering has an unknown outcome."""
     jobs.take_back(connection, owners)
     for some in chunks(owners):
+        held = (select(table.c.item_id).where(table.c.owner.in_(some)) for table in (work, delivery, field_write))
+        lock_items(connection, [id for query in held for id in connection.execute(query).scalars()])
         free = {"owner": None, "lease_until": None}
         connection.execute(update(work).where(work.c.owner.in_(some)).values(free))
         deliveries.release(connection, some)
