@@ -13,7 +13,7 @@ from annotriage.store.schema import item
 
 # A figure of each page: where it is in the twin, and how the page shows it.
 FIGURES = {
-    "/": (lambda page: page["cards"][0]["queue"], "{:,}</a>"),
+    "/": (lambda page: page["cards"][0]["line"]["queue"], "{:,}</a>"),
     "/system": (lambda page: page["database"], "{}"),
     "/system/checks": (lambda page: page["checks"][0][1]["name"], "{}</th>"),
     "/projects/1/map": (lambda page: page["scored"], "{:,} items were judged"),

@@ -166,7 +166,8 @@ def items_page(
 
 def items_of(connection: Connection, project: Project, ids: Sequence[int]) -> list[Item]:
     """These items, in this order; those that are not there are left out."""
-    found = {one.id: one for some in chunks(ids) for one in _items(connection, _query(project).where(item.c.id.in_(some)))}
+    rows = (row for some in chunks(ids) for row in _items(connection, _query(project).where(item.c.id.in_(some))))
+    found = {row.id: row for row in rows}
     return [found[id] for id in ids if id in found]
 
 

@@ -143,7 +143,7 @@ def _without_own(connection: Connection, project: Project, tasks: Sequence[Task]
             task = marked[row.marker]
             if row.external_id is None:
                 connection.execute(update(item).where(item.c.id == row.id).values(external_id=task.id))
-                tasks = [one for one in tasks if one is not task]
+                tasks = [other for other in tasks if other is not task]
             elif row.external_id == task.id:
-                tasks = [one for one in tasks if one is not task]
+                tasks = [other for other in tasks if other is not task]
     return list(tasks)

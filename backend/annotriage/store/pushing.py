@@ -39,19 +39,19 @@ def add_pushed(connection: Connection, project: Project, dataset: str, pushed: S
     """
     now = time.time()
     dataset_id = dataset_of(connection, project.id, "pushed", dataset, now)
-    by_marker = {one.marker: one for one in pushed}
+    by_marker = {candidate.marker: candidate for candidate in pushed}
     rows = [
         {
             "project_id": project.id,
-            "marker": one.marker,
-            "media": one.media,
-            "media_hash": media_hash(one.media),
-            "group": one.group,
-            "data": dict(one.data),
+            "marker": candidate.marker,
+            "media": candidate.media,
+            "media_hash": media_hash(candidate.media),
+            "group": candidate.group,
+            "data": dict(candidate.data),
             "wanted": project.wanted,
             "at": now,
         }
-        for one in by_marker.values()
+        for candidate in by_marker.values()
     ]
     if not rows:
         return dataset_id, set()

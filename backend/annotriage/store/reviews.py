@@ -18,7 +18,7 @@ from annotriage.store.schema import item, review
 DAY = 86_400.0
 COUNTED = 500  # of the latest answers, from which people's speed is taken
 RECENT_DAYS = 14.0
-_COLUMNS = [review.c[name] for name in ("external_id", "annotator", "labels", "skipped", "empty", "ground_truth", "machine", "updated_at")]
+_GIVEN = ("annotator", "labels", "skipped", "empty", "ground_truth", "machine", "updated_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ def reviews_of(connection: Connection, item_ids: Sequence[int]) -> dict[int, lis
     """The reviews of items, the earliest first; items without any are left out."""
     found: dict[int, list[Review]] = {}
     for ids in chunks(item_ids):
-        query = select(review.c.item_id, *_COLUMNS).where(review.c.item_id.in_(ids)).order_by(review.c.updated_at, review.c.id)
-        for item_id, id, annotator, labels, *rest in connection.execute(query):
+        query = select(*(review.c[name] for name in ("item_id", "external_id", *_GIVEN))).where(review.c.item_id.in_(ids))
+        for item_id, id, annotator, labels, *rest in connection.execute(query.order_by(review.c.updated_at, review.c.id)):
             found.setdefault(item_id, []).append(Review(id, annotator, texts(labels), *rest))
     return found
 
@@ -76,20 +76,9 @@ def reviews_of(connection: Connection, item_ids: Sequence[int]) -> dict[int, lis
 def keep_reviews(connection: Connection, project_id: int, reviews: Mapping[int, Sequence[Review]]) -> None:
     """Write reviews of items, those that are known already anew."""
     rows = [
-        {
-            "project_id": project_id,
-            "item_id": item_id,
-            "external_id": one.id,
-            "annotator": one.annotator,
-            "labels": None if one.labels is None else list(one.labels),
-            "skipped": one.skipped,
-            "empty": one.empty,
-            "ground_truth": one.ground_truth,
-            "machine": one.machine,
-            "updated_at": one.updated_at,
-        }
+        {"project_id": project_id, "item_id": item_id, "external_id": review.id} | {name: getattr(review, name) for name in _GIVEN}
         for item_id, given in reviews.items()
-        for one in given
+        for review in given
     ]
     if rows:
         add = insert(connection, review)
@@ -114,12 +103,12 @@ def set_answers(connection: Connection, answers: Mapping[int, Answer], ordinary:
         rows = [
             {
                 "of": id,
-                "to_answer": one.state,
-                "to_labels": None if one.labels is None else list(one.labels),
-                "to_machine": one.machine,
-                "to_at": one.at,
+                "to_answer": answer.state,
+                "to_labels": None if answer.labels is None else list(answer.labels),
+                "to_machine": answer.machine,
+                "to_at": answer.at,
             }
-            for id, one in answers.items()
+            for id, answer in answers.items()
         ]
         if rows:
             values: dict[str, Any] = {name: bindparam(f"to_{name}") for name in ("answer", "labels", "machine")} | {

@@ -161,11 +161,11 @@ def spot_check_counts(connection: Connection, project: Project) -> list[SpotChec
 def move(connection: Connection, moves: Sequence[Move]) -> list[int]:
     """Move spot checks that are still in the states from which they are to go: the items of those that were."""
     moved = []
-    for one in moves:
-        seen = (spot_check.c.item_id == one.item_id, spot_check.c.state == one.from_)
-        labels = None if one.labels is None else list(one.labels)
-        if connection.execute(update(spot_check).where(*seen).values(state=one.to, labels=labels, answered_at=one.at)).rowcount:
-            moved.append(one.item_id)
+    for step in moves:
+        seen = (spot_check.c.item_id == step.item_id, spot_check.c.state == step.from_)
+        labels = None if step.labels is None else list(step.labels)
+        if connection.execute(update(spot_check).where(*seen).values(state=step.to, labels=labels, answered_at=step.at)).rowcount:
+            moved.append(step.item_id)
     return moved
 
 

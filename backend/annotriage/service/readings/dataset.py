@@ -96,13 +96,13 @@ def diversity_of(connection: Connection, project: Project, datasets: Sequence[Da
 
 def snapshot_of(connection: Connection, project: Project, dataset: Dataset | None) -> Snapshot | None:
     """The latest snapshot of a dataset; None before the first."""
-    return next((one.latest for one in diversity_of(connection, project, [] if dataset is None else [dataset])), None)
+    return None if dataset is None else snapshots.latest(connection, [dataset.id], project.reference_id).get(dataset.id)
 
 
 def advice_on(connection: Connection, project: Project, found: Sequence[DatasetDiversity]) -> tuple[DatasetAdvice, ...]:
     """What to do about datasets."""
     settings = get_reference(connection, project.reference_id).facts["settings"]
-    return tuple(DatasetAdvice(one.dataset, one.latest.at, _questions(settings, one.latest)) for one in found)
+    return tuple(DatasetAdvice(line.dataset, line.latest.at, _questions(settings, line.latest)) for line in found)
 
 
 def sentence_of(snapshot: Snapshot | None) -> str:

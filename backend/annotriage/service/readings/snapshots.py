@@ -49,7 +49,7 @@ def snapshot(process: Process, project: Project, dataset_id: int) -> None:
             high=float(found.high),
             facts=_facts(assessed, scored),
         )
-        queries.keep_groups(connection, dataset_id, {items[name]: one.number for one in assessed.groups for name in one.ids})
+        queries.keep_groups(connection, dataset_id, {items[name]: group.number for group in assessed.groups for name in group.ids})
 
 
 def assessment(process: Process, project: Project, dataset_id: int) -> tuple[Assessment, Scored, dict[str, int]]:
@@ -98,12 +98,12 @@ def _point(compressed: bytes) -> Array:
 
 def _facts(assessed: Assessment, scored: Scored) -> dict[str, Any]:
     groups = [
-        {"number": one.number, "size": one.size, "label": one.label, "medoid": one.medoid, "ids": list(one.ids[:FACES])}
-        for one in assessed.groups
+        {"number": group.number, "size": group.size, "label": group.label, "medoid": group.medoid, "ids": list(group.ids[:FACES])}
+        for group in assessed.groups
     ]
     facts = {
         "diversity": diversity_facts(assessed.diversity),
-        "advice": [asdict(one) for one in assessed.advice],
+        "advice": [asdict(advice) for advice in assessed.advice],
         "groups": groups,
         "searched": assessed.searched,
         "counts": dict(scored.counts),

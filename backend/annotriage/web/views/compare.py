@@ -97,19 +97,19 @@ def _clusters(a: Side, b: Side) -> list[ClusterLine]:
     none = Counts(0, 0, 0.0, 1.0)
     names = sorted({*a.clusters, *b.clusters})
     both = [(name, a.clusters.get(name, none), b.clusters.get(name, none)) for name in names]
-    upper = charts.rows_upper([one.high for _, *pair in both for one in pair if one.n], [])
+    upper = charts.rows_upper([counts.high for _, *pair in both for counts in pair if counts.n], [])
     lines = [
         ClusterLine(
             name,
-            one,
-            other,
-            difference_of(one, other),
-            other.n / max(b.whole.n, 1) - one.n / max(a.whole.n, 1),
-            (_row(one, upper, f"A, {name}"), _row(other, upper, f"B, {name}")),
+            of_a,
+            of_b,
+            difference_of(of_a, of_b),
+            of_b.n / max(b.whole.n, 1) - of_a.n / max(a.whole.n, 1),
+            (_row(of_a, upper, f"A, {name}"), _row(of_b, upper, f"B, {name}")),
         )
-        for name, one, other in both
+        for name, of_a, of_b in both
     ]
-    return sorted(lines, key=lambda one: -abs(one.difference.value) if one.difference else 0.0)
+    return sorted(lines, key=lambda line: -abs(line.difference.value) if line.difference else 0.0)
 
 
 def _row(counts: Counts | None, upper: float, name: str) -> Markup:

@@ -101,7 +101,7 @@ def _page(connection: Connection, project: Project) -> DiversityPage:
 
 def _making(connection: Connection, project: Project, dataset_id: int) -> Job | None:
     """The latest job that makes this dataset's report, unless it is done."""
-    found = [one for one in jobs.jobs_of(connection, project.id) if one.kind == "report" and one.payload["dataset"] == dataset_id]
+    found = [job for job in jobs.jobs_of(connection, project.id) if job.kind == "report" and job.payload["dataset"] == dataset_id]
     return found[0] if found and found[0].state != "done" else None
 
 
@@ -145,15 +145,15 @@ def _clusters(facts: dict[str, Any]) -> list[ClusterLine]:
                 drawn if there else Markup(""),
             )
         )
-    return sorted(lines, key=lambda one: (not one.more, -(one.share or 0.0)))
+    return sorted(lines, key=lambda line: (not line.more, -(line.share or 0.0)))
 
 
 def _datasets(connection: Connection, project: Project) -> tuple[list[DatasetLine], int | None]:
     datasets = datasets_page(connection, project, after=whole("after"), limit=DATASETS)
     found = assessed(connection, project, datasets)
-    highest = [one.latest.high for one in found if one.latest is not None and one.latest.n]
+    highest = [line.latest.high for line in found if line.latest is not None and line.latest.n]
     upper = charts.rows_upper([high for high in highest if high is not None], [])
-    lines = [DatasetLine(one.dataset, one.latest, _dataset_row(one.dataset, one.latest, upper)) for one in found]
+    lines = [DatasetLine(line.dataset, line.latest, _dataset_row(line.dataset, line.latest, upper)) for line in found]
     return lines, datasets[-1].id if len(datasets) == DATASETS else None
 
 

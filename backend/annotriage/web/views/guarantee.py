@@ -115,8 +115,8 @@ def _page(connection: Connection, project: Project) -> GuaranteePage:
 
 def _jobs(connection: Connection, project: Project) -> list[Job]:
     """The calibrations that are under way, and the last one that was."""
-    rows = [one for one in jobs.jobs_of(connection, project.id) if one.kind in KINDS]
-    return [one for place, one in enumerate(rows) if place == 0 or one.state in ("queued", "running")]
+    rows = [job for job in jobs.jobs_of(connection, project.id) if job.kind in KINDS]
+    return [job for place, job in enumerate(rows) if place == 0 or job.state in ("queued", "running")]
 
 
 def _curve(guarantee: dict[str, Any], curve: dict[str, list[float]]) -> Markup:
@@ -139,7 +139,7 @@ def _classes(guarantee: dict[str, Any], side: str) -> list[ClassLine]:
         drawn = charts.interval_row(seen, seen, row["bound"], guarantee["max_error"], upper, said, colour) if row["n"] else Markup("")
         off = side == "predicted" and not row["n"]
         lines.append(ClassLine(row["name"], row["n"], row["errors"], row["share"], row["bound"], row["above_limit"], off, drawn))
-    return sorted(lines, key=lambda one: (not one.above, -one.bound if one.n else 0.0))
+    return sorted(lines, key=lambda line: (not line.above, -line.bound if line.n else 0.0))
 
 
 def _level(level: float) -> Markup:

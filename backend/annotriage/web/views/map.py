@@ -120,7 +120,7 @@ def add_views(routes: Routes) -> None:
 def _page(connection: Connection, project: Project, method: str, map_id: int | None) -> MapPage:
     older = maps.ready_maps(connection, project.id, method)
     chosen = next((row for row in older if row.id == map_id), older[0] if older else None)
-    counts = {one.route: one.items for one in routes_of(connection, project)}
+    counts = {of_route.route: of_route.items for of_route in routes_of(connection, project)}
     failed = counts.get("failed", 0)
     return MapPage(
         project=project,
@@ -162,7 +162,7 @@ def _state(connection: Connection, project: Project, method: str, map_id: int | 
     return {
         "newest": None if last is None else last.id,
         "map": None if shown is None else shown.id,
-        "pieces": [] if shown is None else [[one.number, one.n, one.version] for one in maps.pieces(connection, shown.id)],
+        "pieces": [] if shown is None else [[piece.number, piece.n, piece.version] for piece in maps.pieces(connection, shown.id)],
         "making": None if attempt is None or attempt.state == "ready" else _making(attempt),
     }
 

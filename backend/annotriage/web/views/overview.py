@@ -16,12 +16,12 @@ from annotriage.advice.numbers import percent
 from annotriage.report import charts
 from annotriage.service.guarantee import pausing
 from annotriage.service.operations.process import Process
-from annotriage.service.readings.dataset import dataset_lines, sentence_of, snapshot_of
+from annotriage.service.readings.dataset import sentence_of, snapshot_of
 from annotriage.service.readings.guarantee import GuaranteeState, guarantee_state
-from annotriage.store import jobs, work
+from annotriage.service.readings.project import ProjectLine, project_line
+from annotriage.store import jobs
 from annotriage.store.datasets import dataset_of_all
 from annotriage.store.projects import Project, projects, standing_of
-from annotriage.store.queue import queue_length
 from annotriage.store.references import get_reference
 from annotriage.store.reviews import answers_per_day
 from annotriage.store.snapshots import Snapshot, moments
@@ -35,16 +35,13 @@ LONGEST_REASON = 500
 
 @dataclass(frozen=True)
 class Card:
-    """A project at a glance. score: its latest snapshot, None before the first; advice: of it; trend, bar: charts."""
+    """A project at a glance. counts: its items by route. score: its latest snapshot, None before the first; advice: of it."""
 
     project: Project
-    address: str
-    items: int
+    line: ProjectLine
     counts: Mapping[str, int]
     bar: str
-    queue: int
     rate: str
-    waiting: int
     score: Snapshot | None
     reading: str
     trend: str
@@ -92,20 +89,16 @@ def add_views(routes: Routes) -> None:
 
 def card(connection: Connection, process: Process, project: Project) -> Card:
     """What the first page shows of a project."""
-    every = dataset_of_all(connection, project)
-    lines = dataset_lines(connection, project, [] if every is None else [every])
-    counts = {count.route: count.items for line in lines for count in line.routes}
-    latest, queue = snapshot_of(connection, project, every), queue_length(connection, project)
+    every, line = dataset_of_all(connection, project), project_line(connection, process, project)
+    counts = {count.route: count.items for count in line.routes}
+    latest = snapshot_of(connection, project, every)
     guarantee = get_reference(connection, project.reference_id).facts["guarantee"]
     return Card(
         project=project,
-        address=process.tool_project(project).address(),
-        items=sum(counts.values()),
+        line=line,
         counts=counts,
         bar=charts.routes_bar(counts),
-        queue=queue,
-        rate=page_words.waiting(queue, answers_per_day(connection, project)),
-        waiting=work.waiting(connection, project.id, project.reference_id),
+        rate=page_words.waiting(line.queue, answers_per_day(connection, project)),
         score=latest,
         reading=sentence_of(latest),
         trend="" if every is None else trend(connection, every.id),

@@ -120,9 +120,9 @@ def _answer(project: Project, act: Any, *, undone: bool = False) -> ResponseRetu
 
 def _items() -> list[int]:
     given = request.form.getlist("item")
-    if not given or len(given) > AT_ONCE or not all(one.isascii() and one.isdigit() and len(one) <= 18 for one in given):
+    if not given or len(given) > AT_ONCE or not all(id.isascii() and id.isdigit() and len(id) <= 18 for id in given):
         raise DataError(f"item: choose between 1 and {AT_ONCE:,} items of the page")
-    return [int(one) for one in given]
+    return [int(id) for id in given]
 
 
 def _page(process: Process, connection: Connection, project: Project, walk: Walk, missing: str | None) -> QueuePage:

@@ -37,7 +37,6 @@ class ProjectWork:
     """What one project has outstanding, and what went wrong in it."""
 
     project: Project
-    address: str
     waiting: int
     undelivered: dict[str, int]
     troubles: Sequence[deliveries.Trouble]
@@ -113,16 +112,15 @@ def _page(connection: Connection, process: Process) -> SystemPage:
         missing=[role for role in ROLES if role not in alive],
         inbox=inbox.states(connection),
         unread=inbox.troubles(connection, LISTED),
-        projects=[_work(connection, process, project) for project in known],
+        projects=[_work(connection, project) for project in known],
         jobs=[(names[job.project_id], job) for job in jobs_of(connection, limit=LISTED)],
         database="SQLite, in a file of this machine" if process.store.is_sqlite else "PostgreSQL",
     )
 
 
-def _work(connection: Connection, process: Process, project: Project) -> ProjectWork:
+def _work(connection: Connection, project: Project) -> ProjectWork:
     return ProjectWork(
         project,
-        process.tool_project(project).address(),
         work.waiting(connection, project.id, project.reference_id),
         deliveries.undelivered(connection, project.id),
         deliveries.troubles(connection, project.id, LISTED),
