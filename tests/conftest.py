@@ -23,6 +23,7 @@ from sklearn.neural_network import MLPClassifier
 
 from annotriage.engine.fitting import fit
 from annotriage.settings import Settings
+from annotriage.store import Store
 from annotriage_label_studio.demo.server import serving
 
 pytest_plugins = ["service_fixtures"]
@@ -32,16 +33,18 @@ hypothesis.load_profile("any machine")
 
 __all__ = ["axe_source", "barriers", "browser", "open_page"]  # fixtures: one browser for all
 
+SHARED = {"label_studio_executable": "label-studio", "history": "dashboard"}  # by fixture: the group of the tests that use it
 LABEL_STUDIO = Path(__file__).parent.parent / ".venv-label-studio" / "bin" / "label-studio"
 
 
 def pytest_collection_modifyitems(items):
-    """Spread tests over cores file by file; those of the one Label Studio stay together and begin, since they take longest."""
+    """Spread tests over cores file by file; those that share what takes long to make stay together and begin, since they take longest."""
 
     def group(item):
-        return "label-studio" if "label_studio_executable" in item.fixturenames else item.location[0]
+        shared = (name for fixture, name in SHARED.items() if fixture in item.fixturenames)
+        return next(shared, item.location[0])
 
-    items.sort(key=lambda item: group(item) != "label-studio")
+    items.sort(key=lambda item: group(item) not in SHARED.values())
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group(item)))
 
@@ -74,16 +77,24 @@ def postgres_server():
 _databases = itertools.count(1)
 
 
-@pytest.fixture
-def postgres(postgres_server):
-    """The address, as SQLAlchemy takes it, of a fresh PostgreSQL database; dropped afterwards, whoever still uses it."""
+@pytest.fixture(scope="session")
+def postgres_admin(postgres_server):
+    """A connection that makes and drops databases, and the database `migrated`, of which each test gets a copy."""
     import psycopg
 
-    name = f"test_{next(_databases)}"
     with psycopg.connect(postgres_server.replace("+psycopg", ""), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield f"{postgres_server.rpartition('/')[0]}/{name}"
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        connection.execute("CREATE DATABASE migrated")
+        Store(f"{postgres_server.rpartition('/')[0]}/migrated").close()
+        yield connection
+
+
+@pytest.fixture
+def postgres(postgres_server, postgres_admin):
+    """The address, as SQLAlchemy takes it, of an empty store on PostgreSQL; dropped afterwards, whoever still uses it."""
+    name = f"test_{next(_databases)}"
+    postgres_admin.execute(f"CREATE DATABASE {name} TEMPLATE migrated")
+    yield f"{postgres_server.rpartition('/')[0]}/{name}"
+    postgres_admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from waiting import PATIENCE
+
 
 def programs() -> Path | None:
     """The folder of PostgreSQL's programs; None where it is not installed."""
@@ -40,7 +42,7 @@ def server(programs: Path) -> Iterator[str]:
     try:
         run("initdb", "-D", data, "-U", "annotriage", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
-        run("pg_ctl", "-D", data, "-l", log, "-w", "-t", "60", "-o", options, "start")
+        run("pg_ctl", "-D", data, "-l", log, "-w", "-t", f"{PATIENCE:.0f}", "-o", options, "start")
         try:
             yield f"postgresql+psycopg://annotriage@127.0.0.1:{port}/postgres"
         finally:
