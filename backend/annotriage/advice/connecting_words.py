@@ -20,8 +20,9 @@ def expected_sentences(total: int, tried: int, routes: Mapping[str, int], checks
     ways = ", ".join(f"{about}{routes.get(route, 0):,} {word}" for route, word in WAYS.items())
     on = f"all {count(total, 'task')}" if tried == total else f"{tried:,} of the {count(total, 'task')}, drawn at random"
     said = [f"Tried on {on}: {ways}."]
+    automatic = count(routes.get(Route.AUTO, 0), "automatic one")
     said.append(
         f"People would answer about {checks:,} of them blind, as spot checks: {checks - audits:,} drawn from all, and {audits:,} more"
-        f" from the {count(routes.get(Route.AUTO, 0), 'automatic one')}. At least 20 automatic labels a week are checked, so most at the start."
+        f" from the {automatic}. At least 20 automatic labels a week are checked, so most at the start."
     )
     return said

@@ -189,9 +189,8 @@ def _refuse(process: Process, present: Project, reference: Reference, watch: boo
     """What does not go with the state that a connected project is in."""
     id = present.external_id
     if present.gone:
-        raise StateError(
-            f"project {id} was deleted in the labeling tool, or a disconnect of it broke off; annotriage disconnect --project {id} forgets it"
-        )
+        gone = f"project {id} was deleted in the labeling tool, or disconnecting it broke off"
+        raise StateError(f"{gone}; annotriage disconnect --project {id} forgets it")
     if watch and not present.watch:
         raise StateError(
             f"project {id} is connected already and written into; annotriage pause stops its automatic labels, disconnect takes all back"
