@@ -113,3 +113,12 @@ def test_what_was_judged_while_labels_were_stopped_is_told_from_what_the_limits_
     routes = {route["route"]: route["items"] for route in client.get("/api/projects/1", auth=AUTH).json["project"]["routes"]}
     assert routes.get("auto", 0) == settings["preview"]["auto"] - settings["held"] == 0
     assert settings["held"] > 20
+
+
+def test_what_keeps_the_service_from_the_labeling_tool_is_on_the_system_page(process, connect, serve_dashboard, server):
+    connect()
+    process.trouble = "token: answered 401. Make another one."
+    process.beat()
+    client = serve_dashboard(process.settings.database, server, password=AUTH[1]).app.test_client()
+    assert process.trouble in client.get("/system", auth=AUTH, headers={"Accept": "text/html"}).text
+    assert client.get("/api/projects/1", auth=AUTH).json["service"] == process.trouble

@@ -20,10 +20,9 @@ def expected_sentences(total: int, tried: int, routes: Mapping[str, int], checks
     ways = ", ".join(f"{about}{routes.get(route, 0):,} {word}" for route, word in WAYS.items())
     on = f"all {count(total, 'task')}" if tried == total else f"{tried:,} of the {count(total, 'task')}, drawn at random"
     said = [f"Tried on {on}: {ways}."]
-    automatic = routes.get(Route.AUTO, 0)
-    of_auto = f", {audits:,} of them only because their label is automatic ({automatic:,} are)" if automatic else ""
+    automatic = count(routes.get(Route.AUTO, 0), "automatic one")
     said.append(
-        f"People answer about {checks:,} of all these blind, as spot checks{of_auto}. At least 20 automatic labels a week are checked, so"
-        " that the share is largest at the start."
+        f"People would answer about {checks:,} of them blind, as spot checks: {checks - audits:,} drawn from all, and {audits:,} more"
+        f" from the {automatic}. At least 20 automatic labels a week are checked, so most at the start."
     )
     return said

@@ -15,7 +15,7 @@ from annotriage.errors import OutcomeUnknown, ToolError, ToolRefused, ToolUnavai
 from annotriage.guarantee.binomial import first_size, spent_confidence
 from annotriage.service.delivery import accepting
 from annotriage.service.delivery.accepting import accept_batch, accept_due, undo, why_not
-from annotriage.store import acceptances
+from annotriage.store import Store, acceptances
 from annotriage.store.events import history
 from annotriage.store.projects import change_project, get_project
 from annotriage.store.schema import accepted, item, spot_check
@@ -342,7 +342,8 @@ def test_an_unknown_batch_is_named(process, running):
 
 def test_the_commands_say_which_project_they_do_not_know(tmp_path):
     config = tmp_path / "annotriage.toml"
-    config.write_text(f'database = "sqlite:///{tmp_path}/x.db"\nlabel_studio_token = "unused"\n')
+    config.write_text('database = "sqlite:///x.db"\nlabel_studio_token = "unused"\n')
+    Store(f"sqlite:///{tmp_path}/x.db").close()
     for command in (["undo", "--accept", "1"], ["accept"], ["recalibrate"]):
         result = CliRunner().invoke(main, [*command, "--project", "9", "--config", str(config)])
         assert result.exit_code == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
+import databases
 import pytest
 from delivery_states import states
 from sqlalchemy import select
@@ -255,6 +256,7 @@ def test_what_people_answered_after_seeing_a_label_is_no_spot_check_of_the_next_
         assert connection.execute(spot_check.select()).all() == []
 
 
+@databases.both
 @pytest.mark.parametrize(("limits_alone", "kept"), [(True, 2), (False, 0)])
 def test_blind_answers_on_labels_that_stay_count_on_under_other_limits(
     process, running, worker, start, digits_reference, stricter, limits_alone, kept

@@ -192,7 +192,8 @@ def _refuse(process: Process, present: Project, reference: Reference, watch: boo
     """What does not go with the state that a connected project is in."""
     id = present.external_id
     if present.gone:
-        raise StateError(f"project {id} was deleted in the labeling tool once; annotriage disconnect --project {id} forgets it")
+        gone = f"project {id} was deleted in the labeling tool, or disconnecting it broke off"
+        raise StateError(f"{gone}; annotriage disconnect --project {id} forgets it")
     if watch and not present.watch:
         raise StateError(
             f"project {id} is connected already and written into; annotriage pause stops its automatic labels, disconnect takes all back"
@@ -200,7 +201,7 @@ def _refuse(process: Process, present: Project, reference: Reference, watch: boo
     if present.next_reference_id is None and present.old_reference_id is None:
         return
     with process.store.reading() as connection:
-        known = {get_reference(connection, one).version for one in _references(present)}
+        known = {get_reference(connection, known_id).version for known_id in _references(present)}
     if reference.version not in known:
         raise StateError(f"project {id}: another reference is taking over at the moment; annotriage status shows how far it is")
 
@@ -218,7 +219,7 @@ def _plan(
         said = [f"{facts.title!r} is connected with {version} already: its set-up is looked through."]
     else:
         with process.store.reading() as connection:
-            judged = sum(one.items for one in routes_of(connection, present))
+            judged = sum(route.items for route in routes_of(connection, present))
         said = [f"{judged:,} items are judged again with {version}; {present.version} is shown until all of them have arrived."]
     if watch:
         said.append("Nothing is written into the labeling tool: the API and annotriage status show what would be.")
