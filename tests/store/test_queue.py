@@ -104,7 +104,7 @@ def test_spot_checks_wait_under_their_hidden_trust_with_their_true_route(store, 
     [
         ({"route": "outlier"}, {1, 5, 8}),
         ({"route": "auto"}, {SPOT_CHECK}),
-        ({"label": "dog"}, {3, 5, 6, 8}),
+        ({"label": "dog"}, {3, 5, 8}),  # not the spot check, of which nobody shall know it
         ({"label": "dog", "route": "outlier"}, {5, 8}),
         ({"label": "axolotl"}, set()),
     ],

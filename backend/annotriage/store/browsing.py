@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select, and_, case, func, select
 from annotriage.errors import UnknownError
 from annotriage.states import FOR_PEOPLE, DeliveryState
 from annotriage.store import queue
+from annotriage.store.blindness import shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
@@ -202,9 +203,10 @@ def reviews_of_item(connection: Connection, item_id: int) -> Sequence[AnyRow]:
 def spot_checks_page(connection: Connection, project: Project, *, state: str | None, after: int | None, limit: int) -> Sequence[AnyRow]:
     """The spot checks of a project with their tasks, the latest items first; after: the last one's item id."""
     query = (
-        select(spot_check, item.c.external_id, item.c.labels.label("answer_labels"), verdict.c.labels)
+        select(spot_check, item.c.external_id, item.c.labels.label("answer_labels"), verdict.c.labels.label("model_labels"))
+        .select_from(spot_check)
         .join(item, item.c.id == spot_check.c.item_id)
-        .outerjoin(verdict, and_(verdict.c.item_id == spot_check.c.item_id, verdict.c.reference_id == spot_check.c.reference_id))
+        .outerjoin(verdict, shown_verdict(spot_check.c.reference_id))
         .where(spot_check.c.project_id == project.id, ~item.c.gone)
         .order_by(spot_check.c.item_id.desc())
         .limit(limit)
@@ -272,7 +274,6 @@ def _every(connection: Connection, project: Project) -> int:
 
 def _lines(project: Project) -> Select[Any]:
     """Items with their verdict under the project's reference, if there is one yet, and their spot check."""
-    judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     of_verdict = [column for column in verdict.c if column.name not in ("item_id", "project_id", "labels", "at", "trust", "route")]
     return (
         select(
@@ -286,6 +287,7 @@ def _lines(project: Project) -> Select[Any]:
             spot_check.c.drawn_at,
             spot_check.c.answered_at.label("spot_check_answered_at"),
         )
-        .outerjoin(verdict, judged)
+        .select_from(item)
+        .outerjoin(verdict, shown_verdict(project.reference_id))
         .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
     )

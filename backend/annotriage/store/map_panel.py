@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, select
 
 from annotriage.errors import UnknownError
+from annotriage.store.blindness import shown_verdict
 from annotriage.store.counters import counts_of
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
@@ -16,7 +17,6 @@ from annotriage.store.schema import dataset, item, snapshot, spot_check, verdict
 
 def item_on_map(connection: Connection, project: Project, item_id: int) -> AnyRow:
     """An item with its verdict under the project's reference, and its spot check. Raises UnknownError."""
-    judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     of_verdict = [column for column in verdict.c if column.name not in ("item_id", "project_id", "labels", "at", "trust", "route")]
     query = (
         select(
@@ -28,7 +28,8 @@ def item_on_map(connection: Connection, project: Project, item_id: int) -> AnyRo
             spot_check.c.state.label("spot_check_state"),
             dataset.c.name.label("dataset_name"),
         )
-        .outerjoin(verdict, judged)
+        .select_from(item)
+        .outerjoin(verdict, shown_verdict(project.reference_id))
         .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
         .outerjoin(dataset, dataset.c.id == item.c.shown_dataset_id)
         .where(item.c.project_id == project.id, item.c.id == item_id)

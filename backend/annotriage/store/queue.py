@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal, or_, select, true, tuple_, union_all
 
 from annotriage.states import AUTOMATIC_FROM, FOR_PEOPLE, UNANSWERED, UNSETTLED, Route
+from annotriage.store.blindness import is_blind, shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
@@ -106,7 +107,6 @@ def rows_of(connection: Connection, project: Project, ids: Sequence[int]) -> lis
     Columns: id, external_id, marker, at, answer, shown_dataset_id, sent_by, route (the true one), trust (as shown), label, cluster,
     confidence, outlier_score, p_value, reason, spot check (kind), spot_check_state.
     """
-    judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     of_item = (
         item.c.id,
         item.c.external_id,
@@ -120,7 +120,8 @@ def rows_of(connection: Connection, project: Project, ids: Sequence[int]) -> lis
     of_verdict = (verdict.c.label, verdict.c.cluster, verdict.c.confidence, verdict.c.outlier_score, verdict.c.p_value, verdict.c.reason)
     query = (
         select(*of_item, item.c.route, *of_verdict, spot_check.c.kind.label("spot_check"), spot_check.c.state.label("spot_check_state"))
-        .outerjoin(verdict, judged)
+        .select_from(item)
+        .outerjoin(verdict, shown_verdict(project.reference_id))
         .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
     )
     found = {row.id: row for some in chunks(ids) for row in connection.execute(query.where(item.c.id.in_(some)))}
@@ -221,7 +222,7 @@ def _parts(connection: Connection, project: Project, filters: Filters, newest: b
                 parts.append(query)
             elif not newest:
                 # open spot checks hide among the strangest: none has the trust of an automatic item
-                parts.append(query.where(item.c.trust < AUTOMATIC_FROM, _is_open_spot_check()))
+                parts.append(query.where(item.c.trust < AUTOMATIC_FROM, is_blind(item.c.id)))
     if newest and Route.AUTO in routes:
         for state in UNSETTLED:
             drawn = select(spot_check.c.item_id.label("id")).join(item, spot_check.c.item_id == item.c.id)
@@ -241,18 +242,14 @@ def _waits(filters: Filters) -> tuple[ColumnElement[bool], ...]:
 
 def _of_routes(query: Select[Any], route: str | None) -> Select[Any]:
     """Those of a route that wait; of the automatic ones the open spot checks."""
-    automatic = and_(item.c.route == Route.AUTO, _is_open_spot_check())
+    automatic = and_(item.c.route == Route.AUTO, is_blind(item.c.id))
     if route == Route.AUTO:
         return query.where(automatic)
     return query.where(item.c.route == route) if route is not None else query.where(or_(item.c.route.in_(FOR_PEOPLE), automatic))
 
 
-def _is_open_spot_check() -> ColumnElement[bool]:
-    return exists(select(literal(1)).where(spot_check.c.item_id == item.c.id, spot_check.c.state.in_(UNSETTLED)))
-
-
 def _verdict_of(project: Project, id: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
-    return (verdict.c.item_id == id, verdict.c.reference_id == project.reference_id)
+    return (verdict.c.item_id == id, verdict.c.reference_id == project.reference_id, ~is_blind(id))
 
 
 def _faces(connection: Connection, project: Project, filters: Filters) -> list[int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, exists, func, select
 
+from annotriage.store.blindness import shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import AnyRow, insert
 from annotriage.store.files import store_file
@@ -16,15 +17,17 @@ from annotriage.store.schema import file_piece, item, item_dataset, point, refer
 
 
 def items_in_full(connection: Connection, reference_id: int, item_ids: Sequence[int]) -> dict[int, AnyRow]:
-    """Items with their verdict, their point and their picture, by id; name: of the task, or of what was pushed."""
+    """Items with their verdict, their point and their picture, by id, those left out whose verdict is hidden.
+
+    name: of the task, or of what was pushed.
+    """
     found: dict[int, AnyRow] = {}
-    judged = (verdict.c.item_id == item.c.id) & (verdict.c.reference_id == reference_id)
     placed = (point.c.item_id == item.c.id) & (point.c.reference_id == reference_id)
     name = func.coalesce(item.c.external_id, item.c.marker).label("name")
     query = (
         select(verdict, item.c.media, name, point.c.compressed, thumbnail.c.content.label("picture"))
         .select_from(item)
-        .join(verdict, judged)
+        .join(verdict, shown_verdict(reference_id))
         .outerjoin(point, placed)
         .outerjoin(thumbnail, thumbnail.c.item_id == item.c.id)
     )

@@ -38,7 +38,8 @@ class GuaranteeNow:
 class SpotCheckLine:
     """A task that people answer blind. kind: sample (drawn of all) or audit (of automatic ones); route: the true one.
 
-    labels: the model's; answered: people's; state: open, disagreed (a second answer is wanted), right or wrong.
+    labels: the model's, null until people have answered; answered: people's; state: open, disagreed (a second answer is wanted), right
+    or wrong.
     """
 
     task: str | None
@@ -108,7 +109,7 @@ def guarantee_now(connection: Connection, project: Project) -> GuaranteeNow:
 
 def spot_check_line(row: AnyRow) -> SpotCheckLine:
     """A row of `browsing`'s spot checks."""
-    labels = (texts(row.labels), texts(row.answer_labels))
+    labels = (texts(row.model_labels), texts(row.answer_labels))
     return SpotCheckLine(row.external_id, row.kind, row.route, row.state, *labels, time_text(row.drawn_at), time_or_none(row.answered_at))
 
 

@@ -19,8 +19,8 @@ class ItemLine:
     """An item. task: its id in the labeling tool, pushed: the id that it got when it was pushed; either may be null.
 
     route: null until it is judged; trust: by which annotators' tasks are sorted (another one than the verdict's for a spot check).
-    labels: what the model says; answer: open, resolved, disputed or labelled (before triage saw it); answered: people's labels.
-    dismissed: a person took it out of the queue without an answer.
+    labels: what the model says; like all that it says, null while the item is an open spot check. answer: open, resolved, disputed or
+    labelled (before triage saw it); answered: people's labels. dismissed: a person took it out of the queue without an answer.
     """
 
     task: str | None
@@ -84,7 +84,7 @@ class ReviewLine:
 
 @dataclass(frozen=True, slots=True)
 class ItemDetail:
-    """An item in full. judged: null until it is. spot_check_state: open, disagreed, right or wrong."""
+    """An item in full. judged: null until it is, and while it is an open spot check. spot_check_state: open, disagreed, right or wrong."""
 
     item: ItemLine
     judged: Judged | None
