@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, and_, case, func, select
 from annotriage.advice.verdict_words import reason_sentence
 from annotriage.errors import UnknownError
 from annotriage.states import Time
+from annotriage.store.blindness import shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, texts
 from annotriage.store.projects import Project
@@ -22,10 +23,11 @@ LOOKED_THROUGH = 2_000  # of the latest items, among which the strangest are loo
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdict on an item under the project's reference. judged: the model's own route, whatever people said since.
+    """The verdict on an item under the project's reference, which nobody sees while the item is an open spot check.
 
-    labels: what the model says, none for a failed item; trust: the true one. members: score of each member. reason: of the route that
-    holds, in a sentence; held_back: a states.HeldBack, where that is another one than the model's.
+    judged: the model's own route, whatever people said since. labels: what the model says, none for a failed item; trust: the true one.
+    members: score of each member. reason: of the route that holds, in a sentence; held_back: a states.HeldBack, where that is another
+    one than the model's.
     """
 
     judged: str
@@ -264,11 +266,10 @@ def last_import(connection: Connection, project: Project) -> float | None:
 
 def _query(project: Project) -> Select[Any]:
     """Items with their verdict under the project's reference, if there is one yet, and their spot check."""
-    judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     return (
         select(*_OF_ITEM, *OF_VERDICT, *_OF_SPOT_CHECK)
         .select_from(item)
-        .outerjoin(verdict, judged)
+        .outerjoin(verdict, shown_verdict(project.reference_id))
         .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
         .outerjoin(thumbnail, thumbnail.c.item_id == item.c.id)
     )

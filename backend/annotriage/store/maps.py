@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, delete, func, literal, or_, select, update
 
 from annotriage.errors import UnknownError
+from annotriage.store.blindness import is_blind
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, insert
 from annotriage.store.map_points import KINDS, Piece, pack, unpack
@@ -252,8 +253,8 @@ def keep_nearest(connection: Connection, reference_id: int, nearest: Mapping[int
 
 
 def nearest_of(connection: Connection, item_id: int, reference_id: int) -> list[TrainingItem]:
-    """The training items nearest to an item, the nearest first; none before it is on a map."""
-    query = select(point.c.nearest).where(point.c.item_id == item_id, point.c.reference_id == reference_id)
+    """The training items nearest to an item, the nearest first; none before it is on a map, or while what it looks like is hidden."""
+    query = select(point.c.nearest).where(point.c.item_id == item_id, point.c.reference_id == reference_id, ~is_blind(point.c.item_id))
     packed = connection.execute(query).scalar_one_or_none() or b""
     places = [int.from_bytes(packed[start : start + 2], "little") for start in range(0, len(packed), 2)]
     return training_items(connection, reference_id, places)
@@ -277,7 +278,7 @@ def _rows(project: Project) -> Select[Any]:
             point.c.compressed,
             point.c.nearest,
             verdict.c.route,
-            verdict.c.labels,
+            case((is_blind(verdict.c.item_id), literal([], verdict.c.labels.type)), else_=verdict.c.labels),
             verdict.c.outlier_score,
             item.c.shown_dataset_id.label("dataset_id"),
             verdict.c.at,

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal, select, true, tuple_, union_all
 
 from annotriage.states import FOR_PEOPLE, SPOT_CHECK, UNANSWERED, UNSETTLED
+from annotriage.store.blindness import is_blind
 from annotriage.store.browsing import Item, items_of
 from annotriage.store.datasets import id_of_all, routes_of
 from annotriage.store.projects import Project
@@ -207,7 +208,7 @@ def _parts(connection: Connection, project: Project, filters: Filters, newest: b
         for answer in UNANSWERED:
             dismissed = item.c.dismissed if filters.out else ~item.c.dismissed
             waits = (item.c.project_id == project.id, item.c.answer == answer, dismissed, item.c.route == route)
-            parts.append(select(item.c.id).where(*waits, ~item.c.labelled, ~item.c.gone, ~_is_open_spot_check()))
+            parts.append(select(item.c.id).where(*waits, ~item.c.labelled, ~item.c.gone, ~is_blind(item.c.id)))
     return parts, tests
 
 
@@ -220,16 +221,12 @@ def _waits(filters: Filters) -> tuple[ColumnElement[bool], ...]:
 def _of_routes(query: Select[Any], route: str | None) -> Select[Any]:
     """Those of a route that wait, or the open spot checks."""
     if route == SPOT_CHECK:
-        return query.where(_is_open_spot_check())
-    return query.where(item.c.route.in_(FOR_PEOPLE if route is None else (route,)), ~_is_open_spot_check())
-
-
-def _is_open_spot_check() -> ColumnElement[bool]:
-    return exists(select(literal(1)).where(spot_check.c.item_id == item.c.id, spot_check.c.state.in_(UNSETTLED)))
+        return query.where(is_blind(item.c.id))
+    return query.where(item.c.route.in_(FOR_PEOPLE if route is None else (route,)), ~is_blind(item.c.id))
 
 
 def _verdict_of(project: Project, id: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
-    return (verdict.c.item_id == id, verdict.c.reference_id == project.reference_id)
+    return (verdict.c.item_id == id, verdict.c.reference_id == project.reference_id, ~is_blind(id))
 
 
 def _faces(connection: Connection, project: Project, filters: Filters) -> list[int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, exists, func, select
 
 from annotriage.states import Time
+from annotriage.store.blindness import shown_verdict
 from annotriage.store.browsing import OF_VERDICT, Judged, judged_of
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
@@ -41,14 +42,14 @@ class ReportFile:
 
 
 def items_in_full(connection: Connection, reference_id: int, item_ids: Sequence[int]) -> dict[int, Full]:
-    """Items with all that a report shows of them, by id."""
+    """Items with all that a report shows of them, by id, those left out whose verdict is hidden."""
     found: dict[int, Full] = {}
-    judged = (verdict.c.item_id == item.c.id) & (verdict.c.reference_id == reference_id)
     placed = (point.c.item_id == item.c.id) & (point.c.reference_id == reference_id)
     name = func.coalesce(item.c.external_id, item.c.marker)
     query = (
         select(item.c.id, name, item.c.media, verdict.c.route, point.c.compressed, thumbnail.c.content, item.c.sent_by, *OF_VERDICT)
-        .join(verdict, judged)
+        .select_from(item)
+        .join(verdict, shown_verdict(reference_id))
         .outerjoin(point, placed)
         .outerjoin(thumbnail, thumbnail.c.item_id == item.c.id)
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, select, update
 
 from annotriage.states import SETTLED, UNSETTLED, Route, SpotCheckKind, SpotCheckState, Time
+from annotriage.store.blindness import shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import texts
 from annotriage.store.projects import Project
@@ -39,7 +40,8 @@ class SpotCheck:
 class SpotCheckLine:
     """A task that people answer blind. kind: sample (drawn of all) or audit (of automatic ones); route: the true one.
 
-    labels: the model's; answered: people's; state: open, disagreed (a second answer is wanted), right or wrong.
+    labels: the model's, null until people have answered; answered: people's; state: open, disagreed (a second answer is wanted), right
+    or wrong.
     """
 
     item_id: int
@@ -132,12 +134,12 @@ def spot_checks_of(connection: Connection, item_ids: Sequence[int], *, lock: boo
 
 def spot_checks_page(connection: Connection, project: Project, *, state: str | None, after: int | None, limit: int) -> list[SpotCheckLine]:
     """The spot checks of a project with their tasks, the latest items first; after: the last one's item id."""
-    judged = (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id)
     of_it = [spot_check.c[name] for name in ("kind", "route", "state")]
     query = (
         select(item.c.id, item.c.external_id, *of_it, verdict.c.labels, item.c.labels, spot_check.c.drawn_at, spot_check.c.answered_at)
+        .select_from(item)
         .join(spot_check, spot_check.c.item_id == item.c.id)
-        .outerjoin(verdict, judged)
+        .outerjoin(verdict, shown_verdict(spot_check.c.reference_id))
         .where(spot_check.c.project_id == project.id, ~item.c.gone)
         .order_by(spot_check.c.item_id.desc())
         .limit(limit)

@@ -28,6 +28,7 @@ from annotriage.web.pages import add_pages
 from annotriage.web.problems import answer_problems, problem
 from annotriage.web.sessions import SAFE, Sessions
 from annotriage.web.sizes import FIELD, FORM, PUSHING, SELECTION, endpoint_of, most_bytes
+from annotriage.web.storable import why_unstorable
 
 FOREIGN = ("cross-site", "same-site")  # browsers say so of every request, but not over plain http; programs say nothing
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")  # what any site's page can send
@@ -66,6 +67,8 @@ def create_app(process: Process) -> Flask:
         request.max_content_length = most(request.endpoint)
         if (request.content_length or 0) > request.max_content_length:
             raise RequestEntityTooLarge
+        if fault := why_unstorable([request.path, *request.args.keys(), *request.args.values()]):
+            return problem(422, f"the address {fault}")
         if request.method not in SAFE and _is_from_elsewhere():
             return problem(
                 403,

@@ -23,6 +23,7 @@ from annotriage.store.secrets import secret_of
 from annotriage.store.sessions import begin_session, end_session, prolong_session, session_of
 from annotriage.web.auth import CHALLENGE, Guard
 from annotriage.web.problems import problem
+from annotriage.web.storable import why_unstorable
 
 COOKIE = "annotriage"
 LIFETIME = timedelta(hours=12)  # without a visit
@@ -99,6 +100,8 @@ class Sessions:
         """Whatever changes something on behalf of a session must carry its token."""
         if request.method in SAFE:
             return None
+        if fault := why_unstorable(list(request.form.values())):
+            return problem(422, f"the form {fault}")
         given = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
         if hmac.compare_digest(str(session.get("csrf", "")).encode(), given.encode()) and given:
             return None

@@ -63,6 +63,20 @@ def test_answers_are_found_however_far_the_tools_clock_is_off(process, connect, 
         assert answered(process)[task.id] == "resolved"
 
 
+def test_a_poll_does_not_wait_for_a_long_inbox(process, connect, poll, picture, digits):
+    _, tool = connect()
+    told, untold = (tool.add(picture(image)) for image in digits.incoming[0][:2])
+    del tool.tasks_by_id[told.id]
+    body = {"action": "TASKS_DELETED", "project": {"id": 1}, "tasks": [{"id": int(told.id)}]}
+    with process.store.writing() as connection:
+        for _ in range(100):
+            inbox.put(connection, json.dumps(body).encode())
+    poll()
+    assert list(answered(process)) == [untold.id]
+    with process.store.reading() as connection:
+        assert len(inbox.unread(connection, 100)) > 50
+
+
 def test_what_was_read_is_read_again_until_no_transaction_can_end_late(process, connect, poll, turned, picture, digits):
     project, tool = connect()
     tool.clock = lambda: 5_000.0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import replace
+from urllib.parse import quote
 
+import databases
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -141,6 +143,58 @@ def test_whatever_is_sent_is_taken_in_or_refused_item_by_item(web, connected, pr
     assert answer.status_code in (202, 404, 422)
     if answer.status_code == 202:
         assert sorted(one["index"] for key in ("accepted", "refused") for one in answer.json[key]) == list(range(len(sent)))
+
+
+def deep(value, levels):
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@databases.both
+def test_what_no_database_keeps_is_refused_item_by_item(web, connected):
+    good = {"media": "https://host/good.png", "data": {"scanner": "C", "note": "naïve \U0001f9b4", "deep": deep(1.5, 20)}}
+    bad = [
+        {"media": "https://host/\ud800.png"},
+        {"media": "https://host/\0.png"},
+        {"media": "https://host/a.png", "id": "a\ud800"},
+        {"media": "https://host/a.png", "id": "a\0"},
+        {"media": "https://host/a.png", "group": "a\udc00"},
+        {"media": "https://host/a.png", "group": "a\0"},
+        {"media": "https://host/a.png", "data": {"scanner": "\ud800"}},
+        {"media": "https://host/a.png", "data": {"scanner\0": "a"}},
+        {"media": "https://host/a.png", "data": {"scanner": "a\0b"}},
+        {"media": "https://host/a.png", "data": {"x": deep({"y\ud800": "\0"}, 10)}},
+        {"media": "https://host/a.png", "data": {"x": deep(float("nan"), 30)}},
+        {"media": "https://host/a.png", "data": {"x": float("inf")}},
+        {"media": "https://host/a.png", "data": {"x": deep(1, 300)}},
+    ]
+    answer = push(web, good, *bad, good)
+    assert answer.status_code == 202
+    assert [accepted["index"] for accepted in answer.json["accepted"]] == [0, len(bad) + 1]
+    reasons = [refused["reason"] for refused in answer.json["refused"]]
+    assert len(reasons) == len(bad)
+    assert all("NUL" in reason for reason in reasons[:10])
+    assert all("NaN" in reason for reason in reasons[10:12])
+    assert "deep" in reasons[12]
+
+
+@databases.both
+@pytest.mark.parametrize("sent", ["\0", "\ud800", "a\0b"])
+def test_signs_that_no_database_keeps_are_refused_wherever_they_stand(web, connected, sent):
+    escaped = quote(sent, errors="surrogatepass")
+    addresses = [
+        f"/api/projects/{escaped}",
+        f"/api/projects/3/items/{escaped}",
+        f"/api/projects/3/items?after={escaped}",
+        f"/projects/{escaped}/queue",
+        f"/projects/3/queue?label={escaped}",
+    ]
+    for method, path in [("POST", f"/api/datasets/{escaped}/items"), *(("GET", path) for path in addresses)]:
+        assert web.client.open(path, method=method, headers=web.credentials()).status_code < 500, path
+    named = web.post("/api/datasets/camera/items", json={"project": sent, "items": [{"media": "https://host/a.png"}]})
+    assert named.status_code in (404, 422)
+    assert web.post("/api/projects/3/pause", json={"reason": sent}).status_code == 422
 
 
 def test_where_no_item_can_be_taken_in_nothing_is_made(web, connected):

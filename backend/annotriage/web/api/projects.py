@@ -15,6 +15,7 @@ from annotriage.store.events import history
 from annotriage.store.projects import project_of, projects
 from annotriage.web.api.openapi import Operation
 from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after
+from annotriage.web.storable import why_unstorable
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ def _reason() -> str:
     body = request.get_json(silent=True)
     if not isinstance(body, dict) or not isinstance(body.get("reason", ""), str):
         raise DataError('the request\'s body is not understood; leave it out, or send {"reason": "..."}')
+    if fault := why_unstorable(body):
+        raise DataError(f"reason: {fault}")
     return str(body.get("reason", ""))
 
 

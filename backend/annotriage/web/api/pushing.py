@@ -26,6 +26,7 @@ from annotriage.store.projects import project_of
 from annotriage.store.pushing import PushedItem, add_pushed, marker_of
 from annotriage.text import storable
 from annotriage.web.api.openapi import Operation
+from annotriage.web.storable import why_unstorable
 
 AT_ONCE = 250  # items in one transaction, so that webhooks need not wait
 LONGEST_ID = 1_000  # characters
@@ -154,6 +155,8 @@ def _json(request: Request) -> tuple[str, Sequence[Any]]:
         project = str(project)
     if not isinstance(project, str) or not project:
         raise DataError('project: missing; name the project of the labeling tool, as {"project": "3", "items": [...]}')
+    if fault := why_unstorable(project):
+        raise DataError(f"project: {fault}")
     if not isinstance(items, list) or not items:
         raise DataError('items: missing; send a list, as {"project": "3", "items": [{"media": "https://..."}]}')
     if unknown := sorted(set(body) - {"project", "items"}):
@@ -194,6 +197,8 @@ def _item(one: Any, project: str, dataset: str, most: int) -> PushedItem:
     """One item of a request, looked at from all sides. Raises DataError saying what is wrong with it."""
     if not isinstance(one, Mapping):
         raise DataError(f"a JSON {type(one).__name__} instead of an object with `media`")
+    if fault := why_unstorable(one):
+        raise DataError(f"the item {fault}")
     if unknown := sorted(set(one) - set(KEYS)):
         raise DataError(f"{unknown[0]!r} means nothing here; an item has {', '.join(KEYS)} (further fields of its task go into data)")
     if not all(storable(text) == text for text in (dataset, *_texts(one))):

@@ -1,0 +1,26 @@
+"""What stays hidden of an item, from everybody, while it is a spot check that people have not answered yet: what the model says of it.
+
+That it is a spot check may be known. Whatever people or programs read of an item's verdict is joined by `shown_verdict`, so that pages,
+their twins, the API, exports and reports hide the same. A failed item has no answer to hide.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, or_
+
+from annotriage.states import UNSETTLED, Route
+from annotriage.store.schema import item, spot_check, verdict
+
+
+def is_blind(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether the item is a spot check that is not answered yet."""
+    check = spot_check.alias("open_check")
+    return exists().where(check.c.item_id == item_id, check.c.state.in_(UNSETTLED)).correlate_except(check)
+
+
+def shown_verdict(reference_id: Any) -> ColumnElement[bool]:
+    """The condition under which a verdict is joined to its item: it is that of the reference, and not hidden."""
+    seen = or_(verdict.c.judged == Route.FAILED, ~is_blind(item.c.id))
+    return and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == reference_id, seen)

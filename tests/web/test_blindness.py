@@ -1,0 +1,82 @@
+"""A spot check is answered blind: until it is, no address tells anybody what the model says of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sqlalchemy import text
+
+from annotriage.store import jobs, maps
+
+AUTH = ("annotriage", "right")
+LABEL, FIGURE = "quagga", 0.1234567  # of the one item, and of no other
+FILTER = f"label={LABEL}"
+SAYS = {"label": LABEL, "labels": json.dumps([LABEL]), "reason": f"It looks like {LABEL}."}
+FIGURES = dict.fromkeys(("confidence", "score", "p_value", "outlier_score", "sureness", "trust"), FIGURE)
+
+
+@pytest.fixture
+def seen(copied, serve_dashboard):
+    """Everything that the service answers about an open spot check, by address; and a function that settles the check."""
+    dashboard = serve_dashboard(*copied, password=AUTH[1])
+    store, client = dashboard.process.store, dashboard.app.test_client()
+    with store.writing() as connection:
+        found = "SELECT item.id, external_id FROM item JOIN spot_check ON item_id = item.id WHERE state = 'open' AND item.project_id = 1"
+        item, task = connection.execute(text(f"{found} AND NOT gone ORDER BY item.id LIMIT 1")).one()
+        assigned = ", ".join(f"{name} = :{name}" for name in SAYS | FIGURES)
+        connection.execute(text(f"UPDATE verdict SET {assigned} WHERE item_id = :item"), {**SAYS, **FIGURES, "item": item})
+        for kind, payload in (("map", {"method": "pca"}), ("report", {"dataset": 1})):
+            jobs.queue(connection, 1, kind, payload)
+    service = dashboard.service()
+    service.run_jobs()
+    with store.writing() as connection:  # a cluster that the reference does not have, which no job may meet
+        connection.execute(text("UPDATE verdict SET cluster = :label WHERE item_id = :item"), {"label": LABEL, "item": item})
+        made = maps.newest(connection, 1, "pca")
+    parts = {
+        "project": "1", "task": task, "item_id": item, "dataset": 1, "dataset_id": 1, "reference_id": 1, "place": 0, "number": 0,
+        "map_id": made.id if made else 1, "name": "page.js", "filename": "page.js", "method": "pca",
+    }  # fmt: skip
+    queries = ("", "limit=500", FILTER)
+
+    def seen():
+        answers = {}
+        adapter = dashboard.app.url_map.bind("localhost")
+        for rule in dashboard.app.url_map.iter_rules():
+            if "GET" in rule.methods and rule.arguments <= set(parts):
+                path = adapter.build(rule.endpoint, {name: parts[name] for name in rule.arguments})
+                for query in queries:
+                    answers[f"{path}?{query}"] = client.get(f"{path}?{query}", auth=AUTH, buffered=True).data.decode(errors="replace")
+        return answers
+
+    def settle():
+        with store.writing() as connection:
+            connection.execute(text("UPDATE spot_check SET state = 'right' WHERE item_id = :item"), {"item": item})
+
+    yield seen, settle, item, task
+    service.close()
+
+
+def telling(answers):
+    """The addresses that say it; a page repeats a filter that it is asked for."""
+    told = (LABEL, str(FIGURE))
+    return {path.split("?")[0] for path, body in answers.items() if any(word in body for word in told[path.endswith(FILTER) :])}
+
+
+def test_no_address_tells_what_the_model_says_until_people_have_answered(seen):
+    look, settle, item, task = seen
+    assert telling(look()) == set()
+    settle()
+    items = {"items.csv", "queue", "queue.json", "queue.csv", f"items/{task}", f"items/{task}.json", f"map/items/{item}"}
+    lists = {"items", f"items/{task}", "queue", "spot-checks"}
+    assert telling(look()) == {f"/projects/1/{path}" for path in items} | {f"/api/projects/1/{path}" for path in lists}
+
+
+def test_neither_do_those_that_look_like_it_nor_a_filter(seen):
+    look, settle, _, _ = seen
+    twin = next(path for path in look() if "/items/" in path and ".json?" in path)
+    assert json.loads(look()[twin])["nearest"] == []
+    filtered = f"/projects/1/queue.json?{FILTER}"
+    assert json.loads(look()[filtered])["lines"] == []
+    settle()
+    assert len(json.loads(look()[filtered])["lines"]) == 1
