@@ -32,7 +32,8 @@ from annotriage.report.page import write_report
 from annotriage.settings import Settings
 
 VERDICTS, PREDICTIONS, SUMMARY, REPORT = "verdicts.csv", "predictions.json", "summary.json", "report.html"
-COLUMNS = ("id", "path", "label", "confidence", "cluster", "score", "p_value", "outlier_score", "trust", "route", "reason")
+FIGURES = ("confidence", "cluster", "score", "class_score", "source_score", "p_value", "outlier_score", "trust")
+COLUMNS = ("id", "path", "label", *FIGURES, "route", "reason")
 NEAREST = 4  # training items shown beside an incoming one
 
 # What each score looks at, for people.
@@ -98,7 +99,7 @@ def _item_files(folder: Path, reference: Reference, labeling_config: Path | None
 
 
 def _row(verdict: Verdict) -> list[Any]:
-    values = [getattr(verdict, name) for name in ("confidence", "cluster", "score", "p_value", "outlier_score", "trust")]
+    values = [getattr(verdict, name) for name in FIGURES]
     figures = ["" if value is None else f"{value:.6g}" if isinstance(value, float) else value for value in values]
     return [verdict.id, verdict.path, "|".join(verdict.labels), *figures, verdict.route, verdict.reason]
 
@@ -197,6 +198,8 @@ def _drawn(triage: Triage) -> tuple[list[Drawn], NDArray[np.float32]]:
                 p_value=verdict.p_value,
                 trust=verdict.trust,
                 score=verdict.score,
+                class_score=verdict.class_score,
+                source_score=verdict.source_score,
                 reason=verdict.reason,
                 group=group_of.get(verdict.id, -1),
                 thumbnail=seen.picture,

@@ -48,6 +48,8 @@ class Judged:
     trust: float
     cluster: str | None
     score: float | None
+    class_score: float | None
+    source_score: float | None
     members: dict[str, float | None]
     p_value: float | None
     sureness: float | None
@@ -135,7 +137,7 @@ def judged_of(row: AnyRow) -> Judged | None:
     """The verdict in a row of `browsing`'s items."""
     if row.judged is None:
         return None
-    numbers = (row.cluster, row.score, row.members, row.p_value, row.sureness, row.seconds)
+    numbers = (row.cluster, row.score, row.class_score, row.source_score, row.members, row.p_value, row.sureness, row.seconds)
     return Judged(row.judged, row.true_trust, *numbers, time_text(row.judged_at))
 
 

@@ -82,6 +82,8 @@ def _verdict(row: AnyRow, reference: Reference) -> Verdict:
         "confidence",
         "cluster",
         "score",
+        "class_score",
+        "source_score",
         "p_value",
         "outlier_score",
         "trust",

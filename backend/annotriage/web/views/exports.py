@@ -25,7 +25,8 @@ from annotriage.web.routing import Routes
 
 AT_ONCE = 1_000  # rows of one reading: no transaction stays open while a slow client takes its time
 COLUMNS = (
-    "task", "pushed", "route", "label", "confidence", "cluster", "score", "p_value", "outlier_score", "trust", "reason", "spot_check",
+    "task", "pushed", "route", "label", "confidence", "cluster", "score", "class_score", "source_score",
+    "p_value", "outlier_score", "trust", "reason", "spot_check",
     "answer", "answered", "machine", "dataset_group", "at", "judged_at",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # at the beginning of a text, spreadsheets calculate
@@ -137,6 +138,8 @@ def _line(row: AnyRow) -> list[object]:
         row.confidence,
         _plain(row.cluster),
         row.score,
+        row.class_score,
+        row.source_score,
         row.p_value,
         row.outlier_score,
         row.true_trust,
