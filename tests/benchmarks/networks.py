@@ -9,15 +9,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from annotriage import ModelSpec, Reference, Settings, fit, load_model, triage
+from annotriage import ModelSpec, Reference, Settings, fit, load_model
 from annotriage.demo.digits import Digits, load_digits, train_model
 from annotriage.model import Model
 from annotriage.model.spec import InputSpec
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -40,13 +37,6 @@ def digits_world(seed: int = 0) -> DigitsWorld:
         )
         model = load_model(spec)
     return DigitsWorld(digits, model, fit(model, digits.train, settings=Settings(map="none")))
-
-
-def scores_of(reference: Reference, model: Model, images: NDArray[np.uint8]) -> tuple[FloatArray, dict[str, FloatArray]]:
-    """The deciding score of each image, and that of each member."""
-    verdicts = list(triage(reference, images, model=model).verdicts)
-    members = {name: np.array([verdict.members[name] for verdict in verdicts]) for name in verdicts[0].members}
-    return np.array([verdict.score for verdict in verdicts]), members
 
 
 def write_resnet18(file: Path, classes: int = 8) -> None:

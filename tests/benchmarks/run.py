@@ -2,7 +2,7 @@
 
     .venv/bin/python tests/benchmarks/run.py [--only detection,fitting] [--data FOLDER]
 
-FOLDER holds model.onnx and images.npz of MNIST 0-7 (see detection.py); without it those figures are left out and named.
+FOLDER holds models and data in subfolders (see detection.py); without it those figures are left out and named.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> int:
     """Print the table; 1 if a figure is missed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", default=",".join(THEMES), help=f"some of {', '.join(THEMES)}, comma-separated")
-    parser.add_argument("--data", type=Path, help="folder with model.onnx and images.npz of MNIST 0-7")
+    parser.add_argument("--data", type=Path, help="folder with data for detection, in subfolders")
     given = parser.parse_args()
     chosen = given.only.split(",")
     if unknown := set(chosen) - set(THEMES):

@@ -44,7 +44,7 @@ def test_the_folder_holds_four_files_and_nothing_is_left_beside_it(written):
 
 def test_verdicts_csv_has_exactly_these_columns(written):
     header = (written[0] / "verdicts.csv").read_text("utf-8").splitlines()[0]
-    assert header == "id,path,label,confidence,cluster,score,p_value,outlier_score,trust,route,reason"
+    assert header == "id,path,label,confidence,cluster,score,class_score,source_score,p_value,outlier_score,trust,route,reason"
 
 
 def test_verdicts_csv_says_what_the_verdicts_say_in_their_order(written):

@@ -19,6 +19,11 @@ class ModelFacts:
     layers: tuple[str, ...]
     spec: str  # JSON of ModelSpec.as_dict()
 
+    @property
+    def pictures(self) -> bool:
+        """Whether it looks at images."""
+        return bool(json.loads(self.spec)["input"]["kind"] == "image")
+
 
 def model_facts(model: Model) -> ModelFacts:
     """What identifies a model."""

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from annotriage.advice.numbers import percent
+from annotriage.advice.strangeness_words import strangeness_sentence
 from annotriage.advice.verdict_words import outlier_sentence
 from annotriage.data import Item
 from annotriage.engine.reference import Judged, Reference
+from annotriage.states import Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,8 @@ class Verdict:
 
     labels: what the model says (one, or several for multi-choice). confidence, p_value, outlier_score, trust in [0, 1].
     cluster: the nearest center. score: the deciding raw score, larger is stranger; members: raw score of each member.
+    class_score, source_score: how rare it is as an item of no class and as one of another source, -ln of the share of held-out items that
+    are at least as strange: 3 = stranger than 95 %; None where the rule has no such axis.
     sureness: what the gate compares with its limit.
     route: "auto" | "uncertain" | "outlier" | "failed". reason: one sentence for people. Of a failed item only id, path,
     route, trust (0), reason, reference and model are set; numbers are None.
@@ -41,6 +45,8 @@ class Verdict:
     model: str = ""
     seconds: float = 0.0
     sureness: float | None = None
+    class_score: float | None = None
+    source_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,8 @@ def verdicts_of(reference: Reference, items: list[Item], judged: Judged, seconds
         judged.confidence.tolist(),
         judged.cluster.tolist(),
         judged.score.tolist(),
+        np.where(np.isnan(judged.surprise), None, judged.surprise).tolist(),
+        judged.unlike.tolist(),
         judged.members.tolist(),
         judged.p_value.tolist(),
         judged.outlier_score.tolist(),
@@ -82,7 +90,8 @@ def verdicts_of(reference: Reference, items: list[Item], judged: Judged, seconds
         judged.sureness.tolist(),
         strict=True,
     )
-    for item, labels, confidence, cluster, score, members, p_value, outlier_score, trust, route, sureness in columns:
+    for item, labels, confidence, cluster, score, axes, unlike, members, p_value, outlier_score, trust, route, sureness in columns:
+        of_class, of_source = axes
         texts, near = space.texts(labels), clusters[cluster]
         yield Verdict(
             id=item.id,
@@ -91,12 +100,16 @@ def verdicts_of(reference: Reference, items: list[Item], judged: Judged, seconds
             confidence=confidence,
             cluster=near,
             score=score,
+            class_score=of_class,
+            source_score=of_source,
             members=dict(zip(names, members, strict=True)),
             p_value=None if np.isnan(p_value) else p_value,
             outlier_score=outlier_score,
             trust=trust,
             route=route,
-            reason=_reason(reference, route, texts, near, confidence, outlier_score),
+            reason=_strange(reference, texts, near, outlier_score, of_class, of_source, unlike)
+            if route == Route.OUTLIER
+            else _reason(reference, route, texts, near, confidence, outlier_score),
             reference=reference.version,
             model=reference.model.hash,
             seconds=seconds,
@@ -104,12 +117,27 @@ def verdicts_of(reference: Reference, items: list[Item], judged: Judged, seconds
         )
 
 
+def _strange(
+    reference: Reference,
+    labels: tuple[str, ...],
+    near: str,
+    outlier_score: float,
+    of_class: float | None,
+    of_source: float | None,
+    unlike: int,
+) -> str:
+    label = " + ".join(labels) or "none of the classes"
+    compared = "held-out" if reference.calibrated else "training"
+    differs = "" if label == near else f", though the model says {label}"
+    sentence = outlier_sentence(outlier_score, compared, f"the training items of {near}{differs}")
+    why = strangeness_sentence(of_class, of_source, reference.detector.depth(unlike), pictures=reference.model.pictures)
+    return f"{sentence} {why}".rstrip()
+
+
 def _reason(reference: Reference, route: str, labels: tuple[str, ...], near: str, confidence: float, outlier_score: float) -> str:
     label = " + ".join(labels) or "none of the classes"
     compared = "held-out" if reference.calibrated else "training"
     place = "the training items" if label == near else f"the training items of {near}, though the model says {label}"
-    if route == "outlier":
-        return outlier_sentence(outlier_score, compared, f"{place} of {near}" if label == near else place)
     sure = f"the model is {_more_than(confidence)} sure of {label}"
     familiar = f"familiar (stranger than {percent(outlier_score)} of the {compared} items)"
     differs = "" if label == near else f", but it lies nearest to {place}"

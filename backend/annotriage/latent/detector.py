@@ -135,6 +135,11 @@ class Detector:
             return np.zeros(len(activations[0]), dtype=np.intp)
         return np.array(self.source.layers)[self.source.excess(self.source.vectors(activations)).argmax(axis=1)]
 
+    def depth(self, layer: int) -> float:
+        """Where a layer of `most_unlike` lies among those that the source is read from, from 0 = first to 1 = last."""
+        layers = () if self.source is None else self.source.layers
+        return layers.index(layer) / max(1, len(layers) - 1) if layer in layers else 0.0
+
     @cached_property
     def ranges(self) -> tuple[Array, Array]:
         """The normal range of each of `Measured.members` in each cluster: median and 95 % quantile of training items, (k, m) each."""

@@ -103,7 +103,7 @@ MODEL_KEYS = {
     "layer": Key(
         _layers,
         "Hidden layers to compare, a name or a list, the first one decides; `annotriage layers` lists them. `auto`: the layer"
-        " before the last dense one, and a feature map from the middle.",
+        " before the last dense one, and six feature maps from all depths.",
     ),
 }
 INPUT_KEYS = {

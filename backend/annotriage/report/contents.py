@@ -20,8 +20,9 @@ class Drawn:
     """One point of the map: a training item or an incoming one.
 
     kind: "training" | "incoming". label: what people called it (training) or what the model says (incoming). route: "" for training.
-    outlier_score, confidence, p_value, trust, score: None where not computed. group: number of its outlier group, -1 for none.
-    thumbnail: an encoded picture (PNG, JPEG, WebP), b"" for none. nearest: places in `Report.drawn` of its nearest training items.
+    outlier_score, confidence, p_value, trust, score, class_score, source_score: None where not computed. group: number of its outlier
+    group, -1 for none. thumbnail: an encoded picture (PNG, JPEG, WebP), b"" for none. nearest: places in `Report.drawn` of its nearest
+    training items.
     """
 
     id: str
@@ -39,6 +40,8 @@ class Drawn:
     group: int = -1
     thumbnail: bytes = b""
     nearest: tuple[int, ...] = ()
+    class_score: float | None = None
+    source_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

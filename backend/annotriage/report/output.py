@@ -33,7 +33,8 @@ from annotriage.report.page import write_report
 from annotriage.settings import ServiceSettings, Settings
 
 VERDICTS, PREDICTIONS, SUMMARY, REPORT = "verdicts.csv", "predictions.json", "summary.json", "report.html"
-COLUMNS = ("id", "path", "label", "confidence", "cluster", "score", "p_value", "outlier_score", "trust", "route", "reason")
+FIGURES = ("confidence", "cluster", "score", "class_score", "source_score", "p_value", "outlier_score", "trust")
+COLUMNS = ("id", "path", "label", *FIGURES, "route", "reason")
 NEAREST = 4  # training items shown beside an incoming one
 
 # What each score looks at, for people.
@@ -113,7 +114,7 @@ def _item_files(
 
 
 def _row(verdict: Verdict) -> list[Any]:
-    values = [getattr(verdict, name) for name in ("confidence", "cluster", "score", "p_value", "outlier_score", "trust")]
+    values = [getattr(verdict, name) for name in FIGURES]
     figures = ["" if value is None else text_cell(value) if isinstance(value, str) else f"{value:.6g}" for value in values]
     labels = "|".join(label.replace("|", "\\|") for label in verdict.labels)
     return [text_cell(verdict.id), text_cell(verdict.path), text_cell(labels), *figures, verdict.route, text_cell(verdict.reason)]
@@ -213,6 +214,8 @@ def _drawn(triage: Triage) -> tuple[list[Drawn], NDArray[np.float32]]:
                 p_value=verdict.p_value,
                 trust=verdict.trust,
                 score=verdict.score,
+                class_score=verdict.class_score,
+                source_score=verdict.source_score,
                 reason=verdict.reason,
                 group=group_of.get(verdict.id, -1),
                 thumbnail=seen.picture,

@@ -107,6 +107,7 @@ def _render(report: Report) -> Iterator[str]:
         waiting=report.waiting[:WAITING_SHOWN],
         drawn_at={point.id: place for place, point in enumerate(report.drawn) if data and point.kind == "incoming"},
         data=data,
+        axes=any(point.source_score is not None for point in report.drawn),
         group_sizes={group.number: group.size for group in report.groups},
         style=Markup(_static("report.css")),
         theme=Markup(theme),
@@ -152,7 +153,7 @@ def _data(drawn: Sequence[Drawn], xy: NDArray[np.float32]) -> dict[str, Markup]:
         "nearestEnd": _packed(np.cumsum([len(point.nearest) for point in drawn]), "<i4"),
         "thumbnailEnd": _packed(np.cumsum([len(text) for text in thumbnails]), "<i4"),
     }
-    for figure in ("outlier_score", "confidence", "p_value", "trust", "score"):
+    for figure in ("outlier_score", "confidence", "p_value", "trust", "score", "class_score", "source_score"):
         values = [getattr(point, figure) for point in drawn]
         points[figure] = _packed([math.nan if value is None else value for value in values], "<f4")
     text = json.dumps(points).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -58,6 +58,8 @@ class Judged:
     held_back: str | None
     sent_by: str | None
     outlier_score: float | None
+    class_score: float | None
+    source_score: float | None
     shown_dataset_id: int | None
     dismissed: bool
     spot_check: str | None
@@ -221,7 +223,14 @@ def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[
     """What the fields of these items are made of, under the project's reference."""
     found: list[Judged] = []
     why = (verdict.c.reason, verdict.c.held_back, item.c.sent_by)
-    of_verdict: tuple[Any, ...] = (verdict.c.item_id, verdict.c.route, *why, verdict.c.outlier_score)
+    of_verdict: tuple[Any, ...] = (
+        verdict.c.item_id,
+        verdict.c.route,
+        *why,
+        verdict.c.outlier_score,
+        verdict.c.class_score,
+        verdict.c.source_score,
+    )
     query: Select[*tuple[Any, ...]] = (
         select(*of_verdict, item.c.shown_dataset_id, item.c.dismissed, spot_check.c.kind)
         .join(item, item.c.id == verdict.c.item_id)

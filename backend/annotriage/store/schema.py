@@ -219,6 +219,8 @@ verdict = Table(
     Column("confidence", Float),
     Column("sureness", Float),
     Column("score", Float),
+    Column("class_score", Float),
+    Column("source_score", Float),
     Column("members", JSON, nullable=False),
     Column("p_value", Float),
     Column("outlier_score", Float),

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from annotriage.advice import numbers, page_words
 from annotriage.advice.state_words import why_paused
+from annotriage.advice.strangeness_words import surprise_words
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.project import unread_seconds
 from annotriage.states import ROUTES
@@ -47,6 +48,7 @@ def add_pages(app: Flask, process: Process, sessions: Sessions) -> None:
 def _dress(app: Flask, pages: Blueprint) -> None:
     """Give the pages their headers, filters and error pages."""
     app.jinja_env.filters.update({name: getattr(numbers, name) for name in WORDS})
+    app.jinja_env.filters["surprising"] = surprise_words
     app.jinja_env.filters.update(
         moment=page_words.moment, ago=page_words.ago, number=page_words.number, known=_known, without_answer=_without_answer, ticks=_ticks
     )

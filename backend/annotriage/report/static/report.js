@@ -18,7 +18,7 @@ class Points {
     this.calibrated = source.dataset.calibrated === "true";
     this.groups = JSON.parse(source.dataset.groups);
     this.count = this.id.length;
-    for (const name of ["xy", "outlier_score", "confidence", "p_value", "trust", "score"]) this[name] = column(data[name], Float32Array);
+    for (const name of ["xy", "outlier_score", "confidence", "p_value", "trust", "score", "class_score", "source_score"]) this[name] = column(data[name], Float32Array);
     for (const name of ["label", "cluster", "route", "group", "nearest", "nearestEnd", "thumbnailEnd"]) this[name] = column(data[name], Int32Array);
   }
 
@@ -73,6 +73,13 @@ function colourings(points) {
   const rest = { colour: "--failed", shape: "circle" };
   const routeShapes = { auto: "circle", uncertain: "triangle", outlier: "diamond", failed: "square" };
   const edges = [0.5, 0.8, 0.95, 0.99];
+  const ramp = (share) => () => ({
+    codes: each((i) => (Number.isNaN(share(i)) ? 0 : 1 + edges.filter((edge) => share(i) >= edge).length)),
+    styles: [
+      { ...TRAINING, label: "no score (training)" },
+      ...["below 0.5", "0.5 to 0.8", "0.8 to 0.95", "0.95 to 0.99", "0.99 and above"].map((label, k) => ({ label, colour: `--ramp-${k}`, shape: "circle" })),
+    ],
+  });
 
   return {
     route: () => ({
@@ -91,13 +98,9 @@ function colourings(points) {
       return { codes: each((i) => 2 * (place.get(points.label[i]) ?? styles.length - 1) + !points.isTraining(i)), styles: whole };
     },
     kind: () => ({ codes: each((i) => !points.isTraining(i)), styles: [TRAINING, { label: "incoming", colour: "--accent", shape: "circle" }] }),
-    score: () => ({
-      codes: each((i) => (Number.isNaN(points.outlier_score[i]) ? 0 : 1 + edges.filter((edge) => points.outlier_score[i] >= edge).length)),
-      styles: [
-        { ...TRAINING, label: "no score (training)" },
-        ...["below 0.5", "0.5 to 0.8", "0.8 to 0.95", "0.95 to 0.99", "0.99 and above"].map((label, k) => ({ label, colour: `--ramp-${k}`, shape: "circle" })),
-      ],
-    }),
+    score: ramp((i) => points.outlier_score[i]),
+    axis_class: ramp((i) => rank(points.class_score[i])),
+    axis_source: ramp((i) => rank(points.source_score[i])),
     group: () => {
       const numbers = Object.keys(points.groups).map(Number).slice(0, most);
       const place = new Map(numbers.map((group, k) => [group, k + 2]));
@@ -108,6 +111,9 @@ function colourings(points) {
     },
   };
 }
+
+/** The share of held-out items that are less strange on an axis. */
+const rank = (score) => 1 - Math.exp(-score);
 
 /** The figures of an item, each with what it means. */
 function figures(points, i) {
@@ -120,6 +126,8 @@ function figures(points, i) {
     ["p-value", known("p_value", (p) => p.toFixed(4)), known("p_value", (p) => `about ${percent(p)} of ordinary items are as strange as this or stranger`)],
     ["Nearest cluster", points.clusters[points.cluster[i]] || "none", "the one whose center is nearest in the deciding layer"],
     ["Raw score", known("score", (s) => s.toFixed(3)), "larger is stranger; it orders the outliers"],
+    ["Like no class", known("class_score", (s) => rank(s).toFixed(4)), known("class_score", (s) => `stranger than ${percent(rank(s))} of the ${held} in what it is`)],
+    ["From another source", known("source_score", (s) => rank(s).toFixed(4)), known("source_score", (s) => `stranger than ${percent(rank(s))} of the ${held} in scanner, light or noise`)],
     ["Trust", known("trust", (t) => t.toFixed(3)), "one number that sorts the queue: the smaller, the sooner a person sees it"],
     ["Group", group >= 0 ? String(group) : null, group >= 0 ? `${number.format(points.groups[group] ?? 0)} outliers resemble each other` : null],
   ].filter(([, value]) => value !== null);

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from annotriage.advice.numbers import count, percent, percent_range
+from annotriage.advice.strangeness_words import strangeness_sentence
 from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
 from annotriage.errors import ToolError, ToolGone, ToolRefused, ToolUnavailable
 from annotriage.service.operations.log import log
@@ -222,7 +223,8 @@ def _words(row: Judged, compared: str) -> dict[str, object]:
         return {ROUTE: SPOT_CHECK, REASON: SPOT_CHECK_REASON, OUTLIER_SCORE: None, CHECKED: "yes"}
     reason = reason_sentence(row.reason, row.held_back, row.sent_by)
     if row.route == Route.OUTLIER and row.outlier_score is not None:
-        reason = outlier_sentence(row.outlier_score, compared)
+        why = strangeness_sentence(row.class_score, row.source_score)
+        reason = f"{outlier_sentence(row.outlier_score, compared)} {why}".rstrip()
     return {ROUTE: row.route, REASON: reason, OUTLIER_SCORE: _figure(row.outlier_score), CHECKED: None}
 
 

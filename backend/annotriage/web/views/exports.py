@@ -27,7 +27,8 @@ from annotriage.web.routing import Routes
 
 AT_ONCE = 1_000  # rows of one reading: no transaction stays open while a slow client takes its time
 COLUMNS = (
-    "task", "pushed", "route", "label", "confidence", "cluster", "score", "p_value", "outlier_score", "trust", "reason", "spot_check",
+    "task", "pushed", "route", "label", "confidence", "cluster", "score", "class_score", "source_score",
+    "p_value", "outlier_score", "trust", "reason", "spot_check",
     "answer", "answered", "machine", "dataset_group", "at", "judged_at",
 )  # fmt: skip
 
@@ -130,13 +131,15 @@ def _csv(name: str, pages: Iterator[Sequence[Item]]) -> Response:
 def _line(item: Item) -> list[object]:
     verdict, check = item.verdict, item.spot_check
     judged: list[object] = (
-        [None] * 8
+        [None] * 10
         if verdict is None
         else [
             _plain(" + ".join(verdict.labels)),
             verdict.confidence,
             _plain(verdict.cluster),
             verdict.score,
+            verdict.class_score,
+            verdict.source_score,
             verdict.p_value,
             verdict.outlier_score,
             verdict.trust,

@@ -521,6 +521,8 @@ def upgrade() -> None:
         sa.Column("confidence", sa.Float(), nullable=True),
         sa.Column("sureness", sa.Float(), nullable=True),
         sa.Column("score", sa.Float(), nullable=True),
+        sa.Column("class_score", sa.Float(), nullable=True),
+        sa.Column("source_score", sa.Float(), nullable=True),
         sa.Column("members", sa.JSON(), nullable=False),
         sa.Column("p_value", sa.Float(), nullable=True),
         sa.Column("outlier_score", sa.Float(), nullable=True),

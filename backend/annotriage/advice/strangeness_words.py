@@ -1,0 +1,45 @@
+"""What makes an outlier strange, in words: it is like no class, or it comes from another source, or both."""
+
+from __future__ import annotations
+
+from math import exp
+
+from annotriage.advice.numbers import percent
+
+ALONE = 3.0  # the surprise of one held-out item in twenty: strange on this axis alone
+DEPTHS = (
+    ("an early layer", "noise, sharpness or colour"),
+    ("a middle layer", "texture or parts"),
+    ("a late layer", "shape or arrangement"),
+)
+
+
+def strangeness_sentence(
+    class_score: float | None, source_score: float | None, depth: float | None = None, *, pictures: bool = False
+) -> str:
+    """Which axis makes an outlier strange; "" where the rule has no axes.
+
+    class_score, source_score: how rare it is on each axis, 3 = stranger than 95 % of the held-out items; None = no such axis. depth: how
+    deep in the model it differs most from the usual source, from 0 = first to 1 = last; None leaves it unsaid. pictures: the items are
+    such.
+    """
+    if class_score is None:
+        return ""
+    if source_score is None:
+        return "It is like no class."
+    from_elsewhere = "another source"
+    if depth is not None:
+        where, shows = DEPTHS[min(int(depth * len(DEPTHS)), len(DEPTHS) - 1)]
+        from_elsewhere += f": most unlike in {where}{f' ({shows})' if pictures else ''}"
+    if max(class_score, source_score) < ALONE:
+        return "Both what it is and where it comes from are a little unusual."
+    if source_score < ALONE:
+        return "It is like no class."
+    if class_score < ALONE:
+        return f"It looks to be from {from_elsewhere}."
+    return f"It is like no class, and looks to be from {from_elsewhere}."
+
+
+def surprise_words(score: float) -> str:
+    """How many held-out items are less strange on an axis: 3.0 -> "95 %"."""
+    return "all" if exp(-score) < 0.0006 else percent(1 - exp(-score))
