@@ -95,9 +95,12 @@ def test_status_says_what_keeps_the_service_from_label_studio_in_a_shell_without
     assert "The running service cannot use the labeling tool: token: answered 401." in out
 
 
-def test_status_of_a_service_without_projects_says_how_to_connect_one(run, tmp_path):
-    Store(f"sqlite:///{tmp_path / 'annotriage.db'}").close()
-    assert "annotriage connect" in run("status")[1]
+def test_status_of_a_service_without_projects_says_how_to_connect_one(run, process):
+    process.trouble = "token: answered 401."
+    process.beat()
+    said = run("status", ANNOTRIAGE_DATABASE=process.settings.database)[1].splitlines()
+    assert said[0] == "The running service cannot use the labeling tool: token: answered 401."
+    assert "annotriage connect" in said[1]
 
 
 def test_pause_and_resume_tell_what_they_did(run, connected):

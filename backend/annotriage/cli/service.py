@@ -124,14 +124,18 @@ def status(project: str | None, as_json: bool, config: Path | None) -> None:
     """How the connected projects stand: what is judged, what waits for people, what is under way or stopped."""
     from annotriage.service.readings.overview import in_words
     from annotriage.service.readings.project import project_detail
+    from annotriage.store import work
     from annotriage.store.projects import project_of, projects
 
     with service_process(config) as process, process.store.reading() as connection:
         chosen = projects(connection, gone=True) if project is None else [project_of(connection, project)]
         found = [project_detail(connection, process, project_row) for project_row in chosen]
+        trouble = work.trouble(work.living(connection))
     if as_json:
         print_json([dataclasses.asdict(detail) for detail in found])
         return
+    if trouble:
+        click.echo(f"The running service cannot use the labeling tool: {trouble}")
     once = said_once()
     for detail in found:
         click.echo("\n".join(once(line) for line in in_words(detail)))

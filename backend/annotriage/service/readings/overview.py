@@ -18,7 +18,6 @@ def in_words(detail: ProjectDetail) -> list[str]:
             f" {detail.rescoring.undelivered:,} to be delivered."
         )
     states = (
-        (detail.service, f"The running service cannot use the labeling tool: {detail.service}"),
         (line.watch, "Watched only: nothing is written into it."),
         (line.gone, "It was deleted in the labeling tool; annotriage disconnect forgets it."),
         (line.paused, f"Nothing is automatic: {line.paused}"),
