@@ -3,7 +3,7 @@
 import pytest
 
 from annotriage.data import Item
-from annotriage.engine.compare import compare
+from annotriage.engine.compare import RESAMPLES, compare, comparison_text
 from annotriage.errors import DataError
 from annotriage.latent.scores import SCORES
 
@@ -17,6 +17,13 @@ def test_every_score_has_a_row_and_those_of_distances_one_for_each_compression(c
     found = sorted((row.score, row.compression) for row in comparison.rows)
     by_distance = [(score, compression) for score in ("knn", "mean-sigma") for compression in ("none", "pca", "tsne")]
     assert found == sorted([(score, "") for score in ("two-axes", "combined", *SCORES) if score not in ("knn", "mean-sigma")] + by_distance)
+
+
+def test_how_sure_it_is_that_the_best_is_best_is_said(comparison):
+    assert 1 / len(comparison.rows) < comparison.sure <= 1
+    best = f"{comparison.rows[0].score} {comparison.rows[0].compression}".rstrip()
+    assert f"Best here: {best}, in " in comparison_text(comparison)
+    assert f"of {RESAMPLES} random resamples of these items." in comparison_text(comparison)
 
 
 def test_labels_tell_known_from_foreign(comparison, digits):
@@ -43,7 +50,9 @@ def test_the_score_that_decides_is_marked(comparison):
 
 
 def test_without_labels_there_are_flag_rates_alone(digits_reference, digits):
-    rows = compare(digits_reference, digits.incoming[0], compressions=("pca",)).rows
+    comparison = compare(digits_reference, digits.incoming[0], compressions=("pca",))
+    rows = comparison.rows
+    assert comparison.sure is None
     assert {row.auroc for row in rows} == {row.foreign_flagged for row in rows} == {None}
     assert all(0 <= row.known_flagged <= 0.12 for row in rows)
 

@@ -7,7 +7,7 @@ seeded sample of the data, so that a large dataset takes no longer than one pass
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from annotriage.advice.numbers import percent
 from annotriage.data import Item, Source, open_dataset
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import Reference
@@ -33,6 +34,7 @@ from annotriage.settings import ServiceSettings, Settings
 
 Array = NDArray[Any]
 
+RESAMPLES = 500  # of the items, to say how sure it is which score is best
 COMPARED = 4_000  # items of the data that are tried
 BY_DISTANCE = ("knn", "mean-sigma")  # scores for which the compression matters
 
@@ -59,9 +61,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All rows, best first where AUROC is known, and how many items they rest on. known, foreign: labelled so."""
+    """All rows, best first where AUROC is known, and how many items they rest on. known, foreign: labelled so.
+
+    sure: in which share of bootstrap resamples of those items the first row is the best; None where AUROC is not known.
+    """
 
     rows: tuple[Row, ...]
+    sure: float | None
     training: int
     held_out: int
     items: int
@@ -100,7 +106,7 @@ def compare(
     names = tuple(reference.space.names[index] for index in present)
     fitted = Outputs(training.logits[usable], tuple(layer[usable] for layer in training.full_activations()))
 
-    rows = []
+    tried_rows: list[tuple[Row, Array]] = []
     tries = [("two-axes", ""), ("combined", "")] + [
         (score, compression) for score in SCORES for compression in (compressions if score in BY_DISTANCE else ("",))
     ]
@@ -110,12 +116,13 @@ def compare(
             tried = replace(reference.settings, score=score, compression=compression or "pca")
             detector = fit_detector(fitted.activations, fitted.logits, labels, names, tried, multiple=reference.space.multiple)
             decides = score == reference.settings.score and compression in ("", reference.settings.compression)
-            rows.append(_row(detector, reference, kept, known, foreign, score, compression, decides, started))
+            tried_rows.append(_row(detector, reference, kept, known, foreign, score, compression, decides, started))
             advance(1)
-    rows.sort(key=lambda row: -(row.auroc or 0.0))
+    tried_rows.sort(key=lambda tried: -(tried[0].auroc or 0.0))
     held_out = reference.held_out_sample
     return Comparison(
-        tuple(rows),
+        tuple(row for row, _ in tried_rows),
+        _sure_of_first([scores for _, scores in tried_rows], known, foreign, settings.seed),
         len(usable),
         0 if held_out is None else len(held_out.logits),
         len(kept.logits),
@@ -135,7 +142,8 @@ def _row(
     compression: str,
     decides: bool,
     started: float,
-) -> Row:
+) -> tuple[Row, Array]:
+    """One row, and the (N,) scores that it rests on."""
     threshold = None
     held_out = reference.held_out_sample
     if held_out is not None and flagged_rank(len(held_out.logits), reference.settings.alpha):
@@ -151,7 +159,7 @@ def _row(
         told = known | foreign
         auroc = float(roc_auc_score(foreign[told], measured.score[told]))
     usual = known if known.any() or foreign.any() else np.ones(len(known), dtype=bool)
-    return Row(
+    row = Row(
         score,
         compression,
         auroc,
@@ -162,6 +170,36 @@ def _row(
         time.perf_counter() - started,
         decides,
     )
+    return row, measured.score
+
+
+def _sure_of_first(scores: Sequence[Array], known: Array, foreign: Array, seed: int) -> float | None:
+    """The share of bootstrap resamples in which the first of the scores tells known from foreign items best; ties count half."""
+    if not (known.any() and foreign.any()):
+        return None
+    rng = np.random.default_rng(seed)
+    usual, strange = np.flatnonzero(known), np.flatnonzero(foreign)
+    beaten = [_beaten(score[usual], score[strange]) for score in scores]
+    wins = 0.0
+    for _ in range(RESAMPLES):
+        drawn = rng.choice(len(strange), len(strange))
+        weights = rng.multinomial(len(usual), np.full(len(usual), 1 / len(usual)))
+        aurocs = [auroc(weights, drawn) for auroc in beaten]
+        rivals = max(aurocs[1:], default=-1.0)
+        wins += 1.0 if aurocs[0] > rivals else 0.5 if aurocs[0] == rivals else 0.0
+    return wins / RESAMPLES
+
+
+def _beaten(known: Array, foreign: Array) -> Callable[[Array, Array], float]:
+    """AUROC of resamples: how often each known item is drawn, and which foreign items are -> a number."""
+    order = np.argsort(known)
+    below, up_to = (np.searchsorted(known[order], foreign, side) for side in ("left", "right"))
+
+    def auroc(weights: Array, drawn: Array) -> float:
+        counted = np.append(0, np.cumsum(weights[order]))
+        return float((counted[below[drawn]] + counted[up_to[drawn]]).mean() / (2 * counted[-1]))
+
+    return auroc
 
 
 def _share(flags: Array | None, which: Array) -> float | None:
@@ -222,7 +260,10 @@ def comparison_text(comparison: Comparison) -> str:
         texts = ["" if rate is None else f"{rate:.1%}" for rate in rates]
         lines.append(f"{name:<22}{row.compression:<13}{auroc:>7}{texts[0]:>17}{texts[1]:>9}{texts[2]:>15}{texts[3]:>9}{row.seconds:>9.2f}")
     best = comparison.rows[0]
+    if comparison.sure is not None:
+        which = f"{best.score} {best.compression}".rstrip()
+        lines += ["", f"Best here: {which}, in {percent(comparison.sure)} of {RESAMPLES} random resamples of these items."]
     if best.auroc is not None and not best.decides:
         compression = f" --compression {best.compression}" if best.compression else ""
-        lines += ["", f"To decide by the best here: annotriage fit --score {best.score}{compression} (confirm it on data not chosen by)."]
+        lines += [f"To decide by it: annotriage fit --score {best.score}{compression} (confirm it on data not chosen by)."]
     return "\n".join(lines)
