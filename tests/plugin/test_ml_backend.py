@@ -120,6 +120,15 @@ def test_results_follow_the_labeling_config_of_the_request(client):
     assert predict(client, 7).json["results"][0]["result"][0]["from_name"] == "view"
 
 
+def test_of_several_controls_that_with_the_models_classes_is_answered_unless_another_is_named(client, service):
+    first = '<Choices name="first" toName="img"><Choice value="Tibia"/></Choices>'
+    config = CONFIG.replace("<Choices", f"{first}<Choices")
+    for named, control in ((), "view"), (("first",), "first"):
+        service.control = named
+        (found,) = predict(client, 7, label_config=config).json["results"]
+        assert found["result"][0]["from_name"] == control
+
+
 def test_a_config_without_a_choice_for_a_class_gets_no_results(client):
     answer = predict(client, 7, label_config=CONFIG.replace("Tibia", "Wrist"))
     assert answer.status_code == 422

@@ -337,14 +337,15 @@ def test_a_refused_account_is_not_the_tasks_fault(process, mixed_project):
 
 
 @databases.both
-def test_a_task_that_is_refused_again_and_again_fails_alone_and_is_logged(process, mixed_project, caplog):
+@pytest.mark.parametrize("error", [ToolError("400: data is locked"), ZeroDivisionError("nobody foresaw it")])
+def test_a_task_that_is_refused_again_and_again_fails_alone_and_is_logged(process, mixed_project, caplog, error):
     project, tool = mixed_project
     (bad, *_) = states(process)
     write = tool.write_fields
 
     def refusing(task, fields):
         if task == bad:
-            raise ToolError("400: data is locked")
+            raise error
         write(task, fields)
 
     tool.write_fields = refusing

@@ -163,6 +163,26 @@ def test_predictions_that_the_tool_refuses_one_by_one_hold_up_no_other(process, 
 
 
 @databases.both
+def test_a_prediction_that_fails_as_nobody_foresaw_is_found_and_refused_alone(process, judged, worker, caplog):
+    project, tool, tasks = judged()
+    deliver = tool.deliver
+
+    def fails(shown, version):
+        if any(prediction.task == tasks[5] for prediction in shown):
+            raise ZeroDivisionError("of one task")
+        return deliver(shown, version)
+
+    tool.deliver = fails
+    for _ in range(8):
+        recover(worker)
+    assert [len(tool.shown(task)) for task in tasks] == [1] * 5 + [0] + [1] * 2
+    with process.store.reading() as connection:
+        (trouble,) = deliveries.troubles(connection, project.id)
+    assert (trouble.external_id, trouble.state, trouble.error) == (tasks[5], "refused", "ZeroDivisionError: of one task")
+    assert f"{tasks[5]}: nobody foresaw this" in caplog.text
+
+
+@databases.both
 @pytest.mark.parametrize("lose_answers", [0, 1])
 def test_a_verdict_that_changes_while_its_prediction_is_sent_is_what_annotators_see(process, judged, worker, lose_answers):
     project, tool, tasks = judged()

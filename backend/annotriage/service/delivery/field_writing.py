@@ -140,6 +140,9 @@ class _Run:
             raise
         except ToolError as error:
             self._put_off.append(self._after(write, error))
+        except Exception as error:  # nobody foresaw it: this task's alone, until another shows it, too
+            logging.getLogger(__name__).error("task %s: nobody foresaw this", write.external_id, exc_info=error)
+            self._put_off.append(self._after(write, error))
         else:
             self._written.append((write.item_id, shown))
         self._process.stopping.wait(max(0.0, self._each - (time.monotonic() - started)))
@@ -161,7 +164,7 @@ class _Run:
             field_writes.let_go(connection, taken)
         log("fields written", project=self._project.external_id, tasks=len(self._written))
 
-    def _after(self, write: Write, error: ToolError) -> _PutOff:
+    def _after(self, write: Write, error: Exception) -> _PutOff:
         attempts = write.attempts + 1
         about: dict[str, object] = {"project": self._project.external_id, "item": write.external_id, "error": error}
         if attempts >= ATTEMPTS:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 
@@ -25,6 +25,7 @@ from annotriage.store.deliveries import Due, Waiting
 from annotriage.store.events import note
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project, change_project
+from annotriage.text import storable
 
 MOST = 5_000  # predictions in one call
 PATIENCE = 10.0  # seconds for which the first one waits for others while more are being judged,
@@ -43,6 +44,7 @@ class Delivery:
         self._process = process
         self._reading_back = ReadingBack(process, MOST)
         self._calls: dict[int, tuple[float, float]] = {}  # by project: when the last call ended, and how long it took
+        self._most: dict[int, int] = {}  # by project: predictions in one call, fewer after one that failed as nobody foresaw
         self.loop = Loop(process, "deliver", [ProjectStep("delivery", self.deliver)], IDLE_SECONDS, back_off=BACK_OFF)
 
     def step(self) -> bool:
@@ -81,12 +83,13 @@ class Delivery:
             ):
                 return False
         with self._process.store.writing() as connection:
-            taken = deliveries.take(connection, project.id, DeliveryState.PENDING, self._process.owner, MOST)
+            most = self._most.get(project.id, MOST)
+            taken = deliveries.take(connection, project.id, DeliveryState.PENDING, self._process.owner, most)
         if not taken:
             return False
         shown = [Shown(due.task_id, due.labels, due.trust) for due in taken]
         started = time.perf_counter()
-        outcomes = _outcomes(lambda: tool.deliver(shown, taken[0].version), [due.task_id for due in taken])
+        outcomes = self._answer(project, lambda: tool.deliver(shown, taken[0].version), [due.task_id for due in taken])
         seconds = time.perf_counter() - started
         self._calls[project.id] = (time.time(), seconds)
         log("delivered", project=project.external_id, items=len(outcomes.done), seconds=round(seconds, 2))
@@ -106,14 +109,31 @@ class Delivery:
             if not deliveries.any_uncreated(connection, project):
                 return False
         with self._process.store.writing() as connection:
-            taken = deliveries.take_uncreated(connection, project, self._process.owner, MOST_CREATED, MOST_BYTES)
+            most = min(MOST_CREATED, self._most.get(project.id, MOST))
+            taken = deliveries.take_uncreated(connection, project, self._process.owner, most, MOST_BYTES)
             fields = fields_of(connection, project, [due.item_id for due in taken]) if project.options.item_fields else {}
         if not taken:
             return False
         new = [NewTask(due.marker, due.media, {**due.data, **fields.get(due.item_id, {})}, due.labels, due.trust) for due in taken]
-        outcomes = _outcomes(lambda: tool.create(new, taken[0].version), [due.marker for due in taken])
+        outcomes = self._answer(project, lambda: tool.create(new, taken[0].version), [due.marker for due in taken])
         self._finish(project, {due.marker: due for due in taken}, outcomes, created=True)
         return True
+
+    def _answer(self, project: Project, call: Callable[[], Outcomes], keys: Sequence[str]) -> Outcomes:
+        """What a call answers for each of its parts. After a failure that nobody foresaw the next call is half as large.
+
+        So the part at fault is found; alone, it counts as refused, and the others are delivered. Raises that failure until then.
+        """
+        try:
+            outcomes = _outcomes(call, keys)
+        except Exception as error:
+            if len(keys) > 1:
+                self._most[project.id] = len(keys) // 2
+                raise
+            logging.getLogger(__name__).error("project %s, %s: nobody foresaw this", project.external_id, keys[0], exc_info=error)
+            return Outcomes(refused={keys[0]: storable(f"{type(error).__name__}: {error}")})
+        self._most[project.id] = min(MOST, 2 * self._most.get(project.id, MOST))
+        return outcomes
 
     def _show(self, project: Project, tool: ToolProject) -> bool:
         """Let the tool show the first predictions as soon as they exist."""
