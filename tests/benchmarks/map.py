@@ -112,7 +112,7 @@ def _million(process: Process, map_id: int) -> int:
         maps.finish(connection, million, total=MANY, **values)
     with process.store.reading() as connection:
         contents = [maps.piece_content(connection, million, facts.number) for facts in maps.pieces(connection, million)]
-    return sum(len(content.content) for content in contents if content is not None)
+    return sum(len(content) for content in contents if content is not None)
 
 
 def _browse(process: Process, path: str) -> Iterator[Figure]:

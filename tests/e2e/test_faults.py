@@ -137,14 +137,14 @@ def test_media_hosts_that_misbehave_make_failed_items_and_hold_up_no_others(own_
     _wait_for_one_each(own_label_studio, project, 3)
     items = [service.get(f"/api/projects/{project}/items/{id}")["item"] for id in ids]
     assert [one["route"] == "failed" for one in items] == [False, bool(reason), False]
-    assert reason in items[1]["reason"]
+    assert reason in items[1]["verdict"]["reason"]
 
 
 def test_a_host_that_trickles_is_given_up_in_time_and_told(own_label_studio, service, project, media_host):
     ids = own_label_studio.import_tasks(project, [{"image": f"http://{media_host}/slow"}, {"image": _uri()}])
     wait_until(lambda: _judged(service, project, ids[1]), what="for the other task")
     wait_until(lambda: _judged(service, project, ids[0]), 2 * PATIENCE, 1.0, "for the slow one to fail for the time being")
-    assert "tried again" in service.get(f"/api/projects/{project}/items/{ids[0]}")["item"]["reason"]
+    assert "tried again" in service.get(f"/api/projects/{project}/items/{ids[0]}")["item"]["verdict"]["reason"]
 
 
 def test_webhooks_are_believed_with_their_secret_alone(own_label_studio, service, project):

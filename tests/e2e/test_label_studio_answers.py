@@ -289,5 +289,5 @@ def test_the_alarm_stops_automatic_labels_and_says_why_everywhere(label_studio, 
     assert service.call("POST", f"/api/projects/{project}/resume").status_code == 409
     label_studio.import_tasks(project, [{"image": picture(image)} for image in digits.incoming[0][25:35]])
     wait_until(lambda: len(predictions(label_studio, project)) == 35, what="for the predictions")
-    items = service.get(f"/api/projects/{project}/items", limit=200)["items"]
-    assert all(one["route"] != "auto" for one in items if int(one["task"]) > max(int(one["task"]) for one in spot_checks))
+    items = [line["item"] for line in service.get(f"/api/projects/{project}/items", limit=200)["items"]]
+    assert all(item["route"] != "auto" for item in items if int(item["task"]) > max(int(one["task"]) for one in spot_checks))

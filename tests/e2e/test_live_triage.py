@@ -325,7 +325,7 @@ def test_uploads_and_broken_media(label_studio, service, project, scans):
     tasks = sorted(listed(label_studio, project).values(), key=lambda task: task["id"])
     items = [item(service, project, task["id"]) for task in tasks]
     assert [one["route"] == "failed" for one in items] == [False, True, True, True]
-    assert "media_hosts" in items[2]["reason"]
+    assert "media_hosts" in items[2]["verdict"]["reason"]
     assert [task["predictions"][0]["result"] for task in tasks[1:]] == [[], [], []]
 
 
