@@ -246,7 +246,7 @@ def test_while_paused_nothing_is_automatic(process, connect, worker, digits, pic
     assert "auto" not in {row.route for row in rows}
     assert "auto" in {row.judged for row in rows}
     assert max(one.trust for one in tool.predictions) < 2 / 3
-    assert any("paused" in row.reason for row in rows)
+    assert {row.held_back for row in rows if row.judged == "auto"} == {"pause"}
 
 
 @pytest.mark.parametrize(
