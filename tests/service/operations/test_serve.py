@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from dataclasses import dataclass, field
 
 import pytest
 
-from annotriage.service.operations.serve import RESTART, ROLES, SOUND_SECONDS, Children
+from annotriage.errors import SettingError
+from annotriage.service.operations.serve import RESTART, ROLES, SOUND_SECONDS, Children, serve
+from annotriage.settings import ServiceSettings
 
 
 @dataclass
@@ -107,3 +111,17 @@ def test_at_the_end_children_are_asked_first_and_killed_if_they_do_not_hear(chil
     watched.end()
     assert worker.calls == ["stop", "join", "kill"]
     assert jobs.calls == ["stop", "join"]
+
+
+def test_of_two_starts_at_once_the_second_is_told_that_the_port_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr("annotriage.service.operations.serve.start_log", lambda role: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    settings = ServiceSettings(database=f"sqlite:///{tmp_path}/store.db", label_studio_token="unused", port=port)
+
+    def start_another(process, listener):
+        with listener, contextlib.closing(process):
+            return serve(settings, start_another, lambda said: pytest.fail(said))
+
+    with pytest.raises(SettingError, match=f"cannot listen on 127.0.0.1:{port}"):
+        serve(settings, start_another, lambda said: pytest.fail(said))
