@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from dataclasses import dataclass, field
 
 import pytest
@@ -138,3 +140,17 @@ def test_a_service_without_a_token_does_not_start(tmp_path):
     settings = ServiceSettings(database=f"sqlite:///{tmp_path}/store.db", port=0)
     with pytest.raises(SettingError, match="setting label_studio_token is empty"):
         serve(settings, lambda *_: pytest.fail("it started"), print)
+
+
+def test_of_two_starts_at_once_the_second_is_told_that_the_port_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr("annotriage.service.operations.serve.start_log", lambda role: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    settings = ServiceSettings(database=f"sqlite:///{tmp_path}/store.db", label_studio_token="unused", port=port)
+
+    def start_another(process, listener):
+        with listener, contextlib.closing(process):
+            return serve(settings, start_another, lambda said: pytest.fail(said))
+
+    with pytest.raises(SettingError, match=f"cannot listen on 127.0.0.1:{port}"):
+        serve(settings, start_another, lambda said: pytest.fail(said))

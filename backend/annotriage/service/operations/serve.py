@@ -247,12 +247,13 @@ def _end_with_parent(process: Process, lifeline: Connection) -> None:
 
 def _listen(settings: ServiceSettings) -> socket.socket:
     """Bind before anything starts, so that a port that is taken is told at once."""
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        kind = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        listener = socket.socket(kind, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
+        listener.listen()  # two may bind as long as neither listens
     except OSError as error:
+        listener.close()
         raise SettingError(
             f"settings host, port: cannot listen on {settings.host}:{settings.port} ({error.strerror}); another service may be there:"
             " stop it, or choose another port"
