@@ -320,7 +320,7 @@ class ServiceSettings(_Table):
     )
     audit_share: float = _setting(
         0.05,
-        "Least share of automatic labels that people check blind, and at least 20 a week: most of the first ones. Raise it to find a rising"
+        "Least share of automatic labels that people check blind, and at least 20 a week: many of the first ones. Raise it to find a rising"
         " error sooner.",
         low=0.0,
         high=1.0,

@@ -23,6 +23,6 @@ def expected_sentences(total: int, tried: int, routes: Mapping[str, int], checks
     automatic = count(routes.get(Route.AUTO, 0), "automatic one")
     said.append(
         f"People would answer about {checks:,} of them blind, as spot checks: {checks - audits:,} drawn from all, and {audits:,} more"
-        f" from the {automatic}. At least 20 automatic labels a week are checked, so most at the start."
+        f" from the {automatic}. At least 20 automatic labels a week are checked, so more of them at the start."
     )
     return said
