@@ -57,16 +57,16 @@ def test_what_annotators_see_follows_the_route(process, connect, worker, digits,
     assert seen["outlier"] > 20
 
 
-def test_spot_checks_are_shown_empty_among_the_strangest(process, connect, worker, digits, picture):
+def test_spot_checks_are_shown_empty_and_before_what_is_automatic(process, connect, worker, digits, picture):
     project, tool = connect(sample_share=0.3, audit_share=0.0)
     tasks = add_digits(tool, picture, digits.incoming[0][:100])
     worker.settle()
     with process.store.reading() as connection:
         rows = [verdict_of(connection, number, project.reference_id) for number in range(1, len(tasks) + 1)]
     hidden = [tool.shown(task.id)[0] for task, row in zip(tasks, rows, strict=True) if row.route == "auto"]
-    spot_checks = [one for one in hidden if one.labels is None]
+    spot_checks = [shown for shown in hidden if shown.labels is None]
     assert 10 < len(spot_checks) < 50
-    assert max(one.trust for one in spot_checks) < 1 / 3
+    assert max(check.trust for check in spot_checks) < 2 / 3
 
 
 def test_webhooks_bring_tasks_before_the_poll_does(process, connect, worker, digits, picture):
