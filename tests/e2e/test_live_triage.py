@@ -193,11 +193,18 @@ def test_new_imports_are_triaged_while_one_watches(label_studio, service, projec
 def test_tabs_sort_what_waits_strangest_first_and_fields_say_why(label_studio, service, project, scans):
     ids = label_studio.import_tasks(project, [*scans["known"][:30], *scans["strangers"][:20]])
     wait_for_predictions(label_studio, project, len(ids))
-    wait_until(lambda: len(label_studio.call("GET", "/api/dm/views/", project=project)) >= 4, what="for the tabs")
+    checks = {id for id in ids if item(service, project, id)["spot_check"]}
+    assert 0 < len(checks) < len(ids)
+
+    def titles():
+        return {view["data"]["title"] for view in label_studio.call("GET", "/api/dm/views/", project=project)}
+
+    wait_until(lambda: "Spot checks" in titles(), what="for the tabs")
+    wait_until(lambda: set(tab(label_studio, project, "Spot checks")) == checks, what="for the spot checks' fields")
     review = tab(label_studio, project, "Manual review")
     trust = {id: task["predictions"][0]["score"] for id, task in listed(label_studio, project).items()}
     assert review == sorted(review, key=trust.__getitem__)
-    assert set(review) == {id for id, value in trust.items() if value < 2 / 3}
+    assert set(review) == {id for id, value in trust.items() if value < 2 / 3} - checks
     assert queue_length(service, project) == len(review), "the tab and the dashboard count alike"
 
     def described():
@@ -207,7 +214,7 @@ def test_tabs_sort_what_waits_strangest_first_and_fields_say_why(label_studio, s
     wait_until(lambda: len(described()) == len(review), every=1.0, what="for the fields")
     assert {"triage_route", "triage_reason", "triage_outlier_score", "scanner", "image"} <= set(described()[0])
     pre_annotated = tab(label_studio, project, "Pre-annotated")
-    assert set(pre_annotated) == set(ids) - set(review)
+    assert set(pre_annotated) == set(ids) - set(review) - checks
 
 
 def test_with_webhooks_switched_off_the_poll_finds_everything(label_studio, service, project, scans):

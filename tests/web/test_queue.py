@@ -118,8 +118,6 @@ def test_u_takes_what_is_not_strange_out_of_the_queue_and_it_can_be_undone(signe
     before = [row.id for row in waiting(dashboard)]
     page = signed_in(f"{QUEUE}?route=outlier")
     page.keyboard.press("j")
-    while page.locator("tr[aria-current] .tag", has_text="random check").count():
-        page.keyboard.press("j")
     gone = int(current(page))
     page.keyboard.press("u")
     page.locator("#notices", has_text="1 item is out of the queue").wait_for()
@@ -134,20 +132,30 @@ def test_u_takes_what_is_not_strange_out_of_the_queue_and_it_can_be_undone(signe
     assert [row.id for row in waiting(dashboard)] == before
 
 
-def test_many_are_selected_and_taken_out_at_once_but_spot_checks_stay(signed_in, dashboard):
+def test_many_are_selected_and_taken_out_at_once(signed_in, dashboard):
     page = signed_in(QUEUE)
-    spot_checks = {row.id for row in waiting(dashboard)[:50] if row.spot_check}
     failed = {row.id for row in waiting(dashboard)[:50] if row.route == "failed"}
     page.locator("#all").check()
     assert page.locator("#selected").inner_text() == "50 selected"
     page.get_by_role("button", name="Take out of the queue").click()
     page.locator("#notices", has_text="out of the queue").wait_for()
-    assert f"{len(spot_checks)} left as they are: random checks, which stay as they are" in said(page)
-    assert set(shown(page)) == spot_checks | failed
+    assert set(shown(page)) & {row.id for row in waiting(dashboard)} >= failed
+
+
+def test_spot_checks_wait_apart_and_stay(signed_in, dashboard):
+    expected = [row.id for row in waiting(dashboard, filters=Filters(route="spot check"))]
+    page = signed_in(QUEUE)
+    page.get_by_role("link", name=f"{len(expected)} spot checks wait").click()
+    page.wait_for_url("**route=spot**")
+    assert shown(page) == expected[:50]
+    page.locator("#all").check()
+    page.get_by_role("button", name="Take out of the queue").click()
+    page.locator("#notices", has_text="random checks, which stay as they are").wait_for()
+    assert [row.id for row in waiting(dashboard, filters=Filters(route="spot check"))] == expected
 
 
 def test_what_was_taken_out_can_be_looked_at_and_sent_back(signed_in, dashboard):
-    ids = [row.id for row in waiting(dashboard, filters=Filters(route="outlier")) if not row.spot_check][:3]
+    ids = [row.id for row in waiting(dashboard, filters=Filters(route="outlier"))][:3]
     with dashboard.process.store.reading() as connection:
         project = project_of(connection, "1")
     take_back(dashboard.process, project, ids, "Ann")
@@ -213,7 +221,7 @@ def test_the_count_follows_what_happens_meanwhile(signed_in, dashboard):
 
 def test_it_works_without_scripts(signed_in, dashboard):
     page = signed_in(f"{QUEUE}?route=outlier", java_script_enabled=False)
-    chosen = next(row.id for row in waiting(dashboard, filters=Filters(route="outlier")) if not row.spot_check)
+    chosen = next(row.id for row in waiting(dashboard, filters=Filters(route="outlier")))
     page.locator(f"input[name=item][value='{chosen}']").check()
     page.get_by_role("button", name="Take out of the queue").click()
     assert "1 item is out of the queue" in said(page)

@@ -140,7 +140,7 @@ def test_the_queue_has_everything_that_waits_for_a_person_the_strangest_first(we
     trusts = [one["trust"] for one in queue]
     assert trusts == sorted(trusts)
     every, _ = pages(web, "/api/projects/3/items", "items", limit=100)
-    waits = {one["item"]["task"] for one in every if one["item"]["route"] != "auto" or one["item"]["spot_check"]}
+    waits = {line["item"]["task"] for line in every if line["item"]["route"] != "auto" and not line["item"]["spot_check"]}
     assert {one["task"] for one in queue} == waits
     assert len(queue) == len(waits) == web.get("/api/projects").json["projects"][0]["queue"]
     answered = queue[3]["task"]
