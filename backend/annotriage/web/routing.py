@@ -46,9 +46,8 @@ class Routes:
         def as_html(**parts: Any) -> ResponseReturnValue:
             mark = self.mark(parts.get("project"))  # before the page is made: what happens meanwhile is a change
             page = build(**parts)
-            if not dataclasses.is_dataclass(page):
-                return page
-            return render_template(f"{name}.html", page=page, project=getattr(page, "project", None), mark=mark, **shown)
+            values = {"page": page, "project": getattr(page, "project", None), "mark": mark, **shown}
+            return render_template(f"{name}.html", **values) if dataclasses.is_dataclass(page) else page
 
         def twin(**parts: Any) -> ResponseReturnValue:
             page = build(**parts)
