@@ -44,7 +44,8 @@ def pytest_collection_modifyitems(items):
         shared = (name for fixture, name in SHARED.items() if fixture in item.fixturenames)
         return next(shared, item.location[0])
 
-    items.sort(key=lambda item: group(item) not in SHARED.values())
+    first = {name: place for place, name in enumerate(SHARED.values())}
+    items.sort(key=lambda item: first.get(group(item), len(first)))
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group(item)))
 

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from flask import Flask, request
+from waiting import wait_until
 from werkzeug.serving import make_server
 
 from annotriage.errors import ToolError
@@ -427,6 +428,6 @@ def test_a_service_that_is_down_is_seen_in_the_state_of_the_backend(project, lab
         connect(project, gone)
     finally:
         gone.close()
+    wait_until(lambda: not check(project, gone, "ML backend").ok, what="for Label Studio to miss the service")
     found = check(project, gone, "ML backend")
-    assert not found.ok
     assert "annotriage serve" in found.fix
