@@ -237,6 +237,14 @@ def test_an_outlier_is_an_item_with_p_value_up_to_alpha(digits_reference, mixed)
     assert all(verdict.outlier_score == pytest.approx(1 - verdict.p_value) for verdict in verdicts)
 
 
+def test_an_outlier_says_on_which_axis_it_is_strange(digits_reference, mixed):
+    outliers = [verdict for verdict in triage(digits_reference, mixed[0]).verdicts if verdict.route == "outlier"]
+    for verdict in outliers:
+        assert ("It is like no class" in verdict.reason) == (verdict.class_score >= 3)
+        assert ("from another source: most unlike in" in verdict.reason) == (verdict.source_score >= 3)
+    assert np.mean(["It is like no class" in verdict.reason for verdict in outliers]) > 0.5  # digits 8 and 9 are
+
+
 def test_a_reason_names_cluster_and_label_where_they_differ(digits_reference, mixed):
     verdicts = [verdict for verdict in triage(digits_reference, mixed[0]).verdicts if verdict.labels != (verdict.cluster,)]
     assert verdicts

@@ -53,12 +53,16 @@ def test_verdicts_csv_says_what_the_verdicts_say_in_their_order(written):
         assert (row["id"], row["path"], row["route"], row["reason"]) == (verdict.id, verdict.path, verdict.route, verdict.reason)
         assert row["label"] == "|".join(verdict.labels)
         assert float(row["trust"]) == pytest.approx(verdict.trust, rel=1e-5)
+        for axis in ("class_score", "source_score"):
+            assert row[axis] == ("" if getattr(verdict, axis) is None else f"{getattr(verdict, axis):.6g}")
 
 
 def test_a_failed_item_has_no_figures(written):
     failed = rows(written[0])[-1]
     assert (failed["id"], failed["path"], failed["route"], failed["trust"]) == ("broken", "scans/bröken, a.png", "failed", "0")
-    assert {failed[name] for name in ("label", "confidence", "cluster", "score", "p_value", "outlier_score")} == {""}
+    assert {
+        failed[name] for name in ("label", "confidence", "cluster", "score", "p_value", "outlier_score", "class_score", "source_score")
+    } == {""}
 
 
 def test_every_item_has_one_prediction_with_the_trust_as_its_score(written):

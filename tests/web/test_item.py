@@ -83,7 +83,17 @@ def test_it_shows_the_very_picture_and_the_verdict_in_words(signed_in, outlier):
     assert (
         "held-out items looks as strange as this one" in said or "look at least as strange" in said or "looks at least as strange" in said
     )
-    for what in ("The model says", "Nearest cluster", "Outlier score", "p-value", "Trust", "All items", "scanner="):
+    for what in (
+        "The model says",
+        "Nearest cluster",
+        "Outlier score",
+        "Like no class",
+        "From another source",
+        "p-value",
+        "Trust",
+        "All items",
+        "scanner=",
+    ):
         assert what in said
 
 

@@ -80,7 +80,7 @@ def verdicts_of(reference: Reference, items: list[Item], judged: Judged, seconds
         judged.confidence.tolist(),
         judged.cluster.tolist(),
         judged.score.tolist(),
-        np.where(np.isnan(judged.surprise), None, judged.surprise).tolist(),
+        judged.surprise.tolist(),
         judged.unlike.tolist(),
         judged.members.tolist(),
         judged.p_value.tolist(),
@@ -91,7 +91,7 @@ def verdicts_of(reference: Reference, items: list[Item], judged: Judged, seconds
         strict=True,
     )
     for item, labels, confidence, cluster, score, axes, unlike, members, p_value, outlier_score, trust, route, sureness in columns:
-        of_class, of_source = axes
+        of_class, of_source = (None if np.isnan(value) else value for value in axes)
         texts, near = space.texts(labels), clusters[cluster]
         yield Verdict(
             id=item.id,

@@ -133,7 +133,8 @@ class Detector:
         """The layer in which each item differs most from the usual source: (N, d) per layer -> (N,) index of the layer."""
         if self.source is None:
             return np.zeros(len(activations[0]), dtype=np.intp)
-        return np.array(self.source.layers)[self.source.excess(self.source.vectors(activations)).argmax(axis=1)]
+        most = self.source.excess(self.source.vectors(activations)).argmax(axis=1)
+        return np.asarray(np.array(self.source.layers)[most], dtype=np.intp)
 
     def depth(self, layer: int) -> float:
         """Where a layer of `most_unlike` lies among those that the source is read from, from 0 = first to 1 = last."""
@@ -265,8 +266,8 @@ def fit_detector(
     if found is not None:
         source, distances = found
         training = np.column_stack([training, distances])
-        points = source.vectors([layer[bank] for layer in activations]) @ source.axes
-        scales += (max(float(np.sqrt(np.einsum("ij,ij->i", points, points).mean())), LEAST_SCALE),)
+        spread = source.vectors([layer[bank] for layer in activations]) @ source.axes
+        scales += (max(float(np.sqrt(np.einsum("ij,ij->i", spread, spread).mean())), LEAST_SCALE),)
     return Detector(
         clusters,
         tuple(directions),
