@@ -49,7 +49,7 @@ ROOMS = (
         "results as files for people",
         (*ROOT, "advice.numbers", "data", "model", "latent", "guarantee", "advice", "engine", "labeling_tool"),
     ),
-    Room("store", "the database: every table and every query", (*ROOT, "data", "guarantee", "engine", "labeling_tool")),
+    Room("store", "the database: every table and every query", (*ROOT, "data", "guarantee", "advice", "engine", "labeling_tool")),
     Room(
         "service",
         "what runs: intake, judging, delivery, jobs",

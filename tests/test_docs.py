@@ -11,8 +11,10 @@ from pathlib import Path
 
 import click
 import pytest
+from waiting import PATIENCE
 
 from annotriage.cli import main
+from annotriage.demo import DIGITS
 from annotriage.demo.digits import write_digits
 from annotriage.model.spec import ModelSpec, spec_table
 from annotriage.settings import SERVICE_SETTINGS, SETTINGS, settings_table
@@ -24,7 +26,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 @pytest.fixture(scope="module")
 def demo_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
-    write_digits(folder / ".demo" / "offline")
+    write_digits(folder / ".demo" / DIGITS)
     return folder
 
 
@@ -66,7 +68,7 @@ def test_the_commands_of_the_readme_run(demo_folder):
     assert {shlex.split(command)[1] for command in commands} == set(ON_FILES)
     for command in commands:
         words = [sys.executable, "-m", "annotriage.cli", *shlex.split(command, comments=True)[1:]]
-        done = subprocess.run(words, cwd=demo_folder, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(words, cwd=demo_folder, capture_output=True, text=True, timeout=2 * PATIENCE)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
     assert sorted(path.name for path in (demo_folder / "results").iterdir()) == [
         "predictions.json",
@@ -78,7 +80,7 @@ def test_the_commands_of_the_readme_run(demo_folder):
 
 def test_the_python_of_the_readme_runs(demo_folder):
     program = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
-    done = subprocess.run([sys.executable, "-c", program], cwd=demo_folder, capture_output=True, text=True, timeout=200)
+    done = subprocess.run([sys.executable, "-c", program], cwd=demo_folder, capture_output=True, text=True, timeout=2 * PATIENCE)
     assert done.returncode == 0, done.stderr
     assert "outliers" in done.stdout
 

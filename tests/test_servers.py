@@ -2,6 +2,7 @@
 
 import requests
 import sqlalchemy
+from waiting import PATIENCE
 
 
 def test_each_test_has_its_own_project_on_the_real_label_studio(label_studio):
@@ -23,8 +24,8 @@ def test_an_invited_person_labels_what_the_label_button_hands_out(label_studio):
 
 def test_a_personal_token_is_exchanged_for_one_that_calls_the_api(label_studio):
     for token in (label_studio.personal_token(), label_studio.user().personal_token):
-        access = requests.post(f"{label_studio.url}/api/token/refresh/", json={"refresh": token}, timeout=10).json()["access"]
-        who = requests.get(f"{label_studio.url}/api/current-user/whoami", headers={"Authorization": f"Bearer {access}"}, timeout=10)
+        access = requests.post(f"{label_studio.url}/api/token/refresh/", json={"refresh": token}, timeout=PATIENCE).json()["access"]
+        who = requests.get(f"{label_studio.url}/api/current-user/whoami", headers={"Authorization": f"Bearer {access}"}, timeout=PATIENCE)
         assert who.status_code == 200
 
 

@@ -42,7 +42,7 @@ def test_later_sources_win(tmp_path):
 def test_a_fitted_reference_keeps_what_concerns_fitting_and_lets_a_run_choose_the_rest():
     fitted = Settings(alpha=0.2, seed=7)
     settings = Settings.load(environment={"ANNOTRIAGE_ALPHA": "0.01"}, given={"batch_size": 5, "score": "knn"}, fitted=fitted)
-    assert (settings.alpha, settings.score, settings.seed, settings.batch_size) == (0.2, "combined", 7, 5)
+    assert (settings.alpha, settings.score, settings.seed, settings.batch_size) == (0.2, "two-axes", 7, 5)
 
 
 @given(every_setting)
@@ -78,7 +78,10 @@ def test_any_value_is_either_taken_in_its_type_or_refused_by_name(name, value):
         ({"batch_size": 2.5}, "setting batch_size: 2.5 is not a whole number"),
         ({"batch_size": float("inf")}, "setting batch_size: inf is not a whole number"),
         ({"seed": True}, "setting seed: True is not a whole number"),
-        ({"score": "best"}, "setting score: 'best' is none of combined, mahalanobis, relative-mahalanobis, knn, vim, energy, mean-sigma"),
+        (
+            {"score": "best"},
+            "setting score: 'best' is none of two-axes, combined, mahalanobis, relative-mahalanobis, knn, vim, energy, mean-sigma",
+        ),
         ({"never_auto": 3}, "setting never_auto: 3 is not a comma-separated list"),
     ],
 )

@@ -138,9 +138,9 @@ class Settings(_Table):
     never_auto: tuple[str, ...] = _setting((), "Classes that always go to a person, comma-separated.")
     # what is compared
     score: str = _setting(
-        "combined",
+        "two-axes",
         "The outlier score that decides. Change it when `annotriage compare` shows a better one on your own data.",
-        choices=("combined", "mahalanobis", "relative-mahalanobis", "knn", "vim", "energy", "mean-sigma"),
+        choices=("two-axes", "combined", "mahalanobis", "relative-mahalanobis", "knn", "vim", "energy", "mean-sigma"),
     )
     members: tuple[str, ...] = _setting(
         ("relative-mahalanobis", "energy", "knn", "mahalanobis"),

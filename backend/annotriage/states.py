@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
+
+Time = Annotated[float, "seconds since 1970; programs are given ISO 8601"]
 
 
 class Route(StrEnum):
@@ -69,6 +72,7 @@ class EventKind(StrEnum):
     SETTINGS = "settings"  # a person changed how the project is triaged
     LIMITS = "limits"  # a reference with other limits is to take over
     LIMITS_FAILED = "limits failed"
+    LIMITS_WITHDRAWN = "limits withdrawn"  # a person went back to the present ones before others were tested
     RECALIBRATED = "recalibrated"  # a reference with a new guarantee is to take over
     RECALIBRATION_FAILED = "recalibration failed"
     SWITCHED = "switched"  # the next reference is the present one
@@ -134,6 +138,7 @@ class Alarm:
 
 ROUTES = tuple(Route)
 FOR_PEOPLE = (Route.FAILED, Route.OUTLIER, Route.UNCERTAIN)  # every item of these waits for a person, the strangest first
+SPOT_CHECK = "spot check"  # stands in a route's place where the route would tell what the model says
 SHOWN = (Route.AUTO, Route.UNCERTAIN)  # annotators see the model's answer; of the others they see none, and are not anchored
 UNANSWERED = (AnswerState.OPEN, AnswerState.DISPUTED)
 UNSETTLED = (SpotCheckState.OPEN, SpotCheckState.DISAGREED)

@@ -26,8 +26,9 @@ from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.settings import ServiceSettings, Settings
-from annotriage.store import Store, items, snapshots
+from annotriage.store import Store, snapshots
 from annotriage.store.counters import recounted
+from annotriage.store.datasets import dataset_of
 from annotriage.store.projects import Project, ProjectOptions, add_project, change_project, projects
 from annotriage.store.schema import delivery, group_member, item, item_dataset, point, review, spot_check, thumbnail, verdict
 
@@ -58,9 +59,9 @@ def fill(database: str, reference: Reference, count: int = MANY) -> None:
     with store.writing() as connection:
         project = add_project(connection, "1", "Digits from three scanners", reference_id, ProjectOptions(("scanner",)), watch=False)
         change_project(connection, project.id, shown_version=project.version)
-        every = items.dataset_of(connection, project.id, "all", "all", now - 90 * DAY)
-        batches = [items.dataset_of(connection, project.id, "batch", f"import {n + 1}", now - (90 - 7 * n) * DAY) for n in range(BATCHES)]
-        scanners = [items.dataset_of(connection, project.id, "field", f"scanner={name}", now) for name in SCANNERS]
+        every = dataset_of(connection, project.id, "all", "all", now - 90 * DAY)
+        batches = [dataset_of(connection, project.id, "batch", f"import {n + 1}", now - (90 - 7 * n) * DAY) for n in range(BATCHES)]
+        scanners = [dataset_of(connection, project.id, "field", f"scanner={name}", now) for name in SCANNERS]
     kinds = _verdicts(reference)
     for start in range(0, count, AT_ONCE):
         ids = np.arange(start, min(start + AT_ONCE, count)) + 1

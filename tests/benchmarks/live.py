@@ -32,7 +32,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from label_studio import LabelStudio, Person  # noqa: E402 - tests/support is no package
-from running import RunningService, free_port, wait_until  # noqa: E402
+from running import RunningService, free_port  # noqa: E402
+from waiting import wait_until  # noqa: E402
 
 EXECUTABLE = ROOT / ".venv-label-studio" / "bin" / "label-studio"
 TASKS = 5_000

@@ -21,7 +21,8 @@ from annotriage import ModelSpec, Reference, fit, triage
 from annotriage.demo.digits import load_digits, train_model
 from annotriage.model.spec import InputSpec
 from annotriage.service.operations.references import keep_reference
-from annotriage.store import Store, items, snapshots
+from annotriage.store import Store, snapshots
+from annotriage.store.datasets import dataset_of
 from annotriage.store.projects import Project, ProjectOptions, add_project
 from annotriage.store.schema import counter, item, item_dataset, point, verdict
 
@@ -75,7 +76,7 @@ def _fill(file: Path, reference: Reference, count: int) -> None:
     reference_id = keep_reference(store, reference)
     with store.writing() as connection:
         project = add_project(connection, "1", "Digits", reference_id, ProjectOptions(), watch=True)
-        every = items.dataset_of(connection, project.id, "all", "all", 0.0)
+        every = dataset_of(connection, project.id, "all", "all", 0.0)
         for start in range(1, count + 1, AT_ONCE):
             ids = range(start, min(start + AT_ONCE, count + 1))
             chosen = [_draw(verdicts, rng) for _ in ids]

@@ -6,11 +6,11 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from waiting import PATIENCE, wait_until
 
 from annotriage.cli import main
 
@@ -77,6 +77,19 @@ def test_an_error_is_its_message_and_status_1(run, tmp_path):
     assert "no reference can be read there (No such file or directory); make one with annotriage fit" in err
 
 
+def test_data_of_which_nothing_can_be_read_is_an_error_with_its_reason(run, saved, tmp_path):
+    (tmp_path / "missing.csv").write_text("path,label\nnope/a.png,1\nnope/b.png,2\n")
+    words = ("triage", "--reference", saved, "--data", tmp_path / "missing.csv", "--out", tmp_path / "results", "--quiet")
+    status, out, err = run(*words)
+    assert (status, out) == (1, "")
+    reason = f"{tmp_path / 'nope' / 'a.png'}: cannot be read (No such file or directory)"
+    assert err.startswith(f"Error: none of the 2 items of missing could be scored: {reason}")
+    assert "--replace" in err
+    assert "nope/b.png" in (tmp_path / "results" / "verdicts.csv").read_text()
+    status, out, _ = run(*words, "--replace", "--json")
+    assert (status, json.loads(out)["counts"]["failed"]) == (1, 2)
+
+
 def test_wrong_usage_is_status_2(run):
     assert run("triage", "--reference", "x")[0] == 2
     assert run("compare", "--reference", "x", "--data", "y", "--compressions", "zip")[0] == 2
@@ -108,9 +121,9 @@ def test_stopping_triage_in_the_middle_leaves_nothing(saved, tmp_path, number):
     np.savez(tmp_path / "many.npz", x=np.random.default_rng(0).integers(0, 255, (200_000, 8, 8), dtype=np.uint8))
     words = ["triage", "--reference", str(saved), "--data", str(tmp_path / "many.npz"), "--out", str(tmp_path / "results")]
     process = subprocess.Popen([sys.executable, "-m", "annotriage.cli", *words], stderr=subprocess.PIPE, text=True)
-    _wait_for(lambda: list(tmp_path.glob(".results.*.part/verdicts.csv")) and any(p.stat().st_size for p in tmp_path.glob(".results.*/*")))
+    wait_until(lambda: list(tmp_path.glob(".results.*.part/verdicts.csv")) and any(p.stat().st_size for p in tmp_path.glob(".results.*/*")))
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "Stopped; nothing half-written was left behind." in err
     assert list(tmp_path.iterdir()) == [tmp_path / "many.npz"]
@@ -131,10 +144,3 @@ def test_a_signal_that_a_library_swallows_stops_the_work_at_the_end_of_the_step(
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "swallowed\n"
     assert done.returncode != 0
-
-
-def _wait_for(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.05)

@@ -139,3 +139,12 @@ def test_connect_needs_a_reference_that_is_one(run, tmp_path):
     status, _, err = run("connect", "--project", "3", "--reference", str(tmp_path))
     assert status == 1
     assert str(tmp_path) in err
+
+
+def test_long_sentences_are_said_once_however_many_projects_they_hold_for(run, connect, process):
+    for id in ("3", "4"):
+        connect(id)
+    status, out, _ = run("status", ANNOTRIAGE_DATABASE=process.settings.database)
+    assert status == 0
+    assert out.count("people's labels are taken as truth") == 1
+    assert "  as above: At most 4 in 100 automatic labels" in out

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from dataclasses import replace
 
 import psutil
 import pytest
+from waiting import wait_until
 
 from annotriage.demo import daemon
 from annotriage.demo.daemon import begun
@@ -27,9 +27,7 @@ def begin(tmp_path):
     def begin(program):
         with begun([sys.executable, "-c", program], log, os.environ) as begun_one:
             begun_ones.append(begun_one)
-        limit = time.monotonic() + 60
-        while "up" not in log.read_text("utf-8") and time.monotonic() < limit:
-            time.sleep(0.02)
+        wait_until(lambda: "up" in log.read_text("utf-8"), what="for the program")
         return begun_one
 
     yield begin

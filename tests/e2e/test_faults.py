@@ -17,7 +17,8 @@ import pytest
 import requests
 from label_studio import LabelStudio, Person
 from PIL import Image
-from running import RunningService, wait_until
+from running import RunningService
+from waiting import PATIENCE, wait_until
 
 from annotriage.labeling_tool import SECRET_HEADER
 from annotriage.store.secrets import secret_of
@@ -104,7 +105,7 @@ def project(own_label_studio, service, digits_reference, tmp_path):
 def test_label_studio_that_is_down_for_a_while_is_waited_for(own_server, own_label_studio, service, project):
     own_label_studio.import_tasks(project, [{"image": _uri()} for _ in range(150)])
     with _stopped(own_server):
-        time.sleep(3)
+        _wait_until_something_fails(service)
         told = service.command("doctor", check=False)
         assert "WRONG  server" in told
         assert "refused" in told
@@ -116,9 +117,10 @@ def test_a_token_that_is_refused_is_told_and_waited_for(own_label_studio, servic
     person = own_label_studio.admin
     person.call("POST", "/api/jwt/settings", {"api_tokens_enabled": True, "legacy_api_tokens_enabled": False})
     try:
-        time.sleep(2)
+        _wait_until_something_fails(service)
         told = service.command("doctor", check=False)
         assert "token" in told
+        wait_until(lambda: "WRONG  the service's access: token" in service.command("doctor", check=False), 90, 2.0)
         assert own_label_studio.token not in told + service.tail(1000)
     finally:
         person.call("POST", "/api/jwt/settings", {"api_tokens_enabled": True, "legacy_api_tokens_enabled": True})
@@ -140,35 +142,32 @@ def test_media_hosts_that_misbehave_make_failed_items_and_hold_up_no_others(own_
 
 def test_a_host_that_trickles_is_given_up_in_time_and_told(own_label_studio, service, project, media_host):
     ids = own_label_studio.import_tasks(project, [{"image": f"http://{media_host}/slow"}, {"image": _uri()}])
-    wait_until(lambda: _judged(service, project, ids[1]), 30, what="for the other task")
-    wait_until(lambda: _judged(service, project, ids[0]), 150, 1.0, "for the slow one to fail for the time being")
+    wait_until(lambda: _judged(service, project, ids[1]), what="for the other task")
+    wait_until(lambda: _judged(service, project, ids[0]), 2 * PATIENCE, 1.0, "for the slow one to fail for the time being")
     assert "tried again" in service.get(f"/api/projects/{project}/items/{ids[0]}")["item"]["reason"]
 
 
 def test_webhooks_are_believed_with_their_secret_alone(own_label_studio, service, project):
     ids = own_label_studio.import_tasks(project, [{"image": _uri()} for _ in range(5)])
     body = {"action": "TASKS_CREATED", "tasks": [{"id": id, "data": {"image": _uri()}} for id in ids], "project": {"id": project}}
-    assert requests.post(f"{service.url}/webhook", json=body, timeout=10).status_code == 401
-    assert requests.post(f"{service.url}/webhook", json=body, headers={SECRET_HEADER: "guessed"}, timeout=10).status_code == 401
+    assert requests.post(f"{service.url}/webhook", json=body, timeout=PATIENCE).status_code == 401
+    assert requests.post(f"{service.url}/webhook", json=body, headers={SECRET_HEADER: "guessed"}, timeout=PATIENCE).status_code == 401
     store = service.store()
     secret = {SECRET_HEADER: secret_of(store, "webhook")}
     store.close()
     for _ in range(3):  # replayed
-        assert requests.post(f"{service.url}/webhook", json=body, headers=secret, timeout=10).ok
-    cut = json.dumps(body)[:40]
-    assert (
-        requests.post(f"{service.url}/webhook", data=cut, headers=secret | {"Content-Type": "application/json"}, timeout=10).status_code
-        < 500
-    )
+        assert requests.post(f"{service.url}/webhook", json=body, headers=secret, timeout=PATIENCE).ok
+    cut, headers = json.dumps(body)[:40], secret | {"Content-Type": "application/json"}
+    assert requests.post(f"{service.url}/webhook", data=cut, headers=headers, timeout=PATIENCE).status_code < 500
     _wait_for_one_each(own_label_studio, project, 5)
-    wait_until(lambda: "webhook" in service.command("doctor", check=False), 20, 1.0, "for doctor to tell of the cut one")
+    wait_until(lambda: "webhook" in service.command("doctor", check=False), every=1.0, what="for doctor to tell of the cut one")
 
 
 def test_a_deleted_project_ends_quietly(own_label_studio, service, project):
     own_label_studio.import_tasks(project, [{"image": _uri()} for _ in range(3)])
     _wait_for_one_each(own_label_studio, project, 3)
     own_label_studio.call("DELETE", f"/api/projects/{project}/")
-    wait_until(lambda: service.get(f"/api/projects/{project}")["project"]["gone"], 60, 0.5, "for the project to be gone")
+    wait_until(lambda: service.get(f"/api/projects/{project}")["project"]["gone"], every=0.5, what="for the project to be gone")
     assert str(project) in service.command("doctor", check=False)
 
 
@@ -182,12 +181,18 @@ def _stopped(own_server):
         start()
 
 
+def _wait_until_something_fails(service):
+    """Wait until the service has met the fault, and has said so in its log."""
+    before = len(service.log.read_text("utf-8"))
+    wait_until(lambda: " failed" in service.log.read_text("utf-8")[before:], what="for the service to meet the fault")
+
+
 def _wait_for_one_each(label_studio, project, count):
     def counts():
         tasks = label_studio.call("GET", "/api/tasks/", project=project, fields="all", page_size=1000)["tasks"]
         return [len(task["predictions"]) for task in tasks]
 
-    wait_until(lambda: counts() == [1] * count, 120, 0.5, f"for one prediction on each of {count} tasks")
+    wait_until(lambda: counts() == [1] * count, every=0.5, what=f"for one prediction on each of {count} tasks")
 
 
 def _judged(service, project, task):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import time
 
 import pytest
 from PIL import Image
-from running import RunningService, wait_until
+from running import RunningService
 from stores import verdict_of
+from waiting import wait_until
 
 from annotriage.engine.fitting import fit
 from annotriage.media.data_uri import encode_data_uri
@@ -184,7 +184,7 @@ def test_a_recalibration_takes_over_while_annotators_always_see_a_prediction(tri
 
 
 def test_after_its_probation_a_dataset_is_annotated_by_machine_and_a_batch_can_be_undone(triaged, label_studio, digits, monkeypatch):
-    monkeypatch.setattr(accepting, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(accepting, "LOST_SECONDS", 0.0)
     project = triaged(digits.incoming[0][:60], sample_share=0.0, audit_share=0.01, accept="annotate")
     assert accept_batch(project.process, project.project) == 0, "on probation"
     for task, label in project.spot_checks().items():
@@ -204,7 +204,6 @@ def test_after_its_probation_a_dataset_is_annotated_by_machine_and_a_batch_can_b
     (annotation,) = tasks[kept]["annotations"]
     value = [{**annotation["result"][0], "value": {"choices": ["None of these"]}}]
     label_studio.admin.call("PATCH", f"/api/annotations/{annotation['id']}/", {"result": value, "lead_time": 3.0})
-    time.sleep(0.1)
     project.follow()
     assert (project.items()[kept].machine, project.items()[kept].labels) == (False, ["None of these"])
     with project.process.store.reading() as connection:

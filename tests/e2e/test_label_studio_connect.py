@@ -1,7 +1,6 @@
 """Connecting a project of a real Label Studio with a service, and disconnecting it again: webhook, ML backend, order, tabs."""
 
 import threading
-import time
 
 import pytest
 from flask import Flask, request
@@ -428,7 +427,6 @@ def test_a_service_that_is_down_is_seen_in_the_state_of_the_backend(project, lab
         connect(project, gone)
     finally:
         gone.close()
-    time.sleep(0.1)
     found = check(project, gone, "ML backend")
     assert not found.ok
     assert "annotriage serve" in found.fix

@@ -6,6 +6,7 @@ import threading
 import pytest
 import requests
 from PIL import Image
+from waiting import PATIENCE
 
 from annotriage.cli import main
 from annotriage.data import open_dataset
@@ -30,7 +31,7 @@ def upload(label_studio, project, files):
     before = set(ids(label_studio, project))
     parts = {name: (name, content, "image/png") for name, content in files}
     headers = {"Authorization": f"Token {label_studio.token}"}
-    requests.post(f"{label_studio.url}/api/projects/{project}/import", files=parts, headers=headers, timeout=60).raise_for_status()
+    requests.post(f"{label_studio.url}/api/projects/{project}/import", files=parts, headers=headers, timeout=PATIENCE).raise_for_status()
     return [id for id in ids(label_studio, project) if id not in before]
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from waiting import PATIENCE, wait_until
 
 from annotriage.errors import MediaError, ToolError, ToolGone
 from annotriage.labeling_tool import Event, NewTask, Outcomes, Shown
@@ -192,7 +193,9 @@ def test_media_are_fetched_from_where_the_task_says(server, project, label_studi
     fetcher = Fetcher([], trusted={server.url: server.headers})
     upload = ("files", ("a.png", b"\x89PNG not really", "image/png"))
     headers = {"Authorization": f"Token {label_studio.token}"}
-    requests.post(f"{label_studio.url}/api/projects/{project.id}/import", files=[upload], headers=headers, timeout=60).raise_for_status()
+    requests.post(
+        f"{label_studio.url}/api/projects/{project.id}/import", files=[upload], headers=headers, timeout=PATIENCE
+    ).raise_for_status()
     ((task,),) = project.tasks_after("")
     assert task.media.startswith("/data/upload/")
     assert fetcher.get(project.media_address(task.media, task.id), "it") == b"\x89PNG not really"
@@ -220,7 +223,7 @@ def test_a_cloud_address_without_its_storage_is_an_error_of_the_media(project, l
 def test_a_list_of_addresses_without_a_name_is_read_as_label_studio_shows_it(project, label_studio):
     headers = {"Authorization": f"Token {label_studio.token}"}
     files = {"list": ("list.txt", b"http://127.0.0.1:1/1.png\nhttp://127.0.0.1:1/2.png\n", "text/plain")}
-    requests.post(f"{label_studio.url}/api/projects/{project.id}/import", files=files, headers=headers, timeout=60).raise_for_status()
+    requests.post(f"{label_studio.url}/api/projects/{project.id}/import", files=files, headers=headers, timeout=PATIENCE).raise_for_status()
     (page,) = project.tasks_after("")
     assert [task.media for task in page] == ["http://127.0.0.1:1/1.png", "http://127.0.0.1:1/2.png"]
     raw = {"id": 1, "data": {"$undefined$": "a.png"}}
@@ -287,10 +290,7 @@ def test_an_import_whose_client_was_killed_is_read_back(server, project, label_s
     ]
     with socket.create_connection((host.hostname, host.port)) as connection:
         connection.sendall("\r\n".join([*head, "", ""]).encode() + body)
-    deadline = time.time() + 30
-    while len(project.delivered(ids, VERSION)) < len(ids) and time.time() < deadline:
-        time.sleep(0.2)
-    assert set(project.delivered(ids, VERSION)) == set(ids)
+    wait_until(lambda: set(project.delivered(ids, VERSION)) == set(ids), what="for the predictions")
 
 
 # -- tasks
@@ -342,6 +342,11 @@ def test_a_task_that_is_asked_again_goes_to_another_person_by_the_label_button(p
     assert len({review.annotator for review in read.reviews}) == 2
     project.ask_again(task, 2)
     assert project.tasks([task])[0].labelled
+    project.ask_again(tasks[1], 3)
+    assert not project.tasks([tasks[1]])[0].labelled
+    project.ask_again(tasks[1], 1)  # as disconnecting does
+    (read,) = project.tasks([tasks[1]])
+    assert (read.labelled, read.wanted) == (True, 1)
 
 
 # -- annotations

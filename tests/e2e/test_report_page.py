@@ -41,8 +41,8 @@ def test_a_click_on_a_point_shows_that_very_item(page, sample_report):
         click_point(page, place)
         assert page.locator("#panel-id").text_content() == point.id
         assert page.locator("#panel-reason").text_content() == point.reason
-        picture = page.locator(".panel-picture img")
-        page.wait_for_function("image => image.naturalWidth === 8", arg=picture.element_handle())
+        picture = page.locator(".panel-picture img.tiny")  # once its load event has told its size
+        assert picture.evaluate("image => image.naturalWidth") == 8
         assert picture.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
         labels = page.locator("#panel .face bdi").all_text_contents()
         assert labels == [sample_report.drawn[near].label for near in point.nearest]
@@ -95,8 +95,9 @@ def test_the_page_scrolls_over_the_map_until_it_is_clicked(page, sample_report):
     page.evaluate("document.getElementById('map').scrollIntoView()")
     page.locator("#map-host").hover()
     scale = page.evaluate("annotriageMap.scale")
+    page.evaluate("addEventListener('wheel', () => { globalThis.wheeled = true; })")
     page.mouse.wheel(0, -40)
-    page.wait_for_timeout(100)
+    page.wait_for_function("globalThis.wheeled")
     assert page.evaluate("annotriageMap.scale") == scale
     click_point(page, place)
     page.mouse.wheel(0, -100)
@@ -105,7 +106,7 @@ def test_the_page_scrolls_over_the_map_until_it_is_clicked(page, sample_report):
 
 def test_hiding_training_items_leaves_none_to_click(page, sample_report):
     page.locator("[data-show=training]").uncheck()
-    assert page.evaluate("annotriageMap.shown.reduce((sum, one) => sum + one, 0)") == 500
+    assert page.evaluate("annotriageMap.shown.reduce((sum, point) => sum + point, 0)") == 500
     x, y = page.evaluate("annotriageMap.position(0)")
     nearest = page.evaluate("([x, y]) => annotriageMap.nearest(x, y)", [x, y])
     assert nearest == -1 or sample_report.drawn[nearest].kind == "incoming"
@@ -144,8 +145,7 @@ def test_dark_follows_the_system_and_the_toggle(open_page, address):
     assert page.evaluate(paper) == "rgb(22, 26, 30)"
     page.locator("#theme").click()
     assert page.evaluate(paper) == "rgb(255, 255, 255)"
-    page.wait_for_timeout(100)
-    assert page.evaluate("annotriageMap.context.getImageData(2, 2, 1, 1).data[0]") == 255
+    page.wait_for_function("annotriageMap.context.getImageData(2, 2, 1, 1).data[0] === 255")
 
 
 @pytest.mark.parametrize("width", [1280, 820, 400])
@@ -170,14 +170,26 @@ def test_twenty_thousand_points_with_thumbnails_open_fast_and_move_smoothly(open
     path, report = tmp_path / "huge.html", samples.huge_report()
     padding = bytes(900)
     write_report(replace(report, drawn=[replace(point, thumbnail=point.thumbnail + padding) for point in report.drawn]), path)
-    page = open_page(path.as_uri())
+    page = open_page("about:blank")
+    seconds = busy_seconds(page)
+    page.goto(path.as_uri())
     page.wait_for_function(READY)
-    assert page.evaluate("performance.now()") < 5_000, "takes less than 2 s on an idle machine; there is room here for a busy one"
-    move = """new Promise(done => {
-        annotriageMap.pan(2, 0);
-        requestAnimationFrame(() => requestAnimationFrame(() => done(annotriageMap.drawMilliseconds)));
-    })"""
-    assert sorted(page.evaluate(move) for _ in range(9))[4] < 30
+    assert seconds() < 3
+    before = seconds()
+    for _ in range(9):
+        page.evaluate("new Promise(done => { annotriageMap.pan(2, 0); requestAnimationFrame(() => requestAnimationFrame(done)); })")
+    assert (seconds() - before) / 9 < 0.03
+
+
+def busy_seconds(page):
+    """How long the page's main thread has worked, as a function: what others do to the machine meanwhile does not count."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def seconds():
+        return next(metric["value"] for metric in session.send("Performance.getMetrics")["metrics"] if metric["name"] == "TaskDuration")
+
+    return seconds
 
 
 def test_the_menu_shows_all_its_entries_on_a_telephone(open_page, address):

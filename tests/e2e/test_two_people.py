@@ -8,7 +8,8 @@ import re
 
 import pytest
 from PIL import Image
-from running import RunningService, wait_until
+from running import RunningService
+from waiting import PATIENCE, wait_until
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><Choices name="label" toName="image">'
@@ -45,12 +46,11 @@ class Annotator:
 
     def __init__(self, browser, person, project):
         self.given = []
-        self.page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+        cookies = [{"name": name, "value": value, "url": person.url} for name, value in person.session.cookies.items()]
+        session = {"cookies": cookies, "origins": []}
+        self.page = browser.new_context(viewport={"width": 1280, "height": 900}, storage_state=session).new_page()
+        self.page.set_default_timeout(1000 * PATIENCE)
         self.page.on("response", self._note)
-        self.page.goto(f"{person.url}/user/login/")
-        self.page.fill("input[name=email]", person.email)
-        self.page.fill("input[name=password]", person.password)
-        self.page.click("button[type=submit]")
         self.page.goto(f"{person.url}/projects/{project}/data")
 
     def start(self):
@@ -82,13 +82,13 @@ def test_two_people_label_side_by_side(browser, label_studio, service, project):
     strangest = sorted((trusts := _trusts(label_studio, project)), key=trusts.__getitem__)
     queue = _queue(service, project)
     people = [Annotator(browser, label_studio.user(), project) for _ in range(2)]
-    for one in people:
-        one.start()
-        assert one.choices() == 0, "an outlier shows the model's guess"
+    for annotator in people:
+        annotator.start()
+        assert annotator.choices() == 0, "an outlier shows the model's guess"
     for _ in range(EACH):
-        for one in people:
-            one.label("None of these")
-    given = [task for one in people for task in one.given[:EACH]]
+        for annotator in people:
+            annotator.label("None of these")
+    given = [task for annotator in people for task in annotator.given[:EACH]]
     assert len(set(given)) == 2 * EACH
     assert sorted(given, key=strangest.index) == strangest[: 2 * EACH]
     wait_until(lambda: _queue(service, project) == queue - 2 * EACH, what="for the queue to shrink")

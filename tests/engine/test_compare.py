@@ -16,7 +16,7 @@ def comparison(digits_reference, mixed):
 def test_every_score_has_a_row_and_those_of_distances_one_for_each_compression(comparison):
     found = sorted((row.score, row.compression) for row in comparison.rows)
     by_distance = [(score, compression) for score in ("knn", "mean-sigma") for compression in ("none", "pca", "tsne")]
-    assert found == sorted([(score, "") for score in ("combined", *SCORES) if score not in ("knn", "mean-sigma")] + by_distance)
+    assert found == sorted([(score, "") for score in ("two-axes", "combined", *SCORES) if score not in ("knn", "mean-sigma")] + by_distance)
 
 
 def test_labels_tell_known_from_foreign(comparison, digits):
@@ -39,7 +39,7 @@ def test_foreign_items_are_flagged_more_than_known_ones(comparison):
 
 
 def test_the_score_that_decides_is_marked(comparison):
-    assert [row.score for row in comparison.rows if row.decides] == ["combined"]
+    assert [row.score for row in comparison.rows if row.decides] == ["two-axes"]
 
 
 def test_without_labels_there_are_flag_rates_alone(digits_reference, digits):

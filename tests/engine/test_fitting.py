@@ -17,7 +17,7 @@ def fitted(digits_model, digits, quick):
 
     def fitted(train=None, held_out=None, *, previous=None, **changed):
         given = (digits.train if train is None else train, digits.held_out if held_out is None else held_out)
-        return fit(digits_model, *given, settings=replace(quick, **changed), previous=previous)
+        return fit(digits_model, *given, settings=replace(quick, **changed), previous=previous and previous.held_out)
 
     return fitted
 
@@ -267,4 +267,4 @@ def test_a_class_that_does_not_exist_cannot_be_never_auto(fitted):
 
 def test_a_score_that_does_not_exist_cannot_be_a_member(fitted):
     with pytest.raises(SettingError, match="setting members: 'best' is none of"):
-        fitted(members=("knn", "best"))
+        fitted(score="combined", members=("knn", "best"))

@@ -46,7 +46,6 @@ def test_a_loaded_reference_judges_as_the_saved_one(digits_model, digits, mixed,
     assert figures(loaded, mixed[0]) == figures(reference, mixed[0])
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("compression", ["umap", "tsne"])
 def test_deciding_in_a_drawn_map_is_repeatable_and_can_be_stored(digits_model, digits, quick, tmp_path, compression):
     train, held_out, incoming = (
@@ -128,11 +127,21 @@ def test_a_missing_folder_says_how_to_make_one(tmp_path):
         Reference.load(tmp_path / "nowhere")
 
 
-def test_another_format_is_refused_with_both(saved):
+def test_another_format_is_refused_with_the_command_that_renews_it(saved, digits_model):
     head = json.loads((saved / "reference.json").read_text())
     (saved / "reference.json").write_text(json.dumps(head | {"format": 99}))
-    with pytest.raises(MismatchError, match="written in format 99, this version reads 3"):
+    with pytest.raises(MismatchError, match="written in format 99, this version reads 4") as refused:
         Reference.load(saved)
+    assert f"annotriage fit --model {digits_model}" in str(refused.value)
+    assert str(refused.value).endswith(f"--out {saved} --replace")
+
+
+def test_what_held_out_items_were_asked_is_read_from_another_format(saved, digits_reference):
+    head = json.loads((saved / "reference.json").read_text())
+    (saved / "reference.json").write_text(json.dumps(head | {"format": 3}))
+    held_out = Reference.held_out_in(saved)
+    assert held_out.attempts == 1
+    assert np.array_equal(held_out.hashes, digits_reference.held_out.hashes)
 
 
 # another model

@@ -299,13 +299,14 @@ def flagged(reference, mixed):
     return outlier[~unseen].mean(), outlier[unseen].mean()
 
 
-def test_several_layers_each_have_a_score(digits_model, digits, quick):
+@pytest.mark.parametrize(("score", "further"), [("two-axes", "source"), ("combined", "mahalanobis@hidden0")])
+def test_several_layers_are_compared(digits_model, digits, quick, score, further):
     text = digits_model.read_text().replace("[input]", 'layer = ["hidden1", "hidden0"]\n[input]')
     spec = digits_model.with_name("two_layers.toml")
     spec.write_text(text)
-    reference = fit(spec, digits.train, digits.held_out, settings=quick)
+    reference = fit(spec, digits.train, digits.held_out, settings=replace(quick, score=score))
     (verdict, *_) = triage(reference, digits.incoming).verdicts
-    assert reference.member_names[-1] == "mahalanobis@hidden0"
+    assert reference.member_names[-1] == further
     assert verdict.members.keys() == set(reference.member_names)
     assert triage(reference, digits.strangers).diversity.share > 0.6
 

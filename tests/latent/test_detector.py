@@ -42,7 +42,7 @@ def fitted(activations, logits, labels, names=NAMES, **changed):
 
 
 @pytest.mark.parametrize("compression", ["pca", "none"])
-@pytest.mark.parametrize("score", ["combined", *SCORES])
+@pytest.mark.parametrize("score", ["two-axes", "combined", *SCORES])
 def test_strangers_are_stranger_by_every_score(score, compression):
     detector = fitted(*world(0, 600), score=score, compression=compression)
     assert auroc(detector) > 0.9
@@ -92,14 +92,58 @@ def test_the_same_seed_gives_the_same_detector():
 def test_a_further_layer_adds_what_it_sees_and_costs_nothing_where_it_sees_nothing():
     activations, logits, labels = world(0, 600)
     texture = np.random.default_rng(5).standard_normal((600, 6)).astype(np.float32) + 4
-    detector = fitted([activations, texture], logits, labels)
-    alone = fitted(activations, logits, labels)
+    detector = fitted([activations, texture], logits, labels, score="combined")
+    alone = fitted(activations, logits, labels, score="combined")
     usual = np.random.default_rng(6).standard_normal((300, 6)).astype(np.float32) + 4
     known, known_logits, _ = world(1, 300)
     seen = detector.measure([known, usual], known_logits).score
     foreign = detector.measure([known, usual * [1, 1, 1, 3, 3, 3]], known_logits).score
     assert np.median(foreign - seen) > 1
     assert np.median(seen - alone.measure([known], known_logits).score) == pytest.approx(0, abs=0.3)
+
+
+def textured(seed, count, foreign=False):
+    """Items of the world with a feature map beside them. foreign: the map looks different, the deciding layer does not."""
+    activations, logits, labels = world(seed, count)
+    texture = np.random.default_rng(seed + 100).standard_normal((count, 6)) + 4
+    return [activations, (texture * [1, 1, 1, 3, 3, 3] if foreign else texture).astype(np.float32)], logits, labels
+
+
+def test_each_axis_is_high_for_its_own_kind_of_stranger():
+    detector, _ = fitted(*textured(0, 600)).calibrated(*textured(1, 400)[:2])
+    threshold = np.quantile(detector.measure(*textured(2, 600)[:2]).score, 0.95)
+    activations, logits = strangers(300)
+    of_no_class = detector.measure([activations, textured(3, 300)[0][1]], logits)
+    from_elsewhere = detector.measure(*textured(4, 300, foreign=True)[:2])
+    assert np.median(of_no_class.surprise[:, 0]) > 3 > np.median(of_no_class.surprise[:, 1])
+    assert np.median(from_elsewhere.surprise[:, 1]) > 3 > np.median(from_elsewhere.surprise[:, 0])
+    assert min(np.median(of_no_class.score), np.median(from_elsewhere.score)) > threshold
+    assert (detector.most_unlike(textured(4, 300, foreign=True)[0]) == 1).all()
+
+
+def test_held_out_items_stand_at_their_own_places():
+    held_out = textured(1, 400)[:2]
+    detector, measured = fitted(*textured(0, 600)).calibrated(*held_out)
+    new = detector.measure(*textured(2, 2_000)[:2]).score
+    assert measured.score.shape == (400,)
+    assert np.mean(new > np.quantile(measured.score, 0.95)) == pytest.approx(0.05, abs=0.02)
+
+
+def test_without_feature_maps_the_axis_of_the_source_is_not_there():
+    measured = fitted(*world(0, 600)).measure([world(1, 30)[0]], world(1, 30)[1])
+    assert measured.axes.shape == (30, 1)
+    assert np.isfinite(measured.surprise[:, 0]).all()
+    assert np.isnan(measured.surprise[:, 1]).all()
+
+
+def test_one_score_alone_has_no_axes():
+    measured = fitted(*textured(0, 600), score="knn").measure(*textured(1, 30)[:2])
+    assert np.isnan(measured.surprise).all()
+
+
+def test_a_single_item_is_measured():
+    detector, _ = fitted(*textured(0, 600)).calibrated(*textured(1, 1)[:2])
+    assert detector.measure(*textured(2, 1)[:2]).score.shape == (1,)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +158,7 @@ def test_a_further_layer_adds_what_it_sees_and_costs_nothing_where_it_sees_nothi
     ],
     ids=["dead", "constant", "rank", "tiny", "huge", "offset"],
 )
-@pytest.mark.parametrize("score", ["combined", *SCORES])
+@pytest.mark.parametrize("score", ["two-axes", "combined", *SCORES])
 def test_odd_training_activations_give_finite_scores(score, spoil):
     activations, logits, labels = world(0, 200)
     detector = fitted(spoil(activations).astype(np.float32), logits, labels, score=score)
@@ -126,7 +170,7 @@ def test_odd_training_activations_give_finite_scores(score, spoil):
 
 
 @pytest.mark.parametrize(("count", "width"), [(3, 16), (9, 64), (40, 200)])
-@pytest.mark.parametrize("score", ["combined", *SCORES])
+@pytest.mark.parametrize("score", ["two-axes", "combined", *SCORES])
 def test_fewer_items_than_dimensions_give_finite_scores(score, count, width):
     activations, logits, labels = world(0, count, width)
     names, labels = np.unique(labels, return_inverse=True)
@@ -156,4 +200,4 @@ def test_two_items_are_too_few():
 @pytest.mark.parametrize("members", [("knn", "best"), ()])
 def test_members_that_do_not_exist_are_refused(members):
     with pytest.raises(SettingError, match=r"setting members: .* is none of relative-mahalanobis, mahalanobis, energy, knn, vim"):
-        fitted(*world(0, 60), members=members)
+        fitted(*world(0, 60), score="combined", members=members)

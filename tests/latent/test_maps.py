@@ -10,7 +10,6 @@ def crowds():
     return np.concatenate([rng.standard_normal((40, 8)), rng.standard_normal((40, 8)) + 12]).astype(np.float32)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("method", ["umap", "tsne", "pca"])
 def test_a_map_is_the_same_every_time_and_keeps_crowds_apart(crowds, method):
     places = fit_map(crowds, method, 0)

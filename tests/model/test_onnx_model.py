@@ -34,18 +34,56 @@ def small_conv_net(net, *, pooled=True, **options):
 
 
 @pytest.mark.parametrize("pooled", [True, False])
-def test_auto_takes_what_feeds_the_last_dense_layer_and_the_middle_map(net, onnx_spec, pooled):
+def test_auto_takes_what_feeds_the_last_dense_layer_and_the_feature_maps(net, onnx_spec, pooled):
     graph = small_conv_net(net, pooled=pooled)
     model = load_model(onnx_spec(graph, "logits"))
     batch = rows(5, 3, 8, 8)
-    logits, hidden, middle = tensors(graph, batch, "logits", "hidden", "relu1")
+    logits, hidden, first = tensors(graph, batch, "logits", "hidden", "relu0")
     outputs = model.run(batch)
-    assert model.layers == ("hidden", "relu1")
+    assert model.layers == ("hidden", "relu0", "relu1", *(["relu2"] if pooled else []))  # what is only flattened is no further layer
     np.testing.assert_allclose(outputs.logits, logits, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(outputs.activations[0], hidden, rtol=1e-4, atol=1e-4)
-    expected = np.hstack([middle.mean((2, 3)), middle.std((2, 3))])
+    expected = np.hstack([first.mean((2, 3)), first.std((2, 3))])
     np.testing.assert_allclose(outputs.activations[1], expected, rtol=1e-4, atol=1e-4)
     assert outputs.logits.dtype == outputs.activations[0].dtype == outputs.activations[1].dtype == np.float32
+
+
+def deep(net, shape, activated, depth):
+    """A net of `depth` layers; activated: adds one to the graph behind a tensor of so many channels, under a name."""
+    graph = net(*shape)
+    last = "input"
+    for index in range(depth):
+        last = activated(graph, last, 4 if index else shape[0], f"map{index}")
+    pooled = graph.add("ReduceMean", last, axes=list(range(2, len(shape) + 1)), keepdims=0, name="hidden")
+    graph.gemm(pooled, 4, 3, name="logits")
+    return graph
+
+
+def convolved(graph, source, inside, name):
+    return graph.add("Relu", graph.conv(source, inside, 4), name=name)
+
+
+def convolved_in_one_dimension(graph, source, inside, name):
+    return graph.add("Relu", graph.add("Conv", source, graph.weight(4, inside, 3), pads=[1, 1]), name=name)
+
+
+@pytest.mark.parametrize(("shape", "activated"), [((3, 6, 6), convolved), ((2, 9), convolved_in_one_dimension)])
+def test_of_a_deep_net_six_maps_are_taken_from_all_depths(net, onnx_spec, shape, activated):
+    model = load_model(onnx_spec(deep(net, shape, activated, 18), "logits"))
+    assert model.layers == ("hidden", "map1", "map4", "map7", "map10", "map13", "map16")
+    assert [part.shape for part in model.run(rows(5, *shape)).activations] == [(5, 4)] + [(5, 8)] * 6
+
+
+def test_of_a_net_without_maps_the_hidden_vectors_are_taken(net, onnx_spec):
+    graph = net(6)
+    last, width = "input", 6
+    for index in range(3):
+        last = graph.add("Relu", graph.gemm(last, width, 5), name=f"hidden{index}")
+        width = 5
+    graph.gemm(last, 5, 3, name="logits")
+    model = load_model(onnx_spec(graph, "logits"))
+    assert model.layers == ("hidden2", "hidden0", "hidden1")
+    assert [part.shape for part in model.run(rows(4, 6)).activations] == [(4, 5)] * 3
 
 
 @pytest.mark.parametrize("head", ["gemm", "matmul"])

@@ -83,18 +83,19 @@ def expected(module, batch):
         made = [torch.from_numpy(batch)]
         for layer in module:
             made.append(layer(made[-1].clone()))
-    middle = made[5].numpy()
-    return made[-1].numpy(), made[-2].numpy(), np.hstack([middle.mean((2, 3)), middle.std((2, 3))])
+    last_map = made[5].numpy()
+    return made[-1].numpy(), made[-2].numpy(), np.hstack([last_map.mean((2, 3)), last_map.std((2, 3))])
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_auto_takes_what_feeds_the_last_dense_layer_and_the_middle_map(small, write, count):
+def test_auto_takes_what_feeds_the_last_dense_layer_and_the_feature_maps(small, write, count):
     batch = rows(count)
     outputs = load_model(write(small)).run(batch)
-    logits, hidden, middle = expected(small, batch)
+    logits, hidden, last_map = expected(small, batch)
     np.testing.assert_allclose(outputs.logits, logits, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(outputs.activations[0], hidden, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(outputs.activations[1], middle, rtol=1e-4, atol=1e-5)
+    assert [part.shape[1] for part in outputs.activations] == [5, 8, 10]
+    np.testing.assert_allclose(outputs.activations[2], last_map, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [1, 4])
@@ -195,7 +196,7 @@ def test_safetensors_give_the_same_as_a_state_dict(small, made_by_factory, write
 def test_candidate_layers_mark_the_chosen_ones(small, write):
     chosen = [layer.chosen for layer in candidate_layers(write(small))]
     assert chosen.count("deciding") == 1
-    assert chosen.count("further") == 1
+    assert chosen.count("further") == 2
 
 
 def test_the_logits_are_no_hidden_layer(small, write):

@@ -169,9 +169,9 @@ def test_one_known_task_costs_at_most_three_times_an_empty_route(client):
 
     def seconds(route):
         def once():
-            start = time.perf_counter()
+            start = time.thread_time()
             assert client.post(route, data=sent, content_type="application/json", headers=BASIC).status_code == 200
-            return time.perf_counter() - start
+            return time.thread_time() - start
 
         return min(once() for _ in range(200))
 

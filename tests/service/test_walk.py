@@ -20,7 +20,7 @@ NO_SPOT_CHECKS = {"sample_share": 0.0, "audit_share": 0.0}
 @pytest.fixture
 def fast(monkeypatch):
     """No waiting between two readings or before another try."""
-    monkeypatch.setattr("annotriage.store.deliveries.SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr("annotriage.store.deliveries.AGREED_SECONDS", 0.0)
     monkeypatch.setattr("annotriage.service.delivery.outbox.BACK_OFF", (0.0,))
     monkeypatch.setattr("annotriage.service.judging.judge.TRY_AGAIN", (0.0,) * 6)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select, text
 from stores import OnPostgreSQL, OnSQLite, while_it_waits
+from waiting import PATIENCE
 
 from annotriage.store import items
 from annotriage.store.counters import recounted
@@ -105,7 +106,7 @@ class TestOnPostgreSQL(OnPostgreSQL, CountersContract):
         with store.writing() as connection, recounted(connection, automatic):
             connection.execute(verdict.update().where(verdict.c.item_id.in_(automatic)).values(route="outlier"))
             with store.writing() as other:
-                other.execute(text("SET LOCAL lock_timeout = '20s'"))
+                other.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE:.0f}s'"))
                 with recounted(other, strange):
                     other.execute(verdict.update().where(verdict.c.item_id.in_(strange)).values(route="auto"))
         assert filled.counts() == {"auto": (2, 2), "outlier": (2, 2)}

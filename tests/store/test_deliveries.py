@@ -124,3 +124,22 @@ class TestDeliveries(StoreContract):
             connection.execute(delivery.insert().values(**shown(project, [id])[0], state="pending", at=0.0))
         with store.writing() as connection, pytest.raises(StateError, match="under another name"):
             save_reference(connection, version="v9", name="pets", prediction_version=project.version, facts=FACTS, files={})
+
+    def test_what_was_refused_or_waits_after_an_error_is_tried_again_at_once(self, store, project, judged):
+        refused, late, waits = judged(3)
+        with store.writing() as connection:
+            deliveries.move(connection, project.reference_id, [refused], ("pending",), "refused", error="400", attempts=5)
+            deliveries.move(connection, project.reference_id, [late], ("pending",), "pending", error="503", not_before=time.time() + 600)
+            assert deliveries.undelivered(connection, project.id) == {"pending": 2, "refused": 1}
+            assert deliveries.retry(connection, project) == 2
+            taken = deliveries.take(connection, project.id, "pending", "me", 9)
+            assert [(due.item_id, due.attempts) for due in taken] == [(refused, 0), (late, 0), (waits, 0)]
+
+    def test_an_items_deliveries_are_told_with_their_versions(self, store, project, references, judged):
+        (id,) = judged(1)
+        judged(1, reference_id=references[1])
+        with store.reading() as connection:
+            found = deliveries.deliveries_of_item(connection, id)
+        assert [(sent.version, sent.state, sent.labels) for sent in found] == [
+            (f"annotriage pets {name}", "pending", ("cat",)) for name in ("v1", "v2")
+        ]

@@ -28,7 +28,7 @@ class TestFieldWrites(StoreContract):
             taken = field_writes.take(connection, project.id, "me", 2)
             field_writes.queue(connection, project.id, {ids[0]: 0.4}, [])
             assert field_writes.take(connection, project.id, "you", 2).writes == (), "nobody writes a task at the same time"
-            assert field_writes.settle(connection, taken, ids, "written", shown=(None, 0.1, 0.2)) == {ids[1]}
+            assert field_writes.finish(connection, taken, ids, "written", shown=(None, 0.1, 0.2)) == {ids[1]}
             field_writes.let_go(connection, taken)
             rows = connection.execute(select(field_write).order_by(field_write.c.item_id)).all()
             assert [(row.state, row.owner) for row in rows] == [("pending", None), ("written", None)]
@@ -48,3 +48,13 @@ class TestFieldWrites(StoreContract):
             taken = field_writes.take(connection, project.id, "me", 1)
             field_writes.drop(connection, taken, ids)
             assert list(connection.execute(select(field_write.c.item_id)).scalars()) == ids[1:]
+
+    def test_what_failed_is_counted_and_written_again(self, store, project, judged):
+        ids = judged(2)
+        with store.writing() as connection:
+            field_writes.queue(connection, project.id, dict.fromkeys(ids, 0.5), [])
+            taken = field_writes.take(connection, project.id, "me", 1)
+            field_writes.settle(connection, taken, ids[:1], "failed")
+            assert (field_writes.failed(connection, project), field_writes.retry(connection, project)) == (1, 1)
+            assert field_writes.failed(connection, project) == 0
+            assert len(field_writes.take(connection, project.id, "you", 9).writes) == 2

@@ -37,8 +37,12 @@ class InboxContract:
             for webhook in inbox.unread(connection, 5):
                 inbox.failed(connection, webhook.id, f"no JSON: {webhook.body.decode()}")
             assert inbox.unread(connection, 5) == []
+            inbox.put(connection, b"4")
+            assert inbox.states(connection) == {"new": 1, "failed": 2}
             assert [trouble.error for trouble in inbox.troubles(connection)] == ["no JSON: 3", "no JSON: 2"]
             assert [trouble.error for trouble in inbox.troubles(connection, 1)] == ["no JSON: 3"]
+            assert inbox.clear(connection) == 2
+            assert inbox.states(connection) == {"new": 1, "failed": 0}
 
 
 class TestInboxOnSqlite(InboxContract):

@@ -8,8 +8,8 @@ from sqlalchemy import select
 from stores import OnPostgreSQL, OnSQLite, while_it_waits
 
 from annotriage.labeling_tool import Task
-from annotriage.store import browsing, items
-from annotriage.store.schema import dataset, delivery, item, item_dataset, work
+from annotriage.store import items
+from annotriage.store.schema import delivery, item, item_dataset, work
 
 
 def tasks(*numbers, **values):
@@ -23,29 +23,13 @@ class ItemsContract:
             assert items.add_tasks(connection, project, tasks(1, 2, 3)) == 3
             assert items.add_tasks(connection, project, tasks(2, 3, 4)) == 1
             assert len(connection.execute(work.select()).all()) == 8
-            assert items.known_task_ids(connection, project.id, ["2", "9"]) == {"2"}
+            assert items.find_items(connection, project.id, ["2", "9"]).keys() == {"2"}
             assert items.tasks_besides(connection, project.id, {"1", "2", "3"}, before=1e12) == ["4"]
 
     def test_tasks_that_people_labelled_before_get_no_work(self, store, filled):
         filled.add(1, labelled=True)
         with store.reading() as connection:
             assert connection.execute(work.select()).all() == []
-
-    def test_an_item_belongs_to_all_to_its_batch_and_to_one_dataset_per_field(self, store, filled):
-        (id,) = filled.add(1, fields={"scanner": "B", "hospital": "x"})
-        with store.reading() as connection:
-            found = browsing.datasets_of_item(connection, id)
-            shown = connection.execute(select(item.c.shown_dataset_id)).scalar_one()
-        assert {row.kind for row in found} == {"all", "batch", "field"}
-        (field,) = [row for row in found if row.kind == "field"]
-        assert field.name == "scanner=B"
-        assert shown == field.id, "the configured field's, not the batch's"
-
-    def test_tasks_of_one_minute_are_one_batch(self, store, filled):
-        filled.add(1)
-        filled.add(1)
-        with store.reading() as connection:
-            assert len(connection.execute(dataset.select().where(dataset.c.kind == "batch")).all()) == 1
 
     def test_what_shows_something_else_now_is_judged_anew(self, store, filled):
         (id,) = filled.judged(1)

@@ -81,6 +81,21 @@ class JobContract:
             jobs.finish(connection, first.id, "taken over")
             assert [row.state for row in jobs.jobs_of(connection, project.id)] == ["done"]
 
+    def test_what_waits_can_be_withdrawn_and_what_runs_goes_on(self, store, project):
+        with store.writing() as connection:
+            assert not jobs.withdraw(connection, project.id, LIMITS)
+            jobs.queue_last_word(connection, project.id, LIMITS, {"max_error": 0.05})
+            jobs.queue(connection, project.id, "recalibrate")
+            assert jobs.withdraw(connection, project.id, LIMITS)
+            assert [row.kind for row in jobs.jobs_of(connection, project.id)] == ["recalibrate"]
+            jobs.queue_last_word(connection, project.id, LIMITS, {"max_error": 0.05})
+            running = jobs.take(connection, "me", [LIMITS])
+            assert not jobs.withdraw(connection, project.id, LIMITS)
+            jobs.queue_last_word(connection, project.id, LIMITS, {"max_error": 0.03})
+            assert jobs.withdraw(connection, project.id, LIMITS)
+            jobs.finish(connection, running.id, "taken over")
+            assert jobs.take(connection, "me", [LIMITS]) is None
+
     def test_new_limits_wait_until_another_reference_has_taken_over(self, store, project):
         with store.writing() as connection:
             jobs.queue_last_word(connection, project.id, LIMITS, {"max_error": 0.05})

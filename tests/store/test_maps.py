@@ -66,14 +66,6 @@ class MapsContract:
             assert maps.training_thumbnail(connection, reference, 0) == b"a"
             assert maps.training_thumbnail(connection, reference, 1) is None
 
-    def test_groups_are_those_of_the_latest_assessment(self, store, filled):
-        one, two, three = filled.judged(3, "outlier")
-        with store.writing() as connection:
-            maps.keep_groups(connection, 1, {one: 1, two: 1})
-            maps.keep_groups(connection, 1, {two: 2, three: 2})
-            assert maps.groups_of(connection, 1) == {two: 2, three: 2}
-            assert (maps.group_of(connection, 1, one), maps.group_of(connection, 1, two)) == (None, 2)
-
 
 class TestOnSQLite(OnSQLite, MapsContract):
     pass

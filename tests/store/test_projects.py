@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from stores import OnPostgreSQL, OnSQLite, while_it_waits
 
-from annotriage.errors import UnknownError
+from annotriage.errors import StateError, UnknownError
 from annotriage.service.guarantee.pausing import pause
-from annotriage.states import Alarm, Pause
-from annotriage.store import projects
-from annotriage.store.events import history
+from annotriage.states import Alarm, EventKind, Pause
+from annotriage.store import jobs, projects, snapshots
+from annotriage.store.datasets import dataset_of_all
+from annotriage.store.events import history, note
 from annotriage.store.projects import ProjectOptions
 from annotriage.store.schema import item
 
@@ -56,6 +57,42 @@ class ProjectsContract:
         with store.writing() as connection:
             projects.clear_alarm(connection, id)
         assert (filled.present().alarm, filled.present().pause) == (None, Pause("", 1.0))
+
+    def test_a_project_is_connected_once(self, store, filled):
+        with pytest.raises(StateError, match="project 3: somebody else has just connected it"), store.writing() as connection:
+            projects.add_project(connection, "3", "Pets", filled.references[0], ProjectOptions(), watch=False)
+
+    def test_the_mark_changes_with_whatever_pages_show(self, store, filled):
+        filled.judged(1)
+        id, marks, found = filled.project.id, [], {"n": 1, "outliers": 0, "failed": 0, "low": 0.0, "high": 1.0, "facts": {}}
+        with store.reading() as connection:
+            every = dataset_of_all(connection, filled.project).id
+
+        def mark():
+            with store.reading() as connection:
+                marks.append(projects.mark_of(connection, [id]))
+
+        mark()
+        mark()
+        assert marks[0] == marks[1]
+        for change in (
+            lambda connection: projects.change_project(connection, id, paused_at=1.0),
+            lambda connection: note(connection, id, EventKind.PAUSED, reason="x"),
+            lambda connection: snapshots.save(connection, every, filled.references[0], **found),
+            lambda connection: jobs.queue(connection, id, "recalibrate"),
+        ):
+            with store.writing() as connection:
+                change(connection)
+            mark()
+        assert len(set(marks)) == 5
+
+    def test_the_standing_is_that_under_the_present_reference(self, store, filled):
+        with store.writing() as connection:
+            assert projects.standing_of(connection, filled.project) is None
+            projects.keep_standing(connection, filled.project, {"answers": 3})
+            assert projects.standing_of(connection, filled.project)["answers"] == 3
+            projects.change_project(connection, filled.project.id, reference_id=filled.references[1])
+            assert projects.standing_of(connection, projects.get_project(connection, filled.project.id)) is None
 
     def test_a_project_is_forgotten_in_pieces_and_then_whole(self, store, filled):
         filled.judged(5)

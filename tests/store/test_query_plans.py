@@ -10,8 +10,9 @@ from sqlalchemy import event
 from stores import OnSQLite
 
 from annotriage.states import EventKind
-from annotriage.store import browsing, counters, dashboard, deliveries, jobs, maps, previews, queue, reviews, snapshots, spot_checks, work
+from annotriage.store import browsing, counters, datasets, deliveries, jobs, maps, previews, queue, reviews, snapshots, spot_checks, work
 from annotriage.store.events import history, note
+from annotriage.store.projects import mark_of
 
 # Few rows, whatever the number of items: reading all of them is as good as an index.
 SMALL = {"project", "reference", "dataset", "inbox", "job", "heartbeat", "reference_grid", "map", "rerouting", "acceptance"}
@@ -24,18 +25,18 @@ HOT = {
     "queue, groups first": lambda c, p: queue.queue_page(c, p, order="groups", limit=5),
     "queue, of a dataset": lambda c, p: queue.queue_page(c, p, filters=queue.Filters(dataset=1), limit=5),
     "queue, by label": lambda c, p: queue.queue_page(c, p, filters=queue.Filters(label="cat"), limit=5),
-    "queue's length": browsing.queue_length,
-    "routes": browsing.routes_of,
-    "routes between": lambda c, p: browsing.routes_between(c, p, 0.0, 1.0),
+    "queue's length": queue.queue_length,
+    "routes": datasets.routes_of,
+    "routes between": lambda c, p: datasets.routes_between(c, p, 0.0, 1.0),
     "items": lambda c, p: browsing.items_page(c, p, after=3, limit=5),
     "items of a dataset": lambda c, p: browsing.items_page(c, p, dataset_id=1, after=3, limit=5),
     "an item": lambda c, p: browsing.item_of_task(c, p, "3"),
-    "waiting": browsing.waiting,
-    "undelivered": lambda c, p: browsing.undelivered(c, p.id),
+    "waiting": lambda c, p: work.waiting(c, p.id, p.reference_id),
+    "undelivered": lambda c, p: deliveries.undelivered(c, p.id),
     "last import": browsing.last_import,
     "failures": lambda c, p: browsing.failures(c, p, 5),
-    "empty answers": lambda c, p: browsing.empty_answers(c, p, 5),
-    "spot checks": lambda c, p: browsing.spot_checks_page(c, p, state="open", after=None, limit=5),
+    "empty answers": lambda c, p: reviews.empty_answers(c, p, 5),
+    "spot checks": lambda c, p: spot_checks.spot_checks_page(c, p, state="open", after=None, limit=5),
     "contradicted spot checks": lambda c, p: spot_checks.contradicted(c, p.id, 1e12),
     "places of spot checks": lambda c, p: queue.places_of_checks(c, p),
     "front of the queue": lambda c, p: queue.front_of_queue(c, p),
@@ -44,13 +45,17 @@ HOT = {
     "spot checks to be confirmed": lambda c, p: spot_checks.unconfirmed(c, p.id),
     "spot checks of items": lambda c, p: spot_checks.spot_checks_of(c, [1, 2]),
     "automatic ones a week": lambda c, p: spot_checks.automatic_per_week(c, p.id, p.reference_id),
-    "the mark": lambda c, p: dashboard.mark_of(c, [p.id]),
-    "answers a day": dashboard.answers_per_day,
-    "moments": lambda c, p: dashboard.moments(c, 1, 0.0, 1.0),
+    "the mark": lambda c, p: mark_of(c, [p.id]),
+    "answers a day": reviews.answers_per_day,
+    "moments": lambda c, p: snapshots.moments(c, 1, 0.0, 1.0),
     "snapshots": lambda c, p: snapshots.latest(c, [1], p.reference_id),
     "what changed": snapshots.changed,
     "what a task's reviews are": lambda c, p: reviews.known(c, p.id, ["1", "2"]),
     "items on a map since": lambda c, p: maps.judged_since(c, p, time.time()),
+    "strangest of a dataset": lambda c, p: browsing.strangest_of(c, p, 1, 5),
+    "strangest between": lambda c, p: browsing.strangest_between(c, p, 0.0, 1e12, 5),
+    "groups": lambda c, p: snapshots.groups_of(c, datasets.id_of_all(p.id), [1, 2]),
+    "strange clusters": datasets.strange_clusters,
     "latest verdict": maps.latest_verdict,
     "work due": lambda c, p: work.anything_due(c),
     "a claim": lambda c, p: work.claim(c, "me", 5),

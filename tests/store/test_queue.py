@@ -6,20 +6,20 @@ import re
 
 import pytest
 from sqlalchemy import event, insert, update
+from store_contract import StoreContract
 
 from annotriage.engine.verdict import Verdict
 from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Task
-from annotriage.store import Store, items, queue
-from annotriage.store.browsing import item_of_task
+from annotriage.store import items, queue
+from annotriage.store.browsing import item_of_task, items_of
 from annotriage.store.counters import recounted
+from annotriage.store.datasets import dataset_of
 from annotriage.store.projects import ProjectOptions, add_project
-from annotriage.store.queue import Filters, neighbours, queue_page, rows_of
-from annotriage.store.references import save_reference
+from annotriage.store.queue import Filters, neighbours, queue_length, queue_page
 from annotriage.store.schema import dataset, group_member, item, verdict
 from annotriage.store.verdicts import Judgement, record
 
-FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee": {"auto": True}}
 # route, trust and label of task 1, 2, ...; the spot checks among them hide among the strangest
 ITEMS = (
     ("outlier", 0.20, "cat"),
@@ -36,26 +36,6 @@ SPOT_CHECK = 6
 STRANGEST = [4, 5, 6, 1, 8, 7, 3]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request, tmp_path):
-    url = request.getfixturevalue("postgres") if request.param == "postgresql" else f"sqlite:///{tmp_path}/store.db"
-    store = Store(url)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def project(store):
-    """Items 1 to 9 as `ITEMS` has them; 1 to 4 come from scanner A, the others from B."""
-    with store.writing() as connection:
-        reference = save_reference(connection, version="v1", name="pets", prediction_version="pets v1", facts=FACTS, files={})
-        project = add_project(connection, "3", "Pets", reference, ProjectOptions(dataset_fields=("scanner",)), watch=True)
-        tasks = [Task(str(n), f"http://host/{n}.png", fields={"scanner": "A" if n < 5 else "B"}) for n in range(1, len(ITEMS) + 1)]
-        items.add_tasks(connection, project, tasks)
-        record(connection, project, reference, [_judgement(n, *one) for n, one in enumerate(ITEMS, start=1)])
-    return project
-
-
 def _judgement(id, route, trust, label):
     found = Verdict(
         str(id), "", (label,) if label else (), 0.9, "cat", outlier_score=0.5, trust=0.9 if id == SPOT_CHECK else trust, route=route
@@ -63,146 +43,9 @@ def _judgement(id, route, trust, label):
     return Judgement(id, found, route, None, trust, "sample" if id == SPOT_CHECK else None, b"", b"")
 
 
-@pytest.fixture
-def walk(store, project):
-    """The ids of the whole queue, read in pages of that many rows."""
-
-    def walk(order="strangest", limit=2, **filters):
-        found, after, pages = [], None, 0
-        while True:
-            with store.reading() as connection:
-                page = queue_page(connection, project, order=order, filters=Filters(**filters), after=after, limit=limit)
-            found += [row.id for row in page.rows]
-            pages += 1
-            assert pages < 50, "no end"
-            if page.next is None:
-                return found
-            after = page.next
-
-    return walk
-
-
-@pytest.mark.parametrize(
-    ("order", "expected"),
-    [("strangest", STRANGEST), ("boundary", STRANGEST[::-1]), ("newest", [8, 7, 6, 5, 4, 3, 1])],
-)
-@pytest.mark.parametrize("limit", [1, 2, 3, 100])
-def test_each_order_shows_everything_that_waits_once(walk, order, expected, limit):
-    assert walk(order, limit) == expected
-
-
-def test_spot_checks_wait_under_their_hidden_trust_with_their_true_route(store, project):
-    with store.reading() as connection:
-        (row,) = (row for row in queue_page(connection, project).rows if row.spot_check)
-    assert (row.id, row.route, row.spot_check, row.spot_check_state) == (SPOT_CHECK, "auto", "sample", "open")
-    assert row.trust == pytest.approx(0.1)
-
-
-@pytest.mark.parametrize("order", ["strangest", "newest"])
-@pytest.mark.parametrize(
-    ("filters", "expected"),
-    [
-        ({"route": "outlier"}, {1, 5, 8}),
-        ({"route": "auto"}, {SPOT_CHECK}),
-        ({"label": "dog"}, {3, 5, 6, 8}),
-        ({"label": "dog", "route": "outlier"}, {5, 8}),
-        ({"label": "axolotl"}, set()),
-    ],
-)
-def test_filters_show_what_they_name(walk, order, filters, expected):
-    assert set(walk(order, **filters)) == expected
-
-
-@pytest.mark.parametrize("few", [0, 1000])
-def test_a_dataset_is_shown_whether_it_is_read_whole_or_searched(store, walk, monkeypatch, few):
-    monkeypatch.setattr(queue, "FEW", few)
-    with store.reading() as connection:
-        ids = {row.name: row.id for row in connection.execute(dataset.select().where(dataset.c.kind == "field"))}
-    assert walk(dataset=ids["scanner=A"]) == [4, 1, 3]
-    assert walk("newest", dataset=ids["scanner=B"]) == [8, 7, 6, 5]
-    assert walk(dataset=ids["scanner=B"], label="dog", route="outlier") == [5, 8]
-
-
-def test_one_of_each_group_comes_first_then_the_strangest(store, project, walk):
-    with store.writing() as connection:
-        every = items.dataset_of(connection, project.id, "all", "all", 0.0)
-        members = [(1, 1), (8, 1), (5, 2), (2, 2)]  # 2 is automatic by now: no face
-        rows = [{"dataset_id": every, "item_id": id, "number": number} for id, number in members]
-        connection.execute(insert(group_member), rows)
-    assert walk("groups") == [1, 5, 4, 6, 8, 7, 3]
-    assert walk(group=1) == [1, 8]
-    _answer(store, 1)
-    assert walk("groups")[:2] == [8, 5]
-    with store.reading() as connection:
-        assert neighbours(connection, project, 8, order="groups") == (None, 5)
-        assert neighbours(connection, project, 5, order="groups") == (8, 4)
-        assert neighbours(connection, project, 4, order="groups") == (5, 6)
-
-
 def _answer(store, id, **values):
     with store.writing() as connection, recounted(connection, [id]):
         connection.execute(update(item).where(item.c.id == id).values(**(values or {"answer": "resolved"})))
-
-
-@pytest.mark.parametrize("values", [{"answer": "resolved"}, {"gone": True}, {"labelled": True}, {"dismissed": True}])
-@pytest.mark.parametrize("order", queue.ORDERS)
-def test_what_is_answered_deleted_or_taken_out_waits_no_more(store, walk, order, values):
-    _answer(store, 5, **values)
-    assert 5 not in walk(order)
-    assert len(walk(order)) == len(STRANGEST) - 1
-
-
-def test_what_was_taken_out_can_be_looked_at(store, walk):
-    _answer(store, 5, dismissed=True)
-    _answer(store, 3, dismissed=True)
-    assert walk(out=True) == [5, 3]
-    assert walk("newest", out=True, label="dog") == [5, 3]
-
-
-def test_disputed_items_wait(store, walk):
-    _answer(store, 5, answer="disputed")
-    assert walk() == STRANGEST
-
-
-@pytest.mark.parametrize("order", ["strangest", "boundary", "newest"])
-def test_the_neighbours_of_each_item_are_those_of_the_walk(store, project, walk, order):
-    whole = walk(order)
-    for place, id in enumerate(whole):
-        with store.reading() as connection:
-            found = neighbours(connection, project, id, order=order)
-        assert found == (whole[place - 1] if place else None, whole[place + 1] if place + 1 < len(whole) else None)
-
-
-def test_an_item_that_was_answered_still_has_the_neighbours_of_its_place(store, project):
-    _answer(store, 1)
-    with store.reading() as connection:
-        assert neighbours(connection, project, 1) == (6, 8)
-
-
-def test_a_filter_stops_where_a_page_ends_and_says_so(store, project, walk, monkeypatch):
-    monkeypatch.setattr(queue, "LOOKED_AT", 2)
-    with store.reading() as connection:
-        page = queue_page(connection, project, filters=Filters(label="cat"))
-    assert ([row.id for row in page.rows], page.stopped) == ([], True)
-    assert walk(label="cat") == [1, 7]
-
-
-def test_no_page_reads_the_items_along_a_table(store, project):
-    """Neither database scans the items: every range of the queue is one of an index."""
-    if not store.is_sqlite:
-        pytest.skip("on a table of nine rows PostgreSQL rightly scans; see benchmarks/pages.py")
-    for order in queue.ORDERS:
-        for filters in (Filters(), Filters(label="cat"), Filters(route="auto"), Filters(out=True)):
-            plan = _plan(
-                store, lambda connection, order=order, filters=filters: queue_page(connection, project, order=order, filters=filters)
-            )
-            assert not [line for line in plan if re.match(r"SCAN (item|verdict|spot check)\b", line)], plan
-
-
-def test_a_task_is_found_without_looking_along_all(store, project):
-    if store.is_sqlite:
-        plan = _plan(store, lambda connection: item_of_task(connection, project, "3"))
-        assert re.search(r"\(project_id=\? AND external_id=\?\)", plan[0]), plan
 
 
 def _plan(store, act):
@@ -221,21 +64,160 @@ def _plan(store, act):
         return [row[3] for sql, given in seen for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", given)]
 
 
-def test_the_order_of_rows_is_that_of_the_ids(store, project):
-    with store.reading() as connection:
-        assert [row.id for row in rows_of(connection, project, [7, 1, 4711, 5])] == [7, 1, 5]
+class TestQueue(StoreContract):
+    @pytest.fixture
+    def project(self, store, references):
+        """Items 1 to 9 as `ITEMS` has them; 1 to 4 come from scanner A, the others from B."""
+        with store.writing() as connection:
+            project = add_project(connection, "3", "Pets", references[0], ProjectOptions(dataset_fields=("scanner",)), watch=True)
+            tasks = [Task(str(n), f"http://host/{n}.png", fields={"scanner": "A" if n < 5 else "B"}) for n in range(1, len(ITEMS) + 1)]
+            items.add_tasks(connection, project, tasks)
+            record(connection, project, references[0], [_judgement(n, *one) for n, one in enumerate(ITEMS, start=1)])
+        return project
 
+    @pytest.fixture
+    def walk(self, store, project):
+        """The ids of the whole queue, read in pages of that many rows."""
 
-def test_items_of_other_projects_are_not_in_it(store, project):
-    with store.writing() as connection:
-        other = add_project(connection, "4", "Others", project.reference_id, ProjectOptions(), watch=True)
-        items.add_tasks(connection, other, [Task("1", "http://host/1.png")])
-        assert queue_page(connection, other).rows == []
-        assert item_of_task(connection, other, "1").id != item_of_task(connection, project, "1").id
-        with pytest.raises(UnknownError):
-            item_of_task(connection, other, "2")
+        def walk(order="strangest", limit=2, **filters):
+            found, after, pages = [], None, 0
+            while True:
+                with store.reading() as connection:
+                    page = queue_page(connection, project, order=order, filters=Filters(**filters), after=after, limit=limit)
+                found += [row.id for row in page.rows]
+                pages += 1
+                assert pages < 50, "no end"
+                if page.next is None:
+                    return found
+                after = page.next
 
+        return walk
 
-def test_the_label_of_a_verdict_is_one_text(store, project):
-    with store.reading() as connection:
-        assert connection.execute(verdict.select().where(verdict.c.item_id == 5)).one().label == "dog"
+    @pytest.mark.parametrize(
+        ("order", "expected"),
+        [("strangest", STRANGEST), ("boundary", STRANGEST[::-1]), ("newest", [8, 7, 6, 5, 4, 3, 1])],
+    )
+    @pytest.mark.parametrize("limit", [1, 2, 3, 100])
+    def test_each_order_shows_everything_that_waits_once(self, walk, order, expected, limit):
+        assert walk(order, limit) == expected
+
+    def test_its_length_is_that_of_the_walk_whatever_is_answered(self, store, project, walk):
+        for answered in (None, SPOT_CHECK, 5):
+            if answered:
+                _answer(store, answered)
+            with store.reading() as connection:
+                assert queue_length(connection, project) == len(walk())
+
+    def test_spot_checks_wait_under_their_hidden_trust_with_their_true_route(self, store, project):
+        with store.reading() as connection:
+            (row,) = (row for row in queue_page(connection, project).rows if row.spot_check)
+        assert (row.id, row.route, row.spot_check.kind, row.spot_check.state) == (SPOT_CHECK, "auto", "sample", "open")
+        assert row.trust == pytest.approx(0.1)
+
+    @pytest.mark.parametrize("order", ["strangest", "newest"])
+    @pytest.mark.parametrize(
+        ("filters", "expected"),
+        [
+            ({"route": "outlier"}, {1, 5, 8}),
+            ({"route": "auto"}, {SPOT_CHECK}),
+            ({"label": "dog"}, {3, 5, 6, 8}),
+            ({"label": "dog", "route": "outlier"}, {5, 8}),
+            ({"label": "axolotl"}, set()),
+        ],
+    )
+    def test_filters_show_what_they_name(self, walk, order, filters, expected):
+        assert set(walk(order, **filters)) == expected
+
+    @pytest.mark.parametrize("few", [0, 1000])
+    def test_a_dataset_is_shown_whether_it_is_read_whole_or_searched(self, store, walk, monkeypatch, few):
+        monkeypatch.setattr(queue, "FEW", few)
+        with store.reading() as connection:
+            ids = {row.name: row.id for row in connection.execute(dataset.select().where(dataset.c.kind == "field"))}
+        assert walk(dataset=ids["scanner=A"]) == [4, 1, 3]
+        assert walk("newest", dataset=ids["scanner=B"]) == [8, 7, 6, 5]
+        assert walk(dataset=ids["scanner=B"], label="dog", route="outlier") == [5, 8]
+
+    def test_one_of_each_group_comes_first_then_the_strangest(self, store, project, walk):
+        with store.writing() as connection:
+            every = dataset_of(connection, project.id, "all", "all", 0.0)
+            members = [(1, 1), (8, 1), (5, 2), (2, 2)]  # 2 is automatic by now: no face
+            rows = [{"dataset_id": every, "item_id": id, "number": number} for id, number in members]
+            connection.execute(insert(group_member), rows)
+        assert walk("groups") == [1, 5, 4, 6, 8, 7, 3]
+        assert walk(group=1) == [1, 8]
+        _answer(store, 1)
+        assert walk("groups")[:2] == [8, 5]
+        with store.reading() as connection:
+            assert neighbours(connection, project, 8, order="groups") == (None, 5)
+            assert neighbours(connection, project, 5, order="groups") == (8, 4)
+            assert neighbours(connection, project, 4, order="groups") == (5, 6)
+
+    @pytest.mark.parametrize("values", [{"answer": "resolved"}, {"gone": True}, {"labelled": True}, {"dismissed": True}])
+    @pytest.mark.parametrize("order", queue.ORDERS)
+    def test_what_is_answered_deleted_or_taken_out_waits_no_more(self, store, walk, order, values):
+        _answer(store, 5, **values)
+        assert 5 not in walk(order)
+        assert len(walk(order)) == len(STRANGEST) - 1
+
+    def test_what_was_taken_out_can_be_looked_at(self, store, walk):
+        _answer(store, 5, dismissed=True)
+        _answer(store, 3, dismissed=True)
+        assert walk(out=True) == [5, 3]
+        assert walk("newest", out=True, label="dog") == [5, 3]
+
+    def test_disputed_items_wait(self, store, walk):
+        _answer(store, 5, answer="disputed")
+        assert walk() == STRANGEST
+
+    @pytest.mark.parametrize("order", ["strangest", "boundary", "newest"])
+    def test_the_neighbours_of_each_item_are_those_of_the_walk(self, store, project, walk, order):
+        whole = walk(order)
+        for place, id in enumerate(whole):
+            with store.reading() as connection:
+                found = neighbours(connection, project, id, order=order)
+            assert found == (whole[place - 1] if place else None, whole[place + 1] if place + 1 < len(whole) else None)
+
+    def test_an_item_that_was_answered_still_has_the_neighbours_of_its_place(self, store, project):
+        _answer(store, 1)
+        with store.reading() as connection:
+            assert neighbours(connection, project, 1) == (6, 8)
+
+    def test_a_filter_stops_where_a_page_ends_and_says_so(self, store, project, walk, monkeypatch):
+        monkeypatch.setattr(queue, "LOOKED_AT", 2)
+        with store.reading() as connection:
+            page = queue_page(connection, project, filters=Filters(label="cat"))
+        assert ([row.id for row in page.rows], page.stopped) == ([], True)
+        assert walk(label="cat") == [1, 7]
+
+    def test_no_page_reads_the_items_along_a_table(self, store, project):
+        """Neither database scans the items: every range of the queue is one of an index."""
+        if not store.is_sqlite:
+            pytest.skip("on a table of nine rows PostgreSQL rightly scans; see benchmarks/pages.py")
+        for order in queue.ORDERS:
+            for filters in (Filters(), Filters(label="cat"), Filters(route="auto"), Filters(out=True)):
+                plan = _plan(
+                    store, lambda connection, order=order, filters=filters: queue_page(connection, project, order=order, filters=filters)
+                )
+                assert not [line for line in plan if re.match(r"SCAN (item|verdict|spot check)\b", line)], plan
+
+    def test_a_task_is_found_without_looking_along_all(self, store, project):
+        if store.is_sqlite:
+            plan = _plan(store, lambda connection: item_of_task(connection, project, "3"))
+            assert re.search(r"\(project_id=\? AND external_id=\?\)", plan[0]), plan
+
+    def test_the_order_of_rows_is_that_of_the_ids(self, store, project):
+        with store.reading() as connection:
+            assert [row.id for row in items_of(connection, project, [7, 1, 4711, 5])] == [7, 1, 5]
+
+    def test_items_of_other_projects_are_not_in_it(self, store, project):
+        with store.writing() as connection:
+            other = add_project(connection, "4", "Others", project.reference_id, ProjectOptions(), watch=True)
+            items.add_tasks(connection, other, [Task("1", "http://host/1.png")])
+            assert queue_page(connection, other).rows == []
+            assert item_of_task(connection, other, "1").id != item_of_task(connection, project, "1").id
+            with pytest.raises(UnknownError):
+                item_of_task(connection, other, "2")
+
+    def test_the_label_of_a_verdict_is_one_text(self, store, project):
+        with store.reading() as connection:
+            assert connection.execute(verdict.select().where(verdict.c.item_id == 5)).one().label == "dog"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
 from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.labeling_tool import Review
-from annotriage.store import browsing, reviews
-from annotriage.store.reviews import Answer
+from annotriage.store import reviews
+from annotriage.store.reviews import DAY, Answer
 
 
 def given(id, who="ann", labels=("cat",), at=1.0, **values):
@@ -46,7 +49,15 @@ class ReviewsContract:
         with store.writing() as connection:
             reviews.keep_reviews(connection, filled.project.id, {first: [given("a", labels=None, empty=True)], second: [given("b")]})
             reviews.keep_reviews(connection, filled.project.id, {second: [given("c", labels=None, empty=True)]})
-            assert browsing.empty_answers(connection, filled.project, 10) == [str(second), str(first)]
+            assert reviews.empty_answers(connection, filled.project, 10) == [str(second), str(first)]
+
+    def test_peoples_speed_is_that_of_their_latest_answers(self, store, filled):
+        ids, now = filled.judged(30), time.time()
+        with store.writing() as connection:
+            assert reviews.answers_per_day(connection, filled.project) == 0.0
+            of_machine = {ids[29]: Answer("resolved", ("cat",), machine=True, at=now)}
+            reviews.set_answers(connection, {id: Answer("resolved", ("cat",), at=now - 7 * DAY) for id in ids[:28]} | of_machine)
+            assert reviews.answers_per_day(connection, filled.project) == pytest.approx(4.0, rel=0.01)
 
 
 class TestOnSQLite(OnSQLite, ReviewsContract):

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 CHROMIUM_OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -32,7 +33,7 @@ def browser():
     if path is None:
         missing("no browser: install the package `chromium`")
     playwright = pytest.importorskip("playwright.sync_api", reason="install the package `playwright`").sync_playwright().start()
-    chromium = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_OPTIONS))
+    chromium = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_OPTIONS), timeout=1000 * PATIENCE)
     yield chromium
     chromium.close()
     playwright.stop()
@@ -49,8 +50,9 @@ def open_page(browser):
     def open_page(address: str, **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
+        context.set_default_timeout(1000 * PATIENCE)
         page = context.new_page()
-        page.on("console", lambda message: troubles.append(message.text))
+        page.on("console", lambda message: troubles.append(f"{message.text} ({message.location['url'][:200]})"))
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("requestfailed", lambda request: troubles.append(f"{request.url[:200]} failed: {request.failure}"))
         page.goto(address)
@@ -61,7 +63,8 @@ def open_page(browser):
     for context in contexts:
         context.close()
     left = "net::ERR_ABORTED"  # asked for by a page that was left meanwhile
-    assert [one for one in troubles if left not in one and not any(text in one for text in expected)] == []
+    unexpected = [trouble for trouble in troubles if left not in trouble and not any(text in trouble for text in expected)]
+    assert unexpected == [], unexpected
 
 
 @pytest.fixture(scope="session")
@@ -71,9 +74,8 @@ def axe_source(tmp_path_factory):
     if npm is None:
         missing("no npm: install the package `npm`, with which axe-core is fetched")
     folder = tmp_path_factory.mktemp("axe")
-    ran = subprocess.run(
-        [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", AXE], capture_output=True, text=True, check=False, timeout=120
-    )
+    command = [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", AXE]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=2 * PATIENCE)
     program = Path(folder / "node_modules" / "axe-core" / "axe.min.js")
     if not program.exists():
         missing(f"axe-core cannot be fetched: {ran.stderr.strip()[-300:]}")
@@ -88,10 +90,10 @@ def barriers(axe_source):
         page.evaluate(axe_source)  # past the page's policy, as a tester's own tool
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
         return [
-            f"{one['id']} ({one['impact']}): {json.dumps(node['target'])} {node['html'][:160]} {node['failureSummary'][:300]}"
-            for one in found
-            if one["impact"] in SERIOUS
-            for node in one["nodes"]
+            f"{barrier['id']} ({barrier['impact']}): {json.dumps(node['target'])} {node['html'][:160]} {node['failureSummary'][:300]}"
+            for barrier in found
+            if barrier["impact"] in SERIOUS
+            for node in barrier["nodes"]
         ]
 
     return barriers

@@ -7,9 +7,11 @@ import time
 
 import numpy as np
 from memory_tool import MemoryServer
-from sqlalchemy import update
+from sqlalchemy import select, update
 from triaged import data_uri
+from waiting import PATIENCE
 from waitress.server import create_server
+from web import sign_in
 
 from annotriage.service.delivery.outbox import Delivery
 from annotriage.service.guarantee.standings import Standings
@@ -22,6 +24,7 @@ from annotriage.settings import ServiceSettings
 from annotriage.store import schema
 from annotriage.store.projects import ProjectOptions, add_project, projects
 from annotriage.web.app import create_app
+from annotriage.web.sessions import COOKIE
 
 DAY = 86_400.0
 TIMES = {
@@ -57,9 +60,9 @@ class Service:
         there.title = title
         return there
 
-    def settle(self, seconds: float = 60.0) -> None:
+    def settle(self) -> None:
         """Follow, judge and deliver until nothing is left to do."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE
         for state in self.follower._followed.values():
             state.next_poll = state.next_facts = 0.0
         for loop in self.follower.loops():
@@ -89,10 +92,13 @@ class Service:
                 connection.execute(update(table).values({column: table.c[column] - days * DAY for column in columns}))
 
     def answer(self, project: str, tasks, labels, share: float, rng) -> None:
-        """People answer that share of what waits and of the spot checks."""
+        """People answer that share of what waits and of the spot checks; strangers that look familiar are still before them."""
         there = self.tool.projects[project]
+        with self.process.store.reading() as connection:
+            routes = dict(connection.execute(select(schema.item.c.external_id, schema.item.c.route)).all())
         for task, label in zip(tasks, labels, strict=True):
-            if rng.random() < share:
+            passed = label not in there.classes and routes[task.id] == "auto"
+            if rng.random() < share and not passed:
                 there.annotate(task.id, label if label in there.classes else "something else", by=rng.choice(["ann", "bob"]))
 
     def close(self) -> None:
@@ -123,6 +129,13 @@ class Dashboard:
     def password(self) -> str:
         """With what."""
         return self.process.password
+
+    def session(self) -> dict[str, object]:
+        """The state of a browser whose user has signed in, as Playwright's contexts take it."""
+        client = self.app.test_client()
+        sign_in(client, self.password, user=self.user)
+        cookie = {"name": COOKIE, "value": client.get_cookie(COOKIE).value, "url": self.url, "httpOnly": True, "sameSite": "Lax"}
+        return {"cookies": [cookie], "origins": []}
 
     def service(self) -> Service:
         """The steps of the other processes on the same database."""

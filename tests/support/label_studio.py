@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import requests
+from waiting import PATIENCE
 
 CONFIG = """<View><Image name="image" value="$image"/><Choices name="label" toName="image">
 <Choice value="cat"/><Choice value="dog"/></Choices></View>"""
@@ -49,11 +50,11 @@ class Person:
         return int(self.call("GET", "/api/current-user/whoami")["id"])
 
     def call(self, method: str, path: str, json: Any = None, **params: Any) -> Any:
-        return _answer(self.session.request(method, self.url + path, json=json, params=params, timeout=60))
+        return _answer(self.session.request(method, self.url + path, json=json, params=params, timeout=PATIENCE))
 
     def next_task(self, project: int) -> dict[str, Any] | None:
         """The task that the Label button hands out; None if there is none left for this person."""
-        answer = self.session.get(f"{self.url}/api/projects/{project}/next", timeout=60)
+        answer = self.session.get(f"{self.url}/api/projects/{project}/next", timeout=PATIENCE)
         return None if answer.status_code == 404 else _answer(answer)
 
 
@@ -68,7 +69,7 @@ class LabelStudio:
     def call(self, method: str, path: str, json: Any = None, **params: Any) -> Any:
         """A call as the admin: the answer's JSON, None if it has none. An error answer fails the test."""
         headers = {"Authorization": f"Token {self.token}"}
-        return _answer(requests.request(method, self.url + path, json=json, params=params, headers=headers, timeout=120))
+        return _answer(requests.request(method, self.url + path, json=json, params=params, headers=headers, timeout=PATIENCE))
 
     def personal_token(self) -> str:
         """The admin's personal access token."""
@@ -99,9 +100,9 @@ class LabelStudio:
 
 def _submit(session: requests.Session, address: str, **fields: str) -> None:
     """Fill in a form of the server, which leads elsewhere if it was accepted."""
-    session.get(address, timeout=60).raise_for_status()
+    session.get(address, timeout=PATIENCE).raise_for_status()
     form = {"csrfmiddlewaretoken": session.cookies["csrftoken"], **fields}
-    answer = session.post(address, data=form, headers={"Referer": address}, allow_redirects=False, timeout=60)
+    answer = session.post(address, data=form, headers={"Referer": address}, allow_redirects=False, timeout=PATIENCE)
     assert answer.status_code == 302, f"{address}: {answer.status_code}"
 
 

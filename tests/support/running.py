@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import requests
+from waiting import PATIENCE
 
 from annotriage.settings import ServiceSettings
 from annotriage.store import Store
@@ -41,12 +42,12 @@ class RunningService:
         self.url = f"http://127.0.0.1:{self.settings.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, seconds: float = 60.0) -> None:
+    def start(self) -> None:
         """Start it and wait until it answers."""
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "annotriage.cli", "serve", "--config", str(self.config)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE
         while not self._answers():
             assert self._process.poll() is None, f"annotriage serve ended\n{self.tail()}"
             assert time.monotonic() < end, f"annotriage serve does not answer\n{self.tail()}"
@@ -58,7 +59,7 @@ class RunningService:
             return 0
         with suppress(ProcessLookupError):
             os.kill(self._process.pid, signal.SIGTERM)
-        status = self._process.wait(60)
+        status = self._process.wait(PATIENCE)
         self._process = None
         return status
 
@@ -67,13 +68,13 @@ class RunningService:
         assert self._process is not None
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(10)
+        self._process.wait(PATIENCE)
         self._process = None
 
     def command(self, *words: object, check: bool = True) -> str:
         """One of the commands with this service's settings: what it printed."""
         begun = self.begin(*words)
-        said, _ = begun.communicate(timeout=300)
+        said, _ = begun.communicate(timeout=2 * PATIENCE)
         assert begun.returncode == 0 or not check, f"annotriage {' '.join(map(str, words))}\n{said}"
         return said
 
@@ -87,7 +88,7 @@ class RunningService:
     def call(self, method: str, path: str, **options: object) -> requests.Response:
         """A call of its API."""
         auth = (self.settings.user, self.password)
-        return requests.request(method, self.url + path, auth=auth, timeout=30, **options)  # type: ignore[arg-type]
+        return requests.request(method, self.url + path, auth=auth, timeout=PATIENCE, **options)  # type: ignore[arg-type]
 
     def get(self, path: str, **parameters: object) -> object:
         """What its API answers."""
@@ -105,17 +106,9 @@ class RunningService:
 
     def _answers(self) -> bool:
         try:
-            return requests.get(f"{self.url}/health", timeout=2).ok
+            return requests.get(f"{self.url}/health", timeout=5).ok
         except requests.RequestException:
             return False
-
-
-def wait_until(condition: object, seconds: float = 60.0, every: float = 0.2, what: str = "") -> None:
-    """Wait until `condition()` holds; fails with what it was waited for."""
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, f"waited {seconds:g} s in vain {what}"
-        time.sleep(every)
 
 
 def free_port() -> int:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from memory_tool import MemoryServer
 from PIL import Image
+from waiting import PATIENCE
 
 from annotriage.engine.fitting import fit
 from annotriage.media.data_uri import encode_data_uri
@@ -97,9 +98,9 @@ class Steps:
         self.follow()
         self.follow()
 
-    def settle(self, seconds=30.0):
+    def settle(self):
         """Work until all parts are idle."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE
         self.follow()
         while self.judge.step() or self.delivery.step():
             assert time.monotonic() < end, "still busy"

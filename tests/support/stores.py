@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from sqlalchemy import func, select, text
+from waiting import PATIENCE
 
 from annotriage.engine.verdict import Verdict
 from annotriage.labeling_tool import Task
@@ -93,14 +94,14 @@ def while_it_waits(store, action, meanwhile):
     thread = threading.Thread(target=run)
     thread.start()
     waits = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while thread.is_alive() and time.monotonic() < end:
         with store.reading() as connection:
             if connection.execute(waits).scalar_one():
                 break
         time.sleep(0.01)
     meanwhile()
-    thread.join(30)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     if failures:
         raise failures[0]

@@ -9,6 +9,19 @@ from jsonschema import Draft202012Validator
 
 from annotriage.web.app import create_app
 
+PAGE = {"Accept": "text/html"}
+
+
+def token(client, path="/sign-in", **options):
+    """The token of a client's session, out of a page's form."""
+    return re.search(r'name="csrf" value="([^"]+)"', client.get(path, headers=PAGE, **options).text).group(1)
+
+
+def sign_in(client, password="right", **values):
+    """What the form for signing in answers. values: of further fields."""
+    form = {"user": "annotriage", "password": password, "csrf": token(client), **values}
+    return client.post("/sign-in", data=form, headers=PAGE)
+
 
 class Web:
     """A client of an app on a process. covered: operations with the statuses that were seen, as (method, path, status)."""

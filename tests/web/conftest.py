@@ -30,8 +30,8 @@ def serve_dashboard():
         return running[-1]
 
     yield serve
-    for one in running:
-        one.stop()
+    for dashboard in running:
+        dashboard.stop()
 
 
 @pytest.fixture
@@ -53,12 +53,6 @@ def signed_in(dashboard, open_page):
     """Open a page of the dashboard as its user."""
 
     def signed_in(path, **options):
-        page = open_page(f"{dashboard.url}/sign-in", **options)
-        page.locator("[name=user]").fill(dashboard.user)
-        page.locator("[name=password]").fill(dashboard.password)
-        page.locator("main form button").click()
-        page.wait_for_url(f"{dashboard.url}/")
-        page.goto(f"{dashboard.url}{path}")
-        return page
+        return open_page(f"{dashboard.url}{path}", storage_state=dashboard.session(), **options)
 
     return signed_in

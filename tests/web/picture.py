@@ -62,11 +62,7 @@ def _named(part):
 def _photograph(dashboard: dashboards.Dashboard, chromium: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_OPTIONS))
-        page = browser.new_page(viewport={"width": 1280, "height": 760})
-        page.goto(f"{dashboard.url}/sign-in")
-        page.locator("[name=user]").fill(dashboard.user)
-        page.locator("[name=password]").fill(dashboard.password)
-        page.locator("main form button").click()
+        page = browser.new_page(viewport={"width": 1280, "height": 760}, storage_state=dashboard.session())
         for name, path in PAGES.items():
             page.goto(dashboard.url + path)
             page.wait_for_timeout(1500)

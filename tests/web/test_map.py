@@ -10,13 +10,14 @@ import dashboards
 import numpy as np
 import pytest
 from sqlalchemy import select
+from waiting import wait_until
 
 from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.store import maps
-from annotriage.store.browsing import queue_length
 from annotriage.store.map_points import KINDS, Piece, pack
 from annotriage.store.projects import project_of
+from annotriage.store.queue import queue_length
 from annotriage.store.schema import item, verdict
 
 pytestmark = pytest.mark.browser
@@ -159,7 +160,7 @@ def test_a_lasso_keeps_the_corners_that_a_busy_browser_tells_all_at_once(page):
             canvas.dispatchEvent(new PointerEvent("pointerup", corners[3]));
         }"""
     )
-    title = page.locator("#panel-body h3").text_content(timeout=5_000)
+    title = page.locator("#panel-body h3").text_content()
     assert title.endswith("items inside the lasso")
     assert int(title.split()[0].replace(",", "")) > 500
 
@@ -264,7 +265,6 @@ def test_n_and_p_step_through_the_strange_ones(page):
 def test_what_comes_in_appears_without_reloading_and_the_view_stays(page, dashboard, digits):
     place = point_of(page, 5)
     page.evaluate("annotriageMap.zoom(2)")
-    page.wait_for_timeout(200)
     click_point(page, place)
     before, count = page.evaluate("i => annotriageMap.position(i)", place), page.evaluate("annotriagePoints().count")
     service = dashboard.service()
@@ -276,11 +276,7 @@ def test_what_comes_in_appears_without_reloading_and_the_view_stays(page, dashbo
         project = project_of(connection, "1")
     Placing(service.process).step(project)
     service.close()
-    for _ in range(100):
-        if page.evaluate("annotriagePoints().count") == count + 3:
-            break
-        page.wait_for_timeout(100)
-    assert page.evaluate("annotriagePoints().count") == count + 3
+    wait_until(lambda: page.evaluate("annotriagePoints().count") == count + 3, what="for the new points")
     place = point_of(page, 5)
     assert page.evaluate("i => annotriageMap.position(i)", place) == pytest.approx(before, abs=0.01)
     assert page.evaluate("annotriageMap.selected") == place

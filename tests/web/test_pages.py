@@ -118,7 +118,7 @@ def test_what_the_alarm_stopped_cannot_be_resumed_but_recalibrated(signed_in, da
 def test_a_recalibration_can_be_asked_for_once_enough_is_answered(signed_in, dashboard):
     standing = {"sample_answers": 90, "sample_needed": 83}
     with dashboard.process.store.writing() as connection:
-        from annotriage.store.dashboard import keep_standing, standing_of
+        from annotriage.store.projects import keep_standing, standing_of
 
         found = project(dashboard, "2")
         keep_standing(connection, found, {**standing_of(connection, found), **standing})
@@ -258,6 +258,21 @@ def test_shares_of_spot_checks_hold_at_once_and_are_written_down(signed_in, dash
         assert jobs.jobs_of(connection, project(dashboard).id) == []
 
 
+def test_going_back_to_the_present_limits_before_others_were_tested_withdraws_these(signed_in, dashboard):
+    page = signed_in("/projects/1/settings")
+    page.get_by_label("Largest share of wrong automatic labels").fill("3")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_label("Largest share of wrong automatic labels").fill("4")
+    page.get_by_role("button", name="Save").click()
+    assert "are not tested any more; the present ones stay" in text(page, "#notices")
+    with dashboard.process.store.reading() as connection:
+        assert jobs.jobs_of(connection, project(dashboard).id) == []
+    told = "the limits that were asked for are not tested any more: annotriage went back to the present ones"
+    assert events(dashboard)[0] == ("limits withdrawn", told)
+    page.get_by_role("button", name="Save").click()
+    assert "Nothing was changed" in text(page, "#notices")
+
+
 def test_new_limits_are_tested_on_the_held_out_items_before_they_hold(signed_in, dashboard):
     page = signed_in("/projects/1/settings")
     page.get_by_label("Largest share of wrong automatic labels").fill("3")
@@ -313,10 +328,18 @@ def test_the_checks_of_doctor_can_be_run(signed_in):
     assert "Start annotriage serve" in text(page)
 
 
+def test_signing_in_leads_to_what_was_asked_for(dashboard, open_page):
+    page = open_page(f"{dashboard.url}/projects/1/groups")
+    page.get_by_label("User").fill(dashboard.user)
+    page.get_by_label("Password").fill(dashboard.password)
+    page.get_by_role("button", name="Sign in").click()
+    page.locator("section.group").first.wait_for()
+    assert page.url == f"{dashboard.url}/projects/1/groups"
+
+
 def test_an_open_page_follows_what_happens(signed_in, dashboard):
     page = signed_in("/")
     before = page.locator("#cards section >> nth=0").locator("a.big").inner_text()
-    page.wait_for_timeout(500)
     tool = dashboard.tool.projects["1"]
     service = dashboard.service()
     tool.add(tool.tasks_by_id["1"].media)
@@ -324,18 +347,34 @@ def test_an_open_page_follows_what_happens(signed_in, dashboard):
     service.settle()
     service.assess()
     service.close()
-    page.wait_for_function("before => document.querySelector('#cards a.big').textContent !== before", arg=before, timeout=9000)
+    page.wait_for_function("before => document.querySelector('#cards a.big').textContent !== before", arg=before)
     assert page.evaluate("performance.getEntriesByType('navigation').length") == 1
+
+
+@pytest.mark.parametrize("path", ["/", "/projects/1/guarantee"])
+def test_what_happens_before_a_page_first_looks_shows_too(dashboard, open_page, path):
+    """Between the making of a page and its first look lies the time that its scripts take to arrive."""
+    page = open_page("about:blank", storage_state=dashboard.session())
+
+    def late(route):
+        with dashboard.process.store.writing() as connection:
+            pausing.pause(connection, project(dashboard), "meanwhile")
+        route.continue_()
+
+    page.route("**/static/live.js", late)
+    page.goto(dashboard.url + path)
+    page.get_by_text("A person paused automatic labels: meanwhile").first.wait_for()
 
 
 def test_what_is_being_typed_survives_an_update(signed_in, dashboard):
     page = signed_in("/")
     page.get_by_text("Pause automatic labels").first.click()
     page.get_by_label("Why").first.fill("half a")
-    page.wait_for_timeout(500)
-    with dashboard.process.store.writing() as connection:
+    update = page.expect_request(lambda request: request.url == f"{dashboard.url}/" and request.resource_type == "fetch")
+    with update, dashboard.process.store.writing() as connection:
         pausing.pause(connection, project(dashboard, "2"), "x")
-    page.wait_for_timeout(4000)
+    with page.expect_request("**/changes"):  # that one is done
+        pass
     assert page.get_by_label("Why").first.input_value() == "half a"
 
 

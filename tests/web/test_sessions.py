@@ -12,6 +12,8 @@ import requests
 from memory_tool import MemoryServer
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
+from waiting import PATIENCE
+from web import PAGE, sign_in, token
 
 from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings
@@ -19,7 +21,6 @@ from annotriage.store.secrets import secret_of
 from annotriage.web.app import create_app, create_server
 from annotriage.web.sessions import local
 
-PAGE = {"Accept": "text/html"}
 PATHS = ("/", "/system", "/projects/1/guarantee", "/projects/1/items.csv", "/nowhere", "/changes")
 
 
@@ -40,15 +41,6 @@ def web(tmp_path):
     yield web
     for process in made:
         process.leave()
-
-
-def token(client, path="/sign-in", **options):
-    return re.search(r'name="csrf" value="([^"]+)"', client.get(path, headers=PAGE, **options).text).group(1)
-
-
-def sign_in(client, password="right", **values):
-    form = {"user": "annotriage", "password": password, "csrf": token(client), **values}
-    return client.post("/sign-in", data=form, headers=PAGE)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -109,7 +101,7 @@ def test_the_server_hands_on_what_the_proxy_says_of_its_clients(web):
 
     def guess(address):
         return requests.get(
-            f"{url}/api/projects", auth=("annotriage", "guess"), headers={"X-Forwarded-For": address}, timeout=30
+            f"{url}/api/projects", auth=("annotriage", "guess"), headers={"X-Forwarded-For": address}, timeout=PATIENCE
         ).status_code
 
     assert [guess("192.0.2.1") for _ in range(31)] == [401] * 30 + [429]

@@ -19,11 +19,11 @@ FIGURES = {
     "/projects/1/map": (lambda page: page["scored"], "{:,} items were judged"),
     "/projects/1/queue": (lambda page: page["waiting"], "{:,}"),
     "/projects/1/diversity": (lambda page: 100 * page["score"]["outliers"] / page["score"]["n"], "{:.1f} %"),
-    "/projects/1/groups": (lambda page: page["searched"], "{:,}"),
+    "/projects/1/groups": (lambda page: page["groups"]["searched"], "{:,}"),
     "/projects/1/guarantee": (lambda page: page["standing"]["sample_drawn"], "{:,} drawn"),
     "/projects/1/compare": (lambda page: page["a"]["whole"]["n"], "{:,}"),
     "/projects/1/settings": (lambda page: 100 * page["now"]["max_error"], "{:.3g}"),
-    "/projects/1/items/1": (lambda page: page["row"]["cluster"], "{}"),
+    "/projects/1/items/1": (lambda page: page["detail"]["item"]["verdict"]["cluster"], "{}"),
 }
 AUTH = ("annotriage", "right")
 

@@ -85,6 +85,11 @@ def limits(changes: Changes, by: str | None, guarantee: Mapping[str, Any]) -> st
     return f"{said}{f' by {by}' if by else ''}: {evidence_sentence(Evidence(**guarantee))}"
 
 
+def limits_withdrawn(by: str) -> str:
+    """A person went back to the present limits before others were tested."""
+    return f"the limits that were asked for are not tested any more: {by} went back to the present ones"
+
+
 def recalibrated(answers: int, guarantee: Mapping[str, Any]) -> str:
     """The guarantee was made anew. guarantee: the facts of an `Evidence`."""
     return f"on {answers} answers of the sample: {evidence_sentence(Evidence(**guarantee))}"
@@ -131,6 +136,7 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.SETTINGS: settings,
     EventKind.LIMITS: limits,
     EventKind.LIMITS_FAILED: failed,
+    EventKind.LIMITS_WITHDRAWN: limits_withdrawn,
     EventKind.RECALIBRATED: recalibrated,
     EventKind.RECALIBRATION_FAILED: failed,
     EventKind.SWITCHED: switched,

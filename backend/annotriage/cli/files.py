@@ -10,6 +10,7 @@ import click
 
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.cli.options import PATH, common_options, examples, print_json, progress_bars, service_settings, setting_options
+from annotriage.errors import DataError
 from annotriage.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def fit(
         labeling_config=labeling_config,
         server=service_settings(config, {}),
         name=name or out.resolve().name,
-        previous=None if previous is None else Reference.load(previous),
+        previous=None if previous is None else Reference.held_out_in(previous),
         progress=progress_bars(quiet),
     )
     reference.save(out, replace_existing=replace_existing)
@@ -105,7 +106,7 @@ def triage(
 ) -> None:
     """Judge every item: which the model may label, which a person must see, and how foreign the dataset is."""
     from annotriage.engine.reference import Reference
-    from annotriage.report.output import REPORT, summary_text, triage_to_folder
+    from annotriage.report.output import REPORT, VERDICTS, summary_text, triage_to_folder
 
     reference = Reference.load(reference_path)
     settings = _run_settings(config, options, reference)
@@ -122,9 +123,14 @@ def triage(
     )
     if as_json:
         print_json(result.summary())
-        return
-    click.echo(summary_text(result))
-    click.echo(f"Report: {out / REPORT}")
+    if result.waiting and not result.diversity.n:
+        raise DataError(
+            f"none of the {len(result.verdicts):,} items of {result.dataset} could be scored: {result.waiting[0].verdict.reason}."
+            f" {out / VERDICTS} has the reason of each; correct the data, and run this again with --replace"
+        )
+    if not as_json:
+        click.echo(summary_text(result))
+        click.echo(f"Report: {out / REPORT}")
 
 
 @click.command(epilog=examples("annotriage compare --reference reference --data labelled.csv"))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
+LONG = 60  # characters of a text that is not said twice
 SERVICE_FILE = Path("annotriage.toml")  # the service's settings, if it lies in the current folder
 _CONFIG = "TOML file with the service's settings; ANNOTRIAGE_<NAME> variables override it.  [annotriage.toml, if there is one]"
 _TYPES = get_type_hints(Settings) | get_type_hints(ServiceSettings)
@@ -104,6 +105,20 @@ def common_options(command: F) -> F:
 def progress_bars(quiet: bool) -> Progress:
     """Bars that Ctrl-C stops, or none."""
     return interruptible(silent if quiet else bars)
+
+
+def said_once() -> Callable[[str], str]:
+    """A text as it is to be printed: a long one that was said before is not said again."""
+    said: set[str] = set()
+
+    def once(text: str) -> str:
+        if text in said and len(text) > LONG:
+            indent = text[: len(text) - len(text.lstrip())]
+            return f"{indent}as above: {text.strip()[:LONG]}..."
+        said.add(text)
+        return text
+
+    return once
 
 
 def print_json(value: Any) -> None:

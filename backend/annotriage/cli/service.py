@@ -15,6 +15,7 @@ from annotriage.cli.options import (
     examples,
     print_json,
     project_option,
+    said_once,
     service_options,
     service_process,
     service_settings,
@@ -127,12 +128,13 @@ def status(project: str | None, as_json: bool, config: Path | None) -> None:
 
     with service_process(config) as process, process.store.reading() as connection:
         chosen = projects(connection, gone=True) if project is None else [project_of(connection, project)]
-        found = [project_detail(connection, process, one) for one in chosen]
+        found = [project_detail(connection, process, project_row) for project_row in chosen]
     if as_json:
-        print_json([dataclasses.asdict(one) for one in found])
+        print_json([dataclasses.asdict(detail) for detail in found])
         return
+    once = said_once()
     for detail in found:
-        click.echo("\n".join(in_words(detail)))
+        click.echo("\n".join(once(line) for line in in_words(detail)))
     if not found:
         click.echo("No project is connected; annotriage connect --project NUMBER --reference DIR does that.")
 
@@ -146,6 +148,7 @@ def doctor(as_json: bool, config: Path | None) -> None:
 
     found = []
     part = ""
+    once = said_once()
     for of, check in examine(lambda: service_settings(config, {}), config_file(config)):
         found.append({"part": of, **dataclasses.asdict(check)})
         if as_json:
@@ -153,10 +156,10 @@ def doctor(as_json: bool, config: Path | None) -> None:
         if of != part:
             part = of
             click.echo("The service" if of == "service" else f"\nProject {of}")
-        click.echo(f"  {MARKS[check.ok]}  {check.name}: {check.found}")
+        click.echo(f"  {MARKS[check.ok]}  {check.name}: {once(check.found)}")
         if check.ok is not True and check.fix:
-            click.echo(f"         {check.fix}")
-    wrong = sum(one["ok"] is False for one in found)
+            click.echo(f"         {once(check.fix)}")
+    wrong = sum(line["ok"] is False for line in found)
     if as_json:
         print_json(found)
     else:

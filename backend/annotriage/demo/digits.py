@@ -7,6 +7,7 @@ trained with scikit-learn; it is written as ONNX. Digits 8 and 9 never reach it:
 from __future__ import annotations
 
 import csv
+import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ KNOWN = 8  # digits 0 to 7
 ENLARGED = 16  # people look at the files; the model sees 8 x 8 again
 DAMAGES = ("noise", "stripe", "inverted", "half missing")
 
+SPEC_FILE, MANIFEST = "model.toml", "incoming.csv"
 SPEC = """\
 [model]
 file = "digits.onnx"
@@ -100,34 +102,41 @@ def train_model(path: Path, images: Array, labels: Array, seed: int = 0) -> None
 
 
 def write_digits(folder: Path, seed: int = 0) -> DigitFiles:
-    """Write everything that the demo needs into `folder`: images, manifests, the model and its spec."""
+    """Everything that the demo needs, in `folder`: images, manifests, the model and its spec. What an earlier run wrote stays."""
     digits = load_digits(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    spec = folder / "model.toml"
-    spec.write_text(SPEC, "utf-8")
+    if not folder.is_dir():
+        part = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        _write(part, digits, seed)
+        part.rename(folder)
+    spec = folder / SPEC_FILE
+    return DigitFiles(spec, folder / "train", folder / "held_out", folder / "incoming", folder / MANIFEST, _accuracy(spec, digits))
+
+
+def _write(folder: Path, digits: Digits, seed: int) -> None:
+    folder.mkdir(parents=True)
+    (folder / SPEC_FILE).write_text(SPEC, "utf-8")
     train_model(folder / "digits.onnx", *digits.train, seed)
     for name, (images, labels) in (("train", digits.train), ("held_out", digits.held_out)):
         for place, (image, label) in enumerate(zip(images, labels, strict=True)):
             _write_image(folder / name / str(label) / f"{place:04}.png", image)
-    labelled = _write_incoming(folder, digits, np.random.default_rng(seed))
-    return DigitFiles(spec, folder / "train", folder / "held_out", folder / "incoming", labelled, _accuracy(spec, digits))
+    _write_incoming(folder, digits, np.random.default_rng(seed))
 
 
-def _write_incoming(folder: Path, digits: Digits, rng: np.random.Generator) -> Path:
+def _write_incoming(folder: Path, digits: Digits, rng: np.random.Generator) -> None:
     """Known, unseen and damaged digits under names that do not tell, and a manifest that does."""
     images, labels = digits.incoming
     unseen = rng.permutation(len(digits.unseen[0]))[:80]
     broken, kinds = damaged(images[:60], rng)
     mixed = np.concatenate([images[60:], digits.unseen[0][unseen], broken])
     truth = [*map(str, labels[60:]), *map(str, digits.unseen[1][unseen]), *(f"damaged: {kind}" for kind in kinds)]
-    with (folder / "incoming.csv").open("w", encoding="utf-8", newline="") as file:
+    with (folder / MANIFEST).open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(["path", "label"])
         for place, source in enumerate(rng.permutation(len(mixed))):
             name = f"incoming/scan-{place:04}.png"
             _write_image(folder / name, mixed[source])
             table.writerow([name, truth[source]])
-    return folder / "incoming.csv"
 
 
 def _write_image(path: Path, image: Array) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from annotriage.advice.guarantee_words import guarantee_sentence
+from annotriage.demo import DIGITS
 from annotriage.demo.daemon import Daemon, begun, free_port, last_lines
 from annotriage.errors import ToolError
 from annotriage.labeling_tool import DEFAULT, DemoServer, labeling_tool
@@ -56,18 +57,18 @@ def run_live(folder: Path, say: Say, progress: Progress, settings: Settings, *, 
 
     once: import at once, check, and stop what was started. Raises AnnotriageError if a part does not come up.
     """
-    folder = folder.absolute() / "live"
+    digits, folder = folder.absolute() / DIGITS, folder.absolute() / "live"
     try:
-        server, service, project = _started(folder, say, progress, settings, port)
+        server, service, project = _started(folder, digits, say, progress, settings, port)
         say(f"\nLog in at {server.url}/projects/{project}/data")
         say(f"  user {server.email}   password {server.password}")
         say("  Tab “Manual review”: strangest first. The Label button hands out the same, to several people without overlap.\n")
-        imported = _import_batches(folder, server, project, say, pause=0.0 if once else PAUSE)
+        imported = _import_batches(folder, digits, server, project, say, pause=0.0 if once else PAUSE)
         found = _wait_for(server, project, imported, progress)
         say(_in_words(found))
         say(f"The service: {service.url} (user {service.user}, password {service.password}); API at {service.url}/api/projects/{project}")
         if not once:
-            spec, out = folder / "digits" / "model.toml", folder / "refitted"
+            spec, out = digits / "model.toml", folder / "refitted"
             say("What people label there is data to fit from, once there are some hundred answers:")
             say(f"  annotriage fit --config {folder / CONFIG} --model {spec} --train {DEFAULT}:{project} --out {out}")
             say("Both go on running; `make stop` (annotriage demo --stop) ends them, a second `make demo` adds to them.")
@@ -88,7 +89,9 @@ def stop(folder: Path) -> bool:
 # -- starting
 
 
-def _started(folder: Path, say: Say, progress: Progress, settings: Settings, port: int | None) -> tuple[DemoServer, _Service, str]:
+def _started(
+    folder: Path, digits: Path, say: Say, progress: Progress, settings: Settings, port: int | None
+) -> tuple[DemoServer, _Service, str]:
     from annotriage.demo.digits import write_digits
     from annotriage.engine.fitting import fit
     from annotriage.engine.reference import Reference
@@ -97,10 +100,10 @@ def _started(folder: Path, say: Say, progress: Progress, settings: Settings, por
     say(f"1. A real labeling tool, in {folder / 'server'} (the first start takes half a minute).")
     server = labeling_tool().demo_server(folder / "server", port=port, progress=progress)
     reference_folder = folder / "reference"
-    if not (reference_folder / "reference.json").is_file():
+    if not (reference_folder / "reference.json").is_file() or not digits.is_dir():
         say("2. A small network is trained on real handwritten digits 0-7, and a reference fitted from its training set.")
         with progress("training the model", None):
-            data = write_digits(folder / "digits")
+            data = write_digits(digits)
         fit(data.spec, data.train, data.held_out, name="digits", settings=settings, progress=progress).save(reference_folder)
     reference = Reference.load(reference_folder)
     say(f"   {guarantee_sentence(reference.guarantee)}")
@@ -175,10 +178,10 @@ def _command(folder: Path, *words: str) -> None:
 # -- importing and looking
 
 
-def _import_batches(folder: Path, server: DemoServer, project: str, say: Say, *, pause: float) -> int:
+def _import_batches(folder: Path, digits: Path, server: DemoServer, project: str, say: Say, *, pause: float) -> int:
     """Import digits that were not imported yet, batch by batch: how many are there in all."""
     state = _read(folder / "project.json")
-    data = list(_digits(folder / "digits"))
+    data = list(_digits(digits))
     done = int(state.get("imported", 0))
     sizes = itertools.chain([FIRST], itertools.repeat(BATCH)) if done == 0 else itertools.repeat(BATCH)
     for size in sizes:
@@ -196,7 +199,9 @@ def _import_batches(folder: Path, server: DemoServer, project: str, say: Say, *,
 
 def _digits(folder: Path) -> Iterator[Mapping[str, object]]:
     """Known, never-seen and damaged digits as tasks: scanner B is the one that damages."""
-    with (folder / "incoming.csv").open(encoding="utf-8", newline="") as file:
+    from annotriage.demo.digits import MANIFEST
+
+    with (folder / MANIFEST).open(encoding="utf-8", newline="") as file:
         for place, row in enumerate(csv.DictReader(file)):
             content = (folder / row["path"]).read_bytes()
             damaged = row["label"].startswith("damaged")

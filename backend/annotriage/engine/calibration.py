@@ -27,12 +27,12 @@ Array = NDArray[Any]
 NAMED = 3  # examples in messages
 
 
-def calibrate(reference: Reference, held_out: Collected, *, previous: Reference | None = None) -> Reference:
+def calibrate(reference: Reference, held_out: Collected, *, previous: HeldOut | None = None) -> Reference:
     """The reference with its threshold and its guarantee taken from held-out items; the version is not set yet.
 
     held_out: items that the model was not trained on. Of each group one is used. Those that people call none of the model's classes
     (FOREIGN) count against the guarantee, whatever the model says of them, and for nothing else: they are not what is usual.
-    previous: the reference that this one replaces: held-out items that it was calibrated on already make this a further attempt,
+    previous: those of the reference that this one replaces: items that it was calibrated on already make this a further attempt,
     tested more strictly. Raises FitError if all held-out items are foreign.
     """
     settings, space = reference.settings, reference.space
@@ -54,7 +54,7 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
             f"{foreign} of {len(held_out.ids)} held-out items are none of the model's classes, people say: whatever the model calls them"
             " counts as wrong in the guarantee, and they do not calibrate the outlier score."
         )
-    measured = reference.detector.measure(usual.activations, usual.logits)
+    detector, measured = reference.detector.calibrated(usual.activations, usual.logits)
     calibrated = flagged_rank(len(usual.ids), settings.alpha) > 0
     if not calibrated:
         least = int(np.ceil(1 / settings.alpha)) - 1
@@ -68,14 +68,15 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: Reference 
         )
     predicted = space.predicted(held_out.logits)
     correct = np.array([predicted[row] == held_out.labels[row] for row in labelled], dtype=bool)
-    attempts = max(attempt, 0 if previous is None else previous.held_out.attempts)
+    attempts = max(attempt, 0 if previous is None else previous.attempts)
     calibration = HeldOut(measured.score, measured.cluster, looked_at, len(labelled) - foreign, int(correct.sum()), attempts)
     reference = replace(
         reference,
+        detector=detector if calibrated else reference.detector,
         threshold=outlier_threshold(measured.score, settings.alpha) if calibrated else reference.threshold,
         calibrated=calibrated,
         held_out=calibration,
-        held_out_sample=kept_sample(usual, reference.detector, space),
+        held_out_sample=kept_sample(usual, detector, space),
         counts=reference.counts | {"held_out": len(usual.ids), "held_out_read": read, "held_out_foreign": foreign},
     )
     if attempt > 1:
@@ -151,13 +152,13 @@ def looks_seen(reference: Reference) -> list[str]:
     ]
 
 
-def _attempt(held_out: Collected, previous: Reference | None) -> tuple[int, Array]:
+def _attempt(held_out: Collected, previous: HeldOut | None) -> tuple[int, Array]:
     """Which attempt at a guarantee this is, and the hashes of the items whose labels this and earlier attempts looked at."""
     hashes = held_out.hashes[[labels is not None for labels in held_out.labels]]
     if previous is None:
         return 1, hashes
-    earlier = previous.held_out.hashes
-    return previous.held_out.attempts + 1 if np.isin(hashes, earlier).any() else 1, np.union1d(hashes, earlier)
+    earlier = previous.hashes
+    return previous.attempts + 1 if np.isin(hashes, earlier).any() else 1, np.union1d(hashes, earlier)
 
 
 def _nearest_distance(points: Array, bank: Array, skip: int) -> Array:

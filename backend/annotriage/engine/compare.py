@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.data import Item, Source, open_dataset
-from annotriage.engine.kept_items import Sample
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import Reference
 from annotriage.engine.sampling import SeededSample
@@ -102,7 +101,7 @@ def compare(
     fitted = Outputs(training.logits[usable], tuple(layer[usable] for layer in training.full_activations()))
 
     rows = []
-    tries = [("combined", "")] + [
+    tries = [("two-axes", ""), ("combined", "")] + [
         (score, compression) for score in SCORES for compression in (compressions if score in BY_DISTANCE else ("",))
     ]
     with progress("comparing scores", len(tries)) as advance:
@@ -137,9 +136,14 @@ def _row(
     decides: bool,
     started: float,
 ) -> Row:
+    threshold = None
+    held_out = reference.held_out_sample
+    if held_out is not None and flagged_rank(len(held_out.logits), reference.settings.alpha):
+        detector, usually = detector.calibrated(held_out.full_activations(), held_out.logits)
+        threshold = outlier_threshold(usually.score, reference.settings.alpha)
     measured = detector.measure(kept.activations, kept.logits)
     beyond = measured.score > detector.sigma_limits[measured.cluster]
-    flagged = _flagged(detector, reference.held_out_sample, measured.score, reference.settings.alpha)
+    flagged = None if threshold is None else measured.score > threshold
     auroc = None
     if known.any() and foreign.any():
         from sklearn.metrics import roc_auc_score
@@ -158,13 +162,6 @@ def _row(
         time.perf_counter() - started,
         decides,
     )
-
-
-def _flagged(detector: Detector, held_out: Sample | None, scores: Array, alpha: float) -> Array | None:
-    if held_out is None or not flagged_rank(len(held_out.logits), alpha):
-        return None
-    usual = detector.measure(held_out.full_activations(), held_out.logits).score
-    return np.asarray(scores > outlier_threshold(usual, alpha))
 
 
 def _share(flags: Array | None, which: Array) -> float | None:

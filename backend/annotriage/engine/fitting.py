@@ -41,7 +41,7 @@ def fit(
     *,
     settings: Settings | None = None,
     name: str | None = None,
-    previous: Reference | None = None,
+    previous: HeldOut | None = None,
     labeling_config: Path | None = None,
     server: ServiceSettings | None = None,
     progress: Progress = silent,
@@ -50,8 +50,8 @@ def fit(
 
     model: the trained model, or its spec, or the path of its spec. train: the labelled items that it was trained on.
     calibration: held-out items like those to come, that the model was *not* trained on; labelled ones carry the guarantee. Without
-    them nothing is guaranteed: `auto` is off and thresholds are uncalibrated. previous: the reference that this one replaces; looking
-    again at the same held-out items makes the guarantee stricter, so that trying until it passes does not break it.
+    them nothing is guaranteed: `auto` is off and thresholds are uncalibrated. previous: `held_out` of the reference that this one
+    replaces; looking again at the same held-out items makes the guarantee stricter, so that trying until it passes does not break it.
     labeling_config: a labeling tool's description of its fields and labels, to read its files. server: where the labeling tool runs,
     for items that lie in its projects ("label-studio:3"); by default what the environment says.
 
@@ -80,7 +80,7 @@ def fit_collected(
     settings: Settings,
     *,
     name: str | None = None,
-    previous: Reference | None = None,
+    previous: HeldOut | None = None,
     progress: Progress = silent,
 ) -> Reference:
     """The second half of `fit`, for outputs that were collected already."""

@@ -22,22 +22,22 @@ from annotriage.engine.folders import whole_folder
 from annotriage.engine.kept_items import HeldOut, Sample
 from annotriage.engine.labels import LabelSet, LabelSpace
 from annotriage.engine.model_facts import ModelFacts, refuse_other
-from annotriage.engine.storage import read_tree, tree_hash, write_tree
+from annotriage.engine.storage import read_part, read_tree, tree_hash, write_tree
 from annotriage.errors import MismatchError
 from annotriage.guarantee import answered, gate
 from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.conformal import conformal_p_values, empirical_cdf, flagged_rank
 from annotriage.guarantee.gate import Guarantee
 from annotriage.guarantee.routing import route, trust
-from annotriage.latent import clusters, compression, detector, scores
-from annotriage.latent.detector import Detector
+from annotriage.latent import clusters, compression, detector, scores, source, tails
+from annotriage.latent.detector import SOURCE, Detector
 from annotriage.model import Model, Outputs, load_model
 from annotriage.model.spec import ModelSpec
 from annotriage.settings import Settings
 
 Array = NDArray[Any]
 
-FORMAT = 3
+FORMAT = 4
 DESCRIPTION, ARRAYS = "reference.json", "arrays.npz"
 
 
@@ -46,7 +46,9 @@ class Judged:
     """The judgement on N items, column by column.
 
     labels: what the model says. confidence: (N,) probability. sureness, score, outlier_score, trust: (N,). p_value: (N,), NaN
-    without held-out items. members: (N, k) raw scores. cluster: (N,) index. compressed: (N, n). route: (N,) words.
+    without held-out items. members: (N, k) raw scores. surprise: (N, 2) how rare an item is as one of no class and as one of another
+    source, 3 = stranger than 95 % of the held-out items, NaN where the rule has no such axis. cluster: (N,) index. compressed: (N, n).
+    route: (N,) words. unlike: (N,) index of the layer in which an outlier differs most from the usual source; 0 of any other item.
     """
 
     labels: list[LabelSet]
@@ -57,7 +59,9 @@ class Judged:
     score: Array
     p_value: Array
     outlier_score: Array
+    surprise: Array
     outlier: Array
+    unlike: Array
     route: Array
     trust: Array
     compressed: Array
@@ -105,10 +109,13 @@ class Reference:
         measured = self.detector.measure(outputs.activations, outputs.logits)
         logit = confidence_logits(outputs.logits, self.space)
         labels = self.space.predicted(outputs.logits)
-        sure = gate.sureness(logit, measured.score, self.training_confidence, self.detector.training_scores)
+        sure = gate.sureness(logit, measured.axes[:, 0], self.training_confidence, self.detector.training_class)
         tau = gate.item_taus(self.guarantee, self.space.indices(labels)) if self.guarantee.auto else np.full(len(labels), np.inf)
         outlier = self.is_outlier(measured.score, measured.cluster)
         routes = route(outlier, sure, tau)
+        unlike = np.zeros(len(labels), dtype=np.intp)
+        if outlier.any():
+            unlike[outlier] = self.detector.most_unlike([layer[outlier] for layer in outputs.activations])
         p_value = conformal_p_values(measured.score, self._ordered_held_out) if self.calibrated else np.full(len(labels), np.nan)
         usual = 1 - p_value if self.calibrated else empirical_cdf(self.detector.training_scores, measured.score)
         return Judged(
@@ -120,7 +127,9 @@ class Reference:
             score=measured.score,
             p_value=p_value,
             outlier_score=usual,
+            surprise=measured.surprise,
             outlier=outlier,
+            unlike=unlike,
             route=routes,
             trust=trust(routes, sure, measured.score, tau, origin=self._usual_outlier, scale=self._usual_spread),
             compressed=measured.compressed,
@@ -167,9 +176,10 @@ class Reference:
     @cached_property
     def member_names(self) -> tuple[str, ...]:
         """The names of the scores in `Judged.members`; those of further layers carry the layer's name."""
-        return tuple(
+        added = tuple(
             member.name if member.layer == 0 else f"{member.name}@{self.model.layers[member.layer]}" for member in self.detector.members
         )
+        return added if self.detector.source is None else (*added, SOURCE)
 
     def accuracies(self) -> str:
         """How often the model is right, in words."""
@@ -256,6 +266,18 @@ class Reference:
             )
         return loaded
 
+    @staticmethod
+    def held_out_in(folder: Path | str) -> HeldOut:
+        """The held-out items of a reference that is to be replaced, also of one in an earlier format: how often they were looked at.
+
+        Raises MismatchError if it is none or is damaged.
+        """
+        folder = Path(folder)
+        held_out = read_part(folder / DESCRIPTION, folder / ARRAYS, "held_out", {"HeldOut": HeldOut})
+        if not isinstance(held_out, HeldOut):
+            raise MismatchError(f"{folder}: {DESCRIPTION} says nothing of held-out items; give another --previous, or leave it out")
+        return held_out
+
     def content_hash(self) -> str:
         """The version: a hash over everything but the place of the model's file."""
         return tree_hash(replace(self, version="", spec_path=None))
@@ -282,6 +304,6 @@ def _dataclasses_of(modules: Sequence[Any]) -> dict[str, type]:
 
 
 _CLASSES: dict[str, type] = {
-    **_dataclasses_of([answered, clusters, compression, detector, gate, scores]),
+    **_dataclasses_of([answered, clusters, compression, detector, gate, scores, source, tails]),
     **{kind.__name__: kind for kind in (Reference, ModelFacts, HeldOut, Sample, LabelSpace, Settings)},
 }

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,24 +38,52 @@ def read_tree(description: Path, arrays_file: Path, form: int, classes: Mapping[
     form: the `format` that the head must name. classes: those that may occur, by name.
     Raises MismatchError if the files are missing, damaged, of another format or do not fit each other.
     """
+    head = _read_head(description)
+    if head.get("format") != form:
+        folder, model = description.parent, head.get("model_spec")
+        spec = os.path.normpath(folder / model) if isinstance(model, str) else "MODEL.toml"
+        raise MismatchError(
+            f"{folder}: written in format {head.get('format')}, this version reads {form}. Fit it again from the same data:"
+            f" annotriage fit --model {spec} --train DATA --calibration DATA --out {folder} --replace"
+        )
+    return head, _checked(head, "tree", description, arrays_file, classes)
+
+
+def read_part(description: Path, arrays_file: Path, name: str, classes: Mapping[str, type]) -> Any:
+    """One field of what `write_tree` wrote, in whatever format the rest is. Raises MismatchError as `read_tree` does."""
+    head = _read_head(description)
+    tree = head.get("tree")
+    return _checked({**head, name: tree.get(name) if isinstance(tree, dict) else None}, name, description, arrays_file, classes)
+
+
+def _read_head(description: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(description.read_text("utf-8")))
+    except (OSError, TypeError, ValueError) as error:
+        raise _unreadable(description.parent, error) from error
+
+
+def _checked(head: Mapping[str, Any], name: str, description: Path, arrays_file: Path, classes: Mapping[str, type]) -> Any:
+    """The value under a name of the head, if its arrays are those that were written with it."""
     folder = description.parent
     try:
-        head = dict(json.loads(description.read_text("utf-8")))
         packed = arrays_file.read_bytes()
-    except (OSError, TypeError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise MismatchError(f"{folder}: no reference can be read there ({why}); make one with annotriage fit") from error
-    if head.get("format") != form:
-        raise MismatchError(f"{folder}: written in format {head.get('format')}, this version reads {form}; fit it again")
+    except OSError as error:
+        raise _unreadable(folder, error) from error
     if hashlib.sha256(packed).hexdigest() != head.get("arrays_sha256"):
         raise MismatchError(
             f"{folder}: {arrays_file.name} is damaged or from another reference (its hash differs); fit it again or copy it anew"
         )
     try:
         with np.load(arrays_file, allow_pickle=False) as file:
-            return head, from_tree(head["tree"], dict(file), classes)
+            return from_tree(head[name], dict(file), classes)
     except (KeyError, TypeError, ValueError, zipfile.BadZipFile, SettingError) as error:
         raise MismatchError(f"{folder}: {description.name} was changed, it does not fit its arrays ({error!r}); fit it again") from error
+
+
+def _unreadable(folder: Path, error: Exception) -> MismatchError:
+    why = error.strerror if isinstance(error, OSError) else error
+    return MismatchError(f"{folder}: no reference can be read there ({why}); make one with annotriage fit")
 
 
 def tree_hash(value: Any) -> str:

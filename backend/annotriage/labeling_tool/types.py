@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from annotriage.errors import ToolError
+from annotriage.states import Time
 from annotriage.text import storable
 
 
@@ -55,7 +56,7 @@ class Review:
     empty: bool = False
     ground_truth: bool = False
     machine: bool = False
-    updated_at: float = 0.0
+    updated_at: Time = 0.0
 
     def __post_init__(self) -> None:
         """Clean what was given as text, as of Task."""

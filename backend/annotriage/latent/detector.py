@@ -1,13 +1,15 @@
 """The detector: everything fitted from training activations that turns an item's activations into its outlier score.
 
-It holds the compressions, the clusters and the chosen scores. `combined` adds the scores up after bringing each to one
-scale within each cluster, so that no score and no cluster dominates.
+It holds the compressions, the clusters and the chosen scores. `two-axes` asks two questions: is the item like no class (the deciding
+layer's scores, added up after bringing each to one scale within each cluster), and does it come from another source (the feature
+maps)? Held-out items say how rare each answer is. `combined` is one sum of all scores and layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from annotriage.errors import FitError, SettingError
 from annotriage.latent.clusters import Clusters, Moments, fit_clusters
 from annotriage.latent.compression import Compression, Pca, fit_compression, fit_pca, l2_normalise
 from annotriage.latent.scores import SCORES, Energy, Knn, Mahalanobis, MeanSigma, RelativeMahalanobis, Score, View, Vim
+from annotriage.latent.source import Source, fit_source
+from annotriage.latent.tails import Tails
 from annotriage.settings import Settings
 
 Array = NDArray[Any]
@@ -27,6 +31,9 @@ BANK = 3_000  # training items that standardise the scores and are the neighbour
 SHRINK_COUNT = 50  # a cluster's own median and quantile weigh n / (n + this) against the pooled ones
 LEAST_SCALE = 1e-4  # of directions, whose length is 1: identical training items have no spread to measure by
 FAR = 2.0  # a far-sighted score counts only beyond twice the normal range
+TWO_AXES = "two-axes"
+CLASS_MEMBERS = ("relative-mahalanobis", "knn", "energy")  # of the axis "like no class", all of the deciding layer
+SOURCE = "source"
 
 
 @dataclass(frozen=True)
@@ -47,26 +54,32 @@ class Member:
 class Measured:
     """What the detector says of N items.
 
-    cluster: (N,) index of the nearest cluster. members: (N, k) raw scores, in the order of `Detector.members`.
-    score: (N,) the deciding score. compressed: (N, n) points of all layers side by side, for groups, MMD and the map.
+    cluster: (N,) index of the nearest cluster. members: (N, k) raw scores, in the order of `Detector.members`, the source's last.
+    axes: (N, a) raw values of the axis "like no class" and, where the model has feature maps, of "another source"; of any other
+    rule its one score. score: (N,) the deciding score. surprise: (N, 2) how rare each axis's value is among held-out items, 3 = stranger
+    than 95 % of them; NaN where there is no such axis. compressed: (N, n) points of all layers side by side, for groups, MMD, the map.
     """
 
     cluster: Labels
     members: Array
+    axes: Array
     score: Array
+    surprise: Array
     compressed: Array
 
 
 @dataclass(frozen=True)
 class Detector:
-    """A fitted detector; made by `fit_detector`.
+    """A fitted detector; made by `fit_detector`, measured against held-out items by `calibrated`.
 
-    directions: one PCA per layer on L2-normalised activations. raw: PCA of the deciding layer's raw activations, where a
-    score needs it. near: the compression that knn and mean-sigma use if it is not PCA. nearest: the cluster assignment.
+    directions: PCA on L2-normalised activations, of each layer that a score reads. raw: PCA of the deciding layer's raw activations,
+    where a score needs it. near: the compression that knn and mean-sigma use if it is not PCA. nearest: the cluster assignment.
+    members: the scores that are added up. two_axes: they are the first of two axes; source: the second, None without feature maps.
     medians, spans: (k, m) of each member in each cluster, on training items; spans reach to the 95 % quantile.
-    sigma_limits: (m,) mean + k_sigma deviations of the deciding score in each cluster.
-    training_scores: (b,) ascending, the deciding score of training items, none of which vouches for itself.
-    scales: typical length of each layer's compressed points, which brings the layers to one scale.
+    training, training_clusters: (b, a), (b,) axes and nearest cluster of training items, none of which vouches for itself.
+    tails: the held-out items' axes; None before there are any, and then the training items stand in.
+    k_sigma: deviations at which `sigma_limits` lie. scales: typical length of each part of the compressed points, which brings the
+    parts to one scale.
     """
 
     clusters: Clusters
@@ -75,10 +88,14 @@ class Detector:
     near: Compression | None
     nearest: Mahalanobis
     members: tuple[Member, ...]
+    two_axes: bool
+    source: Source | None
     medians: Array
     spans: Array
-    sigma_limits: Array
-    training_scores: Array
+    training: Array
+    training_clusters: Labels
+    tails: Tails | None
+    k_sigma: float
     scales: tuple[float, ...]
     dimensions: int
 
@@ -87,13 +104,82 @@ class Detector:
         views = self._views(activations, logits)
         cluster = self.nearest.distances(views[0].directions).argmin(axis=1)
         members = np.column_stack([member.score.score(views[member.layer]) for member in self.members])
-        score = combine(members, cluster, self.members, self.medians, self.spans)
-        compressed = np.hstack([view.directions[:, : self.dimensions] / scale for view, scale in zip(views, self.scales, strict=True)])
-        return Measured(cluster, members, score, compressed)
+        axes = combine(members, cluster, self.members, self.medians, self.spans)[:, None]
+        parts = [view.directions[:, : self.dimensions] for view in views]
+        if self.source is not None:
+            vectors = self.source.vectors(activations)
+            axes = np.column_stack([axes, self.source.score(vectors)])
+            members = np.column_stack([members, axes[:, 1]])
+            parts.append(vectors @ self.source.axes)
+        surprise = np.full((len(axes), 2), np.nan)
+        if self.two_axes:
+            surprise[:, : axes.shape[1]] = self._tails.surprise(axes)
+        score = self._tails.scores(axes) if self.two_axes else axes[:, 0]
+        compressed = np.hstack([part / scale for part, scale in zip(parts, self.scales, strict=True)])
+        return Measured(cluster, members, axes, score, surprise, compressed)
+
+    def calibrated(self, activations: Sequence[Array], logits: Array) -> tuple[Detector, Measured]:
+        """The detector that measures against these held-out items, and what it says of themselves, each at its place among them."""
+        measured = self.measure(activations, logits)
+        if not self.two_axes:
+            return self, measured
+        detector = replace(self, tails=Tails(measured.axes))
+        tails = detector._tails
+        surprise = measured.surprise.copy()
+        surprise[:, : measured.axes.shape[1]] = tails.surprise(measured.axes)
+        return detector, replace(measured, score=tails.own, surprise=surprise)
+
+    def most_unlike(self, activations: Sequence[Array]) -> Labels:
+        """The layer in which each item differs most from the usual source: (N, d) per layer -> (N,) index of the layer."""
+        if self.source is None:
+            return np.zeros(len(activations[0]), dtype=np.intp)
+        return np.array(self.source.layers)[self.source.excess(self.source.vectors(activations)).argmax(axis=1)]
+
+    @cached_property
+    def ranges(self) -> tuple[Array, Array]:
+        """The normal range of each of `Measured.members` in each cluster: median and 95 % quantile of training items, (k, m) each."""
+        medians, edges = self.medians, self.medians + self.spans
+        if self.source is not None:  # one distribution for all clusters
+            middle, edge = np.quantile(self.training[:, 1], [0.5, 0.95])
+            medians, edges = (np.vstack([of, np.full(of.shape[1], value)]) for of, value in ((medians, middle), (edges, edge)))
+        return medians, edges
+
+    @cached_property
+    def training_class(self) -> Array:
+        """(b,) ascending, the first axis of training items."""
+        return np.sort(self.training[:, 0])
+
+    @cached_property
+    def training_scores(self) -> Array:
+        """(b,) ascending, the deciding score of training items."""
+        return np.sort(self._of_training)
+
+    @cached_property
+    def sigma_limits(self) -> Array:
+        """(m,) mean + k_sigma deviations of the deciding score in each cluster, on training items."""
+        if self.members[0].name == "mean-sigma" and len(self.members) == 1:  # it is in each cluster's own deviations already
+            return np.full(len(self.clusters.names), self.k_sigma)
+        scores = self._of_training
+        limits = np.full(len(self.clusters.names), scores.mean() + self.k_sigma * scores.std())
+        for index in range(len(limits)):
+            own = scores[self.training_clusters == index]
+            if len(own) > 1:
+                limits[index] = own.mean() + self.k_sigma * own.std()
+        return limits
+
+    @cached_property
+    def _tails(self) -> Tails:
+        return self.tails or Tails(self.training)
+
+    @cached_property
+    def _of_training(self) -> Array:
+        if not self.two_axes:
+            return self.training[:, 0]
+        return self._tails.own if self.tails is None else self._tails.scores(self.training)
 
     def _views(self, activations: Sequence[Array], logits: Array) -> list[View]:
         views = []
-        for layer, (activation, pca) in enumerate(zip(activations, self.directions, strict=True)):
+        for layer, (activation, pca) in enumerate(zip(activations, self.directions, strict=False)):  # the source reads its own layers
             normalised = l2_normalise(activation)
             directions = pca.transform(normalised)
             raw = self.raw.transform(activation) if self.raw is not None and layer == 0 else directions
@@ -119,7 +205,8 @@ def fit_detector(
     name occurring. multiple: the model answers several classes at once.
     Raises FitError on fewer than 3 items, SettingError on an unknown member.
     """
-    wanted = settings.members if settings.score == "combined" else (settings.score,)
+    two_axes = settings.score == TWO_AXES
+    wanted = CLASS_MEMBERS if two_axes else settings.members if settings.score == "combined" else (settings.score,)
     unknown = [name for name in wanted if name not in SCORES]
     if unknown or not wanted:
         raise SettingError(f"setting members: {unknown[0] if unknown else ''!r} is none of {', '.join(SCORES)}")
@@ -129,7 +216,7 @@ def fit_detector(
     labels, logits, activations = labels[rows], logits[rows], [layer[rows] for layer in activations]
     bank = np.arange(min(BANK, len(labels)))  # the rows come in random order
 
-    normalised = [l2_normalise(layer) for layer in activations]
+    normalised = [l2_normalise(layer) for layer in (activations[:1] if two_axes else activations)]
     fitted = [fit_pca(layer, labels, settings.score_dimensions, settings.seed) for layer in normalised]
     directions, moments = [pca for pca, _ in fitted], [of for _, of in fitted]
     dimensions = min(settings.neighbour_dimensions, len(directions[0].components))
@@ -139,7 +226,7 @@ def fit_detector(
 
     raw: Pca | None = None
     raw_moments, raw_points = moments[0], points[0]
-    if {"relative-mahalanobis", "vim"} & set(wanted):
+    if {"relative-mahalanobis", "vim"} & set(wanted) and not two_axes:
         raw, raw_moments = fit_pca(activations[0], labels, settings.score_dimensions, settings.seed)
         raw_points = raw.transform(activations[0][bank])
     near: Compression | None = None
@@ -167,10 +254,31 @@ def fit_detector(
     medians, spans = _standards(values, cluster, len(names))
     if settings.score == "mean-sigma":  # it is in each cluster's own deviations already
         medians, spans = np.zeros_like(medians), np.ones_like(spans)
-    scores = combine(values, cluster, members, medians, spans)
-    limits = _sigma_limits(scores, cluster, len(names), settings)
+    training = combine(values, cluster, members, medians, spans)[:, None]
+    found = fit_source(activations, dimensions, len(bank), settings.seed) if two_axes else None
+    source: Source | None = None
+    if found is not None:
+        source, distances = found
+        training = np.column_stack([training, distances])
+        points = source.vectors([layer[bank] for layer in activations]) @ source.axes
+        scales += (max(float(np.sqrt(np.einsum("ij,ij->i", points, points).mean())), LEAST_SCALE),)
     return Detector(
-        clusters, tuple(directions), raw, near, nearest, tuple(members), medians, spans, limits, np.sort(scores), scales, dimensions
+        clusters,
+        tuple(directions),
+        raw,
+        near,
+        nearest,
+        tuple(members),
+        two_axes,
+        source,
+        medians,
+        spans,
+        training,
+        cluster,
+        None,
+        settings.k_sigma,
+        scales,
+        dimensions,
     )
 
 
@@ -208,14 +316,3 @@ def _standards(values: Array, cluster: Labels, count: int) -> tuple[Array, Array
             edges[:, index] += weight * (np.quantile(own, 0.95, axis=0) - pooled_edge)
     smallest = 1e-6 * np.maximum(np.abs(edges), np.abs(medians)) + 1e-12
     return medians, np.maximum(edges - medians, smallest)
-
-
-def _sigma_limits(scores: Array, cluster: Labels, count: int, settings: Settings) -> Array:
-    if settings.score == "mean-sigma":
-        return np.full(count, settings.k_sigma)
-    limits = np.full(count, scores.mean() + settings.k_sigma * scores.std())
-    for index in range(count):
-        own = scores[cluster == index]
-        if len(own) > 1:
-            limits[index] = own.mean() + settings.k_sigma * own.std()
-    return limits

@@ -1,4 +1,4 @@
-"""Which hidden layers to compare: a model's graph, as a list of steps, -> the deciding layer and a middle feature map.
+"""Which hidden layers to compare: a model's graph, as a list of steps, -> the deciding layer and feature maps from all depths.
 
 Knows no runtime: `onnx_model` and `torch_model` bring their steps here.
 """
@@ -16,6 +16,8 @@ from annotriage.model.spec_keys import AUTO
 from annotriage.model.types import Layer
 
 Shape = tuple[int | None, ...]
+
+MAPS = 6  # further layers of "auto"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Choice:
 def choose(steps: Sequence[Step], output: str, spec: ModelSpec) -> Choice:
     """The layers that the spec asks for, and the tensor with the logits: what enters a closing softmax or sigmoid, if any.
 
-    "auto" = what enters the last dense layer with weights, plus the feature map half-way to it, if there is one.
+    "auto" = what enters the last dense layer with weights, plus up to six feature maps spread over the way to it.
     Raises ModelError if a layer is unknown (naming those nearest to it), no dense layer is found, or there are not as many
     outputs as classes.
     """
@@ -89,8 +91,7 @@ def _choice(steps: Sequence[Step], output: str, spec: ModelSpec) -> Choice:
         deciding = _enters_last_dense(steps, logits)
         if deciding is None:
             return Choice(logits, (), closing)
-        middle = _middle_map(steps, deciding)
-        return Choice(logits, (deciding, middle) if middle else (deciding,), closing)
+        return Choice(logits, (deciding, *_spread_maps(steps, deciding)), closing)
     known = {step.output for step in steps}
     for name in spec.layer:
         if name not in known:
@@ -174,30 +175,46 @@ def _enters_last_dense(steps: Sequence[Step], logits: str) -> str | None:
     return source.output if source is not None else None
 
 
-def _middle_map(steps: Sequence[Step], deciding: str) -> str | None:
-    """Half-way among the maps of the first kind found: after an activation function, a residual sum or block, a gate, any."""
-    before = _ancestors(steps, deciding) - {deciding}
-    maps = [step for step in steps if step.output in before and _is_map(step.shape)]
-    kinds = (
-        [step for step in maps if step.word in _ACTIVATIONS],
-        [step for step in maps if step.block or (step.word == "add" and len(step.inputs) == 2)],
-        [step for step in maps if step.word == "mul" and len(step.inputs) == 2],
-        [step for step in maps if _is_hidden_layer(step)],
-    )
-    for kind in kinds:
-        for rank in (4, 3):
-            found = [step.output for step in kind if step.shape and len(step.shape) == rank]
+def _spread_maps(steps: Sequence[Step], deciding: str) -> list[str]:
+    """At most MAPS of the maps of the first kind found: after an activation function, a residual sum or block, a gate, any.
+
+    The middles of as many equal parts of the depth: the very first map is the largest by far and the last one says what the
+    deciding layer says. A model without maps has hidden vectors.
+    """
+    before = _ancestors(steps, deciding) - _same_values(steps, deciding)
+    hidden = [step for step in steps if step.output in before and _is_map(step.shape)]
+    activated = [step for step in hidden if step.word in _ACTIVATIONS or step.word == "tanh"]
+    summed = [step for step in hidden if step.block or (step.word == "add" and len(step.inputs) == 2)]
+    gated = [step for step in hidden if step.word == "mul" and len(step.inputs) == 2]
+    rest = [step for step in hidden if _is_hidden_layer(step)]
+    places = ((5, 4), (activated, summed, gated, rest))
+    tokens = ((3,), (summed, activated, gated, rest))  # of a transformer the activations lie aside, within the blocks
+    vectors = ((2,), (activated, summed))
+    for ranks, kinds in (places, tokens, vectors):
+        for kind in kinds:
+            found = [step.output for step in kind if step.shape and len(step.shape) in ranks]
             if found:
-                return found[len(found) // 2]
-    return None
+                count = min(MAPS, len(found))
+                return [found[(2 * part + 1) * len(found) // (2 * count)] for part in range(count)]
+    return []
+
+
+def _same_values(steps: Sequence[Step], name: str) -> set[str]:
+    """A tensor and those that hold the same numbers, in another shape perhaps: what enters it through steps that change nothing."""
+    made_by = {step.output: step for step in steps}
+    same = {name}
+    while (step := made_by.get(name)) is not None and step.word in _PASSING and step.inputs:
+        name = step.inputs[0]
+        same.add(name)
+    return same
 
 
 def _is_map(shape: Shape | None) -> bool:
-    """(N, C, H, W) or (N, T, C) with more than one place; a free size counts as more."""
-    if shape is None or len(shape) not in (3, 4):
+    """(N, C, ...) or (N, T, C) with more than one place, or (N, C) with more than one value; a free size counts as more."""
+    if shape is None or not 2 <= len(shape) <= 5:
         return False
     sizes = sorted((size or 2 for size in shape[1:]), reverse=True)
-    return sizes[1] > 1 if len(shape) == 3 else sizes[2] > 1
+    return sizes[min(len(sizes) - 1, 2)] > 1
 
 
 def _is_hidden_layer(step: Step) -> bool:

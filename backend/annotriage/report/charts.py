@@ -181,9 +181,9 @@ def trend_chart(moments: Sequence[Moment], expected: float | None, described: st
     return _svg("Share of outliers over time", described, right + 30, bottom + 34, parts)
 
 
-def sparkline(moments: Sequence[Moment], described: str) -> Markup:
+def sparkline(shares: Sequence[float | None], described: str) -> Markup:
     """How a share went, in the size of a word. moments: the first first; evenly spaced, however long the pauses were."""
-    known = [moment.share for moment in moments if moment.share is not None]
+    known = [share for share in shares if share is not None]
     if len(known) < 2:
         return Markup("")
     width, height, room = 148.0, 36.0, 5.0

@@ -43,6 +43,7 @@ SCORES_IN_WORDS = {
     "energy": "how little the model's answers respond at all",
     "knn": "how far from the most similar training items",
     "vim": "how much of it lies outside what training items vary in",
+    "source": "how far from what the feature maps of training items are like, whatever the class: sees other scanners, light, noise",
     "mean-sigma": "distance to the class's center in that class's own deviations",
 }
 

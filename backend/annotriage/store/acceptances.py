@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, update
 
 from annotriage.errors import UnknownError
-from annotriage.states import DeliveryState
+from annotriage.states import DeliveryState, Time
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
 from annotriage.store.projects import Project
@@ -43,11 +43,11 @@ class Undecided:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch of accepted labels. items: how many there are in it."""
+    """Automatic labels that became annotations at once, and how many. undone_at: when they were taken back; null if they were not."""
 
     id: int
-    at: float
-    undone_at: float | None
+    at: Time
+    undone_at: Time | None
     items: int
 
 

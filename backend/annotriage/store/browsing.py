@@ -1,128 +1,142 @@
-"""What people and other programs look at: projects, datasets, items, the queue. Lists are paged by key; counts are read, never made.
-
-A page's key is that of its last row: an item's id, or its trust and id in the queue, which is ordered by trust.
-"""
+"""Items as people and other programs look at them. Lists are paged by key, which is the id of the last item seen."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, case, func, select
 
+from annotriage.advice.verdict_words import reason_sentence
 from annotriage.errors import UnknownError
-from annotriage.states import FOR_PEOPLE, DeliveryState
-from annotriage.store import queue
+from annotriage.states import Time
 from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow
+from annotriage.store.database import columns_of, texts
 from annotriage.store.projects import Project
-from annotriage.store.schema import counter, dataset, delivery, inbox, item, item_dataset, reference, review, spot_check, verdict, work
+from annotriage.store.schema import item, item_dataset, spot_check, thumbnail, verdict
 from annotriage.store.schema import project as project_table
+
+LOOKED_THROUGH = 2_000  # of the latest items, among which the strangest are looked for
 
 
 @dataclass(frozen=True, slots=True)
-class RouteCount:
-    """How many items of one route there are, and how many of them are not answered yet."""
+class Judged:
+    """The verdict on an item under the project's reference. judged: the model's own route, whatever people said since.
 
-    route: str
-    items: int
-    open: int
+    labels: what the model says, none for a failed item; trust: the true one. members: score of each member. reason: of the route that
+    holds, in a sentence; held_back: a states.HeldBack, where that is another one than the model's.
+    """
 
-
-# -- counts
-
-
-def routes_of(connection: Connection, project: Project) -> list[RouteCount]:
-    """The items of a project by route, under its reference."""
-    found = dataset_routes(connection, project, [_every(connection, project)])
-    return next(iter(found.values()), [])
-
-
-def dataset_routes(connection: Connection, project: Project, dataset_ids: Sequence[int]) -> dict[int, list[RouteCount]]:
-    """The items of datasets by route; of each dataset that has any."""
-    found: dict[int, list[RouteCount]] = {}
-    query = (
-        select(counter.c.dataset_id, counter.c.route, func.sum(counter.c.n), func.sum(counter.c.open))
-        .where(counter.c.reference_id == project.reference_id, counter.c.n > 0)
-        .group_by(counter.c.dataset_id, counter.c.route)
-        .order_by(counter.c.dataset_id, counter.c.route)
-    )
-    for ids in chunks(dataset_ids):
-        for id, route, items, open_ in connection.execute(query.where(counter.c.dataset_id.in_(ids))):
-            found.setdefault(id, []).append(RouteCount(route, int(items), int(open_)))
-    return found
+    judged: str
+    labels: tuple[str, ...]
+    confidence: float | None
+    cluster: str | None
+    score: float | None
+    members: Mapping[str, float | None]
+    p_value: float | None
+    outlier_score: float | None
+    sureness: float | None
+    trust: float
+    reason: str
+    held_back: str | None
+    seconds: float
+    at: Time
 
 
-def queue_length(connection: Connection, project: Project) -> int:
-    """How many items wait for a person: all that are not automatic, and the spot checks among those that are."""
-    queued = sum(one.open for one in routes_of(connection, project) if one.route in FOR_PEOPLE)
-    return queued + queue.spot_checks_waiting(connection, project)
+@dataclass(frozen=True, slots=True)
+class BlindCheck:
+    """The spot check that an item is. kind: sample (drawn of all) or audit (of automatic ones). state: open, disagreed, right or wrong."""
+
+    kind: str
+    state: str
+    drawn_at: Time
+    answered_at: Time | None
 
 
-def waiting(connection: Connection, project: Project, reference_id: int | None = None) -> int:
-    """How many items are still to be judged under a reference, by default the project's present one."""
-    of_it = (work.c.project_id == project.id, work.c.reference_id == (reference_id or project.reference_id))
-    return int(connection.execute(select(func.count()).select_from(work).where(*of_it)).scalar_one())
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An item. task: its id in the labeling tool, pushed: the id that it got when it was pushed; either may be null.
+
+    group: what it belongs to, such as a patient. route: null until it is judged; trust: by which annotators' tasks are sorted (another
+    one than the verdict's for a spot check). answer: open, resolved, disputed or labelled (before triage saw it); answered: people's
+    labels; machine: the model's label was accepted. dismissed: a person took it out of the queue without an answer; sent_by: who wants
+    people to look at it. gone: deleted in the labeling tool. pictured: there is a small picture of it.
+    """
+
+    id: int
+    task: str | None
+    pushed: str | None
+    at: Time
+    group: str | None
+    route: str | None
+    trust: float | None
+    answer: str
+    answered: tuple[str, ...] | None
+    machine: bool
+    dismissed: bool
+    sent_by: str | None
+    rerouting_id: int | None
+    shown_dataset_id: int | None
+    gone: bool
+    pictured: bool
+    verdict: Judged | None
+    spot_check: BlindCheck | None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.task or self.pushed or ""
 
 
-def undelivered(connection: Connection, project_id: int, reference_id: int | None = None) -> dict[str, int]:
-    """How many predictions are not confirmed yet, by the state of their delivery."""
-    states = [state for state in DeliveryState if state is not DeliveryState.CONFIRMED]
-    query = select(delivery.c.state, func.count()).where(delivery.c.project_id == project_id, delivery.c.state.in_(states))
-    if reference_id is not None:
-        query = query.where(delivery.c.reference_id == reference_id)
-    return {state: int(count) for state, count in connection.execute(query.group_by(delivery.c.state))}
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """What an item shows. media: as its task holds it."""
+
+    task: str | None
+    pushed: str | None
+    media: str
+    gone: bool
 
 
-def inbox_states(connection: Connection) -> dict[str, int]:
-    """How many webhooks were not read yet (new), and how many cannot be (failed)."""
-    query = select(inbox.c.state, func.count()).where(inbox.c.state.in_(("new", "failed"))).group_by(inbox.c.state)
-    return {"new": 0, "failed": 0} | {state: int(count) for state, count in connection.execute(query)}
+@dataclass(frozen=True, slots=True)
+class Face:
+    """An item by its picture. item_id: None once the item is not there any more."""
+
+    name: str
+    item_id: int | None
 
 
-def routes_between(connection: Connection, project: Project, start: float, end: float) -> list[RouteCount]:
-    """The items that were judged in a time window (start <= at < end), by route; `labelled` and deleted ones are not among them."""
-    still_open = func.sum(case((item.c.answer == "resolved", 0), (item.c.dismissed, 0), else_=1))
-    query = (
-        select(verdict.c.route, func.count(), still_open)
-        .join(item, item.c.id == verdict.c.item_id)
-        .where(
-            verdict.c.project_id == project.id,
-            verdict.c.reference_id == project.reference_id,
-            verdict.c.at >= start,
-            verdict.c.at < end,
-            ~item.c.labelled,
-            ~item.c.gone,
-        )
-        .group_by(verdict.c.route)
-        .order_by(verdict.c.route)
-    )
-    return [RouteCount(route, int(count), int(open_)) for route, count, open_ in connection.execute(query)]
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An item that could not be judged, and why."""
+
+    task: str | None
+    reason: str
+    at: Time
 
 
-# -- datasets
-
-
-def datasets_page(connection: Connection, project: Project, *, kind: str | None, after: int | None, limit: int) -> Sequence[AnyRow]:
-    """A project's datasets, the latest made first; after: the id of the last one seen."""
-    query = select(dataset).where(dataset.c.project_id == project.id).order_by(dataset.c.id.desc()).limit(limit)
-    if kind is not None:
-        query = query.where(dataset.c.kind == kind)
-    return connection.execute(query if after is None else query.where(dataset.c.id < after)).all()
-
-
-def dataset_of_project(connection: Connection, project: Project, dataset_id: int) -> AnyRow:
-    """One of the project's datasets. Raises UnknownError."""
-    row = connection.execute(select(dataset).where(dataset.c.project_id == project.id, dataset.c.id == dataset_id)).one_or_none()
-    if row is None:
-        raise UnknownError(
-            f"project {project.external_id} has no dataset {dataset_id}; /api/projects/{project.external_id}/datasets lists them"
-        )
-    return row
-
-
-# -- items
+_OF_ITEM = (
+    item.c.id,
+    item.c.external_id,
+    item.c.marker,
+    item.c.at,
+    item.c.group,
+    item.c.route,
+    item.c.trust,
+    case((item.c.labelled, "labelled"), else_=item.c.answer),
+    item.c.labels,
+    item.c.machine,
+    item.c.dismissed,
+    item.c.sent_by,
+    item.c.rerouting_id,
+    item.c.shown_dataset_id,
+    item.c.gone,
+    thumbnail.c.item_id.is_not(None),
+)
+_SENT_BY = _OF_ITEM.index(item.c.sent_by)
+OF_VERDICT = columns_of(verdict, Judged)
+_OF_SPOT_CHECK = columns_of(spot_check, BlindCheck)
 
 
 def items_page(
@@ -134,9 +148,9 @@ def items_page(
     answer: str | None = None,
     after: int | None = None,
     limit: int,
-) -> Sequence[AnyRow]:
+) -> list[Item]:
     """A project's items in the order in which they came, those deleted in the labeling tool left out; after: the last one's id."""
-    query = _lines(project).where(item.c.project_id == project.id, ~item.c.gone).order_by(item.c.id).limit(limit)
+    query = _query(project).where(item.c.project_id == project.id, ~item.c.gone).order_by(item.c.id).limit(limit)
     if dataset_id is not None:
         member = and_(item_dataset.c.item_id == item.c.id, item_dataset.c.dataset_id == dataset_id)
         query = query.join(item_dataset, member).order_by(None).order_by(item_dataset.c.item_id)
@@ -147,84 +161,87 @@ def items_page(
         query = query.where(item.c.route == route)
     if answer is not None:
         query = query.where(item.c.labelled if answer == "labelled" else and_(item.c.answer == answer, ~item.c.labelled))
-    return connection.execute(query).all()
+    return _items(connection, query)
 
 
-def queue_page(connection: Connection, project: Project, *, after: tuple[float, int] | None, limit: int) -> Sequence[AnyRow]:
-    """The items that wait for a person, the least trusted first; after: trust and id of the last one seen."""
-    page = queue.queue_page(connection, project, after=after, limit=limit)
-    return items_of(connection, project, [row.id for row in page.rows])
+def items_of(connection: Connection, project: Project, ids: Sequence[int]) -> list[Item]:
+    """These items, in this order; those that are not there are left out."""
+    found = {one.id: one for some in chunks(ids) for one in _items(connection, _query(project).where(item.c.id.in_(some)))}
+    return [found[id] for id in ids if id in found]
 
 
-def items_of(connection: Connection, project: Project, ids: Sequence[int]) -> Sequence[AnyRow]:
-    """These items, in this order."""
-    found = {row.id: row for some in chunks(ids) for row in connection.execute(_lines(project).where(item.c.id.in_(some)))}
-    return [found[id] for id in ids]
-
-
-def item_of_task(connection: Connection, project: Project, task: str) -> AnyRow:
+def item_of_task(connection: Connection, project: Project, task: str) -> Item:
     """One item by its task, or by the id that it was given when it was pushed. Raises UnknownError."""
     for column in (item.c.external_id, item.c.marker):  # one after the other: either of them at once is looked for along all items
-        row = connection.execute(_lines(project).where(item.c.project_id == project.id, column == task)).first()
-        if row is not None:
-            return row
+        found = _items(connection, _query(project).where(item.c.project_id == project.id, column == task))
+        if found:
+            return found[0]
     raise UnknownError(f"project {project.external_id} has no task {task} here; what was imported a moment ago takes some seconds")
 
 
-def item_of_id(connection: Connection, project: Project, item_id: int) -> AnyRow:
+def item_of_id(connection: Connection, project: Project, item_id: int) -> Item:
     """One item by its row's id. Raises UnknownError."""
-    row = connection.execute(_lines(project).where(item.c.project_id == project.id, item.c.id == item_id)).one_or_none()
+    found = _items(connection, _query(project).where(item.c.project_id == project.id, item.c.id == item_id))
+    if not found:
+        raise _unknown(project, item_id)
+    return found[0]
+
+
+def medium_of(connection: Connection, project: Project, item_id: int) -> Medium:
+    """What an item shows. Raises UnknownError."""
+    query = select(item.c.external_id, item.c.marker, item.c.media, item.c.gone)
+    row = connection.execute(query.where(item.c.project_id == project.id, item.c.id == item_id)).one_or_none()
     if row is None:
-        raise UnknownError(f"project {project.external_id} has no item {item_id}; load the page again")
-    return row
+        raise _unknown(project, item_id)
+    return Medium(*row)
 
 
-def datasets_of_item(connection: Connection, item_id: int) -> Sequence[AnyRow]:
-    """The datasets that an item belongs to."""
-    query = select(dataset).join(item_dataset, item_dataset.c.dataset_id == dataset.c.id).where(item_dataset.c.item_id == item_id)
-    return connection.execute(query.order_by(dataset.c.id)).all()
+def thumbnail_of(connection: Connection, project: Project, item_id: int) -> bytes | None:
+    """The small picture of one of the project's items; None if it has none, or is not of this project."""
+    query = select(thumbnail.c.content).join(item, item.c.id == thumbnail.c.item_id)
+    return connection.execute(query.where(item.c.id == item_id, item.c.project_id == project.id)).scalar_one_or_none()
 
 
-def deliveries_of_item(connection: Connection, item_id: int) -> Sequence[AnyRow]:
-    """Its deliveries with the versions that they are of."""
-    query = select(delivery, reference.c.prediction_version.label("version")).join(reference, reference.c.id == delivery.c.reference_id)
-    return connection.execute(query.where(delivery.c.item_id == item_id).order_by(delivery.c.reference_id)).all()
+def items_named(connection: Connection, project: Project, names: Sequence[str]) -> dict[str, int]:
+    """The row of each item that goes by one of these names, of its task or the one that it was pushed with."""
+    found: dict[str, int] = {}
+    for column in (item.c.external_id, item.c.marker):  # an index each
+        for some in chunks([name for name in names if name not in found]):
+            query = select(column, item.c.id).where(item.c.project_id == project.id, column.in_(some))
+            found |= {row[0]: row.id for row in connection.execute(query)}
+    return found
 
 
-def reviews_of_item(connection: Connection, item_id: int) -> Sequence[AnyRow]:
-    """What people answered on it, the first first."""
-    return connection.execute(select(review).where(review.c.item_id == item_id).order_by(review.c.id)).all()
+def strangest_of(connection: Connection, project: Project, dataset_id: int, limit: int) -> list[Face]:
+    """The strangest outliers among the latest items of a dataset."""
+    latest = select(item_dataset.c.item_id).where(item_dataset.c.dataset_id == dataset_id).order_by(item_dataset.c.item_id.desc())
+    return _strangest(connection, project, latest, limit)
 
 
-# -- spot checks
+def strangest_between(connection: Connection, project: Project, start: float, end: float, limit: int) -> list[Face]:
+    """The strangest outliers among those that were judged last in a stretch of time."""
+    mine = (verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id)
+    latest = select(verdict.c.item_id).where(*mine, verdict.c.at >= start, verdict.c.at < end).order_by(verdict.c.at.desc())
+    return _strangest(connection, project, latest, limit)
 
 
-def spot_checks_page(connection: Connection, project: Project, *, state: str | None, after: int | None, limit: int) -> Sequence[AnyRow]:
-    """The spot checks of a project with their tasks, the latest items first; after: the last one's item id."""
+def _strangest(connection: Connection, project: Project, latest: Select[Any], limit: int) -> list[Face]:
+    found = latest.limit(LOOKED_THROUGH).subquery()
+    judged = (verdict.c.item_id == found.c.item_id) & (verdict.c.reference_id == project.reference_id)
     query = (
-        select(spot_check, item.c.external_id, item.c.labels.label("answer_labels"), verdict.c.labels)
-        .join(item, item.c.id == spot_check.c.item_id)
-        .outerjoin(verdict, and_(verdict.c.item_id == spot_check.c.item_id, verdict.c.reference_id == spot_check.c.reference_id))
-        .where(spot_check.c.project_id == project.id, ~item.c.gone)
-        .order_by(spot_check.c.item_id.desc())
+        select(func.coalesce(item.c.external_id, item.c.marker), item.c.id)
+        .select_from(found)
+        .join(item, item.c.id == found.c.item_id)
+        .join(verdict, judged)
+        .where(verdict.c.route == "outlier", ~item.c.gone)
+        .order_by(verdict.c.trust)
         .limit(limit)
     )
-    if state is not None:
-        query = query.where(spot_check.c.state == state)
-    return connection.execute(query if after is None else query.where(spot_check.c.item_id < after)).all()
+    return [Face(*row) for row in connection.execute(query)]
 
 
-def spot_check_states(connection: Connection, project: Project) -> dict[tuple[str, str], int]:
-    """How many spot checks there are of each kind and state; spot checks are few."""
-    query = select(spot_check.c.kind, spot_check.c.state, func.count()).where(spot_check.c.project_id == project.id)
-    return {(kind, state): int(count) for kind, state, count in connection.execute(query.group_by(spot_check.c.kind, spot_check.c.state))}
-
-
-# -- what is wrong
-
-
-def failures(connection: Connection, project: Project, limit: int) -> Sequence[AnyRow]:
-    """The latest items that could not be judged: external_id, reason, at."""
+def failures(connection: Connection, project: Project, limit: int) -> list[Failure]:
+    """The latest items that could not be judged."""
     query = (
         select(item.c.external_id, verdict.c.reason, verdict.c.at)
         .join(item, item.c.id == verdict.c.item_id)
@@ -233,19 +250,7 @@ def failures(connection: Connection, project: Project, limit: int) -> Sequence[A
         .order_by(verdict.c.item_id.desc())
         .limit(limit)
     )
-    return connection.execute(query).all()
-
-
-def empty_answers(connection: Connection, project: Project, limit: int) -> Sequence[str]:
-    """Tasks with an annotation that holds no answer, the latest first; some, if there are many."""
-    query = (
-        select(item.c.external_id)
-        .join(review, review.c.item_id == item.c.id)
-        .where(review.c.project_id == project.id, review.c.empty, ~item.c.gone)
-        .order_by(review.c.id.desc())
-        .limit(limit)
-    )
-    return list(dict.fromkeys(connection.execute(query).scalars()))
+    return [Failure(*row) for row in connection.execute(query)]
 
 
 def last_import(connection: Connection, project: Project) -> float | None:
@@ -256,36 +261,35 @@ def last_import(connection: Connection, project: Project) -> float | None:
     return at if at is not None and at > since else None
 
 
-def is_answering(connection: Connection) -> None:
-    """Asks the database for nothing. Raises whatever its driver does if it does not answer."""
-    connection.execute(select(1)).scalar_one()
-
-
-# -- inside
-
-
-def _every(connection: Connection, project: Project) -> int:
-    """The id of the dataset of all items; 0 before there is one."""
-    query = select(dataset.c.id).where(dataset.c.project_id == project.id, dataset.c.kind == "all")
-    return int(connection.execute(query).scalar_one_or_none() or 0)
-
-
-def _lines(project: Project) -> Select[Any]:
+def _query(project: Project) -> Select[Any]:
     """Items with their verdict under the project's reference, if there is one yet, and their spot check."""
     judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
-    of_verdict = [column for column in verdict.c if column.name not in ("item_id", "project_id", "labels", "at", "trust", "route")]
     return (
-        select(
-            item,
-            *of_verdict,
-            verdict.c.labels.label("model_labels"),
-            verdict.c.trust.label("true_trust"),
-            verdict.c.at.label("judged_at"),
-            spot_check.c.kind.label("spot_check"),
-            spot_check.c.state.label("spot_check_state"),
-            spot_check.c.drawn_at,
-            spot_check.c.answered_at.label("spot_check_answered_at"),
-        )
+        select(*_OF_ITEM, *OF_VERDICT, *_OF_SPOT_CHECK)
+        .select_from(item)
         .outerjoin(verdict, judged)
         .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
+        .outerjoin(thumbnail, thumbnail.c.item_id == item.c.id)
     )
+
+
+def _items(connection: Connection, query: Select[Any]) -> list[Item]:
+    return [_item(tuple(row)) for row in connection.execute(query)]
+
+
+def _item(values: tuple[Any, ...]) -> Item:
+    own, of_verdict, of_check = values[: len(_OF_ITEM)], values[len(_OF_ITEM) : -len(_OF_SPOT_CHECK)], values[-len(_OF_SPOT_CHECK) :]
+    judged = None if of_verdict[0] is None else judged_of(of_verdict, sent_by=own[_SENT_BY])
+    drawn = None if of_check[0] is None else BlindCheck(*of_check)
+    return Item(*(*own[:8], texts(own[8]), *own[9:], judged, drawn))
+
+
+def judged_of(values: Sequence[Any], *, sent_by: str | None) -> Judged:
+    """A verdict of the values of its columns, which are `OF_VERDICT`. sent_by: who sent its item to review."""
+    judged, labels, *rest = values
+    found = Judged(judged, tuple(labels), *rest)
+    return found if found.held_back is None else replace(found, reason=reason_sentence(found.reason, found.held_back, sent_by))
+
+
+def _unknown(project: Project, item_id: int) -> UnknownError:
+    return UnknownError(f"project {project.external_id} has no item {item_id}; load the page again")

@@ -13,12 +13,12 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Float, Row, Table, create_engine, event, text
+from sqlalchemy import Column, Connection, Engine, Float, Table, create_engine, event, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
@@ -27,8 +27,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from annotriage.errors import StoreError
-
-AnyRow = Row[*tuple[Any, ...]]
+from annotriage.store.upgrading import refuse_newer, upgrade
 
 BUSY_SECONDS = 10
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
@@ -54,7 +53,11 @@ class Store:
         self._gives_way = self.is_sqlite and checkpoints
         try:
             self._migrate()
+        except StoreError:
+            self.close()
+            raise
         except OperationalError as error:
+            self.close()
             raise StoreError(
                 f"{_shown(url)}: cannot be opened ({_cause(error)}); check the setting database and that it is running"
             ) from error
@@ -69,36 +72,40 @@ class Store:
     def writing(self) -> Iterator[Connection]:
         """A transaction that is committed when the block ends well and undone when it does not. Keep it short."""
         last: dict[Callable[[Connection, list[Any]], None], list[Any]] = {}
-        with self._turn, self.engine.connect().execution_options(writing=True, last=last) as connection:
-            with connection.begin():
+        with self._writer() as connection:
+            with connection.execution_options(last=last).begin():
                 yield connection
                 for act, parts in last.items():
                     act(connection, parts)
             if self._gives_way:
                 time.sleep(GAP_SECONDS)
 
+    def refuse_newer(self) -> None:
+        """Raise StoreError if a newer version has meanwhile changed what this code reads or writes."""
+        with self.reading() as connection:
+            try:
+                refuse_newer(connection, self._migrations)
+            except StoreError as error:
+                raise StoreError(f"{_shown(str(self.engine.url))}: {error}") from error
+
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
 
-    def _migrate(self) -> None:
-        from alembic import command
-        from alembic.config import Config
-        from alembic.util import CommandError
+    @contextlib.contextmanager
+    def _writer(self) -> Iterator[Connection]:
+        """A connection whose transactions write; on SQLite no other thread of this process has one meanwhile."""
+        with self._turn, self.engine.connect().execution_options(writing=True) as connection:
+            yield connection
 
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with self.writing() as connection:
+    def _migrate(self) -> None:
+        with self._writer() as connection, _without_foreign_keys(connection), connection.begin():
             if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-            config.attributes["connection"] = connection
             try:
-                command.upgrade(config, "head")
-            except CommandError as error:
-                raise StoreError(
-                    f"{_shown(str(self.engine.url))}: was written by a newer version of annotriage ({error});"
-                    " use that version, or another database"
-                ) from error
+                self._migrations = upgrade(connection)
+            except StoreError as error:
+                raise StoreError(f"{_shown(str(self.engine.url))}: {error}") from error
 
 
 def at_the_end(connection: Connection, act: Callable[[Connection, list[Any]], None], part: Any) -> None:
@@ -109,6 +116,16 @@ def at_the_end(connection: Connection, act: Callable[[Connection, list[Any]], No
 def columns_of(table: Table, kind: type) -> list[Column[Any]]:
     """The columns of a table that a dataclass is made of: those of its fields' names, in their order."""
     return [table.c[field.name] for field in dataclasses.fields(kind)]
+
+
+def texts(labels: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Labels out of a JSON column."""
+    return None if labels is None else tuple(labels)
+
+
+def is_answering(connection: Connection) -> None:
+    """Asks the database for nothing. Raises whatever its driver does if it does not answer."""
+    connection.execute(select(1)).scalar_one()
 
 
 def insert(connection: Connection, table: Table) -> Any:
@@ -180,6 +197,21 @@ def _tune_sqlite(engine: Engine, checkpoints: bool) -> None:
             _begin_writing(connection.connection.driver_connection)
         else:
             connection.exec_driver_sql("BEGIN")
+
+
+@contextlib.contextmanager
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """A block in which SQLite follows no foreign key: a table that is built anew is dropped on the way, and would take with it all rows
+    that name its own. PostgreSQL changes tables in place."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection  # outside a transaction, where alone it can be said
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
 
 
 def _begin_writing(connection: Any) -> None:

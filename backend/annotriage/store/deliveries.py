@@ -16,16 +16,16 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select, update
 
-from annotriage.states import DeliveryState
+from annotriage.states import DeliveryState, Time
 from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow, insert
+from annotriage.store.database import insert, texts
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, item, reference
 
 ANSWERED_SECONDS = 10.0  # until a prediction that the tool took itself can be read back,
 ANSWERED_EACH = 0.3  # and more for each further one of the same request: it stores them one after the other
-SETTLED_SECONDS = 5.0  # between two readings of an unknown outcome that must agree
-UNSETTLED = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.UNKNOWN, DeliveryState.ANSWERED, DeliveryState.STALE)
+AGREED_SECONDS = 5.0  # between two readings of an unknown outcome that must agree
+UNFINISHED = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.UNKNOWN, DeliveryState.ANSWERED, DeliveryState.STALE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,20 @@ class Trouble:
     external_id: str | None
     state: str
     error: str
-    at: float
+    at: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A prediction on its way. labels: what annotators see, null hides the model's answer. error: what the last attempt met."""
+
+    version: str
+    state: str
+    labels: tuple[str, ...] | None
+    trust: float
+    attempts: int
+    error: str | None
+    at: Time
 
 
 def enqueue(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
@@ -84,7 +97,7 @@ def enqueue(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         "attempts": 0,
         "not_before": case(
             (or_(state == DeliveryState.ANSWERED, state == DeliveryState.STALE), delivery.c.not_before),
-            (state == DeliveryState.UNKNOWN, now + SETTLED_SECONDS),
+            (state == DeliveryState.UNKNOWN, now + AGREED_SECONDS),
             else_=0.0,
         ),
         "error": None,
@@ -94,10 +107,10 @@ def enqueue(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def waiting(connection: Connection, project_id: int) -> dict[str, Waiting]:
-    """The deliveries of a project that are due and not settled yet, by their states."""
+    """The deliveries of a project that are due and not finished yet, by their states."""
     query = (
         select(delivery.c.state, func.count(), func.min(delivery.c.at))
-        .where(delivery.c.project_id == project_id, delivery.c.state.in_(UNSETTLED), delivery.c.not_before <= time.time())
+        .where(delivery.c.project_id == project_id, delivery.c.state.in_(UNFINISHED), delivery.c.not_before <= time.time())
         .group_by(delivery.c.state)
     )
     return {state: Waiting(int(count), float(since)) for state, count, since in connection.execute(query)}
@@ -106,13 +119,13 @@ def waiting(connection: Connection, project_id: int) -> dict[str, Waiting]:
 def take(connection: Connection, project_id: int, state: str, owner: str, most: int) -> list[Due]:
     """Take deliveries to tasks that are due in a state, all of one reference. Pending ones are `sending` from now on."""
     due = (*_due(project_id, (state,), owner), item.c.external_id.is_not(None))
-    return _taken(connection, _of_one_reference(connection, due, most), owner, sending=state == DeliveryState.PENDING)
+    return _take(connection, due, owner, most, sending=state == DeliveryState.PENDING)
 
 
 def take_unlinked(connection: Connection, project_id: int, owner: str, most: int) -> list[Due]:
     """Take deliveries, all of one reference, whose task may have been created or not."""
     due = (*_due(project_id, (DeliveryState.UNKNOWN, DeliveryState.STALE), owner), item.c.external_id.is_(None))
-    return _taken(connection, _of_one_reference(connection, due, most), owner)
+    return _take(connection, due, owner, most)
 
 
 def any_unlinked(connection: Connection, project_id: int) -> bool:
@@ -136,7 +149,7 @@ def take_uncreated(connection: Connection, project: Project, owner: str, most: i
         size += len(row.media)
         if taken and size > most_bytes:
             break
-        taken.append(Uncreated(*_values(row), media=row.media, data=row.data or {}))
+        taken.append(Uncreated(*(*_values(row), row.media, row.data or {})))
     _hold(connection, taken, owner, sending=True)
     return taken
 
@@ -176,7 +189,7 @@ def release(connection: Connection, owners: Sequence[str]) -> None:
     held = delivery.c.owner.in_(owners)
     sending = delivery.c.state == DeliveryState.SENDING
     connection.execute(update(delivery).where(held, sending).values(state=DeliveryState.UNKNOWN, owner=None, not_before=time.time()))
-    stale = case((delivery.c.state == DeliveryState.STALE, time.time() + SETTLED_SECONDS), else_=delivery.c.not_before)
+    stale = case((delivery.c.state == DeliveryState.STALE, time.time() + AGREED_SECONDS), else_=delivery.c.not_before)
     connection.execute(update(delivery).where(held).values(owner=None, not_before=stale))
 
 
@@ -217,23 +230,46 @@ def troubles(connection: Connection, project_id: int, limit: int = 20) -> list[T
     return [Trouble(*row) for row in connection.execute(query)]
 
 
+def undelivered(connection: Connection, project_id: int, reference_id: int | None = None) -> dict[str, int]:
+    """How many predictions are not confirmed yet, by the state of their delivery."""
+    states = [state for state in DeliveryState if state is not DeliveryState.CONFIRMED]
+    query = select(delivery.c.state, func.count()).where(delivery.c.project_id == project_id, delivery.c.state.in_(states))
+    if reference_id is not None:
+        query = query.where(delivery.c.reference_id == reference_id)
+    return {state: int(count) for state, count in connection.execute(query.group_by(delivery.c.state))}
+
+
+def deliveries_of_item(connection: Connection, item_id: int) -> list[Delivery]:
+    """An item's deliveries."""
+    columns = (reference.c.prediction_version.label("version"), *(delivery.c[name] for name in list(Delivery.__dataclass_fields__)[1:]))
+    query = select(*columns).join(reference, reference.c.id == delivery.c.reference_id).where(delivery.c.item_id == item_id)
+    rows = connection.execute(query.order_by(delivery.c.reference_id))
+    return [Delivery(version, state, texts(labels), *rest) for version, state, labels, *rest in rows]
+
+
+def retry(connection: Connection, project: Project) -> int:
+    """Let predictions that were refused be sent again, and those that wait after an error at once: how many."""
+    now: dict[str, Any] = {"not_before": 0.0, "attempts": 0}
+    mine = delivery.c.project_id == project.id
+    refused = (mine, delivery.c.state == DeliveryState.REFUSED, delivery.c.reference_id.in_(project.references))
+    again = connection.execute(update(delivery).where(*refused).values(state=DeliveryState.PENDING, error=None, **now)).rowcount
+    late = (mine, delivery.c.state == DeliveryState.PENDING, delivery.c.error.is_not(None), delivery.c.not_before > 0)
+    return int(again + connection.execute(update(delivery).where(*late).values(**now)).rowcount)
+
+
 def _due(project_id: int, states: Sequence[str], owner: str | None) -> tuple[ColumnElement[bool], ...]:
     """What this owner may take: nobody else holds it. owner: None for what anybody holds."""
     due = (delivery.c.project_id == project_id, delivery.c.state.in_(states), delivery.c.not_before <= time.time())
     return due if owner is None else (*due, or_(delivery.c.owner.is_(None), delivery.c.owner == owner))
 
 
-def _of_one_reference(connection: Connection, due: Sequence[ColumnElement[bool]], most: int) -> Sequence[AnyRow]:
-    first = _rows().where(*due).order_by(delivery.c.reference_id, delivery.c.item_id).limit(1)
-    found = connection.execute(first).first()
-    if found is None:
+def _take(connection: Connection, due: Sequence[ColumnElement[bool]], owner: str, most: int, *, sending: bool = False) -> list[Due]:
+    """Take deliveries that are due, all of one reference."""
+    first = connection.execute(_rows().where(*due).order_by(delivery.c.reference_id, delivery.c.item_id).limit(1)).first()
+    if first is None:
         return []
-    query = _rows().where(*due, delivery.c.reference_id == found.reference_id).order_by(delivery.c.item_id).limit(most)
-    return connection.execute(query.with_for_update(skip_locked=True, of=delivery)).all()
-
-
-def _taken(connection: Connection, rows: Sequence[AnyRow], owner: str, *, sending: bool = False) -> list[Due]:
-    taken = [Due(*_values(row)) for row in rows]
+    query = _rows().where(*due, delivery.c.reference_id == first.reference_id).order_by(delivery.c.item_id).limit(most)
+    taken = [Due(*_values(row)) for row in connection.execute(query.with_for_update(skip_locked=True, of=delivery))]
     _hold(connection, taken, owner, sending=sending)
     return taken
 
@@ -259,8 +295,8 @@ def _rows() -> Select[*tuple[Any, ...]]:
     return (
         select(
             delivery.c.item_id,
-            item.c.external_id,
-            item.c.marker,
+            func.coalesce(item.c.external_id, ""),
+            func.coalesce(item.c.marker, ""),
             delivery.c.reference_id,
             reference.c.prediction_version.label("version"),
             delivery.c.labels,
@@ -272,6 +308,6 @@ def _rows() -> Select[*tuple[Any, ...]]:
     )
 
 
-def _values(row: AnyRow) -> tuple[int, str, str, int, str, tuple[str, ...] | None, float, int]:
-    labels = None if row.labels is None else tuple(row.labels)
-    return row.item_id, row.external_id or "", row.marker or "", row.reference_id, row.version, labels, row.trust, row.attempts
+def _values(row: Sequence[Any]) -> tuple[Any, ...]:
+    """A row's values for the fields of `Due`."""
+    return (*row[:5], texts(row[5]), *row[6:8])

@@ -12,13 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, or_, select, update
 
 from annotriage.states import FieldWriteState
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
+from annotriage.store.datasets import id_of_all
 from annotriage.store.projects import Project
-from annotriage.store.schema import dataset, field_write, item, item_dataset, spot_check, verdict
+from annotriage.store.schema import field_write, item, item_dataset, spot_check, verdict
+from annotriage.store.snapshots import Snapshot
 
 WIDER = 2.0  # times that limits may be as wide as they are now, before they are written again
 HELD_SECONDS = 60.0  # for which rows that were taken are nobody else's
@@ -125,7 +127,7 @@ def any_held(connection: Connection, project_id: int) -> bool:
     return connection.execute(held.limit(1)).scalar_one_or_none() is not None
 
 
-def settle(
+def finish(
     connection: Connection,
     taken: Taken,
     item_ids: Iterable[int],
@@ -156,7 +158,7 @@ def drop(connection: Connection, taken: Taken, item_ids: Iterable[int]) -> None:
 
 
 def let_go(connection: Connection, taken: Taken) -> None:
-    """Let go of all that was taken and is not settled, queued again or not."""
+    """Let go of all that was taken and is not finished, queued again or not."""
     for some in chunks(taken.writes):
         ids = [write.item_id for write in some]
         connection.execute(update(field_write).where(*_held(taken, ids)).values(not_before=0.0))
@@ -178,19 +180,10 @@ def created(connection: Connection, item_ids: Sequence[int]) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """A dataset's share of outliers now, with its limits."""
-
-    share: float
-    low: float
-    high: float
-
-
-def outdated(connection: Connection, project_id: int, scores: Mapping[int, Score], written_before: float) -> list[int]:
+def outdated(connection: Connection, project_id: int, latest: Mapping[int, Snapshot], written_before: float) -> list[int]:
     """The items of unanswered tasks that show limits which their dataset's share has left, or that are far wider than now, or none.
 
-    scores: by dataset. written_before: seconds since 1970; what was written later stays.
+    latest: by dataset. written_before: seconds since 1970; what was written later stays.
     """
     query = (
         select(field_write.c.item_id, field_write.c.dataset_id, field_write.c.low, field_write.c.high)
@@ -202,19 +195,13 @@ def outdated(connection: Connection, project_id: int, scores: Mapping[int, Score
             item.c.answer != "resolved",
         )
     )
-    return [id for id, dataset_id, low, high in connection.execute(query) if not _holds(scores.get(dataset_id), low, high)]
+    return [id for id, dataset_id, low, high in connection.execute(query) if not _holds(latest.get(dataset_id), low, high)]
 
 
-def _holds(now: Score | None, low: float | None, high: float | None) -> bool:
-    if now is None:
+def _holds(now: Snapshot | None, low: float | None, high: float | None) -> bool:
+    if now is None or now.share is None or now.low is None or now.high is None:
         return True
     return low is not None and high is not None and low <= now.share <= high and high - low <= WIDER * (now.high - now.low)
-
-
-def dataset_names(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
-    """What datasets are called beside their score, by id."""
-    rows = connection.execute(select(dataset.c.id, dataset.c.kind, dataset.c.name).where(dataset.c.id.in_(ids)))
-    return {row.id: "all items" if row.kind == "all" else row.name for row in rows}
 
 
 def make_stale(connection: Connection, item_ids: Sequence[int]) -> None:
@@ -227,13 +214,7 @@ def make_stale(connection: Connection, item_ids: Sequence[int]) -> None:
 def shown_datasets(connection: Connection, project_id: int) -> list[int]:
     """The datasets whose diversity stands in some task of a project, and that of all items."""
     query = select(field_write.c.dataset_id).where(field_write.c.project_id == project_id, field_write.c.dataset_id.is_not(None))
-    every = dataset_of_all(connection, project_id)
-    return list({*connection.execute(query.distinct()).scalars()} | ({every} if every is not None else set()))
-
-
-def dataset_of_all(connection: Connection, project_id: int) -> int | None:
-    """The dataset that holds every item of a project; None as long as there is no item."""
-    return connection.execute(select(dataset.c.id).where(dataset.c.project_id == project_id, dataset.c.kind == "all")).scalar_one_or_none()
+    return [id for id in connection.execute(query.union(select(id_of_all(project_id)))).scalars() if id is not None]
 
 
 def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[Judged]:
@@ -256,3 +237,17 @@ def holds_at_least(connection: Connection, dataset_id: int, number: int) -> bool
     """Whether a dataset has so many items."""
     query = select(item_dataset.c.item_id).where(item_dataset.c.dataset_id == dataset_id).offset(number - 1).limit(1)
     return connection.execute(query).one_or_none() is not None
+
+
+def failed(connection: Connection, project: Project) -> int:
+    """How many tasks could not be given their fields."""
+    return int(connection.execute(select(func.count()).select_from(field_write).where(*_failed(project))).scalar_one())
+
+
+def retry(connection: Connection, project: Project) -> int:
+    """Let tasks be written whose fields could not be: how many."""
+    return int(connection.execute(update(field_write).where(*_failed(project)).values(_AGAIN)).rowcount)
+
+
+def _failed(project: Project) -> tuple[ColumnElement[bool], ...]:
+    return (field_write.c.project_id == project.id, field_write.c.state == FieldWriteState.FAILED)

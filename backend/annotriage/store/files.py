@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
+from annotriage.store.database import insert
 from annotriage.store.schema import file_piece, stored_file
 
 PIECE = 8 * 2**20  # bytes; far below every limit of a row
@@ -19,13 +20,13 @@ def store_file(connection: Connection, file: Path) -> int:
     for piece in _pieces(file):
         digest.update(piece)
         size += len(piece)
-    found = connection.execute(select(stored_file.c.id).where(stored_file.c.hash == digest.hexdigest())).scalar_one_or_none()
-    if found is not None:
-        return int(found)
-    id = int(connection.execute(stored_file.insert().values(hash=digest.hexdigest(), size=size).returning(stored_file.c.id)).scalar_one())
+    add = insert(connection, stored_file).values(hash=digest.hexdigest(), size=size).on_conflict_do_nothing(index_elements=["hash"])
+    id = connection.execute(add.returning(stored_file.c.id)).scalar_one_or_none()
+    if id is None:  # kept already, perhaps by another process at this moment
+        return int(connection.execute(select(stored_file.c.id).where(stored_file.c.hash == digest.hexdigest())).scalar_one())
     for number, piece in enumerate(_pieces(file)):
         connection.execute(file_piece.insert().values(stored_file_id=id, number=number, content=piece))
-    return id
+    return int(id)
 
 
 def pieces_of(connection: Connection, file_id: int) -> Iterator[bytes]:

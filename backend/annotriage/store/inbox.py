@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
+from annotriage.states import Time
 from annotriage.store.schema import inbox
 
 KEPT_FAILED = 1_000
@@ -26,7 +27,7 @@ class Unreadable:
 
     id: int
     error: str
-    at: float
+    at: Time
 
 
 def put(connection: Connection, body: bytes) -> None:
@@ -56,3 +57,14 @@ def troubles(connection: Connection, limit: int = 20) -> list[Unreadable]:
     """The latest that could not be read."""
     query = select(inbox.c.id, inbox.c.error, inbox.c.at).where(inbox.c.state == "failed").order_by(inbox.c.id.desc()).limit(limit)
     return [Unreadable(*row) for row in connection.execute(query)]
+
+
+def states(connection: Connection) -> dict[str, int]:
+    """How many webhooks were not read yet (new), and how many cannot be (failed)."""
+    query = select(inbox.c.state, func.count()).where(inbox.c.state.in_(("new", "failed"))).group_by(inbox.c.state)
+    return {"new": 0, "failed": 0} | {state: int(count) for state, count in connection.execute(query)}
+
+
+def clear(connection: Connection) -> int:
+    """Forget webhooks that could not be read: how many."""
+    return int(connection.execute(inbox.delete().where(inbox.c.state == "failed")).rowcount)

@@ -1,22 +1,28 @@
-"""Items: the labeling tool's tasks, and what other systems pushed, with the datasets that they belong to."""
+"""Items: the labeling tool's tasks; how they come in, and what becomes of them."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, case, select, update
+from sqlalchemy import Connection, select, update
 
 from annotriage.labeling_tool import Task
 from annotriage.store.counters import chunks, recounted
-from annotriage.store.database import AnyRow, insert
+from annotriage.store.database import insert
+from annotriage.store.datasets import batch_of, file_items
 from annotriage.store.projects import Project
-from annotriage.store.schema import dataset, delivery, field_write, item, item_dataset, work
+from annotriage.store.schema import delivery, field_write, item, work
 
-BATCH_GAP = 60.0  # seconds between tasks that are still one import
-SHOWN_FROM = 50  # items from which on a batch is large enough to show its own diversity
-LONGEST_NAME = 200
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An item by its task. gone: the task was deleted."""
+
+    id: int
+    gone: bool
 
 
 def add_tasks(connection: Connection, project: Project, tasks: Sequence[Task], *, urgent: bool = False) -> int:
@@ -47,7 +53,7 @@ def add_tasks(connection: Connection, project: Project, tasks: Sequence[Task], *
     new = [task for task in tasks if task.id in ids]
     if not new:
         return 0
-    batch = _batch(connection, project, now)
+    batch = batch_of(connection, project, now)
     file_items(connection, project, {ids[task.id]: task.fields for task in new}, batch, now)
     add_work(connection, project, [ids[task.id] for task in new if not task.labelled], urgent=urgent)
     return len(new)
@@ -73,12 +79,12 @@ def asked_for_more(connection: Connection, project: Project) -> list[str]:
     return list(connection.execute(select(item.c.external_id).where(*more).order_by(item.c.id)).scalars())
 
 
-def find_items(connection: Connection, project_id: int, external_ids: Iterable[str]) -> dict[str, AnyRow]:
+def find_items(connection: Connection, project_id: int, external_ids: Iterable[str]) -> dict[str, Found]:
     """The items of these tasks, by task id."""
-    found: dict[str, AnyRow] = {}
+    query = select(item.c.external_id, item.c.id, item.c.gone).where(item.c.project_id == project_id)
+    found: dict[str, Found] = {}
     for ids in chunks(list(external_ids)):
-        rows = connection.execute(select(item).where(item.c.project_id == project_id, item.c.external_id.in_(ids)))
-        found |= {row.external_id: row for row in rows}
+        found |= {task: Found(*row) for task, *row in connection.execute(query.where(item.c.external_id.in_(ids)))}
     return found
 
 
@@ -109,15 +115,6 @@ def mark_back(connection: Connection, project: Project, item_ids: Sequence[int])
     add_work(connection, project, item_ids)
 
 
-def known_task_ids(connection: Connection, project_id: int, external_ids: Sequence[str]) -> set[str]:
-    """Which of these tasks have an item."""
-    found: set[str] = set()
-    for ids in chunks(external_ids):
-        query = select(item.c.external_id).where(item.c.project_id == project_id, item.c.external_id.in_(ids))
-        found.update(connection.execute(query).scalars())
-    return found
-
-
 def tasks_besides(connection: Connection, project_id: int, seen: Collection[str], *, before: float) -> list[str]:
     """The tasks that the store has and `seen` has not, of those that came in before that time."""
     query = select(item.c.external_id).where(
@@ -130,15 +127,6 @@ def link_tasks(connection: Connection, task_ids: Mapping[int, str]) -> None:
     """Pushed items have their tasks now."""
     for item_id, task_id in task_ids.items():
         connection.execute(update(item).where(item.c.id == item_id).values(external_id=task_id))
-
-
-def dataset_of(connection: Connection, project_id: int, kind: str, name: str, at: float) -> int:
-    """The dataset of that kind and name, made if there is none; its last time is set to `at`."""
-    name = name[:LONGEST_NAME]
-    add = insert(connection, dataset).values(project_id=project_id, kind=kind, name=name, first_at=at, last_at=at)
-    later = case((dataset.c.last_at < at, at), else_=dataset.c.last_at)
-    add = add.on_conflict_do_update(index_elements=["project_id", "kind", "name"], set_={"last_at": later})
-    return int(connection.execute(add.returning(dataset.c.id)).scalar_one())
 
 
 def media_hash(media: str) -> str:
@@ -159,38 +147,3 @@ def _without_own(connection: Connection, project: Project, tasks: Sequence[Task]
             elif row.external_id == task.id:
                 tasks = [one for one in tasks if one is not task]
     return list(tasks)
-
-
-def _batch(connection: Connection, project: Project, now: float) -> int:
-    """The batch that tasks which come in now belong to: the latest one if it is younger than a minute, else a new one."""
-    latest = connection.execute(
-        select(dataset.c.name, dataset.c.last_at)
-        .where(dataset.c.project_id == project.id, dataset.c.kind == "batch")
-        .order_by(dataset.c.id.desc())
-        .limit(1)
-    ).one_or_none()
-    if latest is not None and now - latest.last_at < BATCH_GAP:
-        return dataset_of(connection, project.id, "batch", latest.name, now)
-    return dataset_of(connection, project.id, "batch", time.strftime("import of %Y-%m-%d %H:%M:%S UTC", time.gmtime(now)), now)
-
-
-def file_items(connection: Connection, project: Project, fields: Mapping[int, Mapping[str, str]], batch: int, now: float) -> None:
-    """Put new items into `all`, into their batch (or what they were pushed as) and into one dataset per configured field.
-
-    A task shows the diversity of the first configured field's dataset, else of its batch. fields: by item.
-    """
-    every = dataset_of(connection, project.id, "all", "all", now)
-    rows = [{"dataset_id": id, "item_id": item_id} for item_id in fields for id in (every, batch)]
-    named: dict[str, int] = {}
-    shown: dict[int, list[int]] = {}
-    for item_id, values in fields.items():
-        names = [f"{name}={values[name]}"[:LONGEST_NAME] for name in project.options.dataset_fields if values.get(name)]
-        for name in names:
-            if name not in named:
-                named[name] = dataset_of(connection, project.id, "field", name, now)
-            rows.append({"dataset_id": named[name], "item_id": item_id})
-        shown.setdefault(named[names[0]] if names else batch, []).append(item_id)
-    connection.execute(insert(connection, item_dataset).on_conflict_do_nothing(), rows)
-    for dataset_id, ids in shown.items():
-        for some in chunks(ids):
-            connection.execute(update(item).where(item.c.id.in_(some)).values(shown_dataset_id=dataset_id))

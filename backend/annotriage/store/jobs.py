@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, case, func, or_, select, update
 
-from annotriage.states import JobState
-from annotriage.store.database import AnyRow, insert
+from annotriage.states import JobState, Time
+from annotriage.store.database import columns_of, insert
 from annotriage.store.schema import JOB_OPEN, heartbeat, job, project
 
 LIMITS = "limits"  # the kind that changes the limits of a guarantee
@@ -35,8 +35,8 @@ class Job:
     payload: Mapping[str, Any]
     text: str
     attempts: int
-    at: float
-    finished_at: float | None
+    at: Time
+    finished_at: Time | None
 
 
 def queue(connection: Connection, project_id: int, kind: str, payload: Mapping[str, Any] | None = None) -> int:
@@ -61,6 +61,14 @@ def queue_last_word(connection: Connection, project_id: int, kind: str, payload:
                 return state
         if _add(connection, project_id, kind, payload) is not None:
             return None
+
+
+def withdraw(connection: Connection, project_id: int, kind: str) -> bool:
+    """What waits of that kind is not wanted any more; whether anything did. What runs goes on."""
+    mine = (job.c.project_id == project_id, job.c.kind == kind)
+    waiting = connection.execute(job.delete().where(*mine, job.c.state == JobState.QUEUED)).rowcount
+    following = (*mine, job.c.state == JobState.RUNNING, job.c.next_payload.is_not(None))
+    return bool(waiting or connection.execute(update(job).where(*following).values(next_payload=None)).rowcount)
 
 
 def _add(connection: Connection, project_id: int, kind: str, payload: Mapping[str, Any]) -> int | None:
@@ -131,13 +139,13 @@ def take_back(connection: Connection, dead: Sequence[str]) -> None:
     connection.execute(update(job).where(left).values(values))
 
 
-def jobs_of(connection: Connection, project_id: int, limit: int = 20) -> list[Job]:
-    """The latest jobs of a project."""
-    query = _JOBS.where(job.c.project_id == project_id).order_by(job.c.id.desc()).limit(limit)
-    return [_job(row) for row in connection.execute(query)]
+def jobs_of(connection: Connection, project_id: int | None = None, limit: int = 20) -> list[Job]:
+    """The latest jobs of a project, or of all."""
+    query = _JOBS.order_by(job.c.id.desc()).limit(limit)
+    return [_job(row) for row in connection.execute(query if project_id is None else query.where(job.c.project_id == project_id))]
 
 
-_JOBS = select(*(job.c[name] for name in Job.__dataclass_fields__))
+_JOBS = select(*columns_of(job, Job))
 
 
 def _waiting(kinds: Sequence[str]) -> Select[Any]:
@@ -147,6 +155,6 @@ def _waiting(kinds: Sequence[str]) -> Select[Any]:
     return query.where(job.c.kind.in_(kinds), job.c.state == JobState.QUEUED, ready).order_by(job.c.id)
 
 
-def _job(row: AnyRow) -> Job:
-    values = dict(row._mapping)
-    return Job(**values | {"state": JobState(values["state"])})
+def _job(row: Sequence[Any]) -> Job:
+    id, project_id, kind, state, *rest = row
+    return Job(id, project_id, kind, JobState(state), *rest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,10 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delet
 
 from annotriage.errors import UnknownError
 from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow, columns_of, insert
+from annotriage.store.database import columns_of, insert
 from annotriage.store.map_points import KINDS, Piece, pack, unpack
 from annotriage.store.projects import Project
-from annotriage.store.schema import dataset, group_member, item, map_, map_piece, point, rerouting, training_item, verdict
+from annotriage.store.schema import item, map_, map_piece, point, rerouting, training_item, verdict
 
 METHODS = ("umap", "tsne")
 KEPT = 5  # maps of each method
@@ -141,16 +141,16 @@ def pieces(connection: Connection, map_id: int) -> list[PieceFacts]:
     return [PieceFacts(*row) for row in connection.execute(query)]
 
 
-def piece_content(connection: Connection, map_id: int, number: int) -> AnyRow | None:
-    """A piece as it is sent: content (gzip), version."""
-    query = select(map_piece.c.content, map_piece.c.version).where(map_piece.c.map_id == map_id, map_piece.c.number == number)
-    return connection.execute(query).one_or_none()
+def piece_content(connection: Connection, map_id: int, number: int) -> bytes | None:
+    """A piece as it is sent: gzipped."""
+    query = select(map_piece.c.content).where(map_piece.c.map_id == map_id, map_piece.c.number == number)
+    return connection.execute(query).scalar_one_or_none()
 
 
 def read_piece(connection: Connection, map_id: int, number: int) -> Piece | None:
     """The points of a piece."""
-    row = piece_content(connection, map_id, number)
-    return None if row is None else unpack(row.content)
+    content = piece_content(connection, map_id, number)
+    return None if content is None else unpack(content)
 
 
 def write_piece(connection: Connection, map_id: int, number: int, piece: Piece) -> None:
@@ -209,40 +209,6 @@ def rerouted_since(connection: Connection, project: Project, at: float) -> set[t
     later = or_(rerouting.c.at > at - OVERLAP, rerouting.c.undone_at > at - OVERLAP)
     query = select(rerouting.c.id, rerouting.c.undone_at).where(rerouting.c.project_id == project.id, rerouting.c.n > 0, later)
     return {(id, undone_at) for id, undone_at in connection.execute(query)}
-
-
-def dataset_names(connection: Connection, project: Project, ids: Iterable[int]) -> dict[int, str]:
-    """The names of datasets of a project, by id."""
-    query = select(dataset.c.id, dataset.c.name).where(dataset.c.project_id == project.id)
-    return {id: name for some in chunks(list(ids)) for id, name in connection.execute(query.where(dataset.c.id.in_(some))).all()}
-
-
-# -- groups
-
-
-def keep_groups(connection: Connection, dataset_id: int, numbers: Mapping[int, int]) -> None:
-    """Which outliers of a dataset belong together: group numbers by item; those of its former snapshot are forgotten."""
-    query = select(group_member.c.item_id, group_member.c.number).where(group_member.c.dataset_id == dataset_id)
-    known = {row.item_id: row.number for row in connection.execute(query)}
-    gone = [id for id in known if id not in numbers]
-    for ids in chunks(gone):
-        connection.execute(delete(group_member).where(group_member.c.dataset_id == dataset_id, group_member.c.item_id.in_(ids)))
-    new = [{"dataset_id": dataset_id, "item_id": id, "number": number} for id, number in numbers.items() if known.get(id) != number]
-    if new:
-        add = insert(connection, group_member)
-        connection.execute(add.on_conflict_do_update(index_elements=["dataset_id", "item_id"], set_={"number": add.excluded.number}), new)
-
-
-def groups_of(connection: Connection, dataset_id: int) -> dict[int, int]:
-    """The group numbers of a dataset's outliers, by item."""
-    query = select(group_member.c.item_id, group_member.c.number).where(group_member.c.dataset_id == dataset_id)
-    return {row.item_id: row.number for row in connection.execute(query.order_by(group_member.c.item_id))}
-
-
-def group_of(connection: Connection, dataset_id: int, item_id: int) -> int | None:
-    """The number of the group that an item belongs to."""
-    query = select(group_member.c.number).where(group_member.c.dataset_id == dataset_id, group_member.c.item_id == item_id)
-    return connection.execute(query).scalar_one_or_none()
 
 
 # -- training items

@@ -12,12 +12,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, false, func, or_, select
 
 from annotriage.errors import SettingError, StateError
-from annotriage.store.database import AnyRow
 from annotriage.store.projects import Project
 from annotriage.store.references import get_reference
 from annotriage.store.schema import item, reference_grid, verdict
 
-LIMITS = ("max_error", "confidence", "alpha")  # what can be previewed, and changed (service.resettling)
+LIMITS = ("max_error", "confidence", "alpha")  # what can be previewed, and changed (service.guarantee.changing_limits)
 NOT_GUARANTEED = (
     "A preview guarantees nothing: limits that are chosen by looking at what they would do have to be tested anew, more strictly, before"
     " labels are automatic under them."
@@ -98,14 +97,12 @@ def preview(
     alpha = asked[0] if len(limits.alphas) == 1 else _stricter("alpha", asked[0], limits.alphas, up=True)
     max_error = _stricter("max_error", asked[1], limits.max_errors, up=False)
     confidence = _stricter("confidence", asked[2], limits.confidences, up=True)
-    row = connection.execute(
-        select(reference_grid).where(
-            reference_grid.c.reference_id == project.reference_id,
-            reference_grid.c.alpha == (limits.alphas[0] if len(limits.alphas) == 1 else alpha),
-        )
-    ).one()
-    taus = next(cell["taus"] for cell in row.taus["limits"] if (cell["max_error"], cell["confidence"]) == (max_error, confidence))
-    auto, uncertain, outlier, failed = _count(connection, project, row, taus)
+    line = limits.alphas[0] if len(limits.alphas) == 1 else alpha
+    chosen = (reference_grid.c.reference_id == project.reference_id, reference_grid.c.alpha == line)
+    threshold, grid = connection.execute(select(reference_grid.c.threshold, reference_grid.c.taus).where(*chosen)).one()
+    taus = next(cell["taus"] for cell in grid["limits"] if (cell["max_error"], cell["confidence"]) == (max_error, confidence))
+    sure = _sure(taus, grid["names"], grid["rest"])
+    auto, uncertain, outlier, failed = _count(connection, project, threshold, sure)
     return Preview(alpha, max_error, confidence, min(taus.values(), default=None), auto, uncertain, outlier, failed)
 
 
@@ -117,11 +114,10 @@ def _stricter(name: str, asked: float, values: tuple[float, ...], *, up: bool) -
     return fitting[0] if up else fitting[-1]
 
 
-def _count(connection: Connection, project: Project, row: AnyRow, taus: Mapping[str, float]) -> tuple[int, int, int, int]:
+def _count(connection: Connection, project: Project, threshold: float | None, sure: ColumnElement[bool]) -> tuple[int, int, int, int]:
     """Items by route: auto, uncertain, outlier, failed; those that are gone are left out."""
     score = verdict.c.score
-    outlier = verdict.c.judged == "outlier" if row.threshold is None else score > row.threshold
-    sure = _sure(taus, row.taus["names"], row.taus["rest"])
+    outlier = verdict.c.judged == "outlier" if threshold is None else score > threshold
     sums = (
         func.count(),
         func.sum(case((score.is_(None), 1), else_=0)),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
-from annotriage.errors import UnknownError
+from annotriage.errors import StateError, UnknownError
 from annotriage.labeling_tool import Before
 from annotriage.settings import ServiceSettings
 from annotriage.states import Alarm, Pause
-from annotriage.store.database import AnyRow, insert
-from annotriage.store.schema import before_connecting, item, project, reference
+from annotriage.store.database import insert
+from annotriage.store.schema import before_connecting, counter, dataset, event, item, job, project, reference, snapshot
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,13 @@ _SELECT = select(*_COLUMNS, reference.c.prediction_version, *_FACTS).join(refere
 def projects(connection: Connection, *, gone: bool = False) -> list[Project]:
     """All connected projects, those deleted in the labeling tool only if asked for."""
     query = _SELECT.order_by(project.c.id)
-    return [_project(row) for row in connection.execute(query if gone else query.where(~project.c.gone))]
+    return [_project(dict(row._mapping)) for row in connection.execute(query if gone else query.where(~project.c.gone))]
 
 
 def find_project(connection: Connection, external_id: str) -> Project | None:
     """The project with that id in the labeling tool."""
     row = connection.execute(_SELECT.where(project.c.external_id == external_id)).one_or_none()
-    return None if row is None else _project(row)
+    return None if row is None else _project(dict(row._mapping))
 
 
 def project_of(connection: Connection, external_id: str) -> Project:
@@ -118,7 +119,7 @@ def get_project(connection: Connection, id: int) -> Project:
     row = connection.execute(_SELECT.where(project.c.id == id)).one_or_none()
     if row is None:
         raise UnknownError(f"the project with the row {id} was disconnected meanwhile; annotriage connect sets it up again")
-    return _project(row)
+    return _project(dict(row._mapping))
 
 
 def references_in_use(connection: Connection) -> set[int]:
@@ -130,17 +131,11 @@ def references_in_use(connection: Connection) -> set[int]:
 def add_project(
     connection: Connection, external_id: str, title: str, reference_id: int, options: ProjectOptions, *, watch: bool
 ) -> Project:
-    """Connect a project."""
-    connection.execute(
-        project.insert().values(
-            external_id=external_id,
-            title=title,
-            reference_id=reference_id,
-            watch=watch,
-            options=asdict(options),
-            at=time.time(),
-        )
-    )
+    """Connect a project. Raises StateError if somebody else has just done so."""
+    values = {"external_id": external_id, "title": title, "reference_id": reference_id, "watch": watch, "options": asdict(options)}
+    add = insert(connection, project).values(**values, at=time.time()).on_conflict_do_nothing(index_elements=["external_id"])
+    if connection.execute(add.returning(project.c.id)).scalar_one_or_none() is None:
+        raise StateError(f"project {external_id}: somebody else has just connected it; annotriage status shows with what")
     return project_of(connection, external_id)
 
 
@@ -178,6 +173,31 @@ def clear_alarm(connection: Connection, id: int) -> None:
     change_project(connection, id, alarm=None)
 
 
+def keep_standing(connection: Connection, of: Project, facts: Mapping[str, Any]) -> None:
+    """Keep how the guarantee stands under the project's present reference."""
+    values = {**facts, "reference_id": of.reference_id, "at": time.time()}
+    connection.execute(update(project).where(project.c.id == of.id).values(standing=values))
+
+
+def standing_of(connection: Connection, of: Project) -> dict[str, Any] | None:
+    """How the guarantee stands, as the jobs process last found it; None if it has not yet, under the present reference."""
+    found = connection.execute(select(project.c.standing).where(project.c.id == of.id)).scalar_one_or_none()
+    return dict(found) if found and found["reference_id"] == of.reference_id else None
+
+
+def mark_of(connection: Connection, project_ids: Sequence[int]) -> tuple[object, ...]:
+    """Changes whenever something that the pages of these projects show does; cheap enough to be asked every few seconds."""
+    shown = (dataset.c.project_id.in_(project_ids), dataset.c.kind == "all")
+    counts = select(func.sum(counter.c.n), func.sum(counter.c.open)).join(dataset, dataset.c.id == counter.c.dataset_id).where(*shown)
+    latest = select(func.max(snapshot.c.at)).join(dataset, dataset.c.id == snapshot.c.dataset_id).where(*shown)
+    stops = (project.c.paused_at, project.c.pause_reason, project.c.alarm, project.c.trouble, project.c.problem)
+    states = select(project.c.id, *stops, project.c.reference_id, project.c.next_reference_id)
+    jobs = select(func.max(job.c.id), func.max(job.c.finished_at)).where(job.c.project_id.in_(project_ids))
+    events = select(func.max(event.c.id)).where(event.c.project_id.in_(project_ids))
+    asked = (counts, latest, states.where(project.c.id.in_(project_ids)).order_by(project.c.id), jobs, events)
+    return tuple(tuple(row) for query in asked for row in connection.execute(query))
+
+
 def forget_items(connection: Connection, id: int, most: int) -> int:
     """Forget up to `most` of a project's items with all that belongs to them; how many."""
     some = select(item.c.id).where(item.c.project_id == id).limit(most)
@@ -207,8 +227,7 @@ def forget_before(connection: Connection, external_id: str) -> None:
     connection.execute(before_connecting.delete().where(before_connecting.c.external_id == external_id))
 
 
-def _project(row: AnyRow) -> Project:
-    values = dict(row._mapping)
+def _project(values: dict[str, Any]) -> Project:
     version, options = values.pop("prediction_version"), values.pop("options")
     options["dataset_fields"] = tuple(options["dataset_fields"])
     paused_at, reason, alarm = values.pop("paused_at"), values.pop("pause_reason"), values.pop("alarm")

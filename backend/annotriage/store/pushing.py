@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from annotriage.store.database import insert
-from annotriage.store.items import add_work, dataset_of, file_items, media_hash
+from annotriage.store.datasets import dataset_of, file_items
+from annotriage.store.items import add_work, media_hash
 from annotriage.store.projects import Project
 from annotriage.store.schema import item
 

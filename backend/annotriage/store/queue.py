@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal, or_, select, true, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal, select, true, tuple_, union_all
 
-from annotriage.states import AUTOMATIC_FROM, FOR_PEOPLE, UNANSWERED, UNSETTLED, Route
-from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow
+from annotriage.states import FOR_PEOPLE, SPOT_CHECK, UNANSWERED, UNSETTLED
+from annotriage.store.browsing import Item, items_of
+from annotriage.store.datasets import id_of_all, routes_of
 from annotriage.store.projects import Project
-from annotriage.store.schema import counter, dataset, group_member, item, item_dataset, spot_check, verdict
+from annotriage.store.schema import counter, group_member, item, item_dataset, spot_check, verdict
 
 ORDERS = ("strangest", "groups", "boundary", "newest")
 LOOKED_AT = 2_000  # rows that a filter looks at for one page
@@ -30,7 +30,7 @@ Key = tuple[float, int]  # of the last row: its trust (its id, newest first) and
 class Filters:
     """What is wanted of the queue; None: all of it.
 
-    dataset: its row's id. label: what the model says. route: the true one; "auto" gives the spot checks among the automatic items.
+    dataset: its row's id. label: what the model says. route: of those that wait for people, or states.SPOT_CHECK: what is answered blind.
     group: number of a group among the outliers of the dataset, or of all items. out: instead of what waits, what a person took out of
     the queue and nobody answered.
     """
@@ -44,12 +44,12 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the queue. rows: see `rows_of`. next: the key to go on from; None at the end.
+    """A page of the queue. next: the key to go on from; None at the end.
 
     stopped: the filter has looked at as many rows as one page may, and found fewer than were asked for; there may be more from `next` on.
     """
 
-    rows: Sequence[AnyRow]
+    rows: Sequence[Item]
     next: Key | None
     stopped: bool = False
 
@@ -72,13 +72,13 @@ def queue_page(
     faces = _faces(connection, project, filters) if order == "groups" else []
     ids, next_key, stopped = _walk(connection, project, order, filters, after, limit, backwards=False, without=faces)
     shown = ids if after is not None else [*faces, *ids]
-    return Page(rows_of(connection, project, shown), next_key, stopped)
+    return Page(items_of(connection, project, shown), next_key, stopped)
 
 
 def front_of_queue(connection: Connection, project: Project) -> list[float]:
     """The trusts of what waits, spot checks left out, the strangest first: so many as people may be handed in a day."""
-    parts = [part for route in FOR_PEOPLE for part in _parts(connection, project, Filters(route=route), newest=False)[0]]
-    ordered = [part.with_only_columns(item.c.trust).where(~_is_open_spot_check()).order_by(item.c.trust).limit(DAYS_WORK) for part in parts]
+    parts, _ = _parts(connection, project, Filters(), newest=False)
+    ordered = [part.with_only_columns(item.c.trust).order_by(item.c.trust).limit(DAYS_WORK) for part in parts]
     every = union_all(*(select(part.subquery()) for part in ordered)).subquery()
     return list(connection.execute(select(every.c.trust).order_by(every.c.trust).limit(DAYS_WORK)).scalars())
 
@@ -90,10 +90,21 @@ def places_of_checks(connection: Connection, project: Project) -> list[float]:
     return list(connection.execute(query.limit(DAYS_WORK)).scalars())
 
 
-def spot_checks_waiting(connection: Connection, project: Project) -> int:
-    """How many of what waits are spot checks among the automatic items."""
-    parts, _ = _parts(connection, project, Filters(route="auto"), newest=False)
-    return int(connection.execute(select(func.count()).select_from(union_all(*parts).subquery())).scalar_one())
+def queue_length(connection: Connection, project: Project) -> int:
+    """How many items wait for a person, spot checks left out."""
+    queued = sum(count.open for count in routes_of(connection, project) if count.route in FOR_PEOPLE)
+    return queued - _checks(connection, project, item.c.route.in_(FOR_PEOPLE))
+
+
+def checks_waiting(connection: Connection, project: Project) -> int:
+    """How many spot checks wait for a first answer."""
+    return _checks(connection, project, true())
+
+
+def _checks(connection: Connection, project: Project, which: ColumnElement[bool]) -> int:
+    of_it = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), *_waits(Filters()), which)
+    query = select(func.count()).select_from(spot_check).join(item, item.c.id == spot_check.c.item_id)
+    return int(connection.execute(query.where(*of_it)).scalar_one())
 
 
 def neighbours(
@@ -114,46 +125,6 @@ def neighbours(
     sides = [_walk(connection, project, order, filters, key, 1, backwards=back, without=faces)[0] for back in (True, False)]
     before, behind = (side[0] if side else None for side in sides)
     return (before if before is not None or not faces else faces[-1]), behind
-
-
-def rows_of(connection: Connection, project: Project, ids: Sequence[int]) -> list[AnyRow]:
-    """These items in this order, with their verdicts and spot checks.
-
-    Columns: id, external_id, marker, at, answer, shown_dataset_id, sent_by, route (the true one), trust (as shown), label, cluster,
-    confidence, outlier_score, p_value, reason, held_back, spot check (kind), spot_check_state.
-    """
-    judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
-    of_item = (
-        item.c.id,
-        item.c.external_id,
-        item.c.marker,
-        item.c.at,
-        item.c.answer,
-        item.c.shown_dataset_id,
-        item.c.sent_by,
-        item.c.trust,
-    )
-    numbers = (verdict.c.confidence, verdict.c.outlier_score, verdict.c.p_value)
-    of_verdict = (verdict.c.label, verdict.c.cluster, *numbers, verdict.c.reason, verdict.c.held_back)
-    query = (
-        select(*of_item, item.c.route, *of_verdict, spot_check.c.kind.label("spot_check"), spot_check.c.state.label("spot_check_state"))
-        .outerjoin(verdict, judged)
-        .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
-    )
-    found = {row.id: row for some in chunks(ids) for row in connection.execute(query.where(item.c.id.in_(some)))}
-    return [found[id] for id in ids if id in found]
-
-
-def group_numbers(connection: Connection, dataset_id: int | None, item_ids: Sequence[int], project: Project) -> dict[int, int]:
-    """The groups of items within a dataset, or within all items, by item."""
-    chosen = dataset_id if dataset_id is not None else _every(connection, project)
-    query = select(group_member.c.item_id, group_member.c.number).where(group_member.c.dataset_id == chosen)
-    return {row.item_id: row.number for ids in chunks(item_ids) for row in connection.execute(query.where(group_member.c.item_id.in_(ids)))}
-
-
-def datasets_named(connection: Connection, dataset_ids: Sequence[int]) -> dict[int, AnyRow]:
-    """These datasets, by id."""
-    return {row.id: row for ids in chunks(dataset_ids) for row in connection.execute(select(dataset).where(dataset.c.id.in_(ids)))}
 
 
 # -- inside
@@ -216,7 +187,7 @@ def _parts(connection: Connection, project: Project, filters: Filters, newest: b
     if filters.label is not None:
         tests.append(lambda id: exists(select(literal(1)).where(*_verdict_of(project, id), verdict.c.label == filters.label)))
     if filters.group is not None:
-        chosen = filters.dataset if filters.dataset is not None else _every(connection, project)
+        chosen = filters.dataset if filters.dataset is not None else id_of_all(project.id)
         members = select(item.c.id).join(group_member, group_member.c.item_id == item.c.id)
         members = members.where(group_member.c.dataset_id == chosen, group_member.c.number == filters.group, *_waits(filters))
         return [_of_routes(members, filters.route)], tests
@@ -227,26 +198,16 @@ def _parts(connection: Connection, project: Project, filters: Filters, newest: b
         tests.append(
             lambda id: exists(select(literal(1)).where(item_dataset.c.dataset_id == filters.dataset, item_dataset.c.item_id == id))
         )
-    routes = [filters.route] if filters.route is not None else [*FOR_PEOPLE, Route.AUTO]
+    if filters.route == SPOT_CHECK:
+        drawn = select(item.c.id).join(spot_check, spot_check.c.item_id == item.c.id)
+        mine = (spot_check.c.project_id == project.id, *_waits(filters))
+        return [drawn.where(*mine, spot_check.c.state == state) for state in UNSETTLED], tests
     parts = []
-    for route in routes:
+    for route in FOR_PEOPLE if filters.route is None else [filters.route]:
         for answer in UNANSWERED:
             dismissed = item.c.dismissed if filters.out else ~item.c.dismissed
-            mine = (item.c.project_id == project.id, item.c.answer == answer, dismissed, item.c.route == route)
-            query = select(item.c.id).where(*mine, ~item.c.labelled, ~item.c.gone)
-            if route != Route.AUTO:
-                parts.append(query)
-            elif not newest:
-                # open spot checks hide among the strangest: none has the trust of an automatic item
-                parts.append(query.where(item.c.trust < AUTOMATIC_FROM, _is_open_spot_check()))
-    if newest and Route.AUTO in routes:
-        for state in UNSETTLED:
-            drawn = select(spot_check.c.item_id.label("id")).join(item, spot_check.c.item_id == item.c.id)
-            parts.append(
-                drawn.where(
-                    spot_check.c.project_id == project.id, spot_check.c.state == state, item.c.route == Route.AUTO, *_waits(filters)
-                )
-            )
+            waits = (item.c.project_id == project.id, item.c.answer == answer, dismissed, item.c.route == route)
+            parts.append(select(item.c.id).where(*waits, ~item.c.labelled, ~item.c.gone, ~_is_open_spot_check()))
     return parts, tests
 
 
@@ -257,11 +218,10 @@ def _waits(filters: Filters) -> tuple[ColumnElement[bool], ...]:
 
 
 def _of_routes(query: Select[Any], route: str | None) -> Select[Any]:
-    """Those of a route that wait; of the automatic ones the open spot checks."""
-    automatic = and_(item.c.route == Route.AUTO, _is_open_spot_check())
-    if route == Route.AUTO:
-        return query.where(automatic)
-    return query.where(item.c.route == route) if route is not None else query.where(or_(item.c.route.in_(FOR_PEOPLE), automatic))
+    """Those of a route that wait, or the open spot checks."""
+    if route == SPOT_CHECK:
+        return query.where(_is_open_spot_check())
+    return query.where(item.c.route.in_(FOR_PEOPLE if route is None else (route,)), ~_is_open_spot_check())
 
 
 def _is_open_spot_check() -> ColumnElement[bool]:
@@ -274,15 +234,13 @@ def _verdict_of(project: Project, id: ColumnElement[int]) -> tuple[ColumnElement
 
 def _faces(connection: Connection, project: Project, filters: Filters) -> list[int]:
     """Of each group the first member that waits, the largest group's first."""
-    chosen = filters.dataset if filters.dataset is not None else _every(connection, project)
+    chosen = filters.dataset if filters.dataset is not None else id_of_all(project.id)
     groups = select(group_member.c.number).where(group_member.c.dataset_id == chosen).distinct()
     if filters.group is not None:
         groups = groups.where(group_member.c.number == filters.group)
     group = groups.subquery()
     of_it = (group_member.c.dataset_id == chosen, group_member.c.number == group.c.number, group_member.c.item_id == item.c.id)
-    members = select(item.c.id).where(*of_it, item.c.route.in_(FOR_PEOPLE), *_waits(filters)).order_by(group_member.c.item_id).limit(1)
-    if filters.route is not None:
-        members = members.where(item.c.route == filters.route)
+    members = _of_routes(select(item.c.id).where(*of_it, *_waits(filters)), filters.route).order_by(group_member.c.item_id).limit(1)
     if filters.label is not None:
         members = members.where(exists(select(literal(1)).where(*_verdict_of(project, item.c.id), verdict.c.label == filters.label)))
     face = members.correlate(group).scalar_subquery()
@@ -294,8 +252,3 @@ def _size(connection: Connection, project: Project, dataset_id: int) -> int:
     """How many judged items a dataset has."""
     mine = (counter.c.dataset_id == dataset_id, counter.c.reference_id == project.reference_id)
     return int(connection.execute(select(func.coalesce(func.sum(counter.c.n), 0)).where(*mine)).scalar_one())
-
-
-def _every(connection: Connection, project: Project) -> int:
-    query = select(dataset.c.id).where(dataset.c.project_id == project.id, dataset.c.kind == "all")
-    return int(connection.execute(query).scalar_one_or_none() or 0)

@@ -43,9 +43,11 @@ def save_reference(
     edges: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> int:
     """Keep a reference; its row's id. files: by the path at which `write_files` will put them. grid: what other limits would decide,
-    for previews. edges: see `edges_of`, by cluster. Kept already: nothing is done.
+    for previews. edges: see `edges_of`, by cluster. Kept already: nothing is done. Raises StateError if another reference has this
+    prediction version.
     """
-    found = connection.execute(select(reference.c.id).where(reference.c.version == version)).scalar_one_or_none()
+    kept = select(reference.c.id).where(reference.c.version == version)
+    found = connection.execute(kept).scalar_one_or_none()
     if found is not None:
         return int(found)
     values = {
@@ -56,9 +58,12 @@ def save_reference(
         "curve": curve,
         "at": time.time(),
     }
-    add = insert(connection, reference).values(values).on_conflict_do_nothing(index_elements=["prediction_version"])
+    add = insert(connection, reference).values(values).on_conflict_do_nothing()
     id = connection.execute(add.returning(reference.c.id)).scalar_one_or_none()
     if id is None:
+        found = connection.execute(kept).scalar_one_or_none()
+        if found is not None:  # another process kept it at this moment
+            return int(found)
         raise StateError(f"predictions of another reference are called {prediction_version!r} already; fit this one under another name")
     for one in grid:
         taus = {"names": list(one.names), "rest": one.rest, "limits": list(one.limits)}

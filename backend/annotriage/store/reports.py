@@ -4,32 +4,57 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, exists, func, select
 
+from annotriage.states import Time
+from annotriage.store.browsing import OF_VERDICT, Judged, judged_of
 from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow, insert
+from annotriage.store.database import insert
 from annotriage.store.files import store_file
 from annotriage.store.projects import Project
 from annotriage.store.schema import file_piece, item, item_dataset, point, reference_file, report, stored_file, thumbnail, verdict
 
 
-def items_in_full(connection: Connection, reference_id: int, item_ids: Sequence[int]) -> dict[int, AnyRow]:
-    """Items with their verdict, their point and their picture, by id; name: of the task, or of what was pushed."""
-    found: dict[int, AnyRow] = {}
+@dataclass(frozen=True, slots=True)
+class Full:
+    """An item with its verdict, its point and its picture. name: of the task, or of what was pushed. compressed: (n,) float16 as bytes."""
+
+    item_id: int
+    name: str
+    media: str
+    route: str
+    compressed: bytes | None
+    picture: bytes | None
+    verdict: Judged
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFile:
+    """The latest report of a dataset. size: of the file, in bytes."""
+
+    stored_file_id: int
+    at: Time
+    size: int
+
+
+def items_in_full(connection: Connection, reference_id: int, item_ids: Sequence[int]) -> dict[int, Full]:
+    """Items with all that a report shows of them, by id."""
+    found: dict[int, Full] = {}
     judged = (verdict.c.item_id == item.c.id) & (verdict.c.reference_id == reference_id)
     placed = (point.c.item_id == item.c.id) & (point.c.reference_id == reference_id)
-    name = func.coalesce(item.c.external_id, item.c.marker).label("name")
+    name = func.coalesce(item.c.external_id, item.c.marker)
     query = (
-        select(verdict, item.c.media, item.c.sent_by, name, point.c.compressed, thumbnail.c.content.label("picture"))
-        .select_from(item)
+        select(item.c.id, name, item.c.media, verdict.c.route, point.c.compressed, thumbnail.c.content, item.c.sent_by, *OF_VERDICT)
         .join(verdict, judged)
         .outerjoin(point, placed)
         .outerjoin(thumbnail, thumbnail.c.item_id == item.c.id)
     )
     for ids in chunks(item_ids):
-        found |= {row.item_id: row for row in connection.execute(query.where(item.c.id.in_(ids)))}
+        for id, called, media, route, compressed, picture, sent_by, *of_verdict in connection.execute(query.where(item.c.id.in_(ids))):
+            found[id] = Full(id, called, media, route, compressed, picture, judged_of(of_verdict, sent_by=sent_by))
     return found
 
 
@@ -62,7 +87,8 @@ def keep_report(connection: Connection, dataset_id: int, file: Path) -> None:
         connection.execute(stored_file.delete().where(stored_file.c.id.in_(ids)))
 
 
-def report_of(connection: Connection, dataset_id: int) -> AnyRow | None:
-    """The latest report of a dataset: stored_file_id, at, size; None before the first."""
+def report_of(connection: Connection, dataset_id: int) -> ReportFile | None:
+    """The latest report of a dataset; None before the first."""
     query = select(report.c.stored_file_id, report.c.at, stored_file.c.size).join(stored_file, stored_file.c.id == report.c.stored_file_id)
-    return connection.execute(query.where(report.c.dataset_id == dataset_id)).one_or_none()
+    row = connection.execute(query.where(report.c.dataset_id == dataset_id)).one_or_none()
+    return None if row is None else ReportFile(*row)

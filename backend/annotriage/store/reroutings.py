@@ -37,7 +37,7 @@ class Rerouting:
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class HeldItem:
     """How an item is under the project's reference. spot_check: the state of its spot check. rerouting_id: what changed it last."""
 
     id: int
@@ -85,7 +85,7 @@ def items_of(connection: Connection, id: int) -> list[int]:
     return list(connection.execute(select(item.c.id).where(item.c.rerouting_id == id).order_by(item.c.id)).scalars())
 
 
-def hold(connection: Connection, project_id: int, item_ids: Sequence[int]) -> tuple[Project, list[Present]]:
+def hold(connection: Connection, project_id: int, item_ids: Sequence[int]) -> tuple[Project, list[HeldItem]]:
     """The project and how these items are at present, which nobody else changes until the transaction ends."""
     lock_items(connection, item_ids)
     connection.execute(select(project_rows.c.id).where(project_rows.c.id == project_id).with_for_update(read=True))
@@ -100,7 +100,7 @@ def hold(connection: Connection, project_id: int, item_ids: Sequence[int]) -> tu
         .where(item.c.project_id == project.id, item.c.id.in_(item_ids))
         .order_by(item.c.id)
     )
-    return project, [Present(*row) for row in connection.execute(query)]
+    return project, [HeldItem(*row) for row in connection.execute(query)]
 
 
 def any_automatic(connection: Connection, project: Project, item_ids: Sequence[int]) -> bool:

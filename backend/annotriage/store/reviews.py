@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,14 @@ from sqlalchemy import Connection, bindparam, func, select, update
 
 from annotriage.labeling_tool import Review
 from annotriage.store.counters import chunks, recounted
-from annotriage.store.database import AnyRow, insert
+from annotriage.store.database import insert, texts
+from annotriage.store.projects import Project
 from annotriage.store.schema import item, review
+
+DAY = 86_400.0
+COUNTED = 500  # of the latest answers, from which people's speed is taken
+RECENT_DAYS = 14.0
+_COLUMNS = [review.c[name] for name in ("external_id", "annotator", "labels", "skipped", "empty", "ground_truth", "machine", "updated_at")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +52,14 @@ class Answer:
 def known(connection: Connection, project_id: int, external_ids: Sequence[str]) -> dict[str, Known]:
     """What the store has on these tasks, by task id; those that have no item, or are gone, are left out."""
     found: dict[str, Known] = {}
-    columns = (
-        item.c.id,
-        item.c.external_id,
-        item.c.media_hash,
-        item.c.wanted,
-        item.c.labelled,
-        item.c.answer,
-        item.c.labels,
-        item.c.machine,
-    )
+    columns = [item.c[name] for name in ("external_id", "id", "media_hash", "wanted", "labelled", "answer", "labels", "machine")]
     for ids in chunks(external_ids):
         rows = connection.execute(select(*columns).where(item.c.project_id == project_id, item.c.external_id.in_(ids), ~item.c.gone)).all()
         reviews = reviews_of(connection, [row.id for row in rows])
         for row in rows:
-            labels = None if row.labels is None else tuple(row.labels)
-            flags = (row.media_hash, row.wanted, row.labelled, row.answer, labels, row.machine)
-            found[row.external_id] = Known(row.id, *flags, {one.id: one for one in reviews.get(row.id, ())})
+            given = {review.id: review for review in reviews.get(row.id, ())}
+            flags = (row.media_hash, row.wanted, row.labelled, row.answer, texts(row.labels), row.machine)
+            found[row.external_id] = Known(row.id, *flags, given)
     return found
 
 
@@ -69,9 +67,9 @@ def reviews_of(connection: Connection, item_ids: Sequence[int]) -> dict[int, lis
     """The reviews of items, the earliest first; items without any are left out."""
     found: dict[int, list[Review]] = {}
     for ids in chunks(item_ids):
-        query = select(review).where(review.c.item_id.in_(ids)).order_by(review.c.updated_at, review.c.id)
-        for row in connection.execute(query):
-            found.setdefault(row.item_id, []).append(_review(row))
+        query = select(review.c.item_id, *_COLUMNS).where(review.c.item_id.in_(ids)).order_by(review.c.updated_at, review.c.id)
+        for item_id, id, annotator, labels, *rest in connection.execute(query):
+            found.setdefault(item_id, []).append(Review(id, annotator, texts(labels), *rest))
     return found
 
 
@@ -143,6 +141,27 @@ def set_wanted(connection: Connection, wanted: Mapping[int, int]) -> None:
         connection.execute(update(item).where(item.c.id == bindparam("of")).values(wanted=bindparam("to")), rows)
 
 
-def _review(row: AnyRow) -> Review:
-    labels = None if row.labels is None else tuple(row.labels)
-    return Review(row.external_id, row.annotator, labels, row.skipped, row.empty, row.ground_truth, row.machine, row.updated_at)
+def empty_answers(connection: Connection, project: Project, limit: int) -> list[str]:
+    """Tasks with an annotation that holds no answer, the latest first; some, if there are many."""
+    query = (
+        select(item.c.external_id)
+        .join(review, review.c.item_id == item.c.id)
+        .where(review.c.project_id == project.id, review.c.empty, ~item.c.gone)
+        .order_by(review.c.id.desc())
+        .limit(limit)
+    )
+    return list(dict.fromkeys(connection.execute(query).scalars()))
+
+
+def answers_per_day(connection: Connection, project: Project) -> float:
+    """How many items people answer a day, by the latest few hundred answers of the last two weeks; 0 without any."""
+    now = time.time()
+    latest = (
+        select(item.c.answered_at.label("at"))
+        .where(item.c.project_id == project.id, ~item.c.machine, item.c.answered_at > now - RECENT_DAYS * DAY)
+        .order_by(item.c.answered_at.desc())
+        .limit(COUNTED)
+        .subquery()
+    )
+    count, first = connection.execute(select(func.count(), func.min(latest.c.at))).one()
+    return float(count) / max((now - first) / DAY, 1.0) if count else 0.0

@@ -130,7 +130,7 @@ project = Table(
     Column("swept_at", Float, nullable=False, server_default=text("0")),
     Column("told_at", Float, nullable=False, server_default=text("0")),  # when a webhook last told of the project
     Column("options", JSON, nullable=False),  # ProjectOptions
-    Column("standing", JSON),  # of the guarantee, as the jobs process last found it (service.standings)
+    Column("standing", JSON),  # of the guarantee, as the jobs process last found it (service.guarantee.standings)
     Column("at", Float, nullable=False),
 )
 
@@ -506,6 +506,9 @@ before_connecting = Table(  # how projects were before: outlives the project's r
     Column("facts", JSON, nullable=False),  # labeling_tool.Before
     Column("at", Float, nullable=False),
 )
+
+# The last migration that code must know to run on this database (store.upgrading): one row.
+needed_migration = Table("needed_migration", metadata, Column("revision", Text, primary_key=True))
 
 heartbeat = Table(
     "heartbeat",

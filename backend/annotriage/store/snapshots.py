@@ -1,4 +1,4 @@
-"""Snapshots: the state of each dataset as it was assessed, the latest and how it got there.
+"""Snapshots: the state of each dataset as it was assessed, the latest and how it got there, with its groups of outliers.
 
 A dataset's history has at most one snapshot in five minutes, later one an hour and one a day: the latest replaces the one before it
 in the same five minutes.
@@ -7,19 +7,51 @@ in the same five minutes.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, case, delete, func, or_, select, update
+from sqlalchemy import Connection, Float, ScalarSelect, case, cast, delete, func, or_, select, update
 
+from annotriage.states import Time
 from annotriage.store.counters import chunks
-from annotriage.store.database import AnyRow, whole
+from annotriage.store.database import insert, whole
 from annotriage.store.projects import Project
-from annotriage.store.schema import counter, dataset, snapshot, spot_check
+from annotriage.store.schema import counter, dataset, group_member, snapshot, spot_check
 
 SLOT = 300.0  # seconds of history that one snapshot stands for,
 OLDER = ((86_400.0, 3_600.0), (30 * 86_400.0, 86_400.0))  # and those older than the first: the second
+
+
+STEPS = 240  # places on a chart of time
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """How foreign a dataset was at a time. share: of outliers among its n items that could be scored, with its limits; null without any."""
+
+    reference_id: int
+    at: Time
+    n: int
+    outliers: int
+    failed: int
+    share: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Moment):
+    """The state of a dataset. facts: all figures of its diversity, advice, groups of outliers that lie close together."""
+
+    id: int
+    dataset_id: int
+    facts: dict[str, Any]
+
+
+_OUTLIERS = cast(snapshot.c.outliers, Float) / func.nullif(snapshot.c.n, 0)
+_MOMENT = [_OUTLIERS if name == "share" else snapshot.c[name] for name in Moment.__dataclass_fields__]
+_SNAPSHOT = (*_MOMENT, snapshot.c.id, snapshot.c.dataset_id, snapshot.c.facts)
 
 
 @dataclass(frozen=True)
@@ -71,21 +103,48 @@ def changed(connection: Connection, project: Project) -> list[Changed]:
     return [Changed(*map(int, row)) for row in connection.execute(query)]
 
 
-def latest(connection: Connection, dataset_ids: Sequence[int], reference_id: int) -> dict[int, AnyRow]:
+def latest(connection: Connection, dataset_ids: Sequence[int], reference_id: int) -> dict[int, Snapshot]:
     """The latest snapshot under a reference of each of these datasets that has one, by dataset."""
-    found: dict[int, AnyRow] = {}
-    for ids in chunks(dataset_ids):
-        its_latest = snapshot.c.id == _latest_id(dataset.c.id, reference_id)
-        query = select(snapshot).select_from(dataset).join(snapshot, its_latest).where(dataset.c.id.in_(ids))
-        found |= {row.dataset_id: row for row in connection.execute(query)}
-    return found
+    rows = _latest(connection, dataset_ids, reference_id, _SNAPSHOT)
+    return {found.dataset_id: found for found in (Snapshot(*row) for row in rows)}
 
 
-def history(connection: Connection, dataset_id: int, *, before: float | None = None, limit: int = 200) -> Sequence[AnyRow]:
-    """The snapshots of a dataset without their facts, the latest first: reference_id, n, outliers, failed, low, high, at."""
-    columns = [column for column in snapshot.c if column.name not in ("id", "dataset_id", "facts")]
-    query = select(*columns).where(snapshot.c.dataset_id == dataset_id).order_by(snapshot.c.at.desc()).limit(limit)
-    return connection.execute(query if before is None else query.where(snapshot.c.at < before)).all()
+def latest_moments(connection: Connection, dataset_ids: Sequence[int], reference_id: int) -> dict[int, Moment]:
+    """The same without their facts, which are long: for lists."""
+    rows = _latest(connection, dataset_ids, reference_id, (snapshot.c.dataset_id, *_MOMENT))
+    return {dataset_id: Moment(*row) for dataset_id, *row in rows}
+
+
+def _latest(connection: Connection, dataset_ids: Sequence[int], reference_id: int, columns: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    query = select(*columns).select_from(dataset).join(snapshot, snapshot.c.id == _latest_id(dataset.c.id, reference_id))
+    return (row for ids in chunks(dataset_ids) for row in connection.execute(query.where(dataset.c.id.in_(ids))))
+
+
+def history(connection: Connection, dataset_id: int, *, before: float | None = None, limit: int = 200) -> list[Moment]:
+    """How a dataset got where it is, the latest first."""
+    query = select(*_MOMENT).where(snapshot.c.dataset_id == dataset_id).order_by(snapshot.c.at.desc()).limit(limit)
+    return [Moment(*row) for row in connection.execute(query if before is None else query.where(snapshot.c.at < before))]
+
+
+def moments(connection: Connection, dataset_id: int, start: float, end: float) -> list[Moment]:
+    """The snapshots of a dataset between two moments, thinned out to what a chart shows, the first first."""
+    slot = max((end - start) / STEPS, 1.0)
+    within = (snapshot.c.dataset_id == dataset_id, snapshot.c.at >= start, snapshot.c.at <= end)
+    last = select(func.max(snapshot.c.id)).where(*within).group_by(whole((snapshot.c.at - start) / slot))
+    return [Moment(*row) for row in connection.execute(select(*_MOMENT).where(snapshot.c.id.in_(last)).order_by(snapshot.c.at))]
+
+
+def snapshot_before(connection: Connection, dataset_id: int, reference_id: int, at: float) -> Snapshot | None:
+    """The state of a dataset under a reference at a moment: its last snapshot until then."""
+    mine = (snapshot.c.dataset_id == dataset_id, snapshot.c.reference_id == reference_id, snapshot.c.at <= at)
+    row = connection.execute(select(*_SNAPSHOT).where(*mine).order_by(snapshot.c.at.desc()).limit(1)).one_or_none()
+    return None if row is None else Snapshot(*row)
+
+
+def first_moment(connection: Connection, dataset_id: int) -> float | None:
+    """When a dataset was first assessed."""
+    found = connection.execute(select(func.min(snapshot.c.at)).where(snapshot.c.dataset_id == dataset_id)).scalar_one()
+    return None if found is None else float(found)
 
 
 def save(connection: Connection, dataset_id: int, reference_id: int, **values: Any) -> None:
@@ -101,6 +160,26 @@ def save(connection: Connection, dataset_id: int, reference_id: int, **values: A
         connection.execute(update(snapshot).where(snapshot.c.id == last.id).values(at=now, **values))
     else:
         connection.execute(snapshot.insert().values(dataset_id=dataset_id, reference_id=reference_id, at=now, **values))
+
+
+def keep_groups(connection: Connection, dataset_id: int, numbers: Mapping[int, int]) -> None:
+    """Which outliers of a dataset belong together: group numbers by item; those of its former snapshot are forgotten."""
+    known = groups_of(connection, dataset_id)
+    gone = [id for id in known if id not in numbers]
+    for ids in chunks(gone):
+        connection.execute(delete(group_member).where(group_member.c.dataset_id == dataset_id, group_member.c.item_id.in_(ids)))
+    new = [{"dataset_id": dataset_id, "item_id": id, "number": number} for id, number in numbers.items() if known.get(id) != number]
+    if new:
+        add = insert(connection, group_member)
+        connection.execute(add.on_conflict_do_update(index_elements=["dataset_id", "item_id"], set_={"number": add.excluded.number}), new)
+
+
+def groups_of(connection: Connection, dataset_id: int | ScalarSelect[int], item_ids: Sequence[int] | None = None) -> dict[int, int]:
+    """The group numbers of a dataset's outliers, by item; of these items alone, if they are named."""
+    query = select(group_member.c.item_id, group_member.c.number).where(group_member.c.dataset_id == dataset_id)
+    if item_ids is None:
+        return {row.item_id: row.number for row in connection.execute(query.order_by(group_member.c.item_id))}
+    return {row.item_id: row.number for ids in chunks(item_ids) for row in connection.execute(query.where(group_member.c.item_id.in_(ids)))}
 
 
 def thin_out(connection: Connection) -> int:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, select, update
 
-from annotriage.states import SETTLED, UNSETTLED, Route, SpotCheckKind, SpotCheckState
+from annotriage.states import SETTLED, UNSETTLED, Route, SpotCheckKind, SpotCheckState, Time
 from annotriage.store.counters import chunks
+from annotriage.store.database import texts
+from annotriage.store.projects import Project
 from annotriage.store.schema import dataset, delivery, item, review, spot_check, verdict
 
 WEEK = 7 * 86_400.0
@@ -31,6 +33,34 @@ class SpotCheck:
     labels: tuple[str, ...]
     again: bool
     decided_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpotCheckLine:
+    """A task that people answer blind. kind: sample (drawn of all) or audit (of automatic ones); route: the true one.
+
+    labels: the model's; answered: people's; state: open, disagreed (a second answer is wanted), right or wrong.
+    """
+
+    item_id: int
+    task: str | None
+    kind: str
+    route: str
+    state: str
+    labels: tuple[str, ...] | None
+    answered: tuple[str, ...] | None
+    drawn_at: Time
+    answered_at: Time | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpotCheckCount:
+    """How many spot checks of a kind are in a state, and when the last of them was answered."""
+
+    kind: str
+    state: str
+    n: int
+    answered_at: Time | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +127,35 @@ def spot_checks_of(connection: Connection, item_ids: Sequence[int], *, lock: boo
     if lock:
         query = query.with_for_update(of=spot_check)
     rows = [row for ids in chunks(sorted(item_ids)) for row in connection.execute(query.where(spot_check.c.item_id.in_(ids)))]
-    given = [None if row.given is None else tuple(row.given) for row in rows]
+    return [SpotCheck(*row[:6], texts(row.given), tuple(row.labels), bool(row.again), row.decided_by) for row in rows]
+
+
+def spot_checks_page(connection: Connection, project: Project, *, state: str | None, after: int | None, limit: int) -> list[SpotCheckLine]:
+    """The spot checks of a project with their tasks, the latest items first; after: the last one's item id."""
+    judged = (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id)
+    of_it = [spot_check.c[name] for name in ("kind", "route", "state")]
+    query = (
+        select(item.c.id, item.c.external_id, *of_it, verdict.c.labels, item.c.labels, spot_check.c.drawn_at, spot_check.c.answered_at)
+        .join(spot_check, spot_check.c.item_id == item.c.id)
+        .outerjoin(verdict, judged)
+        .where(spot_check.c.project_id == project.id, ~item.c.gone)
+        .order_by(spot_check.c.item_id.desc())
+        .limit(limit)
+    )
+    if state is not None:
+        query = query.where(spot_check.c.state == state)
+    rows = connection.execute(query if after is None else query.where(spot_check.c.item_id < after))
     return [
-        SpotCheck(*row[:6], labels, tuple(row.labels), bool(row.again), row.decided_by) for row, labels in zip(rows, given, strict=True)
+        SpotCheckLine(*(*own, texts(labels), texts(answered), drawn_at, answered_at))
+        for *own, labels, answered, drawn_at, answered_at in rows
     ]
+
+
+def spot_check_counts(connection: Connection, project: Project) -> list[SpotCheckCount]:
+    """How many spot checks there are of each kind and state; spot checks are few."""
+    keys = (spot_check.c.kind, spot_check.c.state)
+    query = select(*keys, func.count(), func.max(spot_check.c.answered_at)).where(spot_check.c.project_id == project.id)
+    return [SpotCheckCount(*row) for row in connection.execute(query.group_by(*keys).order_by(*keys))]
 
 
 def move(connection: Connection, moves: Sequence[Move]) -> list[int]:

@@ -52,11 +52,11 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
     if not judgements:
         return []
     now = time.time()
-    ids = [one.item_id for one in judgements]
+    ids = [judgement.item_id for judgement in judgements]
     with recounted(connection, ids):
         _write_verdicts(connection, project, reference_id, judgements, now)
         if reference_id == project.reference_id:
-            rows = [{"of": one.item_id, "to_route": one.verdict.route, "to_trust": one.trust} for one in judgements]
+            rows = [{"of": judgement.item_id, "to_route": judgement.verdict.route, "to_trust": judgement.trust} for judgement in judgements]
             of_it = update(item).where(item.c.id == bindparam("of"))
             connection.execute(of_it.values(route=bindparam("to_route"), trust=bindparam("to_trust")), rows)
     _write_pictures(connection, reference_id, judgements)
@@ -67,20 +67,20 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
         connection,
         [
             {
-                "item_id": one.item_id,
+                "item_id": judgement.item_id,
                 "reference_id": reference_id,
                 "project_id": project.id,
-                "labels": None if one.shown is None else list(one.shown),
-                "trust": one.trust,
+                "labels": None if judgement.shown is None else list(judgement.shown),
+                "trust": judgement.trust,
             }
-            for one in judgements
+            for judgement in judgements
         ],
     )
     if project.options.item_fields and reference_id == project.reference_id:
         for_people = {
-            one.item_id: field_writes.FIRST if one.spot_check else one.trust
-            for one in judgements
-            if one.verdict.route != "auto" or one.spot_check
+            judgement.item_id: field_writes.FIRST if judgement.spot_check else judgement.trust
+            for judgement in judgements
+            if judgement.verdict.route != "auto" or judgement.spot_check
         }
         field_writes.queue(connection, project.id, for_people, [id for id in ids if id not in for_people])
     return ids
@@ -102,28 +102,28 @@ def _of_what_is_shown(connection: Connection, judgements: Sequence[Judgement]) -
 def _write_verdicts(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement], now: float) -> None:
     rows = [
         {
-            "item_id": one.item_id,
+            "item_id": judgement.item_id,
             "reference_id": reference_id,
             "project_id": project.id,
-            "route": one.verdict.route,
-            "judged": one.judged,
-            "held_back": one.held_back,
-            "labels": list(one.verdict.labels),
-            "label": " + ".join(one.verdict.labels),
-            "cluster": one.verdict.cluster,
-            "confidence": one.verdict.confidence,
-            "sureness": one.verdict.sureness,
-            "score": one.verdict.score,
-            "members": dict(one.verdict.members),
-            "p_value": one.verdict.p_value,
-            "outlier_score": one.verdict.outlier_score,
-            "trust": one.verdict.trust,
-            "shown_trust": one.trust,
-            "reason": one.verdict.reason,
-            "seconds": one.verdict.seconds,
+            "route": judgement.verdict.route,
+            "judged": judgement.judged,
+            "held_back": judgement.held_back,
+            "labels": list(judgement.verdict.labels),
+            "label": " + ".join(judgement.verdict.labels),
+            "cluster": judgement.verdict.cluster,
+            "confidence": judgement.verdict.confidence,
+            "sureness": judgement.verdict.sureness,
+            "score": judgement.verdict.score,
+            "members": dict(judgement.verdict.members),
+            "p_value": judgement.verdict.p_value,
+            "outlier_score": judgement.verdict.outlier_score,
+            "trust": judgement.verdict.trust,
+            "shown_trust": judgement.trust,
+            "reason": judgement.verdict.reason,
+            "seconds": judgement.verdict.seconds,
             "at": now,
         }
-        for one in judgements
+        for judgement in judgements
     ]
     add = insert(connection, verdict)
     kept = ("item_id", "reference_id", "project_id")
@@ -132,12 +132,16 @@ def _write_verdicts(connection: Connection, project: Project, reference_id: int,
 
 
 def _write_pictures(connection: Connection, reference_id: int, judgements: Sequence[Judgement]) -> None:
-    points = [{"item_id": one.item_id, "reference_id": reference_id, "compressed": one.compressed} for one in judgements if one.compressed]
+    points = [
+        {"item_id": judgement.item_id, "reference_id": reference_id, "compressed": judgement.compressed}
+        for judgement in judgements
+        if judgement.compressed
+    ]
     if points:
         add = insert(connection, point)
         values = {"compressed": add.excluded.compressed}
         connection.execute(add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values), points)
-    pictures = [{"item_id": one.item_id, "content": one.thumbnail} for one in judgements if one.thumbnail]
+    pictures = [{"item_id": judgement.item_id, "content": judgement.thumbnail} for judgement in judgements if judgement.thumbnail]
     if pictures:
         add = insert(connection, thumbnail)
         connection.execute(add.on_conflict_do_update(index_elements=["item_id"], set_={"content": add.excluded.content}), pictures)
@@ -145,24 +149,24 @@ def _write_pictures(connection: Connection, reference_id: int, judgements: Seque
 
 def _write_spot_checks(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement], now: float) -> None:
     """Draw spot checks; one that was drawn before stays as it is."""
-    drawn = [one for one in judgements if one.spot_check]
+    drawn = [judgement for judgement in judgements if judgement.spot_check]
     if not drawn:
         return
     shown: dict[int, int | None] = {}
-    for ids in chunks([one.item_id for one in drawn]):
+    for ids in chunks([judgement.item_id for judgement in drawn]):
         query = select(item.c.id, item.c.shown_dataset_id).where(item.c.id.in_(ids))
         shown |= {row.id: row.shown_dataset_id for row in connection.execute(query)}
     rows = [
         {
-            "item_id": one.item_id,
+            "item_id": judgement.item_id,
             "project_id": project.id,
             "reference_id": reference_id,
-            "kind": one.spot_check,
-            "route": one.judged,
-            "dataset_id": shown.get(one.item_id),
+            "kind": judgement.spot_check,
+            "route": judgement.judged,
+            "dataset_id": shown.get(judgement.item_id),
             "state": "open",
             "drawn_at": now,
         }
-        for one in drawn
+        for judgement in drawn
     ]
     connection.execute(insert(connection, spot_check).on_conflict_do_nothing(index_elements=["item_id"]), rows)

@@ -152,7 +152,8 @@ def hold(connection: Connection, name: str, role: str, host: str, pid: int) -> b
     """Take a name as its only holder; False if somebody has it. It is held like a process lives: by signs of life, until it is buried."""
     now = time.time()
     add = insert(connection, heartbeat).values(owner=name, role=role, host=host, pid=pid, started_at=now, at=now)
-    return connection.execute(add.on_conflict_do_nothing(index_elements=["owner"])).rowcount == 1
+    taken = add.on_conflict_do_nothing(index_elements=["owner"]).returning(heartbeat.c.owner)
+    return connection.execute(taken).scalar_one_or_none() is not None
 
 
 def trouble(living: Sequence[Heartbeat]) -> str:

@@ -20,7 +20,7 @@ from annotriage.service.judging.predicting import StorePredictor
 from annotriage.service.operations.log import log
 from annotriage.service.operations.metrics import CONTENT_TYPE, Metrics
 from annotriage.service.operations.process import Process
-from annotriage.store.browsing import is_answering
+from annotriage.store.database import is_answering
 from annotriage.store.work import living
 from annotriage.web.api import api_blueprint
 from annotriage.web.auth import Guard

@@ -14,7 +14,7 @@ from annotriage.errors import MediaError, MediaUnavailable
 from annotriage.media.data_uri import decode_data_uri, is_data_uri
 from annotriage.media.fetcher import Fetcher, Limits
 from annotriage.service.operations.process import Process
-from annotriage.store.database import AnyRow
+from annotriage.store.browsing import Medium
 from annotriage.store.projects import Project
 
 SECONDS = 15.0  # at most for one picture: a person waits
@@ -34,14 +34,13 @@ class FullPictures:
         self._fetcher = Fetcher(settings.media_hosts, trusted=trusted, limits=limits, connections=AT_ONCE)
         self._turns = threading.BoundedSemaphore(AT_ONCE)
 
-    def response(self, project: Project, row: AnyRow) -> Response:
-        """The picture of an item (a row of `item`). Raises MediaError saying why it cannot be shown."""
-        content = self._content(project, row, f"task {row.external_id or row.marker}")
+    def response(self, project: Project, medium: Medium) -> Response:
+        """The picture of an item. Raises MediaError saying why it cannot be shown."""
+        where = f"task {medium.task or medium.pushed}"
+        content = self._content(project, medium, where)
         kind = kind_of(content)
         if kind is None:
-            raise MediaError(
-                f"task {row.external_id or row.marker}: its file is no picture that browsers show; open it in the labeling tool"
-            )
+            raise MediaError(f"{where}: its file is no picture that browsers show; open it in the labeling tool")
         headers = {
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -51,17 +50,17 @@ class FullPictures:
         }
         return Response(content, mimetype=kind, headers=headers)
 
-    def _content(self, project: Project, row: AnyRow, where: str) -> bytes:
-        if row.gone:
+    def _content(self, project: Project, medium: Medium, where: str) -> bytes:
+        if medium.gone:
             raise MediaError(f"{where}: was deleted in the labeling tool")
-        if not row.media:
+        if not medium.media:
             raise MediaError(f"{where}: its data names no picture; correct the task's data")
-        if is_data_uri(row.media):
+        if is_data_uri(medium.media):
             try:
-                return decode_data_uri(row.media)
+                return decode_data_uri(medium.media)
             except MediaError as error:
                 raise MediaError(f"{where}: {error}") from error
-        address = self._process.tool_project(project).media_address(row.media, row.external_id or "")
+        address = self._process.tool_project(project).media_address(medium.media, medium.task or "")
         if not self._turns.acquire(timeout=PATIENCE):
             raise MediaUnavailable(f"{where}: too many pictures are being fetched at this moment; try again", 5.0)
         try:

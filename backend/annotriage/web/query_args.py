@@ -12,9 +12,8 @@ from flask import request
 from sqlalchemy import Connection
 
 from annotriage.errors import DataError
-from annotriage.states import FOR_PEOPLE, Route
-from annotriage.store import browsing, dashboard
-from annotriage.store.database import AnyRow
+from annotriage.states import FOR_PEOPLE, SPOT_CHECK
+from annotriage.store.datasets import Dataset, dataset_of_all, dataset_of_project
 from annotriage.store.projects import Project
 from annotriage.store.queue import ORDERS, Filters, Key
 
@@ -42,10 +41,10 @@ def whole(name: str, most: int = 2**62) -> int | None:
     return int(text)
 
 
-def dataset_asked(connection: Connection, project: Project) -> AnyRow | None:
+def dataset_asked(connection: Connection, project: Project) -> Dataset | None:
     """The dataset that the page is asked for, by default all items; None before there is any. Raises UnknownError, DataError."""
     id = whole("dataset")
-    return dashboard.dataset_of_all(connection, project) if id is None else browsing.dataset_of_project(connection, project, id)
+    return dataset_of_all(connection, project) if id is None else dataset_of_project(connection, project, id)
 
 
 def stretch_asked(first: float | None) -> Stretch:
@@ -91,8 +90,8 @@ def walk_asked() -> Walk:
     order, route = request.args.get("order") or ORDERS[0], request.args.get("route") or None
     if order not in ORDERS:
         raise DataError(f"order: {order[:40]!r} is none of {', '.join(ORDERS)}")
-    if route is not None and route not in (*FOR_PEOPLE, Route.AUTO):
-        raise DataError(f"route: {route[:40]!r} is none of {', '.join(FOR_PEOPLE)} and auto")
+    if route is not None and route not in (*FOR_PEOPLE, SPOT_CHECK):
+        raise DataError(f"route: {route[:40]!r} is none of {', '.join(FOR_PEOPLE)} and {SPOT_CHECK}")
     label = (request.args.get("label") or "")[:LONGEST_LABEL] or None
     out = request.args.get("show") == "out"
     return Walk(order, Filters(whole("dataset"), label, route, whole("group"), out))

@@ -6,20 +6,18 @@ A page is a dataclass. A template shows it to people; the same address with `.js
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
-from markupsafe import Markup
-from sqlalchemy import Row
 from werkzeug.routing import UnicodeConverter, ValidationError
 
 from annotriage.service.operations.process import Process
-from annotriage.store.projects import Project, project_of
+from annotriage.store.projects import mark_of, project_of, projects
+from annotriage.web.plain import as_json
 
 View = Callable[..., ResponseReturnValue]
 Decorator = Callable[[View], View]
@@ -56,23 +54,25 @@ class Routes:
         shown: what else the template is given.
         """
 
-        def answer(render: Callable[[Any], ResponseReturnValue]) -> View:
-            def view(**parts: Any) -> ResponseReturnValue:
-                page = build(**parts)
-                return render(page) if dataclasses.is_dataclass(page) else page
+        def as_html(**parts: Any) -> ResponseReturnValue:
+            mark = self.mark(parts.get("project"))  # before the page is made: what happens meanwhile is a change
+            page = build(**parts)
+            if not dataclasses.is_dataclass(page):
+                elsewhere: ResponseReturnValue = page
+                return elsewhere
+            return render_template(f"{name}.html", page=page, project=getattr(page, "project", None), mark=mark, **shown)
 
-            return view
+        def twin(**parts: Any) -> ResponseReturnValue:
+            page = build(**parts)
+            return as_json(page) if dataclasses.is_dataclass(page) else page
 
-        def as_html(page: Any) -> ResponseReturnValue:
-            return render_template(f"{name}.html", page=page, project=getattr(page, "project", None), **shown)
-
-        self.pages.add_url_rule("/overview.json" if rule == "/" else f"{rule}.json", f"{name}_json", answer(as_json))
-        shown_at, view = rule, answer(as_html)
+        self.pages.add_url_rule("/overview.json" if rule == "/" else f"{rule}.json", f"{name}_json", twin)
+        shown_at = rule
         if rule.endswith(">"):
             before, _, last = rule.rpartition("<")
-            self.pages.add_url_rule(f"{before}<plain:{last}", name, view)
+            self.pages.add_url_rule(f"{before}<plain:{last}", name, as_html)
             shown_at = f"{rule}/page"
-        self.pages.add_url_rule(shown_at, name, view)
+        self.pages.add_url_rule(shown_at, name, as_html)
 
     def project_page(self, rule: str, name: str, build: Callable[..., Any], **shown: Any) -> None:
         """A page of a project and its twin. build: called with a connection, the project and further parts of the address."""
@@ -82,6 +82,12 @@ class Routes:
                 return build(connection, project_of(connection, project), **parts)
 
         self.page(PROJECT + rule, name, of_project, **shown)
+
+    def mark(self, project: str | None = None) -> str:
+        """A short text that changes whenever something that pages show does: those of a project, or those of all."""
+        with self.process.store.reading() as connection:
+            shown = projects(connection, gone=True) if project is None else [project_of(connection, project)]
+            return hashlib.sha256(repr(mark_of(connection, [found.id for found in shown])).encode()).hexdigest()[:16]
 
     def reading(self, rule: str) -> Decorator:
         """A GET whose view is called with a connection that reads, and the project."""
@@ -118,26 +124,3 @@ class Routes:
             return view
 
         return decorate
-
-
-def as_json(page: Any) -> Response:
-    """A page for programs: what is not known is null; pictures are left out, as they draw figures that are there."""
-    return Response(json.dumps(_plain(page), allow_nan=False), mimetype="application/json")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Project):
-        return {"project": value.external_id, "title": value.title, "version": value.version}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, Row):
-        return _plain(value._mapping)
-    if dataclasses.is_dataclass(value):
-        return _plain({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
-    if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items() if not isinstance(part, Markup | bytes)}
-    if isinstance(value, Iterable):
-        return [_plain(part) for part in value if not isinstance(part, Markup | bytes)]
-    raise TypeError(f"a page has no JSON for {value!r}")

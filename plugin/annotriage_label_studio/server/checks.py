@@ -94,8 +94,8 @@ def _webhook(client: Client, project: Project, url: str, secret: str) -> Check:
 
 
 def _no_calls(client: Client, project: Project) -> Check:
-    webhooks, backends = connect.our_webhooks(client, str(project.id), ""), connect.our_backends(client, str(project.id), "")
-    left = [*(webhook.url for webhook in webhooks), *(backend.url for backend in backends)]
+    left = [webhook.url for webhook in connect.our_webhooks(client, str(project.id), "")]
+    left += [backend.url for backend in connect.our_backends(client, str(project.id), "")]
     if left:
         return Check("calls", False, f"Label Studio is not to call this service, but does: {left[0]}", AGAIN.format(id=project.id))
     return Check("calls", True, "none: everything is polled, and a task that is opened before it is triaged shows no prediction")

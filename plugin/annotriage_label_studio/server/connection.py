@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from annotriage.errors import DataError, ToolError, ToolGone
+from annotriage.errors import DataError, OutcomeUnknown, ToolError, ToolGone
 from annotriage.labeling_tool import Before, Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
 from annotriage.settings import ServiceSettings
 from annotriage_label_studio.editor.labeling_config import ChoicesControl, answer_names, choices_control, match_classes
@@ -187,7 +187,10 @@ class LabelStudioProject:
         if not tasks:
             return Outcomes()
         answer = self._client.post(f"/api/projects/{self.id}/import", tasks, seconds=delivery.LONG, return_task_ids="true")
-        return Outcomes({item.marker: str(id) for item, id in zip(items, answer["task_ids"], strict=True)})
+        ids = answer["task_ids"]
+        if len(ids) != len(items):
+            raise OutcomeUnknown(f"project {self.id}: {len(items):,} tasks were imported and {len(ids):,} ids answered; they are read back")
+        return Outcomes({item.marker: str(id) for item, id in zip(items, ids, strict=True)})
 
     def created(self, markers: Sequence[str]) -> dict[str, str]:
         """Which of the markers have a task already."""

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from annotriage.errors import OutcomeUnknown, ToolError, ToolGone, ToolRefused, ToolUnavailable
+from annotriage_label_studio.server.shapes import shape_fault
 from annotriage_label_studio.server.tokens import Token
 
 CONNECT_SECONDS = 5.0
@@ -34,6 +35,7 @@ NOT_SENT = (
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
 )
+PARSED = "parsed"  # in `extensions` of an answer: what it says, read once
 READING = {"reading": True}  # `extensions` of a request that changes nothing though it is no GET
 
 
@@ -78,6 +80,11 @@ class Transport(httpx.Client):
             raise _refusal(answer, self.token)
         if answer.content and not _is_json(answer):
             raise _not_json(answer)
+        if answer.content and (fault := shape_fault(request.method, request.url.path, dict(request.url.params), parsed(answer))):
+            kind = ToolUnavailable if _is_reading(request) else OutcomeUnknown
+            raise kind(
+                f"{_call(request)} was not answered as Label Studio answers: {fault}. Is a proxy in between, or the version another?"
+            )
         return answer
 
     def _exchange(self, token: dict[str, str]) -> str:
@@ -112,7 +119,9 @@ def parsed(answer: httpx.Response) -> Any:
     if not answer.content:
         return None
     try:
-        return answer.json()
+        if PARSED not in answer.extensions:
+            answer.extensions[PARSED] = answer.json()
+        return answer.extensions[PARSED]
     except ValueError as error:
         raise _not_json(answer) from error
 

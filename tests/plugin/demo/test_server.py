@@ -9,10 +9,10 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 
 import pytest
 import requests
+from waiting import PATIENCE, wait_until
 
 from annotriage.errors import SettingError, ToolError
 from annotriage_label_studio.demo.server import LOG, running, serving, start, stop
@@ -47,21 +47,18 @@ def script(tmp_path):
 def test_a_server_outlives_its_command_and_is_found_again_until_it_is_stopped(label_studio_executable, folder):
     done = subprocess.run([sys.executable, "-c", START, label_studio_executable, folder], capture_output=True, text=True, check=True)
     url = done.stdout.strip()
-    assert requests.get(f"{url}/health", timeout=5).json() == {"status": "UP"}
+    assert requests.get(f"{url}/health", timeout=PATIENCE).json() == {"status": "UP"}
     first = start(label_studio_executable, folder)
     assert (first.url, first) == (url, running(folder))
     assert stat.S_IMODE((folder / "server.json").stat().st_mode) == 0o600
     assert stop(folder)
     assert not stop(folder)
     with pytest.raises(requests.ConnectionError):
-        requests.get(f"{url}/health", timeout=5)
+        requests.get(f"{url}/health", timeout=PATIENCE)
     second = start(label_studio_executable, folder)
     assert (second.url, second.token, second.password) == (first.url, first.token, first.password)
     os.killpg(second.daemon.pid, signal.SIGKILL)
-    limit = time.monotonic() + 10
-    while running(folder) and time.monotonic() < limit:
-        time.sleep(0.05)
-    assert running(folder) is None
+    wait_until(lambda: running(folder) is None, what="for the end of a killed server")
 
 
 def test_an_account_that_the_database_does_not_know_is_told(label_studio_executable, folder):

@@ -17,6 +17,7 @@ from annotriage_label_studio.server.media_addresses import media_address
 
 __all__ = ["faulty"]  # a fixture
 
+ROW = {"data": {}, "created_at": "2026-11-26T12:00:00Z", "is_labeled": False, "overlap": 1}
 BROKEN = 66  # the id of a task that the server fails to list, if it has it
 LARGEST = 3  # tasks that the server gives at once, whatever is asked for
 
@@ -37,7 +38,7 @@ def client(faulty, ids):
         found = [id for id in ids if id > after and id in included]
         if BROKEN in found[: min(LARGEST, int(asked["page_size"][0]))] and "data" in asked["include"][0]:
             return 500, {}, {"detail": "surrogates not allowed"}
-        tasks = [{"id": id, "data": {}} for id in found[: min(LARGEST, int(asked["page_size"][0]))]]
+        tasks = [ROW | {"id": id} for id in found[: min(LARGEST, int(asked["page_size"][0]))]]
         return 200, {}, {"tasks": tasks, "total": len(found)}
 
     faulty.answers = [answer]

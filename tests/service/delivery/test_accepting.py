@@ -155,7 +155,7 @@ def test_a_lost_answer_makes_no_second_annotation(process, running, monkeypatch)
     count = sum(map(len, machine_made(tool).values()))
     assert count > 30
     assert accept_batch(process, project) == 0
-    monkeypatch.setattr(accepting, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(accepting, "LOST_SECONDS", 0.0)
     assert accept_batch(process, project) == 0
     assert sum(map(len, machine_made(tool).values())) == count
     with process.store.reading() as connection:
@@ -190,7 +190,7 @@ def recover(process, monkeypatch):
 
     def recover(project):
         with monkeypatch.context() as patched:
-            patched.setattr(accepting, "SETTLED_SECONDS", -1.0)
+            patched.setattr(accepting, "LOST_SECONDS", -1.0)
             for _ in range(3):
                 accept_due(process, now(process, project))
 
@@ -298,7 +298,7 @@ def test_a_process_that_died_before_it_asked_accepts_later(process, running, mon
         datasets = {row.shown_dataset_id for row in connection.execute(item.select())}
         rows = acceptances.acceptable(connection, project, datasets, 10)
         acceptances.begin_batch(connection, project, [row.id for row in rows])
-    monkeypatch.setattr(accepting, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(accepting, "LOST_SECONDS", 0.0)
     accept_batch(process, project)
     made = machine_made(tool)
     assert all(len(made[row.external_id]) == 1 for row in rows)

@@ -27,7 +27,7 @@ every_place = pytest.mark.parametrize("after", [0, 3, TASKS - 1])
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
     """No waiting between two readings or before another try."""
-    monkeypatch.setattr("annotriage.store.deliveries.SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr("annotriage.store.deliveries.AGREED_SECONDS", 0.0)
     monkeypatch.setattr("annotriage.service.delivery.outbox.BACK_OFF", (0.0,))
 
 
@@ -288,7 +288,7 @@ def test_an_idle_round_writes_nothing(process, judged, worker):
     assert not any(begun)
 
 
-def test_missing_predictions_are_settled_in_one_transaction_however_many_they_are(process, judged, worker):
+def test_missing_predictions_are_queued_again_in_one_transaction_however_many_they_are(process, judged, worker):
     project, tool, _ = judged()
     tool.lose_answers = 1
     worker.delivery.step()
@@ -298,4 +298,4 @@ def test_missing_predictions_are_settled_in_one_transaction_however_many_they_ar
     fail(tool, "deliver", error=DOWN[0])
     worker.delivery.step()
     assert states_of(process, project) == {"pending": TASKS}
-    assert sum(begun) <= 5, "taken and settled, then taken, settled and let go of"
+    assert sum(begun) <= 5, "taken and finished, then taken, finished and let go of"

@@ -24,11 +24,12 @@ from annotriage.service.delivery.rerouting import (
     undo_rerouting,
 )
 from annotriage.service.guarantee.pausing import pause, resume
-from annotriage.service.readings.item import item_line
 from annotriage.store import items, reroutings, schema
-from annotriage.store.browsing import item_of_task, items_of, queue_page, routes_of
+from annotriage.store.browsing import item_of_task, items_of
+from annotriage.store.datasets import routes_of
 from annotriage.store.events import history
 from annotriage.store.projects import get_project
+from annotriage.store.queue import queue_page
 from annotriage.store.schema import counter, delivery, item, spot_check, verdict
 
 pytestmark = databases.both
@@ -59,7 +60,7 @@ def counted(process, project):
 def reasons(process, project, ids):
     """The reasons of items, as programs read them."""
     with process.store.reading() as connection:
-        return {row.id: item_line(row, process.tool_project(project)).reason for row in items_of(connection, project, ids)}
+        return {row.id: row.verdict.reason for row in items_of(connection, project, ids)}
 
 
 def everything(process):
@@ -81,10 +82,11 @@ def test_automatic_items_go_to_the_queue_and_the_tool_follows(process, project, 
     assert after["auto"] == (before["auto"][0] - 7, before["auto"][1] - 7)
     assert after["uncertain"] == (before["uncertain"][0] + 7, before["uncertain"][1] + 7)
     with process.store.reading() as connection:
-        queued = {row.id: row for row in queue_page(connection, project, after=None, limit=100)}
+        queued = {row.id: row for row in queue_page(connection, project, limit=100).rows}
         event = history(connection, project.id)[0]
     assert event_sentence(event.kind, event.facts) == "Ann sent 7 items to review"
     assert {*auto} <= {*queued}
+    assert queued[auto[0]].verdict.reason.endswith("; sent to review by Ann.")
     assert 1 / 3 < queued[auto[0]].trust < 2 / 3
     worker.settle()
     tool = process.tool_project(project)
@@ -161,7 +163,7 @@ def test_what_the_model_sends_to_people_can_be_taken_out_of_the_queue_and_stays_
     items_before, open_before = before[1]["outlier"]
     assert counted(process, project)["outlier"] == (items_before, open_before - len(outliers))
     with process.store.reading() as connection:
-        assert {row.id for row in queue_page(connection, project, after=None, limit=100)} == {*unsure}
+        assert {row.id for row in queue_page(connection, project, limit=100).rows} == {*unsure}
     assert take_back(process, project, outliers, "Ann").left == {OUT: len(outliers)}
     worker.settle()
     tool = process.tool_project(project)
@@ -218,8 +220,8 @@ def test_a_new_verdict_obeys_the_person_too(process, project, worker):
     with process.store.reading() as connection:
         again = item_of_task(connection, project, row.external_id)
 
-    assert (again.route, again.judged) == ("uncertain", "auto")
-    assert reasons(process, project, auto)[auto[0]].endswith("; sent to review by Ann.")
+    assert (again.route, again.verdict.judged) == ("uncertain", "auto")
+    assert again.verdict.reason.endswith("; sent to review by Ann.")
 
 
 def test_a_watched_project_is_rerouted_without_a_word_to_the_tool(process, connect, worker, digits):

@@ -149,7 +149,7 @@ def test_a_process_that_dies_at_any_step_is_followed_by_one_that_ends_it(process
 
 
 def test_predictions_that_are_missing_at_the_check_are_sent_again_first(process, running, worker, start, stricter, monkeypatch):
-    monkeypatch.setattr("annotriage.store.deliveries.SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr("annotriage.store.deliveries.AGREED_SECONDS", 0.0)
     project, tool = running(20)
     start(project)
     advance_rescoring(process, now(process, project))

@@ -13,9 +13,9 @@ from annotriage.service.guarantee.changing_limits import change_limits, with_lim
 from annotriage.service.guarantee.standings import Standings
 from annotriage.service.operations.jobs import run_queued
 from annotriage.states import Alarm
-from annotriage.store import dashboard, jobs
+from annotriage.store import jobs
 from annotriage.store.events import history
-from annotriage.store.projects import change_project, get_project, raise_alarm
+from annotriage.store.projects import change_project, get_project, raise_alarm, standing_of
 
 
 def test_the_same_limits_on_the_same_items_are_tested_more_strictly_each_time(digits_reference):
@@ -97,7 +97,7 @@ def test_the_standing_is_kept_and_found_again_only_when_something_changed(proces
     assert standings.step(project)
     assert not standings.step(project)
     with process.store.reading() as connection:
-        kept = dashboard.standing_of(connection, project)
+        kept = standing_of(connection, project)
     assert (kept["answers"], kept["max_error"], kept["ringing"]) == (0, 0.04, False)
     with process.store.writing() as connection:
         change_project(connection, project.id, paused_at=1.0)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 from stores import counted
 
 from annotriage.engine.verdict import Verdict
 from annotriage.labeling_tool import Review, Task
 from annotriage.service.intake.answers import answer_of
 from annotriage.service.intake.reviewing import take_reviews
-from annotriage.store import browsing, items, reviews, work
+from annotriage.store import items, reviews, work
 from annotriage.store.projects import get_project
 from annotriage.store.schema import item, review, verdict
 from annotriage.store.verdicts import Judgement, record
@@ -31,7 +31,8 @@ def take(process, project):
         with process.store.writing() as connection:
             items.add_tasks(connection, project, tasks)
             take_reviews(connection, project, tasks)
-            return items.find_items(connection, project.id, [task.id for task in tasks])
+            found = select(item).where(item.c.external_id.in_([task.id for task in tasks]))
+            return {row.external_id: row for row in connection.execute(found)}
 
     return take
 
@@ -94,7 +95,7 @@ def test_a_skip_and_an_empty_annotation_resolve_nothing_and_are_counted(process,
     assert take(task(1, given))["1"].answer == "open"
     with process.store.reading() as connection:
         (kept,) = connection.execute(review.select()).all()
-        empty = browsing.empty_answers(connection, project, 10)
+        empty = reviews.empty_answers(connection, project, 10)
     assert (kept.skipped, kept.empty) == (bool(given.get("skipped")), bool(given.get("empty")))
     assert empty == (["1"] if given.get("empty") else [])
 

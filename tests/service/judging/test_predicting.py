@@ -5,23 +5,41 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from delivery_states import set_state, states
+from waiting import wait_until
 
 from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Shown
+from annotriage.service.judging import predicting
 from annotriage.service.judging.predicting import MOST_WAITED_FOR, MOST_WAITING, StorePredictor
 from annotriage.store import items, work
 from annotriage.store.inbox import unread
 from annotriage.store.jobs import jobs_of
 from annotriage.store.projects import change_project, get_project
 
+LONG = 90.0  # seconds: the most that the setting takes
+
 
 @pytest.fixture
 def predictor(process):
     process.settings = replace(process.settings, predict_seconds=0.3)
     return StorePredictor(process)
+
+
+@pytest.fixture
+def waited(monkeypatch):
+    """The ids of the threads that waited before they looked at the store again."""
+    waited = set()
+
+    def sleep(seconds):
+        waited.add(threading.get_ident())
+        time.sleep(seconds)
+
+    monkeypatch.setattr(predicting, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    return waited
 
 
 def records(tasks):
@@ -82,14 +100,19 @@ def test_nothing_is_answered_while_one_of_the_tasks_is_on_its_way(triaged, proce
     assert delivery_states(process, project) == {"pending": len(tasks) - 1, state: 1}
 
 
-def test_an_unknown_task_is_judged_before_all_others_and_answered(triaged, process, predictor, worker, picture, digits):
-    process.settings = replace(process.settings, predict_seconds=20.0)
+def test_an_unknown_task_is_judged_before_all_others_and_answered(triaged, process, predictor, worker, waited, picture, digits):
+    process.settings = replace(process.settings, predict_seconds=LONG)
     project, tool, _ = triaged
     for image in digits.incoming[0][50:60]:
         tool.add(picture(image))
     worker.follow()
     task = tool.add(picture(digits.incoming[0][40]))
-    judging = threading.Thread(target=lambda: (time.sleep(0.3), worker.judge.step()))
+
+    def judge():
+        wait_until(lambda: waited, what="for the call to wait")
+        worker.judge.step()
+
+    judging = threading.Thread(target=judge)
     judging.start()
     version, (shown,) = predictor.predictions("1", records([task]))
     judging.join()
@@ -99,39 +122,40 @@ def test_an_unknown_task_is_judged_before_all_others_and_answered(triaged, proce
     assert delivery_states(process, project)["answered"] == 1
 
 
-def test_a_task_that_is_not_judged_in_time_is_delivered_later(triaged, process, predictor, worker, picture, digits):
+def test_a_task_that_is_not_judged_in_time_is_delivered_later(triaged, process, predictor, worker, monkeypatch, picture, digits):
     project, tool, _ = triaged
     task = tool.add(picture(digits.incoming[0][40]))
-    started = time.monotonic()
+    clock = [1000.0]
+    turned = SimpleNamespace(monotonic=lambda: clock[0], sleep=lambda seconds: clock.append(clock.pop() + seconds))
+    monkeypatch.setattr(predicting, "time", turned)
     assert predictor.predictions("1", records([task])) is None
-    assert 0.3 <= time.monotonic() - started < 3.0
+    assert clock[0] == pytest.approx(1000.3, abs=predicting.ASK_SECONDS)
     worker.settle()
     assert len(tool.shown(task.id, project.version)) == 1
 
 
-def test_waiting_leaves_threads_for_others(triaged, process, predictor, picture, digits):
-    process.settings = replace(process.settings, predict_seconds=3.0)
+def test_waiting_leaves_threads_for_others(triaged, process, predictor, waited, picture, digits):
+    process.settings = replace(process.settings, predict_seconds=LONG)
     _, tool, _ = triaged
     task = tool.add(picture(digits.incoming[0][40]))
     waiting = [threading.Thread(target=lambda: predictor.predictions("1", records([task]))) for _ in range(MOST_WAITING)]
     for thread in waiting:
         thread.start()
-    time.sleep(1.0)
-    started = time.monotonic()
+    wait_until(lambda: len(waited) == MOST_WAITING, what="for the calls to wait")
     assert predictor.predictions("1", records([task])) is None
-    assert time.monotonic() - started < 1.0
+    assert waited == {thread.ident for thread in waiting}
+    process.stopping.set()
     for thread in waiting:
         thread.join()
 
 
-def test_more_missing_tasks_than_anybody_waits_for_are_queued_at_once(triaged, process, predictor, picture, digits):
-    process.settings = replace(process.settings, predict_seconds=30.0)
+def test_more_missing_tasks_than_anybody_waits_for_are_queued_at_once(triaged, process, predictor, waited, picture, digits):
+    process.settings = replace(process.settings, predict_seconds=LONG)
     project, tool, _ = triaged
     media = picture(digits.incoming[0][40])
     tasks = [tool.add(media) for _ in range(MOST_WAITED_FOR + 1)]
-    started = time.monotonic()
     assert predictor.predictions("1", records(tasks)) is None
-    assert time.monotonic() - started < 5.0
+    assert not waited
     with process.store.reading() as connection:
         assert work.waiting(connection, project.id, project.reference_id) == len(tasks)
 

@@ -200,14 +200,14 @@ def test_which_outliers_belong_together_is_kept_with_the_snapshot(process, conne
     for _ in range(2):
         snapshot(process, project, every)
     with process.store.reading() as connection:
-        members = maps.groups_of(connection, every)
+        members = snapshots.groups_of(connection, every)
         groups = snapshots.latest(connection, [every], project.reference_id)[every].facts["groups"]
         assert groups
         assert Counter(members.values()) == {one["number"]: one["size"] for one in groups}
-        assert maps.group_of(connection, every, next(iter(members))) == members[next(iter(members))]
+        assert snapshots.groups_of(connection, every, [next(iter(members))]) == dict([next(iter(members.items()))])
     with process.store.writing() as connection:
-        maps.keep_groups(connection, every, {})
-        assert maps.groups_of(connection, every) == {}
+        snapshots.keep_groups(connection, every, {})
+        assert snapshots.groups_of(connection, every) == {}
 
 
 def test_points_come_back_from_their_packing():

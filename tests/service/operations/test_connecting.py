@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
+import databases
 import pytest
 from sqlalchemy import func, select
 
@@ -39,7 +40,7 @@ def row(process, id="3"):
         return find_project(connection, id)
 
 
-KEPT = ("secret", "reference", "stored_file", "file_piece")  # how tables begin whose rows may stay when a project goes
+KEPT = ("secret", "needed_migration", "reference", "stored_file", "file_piece")  # how tables begin whose rows may stay when a project goes
 
 
 def rows(process):
@@ -216,6 +217,7 @@ def cut(tool, at):
     tool.faults = fault
 
 
+@databases.both
 @pytest.mark.parametrize("again", [False, True])
 def test_what_was_cut_off_twice_is_taken_back_to_what_it_was_at_first(process, tool, digits_reference, again):
     cut(tool, "tabs")
@@ -235,6 +237,7 @@ def test_what_was_cut_off_twice_is_taken_back_to_what_it_was_at_first(process, t
     assert rows(process) == {}
 
 
+@databases.both
 def test_of_six_commands_at_once_one_connects_and_five_say_why_they_do_not(process, tool, server, digits_reference):
     def attempt(_number):
         own = Process(process.settings, "command")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from waiting import PATIENCE
 
 from annotriage.errors import ToolUnavailable
 from annotriage.service.operations.loops import Loop, ProjectStep, Step, leads, run_loops
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.worker import tending
-from annotriage.store import work
+from annotriage.store import jobs, work
 from annotriage.store.projects import remove_project
 
 
@@ -169,6 +172,25 @@ def test_a_database_that_was_away_does_not_end_the_heartbeat(process, monkeypatc
         assert [row.owner for row in work.living(connection)] == [process.owner]
 
 
+def test_no_pause_outlasts_a_stop(process):
+    begun = threading.Event()
+    idle = Loop(process, "idle", [Step("idle", lambda: begun.set() or False)], 3600.0)
+    running = threading.Thread(target=run_loops, args=[process, [idle]])
+    running.start()
+    assert begun.wait(PATIENCE)
+    process.stopping.set()
+    running.join(PATIENCE)
+    assert not running.is_alive()
+
+
+def test_a_step_that_does_not_end_is_left_behind_when_the_process_stops(process):
+    over = threading.Event()
+    stuck = Loop(process, "stuck", [Step("stuck", lambda: bool(process.stopping.set()) or over.wait(PATIENCE))], 1.0)
+    run_loops(process, [stuck], 0.01)
+    assert "stuck" in {thread.name for thread in threading.enumerate()}
+    over.set()
+
+
 def test_a_process_leaves_even_if_its_database_is_away(process, monkeypatch, caplog):
     files = process._files.name
 
@@ -185,3 +207,25 @@ def test_a_process_leaves_even_if_its_database_is_away(process, monkeypatch, cap
     from pathlib import Path
 
     assert not Path(files).exists()
+
+
+def test_what_fails_because_its_project_is_disconnected_meanwhile_is_no_failure(process, connect, loop, caplog):
+    caplog.set_level("INFO")
+    for id in ("1", "2"):
+        connect(id)
+    acted = []
+
+    def act(found):
+        acted.append(found.external_id)
+        if found.external_id == "2":
+            return False
+        with process.store.writing() as connection:
+            remove_project(connection, found.id)
+        with process.store.writing() as connection:
+            jobs.queue(connection, found.id, "report")  # refused: the row that it belongs to is gone
+        return True
+
+    running, _ = loop(ProjectStep("draw", act))
+    running.round()
+    assert acted == ["1", "2"]
+    assert [record.message for record in caplog.records] == ["draw ended: the project was disconnected meanwhile"]

@@ -13,6 +13,7 @@ from annotriage import triage
 from annotriage.data import Item
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.store import items, snapshots
+from annotriage.store.datasets import dataset_of
 from annotriage.store.schema import dataset, spot_check
 
 pytestmark = databases.both
@@ -147,7 +148,7 @@ def test_history_keeps_one_snapshot_in_five_minutes_and_fewer_of_old_ones(proces
     clock = [now - 40 * 86_400.0]
     monkeypatch.setattr(snapshots.time, "time", lambda: clock[0])
     with process.store.writing() as connection:
-        id = items.dataset_of(connection, project.id, "all", "all", clock[0])
+        id = dataset_of(connection, project.id, "all", "all", clock[0])
         while clock[0] < now:
             near = clock[0] > now - 7_200
             clock[0] += 60.0 if near else 900.0

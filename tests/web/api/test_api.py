@@ -58,6 +58,11 @@ def pages(web, path, key, limit=7):
     return found, count
 
 
+def items_of(web, query):
+    """The items that a query finds, without their addresses."""
+    return [line["item"] for line in web.get(f"/api/projects/3/items?{query}").json["items"]]
+
+
 def counted(routes):
     return {one["route"]: one["items"] for one in routes}
 
@@ -90,26 +95,27 @@ def test_a_new_reference_shows_how_far_it_is(web, triaged, process, other_refere
 def test_datasets_are_counted_by_route(web, triaged):
     found, count = pages(web, "/api/projects/3/datasets", "datasets", limit=2)
     assert count == 3
-    by_name = {(one["kind"], one["name"]): one for one in found}
+    by_name = {(one["dataset"]["kind"], one["dataset"]["name"]): one for one in found}
     assert by_name[("all", "all")]["items"] == 51
     assert (by_name[("field", "scanner=A")]["items"], by_name[("field", "scanner=B")]["items"]) == (30, 20)
     assert counted(by_name[("field", "scanner=B")]["routes"])["outlier"] > 10
     fields, _ = pages(web, "/api/projects/3/datasets?kind=field", "datasets")
-    assert {one["kind"] for one in fields} == {"field"}
+    assert {one["dataset"]["kind"] for one in fields} == {"field"}
 
 
 def test_items_are_filtered_and_paged_without_gaps(web, triaged):
     _, tool = triaged
     found, count = pages(web, "/api/projects/3/items", "items")
-    assert [one["task"] for one in found] == sorted(tool.tasks_by_id, key=int)
+    assert [one["item"]["task"] for one in found] == sorted(tool.tasks_by_id, key=int)
     assert count == 8
     datasets, _ = pages(web, "/api/projects/3/datasets?kind=field", "datasets")
-    number = next(one["dataset"] for one in datasets if one["name"] == "scanner=B")
+    number = next(one["dataset"]["id"] for one in datasets if one["dataset"]["name"] == "scanner=B")
     strangers, _ = pages(web, f"/api/projects/3/items?dataset={number}&route=outlier", "items")
-    assert strangers == [one for one in found[30:50] if one["route"] == "outlier"]
+    assert strangers == [one for one in found[30:50] if one["item"]["route"] == "outlier"]
     failed, _ = pages(web, "/api/projects/3/items?route=failed", "items")
-    assert [one["labels"] for one in failed] == [None]
-    assert "nonsense" in failed[0]["reason"]
+    (judged,) = [one["item"]["verdict"] for one in failed]
+    assert (judged["labels"], judged["confidence"]) == ([], None)
+    assert "nonsense" in judged["reason"]
 
 
 def test_items_are_found_by_how_they_are_answered(web, triaged, worker):
@@ -118,28 +124,30 @@ def test_items_are_found_by_how_they_are_answered(web, triaged, worker):
     before = tool.add("nonsense")
     tool.annotate(before.id, "7")
     worker.settle()
-    (resolved,) = web.get("/api/projects/3/items?answer=resolved").json["items"]
+    (resolved,) = items_of(web, "answer=resolved")
     assert (resolved["task"], resolved["answered"], resolved["machine"]) == ("31", ["7"], False)
-    (labelled,) = web.get("/api/projects/3/items?answer=labelled").json["items"]
+    (labelled,) = items_of(web, "answer=labelled")
     assert (labelled["task"], labelled["route"]) == (before.id, None)
     assert len(web.get("/api/projects/3/items?answer=open&limit=100").json["items"]) == 50
 
 
 def test_the_queue_has_everything_that_waits_for_a_person_the_strangest_first(web, triaged, worker):
     _, tool = triaged
-    queue, count = pages(web, "/api/projects/3/queue", "items")
+    lines, count = pages(web, "/api/projects/3/queue", "items")
+    queue = [line["item"] for line in lines]
+    assert {line["dataset"]["dataset"]["name"] for line in lines} >= {"scanner=A", "scanner=B"}
     assert count > 2
     trusts = [one["trust"] for one in queue]
     assert trusts == sorted(trusts)
     every, _ = pages(web, "/api/projects/3/items", "items", limit=100)
-    waits = {one["task"] for one in every if one["route"] != "auto" or one["spot_check"]}
+    waits = {one["item"]["task"] for one in every if one["item"]["route"] != "auto" or one["item"]["spot_check"]}
     assert {one["task"] for one in queue} == waits
     assert len(queue) == len(waits) == web.get("/api/projects").json["projects"][0]["queue"]
     answered = queue[3]["task"]
     tool.annotate(answered, "7")
     worker.settle()
     rest, _ = pages(web, "/api/projects/3/queue", "items")
-    assert [one["task"] for one in rest] == [one["task"] for one in queue if one["task"] != answered]
+    assert [one["item"]["task"] for one in rest] == [one["task"] for one in queue if one["task"] != answered]
 
 
 def test_an_item_shows_its_verdict_datasets_delivery_and_answers(web, triaged, worker):
@@ -148,19 +156,20 @@ def test_an_item_shows_its_verdict_datasets_delivery_and_answers(web, triaged, w
     worker.settle()
     found = web.get("/api/projects/3/items/31").json
     assert found["item"]["task"] == "31"
-    assert set(found["judged"]["members"]) >= {"energy", "knn"}
-    assert {one["kind"] for one in found["datasets"]} == {"all", "batch", "field"}
+    assert set(found["item"]["verdict"]["members"]) >= {"energy", "knn"}
+    assert {one["dataset"]["kind"] for one in found["datasets"]} == {"all", "batch", "field"}
     (delivery,) = found["deliveries"]
     assert (delivery["version"], delivery["state"]) == (project.version, "confirmed")
     assert [(one["annotator"], one["labels"]) for one in found["reviews"]] == [("ann", ["7"])]
     failed = web.get("/api/projects/3/items/51").json
-    assert (failed["group"], failed["judged"]["score"]) == ("patient 1", None)
+    assert (failed["item"]["group"], failed["item"]["verdict"]["score"]) == ("patient 1", None)
     assert web.get("/api/projects/3/items/99999").status_code == 404
 
 
 def test_spot_checks_show_their_true_route(web, triaged):
     found, _ = pages(web, "/api/projects/3/spot-checks", "spot_checks", limit=3)
     every, _ = pages(web, "/api/projects/3/items", "items", limit=100)
+    every = [line["item"] for line in every]
     routes = {one["task"]: one["route"] for one in every}
     assert found
     assert {one["task"]: one["route"] for one in found} == {one["task"]: routes[one["task"]] for one in every if one["spot_check"]}
@@ -184,16 +193,16 @@ def test_diversity_and_advice_are_those_of_the_latest_snapshot(web, triaged, pro
     project, _ = triaged
     assert web.get("/api/projects/3/diversity").json["datasets"] == []
     datasets, _ = pages(web, "/api/projects/3/datasets", "datasets")
-    every = next(one["dataset"] for one in datasets if one["kind"] == "all")
+    every = next(one["dataset"]["id"] for one in datasets if one["dataset"]["kind"] == "all")
     snapshot(process, project, every)
     (found,) = web.get("/api/projects/3/diversity").json["datasets"]
-    assert (found["dataset"]["name"], found["latest"]["items"], found["latest"]["failed"]) == ("all", 50, 1)
+    assert (found["dataset"]["name"], found["latest"]["n"], found["latest"]["failed"]) == ("all", 50, 1)
     assert found["latest"]["low"] < found["latest"]["share"] < found["latest"]["high"]
-    assert found["sentence"] == found["facts"]["sentence"]
+    assert found["latest"]["facts"]["diversity"]["sentence"]
     (advice,) = web.get("/api/projects/3/advice").json["datasets"]
     assert {one["question"] for one in advice["questions"]} >= {"train", "deploy", "annotate"}
     history = web.get(f"/api/projects/3/diversity/{every}").json
-    assert history["history"] == [found["latest"]]
+    assert history["history"] == [{name: found["latest"][name] for name in history["history"][0]}]
     assert web.get("/api/projects/3/diversity/99").status_code == 404
     assert web.get("/api/projects/3/diversity/x").status_code == 404
 
@@ -241,7 +250,7 @@ def test_nobody_resumes_what_the_alarm_stopped(web, triaged, process):
 def test_accepted_labels_are_listed_and_taken_back(web, triaged, process, worker):
     project, tool = triaged
     every, _ = pages(web, "/api/projects/3/items?route=auto", "items", limit=100)
-    tasks = [one["task"] for one in every if not one["spot_check"]][:3]
+    tasks = [line["item"]["task"] for line in every if not line["item"]["spot_check"]][:3]
     assert len(tasks) == 3
     with process.store.writing() as connection:
         ids = [row.id for row in items.find_items(connection, project.id, tasks).values()]
@@ -251,9 +260,9 @@ def test_accepted_labels_are_listed_and_taken_back(web, triaged, process, worker
         found = items.find_items(connection, project.id, tasks)
         acceptances.end_batch(connection, {found[task].id: review for task, review in made.items()})
     worker.settle()
-    assert [one["machine"] for one in web.get("/api/projects/3/items?answer=resolved").json["items"]] == [True] * 3
+    assert [one["machine"] for one in items_of(web, "answer=resolved")] == [True] * 3
     (line,) = web.get("/api/projects/3/batches").json["batches"]
-    assert (line["batch"], line["items"], line["undone_at"]) == (batch, 3, None)
+    assert (line["id"], line["items"], line["undone_at"]) == (batch, 3, None)
     assert "3 annotations" in web.post(f"/api/projects/3/batches/{batch}/undo").json["done"]
     assert web.get("/api/projects/3/items?answer=resolved").json["items"] == []
     assert web.get("/api/projects/3/batches").json["batches"][0]["undone_at"] is not None

@@ -38,8 +38,12 @@ def test_pushed_items_are_triaged_before_they_have_a_task(web, connected, worker
     first = answer.json["accepted"][0]
     assert (first["index"], first["id"], first["new"]) == (0, "40", True)
     waiting = web.get(first["url"]).json
-    assert (waiting["item"]["task"], waiting["item"]["route"], waiting["group"]) == (None, None, "p")
-    assert {(one["kind"], one["name"]) for one in waiting["datasets"]} == {("all", "all"), ("pushed", "camera"), ("field", "scanner=C")}
+    assert (waiting["item"]["task"], waiting["item"]["route"], waiting["item"]["group"]) == (None, None, "p")
+    assert {(one["dataset"]["kind"], one["dataset"]["name"]) for one in waiting["datasets"]} == {
+        ("all", "all"),
+        ("pushed", "camera"),
+        ("field", "scanner=C"),
+    }
     while worker.judge.step():
         pass
     assert web.get(first["url"]).json["item"]["route"] is not None
@@ -60,8 +64,8 @@ def test_an_item_pushed_again_changes_nothing(web, connected, process):
     assert elsewhere["new"]
     with process.store.reading() as connection:
         assert work.waiting(connection, project.id, project.reference_id) == 2
-        row = browsing.item_of_task(connection, project, first["pushed"])
-    assert row.media == "https://host/a.png"
+        item = browsing.item_of_task(connection, project, first["pushed"])
+        assert browsing.medium_of(connection, project, item.id).media == "https://host/a.png"
 
 
 def test_items_without_an_id_are_new_each_time(web, connected):
@@ -162,7 +166,7 @@ def test_files_are_pushed_as_a_form(web, connected, worker, mixed):
     worker.settle()
     found = web.get(answer.json["accepted"][0]["url"]).json
     assert found["item"]["route"] in ("auto", "uncertain")
-    assert "scanner=C" in {one["name"] for one in found["datasets"]}
+    assert "scanner=C" in {one["dataset"]["name"] for one in found["datasets"]}
     assert web.post("/api/datasets/camera/items", data={"project": "3"}, content_type="multipart/form-data").status_code == 422
 
 

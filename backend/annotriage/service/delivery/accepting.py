@@ -24,7 +24,7 @@ from annotriage.store.events import note
 from annotriage.store.projects import Project, get_project
 
 BATCH = 500  # items
-SETTLED_SECONDS = 60.0  # after which a call whose answer was lost is over, and what was not accepted may be tried again
+LOST_SECONDS = 60.0  # after which a call whose answer was lost is over, and what was not accepted may be tried again
 
 
 def accept_due(process: Process, project: Project) -> None:
@@ -127,7 +127,7 @@ def _read_back(process: Process, project: Project) -> None:
     What stands on a task of a batch that was taken back is deleted.
     """
     with process.store.reading() as connection:
-        found = acceptances.undecided(connection, project.id, time.time() - SETTLED_SECONDS, BATCH)
+        found = acceptances.undecided(connection, project.id, time.time() - LOST_SECONDS, BATCH)
     asked = {row.external_id: row.item_id for row in found if not row.undone}
     undone = {row.external_id: row.item_id for row in found if row.undone}
     if undone:

@@ -16,10 +16,10 @@ from annotriage.advice.numbers import count, percent, percent_range
 from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
 from annotriage.errors import ToolError, ToolGone, ToolRefused, ToolUnavailable
 from annotriage.service.operations.log import log
-from annotriage.states import FieldWriteState, Route
+from annotriage.states import SPOT_CHECK, FieldWriteState, Route
 from annotriage.store import deliveries, field_writes, snapshots, work
-from annotriage.store.field_writes import Judged, Score, Taken, Write
-from annotriage.store.items import SHOWN_FROM
+from annotriage.store.datasets import SHOWN_FROM, dataset_of_all, datasets_named
+from annotriage.store.field_writes import Judged, Taken, Write
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import find_project
 from annotriage.store.references import get_reference
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 ROUTE, REASON, OUTLIER_SCORE, DIVERSITY = "triage_route", "triage_reason", "triage_outlier_score", "triage_diversity"
 CHECKED = "triage_spot_check"  # of spot checks alone: a tab can ask whether a task has a field, not whether it lacks a word
 FIELDS = (ROUTE, REASON, OUTLIER_SCORE, DIVERSITY, CHECKED)
-SPOT_CHECK = "spot check"  # the route word of spot checks, whatever the model says of them
 SPOT_CHECK_REASON = "Chosen at random to be answered blind: what the model says stays hidden until a person has answered."
 
 EACH_SECONDS = 0.2  # the least for one write,
@@ -84,7 +83,7 @@ class FieldWriting:
                     break
                 run.write(write, shown.get(write.item_id))
         finally:
-            run.settle()
+            run.finish()
         return True
 
     def _is_disconnected(self, project: Project) -> bool:
@@ -101,8 +100,7 @@ class FieldWriting:
         with self._process.store.reading() as connection:
             datasets = field_writes.shown_datasets(connection, project.id)
             found = snapshots.latest(connection, datasets, project.reference_id)
-            scores = {id: Score(row.outliers / row.n, row.low, row.high) for id, row in found.items() if row.n}
-            stale = field_writes.outdated(connection, project.id, scores, now - REWRITTEN_SECONDS)
+            stale = field_writes.outdated(connection, project.id, found, now - REWRITTEN_SECONDS)
         if stale:
             with self._process.store.writing() as connection:
                 lock_items(connection, stale)
@@ -148,7 +146,7 @@ class _Run:
             self._written.append((write.item_id, shown))
         self._process.stopping.wait(max(0.0, self._each - (time.monotonic() - started)))
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Keep what became of all that were taken; those that were not tried are free again."""
         taken = self._taken
         with self._process.store.writing() as connection:
@@ -157,10 +155,10 @@ class _Run:
                 if shown.fields[ROUTE] is None:
                     self._over.append(id)
                 else:
-                    field_writes.settle(connection, taken, [id], FieldWriteState.WRITTEN, shown=(shown.dataset_id, shown.low, shown.high))
-            for one in self._put_off:
-                state = FieldWriteState.FAILED if one.failed else None
-                field_writes.settle(connection, taken, [one.item_id], state, attempts=one.attempts, not_before=one.not_before)
+                    field_writes.finish(connection, taken, [id], FieldWriteState.WRITTEN, shown=(shown.dataset_id, shown.low, shown.high))
+            for late in self._put_off:
+                state = FieldWriteState.FAILED if late.failed else None
+                field_writes.finish(connection, taken, [late.item_id], state, attempts=late.attempts, not_before=late.not_before)
             field_writes.drop(connection, taken, self._over)
             field_writes.let_go(connection, taken)
         log("fields written", project=self._project.external_id, tasks=len(self._written))
@@ -202,21 +200,21 @@ class _Shown:
 def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> dict[int, _Shown]:
     rows = field_writes.verdicts_shown(connection, project, item_ids)
     chosen = _datasets(connection, project, {row.shown_dataset_id for row in rows})
-    found = snapshots.latest(connection, [id for id in set(chosen.values()) if id is not None], project.reference_id)
+    found = snapshots.latest(connection, list(set(chosen.values())), project.reference_id)
     held_out = get_reference(connection, project.reference_id).facts["counts"].get("held_out")
     compared = "held-out" if held_out else "training"
-    names = field_writes.dataset_names(connection, list(found))
+    titles = {id: found.title for id, found in datasets_named(connection, project, list(found)).items()}
     shown = {}
     for row in rows:
         if (row.route == "auto" or row.dismissed) and row.spot_check is None:
             shown[row.item_id] = _Shown(dict.fromkeys(FIELDS))
             continue
         fields = _words(row, compared)
-        snapshot = found.get(chosen[row.shown_dataset_id] or 0)
+        snapshot = found.get(chosen[row.shown_dataset_id])
         if snapshot is None:
             shown[row.item_id] = _Shown(fields | {DIVERSITY: None})
         else:
-            fields[DIVERSITY] = f"{names[snapshot.dataset_id]}: {diversity_text(snapshot.facts['diversity'])}"
+            fields[DIVERSITY] = f"{titles[snapshot.dataset_id]}: {diversity_text(snapshot.facts['diversity'])}"
             shown[row.item_id] = _Shown(fields, snapshot.dataset_id, snapshot.low, snapshot.high)
     return shown
 
@@ -235,10 +233,11 @@ def _figure(score: float | None) -> float | None:
     return None if score is None else round(score, 4)
 
 
-def _datasets(connection: Connection, project: Project, shown: set[int | None]) -> dict[int | None, int | None]:
+def _datasets(connection: Connection, project: Project, shown: set[int | None]) -> dict[int | None, int]:
     """Whose diversity is shown: the item's own dataset if it is large enough, else that of all."""
-    every = field_writes.dataset_of_all(connection, project.id)
-    return {id: id if id is not None and field_writes.holds_at_least(connection, id, SHOWN_FROM) else every for id in shown}
+    every = dataset_of_all(connection, project)
+    of_all = 0 if every is None else every.id
+    return {id: id if id is not None and field_writes.holds_at_least(connection, id, SHOWN_FROM) else of_all for id in shown}
 
 
 def diversity_text(diversity: Mapping[str, Any]) -> str:

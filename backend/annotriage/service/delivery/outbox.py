@@ -1,6 +1,6 @@
 """Delivery: predictions into the labeling tool, many in one call, each exactly once; and tasks for items that other systems pushed.
 
-What a call did is settled for each prediction by itself, before anything else is asked of the tool. What may have been done is read
+What a call did is written down for each prediction by itself, before anything else is asked of the tool. What may have been done is read
 back (`reading_back`) before it is sent again.
 """
 
@@ -93,7 +93,7 @@ class Delivery:
         seconds = time.perf_counter() - started
         self._calls[project.id] = (time.time(), seconds)
         log("delivered", project=project.external_id, items=len(outcomes.done), seconds=round(seconds, 2))
-        self._settle(project, {due.task_id: due for due in taken}, outcomes)
+        self._finish(project, {due.task_id: due for due in taken}, outcomes)
         return True
 
     def _collects(self, project: Project, pending: Waiting) -> bool:
@@ -116,7 +116,7 @@ class Delivery:
             return False
         new = [NewTask(due.marker, due.media, {**due.data, **fields.get(due.item_id, {})}, due.labels, due.trust) for due in taken]
         outcomes = self._answer(project, lambda: tool.create(new, taken[0].version), [due.marker for due in taken])
-        self._settle(project, {due.marker: due for due in taken}, outcomes, created=True)
+        self._finish(project, {due.marker: due for due in taken}, outcomes, created=True)
         return True
 
     def _answer(self, project: Project, call: Callable[[], Outcomes], keys: Sequence[str]) -> Outcomes:
@@ -149,7 +149,7 @@ class Delivery:
 
     # -- what came of it
 
-    def _settle(self, project: Project, taken: Mapping[str, Due], outcomes: Outcomes, *, created: bool = False) -> None:
+    def _finish(self, project: Project, taken: Mapping[str, Due], outcomes: Outcomes, *, created: bool = False) -> None:
         """Write down what became of each. Raises what ended the call early, afterwards.
 
         What another verdict made stale meanwhile stays so if it may have been sent, and is simply pending if it was not.
@@ -168,7 +168,7 @@ class Delivery:
             move(_items(done), (DeliveryState.SENDING,), DeliveryState.CONFIRMED)
             move(_items(done), (DeliveryState.STALE,), DeliveryState.STALE)
             move(_items(unknown), (DeliveryState.SENDING,), DeliveryState.UNKNOWN, error=error)
-            move(_items(unknown), (DeliveryState.STALE,), DeliveryState.STALE, not_before=time.time() + deliveries.SETTLED_SECONDS)
+            move(_items(unknown), (DeliveryState.STALE,), DeliveryState.STALE, not_before=time.time() + deliveries.AGREED_SECONDS)
             items.mark_gone(connection, _items(gone))
             for (attempts, reason), some in _alike(taken, refused):
                 state, not_before = _after_refusal(attempts)

@@ -38,7 +38,7 @@ class ReadingBack:
         self._readings: dict[tuple[int, bool], _Reading] = {}
 
     def step(self, project: Project, tool: ToolProject, waiting: Mapping[str, Waiting]) -> bool:
-        """Read back what is due of one project; whether anything was settled. waiting: as the store says. Raises ToolError."""
+        """Read back what is due of one project; whether anything was found out. waiting: as the store says. Raises ToolError."""
         done = False
         if DeliveryState.UNKNOWN in waiting:
             done |= self._unknown(project, tool)
@@ -64,7 +64,7 @@ class ReadingBack:
             return False
         found = tool.delivered([due.task_id for due in taken], taken[0].version)
         agreed = self._agreed(project, taken, {due.item_id: found.get(due.task_id, []) for due in taken}, created=False)
-        self._settle(agreed, found, tool, DeliveryState.UNKNOWN)
+        self._finish(agreed, found, tool, DeliveryState.UNKNOWN)
         return bool(agreed)
 
     def _unlinked(self, project: Project, tool: ToolProject) -> bool:
@@ -98,7 +98,7 @@ class ReadingBack:
         """Predictions that the tool took from us itself, after it had time to store them."""
         taken = self._take(project, DeliveryState.ANSWERED)
         if taken:
-            self._settle(taken, tool.delivered([due.task_id for due in taken], taken[0].version), tool, DeliveryState.ANSWERED)
+            self._finish(taken, tool.delivered([due.task_id for due in taken], taken[0].version), tool, DeliveryState.ANSWERED)
         return bool(taken)
 
     def _withdraw(self, project: Project, tool: ToolProject) -> bool:
@@ -112,7 +112,7 @@ class ReadingBack:
                 self._move(connection, taken, [due.item_id for due in taken], (DeliveryState.STALE,), DeliveryState.PENDING)
         return bool(taken)
 
-    def _settle(self, taken: Sequence[Due], found: Mapping[str, Sequence[str]], tool: ToolProject, state: str) -> None:
+    def _finish(self, taken: Sequence[Due], found: Mapping[str, Sequence[str]], tool: ToolProject, state: str) -> None:
         """What is there is confirmed, the oldest of several kept; what is missing is sent again."""
         twice = [id for due in taken for id in found.get(due.task_id, ())[1:]]
         if twice:
@@ -125,7 +125,7 @@ class ReadingBack:
 
     def _is_time(self, project: Project, *, created: bool) -> bool:
         last = self._readings.get((project.id, created), _Reading())
-        return time.time() - last.at >= deliveries.SETTLED_SECONDS
+        return time.time() - last.at >= deliveries.AGREED_SECONDS
 
     def _agreed(self, project: Project, taken: Sequence[Due], found: Mapping[int, Sequence[str]], *, created: bool) -> list[Due]:
         """Those of which this reading says what the last one said."""

@@ -23,7 +23,7 @@ from annotriage.store import reroutings
 from annotriage.store.counters import chunks
 from annotriage.store.events import note
 from annotriage.store.projects import Project, get_project
-from annotriage.store.reroutings import Present, Rerouting
+from annotriage.store.reroutings import HeldItem, Rerouting
 
 TO_REVIEW, BACK = "review", "back"
 LONGEST_NAME = 100
@@ -109,7 +109,7 @@ def _act(process: Process, project: Project, item_ids: Sequence[int], to: str, b
     return Rerouted(id, to, tuple(changed), dict(left))
 
 
-def _change(connection: Connection, project: Project, id: int, to: str, by: str, chosen: Sequence[Present]) -> None:
+def _change(connection: Connection, project: Project, id: int, to: str, by: str, chosen: Sequence[HeldItem]) -> None:
     of_them = [row.id for row in chosen if row.judged == "auto" and not row.dismissed]
     others = [row.id for row in chosen if row.judged != "auto" or row.dismissed]
     if to == TO_REVIEW:
@@ -120,7 +120,7 @@ def _change(connection: Connection, project: Project, id: int, to: str, by: str,
         reroutings.dismiss(connection, project, id, others, dismissed=True)
 
 
-def _untouchable(row: Present, undoes: Rerouting | None) -> str:
+def _untouchable(row: HeldItem, undoes: Rerouting | None) -> str:
     if undoes is not None and row.rerouting_id != undoes.id:
         return CHANGED
     if row.gone:
@@ -134,17 +134,17 @@ def _untouchable(row: Present, undoes: Rerouting | None) -> str:
     return SPOT_CHECK if row.spot_check in UNSETTLED else ""
 
 
-def _sendable(row: Present) -> str:
+def _sendable(row: HeldItem) -> str:
     return "" if row.route == "auto" or row.dismissed else WAITS
 
 
-def _restorable(row: Present) -> str:
+def _restorable(row: HeldItem) -> str:
     if row.dismissed:
         return OUT
     return {"auto": AUTOMATIC, "failed": FAILED}.get(row.route or "", "")
 
 
-def _paused(row: Present, project: Project, to: str) -> str:
+def _paused(row: HeldItem, project: Project, to: str) -> str:
     """A pause may have come since the first item was looked at."""
     return PAUSED if to == BACK and project.paused and row.judged == "auto" else ""
 

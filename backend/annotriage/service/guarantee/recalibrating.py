@@ -59,7 +59,7 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
     answered = collect(model, dataset, present.space, settings, progress, "answered items", present.space.known_or_foreign)
     with progress("calibrating", None):
         answered = _fresh(answered, present)
-        reference = calibrate(dataclasses.replace(present, held_out_notes=()), answered, previous=present)
+        reference = calibrate(dataclasses.replace(present, held_out_notes=()), answered, previous=present.held_out)
         reference = dataclasses.replace(reference, held_out_notes=(*reference.held_out_notes, *looks_seen(reference)))
         reference = dataclasses.replace(reference, version=reference.content_hash())
         next_id = keep_reference(process.store, reference)

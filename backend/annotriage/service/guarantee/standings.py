@@ -10,9 +10,9 @@ from dataclasses import asdict
 
 from annotriage.service.guarantee.spot_checks import DAY, standing
 from annotriage.service.operations.process import Process
-from annotriage.store import dashboard
 from annotriage.store.database import finite
-from annotriage.store.projects import Project
+from annotriage.store.projects import Project, keep_standing
+from annotriage.store.spot_checks import spot_check_counts
 
 
 class Standings:
@@ -25,7 +25,7 @@ class Standings:
     def step(self, project: Project) -> bool:
         """Keep one project's standing, if it has changed; whether it had."""
         with self._process.store.reading() as connection:
-            seen = (project.reference_id, project.pause, project.alarm, *dashboard.answered_spot_checks(connection, project))
+            seen = (project.reference_id, project.pause, project.alarm, *spot_check_counts(connection, project))
             if self._seen.get(project.id) == seen:
                 return False
             found = standing(connection, project)
@@ -33,6 +33,6 @@ class Standings:
         days = facts.pop("oldest_days")
         facts["oldest_at"] = None if days is None else time.time() - days * DAY
         with self._process.store.writing() as connection:
-            dashboard.keep_standing(connection, project, finite(facts))
+            keep_standing(connection, project, finite(facts))
         self._seen[project.id] = seen
         return True

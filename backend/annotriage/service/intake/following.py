@@ -197,7 +197,7 @@ class Follower:
         while self.read_inbox():
             pass
         with self._process.store.reading() as connection:
-            known = items.known_task_ids(connection, project.id, ids)
+            known = items.find_items(connection, project.id, ids)
         return [id for id in ids if id not in known]
 
     def _facts(self, project: Project, tool: ToolProject) -> None:

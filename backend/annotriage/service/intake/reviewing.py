@@ -40,9 +40,9 @@ def take_reviews(connection: Connection, project: Project, tasks: Sequence[Task]
             continue
         if before.labelled and not task.labelled:
             ordinary.append(before.id)
-        now = {one.id: one for one in task.reviews}
+        now = {review.id: review for review in task.reviews}
         missing = [id for id in before.reviews if id not in now]
-        different = [one for id, one in now.items() if id not in before.reviews or _differs(before.reviews[id], one)]
+        different = [review for id, review in now.items() if id not in before.reviews or _differs(before.reviews[id], review)]
         if missing or different:
             gone += missing
             changed[before.id] = different

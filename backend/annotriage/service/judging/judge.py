@@ -154,9 +154,9 @@ class Judge:
     def _held_up(self, claimed: _Claimed, error: AnnotriageError) -> None:
         """Nothing of the project can be judged at the moment: people are told why."""
         project = claimed.project
-        log("judging is held up", level=logging.ERROR, project=project.external_id, error=error)
         with self._process.store.writing() as connection, suppress(UnknownError):
             get_project(connection, project.id)  # of one that was disconnected meanwhile nothing is left
+            log("judging is held up", level=logging.ERROR, project=project.external_id, error=error)
             work.put_off(connection, [row.work_id for row in claimed.rows.values()], time.time() + TROUBLE_SECONDS)
             change_project(connection, project.id, trouble=str(error))
             note(connection, project.id, EventKind.TROUBLE, error=str(error))

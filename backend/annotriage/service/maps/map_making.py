@@ -17,7 +17,7 @@ from annotriage.service.maps.map_coding import Frame, Names, extend, frame_aroun
 from annotriage.service.maps.map_placing import AT_ONCE, keep_nearest, rows_of, sample
 from annotriage.service.operations.log import log
 from annotriage.store import maps, work
-from annotriage.store.browsing import routes_of
+from annotriage.store.datasets import routes_of
 from annotriage.store.map_points import Piece
 from annotriage.store.maps import METHODS
 from annotriage.store.projects import Project

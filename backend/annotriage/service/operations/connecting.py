@@ -22,7 +22,9 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.states import EventKind
-from annotriage.store import browsing, field_writes, items
+from annotriage.store import field_writes, items
+from annotriage.store.datasets import routes_of
+from annotriage.store.deliveries import undelivered
 from annotriage.store.events import note
 from annotriage.store.projects import (
     Project,
@@ -216,7 +218,7 @@ def _plan(
         said = [f"{facts.title!r} is connected with {version} already: its set-up is looked through."]
     else:
         with process.store.reading() as connection:
-            judged = sum(one.items for one in browsing.routes_of(connection, present))
+            judged = sum(one.items for one in routes_of(connection, present))
         said = [f"{judged:,} items are judged again with {version}; {present.version} is shown until all of them have arrived."]
     if watch:
         said.append("Nothing is written into the labeling tool: the API and annotriage status show what would be.")
@@ -301,7 +303,7 @@ def _let_settle(process: Process, project: Project) -> None:
 
     def under_way() -> bool:
         with process.store.reading() as connection:
-            sending = browsing.undelivered(connection, project.id).get("sending", 0) > 0
+            sending = undelivered(connection, project.id).get("sending", 0) > 0
             return sending or field_writes.any_held(connection, project.id)
 
     _wait(under_way, SETTLE_SECONDS)

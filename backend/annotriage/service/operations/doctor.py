@@ -79,7 +79,7 @@ def _service(process: Process) -> Iterator[Check]:
         yield Check("database", True, f"{'SQLite' if process.store.is_sqlite else 'PostgreSQL'}, answers")
         living = work.living(connection)
         roles = Counter(row.role for row in living)
-        states = browsing.inbox_states(connection)
+        states = inbox.states(connection)
         troubles = inbox.troubles(connection, 1)
     missing = [role for role in ("web", "worker", "jobs") if not roles[role]]
     if missing:
@@ -90,7 +90,7 @@ def _service(process: Process) -> Iterator[Check]:
     if roles["web"]:
         trouble = work.trouble(living)
         found = trouble or "the labeling tool takes the running service's token"
-        yield Check("the service's access", not trouble, found, RESTART if trouble else "")
+        yield Check("the service's access", not trouble, found, RESTART if trouble.startswith("token") else "")
     if states["new"] > PILED_UP:
         yield Check("webhooks", False, f"{states['new']:,} were not read yet", "The worker is held up; its log says by what.")
     if troubles:
@@ -187,7 +187,7 @@ def _failures(connection: Connection, project: Project) -> Iterator[Check]:
     for kind, items in kinds.most_common(KINDS):
         number = count(items, "item")
         more = " or more" if len(rows) == LOOKED_AT else ""
-        yield Check("media", False, f"{number}{more} could not be judged, as task {tasks[kind].external_id}: {tasks[kind].reason}")
+        yield Check("media", False, f"{number}{more} could not be judged, as task {tasks[kind].task}: {tasks[kind].reason}")
 
 
 def _kind(reason: str) -> str:

@@ -1,7 +1,7 @@
 """What a process does again and again: loops in threads of their own, each taking its steps in turn, round after round.
 
 Nothing that goes wrong in a step ends the process, or holds up another step or another project: what failed is tried again by itself,
-after a pause that grows.
+after a pause that grows. What fails because its project is disconnected meanwhile is no failure.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from annotriage.errors import AnnotriageError
 from annotriage.service.operations.log import log
 from annotriage.store import work
-from annotriage.store.projects import Project, projects
+from annotriage.store.projects import Project, find_project, projects
 
 if TYPE_CHECKING:
     from annotriage.service.operations.process import Process
@@ -99,12 +102,22 @@ class Loop:
         try:
             done = act()
         except Exception as error:
+            if project is not None and self._was_let_go(project):
+                log(f"{what} ended: the project was disconnected meanwhile", project=project.external_id)
+                return False
             wait = self._back_off[min(failures, len(self._back_off) - 1)]
             self._failed[key] = (failures + 1, self._clock() + wait)
             self._tell(what, project, error, wait)
             return False
         self._failed.pop(key, None)
         return done
+
+    def _was_let_go(self, project: Project) -> bool:
+        """Whether a project was disconnected, or is being so: whatever was at it then fails in one way or another."""
+        with suppress(SQLAlchemyError), self._process.store.reading() as connection:
+            now = find_project(connection, project.external_id)
+            return now is None or now.id != project.id or now.gone
+        return False
 
     def _tell(self, what: str, project: Project | None, error: Exception, wait: float) -> None:
         of = None if project is None else project.external_id

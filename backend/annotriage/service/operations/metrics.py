@@ -10,9 +10,12 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from annotriage.service.operations.process import Process
-from annotriage.store import browsing
+from annotriage.store import inbox as unread
+from annotriage.store import work
+from annotriage.store.datasets import routes_of
+from annotriage.store.deliveries import undelivered
 from annotriage.store.projects import projects
-from annotriage.store.work import living
+from annotriage.store.queue import queue_length
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
@@ -63,21 +66,21 @@ class _State(Collector):
         with self._process.store.reading() as connection:
             for project in projects(connection):
                 id = project.external_id
-                for route in browsing.routes_of(connection, project):
+                for route in routes_of(connection, project):
                     items.add_metric((id, route.route), route.items)
                     unanswered.add_metric((id, route.route), route.open)
-                queue.add_metric((id,), browsing.queue_length(connection, project))
-                waiting.add_metric((id,), browsing.waiting(connection, project))
-                for state, count in browsing.undelivered(connection, project.id).items():
+                queue.add_metric((id,), queue_length(connection, project))
+                waiting.add_metric((id,), work.waiting(connection, project.id, project.reference_id))
+                for state, count in undelivered(connection, project.id).items():
                     deliveries.add_metric((id, state), count)
                 states = {"paused": project.paused, "trouble": project.trouble, "problem": project.problem}
                 for what, holds in states.items():
                     stopped.add_metric((id, what), float(bool(holds)))
                 if project.read_until:
                     poll.add_metric((id,), max(0.0, time.time() - project.read_until))
-            for state, count in browsing.inbox_states(connection).items():
+            for state, count in unread.states(connection).items():
                 inbox.add_metric((state,), count)
-            roles = [row.role for row in living(connection)]
+            roles = [row.role for row in work.living(connection)]
             for role in ("web", "worker", "jobs"):
                 alive.add_metric((role,), roles.count(role))
         yield from (items, unanswered, queue, waiting, deliveries, inbox, stopped, poll, alive)

@@ -88,7 +88,11 @@ class Process:
         return (self.settings.service_url or f"http://{host}:{self.settings.port}").rstrip("/")
 
     def beat(self) -> bool:
-        """Give a sign of life, hold on to leases, and free those of processes that died."""
+        """Give a sign of life, hold on to leases, and free those of processes that died.
+
+        Raises StoreError once a newer version has made the database its own: what is held here is then free before long.
+        """
+        self.store.refuse_newer()
         with self.store.writing() as connection:
             work_queries.beat(connection, self.owner, self.role, self.host, self.pid, self.trouble)
             work_queries.renew(connection, self.owner)

@@ -110,11 +110,10 @@ class OpenReferences:
 
 def _edges(reference: Reference) -> dict[str, dict[str, list[float]]]:
     """The normal range of each member in each cluster, for the items' pages."""
-    detector = reference.detector
-    edges = detector.medians + detector.spans
+    medians, edges = reference.detector.ranges
     return {
-        cluster: {name: [float(detector.medians[row, place]), float(edges[row, place])] for row, name in enumerate(reference.member_names)}
-        for place, cluster in enumerate(detector.clusters.names)
+        cluster: {name: [float(medians[row, place]), float(edges[row, place])] for row, name in enumerate(reference.member_names)}
+        for place, cluster in enumerate(reference.detector.clusters.names)
     }
 
 

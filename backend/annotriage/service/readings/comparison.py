@@ -11,9 +11,11 @@ from sqlalchemy import Connection
 
 from annotriage.advice import page_words
 from annotriage.errors import DataError
-from annotriage.store import browsing, dashboard, snapshots
-from annotriage.store.database import AnyRow
+from annotriage.service.readings.dataset import snapshot_of
+from annotriage.store.browsing import Face, strangest_between, strangest_of
+from annotriage.store.datasets import dataset_of_all, dataset_of_project
 from annotriage.store.projects import Project
+from annotriage.store.snapshots import snapshot_before
 
 FACES = 12
 DAY = 86_400.0
@@ -49,7 +51,7 @@ class Side:
     whole: Counts
     failed: int
     clusters: dict[str, Counts]
-    faces: Sequence[AnyRow]
+    faces: Sequence[Face]
     note: str
     link: int | None
 
@@ -75,11 +77,10 @@ def side_of(connection: Connection, project: Project, key: str) -> Side | None:
             return _window(connection, project, key, name, time.time() - oldest, time.time() - newest)
     if not (key[:1] == "d" and key[1:].isascii() and key[1:].isdigit() and len(key) < 19):
         raise DataError(f"{key[:40]!r} is nothing to compare; choose two of the list")
-    row = browsing.dataset_of_project(connection, project, int(key[1:]))
-    name = "All items" if row.kind == "all" else row.name
-    taken = snapshots.latest(connection, [row.id], project.reference_id).get(row.id)
+    dataset = dataset_of_project(connection, project, int(key[1:]))
+    name, taken = dataset.title, snapshot_of(connection, project, dataset)
     if taken is None:
-        return Side(key, name, Counts(0, 0, 0.0, 1.0), 0, {}, (), "It is not assessed yet; that takes some seconds.", row.id)
+        return Side(key, name, Counts(0, 0, 0.0, 1.0), 0, {}, (), "It is not assessed yet; that takes some seconds.", dataset.id)
     facts = taken.facts["diversity"]
     clusters = {
         cluster["name"]: Counts(cluster["n"], cluster["outliers"], cluster["low"], cluster["high"])
@@ -88,18 +89,18 @@ def side_of(connection: Connection, project: Project, key: str) -> Side | None:
     }
     whole = Counts(taken.n, taken.outliers, taken.low or 0.0, 1.0 if taken.high is None else taken.high)
     note = "Related items (patients, series) are counted as what they weigh." if facts["grouped"] else ""
-    return Side(key, name, whole, taken.failed, clusters, dashboard.strangest_of(connection, project, row.id, FACES), note, row.id)
+    return Side(key, name, whole, taken.failed, clusters, strangest_of(connection, project, dataset.id, FACES), note, dataset.id)
 
 
 def _window(connection: Connection, project: Project, key: str, name: str, start: float, end: float) -> Side | None:
     """What was added to all items in a stretch of time: the state at its end less that at its beginning."""
     from annotriage.guarantee.binomial import clopper_pearson  # only whoever asks for a window loads what computes
 
-    every = dashboard.dataset_of_all(connection, project)
+    every = dataset_of_all(connection, project)
     if every is None:
         return None
-    after = dashboard.snapshot_before(connection, every.id, project.reference_id, end)
-    before = dashboard.snapshot_before(connection, every.id, project.reference_id, start)
+    after = snapshot_before(connection, every.id, project.reference_id, end)
+    before = snapshot_before(connection, every.id, project.reference_id, start)
     nothing = Side(key, name, Counts(0, 0, 0.0, 1.0), 0, {}, (), "Nothing was assessed in it under the present reference.", None)
     if after is None or (before is not None and before.id == after.id):
         return nothing
@@ -119,7 +120,7 @@ def _window(connection: Connection, project: Project, key: str, name: str, start
     failed = max(0, after.failed - (before.failed if before is not None else 0))
     since = "the beginning" if before is None else page_words.moment(before.at)
     note = f"Judged between {since} and {page_words.moment(after.at)}; counted by item."
-    faces = dashboard.strangest_between(connection, project, start, end, FACES)
+    faces = strangest_between(connection, project, start, end, FACES)
     return Side(key, name, whole, failed, {name: counts for name, counts in clusters.items() if counts.n}, faces, note, None)
 
 

@@ -1,72 +1,58 @@
-"""How datasets stand: their counts, how foreign they are and got so, what to do about them; and time windows, which are queries."""
+"""How datasets stand: their counts, how foreign they are, what to do about them; and time windows, which are queries."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
-from annotriage.service.readings.times import Time, time_text
-from annotriage.store import browsing
-from annotriage.store.browsing import RouteCount
-from annotriage.store.database import AnyRow
+from annotriage.advice import page_words
+from annotriage.advice.numbers import percent, percent_range, points, points_range
+from annotriage.states import Time
+from annotriage.store import snapshots
+from annotriage.store.datasets import Dataset, RouteCount, routes_between, routes_of_datasets
 from annotriage.store.projects import Project
+from annotriage.store.references import get_reference
+from annotriage.store.snapshots import Moment, Snapshot
 
-
-@dataclass(frozen=True, slots=True)
-class DatasetName:
-    """A dataset, by its id, kind and name."""
-
-    dataset: int
-    kind: str
-    name: str
+THRESHOLDS = {"train": "train_above", "deploy": "deploy_below", "augmentation": "augmentation_above"}  # settings that advice turns on
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetLine:
-    """A dataset of a project. kind: all, batch (an import), field (a value of a data field) or pushed."""
+    """A dataset and its items by route; open: those that are not answered yet."""
 
-    dataset: int
-    kind: str
-    name: str
-    first_at: Time
-    last_at: Time
+    dataset: Dataset
     items: int
     open: int
     routes: tuple[RouteCount, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class DiversityLine:
-    """How foreign a dataset was at a time. share: of outliers among its `items` that could be scored; low, high: its limits."""
+class AssessedDataset:
+    """A dataset and how foreign it is: its latest figures, and in a few words; null and "" before the first."""
 
-    at: Time
-    items: int
-    outliers: int
-    failed: int
-    share: float | None
-    low: float | None
-    high: float | None
+    dataset: Dataset
+    latest: Moment | None
+    diversity: str
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetDiversity:
-    """A dataset's diversity score. sentence: it in words; facts: all figures of it; groups: of outliers that lie close together."""
+    """A dataset and its latest snapshot."""
 
-    dataset: DatasetName
-    latest: DiversityLine
-    sentence: str
-    facts: dict[str, Any]
-    groups: tuple[Any, ...]
+    dataset: Dataset
+    latest: Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
-    """What to do about a dataset. questions: train, deploy, augmentation, annotate, each with answer, headline and reason."""
+class DatasetAdvice:
+    """What to do about a dataset. questions: train, deploy, augmentation, annotate, each with answer, headline and reason, and what would
+    decide or change it."""
 
-    dataset: DatasetName
+    dataset: Dataset
     at: Time
     questions: tuple[dict[str, Any], ...]
 
@@ -85,52 +71,76 @@ class Window:
     high: float | None
 
 
-def dataset_name(row: AnyRow) -> DatasetName:
-    """A row of `dataset`: its id, kind and name."""
-    return DatasetName(row.id, row.kind, row.name)
+def dataset_lines(connection: Connection, project: Project, datasets: Sequence[Dataset]) -> tuple[DatasetLine, ...]:
+    """Datasets with their counts."""
+    found = routes_of_datasets(connection, project, [dataset.id for dataset in datasets])
+    counts = [(dataset, found.get(dataset.id, [])) for dataset in datasets]
+    return tuple(
+        DatasetLine(dataset, sum(count.items for count in of_it), sum(count.open for count in of_it), tuple(of_it))
+        for dataset, of_it in counts
+    )
 
 
-def dataset_line(row: AnyRow, counts: Sequence[RouteCount]) -> DatasetLine:
-    """A row of `dataset` with its counts."""
-    items, open_ = sum(count.items for count in counts), sum(count.open for count in counts)
-    return DatasetLine(row.id, row.kind, row.name, time_text(row.first_at), time_text(row.last_at), items, open_, tuple(counts))
+def assessed(connection: Connection, project: Project, datasets: Sequence[Dataset]) -> tuple[AssessedDataset, ...]:
+    """Datasets with their latest figures."""
+    found = snapshots.latest_moments(connection, [dataset.id for dataset in datasets], project.reference_id)
+    latest = ((dataset, found.get(dataset.id)) for dataset in datasets)
+    return tuple(AssessedDataset(dataset, moment, _in_short(moment)) for dataset, moment in latest)
 
 
-def diversity_line(snapshot: AnyRow) -> DiversityLine:
-    """A row of `snapshot`."""
-    limits = (snapshot.low, snapshot.high)
-    return DiversityLine(time_text(snapshot.at), snapshot.n, snapshot.outliers, snapshot.failed, share_of(snapshot), *limits)
+def diversity_of(connection: Connection, project: Project, datasets: Sequence[Dataset]) -> tuple[DatasetDiversity, ...]:
+    """Datasets with their latest snapshots; those not assessed yet are left out."""
+    found = snapshots.latest(connection, [dataset.id for dataset in datasets], project.reference_id)
+    return tuple(DatasetDiversity(dataset, found[dataset.id]) for dataset in datasets if dataset.id in found)
 
 
-def share_of(snapshot: AnyRow | None) -> float | None:
-    """The share of outliers in a snapshot, None where nothing is scored."""
-    return snapshot.outliers / snapshot.n if snapshot is not None and snapshot.n else None
+def snapshot_of(connection: Connection, project: Project, dataset: Dataset | None) -> Snapshot | None:
+    """The latest snapshot of a dataset; None before the first."""
+    return next((one.latest for one in diversity_of(connection, project, [] if dataset is None else [dataset])), None)
 
 
-def dataset_diversity(row: AnyRow, snapshot: AnyRow) -> DatasetDiversity:
-    """A row of `dataset` with its latest snapshot."""
-    facts, groups = snapshot.facts["diversity"], snapshot.facts["groups"]
-    return DatasetDiversity(dataset_name(row), diversity_line(snapshot), facts["sentence"], facts, tuple(groups))
+def advice_on(connection: Connection, project: Project, found: Sequence[DatasetDiversity]) -> tuple[DatasetAdvice, ...]:
+    """What to do about datasets."""
+    settings = get_reference(connection, project.reference_id).facts["settings"]
+    return tuple(DatasetAdvice(one.dataset, one.latest.at, _questions(settings, one.latest)) for one in found)
 
 
-def dataset_advice(row: AnyRow, snapshot: AnyRow) -> Advice:
-    """The advice in a dataset's latest snapshot."""
-    return Advice(dataset_name(row), time_text(snapshot.at), tuple(snapshot.facts["advice"]))
+def sentence_of(snapshot: Snapshot | None) -> str:
+    """What a snapshot says, in a sentence for everybody."""
+    if snapshot is None or snapshot.share is None or snapshot.low is None:
+        return "Nothing is assessed yet: the first figures follow some seconds after the first items."
+    facts = snapshot.facts["diversity"]
+    known = facts["calibrated"]
+    expected, high = (facts["expected"], facts["expected_high"]) if known else (None, None)
+    return page_words.reading(snapshot.share, snapshot.low, expected, high)
 
 
 def window(connection: Connection, project: Project, start: float, end: float) -> Window:
     """The items judged from `start` on and before `end`, seconds since 1970."""
-    routes = browsing.routes_between(connection, project, start, end)
-    scored = sum(count.items for count in routes if count.route != "failed")
-    outliers = sum(count.items for count in routes if count.route == "outlier")
-    low, high = share_limits(outliers, scored) if scored else (None, None)
-    share = outliers / scored if scored else None
-    items = sum(count.items for count in routes)
-    return Window(time_text(start), time_text(end), items, tuple(routes), share, low, high)
-
-
-def share_limits(k: int, n: int) -> tuple[float, float]:
-    """The 95 % limits of a share of which k of n were seen. n > 0."""
     from annotriage.guarantee.binomial import clopper_pearson  # loads scipy: only for whoever asks
 
-    return clopper_pearson(k, n)
+    routes = routes_between(connection, project, start, end)
+    scored = sum(count.items for count in routes if count.route != "failed")
+    outliers = sum(count.items for count in routes if count.route == "outlier")
+    low, high = clopper_pearson(outliers, scored) if scored else (None, None)
+    share = outliers / scored if scored else None
+    return Window(start, end, sum(count.items for count in routes), tuple(routes), share, low, high)
+
+
+def _in_short(moment: Moment | None) -> str:
+    if moment is None or moment.share is None:
+        return ""
+    return f"{percent(moment.share)} outliers ({percent_range(moment.low, moment.high)})"
+
+
+def _questions(settings: Mapping[str, Any], snapshot: Snapshot) -> tuple[dict[str, Any], ...]:
+    diversity = snapshot.facts["diversity"]
+    found = []
+    for question in snapshot.facts["advice"]:
+        threshold = settings.get(THRESHOLDS.get(question["question"], ""))
+        turns = question["would_decide"]
+        if not turns and threshold is not None and diversity["excess_low"] is not None:
+            limits = points_range(diversity["excess_low"], diversity["excess_high"])
+            turns = f"the limits of the excess, now {limits}, would have to lie on the other side of {points(threshold)}"
+        found.append({**question, "would_decide": turns})
+    return tuple(found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +10,7 @@ from sqlalchemy import Connection
 
 from annotriage.advice import guarantee_words as words
 from annotriage.advice.state_words import why_paused
-from annotriage.service.readings.item import texts
-from annotriage.service.readings.times import Time, time_or_none, time_text
-from annotriage.store import dashboard
-from annotriage.store.acceptances import Batch
-from annotriage.store.database import AnyRow
-from annotriage.store.projects import Project
+from annotriage.store.projects import Project, standing_of
 from annotriage.store.references import get_reference
 
 DAY = 86_400.0
@@ -32,33 +26,6 @@ class GuaranteeNow:
     paused: str | None
     evidence: dict[str, Any]
     standing: dict[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class SpotCheckLine:
-    """A task that people answer blind. kind: sample (drawn of all) or audit (of automatic ones); route: the true one.
-
-    labels: the model's; answered: people's; state: open, disagreed (a second answer is wanted), right or wrong.
-    """
-
-    task: str | None
-    kind: str
-    route: str
-    state: str
-    labels: tuple[str, ...] | None
-    answered: tuple[str, ...] | None
-    drawn_at: Time
-    answered_at: Time | None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchLine:
-    """Automatic labels that became annotations at once. undone_at: when they were taken back; null if they were not."""
-
-    batch: int
-    at: Time
-    undone_at: Time | None
-    items: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +70,6 @@ def oldest_days(standing: dict[str, Any]) -> float | None:
 def guarantee_now(connection: Connection, project: Project) -> GuaranteeNow:
     """What is guaranteed of a project's automatic labels, and how it stands."""
     evidence = get_reference(connection, project.reference_id).facts["guarantee"]
-    standing = dashboard.standing_of(connection, project)
+    standing = standing_of(connection, project)
     paused = why_paused(project.pause, project.alarm, project.external_id)
     return GuaranteeNow(evidence["sentence"], project.version, paused, evidence, standing)
-
-
-def spot_check_line(row: AnyRow) -> SpotCheckLine:
-    """A row of `browsing`'s spot checks."""
-    labels = (texts(row.labels), texts(row.answer_labels))
-    return SpotCheckLine(row.external_id, row.kind, row.route, row.state, *labels, time_text(row.drawn_at), time_or_none(row.answered_at))
-
-
-def batch_lines(batches: Sequence[Batch]) -> tuple[BatchLine, ...]:
-    """Rows of `acceptances`' batches."""
-    return tuple(BatchLine(batch.id, time_text(batch.at), time_or_none(batch.undone_at), batch.items) for batch in batches)

@@ -1,161 +1,203 @@
-"""How items stand: in a line, and one with all that is known of it."""
+"""How items stand: in a line, in the queue, and one with all that is known of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from annotriage.advice.verdict_words import reason_sentence
-from annotriage.labeling_tool import ToolProject
-from annotriage.service.readings.dataset import DatasetName, dataset_name
-from annotriage.service.readings.times import Time, time_text
-from annotriage.store import browsing
-from annotriage.store.database import AnyRow
+from annotriage.advice.numbers import percent
+from annotriage.advice.page_words import about_one_in
+from annotriage.labeling_tool import Review, ToolProject
+from annotriage.service.readings.dataset import AssessedDataset, assessed
+from annotriage.states import UNSETTLED, Time
+from annotriage.store.browsing import Item
+from annotriage.store.datasets import datasets_named, datasets_of_item, id_of_all
+from annotriage.store.deliveries import Delivery, deliveries_of_item
+from annotriage.store.maps import TrainingItem, nearest_of
+from annotriage.store.projects import Project
+from annotriage.store.references import edges_of, get_reference
+from annotriage.store.reroutings import rerouting_of
+from annotriage.store.reviews import reviews_of
+from annotriage.store.snapshots import groups_of
+
+STATES = {
+    "pending": "is to be delivered",
+    "sending": "is being delivered",
+    "unknown": "was sent, and is looked for in the labeling tool",
+    "answered": "was taken by the labeling tool, and is looked for there",
+    "stale": "is out of date: it is withdrawn, and another one follows",
+    "confirmed": "is in the labeling tool",
+    "refused": "was refused by the labeling tool",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ItemLine:
-    """An item. task: its id in the labeling tool, pushed: the id that it got when it was pushed; either may be null.
+    """An item, and where its task is in the labeling tool; null without one."""
 
-    route: null until it is judged; trust: by which annotators' tasks are sorted (another one than the verdict's for a spot check).
-    labels: what the model says; answer: open, resolved, disputed or labelled (before triage saw it); answered: people's labels.
-    dismissed: a person took it out of the queue without an answer.
-    """
-
-    task: str | None
-    pushed: str | None
+    item: Item
     address: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLine(ItemLine):
+    """An item of the queue. dataset: whose diversity its task shows. outlier_group: the number of the one that it belongs to."""
+
+    dataset: AssessedDataset | None
+    outlier_group: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One score. place: on a scale from its median, 0, to twice the way to the edge of the normal range, 1; null where that is unknown."""
+
+    name: str
+    value: float
+    edge: float | None
+    place: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Something that happened to an item."""
+
     at: Time
-    route: str | None
-    trust: float | None
-    labels: tuple[str, ...] | None
-    confidence: float | None
-    outlier_score: float | None
-    reason: str | None
-    spot_check: str | None
-    answer: str
-    answered: tuple[str, ...] | None
-    machine: bool
-    dismissed: bool
+    text: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """The verdict. judged: the model's own route, whatever people said since; trust: the true one. members: score of each member."""
+class ItemDetail(QueueLine):
+    """An item in full. datasets: that it belongs to. members: its scores; usual: its p-value in words. nearest: the training items most
+    like it. can: what a person may do with it: "back" (out of the queue), "review" or nothing."""
 
-    judged: str
-    trust: float
-    cluster: str | None
-    score: float | None
-    members: dict[str, float | None]
-    p_value: float | None
-    sureness: float | None
-    seconds: float
-    at: Time
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryLine:
-    """A prediction on its way. labels: what annotators see, null hides the model's answer. error: what the last attempt met."""
-
-    version: str
-    state: str
-    labels: tuple[str, ...] | None
-    trust: float
-    attempts: int
-    error: str | None
-    at: Time
+    datasets: tuple[AssessedDataset, ...]
+    deliveries: tuple[Delivery, ...]
+    reviews: tuple[Review, ...]
+    members: tuple[Member, ...]
+    usual: str
+    nearest: tuple[TrainingItem, ...]
+    history: tuple[Happened, ...]
+    can: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewLine:
-    """What one person (or, with `machine`, an accepted machine label) answered."""
-
-    review: str
-    annotator: str
-    labels: tuple[str, ...] | None
-    skipped: bool
-    empty: bool
-    ground_truth: bool
-    machine: bool
-    updated_at: Time
+def item_lines(tool: ToolProject, items: Sequence[Item]) -> tuple[ItemLine, ...]:
+    """Items of a project. tool: the project in the labeling tool."""
+    return tuple(ItemLine(item, task_address(tool, item)) for item in items)
 
 
-@dataclass(frozen=True, slots=True)
-class ItemDetail:
-    """An item in full. judged: null until it is. spot_check_state: open, disagreed, right or wrong."""
-
-    item: ItemLine
-    judged: Judged | None
-    group: str | None
-    gone: bool
-    spot_check_state: str | None
-    datasets: tuple[DatasetName, ...]
-    deliveries: tuple[DeliveryLine, ...]
-    reviews: tuple[ReviewLine, ...]
+def queue_lines(
+    connection: Connection, tool: ToolProject, project: Project, items: Sequence[Item], dataset_id: int | None = None
+) -> tuple[QueueLine, ...]:
+    """Items of the queue. dataset_id: whose groups are told, by default those of all items."""
+    shown = {item.shown_dataset_id for item in items if item.shown_dataset_id is not None}
+    datasets = assessed(connection, project, list(datasets_named(connection, project, shown).values()))
+    by_id = {found.dataset.id: found for found in datasets}
+    groups = groups_of(connection, dataset_id or id_of_all(project.id), [item.id for item in items])
+    return tuple(QueueLine(item, task_address(tool, item), by_id.get(item.shown_dataset_id or 0), groups.get(item.id)) for item in items)
 
 
-def item_detail(connection: Connection, tool: ToolProject, row: AnyRow) -> ItemDetail:
-    """A row of `browsing`'s items with all that is known of it. tool: its project in the labeling tool."""
+def item_detail(connection: Connection, tool: ToolProject, project: Project, item: Item, dataset_id: int | None = None) -> ItemDetail:
+    """An item with all that is known of it. tool, dataset_id: as for `queue_lines`."""
+    datasets = assessed(connection, project, datasets_of_item(connection, item.id))
+    deliveries, reviews = deliveries_of_item(connection, item.id), reviews_of(connection, [item.id]).get(item.id, [])
+    groups = groups_of(connection, dataset_id or id_of_all(project.id), [item.id])
     return ItemDetail(
-        item_line(row, tool),
-        judged_of(row),
-        row.group,
-        row.gone,
-        row.spot_check_state,
-        tuple(map(dataset_name, browsing.datasets_of_item(connection, row.id))),
-        tuple(map(delivery_line, browsing.deliveries_of_item(connection, row.id))),
-        tuple(map(review_line, browsing.reviews_of_item(connection, row.id))),
+        item,
+        task_address(tool, item),
+        next((found for found in datasets if found.dataset.id == item.shown_dataset_id), None),
+        groups.get(item.id),
+        datasets,
+        tuple(deliveries),
+        tuple(reviews),
+        _members(connection, project, item),
+        _usual(connection, project, item),
+        tuple(nearest_of(connection, item.id, project.reference_id)),
+        _history(connection, project, item, deliveries, reviews),
+        _can(item),
     )
 
 
-def item_line(row: AnyRow, tool: ToolProject) -> ItemLine:
-    """A row of `browsing`'s items."""
-    return ItemLine(
-        task=row.external_id,
-        pushed=row.marker,
-        address=task_address(tool, row),
-        at=time_text(row.at),
-        route=row.route,
-        trust=row.trust,
-        labels=texts(row.model_labels) if row.judged is not None and row.route != "failed" else None,
-        confidence=row.confidence,
-        outlier_score=row.outlier_score,
-        reason=reason_sentence(row.reason, row.held_back, row.sent_by),
-        spot_check=row.spot_check,
-        answer="labelled" if row.labelled else row.answer,
-        answered=texts(row.labels),
-        machine=row.machine,
-        dismissed=row.dismissed,
-    )
+def task_address(tool: ToolProject, item: Item) -> str | None:
+    """Where an item's task is in the labeling tool; None for an item without one. Only addresses that a browser may follow."""
+    address = "" if item.task is None or item.gone else tool.address(item.task)
+    return address if address.startswith(("http://", "https://")) else None
 
 
-def judged_of(row: AnyRow) -> Judged | None:
-    """The verdict in a row of `browsing`'s items."""
-    if row.judged is None:
-        return None
-    numbers = (row.cluster, row.score, row.members, row.p_value, row.sureness, row.seconds)
-    return Judged(row.judged, row.true_trust, *numbers, time_text(row.judged_at))
+def _can(item: Item) -> str:
+    """What a person may do with it, as `rerouting` allows it."""
+    settled = item.spot_check is None or item.spot_check.state not in UNSETTLED
+    if item.gone or item.route is None or item.answer in ("labelled", "resolved") or not settled:
+        return ""
+    if item.dismissed or item.route == "auto":
+        return "review"
+    return "" if item.route == "failed" else "back"
 
 
-def delivery_line(row: AnyRow) -> DeliveryLine:
-    """A row of `delivery` with its version."""
-    return DeliveryLine(row.version, row.state, texts(row.labels), row.trust, row.attempts, row.error, time_text(row.at))
+def _members(connection: Connection, project: Project, item: Item) -> tuple[Member, ...]:
+    if item.verdict is None:
+        return ()
+    edges: Mapping[str, tuple[float, float]] = edges_of(connection, project.reference_id, item.verdict.cluster)
+    members = []
+    for name, value in item.verdict.members.items():
+        if value is None:
+            continue
+        median, edge = edges.get(name, (None, None))
+        known = median is not None and edge is not None and edge > median
+        place = max(0.0, min(2.0, (value - median) / (edge - median))) / 2 if known else None  # type: ignore[operator]
+        members.append(Member(name, value, edge, place))
+    return tuple(members)
 
 
-def review_line(row: AnyRow) -> ReviewLine:
-    """A row of `review`."""
-    flags = (row.skipped, row.empty, row.ground_truth, row.machine)
-    return ReviewLine(row.external_id, row.annotator, texts(row.labels), *flags, time_text(row.updated_at))
+def _usual(connection: Connection, project: Project, item: Item) -> str:
+    """Its p-value in words."""
+    if item.verdict is None or item.verdict.outlier_score is None:
+        return ""
+    p_value = item.verdict.p_value
+    if p_value is None:
+        return "How usual that is cannot be said: there are no held-out items to compare it with."
+    facts = get_reference(connection, project.reference_id).facts
+    alpha, held_out = facts["settings"]["alpha"], facts["counts"].get("held_out", 0)
+    if p_value <= 1.5 / (held_out + 1):
+        return f"None of the {held_out:,} held-out items looks as strange as this one."
+    share = about_one_in(p_value)
+    said = f"Of usual items {share} {'look' if ' in 10' in share or 'every' in share else 'looks'} at least as strange as this one."
+    return said + (f" That is no more than {percent(alpha)}, so it counts as an outlier." if p_value <= alpha else "")
 
 
-def texts(labels: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Labels out of a JSON column."""
-    return None if labels is None else tuple(labels)
+def _history(
+    connection: Connection, project: Project, item: Item, deliveries: Sequence[Delivery], reviews: Sequence[Review]
+) -> tuple[Happened, ...]:
+    """What happened to the item, the latest first."""
+    moments = [Happened(item.at, "came in" if item.task or not item.pushed else "was pushed by another system")]
+    if item.verdict is not None:
+        judged = f"was judged {item.verdict.judged}" if item.verdict.judged != "failed" else "could not be judged"
+        moments.append(Happened(item.verdict.at, f"{judged} in {1000 * item.verdict.seconds:.0f} ms", item.verdict.reason))
+    for sent in deliveries:
+        what = "with an empty answer" if sent.labels is None else f"that says {' + '.join(sent.labels) or 'none of the classes'}"
+        said = f"prediction {what} {STATES.get(sent.state, sent.state)} ({sent.version})"
+        moments.append(Happened(sent.at, said, sent.error or ""))
+    moments += [Happened(review.updated_at, _answered(review)) for review in reviews]
+    if item.spot_check is not None:
+        drawn = {"sample": "of all items", "audit": "of the automatic ones"}.get(item.spot_check.kind, "")
+        moments.append(Happened(item.spot_check.drawn_at, f"was drawn at random {drawn} for a blind check"))
+        if item.spot_check.answered_at is not None:
+            said = "people agree with the model" if item.spot_check.state == "right" else "people say that the model is wrong"
+            moments.append(Happened(item.spot_check.answered_at, f"blind check: {said}"))
+    if item.rerouting_id is not None:
+        word = rerouting_of(connection, project, item.rerouting_id)
+        done = "sent to review" if word.to == "review" else "taken out of review"
+        moments.append(Happened(word.at, f"was {done} by {word.by}" + (", which was undone" if word.undone_at else "")))
+    return tuple(sorted(moments, key=lambda moment: -moment.at))
 
 
-def task_address(tool: ToolProject, row: AnyRow) -> str | None:
-    """Where an item's task is in the labeling tool; None for an item without one."""
-    return None if row.external_id is None or row.gone else tool.address(row.external_id)
+def _answered(review: Review) -> str:
+    if review.machine:
+        return f"the model's label {' + '.join(review.labels or ())} was accepted"
+    if review.skipped:
+        return f"{review.annotator} skipped it"
+    if review.empty:
+        return f"{review.annotator} submitted it without an answer"
+    return f"{review.annotator} answered {' + '.join(review.labels or ())}" + (" (ground truth)" if review.ground_truth else "")

@@ -13,11 +13,13 @@ from annotriage.advice.event_words import event_sentence
 from annotriage.advice.state_words import why_paused
 from annotriage.service.operations.doctor import LATE_SECONDS
 from annotriage.service.operations.process import Process
-from annotriage.service.readings.times import Time, time_text
-from annotriage.store import browsing, work
-from annotriage.store.browsing import RouteCount
+from annotriage.states import Time
+from annotriage.store import work
+from annotriage.store.datasets import RouteCount, routes_of
+from annotriage.store.deliveries import undelivered
 from annotriage.store.events import Event
 from annotriage.store.projects import Project
+from annotriage.store.queue import queue_length
 from annotriage.store.references import get_reference
 
 
@@ -73,7 +75,7 @@ class ProjectDetail:
 class EventLine:
     """Something that happened to the project. text: in a sentence; facts: what it is made of, by name."""
 
-    event: int
+    id: int
     kind: str
     text: str
     facts: dict[str, Any]
@@ -92,9 +94,9 @@ def project_line(connection: Connection, process: Process, project: Project) -> 
         paused=why_paused(project.pause, project.alarm, project.external_id),
         trouble=project.trouble,
         problem=project.problem,
-        queue=browsing.queue_length(connection, project),
-        waiting=browsing.waiting(connection, project),
-        routes=tuple(browsing.routes_of(connection, project)),
+        queue=queue_length(connection, project),
+        waiting=work.waiting(connection, project.id, project.reference_id),
+        routes=tuple(routes_of(connection, project)),
     )
 
 
@@ -105,7 +107,7 @@ def project_detail(connection: Connection, process: Process, project: Project) -
         get_reference(connection, project.reference_id).facts["guarantee"]["sentence"],
         project.classes,
         asdict(project.options),
-        browsing.undelivered(connection, project.id, project.reference_id),
+        undelivered(connection, project.id, project.reference_id),
         rescoring_of(connection, project),
         work.trouble(work.living(connection)) or None,
     )
@@ -116,15 +118,13 @@ def rescoring_of(connection: Connection, project: Project) -> Rescoring | None:
     if project.next_reference_id is None:
         return None
     version = get_reference(connection, project.next_reference_id).prediction_version
-    waiting = browsing.waiting(connection, project, project.next_reference_id)
-    return Rescoring(version, waiting, sum(browsing.undelivered(connection, project.id, project.next_reference_id).values()))
+    waiting = work.waiting(connection, project.id, project.next_reference_id)
+    return Rescoring(version, waiting, sum(undelivered(connection, project.id, project.next_reference_id).values()))
 
 
 def event_lines(events: Sequence[Event]) -> tuple[EventLine, ...]:
-    """A project's history, for programs."""
-    return tuple(
-        EventLine(event.id, event.kind, event_sentence(event.kind, event.facts), event.facts, time_text(event.at)) for event in events
-    )
+    """A project's history, the sentences made."""
+    return tuple(EventLine(event.id, event.kind, event_sentence(event.kind, event.facts), event.facts, event.at) for event in events)
 
 
 def unread_seconds(project: Project) -> float:

@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annotriage.advice.verdict_words import reason_sentence
 from annotriage.engine.assessment import FACES
 from annotriage.engine.triage import Seen, Triage
 from annotriage.engine.verdict import OutlierGroup, Verdict
@@ -23,9 +21,10 @@ from annotriage.report.page import WAITING_SHOWN, write_report
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.snapshots import assessment, sampled
-from annotriage.store import browsing, reports
-from annotriage.store.database import AnyRow
+from annotriage.store import reports
+from annotriage.store.datasets import dataset_of_project
 from annotriage.store.projects import Project
+from annotriage.store.reports import Full
 
 if TYPE_CHECKING:
     from annotriage.engine.reference import Reference
@@ -38,7 +37,7 @@ def make_report(process: Process, project: Project, dataset_id: int, progress: P
     reference = process.reference(project.reference_id)
     settings = process.run_settings(reference)
     with process.store.reading() as connection:
-        dataset = browsing.dataset_of_project(connection, project, dataset_id)
+        dataset = dataset_of_project(connection, project, dataset_id)
     name = f"all items of {project.title}" if dataset.kind == "all" else f"{dataset.name} of {project.title}"
     with progress("assessing the dataset", None):
         assessed, scored, items = assessment(process, project, dataset_id)
@@ -73,33 +72,22 @@ def make_report(process: Process, project: Project, dataset_id: int, progress: P
     return f"The report of {name} is ready ({size / 2**20:.1f} MB)."
 
 
-def _seen(row: AnyRow, reference: Reference) -> Seen:
+def _seen(row: Full, reference: Reference) -> Seen:
     point = np.frombuffer(row.compressed, np.float16).astype(np.float32) if row.compressed else np.empty(0, np.float32)
     return Seen(_verdict(row, reference), point, row.picture or b"")
 
 
-def _verdict(row: AnyRow, reference: Reference) -> Verdict:
-    columns: Sequence[str] = (
-        "confidence",
-        "cluster",
-        "score",
-        "p_value",
-        "outlier_score",
-        "trust",
-        "route",
-        "seconds",
-        "sureness",
-    )
-    values: dict[str, Any] = {name: getattr(row, name) for name in columns}
-    values["reason"] = reason_sentence(row.reason, row.held_back, row.sent_by)
+def _verdict(row: Full, reference: Reference) -> Verdict:
+    columns = ("confidence", "cluster", "score", "p_value", "outlier_score", "trust", "reason", "seconds", "sureness", "labels")
+    values: dict[str, Any] = {name: getattr(row.verdict, name) for name in columns}
     path = row.media if len(row.media) <= NAMED and not row.media.startswith("data:") else f"task {row.name}"
-    members = {name: value for name, value in row.members.items() if value is not None}
-    return Verdict(row.name, path, tuple(row.labels), members=members, reference=reference.version, model=reference.model.hash, **values)
+    values["members"] = {name: value for name, value in row.verdict.members.items() if value is not None}
+    return Verdict(row.name, path, route=row.route, reference=reference.version, model=reference.model.hash, **values)
 
 
-def _with_faces(group: OutlierGroup, faces: dict[str, int], rows: dict[int, AnyRow]) -> OutlierGroup:
+def _with_faces(group: OutlierGroup, faces: dict[str, int], rows: dict[int, Full]) -> OutlierGroup:
     pictures = (rows[faces[name]].picture for name in group.ids[:FACES] if name in faces and faces[name] in rows)
-    return replace(group, faces=tuple(bytes(one) for one in pictures if one))
+    return replace(group, faces=tuple(picture for picture in pictures if picture))
 
 
 def _notes(drawn: int, scored: int, searched: int, outliers: int) -> tuple[str, ...]:

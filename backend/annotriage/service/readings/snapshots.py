@@ -16,7 +16,7 @@ from annotriage.engine.assessment import FACES, MMD_SAMPLE, Assessment, Columns,
 from annotriage.guarantee.audit import Probation, probation
 from annotriage.guarantee.conformal import hashed_places
 from annotriage.states import SETTLED
-from annotriage.store import columns, maps, spot_checks
+from annotriage.store import columns, spot_checks
 from annotriage.store import snapshots as queries
 from annotriage.store.columns import Scored
 from annotriage.store.projects import Project
@@ -49,7 +49,7 @@ def snapshot(process: Process, project: Project, dataset_id: int) -> None:
             high=float(found.high),
             facts=_facts(assessed, scored),
         )
-        maps.keep_groups(connection, dataset_id, {items[name]: one.number for one in assessed.groups for name in one.ids})
+        queries.keep_groups(connection, dataset_id, {items[name]: one.number for one in assessed.groups for name in one.ids})
 
 
 def assessment(process: Process, project: Project, dataset_id: int) -> tuple[Assessment, Scored, dict[str, int]]:

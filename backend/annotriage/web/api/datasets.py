@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-from sqlalchemy import Connection
 
 from annotriage.errors import DataError
 from annotriage.service.operations.process import Process
 from annotriage.service.readings import dataset as readings
-from annotriage.service.readings.dataset import Advice, DatasetDiversity, DatasetLine, DatasetName, DiversityLine, Window
-from annotriage.service.readings.times import Time, time_text
-from annotriage.store import browsing, snapshots
-from annotriage.store.database import AnyRow
-from annotriage.store.projects import Project, project_of
+from annotriage.service.readings.dataset import DatasetAdvice, DatasetDiversity, DatasetLine, Window
+from annotriage.states import Time
+from annotriage.store.datasets import Dataset, dataset_of_project, datasets_page
+from annotriage.store.projects import project_of
+from annotriage.store.snapshots import Moment, history
 from annotriage.web.api.openapi import Operation, Parameter
 from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after, number_in_path
+from annotriage.web.plain import time_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +38,8 @@ class DiversityList:
 class DiversityHistory:
     """How a dataset's diversity score got where it is, the latest first. next: as everywhere."""
 
-    dataset: DatasetName
-    history: tuple[DiversityLine, ...]
+    dataset: Dataset
+    history: tuple[Moment, ...]
     next: str | None
 
 
@@ -49,7 +47,7 @@ class DiversityHistory:
 class AdviceList:
     """The advice on datasets, the latest datasets first; those not assessed yet are left out. next: as everywhere."""
 
-    datasets: tuple[Advice, ...]
+    datasets: tuple[DatasetAdvice, ...]
     next: str | None
 
 
@@ -57,35 +55,35 @@ def list_datasets(process: Process, project: str, kind: str | None, after: str |
     """The project's datasets, the latest first."""
     with process.store.reading() as connection:
         found = project_of(connection, project)
-        rows = browsing.datasets_page(connection, found, kind=kind, after=number_after(after), limit=limit)
-        counts = browsing.dataset_routes(connection, found, [row.id for row in rows])
-    lines = tuple(readings.dataset_line(row, counts.get(row.id, [])) for row in rows)
-    return DatasetList(lines, next_page(rows, limit, lambda row: row.id))
+        datasets = datasets_page(connection, found, kind=kind, after=number_after(after), limit=limit)
+        lines = readings.dataset_lines(connection, found, datasets)
+    return DatasetList(lines, next_page(datasets, limit, lambda dataset: dataset.id))
 
 
 def list_diversity(process: Process, project: str, after: str | None, limit: int) -> DiversityList:
     """How foreign the project's datasets are."""
     with process.store.reading() as connection:
-        rows, taken = _snapshots(connection, project_of(connection, project), after, limit)
-    found = [(row, taken[row.id]) for row in rows if row.id in taken]
-    return DiversityList(tuple(readings.dataset_diversity(*pair) for pair in found), next_page(rows, limit, lambda row: row.id))
+        found = project_of(connection, project)
+        datasets = datasets_page(connection, found, after=number_after(after), limit=limit)
+        lines = readings.diversity_of(connection, found, datasets)
+    return DiversityList(lines, next_page(datasets, limit, lambda dataset: dataset.id))
 
 
 def get_diversity(process: Process, project: str, dataset: str, after: float | None, limit: int) -> DiversityHistory:
     """How a dataset's diversity score got where it is."""
     with process.store.reading() as connection:
-        row = browsing.dataset_of_project(connection, project_of(connection, project), number_in_path(dataset, "dataset"))
-        past = snapshots.history(connection, row.id, before=after, limit=limit)
-    lines = tuple(map(readings.diversity_line, past))
-    return DiversityHistory(readings.dataset_name(row), lines, next_page(past, limit, lambda row: repr(row.at)))
+        found = dataset_of_project(connection, project_of(connection, project), number_in_path(dataset, "dataset"))
+        past = history(connection, found.id, before=after, limit=limit)
+    return DiversityHistory(found, tuple(past), next_page(past, limit, lambda moment: repr(moment.at)))
 
 
 def list_advice(process: Process, project: str, after: str | None, limit: int) -> AdviceList:
     """What to do about the project's datasets."""
     with process.store.reading() as connection:
-        rows, taken = _snapshots(connection, project_of(connection, project), after, limit)
-    found = [(row, taken[row.id]) for row in rows if row.id in taken]
-    return AdviceList(tuple(readings.dataset_advice(*pair) for pair in found), next_page(rows, limit, lambda row: row.id))
+        found = project_of(connection, project)
+        datasets = datasets_page(connection, found, after=number_after(after), limit=limit)
+        lines = readings.advice_on(connection, found, readings.diversity_of(connection, found, datasets))
+    return AdviceList(lines, next_page(datasets, limit, lambda dataset: dataset.id))
 
 
 def get_window(process: Process, project: str, start: float | None, end: float | None) -> Window:
@@ -95,12 +93,6 @@ def get_window(process: Process, project: str, start: float | None, end: float |
         raise DataError(f"a time window from {time_text(start)} to {time_text(end)} is empty; `from` must be before `to`")
     with process.store.reading() as connection:
         return readings.window(connection, project_of(connection, project), start, end)
-
-
-def _snapshots(connection: Connection, project: Project, after: str | None, limit: int) -> tuple[Sequence[AnyRow], dict[int, AnyRow]]:
-    """A page of datasets, and their latest snapshots."""
-    rows = browsing.datasets_page(connection, project, kind=None, after=number_after(after), limit=limit)
-    return rows, snapshots.latest(connection, [row.id for row in rows], project.reference_id)
 
 
 KIND = Parameter("kind", str, "Only datasets of this kind.", choices=("all", "batch", "field", "pushed"))

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from annotriage.service.delivery import accepting
 from annotriage.service.operations.process import Process
-from annotriage.service.readings.guarantee import BatchLine, GuaranteeNow, SpotCheckLine, batch_lines, guarantee_now, spot_check_line
+from annotriage.service.readings.guarantee import GuaranteeNow, guarantee_now
 from annotriage.states import SpotCheckState
-from annotriage.store import acceptances, browsing, jobs
+from annotriage.store import acceptances, jobs
+from annotriage.store.acceptances import Batch
 from annotriage.store.projects import project_of
+from annotriage.store.spot_checks import SpotCheckLine, spot_check_counts, spot_checks_page
 from annotriage.web.api.openapi import Operation, Parameter
 from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after, number_in_path
 from annotriage.web.api.projects import Done
@@ -28,7 +30,7 @@ class SpotCheckList:
 class BatchList:
     """The latest batches of accepted labels, the latest first."""
 
-    batches: tuple[BatchLine, ...]
+    batches: tuple[Batch, ...]
 
 
 def get_guarantee(process: Process, project: str) -> GuaranteeNow:
@@ -41,18 +43,16 @@ def list_spot_checks(process: Process, project: str, state: str | None, after: s
     """Tasks that people answer blind."""
     with process.store.reading() as connection:
         found = project_of(connection, project)
-        rows = browsing.spot_checks_page(connection, found, state=state, after=number_after(after), limit=limit)
-        counts = browsing.spot_check_states(connection, found)
-    lines = tuple(map(spot_check_line, rows))
-    named = {f"{kind} {state}": count for (kind, state), count in sorted(counts.items())}
-    return SpotCheckList(lines, named, next_page(rows, limit, lambda row: row.item_id))
+        rows = spot_checks_page(connection, found, state=state, after=number_after(after), limit=limit)
+        counts = spot_check_counts(connection, found)
+    named = {f"{count.kind} {count.state}": count.n for count in counts}
+    return SpotCheckList(tuple(rows), named, next_page(rows, limit, lambda row: row.item_id))
 
 
 def list_batches(process: Process, project: str) -> BatchList:
     """The batches of automatic labels that became annotations."""
     with process.store.reading() as connection:
-        rows = acceptances.batches(connection, project_of(connection, project).id)
-    return BatchList(batch_lines(rows))
+        return BatchList(tuple(acceptances.batches(connection, project_of(connection, project).id)))
 
 
 def undo_batch(process: Process, project: str, batch: str) -> Done:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from annotriage.service.operations.process import Process
-from annotriage.service.readings.item import ItemDetail, ItemLine, item_detail, item_line
+from annotriage.service.readings.item import ItemDetail, ItemLine, QueueLine, item_detail, item_lines, queue_lines
 from annotriage.store import browsing
-from annotriage.store.database import AnyRow
-from annotriage.store.projects import Project, project_of
+from annotriage.store.datasets import dataset_of_project
+from annotriage.store.projects import project_of
+from annotriage.store.queue import queue_page
 from annotriage.web.api.openapi import Operation, Parameter
 from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after, trust_after
 
@@ -22,6 +22,14 @@ class ItemList:
     next: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class QueueList:
+    """Items that wait for a person. next: as everywhere."""
+
+    items: tuple[QueueLine, ...]
+    next: str | None
+
+
 def list_items(
     process: Process, project: str, route: str | None, dataset: int | None, answer: str | None, after: str | None, limit: int
 ) -> ItemList:
@@ -29,32 +37,28 @@ def list_items(
     with process.store.reading() as connection:
         found = project_of(connection, project)
         if dataset is not None:
-            browsing.dataset_of_project(connection, found, dataset)
-        rows = browsing.items_page(
+            dataset_of_project(connection, found, dataset)
+        items = browsing.items_page(
             connection, found, route=route, dataset_id=dataset, answer=answer, after=number_after(after), limit=limit
         )
-    return _item_list(process, found, rows, next_page(rows, limit, lambda row: row.id))
+    return ItemList(item_lines(process.tool_project(found), items), next_page(items, limit, lambda item: item.id))
 
 
-def list_queue(process: Process, project: str, after: str | None, limit: int) -> ItemList:
+def list_queue(process: Process, project: str, after: str | None, limit: int) -> QueueList:
     """What waits for a person, strangest first."""
     with process.store.reading() as connection:
         found = project_of(connection, project)
-        rows = browsing.queue_page(connection, found, after=trust_after(after), limit=limit)
-    return _item_list(process, found, rows, next_page(rows, limit, lambda row: f"{row.trust!r},{row.id}"))
+        items = queue_page(connection, found, after=trust_after(after), limit=limit).rows
+        lines = queue_lines(connection, process.tool_project(found), found, items)
+    return QueueList(lines, next_page(items, limit, lambda item: f"{item.trust!r},{item.id}"))
 
 
 def get_item(process: Process, project: str, task: str) -> ItemDetail:
     """One item, by its task or the id it was pushed with."""
     with process.store.reading() as connection:
         found = project_of(connection, project)
-        row = browsing.item_of_task(connection, found, task)
-        return item_detail(connection, process.tool_project(found), row)
-
-
-def _item_list(process: Process, project: Project, rows: Sequence[AnyRow], next: str | None) -> ItemList:
-    tool = process.tool_project(project)
-    return ItemList(tuple(item_line(row, tool) for row in rows), next)
+        item = browsing.item_of_task(connection, found, task)
+        return item_detail(connection, process.tool_project(found), found, item)
 
 
 FILTERS = (
@@ -66,5 +70,5 @@ FILTERS = (
 OPERATIONS = (
     Operation("GET", "/projects/{project}/items", list_items, ItemList, (*FILTERS, AFTER, LIMIT)),
     Operation("GET", "/projects/{project}/items/{task}", get_item, ItemDetail),
-    Operation("GET", "/projects/{project}/queue", list_queue, ItemList, (AFTER, LIMIT)),
+    Operation("GET", "/projects/{project}/queue", list_queue, QueueList, (AFTER, LIMIT)),
 )

@@ -20,7 +20,8 @@ from flask import Blueprint, Response, request
 from annotriage import __version__
 from annotriage.errors import DataError
 from annotriage.service.operations.process import Process
-from annotriage.service.readings.times import Time
+from annotriage.states import Time
+from annotriage.web.plain import as_json
 from annotriage.web.problems import MEDIA_TYPE
 
 LATEST = 253_402_300_799.0  # the end of the year 9999, in seconds since 1970; no query has a larger number
@@ -100,7 +101,7 @@ def schema_of(kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:
     plain = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
     if kind in plain:
         return {"type": plain[kind]}
-    if kind is Time:
+    if kind == Time:
         return {"type": "string", "format": "date-time"}
     if kind is Any:
         return {}
@@ -122,7 +123,7 @@ def _component(kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:
     name = kind.__name__
     if name not in schemas:
         schemas[name] = {}  # it may contain itself
-        hints = get_type_hints(kind)
+        hints = get_type_hints(kind, include_extras=True)
         fields = {field.name: schema_of(hints[field.name], schemas) for field in dataclasses.fields(kind)}
         schemas[name] = {
             "type": "object",
@@ -198,8 +199,7 @@ def _answering(one: Operation, process: Process) -> Callable[..., Response]:
             allowed = ", ".join(sorted(known)) or "none"
             raise DataError(f"query parameter {unknown[0]!r} means nothing here; {one.path} takes {allowed}")
         given = {_argument(parameter.name): _read(parameter) for parameter in one.query}
-        body = json.dumps(dataclasses.asdict(one.view(process, **parts, **given)), default=str, allow_nan=False)
-        return Response(body, one.status, mimetype="application/json")
+        return as_json(one.view(process, **parts, **given), one.status)
 
     return answer
 
@@ -214,7 +214,7 @@ def _read(parameter: Parameter) -> Any:
     if text is None:
         return parameter.default
     try:
-        value = _seconds(text) if parameter.kind is Time else parameter.kind(text)
+        value = _seconds(text) if parameter.kind == Time else parameter.kind(text)
         if isinstance(value, float) and not (math.isfinite(value) and 0 <= value <= LATEST):
             raise ValueError
     except (ValueError, OverflowError):

@@ -20,9 +20,8 @@ from werkzeug.datastructures import FileStorage
 
 from annotriage.errors import DataError, StateError
 from annotriage.service.operations.process import Process
-from annotriage.service.readings.dataset import DatasetName
 from annotriage.store.counters import chunks
-from annotriage.store.items import LONGEST_NAME
+from annotriage.store.datasets import LONGEST_NAME, Dataset, dataset_of_project
 from annotriage.store.projects import project_of
 from annotriage.store.pushing import PushedItem, add_pushed, marker_of
 from annotriage.text import storable
@@ -89,7 +88,7 @@ class Refused:
 class Pushed:
     """What became of pushed items. They are triaged first; then their tasks are created, and `url` of each shows its task."""
 
-    dataset: DatasetName
+    dataset: Dataset
     accepted: tuple[Accepted, ...]
     refused: tuple[Refused, ...]
 
@@ -124,9 +123,11 @@ def push_items(process: Process, dataset: str) -> Pushed:
         with process.store.writing() as connection:
             dataset_id, added = add_pushed(connection, project, dataset, [one.item for one in some])
         new |= added
+    with process.store.reading() as connection:
+        found = dataset_of_project(connection, project, dataset_id)
     address = f"/api/projects/{project_id}/items/"
     accepted = [Accepted(one.index, one.id, one.item.marker, one.item.marker in new, address + one.item.marker) for one in candidates]
-    return Pushed(DatasetName(dataset_id, "pushed", dataset), tuple(accepted), tuple(refused))
+    return Pushed(found, tuple(accepted), tuple(refused))
 
 
 def _looked_at(sent: Sequence[Any], project: str, dataset: str, most: int) -> tuple[list[_Candidate], list[Refused]]:

@@ -1,8 +1,9 @@
-// Keeps the parts of a page that are marked `data-live` up to date: asks every few seconds whether anything changed, and if so
-// fetches the page (or the address that the part names) again and replaces them. Pauses while the page is hidden or a part is in use.
+// Keeps the parts of a page that are marked `data-live` up to date: asks every few seconds whether anything changed since the page
+// was made, and if so fetches the page (or the address that the part names) again and replaces them. Pauses while the page is hidden
+// or a part is in use.
 const script = document.querySelector("script[data-changes]");
 const EVERY = 3000, AFTER_ERROR = 15000;
-let mark = null, timer = 0;
+let mark = document.querySelector('meta[name="mark"]')?.content, timer = 0;
 
 export function inUse(part) {
   const focused = document.activeElement;
@@ -39,7 +40,7 @@ async function look() {
       if (answer.status === 401) return;
       if (!answer.ok) throw new Error(`${answer.status}`);
       const { mark: now } = await answer.json();
-      if (mark !== null && now !== mark) await refresh();
+      if (now !== mark) await refresh();
       mark = now;
     }
     document.documentElement.removeAttribute("data-stale");

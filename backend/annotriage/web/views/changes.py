@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Connection
 
-from annotriage.store import dashboard
-from annotriage.store.projects import Project, projects
-from annotriage.web.routing import Routes
+from annotriage.web.routing import PROJECT, Routes
 
 
 def add_views(routes: Routes) -> None:
@@ -17,13 +12,8 @@ def add_views(routes: Routes) -> None:
 
     @routes.pages.get("/changes")
     def all_changes() -> ResponseReturnValue:
-        with routes.process.store.reading() as connection:
-            return {"mark": _mark(connection, [project.id for project in projects(connection, gone=True)])}
+        return {"mark": routes.mark()}
 
-    @routes.reading("/changes")
-    def changes(connection: Connection, project: Project) -> ResponseReturnValue:
-        return {"mark": _mark(connection, [project.id])}
-
-
-def _mark(connection: Connection, project_ids: list[int]) -> str:
-    return hashlib.sha256(repr(dashboard.mark_of(connection, project_ids)).encode()).hexdigest()[:16]
+    @routes.pages.get(f"{PROJECT}/changes")
+    def changes(project: str) -> ResponseReturnValue:
+        return {"mark": routes.mark(project)}

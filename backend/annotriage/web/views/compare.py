@@ -12,8 +12,7 @@ from sqlalchemy import Connection
 from annotriage.advice.numbers import percent, percent_range, points, points_range
 from annotriage.report import charts
 from annotriage.service.readings.comparison import WINDOWS, Counts, Difference, Side, difference_of, side_of
-from annotriage.store import browsing
-from annotriage.store.database import AnyRow
+from annotriage.store.datasets import Dataset, datasets_page
 from annotriage.store.projects import Project
 from annotriage.web.routing import Routes
 
@@ -43,7 +42,7 @@ class ComparePage:
     sentence: str
     chart: tuple[Markup, Markup]
     clusters: Sequence[ClusterLine]
-    datasets: Sequence[AnyRow]
+    datasets: Sequence[Dataset]
     pairs: Sequence[tuple[str, str, str]]
     asked: tuple[str, str]
 
@@ -54,7 +53,7 @@ def add_views(routes: Routes) -> None:
 
 
 def _page(connection: Connection, project: Project) -> ComparePage:
-    datasets = browsing.datasets_page(connection, project, kind=None, after=None, limit=LISTED)
+    datasets = datasets_page(connection, project, limit=LISTED)
     pairs = _pairs(datasets)
     asked = (request.args.get("a", ""), request.args.get("b", ""))
     if not any(asked) and pairs:
@@ -76,9 +75,9 @@ def _page(connection: Connection, project: Project) -> ComparePage:
     )
 
 
-def _pairs(datasets: Sequence[AnyRow]) -> list[tuple[str, str, str]]:
+def _pairs(datasets: Sequence[Dataset]) -> list[tuple[str, str, str]]:
     """What one would compare first: values of the same field, and stretches of time."""
-    fields: dict[str, list[AnyRow]] = {}
+    fields: dict[str, list[Dataset]] = {}
     for row in reversed(datasets):
         if row.kind == "field":
             fields.setdefault(row.name.partition("=")[0], []).append(row)

@@ -9,20 +9,20 @@ from typing import Any
 from markupsafe import Markup
 from sqlalchemy import Connection
 
-from annotriage.advice.numbers import percent, percent_range, points, points_range
+from annotriage.advice.numbers import percent, percent_range
 from annotriage.report import charts
-from annotriage.store import browsing, dashboard, jobs, reports, snapshots
-from annotriage.store.database import AnyRow
+from annotriage.service.readings.dataset import DatasetDiversity, advice_on, assessed, sentence_of, snapshot_of
+from annotriage.store import jobs, reports
+from annotriage.store.datasets import Dataset, datasets_page
 from annotriage.store.jobs import Job
 from annotriage.store.projects import Project
-from annotriage.store.references import get_reference
+from annotriage.store.reports import ReportFile
+from annotriage.store.snapshots import Moment, Snapshot, first_moment, moments
 from annotriage.web.query_args import SPANS, Stretch, dataset_asked, stretch_asked, whole
 from annotriage.web.routing import Routes
-from annotriage.web.views.overview import moment_of, reading_of
 
 DATASETS = 30  # rows of a page
 SURE = 0.05
-THRESHOLDS = {"train": "train_above", "deploy": "deploy_below", "augmentation": "augmentation_above"}  # settings that advice turns on
 
 
 @dataclass(frozen=True)
@@ -42,24 +42,20 @@ class ClusterLine:
 
 @dataclass(frozen=True)
 class DatasetLine:
-    """A dataset with its latest score; share None before the first."""
+    """A dataset with its latest figures, None before the first."""
 
-    row: AnyRow
-    items: int
-    failed: int
-    share: float | None
-    low: float | None
-    high: float | None
+    dataset: Dataset
+    latest: Moment | None
     chart: Markup
 
 
 @dataclass(frozen=True)
 class DiversityPage:
-    """What the page shows. score: the dataset's latest snapshot; facts: its diversity; None before the first."""
+    """What the page shows. score: the dataset's latest snapshot, None before the first; facts: its diversity."""
 
     project: Project
-    dataset: AnyRow | None
-    score: AnyRow | None
+    dataset: Dataset | None
+    score: Snapshot | None
     facts: dict[str, Any] | None
     reading: str
     stretch: Stretch
@@ -69,7 +65,7 @@ class DiversityPage:
     datasets: Sequence[DatasetLine]
     next: int | None
     advice: Sequence[dict[str, Any]]
-    report: AnyRow | None
+    report: ReportFile | None
     making: Job | None
 
 
@@ -80,43 +76,27 @@ def add_views(routes: Routes) -> None:
 
 def _page(connection: Connection, project: Project) -> DiversityPage:
     dataset = dataset_asked(connection, project)
-    first = None if dataset is None else dashboard.first_moment(connection, dataset.id)
-    stretch = stretch_asked(first)
-    score = None if dataset is None else snapshots.latest(connection, [dataset.id], project.reference_id).get(dataset.id)
+    stretch = stretch_asked(None if dataset is None else first_moment(connection, dataset.id))
+    score = snapshot_of(connection, project, dataset)
     facts = None if score is None else score.facts["diversity"]
-    rows = () if dataset is None else dashboard.moments(connection, dataset.id, stretch.start, stretch.end)
+    known = [] if dataset is None else moments(connection, dataset.id, stretch.start, stretch.end)
     datasets, following = _datasets(connection, project)
     return DiversityPage(
         project=project,
         dataset=dataset,
         score=score,
         facts=facts,
-        reading=reading_of(score, facts),
+        reading=sentence_of(score),
         stretch=stretch,
-        trend=_trend(rows, facts, stretch),
-        moments=len(rows),
+        trend=_trend(known, facts, stretch),
+        moments=len(known),
         clusters=() if facts is None else _clusters(facts),
         datasets=datasets,
         next=following,
-        advice=() if score is None else _advice(connection, project, score),
+        advice=() if dataset is None or score is None else advice_on(connection, project, [DatasetDiversity(dataset, score)])[0].questions,
         report=None if dataset is None else reports.report_of(connection, dataset.id),
         making=None if dataset is None else _making(connection, project, dataset.id),
     )
-
-
-def _advice(connection: Connection, project: Project, score: AnyRow) -> list[dict[str, Any]]:
-    """The four pieces of advice, each with what would decide it or turn it."""
-    settings = get_reference(connection, project.reference_id).facts["settings"]
-    diversity = score.facts["diversity"]
-    found = []
-    for one in score.facts["advice"]:
-        threshold = settings.get(THRESHOLDS.get(one["question"], ""))
-        turns = one["would_decide"]
-        if not turns and threshold is not None and diversity["excess_low"] is not None:
-            limits = points_range(diversity["excess_low"], diversity["excess_high"])
-            turns = f"the limits of the excess, now {limits}, would have to lie on the other side of {points(threshold)}"
-        found.append({**one, "would_decide": turns})
-    return found
 
 
 def _making(connection: Connection, project: Project, dataset_id: int) -> Job | None:
@@ -125,18 +105,19 @@ def _making(connection: Connection, project: Project, dataset_id: int) -> Job | 
     return found[0] if found and found[0].state != "done" else None
 
 
-def _trend(rows: Sequence[AnyRow], facts: dict[str, Any] | None, stretch: Stretch) -> Markup:
-    known = [moment_of(row) for row in rows]
-    scored = [one for one in known if one.share is not None]
+def _trend(known: Sequence[Moment], facts: dict[str, Any] | None, stretch: Stretch) -> Markup:
+    scored = [moment for moment in known if moment.share is not None]
+    shares = [moment.share or 0.0 for moment in scored]
     if not scored:
         return Markup("")
     expected = facts["expected"] if facts is not None and facts["calibrated"] else None
     first, last = scored[0], scored[-1]
     described = (
         f"{percent(last.share)} at the end, with limits {percent_range(last.low, last.high)}; {percent(first.share)} at the beginning;"
-        f" between {percent(min(one.share or 0 for one in scored))} and {percent(max(one.share or 0 for one in scored))} meanwhile."
+        f" between {percent(min(shares))} and {percent(max(shares))} meanwhile."
     )
-    return charts.trend_chart(known, expected, described, stretch.start, stretch.end)
+    drawn = [charts.Moment(moment.at, moment.share, moment.low, moment.high) for moment in scored]
+    return charts.trend_chart(drawn, expected, described, stretch.start, stretch.end)
 
 
 def _clusters(facts: dict[str, Any]) -> list[ClusterLine]:
@@ -168,17 +149,16 @@ def _clusters(facts: dict[str, Any]) -> list[ClusterLine]:
 
 
 def _datasets(connection: Connection, project: Project) -> tuple[list[DatasetLine], int | None]:
-    rows = browsing.datasets_page(connection, project, kind=None, after=whole("after"), limit=DATASETS)
-    taken = snapshots.latest(connection, [row.id for row in rows], project.reference_id)
-    upper = charts.rows_upper([one.high for one in taken.values() if one.n and one.high is not None], [])
-    lines = []
-    for row in rows:
-        one = taken.get(row.id)
-        if one is None or not one.n:
-            lines.append(DatasetLine(row, 0 if one is None else one.failed, 0 if one is None else one.failed, None, None, None, Markup("")))
-            continue
-        share = one.outliers / one.n
-        said = f"{row.name}: {percent(share)}, limits {percent_range(one.low, one.high)}"
-        drawn = charts.interval_row(share, one.low, one.high, float("nan"), upper, said, "c-outlier")
-        lines.append(DatasetLine(row, one.n + one.failed, one.failed, share, one.low, one.high, drawn))
-    return lines, rows[-1].id if len(rows) == DATASETS else None
+    datasets = datasets_page(connection, project, after=whole("after"), limit=DATASETS)
+    found = assessed(connection, project, datasets)
+    highest = [one.latest.high for one in found if one.latest is not None and one.latest.n]
+    upper = charts.rows_upper([high for high in highest if high is not None], [])
+    lines = [DatasetLine(one.dataset, one.latest, _dataset_row(one.dataset, one.latest, upper)) for one in found]
+    return lines, datasets[-1].id if len(datasets) == DATASETS else None
+
+
+def _dataset_row(dataset: Dataset, latest: Moment | None, upper: float) -> Markup:
+    if latest is None or latest.share is None or latest.low is None or latest.high is None:
+        return Markup("")
+    said = f"{dataset.name}: {percent(latest.share)}, limits {percent_range(latest.low, latest.high)}"
+    return charts.interval_row(latest.share, latest.low, latest.high, float("nan"), upper, said, "c-outlier")

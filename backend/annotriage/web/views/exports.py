@@ -12,13 +12,13 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
 from annotriage.advice.page_words import stamp
-from annotriage.advice.verdict_words import reason_sentence
 from annotriage.errors import DataError, UnknownError
 from annotriage.report.csv_cells import text_cell
 from annotriage.service.operations.process import Process
 from annotriage.states import ROUTES
-from annotriage.store import browsing, jobs, reports
-from annotriage.store.database import AnyRow
+from annotriage.store import jobs, reports
+from annotriage.store.browsing import Item, items_page
+from annotriage.store.datasets import dataset_of_project
 from annotriage.store.files import piece_of
 from annotriage.store.projects import Project
 from annotriage.store.queue import Key, queue_page
@@ -40,11 +40,11 @@ def add_views(routes: Routes) -> None:
     def items_csv(project: Project) -> ResponseReturnValue:
         dataset, route = _asked(process, project)
 
-        def pages() -> Iterator[Sequence[AnyRow]]:
+        def pages() -> Iterator[Sequence[Item]]:
             after: int | None = None
             while True:
                 with process.store.reading() as connection:
-                    rows = browsing.items_page(connection, project, route=route, dataset_id=dataset, after=after, limit=AT_ONCE)
+                    rows = items_page(connection, project, route=route, dataset_id=dataset, after=after, limit=AT_ONCE)
                 yield rows
                 if len(rows) < AT_ONCE:
                     return
@@ -57,13 +57,12 @@ def add_views(routes: Routes) -> None:
         _asked(process, project)
         walk = walk_asked()
 
-        def pages() -> Iterator[Sequence[AnyRow]]:
+        def pages() -> Iterator[Sequence[Item]]:
             after: Key | None = None
             while True:
                 with process.store.reading() as connection:
                     page = queue_page(connection, project, order=walk.order, filters=walk.filters, after=after, limit=AT_ONCE)
-                    rows = browsing.items_of(connection, project, [row.id for row in page.rows])
-                yield rows
+                yield page.rows
                 if page.next is None:
                     return
                 after = page.next
@@ -73,7 +72,7 @@ def add_views(routes: Routes) -> None:
     @routes.open("/datasets/<int:dataset>/report.html")
     def report(project: Project, dataset: int) -> ResponseReturnValue:
         with process.store.reading() as connection:
-            row = browsing.dataset_of_project(connection, project, dataset)
+            row = dataset_of_project(connection, project, dataset)
             found = reports.report_of(connection, row.id)
         if found is None:
             raise UnknownError("no report of this dataset was made yet; its page has the button")
@@ -91,7 +90,7 @@ def add_views(routes: Routes) -> None:
 
     @routes.writing("/datasets/<int:dataset>/report")
     def make_report(connection: Connection, project: Project, dataset: int) -> ResponseReturnValue:
-        row = browsing.dataset_of_project(connection, project, dataset)
+        row = dataset_of_project(connection, project, dataset)
         id = jobs.queue(connection, project.id, "report", {"dataset": row.id})
         mine = any(job.id == id and job.payload["dataset"] == row.id for job in jobs.jobs_of(connection, project.id))
         said = (
@@ -110,11 +109,11 @@ def _asked(process: Process, project: Project) -> tuple[int | None, str | None]:
         raise DataError(f"route: {route[:40]!r} is none of {', '.join(ROUTES)}")
     if dataset is not None:
         with process.store.reading() as connection:
-            browsing.dataset_of_project(connection, project, dataset)
+            dataset_of_project(connection, project, dataset)
     return dataset, route
 
 
-def _csv(name: str, pages: Iterator[Sequence[AnyRow]]) -> Response:
+def _csv(name: str, pages: Iterator[Sequence[Item]]) -> Response:
     def lines() -> Iterator[str]:
         text = io.StringIO()
         writer = csv.writer(text)
@@ -128,27 +127,34 @@ def _csv(name: str, pages: Iterator[Sequence[AnyRow]]) -> Response:
     return Response(lines(), mimetype="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}.csv"'})
 
 
-def _line(row: AnyRow) -> list[object]:
-    judged = row.judged is not None
+def _line(item: Item) -> list[object]:
+    verdict, check = item.verdict, item.spot_check
+    judged: list[object] = (
+        [None] * 8
+        if verdict is None
+        else [
+            _plain(" + ".join(verdict.labels)),
+            verdict.confidence,
+            _plain(verdict.cluster),
+            verdict.score,
+            verdict.p_value,
+            verdict.outlier_score,
+            verdict.trust,
+            _plain(verdict.reason),
+        ]
+    )
     return [
-        _plain(row.external_id),
-        _plain(row.marker),
-        row.route,
-        _plain(" + ".join(row.model_labels)) if judged and row.route != "failed" else None,
-        row.confidence,
-        _plain(row.cluster),
-        row.score,
-        row.p_value,
-        row.outlier_score,
-        row.true_trust,
-        _plain(reason_sentence(row.reason, row.held_back, row.sent_by)),
-        row.spot_check,
-        "labelled" if row.labelled else row.answer,
-        None if row.labels is None else _plain(" + ".join(row.labels)),
-        row.machine,
-        _plain(row.group),
-        stamp(row.at),
-        stamp(row.judged_at),
+        _plain(item.task),
+        _plain(item.pushed),
+        item.route,
+        *judged,
+        None if check is None else check.kind,
+        item.answer,
+        None if item.answered is None else _plain(" + ".join(item.answered)),
+        item.machine,
+        _plain(item.group),
+        stamp(item.at),
+        stamp(None if verdict is None else verdict.at),
     ]
 
 

@@ -13,36 +13,27 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlalchemy import Connection
 
-from annotriage.advice.event_words import event_sentence
 from annotriage.advice.guarantee_words import awaited, days_until
 from annotriage.advice.numbers import count, percent, percent_range
 from annotriage.report import charts
 from annotriage.service.guarantee.decisions import Decision, decide, decisions
 from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING, OLDEST_DAYS
 from annotriage.service.readings.guarantee import GuaranteeState, guarantee_state, oldest_days
+from annotriage.service.readings.project import EventLine, Rescoring, event_lines, rescoring_of
 from annotriage.states import SETTLED
-from annotriage.store import browsing, dashboard, jobs
+from annotriage.store import jobs
 from annotriage.store.events import history
 from annotriage.store.jobs import Job
-from annotriage.store.projects import Project
+from annotriage.store.projects import Project, standing_of
 from annotriage.store.references import get_curve, get_reference
+from annotriage.store.reviews import answers_per_day
+from annotriage.store.spot_checks import SpotCheckCount, spot_check_counts
 from annotriage.web.query_args import whole
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
 EVENTS = 30  # of a page
 KINDS = ("recalibrate", "limits")
-
-
-@dataclass(frozen=True)
-class Happening:
-    """An event of the project. text: in a sentence; facts: what it is made of, by name. at: seconds since 1970."""
-
-    id: int
-    kind: str
-    text: str
-    facts: dict[str, Any]
-    at: float
 
 
 @dataclass(frozen=True)
@@ -78,9 +69,9 @@ class GuaranteePage:
     until_alarm: tuple[str, str]
     decisions: Sequence[Decision]
     jobs: Sequence[Job]
-    events: Sequence[Happening]
+    events: Sequence[EventLine]
     next: int | None
-    rescoring: tuple[str, int, int] | None
+    rescoring: Rescoring | None
 
 
 def add_views(routes: Routes) -> None:
@@ -98,9 +89,8 @@ def add_views(routes: Routes) -> None:
 def _page(connection: Connection, project: Project) -> GuaranteePage:
     reference = get_reference(connection, project.reference_id)
     guarantee = reference.facts["guarantee"]
-    standing = dashboard.standing_of(connection, project)
+    standing = standing_of(connection, project)
     rows = history(connection, project.id, before=whole("before"), limit=EVENTS)
-    per_day, spot_checks = dashboard.answers_per_day(connection, project), browsing.spot_check_states(connection, project)
     return GuaranteePage(
         project=project,
         version=project.version,
@@ -114,12 +104,12 @@ def _page(connection: Connection, project: Project) -> GuaranteePage:
         interval=Markup("") if standing is None else _interval(standing),
         level=Markup("") if standing is None else _level(standing["level"]),
         oldest=None if standing is None else oldest_days(standing),
-        until_alarm=_until_alarm(standing, per_day, spot_checks),
+        until_alarm=_until_alarm(standing, answers_per_day(connection, project), spot_check_counts(connection, project)),
         decisions=decisions(connection, project),
         jobs=_jobs(connection, project),
-        events=[Happening(row.id, row.kind, event_sentence(row.kind, row.facts), row.facts, row.at) for row in rows],
+        events=event_lines(rows),
         next=rows[-1].id if len(rows) == EVENTS else None,
-        rescoring=_rescoring(connection, project),
+        rescoring=rescoring_of(connection, project),
     )
 
 
@@ -165,21 +155,13 @@ def _interval(standing: dict[str, Any]) -> Markup:
     return charts.interval_row(share, standing["low"], standing["high"], standing["max_error"], upper, said, "c-outlier")
 
 
-def _until_alarm(standing: dict[str, Any] | None, per_day: float, states: dict[tuple[str, str], int]) -> tuple[str, str]:
+def _until_alarm(standing: dict[str, Any] | None, per_day: float, checks: Sequence[SpotCheckCount]) -> tuple[str, str]:
     """How soon a doubled error would be found, at the rate at which spot checks of automatic labels are answered."""
     if standing is None or standing["until_alarm"] is None:
         return "not known", ""
     answers = standing["until_alarm"]
-    answered = sum(n for (_, state), n in states.items() if state in SETTLED)
+    answered = sum(check.n for check in checks if check.state in SETTLED)
     # Of all answers some are spot checks of automatic labels; as many as lately, it is supposed.
     share = standing["answers"] / max(answered, 1) if answered else 0.0
     rate = per_day * share if standing["answers"] else 0.0
     return f"about {count(round(answers), 'answer')}", f"{days_until(answers, rate)}, if people go on answering as lately"
-
-
-def _rescoring(connection: Connection, project: Project) -> tuple[str, int, int] | None:
-    if project.next_reference_id is None:
-        return None
-    version = get_reference(connection, project.next_reference_id).prediction_version
-    undelivered = sum(browsing.undelivered(connection, project.id, project.next_reference_id).values())
-    return version, browsing.waiting(connection, project, project.next_reference_id), undelivered

@@ -14,15 +14,18 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
 from annotriage.advice.numbers import count
-from annotriage.advice.verdict_words import reason_sentence
 from annotriage.errors import SettingError
 from annotriage.service.delivery.rerouting import Rerouted, send_to_review, take_back, undo_rerouting
 from annotriage.service.operations.process import Process
-from annotriage.store import browsing, map_panel, maps
-from annotriage.store.database import AnyRow
+from annotriage.service.readings.dataset import snapshot_of
+from annotriage.service.readings.item import queue_lines
+from annotriage.store import maps, work
+from annotriage.store.browsing import item_of_id
+from annotriage.store.datasets import Dataset, dataset_of_all, datasets_named, datasets_page, id_of_all, routes_of, strange_clusters
 from annotriage.store.map_points import KINDS, SCORE_EDGES
-from annotriage.store.maps import Map, TrainingItem
+from annotriage.store.maps import Map
 from annotriage.store.projects import Project
+from annotriage.store.snapshots import groups_of
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
@@ -42,21 +45,9 @@ class MapPage:
     scored: int
     failed: int
     waiting: int
-    datasets: Sequence[AnyRow]
+    datasets: Sequence[Dataset]
     attempt: Map | None
     sentence: str
-
-
-@dataclass(frozen=True)
-class Panel:
-    """The item behind a point. row: as of `item_on_map`; reason: why it has its route, in a sentence; address: of its task, or ""."""
-
-    project: Project
-    row: AnyRow
-    reason: str | None
-    group: int | None
-    nearest: Sequence[TrainingItem]
-    address: str
 
 
 def add_views(routes: Routes) -> None:
@@ -78,10 +69,10 @@ def add_views(routes: Routes) -> None:
 
     @routes.reading("/map/<int:map_id>/points/<int:number>")
     def map_points(connection: Connection, project: Project, map_id: int, number: int) -> ResponseReturnValue:
-        row = maps.piece_content(connection, maps.map_of(connection, project, map_id).id, number)
-        if row is None:
+        content = maps.piece_content(connection, maps.map_of(connection, project, map_id).id, number)
+        if content is None:
             abort(404)
-        response = Response(row.content, mimetype=POINTS, headers={"Content-Encoding": "gzip"})
+        response = Response(content, mimetype=POINTS, headers={"Content-Encoding": "gzip"})
         # The address names the version, so that what the browser has need not be asked for again.
         response.headers["Cache-Control"] = "private, max-age=86400, immutable" if "version" in request.args else "no-store"
         return response
@@ -89,23 +80,14 @@ def add_views(routes: Routes) -> None:
     @routes.reading("/map/groups")
     def map_groups(connection: Connection, project: Project) -> ResponseReturnValue:
         """Which items belong to groups: n, n row ids, n numbers (uint32, little-endian)."""
-        every = map_panel.all_items(connection, project)
-        members = {} if every is None else maps.groups_of(connection, every)
+        members = groups_of(connection, id_of_all(project.id))
         return Response(struct.pack(f"<I{2 * len(members)}I", len(members), *members, *members.values()), mimetype=POINTS)
 
     @routes.reading("/map/items/<int:item_id>")
     def map_item(connection: Connection, project: Project, item_id: int) -> ResponseReturnValue:
-        row = map_panel.item_on_map(connection, project, item_id)
-        every = map_panel.all_items(connection, project)
-        panel = Panel(
-            project=project,
-            row=row,
-            reason=reason_sentence(row.reason, row.held_back, row.sent_by),
-            group=None if every is None else maps.group_of(connection, every, item_id),
-            nearest=maps.nearest_of(connection, item_id, project.reference_id),
-            address=_address(process, project, row.external_id),
-        )
-        return render_template("_map_item.html", panel=panel, project=project)
+        (line,) = queue_lines(connection, process.tool_project(project), project, [item_of_id(connection, project, item_id)])
+        nearest = maps.nearest_of(connection, item_id, project.reference_id)
+        return render_template("_map_item.html", detail=line, nearest=nearest, project=project)
 
     @routes.reading("/map/training/<int:reference_id>/<int:place>")
     def map_training(connection: Connection, project: Project, reference_id: int, place: int) -> ResponseReturnValue:
@@ -138,7 +120,7 @@ def add_views(routes: Routes) -> None:
 def _page(connection: Connection, project: Project, method: str, map_id: int | None) -> MapPage:
     older = maps.ready_maps(connection, project.id, method)
     chosen = next((row for row in older if row.id == map_id), older[0] if older else None)
-    counts = {one.route: one.items for one in browsing.routes_of(connection, project)}
+    counts = {one.route: one.items for one in routes_of(connection, project)}
     failed = counts.get("failed", 0)
     return MapPage(
         project=project,
@@ -147,8 +129,8 @@ def _page(connection: Connection, project: Project, method: str, map_id: int | N
         older=older,
         scored=sum(counts.values()) - failed,
         failed=failed,
-        waiting=browsing.waiting(connection, project),
-        datasets=browsing.datasets_page(connection, project, kind=None, after=None, limit=200),
+        waiting=work.waiting(connection, project.id, project.reference_id),
+        datasets=datasets_page(connection, project, limit=200),
         attempt=maps.latest_attempt(connection, project.id, method),
         sentence=_sentence(connection, project, chosen, counts),
     )
@@ -163,7 +145,7 @@ def _sentence(connection: Connection, project: Project, found: Map | None, count
         f"{count(found.training, 'training item')} and {count(incoming, 'incoming one')}, laid out together: items that the model sees"
         " alike lie near each other."
     )
-    near = map_panel.strange_clusters(connection, project)
+    near = strange_clusters(connection, project)
     outliers = counts.get("outlier", 0)
     if outliers and near:
         names = ", ".join(f"{name[:60] or 'no cluster'} ({n:,})" for name, n in near)
@@ -191,16 +173,16 @@ def _making(attempt: Map) -> dict[str, Any]:
 
 def _legend(connection: Connection, project: Project, found: Map) -> dict[str, Any]:
     """What the codes of a map's points stand for."""
-    names = maps.dataset_names(connection, project, found.names["dataset"])
-    groups = map_panel.latest_groups(connection, project)
+    named = datasets_named(connection, project, found.names["dataset"])
+    snapshot = snapshot_of(connection, project, dataset_of_all(connection, project))
     return {
         "map": found.id,
         "reference": found.reference_id,
         "routes": KINDS,
         "classes": found.names["class"],
-        "datasets": [{"id": id, "name": names.get(id, "deleted")} for id in found.names["dataset"]],
+        "datasets": [{"id": id, "name": named[id].name if id in named else "deleted"} for id in found.names["dataset"]],
         "score_edges": SCORE_EDGES,
-        "groups": [{"number": one["number"], "size": one["size"], "label": one["label"]} for one in groups],
+        "groups": [{name: group[name] for name in ("number", "size", "label")} for group in (snapshot.facts["groups"] if snapshot else ())],
     }
 
 
@@ -238,11 +220,3 @@ def _selected(body: bytes) -> list[int]:
     if sys.byteorder == "big":
         ids.byteswap()
     return ids.tolist()
-
-
-def _address(process: Process, project: Project, task: str | None) -> str:
-    """Where the task is; only addresses that a browser may follow."""
-    if task is None:
-        return ""
-    address = process.tool_project(project).address(task)
-    return address if address.startswith(("http://", "https://")) else ""

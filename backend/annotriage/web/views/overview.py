@@ -14,18 +14,22 @@ from sqlalchemy import Connection
 from annotriage.advice import page_words
 from annotriage.advice.numbers import percent
 from annotriage.report import charts
-from annotriage.report.charts import Moment
 from annotriage.service.guarantee import pausing
 from annotriage.service.operations.process import Process
+from annotriage.service.readings.dataset import dataset_lines, sentence_of, snapshot_of
 from annotriage.service.readings.guarantee import GuaranteeState, guarantee_state
-from annotriage.store import browsing, dashboard, jobs, snapshots
-from annotriage.store.database import AnyRow
-from annotriage.store.projects import Project, projects
+from annotriage.store import jobs, work
+from annotriage.store.datasets import dataset_of_all
+from annotriage.store.projects import Project, projects, standing_of
+from annotriage.store.queue import queue_length
 from annotriage.store.references import get_reference
+from annotriage.store.reviews import answers_per_day
+from annotriage.store.snapshots import Snapshot, moments
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import local
 
 TREND_DAYS = 30.0
+DAY = 86_400.0
 LONGEST_REASON = 500
 
 
@@ -41,8 +45,7 @@ class Card:
     queue: int
     rate: str
     waiting: int
-    score: AnyRow | None
-    share: float | None
+    score: Snapshot | None
     reading: str
     trend: str
     advice: Sequence[dict[str, Any]]
@@ -89,12 +92,10 @@ def add_views(routes: Routes) -> None:
 
 def card(connection: Connection, process: Process, project: Project) -> Card:
     """What the first page shows of a project."""
-    every = dashboard.dataset_of_all(connection, project)
-    counted = {} if every is None else browsing.dataset_routes(connection, project, [every.id])
-    counts = {one.route: one.items for one in counted.get(every.id, ())} if every is not None else {}
-    latest = None if every is None else snapshots.latest(connection, [every.id], project.reference_id).get(every.id)
-    facts = None if latest is None else latest.facts["diversity"]
-    queue = browsing.queue_length(connection, project)
+    every = dataset_of_all(connection, project)
+    lines = dataset_lines(connection, project, [] if every is None else [every])
+    counts = {count.route: count.items for line in lines for count in line.routes}
+    latest, queue = snapshot_of(connection, project, every), queue_length(connection, project)
     guarantee = get_reference(connection, project.reference_id).facts["guarantee"]
     return Card(
         project=project,
@@ -103,41 +104,24 @@ def card(connection: Connection, process: Process, project: Project) -> Card:
         counts=counts,
         bar=charts.routes_bar(counts),
         queue=queue,
-        rate=page_words.waiting(queue, dashboard.answers_per_day(connection, project)),
-        waiting=browsing.waiting(connection, project),
+        rate=page_words.waiting(queue, answers_per_day(connection, project)),
+        waiting=work.waiting(connection, project.id, project.reference_id),
         score=latest,
-        share=latest.outliers / latest.n if latest is not None and latest.n else None,
-        reading=reading_of(latest, facts),
+        reading=sentence_of(latest),
         trend="" if every is None else trend(connection, every.id),
         advice=() if latest is None else latest.facts["advice"],
-        state=guarantee_state(project, guarantee, dashboard.standing_of(connection, project)),
+        state=guarantee_state(project, guarantee, standing_of(connection, project)),
     )
-
-
-def reading_of(snapshot: AnyRow | None, facts: dict[str, Any] | None) -> str:
-    """What a snapshot says, in a sentence for everybody."""
-    if snapshot is None or facts is None or not snapshot.n:
-        return "Nothing is assessed yet: the first figures follow some seconds after the first items."
-    known = facts["calibrated"]
-    expected, high = (facts["expected"], facts["expected_high"]) if known else (None, None)
-    return page_words.reading(snapshot.outliers / snapshot.n, snapshot.low, expected, high)
 
 
 def trend(connection: Connection, dataset_id: int) -> str:
     """How a dataset's score went lately, as a small chart."""
-    rows = dashboard.moments(connection, dataset_id, time.time() - TREND_DAYS * dashboard.DAY, time.time())
-    known = [moment_of(row) for row in rows]
-    shares = [one.share for one in known if one.share is not None]
+    found = moments(connection, dataset_id, time.time() - TREND_DAYS * DAY, time.time())
+    shares = [moment.share for moment in found if moment.share is not None]
     if not shares:
         return ""
-    return charts.sparkline(
-        known, f"share of outliers of the last {TREND_DAYS:.0f} days: from {percent(shares[0])} to {percent(shares[-1])}"
-    )
-
-
-def moment_of(row: AnyRow) -> Moment:
-    """A snapshot as a place on a chart."""
-    return Moment(row.at, row.outliers / row.n if row.n else None, row.low if row.n else None, row.high if row.n else None)
+    said = f"share of outliers of the last {TREND_DAYS:.0f} days: from {percent(shares[0])} to {percent(shares[-1])}"
+    return charts.sparkline(shares, said)
 
 
 def _back() -> ResponseReturnValue:

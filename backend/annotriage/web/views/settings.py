@@ -13,10 +13,12 @@ from sqlalchemy import Connection
 from annotriage.errors import SettingError, StateError
 from annotriage.settings import ServiceSettings, Settings
 from annotriage.states import EventKind, JobState, Route
-from annotriage.store import browsing, jobs, spot_checks
+from annotriage.store import jobs, spot_checks
+from annotriage.store.datasets import routes_of
 from annotriage.store.events import note
 from annotriage.store.previews import LIMITS, NOT_GUARANTEED, Limits, Preview, limits_of, preview
 from annotriage.store.projects import Project, change_project
+from annotriage.store.queue import queue_length
 from annotriage.store.references import get_reference
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
@@ -87,7 +89,7 @@ def _page(connection: Connection, project: Project) -> SettingsPage:
         trouble = str(error)
     drawn = spot_checks.automatic_drawn(connection, project.id, project.reference_id)
     checked = drawn if shown is None or before is None or not before.auto else round(drawn * shown.auto / before.auto)
-    automatic = sum(count.items for count in browsing.routes_of(connection, project) if count.route == Route.AUTO)
+    automatic = sum(count.items for count in routes_of(connection, project) if count.route == Route.AUTO)
     return SettingsPage(
         project=project,
         now=now,
@@ -96,7 +98,7 @@ def _page(connection: Connection, project: Project) -> SettingsPage:
         before=before,
         preview=shown,
         checked=checked,
-        queue=browsing.queue_length(connection, project),
+        queue=queue_length(connection, project),
         held=0 if before is None else max(0, before.auto - automatic),
         trouble=trouble,
     )
@@ -145,7 +147,10 @@ def _save_options(connection: Connection, project: Project, now: Mapping[str, An
 def _queue_limits(connection: Connection, project: Project, now: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     changed = {name: asked[name] for name in LIMITS if asked[name] != now[name]}
     if not changed:
-        return []
+        if not jobs.withdraw(connection, project.id, jobs.LIMITS):
+            return []
+        note(connection, project.id, EventKind.LIMITS_WITHDRAWN, by=visitor_name())
+        return ["The limits that were asked for before are not tested any more; the present ones stay."]
     before = jobs.queue_last_word(connection, project.id, jobs.LIMITS, {**changed, "by": visitor_name()})
     return [
         "The new limits are being tested on the held-out items; the guarantee's page says what came of it. Until then the old ones hold.",

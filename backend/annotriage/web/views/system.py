@@ -14,12 +14,13 @@ from annotriage.advice.numbers import count
 from annotriage.labeling_tool import Check
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind
-from annotriage.store import browsing, dashboard, deliveries, inbox
-from annotriage.store.database import AnyRow
+from annotriage.store import deliveries, field_writes, inbox, reviews, work
+from annotriage.store.browsing import Failure, failures
 from annotriage.store.events import note
 from annotriage.store.inbox import Unreadable
+from annotriage.store.jobs import Job, jobs_of
 from annotriage.store.projects import Project, projects
-from annotriage.store.work import DEAD_AFTER
+from annotriage.store.work import Heartbeat
 from annotriage.web.routing import Routes
 
 ROLES = ("web", "worker", "jobs")
@@ -41,20 +42,20 @@ class ProjectWork:
     undelivered: dict[str, int]
     troubles: Sequence[deliveries.Trouble]
     failed_fields: int
-    failures: Sequence[AnyRow]
+    failures: Sequence[Failure]
     empty: Sequence[str]
 
 
 @dataclass(frozen=True)
 class SystemPage:
-    """What the page shows. missing: roles of which no process lives."""
+    """What the page shows. missing: roles of which no process lives. jobs: each with its project."""
 
-    processes: Sequence[tuple[AnyRow, bool]]
+    processes: Sequence[tuple[Heartbeat, bool]]
     missing: Sequence[str]
     inbox: dict[str, int]
     unread: Sequence[Unreadable]
     projects: Sequence[ProjectWork]
-    jobs: Sequence[AnyRow]
+    jobs: Sequence[tuple[str, Job]]
     database: str
 
 
@@ -84,35 +85,36 @@ def add_views(routes: Routes) -> None:
 
     @routes.writing("/retry-deliveries")
     def retry_deliveries(connection: Connection, project: Project) -> ResponseReturnValue:
-        again = dashboard.retry_deliveries(connection, project)
+        again = deliveries.retry(connection, project)
         note(connection, project.id, EventKind.RETRIED, predictions=again)
         flash(f"{count(again, 'prediction')} will be sent again.", "done")
         return redirect(url_for("web.system"), 303)
 
     @routes.writing("/retry-fields")
     def retry_fields(connection: Connection, project: Project) -> ResponseReturnValue:
-        again = dashboard.retry_fields(connection, project)
+        again = field_writes.retry(connection, project)
         flash(f"The fields of {count(again, 'task')} will be written again.", "done")
         return redirect(url_for("web.system"), 303)
 
     @routes.pages.post("/system/clear-inbox")
     def clear_inbox() -> ResponseReturnValue:
         with process.store.writing() as connection:
-            gone = dashboard.clear_inbox(connection)
+            gone = inbox.clear(connection)
         flash(f"{count(gone, 'webhook')} forgotten; what they told, the polls brought.", "done")
         return redirect(url_for("web.system"), 303)
 
 
 def _page(connection: Connection, process: Process) -> SystemPage:
-    rows = [(row, row.at > time.time() - DEAD_AFTER) for row in dashboard.processes(connection)]
-    alive = {row.role for row, lives in rows if lives}
+    living, known = work.living(connection), projects(connection, gone=True)
+    names = {project.id: project.external_id for project in known}
+    alive = {found.role for found in living}
     return SystemPage(
-        processes=rows,
+        processes=[(found, found in living) for found in work.registered(connection)],
         missing=[role for role in ROLES if role not in alive],
-        inbox=browsing.inbox_states(connection),
+        inbox=inbox.states(connection),
         unread=inbox.troubles(connection, LISTED),
-        projects=[_work(connection, process, one) for one in projects(connection, gone=True)],
-        jobs=dashboard.latest_jobs(connection, LISTED),
+        projects=[_work(connection, process, project) for project in known],
+        jobs=[(names[job.project_id], job) for job in jobs_of(connection, limit=LISTED)],
         database="SQLite, in a file of this machine" if process.store.is_sqlite else "PostgreSQL",
     )
 
@@ -121,10 +123,10 @@ def _work(connection: Connection, process: Process, project: Project) -> Project
     return ProjectWork(
         project,
         process.tool_project(project).address(),
-        browsing.waiting(connection, project),
-        browsing.undelivered(connection, project.id),
+        work.waiting(connection, project.id, project.reference_id),
+        deliveries.undelivered(connection, project.id),
         deliveries.troubles(connection, project.id, LISTED),
-        dashboard.failed_fields(connection, project.id),
-        browsing.failures(connection, project, LISTED),
-        browsing.empty_answers(connection, project, LISTED),
+        field_writes.failed(connection, project),
+        failures(connection, project, LISTED),
+        reviews.empty_answers(connection, project, LISTED),
     )

@@ -19,6 +19,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("external_id", name=op.f("pk_before_connecting")),
     )
     op.create_table(
+        "needed_migration",
+        sa.Column("revision", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("revision", name=op.f("pk_needed_migration")),
+    )
+    op.create_table(
         "heartbeat",
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),

@@ -1,0 +1,194 @@
+"""Datasets: the named sets that a project's items belong to, and how many items of each route they hold. Counts are read, never made."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, ScalarSelect, Select, case, func, select, update
+
+from annotriage.errors import UnknownError
+from annotriage.states import Time
+from annotriage.store.counters import chunks, counts_of
+from annotriage.store.database import columns_of, insert
+from annotriage.store.projects import Project
+from annotriage.store.schema import counter, dataset, item, item_dataset, verdict
+
+BATCH_GAP = 60.0  # seconds between tasks that are still one import
+SHOWN_FROM = 50  # items from which on a batch is large enough to show its own diversity
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A dataset of a project. kind: all, batch (an import), field (a value of a data field) or pushed."""
+
+    id: int
+    kind: str
+    name: str
+    first_at: Time
+    last_at: Time
+
+    @property
+    def title(self) -> str:
+        """Its name, for people."""
+        return "All items" if self.kind == "all" else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class RouteCount:
+    """How many items of one route there are, and how many of them are not answered yet."""
+
+    route: str
+    items: int
+    open: int
+
+
+_COLUMNS = columns_of(dataset, Dataset)
+
+
+def datasets_page(
+    connection: Connection, project: Project, *, kind: str | None = None, after: int | None = None, limit: int
+) -> list[Dataset]:
+    """A project's datasets, the latest made first; after: the id of the last one seen."""
+    query = select(*_COLUMNS).where(dataset.c.project_id == project.id).order_by(dataset.c.id.desc()).limit(limit)
+    if kind is not None:
+        query = query.where(dataset.c.kind == kind)
+    return [Dataset(*row) for row in connection.execute(query if after is None else query.where(dataset.c.id < after))]
+
+
+def dataset_of_all(connection: Connection, project: Project) -> Dataset | None:
+    """The dataset of all items; None before there is one."""
+    row = connection.execute(select(*_COLUMNS).where(dataset.c.project_id == project.id, dataset.c.kind == "all")).one_or_none()
+    return None if row is None else Dataset(*row)
+
+
+def id_of_all(project_id: int) -> ScalarSelect[int]:
+    """The id of the dataset of all items, within a query."""
+    return select(dataset.c.id).where(dataset.c.project_id == project_id, dataset.c.kind == "all").scalar_subquery()
+
+
+def dataset_of_project(connection: Connection, project: Project, dataset_id: int) -> Dataset:
+    """One of the project's datasets. Raises UnknownError."""
+    row = connection.execute(select(*_COLUMNS).where(dataset.c.project_id == project.id, dataset.c.id == dataset_id)).one_or_none()
+    if row is None:
+        raise UnknownError(
+            f"project {project.external_id} has no dataset {dataset_id}; /api/projects/{project.external_id}/datasets lists them"
+        )
+    return Dataset(*row)
+
+
+def datasets_named(connection: Connection, project: Project, dataset_ids: Collection[int]) -> dict[int, Dataset]:
+    """Those of these datasets that are the project's, by id."""
+    query = select(*_COLUMNS).where(dataset.c.project_id == project.id)
+    rows = (row for ids in chunks(sorted(dataset_ids)) for row in connection.execute(query.where(dataset.c.id.in_(ids))))
+    return {row.id: Dataset(*row) for row in rows}
+
+
+def datasets_of_item(connection: Connection, item_id: int) -> list[Dataset]:
+    """The datasets that an item belongs to."""
+    query = select(*_COLUMNS).join(item_dataset, item_dataset.c.dataset_id == dataset.c.id).where(item_dataset.c.item_id == item_id)
+    return [Dataset(*row) for row in connection.execute(query.order_by(dataset.c.id))]
+
+
+# -- counts
+
+
+def routes_of(connection: Connection, project: Project) -> list[RouteCount]:
+    """The items of a project by route, under its reference."""
+    query = _routes(project).where(counter.c.dataset_id == id_of_all(project.id))
+    return [RouteCount(route, int(items), int(still_open)) for _, route, items, still_open in connection.execute(query)]
+
+
+def routes_of_datasets(connection: Connection, project: Project, dataset_ids: Sequence[int]) -> dict[int, list[RouteCount]]:
+    """The items of datasets by route; of each dataset that has any."""
+    found: dict[int, list[RouteCount]] = {}
+    for ids in chunks(dataset_ids):
+        for id, route, items, still_open in connection.execute(_routes(project).where(counter.c.dataset_id.in_(ids))):
+            found.setdefault(id, []).append(RouteCount(route, int(items), int(still_open)))
+    return found
+
+
+def _routes(project: Project) -> Select[Any]:
+    return (
+        select(counter.c.dataset_id, counter.c.route, func.sum(counter.c.n), func.sum(counter.c.open))
+        .where(counter.c.reference_id == project.reference_id, counter.c.n > 0)
+        .group_by(counter.c.dataset_id, counter.c.route)
+        .order_by(counter.c.dataset_id, counter.c.route)
+    )
+
+
+def routes_between(connection: Connection, project: Project, start: float, end: float) -> list[RouteCount]:
+    """The items that were judged in a time window (start <= at < end), by route; `labelled` and deleted ones are not among them."""
+    still_open = func.sum(case((item.c.answer == "resolved", 0), (item.c.dismissed, 0), else_=1))
+    query = (
+        select(verdict.c.route, func.count(), still_open)
+        .join(item, item.c.id == verdict.c.item_id)
+        .where(
+            verdict.c.project_id == project.id,
+            verdict.c.reference_id == project.reference_id,
+            verdict.c.at >= start,
+            verdict.c.at < end,
+            ~item.c.labelled,
+            ~item.c.gone,
+        )
+        .group_by(verdict.c.route)
+        .order_by(verdict.c.route)
+    )
+    return [RouteCount(route, int(count), int(open_)) for route, count, open_ in connection.execute(query)]
+
+
+def strange_clusters(connection: Connection, project: Project, limit: int = 3) -> list[tuple[str, int]]:
+    """The clusters next to which most outliers lie, with how many."""
+    counts = counts_of(connection, id_of_all(project.id), project.reference_id)
+    return Counter({count.cluster: count.n for count in counts if count.route == "outlier"}).most_common(limit)
+
+
+# -- what items belong to
+
+
+def file_items(connection: Connection, project: Project, fields: Mapping[int, Mapping[str, str]], batch: int, now: float) -> None:
+    """Put new items into `all`, into their batch (or what they were pushed as) and into one dataset per configured field.
+
+    A task shows the diversity of the first configured field's dataset, else of its batch. fields: by item.
+    """
+    every = dataset_of(connection, project.id, "all", "all", now)
+    rows = [{"dataset_id": id, "item_id": item_id} for item_id in fields for id in (every, batch)]
+    named: dict[str, int] = {}
+    shown: dict[int, list[int]] = {}
+    for item_id, values in fields.items():
+        names = [f"{name}={values[name]}"[:LONGEST_NAME] for name in project.options.dataset_fields if values.get(name)]
+        for name in names:
+            if name not in named:
+                named[name] = dataset_of(connection, project.id, "field", name, now)
+            rows.append({"dataset_id": named[name], "item_id": item_id})
+        shown.setdefault(named[names[0]] if names else batch, []).append(item_id)
+    connection.execute(insert(connection, item_dataset).on_conflict_do_nothing(), rows)
+    for dataset_id, ids in shown.items():
+        for some in chunks(ids):
+            connection.execute(update(item).where(item.c.id.in_(some)).values(shown_dataset_id=dataset_id))
+
+
+def batch_of(connection: Connection, project: Project, now: float) -> int:
+    """The batch that tasks which come in now belong to: the latest one if it is younger than a minute, else a new one."""
+    latest = connection.execute(
+        select(dataset.c.name, dataset.c.last_at)
+        .where(dataset.c.project_id == project.id, dataset.c.kind == "batch")
+        .order_by(dataset.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if latest is not None and now - latest.last_at < BATCH_GAP:
+        return dataset_of(connection, project.id, "batch", latest.name, now)
+    return dataset_of(connection, project.id, "batch", time.strftime("import of %Y-%m-%d %H:%M:%S UTC", time.gmtime(now)), now)
+
+
+def dataset_of(connection: Connection, project_id: int, kind: str, name: str, at: float) -> int:
+    """The dataset of that kind and name, made if there is none; its last time is set to `at`."""
+    name = name[:LONGEST_NAME]
+    add = insert(connection, dataset).values(project_id=project_id, kind=kind, name=name, first_at=at, last_at=at)
+    later = case((dataset.c.last_at < at, at), else_=dataset.c.last_at)
+    add = add.on_conflict_do_update(index_elements=["project_id", "kind", "name"], set_={"last_at": later})
+    return int(connection.execute(add.returning(dataset.c.id)).scalar_one())

@@ -1,0 +1,71 @@
+"""Answers that are JSON, but not what Label Studio says: each is an error that may pass, never an end of the worker."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from faulty_server import faulty
+
+from annotriage.errors import OutcomeUnknown, ToolError, ToolUnavailable
+from annotriage.labeling_tool import NewTask, Shown
+from annotriage_label_studio.server.client import Client
+from annotriage_label_studio.server.connection import LabelStudioProject
+
+__all__ = ["faulty"]  # a fixture
+
+CONFIG = """<View><Image name="image" value="$image"/>
+  <Choices name="label" toName="image"><Choice value="cat"/><Choice value="dog"/></Choices></View>"""
+PROJECT = {"id": 1, "title": "Pets", "label_config": CONFIG, "model_version": "v1", "maximum_annotations": 1, "task_number": 10_000}
+WRONG = [
+    [], {}, None, 3, "x", [None], [[]], {"created": None}, {"created": "2"}, {"tasks": None, "total": 0}, {"tasks": [None], "total": 1},
+    {"tasks": [{}], "total": 1}, {"tasks": [{"id": 1}], "total": None}, {"tasks": [{"id": None, "data": {}}], "total": 1},
+    {"tasks": [{"id": 1, "data": None, "annotations": None, "predictions": [3], "updated_at": None}], "total": 1},
+    {"static": None}, {"static": [{}]}, {"static": [{"model_version": "v1", "count": None}]}, {"task_ids": [None]}, {"task_ids": []},
+    {"columns": None}, {"title": 3, "label_config": []}, {"task_number": None},
+]  # fmt: skip
+CALLS = {
+    "facts": lambda project: project.facts(),
+    "tasks_after": lambda project: list(project.tasks_after("", None)),
+    "task_ids_after": lambda project: list(project.task_ids_after("")),
+    "tasks": lambda project: project.tasks(["1"]),
+    "changed_since": lambda project: list(project.changed_since(0.0)),
+    "annotated": lambda project: list(project.annotated()),
+    "deliver": lambda project: project.deliver([Shown("1", ("cat",), 0.9)], "v1"),
+    "delivered": lambda project: project.delivered(["1"], "v1"),
+    "versions": lambda project: project.versions(),
+    "drop_version": lambda project: project.drop_version("v0", "v1"),
+    "create": lambda project: project.create([NewTask("m", "http://host/1.png", {}, ("cat",), 0.9)], "v1"),
+    "created": lambda project: project.created(["m"]),
+    "write_fields": lambda project: project.write_fields("1", {"triage_route": "auto"}),
+    "ask_again": lambda project: project.ask_again("1", 2),
+    "accept": lambda project: project.accept(["1"], "v1"),
+    "repair": lambda project: project.repair(calibrating=True),
+    "checks": lambda project: project.checks("http://host", "secret"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("config_known", [True, False])
+def test_an_answer_of_a_wrong_shape_is_an_error_of_the_labeling_tool(faulty, call, config_known):
+    for wrong in WRONG:
+        project = LabelStudioProject(Client(faulty.url, "token"), "1", ("cat", "dog"))
+        if config_known:
+            faulty.answers = [(200, {}, PROJECT)]
+            project.facts()
+        faulty.answers = [(200, {}, json.dumps(wrong))]
+        with contextlib.suppress(ToolError):
+            CALLS[call](project)
+
+
+def test_it_says_what_was_asked_and_what_is_wrong_and_may_pass(faulty):
+    client = Client(faulty.url, "token")
+    faulty.answers = [(200, {}, {"tasks": [{"id": None}], "total": 1})]
+    with pytest.raises(
+        ToolUnavailable, match=r"GET .*/api/tasks/ .*: 'id' in a member of 'tasks' in the answer is null, not a whole number"
+    ):
+        client.get("/api/tasks/", project="1", include="id")
+    faulty.answers = [(201, {}, {"created": None})]
+    with pytest.raises(OutcomeUnknown, match="'created' in the answer is null"):
+        client.post("/api/projects/1/import/predictions", [])

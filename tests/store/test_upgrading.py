@@ -1,0 +1,163 @@
+"""Old and new code on one database: additions disturb nobody, what old code would notice keeps it out, and nobody migrates twice.
+
+The newer versions are copies of the package with more migrations, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, text
+from stores import OnPostgreSQL, OnSQLite
+
+import annotriage
+from annotriage.errors import StoreError
+from annotriage.store import Store
+from annotriage.store.schema import item, verdict
+from annotriage.store.secrets import secret_of
+
+HEAD = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision, branch_labels, depends_on = {revision!r}, {before!r}, None, None
+
+
+def upgrade():
+"""
+ADDS = """
+    op.add_column("secret", sa.Column("made_at", sa.Float(), nullable=True))
+    op.execute("INSERT INTO secret (name, value) VALUES ('migrated', 'once')")
+"""
+TIGHTENS = """
+    op.execute("UPDATE secret SET made_at = 0 WHERE made_at IS NULL")
+    with op.batch_alter_table("secret") as table:
+        table.alter_column("made_at", existing_type=sa.Float(), nullable=False)
+    with op.batch_alter_table("project", recreate="always" if op.get_bind().dialect.name == "sqlite" else "never") as table:
+        table.alter_column("title", existing_type=sa.Text(), nullable=True)
+"""
+MIGRATIONS = (("0002", "0002_pre_when_a_secret_was_made", ADDS), ("0003", "0003_post_when_a_secret_was_made", TIGHTENS))
+OPENS = """
+import sys
+from annotriage.store import Store
+from annotriage.store.secrets import secret_of
+
+store = Store(sys.argv[1])
+print(secret_of(store, sys.argv[2]))
+"""
+
+
+class Newer:
+    """A version of the package with so many more migrations, whose secrets know when they were made."""
+
+    def __init__(self, folder, migrations):
+        self._folder = folder
+        package = folder / "annotriage"
+        shutil.copytree(Path(annotriage.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "static", "templates"))
+        self._replace(package / "store" / "schema.py", 'Table("secret", metadata, ', 'Table("secret", metadata, Column("made_at", Float), ')
+        self._replace(package / "store" / "secrets.py", "values(name=name, ", "values(name=name, made_at=7.0, ")
+        before = "0001"
+        for revision, name, body in MIGRATIONS[:migrations]:
+            code = HEAD.format(revision=revision, before=before) + body
+            (package / "store" / "migrations" / "versions" / f"{name}.py").write_text(code, "utf-8")
+            before = revision
+
+    def begin(self, address, secret):
+        """Open the database and read a secret, or make it, in a process of its own."""
+        env = {**os.environ, "PYTHONPATH": str(self._folder)}
+        return subprocess.Popen(
+            [sys.executable, "-c", OPENS, address, secret], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def secret(self, address, secret):
+        """The secret that such a process reads, or makes."""
+        return self.ended(self.begin(address, secret))
+
+    @staticmethod
+    def ended(process):
+        said, trouble = process.communicate(timeout=120)
+        assert process.returncode == 0, trouble
+        return said.strip()
+
+    @staticmethod
+    def _replace(file, old, new):
+        code = file.read_text("utf-8")
+        assert old in code
+        file.write_text(code.replace(old, new), "utf-8")
+
+
+@pytest.fixture
+def newer(tmp_path):
+    """The next version, which only adds, and the one after it, which tightens what was added."""
+    return Newer(tmp_path / "next", 1), Newer(tmp_path / "after", 2)
+
+
+@pytest.fixture
+def address(store):
+    return store.engine.url.render_as_string(hide_password=False)
+
+
+def everything(store):
+    with store.reading() as connection:
+        return [connection.execute(select(func.count()).select_from(table)).scalar_one() for table in (item, verdict)]
+
+
+class UpgradeContract:
+    def test_old_code_goes_on_after_an_addition_and_is_refused_after_what_it_would_notice(self, store, filled, address, newer):
+        added, tightened = newer
+        filled.judged(3)
+        ours = secret_of(store, "before")
+        assert added.secret(address, "before") == ours
+        theirs = added.secret(address, "theirs")
+        filled.judge(filled.add(1))
+        assert secret_of(store, "theirs") == theirs, "what was running goes on"
+        store.refuse_newer()
+        again = Store(address)
+        meanwhile = secret_of(again, "meanwhile")
+        again.close()
+        assert added.secret(address, "meanwhile") == meanwhile, "what starts again works, and the new code reads it"
+
+        assert tightened.secret(address, "theirs") == theirs
+        with pytest.raises(StoreError, match=r"newer version of annotriage \(to migration 0003; .* up to 0001\).*start that version again"):
+            Store(address)
+        with pytest.raises(StoreError, match=r"newer version of annotriage .*start that version again"):
+            store.refuse_newer()
+        assert tightened.secret(address, "meanwhile") == meanwhile, "who was refused has changed nothing"
+        assert everything(store) == [4, 4], "rebuilding a table takes nothing along that names its rows"
+        with store.reading() as connection:
+            made = dict(tuple(row) for row in connection.execute(text("SELECT name, made_at FROM secret")))
+        assert made == {"before": 0.0, "meanwhile": 0.0, "migrated": 0.0, "theirs": 7.0}
+
+    def test_the_version_between_is_refused_too_once_a_later_one_has_tightened(self, store, address, newer):
+        added, tightened = newer
+        tightened.secret(address, "a")
+        process = added.begin(address, "a")
+        _, trouble = process.communicate(timeout=120)
+        assert process.returncode == 1
+        assert "this version knows them up to 0002" in trouble
+
+    def test_services_that_start_at_once_migrate_once(self, address, newer):
+        added, _ = newer
+        begun = [added.begin(address, "a") for _ in range(3)]
+        assert len({Newer.ended(process) for process in begun}) == 1
+        assert added.secret(address, "migrated") == "once"
+
+    def test_a_database_of_something_else_is_refused(self, store, address):
+        with store.writing() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = 'a1b2c3'"))
+            connection.execute(text("DELETE FROM needed_migration"))
+        with pytest.raises(StoreError, match="to migration unknown"):
+            Store(address)
+
+
+class TestOnSQLite(OnSQLite, UpgradeContract):
+    pass
+
+
+class TestOnPostgreSQL(OnPostgreSQL, UpgradeContract):
+    pass
