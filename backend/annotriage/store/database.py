@@ -51,22 +51,27 @@ class Store:
         # On SQLite every transaction sees the state of its first query; PostgreSQL must be asked for it.
         self._snapshot: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._gives_way = self.is_sqlite and checkpoints
+        self._file = Path(str(self.engine.url.database)).absolute()
+        self._opened: tuple[int, int] | None = None
         try:
             self._migrate()
         except OperationalError as error:
             raise StoreError(
                 f"{_shown(url)}: cannot be opened ({_cause(error)}); check the setting database and that it is running"
             ) from error
+        self._opened = _identity(self._file) if self.is_sqlite else None
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database, however many queries it asks, and cannot write."""
+        self._check_file()
         with self.engine.connect().execution_options(**self._snapshot) as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that is committed when the block ends well and undone when it does not. Keep it short."""
+        self._check_file()
         with self._turn, self.engine.connect().execution_options(writing=True) as connection:
             with connection.begin():
                 yield connection
@@ -76,6 +81,14 @@ class Store:
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
+
+    def _check_file(self) -> None:
+        """What is written into a file that was deleted is lost. Raises StoreError."""
+        if self._opened is not None and _identity(self._file) != self._opened:
+            raise StoreError(
+                f"{self._file}: was deleted or replaced while the service ran, and what is written is lost; stop the service, put the file"
+                " back where it was (or accept that it is gone), and start again"
+            )
 
     def _migrate(self) -> None:
         from alembic import command
@@ -95,6 +108,15 @@ class Store:
                     f"{_shown(str(self.engine.url))}: was written by a newer version of annotriage ({error});"
                     " use that version, or another database"
                 ) from error
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Which file that is, whatever it is called; None if there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def columns_of(table: Table, kind: type) -> list[Column[Any]]:
