@@ -57,3 +57,18 @@ def test_a_password_is_never_shown():
     with pytest.raises(StoreError) as refusal:
         Store("postgresql://someone:s3cret@127.0.0.1:1/none")
     assert "s3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_file_that_was_deleted_or_replaced_under_the_service_is_noticed(tmp_path, replaced):
+    file = tmp_path / "store.db"
+    store = Store(f"sqlite:///{file}")
+    if replaced:
+        file.rename(tmp_path / "moved.db")
+        Store(f"sqlite:///{file}").close()
+    else:
+        file.unlink()
+    for transaction in (store.reading, store.writing):
+        with pytest.raises(StoreError, match=r"store\.db: was deleted or replaced while the service ran"), transaction():
+            pass
+    store.close()

@@ -51,6 +51,8 @@ class Store:
         # On SQLite every transaction sees the state of its first query; PostgreSQL must be asked for it.
         self._snapshot: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._gives_way = self.is_sqlite and checkpoints
+        self._file = Path(str(self.engine.url.database)).absolute()
+        self._opened: tuple[int, int] | None = None
         try:
             self._migrate()
         except StoreError:
@@ -61,16 +63,19 @@ class Store:
             raise StoreError(
                 f"{_shown(url)}: cannot be opened ({_cause(error)}); check the setting database and that it is running"
             ) from error
+        self._opened = _identity(self._file) if self.is_sqlite else None
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database, however many queries it asks, and cannot write."""
+        self._check_file()
         with self.engine.connect().execution_options(**self._snapshot) as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that is committed when the block ends well and undone when it does not. Keep it short."""
+        self._check_file()
         last: dict[Callable[[Connection, list[Any]], None], list[Any]] = {}
         with self._writer() as connection:
             with connection.execution_options(last=last).begin():
@@ -92,6 +97,14 @@ class Store:
         """Let go of all connections."""
         self.engine.dispose()
 
+    def _check_file(self) -> None:
+        """What is written into a file that was deleted is lost. Raises StoreError."""
+        if self._opened is not None and _identity(self._file) != self._opened:
+            raise StoreError(
+                f"{self._file}: was deleted or replaced while the service ran, and what is written is lost; stop the service, put the file"
+                " back where it was (or accept that it is gone), and start again"
+            )
+
     @contextlib.contextmanager
     def _writer(self) -> Iterator[Connection]:
         """A connection whose transactions write; on SQLite no other thread of this process has one meanwhile."""
@@ -111,6 +124,15 @@ class Store:
 def at_the_end(connection: Connection, act: Callable[[Connection, list[Any]], None], part: Any) -> None:
     """Let `act` be called once, as the last thing in this writing transaction, with all the parts that are handed in for it."""
     connection.get_execution_options()["last"].setdefault(act, []).append(part)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Which file that is, whatever it is called; None if there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def columns_of(table: Table, kind: type) -> list[Column[Any]]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import quote
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from triaged import data_uri
 from web import Web
@@ -324,3 +327,22 @@ def test_the_schemas_of_the_document_are_schemas(web):
     for schema in web.document["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
         assert schema["description"]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_is_asked_is_answered_as_the_document_says(web, connect, data):
+    if not web.get("/api/projects").json["projects"]:
+        connect("1")
+    some = st.text(max_size=12) | st.integers().map(str) | st.floats().map(str) | st.sampled_from(["1", "auto", "open", "\0", "%00", ".."])
+    template, methods = data.draw(st.sampled_from(sorted(web.document["paths"].items(), key=lambda path: path[0])))
+    method, operation = data.draw(st.sampled_from(sorted(methods.items(), key=lambda method: method[0])))
+    path, query = template, {}
+    for parameter in operation["parameters"]:
+        value = data.draw(some)
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", quote(value.replace("/", ""), safe="", errors="surrogatepass") or "1")
+        elif data.draw(st.booleans()):
+            query[parameter["name"]] = value
+    body = data.draw(st.none() | st.dictionaries(st.sampled_from(["reason", "project", "items"]), some | st.lists(some, max_size=2)))
+    assert web.open(method.upper(), path, query_string=query, **({} if body is None else {"json": body})).status_code < 500
