@@ -78,3 +78,11 @@ def test_an_item_has_a_page_and_a_twin_whatever_its_id_ends_in(copied, serve_das
         assert (page.mimetype, twin.mimetype) == ("text/html", "application/json")
         assert f"Task {name} · " in page.text
         assert twin.json["name"] == name
+
+
+def test_the_item_behind_a_point_of_the_map_is_the_item(client):
+    shown = client.get("/projects/1/items/1.json", auth=AUTH).json["detail"]["item"]
+    panel = client.get(f"/projects/1/map/items/{shown['id']}", auth=AUTH, headers={"Accept": "text/html"})
+    assert panel.status_code == 200
+    for said in ("Task 1</bdi>", shown["verdict"]["cluster"], f"{shown['verdict']['trust']:.3f}"):
+        assert said in panel.text
