@@ -122,3 +122,11 @@ def test_what_keeps_the_service_from_the_labeling_tool_is_on_the_system_page(pro
     client = serve_dashboard(process.settings.database, server, password=AUTH[1]).app.test_client()
     assert process.trouble in client.get("/system", auth=AUTH, headers={"Accept": "text/html"}).text
     assert client.get("/api/projects/1", auth=AUTH).json["service"] == process.trouble
+
+
+def test_the_item_behind_a_point_of_the_map_is_the_item(client):
+    shown = client.get("/projects/1/items/1.json", auth=AUTH).json["detail"]["item"]
+    panel = client.get(f"/projects/1/map/items/{shown['id']}", auth=AUTH, headers={"Accept": "text/html"})
+    assert panel.status_code == 200
+    for said in ("Task 1</bdi>", shown["verdict"]["cluster"], f"{shown['verdict']['trust']:.3f}"):
+        assert said in panel.text

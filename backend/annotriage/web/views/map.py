@@ -87,7 +87,7 @@ def add_views(routes: Routes) -> None:
     def map_item(connection: Connection, project: Project, item_id: int) -> ResponseReturnValue:
         (line,) = queue_lines(connection, process.tool_project(project), project, [item_of_id(connection, project, item_id)])
         nearest = maps.nearest_of(connection, item_id, project.reference_id)
-        return render_template("_map_item.html", detail=line, nearest=nearest, project=project)
+        return render_template("_map_item.html", line=line, nearest=nearest, project=project)
 
     @routes.reading("/map/training/<int:reference_id>/<int:place>")
     def map_training(connection: Connection, project: Project, reference_id: int, place: int) -> ResponseReturnValue:
