@@ -33,10 +33,15 @@ hypothesis.load_profile("any machine")
 
 __all__ = ["axe_source", "barriers", "browser", "open_page"]  # fixtures: one browser for all
 
-SHARED = {"label_studio_executable": "label-studio", "history": "dashboard"}  # by fixture: the group of the tests that use it
+SHARED = {
+    "own_server": "outages",
+    "label_studio_executable": "label-studio",
+    "history": "dashboard",
+}  # by fixture: the group of the tests that use it
 LABEL_STUDIO = Path(__file__).parent.parent / ".venv-label-studio" / "bin" / "label-studio"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Spread tests over cores file by file; those that share what takes long to make stay together and begin, since they take longest."""
 
