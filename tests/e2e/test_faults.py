@@ -137,7 +137,7 @@ def test_media_hosts_that_misbehave_make_failed_items_and_hold_up_no_others(own_
     _wait_for_one_each(own_label_studio, project, 3)
     items = [service.get(f"/api/projects/{project}/items/{id}")["item"] for id in ids]
     assert [one["route"] == "failed" for one in items] == [False, bool(reason), False]
-    assert reason in items[1]["verdict"]["reason"]
+    assert not reason or reason in items[1]["verdict"]["reason"]  # what the model says of a spot check is hidden
 
 
 def test_a_host_that_trickles_is_given_up_in_time_and_told(own_label_studio, service, project, media_host):
