@@ -58,8 +58,9 @@ def shape_fault(method: str, path: str, asked: dict[str, str], value: Any) -> st
     if "include" in asked and shape is PROJECT:
         shape = _asked_for(PROJECT, asked["include"].split(","))
     elif "include" in asked and shape is TASKS:
-        of_task, annotations, _ = asked["include"].partition("annotations")  # behind it stand fields of annotations
-        shape = TASKS | {"tasks": [_asked_for(TASK, ["id", *of_task.split(","), annotations])]}
+        names = asked["include"].split(",")
+        of_task = names[: names.index("annotations") + 1] if "annotations" in names else names  # behind it stand fields of annotations
+        shape = TASKS | {"tasks": [_asked_for(TASK, ["id", *of_task])]}
     elif "return_task_ids" in asked:
         shape = {"task_ids": [int]}
     return _fault(value, shape, "the answer")

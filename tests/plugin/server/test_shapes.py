@@ -41,7 +41,7 @@ CALLS = {
     "write_fields": lambda project: project.write_fields("1", {"triage_route": "auto"}),
     "ask_again": lambda project: project.ask_again("1", 2),
     "accept": lambda project: project.accept(["1"], "v1"),
-    "repair": lambda project: project.repair(calibrating=True),
+    "repair": lambda project: project.repair(),
     "checks": lambda project: project.checks("http://host", "secret"),
 }
 
@@ -69,3 +69,12 @@ def test_it_says_what_was_asked_and_what_is_wrong_and_may_pass(faulty):
     faulty.answers = [(201, {}, {"created": None})]
     with pytest.raises(OutcomeUnknown, match="'created' in the answer is null"):
         client.post("/api/projects/1/import/predictions", [])
+
+
+def test_a_field_is_expected_only_where_it_was_asked_for_by_its_own_name(faulty):
+    client = Client(faulty.url, "token")
+    row = {"id": 1, "total_annotations": 0, "cancelled_annotations": 0}
+    faulty.answers = [(200, {}, {"tasks": [row], "total": 1})]
+    assert client.get("/api/tasks/", project="1", include="id,total_annotations,cancelled_annotations")["tasks"] == [row]
+    with pytest.raises(ToolUnavailable, match="has no 'annotations'"):
+        client.get("/api/tasks/", project="1", include="id,annotations,result")
