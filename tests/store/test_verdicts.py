@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from delivery_states import set_state, states
 from sqlalchemy import select
 from stores import OnPostgreSQL, OnSQLite, counted, verdict_of
@@ -13,7 +12,7 @@ from annotriage.engine.verdict import Verdict
 from annotriage.store import items
 from annotriage.store.projects import change_project
 from annotriage.store.schema import delivery, field_write, item, point, spot_check, thumbnail, verdict
-from annotriage.store.verdicts import USUAL_TRUSTS, Judgement, record, strange_trusts
+from annotriage.store.verdicts import Judgement, record
 
 
 def judgement(id, route="auto", labels=("cat",), **values):
@@ -88,14 +87,6 @@ class VerdictsContract:
         with store.writing() as connection:
             assert record(connection, filled.present(), filled.references[0], [judgement(id, "outlier")]) == [id]
             assert connection.execute(delivery.select()).all() == connection.execute(field_write.select()).all() == []
-
-    @pytest.mark.parametrize(("count", "expected"), [(40, USUAL_TRUSTS), (100, (0.0, 10 / 300))])
-    def test_spot_checks_hide_among_the_strangest_tenth_of_all_outliers_once_there_are_enough(self, store, filled, count, expected):
-        strangers = [judgement(id, "outlier") for id in filled.add(count)]
-        placed = [replace(found, verdict=replace(found.verdict, trust=place / 300)) for place, found in enumerate(strangers)]
-        with store.writing() as connection:
-            record(connection, filled.project, filled.references[0], placed)
-            assert strange_trusts(connection, filled.project.id, filled.references[0]) == expected
 
 
 class TestOnSQLite(OnSQLite, VerdictsContract):
