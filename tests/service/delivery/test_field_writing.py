@@ -119,7 +119,9 @@ def test_outliers_have_their_own_reasons_and_true_scores_but_no_class(process, m
     for task, row in rows.items():
         found = triage_fields(tool, task)
         assert (found["triage_route"], found["triage_outlier_score"]) == ("outlier", round(row.outlier_score, 4))
-        assert row.reason.startswith(found["triage_reason"].rstrip("."))
+        how_strange, _, why = found["triage_reason"].partition(" items. ")
+        assert row.reason.startswith(how_strange)
+        assert ("like no class" in why, "another source" in why) == ("like no class" in row.reason, "another source" in row.reason)
         assert "nearest" not in found["triage_reason"]
         assert "triage_spot_check" not in found
     assert len({triage_fields(tool, task)["triage_reason"] for task in rows}) > 1
@@ -170,7 +172,7 @@ def test_the_diversity_is_that_of_the_batch_or_of_all_if_that_is_small(process, 
         names = dict(connection.execute(select(dataset.c.name, dataset.c.id)).all())
         found = snapshots.latest(connection, list(names.values()), project.reference_id)
     shown = {
-        name: f"{'all items' if name == 'all' else name}: {diversity_text(found[id].facts['diversity'])}" for name, id in names.items()
+        name: f"{'All items' if name == 'all' else name}: {diversity_text(found[id].facts['diversity'])}" for name, id in names.items()
     }
     assert {tool.data[task.id]["triage_diversity"] for task in few} == {shown["all"]}
     assert {tool.data[task.id]["triage_diversity"] for task in many} == {shown["scanner=B"]}
