@@ -177,7 +177,7 @@ def test_other_weights_are_refused_with_both_hashes(digits_reference, copied, di
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ('layer = "hidden0"\n[input]', "was fitted on layer hidden1, but model.toml names hidden0"),
+        ('layer = "hidden0"\n[input]', "was fitted on layer hidden1, hidden0, but model.toml names hidden0"),
         ("[input]\nscale = 0.5", "model.toml has changed since it was fitted with model.toml: input.scale was 0.0039"),
     ],
 )

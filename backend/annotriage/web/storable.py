@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from annotriage.text import storable
+
 DEEPEST = 100  # lists and objects within each other; those who write them as JSON again need room on the stack
-_UNFIT = re.compile("[\0\ud800-\udfff]")
 
 
 def why_unstorable(value: Any) -> str:
@@ -17,7 +17,7 @@ def why_unstorable(value: Any) -> str:
     for _ in range(DEEPEST):
         inner: list[Any] = []
         for part in level:
-            if isinstance(part, str) and _UNFIT.search(part):
+            if isinstance(part, str) and storable(part) != part:
                 return "has a NUL or half a character (a lone surrogate) in it, which no database keeps"
             if isinstance(part, float) and not math.isfinite(part):
                 return "has NaN or Infinity in it, which is no JSON; leave it out, or send null"

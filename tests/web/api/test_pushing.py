@@ -91,8 +91,8 @@ def test_items_without_an_id_are_new_each_time(web, connected):
         ({"media": "https://host/a", "group": 7}, "group: must be a text"),
         ({"media": "https://host/a", "data": []}, "data: must be an object"),
         ({"media": "https://host/a", "data": {"triage_route": "auto"}}, "triage_route"),
-        ({"media": "https://host/a", "group": "half \ud83d"}, "half of one"),
-        ({"media": "https://host/a", "data": {"notes": [{"a\0": 1}]}}, "NUL character"),
+        ({"media": "https://host/a", "group": "half \ud83d"}, "half a character"),
+        ({"media": "https://host/a", "data": {"notes": [{"a\0": 1}]}}, "a NUL"),
         ({"media": "https://host/a", "labels": ["7"]}, "'labels' means nothing here"),
     ],
 )

@@ -24,7 +24,6 @@ from annotriage.store.counters import chunks
 from annotriage.store.datasets import LONGEST_NAME, Dataset, dataset_of_project
 from annotriage.store.projects import project_of
 from annotriage.store.pushing import PushedItem, add_pushed, marker_of
-from annotriage.text import storable
 from annotriage.web.api.openapi import Operation
 from annotriage.web.storable import why_unstorable
 
@@ -201,8 +200,6 @@ def _item(one: Any, project: str, dataset: str, most: int) -> PushedItem:
         raise DataError(f"the item {fault}")
     if unknown := sorted(set(one) - set(KEYS)):
         raise DataError(f"{unknown[0]!r} means nothing here; an item has {', '.join(KEYS)} (further fields of its task go into data)")
-    if not all(storable(text) == text for text in (dataset, *_texts(one))):
-        raise DataError("it holds a NUL character or half of one (a lone surrogate), which nothing stores; write the text again")
     id, group, data = one.get("id"), one.get("group"), one.get("data", {})
     if id is not None and (not isinstance(id, str) or not id or len(id) > LONGEST_ID):
         raise DataError(f"id: must be a text of 1 to {LONGEST_ID} characters")
@@ -214,18 +211,6 @@ def _item(one: Any, project: str, dataset: str, most: int) -> PushedItem:
         raise DataError(f"data: {own[0]!r} is a name that annotriage keeps for its own fields; choose another")
     marker = secrets.token_hex(16) if id is None else marker_of(project, dataset, id)
     return PushedItem(marker, _media(one.get("media"), most), group, dict(data))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in a value, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from (str(key), *_texts(part))
-    elif isinstance(value, list):
-        for part in value:
-            yield from _texts(part)
 
 
 def _media(media: Any, most: int) -> str:
