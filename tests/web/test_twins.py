@@ -95,7 +95,7 @@ def test_all_pages_the_api_and_the_tool_count_alike(copied, serve_dashboard):
     preview = {route: settings["preview"][route] for route in ("auto", "uncertain", "outlier", "failed")}
     assert card["counts"] == routes
     assert preview == {"failed": 0} | routes
-    assert card["queue"] == api["queue"] == queue["waiting"] == settings["queue"]
+    assert card["line"]["queue"] == api["queue"] == queue["waiting"] == settings["queue"]
     drawn = get("/api/projects/1/spot-checks?limit=500")["spot_checks"]
     assert settings["checked"] == sum(check["route"] == "auto" for check in drawn) > 20
 

@@ -19,10 +19,12 @@ from annotriage.service.judging.trying import TRIED
 from annotriage.service.operations.connecting import Change, connect, disconnect
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind
-from annotriage.store import browsing, work
+from annotriage.store import work
+from annotriage.store.datasets import routes_of
 from annotriage.store.events import history, note
 from annotriage.store.projects import change_project, find_project
 from annotriage.store.schema import metadata
+from annotriage.store.spot_checks import spot_check_counts
 
 
 @pytest.fixture
@@ -70,8 +72,8 @@ def test_a_dry_run_foretells_the_routes_and_the_spot_checks(process, server, dig
     connect(process, "3", digits_reference)
     worker.settle()
     with process.store.reading() as connection:
-        routes = {count.route: count.items for count in browsing.routes_of(connection, row(process))}
-        checks = sum(browsing.spot_check_states(connection, row(process)).values())
+        routes = {count.route: count.items for count in routes_of(connection, row(process))}
+        checks = sum(found.n for found in spot_check_counts(connection, row(process)))
     assert sum(routes.values()) == 81
     ways = f"{routes['auto']} automatic, {routes['uncertain']} unsure, {routes['outlier']} strange, {routes['failed']} unreadable"
     assert f"Tried on all 81 tasks: {ways}." in said
