@@ -120,7 +120,7 @@ def test_doctor_exits_with_1_if_anything_is_wrong(run, tmp_path):
     (tmp_path / "annotriage.toml").write_text("prot = 1\n")
     status, out, _ = run("doctor")
     assert status == 1
-    assert "WRONG  settings: annotriage.toml: no setting is called 'prot'; did you mean port?" in out
+    assert "WRONG  settings: annotriage.toml, line 1: no setting is called 'prot'; did you mean port?" in out
     status, out, _ = run("doctor", "--json")
     assert status == 1
     assert json.loads(out)[0]["ok"] is False

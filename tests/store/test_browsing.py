@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 
 import pytest
+from sqlalchemy import update
 from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.errors import UnknownError
 from annotriage.store import browsing, items
 from annotriage.store.pushing import PushedItem, add_pushed
 from annotriage.store.reviews import Answer, set_answers
+from annotriage.store.schema import spot_check
 
 
 def listed(connection, filled, **filters):
@@ -23,10 +25,13 @@ class BrowsingContract:
         with store.writing() as connection:
             set_answers(connection, {id: Answer("resolved", ("dog",), at=1.0)})
             (found,) = browsing.items_of(connection, filled.project, [id])
+            connection.execute(update(spot_check).values(state="wrong", answered_at=1.0))
+            (settled,) = browsing.items_of(connection, filled.project, [id])
         assert (found.task, found.pushed, found.name, found.route, found.trust) == (str(id), None, str(id), "auto", 0.1)
         assert (found.answer, found.answered, found.machine, found.pictured) == ("resolved", ("dog",), False, True)
-        assert (found.verdict.labels, found.verdict.trust, found.verdict.reason) == (("cat",), 0.9, "because")
         assert (found.spot_check.kind, found.spot_check.state, found.spot_check.answered_at) == ("audit", "open", None)
+        assert found.verdict is None, "hidden until the check is settled"
+        assert (settled.verdict.labels, settled.verdict.trust, settled.verdict.reason) == (("cat",), 0.9, "because")
 
     def test_what_is_not_judged_yet_has_no_verdict_and_what_was_labelled_before_says_so(self, store, filled):
         (new,) = filled.add(1)

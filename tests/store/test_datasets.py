@@ -62,13 +62,16 @@ class DatasetsContract:
         now = time.time()
         with store.writing() as connection:
             set_answers(connection, {ids[0]: Answer("resolved", ("cat",), at=1.0)})
-            counts = [RouteCount("auto", 3, 2), RouteCount("outlier", 2, 2)]
+        counts = [RouteCount("auto", 3, 2), RouteCount("outlier", 2, 2)]
+        with store.reading() as connection:
             assert datasets.routes_of(connection, filled.project) == counts
             (field,) = datasets.datasets_page(connection, filled.project, kind="field", limit=1)
             assert datasets.routes_of_datasets(connection, filled.project, [1, field.id, 99]) == {1: counts, field.id: counts[1:]}
             assert datasets.routes_between(connection, filled.project, now - 60, now + 60) == counts
             assert datasets.routes_between(connection, filled.project, 0.0, now - 60) == []
+        with store.writing() as connection:
             items.mark_gone(connection, ids)
+        with store.reading() as connection:
             assert datasets.routes_of(connection, filled.project) == counts[1:]
 
     def test_the_clusters_next_to_which_most_outliers_lie_come_first(self, store, filled):

@@ -32,6 +32,7 @@ class VerdictsContract:
             assert connection.execute(select(point.c.compressed)).scalar_one() == b"\0\0"
             assert connection.execute(select(delivery.c.state, delivery.c.labels, delivery.c.trust)).one() == ("pending", None, 0.4)
             assert [row.item_id for row in connection.execute(field_write.select())] == [id]
+        with store.reading() as connection:
             assert counted(connection, filled.project.id, filled.references[0]) == (1, 1)
 
     def test_a_repeat_changes_nothing_and_another_verdict_takes_the_place_of_the_first(self, store, filled):

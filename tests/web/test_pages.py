@@ -165,7 +165,9 @@ def test_advice_that_is_undecided_says_what_would_decide_it(signed_in):
 
 def test_advice_that_is_given_says_what_would_turn_it(signed_in):
     said = text(signed_in("/projects/1/diversity"), "section[aria-labelledby=advice]")
-    assert "What would change it: the limits of the excess, now 15.7 to 24.8 points, would have to lie on the other side of 5 points" in said
+    assert (
+        "What would change it: the limits of the excess, now 15.7 to 24.8 points, would have to lie on the other side of 5 points" in said
+    )
 
 
 def test_groups_show_their_faces_and_lead_to_the_queue(signed_in):

@@ -145,8 +145,10 @@ def test_a_map_is_made_anew_when_a_fifth_has_come_in_and_the_picture_stays(proce
     assert second.id != first.id
     before, after = drawn(process, first.id), drawn(process, second.id)
     assert len(after) == 210
-    moved = [np.hypot(after[id][0] - x, after[id][1] - y) for id, (x, y, _) in before.items()]
-    assert np.median(moved) < 0.1 * 65_535
+    places = np.array([(x, y) for x, y, _ in before.values()])
+    moved = np.hypot(*(np.array([after[id][:2] for id in before]) - places).T)
+    apart = np.hypot(*(places[:, None] - places[None]).T)
+    assert np.median(moved) < np.median(apart) / 3, "beside the distance between any two"
 
 
 def test_the_last_five_maps_are_kept(process, project, monkeypatch):
