@@ -54,7 +54,7 @@ class TestFieldWrites(StoreContract):
         with store.writing() as connection:
             field_writes.queue(connection, project.id, dict.fromkeys(ids, 0.5), [])
             taken = field_writes.take(connection, project.id, "me", 1)
-            field_writes.settle(connection, taken, ids[:1], "failed")
+            field_writes.finish(connection, taken, ids[:1], "failed")
             assert (field_writes.failed(connection, project), field_writes.retry(connection, project)) == (1, 1)
             assert field_writes.failed(connection, project) == 0
             assert len(field_writes.take(connection, project.id, "you", 9).writes) == 2

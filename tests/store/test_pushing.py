@@ -8,7 +8,7 @@ from sqlalchemy import select
 from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.labeling_tool import Task
-from annotriage.store import browsing, items
+from annotriage.store import datasets, items
 from annotriage.store.pushing import PushedItem, add_pushed, marker_of
 from annotriage.store.schema import item, work
 
@@ -29,12 +29,12 @@ class PushingContract:
                 (None, "http://host/b.png", {}),
             ]
             assert len(connection.execute(work.select()).all()) == 4
-            assert {(row.kind, row.name) for row in browsing.datasets_of_item(connection, rows[0].id)} == {
+            assert {(row.kind, row.name) for row in datasets.datasets_of_item(connection, rows[0].id)} == {
                 ("all", "all"),
                 ("pushed", "ward"),
                 ("field", "scanner=B"),
             }
-            assert dataset_id in {row.id for row in browsing.datasets_of_item(connection, rows[1].id)}
+            assert dataset_id in {row.id for row in datasets.datasets_of_item(connection, rows[1].id)}
 
     def test_pushing_again_changes_nothing_and_tells_only_of_what_is_new(self, store, filled):
         with store.writing() as connection:

@@ -73,7 +73,7 @@ def lasso(page, west=0.0, north=0.0, east=1.0, south=1.0):
     """Draw a lasso around a part of the map, in shares of it."""
     if page.locator("#map-lasso").get_attribute("aria-pressed") == "false":
         page.locator("#map-lasso").click()
-    page.locator("#map-host canvas").last.hover(position={"x": 9, "y": 99})  # once it lies still, and in view
+    page.locator("#map-host").evaluate("host => host.scrollIntoView({ block: 'center' })")  # a notice above it may have pushed it down
     box = page.locator("#map-host").bounding_box()
     at = lambda x, y: (box["x"] + 2 + x * (box["width"] - 4), box["y"] + 2 + y * (box["height"] - 4))  # noqa: E731
     page.mouse.move(*at(west, 0.99 if north == 0 else south))
