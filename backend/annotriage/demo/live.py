@@ -34,7 +34,8 @@ BATCH = 40  # of the following ones
 PAUSE = 6.0  # seconds between them, in which one can watch
 UP_SECONDS = 60.0
 WAIT_SECONDS = 240.0
-FIELDS = ("triage_route", "triage_reason", "triage_outlier_score", "triage_diversity")
+FIELDS = ("triage_route", "triage_reason", "triage_diversity")  # of every queued task, spot checks included
+CHECKED = "triage_spot_check"  # of spot checks
 SERVICE, CONFIG, LOG = "service.json", "annotriage.toml", "service.log"
 
 Say = Callable[[str], None]
@@ -48,6 +49,7 @@ class Found:
     pre_annotated: int
     empty: int
     queued: int
+    checks: int
     with_fields: int
     problems: tuple[str, ...]
 
@@ -238,7 +240,8 @@ def _look(server: DemoServer, project: str, imported: int) -> Found:
     }
     problems = tuple(sentence for sentence, fine in expectations.items() if not fine)
     empty = sum(bool(task["empty"]) for task in shown)
-    return Found(len(shown), len(shown) - len(queued), empty, len(queued), len(described), problems)
+    checks = sum(CHECKED in _data(task) for task in shown)
+    return Found(len(shown), len(shown) - len(queued), empty, len(queued), checks, len(described), problems)
 
 
 def _data(task: Mapping[str, object]) -> Mapping[str, Any]:
@@ -248,7 +251,8 @@ def _data(task: Mapping[str, object]) -> Mapping[str, Any]:
 
 def _in_words(found: Found) -> str:
     lines = [
-        f"{found.tasks} tasks: {found.pre_annotated} pre-annotated by the model, {found.queued} for people, strangest first,",
+        f"{found.tasks} tasks: {found.pre_annotated} pre-annotated by the model, {found.queued} for people, strangest first"
+        f" ({found.checks} of them spot checks, drawn at random),",
         f"{found.empty} of these without the model's guess, so that it anchors nobody; {found.with_fields} say why in triage_* fields.",
     ]
     return "\n".join([*lines, *(f"Not as it should be: {problem}" for problem in found.problems)])
