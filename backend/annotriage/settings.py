@@ -312,7 +312,8 @@ class ServiceSettings(_Table):
     )
     item_fields: str = _setting(
         "on",
-        "Whether queued tasks get the fields triage_route, triage_reason, triage_outlier_score and triage_diversity.",
+        "Whether queued tasks get fields that say why they wait: triage_route, triage_reason, triage_outlier_score, triage_diversity, and"
+        " triage_spot_check, by which spot checks have a tab of their own.",
         choices=("on", "off"),
     )
     sample_share: float = _setting(

@@ -67,7 +67,7 @@ class EventKind(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     ALARM = "alarm"
-    ALARM_OVER = "alarm over"  # second answers said otherwise
+    ALARM_OVER = "alarm over"  # too few contradictions were confirmed
     DECIDED = "decided"  # a person who manages decided between the model and the only annotator
     SETTINGS = "settings"  # a person changed how the project is triaged
     LIMITS = "limits"  # a reference with other limits is to take over

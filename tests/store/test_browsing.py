@@ -10,9 +10,10 @@ from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.errors import UnknownError
 from annotriage.store import browsing, items
+from annotriage.store.deliveries import deliveries_of_item
 from annotriage.store.pushing import PushedItem, add_pushed
 from annotriage.store.reviews import Answer, set_answers
-from annotriage.store.schema import spot_check
+from annotriage.store.schema import delivery, spot_check
 
 
 def listed(connection, filled, **filters):
@@ -32,6 +33,15 @@ class BrowsingContract:
         assert (found.spot_check.kind, found.spot_check.state, found.spot_check.answered_at) == ("audit", "open", None)
         assert found.verdict is None, "hidden until the check is settled"
         assert (settled.verdict.labels, settled.verdict.trust, settled.verdict.reason) == (("cat",), 0.9, "because")
+
+    def test_what_an_earlier_reference_said_of_an_open_spot_check_is_hidden_too(self, store, filled):
+        (id,) = filled.judged(1)
+        with store.writing() as connection:
+            connection.execute(delivery.update().values(labels=["cat"]))
+            drawn = {"project_id": filled.project.id, "reference_id": filled.references[0], "kind": "audit", "route": "auto"}
+            assert [found.labels for found in deliveries_of_item(connection, id)] == [("cat",)]
+            connection.execute(spot_check.insert().values(item_id=id, state="open", drawn_at=1.0, **drawn))
+            assert [found.labels for found in deliveries_of_item(connection, id)] == [None]
 
     def test_what_is_not_judged_yet_has_no_verdict_and_what_was_labelled_before_says_so(self, store, filled):
         (new,) = filled.add(1)

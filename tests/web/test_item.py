@@ -155,7 +155,7 @@ def test_an_automatic_item_can_be_sent_to_review(signed_in, dashboard):
 def test_a_spot_check_says_what_it_is_and_cannot_be_taken_away(signed_in, dashboard):
     row = next(row for row in queue(dashboard, route="spot check"))
     page = signed_in(f"/projects/1/items/{row.task}")
-    assert "A random check" in text(page)
+    assert "A spot check" in text(page)
     assert page.locator("#reroute").count() == 0
     assert "was drawn at random" in text(page, "#history-part")
 

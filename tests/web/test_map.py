@@ -185,7 +185,7 @@ def test_a_harmless_cloud_is_taken_out_of_the_queue(page, dashboard):
     taken = int(page.locator(".outcome h3").text_content().split()[0])
     assert taken > 5
     assert queued() == before - taken
-    assert "random checks, which stay as they are" in page.locator(".outcome").text_content()
+    assert "spot checks, which stay as they are" in page.locator(".outcome").text_content()
     page.locator("#undo").click()
     page.get_by_role("heading", name="items are as before.").wait_for()
     assert queued() == before

@@ -59,7 +59,7 @@ def test_the_strangest_come_first_page_after_page(signed_in, dashboard):
 
 def test_every_row_says_why_it_waits_and_what_its_dataset_is_like(signed_in, dashboard):
     page = signed_in(f"{QUEUE}?route=outlier")
-    row = page.locator("table.queue tbody tr").filter(has_not_text="random check").first.inner_text()
+    row = page.locator("table.queue tbody tr").filter(has_not_text="spot check").first.inner_text()
     assert re.search(r"outlier", row)
     assert "Stranger than" in row
     assert re.search(r"scanner=[AB]\s+\d+(\.\d)? % outliers \(\d+\.\d to \d+\.\d %\)", row)
@@ -150,7 +150,7 @@ def test_spot_checks_wait_apart_and_stay(signed_in, dashboard):
     assert shown(page) == expected[:50]
     page.locator("#all").check()
     page.get_by_role("button", name="Take out of the queue").click()
-    page.locator("#notices", has_text="random checks, which stay as they are").wait_for()
+    page.locator("#notices", has_text="spot checks, which stay as they are").wait_for()
     assert [row.id for row in waiting(dashboard, filters=Filters(route="spot check"))] == expected
 
 

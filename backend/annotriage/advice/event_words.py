@@ -65,7 +65,7 @@ def alarm(project: str, **facts: Any) -> str:
 
 def alarm_over() -> str:
     """An alarm that nobody had confirmed is over."""
-    return "second answers sided with the model: labels are automatic again"
+    return "the contradictions were not confirmed: the alarm stops automatic labels no longer"
 
 
 def decided(task: str, by: str, right: bool) -> str:

@@ -91,7 +91,7 @@ def pause(project: str, reason: str, config: Path | None) -> None:
 @project_option
 @config_option
 def resume(project: str, config: Path | None) -> None:
-    """Let labels be automatic again. What the alarm stopped goes on by annotriage recalibrate alone."""
+    """Let labels be automatic again. What the alarm stopped goes on by second answers or annotriage recalibrate, as status says."""
     from annotriage.service.guarantee.pausing import resume as run
     from annotriage.store.projects import project_of
 

@@ -64,7 +64,7 @@ def run_live(folder: Path, say: Say, progress: Progress, settings: Settings, *, 
         server, service, project = _started(folder, digits, say, progress, settings, port)
         say(f"\nLog in at {server.url}/projects/{project}/data")
         say(f"  user {server.email}   password {server.password}")
-        say("  Tab “Manual review”: strangest first. The Label button hands out the same, to several people without overlap.\n")
+        say("  Tab “Manual review”: strangest first. The Label button mixes spot checks in; no two people get one task.\n")
         imported = _import_batches(folder, digits, server, project, say, pause=0.0 if once else PAUSE)
         found = _wait_for(server, project, imported, progress)
         say(_in_words(found))

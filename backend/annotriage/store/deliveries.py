@@ -14,9 +14,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, case, func, null, or_, select, update
 
 from annotriage.states import DeliveryState, Time
+from annotriage.store.blindness import is_blind
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert, texts
 from annotriage.store.projects import Project
@@ -240,8 +241,10 @@ def undelivered(connection: Connection, project_id: int, reference_id: int | Non
 
 
 def deliveries_of_item(connection: Connection, item_id: int) -> list[Delivery]:
-    """An item's deliveries."""
-    columns = (reference.c.prediction_version.label("version"), *(delivery.c[name] for name in list(Delivery.__dataclass_fields__)[1:]))
+    """An item's deliveries. Of an open spot check they do not tell what an earlier reference said either."""
+    hidden = case((is_blind(delivery.c.item_id), null()), else_=delivery.c.labels)
+    of_it = (hidden if name == "labels" else delivery.c[name] for name in list(Delivery.__dataclass_fields__)[1:])
+    columns = (reference.c.prediction_version.label("version"), *of_it)
     query = select(*columns).join(reference, reference.c.id == delivery.c.reference_id).where(delivery.c.item_id == item_id)
     rows = connection.execute(query.order_by(delivery.c.reference_id))
     return [Delivery(version, state, texts(labels), *rest) for version, state, labels, *rest in rows]

@@ -249,11 +249,11 @@ def contradicted(connection: Connection, project_id: int, before: float) -> list
     return [Contradicted(*row[:3], tuple(row.labels)) for row in connection.execute(query)]
 
 
-def decide(connection: Connection, item_id: int, state: SpotCheckState, labels: Sequence[str], by: str) -> bool:
-    """Somebody decides a spot check that waits for a second answer; False if it does not wait for one any more."""
+def decide(connection: Connection, item_id: int, state: SpotCheckState, labels: Sequence[str], by: str) -> None:
+    """Somebody decides a spot check in the place of a second answer, if it still waits for one."""
     waiting = (spot_check.c.item_id == item_id, spot_check.c.state == SpotCheckState.DISAGREED)
     values = {"state": state, "labels": list(labels), "answered_at": time.time(), "decided_by": by}
-    return connection.execute(update(spot_check).where(*waiting).values(values)).rowcount == 1
+    connection.execute(update(spot_check).where(*waiting).values(values))
 
 
 def outstanding(connection: Connection, project_id: int, reference_id: int) -> tuple[int, float | None]:

@@ -119,9 +119,11 @@ def test_answers_to_its_spot_checks_change_a_dataset_and_its_advice(process, con
         ids = connection.execute(select(spot_check.c.item_id).where(spot_check.c.route == "auto")).scalars().all()
         connection.execute(update(spot_check).where(spot_check.c.item_id.in_(ids[:9])).values(state="right", answered_at=time.time()))
         connection.execute(update(spot_check).where(spot_check.c.item_id == ids[9]).values(state="wrong", answered_at=time.time()))
+        contradicted = {"state": "disagreed", "answered_at": time.time()}
+        connection.execute(update(spot_check).where(spot_check.c.item_id == ids[10]).values(contradicted))
     assert dataset_id(process, "batch") in changed(process, project)
     after = latest(process, project, "batch").facts["advice"][-1]
-    assert "Not yet shown on this dataset: 1 of 10 audited labels were wrong so far" in after["reason"]
+    assert "Not yet shown on this dataset: 2 of 11 audited labels were wrong so far" in after["reason"], "one person's word counts at once"
 
 
 def test_a_dataset_that_passed_its_probation_is_annotated_automatically(process, connect, digits):

@@ -14,6 +14,7 @@ from annotriage.service.intake.answers import latest, same
 from annotriage.states import EventKind, SpotCheckState
 from annotriage.store import spot_checks
 from annotriage.store.events import note
+from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
 from annotriage.store.reviews import people_since, reviews_of
 
@@ -51,11 +52,13 @@ def decisions(connection: Connection, project: Project) -> list[Decision]:
 
 def decide(connection: Connection, project: Project, item_id: int, choice: int | None, by: str) -> None:
     """Settle a spot check by the choice of that place, or by none of them. Raises StateError if there is nothing to be decided any more."""
+    lock_items(connection, [item_id])
     found = next((decision for decision in decisions(connection, project) if decision.item_id == item_id), None)
-    labels = found.choices[choice] if found and choice is not None and choice < len(found.choices) else None
-    (check,) = spot_checks.spot_checks_of(connection, [item_id]) if found else (None,)
-    state = SpotCheckState.RIGHT if check and labels == same(check.labels) else SpotCheckState.WRONG
-    if found is None or not spot_checks.decide(connection, item_id, state, labels or (), by):
+    if found is None:
         raise StateError("this spot check has been decided or answered meanwhile; load the page again to see how it stands")
-    note(connection, project.id, EventKind.DECIDED, task=found.name, by=by, right=state == SpotCheckState.RIGHT)
+    labels = found.choices[choice] if choice is not None and choice < len(found.choices) else None
+    (check,) = spot_checks.spot_checks_of(connection, [item_id], lock=True)
+    right = labels == same(check.labels)
+    spot_checks.decide(connection, item_id, SpotCheckState.RIGHT if right else SpotCheckState.WRONG, labels or (), by)
+    note(connection, project.id, EventKind.DECIDED, task=found.name, by=by, right=right)
     listen(connection, project)

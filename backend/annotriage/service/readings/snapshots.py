@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from annotriage.engine.assessment import FACES, MMD_SAMPLE, Assessment, Columns, Stranger, assess, diversity_facts
 from annotriage.guarantee.audit import Probation, probation
 from annotriage.guarantee.conformal import hashed_places
-from annotriage.states import SETTLED
+from annotriage.states import SpotCheckState
 from annotriage.store import columns, spot_checks
 from annotriage.store import snapshots as queries
 from annotriage.store.columns import Scored
@@ -122,11 +122,11 @@ def _plain(value: Any) -> Any:
 
 
 def _probation(connection: Connection, project: Project, dataset_id: int) -> Probation | None:
-    """How the dataset's audited labels stand; passed only if those that are not answered yet may all be wrong."""
+    """How the dataset's audited labels stand, a contradiction counted as wrong; passed only if all that are not answered may be wrong."""
     from annotriage.service.guarantee.spot_checks import passed_probation
 
     drawn = spot_checks.drawn_by_dataset(connection, project.id, project.reference_id).get(dataset_id, [])
-    wrong = np.array([state == "wrong" for state, _ in drawn if state in SETTLED], dtype=bool)
+    wrong = np.array([state != SpotCheckState.RIGHT for state, _ in drawn if state != SpotCheckState.OPEN], dtype=bool)
     if not wrong.size:
         return None
     guarantee = get_reference(connection, project.reference_id).facts["guarantee"]

@@ -233,7 +233,7 @@ async function explore() {
       make("div", { class: "selection-actions" },
         auto ? make("button", { type: "button", class: "primary", click: () => reroute("review", incoming) }, `Send ${counted(auto, "automatic item")} to review`) : null,
         others ? make("button", { type: "button", click: () => reroute("back", incoming) }, `Take ${counted(others, "item")} out of review`) : null),
-      make("p", { class: "hint" }, "People look at what is sent to review. What is taken out of it needs nobody any more; only what the model itself judged automatic becomes automatic again. Random checks stay. Each can be undone."),
+      make("p", { class: "hint" }, "People look at what is sent to review. What is taken out of it needs nobody any more; only what the model itself judged automatic becomes automatic again. Spot checks stay. Each can be undone."),
       make("div", { class: "faces" }, ...(incoming.length ? incoming : indices).slice(0, FACES).map((i) =>
         make("button", { type: "button", class: "face", "data-point": i, title: points.strangeness(i) }, thumbnail(i, 40), make("bdi", { class: "short" }, points.labelOf(i) || "no label")))));
     byId("panel").scrollTop = 0;

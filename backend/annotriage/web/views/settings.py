@@ -27,7 +27,7 @@ INSTEAD = {  # of limits that somebody asked for before
     JobState.QUEUED: "They replace those that were asked for before and had not been tested yet.",
     JobState.RUNNING: "They are tested after those that are being tested now, once these have taken over.",
 }
-SHARES = ("sample_share", "audit_share")
+SHARES = ("sample_share", "audit_share", "checks_handed_out")
 HELP = {field.name: field.metadata["help"] for table in (Settings, ServiceSettings) for field in fields(table)}
 TITLES = {
     "max_error": "Largest share of wrong automatic labels",
@@ -35,6 +35,7 @@ TITLES = {
     "alpha": "Normal items that may be called outliers",
     "sample_share": "Of all items, answered blind (the sample)",
     "audit_share": "Of automatic labels, checked blind at least (the audit)",
+    "checks_handed_out": "Spot checks among what the Label button hands out",
     "accept": "What becomes of automatic labels",
 }
 
