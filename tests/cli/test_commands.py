@@ -151,3 +151,17 @@ def test_long_sentences_are_said_once_however_many_projects_they_hold_for(run, c
     assert status == 0
     assert out.count("people's labels are taken as truth") == 1
     assert "  as above: At most 4 in 100 automatic labels" in out
+
+
+def test_a_backup_is_put_back_by_one_command_each(run, connected, process, tmp_path):
+    status, out, _ = run("backup", "kept", "--quiet", **connected)
+    assert status == 0
+    assert "kept: 1 projects, " in out
+    elsewhere = {"ANNOTRIAGE_DATABASE": f"sqlite:///{tmp_path}/elsewhere.db"}
+    status, out, _ = run("restore", "kept", "--quiet", **elsewhere)
+    assert status == 0
+    assert "1 projects, " in out
+    assert "Project 3, 'Project 3'" in run("status", **elsewhere)[1]
+    status, _, err = run("restore", "kept", "--quiet", **elsewhere)
+    assert status == 1
+    assert "--force" in err
