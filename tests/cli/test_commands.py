@@ -8,8 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from annotriage.cli import main
+from annotriage.labeling_tool import Task
 from annotriage.settings import SERVICE_SETTINGS
-from annotriage.store import Store
+from annotriage.store import Store, items
+from annotriage.store.projects import project_of
 
 
 @pytest.fixture
@@ -165,3 +167,15 @@ def test_a_backup_is_put_back_by_one_command_each(run, connected, process, tmp_p
     status, _, err = run("restore", "kept", "--quiet", **elsewhere)
     assert status == 1
     assert "--force" in err
+
+
+def test_export_writes_every_label_with_where_it_comes_from(run, connected, process, tmp_path):
+    with process.store.writing() as connection:
+        items.add_tasks(connection, project_of(connection, "3"), [Task("7", "http://host/7.png")])
+    status, out, _ = run("export", "--project", "3", "--out", "labels.jsonl", **connected)
+    assert (status, "labels.jsonl: 1 items." in out) == (0, True)
+    (line,) = (tmp_path / "labels.jsonl").read_text().splitlines()
+    found = json.loads(line)
+    assert (found["task"], found["source"], found["label"], found["by"]) == ("7", "nobody", None, [])
+    status, _, err = run("export", "--project", "3", "--out", "labels.jsonl", **connected)
+    assert (status, "--replace" in err) == (1, True)

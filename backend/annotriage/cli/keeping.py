@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from annotriage.cli.options import PATH, config_option, examples, print_json, progress_bars, service_settings
+from annotriage.cli.options import (
+    PATH,
+    config_option,
+    examples,
+    print_json,
+    progress_bars,
+    project_option,
+    service_process,
+    service_settings,
+)
 
 _file = click.argument("file", type=PATH)
 _json = click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
@@ -62,4 +71,26 @@ def restore(file: Path, force: bool, as_json: bool, quiet: bool, config: Path | 
     click.echo(f"{done.projects:,} projects, {done.rows:,} rows are back. Next: annotriage serve; everybody signs in anew.")
 
 
-COMMANDS = (backup, restore)
+@click.command(epilog=examples("annotriage export --project 3 --out labels.csv"))
+@project_option
+@click.option("--out", type=PATH, required=True, help="The file: .csv, .jsonl, or .parquet if pyarrow is installed.")
+@click.option("--replace", is_flag=True, help="Replace the file if it is there already.")
+@_json
+@config_option
+def export(project: str, out: Path, replace: bool, as_json: bool, config: Path | None) -> None:
+    """Write every item's label into a file, and where it comes from: who or which model gave it, when, and what was guaranteed then."""
+    from annotriage.report.tables import write_table
+    from annotriage.service.readings.labels import COLUMNS, label_pages, row_of
+    from annotriage.store.projects import project_of
+
+    with service_process(config) as process:
+        with process.store.reading() as connection:
+            found = project_of(connection, project)
+        count = write_table(out, COLUMNS, ([*map(row_of, page)] for page in label_pages(process.store, found)), replace=replace)
+    if as_json:
+        print_json({"file": str(out), "items": count})
+        return
+    click.echo(f"{out}: {count:,} items. What a column means: annotriage's docs/operations.md.")
+
+
+COMMANDS = (backup, restore, export)
