@@ -79,6 +79,7 @@ class EventKind(StrEnum):
     REROUTED = "rerouted"  # a person sent items to review, or back
     ACCEPTED = "accepted"  # automatic labels became annotations
     UNDONE = "undone"  # they were taken back
+    ERASED = "erased"  # all that was known of items was erased
 
 
 class DeliveryState(StrEnum):

@@ -118,6 +118,11 @@ def undone(batch: int, labels: int) -> str:
     return f"batch {batch}: {labels} accepted labels were taken back"
 
 
+def erased(items: int, by: str) -> str:
+    """All that was known of items was erased; which ones they were is not told."""
+    return f"{by} erased {count(items, 'item')}: all that was known of {'it' if items == 1 else 'them'} here"
+
+
 SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.CONNECTED: connected,
     EventKind.GONE: gone,
@@ -143,6 +148,7 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.REROUTED: rerouted,
     EventKind.ACCEPTED: accepted,
     EventKind.UNDONE: undone,
+    EventKind.ERASED: erased,
 }
 
 

@@ -93,4 +93,32 @@ def export(project: str, out: Path, replace: bool, as_json: bool, config: Path |
     click.echo(f"{out}: {count:,} items. What a column means: annotriage's docs/operations.md.")
 
 
-COMMANDS = (backup, restore, export)
+@click.command(epilog=examples("annotriage erase --project 3 --item 4711 --item 4712"))
+@project_option
+@click.option("--item", "items", multiple=True, required=True, help="The task's id, or the id it was pushed with; may be given often.")
+@_json
+@config_option
+def erase(project: str, items: tuple[str, ...], as_json: bool, config: Path | None) -> None:
+    """Erase all that is known of items, everywhere here. It cannot be taken back, and says what is left elsewhere.
+
+    The history keeps that something was erased, and not what.
+    """
+    from annotriage.advice.numbers import count
+    from annotriage.service.operations.erasing import erase as run
+    from annotriage.store.projects import project_of
+
+    with service_process(config) as process:
+        with process.store.reading() as connection:
+            found = project_of(connection, project)
+        done = run(process, found, items, "the command line")
+    if as_json:
+        print_json(dataclasses.asdict(done))
+        return
+    click.echo(f"{count(done.erased, 'item')} erased.")
+    if done.unknown:
+        click.echo(f"Not known here: {', '.join(done.unknown)}")
+    for sentence in done.remains:
+        click.echo(sentence)
+
+
+COMMANDS = (backup, restore, export, erase)

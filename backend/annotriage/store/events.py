@@ -12,6 +12,8 @@ from sqlalchemy import Connection, select
 from annotriage.states import EventKind
 from annotriage.store.schema import event, project
 
+COUNTED = (EventKind.ERASED,)  # each of them is told, also the same one after the other
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -33,7 +35,7 @@ def note(connection: Connection, project_id: int, kind: EventKind, **facts: Any)
     last = connection.execute(
         select(event.c.kind, event.c.facts).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(1)
     ).one_or_none()
-    if last is None or last.kind != kind or last.facts != json.loads(json.dumps(facts)):
+    if last is None or last.kind != kind or kind in COUNTED or last.facts != json.loads(json.dumps(facts)):
         connection.execute(event.insert().values(project_id=project_id, kind=kind, facts=facts, at=time.time()))
 
 

@@ -510,6 +510,9 @@ before_connecting = Table(  # how projects were before: outlives the project's r
     Column("at", Float, nullable=False),
 )
 
+# Tasks whose items were erased: not the task, but by what it is known again, so that no sweep takes it in while it stands in the tool.
+erased = Table("erased", metadata, _of("project", primary=True), Column("mark", Text, primary_key=True))
+
 # The last migration that code must know to run on this database (store.upgrading): one row.
 needed_migration = Table("needed_migration", metadata, Column("revision", Text, primary_key=True))
 

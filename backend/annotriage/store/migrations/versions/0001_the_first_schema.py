@@ -122,6 +122,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("external_id", name=op.f("uq_project_external_id")),
     )
     op.create_table(
+        "erased",
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("mark", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_erased_project_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("project_id", "mark", name=op.f("pk_erased")),
+    )
+    op.create_table(
         "reference_edge",
         sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("cluster", sa.Text(), nullable=False),
