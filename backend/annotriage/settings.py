@@ -306,6 +306,20 @@ class ServiceSettings(_Table):
     predict_seconds: float = _setting(
         10.0, "How long Label Studio may wait for predictions that are still missing; afterwards they are delivered.", low=0.0, high=90
     )
+    # how long things are kept
+    keep_inbox_days: float = _setting(
+        30.0,
+        "Days for which webhooks that could not be read are kept for people to look at, the latest 1,000 at most. What they told came by"
+        " the polls.",
+        low=0.0,
+        high=36_500,
+    )
+    keep_thumbnails_days: float = _setting(
+        0.0,
+        "Days after which the thumbnails of items go that no longer wait for a person; pages then show the file itself. 0 keeps them.",
+        low=0.0,
+        high=36_500,
+    )
     # triage of a project (taken over by `annotriage connect`)
     dataset_fields: tuple[str, ...] = _setting(
         (), "Fields of a task's data whose values each make a dataset of their own, comma-separated, as scanner, source."

@@ -20,7 +20,7 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step, heartbeat, run_loops
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.snapshots import snapshot
-from annotriage.store import erasing, jobs, snapshots, work
+from annotriage.store import browsing, erasing, inbox, jobs, snapshots, work
 from annotriage.store.projects import Project
 from annotriage.store.snapshots import Changed
 
@@ -35,6 +35,8 @@ QUEUED_SECONDS = 2.0
 MAP_SECONDS = 1.0
 PUT_OFF_SECONDS = 180.0  # for which a map waits while items are judged
 CLEAN_SECONDS = 3600.0
+DAY = 86_400.0
+AT_ONCE = 1_000  # thumbnails that are dropped in one transaction
 
 
 def run_jobs(process: Process) -> None:
@@ -138,7 +140,16 @@ def run_queued(process: Process) -> bool:
 
 def clean(process: Process) -> bool:
     """Drop what is kept for a while only."""
+    settings, now = process.settings, time.time()
     with process.store.writing() as connection:
         dropped = snapshots.thin_out(connection)
-    log("cleaned up", snapshots=dropped)
+        unread = inbox.drop_failed(connection, now - settings.keep_inbox_days * DAY)
+    pictures = 0
+    while settings.keep_thumbnails_days and not process.stopping.is_set():
+        with process.store.writing() as connection:
+            some = browsing.drop_thumbnails(connection, now - settings.keep_thumbnails_days * DAY, AT_ONCE)
+        pictures += some
+        if some < AT_ONCE:
+            break
+    log("cleaned up", snapshots=dropped, webhooks=unread, thumbnails=pictures)
     return False
