@@ -188,3 +188,19 @@ def test_erase_says_what_remains(run, connected, process):
     assert status == 0
     assert out.startswith("1 item erased.\nNot known here: 8\nThe labeling tool still has task 7 ")
     assert run("erase", "--project", "3", "--item", "7", **connected)[0] == 1
+
+
+def test_accounts_are_given_listed_and_taken(run, connected, tmp_path):
+    status, out, _ = run("people", "add", "ann", "--role", "decide", **connected)
+    assert status == 0
+    assert out.startswith("ann may decide.\nPassword, shown this once: ")
+    assert run("people", "add", "bob", "--no-password", **connected)[1] == "bob may look.\n"
+    assert run("people", "list", **connected)[1].splitlines()[1:] == ["ann: decide", "bob: look, signed in by the proxy"]
+    assert run("people", "remove", "ann", **connected)[0] == 0
+    assert run("people", "remove", "ann", **connected)[0] == 1
+    assert run("people", "log", "--out", "deeds.csv", **connected)[0] == 0
+    assert [line.split(",")[3:5] for line in (tmp_path / "deeds.csv").read_text().splitlines()[1:]] == [
+        ["remove account", "ann"],
+        ["set account", "bob: look"],
+        ["set account", "ann: decide"],
+    ]

@@ -15,6 +15,7 @@ from annotriage.store.schema import item
 FIGURES = {
     "/": (lambda page: page["cards"][0]["line"]["queue"], "{:,}</a>"),
     "/system": (lambda page: page["database"], "{}"),
+    "/system/accounts": (lambda page: page["user"], "{}"),
     "/system/checks": (lambda page: page["checks"][0][1]["name"], "{}</th>"),
     "/projects/1/map": (lambda page: page["scored"], "{:,} items were judged"),
     "/projects/1/queue": (lambda page: page["waiting"], "{:,}"),

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from annotriage.service.delivery.field_writing import FieldWriting
 from annotriage.service.guarantee.standings import Standings
@@ -18,6 +19,7 @@ from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step, heartbeat, run_loops
+from annotriage.service.operations.notices import drop_unwanted, tell, ways_of
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.store import browsing, erasing, inbox, jobs, snapshots, work
@@ -58,8 +60,18 @@ def job_loops(process: Process) -> list[Loop]:
         each("maps", put_off(process, MapMaking(process).step), MAP_SECONDS),
         each("places", Placing(process).step, MAP_SECONDS),
         Loop(process, "queued", [Step("queued jobs", lambda: run_queued(process))], QUEUED_SECONDS, back_off=SOON),
+        *told_elsewhere(process),
         Loop(process, "cleaning", [Step("cleaning", lambda: clean(process))], CLEAN_SECONDS, alone=True),
     ]
+
+
+def told_elsewhere(process: Process) -> list[Loop]:
+    """Telling people by webhook and mail, each way for itself: a server that hangs holds up nothing else."""
+    loops = [Loop(process, "notices", [Step("unwanted notices", lambda: drop_unwanted(process))], CLEAN_SECONDS, alone=True)]
+    for way, send in ways_of(process.settings).items():
+        act = partial(tell, process, way, send)
+        loops.append(Loop(process, f"notices by {way}", [Step(f"notices by {way}", act)], QUEUED_SECONDS, alone=True, back_off=SOON))
+    return loops
 
 
 def put_off(process: Process, act: Callable[[Project], bool], clock: Callable[[], float] = time.monotonic) -> Callable[[Project], bool]:
