@@ -40,7 +40,7 @@ EVIDENCE = {
         (
             "settings",
             {"changes": {"sample_share": [0.1, 0.05], "accept": ["suggest", "annotate"]}, "by": "ada"},
-            "sample_share 10 % -> 5 %, accept suggest -> annotate by ada",
+            "sample_share 10% -> 5%, accept suggest -> annotate by ada",
         ),
         ("rerouted", {"by": "Ann", "to": "review", "items": 1, "undone": False}, "Ann sent 1 item to review"),
         ("rerouted", {"by": "Ann", "to": "back", "items": 1200, "undone": False}, "Ann took 1,200 items out of review"),

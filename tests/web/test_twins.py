@@ -18,7 +18,7 @@ FIGURES = {
     "/system/checks": (lambda page: page["checks"][0][1]["name"], "{}</th>"),
     "/projects/1/map": (lambda page: page["scored"], "{:,} items were judged"),
     "/projects/1/queue": (lambda page: page["waiting"], "{:,}"),
-    "/projects/1/diversity": (lambda page: 100 * page["score"]["outliers"] / page["score"]["n"], "{:.1f} %"),
+    "/projects/1/diversity": (lambda page: 100 * page["score"]["outliers"] / page["score"]["n"], "{:.1f}%"),
     "/projects/1/groups": (lambda page: page["groups"]["searched"], "{:,}"),
     "/projects/1/guarantee": (lambda page: page["standing"]["sample_drawn"], "{:,} drawn"),
     "/projects/1/compare": (lambda page: page["a"]["whole"]["n"], "{:,}"),

@@ -213,7 +213,7 @@ def _figures(d: Diversity, threshold: float, where: str) -> str:
     failed = f" {count(d.failed, 'item')} could not be scored." if d.failed else ""
     return (
         f"{percent(d.share)} outliers where {percent(d.expected)} are expected: an excess of {points(d.excess)}"
-        f" (95 % limits {points_range(d.excess_low, d.excess_high)}), {where} the threshold of {points(threshold)}.{failed}"
+        f" (95% limits {points_range(d.excess_low, d.excess_high)}), {where} the threshold of {points(threshold)}.{failed}"
     )
 
 

@@ -35,13 +35,13 @@ def _uncalibrated(d: Diversity) -> str:
 def _reading(d: Diversity) -> str:
     foreign, limits = in_hundred(*(max(0.0, excess / (1 - d.expected)) for excess in (d.excess, d.excess_low, d.excess_high)))
     if d.excess_low > 0 and d.p_value <= 0.05:
-        reading = f"about {foreign} are foreign (95 % limits {limits})"
+        reading = f"about {foreign} are foreign (95% limits {limits})"
     elif d.excess_high < 0:
-        fewer = f"{points(-d.excess)} fewer than usual (95 % limits {points_range(-d.excess_high, -d.excess_low)})"
+        fewer = f"{points(-d.excess)} fewer than usual (95% limits {points_range(-d.excess_high, -d.excess_low)})"
         reading = f"{fewer}, nothing foreign seen"
     elif d.excess_high > TOO_WIDE:
         scarce = "items" if d.high - d.low > d.expected_high - d.expected_low else "held-out items"
-        reading = f"not clearly more than usual, but too few {scarce} to be sure (95 % limits of what is foreign: {limits})"
+        reading = f"not clearly more than usual, but too few {scarce} to be sure (95% limits of what is foreign: {limits})"
     else:
         reading = f"nothing unusual among {count(d.n, 'item')}"
     return f"{percent(d.share)} outliers, {percent(d.expected)} expected: {reading}."

@@ -14,7 +14,7 @@ def alarm_sentence(alarm: Alarm, project: str) -> str:
     """What the alarm found, and what lifts it. project: its id in the labeling tool."""
     found = (
         f"alarm: {alarm.wrong} of {alarm.answers} automatic labels that people checked blind were wrong ({100 * alarm.low:.1f} to"
-        f" {100 * alarm.high:.1f} % in the long run), where {100 * alarm.max_error:g} % are allowed."
+        f" {100 * alarm.high:.1f}% in the long run), where {100 * alarm.max_error:g}% are allowed."
     )
     if alarm.unconfirmed:
         return (

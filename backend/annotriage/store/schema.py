@@ -92,7 +92,7 @@ reference_edge = Table(
     metadata,
     _of("reference", primary=True),
     Column("cluster", Text, primary_key=True),
-    Column("members", JSON, nullable=False),  # by name: the median of training items, and the 95 % edge
+    Column("members", JSON, nullable=False),  # by name: the median of training items, and the 95% edge
 )
 
 reference_file = Table(

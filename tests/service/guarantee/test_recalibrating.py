@@ -77,7 +77,7 @@ def test_strangers_that_people_found_count_against_the_guarantee(process, stream
 
 def test_too_few_answers_are_refused_with_the_number_that_it_takes(process, stream):
     project, *_ = stream(known=120, strangers=0, answered=0.2)
-    with pytest.raises(FitError, match=r"project 1: \d+ items of the sample are answered, \d+ are needed for a limit of 4 %"):
+    with pytest.raises(FitError, match=r"project 1: \d+ items of the sample are answered, \d+ are needed for a limit of 4%"):
         recalibrate(process, present(process, project))
     assert present(process, project).next_reference_id is None
 

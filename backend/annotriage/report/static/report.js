@@ -7,7 +7,7 @@ const ROUTES = ["auto", "uncertain", "outlier", "failed"];
 const SERIES = 8;
 const TRAINING = { label: "training", colour: "--training", shape: "circle", faint: true };
 const SIMILAR = "The most similar single items over all layers; the nearest cluster below goes by its center in the deciding layer, and may be another class.";
-const percent = (share) => `${(100 * share).toFixed((share > 0 && share < 0.001) || (share > 0.999 && share < 1) ? 2 : 1)} %`;
+const percent = (share) => (share > 0.9995 ? "over 99.9%" : `${+(100 * share).toFixed(share < 0.001 ? 2 : 1)}%`);  // as numbers.py has it
 
 /** The drawn points: columns as typed arrays, strings by place. */
 class Points {
@@ -121,7 +121,7 @@ function figures(points, i) {
   const held = points.calibrated ? "held-out items" : "training items (uncalibrated: no guarantee)";
   const group = points.group[i];
   return [
-    ["The model says", points.labelOf(i) || "nothing", known("confidence", (c) => `with a probability of ${percent(c)}`)],
+    ["The model says", points.labelOf(i) || "nothing", known("confidence", (c) => `${percent(c)} sure`)],
     ["Outlier score", known("outlier_score", (s) => s.toFixed(4)), known("outlier_score", (s) => `stranger than ${percent(s)} of the ${held}`)],
     ["p-value", known("p_value", (p) => p.toFixed(4)), known("p_value", (p) => `about ${percent(p)} of ordinary items are as strange as this or stranger`)],
     ["Nearest cluster", points.clusters[points.cluster[i]] || "none", "the one whose center is nearest in the deciding layer"],

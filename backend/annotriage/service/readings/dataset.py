@@ -59,7 +59,7 @@ class DatasetAdvice:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The items judged from `start` until before `end`. share: of outliers among those that could be scored; low, high: its 95 % limits,
+    """The items judged from `start` until before `end`. share: of outliers among those that could be scored; low, high: its 95% limits,
     counted by item, whatever groups they belong to. Null where nothing was scored."""
 
     start: Time

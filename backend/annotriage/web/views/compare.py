@@ -128,4 +128,4 @@ def _sentence(a: Side | None, b: Side | None, gap: Difference | None) -> str:
         return f"B is not clearly more or less foreign than A: the difference is {points_range(gap.low, gap.high)}, which may be none."
     more = "more" if gap.value > 0 else "fewer"
     low, high = sorted((abs(gap.low), abs(gap.high)))
-    return f"B brings {points(abs(gap.value))} {more} outliers than A (with 95 % certainty {points_range(low, high)})."
+    return f"B brings {points(abs(gap.value))} {more} outliers than A (with 95% certainty {points_range(low, high)})."
