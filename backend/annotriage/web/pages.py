@@ -29,7 +29,7 @@ POLICY = (
     " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 SHARED = Path(__file__).parent.parent / "report" / "static"  # what report.html is made of, too
-WORDS = ("percent", "probability", "percent_range", "count", "points", "points_range", "p_figure", "chance", "certainty")  # of advice.numbers
+WORDS = ("percent", "probability", "percent_range", "count", "points", "points_range", "p_figure", "chance", "certainty")  # of numbers
 VIEWS = (overview, changes, diversity, groups, guarantee, compare, settings, system, exports, map, queue, item)
 
 
