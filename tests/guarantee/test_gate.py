@@ -99,7 +99,7 @@ def test_no_held_out_item_gives_no_guarantee():
     assert not guarantee.auto
     assert guarantee.tau == np.inf
     assert guarantee.needed == 800
-    sentence = "auto is off: 160 labelled held-out items needed at least, 0 there; about 800 in all are likely to be enough."
+    sentence = "No label is automatic: 160 labelled held-out items needed at least, 0 there; about 800 in all are likely to be enough."
     assert guarantee_sentence(guarantee) == sentence
 
 

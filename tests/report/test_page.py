@@ -67,7 +67,7 @@ def test_the_headline_says_share_interval_excess_and_chance(write, sample_report
 def test_every_route_has_its_count_and_its_meaning(write, sample_report):
     text = write(sample_report).text
     assert "395 of 500 items (79%) get the model’s label as a pre-annotation; 105 items go to a person." in text
-    for words in ("auto 395", "uncertain 54", "outlier 51", "failed 0", "in Label Studio the model’s guess is hidden"):
+    for words in ("automatic 395", "unsure 54", "strange 51", "unreadable 0", "in Label Studio the model’s guess is hidden"):
         assert words in text
 
 

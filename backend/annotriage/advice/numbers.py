@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 
 
@@ -63,11 +64,6 @@ def limit(share: float) -> str:
     return percent(share)
 
 
-def one_in(share: float, noun: str) -> str:
-    """A small chance: (0.05, "project") -> "1 project in 20"."""
-    return f"1 {noun} in {round(1 / share):,}"
-
-
 def count(number: int, one: str, many: str = "") -> str:
     """A number with its noun: 1 -> "1 item", 1,200 -> "1,200 items"; `many` where the plural is not formed with -s."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
@@ -114,3 +110,8 @@ def plain_time(moment: datetime) -> str:
 def finite(value: float | None) -> bool:
     """Whether a figure is known: neither None nor nan nor infinite."""
     return value is not None and math.isfinite(value)
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Parts of a sentence in a row: "61 strange, 1 unreadable and 48 spot checks"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""

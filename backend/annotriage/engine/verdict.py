@@ -129,7 +129,7 @@ def _strange(
     label = " + ".join(labels) or "none of the classes"
     compared = "held-out" if reference.calibrated else "training"
     differs = "" if label == near else f", though the model says {label}"
-    sentence = outlier_sentence(outlier_score, compared, f"the training items of {near}{differs}")
+    sentence = outlier_sentence(outlier_score, compared, f"the center of {near}{differs}")
     why = strangeness_sentence(of_class, of_source, reference.detector.depth(unlike), pictures=reference.model.pictures)
     return f"{sentence} {why}".rstrip()
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup, escape
 
 from annotriage.advice.numbers import certainty, percent, percent_range
+from annotriage.advice.route_words import route_name
 from annotriage.states import ROUTES
 
 if TYPE_CHECKING:
@@ -71,12 +72,14 @@ def routes_bar(counts: Mapping[str, int]) -> Markup:
         parts.append(Markup('<rect class="c-{}" x="{:.3f}%" y="0" width="{:.3f}%" height="44"/>').format(route, 100 * start, 100 * share))
         if share > 0.16:
             parts.append(
-                Markup('<text class="c-on-{0}" x="{1:.3f}%" dx="12" y="27">{0} {2}</text>').format(route, 100 * start, percent(share, 0))
+                Markup('<text class="c-on-{}" x="{:.3f}%" dx="12" y="27">{} {}</text>').format(
+                    route, 100 * start, route_name(route), percent(share, 0)
+                )
             )
         if start:
             parts.append(Markup('<line class="c-gap" x1="{0:.3f}%" x2="{0:.3f}%" y1="0" y2="44"/>').format(100 * start))
         start += share
-    described = ", ".join(f"{counts.get(route, 0):,} {route}" for route in ROUTES)
+    described = ", ".join(f"{counts.get(route, 0):,} {route_name(route)}" for route in ROUTES)
     return _svg("Items by route", described, None, 44, parts)
 
 

@@ -109,7 +109,7 @@ def test_a_queued_recalibration_says_what_came_of_it(process, stream):
     with process.store.reading() as connection:
         (job,) = jobs.jobs_of(connection, project.id)
     assert job.state == "done"
-    assert job.text.startswith(("At most 4 in 100", "auto is off"))
+    assert job.text.startswith(("At most 4 in 100", "No label is automatic"))
 
 
 def test_a_recalibration_that_cannot_be_done_fails_with_its_reason(process, stream):

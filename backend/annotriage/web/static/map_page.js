@@ -2,7 +2,7 @@
  * to date while items come in. Text from data is only ever set as text. */
 import { byId, make, number } from "./shared/elements.js";
 import { PointMap } from "./shared/map.js";
-import { marker } from "./shared/markers.js";
+import { KIND_NAMES, marker } from "./shared/markers.js";
 import { COLOURINGS } from "./colours.js";
 import { cut } from "./cells.js";
 import { send } from "./page.js";
@@ -131,7 +131,7 @@ async function explore() {
       tip.dataset.point = i;
       tip.replaceChildren(thumbnail(i, 64, false), make("div", {},
         make("bdi", { class: "short strong" }, points.labelOf(i) || "no label"),
-        make("span", { class: "muted" }, [points.kindOf(i), points.strangeness(i)].filter(Boolean).join(", "))));
+        make("span", { class: "muted" }, [KIND_NAMES[points.kindOf(i)], points.strangeness(i)].filter(Boolean).join(", "))));
     }
     const right = x > map.width - 220, low = y > map.height - 130;
     tip.style.left = `${right ? x - tip.offsetWidth - 14 : x + 14}px`;
@@ -152,7 +152,7 @@ async function explore() {
       if (mine !== asked) return;
       panel.replaceChildren(...(answer.ok ? page.body.childNodes : [make("p", { class: "warning" }, page.querySelector("main")?.textContent.trim() || "It could not be shown.")]));
       byId("panel").scrollTop = 0;
-      status.textContent = `${points.kindOf(i)}, ${points.labelOf(i).slice(0, 80)}, ${panel.querySelector("#panel-id")?.textContent.slice(0, 80) ?? ""}`;
+      status.textContent = `${KIND_NAMES[points.kindOf(i)]}, ${points.labelOf(i).slice(0, 80)}, ${panel.querySelector("#panel-id")?.textContent.slice(0, 80) ?? ""}`;
     } catch {
       if (mine === asked) panel.replaceChildren(make("p", { class: "warning" }, "The service does not answer. Click again in a moment."));
     }
@@ -202,7 +202,7 @@ async function explore() {
     lastList = key;
     list.replaceChildren(...found.map((i, k) => make("li", { role: "option", id: `point-${k}`, "data-point": i, "aria-selected": i === map.selected },
       thumbnail(i, 34), make("span", {}, make("bdi", { class: "short strong" }, points.labelOf(i) || "no label"), make("span", { class: "muted block" }, points.strangeness(i))),
-      make("span", { class: `route route-${points.kindOf(i)}` }, points.kindOf(i)))));
+      make("span", { class: `route route-${points.kindOf(i)}` }, KIND_NAMES[points.kindOf(i)]))));
   }
 
   list.addEventListener("click", (event) => { const line = event.target.closest("li"); if (line) choose(Number(line.dataset.point)); });
@@ -229,7 +229,7 @@ async function explore() {
     const auto = incoming.reduce((sum, i) => sum + (points.kindOf(i) === "auto"), 0), others = incoming.length - auto;
     panel.replaceChildren(
       make("h3", {}, title),
-      make("p", {}, tally.map(([route, n]) => `${number.format(n)} ${route}`).join(", ")),
+      make("p", {}, tally.map(([route, n]) => `${number.format(n)} ${KIND_NAMES[route]}`).join(", ")),
       make("div", { class: "selection-actions" },
         auto ? make("button", { type: "button", class: "primary", click: () => reroute("review", incoming) }, `Send ${counted(auto, "automatic item")} to review`) : null,
         others ? make("button", { type: "button", click: () => reroute("back", incoming) }, `Take ${counted(others, "item")} out of review`) : null),
