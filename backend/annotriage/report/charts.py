@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup, escape
 
 from annotriage.advice.numbers import certainty, percent, percent_range
+from annotriage.advice.route_words import route_name
 from annotriage.states import ROUTES
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Moment:
 
 
 def share_chart(diversity: Diversity) -> Markup:
-    """The diversity score and what normal data would give, each as a dot with its 95 % interval, on one axis."""
+    """The diversity score and what normal data would give, each as a dot with its 95% interval, on one axis."""
     rows = [("This dataset", diversity.share, diversity.low, diversity.high, "c-outlier")]
     if diversity.calibrated:
         rows.append(("Normal data", diversity.expected, diversity.expected_low, diversity.expected_high, "c-expected"))
@@ -56,7 +57,7 @@ def share_chart(diversity: Diversity) -> Markup:
         parts += [_line(x(end), y - 6, x(end), y + 6, f"c-whisker {colour}") for end in (low, high)]
         parts.append(_dot(x(share), y, 7, colour))
         parts.append(_text(x(share), y - 14, percent(share), "c-value"))
-    described = "; ".join(f"{name}: {percent(share)}, 95 % interval {percent_range(low, high)}" for name, share, low, high, _ in rows)
+    described = "; ".join(f"{name}: {percent(share)}, 95% interval {percent_range(low, high)}" for name, share, low, high, _ in rows)
     return _svg("Share of outliers", described or "No share is known.", 560, bottom + 28, parts)
 
 
@@ -71,12 +72,14 @@ def routes_bar(counts: Mapping[str, int]) -> Markup:
         parts.append(Markup('<rect class="c-{}" x="{:.3f}%" y="0" width="{:.3f}%" height="44"/>').format(route, 100 * start, 100 * share))
         if share > 0.16:
             parts.append(
-                Markup('<text class="c-on-{0}" x="{1:.3f}%" dx="12" y="27">{0} {2}</text>').format(route, 100 * start, percent(share, 0))
+                Markup('<text class="c-on-{}" x="{:.3f}%" dx="12" y="27">{} {}</text>').format(
+                    route, 100 * start, route_name(route), percent(share, 0)
+                )
             )
         if start:
             parts.append(Markup('<line class="c-gap" x1="{0:.3f}%" x2="{0:.3f}%" y1="0" y2="44"/>').format(100 * start))
         start += share
-    described = ", ".join(f"{counts.get(route, 0):,} {route}" for route in ROUTES)
+    described = ", ".join(f"{counts.get(route, 0):,} {route_name(route)}" for route in ROUTES)
     return _svg("Items by route", described, None, 44, parts)
 
 
@@ -149,7 +152,7 @@ def interval_row(share: float, low: float, high: float, mark: float, upper: floa
 
 
 def trend_chart(moments: Sequence[Moment], expected: float | None, described: str, start: float, end: float) -> Markup:
-    """A share over time as a line within the band of its 95 % limits, and what normal data would give. moments: the first first."""
+    """A share over time as a line within the band of its 95% limits, and what normal data would give. moments: the first first."""
     known = [moment for moment in moments if moment.share is not None]
     left, right, top, bottom = 58.0, 1000.0, 14.0, 236.0
     upper = _nice_upper(max([moment.high or moment.share or 0.0 for moment in known] + [expected or 0.0], default=0.1))
@@ -269,4 +272,4 @@ def _time_ticks(start: float, end: float) -> list[tuple[float, str]]:
 
 
 def _tick_label(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    return f"{100 * share:.3g}%"

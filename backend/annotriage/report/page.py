@@ -24,10 +24,11 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from annotriage.advice import numbers
-from annotriage.advice.advice import PERSON_FIRST, Advice
+from annotriage.advice.answer_words import badge_of
 from annotriage.advice.diversity_words import diversity_sentence
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.numbers import rough
+from annotriage.advice.route_words import ROUTE_NAMES
 from annotriage.errors import OutputError
 from annotriage.guarantee.diversity import ClusterDiversity
 from annotriage.report import charts
@@ -88,6 +89,7 @@ def _render(report: Report) -> Iterator[str]:
         charts=charts,
         words=numbers,
         routes=ROUTES,
+        names=ROUTE_NAMES,
         total=sum(report.counts.values()),
         diversity_sentence=diversity_sentence(report.diversity),
         guarantee_sentence=guarantee_sentence(report.guarantee),
@@ -97,7 +99,7 @@ def _render(report: Report) -> Iterator[str]:
         clusters=clusters[:CLUSTERS_SHOWN],
         clusters_upper=charts.rows_upper([c.high for c in clusters if c.n], [_held_out_share(c) for c in clusters]),
         clusters_sentence=clusters_sentence(clusters, report.diversity.calibrated),
-        answers=[_answer(advice) for advice in report.advice],
+        answers=[badge_of(advice.answer, advice.headline) for advice in report.advice],
         classes=classes,
         classes_sentence=classes_sentence(classes, report.guarantee.max_error),
         classes_upper=charts.rows_upper([c.bound for c in classes if c.n], [report.guarantee.max_error]),
@@ -177,12 +179,3 @@ def _unknown_last(value: float) -> float:
 
 def _held_out_share(cluster: ClusterDiversity) -> float:
     return cluster.held_out_outliers / cluster.held_out if cluster.held_out else math.nan
-
-
-def _answer(advice: Advice) -> tuple[str, str]:
-    """The badge and the headline beside it, which does not repeat it."""
-    badge, headline = advice.answer, advice.headline
-    if headline == PERSON_FIRST:
-        badge, headline = (part.strip() for part in headline.split(":", 1))
-    headline = headline.removeprefix(f"{badge}: ").removeprefix(f"by {badge}, ").removeprefix("cannot be said: ")
-    return badge, headline[:1].upper() + headline[1:]

@@ -102,7 +102,7 @@ def get_curve(connection: Connection, id: int) -> dict[str, list[float]]:
 
 
 def edges_of(connection: Connection, id: int, cluster: str | None) -> dict[str, tuple[float, float]]:
-    """The normal range of each member of the score in a cluster: by name its median and its 95 % edge among training items."""
+    """The normal range of each member of the score in a cluster: by name its median and its 95% edge among training items."""
     query = select(reference_edge.c.members).where(reference_edge.c.reference_id == id, reference_edge.c.cluster == cluster)
     found = connection.execute(query).scalar_one_or_none() or {}
     return {name: (float(median), float(edge)) for name, (median, edge) in found.items()}
