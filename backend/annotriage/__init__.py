@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from annotriage.data import Dataset, Item, open_dataset
     from annotriage.engine.compare import compare
+    from annotriage.engine.diagnosis_sample import DiagnosisSample, sample
     from annotriage.engine.fitting import fit
     from annotriage.engine.reference import Reference
     from annotriage.engine.triage import Triage, triage
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
     from annotriage.report.output import summary_text, triage_to_folder
+    from annotriage.report.sample_file import sample_to_file
     from annotriage.settings import Settings
 
 __version__ = "0.1.0"
@@ -23,6 +25,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AnnotriageError": "annotriage.errors",
     "Dataset": "annotriage.data",
+    "DiagnosisSample": "annotriage.engine.diagnosis_sample",
     "Item": "annotriage.data",
     "ModelSpec": "annotriage.model.spec",
     "Reference": "annotriage.engine.reference",
@@ -33,6 +36,8 @@ _HOMES = {
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
     "open_dataset": "annotriage.data",
+    "sample": "annotriage.engine.diagnosis_sample",
+    "sample_to_file": "annotriage.report.sample_file",
     "summary_text": "annotriage.report.output",
     "triage": "annotriage.engine.triage",
     "triage_to_folder": "annotriage.report.output",
@@ -41,6 +46,7 @@ _HOMES = {
 __all__ = [
     "AnnotriageError",
     "Dataset",
+    "DiagnosisSample",
     "Item",
     "ModelSpec",
     "Reference",
@@ -51,6 +57,8 @@ __all__ = [
     "fit",
     "load_model",
     "open_dataset",
+    "sample",
+    "sample_to_file",
     "summary_text",
     "triage",
     "triage_to_folder",
