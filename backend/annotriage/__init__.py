@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from annotriage.data import Dataset, Item, open_dataset
     from annotriage.engine.compare import compare
+    from annotriage.engine.diagnosis import Diagnosis, diagnose
     from annotriage.engine.diagnosis_sample import DiagnosisSample, sample
     from annotriage.engine.fitting import fit
     from annotriage.engine.reference import Reference
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from annotriage.errors import AnnotriageError
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
+    from annotriage.report.diagnosis_page import diagnose_to_folder
     from annotriage.report.output import summary_text, triage_to_folder
     from annotriage.report.sample_file import sample_to_file
     from annotriage.settings import Settings
@@ -25,6 +27,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AnnotriageError": "annotriage.errors",
     "Dataset": "annotriage.data",
+    "Diagnosis": "annotriage.engine.diagnosis",
     "DiagnosisSample": "annotriage.engine.diagnosis_sample",
     "Item": "annotriage.data",
     "ModelSpec": "annotriage.model.spec",
@@ -33,6 +36,8 @@ _HOMES = {
     "Triage": "annotriage.engine.triage",
     "Verdict": "annotriage.engine.verdict",
     "compare": "annotriage.engine.compare",
+    "diagnose": "annotriage.engine.diagnosis",
+    "diagnose_to_folder": "annotriage.report.diagnosis_page",
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
     "open_dataset": "annotriage.data",
@@ -46,6 +51,7 @@ _HOMES = {
 __all__ = [
     "AnnotriageError",
     "Dataset",
+    "Diagnosis",
     "DiagnosisSample",
     "Item",
     "ModelSpec",
@@ -54,6 +60,8 @@ __all__ = [
     "Triage",
     "Verdict",
     "compare",
+    "diagnose",
+    "diagnose_to_folder",
     "fit",
     "load_model",
     "open_dataset",

@@ -1,4 +1,4 @@
-"""Commands that look into the model: sample, diagnose."""
+"""Commands that look into the model: sample and diagnose."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ METHODS = (
     "visual",
     "boundary-tree",
     "errors-first",
+)
+QUERIES = (
+    "layer-means",
+    "top-neurons-of-errors",
+    "errors-against-correct",
+    "logits-and-layers",
+    "taken-for",
+    "learned-first",
+    "model-similarity",
 )
 
 
@@ -88,4 +97,73 @@ def sample(
     click.echo(f"Items with the reason of each: {out}")
 
 
-COMMANDS = (sample,)
+@click.command(
+    epilog=examples(
+        "annotriage diagnose --reference reference --data labelled.csv --out inside",
+        "annotriage diagnose --reference reference --data labelled.csv --sample sample.csv --query taken-for --confusion 3 5 --out inside",
+    )
+)
+@click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+@click.option("--data", required=True, help="DATA to look at, labelled.")
+@click.option("--sample", "sample_path", type=PATH, help="Answer on these items alone, a file of `annotriage sample`.  [all items]")
+@click.option("--query", "queries", type=click.Choice(QUERIES), multiple=True, help="The question, once for each.  [all]")
+@click.option("--confusion", nargs=2, metavar="CLASS TAKEN_FOR", help="For taken-for: which confusion.  [the most frequent]")
+@click.option("--checkpoint", "checkpoints", type=PATH, multiple=True, help="For learned-first: spec of an earlier state, oldest first.")
+@click.option("--other", type=PATH, help="For model-similarity: spec of the model to compare with.")
+@click.option("--out", type=PATH, required=True, help="Folder for diagnosis.html and diagnosis.json.")
+@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
+@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
+@click.option("--replace", "replace_existing", is_flag=True, help="Replace the results in --out.")
+@setting_options(run_only=True)
+@common_options
+def diagnose(
+    reference_path: Path,
+    data: str,
+    sample_path: Path | None,
+    queries: tuple[str, ...],
+    confusion: tuple[str, str] | None,
+    checkpoints: tuple[Path, ...],
+    other: Path | None,
+    out: Path,
+    model_path: Path | None,
+    labeling_config: Path | None,
+    replace_existing: bool,
+    config: Path | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """What the model has learned and why it errs: seven questions answered in sentences and pictures."""
+    from annotriage.engine.reference import Reference
+    from annotriage.report.diagnosis_page import PAGE, diagnose_to_folder
+
+    reference = Reference.load(reference_path)
+    found = diagnose_to_folder(
+        reference,
+        data,
+        out,
+        queries,
+        sample=sample_path,
+        confusion=confusion,
+        checkpoints=checkpoints,
+        other=other,
+        model=model_path,
+        settings=Settings.load(config, given=options, fitted=reference.settings),
+        labeling_config=labeling_config,
+        server=service_settings(config, {}),
+        replace_existing=replace_existing,
+        progress=progress_bars(quiet),
+    )
+    if as_json:
+        print_json(found.summary())
+        return
+    for answer in found.answers:
+        click.echo(f"{answer.title}\n  {answer.sentence}")
+        if answer.expected:
+            click.echo(f"  {answer.expected}")
+    for note in found.notes:
+        click.echo(f"Note: {note}")
+    click.echo(f"Pictures: {out / PAGE}")
+
+
+COMMANDS = (sample, diagnose)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,17 @@ class Inside:
     read: int
     failures: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def rows(self, which: Array) -> Inside:
+        """Some of the items, by index."""
+        view = View(self.view.latent[which], self.view.predicted[which], self.view.truth[which], self.view.classes)
+        layers = tuple(layer[which] for layer in self.layers)
+        ids, paths, pictures = (tuple(part[row] for row in which) if part else () for part in (self.ids, self.paths, self.pictures))
+        return replace(self, ids=ids, paths=paths, view=view, layers=layers, pictures=pictures)
+
+    def noted(self, note: str) -> Inside:
+        """With one more note."""
+        return replace(self, notes=(*self.notes, note))
 
     @property
     def last_hidden(self) -> int:
