@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from annotriage.data import Dataset, Item, open_dataset
     from annotriage.engine.compare import compare
+    from annotriage.engine.diagnosis import Diagnosis, diagnose
+    from annotriage.engine.diagnosis_sample import DiagnosisSample, sample
     from annotriage.engine.fitting import fit
     from annotriage.engine.reference import Reference
     from annotriage.engine.triage import Triage, triage
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     from annotriage.errors import AnnotriageError
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
+    from annotriage.report.diagnosis_page import diagnose_to_folder
     from annotriage.report.output import summary_text, triage_to_folder
+    from annotriage.report.sample_file import sample_to_file
     from annotriage.settings import Settings
 
 __version__ = "0.1.0"
@@ -23,6 +27,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "AnnotriageError": "annotriage.errors",
     "Dataset": "annotriage.data",
+    "Diagnosis": "annotriage.engine.diagnosis",
+    "DiagnosisSample": "annotriage.engine.diagnosis_sample",
     "Item": "annotriage.data",
     "ModelSpec": "annotriage.model.spec",
     "Reference": "annotriage.engine.reference",
@@ -30,9 +36,13 @@ _HOMES = {
     "Triage": "annotriage.engine.triage",
     "Verdict": "annotriage.engine.verdict",
     "compare": "annotriage.engine.compare",
+    "diagnose": "annotriage.engine.diagnosis",
+    "diagnose_to_folder": "annotriage.report.diagnosis_page",
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
     "open_dataset": "annotriage.data",
+    "sample": "annotriage.engine.diagnosis_sample",
+    "sample_to_file": "annotriage.report.sample_file",
     "summary_text": "annotriage.report.output",
     "triage": "annotriage.engine.triage",
     "triage_to_folder": "annotriage.report.output",
@@ -41,6 +51,8 @@ _HOMES = {
 __all__ = [
     "AnnotriageError",
     "Dataset",
+    "Diagnosis",
+    "DiagnosisSample",
     "Item",
     "ModelSpec",
     "Reference",
@@ -48,9 +60,13 @@ __all__ = [
     "Triage",
     "Verdict",
     "compare",
+    "diagnose",
+    "diagnose_to_folder",
     "fit",
     "load_model",
     "open_dataset",
+    "sample",
+    "sample_to_file",
     "summary_text",
     "triage",
     "triage_to_folder",

@@ -216,6 +216,78 @@ def level_bar(level: float, described: str) -> Markup:
     return _svg("Alarm level", described, width, 24, parts)
 
 
+SERIES = ("c-series-0", "c-series-5", "c-series-2")  # colours of bars that stand together
+
+
+def bars_chart(title: str, rows: Sequence[str], series: Sequence[str], values: Sequence[Sequence[float]], described: str) -> Markup:
+    """Named rows of one bar, or one for each series. values: row by row, one for each series; negative ones count as 0."""
+    left, right, bar, gap, top = 190.0, 560.0, 14.0, 10.0, 30.0 if len(series) > 1 else 4.0
+    upper = max((value for row in values for value in row if math.isfinite(value)), default=0.0) or 1.0
+    parts, height = [], bar * len(series) + gap
+    if len(series) > 1:
+        for place, name in enumerate(series):
+            parts.append(Markup('<rect class="{}" x="{:.0f}" y="6" width="14" height="14"/>').format(SERIES[place], left + 150 * place))
+            parts.append(_text(left + 150 * place + 20, 18, name, "c-name c-start"))
+    for number, (name, row) in enumerate(zip(rows, values, strict=True)):
+        y = top + height * number
+        parts.append(_text(left - 12, y + (height - gap) / 2 + 5, _shortened(name), "c-name c-end"))
+        for place, value in enumerate(row):
+            known = math.isfinite(value)
+            width = (right - left) * max(value, 0.0) / upper if known else 0.0
+            parts.append(
+                Markup('<rect class="{}" x="{:.0f}" y="{:.1f}" width="{:.1f}" height="{:.0f}"/>').format(
+                    SERIES[place], left, y + bar * place, width, bar - 2
+                )
+            )
+            parts.append(_text(left + width + 8, y + bar * place + 10, f"{value:.3g}" if known else "not known", "c-tick c-start"))
+    return _svg(title, described, right + 80, top + height * len(rows), parts)
+
+
+def heat_chart(
+    title: str, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], described: str, axis: str = ""
+) -> Markup:
+    """A table of values as colours, stronger for larger ones, each with its figure as a tooltip; negative values in another colour.
+
+    Few columns carry their names and figures; of many there is only the `axis`, what they are.
+    """
+    left, width = 150.0, 900.0
+    few = len(columns) <= 12
+    across, down = min((width - left) / max(len(columns), 1), 74.0), 26.0 if few else 20.0
+    top, bottom = (24.0 if few else 4.0), 22.0 if axis else 4.0
+    strongest = max((abs(value) for row in values for value in row if math.isfinite(value)), default=0.0) or 1.0
+    parts = [_text(left + across * (place + 0.5), 16, _shortened(name, 10), "c-tick") for place, name in enumerate(columns) if few]
+    for number, (name, row) in enumerate(zip(rows, values, strict=True)):
+        y = top + down * number
+        parts.append(_text(left - 10, y + down / 2 + 4, _shortened(name, 18), "c-name c-end"))
+        for place, value in enumerate(row):
+            known = math.isfinite(value)
+            kind = "c-empty" if not known else "c-warm" if value < 0 else "c-cool"
+            parts.append(
+                Markup(
+                    '<rect class="{}" x="{:.2f}" y="{:.1f}" width="{:.2f}" height="{:.1f}" fill-opacity="{:.3f}"><title>{}</title></rect>'
+                ).format(
+                    kind,
+                    left + across * place,
+                    y,
+                    across - (1 if across > 4 else 0),
+                    down - 1,
+                    abs(value) / strongest if known else 1.0,
+                    f"{name}, {columns[place]}: {f'{value:.3g}' if known else 'not known'}",
+                )
+            )
+            if few and known:
+                strong = " c-strong" if abs(value) / strongest > 0.6 else ""
+                parts.append(_text(left + across * (place + 0.5), y + down / 2 + 4, f"{value:.2g}", f"c-tick{strong}"))
+    end = top + down * len(rows)
+    if axis:
+        parts.append(_text(left, end + 16, axis, "c-tick c-start"))
+    return _svg(title, described, left + across * len(columns) + 10, end + bottom, parts)
+
+
+def _shortened(name: str, longest: int = 26) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
 def rows_upper(highs: Sequence[float], marks: Sequence[float]) -> float:
     """The end of the axis that all rows of one table share: above every known upper end and mark."""
     return _nice_upper(max((value for value in (*highs, *marks) if math.isfinite(value)), default=0.1))
