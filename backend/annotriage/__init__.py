@@ -8,12 +8,14 @@ if TYPE_CHECKING:
     from annotriage.data import Dataset, Item, open_dataset
     from annotriage.engine.compare import compare
     from annotriage.engine.fitting import fit
+    from annotriage.engine.label_audit import LabelAudit, audit_labels
     from annotriage.engine.reference import Reference
     from annotriage.engine.triage import Triage, triage
     from annotriage.engine.verdict import Verdict
     from annotriage.errors import AnnotriageError
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
+    from annotriage.report.label_audit import audit_labels_to_folder
     from annotriage.report.output import summary_text, triage_to_folder
     from annotriage.settings import Settings
 
@@ -24,11 +26,14 @@ _HOMES = {
     "AnnotriageError": "annotriage.errors",
     "Dataset": "annotriage.data",
     "Item": "annotriage.data",
+    "LabelAudit": "annotriage.engine.label_audit",
     "ModelSpec": "annotriage.model.spec",
     "Reference": "annotriage.engine.reference",
     "Settings": "annotriage.settings",
     "Triage": "annotriage.engine.triage",
     "Verdict": "annotriage.engine.verdict",
+    "audit_labels": "annotriage.engine.label_audit",
+    "audit_labels_to_folder": "annotriage.report.label_audit",
     "compare": "annotriage.engine.compare",
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
@@ -42,11 +47,14 @@ __all__ = [
     "AnnotriageError",
     "Dataset",
     "Item",
+    "LabelAudit",
     "ModelSpec",
     "Reference",
     "Settings",
     "Triage",
     "Verdict",
+    "audit_labels",
+    "audit_labels_to_folder",
     "compare",
     "fit",
     "load_model",

@@ -41,18 +41,46 @@ _HERE = Path(__file__).parent
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write `report` to `path`, whole or not at all: to a temporary name beside it, then renamed.
+    """Write `report` to `path`, as `write_page` does."""
+    write_page(_render(report), path)
 
-    Raises OutputError when the folder is missing or not writable, or the disk is full; a report that was there before stays.
+
+def write_page(pieces: Iterable[str], path: Path) -> None:
+    """Write a page to `path`, whole or not at all: to a temporary name beside it, then renamed.
+
+    Raises OutputError when the folder is missing or not writable, or the disk is full; a page that was there before stays.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with partial.open("wb") as file:
-            file.writelines(piece.encode("utf-8", "backslashreplace") for piece in _render(report))
+            file.writelines(piece.encode("utf-8", "backslashreplace") for piece in pieces)
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OutputError(f"{path}: the report could not be written ({error.strerror}). {_fix(error, path)}") from error
+
+
+def page_templates() -> Environment:
+    """The templates of pages that open by double click, with the words and pictures that they use."""
+    pages = Environment(
+        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    spoken = {
+        name: getattr(numbers, name) for name in ("percent", "count", "chance", "p_figure", "plain_time", "finite", "points", "certainty")
+    }
+    pages.filters.update(spoken, picture=_picture)
+    return pages
+
+
+def page_frame(program: str) -> dict[str, Markup | str]:
+    """What every page carries in itself: style, theme, program, and the policy by which nothing else runs."""
+    theme = static_text("theme.js")
+    return {
+        "style": Markup(static_text("report.css")),
+        "theme": Markup(theme),
+        "program": Markup(program),
+        "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {_hash(theme)} {_hash(program)}",
+    }
 
 
 def _fix(error: OSError, path: Path) -> str:
@@ -69,60 +97,55 @@ def _render(report: Report) -> Iterator[str]:
     """The page in pieces, so that no second copy of the embedded data is held."""
     if report.map_xy is not None and report.map_xy.shape != (len(report.drawn), 2):
         raise ValueError(f"map_xy has shape {report.map_xy.shape}, {len(report.drawn)} points are drawn")
-    pages = Environment(
-        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    spoken = {
-        name: getattr(numbers, name) for name in ("percent", "count", "chance", "p_figure", "plain_time", "finite", "points", "certainty")
-    }
-    pages.filters.update(spoken, picture=_picture)
-    theme, program = _static("theme.js"), _bundle("elements.js", "grid.js", "markers.js", "map.js", "report.js")
+    program = _bundle("elements.js", "grid.js", "markers.js", "map.js", "report.js")
     data = _data(report.drawn, report.map_xy) if report.map_xy is not None and report.drawn else None
     clusters = sorted(report.diversity.clusters, key=lambda cluster: (_unknown_last(cluster.p_value), _unknown_last(-cluster.share)))
     classes = report.guarantee.classes if report.guarantee.auto else ()
     needed = rough(report.guarantee.needed or 0)
-    return pages.get_template("report.html").generate(
-        report=report,
-        d=report.diversity,
-        guarantee=report.guarantee,
-        charts=charts,
-        words=numbers,
-        routes=ROUTES,
-        total=sum(report.counts.values()),
-        diversity_sentence=diversity_sentence(report.diversity),
-        guarantee_sentence=guarantee_sentence(report.guarantee),
-        items_sentence=items_sentence(report),
-        map_sentence=map_sentence(report),
-        groups_sentence=groups_sentence(report),
-        clusters=clusters[:CLUSTERS_SHOWN],
-        clusters_upper=charts.rows_upper([c.high for c in clusters if c.n], [_held_out_share(c) for c in clusters]),
-        clusters_sentence=clusters_sentence(clusters, report.diversity.calibrated),
-        answers=[_answer(advice) for advice in report.advice],
-        classes=classes,
-        classes_sentence=classes_sentence(classes, report.guarantee.max_error),
-        classes_upper=charts.rows_upper([c.bound for c in classes if c.n], [report.guarantee.max_error]),
-        held_out_share=_held_out_share,
-        needed=needed,
-        missing=max(0, needed - report.guarantee.labelled),
-        waiting=report.waiting[:WAITING_SHOWN],
-        drawn_at={point.id: place for place, point in enumerate(report.drawn) if data and point.kind == "incoming"},
-        data=data,
-        axes=any(point.source_score is not None for point in report.drawn),
-        group_sizes={group.number: group.size for group in report.groups},
-        style=Markup(_static("report.css")),
-        theme=Markup(theme),
-        program=Markup(program),
-        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {_hash(theme)} {_hash(program)}",
+    return (
+        page_templates()
+        .get_template("report.html")
+        .generate(
+            report=report,
+            d=report.diversity,
+            guarantee=report.guarantee,
+            charts=charts,
+            words=numbers,
+            routes=ROUTES,
+            total=sum(report.counts.values()),
+            diversity_sentence=diversity_sentence(report.diversity),
+            guarantee_sentence=guarantee_sentence(report.guarantee),
+            items_sentence=items_sentence(report),
+            map_sentence=map_sentence(report),
+            groups_sentence=groups_sentence(report),
+            clusters=clusters[:CLUSTERS_SHOWN],
+            clusters_upper=charts.rows_upper([c.high for c in clusters if c.n], [_held_out_share(c) for c in clusters]),
+            clusters_sentence=clusters_sentence(clusters, report.diversity.calibrated),
+            answers=[_answer(advice) for advice in report.advice],
+            classes=classes,
+            classes_sentence=classes_sentence(classes, report.guarantee.max_error),
+            classes_upper=charts.rows_upper([c.bound for c in classes if c.n], [report.guarantee.max_error]),
+            held_out_share=_held_out_share,
+            needed=needed,
+            missing=max(0, needed - report.guarantee.labelled),
+            waiting=report.waiting[:WAITING_SHOWN],
+            drawn_at={point.id: place for place, point in enumerate(report.drawn) if data and point.kind == "incoming"},
+            data=data,
+            axes=any(point.source_score is not None for point in report.drawn),
+            group_sizes={group.number: group.size for group in report.groups},
+            **page_frame(program),
+        )
     )
 
 
-def _static(name: str) -> str:
+def static_text(name: str) -> str:
+    """One of the files that pages are made of."""
     return (_HERE / "static" / name).read_text(encoding="utf-8")
 
 
 def _bundle(*names: str) -> str:
     """Our ES modules as one, in the order of use: their imports (one line each) dropped, their exports made plain declarations."""
-    joined = "\n".join(_static(name) for name in names)
+    joined = "\n".join(static_text(name) for name in names)
     return re.sub(r"^export ", "", re.sub(r"^import .*\n", "", joined, flags=re.MULTILINE), flags=re.MULTILINE)
 
 
