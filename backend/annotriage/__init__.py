@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from annotriage.engine.diagnosis import Diagnosis, diagnose
     from annotriage.engine.diagnosis_sample import DiagnosisSample, sample
     from annotriage.engine.fitting import fit
+    from annotriage.engine.label_audit import LabelAudit, audit_labels
     from annotriage.engine.reference import Reference
     from annotriage.engine.triage import Triage, triage
     from annotriage.engine.verdict import Verdict
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
     from annotriage.report.diagnosis_page import diagnose_to_folder
+    from annotriage.report.label_audit import audit_labels_to_folder
     from annotriage.report.output import summary_text, triage_to_folder
     from annotriage.report.sample_file import sample_to_file
     from annotriage.settings import Settings
@@ -30,11 +32,14 @@ _HOMES = {
     "Diagnosis": "annotriage.engine.diagnosis",
     "DiagnosisSample": "annotriage.engine.diagnosis_sample",
     "Item": "annotriage.data",
+    "LabelAudit": "annotriage.engine.label_audit",
     "ModelSpec": "annotriage.model.spec",
     "Reference": "annotriage.engine.reference",
     "Settings": "annotriage.settings",
     "Triage": "annotriage.engine.triage",
     "Verdict": "annotriage.engine.verdict",
+    "audit_labels": "annotriage.engine.label_audit",
+    "audit_labels_to_folder": "annotriage.report.label_audit",
     "compare": "annotriage.engine.compare",
     "diagnose": "annotriage.engine.diagnosis",
     "diagnose_to_folder": "annotriage.report.diagnosis_page",
@@ -54,11 +59,14 @@ __all__ = [
     "Diagnosis",
     "DiagnosisSample",
     "Item",
+    "LabelAudit",
     "ModelSpec",
     "Reference",
     "Settings",
     "Triage",
     "Verdict",
+    "audit_labels",
+    "audit_labels_to_folder",
     "compare",
     "diagnose",
     "diagnose_to_folder",

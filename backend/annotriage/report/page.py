@@ -27,7 +27,7 @@ from annotriage.advice.route_words import ROUTE_NAMES
 from annotriage.guarantee.diversity import ClusterDiversity
 from annotriage.report import charts
 from annotriage.report.contents import Drawn, Report
-from annotriage.report.html import bundle, policy, static, template, write_page
+from annotriage.report.html import bundle, template, write_page
 from annotriage.report.sentences import classes_sentence, clusters_sentence, groups_sentence, items_sentence, map_sentence
 from annotriage.states import ROUTES
 
@@ -48,7 +48,7 @@ def _render(report: Report) -> Iterator[str]:
     """The page in pieces, so that no second copy of the embedded data is held."""
     if report.map_xy is not None and report.map_xy.shape != (len(report.drawn), 2):
         raise ValueError(f"map_xy has shape {report.map_xy.shape}, {len(report.drawn)} points are drawn")
-    theme, program = static("theme.js"), bundle("elements.js", "grid.js", "markers.js", "map.js", "theme_button.js", "report.js")
+    program = bundle("elements.js", "grid.js", "markers.js", "map.js", "theme_button.js", "report.js")
     data = _data(report.drawn, report.map_xy) if report.map_xy is not None and report.drawn else None
     clusters = sorted(report.diversity.clusters, key=lambda cluster: (_unknown_last(cluster.p_value), _unknown_last(-cluster.share)))
     classes = report.guarantee.classes if report.guarantee.auto else ()
@@ -82,10 +82,7 @@ def _render(report: Report) -> Iterator[str]:
         data=data,
         axes=any(point.source_score is not None for point in report.drawn),
         group_sizes={group.number: group.size for group in report.groups},
-        style=Markup(static("report.css")),
-        theme=Markup(theme),
-        program=Markup(program),
-        policy=policy(theme, program),
+        **frame(program),
     )
 
 
