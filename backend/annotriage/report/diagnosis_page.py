@@ -14,7 +14,7 @@ from annotriage.engine.diagnosis import Diagnosis, diagnose
 from annotriage.engine.folders import refuse_existing, whole_folder
 from annotriage.engine.reference import Reference
 from annotriage.report import charts
-from annotriage.report.html import bundle, template, write_page
+from annotriage.report.html import bundle, frame, template, write_page
 from annotriage.report.output import json_text
 from annotriage.report.sample_file import read_sample
 

@@ -27,7 +27,7 @@ from annotriage.advice.route_words import ROUTE_NAMES
 from annotriage.guarantee.diversity import ClusterDiversity
 from annotriage.report import charts
 from annotriage.report.contents import Drawn, Report
-from annotriage.report.html import bundle, template, write_page
+from annotriage.report.html import bundle, frame, template, write_page
 from annotriage.report.sentences import classes_sentence, clusters_sentence, groups_sentence, items_sentence, map_sentence
 from annotriage.states import ROUTES
 
