@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
     from annotriage.report.output import summary_text, triage_to_folder
+    from annotriage.report.training_output import train
     from annotriage.settings import Settings
+    from annotriage.training.plan import Plan
+    from annotriage.training.retraining import Training, Wishes
 
 __version__ = "0.1.0"
 
@@ -25,15 +28,19 @@ _HOMES = {
     "Dataset": "annotriage.data",
     "Item": "annotriage.data",
     "ModelSpec": "annotriage.model.spec",
+    "Plan": "annotriage.training.plan",
     "Reference": "annotriage.engine.reference",
     "Settings": "annotriage.settings",
+    "Training": "annotriage.training.retraining",
     "Triage": "annotriage.engine.triage",
     "Verdict": "annotriage.engine.verdict",
+    "Wishes": "annotriage.training.retraining",
     "compare": "annotriage.engine.compare",
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
     "open_dataset": "annotriage.data",
     "summary_text": "annotriage.report.output",
+    "train": "annotriage.report.training_output",
     "triage": "annotriage.engine.triage",
     "triage_to_folder": "annotriage.report.output",
 }
@@ -43,15 +50,19 @@ __all__ = [
     "Dataset",
     "Item",
     "ModelSpec",
+    "Plan",
     "Reference",
     "Settings",
+    "Training",
     "Triage",
     "Verdict",
+    "Wishes",
     "compare",
     "fit",
     "load_model",
     "open_dataset",
     "summary_text",
+    "train",
     "triage",
     "triage_to_folder",
 ]

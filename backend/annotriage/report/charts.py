@@ -8,14 +8,22 @@ Imports nothing that computes: the web process draws, too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from annotriage.advice.numbers import certainty, percent, percent_range
+from annotriage.report.svg import dot as _dot
+from annotriage.report.svg import frame as _svg
+from annotriage.report.svg import line as _line
+from annotriage.report.svg import nice_upper as _nice_upper
+from annotriage.report.svg import path as _path
+from annotriage.report.svg import text as _text
+from annotriage.report.svg import tick_label as _tick_label
+from annotriage.report.svg import ticks as _ticks
 from annotriage.states import ROUTES
 
 if TYPE_CHECKING:
@@ -218,46 +226,6 @@ def rows_upper(highs: Sequence[float], marks: Sequence[float]) -> float:
     return _nice_upper(max((value for value in (*highs, *marks) if math.isfinite(value)), default=0.1))
 
 
-def _svg(title: str, described: str, width: float | None, height: float, parts: Sequence[str]) -> Markup:
-    """The frame: scales down with the page where it has a width, is as wide as its box where it has none."""
-    desc = Markup("<desc>{}</desc>").format(described) if described else Markup("")
-    across = Markup('viewBox="0 0 {0:.0f} {1:.0f}" width="{0:.0f}"').format(width, height) if width else Markup('width="100%"')
-    return Markup('<svg class="chart" role="img" aria-label="{}" {} height="{:.0f}"><title>{}</title>{}{}</svg>').format(
-        f"{title}. {described}" if described else title, across, height, title, desc, Markup("").join(parts)
-    )
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
-    return Markup(f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>')  # numbers and our own words
-
-
-def _text(x: float, y: float, words: str, kind: str) -> Markup:
-    return Markup(f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>')
-
-
-def _dot(x: float, y: float, radius: int, colour: str) -> Markup:
-    return Markup(f'<circle class="c-dot {colour}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>')
-
-
-def _path(points: Iterable[tuple[float, float]], x: Callable[[float], float], y: Callable[[float], float], kind: str) -> Markup:
-    places = " L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in points if math.isfinite(a) and math.isfinite(b))
-    return Markup('<path class="{}" d="M{}"/>').format(kind, places) if places else Markup("")
-
-
-def _nice_upper(value: float) -> float:
-    """The end of an axis that holds `value` with some air: 1, 2, 4, 5 or 10 times a power of ten, at most 1."""
-    room = min(max(value * 1.12, 1e-3), 1.0)
-    power = 10.0 ** math.floor(math.log10(room))
-    return min(next(step * power for step in (1, 2, 4, 5, 10) if step * power >= room - 1e-12), 1.0)
-
-
-def _ticks(upper: float) -> list[float]:
-    """Round places from 0 to `upper`, four or five steps of one size."""
-    mantissa = round(upper / 10.0 ** math.floor(math.log10(upper) + 1e-9))
-    steps = 4 if mantissa in (2, 4) else 5
-    return [upper * step / steps for step in range(steps + 1)]
-
-
 def _time_ticks(start: float, end: float) -> list[tuple[float, str]]:
     """Round moments between two, at most seven, with their names."""
     steps = (60, 300, 900, 3600, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800, 2_592_000, 7_776_000, 31_536_000)
@@ -266,7 +234,3 @@ def _time_ticks(start: float, end: float) -> list[tuple[float, str]]:
     form = "%H:%M" if step < 43_200 else "%-d %b" if step < 7_776_000 else "%b %Y"
     moments = [first + step * place for place in range(int((end - first) // step) + 1)] if end >= first else []
     return [(at, f"{datetime.fromtimestamp(at, UTC):{form}}") for at in moments]
-
-
-def _tick_label(share: float) -> str:
-    return f"{100 * share:.3g} %"

@@ -69,14 +69,8 @@ def _render(report: Report) -> Iterator[str]:
     """The page in pieces, so that no second copy of the embedded data is held."""
     if report.map_xy is not None and report.map_xy.shape != (len(report.drawn), 2):
         raise ValueError(f"map_xy has shape {report.map_xy.shape}, {len(report.drawn)} points are drawn")
-    pages = Environment(
-        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    spoken = {
-        name: getattr(numbers, name) for name in ("percent", "count", "chance", "p_figure", "plain_time", "finite", "points", "certainty")
-    }
-    pages.filters.update(spoken, picture=_picture)
-    theme, program = _static("theme.js"), _bundle("elements.js", "grid.js", "markers.js", "map.js", "report.js")
+    pages = page_templates()
+    theme, program = static_text("theme.js"), _bundle("elements.js", "grid.js", "markers.js", "map.js", "report.js")
     data = _data(report.drawn, report.map_xy) if report.map_xy is not None and report.drawn else None
     clusters = sorted(report.diversity.clusters, key=lambda cluster: (_unknown_last(cluster.p_value), _unknown_last(-cluster.share)))
     classes = report.guarantee.classes if report.guarantee.auto else ()
@@ -109,24 +103,38 @@ def _render(report: Report) -> Iterator[str]:
         data=data,
         axes=any(point.source_score is not None for point in report.drawn),
         group_sizes={group.number: group.size for group in report.groups},
-        style=Markup(_static("report.css")),
+        style=Markup(static_text("report.css")),
         theme=Markup(theme),
         program=Markup(program),
-        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {_hash(theme)} {_hash(program)}",
+        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {script_hash(theme)} {script_hash(program)}",
     )
 
 
-def _static(name: str) -> str:
+def page_templates() -> Environment:
+    """The templates of all reports, with figures in words as filters."""
+    pages = Environment(
+        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    spoken = {
+        name: getattr(numbers, name) for name in ("percent", "count", "chance", "p_figure", "plain_time", "finite", "points", "certainty")
+    }
+    pages.filters.update(spoken, picture=_picture)
+    return pages
+
+
+def static_text(name: str) -> str:
+    """A stylesheet or script that is written into the page."""
     return (_HERE / "static" / name).read_text(encoding="utf-8")
 
 
 def _bundle(*names: str) -> str:
     """Our ES modules as one, in the order of use: their imports (one line each) dropped, their exports made plain declarations."""
-    joined = "\n".join(_static(name) for name in names)
+    joined = "\n".join(static_text(name) for name in names)
     return re.sub(r"^export ", "", re.sub(r"^import .*\n", "", joined, flags=re.MULTILINE), flags=re.MULTILINE)
 
 
-def _hash(script: str) -> str:
+def script_hash(script: str) -> str:
+    """How a Content-Security-Policy names a script that may run."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
