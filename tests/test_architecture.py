@@ -45,11 +45,16 @@ ROOMS = (
         "references and the triage of whole datasets; returns, and writes no results",
         (*ROOT, "advice.numbers", "data", "model", "latent", "diagnosis", "guarantee", "quality", "advice"),
     ),
+    Room(
+        "training",
+        "retraining: labelled items -> a new model, its reference, and both models side by side",
+        (*ROOT, "advice.numbers", "data", "model", "latent", "guarantee", "engine"),
+    ),
     Room("labeling_tool", "the seam: what a labeling tool's plugin offers", (*ROOT, "media", "data", "engine")),
     Room(
         "report",
         "results as files for people",
-        (*ROOT, "advice.numbers", "data", "model", "latent", "diagnosis", "guarantee", "advice", "engine", "labeling_tool"),
+        (*ROOT, "advice.numbers", "data", "model", "latent", "diagnosis", "guarantee", "advice", "engine", "training", "labeling_tool"),
     ),
     Room("store", "the database: every table and every query", (*ROOT, "data", "guarantee", "advice", "engine", "labeling_tool")),
     Room(
@@ -70,7 +75,10 @@ ROOMS = (
     Room(
         "cli",
         "commands: parse, call one function, print",
-        (*ROOT, "advice.numbers", "data", "model", "latent", "guarantee", "advice", "engine", "report", "store", "service", "web", "demo"),
+        (
+            *(*ROOT, "advice.numbers", "data", "model", "latent", "guarantee", "advice", "engine", "training"),
+            *("report", "store", "service", "web", "demo"),
+        ),
     ),
 )
 SAY_THE_VERSION = ("web", "cli")  # which the package itself knows

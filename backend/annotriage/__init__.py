@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from annotriage.report.label_audit import audit_labels_to_folder
     from annotriage.report.output import summary_text, triage_to_folder
     from annotriage.report.sample_file import sample_to_file
+    from annotriage.report.training_output import train
     from annotriage.settings import Settings
+    from annotriage.training.plan import Plan
+    from annotriage.training.retraining import Training, Wishes
 
 __version__ = "0.1.0"
 
@@ -34,12 +37,15 @@ _HOMES = {
     "Item": "annotriage.data",
     "LabelAudit": "annotriage.engine.label_audit",
     "ModelSpec": "annotriage.model.spec",
+    "Plan": "annotriage.training.plan",
     "Reference": "annotriage.engine.reference",
     "Settings": "annotriage.settings",
+    "Training": "annotriage.training.retraining",
     "Triage": "annotriage.engine.triage",
     "Verdict": "annotriage.engine.verdict",
     "audit_labels": "annotriage.engine.label_audit",
     "audit_labels_to_folder": "annotriage.report.label_audit",
+    "Wishes": "annotriage.training.retraining",
     "compare": "annotriage.engine.compare",
     "diagnose": "annotriage.engine.diagnosis",
     "diagnose_to_folder": "annotriage.report.diagnosis_page",
@@ -49,6 +55,7 @@ _HOMES = {
     "sample": "annotriage.engine.diagnosis_sample",
     "sample_to_file": "annotriage.report.sample_file",
     "summary_text": "annotriage.report.output",
+    "train": "annotriage.report.training_output",
     "triage": "annotriage.engine.triage",
     "triage_to_folder": "annotriage.report.output",
 }
@@ -61,10 +68,13 @@ __all__ = [
     "Item",
     "LabelAudit",
     "ModelSpec",
+    "Plan",
     "Reference",
     "Settings",
+    "Training",
     "Triage",
     "Verdict",
+    "Wishes",
     "audit_labels",
     "audit_labels_to_folder",
     "compare",
@@ -76,6 +86,7 @@ __all__ = [
     "sample",
     "sample_to_file",
     "summary_text",
+    "train",
     "triage",
     "triage_to_folder",
 ]
