@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from annotriage import __version__
-from annotriage.cli import files, reviews, service
+from annotriage.cli import certificates, files, reviews, service
 from annotriage.cli.options import Group
 
 
@@ -21,6 +21,6 @@ def main() -> None:
     """
 
 
-for _commands in (files.COMMANDS, service.COMMANDS, reviews.COMMANDS):
+for _commands in (files.COMMANDS, service.COMMANDS, reviews.COMMANDS, certificates.COMMANDS):
     for _command in _commands:
         main.add_command(_command)
