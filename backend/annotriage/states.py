@@ -88,6 +88,7 @@ class EventKind(StrEnum):
     REROUTED = "rerouted"  # a person sent items to review, or back
     ACCEPTED = "accepted"  # automatic labels became annotations
     UNDONE = "undone"  # they were taken back
+    CERTIFIED = "certified"  # the automatic labels of a dataset were fixed, and checks of them drawn
 
 
 class DeliveryState(StrEnum):

@@ -34,6 +34,7 @@ SKEW_SECONDS = 5.0  # that the labeling tool's clock may be behind
 MOST_OUTSTANDING = 50  # unanswered spot checks of automatic labels with which machine labels still become annotations
 OLDEST_DAYS = 7.0
 DAY = 86_400.0
+SEED = 0  # of the draws: an item is a spot check or none, whichever reference judges it
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,11 @@ def _alarm(connection: Connection, project: Project, wrong: BoolArray, unconfirm
     errors = int(wrong.sum())
     low, high = time_uniform_interval(errors, len(wrong), float(guarantee["confidence"]))
     return Alarm(errors, len(wrong), low, high, max_error, time.time(), unconfirmed)
+
+
+def draw_name(project: Project, marker: str | None, external_id: str | None) -> str:
+    """The name of an item in draws: the same however often the database is made anew."""
+    return f"{project.external_id}:{marker or external_id}"
 
 
 def paused_under(project: Project, reference_id: int) -> bool:
