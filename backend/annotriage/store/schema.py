@@ -131,6 +131,7 @@ project = Table(
     Column("told_at", Float, nullable=False, server_default=text("0")),  # when a webhook last told of the project
     Column("options", JSON, nullable=False),  # ProjectOptions
     Column("standing", JSON),  # of the guarantee, as the jobs process last found it (service.guarantee.standings)
+    Column("restored_at", Float, nullable=False, server_default=text("0")),  # tasks from before may have predictions that nobody knows of
     Column("at", Float, nullable=False),
 )
 

@@ -113,6 +113,7 @@ def upgrade() -> None:
         sa.Column("told_at", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("options", sa.JSON(), nullable=False),
         sa.Column("standing", sa.JSON(), nullable=True),
+        sa.Column("restored_at", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["next_reference_id"], ["reference.id"], name=op.f("fk_project_next_reference_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["old_reference_id"], ["reference.id"], name=op.f("fk_project_old_reference_id"), ondelete="CASCADE"),
