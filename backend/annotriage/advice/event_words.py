@@ -123,6 +123,12 @@ def erased(items: int, by: str) -> str:
     return f"{by} erased {count(items, 'item')}: all that was known of {'it' if items == 1 else 'them'} here"
 
 
+def certified(dataset: str, labels: int, drawn: int, by: str) -> str:
+    """The automatic labels of a dataset were fixed."""
+    more = f", {count(drawn, 'check')} drawn for it" if drawn else ""
+    return f"{by} asked for a certificate of {dataset}: {count(labels, 'automatic label')}{more}"
+
+
 SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.CONNECTED: connected,
     EventKind.GONE: gone,
@@ -149,6 +155,7 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.ACCEPTED: accepted,
     EventKind.UNDONE: undone,
     EventKind.ERASED: erased,
+    EventKind.CERTIFIED: certified,
 }
 
 
