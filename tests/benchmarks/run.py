@@ -23,6 +23,7 @@ import overhead
 import pages
 import serving
 import snapshots
+import strangers
 
 THEMES = {
     "detection": detection.figures,
@@ -35,6 +36,7 @@ THEMES = {
     "snapshots": snapshots.figures,
     "live": live.figures,
     "pages": pages.figures,
+    "strangers": strangers.figures,
 }
 
 

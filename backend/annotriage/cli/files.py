@@ -29,6 +29,11 @@ from annotriage.settings import Settings
 @click.option("--model", "model_path", type=PATH, required=True, help="The model spec, a TOML file beside the model.")
 @click.option("--train", required=True, help="DATA that the model was trained on, labelled.")
 @click.option("--calibration", help="Held-out DATA that it was not trained on; its labels carry the guarantee.")
+@click.option(
+    "--incoming",
+    help="Unlabelled DATA as it comes in now. Half of --calibration learns what is new about it, so that strangers that look like a"
+    " known class are labelled automatically less often. Worth it where many come in.",
+)
 @click.option("--out", type=PATH, required=True, help="Folder for the reference.")
 @click.option("--name", help="Name of the reference.  [the folder's]")
 @click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
@@ -42,6 +47,7 @@ def fit(
     model_path: Path,
     train: str,
     calibration: str | None,
+    incoming: str | None,
     out: Path,
     name: str | None,
     labeling_config: Path | None,
@@ -66,6 +72,7 @@ def fit(
         model_path,
         train,
         calibration,
+        incoming=incoming,
         settings=settings,
         labeling_config=labeling_config,
         server=service_settings(config, {}),

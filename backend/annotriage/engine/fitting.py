@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.advice.numbers import percent
-from annotriage.data import Source, open_dataset
+from annotriage.data import Dataset, Source, open_dataset
 from annotriage.engine.calibration import calibrate, guarantee_of, looks_seen, refuse_shared
-from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, kept_sample
+from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, collect_points, kept_sample
 from annotriage.engine.kept_items import HeldOut
 from annotriage.engine.label_audit import doubts_of_training
 from annotriage.engine.labels import LabelSpace
@@ -40,6 +40,7 @@ def fit(
     train: Source,
     calibration: Source | None = None,
     *,
+    incoming: Source | None = None,
     settings: Settings | None = None,
     name: str | None = None,
     previous: HeldOut | None = None,
@@ -53,6 +54,8 @@ def fit(
     calibration: held-out items like those to come, that the model was *not* trained on; labelled ones carry the guarantee. Without
     them nothing is guaranteed: `auto` is off and thresholds are uncalibrated. previous: `held_out` of the reference that this one
     replaces; looking again at the same held-out items makes the guarantee stricter, so that trying until it passes does not break it.
+    incoming: unlabelled items as they come in now. Half of the held-out items then learn what is new about them, so that strangers which
+    look like a known class are labelled automatically less often; worth it where many come in. The other half carries the guarantee.
     labeling_config: a labeling tool's description of its fields and labels, to read its files. server: where the labeling tool runs,
     for items that lie in its projects ("label-studio:3"); by default what the environment says.
 
@@ -71,7 +74,8 @@ def fit(
     opened = partial(open_dataset, labeling_config=labeling_config, classes=space.classes, server=server)
     trained = collect(model, opened(train), space, settings, progress, "training items")
     held_out = None if calibration is None else collect(model, opened(calibration), space, settings, progress, "held-out items")
-    return fit_collected(model, trained, held_out, settings, name=name, previous=previous, progress=progress)
+    coming = None if incoming is None else opened(incoming)
+    return fit_collected(model, trained, held_out, settings, name=name, previous=previous, incoming=coming, progress=progress)
 
 
 def fit_collected(
@@ -82,6 +86,7 @@ def fit_collected(
     *,
     name: str | None = None,
     previous: HeldOut | None = None,
+    incoming: Dataset | None = None,
     progress: Progress = silent,
 ) -> Reference:
     """The second half of `fit`, for outputs that were collected already."""
@@ -100,7 +105,10 @@ def fit_collected(
         else:
             refuse_shared(trained, held_out)
             reference = replace(reference, held_out_notes=(*held_out.notes, *_failure_notes("held-out", held_out)))
-            reference = calibrate(reference, held_out, previous=previous)
+            coming = None
+            if incoming is not None:
+                coming = collect_points(model, incoming, reference.detector, settings, progress, "incoming items")
+            reference = calibrate(reference, held_out, previous=previous, incoming=coming)
             reference = replace(reference, held_out_notes=(*reference.held_out_notes, *looks_seen(reference)))
     return replace(reference, version=reference.content_hash())
 
