@@ -332,6 +332,12 @@ class ServiceSettings(_Table):
         low=0.01,
         high=1.0,
     )
+    compare_incoming: str = _setting(
+        "off",
+        "Whether a recalibration compares half of the sample's answers with what came in lately, so that strangers that look like a known"
+        " class are automatic less often. The other half carries the guarantee. Worth it where many strangers come in.",
+        choices=("on", "off"),
+    )
     accept: str = _setting(
         "suggest",
         "What becomes of automatic labels: `suggest` leaves each to a person who submits it, `annotate` makes annotations of them"
