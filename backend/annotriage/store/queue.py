@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal, select, true, tuple_, union_all
 
 from annotriage.states import FOR_PEOPLE, SPOT_CHECK, UNANSWERED, UNSETTLED, Route
-from annotriage.store.blindness import is_blind
+from annotriage.store.blindness import is_blind, is_unnamed
 from annotriage.store.browsing import Item, items_of
 from annotriage.store.datasets import id_of_all, routes_of
 from annotriage.store.projects import Project
@@ -264,7 +264,7 @@ def _of_routes(query: Select[Any], route: str | None) -> Select[Any]:
 
 
 def _verdict_of(project: Project, id: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
-    return (verdict.c.item_id == id, verdict.c.reference_id == project.reference_id, ~is_blind(id))
+    return (verdict.c.item_id == id, verdict.c.reference_id == project.reference_id, ~is_blind(id), ~is_unnamed(id))
 
 
 def _faces(connection: Connection, project: Project, filters: Filters) -> list[int]:
