@@ -6,6 +6,7 @@ import json
 
 import pytest
 from sqlalchemy import text
+from web import token
 
 from annotriage.store import jobs, maps
 
@@ -58,7 +59,9 @@ def seen(request, copied, serve_dashboard):
             connection.execute(text("UPDATE spot_check SET state = 'right' WHERE item_id = :item"), {"item": item})
             if hasattr(request, "param"):
                 connection.execute(text("UPDATE item SET answer = 'resolved' WHERE id = :item"), {"item": item})
-            connection.execute(text("UPDATE item SET trust = 0 WHERE id = :item"), {"item": item})  # on the queue's first page
+            connection.execute(
+                text("UPDATE item SET trust = 0, route = 'uncertain' WHERE id = :item"), {"item": item}
+            )  # on the queue's first page
 
     yield seen, settle, item, task
     service.close()
@@ -110,6 +113,7 @@ def test_whoever_has_the_class_of_an_outlier_revealed_is_written_down(copied, se
         item, task = connection.execute(text(query)).one()
         check = connection.execute(text(f"SELECT item.id FROM item {OPEN_CHECK} AND item.project_id = 1 LIMIT 1")).scalar_one()
     assert "Reveal</button>" in client.get(f"/projects/1/items/{task}", auth=AUTH, headers=headers).text
-    assert client.post(f"/projects/1/items/{item}/reveal", auth=AUTH).status_code == 303
+    form = {"csrf": token(client, f"/projects/1/items/{task}", auth=AUTH)}
+    assert client.post(f"/projects/1/items/{item}/reveal", auth=AUTH, data=form).status_code == 303
     assert "had the model's answer on task" in client.get("/projects/1/guarantee", auth=AUTH, headers=headers).text.replace("&#39;", "'")
-    assert client.post(f"/projects/1/items/{check}/reveal", auth=AUTH).status_code == 409
+    assert client.post(f"/projects/1/items/{check}/reveal", auth=AUTH, data=form).status_code == 409

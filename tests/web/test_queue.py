@@ -172,15 +172,15 @@ def test_what_was_taken_out_can_be_looked_at_and_sent_back(signed_in, dashboard)
 
 def test_filters_and_orders_are_chosen_from_lists_and_stand_in_the_address(signed_in, dashboard):
     page = signed_in(QUEUE)
-    scanner = dataset_id(dashboard, "scanner=A")
-    page.get_by_label("Dataset").select_option("scanner=A")
+    scanner = dataset_id(dashboard, "scanner=B")
+    page.get_by_role("link", name="scanner=B", exact=True).first.click()
     page.wait_for_url("**dataset=*")
     page.get_by_label("Order").select_option("Newest first")
     page.wait_for_url("**order=newest*")
     asked = parse_qs(urlsplit(page.url).query)
     assert asked == {"order": ["newest"], "dataset": [str(scanner)]}
     assert shown(page) == [row.id for row in waiting(dashboard, order="newest", filters=Filters(dataset=scanner))][:50]
-    page.get_by_label("Route").select_option("outlier")
+    page.get_by_role("link", name="strange", exact=True).first.click()
     page.wait_for_url("**route=outlier*")
     assert {text.split()[0] for text in page.locator("table.queue .route").all_inner_texts()} <= {"strange"}
 

@@ -10,18 +10,12 @@ their twins, the API, exports and reports hide the same. A failed item has no an
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, or_
 
-from annotriage.advice.strangeness_words import strangeness_sentence
-from annotriage.advice.verdict_words import outlier_sentence
 from annotriage.states import UNANSWERED, UNSETTLED, Route
 from annotriage.store.schema import item, spot_check, verdict
-
-if TYPE_CHECKING:
-    from annotriage.store.browsing import Judged
 
 
 def is_blind(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -46,13 +40,3 @@ def is_unnamed(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
 def keeps_class(route: str | None, answer: str) -> bool:
     """As `is_unnamed`, of an item that was read."""
     return route == Route.OUTLIER and answer in UNANSWERED
-
-
-def unnamed(judged: Judged) -> Judged:
-    """A verdict on an outlier without the class."""
-    reason = judged.reason
-    if judged.outlier_score is not None:
-        compared = "training" if judged.p_value is None else "held-out"
-        why = strangeness_sentence(judged.class_score, judged.source_score)
-        reason = f"{outlier_sentence(judged.outlier_score, compared)} {why}".rstrip()
-    return replace(judged, labels=(), confidence=None, cluster=None, reason=reason)

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, case, func, select
 
-from annotriage.advice.verdict_words import reason_sentence
+from annotriage.advice.strangeness_words import strangeness_sentence
+from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
 from annotriage.errors import UnknownError
 from annotriage.states import Time
-from annotriage.store.blindness import keeps_class, shown_verdict, unnamed
+from annotriage.store.blindness import keeps_class, shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, texts
 from annotriage.store.projects import Project
@@ -308,6 +309,16 @@ def judged_of(values: Sequence[Any], *, sent_by: str | None) -> Judged:
     judged, labels, *rest = values
     found = Judged(judged, tuple(labels), *rest)
     return found if found.held_back is None else replace(found, reason=reason_sentence(found.reason, found.held_back, sent_by))
+
+
+def unnamed(judged: Judged) -> Judged:
+    """A verdict on an outlier without the class."""
+    reason = judged.reason
+    if judged.outlier_score is not None:
+        compared = "training" if judged.p_value is None else "held-out"
+        why = strangeness_sentence(judged.class_score, judged.source_score)
+        reason = f"{outlier_sentence(judged.outlier_score, compared)} {why}".rstrip()
+    return replace(judged, labels=(), confidence=None, cluster=None, reason=reason)
 
 
 def _unknown(project: Project, item_id: int) -> UnknownError:

@@ -10,8 +10,8 @@ from pathlib import Path
 from sqlalchemy import Connection, exists, func, select
 
 from annotriage.states import Time
-from annotriage.store.blindness import keeps_class, shown_verdict, unnamed
-from annotriage.store.browsing import OF_VERDICT, Judged, judged_of
+from annotriage.store.blindness import keeps_class, shown_verdict
+from annotriage.store.browsing import OF_VERDICT, Judged, judged_of, unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
 from annotriage.store.files import store_file
