@@ -59,9 +59,8 @@ def seen(request, copied, serve_dashboard):
             connection.execute(text("UPDATE spot_check SET state = 'right' WHERE item_id = :item"), {"item": item})
             if hasattr(request, "param"):
                 connection.execute(text("UPDATE item SET answer = 'resolved' WHERE id = :item"), {"item": item})
-            connection.execute(
-                text("UPDATE item SET trust = 0, route = 'uncertain' WHERE id = :item"), {"item": item}
-            )  # on the queue's first page
+            first = "UPDATE item SET trust = 0, route = 'uncertain' WHERE id = :item"  # on the queue's first page
+            connection.execute(text(first), {"item": item})
 
     yield seen, settle, item, task
     service.close()

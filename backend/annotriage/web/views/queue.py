@@ -20,7 +20,7 @@ from annotriage.service.readings.facets import Facets, queue_facets
 from annotriage.service.readings.item import QueueLine, queue_lines
 from annotriage.service.readings.waiting import WaitingWork, waiting_work
 from annotriage.store.browsing import Item, item_of_task
-from annotriage.store.datasets import Dataset, dataset_of_project, datasets_page
+from annotriage.store.datasets import Dataset, dataset_of_project, datasets_page, routes_of
 from annotriage.store.projects import Project
 from annotriage.store.queue import LOOKED_AT, queue_page
 from annotriage.store.references import get_reference
@@ -43,7 +43,7 @@ ORDER_WORDS = {
 
 @dataclass(frozen=True)
 class QueuePage:
-    """What the page shows. waiting: all that wait, whatever the filters.
+    """What the page shows. waiting: all that wait, whatever the filters; judged: all items so far.
 
     missing: a task that was searched for and is not there. begun: whether this is the first page. calibrated: whether labels may be
     automatic at all.
@@ -56,6 +56,7 @@ class QueuePage:
     stopped: bool
     begun: bool
     waiting: WaitingWork
+    judged: int
     datasets: Sequence[Dataset]
     dataset: Dataset | None
     classes: Sequence[str]
@@ -162,6 +163,7 @@ def _page(process: Process, connection: Connection, project: Project, walk: Walk
         stopped=found.stopped,
         begun=after is None,
         waiting=waiting_work(connection, project),
+        judged=sum(count.items for count in routes_of(connection, project)),
         datasets=datasets,
         dataset=dataset,
         classes=[line["name"] for line in guarantee["classes"] if line["side"] == "predicted"],
