@@ -182,7 +182,7 @@ def test_a_dataset_without_groups_says_so(signed_in):
     page = signed_in("/projects/1/groups")
     page.get_by_label("Dataset").select_option(label="scanner=A")
     page.get_by_role("button", name="Show").click()
-    assert "No groups among the 8 outliers" in text(page)
+    assert "No groups among the 8 strange items" in text(page)
 
 
 def test_whoever_manages_decides_what_one_person_alone_contradicted(signed_in, dashboard, barriers):
