@@ -65,9 +65,9 @@ def save_reference(
         if found is not None:  # another process kept it at this moment
             return int(found)
         raise StateError(f"predictions of another reference are called {prediction_version!r} already; fit this one under another name")
-    for one in grid:
-        taus = {"names": list(one.names), "rest": one.rest, "limits": list(one.limits)}
-        row = {"reference_id": id, "alpha": one.alpha, "threshold": one.threshold, "taus": taus}
+    for cell in grid:
+        taus = {"names": list(cell.names), "rest": cell.rest, "limits": list(cell.limits)}
+        row = {"reference_id": id, "alpha": cell.alpha, "threshold": cell.threshold, "taus": taus}
         connection.execute(reference_grid.insert().values(row))
     for cluster, members in (edges or {}).items():
         connection.execute(reference_edge.insert().values(reference_id=id, cluster=cluster, members=members))

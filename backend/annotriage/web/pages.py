@@ -28,6 +28,7 @@ from annotriage.web.routing import Plain, Routes
 from annotriage.web.sessions import Sessions, wants_page
 from annotriage.web.tabs import PROJECT_TABS
 from annotriage.web.views import (
+    certificates,
     changes,
     compare,
     diversity,
@@ -50,7 +51,23 @@ POLICY = (
 )
 SHARED = Path(__file__).parent.parent / "report" / "static"  # what report.html is made of, too
 WORDS = ("percent", "probability", "percent_range", "count", "points", "points_range", "p_figure", "chance", "certainty")  # of numbers
-VIEWS = (overview, project_overview, glossary, changes, diversity, groups, guarantee, compare, settings, system, exports, map, queue, item)
+VIEWS = (
+    overview,
+    project_overview,
+    glossary,
+    changes,
+    diversity,
+    groups,
+    guarantee,
+    certificates,
+    compare,
+    settings,
+    system,
+    exports,
+    map,
+    queue,
+    item,
+)
 
 
 def add_pages(app: Flask, process: Process, sessions: Sessions) -> None:

@@ -2,6 +2,7 @@
 import { byId, make, number } from "./elements.js";
 import { PointMap } from "./map.js";
 import { KIND_NAMES, SHAPE_NAMES, marker } from "./markers.js";
+import { theme } from "./theme_button.js";
 
 const ROUTES = ["auto", "uncertain", "outlier", "failed"];
 const SERIES = 8;
@@ -45,24 +46,6 @@ function sharpen() {
   const mark = (image) => image.classList.toggle("tiny", image.naturalWidth < 100);
   document.addEventListener("load", (event) => event.target instanceof HTMLImageElement && mark(event.target), true);
   document.querySelectorAll("img").forEach(mark);
-}
-
-/** The button that changes between light and dark; theme.js has set the first one, and the system decides until a person does. */
-function theme() {
-  const root = document.documentElement, button = byId("theme");
-  const wear = (name) => {
-    root.dataset.theme = name;
-    button.textContent = name === "dark" ? "Light" : "Dark";
-    button.setAttribute("aria-label", `Change to ${name === "dark" ? "light" : "dark"} colours`);
-    dispatchEvent(new Event("themechange"));
-  };
-  button.hidden = false;
-  button.addEventListener("click", () => {
-    wear(root.dataset.theme === "dark" ? "light" : "dark");
-    try { localStorage.setItem("annotriage-theme", root.dataset.theme); } catch { /* not kept, still changed */ }
-  });
-  systemDark.addEventListener("change", () => { if (!chosenTheme()) wear(systemDark.matches ? "dark" : "light"); });
-  wear(root.dataset.theme);
 }
 
 /** How each way of colouring codes the points: {codes, styles, entries}; a style's label and count make the legend. */
