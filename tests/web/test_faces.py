@@ -32,11 +32,11 @@ def box(page, selector):
 def test_a_project_opens_on_its_overview_and_says_what_to_do_next(signed_in):
     page = signed_in("/projects/1")
     page.wait_for_url("**/projects/1/overview")
-    head = page.locator("#next .next")
+    head = page.locator("#next-step .next")
     assert head.count() == 1
     head.get_by_role("link").click()
     page.wait_for_load_state()
-    assert page.locator("#next .next").count() == 0, "the page is the one on which it is done"
+    assert page.locator("#next-step .next").count() == 0, "the page is the one on which it is done"
 
 
 def test_every_project_card_says_what_to_do_next(signed_in):

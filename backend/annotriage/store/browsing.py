@@ -202,7 +202,9 @@ def item_of_id(connection: Connection, project: Project, item_id: int) -> Item:
 def revealed(connection: Connection, project: Project, item_id: int) -> Judged | None:
     """The whole verdict on an item, its class included; None while it is an open spot check. Raises UnknownError."""
     item_of_id(connection, project, item_id)
-    query = select(item.c.sent_by, *OF_VERDICT).join(verdict, shown_verdict(project.reference_id)).where(item.c.id == item_id)
+    query = (
+        select(item.c.sent_by, *OF_VERDICT).select_from(item).join(verdict, shown_verdict(project.reference_id)).where(item.c.id == item_id)
+    )
     row = connection.execute(query).one_or_none()
     return None if row is None else judged_of(tuple(row)[1:], sent_by=row[0])
 
