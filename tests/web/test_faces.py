@@ -42,7 +42,7 @@ def test_a_project_opens_on_its_overview_and_says_what_to_do_next(signed_in):
 def test_every_project_card_says_what_to_do_next(signed_in):
     page = signed_in("/")
     assert page.locator(".project-card").count() == page.locator(".project-card .next").count() == 2
-    assert "No label is automatic yet" in page.locator(".project-card .next").nth(1).inner_text()
+    assert "No label is automatic" in page.locator(".project-card .next").nth(1).inner_text()
 
 
 def test_a_word_leads_to_what_it_means(signed_in):

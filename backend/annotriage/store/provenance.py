@@ -33,9 +33,8 @@ class Label:
     (before triage saw it); answers: how many were given. route: the model's way for it; held_back: why that did not hold.
     model_label, confidence: what the model says, null while that is hidden; model: the hash of its files; reference, reference_version:
     what judged it, by name and hash, in force when the label was given. guaranteed: whether the label is the model's, and its error was
-    limited: to max_error, with
-    that probability, in the long run. spot_check: sample (drawn of all items) or audit (of automatic ones), null for none;
-    check_state: open, disagreed, right or wrong. decided_by: who settled it in the place of a second answer.
+    limited: to max_error, with that probability, in the long run. spot_check: sample (drawn of all items) or audit (of automatic ones),
+    null for none; check_state: open, disagreed, right or wrong. decided_by: who settled it in the place of a second answer.
     """
 
     task: str | None
