@@ -239,7 +239,7 @@ def test_two_stretches_of_time_are_compared(signed_in):
 
 def test_what_other_limits_would_do_is_shown_before_they_are_saved(signed_in, dashboard):
     page = signed_in("/projects/1/settings")
-    page.get_by_label("Normal items that may be called outliers").fill("30")
+    page.get_by_label("Normal items that may be called strange").fill("30")
     page.locator("#preview").get_by_text("alpha 30%").wait_for()
     assert re.search(r"Automatic \d+ of 454 items judged so far, \d+%; -\d+", text(page, "#preview"))
     assert project(dashboard).next_reference_id is None
@@ -307,7 +307,7 @@ def test_the_system_page_tells_what_is_missing_and_sends_again(signed_in, dashbo
             select(delivery.c.state).where(delivery.c.item_id.in_(ids), delivery.c.reference_id == found.reference_id)
         )
         assert set(states.scalars()) == {"pending"}
-    page.get_by_role("button", name="Forget those that cannot be read").click()
+    page.get_by_role("button", name="Delete those that cannot be read").click()
     assert "is no JSON" not in text(page)
 
 

@@ -33,9 +33,9 @@ HELP = {field.name: field.metadata["help"] for table in (Settings, ServiceSettin
 TITLES = {
     "max_error": "Largest share of wrong automatic labels",
     "confidence": "How sure the guarantee is",
-    "alpha": "Normal items that may be called outliers",
-    "sample_share": "Of all items, answered blind (the sample)",
-    "audit_share": "Of automatic labels, checked blind at least (the audit)",
+    "alpha": "Normal items that may be called strange",
+    "sample_share": "Spot checks drawn from all items",
+    "audit_share": "Spot checks of automatic labels, at least",
     "checks_handed_out": "Spot checks among what the Label button hands out",
     "accept": "What becomes of automatic labels",
 }
