@@ -136,7 +136,7 @@ def test_the_diversity_page_reads_the_score_and_shows_when_it_rose(signed_in):
     assert "25.2% at the end" in chart.get_attribute("aria-label")
     assert chart.locator("circle").count() == 4
     assert "clearly more than usual" in text(page, "section[aria-labelledby=clusters]")
-    assert page.locator("#advice + div .card").count() == 4
+    assert page.locator("#advice + div .card").count() == 3, "nobody said that it is augmented"
 
 
 def test_the_stretch_of_time_can_be_chosen(signed_in):
@@ -170,7 +170,7 @@ def test_advice_that_is_given_says_what_would_turn_it(signed_in):
 
 def test_groups_show_their_faces_and_lead_to_the_queue(signed_in):
     page = signed_in("/projects/1/groups")
-    assert "58 outliers of 114 belong to 3 groups" in text(page)
+    assert "58 strange items of 114 belong to 3 groups" in text(page)
     faces = page.locator("section.group >> nth=0").locator("img")
     assert faces.count() == 10
     assert faces.first.evaluate("image => image.naturalWidth") == 8

@@ -315,7 +315,7 @@ def judged_of(values: Sequence[Any], *, sent_by: str | None) -> Judged:
 
 def unnamed(judged: Judged) -> Judged:
     """A verdict on an outlier without the class."""
-    reason = judged.reason
+    reason = "Unlike the training data."
     if judged.outlier_score is not None:
         compared = "training" if judged.p_value is None else "held-out"
         why = strangeness_sentence(judged.class_score, judged.source_score)
