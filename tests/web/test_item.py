@@ -193,7 +193,7 @@ def test_a_broken_picture_says_why_and_leaves_the_page_usable(signed_in, open_pa
     page = signed_in(f"/projects/1/items/{failed.task}")
     page.locator("#media-problem", has_text="No picture: ").wait_for()
     assert "no picture that browsers show" in text(page, "#media-problem")
-    assert "failed" in text(page, "#verdict-part")
+    assert "unreadable" in text(page, "#verdict-part")
 
 
 def test_where_the_full_picture_cannot_be_had_the_small_one_is_shown(signed_in, open_page, dashboard, outlier):

@@ -244,7 +244,7 @@ def test_what_other_limits_would_do_is_shown_before_they_are_saved(signed_in, da
     assert re.search(r"Automatic \d+ of 454 items judged so far, \d+%; -\d+", text(page, "#preview"))
     assert project(dashboard).next_reference_id is None
     page.get_by_label("Largest share of wrong automatic labels").fill("99")
-    page.locator("#preview").get_by_text("must be between").wait_for()
+    page.locator("#preview").get_by_text("choose between").wait_for()
 
 
 def test_shares_of_spot_checks_hold_at_once_and_are_written_down(signed_in, dashboard):

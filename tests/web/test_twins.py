@@ -134,3 +134,10 @@ def test_the_item_behind_a_point_of_the_map_is_the_item(client):
     assert panel.status_code == 200
     for said in ("Task 1</bdi>", shown["verdict"]["reason"][:40], f"{shown['verdict']['trust']:.3f}"):
         assert said in panel.text
+
+
+def test_who_answered_is_named_only_where_the_setting_says_so(copied, serve_dashboard):
+    client = serve_dashboard(*copied, password=AUTH[1], show_people="off").app.test_client()
+    page = client.get("/projects/1/overview", auth=AUTH, headers={"Accept": "text/html"}).text
+    assert "2 people gave" in page
+    assert "bob" not in page + client.get("/projects/1/overview.json", auth=AUTH).text
