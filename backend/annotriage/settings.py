@@ -298,6 +298,9 @@ class ServiceSettings(_Table):
     media_connections: int = _setting(
         8, "Files fetched at the same time. More than Label Studio can serve slows its pages.", low=1, high=64
     )
+    show_people: str = _setting(
+        "on", "Whether the dashboard's overview names who answered how much; off: it says how many people did.", choices=("on", "off")
+    )
     # how often
     poll_seconds: float = _setting(3.0, "How often Label Studio is asked for what no webhook told.", low=0.2, high=3600)
     sweep_seconds: float = _setting(

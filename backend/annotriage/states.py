@@ -77,6 +77,7 @@ class EventKind(StrEnum):
     RESUMED = "resumed"
     ALARM = "alarm"
     ALARM_OVER = "alarm over"  # too few contradictions were confirmed
+    REVEALED = "revealed"  # a person had the class of an outlier told
     DECIDED = "decided"  # a person who manages decided between the model and the only annotator
     SETTINGS = "settings"  # a person changed how the project is triaged
     LIMITS = "limits"  # a reference with other limits is to take over

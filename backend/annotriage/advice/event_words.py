@@ -73,6 +73,11 @@ def decided(task: str, by: str, right: bool) -> str:
     return f"{by} decided spot check {task}: the model was {'right' if right else 'wrong'}"
 
 
+def revealed(task: str, by: str) -> str:
+    """A person had the model's answer on an outlier told before anybody had answered."""
+    return f"{by} had the model's answer on task {task} revealed"
+
+
 def settings(changes: Changes, by: str) -> str:
     """A person changed how the project is triaged."""
     said = ", ".join(f"{name} {_value(before)} -> {_value(after)}" for name, (before, after) in changes.items())
@@ -139,6 +144,7 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.ALARM: alarm,
     EventKind.ALARM_OVER: alarm_over,
     EventKind.DECIDED: decided,
+    EventKind.REVEALED: revealed,
     EventKind.SETTINGS: settings,
     EventKind.LIMITS: limits,
     EventKind.LIMITS_FAILED: failed,

@@ -148,6 +148,19 @@ dataset = Table(
     UniqueConstraint("project_id", "kind", "name"),
 )
 
+saved_view = Table(
+    "saved_view",
+    metadata,
+    _id(),
+    _of("project"),
+    Column("page", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("query", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    UniqueConstraint("project_id", "page", "name"),
+)
+
 # A person's word on many items at once: a person shall look (review), or need not any more (back).
 rerouting = Table(
     "rerouting",
