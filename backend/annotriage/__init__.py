@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from annotriage.data import Dataset, Item, open_dataset
     from annotriage.engine.compare import compare
+    from annotriage.engine.duplicates import Duplicates, duplicates
     from annotriage.engine.fitting import fit
     from annotriage.engine.label_audit import LabelAudit, audit_labels
     from annotriage.engine.reference import Reference
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from annotriage.errors import AnnotriageError
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
+    from annotriage.report.duplicates import duplicates_to_file
     from annotriage.report.label_audit import audit_labels_to_folder
     from annotriage.report.output import summary_text, triage_to_folder
     from annotriage.settings import Settings
@@ -25,6 +27,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AnnotriageError": "annotriage.errors",
     "Dataset": "annotriage.data",
+    "Duplicates": "annotriage.engine.duplicates",
     "Item": "annotriage.data",
     "LabelAudit": "annotriage.engine.label_audit",
     "ModelSpec": "annotriage.model.spec",
@@ -35,6 +38,8 @@ _HOMES = {
     "audit_labels": "annotriage.engine.label_audit",
     "audit_labels_to_folder": "annotriage.report.label_audit",
     "compare": "annotriage.engine.compare",
+    "duplicates": "annotriage.engine.duplicates",
+    "duplicates_to_file": "annotriage.report.duplicates",
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
     "open_dataset": "annotriage.data",
@@ -46,6 +51,7 @@ _HOMES = {
 __all__ = [
     "AnnotriageError",
     "Dataset",
+    "Duplicates",
     "Item",
     "LabelAudit",
     "ModelSpec",
@@ -56,6 +62,8 @@ __all__ = [
     "audit_labels",
     "audit_labels_to_folder",
     "compare",
+    "duplicates",
+    "duplicates_to_file",
     "fit",
     "load_model",
     "open_dataset",

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.advice.numbers import percent
+from annotriage.advice.twin_words import leak_sentence
 from annotriage.data import Source, open_dataset
 from annotriage.engine.calibration import calibrate, guarantee_of, looks_seen, refuse_shared
 from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, kept_sample
+from annotriage.engine.duplicates import near_twins
 from annotriage.engine.kept_items import HeldOut
 from annotriage.engine.label_audit import doubts_of_training
 from annotriage.engine.labels import LabelSpace
@@ -101,7 +103,9 @@ def fit_collected(
             refuse_shared(trained, held_out)
             reference = replace(reference, held_out_notes=(*held_out.notes, *_failure_notes("held-out", held_out)))
             reference = calibrate(reference, held_out, previous=previous)
-            reference = replace(reference, held_out_notes=(*reference.held_out_notes, *looks_seen(reference)))
+            leaks = near_twins(reference.detector, model, trained, held_out, settings)
+            told = [leak_sentence(leaks)] if leaks else []
+            reference = replace(reference, held_out_notes=(*reference.held_out_notes, *told, *looks_seen(reference)))
     return replace(reference, version=reference.content_hash())
 
 

@@ -19,7 +19,7 @@ from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
 from annotriage.report.csv_cells import text_cell
 from annotriage.report.output import REPORT, SUMMARY, json_text
-from annotriage.report.page import page_frame, page_templates, static_text, write_page
+from annotriage.report.page import page_frame, page_templates, static_text, write_whole
 from annotriage.settings import ServiceSettings, Settings
 
 ISSUES = "label_issues.csv"
@@ -69,7 +69,7 @@ def audit_labels_to_folder(
             table.writerow(COLUMNS)
             table.writerows(map(_row, found.findings))
         (folder / SUMMARY).write_text(json_text(found.summary()), "utf-8", "backslashreplace")
-        write_page(_page(found), folder / REPORT)
+        write_whole(_page(found), folder / REPORT, "report")
         return found
 
 

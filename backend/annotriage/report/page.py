@@ -41,14 +41,15 @@ _HERE = Path(__file__).parent
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write `report` to `path`, as `write_page` does."""
-    write_page(_render(report), path)
+    """Write `report` to `path`, as `write_whole` does."""
+    write_whole(_render(report), path, "report")
 
 
-def write_page(pieces: Iterable[str], path: Path) -> None:
-    """Write a page to `path`, whole or not at all: to a temporary name beside it, then renamed.
+def write_whole(pieces: Iterable[str], path: Path, what: str) -> None:
+    """Write text to `path`, whole or not at all: to a temporary name beside it, then renamed.
 
-    Raises OutputError when the folder is missing or not writable, or the disk is full; a page that was there before stays.
+    Raises OutputError when the folder is missing or not writable, or the disk is full; what was there before stays.
+    what: "report" or "table", for the message.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -57,7 +58,7 @@ def write_page(pieces: Iterable[str], path: Path) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: the report could not be written ({error.strerror}). {_fix(error, path)}") from error
+        raise OutputError(f"{path}: the {what} could not be written ({error.strerror}). {_fix(error, path)}") from error
 
 
 def page_templates() -> Environment:
