@@ -21,6 +21,7 @@ import live
 import map as map_page
 import overhead
 import pages
+import quality
 import serving
 import snapshots
 
@@ -35,6 +36,7 @@ THEMES = {
     "snapshots": snapshots.figures,
     "live": live.figures,
     "pages": pages.figures,
+    "quality": quality.figures,
 }
 
 

@@ -20,7 +20,7 @@ from annotriage.states import IssueKind
 Array = NDArray[Any]
 Labels = NDArray[np.intp]
 
-RESAMPLES = 1_000  # of the bootstrap
+RESAMPLES = 500  # of the bootstrap
 NEAR = 1 / 3  # of the likely class's probability, above which the given one is as good
 FALSE_STRANGERS = 0.1
 RANKS = {  # our names for cleanlab's label quality scores, each in [0, 1], small where the label is doubtful
