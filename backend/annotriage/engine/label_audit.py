@@ -17,7 +17,7 @@ from scipy.special import expit, softmax
 
 from annotriage.advice import label_words
 from annotriage.advice.numbers import count
-from annotriage.data import Item, Source, open_dataset
+from annotriage.data import Dataset, Item, Source, open_dataset
 from annotriage.engine.collecting import Collected, collect
 from annotriage.engine.labels import FOREIGN, NOTHING, LabelSet, LabelSpace
 from annotriage.engine.reference import Judged, Reference
@@ -192,18 +192,33 @@ def audit_labels(
         model = reference.open_model(model, settings)
     else:
         reference.check(model)
+    return audit_dataset(reference, model, dataset, folds=folds, order=order, rules=wanted, settings=settings, progress=progress)
+
+
+def audit_dataset(
+    reference: Reference,
+    model: Model,
+    dataset: Dataset,
+    *,
+    folds: int | None = None,
+    order: str = "self-confidence",
+    rules: Sequence[tuple[int, int]] = (),
+    settings: Settings,
+    progress: Progress = silent,
+) -> LabelAudit:
+    """As `audit_labels`, for a dataset and a model that are open already. rules: pairs of classes."""
     called: list[tuple[str, tuple[str, ...] | None]] = []
 
     def label_of(item: Item) -> LabelSet | None:
         called.append((item.path, None if item.labels is None else tuple(map(str, item.labels))))
-        return space.known_or_foreign(item)
+        return reference.space.known_or_foreign(item)
 
-    collected = collect(model, dataset, space, replace(settings, map_sample=PICTURES), progress, "labelled items", label_of)
+    collected = collect(model, dataset, reference.space, replace(settings, map_sample=PICTURES), progress, "labelled items", label_of)
     with progress("checking labels", None):
-        return audit_collected(reference, collected, called, folds=folds, order=order, rules=wanted, settings=settings)
+        return _audited(reference, collected, called, folds=folds, order=order, rules=rules, settings=settings)
 
 
-def audit_collected(
+def _audited(
     reference: Reference,
     collected: Collected,
     called: Sequence[tuple[str, tuple[str, ...] | None]],
@@ -213,7 +228,7 @@ def audit_collected(
     rules: Sequence[tuple[int, int]],
     settings: Settings,
 ) -> LabelAudit:
-    """The second half of `audit_labels`, for outputs that were collected already. called: path and labels of each item, as text."""
+    """The audit of outputs that were collected. called: path and labels of each item, as text."""
     space = reference.space
     known = np.flatnonzero([labels is not None and labels != FOREIGN for labels in collected.labels])
     if not len(known):

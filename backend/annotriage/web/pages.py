@@ -22,7 +22,21 @@ from annotriage.web.problems import MEDIA_TYPE
 from annotriage.web.routing import Plain, Routes
 from annotriage.web.sessions import Sessions, wants_page
 from annotriage.web.tabs import PROJECT_TABS
-from annotriage.web.views import changes, compare, diversity, exports, groups, guarantee, item, map, overview, queue, settings, system
+from annotriage.web.views import (
+    changes,
+    compare,
+    diversity,
+    exports,
+    groups,
+    guarantee,
+    item,
+    label_audit,
+    map,
+    overview,
+    queue,
+    settings,
+    system,
+)
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
@@ -30,7 +44,7 @@ POLICY = (
 )
 SHARED = Path(__file__).parent.parent / "report" / "static"  # what report.html is made of, too
 WORDS = ("percent", "percent_range", "count", "points", "points_range", "p_figure", "chance", "certainty")  # of advice.numbers
-VIEWS = (overview, changes, diversity, groups, guarantee, compare, settings, system, exports, map, queue, item)
+VIEWS = (overview, changes, diversity, groups, guarantee, label_audit, compare, settings, system, exports, map, queue, item)
 
 
 def add_pages(app: Flask, process: Process, sessions: Sessions) -> None:
