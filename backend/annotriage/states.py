@@ -96,6 +96,7 @@ class EventKind(StrEnum):
     REROUTED = "rerouted"  # a person sent items to review, or back
     ACCEPTED = "accepted"  # automatic labels became annotations
     UNDONE = "undone"  # they were taken back
+    CERTIFIED = "certified"  # the automatic labels of a dataset were fixed, and checks of them drawn
 
 
 class DeliveryState(StrEnum):
@@ -156,6 +157,7 @@ class Alarm:
 ROUTES = tuple(Route)
 FOR_PEOPLE = (Route.FAILED, Route.OUTLIER, Route.UNCERTAIN)  # every item of these waits for a person, the strangest first
 SPOT_CHECK = "spot check"  # stands in a route's place where the route would tell what the model says
+SPOT_CHECK_FIELD = "triage_spot_check"  # the field of a task that spot checks alone have
 SHOWN = (Route.AUTO, Route.UNCERTAIN)  # annotators see the model's answer; of the others they see none, and are not anchored
 UNANSWERED = (AnswerState.OPEN, AnswerState.DISPUTED)
 UNSETTLED = (SpotCheckState.OPEN, SpotCheckState.DISAGREED)

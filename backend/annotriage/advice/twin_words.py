@@ -26,7 +26,7 @@ def between_sentence(items: int, exact: int, near: int, against: str) -> str:
 def threshold_sentence(threshold: float, usual: float) -> str:
     """How near is near."""
     return (
-        f"Near is within {threshold:.3g}: so are 99 % of copies of these items, lightly changed in brightness, noise and compression."
+        f"Near is within {threshold:.3g}: so are 99% of copies of these items, lightly changed in brightness, noise and compression."
         f" It is at most half of the usual distance to the nearest item ({usual:.3g})."
     )
 

@@ -15,7 +15,7 @@ from annotriage.model import Model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
 from annotriage.report.csv_cells import text_cell
-from annotriage.report.page import write_whole
+from annotriage.report.html import write_page
 from annotriage.settings import ServiceSettings, Settings
 
 FIRST = 5  # twins on the terminal
@@ -45,7 +45,7 @@ def duplicates_to_file(
     found = duplicates(
         reference, data, against, model=model, settings=settings, labeling_config=labeling_config, server=server, progress=progress
     )
-    write_whole(_lines(found), out, "table")
+    write_page(_lines(found), out, "table")
     return found
 
 

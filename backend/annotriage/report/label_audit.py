@@ -18,8 +18,8 @@ from annotriage.model import Model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
 from annotriage.report.csv_cells import text_cell
+from annotriage.report.html import frame, static, template, write_page
 from annotriage.report.output import REPORT, SUMMARY, json_text
-from annotriage.report.page import page_frame, page_templates, static_text, write_whole
 from annotriage.settings import ServiceSettings, Settings
 
 ISSUES = "label_issues.csv"
@@ -69,7 +69,7 @@ def audit_labels_to_folder(
             table.writerow(COLUMNS)
             table.writerows(map(_row, found.findings))
         (folder / SUMMARY).write_text(json_text(found.summary()), "utf-8", "backslashreplace")
-        write_whole(_page(found), folder / REPORT, "report")
+        write_page(_page(found), folder / REPORT)
         return found
 
 
@@ -101,8 +101,7 @@ def _page(audit: LabelAudit) -> Iterator[str]:
         largest = float(off.max(initial=0.0))
         given, likely = np.unravel_index(np.argsort(-off, axis=None)[:PAIRS_SHOWN], off.shape)
         pairs = [(float(off[row, column]), names[row], names[column]) for row, column in zip(given, likely, strict=True)]
-    template = page_templates().get_template("label_audit.html")
-    return template.generate(
+    return template("label_audit.html").generate(
         audit=audit,
         created=datetime.now(UTC).astimezone(),
         counts=audit.counts(),
@@ -112,5 +111,5 @@ def _page(audit: LabelAudit) -> Iterator[str]:
         largest=largest,
         pairs=[pair for pair in pairs if pair[0] >= 0.5],
         shown=audit.findings[:SHOWN],
-        **page_frame(static_text("label_audit.js")),
+        **frame(static("label_audit.js")),
     )
