@@ -24,7 +24,7 @@ from annotriage.settings import Settings
 
 Array = NDArray[Any]
 
-CONTENTS = 100  # items whose contents are kept, of which copies are made
+CONTENTS = 32  # items whose contents are kept, of which copies are made
 KEPT_ACTIVATIONS = 4_000  # items whose activations stay in the reference, for `compare`
 
 
