@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from annotriage.engine.diagnosis_sample import DiagnosisSample, sample
     from annotriage.engine.duplicates import Duplicates, duplicates
     from annotriage.engine.fitting import fit
-    from annotriage.engine.label_audit import LabelAudit, audit_labels
+    from annotriage.engine.label_audit import audit_labels
+    from annotriage.engine.label_findings import LabelAudit
     from annotriage.engine.reference import Reference
     from annotriage.engine.triage import Triage, triage
     from annotriage.engine.verdict import Verdict
@@ -38,7 +39,7 @@ _HOMES = {
     "DiagnosisSample": "annotriage.engine.diagnosis_sample",
     "Duplicates": "annotriage.engine.duplicates",
     "Item": "annotriage.data",
-    "LabelAudit": "annotriage.engine.label_audit",
+    "LabelAudit": "annotriage.engine.label_findings",
     "ModelSpec": "annotriage.model.spec",
     "Plan": "annotriage.training.plan",
     "Reference": "annotriage.engine.reference",
