@@ -10,6 +10,9 @@ from click.testing import CliRunner
 from triaged import data_uri
 
 from annotriage.cli import main
+from annotriage.labeling_tool import AUDIT_VERSION, Shown
+from annotriage.settings import ServiceSettings
+from annotriage_label_studio import connect_server
 
 CHOICES = "".join(f'<Choice value="{digit}"/>' for digit in range(8))
 CONFIG = f'<View><Image name="image" value="$image"/><Choices name="label" toName="image">{CHOICES}</Choices></View>'
@@ -72,3 +75,38 @@ def test_wrong_labels_are_found_corrected_and_not_in_doubt_any_more(label_studio
     again, after = audit("after")
     assert {row["id"] for row in again}.isdisjoint(found & wrong)
     assert after["noise"]["share"] < 0.03
+
+
+def test_findings_have_a_tab_and_a_version_of_their_own(label_studio):
+    project = label_studio.project()
+    tasks = [str(id) for id in label_studio.import_tasks(project, [{"image": f"http://127.0.0.1:1/{place}.png"} for place in range(8)])]
+    for task in tasks:
+        label_studio.annotate(int(task), "cat")
+    server = connect_server(ServiceSettings(label_studio_url=label_studio.url, label_studio_token=label_studio.token))
+    tool = server.project(str(project), ["cat", "dog"])
+    assert set(tool.deliver([Shown(task, ("cat",), 0.9) for task in tasks], "annotriage pets 1a2b").done) == set(tasks)
+    tool.name_version("annotriage pets 1a2b")
+    tool.repair()
+    assert "Label audit" not in tabs_of(label_studio, project), "nothing is in doubt yet"
+    doubted = [Shown(tasks[1], ("dog",), 0.1), Shown(tasks[4], None, 0.0)]
+    assert set(tool.deliver(doubted, AUDIT_VERSION).done) == {tasks[1], tasks[4]}
+    tool.repair()
+    assert tasks_of(label_studio, project, "Label audit") == [tasks[1], tasks[4]]
+    assert tool.facts().version == "annotriage pets 1a2b", "annotators are shown what they were shown before"
+    assert tool.repair() == []
+    tool.withdraw([id for ids in tool.delivered([tasks[1]], AUDIT_VERSION).values() for id in ids])
+    assert tasks_of(label_studio, project, "Label audit") == [tasks[4]]
+    tool.drop_version(AUDIT_VERSION, keep="annotriage pets 1a2b")
+    tool.repair()
+    assert "Label audit" not in tabs_of(label_studio, project)
+    assert tool.versions() == {"annotriage pets 1a2b": 8}
+
+
+def tabs_of(label_studio, project):
+    return {view["data"]["title"]: view["id"] for view in label_studio.call("GET", "/api/dm/views/", project=project)}
+
+
+def tasks_of(label_studio, project, tab):
+    """The tasks that people see in a tab, in its order."""
+    view = tabs_of(label_studio, project)[tab]
+    return [str(task["id"]) for task in label_studio.call("GET", "/api/tasks/", project=project, view=view, page_size=100)["tasks"]]

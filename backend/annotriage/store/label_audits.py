@@ -34,7 +34,10 @@ class AnsweredItem:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A label that an audit doubted. name: of the task. given: the labels then; now: what they are today."""
+    """A label that an audit doubted.
+
+    name: of the task. given: the labels then; now: what they are today. shown: whether the labeling tool shows what is likely, too.
+    """
 
     item_id: int
     name: str
@@ -47,6 +50,7 @@ class Finding:
     agree: bool
     state: FindingState
     decided_by: str | None = None
+    shown: bool = False
     now: tuple[str, ...] | None = None
 
 
@@ -108,7 +112,8 @@ def audit_of(connection: Connection, project: Project) -> KeptAudit | None:
 def findings_of(connection: Connection, project_id: int) -> list[Finding]:
     """All findings that are kept, in the order in which to look; a few thousand at most."""
     columns = [
-        finding.c[name] for name in ("item_id", "place", "kind", "given", "likely", "score", "reason", "agree", "state", "decided_by")
+        finding.c[name]
+        for name in ("item_id", "place", "kind", "given", "likely", "score", "reason", "agree", "state", "decided_by", "shown")
     ]
     query = select(*columns, func.coalesce(item.c.external_id, item.c.marker).label("name"), item.c.labels, item.c.answer)
     query = query.join(item, item.c.id == finding.c.item_id).where(finding.c.project_id == project_id, ~item.c.gone)
@@ -119,9 +124,21 @@ def findings_of(connection: Connection, project_id: int) -> list[Finding]:
         state = FindingState(row.state)
         if state == FindingState.OPEN and now is not None and set(now) != set(given):
             state = FindingState.CORRECTED
-        of_audit = (row.place, IssueKind(row.kind), given, likely, row.score, row.reason, row.agree)
-        found.append(Finding(row.item_id, row.name, *of_audit, state, row.decided_by, now))
+        doubted = (row.place, IssueKind(row.kind), given, likely, row.score, row.reason, row.agree)
+        found.append(Finding(row.item_id, row.name, *doubted, state, row.decided_by, row.shown, now))
     return found
+
+
+def set_shown(connection: Connection, item_ids: Sequence[int], shown: bool) -> None:
+    """Whether the labeling tool shows what is likely for these items."""
+    for ids in chunks(item_ids):
+        connection.execute(update(finding).where(finding.c.item_id.in_(ids)).values(shown=shown))
+
+
+def any_shown(connection: Connection, project_id: int) -> bool:
+    """Whether the labeling tool shows any finding of a project."""
+    query = select(finding.c.item_id).where(finding.c.project_id == project_id, finding.c.shown).limit(1)
+    return connection.execute(query).scalar_one_or_none() is not None
 
 
 def keep_label(connection: Connection, project: Project, item_id: int, by: str) -> None:

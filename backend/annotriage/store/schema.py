@@ -546,6 +546,7 @@ finding = Table(
     Column("agree", Boolean, nullable=False),
     Column("state", Text, nullable=False, server_default="open"),  # states.FindingState
     Column("decided_by", Text),  # who said that the label is right
+    Column("shown", Boolean, nullable=False, server_default=false()),  # a prediction in the labeling tool says what is likely
     Index(None, "project_id", "state", "place"),
 )
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sqlalchemy import select
 
 from annotriage.errors import DataError
+from annotriage.labeling_tool import AUDIT_VERSION
 from annotriage.quality.label_issues import worth_offering
 from annotriage.service.operations.jobs import run_queued
-from annotriage.service.quality.auditing import audit_project
+from annotriage.service.quality.auditing import audit_project, withdraw_decided
 from annotriage.service.readings.label_audit import label_audit_state
 from annotriage.states import FindingState
 from annotriage.store import jobs, label_audits
+from annotriage.store.projects import get_project
 from annotriage.store.schema import delivery, spot_check
 
 
@@ -34,6 +38,11 @@ def mislabelled(process, connect, worker, digits, picture):
     return project, tool, truth, wrong - checks, checks
 
 
+def present(process, project):
+    with process.store.reading() as connection:
+        return get_project(connection, project.id)
+
+
 def state_of(process, project):
     with process.store.reading() as connection:
         return label_audit_state(connection, project, limit=100)
@@ -53,15 +62,44 @@ def test_wrong_answers_are_found_and_spot_checks_take_no_part(process, mislabell
     assert (state.precision, state.offered) == (None, True)
 
 
-def test_an_audit_changes_no_annotation_and_no_prediction(process, mislabelled):
-    project, tool, *_ = mislabelled
-    calls, predictions, tasks = list(tool.calls), list(tool.predictions), dict(tool.tasks_by_id)
-    audit_project(process, project)
+def test_an_audit_changes_no_annotation_and_shows_what_is_likely_under_a_version_of_its_own(process, mislabelled):
+    project, tool, truth, wrong, checks = mislabelled
+    shown, tasks, version = list(tool.predictions), dict(tool.tasks_by_id), tool.version
+    audit_project(process, present(process, project))
+    assert tool.tasks_by_id == tasks
+    assert [stored for stored in tool.predictions if stored.version != AUDIT_VERSION] == shown
+    assert tool.version == version
+    audited = {stored.task: stored.labels for stored in tool.predictions if stored.version == AUDIT_VERSION}
+    assert {finding.name: finding.likely or None for finding in state_of(process, project).findings} == audited
+    assert sum(labels == (truth[task],) for task, labels in audited.items() if task in wrong) >= 0.7 * len(wrong)
+    assert not set(audited) & checks
+    audit_project(process, present(process, project))  # once more: nothing is there twice
+    assert len([stored for stored in tool.predictions if stored.version == AUDIT_VERSION]) == len(audited)
     with process.store.reading() as connection:
         assert not connection.execute(select(delivery.c.item_id).where(delivery.c.state == "pending")).all()
-    assert tool.predictions == predictions
-    assert tool.tasks_by_id == tasks
-    assert not {call for call in tool.calls[len(calls) :] if call in ("send", "accept", "retract", "write_fields")}
+
+
+def test_what_is_decided_leaves_the_labeling_tool(process, worker, mislabelled):
+    project, tool, truth, *_ = mislabelled
+    audit_project(process, present(process, project))
+    assert not withdraw_decided(process, project)
+    first, second = state_of(process, project).findings[:2]
+    tool.annotate(first.name, truth[first.name], by="ann")
+    worker.follow()
+    with process.store.writing() as connection:
+        label_audits.keep_label(connection, project, second.item_id, "boss")
+    assert withdraw_decided(process, project)
+    left = {stored.task for stored in tool.predictions if stored.version == AUDIT_VERSION}
+    assert left == {finding.name for finding in state_of(process, project).findings}
+    assert not withdraw_decided(process, project)
+
+
+def test_a_project_that_is_only_watched_gets_nothing(process, mislabelled):
+    project, tool, *_ = mislabelled
+    before = list(tool.predictions)
+    audit_project(process, dataclasses.replace(present(process, project), watch=True))
+    assert state_of(process, project).open > 5
+    assert tool.predictions == before
 
 
 def test_what_people_decide_comes_back_and_is_counted(process, worker, mislabelled):

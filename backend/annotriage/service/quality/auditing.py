@@ -1,6 +1,7 @@
 """The label audit of a project: the labels that people gave to its tasks, looked through by its reference.
 
-The media are fetched again and pass through the model once more. Annotations are never changed: people decide on each finding.
+The media are fetched again and pass through the model once more. Annotations are never changed: people decide on each finding, on the
+page or in the labeling tool.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from annotriage.data import Dataset, Item
 from annotriage.engine.label_audit import audit_dataset
 from annotriage.errors import DataError, MediaUnavailable
+from annotriage.labeling_tool import AUDIT_VERSION, Shown
 from annotriage.model import load_model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
@@ -51,8 +53,50 @@ def audit_project(process: Process, project: Project, progress: Progress = silen
         findings.append(Finding(int(found.id), names[found.id], place, *doubted, FindingState.OPEN))
     with process.store.writing() as connection:
         label_audits.keep_audit(connection, project.id, json.loads(json_text(audit.summary())), findings)
+    show_findings(process, project)
     log("labels audited", project=project.external_id, items=audit.items, findings=len(findings))
     return audit.headline
+
+
+def show_findings(process: Process, project: Project) -> None:
+    """Show the findings in the labeling tool: their likely labels as predictions of a version of its own, and a tab that lists them.
+
+    What an earlier audit showed goes. Nothing is written where a project is only watched, or before the tool shows a version. A finding
+    without a likely label gets an empty prediction.
+    """
+    if project.watch or not project.shown_version:
+        return
+    tool = process.tool_project(project)
+    if AUDIT_VERSION in tool.versions():
+        tool.drop_version(AUDIT_VERSION, keep=project.shown_version)
+    with process.store.reading() as connection:
+        open_ones = {found.name: found for found in label_audits.findings_of(connection, project.id) if found.state == FindingState.OPEN}
+    if open_ones:
+        shown = [Shown(name, found.likely or None, max(0.0, 1 - found.score)) for name, found in open_ones.items()]
+        outcomes = tool.deliver(shown, AUDIT_VERSION)
+        if outcomes.error is not None:
+            raise outcomes.error
+        with process.store.writing() as connection:
+            label_audits.set_shown(connection, [open_ones[name].item_id for name in outcomes.done], True)
+    tool.repair()
+
+
+def withdraw_decided(process: Process, project: Project) -> bool:
+    """Take the predictions of findings that people decided out of the labeling tool; whether there were any."""
+    if project.watch:
+        return False
+    with process.store.reading() as connection:
+        if not label_audits.any_shown(connection, project.id):
+            return False
+        found = label_audits.findings_of(connection, project.id)
+    decided = {finding.name: finding.item_id for finding in found if finding.shown and finding.state != FindingState.OPEN}
+    if not decided:
+        return False
+    tool = process.tool_project(project)
+    tool.withdraw([id for ids in tool.delivered(list(decided), AUDIT_VERSION).values() for id in ids])
+    with process.store.writing() as connection:
+        label_audits.set_shown(connection, list(decided.values()), False)
+    return True
 
 
 def _items(process: Process, project: Project, rows: Sequence[AnsweredItem]) -> Iterator[Item]:

@@ -400,6 +400,7 @@ def upgrade() -> None:
         sa.Column("agree", sa.Boolean(), nullable=False),
         sa.Column("state", sa.Text(), server_default="open", nullable=False),
         sa.Column("decided_by", sa.Text(), nullable=True),
+        sa.Column("shown", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_finding_item_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_finding_project_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("item_id", name=op.f("pk_finding")),
