@@ -61,6 +61,14 @@ class IssueKind(StrEnum):
     MISSING = "missing"  # several classes may apply, and one that does was not given
 
 
+class FindingState(StrEnum):
+    """What people made of a doubted label."""
+
+    OPEN = "open"
+    RIGHT = "right"  # somebody looked, and the label stays
+    CORRECTED = "corrected"  # people have answered something else since
+
+
 class EventKind(StrEnum):
     """What happened to a project."""
 

@@ -21,6 +21,7 @@ import live
 import map as map_page
 import overhead
 import pages
+import quality
 import serving
 import snapshots
 import strangers
@@ -37,6 +38,7 @@ THEMES = {
     "live": live.figures,
     "pages": pages.figures,
     "strangers": strangers.figures,
+    "quality": quality.figures,
 }
 
 

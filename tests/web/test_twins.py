@@ -9,6 +9,7 @@ from sqlalchemy import update
 from triaged import import_tasks, judge
 
 from annotriage.service.guarantee.pausing import pause
+from annotriage.store import label_audits
 from annotriage.store.schema import item
 
 # A figure of each page: where it is in the twin, and how the page shows it.
@@ -23,6 +24,7 @@ FIGURES = {
     "/projects/1/diversity": (lambda page: 100 * page["score"]["outliers"] / page["score"]["n"], "{:.1f}%"),
     "/projects/1/groups": (lambda page: page["groups"]["searched"], "{:,}"),
     "/projects/1/guarantee": (lambda page: page["standing"]["sample_drawn"], "{:,} drawn"),
+    "/projects/1/label-audit": (lambda page: page["audit"]["facts"]["items"], "{:,}</b>"),
     "/projects/1/compare": (lambda page: page["a"]["whole"]["n"], "{:,}"),
     "/projects/1/settings": (lambda page: 100 * page["now"]["max_error"], "{:.3g}"),
     "/projects/1/items/1": (lambda page: page["detail"]["item"]["verdict"]["reason"][:40], "{}"),
@@ -36,7 +38,10 @@ def twin_of(path):
 
 @pytest.fixture
 def client(copied, serve_dashboard):
-    return serve_dashboard(*copied, password=AUTH[1]).app.test_client()
+    dashboard = serve_dashboard(*copied, password=AUTH[1])
+    with dashboard.process.store.writing() as connection:
+        label_audits.keep_audit(connection, 1, {"items": 7_123, "sentences": ["None looks wrong."], "findings": {}, "notes": []}, [])
+    return dashboard.app.test_client()
 
 
 @pytest.mark.parametrize("path", FIGURES)

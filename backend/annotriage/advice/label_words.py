@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from annotriage.advice.numbers import count, percent, percent_range
+from annotriage.advice.numbers import count, percent, percent_range, probability
 from annotriage.advice.verdict_words import outlier_sentence
 from annotriage.states import IssueKind
 
@@ -53,11 +53,9 @@ def stranger_sentence(outlier_score: float, calibrated: bool) -> str:
     return outlier_sentence(outlier_score, "held-out" if calibrated else "training")
 
 
-def share(probability: float) -> str:
+def share(chance: float) -> str:
     """A probability that is never said to be certain either way: 0.9996 -> "over 99.9%", 0.0001 -> "under 0.1%"."""
-    if probability < 0.001:
-        return "under 0.1%"
-    return "over 99.9%" if probability > 0.999 else percent(probability, 0 if 0.01 < probability < 0.99 else 1)
+    return "under 0.1%" if chance < 0.001 else probability(chance)
 
 
 def noise_sentence(items: int, share_: float, low: float, high: float, findings: int) -> str:

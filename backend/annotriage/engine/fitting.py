@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.advice.numbers import percent
+from annotriage.advice.twin_words import leak_sentence
 from annotriage.data import Dataset, Source, open_dataset
 from annotriage.engine.calibration import calibrate, guarantee_of, looks_seen, refuse_shared
 from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, collect_points, kept_sample
+from annotriage.engine.duplicates import near_twins
 from annotriage.engine.kept_items import HeldOut
 from annotriage.engine.label_audit import doubts_of_training
 from annotriage.engine.labels import LabelSpace
@@ -109,7 +111,9 @@ def fit_collected(
             if incoming is not None:
                 coming = collect_points(model, incoming, reference.detector, settings, progress, "incoming items")
             reference = calibrate(reference, held_out, previous=previous, incoming=coming)
-            reference = replace(reference, held_out_notes=(*reference.held_out_notes, *looks_seen(reference)))
+            leaks = near_twins(reference.detector, model, trained, held_out, settings)
+            told = [leak_sentence(leaks)] if leaks else []
+            reference = replace(reference, held_out_notes=(*reference.held_out_notes, *told, *looks_seen(reference)))
     return replace(reference, version=reference.content_hash())
 
 

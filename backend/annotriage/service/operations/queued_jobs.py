@@ -1,4 +1,4 @@
-"""Queued jobs, each run by what it is for: a recalibration, a change of limits, a report."""
+"""Queued jobs, each run by what it is for: a recalibration, a change of limits, a report, a label audit."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from annotriage.store.projects import get_project
 
 
 def run_job(process: Process, job: Job) -> None:
-    """Run a queued recalibration, change of limits or report: what came of it, or why nothing did, stands in the job."""
+    """Run a queued recalibration, change of limits, report or label audit: what came of it, or why nothing did, stands in the job."""
     from annotriage.service.guarantee.changing_limits import change_limits
     from annotriage.service.guarantee.recalibrating import recalibrate
+    from annotriage.service.quality.auditing import audit_project
     from annotriage.service.readings.reporting import make_report
 
     with process.store.reading() as connection:
@@ -35,7 +36,9 @@ def run_job(process: Process, job: Job) -> None:
 
     failed = False
     try:
-        if job.kind == "report":
+        if job.kind == jobs.LABEL_AUDIT:
+            text = audit_project(process, project, told)
+        elif job.kind == "report":
             text = make_report(process, project, job.payload["dataset"], told)
         else:
             reference = change_limits(process, project, job.payload) if job.kind == jobs.LIMITS else recalibrate(process, project, told)
@@ -45,6 +48,6 @@ def run_job(process: Process, job: Job) -> None:
         log("job failed", kind=job.kind, level=logging.WARNING, project=project.external_id, error=error)
     with process.store.writing() as connection:
         jobs.finish(connection, job.id, text, failed=failed)
-        if failed and job.kind != "report":
+        if failed and job.kind not in ("report", jobs.LABEL_AUDIT):
             limits = job.kind == jobs.LIMITS
             note(connection, project.id, EventKind.LIMITS_FAILED if limits else EventKind.RECALIBRATION_FAILED, error=text)
