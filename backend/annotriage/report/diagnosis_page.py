@@ -13,7 +13,7 @@ from annotriage.diagnosis.pictures import Bars, Picture
 from annotriage.engine.diagnosis import Diagnosis, diagnose
 from annotriage.engine.folders import refuse_existing, whole_folder
 from annotriage.engine.reference import Reference
-from annotriage.report import charts
+from annotriage.report import inside_charts
 from annotriage.report.html import bundle, policy, static, template, write_page
 from annotriage.report.output import json_text
 from annotriage.report.sample_file import read_sample
@@ -62,5 +62,5 @@ def write_diagnosis(found: Diagnosis, path: Path) -> None:
 def _drawn(picture: Picture) -> Markup:
     values = picture.values.tolist()
     if isinstance(picture, Bars):
-        return charts.bars_chart(picture.title, picture.rows, picture.series, values, "")
-    return charts.heat_chart(picture.title, picture.rows, picture.columns, values, "", picture.axis)
+        return inside_charts.bars_chart(picture.title, picture.rows, picture.series, values, "")
+    return inside_charts.heat_chart(picture.title, picture.rows, picture.columns, values, "", picture.axis)
