@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from annotriage.data import Dataset, Item, open_dataset
+    from annotriage.engine.atlas import Atlas, atlas
     from annotriage.engine.compare import compare
     from annotriage.engine.diagnosis import Diagnosis, diagnose
     from annotriage.engine.diagnosis_sample import DiagnosisSample, sample
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from annotriage.errors import AnnotriageError
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
+    from annotriage.report.atlas_page import atlas_to_folder
     from annotriage.report.diagnosis_page import diagnose_to_folder
     from annotriage.report.output import summary_text, triage_to_folder
     from annotriage.report.sample_file import sample_to_file
@@ -26,6 +28,7 @@ __version__ = "0.1.0"
 # Names are loaded when they are used: `import annotriage` costs nothing, and the command line starts fast.
 _HOMES = {
     "AnnotriageError": "annotriage.errors",
+    "Atlas": "annotriage.engine.atlas",
     "Dataset": "annotriage.data",
     "Diagnosis": "annotriage.engine.diagnosis",
     "DiagnosisSample": "annotriage.engine.diagnosis_sample",
@@ -35,6 +38,8 @@ _HOMES = {
     "Settings": "annotriage.settings",
     "Triage": "annotriage.engine.triage",
     "Verdict": "annotriage.engine.verdict",
+    "atlas": "annotriage.engine.atlas",
+    "atlas_to_folder": "annotriage.report.atlas_page",
     "compare": "annotriage.engine.compare",
     "diagnose": "annotriage.engine.diagnosis",
     "diagnose_to_folder": "annotriage.report.diagnosis_page",
@@ -50,6 +55,7 @@ _HOMES = {
 
 __all__ = [
     "AnnotriageError",
+    "Atlas",
     "Dataset",
     "Diagnosis",
     "DiagnosisSample",
@@ -59,6 +65,8 @@ __all__ = [
     "Settings",
     "Triage",
     "Verdict",
+    "atlas",
+    "atlas_to_folder",
     "compare",
     "diagnose",
     "diagnose_to_folder",
