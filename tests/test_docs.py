@@ -54,15 +54,8 @@ def test_every_setting_says_what_it_is_for():
 
 
 COMMANDS = re.findall(r"^annotriage .*$", README, re.MULTILINE)
-ON_FILES = ("fit", "triage", "compare", "layers", "sample", "diagnose", "atlas")  # the others need a running Label Studio: run end to end
-    "fit",
-    "triage",
-    "compare",
-    "layers",
-    "sample",
-    "diagnose",
-    "atlas",
-)  # the others need a running Label Studio, and are run end to end
+# The others need a running Label Studio, and are run end to end.
+ON_FILES = ("fit", "triage", "compare", "layers", "sample", "diagnose", "atlas")
 
 
 @pytest.mark.parametrize("line", COMMANDS)
