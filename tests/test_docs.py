@@ -55,7 +55,7 @@ def test_every_setting_says_what_it_is_for():
 
 COMMANDS = re.findall(r"^annotriage .*$", README, re.MULTILINE)
 # The others need a running Label Studio, and are run end to end.
-ON_FILES = ("fit", "triage", "compare", "layers", "sample", "diagnose", "atlas")
+ON_FILES = ("fit", "triage", "compare", "layers", "audit-labels", "sample", "diagnose", "atlas", "train")
 
 
 @pytest.mark.parametrize("line", COMMANDS)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from annotriage.engine.diagnosis import Diagnosis, diagnose
     from annotriage.engine.diagnosis_sample import DiagnosisSample, sample
     from annotriage.engine.fitting import fit
+    from annotriage.engine.label_audit import LabelAudit, audit_labels
     from annotriage.engine.reference import Reference
     from annotriage.engine.triage import Triage, triage
     from annotriage.engine.verdict import Verdict
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
     from annotriage.model.spec import ModelSpec
     from annotriage.report.atlas_page import atlas_to_folder
     from annotriage.report.diagnosis_page import diagnose_to_folder
+    from annotriage.report.label_audit import audit_labels_to_folder
     from annotriage.report.output import summary_text, triage_to_folder
     from annotriage.report.sample_file import sample_to_file
+    from annotriage.report.training_output import train
     from annotriage.settings import Settings
+    from annotriage.training.plan import Plan
+    from annotriage.training.retraining import Training, Wishes
 
 __version__ = "0.1.0"
 
@@ -33,13 +38,19 @@ _HOMES = {
     "Diagnosis": "annotriage.engine.diagnosis",
     "DiagnosisSample": "annotriage.engine.diagnosis_sample",
     "Item": "annotriage.data",
+    "LabelAudit": "annotriage.engine.label_audit",
     "ModelSpec": "annotriage.model.spec",
+    "Plan": "annotriage.training.plan",
     "Reference": "annotriage.engine.reference",
     "Settings": "annotriage.settings",
+    "Training": "annotriage.training.retraining",
     "Triage": "annotriage.engine.triage",
     "Verdict": "annotriage.engine.verdict",
     "atlas": "annotriage.engine.atlas",
     "atlas_to_folder": "annotriage.report.atlas_page",
+    "audit_labels": "annotriage.engine.label_audit",
+    "audit_labels_to_folder": "annotriage.report.label_audit",
+    "Wishes": "annotriage.training.retraining",
     "compare": "annotriage.engine.compare",
     "diagnose": "annotriage.engine.diagnosis",
     "diagnose_to_folder": "annotriage.report.diagnosis_page",
@@ -49,6 +60,7 @@ _HOMES = {
     "sample": "annotriage.engine.diagnosis_sample",
     "sample_to_file": "annotriage.report.sample_file",
     "summary_text": "annotriage.report.output",
+    "train": "annotriage.report.training_output",
     "triage": "annotriage.engine.triage",
     "triage_to_folder": "annotriage.report.output",
 }
@@ -60,13 +72,19 @@ __all__ = [
     "Diagnosis",
     "DiagnosisSample",
     "Item",
+    "LabelAudit",
     "ModelSpec",
+    "Plan",
     "Reference",
     "Settings",
+    "Training",
     "Triage",
     "Verdict",
+    "Wishes",
     "atlas",
     "atlas_to_folder",
+    "audit_labels",
+    "audit_labels_to_folder",
     "compare",
     "diagnose",
     "diagnose_to_folder",
@@ -76,6 +94,7 @@ __all__ = [
     "sample",
     "sample_to_file",
     "summary_text",
+    "train",
     "triage",
     "triage_to_folder",
 ]

@@ -25,8 +25,8 @@ def test_the_share_chart_draws_dataset_and_normal_data_on_one_axis(samples):
     dots = [float(dot.get("cx")) for dot in drawn(root, "circle", "c-dot")]
     assert len(dots) == 2
     assert dots[0] > dots[1]
-    assert "12.4 %" in root.get("aria-label")
-    assert "12.4 %" in root.find(SVG + "desc").text
+    assert "12.4%" in root.get("aria-label")
+    assert "12.4%" in root.find(SVG + "desc").text
 
 
 def test_the_share_chart_leaves_out_what_is_not_calibrated(samples):
@@ -59,7 +59,7 @@ def test_the_chosen_place_is_drawn_only_when_automatic_labels_are_on(samples):
 def test_the_limit_is_drawn_where_the_axis_says(samples):
     root = parse(charts.risk_coverage_chart(samples.guarantee()))
     limit = float(drawn(root, "line", "c-limit")[0].get("y1"))
-    label = next(text for text in root.iter(SVG + "text") if text.text == "2 %")
+    label = next(text for text in root.iter(SVG + "text") if text.text == "2%")
     assert float(label.get("y")) - 4 == pytest.approx(limit, abs=0.2)
 
 

@@ -55,7 +55,7 @@ def test_the_quality_of_a_whole_dataset_is_perfect(digits_reference, digits):
     found = sample(digits_reference, digits.held_out, "uniform", 1.0)
     assert found.accuracy.top_neurons == 1
     assert found.accuracy.missing == 0
-    assert "100 % of the 10 most activated" in found.sentences[2]
+    assert "100% of the 10 most activated" in found.sentences[2]
 
 
 def test_unlabelled_items_are_chosen_and_nothing_is_said_about_errors(digits_reference, digits):

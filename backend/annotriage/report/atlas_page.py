@@ -21,7 +21,7 @@ from annotriage.engine.atlas import Atlas, LayerAtlas, atlas
 from annotriage.engine.folders import refuse_existing, whole_folder
 from annotriage.engine.inside import Inside
 from annotriage.engine.reference import Reference
-from annotriage.report.html import bundle, policy, static, template, write_page
+from annotriage.report.html import bundle, frame, template, write_page
 from annotriage.report.output import json_text
 
 Array = NDArray[Any]
@@ -57,7 +57,7 @@ def sentences(found: Atlas) -> list[str]:
 
 def write_atlas(found: Atlas, path: Path) -> None:
     """Write the page, whole or not at all. Raises OutputError if it cannot be written."""
-    theme, program = static("theme.js"), bundle("elements.js", "theme_button.js", "atlas.js")
+    program = bundle("elements.js", "theme_button.js", "atlas.js")
     pictures = [base64.b64encode(picture).decode() for picture in found.inside.pictures]
     data = json.loads(json_text(_data(found) | {"ends": np.cumsum([len(picture) for picture in pictures]).tolist()}))
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
@@ -65,12 +65,9 @@ def write_atlas(found: Atlas, path: Path) -> None:
         found=found,
         inside=found.inside,
         sentences=sentences(found),
-        style=Markup(static("report.css") + static("atlas.css")),
-        theme=Markup(theme),
-        program=Markup(program),
         data=Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")),
         pictures=Markup("".join(pictures)),
-        policy=policy(theme, program),
+        **frame(program, "atlas.css"),
     )
     write_page(pieces, path)
 

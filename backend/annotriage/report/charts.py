@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from annotriage.advice.numbers import certainty, percent, percent_range
+from annotriage.advice.route_words import route_name
 from annotriage.report import svg
 from annotriage.states import ROUTES
 
@@ -35,12 +36,12 @@ class Moment:
 
 
 def share_chart(diversity: Diversity) -> Markup:
-    """The diversity score and what normal data would give, each as a dot with its 95 % interval, on one axis."""
+    """The diversity score and what normal data would give, each as a dot with its 95% interval, on one axis."""
     rows = [("This dataset", diversity.share, diversity.low, diversity.high, "c-outlier")]
     if diversity.calibrated:
         rows.append(("Normal data", diversity.expected, diversity.expected_low, diversity.expected_high, "c-expected"))
     rows = [row for row in rows if all(math.isfinite(value) for value in row[1:4])]
-    upper = _nice_upper(max((row[3] for row in rows), default=0.1))
+    upper = svg.nice_upper(max((row[3] for row in rows), default=0.1))
     left, right, row_height = 110.0, 536.0, 58.0
     bottom = 8 + row_height * len(rows)
 
@@ -48,8 +49,8 @@ def share_chart(diversity: Diversity) -> Markup:
         return left + (right - left) * share / upper
 
     parts = [
-        svg.line(x(tick), 6, x(tick), bottom, "c-grid") + svg.text(x(tick), bottom + 20, _tick_label(tick), "c-tick")
-        for tick in _ticks(upper)
+        svg.line(x(tick), 6, x(tick), bottom, "c-grid") + svg.text(x(tick), bottom + 20, svg.tick_label(tick), "c-tick")
+        for tick in svg.ticks(upper)
     ]
     for place, (name, share, low, high, colour) in enumerate(rows):
         y = 8 + row_height * (place + 0.62)
@@ -58,7 +59,7 @@ def share_chart(diversity: Diversity) -> Markup:
         parts += [svg.line(x(end), y - 6, x(end), y + 6, f"c-whisker {colour}") for end in (low, high)]
         parts.append(svg.dot(x(share), y, 7, colour))
         parts.append(svg.text(x(share), y - 14, percent(share), "c-value"))
-    described = "; ".join(f"{name}: {percent(share)}, 95 % interval {percent_range(low, high)}" for name, share, low, high, _ in rows)
+    described = "; ".join(f"{name}: {percent(share)}, 95% interval {percent_range(low, high)}" for name, share, low, high, _ in rows)
     return svg.frame("Share of outliers", described or "No share is known.", 560, bottom + 28, parts)
 
 
@@ -73,12 +74,14 @@ def routes_bar(counts: Mapping[str, int]) -> Markup:
         parts.append(Markup('<rect class="c-{}" x="{:.3f}%" y="0" width="{:.3f}%" height="44"/>').format(route, 100 * start, 100 * share))
         if share > 0.16:
             parts.append(
-                Markup('<text class="c-on-{0}" x="{1:.3f}%" dx="12" y="27">{0} {2}</text>').format(route, 100 * start, percent(share, 0))
+                Markup('<text class="c-on-{}" x="{:.3f}%" dx="12" y="27">{} {}</text>').format(
+                    route, 100 * start, route_name(route), percent(share, 0)
+                )
             )
         if start:
             parts.append(Markup('<line class="c-gap" x1="{0:.3f}%" x2="{0:.3f}%" y1="0" y2="44"/>').format(100 * start))
         start += share
-    described = ", ".join(f"{counts.get(route, 0):,} {route}" for route in ROUTES)
+    described = ", ".join(f"{counts.get(route, 0):,} {route_name(route)}" for route in ROUTES)
     return svg.frame("Items by route", described, None, 44, parts)
 
 
@@ -90,7 +93,7 @@ def risk_coverage_chart(guarantee: Guarantee) -> Markup:
         [float(value) for value in curve] for curve in (guarantee.curve_coverage, guarantee.curve_risk, guarantee.curve_bound)
     )
     known = [bound for bound in bounds if math.isfinite(bound)]
-    upper = _nice_upper(max(3.5 * limit, 1.5 * min(known, default=0.0)))
+    upper = svg.nice_upper(max(3.5 * limit, 1.5 * min(known, default=0.0)))
     shown = [(coverage, bound) for coverage, bound in zip(coverages, bounds, strict=True) if bound <= upper]
 
     def x(coverage: float) -> float:
@@ -100,8 +103,8 @@ def risk_coverage_chart(guarantee: Guarantee) -> Markup:
         return bottom - (bottom - top) * min(risk / upper, 1.0)
 
     parts = [
-        svg.line(left, y(tick), right, y(tick), "c-grid") + svg.text(left - 8, y(tick) + 4, _tick_label(tick), "c-tick c-end")
-        for tick in _ticks(upper)
+        svg.line(left, y(tick), right, y(tick), "c-grid") + svg.text(left - 8, y(tick) + 4, svg.tick_label(tick), "c-tick c-end")
+        for tick in svg.ticks(upper)
     ]
     parts += [svg.text(x(tick), bottom + 20, percent(tick, 0), "c-tick") for tick in (0, 0.25, 0.5, 0.75, 1)]
     parts.append(svg.text((left + right) / 2, bottom + 42, "share of held-out items that would be automatic", "c-tick"))
@@ -153,10 +156,10 @@ def interval_row(share: float, low: float, high: float, mark: float, upper: floa
 
 
 def trend_chart(moments: Sequence[Moment], expected: float | None, described: str, start: float, end: float) -> Markup:
-    """A share over time as a line within the band of its 95 % limits, and what normal data would give. moments: the first first."""
+    """A share over time as a line within the band of its 95% limits, and what normal data would give. moments: the first first."""
     known = [moment for moment in moments if moment.share is not None]
     left, right, top, bottom = 58.0, 1000.0, 14.0, 236.0
-    upper = _nice_upper(max([moment.high or moment.share or 0.0 for moment in known] + [expected or 0.0], default=0.1))
+    upper = svg.nice_upper(max([moment.high or moment.share or 0.0 for moment in known] + [expected or 0.0], default=0.1))
     span = max(end - start, 1.0)
 
     def x(at: float) -> float:
@@ -166,8 +169,8 @@ def trend_chart(moments: Sequence[Moment], expected: float | None, described: st
         return bottom - (bottom - top) * min(share / upper, 1.0)
 
     parts = [
-        svg.line(left, y(tick), right, y(tick), "c-grid") + svg.text(left - 10, y(tick) + 4, _tick_label(tick), "c-tick c-end")
-        for tick in _ticks(upper)
+        svg.line(left, y(tick), right, y(tick), "c-grid") + svg.text(left - 10, y(tick) + 4, svg.tick_label(tick), "c-tick c-end")
+        for tick in svg.ticks(upper)
     ]
     parts += [svg.text(x(at), bottom + 22, name, "c-tick") for at, name in _time_ticks(start, end)]
     band = [(moment.at, moment.low, moment.high) for moment in known if moment.low is not None and moment.high is not None]
@@ -191,7 +194,7 @@ def sparkline(shares: Sequence[float | None], described: str) -> Markup:
     if len(known) < 2:
         return Markup("")
     width, height, room = 148.0, 36.0, 5.0
-    upper = max(_nice_upper(max(known)), 1e-9)
+    upper = max(svg.nice_upper(max(known)), 1e-9)
 
     def x(place: float) -> float:
         return room + (width - 2 * room) * place / (len(known) - 1)
@@ -219,21 +222,7 @@ def level_bar(level: float, described: str) -> Markup:
 
 def rows_upper(highs: Sequence[float], marks: Sequence[float]) -> float:
     """The end of the axis that all rows of one table share: above every known upper end and mark."""
-    return _nice_upper(max((value for value in (*highs, *marks) if math.isfinite(value)), default=0.1))
-
-
-def _nice_upper(value: float) -> float:
-    """The end of an axis that holds `value` with some air: 1, 2, 4, 5 or 10 times a power of ten, at most 1."""
-    room = min(max(value * 1.12, 1e-3), 1.0)
-    power = 10.0 ** math.floor(math.log10(room))
-    return min(next(step * power for step in (1, 2, 4, 5, 10) if step * power >= room - 1e-12), 1.0)
-
-
-def _ticks(upper: float) -> list[float]:
-    """Round places from 0 to `upper`, four or five steps of one size."""
-    mantissa = round(upper / 10.0 ** math.floor(math.log10(upper) + 1e-9))
-    steps = 4 if mantissa in (2, 4) else 5
-    return [upper * step / steps for step in range(steps + 1)]
+    return svg.nice_upper(max((value for value in (*highs, *marks) if math.isfinite(value)), default=0.1))
 
 
 def _time_ticks(start: float, end: float) -> list[tuple[float, str]]:
@@ -244,7 +233,3 @@ def _time_ticks(start: float, end: float) -> list[tuple[float, str]]:
     form = "%H:%M" if step < 43_200 else "%-d %b" if step < 7_776_000 else "%b %Y"
     moments = [first + step * place for place in range(int((end - first) // step) + 1)] if end >= first else []
     return [(at, f"{datetime.fromtimestamp(at, UTC):{form}}") for at in moments]
-
-
-def _tick_label(share: float) -> str:
-    return f"{100 * share:.3g} %"

@@ -9,12 +9,12 @@ from typing import Any
 from markupsafe import Markup
 
 from annotriage.data import Source
-from annotriage.diagnosis.pictures import Bars, Picture
+from annotriage.diagnosis.pictures import Bars, Lines, Picture
 from annotriage.engine.diagnosis import Diagnosis, diagnose
 from annotriage.engine.folders import refuse_existing, whole_folder
 from annotriage.engine.reference import Reference
 from annotriage.report import inside_charts
-from annotriage.report.html import bundle, policy, static, template, write_page
+from annotriage.report.html import bundle, frame, template, write_page
 from annotriage.report.output import json_text
 from annotriage.report.sample_file import read_sample
 
@@ -47,20 +47,14 @@ def diagnose_to_folder(
 
 def write_diagnosis(found: Diagnosis, path: Path) -> None:
     """Write the page, whole or not at all. Raises OutputError if it cannot be written."""
-    theme, program = static("theme.js"), bundle("elements.js", "theme_button.js", "diagnosis.js")
-    pieces = template("diagnosis.html").generate(
-        found=found,
-        draw=_drawn,
-        style=Markup(static("report.css") + static("diagnosis.css")),
-        theme=Markup(theme),
-        program=Markup(program),
-        policy=policy(theme, program),
-    )
-    write_page(pieces, path)
+    program = bundle("elements.js", "theme_button.js", "diagnosis.js")
+    write_page(template("diagnosis.html").generate(found=found, draw=_drawn, **frame(program, "diagnosis.css")), path)
 
 
 def _drawn(picture: Picture) -> Markup:
     values = picture.values.tolist()
     if isinstance(picture, Bars):
         return inside_charts.bars_chart(picture.title, picture.rows, picture.series, values, "")
+    if isinstance(picture, Lines):
+        return inside_charts.lines_chart(picture.title, picture.places, picture.series, values, "")
     return inside_charts.heat_chart(picture.title, picture.rows, picture.columns, values, "", picture.axis)

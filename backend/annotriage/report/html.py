@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from annotriage.advice import numbers
 from annotriage.errors import OutputError
@@ -39,10 +40,19 @@ def bundle(*names: str) -> str:
     return re.sub(r"^export ", "", re.sub(r"^import .*\n", "", joined, flags=re.MULTILINE), flags=re.MULTILINE)
 
 
-def policy(*scripts: str) -> str:
-    """The Content-Security-Policy of a page that runs these scripts alone and loads nothing."""
-    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts)
-    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {hashes}"
+def frame(program: str, *styles: str) -> dict[str, str]:
+    """What every page carries in itself, by the names of the templates: style, theme, program, and a policy that runs these two alone.
+
+    styles: our files that the page needs beside report.css.
+    """
+    theme = static("theme.js")
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in (theme, program))
+    return {
+        "style": Markup("".join(map(static, ("report.css", *styles)))),
+        "theme": Markup(theme),
+        "program": Markup(program),
+        "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {hashes}",
+    }
 
 
 def picture(image: bytes) -> str:

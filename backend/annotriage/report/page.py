@@ -19,14 +19,15 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from annotriage.advice import numbers
-from annotriage.advice.advice import PERSON_FIRST, Advice
+from annotriage.advice.answer_words import badge_of
 from annotriage.advice.diversity_words import diversity_sentence
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.numbers import rough
+from annotriage.advice.route_words import ROUTE_NAMES
 from annotriage.guarantee.diversity import ClusterDiversity
 from annotriage.report import charts
 from annotriage.report.contents import Drawn, Report
-from annotriage.report.html import bundle, policy, static, template, write_page
+from annotriage.report.html import bundle, frame, template, write_page
 from annotriage.report.sentences import classes_sentence, clusters_sentence, groups_sentence, items_sentence, map_sentence
 from annotriage.states import ROUTES
 
@@ -47,7 +48,7 @@ def _render(report: Report) -> Iterator[str]:
     """The page in pieces, so that no second copy of the embedded data is held."""
     if report.map_xy is not None and report.map_xy.shape != (len(report.drawn), 2):
         raise ValueError(f"map_xy has shape {report.map_xy.shape}, {len(report.drawn)} points are drawn")
-    theme, program = static("theme.js"), bundle("elements.js", "grid.js", "markers.js", "map.js", "theme_button.js", "report.js")
+    program = bundle("elements.js", "grid.js", "markers.js", "map.js", "theme_button.js", "report.js")
     data = _data(report.drawn, report.map_xy) if report.map_xy is not None and report.drawn else None
     clusters = sorted(report.diversity.clusters, key=lambda cluster: (_unknown_last(cluster.p_value), _unknown_last(-cluster.share)))
     classes = report.guarantee.classes if report.guarantee.auto else ()
@@ -59,6 +60,7 @@ def _render(report: Report) -> Iterator[str]:
         charts=charts,
         words=numbers,
         routes=ROUTES,
+        names=ROUTE_NAMES,
         total=sum(report.counts.values()),
         diversity_sentence=diversity_sentence(report.diversity),
         guarantee_sentence=guarantee_sentence(report.guarantee),
@@ -68,7 +70,7 @@ def _render(report: Report) -> Iterator[str]:
         clusters=clusters[:CLUSTERS_SHOWN],
         clusters_upper=charts.rows_upper([c.high for c in clusters if c.n], [_held_out_share(c) for c in clusters]),
         clusters_sentence=clusters_sentence(clusters, report.diversity.calibrated),
-        answers=[_answer(advice) for advice in report.advice],
+        answers=[badge_of(advice.answer, advice.headline) for advice in report.advice],
         classes=classes,
         classes_sentence=classes_sentence(classes, report.guarantee.max_error),
         classes_upper=charts.rows_upper([c.bound for c in classes if c.n], [report.guarantee.max_error]),
@@ -80,10 +82,7 @@ def _render(report: Report) -> Iterator[str]:
         data=data,
         axes=any(point.source_score is not None for point in report.drawn),
         group_sizes={group.number: group.size for group in report.groups},
-        style=Markup(static("report.css")),
-        theme=Markup(theme),
-        program=Markup(program),
-        policy=policy(theme, program),
+        **frame(program),
     )
 
 
@@ -127,12 +126,3 @@ def _unknown_last(value: float) -> float:
 
 def _held_out_share(cluster: ClusterDiversity) -> float:
     return cluster.held_out_outliers / cluster.held_out if cluster.held_out else math.nan
-
-
-def _answer(advice: Advice) -> tuple[str, str]:
-    """The badge and the headline beside it, which does not repeat it."""
-    badge, headline = advice.answer, advice.headline
-    if headline == PERSON_FIRST:
-        badge, headline = (part.strip() for part in headline.split(":", 1))
-    headline = headline.removeprefix(f"{badge}: ").removeprefix(f"by {badge}, ").removeprefix("cannot be said: ")
-    return badge, headline[:1].upper() + headline[1:]

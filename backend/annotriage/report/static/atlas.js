@@ -9,7 +9,7 @@ const KINDS = { "/9j/": "jpeg", iVBO: "png" };
 const state = { layer: 0, level: 1, cell: null, item: null, chosen: null, other: null };
 
 const colour = (kind) => `var(--series-${kind % SERIES})`;
-const share = (value) => `${(100 * value).toFixed(value > 0.995 && value < 1 ? 1 : 0)} %`;
+const share = (value) => `${(100 * value).toFixed(value > 0.995 && value < 1 ? 1 : 0)}%`;
 const layer = () => data.layers[state.layer];
 const cells = () => layer().levels[state.level].cells;
 
