@@ -23,11 +23,13 @@ function picture(item) {
 /** How much a cell speaks for a class; 0 where it is not among those that it says most about. */
 const evidence = (cell, kind) => cell.speaks.find(([name]) => name === kind)?.[1] ?? 0;
 
+/** Whether a cell speaks for a class, beside the cell that does so most. */
+const speaks = (cell, kind, most) => evidence(cell, kind) > Math.max(0.25 * most, 0);
+
 /** What a cell is to the chosen classes: "one", "other", "both" or "" (neither), all cells being "plain" where no class is chosen. */
 function role(cell, strongest) {
   if (state.chosen === null) return "plain";
-  const speaks = (kind) => kind !== null && evidence(cell, kind) > 0.25 * strongest.get(kind);
-  const one = speaks(state.chosen), other = speaks(state.other);
+  const [one, other] = [state.chosen, state.other].map((kind) => kind !== null && speaks(cell, kind, strongest.get(kind)));
   return one && other ? "both" : one ? "one" : other ? "other" : "";
 }
 
@@ -104,7 +106,8 @@ function drawPanel() {
   } else if (state.chosen !== null) {
     const kind = state.chosen, about = classes[kind];
     const near = layer().similarity[kind].map((value, other) => [other, value]).filter(([other, value]) => other !== kind && value !== null).sort((a, b) => b[1] - a[1]);
-    const best = [...cells()].sort((a, b) => evidence(b, kind) - evidence(a, kind)).slice(0, 12).filter((cell) => evidence(cell, kind) > 0);
+    const ordered = [...cells()].sort((a, b) => evidence(b, kind) - evidence(a, kind)).slice(0, 12);
+    const best = ordered.filter((cell) => speaks(cell, kind, evidence(ordered[0], kind)));
     panel.replaceChildren(make("h3", {}, about.name),
       make("p", {}, `${number.format(about.items)} items are called so${about.right === null ? "" : `; of ${number.format(about.labelled)} that are, ${share(about.right)} are right`}.`),
       make("h4", {}, "Most alike to the model (cosine)"), rows(near.slice(0, 5), (value) => value.toFixed(2)),
