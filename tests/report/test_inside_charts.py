@@ -31,7 +31,7 @@ def test_bars_are_as_long_as_their_values_say():
 
 def test_a_table_of_colours_is_stronger_for_larger_values_and_says_each():
     root = parse(inside_charts.heat_chart("Heat", ["a"], ["x", "y", "z"], [[1.0, -2.0, float("nan")]], "three values", "columns"))
-    assert [cell.get("fill-opacity") for cell in drawn(root, "rect", "c-cool") + drawn(root, "rect", "c-warm")] == ["0.500", "1.000"]
+    assert [cell.get("fill-opacity") for cell in drawn(root, "rect", "c-cool") + drawn(root, "rect", "c-warm")] == ["0.275", "0.550"]
     assert [cell.find(SVG + "title").text for cell in root.iter(SVG + "rect")] == ["a, x: 1", "a, y: -2", "a, z: not known"]
 
 

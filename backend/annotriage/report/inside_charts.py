@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from annotriage.report import svg
 
+READABLE = 0.55  # how deep a colour may be on which words stand
 LINES = 8  # colours; more lines share them
 SERIES = ("c-series-0", "c-series-5", "c-series-2")  # colours of bars that stand together
 
@@ -46,6 +47,7 @@ def heat_chart(
     """
     left, width = 150.0, 900.0
     few = len(columns) <= 12
+    depth = READABLE if few else 1.0
     across, down = min((width - left) / max(len(columns), 1), 74.0), 26.0 if few else 20.0
     top, bottom = (24.0 if few else 4.0), 22.0 if axis else 4.0
     strongest = max((abs(value) for row in values for value in row if math.isfinite(value)), default=0.0) or 1.0
@@ -65,13 +67,12 @@ def heat_chart(
                     y,
                     across - (1 if across > 4 else 0),
                     down - 1,
-                    abs(value) / strongest if known else 1.0,
+                    depth * abs(value) / strongest if known else 1.0,
                     f"{name}, {columns[place]}: {f'{value:.3g}' if known else 'not known'}",
                 )
             )
             if few and known:
-                strong = " c-strong" if abs(value) / strongest > 0.6 else ""
-                parts.append(svg.text(left + across * (place + 0.5), y + down / 2 + 4, f"{value:.2g}", f"c-tick{strong}"))
+                parts.append(svg.text(left + across * (place + 0.5), y + down / 2 + 4, f"{value:.2g}", "c-cell"))
     end = top + down * len(rows)
     if axis:
         parts.append(svg.text(left, end + 16, axis, "c-tick c-start"))
