@@ -54,8 +54,8 @@ def test_every_setting_says_what_it_is_for():
 
 
 COMMANDS = re.findall(r"^annotriage .*$", README, re.MULTILINE)
-# the others need a running Label Studio
-ON_FILES = ("fit", "triage", "compare", "layers", "audit-labels", "duplicates", "sample", "diagnose", "train")
+# The others need a running Label Studio, and are run end to end.
+ON_FILES = ("fit", "triage", "compare", "layers", "audit-labels", "duplicates", "sample", "diagnose", "atlas", "train")
 
 
 @pytest.mark.parametrize("line", COMMANDS)

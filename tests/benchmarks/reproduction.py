@@ -190,7 +190,7 @@ def report(world: World, repeats: int) -> dict[str, object]:
     for method in Method:
         runs = shares[method, SMALL]
         print(f"{method:<18}" + "".join(f"{interval([run.tops[place] for run in runs])!s:>17}" for place in range(len(TOPS))))
-    print(f"{'published, m.-m.':<18}" + "".join(f"{PUBLISHED_TOP[world.name].get(k, '-'):>17}" for k in TOPS))
+    print(f"{'published (m-m)':<18}" + "".join(f"{PUBLISHED_TOP[world.name].get(k, '-'):>17}" for k in TOPS))
     tuning = by_outlier_share(bench, repeats)
     print("\nFigure 6, a 5% sample by the share j of doubtful items (published: S1 rises to a plateau near 0.7, S3 is lowest near 0.5)")
     for family, name in enumerate(FAMILIES):

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import detection
+import diagnosis
 import fitting
 import growth
 import guarantees
@@ -28,6 +29,7 @@ import strangers
 
 THEMES = {
     "detection": detection.figures,
+    "diagnosis": diagnosis.figures,
     "overhead": overhead.figures,
     "fitting": fitting.figures,
     "growth": growth.figures,
