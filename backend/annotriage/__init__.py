@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from annotriage.data import Dataset, Item, open_dataset
     from annotriage.engine.compare import compare
     from annotriage.engine.fitting import fit
+    from annotriage.engine.look_alikes import look_alikes
     from annotriage.engine.reference import Reference
     from annotriage.engine.triage import Triage, triage
     from annotriage.engine.verdict import Verdict
@@ -38,6 +39,7 @@ _HOMES = {
     "compare": "annotriage.engine.compare",
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
+    "look_alikes": "annotriage.engine.look_alikes",
     "open_dataset": "annotriage.data",
     "summary_text": "annotriage.report.output",
     "train": "annotriage.report.training_output",
@@ -60,6 +62,7 @@ __all__ = [
     "compare",
     "fit",
     "load_model",
+    "look_alikes",
     "open_dataset",
     "summary_text",
     "train",

@@ -23,6 +23,7 @@ import overhead
 import pages
 import serving
 import snapshots
+import training
 
 THEMES = {
     "detection": detection.figures,
@@ -33,6 +34,7 @@ THEMES = {
     "guarantees": guarantees.figures,
     "serving": serving.figures,
     "snapshots": snapshots.figures,
+    "training": training.figures,
     "live": live.figures,
     "pages": pages.figures,
 }

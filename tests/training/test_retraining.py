@@ -27,7 +27,7 @@ def trained(retraining, tmp_path_factory):
         out,
         reviewed=retraining.reviewed,
         calibration=retraining.fresh,
-        plan=Plan(perplexity="kl"),
+        plan=Plan(perplexity="kl", drop_below=0.05, readmit=2),
         wishes=Wishes(scores=True, prune=True, curve=True, pool=retraining.reviewed[0]),
     )
     return made, out

@@ -41,9 +41,9 @@ PERPLEXITIES = ("off", "kl", "gaussian", "gmm")
 @click.option(
     "--perplexity", type=click.Choice(PERPLEXITIES), default="off", show_default=True, help="Leave out samples that surprise too little."
 )
-@click.option("--drop-below", type=float, help="Perplexity in nats below which a sample sits out.  [kl: 0.05, else the first median]")
+@click.option("--drop-below", type=float, help="Perplexity in nats below which a sample sits out.  [kl: 0.02, else the first median]")
 @click.option("--drop-above", type=float, help="Perplexity in nats above which a sample is taken for noise and sits out.  [none]")
-@click.option("--readmit", type=int, default=2, show_default=True, help="Epochs after which all samples come back; 0 = never.")
+@click.option("--readmit", type=int, default=4, show_default=True, help="Epochs after which all samples come back; 0 = never.")
 @click.option("--pool", help="DATA to choose from what to collect: ranked by rarity into collect.csv.")
 @click.option("--scores", is_flag=True, help="EL2N and GraNd of every sample, in samples.csv.")
 @click.option("--prune", is_flag=True, help="Measure which part of the training set could go.")
