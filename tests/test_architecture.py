@@ -58,7 +58,10 @@ ROOMS = (
     Room(
         "service",
         "what runs: intake, judging, delivery, jobs",
-        (*ROOT, "advice.numbers", "media", "data", "model", "latent", "guarantee", "advice", "engine", "labeling_tool", "report", "store"),
+        (
+            *(*ROOT, "advice.numbers", "media", "data", "model", "latent", "guarantee", "advice", "engine", "training"),
+            *("labeling_tool", "report", "store"),
+        ),
     ),
     Room(
         "web",
