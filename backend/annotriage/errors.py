@@ -66,6 +66,12 @@ class MismatchError(AnnotriageError):
     status = 409
 
 
+class SignatureError(AnnotriageError):
+    """A certificate was changed after it was signed, or was signed by somebody else."""
+
+    status = 422
+
+
 class OutputError(AnnotriageError):
     """A result could not be written: the disk is full, the folder is taken or not writable."""
 

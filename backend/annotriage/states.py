@@ -52,6 +52,15 @@ class SpotCheckState(StrEnum):
     WRONG = "wrong"
 
 
+class IssueKind(StrEnum):
+    """What may be amiss with a label that people gave."""
+
+    WRONG = "wrong"  # another class
+    STRANGER = "stranger"  # none of the classes, under the name of one
+    AMBIGUOUS = "ambiguous"  # two classes are about as likely
+    MISSING = "missing"  # several classes may apply, and one that does was not given
+
+
 class EventKind(StrEnum):
     """What happened to a project."""
 
@@ -79,6 +88,7 @@ class EventKind(StrEnum):
     REROUTED = "rerouted"  # a person sent items to review, or back
     ACCEPTED = "accepted"  # automatic labels became annotations
     UNDONE = "undone"  # they were taken back
+    CERTIFIED = "certified"  # the automatic labels of a dataset were fixed, and checks of them drawn
 
 
 class DeliveryState(StrEnum):

@@ -118,6 +118,12 @@ def undone(batch: int, labels: int) -> str:
     return f"batch {batch}: {labels} accepted labels were taken back"
 
 
+def certified(dataset: str, labels: int, drawn: int, by: str) -> str:
+    """The automatic labels of a dataset were fixed."""
+    more = f", {count(drawn, 'check')} drawn for it" if drawn else ""
+    return f"{by} asked for a certificate of {dataset}: {count(labels, 'automatic label')}{more}"
+
+
 SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.CONNECTED: connected,
     EventKind.GONE: gone,
@@ -143,6 +149,7 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.REROUTED: rerouted,
     EventKind.ACCEPTED: accepted,
     EventKind.UNDONE: undone,
+    EventKind.CERTIFIED: certified,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from annotriage import __version__
-from annotriage.cli import files, look_alikes, reviews, service, training
+from annotriage.cli import certificates, files, inside, keeping, look_alikes, quality, reviews, service, training
 from annotriage.cli.options import Group
 
 
@@ -21,6 +21,6 @@ def main() -> None:
     """
 
 
-for _commands in (files.COMMANDS, training.COMMANDS, look_alikes.COMMANDS, service.COMMANDS, reviews.COMMANDS):
-    for _command in _commands:
+for _module in (files, quality, look_alikes, inside, training, service, reviews, certificates, keeping):
+    for _command in _module.COMMANDS:
         main.add_command(_command)

@@ -54,4 +54,4 @@ def ticks(upper: float) -> list[float]:
 
 def tick_label(share: float) -> str:
     """A share at an axis."""
-    return f"{100 * share:.3g} %"
+    return f"{100 * share:.3g}%"

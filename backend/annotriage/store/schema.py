@@ -92,7 +92,7 @@ reference_edge = Table(
     metadata,
     _of("reference", primary=True),
     Column("cluster", Text, primary_key=True),
-    Column("members", JSON, nullable=False),  # by name: the median of training items, and the 95 % edge
+    Column("members", JSON, nullable=False),  # by name: the median of training items, and the 95% edge
 )
 
 reference_file = Table(
@@ -131,6 +131,7 @@ project = Table(
     Column("told_at", Float, nullable=False, server_default=text("0")),  # when a webhook last told of the project
     Column("options", JSON, nullable=False),  # ProjectOptions
     Column("standing", JSON),  # of the guarantee, as the jobs process last found it (service.guarantee.standings)
+    Column("restored_at", Float, nullable=False, server_default=text("0")),  # tasks from before may have predictions that nobody knows of
     Column("at", Float, nullable=False),
 )
 
@@ -143,6 +144,7 @@ dataset = Table(
     Column("name", Text, nullable=False),
     Column("first_at", Float, nullable=False),
     Column("last_at", Float, nullable=False),
+    Column("augmented", Boolean, nullable=False, server_default=false()),  # made of training items: advice on that
     UniqueConstraint("project_id", "kind", "name"),
 )
 
@@ -193,6 +195,7 @@ Index("ix_item_gone", item.c.project_id, sqlite_where=text("gone = 1"), postgres
 # The queue, strangest first and newest first; and what of it is `auto`, for acceptance.
 _waits = (item.c.project_id, item.c.answer, item.c.dismissed, item.c.labelled, item.c.gone, item.c.route)
 Index("ix_item_answered", item.c.project_id, item.c.machine, item.c.answered_at)  # how fast people are
+Index("ix_item_sent", item.c.project_id, sqlite_where=text("sent_by IS NOT NULL"), postgresql_where=text("sent_by IS NOT NULL"))  # few
 Index("ix_item_queue", *_waits, item.c.trust, item.c.id)
 Index("ix_item_newest", *_waits, item.c.id)
 
@@ -446,6 +449,7 @@ review = Table(
     UniqueConstraint("project_id", "external_id"),
     Index(None, "item_id"),
     Index(None, "project_id", "empty"),
+    Index(None, "project_id", "updated_at"),
 )
 
 spot_check = Table(
@@ -456,6 +460,7 @@ spot_check = Table(
     _of("reference"),
     Column("kind", Text, nullable=False),  # sample | audit
     Column("route", Text, nullable=False),  # the true one
+    Column("share", Float),  # of the automatic items of its time that were drawn; 1: all of them; null: drawn later, for a certificate
     _of("dataset", null=True),  # on whose probation it counts
     Column("state", Text, nullable=False),  # open | disagreed (a second answer is wanted) | right | wrong
     Column("labels", JSON),  # what people say, once right or wrong
@@ -464,6 +469,36 @@ spot_check = Table(
     Column("decided_by", Text),  # who settled it, where nobody else was there to give a second answer
     Index(None, "project_id", "state"),
     Index(None, "project_id", "answered_at"),
+)
+
+# What is fixed of the automatic labels of a dataset, so that something can be certified of them (service.guarantee.certifying).
+certificate = Table(
+    "certificate",
+    metadata,
+    _id(),
+    _of("project"),
+    _of("dataset"),
+    _of("reference"),
+    Column("until", Float, nullable=False),  # items that came in before
+    Column("labels", Integer, nullable=False),  # automatic ones: N
+    Column("gone", Integer, nullable=False),  # of them deleted in the labeling tool by then
+    Column("wanted", Integer),  # wrong labels at most, for which the checks were drawn; null: those that were drawn anyway
+    Column("fixed", Boolean, nullable=False),  # nobody could know the answers when the number of checks was chosen
+    Column("data_hash", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Index(None, "project_id", "id"),
+    Index(None, "dataset_id"),
+)
+
+# The checks of a certificate: those that were drawn at random, and parts of the dataset of which everything was checked.
+certificate_item = Table(
+    "certificate_item",
+    metadata,
+    _of("certificate", primary=True),
+    _of("item", primary=True),
+    Column("whole", Boolean, nullable=False),
+    Index(None, "item_id"),
 )
 
 acceptance = Table(

@@ -28,7 +28,8 @@ class Judgement:
     judged: the model's own route; `verdict.route` is what holds, and held_back says why if that is another one. shown: the labels that
     annotators see (None hides them) and trust: its place in the tool's queue: both differ from the verdict's for spot checks. spot_check:
     "sample" | "audit" | None. compressed: (n,) float16 as bytes, b"" of a failed item. thumbnail: b"" for none. media_hash: of the
-    medium that was judged; None where it cannot have changed since.
+    medium that was judged; None where it cannot have changed since. share: of the automatic items of
+    its time that become spot checks.
     """
 
     item_id: int
@@ -41,6 +42,7 @@ class Judgement:
     thumbnail: bytes
     media_hash: str | None = None
     held_back: HeldBack | None = None
+    share: float | None = None
 
 
 def record(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement]) -> list[int]:
@@ -165,6 +167,7 @@ def _write_spot_checks(connection: Connection, project: Project, reference_id: i
             "reference_id": reference_id,
             "kind": judgement.spot_check,
             "route": judgement.judged,
+            "share": judgement.share,
             "dataset_id": shown.get(judgement.item_id),
             "state": "open",
             "drawn_at": now,

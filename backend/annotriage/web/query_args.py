@@ -52,8 +52,8 @@ def stretch_asked(first: float | None) -> Stretch:
     now = time.time()
     begin, until = request.args.get("from", ""), request.args.get("until", "")
     if begin or until:
-        start = _day(begin) if begin else (first or now - DAY)
-        end = min(_day(until) + DAY, now) if until else now
+        start = day(begin) if begin else (first or now - DAY)
+        end = min(day(until) + DAY, now) if until else now
         if start >= end:
             raise DataError(f"from {begin or 'the beginning'} until {until or 'now'} there is no time; choose an earlier first day")
         return Stretch("own", start, end)
@@ -119,7 +119,8 @@ def key_text(key: Key | None) -> str | None:
     return None if key is None else f"{key[0]!r}~{key[1]}"
 
 
-def _day(text: str) -> float:
+def day(text: str) -> float:
+    """The beginning of a day as 2026-11-26, in seconds since 1970. Raises DataError."""
     try:
         found = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
         if not timedelta(0) < found - datetime(1970, 1, 1, tzinfo=UTC) < timedelta(days=100_000):

@@ -243,7 +243,7 @@ def _datasets(connection: Connection, project: Project, shown: set[int | None]) 
 
 
 def diversity_text(diversity: Mapping[str, Any]) -> str:
-    """The diversity score in a few words: "31 % outliers (26.4 to 36.2 %), 5 % expected". diversity: as in a snapshot's facts."""
+    """The diversity score in a few words: "31% outliers (26.4 to 36.2%), 5% expected". diversity: as in a snapshot's facts."""
     if not diversity["n"]:
         return f"none of {count(diversity['failed'], 'item')} could be scored"
     share = f"{percent(diversity['share'])} outliers ({percent_range(diversity['low'], diversity['high'])})"

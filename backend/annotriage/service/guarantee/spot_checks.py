@@ -34,6 +34,7 @@ SKEW_SECONDS = 5.0  # that the labeling tool's clock may be behind
 MOST_OUTSTANDING = 50  # unanswered spot checks of automatic labels with which machine labels still become annotations
 OLDEST_DAYS = 7.0
 DAY = 86_400.0
+SEED = 0  # of the draws: an item is a spot check or none, whichever reference judges it
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,11 @@ def _alarm(connection: Connection, project: Project, wrong: BoolArray, unconfirm
     return Alarm(errors, len(wrong), low, high, max_error, time.time(), unconfirmed)
 
 
+def draw_name(project: Project, marker: str | None, external_id: str | None) -> str:
+    """The name of an item in draws: the same however often the database is made anew."""
+    return f"{project.external_id}:{marker or external_id}"
+
+
 def paused_under(project: Project, reference_id: int) -> bool:
     """Whether labels of that reference may not be automatic now. The alarm says nothing of the reference that will take over."""
     return project.pause is not None if reference_id == project.next_reference_id else project.paused
@@ -231,7 +237,7 @@ def _state(row: SpotCheck, given: dict[int, list[Review]]) -> Checked:
     if row.decided_by is not None and not any(review.ground_truth for review in reviews):
         return Checked(row.state, row.given, row.answered_at)
     if row.again:  # an answer from before the draw may have followed an earlier reference's label
-        reviews = [one for one in reviews if one.updated_at >= row.drawn_at - SKEW_SECONDS]
+        reviews = [review for review in reviews if review.updated_at >= row.drawn_at - SKEW_SECONDS]
     return checked(reviews, row.labels, confirmed=row.route in SHOWN)  # elsewhere the model claims nothing: one person's word is enough
 
 

@@ -17,7 +17,7 @@ from annotriage.engine.verdict import Verdict
 from annotriage.guarantee.audit import in_audit, in_sample
 from annotriage.guarantee.conformal import hashed_places
 from annotriage.model.inputs import Loaded, thumbnail
-from annotriage.service.guarantee.spot_checks import audit_shares, paused_under
+from annotriage.service.guarantee.spot_checks import SEED, audit_shares, draw_name, paused_under
 from annotriage.states import AUTOMATIC_FROM, MARGIN, SHOWN, THIRD, HeldBack, Route
 from annotriage.store.projects import Project
 from annotriage.store.queue import front_of_queue, places_of_checks
@@ -25,8 +25,6 @@ from annotriage.store.reroutings import trust_out_of_queue
 from annotriage.store.spot_checks import unsettled
 from annotriage.store.verdicts import Judgement
 from annotriage.store.work import ClaimedItem
-
-SEED = 0  # of the draws: an item is a spot check or none, whichever reference judges it
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def judgements(
     side: int,
 ) -> list[Judgement]:
     """What is to be stored and shown of N scored items. rows: their items; side: of a thumbnail, in pixels."""
-    ids = [draw_id(project, row) for row in rows]
+    ids = [draw_name(project, row.marker, row.external_id) for row in rows]
     sample = in_sample(ids, SEED, draw.sample)
     audit = in_audit(ids, SEED, draw.audit)
     points = judged.compressed.astype(np.float16)
@@ -102,7 +100,8 @@ def judgements(
         picture = loaded[place].picture
         face = b"" if picture is None else thumbnail(picture, side)
         point = points[place].tobytes()
-        found.append(Judgement(row.id, holds, verdict.route, shown, trust, spot_check, point, face, row.media_hash, held_back))
+        share = None if verdict.route != "auto" else 1.0 if owed > 0 else draw.audit
+        found.append(Judgement(row.id, holds, verdict.route, shown, trust, spot_check, point, face, row.media_hash, held_back, share))
     return _placed(draw, ids, found)
 
 
@@ -136,8 +135,3 @@ def _held_back(draw: Draw, row: ClaimedItem) -> HeldBack | None:
 def failed(row: ClaimedItem, verdict: Verdict) -> Judgement:
     """A failed item: nothing to show, and no spot check."""
     return Judgement(row.id, verdict, "failed", None, 0.0, None, b"", b"", row.media_hash)
-
-
-def draw_id(project: Project, row: ClaimedItem) -> str:
-    """The name of an item in draws: the same however often the database is made anew."""
-    return f"{project.external_id}:{row.marker or row.external_id}"

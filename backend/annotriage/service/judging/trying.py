@@ -18,7 +18,7 @@ from annotriage.guarantee.conformal import hashed_places
 from annotriage.model import load_model
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import stream
-from annotriage.service.judging.check_assignment import SEED
+from annotriage.service.guarantee.spot_checks import SEED
 from annotriage.service.judging.media import MediaReader
 from annotriage.states import Route
 

@@ -9,10 +9,17 @@ from __future__ import annotations
 from flask import Blueprint
 
 from annotriage.service.operations.process import Process
-from annotriage.web.api import datasets, guarantees, items, projects, pushing
+from annotriage.web.api import certificates, datasets, guarantees, items, projects, pushing
 from annotriage.web.api.openapi import add_routes
 
-OPERATIONS = (*projects.OPERATIONS, *datasets.OPERATIONS, *items.OPERATIONS, *guarantees.OPERATIONS, *pushing.OPERATIONS)
+OPERATIONS = (
+    *projects.OPERATIONS,
+    *datasets.OPERATIONS,
+    *items.OPERATIONS,
+    *guarantees.OPERATIONS,
+    *certificates.OPERATIONS,
+    *pushing.OPERATIONS,
+)
 
 
 def api_blueprint(process: Process) -> Blueprint:

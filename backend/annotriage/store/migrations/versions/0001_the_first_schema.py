@@ -113,6 +113,7 @@ def upgrade() -> None:
         sa.Column("told_at", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("options", sa.JSON(), nullable=False),
         sa.Column("standing", sa.JSON(), nullable=True),
+        sa.Column("restored_at", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["next_reference_id"], ["reference.id"], name=op.f("fk_project_next_reference_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["old_reference_id"], ["reference.id"], name=op.f("fk_project_old_reference_id"), ondelete="CASCADE"),
@@ -175,6 +176,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("first_at", sa.Float(), nullable=False),
         sa.Column("last_at", sa.Float(), nullable=False),
+        sa.Column("augmented", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_dataset_project_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dataset")),
         sa.UniqueConstraint("project_id", "kind", "name", name=op.f("uq_dataset_project_id_kind_name")),
@@ -309,6 +311,13 @@ def upgrade() -> None:
             "ix_item_queue", ["project_id", "answer", "dismissed", "labelled", "gone", "route", "trust", "id"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_item_rerouting_id"), ["rerouting_id"], unique=False)
+        batch_op.create_index(
+            "ix_item_sent",
+            ["project_id"],
+            unique=False,
+            sqlite_where=sa.text("sent_by IS NOT NULL"),
+            postgresql_where=sa.text("sent_by IS NOT NULL"),
+        )
 
     op.create_table(
         "map_piece",
@@ -462,6 +471,7 @@ def upgrade() -> None:
         sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("route", sa.Text(), nullable=False),
+        sa.Column("share", sa.Float(), nullable=True),
         sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("labels", sa.JSON(), nullable=True),
@@ -477,6 +487,43 @@ def upgrade() -> None:
     with op.batch_alter_table("spot_check", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_spot_check_project_id_answered_at"), ["project_id", "answered_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_spot_check_project_id_state"), ["project_id", "state"], unique=False)
+
+    op.create_table(
+        "certificate",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("until", sa.Float(), nullable=False),
+        sa.Column("labels", sa.Integer(), nullable=False),
+        sa.Column("gone", sa.Integer(), nullable=False),
+        sa.Column("wanted", sa.Integer(), nullable=True),
+        sa.Column("fixed", sa.Boolean(), nullable=False),
+        sa.Column("data_hash", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_certificate_dataset_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_certificate_project_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_certificate_reference_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_certificate")),
+    )
+    with op.batch_alter_table("certificate", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_certificate_dataset_id"), ["dataset_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_certificate_project_id_id"), ["project_id", "id"], unique=False)
+
+    op.create_table(
+        "certificate_item",
+        sa.Column("certificate_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("whole", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["certificate_id"], ["certificate.id"], name=op.f("fk_certificate_item_certificate_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_certificate_item_item_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("certificate_id", "item_id", name=op.f("pk_certificate_item")),
+    )
+    with op.batch_alter_table("certificate_item", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_certificate_item_item_id"), ["item_id"], unique=False)
 
     op.create_table(
         "review",
@@ -499,6 +546,7 @@ def upgrade() -> None:
     with op.batch_alter_table("review", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_review_item_id"), ["item_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_review_project_id_empty"), ["project_id", "empty"], unique=False)
+        batch_op.create_index(batch_op.f("ix_review_project_id_updated_at"), ["project_id", "updated_at"], unique=False)
 
     op.create_table(
         "thumbnail",
