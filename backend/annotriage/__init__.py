@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from annotriage.engine.fitting import fit
     from annotriage.engine.label_audit import audit_labels
     from annotriage.engine.label_findings import LabelAudit
+    from annotriage.engine.look_alikes import look_alikes
     from annotriage.engine.reference import Reference
     from annotriage.engine.triage import Triage, triage
     from annotriage.engine.verdict import Verdict
@@ -62,6 +63,7 @@ _HOMES = {
     "duplicates_to_file": "annotriage.report.duplicates",
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
+    "look_alikes": "annotriage.engine.look_alikes",
     "open_dataset": "annotriage.data",
     "sample": "annotriage.engine.diagnosis_sample",
     "sample_to_file": "annotriage.report.sample_file",
@@ -99,6 +101,7 @@ __all__ = [
     "duplicates_to_file",
     "fit",
     "load_model",
+    "look_alikes",
     "open_dataset",
     "sample",
     "sample_to_file",

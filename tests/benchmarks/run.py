@@ -26,6 +26,7 @@ import quality
 import serving
 import snapshots
 import strangers
+import training
 
 THEMES = {
     "detection": detection.figures,
@@ -37,6 +38,7 @@ THEMES = {
     "guarantees": guarantees.figures,
     "serving": serving.figures,
     "snapshots": snapshots.figures,
+    "training": training.figures,
     "live": live.figures,
     "pages": pages.figures,
     "strangers": strangers.figures,

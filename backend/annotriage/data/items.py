@@ -23,6 +23,7 @@ class Item:
         () if they looked and none of the classes applies.
     group: items of one patient, series or video share a group; None if the item stands alone.
     path: where it comes from, for people's eyes. record: the labeling tool's own task, kept for its predictions.
+    spot_check: its task says that it was drawn at random to be answered blind: a guarantee rests on it, and no model learns it.
     Text is made storable (`annotriage.text`), and class names comparable, whoever makes the item.
     """
 
@@ -33,6 +34,7 @@ class Item:
     path: str = ""
     problem: str | None = None
     record: Mapping[str, Any] | None = None
+    spot_check: bool = False
 
     def __post_init__(self) -> None:
         """Clean what was given as text."""

@@ -57,7 +57,7 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
     settings = process.run_settings(present)
     model = load_model(ModelSpec.load(present.spec_path or ""), settings.device)
     present.check(model)
-    dataset = Dataset("the sample", len(rows), lambda: _items(process, project, rows))
+    dataset = Dataset("the sample", len(rows), lambda: answered_items(process, project, rows))
     answered = collect(model, dataset, present.space, settings, progress, "answered items", present.space.known_or_foreign)
     with progress("calibrating", None):
         answered = _fresh(answered, present)
@@ -108,8 +108,8 @@ def _fresh(answered: Collected, present: Reference) -> Collected:
     return answered.rows(fresh) if len(answered.ids) > len(fresh) >= FRESH_ENOUGH * least else answered
 
 
-def _items(process: Process, project: Project, rows: Sequence[SampleAnswer]) -> Iterator[Item]:
-    """The sample's items with people's labels, their media fetched again."""
+def answered_items(process: Process, project: Project, rows: Sequence[SampleAnswer]) -> Iterator[Item]:
+    """Items with people's labels, their media fetched again. Raises ToolUnavailable if too many cannot be had now."""
     reader = MediaReader(process.settings, process.server)
     missing = 0
     try:
