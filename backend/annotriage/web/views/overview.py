@@ -103,7 +103,7 @@ def card(connection: Connection, process: Process, project: Project) -> Card:
         reading=sentence_of(latest),
         trend="" if every is None else trend(connection, every.id),
         advice=() if latest is None else latest.facts["advice"],
-        state=guarantee_state(project, guarantee, standing_of(connection, project)),
+        state=guarantee_state(project, guarantee, standing_of(connection, project), latest),
     )
 
 
