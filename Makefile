@@ -34,7 +34,7 @@ format: .venv/test.stamp  ## Put the code into the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: .venv/test.stamp .venv/torch.stamp .venv/benchmark.stamp  ## The table of figures (ARGS="--data DIR" for those on MNIST)
+benchmark: .venv/test.stamp .venv/torch.stamp  ## The table of figures (ARGS="--data DIR" for those on MNIST)
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 picture: .venv/test.stamp  ## The pictures in the README, from new runs on the demo's digits
@@ -64,10 +64,6 @@ endef
 .venv/torch.stamp: .venv/base.stamp
 	@echo "Installing torch (TORCH=0 goes without) ..."
 	@$(PIP) -e ".[torch]"
-	@touch $@
-
-.venv/benchmark.stamp: .venv/base.stamp
-	@$(PIP) -e ".[benchmark]"
 	@touch $@
 
 # Label Studio pins dozens of packages that annotriage wants in other versions: it gets an environment of its own.

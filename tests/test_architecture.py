@@ -36,18 +36,25 @@ ROOMS = (
     Room("data", "datasets as streams of items", ("errors", "settings", "text", "media")),
     Room("model", "the trained model as a function: items -> logits and activations", ("errors", "settings", "text", "data")),
     Room("latent", "numbers in, numbers out: activations -> scores", ("errors", "settings")),
+    Room("diagnosis", "numbers in, numbers out: activations -> samples to look at, and answers about the model", ("errors", "latent")),
     Room("guarantee", "numbers in, numbers out: scores and answers -> what may be said", ("errors", "states", "advice.numbers", "latent")),
-    Room("advice", "sentences for people", ("errors", "settings", "states", "advice.numbers", "guarantee")),
+    Room("quality", "numbers in, answers out: what looks wrong, what is there twice", ("errors", "states", "guarantee")),
+    Room("advice", "sentences for people", ("errors", "settings", "states", "advice.numbers", "diagnosis", "guarantee")),
     Room(
         "engine",
         "references and the triage of whole datasets; returns, and writes no results",
-        (*ROOT, "advice.numbers", "data", "model", "latent", "guarantee", "advice"),
+        (*ROOT, "advice.numbers", "data", "model", "latent", "diagnosis", "guarantee", "quality", "advice"),
+    ),
+    Room(
+        "training",
+        "retraining: labelled items -> a new model, its reference, and both models side by side",
+        (*ROOT, "advice.numbers", "data", "model", "latent", "guarantee", "engine"),
     ),
     Room("labeling_tool", "the seam: what a labeling tool's plugin offers", (*ROOT, "media", "data", "engine")),
     Room(
         "report",
         "results as files for people",
-        (*ROOT, "advice.numbers", "data", "model", "latent", "guarantee", "advice", "engine", "labeling_tool"),
+        (*ROOT, "advice.numbers", "data", "model", "latent", "diagnosis", "guarantee", "advice", "engine", "training", "labeling_tool"),
     ),
     Room("store", "the database: every table and every query", (*ROOT, "data", "guarantee", "advice", "engine", "labeling_tool")),
     Room(
@@ -68,14 +75,17 @@ ROOMS = (
     Room(
         "cli",
         "commands: parse, call one function, print",
-        (*ROOT, "advice.numbers", "data", "model", "latent", "guarantee", "advice", "engine", "report", "store", "service", "web", "demo"),
+        (
+            *(*ROOT, "advice.numbers", "data", "model", "latent", "guarantee", "advice", "engine", "training"),
+            *("report", "store", "service", "web", "demo"),
+        ),
     ),
 )
 SAY_THE_VERSION = ("web", "cli")  # which the package itself knows
 PLUGIN_IMPORTS = (*ROOT, "media", "data", "engine", "labeling_tool")
 
 BACKEND, PLUGIN = Path(annotriage.__file__).parent, Path(annotriage_label_studio.__file__).parent
-NUMERICAL = {"numpy", "scipy", "sklearn", "umap", "openTSNE"}
+NUMERICAL = {"numpy", "scipy", "sklearn", "umap", "openTSNE", "cleanlab"}
 HEAVY = NUMERICAL | {"torch", "onnxruntime"}
 PLACES = {room.name: place for place, room in enumerate(ROOMS)}
 
@@ -176,7 +186,7 @@ def test_flask_runs_in_the_web_room_and_in_the_plugin_alone():
     assert breaches(lambda name: not within(name, "flask", "werkzeug"), *others, types=False) == []
 
 
-@pytest.mark.parametrize("room", ["latent", "guarantee"])
+@pytest.mark.parametrize("room", ["latent", "diagnosis", "guarantee", "quality"])
 def test_numbers_in_and_numbers_out(room):
     def allowed(name):
         return within(name, "annotriage") or name.split(".")[0] in NUMERICAL | sys.stdlib_module_names
@@ -184,7 +194,7 @@ def test_numbers_in_and_numbers_out(room):
     assert breaches(allowed, f"annotriage.{room}") == []
 
 
-@pytest.mark.parametrize("room", ["latent", "guarantee"])
+@pytest.mark.parametrize("room", ["latent", "diagnosis", "guarantee", "quality"])
 @pytest.mark.parametrize("module", ["os", "pathlib", "logging", "random", "socket", "subprocess", "json"])
 def test_the_rooms_of_numbers_touch_nothing_outside(room, module):
     assert breaches(lambda name: not within(name, module), f"annotriage.{room}") == []

@@ -7,15 +7,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from annotriage.data import Dataset, Item, open_dataset
     from annotriage.engine.compare import compare
+    from annotriage.engine.diagnosis import Diagnosis, diagnose
+    from annotriage.engine.diagnosis_sample import DiagnosisSample, sample
     from annotriage.engine.fitting import fit
+    from annotriage.engine.label_audit import LabelAudit, audit_labels
     from annotriage.engine.reference import Reference
     from annotriage.engine.triage import Triage, triage
     from annotriage.engine.verdict import Verdict
     from annotriage.errors import AnnotriageError
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
+    from annotriage.report.diagnosis_page import diagnose_to_folder
+    from annotriage.report.label_audit import audit_labels_to_folder
     from annotriage.report.output import summary_text, triage_to_folder
+    from annotriage.report.sample_file import sample_to_file
+    from annotriage.report.training_output import train
     from annotriage.settings import Settings
+    from annotriage.training.plan import Plan
+    from annotriage.training.retraining import Training, Wishes
 
 __version__ = "0.1.0"
 
@@ -23,17 +32,30 @@ __version__ = "0.1.0"
 _HOMES = {
     "AnnotriageError": "annotriage.errors",
     "Dataset": "annotriage.data",
+    "Diagnosis": "annotriage.engine.diagnosis",
+    "DiagnosisSample": "annotriage.engine.diagnosis_sample",
     "Item": "annotriage.data",
+    "LabelAudit": "annotriage.engine.label_audit",
     "ModelSpec": "annotriage.model.spec",
+    "Plan": "annotriage.training.plan",
     "Reference": "annotriage.engine.reference",
     "Settings": "annotriage.settings",
+    "Training": "annotriage.training.retraining",
     "Triage": "annotriage.engine.triage",
     "Verdict": "annotriage.engine.verdict",
+    "audit_labels": "annotriage.engine.label_audit",
+    "audit_labels_to_folder": "annotriage.report.label_audit",
+    "Wishes": "annotriage.training.retraining",
     "compare": "annotriage.engine.compare",
+    "diagnose": "annotriage.engine.diagnosis",
+    "diagnose_to_folder": "annotriage.report.diagnosis_page",
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
     "open_dataset": "annotriage.data",
+    "sample": "annotriage.engine.diagnosis_sample",
+    "sample_to_file": "annotriage.report.sample_file",
     "summary_text": "annotriage.report.output",
+    "train": "annotriage.report.training_output",
     "triage": "annotriage.engine.triage",
     "triage_to_folder": "annotriage.report.output",
 }
@@ -41,17 +63,30 @@ _HOMES = {
 __all__ = [
     "AnnotriageError",
     "Dataset",
+    "Diagnosis",
+    "DiagnosisSample",
     "Item",
+    "LabelAudit",
     "ModelSpec",
+    "Plan",
     "Reference",
     "Settings",
+    "Training",
     "Triage",
     "Verdict",
+    "Wishes",
+    "audit_labels",
+    "audit_labels_to_folder",
     "compare",
+    "diagnose",
+    "diagnose_to_folder",
     "fit",
     "load_model",
     "open_dataset",
+    "sample",
+    "sample_to_file",
     "summary_text",
+    "train",
     "triage",
     "triage_to_folder",
 ]

@@ -54,6 +54,12 @@ class FitError(AnnotriageError):
     status = 422
 
 
+class TrainingError(AnnotriageError):
+    """A model cannot be trained so, or its training came to nothing: it diverged, memory ran out, nothing may be learned from."""
+
+    status = 422
+
+
 class MismatchError(AnnotriageError):
     """A reference cannot be used here: damaged, or fitted with another model, layer or spec."""
 

@@ -52,6 +52,15 @@ class SpotCheckState(StrEnum):
     WRONG = "wrong"
 
 
+class IssueKind(StrEnum):
+    """What may be amiss with a label that people gave."""
+
+    WRONG = "wrong"  # another class
+    STRANGER = "stranger"  # none of the classes, under the name of one
+    AMBIGUOUS = "ambiguous"  # two classes are about as likely
+    MISSING = "missing"  # several classes may apply, and one that does was not given
+
+
 class EventKind(StrEnum):
     """What happened to a project."""
 
@@ -140,6 +149,7 @@ class Alarm:
 ROUTES = tuple(Route)
 FOR_PEOPLE = (Route.FAILED, Route.OUTLIER, Route.UNCERTAIN)  # every item of these waits for a person, the strangest first
 SPOT_CHECK = "spot check"  # stands in a route's place where the route would tell what the model says
+SPOT_CHECK_FIELD = "triage_spot_check"  # the field of a task that spot checks alone have
 SHOWN = (Route.AUTO, Route.UNCERTAIN)  # annotators see the model's answer; of the others they see none, and are not anchored
 UNANSWERED = (AnswerState.OPEN, AnswerState.DISPUTED)
 UNSETTLED = (SpotCheckState.OPEN, SpotCheckState.DISAGREED)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from annotriage_label_studio.files.prediction_file import PredictionFile
     from annotriage_label_studio.server.connection import LabelStudioServer
 
-__all__ = ["blueprint", "connect_server", "demo_server", "prediction_writer", "read", "read_event", "stop_demo"]
+__all__ = ["blueprint", "connect_server", "demo_server", "prediction_writer", "read", "read_event", "stop_demo", "title"]
+
+title = "Label Studio"  # the tool's name, as people know it
 
 # What reads and writes files, and what runs a demo, is loaded when it is used: the service's web process stays light.
 

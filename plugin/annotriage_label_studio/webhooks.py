@@ -92,9 +92,9 @@ def _objects(payload: Mapping[str, Any], key: str, action: str) -> list[dict[str
     """The objects under a key: one, a list of them, or none."""
     value = payload.get(key)
     values = value if isinstance(value, list) else [] if value is None else [value]
-    for one in values:
-        if not isinstance(one, dict):
-            raise DataError(f"{action}: a {type(one).__name__} where {key} is expected to be an object; this is not Label Studio's")
+    for value in values:
+        if not isinstance(value, dict):
+            raise DataError(f"{action}: a {type(value).__name__} where {key} is expected to be an object; this is not Label Studio's")
     return values
 
 

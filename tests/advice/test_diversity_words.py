@@ -7,7 +7,7 @@ from annotriage.guarantee.diversity import diversity
 
 
 def measured(k, n, held_out=1000, **more):
-    """The diversity of a batch with k outliers of n, against `held_out` items of one cluster at alpha 5 %."""
+    """The diversity of a batch with k outliers of n, against `held_out` items of one cluster at alpha 5%."""
     rank = flagged_rank(held_out, 0.05)
     flags, calibration = np.arange(n) < k, np.arange(held_out) < rank
     zeros = np.zeros(n, int), np.zeros(held_out, int)
@@ -19,20 +19,20 @@ def measured(k, n, held_out=1000, **more):
     [
         (
             measured(124, 1000),
-            "12.4 % outliers, 5 % expected: at least about 8 in 100 are foreign (95 % limits 5 to 11 in 100); strangers that look"
+            "12.4% outliers, 5% expected: at least about 8 in 100 are new (likely 5 to 11 in 100); strangers that look"
             " familiar are not counted.",
         ),
-        (measured(51, 1000), "5.1 % outliers, 5 % expected: nothing unusual among 1,000 items."),
+        (measured(51, 1000), "5.1% outliers, 5% expected: nothing unusual among 1,000 items."),
         (measured(2, 20), "too few items to be sure"),
         (measured(500, 10_000, held_out=100), "nothing unusual"),
         (measured(900, 10_000, held_out=60), "too few held-out items to be sure"),
-        (measured(5, 1000), "0.5 % outliers, 5 % expected: 4.5 points fewer than usual (95 % limits 3.1 to 6 points), nothing foreign"),
-        (measured(2, 20), "(95 % limits of what is foreign: 0 to 29 in 100)"),
+        (measured(5, 1000), "0.5% outliers, 5% expected: 4.5 points fewer than usual (likely 3.1 to 6 points), so nothing new"),
+        (measured(2, 20), "(new: likely 0 to 29 in 100)"),
         (measured(0, 0, failed=1), "The only item could not be scored."),
         (measured(0, 100, held_out=1), "1 held-out item is too few to say"),
         (measured(0, 0), "No items have been scored yet."),
         (measured(0, 0, failed=3), "None of 3 items could be scored."),
-        (measured(124, 1000, failed=11), "11 items of 1,011 (1.1 %) could not be scored."),
+        (measured(124, 1000, failed=11), "11 items of 1,011 (1.1%) could not be scored."),
         (measured(3, 100, held_out=0), "without held-out items nobody knows"),
         (measured(0, 100, held_out=12), "12 held-out items are too few"),
     ],

@@ -40,7 +40,7 @@ EVIDENCE = {
         (
             "settings",
             {"changes": {"sample_share": [0.1, 0.05], "accept": ["suggest", "annotate"]}, "by": "ada"},
-            "sample_share 10 % -> 5 %, accept suggest -> annotate by ada",
+            "sample_share 10% -> 5%, accept suggest -> annotate by ada",
         ),
         ("rerouted", {"by": "Ann", "to": "review", "items": 1, "undone": False}, "Ann sent 1 item to review"),
         ("rerouted", {"by": "Ann", "to": "back", "items": 1200, "undone": False}, "Ann took 1,200 items out of review"),
@@ -57,9 +57,9 @@ def test_new_limits_are_told_with_what_they_guarantee():
     facts = {"changes": {"max_error": [0.04, 0.02]}, "by": "ada", "guarantee": EVIDENCE}
     assert event_sentence(EventKind.LIMITS, facts).startswith("max_error 0.04 -> 0.02 by ada: At most 2 in 100 automatic labels are wrong")
     same = {"changes": {}, "by": None, "guarantee": EVIDENCE | {"auto": False}}
-    assert event_sentence(EventKind.LIMITS, same).startswith("nothing changed: auto is off: the model is wrong too often")
+    assert event_sentence(EventKind.LIMITS, same).startswith("nothing changed: No label is automatic: the model is wrong too often")
     few = EVIDENCE | {"auto": False, "labelled": 100, "needed": 320}
-    wanted = "on 100 answers of the sample: auto is off: 160 labelled held-out items needed at least, 100 there"
+    wanted = "on 100 answers of the sample: No label is automatic: 160 labelled held-out items needed at least, 100 there"
     assert event_sentence(EventKind.RECALIBRATED, {"answers": 100, "guarantee": few}).startswith(wanted)
 
 

@@ -10,11 +10,12 @@ from annotriage.advice.numbers import about, certainty, chance, count, in_hundre
 @pytest.mark.parametrize(
     ("share", "words"),
     [
-        (0.124, "12.4 %"),
-        (0.0, "0 %"),
-        (1.0, "100 %"),
-        (0.0004, "0.04 %"),
-        (0.001, "0.1 %"),
+        (0.124, "12.4%"),
+        (0.0, "0%"),
+        (0.99951, "over 99.9%"),
+        (1.0, "100%"),
+        (0.0004, "0.04%"),
+        (0.001, "0.1%"),
         (float("nan"), "not known"),
         (None, "not known"),
     ],
@@ -24,13 +25,13 @@ def test_a_share_is_said_in_words(share, words):
 
 
 def test_an_interval_is_said_in_words_or_said_to_be_unknown():
-    assert percent_range(0.104, 0.146) == "10.4 to 14.6 %"
+    assert percent_range(0.104, 0.146) == "10.4 to 14.6%"
     assert percent_range(float("nan"), 0.1) == "not known"
 
 
 def test_a_certainty_never_reads_as_certain():
     assert [certainty(c) for c in (0.95, 0.96, 0.995, 0.99848, 0.99939, 1 - 3.8e-6)] == [
-        "95 %", "96 %", "99.5 %", "99.85 %", "99.939 %", "99.99962 %",
+        "95%", "96%", "99.5%", "99.85%", "99.939%", "99.99962%",
     ]  # fmt: skip
 
 

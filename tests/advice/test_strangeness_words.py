@@ -26,6 +26,6 @@ def test_of_numbers_the_layer_is_named_without_what_pictures_show():
     assert said == "It looks to be from another source: most unlike in an early layer."
 
 
-@pytest.mark.parametrize(("score", "said"), [(0.0, "0 %"), (3.0, "95 %"), (5.0, "99.3 %"), (700.0, "all")])
+@pytest.mark.parametrize(("score", "said"), [(0.0, "0%"), (3.0, "95%"), (5.0, "99.3%"), (700.0, "all")])
 def test_a_score_on_an_axis_is_said_as_the_share_that_is_less_strange(score, said):
     assert surprise_words(score) == said

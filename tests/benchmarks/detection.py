@@ -1,4 +1,4 @@
-"""Whether strangers are found: AUROC of known against foreign items, and how many are flagged at 5 %.
+"""Whether strangers are found: AUROC of known against foreign items, and how many are flagged at 5%.
 
 On scikit-learn's digits always; with --data also on MNIST (a folder with model.onnx, input (N, 1, 28, 28) = pixel / 255, logits of the
 digits 0-7, and images.npz with train_, calibration_ and incoming_ x and y of 0-7, unseen_x (8 and 9) and fashion_x, all uint8) and on

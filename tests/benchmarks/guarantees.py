@@ -29,7 +29,7 @@ IntArray = NDArray[np.int64]
 
 ALPHA = 0.05
 RUNS = 1_000
-ALLOWED_OF_1000 = 67  # a true rate of 5 % is above this in 1 of 100 repetitions
+ALLOWED_OF_1000 = 67  # a true rate of 5% is above this in 1 of 100 repetitions
 SIZES = [(n, N) for n in (200, 1_000, 4_000) for N in (100, 1_000, 10_000)]
 SOURCE_SHARES = (0.05, 0.124, 0.3, 0.6)
 
@@ -91,8 +91,8 @@ class Items:
     predicted: IntArray
 
 
-CIFAR_LIKE = (4.1, 2.7)  # 89 % accurate, 59 % of items kept at 1 % error: the CIFAR-10 model of METHODS 2
-HARDER = (3.4, 2.05)  # 89 % accurate, 45 % kept at 1 % error
+CIFAR_LIKE = (4.1, 2.7)  # 89% accurate, 59% of items kept at 1% error: the CIFAR-10 model of METHODS 2
+HARDER = (3.4, 2.05)  # 89% accurate, 45% kept at 1% error
 
 
 def items(n: int, rng: np.random.Generator, model: tuple[float, float], overfit: float = 0.0) -> Items:
@@ -215,7 +215,7 @@ def _stream(n: int, share: float, rng: np.random.Generator) -> Items:
 
 
 def false_alarms() -> Iterator[Figure]:
-    """How often normal data gets a p-value of 5 % or less."""
+    """How often normal data gets a p-value of 5% or less."""
     rng = np.random.default_rng(3)
     for n, N in SIZES:
         alarms = sum(_simulated(n, N, ALPHA, rng)[0].p_value <= 0.05 for _ in range(RUNS))

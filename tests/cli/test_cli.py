@@ -51,7 +51,7 @@ def test_fit_prints_the_guarantee_the_accuracies_and_the_next_command(run, files
     status, out, _ = run("fit", *words, "--out", tmp_path / "reference", "--quiet")
     assert status == 0
     assert "automatic labels are wrong in the long run" in out
-    assert "The model is right on 100 % of the training items and 9" in out
+    assert "The model is right on 100% of the training items and 9" in out
     assert f"Next: annotriage triage --reference {tmp_path / 'reference'}" in out
 
 

@@ -8,8 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from annotriage.cli import main
+from annotriage.labeling_tool import Task
 from annotriage.settings import SERVICE_SETTINGS
-from annotriage.store import Store
+from annotriage.store import Store, items
+from annotriage.store.projects import project_of
 
 
 @pytest.fixture
@@ -151,3 +153,29 @@ def test_long_sentences_are_said_once_however_many_projects_they_hold_for(run, c
     assert status == 0
     assert out.count("people's labels are taken as truth") == 1
     assert "  as above: At most 4 in 100 automatic labels" in out
+
+
+def test_a_backup_is_put_back_by_one_command_each(run, connected, process, tmp_path):
+    status, out, _ = run("backup", "kept", "--quiet", **connected)
+    assert status == 0
+    assert "kept: 1 projects, " in out
+    elsewhere = {"ANNOTRIAGE_DATABASE": f"sqlite:///{tmp_path}/elsewhere.db"}
+    status, out, _ = run("restore", "kept", "--quiet", **elsewhere)
+    assert status == 0
+    assert "1 projects, " in out
+    assert "Project 3, 'Project 3'" in run("status", **elsewhere)[1]
+    status, _, err = run("restore", "kept", "--quiet", **elsewhere)
+    assert status == 1
+    assert "--force" in err
+
+
+def test_export_writes_every_label_with_where_it_comes_from(run, connected, process, tmp_path):
+    with process.store.writing() as connection:
+        items.add_tasks(connection, project_of(connection, "3"), [Task("7", "http://host/7.png")])
+    status, out, _ = run("export", "--project", "3", "--out", "labels.jsonl", **connected)
+    assert (status, "labels.jsonl: 1 items." in out) == (0, True)
+    (line,) = (tmp_path / "labels.jsonl").read_text().splitlines()
+    found = json.loads(line)
+    assert (found["task"], found["source"], found["label"], found["by"]) == ("7", "nobody", None, [])
+    status, _, err = run("export", "--project", "3", "--out", "labels.jsonl", **connected)
+    assert (status, "--replace" in err) == (1, True)

@@ -71,7 +71,7 @@ def test_queued_tasks_say_why_and_keep_what_people_wrote_into_them(process, runn
     first = found[0]
     assert (first["triage_route"], first["comment"]) == ("outlier", "look twice")
     assert first["triage_outlier_score"] >= 0.95
-    assert first["triage_diversity"].endswith("5 % expected")
+    assert first["triage_diversity"].endswith("5% expected")
 
 
 def _written(process, number):

@@ -41,7 +41,7 @@ def test_without_labels_there_is_nothing_to_say():
 def test_whether_the_limit_held_is_said_with_its_limits(wrong, held):
     found = counted(*[("cat", "dog", "auto")] * wrong, *[("cat", "cat", "auto")] * (100 - wrong))
     assert found.held is held
-    assert comparison_sentences(found)[0].startswith(f"By the labels in the data {wrong} of 100 automatic labels are wrong ({wrong} %")
+    assert comparison_sentences(found)[0].startswith(f"By the labels in the data {wrong} of 100 automatic labels are wrong ({wrong}%")
 
 
 def test_on_digits_the_terminal_tells_the_limit_and_the_strangers_in_the_same_breath(digits_reference, digits_model, mixed):

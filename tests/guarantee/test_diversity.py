@@ -13,7 +13,7 @@ from annotriage.latent.mmd import mmd_test
 
 
 def measured(k, n, held_out=1000, **more):
-    """The diversity of a batch with k outliers of n, against `held_out` items of one cluster at alpha 5 %."""
+    """The diversity of a batch with k outliers of n, against `held_out` items of one cluster at alpha 5%."""
     rank = flagged_rank(held_out, 0.05)
     flags, calibration = np.arange(n) < k, np.arange(held_out) < rank
     zeros = np.zeros(n, int), np.zeros(held_out, int)

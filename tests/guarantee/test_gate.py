@@ -99,7 +99,7 @@ def test_no_held_out_item_gives_no_guarantee():
     assert not guarantee.auto
     assert guarantee.tau == np.inf
     assert guarantee.needed == 800
-    sentence = "auto is off: 160 labelled held-out items needed at least, 0 there; about 800 in all are likely to be enough."
+    sentence = "No label is automatic: 160 labelled held-out items needed at least, 0 there; about 800 in all are likely to be enough."
     assert guarantee_sentence(guarantee) == sentence
 
 
@@ -169,7 +169,7 @@ def test_the_limit_is_broken_in_at_most_one_project_of_twenty():
         guarantee = guarantee_of(held_out(700, seed=seed))
         top = int(np.searchsorted(-ranked, -guarantee.tau, side="right"))
         broken += bool(guarantee.auto and risk[top - 1] > 0.02)
-    assert broken <= 25  # 15 expected at most; more than 25 has a chance of 1 in 150 if the true rate is 5 %
+    assert broken <= 25  # 15 expected at most; more than 25 has a chance of 1 in 150 if the true rate is 5%
 
 
 def stream_with_strangers(n, share, rng):
@@ -183,7 +183,7 @@ def stream_with_strangers(n, share, rng):
 
 
 def broken_guarantees(share, runs, *, counted, seed=3):
-    """In how many recalibrations on 600 answers of a sample more than 5 % of the automatic labels of the same stream are wrong.
+    """In how many recalibrations on 600 answers of a sample more than 5% of the automatic labels of the same stream are wrong.
 
     counted: whether strangers that people found count as wrong, or are left out.
     """
@@ -214,7 +214,7 @@ def broken_guarantees(share, runs, *, counted, seed=3):
 
 @pytest.mark.parametrize(("share", "runs"), [(0.0, 100), (0.05, 60), (0.1, 20), (0.2, 10)])
 def test_the_guarantee_holds_on_streams_with_strangers_when_those_in_the_sample_count_as_wrong(share, runs):
-    """Broken for 1 project in 20 at most: more than the 99 % quantile of that are not allowed."""
+    """Broken for 1 project in 20 at most: more than the 99% quantile of that are not allowed."""
     assert broken_guarantees(share, runs, counted=True) <= binom.ppf(0.99, runs, 0.05)
 
 

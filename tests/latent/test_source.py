@@ -10,7 +10,7 @@ WIDTHS = (6, 24, 60)
 
 
 def maps(seed, count, *, widths=WIDTHS, shift=None):
-    """A deciding layer and pooled feature maps, three kinds of items mixed. shift: the map whose first half is 60 % stronger."""
+    """A deciding layer and pooled feature maps, three kinds of items mixed. shift: the map whose first half is 60% stronger."""
     rng = np.random.default_rng(seed)
     kinds = rng.integers(0, 3, count)
     layers = [rng.random((count, 4))]

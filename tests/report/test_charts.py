@@ -25,8 +25,8 @@ def test_the_share_chart_draws_dataset_and_normal_data_on_one_axis(samples):
     dots = [float(dot.get("cx")) for dot in drawn(root, "circle", "c-dot")]
     assert len(dots) == 2
     assert dots[0] > dots[1]
-    assert "12.4 %" in root.get("aria-label")
-    assert "12.4 %" in root.find(SVG + "desc").text
+    assert "12.4%" in root.get("aria-label")
+    assert "12.4%" in root.find(SVG + "desc").text
 
 
 def test_the_share_chart_leaves_out_what_is_not_calibrated(samples):
@@ -59,7 +59,7 @@ def test_the_chosen_place_is_drawn_only_when_automatic_labels_are_on(samples):
 def test_the_limit_is_drawn_where_the_axis_says(samples):
     root = parse(charts.risk_coverage_chart(samples.guarantee()))
     limit = float(drawn(root, "line", "c-limit")[0].get("y1"))
-    label = next(text for text in root.iter(SVG + "text") if text.text == "2 %")
+    label = next(text for text in root.iter(SVG + "text") if text.text == "2%")
     assert float(label.get("y")) - 4 == pytest.approx(limit, abs=0.2)
 
 
@@ -78,3 +78,20 @@ def test_names_from_data_are_text(samples):
 def test_rows_of_one_table_share_an_axis_above_all_of_them():
     assert charts.rows_upper([0.2, float("nan"), 0.31], [0.05]) >= 0.31
     assert charts.rows_upper([], []) > 0
+
+
+def test_bars_are_as_long_as_their_values_say():
+    root = parse(charts.bars_chart("Bars", ["a", "<b>"], ["one", "two"], [[1.0, 2.0], [float("nan"), 4.0]], "four values"))
+    widths = [
+        float(bar.get("width")) for kind in ("c-series-0", "c-series-5") for bar in drawn(root, "rect", kind)[1:]
+    ]  # after the legend's
+    assert widths == pytest.approx([92.5, 0, 185, 370])
+    texts = [text.text for text in root.iter(SVG + "text")]
+    assert "<b>" in texts
+    assert "not known" in texts
+
+
+def test_a_table_of_colours_is_stronger_for_larger_values_and_says_each():
+    root = parse(charts.heat_chart("Heat", ["a"], ["x", "y", "z"], [[1.0, -2.0, float("nan")]], "three values", "columns"))
+    assert [cell.get("fill-opacity") for cell in drawn(root, "rect", "c-cool") + drawn(root, "rect", "c-warm")] == ["0.500", "1.000"]
+    assert [cell.find(SVG + "title").text for cell in root.iter(SVG + "rect")] == ["a, x: 1", "a, y: -2", "a, z: not known"]

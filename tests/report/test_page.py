@@ -58,16 +58,16 @@ def write(tmp_path):
 def test_the_headline_says_share_interval_excess_and_chance(write, sample_report):
     text = write(sample_report).text
     assert diversity_sentence(sample_report.diversity) in text
-    assert "10.2 % outliers: 51 of 500 scored items" in text
-    assert "95 % interval of their source: 7.7 to 13.2 %" in text
+    assert "10.2% outliers: 51 of 500 scored items" in text
+    assert "95% interval of their source: 7.7 to 13.2%" in text
     assert "5.2 points" in text
     assert "p < 0.0001" in text
 
 
 def test_every_route_has_its_count_and_its_meaning(write, sample_report):
     text = write(sample_report).text
-    assert "395 of 500 items (79 %) get the model’s label as a pre-annotation; 105 items go to a person." in text
-    for words in ("auto 395", "uncertain 54", "outlier 51", "failed 0", "in Label Studio the model’s guess is hidden"):
+    assert "395 of 500 items (79%) get the model’s label as a pre-annotation; 105 items go to a person." in text
+    for words in ("automatic 395", "unsure 54", "strange 51", "unreadable 0", "in Label Studio the model’s guess is hidden"):
         assert words in text
 
 
@@ -116,19 +116,19 @@ def test_classes_without_an_automatic_item_show_no_bound(write, samples, sample_
     first, *others = sample_report.guarantee.classes
     empty = replace(first, name="rare", n=0, errors=0, bound=1.0, share=0.0)
     text = write(replace(sample_report, guarantee=replace(sample_report.guarantee, classes=(empty, *others)))).text
-    assert "rare the model calls so 0 % – – –" in text
+    assert "rare the model calls so 0% – – –" in text
     off = write(replace(sample_report, guarantee=samples.guarantee(63, 1, auto=False)))
     assert "Class by class" not in off.text
 
 
 @pytest.mark.parametrize(
-    ("attempt", "tested", "said"), [(1, 0.96, "96 % calibration number 1: further"), (3, 0.99848, "99.85 % calibration number 3: all")]
+    ("attempt", "tested", "said"), [(1, 0.96, "96% calibration number 1: further"), (3, 0.99848, "99.85% calibration number 3: all")]
 )
 def test_the_confidence_of_the_test_is_explained_and_never_100_percent(write, sample_report, attempt, tested, said):
     guarantee = replace(sample_report.guarantee, attempt=attempt, tested_confidence=tested)
     text = write(replace(sample_report, guarantee=guarantee)).text
     assert f"{said} attempts at the same items" in text
-    assert "the 5 % of projects" in text
+    assert "the 5% of projects" in text
     assert f"upper bound, {said.split(' calibration')[0]} sure" in text
 
 
@@ -184,7 +184,7 @@ def test_everything_failed_with_a_calibrated_reference_invents_no_figure(write, 
     assert "– outliers: 0 of 0 scored items" in text
     assert "No cluster was compared, because no item was scored." in text
     assert "No item was scored, so there is nothing to group." in text
-    for invented in ("0 % outliers", "points", "By chance?", "often", "Expected of normal data", "95 % interval of"):
+    for invented in ("0% outliers", "points", "By chance?", "often", "Expected of normal data", "95% interval of"):
         assert invented not in text
 
 
@@ -201,8 +201,8 @@ def test_reasons_that_differ_by_their_path_only_are_one_reason(write, samples):
 @pytest.mark.parametrize(
     ("counts", "said"),
     [
-        ({"auto": 1}, "1 of 1 item (100 %) gets the model’s label as a pre-annotation."),
-        ({"auto": 2, "uncertain": 1}, "2 of 3 items (67 %) get the model’s label as a pre-annotation; 1 item goes to a person."),
+        ({"auto": 1}, "1 of 1 item (100%) gets the model’s label as a pre-annotation."),
+        ({"auto": 2, "uncertain": 1}, "2 of 3 items (67%) get the model’s label as a pre-annotation; 1 item goes to a person."),
         ({"outlier": 1}, "The only item goes to a person. "),
     ],
 )
@@ -226,8 +226,8 @@ def test_a_cluster_without_items_has_no_figures(write, sample_report):
     )
     rest = replace(sample_report.diversity.clusters[1], high=0.3)
     text = write(replace(sample_report, diversity=replace(sample_report.diversity, clusters=(empty, rest)))).text
-    assert "empty 0 0 – 6 % – –" in text
-    assert "0 to 40 %; tick" in text, "the axis is not stretched by a cluster that nothing is known of"
+    assert "empty 0 0 – 6% – –" in text
+    assert "0 to 40%; tick" in text, "the axis is not stretched by a cluster that nothing is known of"
 
 
 def test_no_items_at_all_is_a_page_too(write, samples):

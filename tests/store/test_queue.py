@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from sqlalchemy import event, insert, update
+from sqlalchemy import event, insert, select, update
 from store_contract import StoreContract
 
 from annotriage.engine.verdict import Verdict
@@ -16,7 +16,7 @@ from annotriage.store.browsing import item_of_task, items_of
 from annotriage.store.counters import recounted
 from annotriage.store.datasets import dataset_of
 from annotriage.store.projects import ProjectOptions, add_project
-from annotriage.store.queue import Filters, checks_waiting, neighbours, queue_length, queue_page
+from annotriage.store.queue import Filters, checks_waiting, neighbours, queue_length, queue_page, waiting_by_kind
 from annotriage.store.schema import dataset, group_member, item, spot_check, verdict
 from annotriage.store.verdicts import Judgement, record
 
@@ -108,10 +108,22 @@ class TestQueue(StoreContract):
             with store.reading() as connection:
                 assert queue_length(connection, project) == len(walk())
 
+    def test_what_people_sent_to_review_is_told_apart_from_what_the_model_is_unsure_of(self, store, project):
+        with store.reading() as connection:
+            before = waiting_by_kind(connection, project)
+        with store.writing() as connection:
+            waits = select(item.c.id).where(item.c.project_id == project.id, item.c.route == "uncertain", item.c.answer == "open")
+            id = connection.execute(waits.where(~item.c.dismissed, ~item.c.labelled, ~item.c.gone)).scalars().first()
+            connection.execute(update(item).where(item.c.id == id).values(sent_by="ada"))
+            after = waiting_by_kind(connection, project)
+        assert (after.unsure, after.sent, after.total) == (before.unsure - 1, before.sent + 1, before.total)
+
     def test_spot_checks_wait_apart(self, store, project, walk):
         assert walk(route="spot check") == [SPOT_CHECK]
         with store.reading() as connection:
             assert (checks_waiting(connection, project), queue_length(connection, project)) == (1, len(STRANGEST))
+            kinds = waiting_by_kind(connection, project)
+            assert (kinds.spot_checks, kinds.total) == (1, 1 + len(STRANGEST))
         _answer(store, SPOT_CHECK)
         with store.reading() as connection:
             assert checks_waiting(connection, project) == 0

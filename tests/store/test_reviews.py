@@ -59,6 +59,30 @@ class ReviewsContract:
             reviews.set_answers(connection, {id: Answer("resolved", ("cat",), at=now - 7 * DAY) for id in ids[:28]} | of_machine)
             assert reviews.answers_per_day(connection, filled.project) == pytest.approx(4.0, rel=0.01)
 
+    def test_nobody_knows_the_speed_of_people_who_began_an_hour_ago(self, store, filled):
+        ids, now = filled.judged(3), time.time()
+        with store.writing() as connection:
+            reviews.set_answers(connection, {id: Answer("resolved", ("cat",), at=now - 3_600) for id in ids})
+            assert reviews.answers_per_day(connection, filled.project) is None
+
+    def test_an_answer_takes_as_long_as_the_same_person_needs_between_two(self, store, filled):
+        ids, now = filled.judged(24), time.time()
+        with store.writing() as connection:
+            told = {}
+            for place, id in enumerate(ids):
+                who, turn = ("ann", place // 2) if place % 2 else ("bob", place // 2)
+                told[id] = [given(f"{who}{turn}", who, at=now - 20 * turn - 5_000 * (turn > 8))]
+            reviews.keep_reviews(connection, filled.project.id, told)
+            assert reviews.seconds_per_answer(connection, filled.project) == pytest.approx(20.0)
+            people = reviews.answers_by_person(connection, filled.project)
+            assert [(row.person, row.answers) for row in people] == [("ann", 12), ("bob", 12)]
+
+    def test_a_few_answers_do_not_tell_how_long_one_takes(self, store, filled):
+        ids = filled.judged(3)
+        with store.writing() as connection:
+            reviews.keep_reviews(connection, filled.project.id, {id: [given(str(id), at=20.0 * id)] for id in ids})
+            assert reviews.seconds_per_answer(connection, filled.project) is None
+
 
 class TestOnSQLite(OnSQLite, ReviewsContract):
     pass

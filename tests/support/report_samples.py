@@ -129,9 +129,9 @@ def digits_report(train: int = 600, incoming: int = 500) -> Report:
     for k, i in enumerate(arriving):
         at = train + k
         reason = {
-            "outlier": f"Stranger than {100 * (1 - p[at]):.1f} % of the held-out items; nearest cluster {cluster[at]}.",
-            "uncertain": f"Familiar, but the model is only {100 * confidence[at]:.0f} % sure of {label[at]}.",
-            "auto": f"Familiar and sure: {label[at]} with {100 * confidence[at]:.0f} %.",
+            "outlier": f"Stranger than {100 * (1 - p[at]):.1f}% of the held-out items; nearest cluster {cluster[at]}.",
+            "uncertain": f"Familiar, but the model is only {100 * confidence[at]:.0f}% sure of {label[at]}.",
+            "auto": f"Familiar and sure: {label[at]} with {100 * confidence[at]:.0f}%.",
         }[route[at]]
         group = -1 if route[at] != "outlier" or known[i] else int(y[i] - 7)
         path = f"scanner-b/2026-11/{i:05d}.png"

@@ -68,8 +68,8 @@ def test_no_address_tells_what_the_model_says_until_people_have_answered(seen):
     look, settle, item, task = seen
     assert telling(look()) == set()
     settle()
-    items = {"items.csv", "queue", "queue.json", "queue.csv", f"items/{task}", f"items/{task}.json", f"map/items/{item}"}
-    lists = {"items", f"items/{task}", "queue", "spot-checks"}
+    items = {"items.csv", "labels.csv", "queue", "queue.json", "queue.csv", f"items/{task}", f"items/{task}.json", f"map/items/{item}"}
+    lists = {"items", "labels", f"items/{task}", "queue", "spot-checks"}
     assert telling(look()) == {f"/projects/1/{path}" for path in items} | {f"/api/projects/1/{path}" for path in lists}
 
 

@@ -62,7 +62,7 @@ def test_every_row_says_why_it_waits_and_what_its_dataset_is_like(signed_in, das
     row = page.locator("table.queue tbody tr").filter(has_not_text="spot check").first.inner_text()
     assert re.search(r"outlier", row)
     assert "Stranger than" in row
-    assert re.search(r"scanner=[AB]\s+\d+(\.\d)? % outliers \(\d+\.\d to \d+\.\d %\)", row)
+    assert re.search(r"scanner=[AB]\s+\d+(\.\d)?% outliers \(\d+\.\d to \d+\.\d%\)", row)
     assert page.locator("table.queue tbody img").first.evaluate("image => image.complete && image.naturalWidth > 0")
 
 

@@ -13,12 +13,14 @@ from annotriage.store.schema import item
 
 # A figure of each page: where it is in the twin, and how the page shows it.
 FIGURES = {
-    "/": (lambda page: page["cards"][0]["line"]["queue"], "{:,}</a>"),
+    "/": (lambda page: page["cards"][0]["waiting"]["total"], "{:,}</a>"),
+    "/projects/1/overview": (lambda page: page["card"]["waiting"]["total"], "{:,}</a>"),
     "/system": (lambda page: page["database"], "{}"),
     "/system/checks": (lambda page: page["checks"][0][1]["name"], "{}</th>"),
+    "/glossary": (lambda page: page["terms"][0]["meaning"], "{}"),
     "/projects/1/map": (lambda page: page["scored"], "{:,} items were judged"),
-    "/projects/1/queue": (lambda page: page["waiting"], "{:,}"),
-    "/projects/1/diversity": (lambda page: 100 * page["score"]["outliers"] / page["score"]["n"], "{:.1f} %"),
+    "/projects/1/queue": (lambda page: page["waiting"]["sentence"], "{}"),
+    "/projects/1/diversity": (lambda page: 100 * page["score"]["outliers"] / page["score"]["n"], "{:.1f}%"),
     "/projects/1/groups": (lambda page: page["groups"]["searched"], "{:,}"),
     "/projects/1/guarantee": (lambda page: page["standing"]["sample_drawn"], "{:,} drawn"),
     "/projects/1/certificates": (lambda page: page["datasets"][0]["items"], "({} item"),
@@ -96,7 +98,8 @@ def test_all_pages_the_api_and_the_tool_count_alike(copied, serve_dashboard):
     preview = {route: settings["preview"][route] for route in ("auto", "uncertain", "outlier", "failed")}
     assert card["counts"] == routes
     assert preview == {"failed": 0} | routes
-    assert card["line"]["queue"] == api["queue"] == queue["waiting"] == settings["queue"]
+    assert card["line"]["queue"] == api["queue"] == queue["waiting"]["total"] - queue["waiting"]["kinds"]["spot_checks"]
+    assert card["waiting"] == queue["waiting"] == settings["waiting"]
     drawn = get("/api/projects/1/spot-checks?limit=500")["spot_checks"]
     assert settings["checked"] == sum(check["route"] == "auto" for check in drawn) > 20
 

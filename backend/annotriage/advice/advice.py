@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from annotriage.advice.answer_words import PERSON_FIRST
 from annotriage.advice.diversity_words import diversity_sentence
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.numbers import about, count, percent, points, points_range
@@ -17,7 +18,6 @@ from annotriage.guarantee.binomial import first_size, spent_confidence
 from annotriage.guarantee.diversity import Diversity
 from annotriage.guarantee.gate import Guarantee
 
-PERSON_FIRST = "a person first: a new class or a broken source?"
 LOOK = "have a person look at the outliers and failed items, strangest first"
 LABEL = "have people label items that the model was not trained on, then fit again with --calibration"
 TITLES = {
@@ -94,7 +94,7 @@ def _train(d: Diversity, limits: Thresholds, person: str) -> Advice:
 def _deploy(d: Diversity, limits: Thresholds, person: str) -> Advice:
     side = _side(d, limits.deploy_below)
     if side > 0:
-        return _advice("deploy", "no", "no: its accuracy is not to be expected here", _figures(d, limits.deploy_below, "above"))
+        return _advice("deploy", "no", "no: expect lower accuracy here", _figures(d, limits.deploy_below, "above"))
     if person:
         return _advice("deploy", "undecided", PERSON_FIRST, person, LOOK)
     if side < 0:
@@ -117,7 +117,7 @@ def _augmentation(d: Diversity, limits: Thresholds) -> Advice:
 
 def _annotate(d: Diversity, guarantee: Guarantee | None, probation: Probation | None, person: str) -> Advice:
     if guarantee is None:
-        reason = "No labelled held-out items, so no error limit can be guaranteed: people label everything."
+        reason = "Without labelled held-out items no error limit can be guaranteed, so people label everything."
         return _advice("annotate", "people", "by people, for now", reason, LABEL)
     if not guarantee.auto:
         more = f"{LABEL}: {about(guarantee.needed)} in all" if guarantee.needed else "a better model, or a larger max_error"
@@ -127,16 +127,16 @@ def _annotate(d: Diversity, guarantee: Guarantee | None, probation: Probation | 
     if person:
         return _advice("annotate", "people", PERSON_FIRST, person, LOOK)
     kept = (
-        f"On held-out items {percent(guarantee.coverage)} were automatic, with at most {percent(guarantee.max_error)} of their labels wrong"
-        f" in the long run; the rest, outliers included, goes to people. Here {percent(d.share)} are outliers."
+        f"Of held-out items {percent(guarantee.coverage)} were automatic, with at most {percent(guarantee.max_error)} of their labels wrong"
+        f" in the long run. The rest, outliers included, goes to people. Here {percent(d.share)} are outliers."
     )
     if probation is not None and probation.passed:
-        reason = f"{kept} The probation on this dataset is passed: {probation.wrong:,} of {probation.answers:,} audited labels were wrong."
+        reason = f"{kept} This dataset passed its probation: {probation.wrong:,} of {probation.answers:,} checked labels were wrong."
         return _advice("annotate", "machine", "automatically where the model is sure", reason)
     checked = "Not yet checked on this dataset"
     if probation is not None and probation.answers:
-        checked = f"Not yet shown on this dataset: {probation.wrong:,} of {probation.answers:,} audited labels were wrong so far"
-    reason = f"{kept} {checked}: strangers that look familiar pass the gate, so a person submits each pre-annotation."
+        checked = f"Not yet shown on this dataset: {probation.wrong:,} of {probation.answers:,} checked labels were wrong so far"
+    reason = f"{kept} {checked}. A new kind of item that looks familiar may be labelled too, so a person submits each pre-annotation."
     headline = "pre-annotated where the model is sure, the rest by people"
     return _advice("annotate", "mixed", headline, reason, _blind_check(guarantee, probation))
 
@@ -199,7 +199,7 @@ def _what_decides(d: Diversity, threshold: float) -> str:
     known = (d.expected_high - d.expected_low) / 2
     seen = (d.high - d.low) / 2
     if distance * math.sqrt(MOST_ITEMS) < known * math.sqrt(d.held_out) or distance * math.sqrt(MOST_ITEMS) < seen * math.sqrt(d.n):
-        return f"no reasonable number of items: the excess of {points(d.excess)} lies on the threshold; move the threshold or accept it"
+        return f"no number of items: the excess of {points(d.excess)} lies on the threshold; move the threshold, or leave it open"
     if known >= distance:
         wanted = d.held_out * (known / (0.7 * distance)) ** 2
         return f"{about(wanted - d.held_out)} more labelled held-out items ({d.held_out:,} there)"
@@ -213,7 +213,7 @@ def _figures(d: Diversity, threshold: float, where: str) -> str:
     failed = f" {count(d.failed, 'item')} could not be scored." if d.failed else ""
     return (
         f"{percent(d.share)} outliers where {percent(d.expected)} are expected: an excess of {points(d.excess)}"
-        f" (95 % limits {points_range(d.excess_low, d.excess_high)}), {where} the threshold of {points(threshold)}.{failed}"
+        f" (likely {points_range(d.excess_low, d.excess_high)}), {where} the threshold of {points(threshold)}.{failed}"
     )
 
 

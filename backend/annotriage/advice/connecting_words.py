@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from annotriage.advice.numbers import count
+from annotriage.advice.route_words import ROUTE_NAMES
 from annotriage.states import Route
 
 EMPTY = "There is no task yet on which the reference could be tried: import some, and ask again."
-WAYS = {Route.AUTO: "automatic", Route.UNCERTAIN: "unsure", Route.OUTLIER: "strange", Route.FAILED: "unreadable"}
 
 
 def expected_sentences(total: int, tried: int, routes: Mapping[str, int], checks: int, audits: int) -> list[str]:
@@ -17,7 +17,7 @@ def expected_sentences(total: int, tried: int, routes: Mapping[str, int], checks
     checks: all blind answers, audits: those on automatic labels besides the random part of all items.
     """
     about = "" if tried == total else "about "
-    ways = ", ".join(f"{about}{routes.get(route, 0):,} {word}" for route, word in WAYS.items())
+    ways = ", ".join(f"{about}{routes.get(route, 0):,} {word}" for route, word in ROUTE_NAMES.items())
     on = f"all {count(total, 'task')}" if tried == total else f"{tried:,} of the {count(total, 'task')}, drawn at random"
     said = [f"Tried on {on}: {ways}."]
     automatic = count(routes.get(Route.AUTO, 0), "automatic one")

@@ -32,6 +32,12 @@ def nothing_scored_sentence(failed: int) -> str:
     return "No items have been scored yet." if not failed else f"None of {count(failed, 'item')} could be scored."
 
 
+def would_change(threshold: float, excess_low: float, excess_high: float) -> str:
+    """What would turn an answer that the excess decided, its limits being clear of the threshold."""
+    side = "below" if excess_low > threshold else "above"
+    return f"an excess clearly {side} {points(threshold)} (now {points_range(excess_low, excess_high)})"
+
+
 def _uncalibrated(d: Diversity) -> str:
     few = f"{count(d.held_out, 'held-out item is', 'held-out items are')} too few to say"
     why = few if d.held_out else "without held-out items nobody knows"
@@ -41,13 +47,12 @@ def _uncalibrated(d: Diversity) -> str:
 def _reading(d: Diversity) -> str:
     foreign, limits = in_hundred(*(max(0.0, excess / (1 - d.expected)) for excess in (d.excess, d.excess_low, d.excess_high)))
     if clear_excess(d.calibrated, d.excess_low, d.p_value):
-        reading = f"at least about {foreign} are foreign (95 % limits {limits}); strangers that look familiar are not counted"
+        reading = f"at least about {foreign} are new (likely {limits}); strangers that look familiar are not counted"
     elif d.excess_high < 0:
-        fewer = f"{points(-d.excess)} fewer than usual (95 % limits {points_range(-d.excess_high, -d.excess_low)})"
-        reading = f"{fewer}, nothing foreign seen"
+        reading = f"{points(-d.excess)} fewer than usual (likely {points_range(-d.excess_high, -d.excess_low)}), so nothing new"
     elif d.excess_high > TOO_WIDE:
         scarce = "items" if d.high - d.low > d.expected_high - d.expected_low else "held-out items"
-        reading = f"not clearly more than usual, but too few {scarce} to be sure (95 % limits of what is foreign: {limits})"
+        reading = f"not clearly more than usual, but too few {scarce} to be sure (new: likely {limits})"
     else:
         reading = f"nothing unusual among {count(d.n, 'item')}"
     return f"{percent(d.share)} outliers, {percent(d.expected)} expected: {reading}."

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from annotriage.advice.numbers import about, count, limit, one_in, percent
+from annotriage.advice.numbers import about, certainty, count, limit, percent
 
 if TYPE_CHECKING:
     from annotriage.guarantee.gate import Guarantee
@@ -15,7 +15,7 @@ STOPPED = "The alarm stopped automatic labels: too many of those checked were wr
 RESUME = "Resume when the reason is gone."
 HOPELESS = "No label is automatic: the model is wrong too often for the limit."
 TRAIN_FURTHER = "More labels alone will not help: train the model further, or allow a larger error in the settings."
-UNCHECKED = "None of them has been checked by a person yet; some are chosen at random: they wait in the tab Spot checks."
+UNCHECKED = "No person has checked any of them yet. Some, chosen at random, wait in the tab Spot checks."
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +71,14 @@ def evidence_sentence(guarantee: Evidence) -> str:
 
 def given_sentence(guarantee: Evidence) -> str:
     """The error limit of automatic labels, and what it rests on."""
-    scope, which = "automatic labels", "such a guarantee"
+    scope, which = "automatic labels", "this limit"
     if guarantee.max_error_per == "class":
         scope = f"automatic labels of each of {guarantee.able:,} (out of {guarantee.classes:,}) classes"
-        which = "the guarantee of each class by itself"
+        which = "the limit of each class by itself"
     return (
-        f"At most {limit(guarantee.max_error)} {scope} are wrong in the long run, for items like the held-out ones;"
-        f" {which} is wrong for {one_in(1 - guarantee.confidence, 'project')}."
-        f" Shown on {count(guarantee.n, 'automatic item')} out of {guarantee.labelled:,} labelled held-out ones,"
-        f" {guarantee.errors:,} of them wrong; people's labels are taken as truth."
+        f"At most {limit(guarantee.max_error)} {scope} are wrong in the long run, for items like the held-out ones."
+        f" We are {certainty(guarantee.confidence)} confident of {which}: of {guarantee.labelled:,} labelled held-out items"
+        f" {guarantee.n:,} would be automatic, {guarantee.errors:,} of them wrong. People's labels are taken as truth."
     )
 
 
@@ -89,17 +88,17 @@ def shortage_sentence(guarantee: Evidence, needed: int) -> str:
         shortage = f"{count(guarantee.least, 'labelled held-out item')} needed at least, {guarantee.labelled:,} there"
     else:
         shortage = (
-            f"an error of at most {percent(guarantee.max_error)} is not shown for any share of the"
-            f" {count(guarantee.labelled, 'labelled held-out item')}"
+            f"{count(guarantee.labelled, 'labelled held-out item')} do not show that at most {percent(guarantee.max_error)} of automatic"
+            " labels would be wrong"
         )
-    return f"auto is off: {shortage}; {about(needed)} in all are likely to be enough."
+    return f"No label is automatic: {shortage}; {about(needed)} in all are likely to be enough."
 
 
 def hopeless_sentence(guarantee: Evidence) -> str:
     """Why nothing is automatic, where more labels would not help."""
     return (
-        f"auto is off: the model is wrong too often for a limit of {percent(guarantee.max_error)}, and more labels alone will not"
-        " help; train it further or raise max_error."
+        f"No label is automatic: the model is wrong too often for a limit of {percent(guarantee.max_error)}. More labels alone will not"
+        " help: train it further, or raise max_error."
     )
 
 
@@ -127,7 +126,7 @@ def label_more(answers: int, wanted: int | None) -> str:
 
 def calibrate_anew(answers: int, wanted: int | None) -> str:
     """What lifts the alarm; as `label_more`."""
-    return f"Only a new calibration on what people answered lets it go on.{_sample(answers, wanted)}"
+    return f"Automatic labels go on after a new calibration on what people answered.{_sample(answers, wanted)}"
 
 
 def checked(wrong: int, answers: int, contradicted: int, until_alarm: int | None) -> str:
@@ -155,7 +154,7 @@ def seen_in_checks(wrong: int, answers: int) -> str:
 def second_answers(unconfirmed: int) -> str:
     """What lifts an alarm that rests on one person's word."""
     rest = f"{count(unconfirmed, 'contradiction rests', 'contradictions rest')} on one person's word"
-    return f"{rest}: labels are automatic again should second answers side with the model. They wait in the tab Spot checks."
+    return f"{rest}. If second answers agree with the model, labels are automatic again. They wait in the tab Spot checks."
 
 
 def awaited(contradicted: int) -> str:
@@ -168,20 +167,18 @@ def until_stop(until_alarm: int | None) -> str:
     return f"The alarm would stop automatic labels after {count(until_alarm, 'more wrong one')} in a row." if until_alarm else ""
 
 
-def days_until(missing: float, per_day: float) -> str:
+def days_until(missing: float, per_day: float | None) -> str:
     """How long so many answers take at the present rate."""
     if missing <= 0:
         return "now"
+    if per_day is None:
+        return "known after a day of answers"
     if per_day <= 0:
         return "not known, as none was answered lately"
-    return f"in about {count(max(1, math.ceil(missing / per_day)), 'day')}"
+    return f"in about {count(max(1, math.ceil(missing / per_day)), 'day')} at the present rate"
 
 
 def _sample(answers: int, wanted: int | None) -> str:
-    there = (
-        f" People answer a random part of all items blind: {answers:,} of the {wanted:,} answers that a new calibration takes are there."
-        if wanted
-        else ""
-    )
+    there = f" People answer a random part of all items blind: {answers:,} of {wanted:,} answers are there." if wanted else ""
     enough = wanted is not None and answers >= wanted
     return there + (" Recalibrate now." if enough else " They wait in the tab Spot checks.")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 
 
 def percent(share: float | None, digits: int | None = None) -> str:
-    """A share as people read it: 0.124 -> "12.4 %", 0.05 -> "5 %", 0.0004 -> "0.04 %", None or not a number -> "not known".
+    """A share as people read it: 0.124 -> "12.4%", 0.05 -> "5%", 0.0004 -> "0.04%", None or not a number -> "not known".
 
-    digits: decimals at most, by default one, or two below 0.1 %.
+    Only a whole reads as 100%: 0.9998 -> "over 99.9%". digits: decimals at most, by default one, or two below 0.1%.
     """
     if share is None or not math.isfinite(share):
         return "not known"
@@ -17,26 +18,33 @@ def percent(share: float | None, digits: int | None = None) -> str:
         digits = 2 if 0 < abs(share) < 0.001 else 1
     smallest = 10.0 ** -(digits + 2)
     if 0 < abs(share) < smallest:
-        return f"under {100 * smallest:.{digits}f} %"
+        return f"under {100 * smallest:.{digits}f}%"
+    if 1 - smallest / 2 < share < 1:
+        return f"over {100 * (1 - smallest):.{digits}f}%"
     text = f"{100 * share:.{digits}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
-    return f"{'0' if text == '-0' else text} %"
+    return f"{'0' if text == '-0' else text}%"
+
+
+def probability(share: float) -> str:
+    """What a model gives its own answer; it never reads as certain: 0.71 -> "71%", 0.99995 or 1 -> "over 99.9%"."""
+    return percent(min(share, 0.9999))
 
 
 def certainty(confidence: float) -> str:
-    """A confidence that never reads as certain: 0.96 -> "96 %", 0.99848 -> "99.85 %", 0.999996 -> "99.9996 %"."""
+    """A confidence that never reads as certain: 0.96 -> "96%", 0.99848 -> "99.85%", 0.999996 -> "99.9996%"."""
     return percent(confidence, max(1, 1 - math.floor(math.log10(100 * (1 - confidence)))))
 
 
 def points(difference: float) -> str:
     """A difference of two shares: 0.2334 -> "23.3 points", 0.01 -> "1 point", not a number -> "not known"."""
-    figure = percent(difference).removesuffix(" %")
+    figure = percent(difference).removesuffix("%")
     return figure if figure == "not known" else f"{figure} {'point' if figure in ('1', '-1') else 'points'}"
 
 
 def points_range(low: float, high: float) -> str:
     """An interval of differences: (0.187, 0.28) -> "18.7 to 28 points"."""
-    return f"{percent(low).removesuffix(' %')} to {points(high)}"
+    return f"{percent(low).removesuffix('%')} to {points(high)}"
 
 
 def in_hundred(share: float, low: float, high: float) -> tuple[str, str]:
@@ -49,16 +57,11 @@ def in_hundred(share: float, low: float, high: float) -> tuple[str, str]:
 
 
 def limit(share: float) -> str:
-    """A limit that must not be rounded: 0.02 -> "2 in 100", 0.025 -> "25 in 1,000", 1/3 -> "33.3 %"."""
+    """A limit that must not be rounded: 0.02 -> "2 in 100", 0.025 -> "25 in 1,000", 1/3 -> "33.3%"."""
     for base in (100, 1_000, 10_000):
         if abs(base * share - round(base * share)) < 1e-9:
             return f"{round(base * share)} in {base:,}"
     return percent(share)
-
-
-def one_in(share: float, noun: str) -> str:
-    """A small chance: (0.05, "project") -> "1 project in 20"."""
-    return f"1 {noun} in {round(1 / share):,}"
 
 
 def count(number: int, one: str, many: str = "") -> str:
@@ -79,10 +82,10 @@ def about(n: float) -> str:
 
 
 def percent_range(low: float | None, high: float | None) -> str:
-    """An interval of shares: (0.104, 0.146) -> "10.4 to 14.6 %"."""
+    """An interval of shares: (0.104, 0.146) -> "10.4 to 14.6%"."""
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return "not known"
-    return f"{100 * low:.1f} to {100 * high:.1f} %"
+    return f"{100 * low:.1f} to {100 * high:.1f}%"
 
 
 def chance(p: float | None) -> str:
@@ -107,3 +110,8 @@ def plain_time(moment: datetime) -> str:
 def finite(value: float | None) -> bool:
     """Whether a figure is known: neither None nor nan nor infinite."""
     return value is not None and math.isfinite(value)
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Parts of a sentence in a row: "61 strange, 1 unreadable and 48 spot checks"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""

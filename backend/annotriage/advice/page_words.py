@@ -6,14 +6,7 @@ import time
 from datetime import UTC, datetime
 
 from annotriage.advice.numbers import count
-from annotriage.states import Route
 
-ROUTE_WORDS = {
-    Route.AUTO: "labelled by the model",
-    Route.UNCERTAIN: "familiar, but the model is unsure",
-    Route.OUTLIER: "unlike the training data",
-    Route.FAILED: "could not be judged",
-}
 UNITS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"))
 
 
@@ -65,24 +58,16 @@ def reading(share: float | None, low: float | None, expected: float | None, expe
     """What a diversity score means, in a sentence."""
     if share is None:
         return "Nothing could be scored yet."
-    said = f"{about_one_in(share)} of the new items is unlike anything that the model was trained on".replace("none of", "None of", 1)
-    said = said.replace(" is unlike", " are unlike") if " in 10 " in said else said
-    said = said[0].upper() + said[1:]
+    some = about_one_in(share)
+    many = " in 10" in some
+    said = f"{some[0].upper()}{some[1:]} {'of the new items is' if some == 'none' else 'new items are' if many else 'new items is'}"
+    said += " unlike anything the model was trained on."
     if expected is None or expected_high is None or low is None:
-        return f"{said}; how many of usual data would be is not known without held-out items."
+        return f"{said} Without held-out items nobody knows what normal data would give."
+    normal = about_one_in(expected).removeprefix("about ")
     if low > expected_high:
-        return f"{said}; of data like the training set it would be {about_one_in(expected)}. So some of it really is foreign."
-    return f"{said}; of data like the training set it would be {about_one_in(expected)}. Nothing says that this data is foreign."
-
-
-def waiting(queue: int, per_day: float) -> str:
-    """How long people need for what waits, at the rate at which they answered lately."""
-    if not queue:
-        return "nothing waits"
-    if per_day <= 0:
-        return "nobody answered lately, so there is no telling how long it takes"
-    days = queue / per_day
-    return f"{'less than a day' if days < 0.95 else 'about ' + count(max(1, round(days)), 'day')} at the present rate"
+        return f"{said} Normal data would give {normal}, so {'much' if share > 2 * expected else 'some'} of this is new."
+    return f"{said} Normal data would give {normal}, so this looks like normal data."
 
 
 def stamp(at: float | None) -> str | None:

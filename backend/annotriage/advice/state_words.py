@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from annotriage.advice.numbers import percent, percent_range
 from annotriage.states import Alarm, Pause
 
 
@@ -13,17 +14,15 @@ def pause_sentence(pause: Pause) -> str:
 def alarm_sentence(alarm: Alarm, project: str) -> str:
     """What the alarm found, and what lifts it. project: its id in the labeling tool."""
     found = (
-        f"alarm: {alarm.wrong} of {alarm.answers} automatic labels that people checked blind were wrong ({100 * alarm.low:.1f} to"
-        f" {100 * alarm.high:.1f} % in the long run), where {100 * alarm.max_error:g} % are allowed."
+        f"alarm: {alarm.wrong} of {alarm.answers} automatic labels that people checked blind were wrong (likely"
+        f" {percent_range(alarm.low, alarm.high)} in the long run). {percent(alarm.max_error)} are allowed."
     )
     if alarm.unconfirmed:
         return (
-            f"{found} {alarm.unconfirmed} of them were contradicted by one person so far; labels are automatic again should second answers"
-            " side with the model"
+            f"{found} So far {alarm.unconfirmed} of them rest on one person's word: labels are automatic again if second answers agree"
+            " with the model"
         )
-    return (
-        f"{found} No label is automatic until the limit is shown anew on the sample's answers: annotriage recalibrate --project {project}"
-    )
+    return f"{found} Labels are automatic again once a new calibration shows the limit: annotriage recalibrate --project {project}"
 
 
 def why_paused(pause: Pause | None, alarm: Alarm | None, project: str) -> str | None:

@@ -19,7 +19,7 @@ def strangeness_sentence(
 ) -> str:
     """Which axis makes an outlier strange; "" where the rule has no axes.
 
-    class_score, source_score: how rare it is on each axis, 3 = stranger than 95 % of the held-out items; None = no such axis. depth: how
+    class_score, source_score: how rare it is on each axis, 3 = stranger than 95% of the held-out items; None = no such axis. depth: how
     deep in the model it differs most from the usual source, from 0 = first to 1 = last; None leaves it unsaid. pictures: the items are
     such.
     """
@@ -41,5 +41,5 @@ def strangeness_sentence(
 
 
 def surprise_words(score: float) -> str:
-    """How many held-out items are less strange on an axis: 3.0 -> "95 %"."""
+    """How many held-out items are less strange on an axis: 3.0 -> "95%"."""
     return "all" if exp(-score) < 0.0006 else percent(1 - exp(-score))

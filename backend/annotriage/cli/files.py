@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from annotriage.advice.guarantee_words import guarantee_sentence
-from annotriage.cli.options import PATH, common_options, examples, print_json, progress_bars, service_settings, setting_options
+from annotriage.cli.options import (
+    PATH,
+    common_options,
+    examples,
+    print_json,
+    progress_bars,
+    run_settings,
+    service_settings,
+    setting_options,
+)
 from annotriage.errors import DataError
 from annotriage.settings import Settings
-
-if TYPE_CHECKING:
-    from annotriage.engine.reference import Reference
 
 
 @click.command(
@@ -112,7 +118,7 @@ def triage(
     from annotriage.report.output import REPORT, VERDICTS, summary_text, triage_to_folder
 
     reference = Reference.load(reference_path)
-    settings = _run_settings(config, options, reference)
+    settings = run_settings(config, options, reference.settings)
     result = triage_to_folder(
         reference,
         data,
@@ -170,7 +176,7 @@ def compare(
         data,
         model=model_path,
         compressions=wanted,
-        settings=_run_settings(config, options, reference),
+        settings=run_settings(config, options, reference.settings),
         labeling_config=labeling_config,
         server=service_settings(config, {}),
         progress=progress_bars(quiet),
@@ -224,13 +230,6 @@ def demo(offline: bool, once: bool, stop_running: bool, port: int | None, folder
         found = live.run_live(folder, click.echo, progress_bars(quiet), Settings.load(), port=port, once=once)
         if found.problems:
             raise click.exceptions.Exit(1)
-
-
-def _run_settings(config: Path | None, options: dict[str, Any], reference: Reference) -> Settings:
-    """The settings of a run on a reference; those that were fixed when it was fitted are named if they are asked for."""
-    for sentence in Settings.load(config, given=options).fixed_against(reference.settings):
-        click.echo(f"Note: {sentence}", err=True)
-    return Settings.load(config, given=options, fitted=reference.settings)
 
 
 COMMANDS = (fit, triage, compare, layers, demo)

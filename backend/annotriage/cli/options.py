@@ -73,6 +73,13 @@ def service_settings(config: Path | None, options: dict[str, Any]) -> ServiceSet
     return ServiceSettings.load(config_file(config), given=options)
 
 
+def run_settings(config: Path | None, options: dict[str, Any], fitted: Settings) -> Settings:
+    """The settings of a run on a reference that was fitted with others; those that cannot change any more are named if asked for."""
+    for sentence in Settings.load(config, given=options).fixed_against(fitted):
+        click.echo(f"Note: {sentence}", err=True)
+    return Settings.load(config, given=options, fitted=fitted)
+
+
 @contextmanager
 def service_process(config: Path | None, options: dict[str, Any] | None = None) -> Iterator[Process]:
     """A command as a process of the service, beside those that run. Raises SettingError, StoreError."""

@@ -59,7 +59,7 @@ class DigitFiles:
 
 
 def load_digits(seed: int = 0) -> Digits:
-    """scikit-learn's digits: of 0-7 45 % to train on, 35 % held out, 20 % incoming."""
+    """scikit-learn's digits: of 0-7 45% to train on, 35% held out, 20% incoming."""
     from sklearn.datasets import load_digits as read_digits
 
     digits = read_digits()

@@ -16,6 +16,7 @@ from annotriage.data import Dataset, Item, Source, open_dataset
 from annotriage.engine.calibration import calibrate, guarantee_of, looks_seen, refuse_shared
 from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, kept_sample
 from annotriage.engine.kept_items import HeldOut
+from annotriage.engine.label_audit import doubts_of_training
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.model_facts import model_facts
 from annotriage.engine.reference import Reference, confidence_logits
@@ -99,7 +100,8 @@ def fit_collected(
     with progress("fitting the reference", None):
         learned = _only_labelled(trained)
         reference = _uncalibrated(model, learned, settings, name)
-        notes = (*model.notes, *learned.notes, *_failure_notes("training", trained), *_doubts(reference, learned))
+        doubts = (*_doubts(reference, learned), *doubts_of_training(reference, learned))
+        notes = (*model.notes, *learned.notes, *_failure_notes("training", trained), *doubts)
         reference = replace(reference, training_notes=notes)
         if held_out is None:
             nothing_given = (

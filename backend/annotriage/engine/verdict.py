@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from annotriage.advice.numbers import percent
+from annotriage.advice.numbers import percent, probability
 from annotriage.advice.strangeness_words import strangeness_sentence
 from annotriage.advice.verdict_words import outlier_sentence
 from annotriage.data import Item
@@ -22,7 +22,7 @@ class Verdict:
     labels: what the model says (one, or several for multi-choice). confidence, p_value, outlier_score, trust in [0, 1].
     cluster: the nearest center. score: the deciding raw score, larger is stranger; members: raw score of each member.
     class_score, source_score: how rare it is as an item of no class and as one of another source, -ln of the share of held-out items that
-    are at least as strange: 3 = stranger than 95 %; None where the rule has no such axis.
+    are at least as strange: 3 = stranger than 95%; None where the rule has no such axis.
     sureness: what the gate compares with its limit.
     route: "auto" | "uncertain" | "outlier" | "failed". reason: one sentence for people. Of a failed item only id, path,
     route, trust (0), reason, reference and model are set; numbers are None.
@@ -129,7 +129,7 @@ def _strange(
     label = " + ".join(labels) or "none of the classes"
     compared = "held-out" if reference.calibrated else "training"
     differs = "" if label == near else f", though the model says {label}"
-    sentence = outlier_sentence(outlier_score, compared, f"the training items of {near}{differs}")
+    sentence = outlier_sentence(outlier_score, compared, f"the center of {near}{differs}")
     why = strangeness_sentence(of_class, of_source, reference.detector.depth(unlike), pictures=reference.model.pictures)
     return f"{sentence} {why}".rstrip()
 
@@ -138,7 +138,7 @@ def _reason(reference: Reference, route: str, labels: tuple[str, ...], near: str
     label = " + ".join(labels) or "none of the classes"
     compared = "held-out" if reference.calibrated else "training"
     place = "the training items" if label == near else f"the training items of {near}, though the model says {label}"
-    sure = f"the model is {_more_than(confidence)} sure of {label}"
+    sure = f"the model is {probability(confidence)} sure of {label}"
     familiar = f"familiar (stranger than {percent(outlier_score)} of the {compared} items)"
     differs = "" if label == near else f", but it lies nearest to {place}"
     if route == "auto":
@@ -151,8 +151,3 @@ def _reason(reference: Reference, route: str, labels: tuple[str, ...], near: str
     if " + ".join(labels) in reference.untested:
         return f"{familiar.capitalize()} and {sure}{differs}; a person decides, because no automatic label of {label} was tested."
     return f"{familiar.capitalize()}, but not sure enough for an automatic label: {sure}{differs}."
-
-
-def _more_than(share: float) -> str:
-    """A share that never reads as all: 0.99995 -> "over 99.9 %"."""
-    return "over 99.9 %" if share > 0.9994 else percent(share)

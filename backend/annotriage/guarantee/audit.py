@@ -40,7 +40,7 @@ def in_audit(item_ids: Sequence[str], seed: int, share: float = AUDIT_SHARE) -> 
 
 
 def audit_share(auto_per_week: float) -> float:
-    """Share of `auto` items to audit: 5 %, or what makes 20 a week if that is more; at most all."""
+    """Share of `auto` items to audit: 5%, or what makes 20 a week if that is more; at most all."""
     return 1.0 if auto_per_week <= AUDIT_PER_WEEK else max(AUDIT_SHARE, AUDIT_PER_WEEK / auto_per_week)
 
 
@@ -123,7 +123,7 @@ def wrong_until_alarm(wrong: BoolArray, max_error: float) -> int:
 def answers_until_alarm(rate: float, max_error: float, *, seed: int = 0, runs: int = 200, horizon: int = 16_000) -> float:
     """Median answers from a fresh start until the alarm rings at a true error `rate`, simulated; inf beyond `horizon`.
 
-    Simulated because the usual ln(threshold) / drift is several times too long at these small drifts. 200 runs: within some 8 %.
+    Simulated because the usual ln(threshold) / drift is several times too long at these small drifts. 200 runs: within some 8%.
     """
     for length in (horizon // 16, horizon // 4, horizon):
         rings = alarm_levels(np.random.default_rng(seed).random((runs, length)) < rate, max_error) >= 1.0

@@ -39,7 +39,7 @@ def clopper_pearson(k: float, n: float, confidence: float = 0.95) -> tuple[float
 def passing_sizes(max_error: float, confidence: float, largest: int) -> IntArray:
     """n_0, n_1, ...: the smallest sizes at which 0, 1, ... errors still show an error rate of at most `max_error`.
 
-    c errors among n pass if and only if `upper_bound(c, n, confidence) <= max_error`, that is n >= n_c. At 2 % and 95 %:
+    c errors among n pass if and only if `upper_bound(c, n, confidence) <= max_error`, that is n >= n_c. At 2% and 95%:
     149, 236, 313, 386, ... Returns those up to `largest`, ascending; so `searchsorted(sizes, n, "right") - 1` errors
     pass at n, and none at all where that is -1.
     """

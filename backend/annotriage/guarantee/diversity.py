@@ -41,7 +41,7 @@ class ClusterDiversity:
 
 @dataclass(frozen=True)
 class Diversity:
-    """How foreign a dataset is. Shares lie in [0, 1]; `low`, `high` are 95 % limits.
+    """How foreign a dataset is. Shares lie in [0, 1]; `low`, `high` are 95% limits.
 
     n: scored items; outliers: those flagged; failed: items that could not be scored (not in n).
     share = outliers / n, the diversity score; expected: the share expected of normal data, j / (held_out + 1);
@@ -137,7 +137,7 @@ def diversity(
 
 
 def expected_share(rank: int, held_out: int) -> tuple[float, float, float]:
-    """The share of outliers in normal data beyond the j-th largest of n held-out scores, j/(n + 1), and its 95 % limits."""
+    """The share of outliers in normal data beyond the j-th largest of n held-out scores, j/(n + 1), and its 95% limits."""
     low, high = betaincinv(rank, held_out + 1 - rank, [0.025, 0.975])
     return rank / (held_out + 1), float(low), float(high)
 

@@ -162,8 +162,10 @@ def class_taus(
     """
     taus = np.where(never, np.inf, np.array([ranking.tau(sizes, max_error) for ranking in rankings]))
     automatic = eligible & (answered.sureness >= taus[answered.predicted])
-    # a class none of whose automatic labels was ever tested is not labelled automatically
-    return np.where(np.bincount(answered.predicted[automatic].astype(int), minlength=len(never)) > 0, taus, np.inf)
+    # a class none of whose automatic labels was ever tested is not labelled automatically, nor one without a held-out item of its own
+    tested = np.bincount(answered.predicted[automatic].astype(int), minlength=len(never)) > 0
+    own = np.bincount(answered.true[answered.true >= 0].astype(int), minlength=len(never)) > 0
+    return np.where(tested & own, taus, np.inf)
 
 
 def item_taus(guarantee: Guarantee, predicted: IntArray) -> FloatArray:

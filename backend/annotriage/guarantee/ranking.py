@@ -83,7 +83,7 @@ def first_test(counts: IntArray, misses: FloatArray, miss: FloatArray, sizes: In
 def labels_needed(ranking: Ranking, labelled: int, max_error: float, confidence: float, rng: np.random.Generator) -> int | None:
     """Labelled items it takes until the limit can probably be shown; None if no number of them would help.
 
-    The smallest size at which the test passes in 80 % of 200 bootstrap resamples of what is labelled (found to within 5 %).
+    The smallest size at which the test passes in 80% of 200 bootstrap resamples of what is labelled (found to within 5%).
     With fewer than 50 labelled items, or where a few unlucky errors make all resamples fail, 2.5 n_0 / expected coverage.
 
     labelled: all labelled items, those included that are not in the ranking.
@@ -114,7 +114,7 @@ def labels_needed(ranking: Ranking, labelled: int, max_error: float, confidence:
 
 
 def _passes(ranking: Ranking, share: float, size: int, sizes: IntArray, max_error: float, seed: int) -> bool:
-    """Whether the first test passes in 80 % of resamples of `size` labelled items, a `share` of which can be ranked."""
+    """Whether the first test passes in 80% of resamples of `size` labelled items, a `share` of which can be ranked."""
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(rng.binomial(size, share, RESAMPLES), np.full(ranking.n, 1 / ranking.n))
     totals = np.cumsum(counts, axis=1)

@@ -18,7 +18,9 @@ SECRET_HEADER = "X-Annotriage-Secret"  # of a webhook's request: `ToolProject.co
 
 
 class LabelingServers(Protocol):
-    """What a labeling tool's plugin does with a running server."""
+    """What a labeling tool's plugin does with a running server. title: the tool's name, as people know it."""
+
+    title: str
 
     def connect_server(self, settings: ServiceSettings) -> ToolServer:
         """The running server that the settings name; nothing is asked of it yet. Raises SettingError if they name none.

@@ -57,7 +57,7 @@ class Measured:
     cluster: (N,) index of the nearest cluster. members: (N, k) raw scores, in the order of `Detector.members`, the source's last.
     axes: (N, a) raw values of the axis "like no class" and, where the model has feature maps, of "another source"; of any other
     rule its one score. score: (N,) the deciding score. surprise: (N, 2) how rare each axis's value is among held-out items, 3 = stranger
-    than 95 % of them; NaN where there is no such axis. compressed: (N, n) points of all layers side by side, for groups, MMD, the map.
+    than 95% of them; NaN where there is no such axis. compressed: (N, n) points of all layers side by side, for groups, MMD, the map.
     """
 
     cluster: Labels
@@ -75,7 +75,7 @@ class Detector:
     directions: PCA on L2-normalised activations, of each layer that a score reads. raw: PCA of the deciding layer's raw activations,
     where a score needs it. near: the compression that knn and mean-sigma use if it is not PCA. nearest: the cluster assignment.
     members: the scores that are added up. two_axes: they are the first of two axes; source: the second, None without feature maps.
-    medians, spans: (k, m) of each member in each cluster, on training items; spans reach to the 95 % quantile.
+    medians, spans: (k, m) of each member in each cluster, on training items; spans reach to the 95% quantile.
     training, training_clusters: (b, a), (b,) axes and nearest cluster of training items, none of which vouches for itself.
     tails: the held-out items' axes; None before there are any, and then the training items stand in.
     k_sigma: deviations at which `sigma_limits` lie. scales: typical length of each part of the compressed points, which brings the
@@ -143,7 +143,7 @@ class Detector:
 
     @cached_property
     def ranges(self) -> tuple[Array, Array]:
-        """The normal range of each of `Measured.members` in each cluster: median and 95 % quantile of training items, (k, m) each."""
+        """The normal range of each of `Measured.members` in each cluster: median and 95% quantile of training items, (k, m) each."""
         medians, edges = self.medians, self.medians + self.spans
         if self.source is not None:  # one distribution for all clusters
             middle, edge = np.quantile(self.training[:, 1], [0.5, 0.95])
@@ -311,7 +311,7 @@ def _renumbered(labels: Labels, names: tuple[str, ...]) -> tuple[Labels, tuple[s
 
 
 def _standards(values: Array, cluster: Labels, count: int) -> tuple[Array, Array]:
-    """Median, and span from it to the 95 % quantile, per member and cluster; small clusters lean on the pooled ones."""
+    """Median, and span from it to the 95% quantile, per member and cluster; small clusters lean on the pooled ones."""
     pooled_median, pooled_edge = np.median(values, axis=0), np.quantile(values, 0.95, axis=0)
     medians, edges = np.tile(pooled_median[:, None], count), np.tile(pooled_edge[:, None], count)
     for index in range(count):

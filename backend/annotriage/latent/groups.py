@@ -31,7 +31,7 @@ class Group:
 def find_groups(points: Array) -> tuple[Group, ...]:
     """Cluster outliers with each other by density (HDBSCAN): groups by falling size; outliers in none stand alone.
 
-    points: (K, n) compressed points of outliers. A group has at least 5 members and 2 % of the outliers, and they lie
+    points: (K, n) compressed points of outliers. A group has at least 5 members and 2% of the outliers, and they lie
     clearly closer to each other than to the others.
     """
     if len(points) < 2 * SMALLEST:

@@ -1,8 +1,8 @@
 """Two axes of strangeness -> one score: each axis is measured against held-out items, then the two are joined.
 
 An axis has no scale of its own. What counts is how rare a value is among held-out items: its surprise is -ln(share of them that are
-at least as strange), which is 3 for one in twenty. Beyond the last 5 % there are too few to count, and it goes on in a straight line,
-as steep as between the 80 % and the 95 % quantile, so that no two strangers tie.
+at least as strange), which is 3 for one in twenty. Beyond the last 5% there are too few to count, and it goes on in a straight line,
+as steep as between the 80% and the 95% quantile, so that no two strangers tie.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Tails:
     values: Array
 
     def surprise(self, axes: Array) -> Array:
-        """How rare N items' values are on each axis: (N, a) -> (N, a), 0 = as usual as can be, 3 = stranger than 95 %."""
+        """How rare N items' values are on each axis: (N, a) -> (N, a), 0 = as usual as can be, 3 = stranger than 95%."""
         return np.column_stack([axis.surprise(column) for axis, column in zip(self._axes, axes.T, strict=True)])
 
     def scores(self, axes: Array) -> Array:

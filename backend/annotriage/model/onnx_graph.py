@@ -71,7 +71,7 @@ def read_graph(spec: ModelSpec) -> Graph:
 def _entry(graph: onnx.GraphProto, weights: set[str], output: str, spec: ModelSpec) -> str:
     """The one input that the output is computed from. Inputs that it does not need are taken out of the graph."""
     names = [value.name for value in graph.input if value.name not in weights]
-    needed = _needed(graph, output)
+    needed = needed_for(graph, output)
     others = [name for name in names if name not in needed]
     used = [name for name in names if name in needed] or names
     if spec.input.name is not None and spec.input.name not in names:
@@ -89,8 +89,8 @@ def _entry(graph: onnx.GraphProto, weights: set[str], output: str, spec: ModelSp
     return str(used[0])
 
 
-def _needed(graph: onnx.GraphProto, output: str) -> set[str]:
-    """The names of all that `output` is computed from."""
+def needed_for(graph: onnx.GraphProto, output: str) -> set[str]:
+    """The names of all that `output` is computed from, itself included."""
     needed = {output}
     for node in reversed(graph.node):
         if needed.intersection(node.output):

@@ -18,7 +18,7 @@ import onnxruntime
 from annotriage.errors import ModelError
 from annotriage.model.layers import channels_last, choose, listed
 from annotriage.model.onnx_graph import Graph, read_graph
-from annotriage.model.outputs import find_reading, run_in_batches
+from annotriage.model.outputs import find_reading, probe_batch, run_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
 from annotriage.model.types import Array, Layer, Outputs
 
@@ -80,6 +80,14 @@ def onnx_layers(spec: ModelSpec) -> list[Layer]:
     """The hidden layers of the spec's .onnx file that can be compared; the model is not loaded."""
     graph = read_graph(spec)
     return listed(graph.steps, graph.output, spec)
+
+
+def run_once(graph: Graph, spec: ModelSpec, names: tuple[str, ...]) -> Array:
+    """What the first of these tensors is for one random input: to learn its shape where the file does not say it."""
+    session = _session(graph, names, "cpu", 0)
+    dtype = _DTYPES.get(session.get_inputs()[0].type, np.float32)
+    batch = probe_batch(spec.input.shape, graph.fixed_batch or 1, dtype)
+    return np.asarray(session.run(list(names), {graph.input: batch})[0])
 
 
 def _session(graph: Graph, outputs: tuple[str, ...], device: str, threads: int) -> Any:

@@ -62,6 +62,7 @@ class ModelSpec:
     output: str | None = None
     activation: str = "auto"
     choice: str = "auto"
+    head: str | None = None
     layer: tuple[str, ...] = AUTO
     aliases: tuple[tuple[str, str], ...] = ()
     path: Path = dataclasses.field(default=Path("model.toml"), compare=False)
@@ -92,6 +93,8 @@ class ModelSpec:
                 raise ModelError(f"{path}: unknown key {key!r}; a model spec has the tables [model] and [input]")
         model = _read_table(table, "model", MODEL_KEYS, path)
         _check_source(model, path)
+        if model.get("head") == "none":
+            model.setdefault("classes", ())
         _required(model, "model", "classes", 'list the class names in the order of the model\'s outputs, as ["cat", "dog"]', path)
         if model.get("activation") == "softmax" and model.get("choice") == "multiple":
             raise ModelError(
@@ -137,6 +140,11 @@ class ModelSpec:
 
     def check_outputs(self, count: int) -> None:
         """Raise ModelError unless the model's outputs are as many as the classes, or one for two of them."""
+        if self.head == "none":
+            raise ModelError(
+                f'{self.path}: [model] head = "none": it is an encoder and has no classes yet. Give it a head first, from labelled items:'
+                f" annotriage train --model {self.path} --train DATA --out FOLDER"
+            )
         if count != len(self.classes) and (count, len(self.classes)) != (1, 2):
             outputs = f"{count} output{'' if count == 1 else 's'} per item"
             raise ModelError(

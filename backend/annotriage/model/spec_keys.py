@@ -109,6 +109,11 @@ MODEL_KEYS = {
         _one_of("auto", "single", "multiple"),
         '`"single"`: one class per item; `"multiple"`: any number. `auto`: multiple where there is a sigmoid.',
     ),
+    "head": Key(
+        _one_of("none"),
+        'An encoder, whose output is features and no classes: `"none"`. `annotriage train` gives it a head, and needs no `classes`.',
+        "its own",
+    ),
     "layer": Key(
         _layers,
         "Hidden layers to compare, a name or a list, the first one decides; `annotriage layers` lists them. `auto`: the layer"

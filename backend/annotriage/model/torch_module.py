@@ -32,7 +32,7 @@ class HookedModule:
 
     def __init__(self, spec: ModelSpec, place: torch.device) -> None:
         self._spec = spec
-        self._module = _build(spec).to(place).eval()
+        self._module = build_module(spec).to(place).eval()
         parameters = (parameter for parameter in self._module.parameters() if parameter.is_floating_point())
         self.dtype = next((parameter.dtype for parameter in parameters), torch.float32)
         self.steps = self._find_steps(place)
@@ -47,7 +47,7 @@ class HookedModule:
                 recorded[name] = tensor.clone()  # a module that works in place may follow
 
         returned = self._run(inputs, keep, lambda name: name in names)
-        recorded[_OUTPUT] = _select(returned, self._spec)
+        recorded[_OUTPUT] = select_output(returned, self._spec)
         return recorded
 
     def _find_steps(self, place: torch.device) -> tuple[Step, ...]:
@@ -78,7 +78,7 @@ class HookedModule:
             weights = any(True for _ in module.parameters(recurse=False))
             source = steps[-1].output if block or name + _INPUT not in shapes else name + _INPUT
             steps.append(Step(name, _operation(name, module), (source,), weights, shape, block))
-        output = _select(returned, self._spec)
+        output = select_output(returned, self._spec)
         last = [place for place, step in enumerate(steps) if not step.block and leaving.get(step.output) is output]
         if not last:
             return (*steps, Step(_OUTPUT, "Output", (steps[-1].output,), False, (None, *output.shape[1:])))
@@ -109,7 +109,7 @@ def _operation(name: str, module: nn.Module) -> str:
     return "Linear" if isinstance(module, nn.Linear) else type(module).__name__
 
 
-def _build(spec: ModelSpec) -> nn.Module:
+def build_module(spec: ModelSpec) -> nn.Module:
     """The factory's module with the weights of the file in it."""
     where = f"{spec.path}: [model] factory"
     package, _, function = (spec.factory or "").partition(":")
@@ -172,7 +172,7 @@ def _weights(spec: ModelSpec) -> Mapping[str, Tensor]:
     return weights
 
 
-def _select(returned: Any, spec: ModelSpec) -> Tensor:
+def select_output(returned: Any, spec: ModelSpec) -> Tensor:
     """The tensor with one value per class in what the module returned: itself, or by the name or place that the spec states."""
     if isinstance(returned, Tensor):
         return returned

@@ -8,14 +8,16 @@ Imports nothing that computes: the web process draws, too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from annotriage.advice.numbers import certainty, percent, percent_range
+from annotriage.advice.route_words import route_name
+from annotriage.report import svg
 from annotriage.states import ROUTES
 
 if TYPE_CHECKING:
@@ -34,12 +36,12 @@ class Moment:
 
 
 def share_chart(diversity: Diversity) -> Markup:
-    """The diversity score and what normal data would give, each as a dot with its 95 % interval, on one axis."""
+    """The diversity score and what normal data would give, each as a dot with its 95% interval, on one axis."""
     rows = [("This dataset", diversity.share, diversity.low, diversity.high, "c-outlier")]
     if diversity.calibrated:
         rows.append(("Normal data", diversity.expected, diversity.expected_low, diversity.expected_high, "c-expected"))
     rows = [row for row in rows if all(math.isfinite(value) for value in row[1:4])]
-    upper = _nice_upper(max((row[3] for row in rows), default=0.1))
+    upper = svg.nice_upper(max((row[3] for row in rows), default=0.1))
     left, right, row_height = 110.0, 536.0, 58.0
     bottom = 8 + row_height * len(rows)
 
@@ -47,17 +49,18 @@ def share_chart(diversity: Diversity) -> Markup:
         return left + (right - left) * share / upper
 
     parts = [
-        _line(x(tick), 6, x(tick), bottom, "c-grid") + _text(x(tick), bottom + 20, _tick_label(tick), "c-tick") for tick in _ticks(upper)
+        svg.line(x(tick), 6, x(tick), bottom, "c-grid") + svg.text(x(tick), bottom + 20, svg.tick_label(tick), "c-tick")
+        for tick in svg.ticks(upper)
     ]
     for place, (name, share, low, high, colour) in enumerate(rows):
         y = 8 + row_height * (place + 0.62)
-        parts.append(_text(left - 14, y + 5, name, "c-name c-end"))
-        parts.append(_line(x(low), y, x(high), y, f"c-whisker {colour}"))
-        parts += [_line(x(end), y - 6, x(end), y + 6, f"c-whisker {colour}") for end in (low, high)]
-        parts.append(_dot(x(share), y, 7, colour))
-        parts.append(_text(x(share), y - 14, percent(share), "c-value"))
-    described = "; ".join(f"{name}: {percent(share)}, 95 % interval {percent_range(low, high)}" for name, share, low, high, _ in rows)
-    return _svg("Share of outliers", described or "No share is known.", 560, bottom + 28, parts)
+        parts.append(svg.text(left - 14, y + 5, name, "c-name c-end"))
+        parts.append(svg.line(x(low), y, x(high), y, f"c-whisker {colour}"))
+        parts += [svg.line(x(end), y - 6, x(end), y + 6, f"c-whisker {colour}") for end in (low, high)]
+        parts.append(svg.dot(x(share), y, 7, colour))
+        parts.append(svg.text(x(share), y - 14, percent(share), "c-value"))
+    described = "; ".join(f"{name}: {percent(share)}, 95% interval {percent_range(low, high)}" for name, share, low, high, _ in rows)
+    return svg.frame("Share of outliers", described or "No share is known.", 560, bottom + 28, parts)
 
 
 def routes_bar(counts: Mapping[str, int]) -> Markup:
@@ -71,13 +74,15 @@ def routes_bar(counts: Mapping[str, int]) -> Markup:
         parts.append(Markup('<rect class="c-{}" x="{:.3f}%" y="0" width="{:.3f}%" height="44"/>').format(route, 100 * start, 100 * share))
         if share > 0.16:
             parts.append(
-                Markup('<text class="c-on-{0}" x="{1:.3f}%" dx="12" y="27">{0} {2}</text>').format(route, 100 * start, percent(share, 0))
+                Markup('<text class="c-on-{}" x="{:.3f}%" dx="12" y="27">{} {}</text>').format(
+                    route, 100 * start, route_name(route), percent(share, 0)
+                )
             )
         if start:
             parts.append(Markup('<line class="c-gap" x1="{0:.3f}%" x2="{0:.3f}%" y1="0" y2="44"/>').format(100 * start))
         start += share
-    described = ", ".join(f"{counts.get(route, 0):,} {route}" for route in ROUTES)
-    return _svg("Items by route", described, None, 44, parts)
+    described = ", ".join(f"{counts.get(route, 0):,} {route_name(route)}" for route in ROUTES)
+    return svg.frame("Items by route", described, None, 44, parts)
 
 
 def risk_coverage_chart(guarantee: Guarantee) -> Markup:
@@ -88,7 +93,7 @@ def risk_coverage_chart(guarantee: Guarantee) -> Markup:
         [float(value) for value in curve] for curve in (guarantee.curve_coverage, guarantee.curve_risk, guarantee.curve_bound)
     )
     known = [bound for bound in bounds if math.isfinite(bound)]
-    upper = _nice_upper(max(3.5 * limit, 1.5 * min(known, default=0.0)))
+    upper = svg.nice_upper(max(3.5 * limit, 1.5 * min(known, default=0.0)))
     shown = [(coverage, bound) for coverage, bound in zip(coverages, bounds, strict=True) if bound <= upper]
 
     def x(coverage: float) -> float:
@@ -98,21 +103,23 @@ def risk_coverage_chart(guarantee: Guarantee) -> Markup:
         return bottom - (bottom - top) * min(risk / upper, 1.0)
 
     parts = [
-        _line(left, y(tick), right, y(tick), "c-grid") + _text(left - 8, y(tick) + 4, _tick_label(tick), "c-tick c-end")
-        for tick in _ticks(upper)
+        svg.line(left, y(tick), right, y(tick), "c-grid") + svg.text(left - 8, y(tick) + 4, svg.tick_label(tick), "c-tick c-end")
+        for tick in svg.ticks(upper)
     ]
-    parts += [_text(x(tick), bottom + 20, percent(tick, 0), "c-tick") for tick in (0, 0.25, 0.5, 0.75, 1)]
-    parts.append(_text((left + right) / 2, bottom + 42, "share of held-out items that would be automatic", "c-tick"))
-    parts.append(_path(shown, x, y, "c-bound"))
-    parts.append(_path(zip(coverages, risks, strict=True), x, y, "c-risk"))
-    parts.append(_line(left, y(limit), right, y(limit), "c-limit"))
+    parts += [svg.text(x(tick), bottom + 20, percent(tick, 0), "c-tick") for tick in (0, 0.25, 0.5, 0.75, 1)]
+    parts.append(svg.text((left + right) / 2, bottom + 42, "share of held-out items that would be automatic", "c-tick"))
+    parts.append(svg.path(shown, x, y, "c-bound"))
+    parts.append(svg.path(zip(coverages, risks, strict=True), x, y, "c-risk"))
+    parts.append(svg.line(left, y(limit), right, y(limit), "c-limit"))
     if guarantee.auto and math.isfinite(guarantee.coverage):
         at = x(guarantee.coverage)
-        parts.append(_line(at, top, at, bottom, "c-chosen"))
-        parts.append(_dot(at, y(guarantee.bound), 6, "c-auto"))
+        parts.append(svg.line(at, top, at, bottom, "c-chosen"))
+        parts.append(svg.dot(at, y(guarantee.bound), 6, "c-auto"))
         name = f"chosen: {percent(guarantee.coverage, 0)}"
         parts.append(
-            _text(at - 8, top + 14, name, "c-name c-end") if guarantee.coverage > 0.5 else _text(at + 8, top + 14, name, "c-name c-start")
+            svg.text(at - 8, top + 14, name, "c-name c-end")
+            if guarantee.coverage > 0.5
+            else svg.text(at + 8, top + 14, name, "c-name c-start")
         )
     sure = certainty(guarantee.tested_confidence)
     legend = (
@@ -121,14 +128,14 @@ def risk_coverage_chart(guarantee: Guarantee) -> Markup:
         (left + 410, "c-limit", f"limit {percent(limit)}"),
     )
     for start, kind, name in legend:
-        parts.append(_line(start, 20, start + 26, 20, kind) + _text(start + 34, 24, name, "c-name c-start"))
+        parts.append(svg.line(start, 20, start + 26, 20, kind) + svg.text(start + 34, 24, name, "c-name c-start"))
     described = (
         f"At the chosen place {percent(guarantee.coverage)} of the held-out items are automatic; {guarantee.errors:,} of {guarantee.n:,}"
         f" are wrong, the upper bound is {percent(guarantee.bound)}, the limit {percent(limit)}."
         if guarantee.auto
         else f"No place on the curve passes the limit of {percent(limit)}: automatic labels are off."
     )
-    return _svg("Wrong labels against the automatic share", described, 640, 322, parts)
+    return svg.frame("Wrong labels against the automatic share", described, 640, 322, parts)
 
 
 def interval_row(share: float, low: float, high: float, mark: float, upper: float, described: str, colour: str = "c-expected") -> Markup:
@@ -138,21 +145,21 @@ def interval_row(share: float, low: float, high: float, mark: float, upper: floa
     def x(value: float) -> float:
         return 6 + (width - 12) * min(max(value, 0.0) / upper, 1.0)
 
-    parts = [_line(6, y, width - 6, y, "c-grid")]
+    parts = [svg.line(6, y, width - 6, y, "c-grid")]
     if math.isfinite(low) and math.isfinite(high):
-        parts.append(_line(x(low), y, x(high), y, f"c-whisker {colour}"))
+        parts.append(svg.line(x(low), y, x(high), y, f"c-whisker {colour}"))
     if math.isfinite(mark):
-        parts.append(_line(x(mark), 3, x(mark), 21, "c-mark"))
+        parts.append(svg.line(x(mark), 3, x(mark), 21, "c-mark"))
     if math.isfinite(share):
-        parts.append(_dot(x(share), y, 5, colour))
-    return _svg(described, "", width, 24, parts)
+        parts.append(svg.dot(x(share), y, 5, colour))
+    return svg.frame(described, "", width, 24, parts)
 
 
 def trend_chart(moments: Sequence[Moment], expected: float | None, described: str, start: float, end: float) -> Markup:
-    """A share over time as a line within the band of its 95 % limits, and what normal data would give. moments: the first first."""
+    """A share over time as a line within the band of its 95% limits, and what normal data would give. moments: the first first."""
     known = [moment for moment in moments if moment.share is not None]
     left, right, top, bottom = 58.0, 1000.0, 14.0, 236.0
-    upper = _nice_upper(max([moment.high or moment.share or 0.0 for moment in known] + [expected or 0.0], default=0.1))
+    upper = svg.nice_upper(max([moment.high or moment.share or 0.0 for moment in known] + [expected or 0.0], default=0.1))
     span = max(end - start, 1.0)
 
     def x(at: float) -> float:
@@ -162,23 +169,23 @@ def trend_chart(moments: Sequence[Moment], expected: float | None, described: st
         return bottom - (bottom - top) * min(share / upper, 1.0)
 
     parts = [
-        _line(left, y(tick), right, y(tick), "c-grid") + _text(left - 10, y(tick) + 4, _tick_label(tick), "c-tick c-end")
-        for tick in _ticks(upper)
+        svg.line(left, y(tick), right, y(tick), "c-grid") + svg.text(left - 10, y(tick) + 4, svg.tick_label(tick), "c-tick c-end")
+        for tick in svg.ticks(upper)
     ]
-    parts += [_text(x(at), bottom + 22, name, "c-tick") for at, name in _time_ticks(start, end)]
+    parts += [svg.text(x(at), bottom + 22, name, "c-tick") for at, name in _time_ticks(start, end)]
     band = [(moment.at, moment.low, moment.high) for moment in known if moment.low is not None and moment.high is not None]
     if len(band) > 1:
         edge = [f"{x(at):.1f} {y(high):.1f}" for at, _, high in band] + [f"{x(at):.1f} {y(low):.1f}" for at, low, _ in reversed(band)]
         parts.append(Markup('<path class="c-band" d="M{} Z"/>').format(" L".join(edge)))
     if expected is not None:
-        parts.append(_line(left, y(expected), right, y(expected), "c-usual"))
-        parts.append(_text(right, y(expected) - 7, f"normal data: {percent(expected)}", "c-tick c-end"))
-    parts.append(_path([(moment.at, moment.share or 0.0) for moment in known], x, y, "c-trend"))
+        parts.append(svg.line(left, y(expected), right, y(expected), "c-usual"))
+        parts.append(svg.text(right, y(expected) - 7, f"normal data: {percent(expected)}", "c-tick c-end"))
+    parts.append(svg.path([(moment.at, moment.share or 0.0) for moment in known], x, y, "c-trend"))
     for at, low, high in band if len(band) <= 40 else band[-1:]:
-        parts.append(_line(x(at), y(low), x(at), y(high), "c-whisker c-outlier thin"))
+        parts.append(svg.line(x(at), y(low), x(at), y(high), "c-whisker c-outlier thin"))
     for moment in known if len(known) <= 40 else known[-1:]:
-        parts.append(_dot(x(moment.at), y(moment.share or 0.0), 5, "c-outlier"))
-    return _svg("Share of outliers over time", described, right + 30, bottom + 34, parts)
+        parts.append(svg.dot(x(moment.at), y(moment.share or 0.0), 5, "c-outlier"))
+    return svg.frame("Share of outliers over time", described, right + 30, bottom + 34, parts)
 
 
 def sparkline(shares: Sequence[float | None], described: str) -> Markup:
@@ -187,7 +194,7 @@ def sparkline(shares: Sequence[float | None], described: str) -> Markup:
     if len(known) < 2:
         return Markup("")
     width, height, room = 148.0, 36.0, 5.0
-    upper = max(_nice_upper(max(known)), 1e-9)
+    upper = max(svg.nice_upper(max(known)), 1e-9)
 
     def x(place: float) -> float:
         return room + (width - 2 * room) * place / (len(known) - 1)
@@ -195,9 +202,9 @@ def sparkline(shares: Sequence[float | None], described: str) -> Markup:
     def y(share: float) -> float:
         return height - room - (height - 2 * room) * share / upper
 
-    parts = [_line(room, y(0), width - room, y(0), "c-grid"), _path(list(enumerate(known)), x, y, "c-trend")]
-    parts.append(_dot(x(len(known) - 1), y(known[-1]), 4, "c-outlier"))
-    return _svg("Trend", described, width, height, parts)
+    parts = [svg.line(room, y(0), width - room, y(0), "c-grid"), svg.path(list(enumerate(known)), x, y, "c-trend")]
+    parts.append(svg.dot(x(len(known) - 1), y(known[-1]), 4, "c-outlier"))
+    return svg.frame("Trend", described, width, height, parts)
 
 
 def level_bar(level: float, described: str) -> Markup:
@@ -210,52 +217,84 @@ def level_bar(level: float, described: str) -> Markup:
             "c-outlier" if reached >= 1 else "c-uncertain" if reached > 0.5 else "c-auto", max(reached * width, 4.0)
         ),
     ]
-    return _svg("Alarm level", described, width, 24, parts)
+    return svg.frame("Alarm level", described, width, 24, parts)
+
+
+SERIES = ("c-series-0", "c-series-5", "c-series-2")  # colours of bars that stand together
+
+
+def bars_chart(title: str, rows: Sequence[str], series: Sequence[str], values: Sequence[Sequence[float]], described: str) -> Markup:
+    """Named rows of one bar, or one for each series. values: row by row, one for each series; negative ones count as 0."""
+    left, right, bar, gap, top = 190.0, 560.0, 14.0, 10.0, 30.0 if len(series) > 1 else 4.0
+    upper = max((value for row in values for value in row if math.isfinite(value)), default=0.0) or 1.0
+    parts, height = [], bar * len(series) + gap
+    if len(series) > 1:
+        for place, name in enumerate(series):
+            parts.append(Markup('<rect class="{}" x="{:.0f}" y="6" width="14" height="14"/>').format(SERIES[place], left + 150 * place))
+            parts.append(svg.text(left + 150 * place + 20, 18, name, "c-name c-start"))
+    for number, (name, row) in enumerate(zip(rows, values, strict=True)):
+        y = top + height * number
+        parts.append(svg.text(left - 12, y + (height - gap) / 2 + 5, _shortened(name), "c-name c-end"))
+        for place, value in enumerate(row):
+            known = math.isfinite(value)
+            width = (right - left) * max(value, 0.0) / upper if known else 0.0
+            parts.append(
+                Markup('<rect class="{}" x="{:.0f}" y="{:.1f}" width="{:.1f}" height="{:.0f}"/>').format(
+                    SERIES[place], left, y + bar * place, width, bar - 2
+                )
+            )
+            parts.append(svg.text(left + width + 8, y + bar * place + 10, f"{value:.3g}" if known else "not known", "c-tick c-start"))
+    return svg.frame(title, described, right + 80, top + height * len(rows), parts)
+
+
+def heat_chart(
+    title: str, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], described: str, axis: str = ""
+) -> Markup:
+    """A table of values as colours, stronger for larger ones, each with its figure as a tooltip; negative values in another colour.
+
+    Few columns carry their names and figures; of many there is only the `axis`, what they are.
+    """
+    left, width = 150.0, 900.0
+    few = len(columns) <= 12
+    across, down = min((width - left) / max(len(columns), 1), 74.0), 26.0 if few else 20.0
+    top, bottom = (24.0 if few else 4.0), 22.0 if axis else 4.0
+    strongest = max((abs(value) for row in values for value in row if math.isfinite(value)), default=0.0) or 1.0
+    parts = [svg.text(left + across * (place + 0.5), 16, _shortened(name, 10), "c-tick") for place, name in enumerate(columns) if few]
+    for number, (name, row) in enumerate(zip(rows, values, strict=True)):
+        y = top + down * number
+        parts.append(svg.text(left - 10, y + down / 2 + 4, _shortened(name, 18), "c-name c-end"))
+        for place, value in enumerate(row):
+            known = math.isfinite(value)
+            kind = "c-empty" if not known else "c-warm" if value < 0 else "c-cool"
+            parts.append(
+                Markup(
+                    '<rect class="{}" x="{:.2f}" y="{:.1f}" width="{:.2f}" height="{:.1f}" fill-opacity="{:.3f}"><title>{}</title></rect>'
+                ).format(
+                    kind,
+                    left + across * place,
+                    y,
+                    across - (1 if across > 4 else 0),
+                    down - 1,
+                    abs(value) / strongest if known else 1.0,
+                    f"{name}, {columns[place]}: {f'{value:.3g}' if known else 'not known'}",
+                )
+            )
+            if few and known:
+                strong = " c-strong" if abs(value) / strongest > 0.6 else ""
+                parts.append(svg.text(left + across * (place + 0.5), y + down / 2 + 4, f"{value:.2g}", f"c-tick{strong}"))
+    end = top + down * len(rows)
+    if axis:
+        parts.append(svg.text(left, end + 16, axis, "c-tick c-start"))
+    return svg.frame(title, described, left + across * len(columns) + 10, end + bottom, parts)
+
+
+def _shortened(name: str, longest: int = 26) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def rows_upper(highs: Sequence[float], marks: Sequence[float]) -> float:
     """The end of the axis that all rows of one table share: above every known upper end and mark."""
-    return _nice_upper(max((value for value in (*highs, *marks) if math.isfinite(value)), default=0.1))
-
-
-def _svg(title: str, described: str, width: float | None, height: float, parts: Sequence[str]) -> Markup:
-    """The frame: scales down with the page where it has a width, is as wide as its box where it has none."""
-    desc = Markup("<desc>{}</desc>").format(described) if described else Markup("")
-    across = Markup('viewBox="0 0 {0:.0f} {1:.0f}" width="{0:.0f}"').format(width, height) if width else Markup('width="100%"')
-    return Markup('<svg class="chart" role="img" aria-label="{}" {} height="{:.0f}"><title>{}</title>{}{}</svg>').format(
-        f"{title}. {described}" if described else title, across, height, title, desc, Markup("").join(parts)
-    )
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
-    return Markup(f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>')  # numbers and our own words
-
-
-def _text(x: float, y: float, words: str, kind: str) -> Markup:
-    return Markup(f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>')
-
-
-def _dot(x: float, y: float, radius: int, colour: str) -> Markup:
-    return Markup(f'<circle class="c-dot {colour}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>')
-
-
-def _path(points: Iterable[tuple[float, float]], x: Callable[[float], float], y: Callable[[float], float], kind: str) -> Markup:
-    places = " L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in points if math.isfinite(a) and math.isfinite(b))
-    return Markup('<path class="{}" d="M{}"/>').format(kind, places) if places else Markup("")
-
-
-def _nice_upper(value: float) -> float:
-    """The end of an axis that holds `value` with some air: 1, 2, 4, 5 or 10 times a power of ten, at most 1."""
-    room = min(max(value * 1.12, 1e-3), 1.0)
-    power = 10.0 ** math.floor(math.log10(room))
-    return min(next(step * power for step in (1, 2, 4, 5, 10) if step * power >= room - 1e-12), 1.0)
-
-
-def _ticks(upper: float) -> list[float]:
-    """Round places from 0 to `upper`, four or five steps of one size."""
-    mantissa = round(upper / 10.0 ** math.floor(math.log10(upper) + 1e-9))
-    steps = 4 if mantissa in (2, 4) else 5
-    return [upper * step / steps for step in range(steps + 1)]
+    return svg.nice_upper(max((value for value in (*highs, *marks) if math.isfinite(value)), default=0.1))
 
 
 def _time_ticks(start: float, end: float) -> list[tuple[float, str]]:
@@ -266,7 +305,3 @@ def _time_ticks(start: float, end: float) -> list[tuple[float, str]]:
     form = "%H:%M" if step < 43_200 else "%-d %b" if step < 7_776_000 else "%b %Y"
     moments = [first + step * place for place in range(int((end - first) // step) + 1)] if end >= first else []
     return [(at, f"{datetime.fromtimestamp(at, UTC):{form}}") for at in moments]
-
-
-def _tick_label(share: float) -> str:
-    return f"{100 * share:.3g} %"

@@ -23,7 +23,7 @@ def _automatic(found: LabelComparison) -> str:
         return f"{count(found.labelled, 'item carries a label', 'items carry labels')}, but none of them was labelled automatically."
     are = "is" if found.wrong == 1 else "are"
     wrong = f"By the labels in the data {found.wrong:,} of {count(found.auto, 'automatic label')} {are} wrong"
-    limits = f"95 % limits {percent_range(found.low, found.high)}; allowed {percent(found.max_error)}"
+    limits = f"likely {percent_range(found.low, found.high)}; allowed {percent(found.max_error)}"
     return f"{wrong} ({percent(found.wrong / found.auto)}; {limits}): {HELD[found.held]}."
 
 

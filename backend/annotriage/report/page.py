@@ -9,29 +9,25 @@ JSON knows no "<", and the Content-Security-Policy runs our own two scripts, by 
 from __future__ import annotations
 
 import base64
-import errno
-import hashlib
 import json
 import math
-import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
 from annotriage.advice import numbers
-from annotriage.advice.advice import PERSON_FIRST, Advice
+from annotriage.advice.answer_words import badge_of
 from annotriage.advice.diversity_words import diversity_sentence
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.numbers import rough
-from annotriage.errors import OutputError
+from annotriage.advice.route_words import ROUTE_NAMES
 from annotriage.guarantee.diversity import ClusterDiversity
 from annotriage.report import charts
 from annotriage.report.contents import Drawn, Report
+from annotriage.report.html import bundle, frame, template, write_page
 from annotriage.report.sentences import classes_sentence, clusters_sentence, groups_sentence, items_sentence, map_sentence
 from annotriage.states import ROUTES
 
@@ -45,49 +41,26 @@ def write_report(report: Report, path: Path) -> None:
 
     Raises OutputError when the folder is missing or not writable, or the disk is full; a report that was there before stays.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            file.writelines(piece.encode("utf-8", "backslashreplace") for piece in _render(report))
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: the report could not be written ({error.strerror}). {_fix(error, path)}") from error
-
-
-def _fix(error: OSError, path: Path) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"Free some space on the disk that holds {path.parent}, or choose another folder with --out."
-    if error.errno == errno.ENOENT:
-        return f"Create the folder {path.parent}, or choose another one with --out."
-    return (
-        f"Check that {path.parent} is a folder that you may write to and that takes files of this size, or choose another one with --out."
-    )
+    write_page(_render(report), path)
 
 
 def _render(report: Report) -> Iterator[str]:
     """The page in pieces, so that no second copy of the embedded data is held."""
     if report.map_xy is not None and report.map_xy.shape != (len(report.drawn), 2):
         raise ValueError(f"map_xy has shape {report.map_xy.shape}, {len(report.drawn)} points are drawn")
-    pages = Environment(
-        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    spoken = {
-        name: getattr(numbers, name) for name in ("percent", "count", "chance", "p_figure", "plain_time", "finite", "points", "certainty")
-    }
-    pages.filters.update(spoken, picture=_picture)
-    theme, program = _static("theme.js"), _bundle("elements.js", "grid.js", "markers.js", "map.js", "report.js")
+    program = bundle("elements.js", "grid.js", "markers.js", "map.js", "theme_button.js", "report.js")
     data = _data(report.drawn, report.map_xy) if report.map_xy is not None and report.drawn else None
     clusters = sorted(report.diversity.clusters, key=lambda cluster: (_unknown_last(cluster.p_value), _unknown_last(-cluster.share)))
     classes = report.guarantee.classes if report.guarantee.auto else ()
     needed = rough(report.guarantee.needed or 0)
-    return pages.get_template("report.html").generate(
+    return template("report.html").generate(
         report=report,
         d=report.diversity,
         guarantee=report.guarantee,
         charts=charts,
         words=numbers,
         routes=ROUTES,
+        names=ROUTE_NAMES,
         total=sum(report.counts.values()),
         diversity_sentence=diversity_sentence(report.diversity),
         guarantee_sentence=guarantee_sentence(report.guarantee),
@@ -97,7 +70,7 @@ def _render(report: Report) -> Iterator[str]:
         clusters=clusters[:CLUSTERS_SHOWN],
         clusters_upper=charts.rows_upper([c.high for c in clusters if c.n], [_held_out_share(c) for c in clusters]),
         clusters_sentence=clusters_sentence(clusters, report.diversity.calibrated),
-        answers=[_answer(advice) for advice in report.advice],
+        answers=[badge_of(advice.answer, advice.headline) for advice in report.advice],
         classes=classes,
         classes_sentence=classes_sentence(classes, report.guarantee.max_error),
         classes_upper=charts.rows_upper([c.bound for c in classes if c.n], [report.guarantee.max_error]),
@@ -109,25 +82,8 @@ def _render(report: Report) -> Iterator[str]:
         data=data,
         axes=any(point.source_score is not None for point in report.drawn),
         group_sizes={group.number: group.size for group in report.groups},
-        style=Markup(_static("report.css")),
-        theme=Markup(theme),
-        program=Markup(program),
-        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {_hash(theme)} {_hash(program)}",
+        **frame(program),
     )
-
-
-def _static(name: str) -> str:
-    return (_HERE / "static" / name).read_text(encoding="utf-8")
-
-
-def _bundle(*names: str) -> str:
-    """Our ES modules as one, in the order of use: their imports (one line each) dropped, their exports made plain declarations."""
-    joined = "\n".join(_static(name) for name in names)
-    return re.sub(r"^export ", "", re.sub(r"^import .*\n", "", joined, flags=re.MULTILINE), flags=re.MULTILINE)
-
-
-def _hash(script: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def _data(drawn: Sequence[Drawn], xy: NDArray[np.float32]) -> dict[str, Markup]:
@@ -164,25 +120,9 @@ def _packed(values: Iterable[float] | NDArray[np.generic], kind: str) -> str:
     return base64.b64encode(np.ascontiguousarray(values, dtype=kind).tobytes()).decode()
 
 
-def _picture(image: bytes) -> str:
-    """A data URL; "" for what is no picture that a browser shows (its first bytes tell)."""
-    kinds = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"GIF8": "gif"}
-    kind = next((name for start, name in kinds.items() if image.startswith(start)), None)
-    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}" if kind else ""
-
-
 def _unknown_last(value: float) -> float:
     return value if math.isfinite(value) else math.inf
 
 
 def _held_out_share(cluster: ClusterDiversity) -> float:
     return cluster.held_out_outliers / cluster.held_out if cluster.held_out else math.nan
-
-
-def _answer(advice: Advice) -> tuple[str, str]:
-    """The badge and the headline beside it, which does not repeat it."""
-    badge, headline = advice.answer, advice.headline
-    if headline == PERSON_FIRST:
-        badge, headline = (part.strip() for part in headline.split(":", 1))
-    headline = headline.removeprefix(f"{badge}: ").removeprefix(f"by {badge}, ").removeprefix("cannot be said: ")
-    return badge, headline[:1].upper() + headline[1:]

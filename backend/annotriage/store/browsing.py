@@ -26,7 +26,7 @@ class Judged:
     """The verdict on an item under the project's reference, which nobody sees while the item is an open spot check.
 
     judged: the model's own route, whatever people said since. labels: what the model says, none for a failed item; trust: the true one.
-    class_score, source_score: how rare it is on each axis, 3: stranger than 95 % of the held-out items. members: score of each member.
+    class_score, source_score: how rare it is on each axis, 3: stranger than 95% of the held-out items. members: score of each member.
     reason: of the route that holds, in a sentence; held_back: a states.HeldBack, where that is another one than the model's.
     """
 

@@ -89,7 +89,7 @@ class Store:
         """Raise StoreError if a newer version has meanwhile changed what this code reads or writes."""
         with self.reading() as connection:
             try:
-                refuse_newer(connection, self._migrations)
+                refuse_newer(connection, self.known)
             except StoreError as error:
                 raise StoreError(f"{_shown(str(self.engine.url))}: {error}") from error
 
@@ -116,7 +116,7 @@ class Store:
             if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
             try:
-                self._migrations = upgrade(connection)
+                self.known = upgrade(connection)
             except StoreError as error:
                 raise StoreError(f"{_shown(str(self.engine.url))}: {error}") from error
 

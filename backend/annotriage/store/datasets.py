@@ -24,13 +24,17 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset of a project. kind: all, batch (an import), field (a value of a data field) or pushed."""
+    """A dataset of a project. kind: all, batch (an import), field (a value of a data field) or pushed.
+
+    augmented: a person said that it is made of training items, by augmentation.
+    """
 
     id: int
     kind: str
     name: str
     first_at: Time
     last_at: Time
+    augmented: bool
 
     @property
     def title(self) -> str:
@@ -95,6 +99,11 @@ def datasets_of_item(connection: Connection, item_id: int) -> list[Dataset]:
 
 
 # -- counts
+
+
+def mark_augmented(connection: Connection, dataset_id: int, augmented: bool) -> None:
+    """Write down whether a dataset is made of training items, by augmentation."""
+    connection.execute(update(dataset).where(dataset.c.id == dataset_id).values(augmented=augmented))
 
 
 def routes_of(connection: Connection, project: Project) -> list[RouteCount]:

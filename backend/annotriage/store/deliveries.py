@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, case, func, null, or_, select, tuple_, update
 
 from annotriage.states import DeliveryState, Time
 from annotriage.store.blindness import is_blind
@@ -22,6 +22,7 @@ from annotriage.store.counters import chunks
 from annotriage.store.database import insert, texts
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, item, reference
+from annotriage.store.schema import project as project_table
 
 ANSWERED_SECONDS = 10.0  # until a prediction that the tool took itself can be read back,
 ANSWERED_EACH = 0.3  # and more for each further one of the same request: it stores them one after the other
@@ -105,6 +106,17 @@ def enqueue(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     }
     add = add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values)
     connection.execute(add, [{"state": DeliveryState.PENDING, "attempts": 0, "not_before": 0.0, "at": now, **row} for row in rows])
+    _read_back_first(connection, rows)
+
+
+def _read_back_first(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Of tasks from before the store was restored nobody knows whether they have their prediction already."""
+    older = select(item.c.id).join(project_table, project_table.c.id == item.c.project_id)
+    older = older.where(item.c.at < project_table.c.restored_at, item.c.external_id.is_not(None))
+    for some in chunks([(row["item_id"], row["reference_id"]) for row in rows]):
+        pending = (tuple_(delivery.c.item_id, delivery.c.reference_id).in_(some), delivery.c.state == DeliveryState.PENDING)
+        may_be_there = delivery.c.item_id.in_(older.where(item.c.id.in_([id for id, _ in some])))
+        connection.execute(update(delivery).where(*pending, may_be_there).values(state=DeliveryState.UNKNOWN))
 
 
 def waiting(connection: Connection, project_id: int) -> dict[str, Waiting]:

@@ -88,7 +88,7 @@ class Project:
 
 
 _UNCONFIRMED = project.c.alarm["unconfirmed"].as_integer() > 0
-_COLUMNS = [column for column in project.c if column.name not in ("at", "standing")]
+_COLUMNS = [column for column in project.c if column.name not in ("at", "standing", "restored_at")]
 # Of the reference's facts, which are long, no more than is needed: projects are read many times a second.
 _FACTS = (reference.c.facts["model"]["spec"]["model"]["classes"].label("classes"), reference.c.facts["guarantee"]["auto"].label("auto"))
 _SELECT = select(*_COLUMNS, reference.c.prediction_version, *_FACTS).join(reference, reference.c.id == project.c.reference_id)

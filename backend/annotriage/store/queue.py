@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal, select, true, tuple_, union_all
 
-from annotriage.states import FOR_PEOPLE, SPOT_CHECK, UNANSWERED, UNSETTLED
+from annotriage.states import FOR_PEOPLE, SPOT_CHECK, UNANSWERED, UNSETTLED, Route
 from annotriage.store.blindness import is_blind
 from annotriage.store.browsing import Item, items_of
 from annotriage.store.datasets import id_of_all, routes_of
@@ -55,6 +55,23 @@ class Page:
     stopped: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits for people. strange, unsure, unreadable: by the model's judgement; sent: a person asked people to look; spot_checks: to be
+    answered blind."""
+
+    strange: int
+    unsure: int
+    sent: int
+    unreadable: int
+    spot_checks: int
+
+    @property
+    def total(self) -> int:
+        """All of it, each item once."""
+        return self.strange + self.unsure + self.sent + self.unreadable + self.spot_checks
+
+
 def queue_page(
     connection: Connection,
     project: Project,
@@ -89,6 +106,27 @@ def places_of_checks(connection: Connection, project: Project) -> list[float]:
     mine = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED))
     query = select(item.c.trust).join(spot_check, spot_check.c.item_id == item.c.id).where(*mine, item.c.trust.is_not(None))
     return list(connection.execute(query.limit(DAYS_WORK)).scalars())
+
+
+def waiting_by_kind(connection: Connection, project: Project) -> Waiting:
+    """What waits for people, counted by why; each item once."""
+    queued = {count.route: count.open for count in routes_of(connection, project) if count.route in FOR_PEOPLE}
+    mine = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), *_waits(Filters()))
+    drawn = select(item.c.route, func.count()).join(spot_check, spot_check.c.item_id == item.c.id).where(*mine)
+    checks = {route: int(n) for route, n in connection.execute(drawn.group_by(item.c.route))}
+    asked = (item.c.project_id == project.id, item.c.sent_by.is_not(None), item.c.route == Route.UNCERTAIN, *_waits(Filters()))
+    sent = int(connection.execute(select(func.count()).where(*asked, ~is_blind(item.c.id))).scalar_one())
+
+    def of(route: str) -> int:
+        return max(0, queued.get(route, 0) - checks.get(route, 0))
+
+    return Waiting(of(Route.OUTLIER), max(0, of(Route.UNCERTAIN) - sent), sent, of(Route.FAILED), sum(checks.values()))
+
+
+def waiting_in_group(connection: Connection, project: Project, number: int) -> int:
+    """How many members of a group among the outliers of all items wait for a person."""
+    parts, _ = _parts(connection, project, Filters(group=number), newest=False)
+    return int(connection.execute(select(func.count()).select_from(parts[0].subquery())).scalar_one())
 
 
 def queue_length(connection: Connection, project: Project) -> int:

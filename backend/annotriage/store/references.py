@@ -65,9 +65,9 @@ def save_reference(
         if found is not None:  # another process kept it at this moment
             return int(found)
         raise StateError(f"predictions of another reference are called {prediction_version!r} already; fit this one under another name")
-    for one in grid:
-        taus = {"names": list(one.names), "rest": one.rest, "limits": list(one.limits)}
-        row = {"reference_id": id, "alpha": one.alpha, "threshold": one.threshold, "taus": taus}
+    for cell in grid:
+        taus = {"names": list(cell.names), "rest": cell.rest, "limits": list(cell.limits)}
+        row = {"reference_id": id, "alpha": cell.alpha, "threshold": cell.threshold, "taus": taus}
         connection.execute(reference_grid.insert().values(row))
     for cluster, members in (edges or {}).items():
         connection.execute(reference_edge.insert().values(reference_id=id, cluster=cluster, members=members))
@@ -102,7 +102,7 @@ def get_curve(connection: Connection, id: int) -> dict[str, list[float]]:
 
 
 def edges_of(connection: Connection, id: int, cluster: str | None) -> dict[str, tuple[float, float]]:
-    """The normal range of each member of the score in a cluster: by name its median and its 95 % edge among training items."""
+    """The normal range of each member of the score in a cluster: by name its median and its 95% edge among training items."""
     query = select(reference_edge.c.members).where(reference_edge.c.reference_id == id, reference_edge.c.cluster == cluster)
     found = connection.execute(query).scalar_one_or_none() or {}
     return {name: (float(median), float(edge)) for name, (median, edge) in found.items()}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from annotriage.labeling_tool import Review
+from annotriage.states import Time
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import insert, texts
 from annotriage.store.projects import Project
@@ -18,6 +21,9 @@ from annotriage.store.schema import item, review
 DAY = 86_400.0
 COUNTED = 500  # of the latest answers, from which people's speed is taken
 RECENT_DAYS = 14.0
+SHORTEST, BREAK = 0.5, 600.0  # seconds between answers that tell how long one takes
+MOST_PEOPLE = 50  # that are listed
+FEW = 10  # such answers from which on they do
 _GIVEN = ("annotator", "labels", "skipped", "empty", "ground_truth", "machine", "updated_at")
 
 
@@ -142,8 +148,11 @@ def empty_answers(connection: Connection, project: Project, limit: int) -> list[
     return list(dict.fromkeys(connection.execute(query).scalars()))
 
 
-def answers_per_day(connection: Connection, project: Project) -> float:
-    """How many items people answer a day, by the latest few hundred answers of the last two weeks; 0 without any."""
+def answers_per_day(connection: Connection, project: Project) -> float | None:
+    """How many items people answer a day, by the latest few hundred answers of the last two weeks; 0 without any.
+
+    None while the first of them is younger than a day: nobody knows the rate of a project that has just begun.
+    """
     now = time.time()
     latest = (
         select(item.c.answered_at.label("at"))
@@ -153,4 +162,39 @@ def answers_per_day(connection: Connection, project: Project) -> float:
         .subquery()
     )
     count, first = connection.execute(select(func.count(), func.min(latest.c.at))).one()
-    return float(count) / max((now - first) / DAY, 1.0) if count else 0.0
+    if not count:
+        return 0.0
+    return None if now - first < DAY and count < COUNTED else float(count) * DAY / max(now - first, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersOfPerson:
+    """How many answers somebody gave lately. person: as the labeling tool calls them."""
+
+    person: str
+    answers: int
+    last_at: Time
+
+
+def answers_by_person(connection: Connection, project: Project) -> list[AnswersOfPerson]:
+    """Who answered how much in the last two weeks, the busiest first."""
+    given = (review.c.project_id == project.id, review.c.updated_at > time.time() - RECENT_DAYS * DAY, ~review.c.machine, ~review.c.skipped)
+    query = select(review.c.annotator, func.count().label("n"), func.max(review.c.updated_at)).where(*given).group_by(review.c.annotator)
+    return [AnswersOfPerson(*row) for row in connection.execute(query.order_by(func.count().desc(), review.c.annotator).limit(MOST_PEOPLE))]
+
+
+def seconds_per_answer(connection: Connection, project: Project) -> float | None:
+    """How long a person takes for an answer: the median time between two answers of the same person, by the latest few hundred.
+
+    Longer breaks and answers that a program gives at once are left out. None before there are a few.
+    """
+    given = (review.c.project_id == project.id, ~review.c.machine, ~review.c.skipped)
+    query = select(review.c.annotator, review.c.updated_at).where(*given).order_by(review.c.updated_at.desc()).limit(COUNTED)
+    before: dict[str, float] = {}
+    gaps = []
+    for annotator, at in connection.execute(query):
+        gap = before.get(annotator, math.inf) - at
+        if SHORTEST <= gap <= BREAK:
+            gaps.append(gap)
+        before[annotator] = at
+    return median(gaps) if len(gaps) >= FEW else None

@@ -92,7 +92,7 @@ reference_edge = Table(
     metadata,
     _of("reference", primary=True),
     Column("cluster", Text, primary_key=True),
-    Column("members", JSON, nullable=False),  # by name: the median of training items, and the 95 % edge
+    Column("members", JSON, nullable=False),  # by name: the median of training items, and the 95% edge
 )
 
 reference_file = Table(
@@ -131,6 +131,7 @@ project = Table(
     Column("told_at", Float, nullable=False, server_default=text("0")),  # when a webhook last told of the project
     Column("options", JSON, nullable=False),  # ProjectOptions
     Column("standing", JSON),  # of the guarantee, as the jobs process last found it (service.guarantee.standings)
+    Column("restored_at", Float, nullable=False, server_default=text("0")),  # tasks from before may have predictions that nobody knows of
     Column("at", Float, nullable=False),
 )
 
@@ -143,6 +144,7 @@ dataset = Table(
     Column("name", Text, nullable=False),
     Column("first_at", Float, nullable=False),
     Column("last_at", Float, nullable=False),
+    Column("augmented", Boolean, nullable=False, server_default=false()),  # made of training items: advice on that
     UniqueConstraint("project_id", "kind", "name"),
 )
 
@@ -193,6 +195,7 @@ Index("ix_item_gone", item.c.project_id, sqlite_where=text("gone = 1"), postgres
 # The queue, strangest first and newest first; and what of it is `auto`, for acceptance.
 _waits = (item.c.project_id, item.c.answer, item.c.dismissed, item.c.labelled, item.c.gone, item.c.route)
 Index("ix_item_answered", item.c.project_id, item.c.machine, item.c.answered_at)  # how fast people are
+Index("ix_item_sent", item.c.project_id, sqlite_where=text("sent_by IS NOT NULL"), postgresql_where=text("sent_by IS NOT NULL"))  # few
 Index("ix_item_queue", *_waits, item.c.trust, item.c.id)
 Index("ix_item_newest", *_waits, item.c.id)
 
@@ -446,6 +449,7 @@ review = Table(
     UniqueConstraint("project_id", "external_id"),
     Index(None, "item_id"),
     Index(None, "project_id", "empty"),
+    Index(None, "project_id", "updated_at"),
 )
 
 spot_check = Table(

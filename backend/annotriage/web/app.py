@@ -24,6 +24,7 @@ from annotriage.store.database import is_answering
 from annotriage.store.work import living
 from annotriage.web.api import api_blueprint
 from annotriage.web.auth import Guard
+from annotriage.web.compression import compressed
 from annotriage.web.pages import add_pages
 from annotriage.web.problems import answer_problems, problem
 from annotriage.web.sessions import SAFE, Sessions
@@ -99,7 +100,7 @@ def create_app(process: Process) -> Flask:
                 project=named.get("project"),
                 item=named.get("task"),
             )
-        return response
+        return compressed(response)
 
     @app.get("/ready")
     def ready() -> ResponseReturnValue:

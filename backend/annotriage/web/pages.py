@@ -12,9 +12,14 @@ from flask import Blueprint, Flask, Response, render_template, request, send_fro
 from markupsafe import Markup
 
 from annotriage.advice import numbers, page_words
+from annotriage.advice.answer_words import badge_of
+from annotriage.advice.glossary import term_of
+from annotriage.advice.route_words import ROUTE_MEANINGS, route_name
 from annotriage.advice.state_words import why_paused
 from annotriage.advice.strangeness_words import surprise_words
+from annotriage.advice.waiting_words import work_time
 from annotriage.service.operations.process import Process
+from annotriage.service.readings.next_step import NextStep
 from annotriage.service.readings.project import unread_seconds
 from annotriage.states import ROUTES
 from annotriage.store.projects import Project
@@ -28,11 +33,13 @@ from annotriage.web.views import (
     compare,
     diversity,
     exports,
+    glossary,
     groups,
     guarantee,
     item,
     map,
     overview,
+    project_overview,
     queue,
     settings,
     system,
@@ -43,15 +50,31 @@ POLICY = (
     " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 SHARED = Path(__file__).parent.parent / "report" / "static"  # what report.html is made of, too
-WORDS = ("percent", "percent_range", "count", "points", "points_range", "p_figure", "chance", "certainty")  # of advice.numbers
-VIEWS = (overview, changes, diversity, groups, guarantee, certificates, compare, settings, system, exports, map, queue, item)
+WORDS = ("percent", "probability", "percent_range", "count", "points", "points_range", "p_figure", "chance", "certainty")  # of numbers
+VIEWS = (
+    overview,
+    project_overview,
+    glossary,
+    changes,
+    diversity,
+    groups,
+    guarantee,
+    certificates,
+    compare,
+    settings,
+    system,
+    exports,
+    map,
+    queue,
+    item,
+)
 
 
 def add_pages(app: Flask, process: Process, sessions: Sessions) -> None:
     """Add the pages to the app."""
     pages = Blueprint("web", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
     sessions.routes(pages)
-    _dress(app, pages)
+    _dress(app, pages, process)
     app.url_map.converters["plain"] = Plain
     routes = Routes(pages, process)
     for view in VIEWS:
@@ -59,15 +82,15 @@ def add_pages(app: Flask, process: Process, sessions: Sessions) -> None:
     app.register_blueprint(pages)
 
 
-def _dress(app: Flask, pages: Blueprint) -> None:
+def _dress(app: Flask, pages: Blueprint, process: Process) -> None:
     """Give the pages their headers, filters and error pages."""
     app.jinja_env.filters.update({name: getattr(numbers, name) for name in WORDS})
-    app.jinja_env.filters["surprising"] = surprise_words
-    app.jinja_env.filters.update(
-        moment=page_words.moment, ago=page_words.ago, number=page_words.number, known=_known, without_answer=_without_answer, ticks=_ticks
+    app.jinja_env.filters.update(surprising=surprise_words, work_time=work_time, route_name=route_name)
+    app.jinja_env.filters.update(moment=page_words.moment, ago=page_words.ago, number=page_words.number, known=_known, ticks=_ticks)
+    app.jinja_env.globals.update(badge_of=badge_of, term_of=term_of, unread_for=_unread_for, step_place=_step_place, is_here=_is_here)
+    app.jinja_env.globals.update(
+        PROJECT_TABS=PROJECT_TABS, ROUTES=ROUTES, why_paused=why_paused, ROUTE_MEANINGS=ROUTE_MEANINGS, TOOL=process.tool.title
     )
-    app.jinja_env.globals["unread_for"] = _unread_for
-    app.jinja_env.globals.update(PROJECT_TABS=PROJECT_TABS, ROUTES=ROUTES, why_paused=why_paused, ROUTE_WORDS=page_words.ROUTE_WORDS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
     @pages.get("/static/shared/<name>")
@@ -95,6 +118,17 @@ def _unread_for(project: Project) -> str:
     return page_words.span(late) if late else ""
 
 
+def _step_place(project: Project, step: NextStep) -> dict[str, Any]:
+    """The parts of the address of what is to be done next."""
+    return dict(step.args) if step.page == "system" else {"project": project.external_id, **step.args}
+
+
+def _is_here(step: NextStep) -> bool:
+    """Whether the page at hand is the one on which it is done."""
+    asked = all(request.args.get(name) == str(value) for name, value in step.args.items() if not name.startswith("_"))
+    return request.endpoint == f"web.{step.page}" and asked
+
+
 def _ticks(text: str) -> Markup:
     """Text of ours in which `words` stand in ticks."""
     parts = text.split("`")
@@ -104,8 +138,3 @@ def _ticks(text: str) -> Markup:
 def _known(facts: dict[str, Any]) -> SimpleNamespace:
     """Stored figures as those who draw them expect: what is not known is nan again."""
     return SimpleNamespace(**{name: math.nan if value is None else value for name, value in facts.items()})
-
-
-def _without_answer(headline: str) -> str:
-    """An advice's headline beside its answer: "yes: it fills gaps" -> "it fills gaps"."""
-    return headline.removeprefix("yes: ").removeprefix("no: ")

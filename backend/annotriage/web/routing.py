@@ -16,6 +16,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.routing import UnicodeConverter, ValidationError
 
 from annotriage.service.operations.process import Process
+from annotriage.service.readings.next_step import next_step
 from annotriage.store.projects import mark_of, project_of, projects
 from annotriage.web.plain import as_json
 
@@ -60,7 +61,7 @@ class Routes:
             if not dataclasses.is_dataclass(page):
                 elsewhere: ResponseReturnValue = page
                 return elsewhere
-            return render_template(f"{name}.html", page=page, project=getattr(page, "project", None), mark=mark, **shown)
+            return render_template(f"{name}.html", page=page, mark=mark, **self._around(page), **shown)
 
         def twin(**parts: Any) -> ResponseReturnValue:
             page = build(**parts)
@@ -82,6 +83,15 @@ class Routes:
                 return build(connection, project_of(connection, project), **parts)
 
         self.page(PROJECT + rule, name, of_project, **shown)
+
+    def _around(self, page: Any) -> dict[str, Any]:
+        """What the frame of a project's pages shows around each of them."""
+        project = getattr(page, "project", None)
+        if project is None:
+            return {"project": None}
+        with self.process.store.reading() as connection:
+            step = next_step(connection, project)
+        return {"project": project, "next": step, "address": self.process.tool_project(project).address()}
 
     def mark(self, project: str | None = None) -> str:
         """A short text that changes whenever something that pages show does: those of a project, or those of all."""

@@ -156,7 +156,7 @@ def csrf_token() -> str:
 def local(target: str) -> str:
     """The target if it is a path of this service, else the first page."""
     parts = urlsplit(target)
-    plain = target.startswith("/") and not target.startswith(("//", "/\\")) and not any(ord(one) < 32 for one in target)
+    plain = target.startswith("/") and not target.startswith(("//", "/\\")) and not any(ord(character) < 32 for character in target)
     return target if plain and not parts.scheme and not parts.netloc else "/"
 
 

@@ -30,10 +30,10 @@ def results_of(shown: Sequence[Shown], control: ChoicesControl, choices: dict[st
     return [
         {
             "model_version": version,
-            "score": one.trust,
-            "result": [] if one.labels is None else choices_result([choices[label] for label in one.labels], control),
+            "score": prediction.trust,
+            "result": [] if prediction.labels is None else choices_result([choices[label] for label in prediction.labels], control),
         }
-        for one in shown
+        for prediction in shown
     ]
 
 

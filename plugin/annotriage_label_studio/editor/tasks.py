@@ -41,7 +41,7 @@ def task_of(record: Mapping[str, Any], control: ChoicesControl, names: Mapping[s
         fields=_fields(data, control.field),
         labelled=bool(record.get("is_labeled")),
         wanted=_whole(record.get("overlap"), 1),
-        reviews=tuple(review_of(one, control, names) for one in annotations or ()) if reviews else None,
+        reviews=tuple(review_of(annotation, control, names) for annotation in annotations or ()) if reviews else None,
         marker=str(data.get(MARKER) or ""),
         problem=_problem(data, control.field),
         created_at=seconds(record.get("created_at")),

@@ -177,7 +177,11 @@ class LabelStudioProject:
     # -- tasks
 
     def create(self, items: Sequence[NewTask], version: str) -> Outcomes:
-        """Import tasks together with their predictions."""
+        """Import tasks together with their predictions.
+
+        Raises OutcomeUnknown where fewer of either were stored than sent. On SQLite Label Studio tries again after a lock,
+        by then without the predictions (label-studio 1.23.2, `retry_database_locked` around the serializer that takes them out).
+        """
         shown = [Shown("", item.labels, item.trust) for item in items]
         field = self._fitting().field
         tasks = [
@@ -187,9 +191,10 @@ class LabelStudioProject:
         if not tasks:
             return Outcomes()
         answer = self._client.post(f"/api/projects/{self.id}/import", tasks, seconds=delivery.LONG, return_task_ids="true")
-        ids = answer["task_ids"]
-        if len(ids) != len(items):
-            raise OutcomeUnknown(f"project {self.id}: {len(items):,} tasks were imported and {len(ids):,} ids answered; they are read back")
+        ids, predicted = answer["task_ids"], answer["prediction_count"]
+        if not len(ids) == predicted == len(items):
+            stored = f"Label Studio stored {len(ids):,} tasks and {predicted:,} predictions"
+            raise OutcomeUnknown(f"project {self.id}: {len(items):,} tasks were sent with a prediction each, {stored}; both are read back")
         return Outcomes({item.marker: str(id) for item, id in zip(items, ids, strict=True)})
 
     def created(self, markers: Sequence[str]) -> dict[str, str]:

@@ -30,9 +30,10 @@ def media_address(server: str, project: str, media: str, task_id: str, storage_t
     if scheme in ("http", "https"):
         return media
     if scheme not in CLOUD:
+        cloud = ", ".join(f"{known}://" for known in CLOUD)
         raise MediaError(
             f"task {task_id}: Label Studio has no file for {shown}; give an upload (/data/upload/...), a local file"
-            f" (/data/local-files/...), http(s)://, or {', '.join(f'{one}://' for one in CLOUD)} with its storage connected to the project"
+            f" (/data/local-files/...), http(s)://, or {cloud} with its storage connected to the project"
         )
     if CLOUD[scheme] not in storage_types():
         raise MediaError(

@@ -62,7 +62,7 @@ def shape_fault(method: str, path: str, asked: dict[str, str], value: Any) -> st
         of_task = names[: names.index("annotations") + 1] if "annotations" in names else names  # behind it stand fields of annotations
         shape = TASKS | {"tasks": [_asked_for(TASK, ["id", *of_task])]}
     elif "return_task_ids" in asked:
-        shape = {"task_ids": [int]}
+        shape = {"task_ids": [int], "prediction_count": int}
     return _fault(value, shape, "the answer")
 
 

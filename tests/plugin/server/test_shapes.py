@@ -23,6 +23,7 @@ WRONG = [
     {"tasks": [{}], "total": 1}, {"tasks": [{"id": 1}], "total": None}, {"tasks": [{"id": None, "data": {}}], "total": 1},
     {"tasks": [{"id": 1, "data": None, "annotations": None, "predictions": [3], "updated_at": None}], "total": 1},
     {"static": None}, {"static": [{}]}, {"static": [{"model_version": "v1", "count": None}]}, {"task_ids": [None]}, {"task_ids": []},
+    {"task_ids": [1], "prediction_count": None},
     {"columns": None}, {"title": 3, "label_config": []}, {"task_number": None},
 ]  # fmt: skip
 CALLS = {
@@ -78,3 +79,14 @@ def test_a_field_is_expected_only_where_it_was_asked_for_by_its_own_name(faulty)
     assert client.get("/api/tasks/", project="1", include="id,total_annotations,cancelled_annotations")["tasks"] == [row]
     with pytest.raises(ToolUnavailable, match="has no 'annotations'"):
         client.get("/api/tasks/", project="1", include="id,annotations,result")
+
+
+@pytest.mark.parametrize(("ids", "predicted"), [([7], 2), ([7, 8], 0), ([], 0)])
+def test_an_import_that_stored_less_than_was_sent_is_read_back(faulty, ids, predicted):
+    """On SQLite Label Studio repeats an import after a lock, and has by then forgotten its predictions."""
+    project = LabelStudioProject(Client(faulty.url, "token"), "1", ("cat", "dog"))
+    faulty.answers = [(200, {}, PROJECT)]
+    project.facts()
+    faulty.answers = [(201, {}, {"task_ids": ids, "prediction_count": predicted})]
+    with pytest.raises(OutcomeUnknown, match=f"2 tasks were sent with a prediction each.*{len(ids)} tasks and {predicted} predictions"):
+        project.create([NewTask(marker, "http://host/1.png", {}, ("cat",), 0.9) for marker in ("a", "b")], "v1")

@@ -110,6 +110,27 @@ def test_a_creation_that_fails_in_its_middle_makes_one_task_each(process, connec
     assert states_of(process, project) == {"confirmed": TASKS}
 
 
+def test_tasks_that_were_created_without_their_predictions_get_them(process, connect, worker, digits, picture, monkeypatch):
+    project, tool = connect(**NO_SPOT_CHECKS)
+    pushed = [PushedItem(f"item {number}", picture(image), None, {}) for number, image in enumerate(digits.incoming[0][:TASKS])]
+    with process.store.writing() as connection:
+        add_pushed(connection, project, "pushed", pushed)
+    while worker.judge.step():
+        pass
+    create = tool.create
+
+    def forgetful(items, version):
+        create(items, version)
+        tool.predictions.clear()
+        raise OutcomeUnknown("fewer predictions were stored than sent")
+
+    monkeypatch.setattr(tool, "create", forgetful)
+    recover(worker)
+    assert len(tool.tasks_by_id) == TASKS
+    assert {len(tool.shown(id)) for id in tool.tasks_by_id} == {1}
+    assert states_of(process, project) == {"confirmed": TASKS}
+
+
 @every_place
 @pytest.mark.parametrize("error", [LOST[0], DOWN[0], REFUSED[0]])
 def test_a_withdrawal_that_fails_in_its_middle_leaves_the_new_predictions_alone(process, judged, worker, after, error):

@@ -93,9 +93,7 @@ def test_open_checks_count_as_wrong_and_the_number_falls_as_people_answer(certif
     assert (done.open, done.right + done.wrong) == (0, done.checks)
     assert done.most == most_wrong(done.labels, done.checks, done.wrong)
     assert done.most < done.labels / 3
-    assert done.sentence.startswith(
-        f"At most {done.most} of these {done.labels} automatic labels are wrong (95 % sure), strangers included"
-    )
+    assert done.sentence.startswith(f"At most {done.most} of these {done.labels} automatic labels are wrong (95% sure), strangers included")
 
 
 def test_more_checks_are_drawn_for_a_smaller_number_and_their_labels_are_hidden(certifying):

@@ -41,7 +41,7 @@ def test_what_is_found_is_what_a_fit_with_these_limits_finds(digits_model, digit
 def test_a_limit_that_nothing_shows_switches_labels_off_and_says_so(digits_reference):
     strict = with_limits(digits_reference, {"max_error": 0.0001})
     assert not strict.guarantee.auto
-    assert guarantee_sentence(strict.guarantee).startswith("auto is off")
+    assert guarantee_sentence(strict.guarantee).startswith("No label is automatic")
 
 
 def test_nonsense_is_refused(digits_reference):

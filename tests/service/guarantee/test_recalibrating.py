@@ -77,7 +77,7 @@ def test_strangers_that_people_found_count_against_the_guarantee(process, stream
 
 def test_too_few_answers_are_refused_with_the_number_that_it_takes(process, stream):
     project, *_ = stream(known=120, strangers=0, answered=0.2)
-    with pytest.raises(FitError, match=r"project 1: \d+ items of the sample are answered, \d+ are needed for a limit of 4 %"):
+    with pytest.raises(FitError, match=r"project 1: \d+ items of the sample are answered, \d+ are needed for a limit of 4%"):
         recalibrate(process, present(process, project))
     assert present(process, project).next_reference_id is None
 
@@ -109,7 +109,7 @@ def test_a_queued_recalibration_says_what_came_of_it(process, stream):
     with process.store.reading() as connection:
         (job,) = jobs.jobs_of(connection, project.id)
     assert job.state == "done"
-    assert job.text.startswith(("At most 4 in 100", "auto is off"))
+    assert job.text.startswith(("At most 4 in 100", "No label is automatic"))
 
 
 def test_a_recalibration_that_cannot_be_done_fails_with_its_reason(process, stream):

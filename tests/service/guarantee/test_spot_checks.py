@@ -304,7 +304,7 @@ def test_the_alarm_stops_auto_and_says_why(process, drawn, caplog):
     assert (project.alarm.wrong, project.alarm.answers, project.alarm.max_error) == (20, 60, 0.04)
     said = why_paused(project.pause, project.alarm, project.external_id)
     assert said.startswith("alarm: ")
-    assert "4 % are allowed" in said
+    assert "4% are allowed" in said
     assert "annotriage recalibrate --project 1" in said
     with process.store.reading() as connection:
         assert [row.kind for row in history(connection, project.id)] == ["alarm"]
@@ -331,7 +331,7 @@ def test_the_alarm_does_not_hold_back_the_reference_that_will_take_over(process,
 
 @pytest.mark.parametrize(("rate", "rings"), [(0.02, (0, 0)), (0.12, (7, 8))])
 def test_the_alarm_through_the_store_is_quiet_within_the_limit_and_finds_a_tripled_error(process, connect, rate, rings):
-    """Eight projects of 300 answers each, at a limit of 4 %."""
+    """Eight projects of 300 answers each, at a limit of 4%."""
     rang = 0
     for number in range(8):
         drawn = SpotChecks(process, connect(str(number + 1))[0])

@@ -16,6 +16,7 @@ const CELL = 2; // CSS pixels of a cell of the density
 export class PointMap {
   /** host: an element with a size. xy: Float32Array, x and y of each point in turn. rank: Uint8Array, higher ones lie above.
    *  on.hover(index or -1, x, y), on.select(index or -1), on.lasso(indices), on.view() after the view has moved.
+ *  A lasso keeps its outline, and dims what lies outside, until something is selected or Escape is pressed.
    *  side: of the square from 0 that the map always fills, so that it stays where it is when points come in; else the points' own. */
   constructor(host, xy, rank, on, side = null) {
     this.host = host;
@@ -69,9 +70,18 @@ export class PointMap {
 
   select(index, tell = true) {
     this.selected = index;
+    if (index < 0) this.mark(null);
     if (index >= 0) this.#bringIntoView(index);
     this.#later();
     if (tell) this.on.select(index);
+  }
+
+  /** Only these points stand out; null: all of them again. outline: the closed line around them, in places of points. */
+  mark(indices, outline = null) {
+    this.marked = indices && new Uint8Array(this.count);
+    indices?.forEach((i) => { this.marked[i] = 1; });
+    this.outline = outline;
+    this.#later();
   }
 
   /** Everything in view again. */
@@ -133,6 +143,7 @@ export class PointMap {
     this.count = xy.length / 2;
     this.selected = -1;
     this.hovered = -1;
+    this.marked = this.outline = null;
     this.shown = new Uint8Array(this.count).fill(1);
     this.codes = new Uint8Array(this.count);
     this.rank = rank;
@@ -217,21 +228,39 @@ export class PointMap {
     const [scale, left, top] = [this.scale * ratio, this.left * ratio, this.top * ratio];
     pixels.fill(this.paper);
     const dense = this.count > DENSE && this.#drawDensity(scale, left, top);
-    for (const i of this.order) {
-      if (!shown[i] || (dense && this.rank[i] < ABOVE)) continue;
-      const stamp = stamps[codes[i]];
-      const px = Math.round(x[i] * scale + left), py = Math.round(y[i] * scale + top);
-      if (!(px >= stamp.half && py >= stamp.half && px < width - stamp.half && py < height - stamp.half)) continue;
-      const at = py * width + px;
-      for (let k = 0; k < stamp.solid.length; k++) pixels[at + stamp.solid[k]] = stamp.solidColour[k];
-      for (let k = 0; k < stamp.soft.length; k++) {
-        const place = at + stamp.soft[k], below = pixels[place], colour = stamp.softColour[k], a = stamp.softAlpha[k], b = 256 - a;
-        const redBlue = (((below & 0xff00ff) * b + (colour & 0xff00ff) * a) >>> 8) & 0xff00ff;
-        const green = (((below & 0x00ff00) * b + (colour & 0x00ff00) * a) >>> 8) & 0x00ff00;
-        pixels[place] = 0xff000000 | redBlue | green;
+    const { order, rank, marked } = this;
+    const stampAll = (wanted) => {
+      for (const i of order) {
+        if (!shown[i] || (dense && rank[i] < ABOVE) || !wanted(i)) continue;
+        const stamp = stamps[codes[i]];
+        const px = Math.round(x[i] * scale + left), py = Math.round(y[i] * scale + top);
+        if (!(px >= stamp.half && py >= stamp.half && px < width - stamp.half && py < height - stamp.half)) continue;
+        const at = py * width + px;
+        for (let k = 0; k < stamp.solid.length; k++) pixels[at + stamp.solid[k]] = stamp.solidColour[k];
+        for (let k = 0; k < stamp.soft.length; k++) {
+          const place = at + stamp.soft[k], below = pixels[place], colour = stamp.softColour[k], a = stamp.softAlpha[k], b = 256 - a;
+          const redBlue = (((below & 0xff00ff) * b + (colour & 0xff00ff) * a) >>> 8) & 0xff00ff;
+          const green = (((below & 0x00ff00) * b + (colour & 0x00ff00) * a) >>> 8) & 0x00ff00;
+          pixels[place] = 0xff000000 | redBlue | green;
+        }
       }
-    }
+    };
+    if (marked) {
+      stampAll((i) => !marked[i]);
+      this.#dim();
+      stampAll((i) => marked[i]);
+    } else stampAll(() => true);
     this.context.putImageData(this.image, 0, 0);
+  }
+
+  /** Bring everything that is drawn so far nearer to the paper. */
+  #dim() {
+    const { pixels, paper } = this, a = 70, b = 256 - a;
+    const redBlue = (paper & 0xff00ff) * b, green = (paper & 0x00ff00) * b;
+    for (let k = 0; k < pixels.length; k++) {
+      const drawn = pixels[k];
+      if (drawn !== paper) pixels[k] = 0xff000000 | ((((drawn & 0xff00ff) * a + redBlue) >>> 8) & 0xff00ff) | ((((drawn & 0x00ff00) * a + green) >>> 8) & 0x00ff00);
+    }
   }
 
   /** Draw the points below ABOVE as a density, if there are too many in view for single ones; whether it did. The more points in a
@@ -282,9 +311,10 @@ export class PointMap {
     };
     if (this.hovered >= 0) ring(this.hovered, this.#radius() + 4, 1.5);
     if (this.selected >= 0) ring(this.selected, this.#radius() + 7, 2.5);
-    if (this.loop) {
+    const line = this.loop ?? this.outline?.map(([x, y]) => [x * this.scale + this.left, y * this.scale + this.top]);
+    if (line) {
       context.beginPath();
-      this.loop.forEach(([x, y]) => context.lineTo(x, y));
+      line.forEach(([x, y]) => context.lineTo(x, y));
       context.closePath();
       context.strokeStyle = css.getPropertyValue("--ink");
       context.setLineDash([5, 4]);
@@ -350,7 +380,13 @@ export class PointMap {
       const loop = this.loop;
       this.loop = null;
       if (event.type === "pointercancel" || pointers.size) return;
-      if (loop && travelled > 12) this.on.lasso(this.#within(loop));
+      if (loop && travelled > 12) {
+        const inside = this.#within(loop);
+        const outline = loop.map(([x, y]) => [(x - this.left) / this.scale, (y - this.top) / this.scale]);
+        if (inside.length) this.mark(inside, outline);
+        else this.mark(null);
+        this.on.lasso(inside);
+      }
       else if (travelled <= 4) this.select(this.nearest(...place(event), event.pointerType === "touch" ? 22 : 10));
       this.#drawOverlay();
     };

@@ -1,13 +1,14 @@
 /* The glue of report.html: the map with its legend and side panel, the list of items, the theme. Text from data is only ever set as text. */
 import { byId, make, number } from "./elements.js";
 import { PointMap } from "./map.js";
-import { SHAPE_NAMES, marker } from "./markers.js";
+import { KIND_NAMES, SHAPE_NAMES, marker } from "./markers.js";
+import { theme } from "./theme_button.js";
 
 const ROUTES = ["auto", "uncertain", "outlier", "failed"];
 const SERIES = 8;
 const TRAINING = { label: "training", colour: "--training", shape: "circle", faint: true };
 const SIMILAR = "The most similar single items over all layers; the nearest cluster below goes by its center in the deciding layer, and may be another class.";
-const percent = (share) => `${(100 * share).toFixed((share > 0 && share < 0.001) || (share > 0.999 && share < 1) ? 2 : 1)} %`;
+const percent = (share) => (share > 0.9995 ? "over 99.9%" : `${+(100 * share).toFixed(share < 0.001 ? 2 : 1)}%`);  // as numbers.py has it
 
 /** The drawn points: columns as typed arrays, strings by place. */
 class Points {
@@ -47,24 +48,6 @@ function sharpen() {
   document.querySelectorAll("img").forEach(mark);
 }
 
-/** The button that changes between light and dark; theme.js has set the first one, and the system decides until a person does. */
-function theme() {
-  const root = document.documentElement, button = byId("theme");
-  const wear = (name) => {
-    root.dataset.theme = name;
-    button.textContent = name === "dark" ? "Light" : "Dark";
-    button.setAttribute("aria-label", `Change to ${name === "dark" ? "light" : "dark"} colours`);
-    dispatchEvent(new Event("themechange"));
-  };
-  button.hidden = false;
-  button.addEventListener("click", () => {
-    wear(root.dataset.theme === "dark" ? "light" : "dark");
-    try { localStorage.setItem("annotriage-theme", root.dataset.theme); } catch { /* not kept, still changed */ }
-  });
-  systemDark.addEventListener("change", () => { if (!chosenTheme()) wear(systemDark.matches ? "dark" : "light"); });
-  wear(root.dataset.theme);
-}
-
 /** How each way of colouring codes the points: {codes, styles, entries}; a style's label and count make the legend. */
 function colourings(points) {
   const each = (code) => Uint8Array.from({ length: points.count }, (_, i) => code(i));
@@ -84,7 +67,7 @@ function colourings(points) {
   return {
     route: () => ({
       codes: each((i) => points.route[i] + 1),
-      styles: [TRAINING, ...ROUTES.map((route) => ({ label: route, colour: `--${route}`, shape: routeShapes[route] }))],
+      styles: [TRAINING, ...ROUTES.map((route) => ({ label: KIND_NAMES[route], colour: `--${route}`, shape: routeShapes[route] }))],
     }),
     class: () => {
       const counts = points.labels.map(() => 0);
@@ -121,7 +104,7 @@ function figures(points, i) {
   const held = points.calibrated ? "held-out items" : "training items (uncalibrated: no guarantee)";
   const group = points.group[i];
   return [
-    ["The model says", points.labelOf(i) || "nothing", known("confidence", (c) => `with a probability of ${percent(c)}`)],
+    ["The model says", points.labelOf(i) || "nothing", known("confidence", (c) => `${percent(c)} sure`)],
     ["Outlier score", known("outlier_score", (s) => s.toFixed(4)), known("outlier_score", (s) => `stranger than ${percent(s)} of the ${held}`)],
     ["p-value", known("p_value", (p) => p.toFixed(4)), known("p_value", (p) => `about ${percent(p)} of ordinary items are as strange as this or stranger`)],
     ["Nearest cluster", points.clusters[points.cluster[i]] || "none", "the one whose center is nearest in the deciding layer"],
@@ -172,7 +155,7 @@ function explore(points) {
       tip.dataset.point = i;
       tip.replaceChildren(
         points.picture(i, ""),
-        make("div", {}, make("bdi", { class: "short strong" }, points.labelOf(i) || points.id[i]), make("span", { class: "muted" }, points.kindOf(i))),
+        make("div", {}, make("bdi", { class: "short strong" }, points.labelOf(i) || points.id[i]), make("span", { class: "muted" }, KIND_NAMES[points.kindOf(i)])),
       );
     }
     const right = x > map.width - 190, low = y > map.height - 130;
@@ -186,7 +169,7 @@ function explore(points) {
     document.querySelector(`tr[data-point="${i}"]`)?.classList.add("chosen");
     panel.replaceChildren(...describe(i));
     panel.scrollTop = 0;
-    status.textContent = `${points.kindOf(i)} item ${points.id[i].slice(0, 80)}, ${points.labelOf(i).slice(0, 80)}`;
+    status.textContent = `${KIND_NAMES[points.kindOf(i)]} item ${points.id[i].slice(0, 80)}, ${points.labelOf(i).slice(0, 80)}`;
   }
 
   function describe(i) {
@@ -194,7 +177,7 @@ function explore(points) {
     const nearest = [...points.nearestOf(i)];
     return [
       make("div", { class: "panel-top" },
-        make("span", { class: `route route-${points.kindOf(i)}` }, training ? "training item" : points.kindOf(i)),
+        make("span", { class: `route route-${points.kindOf(i)}` }, training ? "training item" : KIND_NAMES[points.kindOf(i)]),
         make("span", { class: "buttons" },
           row && make("button", { type: "button", click: () => row.focus() }, "Back to the list"),
           make("button", { type: "button", click: () => step(-1), title: "Stranger item (P)" }, "Previous"),
@@ -241,7 +224,7 @@ function explore(points) {
     map.select(-1);
     panel.replaceChildren(
       make("h3", {}, inside),
-      make("p", {}, tally.map(([kind, count]) => `${number.format(count)} ${kind}`).join(", ")),
+      make("p", {}, tally.map(([kind, count]) => `${number.format(count)} ${KIND_NAMES[kind]}`).join(", ")),
       make("div", { class: "faces" }, ...(incoming.length ? incoming : indices).slice(0, 24).map(face)),
       make("label", { class: "ids" }, "Ids of the incoming ones, strangest first", make("textarea", { readonly: "", rows: "6" }, incoming.map((i) => points.id[i]).join("\n"))),
     );

@@ -17,7 +17,7 @@ from annotriage.advice.strangeness_words import strangeness_sentence
 from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
 from annotriage.errors import ToolError, ToolGone, ToolRefused, ToolUnavailable
 from annotriage.service.operations.log import log
-from annotriage.states import SPOT_CHECK, FieldWriteState, Route
+from annotriage.states import SPOT_CHECK, SPOT_CHECK_FIELD, FieldWriteState, Route
 from annotriage.store import deliveries, field_writes, snapshots, work
 from annotriage.store.datasets import SHOWN_FROM, dataset_of_all, datasets_named
 from annotriage.store.field_writes import Judged, Taken, Write
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from annotriage.store.projects import Project
 
 ROUTE, REASON, OUTLIER_SCORE, DIVERSITY = "triage_route", "triage_reason", "triage_outlier_score", "triage_diversity"
-CHECKED = "triage_spot_check"  # of spot checks alone: a tab can ask whether a task has a field, not whether it lacks a word
+CHECKED = SPOT_CHECK_FIELD  # of spot checks alone: a tab can ask whether a task has a field, not whether it lacks a word
 FIELDS = (ROUTE, REASON, OUTLIER_SCORE, DIVERSITY, CHECKED)
 SPOT_CHECK_REASON = "Chosen at random to be answered blind: what the model says stays hidden until a person has answered."
 
@@ -243,7 +243,7 @@ def _datasets(connection: Connection, project: Project, shown: set[int | None]) 
 
 
 def diversity_text(diversity: Mapping[str, Any]) -> str:
-    """The diversity score in a few words: "31 % outliers (26.4 to 36.2 %), 5 % expected". diversity: as in a snapshot's facts."""
+    """The diversity score in a few words: "31% outliers (26.4 to 36.2%), 5% expected". diversity: as in a snapshot's facts."""
     if not diversity["n"]:
         return f"none of {count(diversity['failed'], 'item')} could be scored"
     share = f"{percent(diversity['share'])} outliers ({percent_range(diversity['low'], diversity['high'])})"

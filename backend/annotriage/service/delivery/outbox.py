@@ -199,7 +199,7 @@ def _outcomes(call: Callable[[], Outcomes], keys: Iterable[str]) -> Outcomes:
 def _alike(taken: Mapping[str, Due], refused: Mapping[str, str]) -> Iterable[tuple[tuple[int, str], list[int]]]:
     """The refused items by how often they were offered before, and why they were refused."""
     known = sorted((taken[key].attempts, reason, taken[key].item_id) for key, reason in refused.items())
-    return [(key, [item_id for *_, item_id in some]) for key, some in groupby(known, lambda one: (one[0], one[1]))]
+    return [(key, [item_id for *_, item_id in some]) for key, some in groupby(known, lambda refusal: refusal[:2])]
 
 
 def _after_refusal(attempts: int) -> tuple[str, float]:

@@ -68,7 +68,10 @@ class ReadingBack:
         return bool(agreed)
 
     def _unlinked(self, project: Project, tool: ToolProject) -> bool:
-        """Tasks that may have been created or not: pushed items get them, and those without one are created again."""
+        """Tasks that may have been created or not: pushed items get them, and those without one are created again.
+
+        A task is no proof of its prediction, which is read back next.
+        """
         if not self._is_time(project, created=True):
             return False
         with self._process.store.reading() as connection:
@@ -89,8 +92,8 @@ class ReadingBack:
             lock_items(connection, [*there, *missing])
             items.link_tasks(connection, {due.item_id: made[due.marker] for due in agreed if due.marker in made})
             field_writes.created(connection, there)
-            self._move(connection, agreed, there, (DeliveryState.UNKNOWN,), DeliveryState.CONFIRMED)
-            self._move(connection, agreed, there, (DeliveryState.STALE,), DeliveryState.STALE)
+            for state in (DeliveryState.UNKNOWN, DeliveryState.STALE):
+                self._move(connection, agreed, there, (state,), state)
             self._move(connection, agreed, missing, (DeliveryState.UNKNOWN, DeliveryState.STALE), DeliveryState.PENDING)
         return True
 

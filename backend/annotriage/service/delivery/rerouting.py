@@ -51,6 +51,14 @@ class Rerouted:
     left: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Foreseen:
+    """How many items would be changed. review: by sending them to review; back: by taking them out of it."""
+
+    review: int
+    back: int
+
+
 def send_to_review(process: Process, project: Project, item_ids: Sequence[int], by: str) -> Rerouted:
     """Automatic items wait for people from now on, in the store and, as soon as it is delivered, in the labeling tool."""
     by = _name(by)
@@ -64,6 +72,18 @@ def take_back(process: Process, project: Project, item_ids: Sequence[int], by: s
     """
     by = _name(by)
     return _act(process, project, item_ids, BACK, by)
+
+
+def foresee(process: Process, project: Project, item_ids: Sequence[int]) -> Foreseen:
+    """How many of these items `send_to_review` and `take_back` would change now; nothing is changed."""
+    review = back = 0
+    for ids in chunks(sorted(set(item_ids))):
+        with process.store.writing() as connection:  # `hold` locks rows
+            present, rows = reroutings.hold(connection, project.id, ids)
+        free = [row for row in rows if not _untouchable(row, None)]
+        review += sum(not _sendable(row) for row in free)
+        back += sum(not (_restorable(row) or _paused(row, present, BACK)) for row in free)
+    return Foreseen(review, back)
 
 
 def undo_rerouting(process: Process, project: Project, id: int, by: str) -> Rerouted:

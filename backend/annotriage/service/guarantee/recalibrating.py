@@ -87,7 +87,7 @@ def _refuse_few(project: Project, present: Reference, answers: int) -> None:
     if answers < needed:
         raise FitError(
             f"project {project.external_id}: {answers:,} items of the sample are answered, {needed:,} are needed for a limit of"
-            f" {100 * present.settings.max_error:g} %; they wait in the tab Spot checks, and a larger sample_share makes more of them"
+            f" {100 * present.settings.max_error:g}%; they wait in the tab Spot checks, and a larger sample_share makes more of them"
         )
 
 

@@ -237,7 +237,7 @@ def _state(row: SpotCheck, given: dict[int, list[Review]]) -> Checked:
     if row.decided_by is not None and not any(review.ground_truth for review in reviews):
         return Checked(row.state, row.given, row.answered_at)
     if row.again:  # an answer from before the draw may have followed an earlier reference's label
-        reviews = [one for one in reviews if one.updated_at >= row.drawn_at - SKEW_SECONDS]
+        reviews = [review for review in reviews if review.updated_at >= row.drawn_at - SKEW_SECONDS]
     return checked(reviews, row.labels, confirmed=row.route in SHOWN)  # elsewhere the model claims nothing: one person's word is enough
 
 

@@ -17,15 +17,15 @@ def answer_of(task: Task) -> Answer:
     say the same. A skip and an empty annotation are no answers; each person's last one counts; a machine's only if no person answered.
     """
     given = latest(task.reviews or ())
-    truth = [one for one in given if one.ground_truth]
-    counted = truth or [one for one in given if not one.machine] or given
+    truth = [review for review in given if review.ground_truth]
+    counted = truth or [review for review in given if not review.machine] or given
     if not counted or not (truth or task.labelled):
         return Answer("open")
-    at = max(one.updated_at for one in counted)
-    labels, votes = Counter(same(one.labels) for one in counted).most_common(1)[0]
+    at = max(review.updated_at for review in counted)
+    labels, votes = Counter(same(review.labels) for review in counted).most_common(1)[0]
     if 2 * votes <= len(counted):
         return Answer("disputed", at=at)
-    return Answer("resolved", labels, all(one.machine for one in counted), at)
+    return Answer("resolved", labels, all(review.machine for review in counted), at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,12 @@ def checked(given: Iterable[Review], labels: Sequence[str], *, confirmed: bool) 
     Ground truth decides. Otherwise an answer that agrees makes it right, and two different people who say something else make it
     wrong; more answers are counted against each other. confirmed: whether a disagreement needs that second person.
     """
-    people = [one for one in latest(given) if not one.machine]
-    people = [one for one in people if one.ground_truth] or people
+    people = [review for review in latest(given) if not review.machine]
+    people = [review for review in people if review.ground_truth] or people
     if not people:
         return Checked("open")
-    at = max(one.updated_at for one in people)
-    others = [same(one.labels) for one in people if same(one.labels) != same(labels)]
+    at = max(review.updated_at for review in people)
+    others = [same(review.labels) for review in people if same(review.labels) != same(labels)]
     if 2 * len(others) <= len(people):
         return Checked("right", same(labels), at)
     if confirmed and len(people) < 2 and not people[0].ground_truth:
@@ -59,9 +59,9 @@ def checked(given: Iterable[Review], labels: Sequence[str], *, confirmed: bool) 
 def latest(given: Iterable[Review]) -> list[Review]:
     """The last answer of each person, and of the machine, the earliest first; skips and empty annotations are none."""
     last: dict[tuple[str, bool], Review] = {}
-    for one in sorted(given, key=lambda one: one.updated_at):
-        if one.labels is not None:
-            last[one.annotator, one.machine] = one
+    for review in sorted(given, key=lambda review: review.updated_at):
+        if review.labels is not None:
+            last[review.annotator, review.machine] = review
     return list(last.values())
 
 

@@ -52,7 +52,7 @@ class MapMaking:
 
     def _is_due(self, project: Project, method: str) -> bool:
         with self._process.store.reading() as connection:
-            total = sum(one.items for one in routes_of(connection, project) if one.route != "failed")
+            total = sum(route.items for route in routes_of(connection, project) if route.route != "failed")
             last = maps.newest(connection, project.id, method)
             failed = maps.newest(connection, project.id, method, "failed")
             streaming = work.waiting(connection, project.id, project.reference_id) > 0
@@ -125,8 +125,8 @@ class MapMaking:
                 found[len(training) :][there] = frame.outside(places_of(piece)[at[there]])
         return found
 
-    def _same_sample(self, one: int, other: int) -> bool:
-        return self._process.reference(one).sample.ids == self._process.reference(other).sample.ids
+    def _same_sample(self, reference_id: int, other: int) -> bool:
+        return self._process.reference(reference_id).sample.ids == self._process.reference(other).sample.ids
 
     def _place_all(
         self,
@@ -152,9 +152,9 @@ class MapMaking:
                     continue
                 points = points_of(rows)
                 own = place(points, anchors, places)
-                for row, one in enumerate(rows):
-                    if one.item_id in fitted:
-                        own[row] = fitted[one.item_id]
+                for row, item in enumerate(rows):
+                    if item.item_id in fitted:
+                        own[row] = fitted[item.item_id]
                 keep_nearest(self._process, project.reference_id, rows, points)
                 extend(piece, rows, frame.within(own), names)
                 self._tell(map_id, 0.6 + 0.4 * low / len(ids), f"placing {len(ids):,} items")

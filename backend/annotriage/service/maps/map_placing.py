@@ -76,7 +76,7 @@ class Placing:
         known = np.isin(np.array([id for id, _ in judged], dtype=np.int64), placed.ids)
         changed = {id for (id, at), on_it in zip(judged, known, strict=True) if on_it and at > map_row.read_until}
         with store.reading() as connection:
-            changed |= {id for one in said - placed.rerouted for id in items_of(connection, one[0])}
+            changed |= {id for rerouting_id, *_ in said - placed.rerouted for id in items_of(connection, rerouting_id)}
         placed.rerouted |= said
         new = [id for (id, _), on_it in zip(judged, known, strict=True) if not on_it]
         frame, names = Frame(*map_row.frame), Names.of(map_row.names)

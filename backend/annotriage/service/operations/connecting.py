@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from annotriage.engine.reference import Reference
 
 AT_ONCE = 1_000  # items in one transaction
-SETTLE_SECONDS = 30.0  # for deliveries that are on their way when a project is disconnected
+DELIVERY_SECONDS = 30.0  # for deliveries that are on their way when a project is disconnected
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _disconnect(process: Process, project: Project) -> Change:
         change_project(connection, project.id, gone=True)  # the worker lets go of it
     tool = process.tool_project(project)
     try:
-        _let_settle(process, project)
+        _await_deliveries(process, project)
         done = [] if project.watch else _ask_as_before(process, project, tool)
         done += [] if project.watch else tool.disconnect(process.url, versions, FIELDS, before)
     except ToolGone:
@@ -299,7 +299,7 @@ def _next(project: Project, tool: ToolProject, reference: Reference) -> list[str
     return said
 
 
-def _let_settle(process: Process, project: Project) -> None:
+def _await_deliveries(process: Process, project: Project) -> None:
     """Wait for deliveries and fields that are on their way: what arrives later would stay behind."""
 
     def under_way() -> bool:
@@ -307,7 +307,7 @@ def _let_settle(process: Process, project: Project) -> None:
             sending = undelivered(connection, project.id).get("sending", 0) > 0
             return sending or field_writes.any_held(connection, project.id)
 
-    _wait(under_way, SETTLE_SECONDS)
+    _wait(under_way, DELIVERY_SECONDS)
 
 
 def _wait(while_: Callable[[], bool], seconds: float) -> None:

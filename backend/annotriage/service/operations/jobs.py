@@ -96,24 +96,24 @@ class Snapshots:
         with self._process.store.reading() as connection:
             changed = snapshots.changed(connection, project)
             streaming = bool(changed) and work.waiting(connection, project.id, project.reference_id) > 0
-        due = sorted((one for one in changed if self._is_due(one, streaming)), key=self._last)
-        for one in due:
+        due = sorted((dataset for dataset in changed if self._is_due(dataset, streaming)), key=self._last)
+        for dataset in due:
             if self._process.stopping.is_set():
                 break
             started = time.monotonic()
-            snapshot(self._process, project, one.id)
-            self._taken[one.id] = _Taken(one, time.monotonic(), time.monotonic() - started)
+            snapshot(self._process, project, dataset.id)
+            self._taken[dataset.id] = _Taken(dataset, time.monotonic(), time.monotonic() - started)
         return bool(due)
 
-    def _last(self, one: Changed) -> float:
-        return self._taken[one.id].at if one.id in self._taken else 0.0
+    def _last(self, dataset: Changed) -> float:
+        return self._taken[dataset.id].at if dataset.id in self._taken else 0.0
 
-    def _is_due(self, one: Changed, streaming: bool) -> bool:
-        last = self._taken.get(one.id)
+    def _is_due(self, dataset: Changed, streaming: bool) -> bool:
+        last = self._taken.get(dataset.id)
         if last is None:
             return True
-        pause = (LARGE_SECONDS if one.total > LARGE else LEAST_SECONDS) if streaming else 0.0
-        return last.counted != one and time.monotonic() >= last.at + max(pause, REST * last.seconds)
+        pause = (LARGE_SECONDS if dataset.total > LARGE else LEAST_SECONDS) if streaming else 0.0
+        return last.counted != dataset and time.monotonic() >= last.at + max(pause, REST * last.seconds)
 
 
 def run_queued(process: Process) -> bool:

@@ -29,7 +29,7 @@ WINDOWS = (
 
 @dataclass(frozen=True)
 class Counts:
-    """Outliers among scored items, with the 95 % limits of their source."""
+    """Outliers among scored items, with the 95% limits of their source."""
 
     n: int
     outliers: int
@@ -58,7 +58,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two shares, with its 95 % limits. clear: they leave out zero."""
+    """Of two shares, with its 95% limits. clear: they leave out zero."""
 
     value: float
     low: float

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from annotriage.advice import page_words
-from annotriage.advice.numbers import percent, percent_range, points, points_range
+from annotriage.advice.diversity_words import would_change
+from annotriage.advice.numbers import percent, percent_range
 from annotriage.states import Time
 from annotriage.store import snapshots
 from annotriage.store.datasets import Dataset, RouteCount, routes_between, routes_of_datasets
@@ -49,8 +50,8 @@ class DatasetDiversity:
 
 @dataclass(frozen=True, slots=True)
 class DatasetAdvice:
-    """What to do about a dataset. questions: train, deploy, augmentation, annotate, each with answer, headline and reason, and what would
-    decide or change it."""
+    """What to do about a dataset. questions: train, deploy, augmentation (of an augmented one), annotate, each with answer, headline
+    and reason, and what would decide or change it."""
 
     dataset: Dataset
     at: Time
@@ -59,7 +60,7 @@ class DatasetAdvice:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The items judged from `start` until before `end`. share: of outliers among those that could be scored; low, high: its 95 % limits,
+    """The items judged from `start` until before `end`. share: of outliers among those that could be scored; low, high: its 95% limits,
     counted by item, whatever groups they belong to. Null where nothing was scored."""
 
     start: Time
@@ -102,7 +103,7 @@ def snapshot_of(connection: Connection, project: Project, dataset: Dataset | Non
 def advice_on(connection: Connection, project: Project, found: Sequence[DatasetDiversity]) -> tuple[DatasetAdvice, ...]:
     """What to do about datasets."""
     settings = get_reference(connection, project.reference_id).facts["settings"]
-    return tuple(DatasetAdvice(line.dataset, line.latest.at, _questions(settings, line.latest)) for line in found)
+    return tuple(DatasetAdvice(line.dataset, line.latest.at, _questions(settings, line)) for line in found)
 
 
 def sentence_of(snapshot: Snapshot | None) -> str:
@@ -133,14 +134,16 @@ def _in_short(moment: Moment | None) -> str:
     return f"{percent(moment.share)} outliers ({percent_range(moment.low, moment.high)})"
 
 
-def _questions(settings: Mapping[str, Any], snapshot: Snapshot) -> tuple[dict[str, Any], ...]:
-    diversity = snapshot.facts["diversity"]
+def _questions(settings: Mapping[str, Any], line: DatasetDiversity) -> tuple[dict[str, Any], ...]:
+    """The questions that the dataset raises: whether augmentation is useful only where a person said that it was augmented."""
+    diversity = line.latest.facts["diversity"]
     found = []
-    for question in snapshot.facts["advice"]:
+    for question in line.latest.facts["advice"]:
+        if question["question"] == "augmentation" and not line.dataset.augmented:
+            continue
         threshold = settings.get(THRESHOLDS.get(question["question"], ""))
         turns = question["would_decide"]
         if not turns and threshold is not None and diversity["excess_low"] is not None:
-            limits = points_range(diversity["excess_low"], diversity["excess_high"])
-            turns = f"the limits of the excess, now {limits}, would have to lie on the other side of {points(threshold)}"
+            turns = would_change(threshold, diversity["excess_low"], diversity["excess_high"])
         found.append({**question, "would_decide": turns})
     return tuple(found)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from annotriage.advice.numbers import percent
 from annotriage.advice.page_words import about_one_in
+from annotriage.advice.route_words import route_name
 from annotriage.labeling_tool import Review, ToolProject
 from annotriage.service.readings.dataset import AssessedDataset, assessed
 from annotriage.states import UNSETTLED, Time
@@ -173,7 +174,7 @@ def _history(
     """What happened to the item, the latest first."""
     moments = [Happened(item.at, "came in" if item.task or not item.pushed else "was pushed by another system")]
     if item.verdict is not None:
-        judged = f"was judged {item.verdict.judged}" if item.verdict.judged != "failed" else "could not be judged"
+        judged = f"was judged {route_name(item.verdict.judged)}" if item.verdict.judged != "failed" else "could not be judged"
         moments.append(Happened(item.verdict.at, f"{judged} in {1000 * item.verdict.seconds:.0f} ms", item.verdict.reason))
     for sent in deliveries:
         what = "with an empty answer" if sent.labels is None else f"that says {' + '.join(sent.labels) or 'none of the classes'}"
@@ -196,8 +197,9 @@ def _history(
 def _answered(review: Review) -> str:
     if review.machine:
         return f"the model's label {' + '.join(review.labels or ())} was accepted"
+    who = f"annotator {review.annotator}" if review.annotator.isdecimal() else review.annotator  # by number where the tool gave no name
     if review.skipped:
-        return f"{review.annotator} skipped it"
+        return f"{who} skipped it"
     if review.empty:
-        return f"{review.annotator} submitted it without an answer"
-    return f"{review.annotator} answered {' + '.join(review.labels or ())}" + (" (ground truth)" if review.ground_truth else "")
+        return f"{who} submitted it without an answer"
+    return f"{who} answered {' + '.join(review.labels or ())}" + (" (ground truth)" if review.ground_truth else "")

@@ -9,6 +9,7 @@ from annotriage.service.readings.item import ItemDetail, ItemLine, QueueLine, it
 from annotriage.store import browsing
 from annotriage.store.datasets import dataset_of_project
 from annotriage.store.projects import project_of
+from annotriage.store.provenance import Label, labels_page
 from annotriage.store.queue import queue_page
 from annotriage.web.api.openapi import Operation, Parameter
 from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after, trust_after
@@ -27,6 +28,14 @@ class QueueList:
     """Items that wait for a person. next: as everywhere."""
 
     items: tuple[QueueLine, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelList:
+    """Labels and where they come from. next: as everywhere."""
+
+    labels: tuple[Label, ...]
     next: str | None
 
 
@@ -53,6 +62,13 @@ def list_queue(process: Process, project: str, after: str | None, limit: int) ->
     return QueueList(lines, next_page(items, limit, lambda item: f"{item.trust!r},{item.id}"))
 
 
+def list_labels(process: Process, project: str, after: str | None, limit: int) -> LabelList:
+    """Every item's label and where it comes from, in the order in which items came."""
+    with process.store.reading() as connection:
+        page = labels_page(connection, project_of(connection, project), after=number_after(after), limit=limit)
+    return LabelList(page.labels, None if page.next is None else str(page.next))
+
+
 def get_item(process: Process, project: str, task: str) -> ItemDetail:
     """One item, by its task or the id it was pushed with."""
     with process.store.reading() as connection:
@@ -70,5 +86,6 @@ FILTERS = (
 OPERATIONS = (
     Operation("GET", "/projects/{project}/items", list_items, ItemList, (*FILTERS, AFTER, LIMIT)),
     Operation("GET", "/projects/{project}/items/{task}", get_item, ItemDetail),
+    Operation("GET", "/projects/{project}/labels", list_labels, LabelList, (AFTER, LIMIT)),
     Operation("GET", "/projects/{project}/queue", list_queue, QueueList, (AFTER, LIMIT)),
 )

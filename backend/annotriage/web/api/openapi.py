@@ -67,9 +67,9 @@ class Operation:
 
 def add_routes(routes: Blueprint, operations: Sequence[Operation], process: Process) -> None:
     """Let a blueprint answer these operations on a process's store, and describe them at /openapi.json."""
-    for one in operations:
-        rule = re.sub(r"{(\w+)}", r"<\1>", one.path)
-        routes.add_url_rule(rule, one.name, _answering(one, process), methods=[one.method])
+    for operation in operations:
+        rule = re.sub(r"{(\w+)}", r"<\1>", operation.path)
+        routes.add_url_rule(rule, operation.name, _answering(operation, process), methods=[operation.method])
     described = json.dumps(document(operations))
 
     @routes.get("/openapi.json")
@@ -81,8 +81,8 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of these operations."""
     schemas: dict[str, Any] = {"Problem": _PROBLEM}
     paths: dict[str, dict[str, Any]] = {}
-    for one in operations:
-        paths.setdefault(f"/api{one.path}", {})[one.method.lower()] = _described(one, schemas)
+    for operation in operations:
+        paths.setdefault(f"/api{operation.path}", {})[operation.method.lower()] = _described(operation, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -163,24 +163,27 @@ _CHANGING_ERRORS = {
 }
 
 
-def _described(one: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+def _described(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in re.findall(r"{(\w+)}", one.path)
-    ] + [_described_parameter(parameter) for parameter in one.query]
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in re.findall(r"{(\w+)}", operation.path)
+    ] + [_described_parameter(parameter) for parameter in operation.query]
     problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    errors = _ERRORS | ({404: "There is no such project, item or dataset."} if "{" in one.path else {})
-    errors |= (_CHANGING_ERRORS if one.method != "GET" else {}) | dict(one.statuses)
+    errors = _ERRORS | ({404: "There is no such project, item or dataset."} if "{" in operation.path else {})
+    errors |= (_CHANGING_ERRORS if operation.method != "GET" else {}) | dict(operation.statuses)
     described: dict[str, Any] = {
-        "operationId": one.name,
-        "summary": (one.view.__doc__ or "").split("\n")[0].rstrip("."),
+        "operationId": operation.name,
+        "summary": (operation.view.__doc__ or "").split("\n")[0].rstrip("."),
         "parameters": parameters,
         "responses": {
-            str(one.status): {"description": "Done.", "content": {"application/json": {"schema": schema_of(one.answer, schemas)}}},
+            str(operation.status): {
+                "description": "Done.",
+                "content": {"application/json": {"schema": schema_of(operation.answer, schemas)}},
+            },
             **{str(status): {"description": text, "content": problem} for status, text in sorted(errors.items())},
         },
     }
-    if one.body is not None:
-        described["requestBody"] = {"content": {media: {"schema": schema} for media, schema in one.body.items()}}
+    if operation.body is not None:
+        described["requestBody"] = {"content": {media: {"schema": schema} for media, schema in operation.body.items()}}
     return described
 
 
@@ -191,15 +194,15 @@ def _described_parameter(parameter: Parameter) -> dict[str, Any]:
     return {"name": parameter.name, "in": "query", "required": False, "description": parameter.help, "schema": schema}
 
 
-def _answering(one: Operation, process: Process) -> Callable[..., Response]:
-    known = {parameter.name for parameter in one.query}
+def _answering(operation: Operation, process: Process) -> Callable[..., Response]:
+    known = {parameter.name for parameter in operation.query}
 
     def answer(**parts: str) -> Response:
         if unknown := sorted(set(request.args) - known):
             allowed = ", ".join(sorted(known)) or "none"
-            raise DataError(f"query parameter {unknown[0]!r} means nothing here; {one.path} takes {allowed}")
-        given = {_argument(parameter.name): _read(parameter) for parameter in one.query}
-        return as_json(one.view(process, **parts, **given), one.status)
+            raise DataError(f"query parameter {unknown[0]!r} means nothing here; {operation.path} takes {allowed}")
+        given = {_argument(parameter.name): _read(parameter) for parameter in operation.query}
+        return as_json(operation.view(process, **parts, **given), operation.status)
 
     return answer
 

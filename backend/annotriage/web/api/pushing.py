@@ -121,22 +121,26 @@ def push_items(process: Process, dataset: str) -> Pushed:
     dataset_id = 0
     for some in chunks(candidates, AT_ONCE):
         with process.store.writing() as connection:
-            dataset_id, added = add_pushed(connection, project, dataset, [one.item for one in some])
+            dataset_id, added = add_pushed(connection, project, dataset, [candidate.item for candidate in some])
         new |= added
     with process.store.reading() as connection:
         found = dataset_of_project(connection, project, dataset_id)
     address = f"/api/projects/{project_id}/items/"
-    accepted = [Accepted(one.index, one.id, one.item.marker, one.item.marker in new, address + one.item.marker) for one in candidates]
-    return Pushed(found, tuple(accepted), tuple(refused))
+    accepted = tuple(
+        Accepted(candidate.index, candidate.id, marker, marker in new, address + marker)
+        for candidate in candidates
+        for marker in (candidate.item.marker,)
+    )
+    return Pushed(found, accepted, tuple(refused))
 
 
 def _looked_at(sent: Sequence[Any], project: str, dataset: str, most: int) -> tuple[list[_Candidate], list[Refused]]:
     """The items that can be taken in, and those that cannot. most: bytes of one item's media."""
     candidates, refused = [], []
-    for index, one in enumerate(sent):
-        id = one.get("id") if isinstance(one, Mapping) and isinstance(one.get("id"), str) else None
+    for index, part in enumerate(sent):
+        id = part.get("id") if isinstance(part, Mapping) and isinstance(part.get("id"), str) else None
         try:
-            candidates.append(_Candidate(index, id, _item(one, project, dataset, most)))
+            candidates.append(_Candidate(index, id, _item(part, project, dataset, most)))
         except DataError as error:
             refused.append(Refused(index, id, str(error)))
     return candidates, refused
@@ -192,15 +196,15 @@ def _uploads(files: Sequence[FileStorage], common: Mapping[str, Any]) -> Iterato
         yield {**common, **named, "media": f"data:{kind};base64,{base64.b64encode(content).decode()}"}
 
 
-def _item(one: Any, project: str, dataset: str, most: int) -> PushedItem:
+def _item(part: Any, project: str, dataset: str, most: int) -> PushedItem:
     """One item of a request, looked at from all sides. Raises DataError saying what is wrong with it."""
-    if not isinstance(one, Mapping):
-        raise DataError(f"a JSON {type(one).__name__} instead of an object with `media`")
-    if fault := why_unstorable(one):
+    if not isinstance(part, Mapping):
+        raise DataError(f"a JSON {type(part).__name__} instead of an object with `media`")
+    if fault := why_unstorable(part):
         raise DataError(f"the item {fault}")
-    if unknown := sorted(set(one) - set(KEYS)):
+    if unknown := sorted(set(part) - set(KEYS)):
         raise DataError(f"{unknown[0]!r} means nothing here; an item has {', '.join(KEYS)} (further fields of its task go into data)")
-    id, group, data = one.get("id"), one.get("group"), one.get("data", {})
+    id, group, data = part.get("id"), part.get("group"), part.get("data", {})
     if id is not None and (not isinstance(id, str) or not id or len(id) > LONGEST_ID):
         raise DataError(f"id: must be a text of 1 to {LONGEST_ID} characters")
     if group is not None and (not isinstance(group, str) or not group):
@@ -210,7 +214,7 @@ def _item(one: Any, project: str, dataset: str, most: int) -> PushedItem:
     if own := [key for key in data if key.startswith(OWN_FIELDS)]:
         raise DataError(f"data: {own[0]!r} is a name that annotriage keeps for its own fields; choose another")
     marker = secrets.token_hex(16) if id is None else marker_of(project, dataset, id)
-    return PushedItem(marker, _media(one.get("media"), most), group, dict(data))
+    return PushedItem(marker, _media(part.get("media"), most), group, dict(data))
 
 
 def _media(media: Any, most: int) -> str:

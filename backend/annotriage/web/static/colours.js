@@ -1,5 +1,5 @@
 /* How each way of colouring codes the points of a map: {codes, styles}; a style's label makes the legend. */
-import { SHAPE_NAMES } from "./shared/markers.js";
+import { KIND_NAMES, SHAPE_NAMES } from "./shared/markers.js";
 
 const SERIES = 8, MOST = SERIES * SHAPE_NAMES.length;
 const TRAINING = { label: "training", colour: "--training", shape: "circle", faint: true };
@@ -13,7 +13,7 @@ const series = (place) => ({ colour: `--series-${place % SERIES}`, shape: SHAPE_
 export const COLOURINGS = {
   route: (points) => ({
     codes: points.route,
-    styles: points.legend.routes.map((route, code) => (code ? { label: route, colour: `--${route}`, shape: SHAPES[route] } : TRAINING)),
+    styles: points.legend.routes.map((route, code) => (code ? { label: KIND_NAMES[route], colour: `--${route}`, shape: SHAPES[route] } : TRAINING)),
   }),
   class: (points) => {
     const { place, styles } = mostFrequent(points.label, (code) => points.legend.classes[code - 1] ?? "(no label)", "other classes");

@@ -2,7 +2,7 @@
  * to date while items come in. Text from data is only ever set as text. */
 import { byId, make, number } from "./shared/elements.js";
 import { PointMap } from "./shared/map.js";
-import { marker } from "./shared/markers.js";
+import { KIND_NAMES, marker } from "./shared/markers.js";
 import { COLOURINGS } from "./colours.js";
 import { cut } from "./cells.js";
 import { send } from "./page.js";
@@ -131,7 +131,7 @@ async function explore() {
       tip.dataset.point = i;
       tip.replaceChildren(thumbnail(i, 64, false), make("div", {},
         make("bdi", { class: "short strong" }, points.labelOf(i) || "no label"),
-        make("span", { class: "muted" }, [points.kindOf(i), points.strangeness(i)].filter(Boolean).join(", "))));
+        make("span", { class: "muted" }, [KIND_NAMES[points.kindOf(i)], points.strangeness(i)].filter(Boolean).join(", "))));
     }
     const right = x > map.width - 220, low = y > map.height - 130;
     tip.style.left = `${right ? x - tip.offsetWidth - 14 : x + 14}px`;
@@ -144,6 +144,7 @@ async function explore() {
     for (const line of list.children) line.setAttribute("aria-selected", line.dataset.point === String(i));
     const chosen = list.querySelector('[aria-selected="true"]');
     if (chosen) { list.setAttribute("aria-activedescendant", chosen.id); chosen.scrollIntoView({ block: "nearest" }); }
+    remember();
     if (i < 0) { panel.replaceChildren(...welcome); status.textContent = ""; return; }
     const url = points.isTraining(i) ? `${base}/training/${points.legend.reference}/${points.ids[i]}` : `${base}/items/${points.ids[i]}`;
     try {
@@ -152,7 +153,7 @@ async function explore() {
       if (mine !== asked) return;
       panel.replaceChildren(...(answer.ok ? page.body.childNodes : [make("p", { class: "warning" }, page.querySelector("main")?.textContent.trim() || "It could not be shown.")]));
       byId("panel").scrollTop = 0;
-      status.textContent = `${points.kindOf(i)}, ${points.labelOf(i).slice(0, 80)}, ${panel.querySelector("#panel-id")?.textContent.slice(0, 80) ?? ""}`;
+      status.textContent = `${KIND_NAMES[points.kindOf(i)]}, ${points.labelOf(i).slice(0, 80)}, ${panel.querySelector("#panel-id")?.textContent.slice(0, 80) ?? ""}`;
     } catch {
       if (mine === asked) panel.replaceChildren(make("p", { class: "warning" }, "The service does not answer. Click again in a moment."));
     }
@@ -187,7 +188,7 @@ async function explore() {
   // -- the list beside the map
 
   function listInView() {
-    if (asCells) return;
+    if (asCells || map.marked) return;
     const inside = new Uint8Array(points.count), found = [];
     let n = 0;
     for (const i of map.inView()) if (points.route[i]) { inside[i] = 1; n++; }
@@ -202,7 +203,7 @@ async function explore() {
     lastList = key;
     list.replaceChildren(...found.map((i, k) => make("li", { role: "option", id: `point-${k}`, "data-point": i, "aria-selected": i === map.selected },
       thumbnail(i, 34), make("span", {}, make("bdi", { class: "short strong" }, points.labelOf(i) || "no label"), make("span", { class: "muted block" }, points.strangeness(i))),
-      make("span", { class: `route route-${points.kindOf(i)}` }, points.kindOf(i)))));
+      make("span", { class: `route route-${points.kindOf(i)}` }, KIND_NAMES[points.kindOf(i)]))));
   }
 
   list.addEventListener("click", (event) => { const line = event.target.closest("li"); if (line) choose(Number(line.dataset.point)); });
@@ -217,7 +218,7 @@ async function explore() {
   // -- many items at once
 
   function lasso(indices) {
-    map.select(-1, false);
+    map.selected = -1;
     selection(indices, `${counted(indices.length, "item")} inside the lasso`);
   }
 
@@ -227,17 +228,35 @@ async function explore() {
     const incoming = indices.filter((i) => points.route[i]).sort((a, b) => points.score[b] - points.score[a] || a - b);
     const tally = points.legend.routes.map((route, code) => [route, indices.reduce((sum, i) => sum + (points.route[i] === code), 0)]).filter(([, n]) => n);
     const auto = incoming.reduce((sum, i) => sum + (points.kindOf(i) === "auto"), 0), others = incoming.length - auto;
+    const toReview = make("button", { type: "button", class: "primary", click: () => reroute("review", incoming) }, `Send ${counted(auto, "automatic item")} to review`);
+    const back = make("button", { type: "button", click: () => reroute("back", incoming) }, `Take ${counted(others, "item")} out of review`);
+    if (incoming.length) foresee(incoming, toReview, back);
+    byId("list-title").textContent = incoming.length > LISTED ? `Selected: the ${LISTED} strangest of ${number.format(incoming.length)}` : `Selected, strangest first: ${counted(incoming.length, "item")}`;
+    fill(incoming.slice(0, LISTED));
     panel.replaceChildren(
       make("h3", {}, title),
-      make("p", {}, tally.map(([route, n]) => `${number.format(n)} ${route}`).join(", ")),
+      make("p", {}, tally.map(([route, n]) => `${number.format(n)} ${KIND_NAMES[route]}`).join(", ")),
       make("div", { class: "selection-actions" },
-        auto ? make("button", { type: "button", class: "primary", click: () => reroute("review", incoming) }, `Send ${counted(auto, "automatic item")} to review`) : null,
-        others ? make("button", { type: "button", click: () => reroute("back", incoming) }, `Take ${counted(others, "item")} out of review`) : null),
+        auto ? toReview : null, others ? back : null),
       make("p", { class: "hint" }, "People look at what is sent to review. What is taken out of it needs nobody any more; only what the model itself judged automatic becomes automatic again. Spot checks stay. Each can be undone."),
       make("div", { class: "faces" }, ...(incoming.length ? incoming : indices).slice(0, FACES).map((i) =>
         make("button", { type: "button", class: "face", "data-point": i, title: points.strangeness(i) }, thumbnail(i, 40), make("bdi", { class: "short" }, points.labelOf(i) || "no label")))));
     byId("panel").scrollTop = 0;
     status.textContent = title;
+  }
+
+  /** Say on the buttons what would really change: some of the items may be answered, or spot checks, by now. */
+  async function foresee(incoming, toReview, back) {
+    try {
+      const body = Uint32Array.from(incoming, (i) => points.ids[i]);
+      const answer = await send(`${base}/foresee`, { body, headers: { Accept: "application/json", "Content-Type": "application/octet-stream" } });
+      if (!answer.ok) return;
+      const found = await answer.json();
+      toReview.textContent = `Send ${counted(found.review, "automatic item")} to review`;
+      back.textContent = `Take ${counted(found.back, "item")} out of review`;
+      toReview.hidden = !found.review;
+      back.hidden = !found.back;
+    } catch { /* the buttons say what the map knows */ }
   }
 
   async function reroute(to, incoming) {
@@ -373,11 +392,33 @@ async function explore() {
     if (chosen) map.selected = chosen.training ? points.findTraining(chosen.id) : points.find(chosen.id);
   }
 
+  // -- the state in the address, so that it can be shared and comes back
+
+  function remember() {
+    const address = new URL(location.href), hidden = boxes.filter((box) => !box.checked).map((box) => box.dataset.show);
+    const state = {
+      colour: colourBy.value === "route" ? "" : colourBy.value, hide: hidden.join(" "),
+      dataset: dataset?.value ? points.legend.datasets[dataset.value - 1]?.id : "", item: map.selected >= 0 && !points.isTraining(map.selected) ? points.ids[map.selected] : "",
+    };
+    for (const [name, value] of Object.entries(state)) {
+      if (value) address.searchParams.set(name, value); else address.searchParams.delete(name);
+    }
+    history.replaceState(null, "", address);
+  }
+
+  function recall(wanted) {
+    if (COLOURINGS[wanted.get("colour")]) colourBy.value = wanted.get("colour");
+    const hidden = (wanted.get("hide") ?? "").split(" ");
+    boxes.forEach((box) => { box.checked = !hidden.includes(box.dataset.show); });
+    const place = points.legend.datasets.findIndex((one) => String(one.id) === wanted.get("dataset"));
+    if (dataset && place >= 0) dataset.value = String(place + 1);
+  }
+
   // -- wiring
 
-  boxes.forEach((box) => box.addEventListener("change", showChosen));
-  dataset?.addEventListener("change", showChosen);
-  colourBy.addEventListener("change", () => { paint(); lastList = ""; });
+  boxes.forEach((box) => box.addEventListener("change", () => { showChosen(); remember(); }));
+  dataset?.addEventListener("change", () => { showChosen(); remember(); });
+  colourBy.addEventListener("change", () => { paint(); lastList = ""; remember(); });
   byId("as-points").addEventListener("click", () => view(false));
   byId("as-cells").addEventListener("click", () => view(true));
   byId("map-in").addEventListener("click", () => map.zoom(1.5));
@@ -389,6 +430,7 @@ async function explore() {
     showChosen();
     map.select(-1);
     map.fit();
+    remember();
   });
   byId("map-lasso").addEventListener("click", (event) => {
     map.lassoing = !map.lassoing;
@@ -401,10 +443,11 @@ async function explore() {
   });
   addEventListener("themechange", () => { map.restyle(); paint(); });
 
+  const wanted = new URLSearchParams(location.search);
   fillDatasets();
+  recall(wanted);
   paint();
   showChosen();
-  const wanted = new URLSearchParams(location.search);
   if (wanted.get("group")) {
     colourBy.value = "group";
     paint();

@@ -79,3 +79,12 @@ document.addEventListener("click", async (event) => {
   const figure = button.closest("section").querySelector("[data-png]");
   save(await pictureOf(figure.querySelector("svg")), `${figure.dataset.png}.png`);
 });
+
+// What takes some seconds says so at once.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("[data-busy]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  link.textContent = link.dataset.busy;
+  link.setAttribute("aria-busy", "true");
+  notice(link.dataset.busy);
+});

@@ -74,11 +74,11 @@ export class Points {
     items.forEach((item, k) => { const i = this.find(item); if (i >= 0 && codes[k]) this.route[i] = codes[k]; });
   }
 
-  /** "stranger than 99 %", from the code of the outlier score. */
+  /** "stranger than 99%", from the code of the outlier score. */
   strangeness(i) {
     const code = this.score[i], edges = this.legend.score_edges;
     if (code === 0) return "";
-    return code === 1 ? "quite usual" : `stranger than ${+(100 * edges[code - 2]).toFixed(1)} %`;
+    return code === 1 ? "quite usual" : `stranger than ${+(100 * edges[code - 2]).toFixed(1)}%`;
   }
 
   #join() {

@@ -81,7 +81,8 @@ def _pairs(datasets: Sequence[Dataset]) -> list[tuple[str, str, str]]:
     for row in reversed(datasets):
         if row.kind == "field":
             fields.setdefault(row.name.partition("=")[0], []).append(row)
-    found = [(f"{rows[0].name} against {rows[1].name}", f"d{rows[0].id}", f"d{rows[1].id}") for rows in fields.values() if len(rows) > 1]
+    pairs = [sorted(rows, key=lambda row: row.name)[:2] for rows in fields.values() if len(rows) > 1]
+    found = [(f"{a.name} against {b.name}", f"d{a.id}", f"d{b.id}") for a, b in pairs]
     batches = [row for row in datasets if row.kind == "batch"][:2]
     if len(batches) == 2:
         found.append(("the import before the last against the last", f"d{batches[1].id}", f"d{batches[0].id}"))
@@ -123,9 +124,9 @@ def _sentence(a: Side | None, b: Side | None, gap: Difference | None) -> str:
     if a is None or b is None:
         return "Choose two to compare."
     if gap is None:
-        return "One of the two holds no scored item."
+        return "One of the two has no scored items yet."
     if not gap.clear:
-        return f"B is not clearly more or less foreign than A: the difference is {points_range(gap.low, gap.high)}, which may be none."
+        return f"No clear difference: B minus A is {points_range(gap.low, gap.high)}, which includes none."
     more = "more" if gap.value > 0 else "fewer"
     low, high = sorted((abs(gap.low), abs(gap.high)))
-    return f"B brings {points(abs(gap.value))} {more} outliers than A (with 95 % certainty {points_range(low, high)})."
+    return f"B brings {points(abs(gap.value))} {more} outliers than A (likely {points_range(low, high)})."

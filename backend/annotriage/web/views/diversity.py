@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flask import flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlalchemy import Connection
 
@@ -13,7 +15,7 @@ from annotriage.advice.numbers import percent, percent_range
 from annotriage.report import charts
 from annotriage.service.readings.dataset import DatasetDiversity, advice_on, assessed, sentence_of, snapshot_of
 from annotriage.store import jobs, reports
-from annotriage.store.datasets import Dataset, datasets_page
+from annotriage.store.datasets import Dataset, dataset_of_project, datasets_page, mark_augmented
 from annotriage.store.jobs import Job
 from annotriage.store.projects import Project
 from annotriage.store.reports import ReportFile
@@ -72,6 +74,13 @@ class DiversityPage:
 def add_views(routes: Routes) -> None:
     """Add the page."""
     routes.project_page("/diversity", "diversity", _page, SPANS=SPANS, charts=charts)
+
+    @routes.writing("/datasets/<int:dataset_id>/augmented")
+    def mark_dataset(connection: Connection, project: Project, dataset_id: int) -> ResponseReturnValue:
+        dataset, augmented = dataset_of_project(connection, project, dataset_id), request.form.get("augmented") == "yes"
+        mark_augmented(connection, dataset.id, augmented)
+        flash(f"{dataset.title}: {'augmented training data from now on' if augmented else 'not augmented training data any more'}.", "done")
+        return redirect(url_for("web.diversity", project=project.external_id, dataset=dataset.id, _anchor="advice"), 303)
 
 
 def _page(connection: Connection, project: Project) -> DiversityPage:

@@ -14,7 +14,10 @@ from sqlalchemy import Connection
 from annotriage.advice.page_words import stamp
 from annotriage.errors import DataError, UnknownError
 from annotriage.report.csv_cells import text_cell
+from annotriage.report.tables import csv_texts
 from annotriage.service.operations.process import Process
+from annotriage.service.readings.labels import COLUMNS as COLUMNS_OF_LABELS
+from annotriage.service.readings.labels import label_pages, row_of
 from annotriage.states import ROUTES
 from annotriage.store import jobs, reports
 from annotriage.store.browsing import Item, items_page
@@ -52,6 +55,11 @@ def add_views(routes: Routes) -> None:
                 after = rows[-1].id
 
         return _csv(f"items-{project.id}", pages())
+
+    @routes.open("/labels.csv")
+    def labels_csv(project: Project) -> ResponseReturnValue:
+        pages = ([*map(row_of, page)] for page in label_pages(process.store, project))
+        return _attached(f"labels-{project.id}", csv_texts(list(COLUMNS_OF_LABELS), pages))
 
     @routes.open("/queue.csv")
     def queue_csv(project: Project) -> ResponseReturnValue:
@@ -125,7 +133,11 @@ def _csv(name: str, pages: Iterator[Sequence[Item]]) -> Response:
             text.seek(0)
             text.truncate()
 
-    return Response(lines(), mimetype="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}.csv"'})
+    return _attached(name, lines())
+
+
+def _attached(name: str, lines: Iterator[str]) -> Response:
+    return Response(lines, mimetype="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}.csv"'})
 
 
 def _line(item: Item) -> list[object]:

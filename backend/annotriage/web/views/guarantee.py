@@ -157,7 +157,7 @@ def _interval(standing: dict[str, Any]) -> Markup:
     return charts.interval_row(share, standing["low"], standing["high"], standing["max_error"], upper, said, "c-outlier")
 
 
-def _until_alarm(standing: dict[str, Any] | None, per_day: float, checks: Sequence[SpotCheckCount]) -> tuple[str, str]:
+def _until_alarm(standing: dict[str, Any] | None, per_day: float | None, checks: Sequence[SpotCheckCount]) -> tuple[str, str]:
     """How soon a doubled error would be found, at the rate at which spot checks of automatic labels are answered."""
     if standing is None or standing["until_alarm"] is None:
         return "not known", ""
@@ -165,5 +165,5 @@ def _until_alarm(standing: dict[str, Any] | None, per_day: float, checks: Sequen
     answered = sum(check.n for check in checks if check.state in SETTLED)
     # Of all answers some are spot checks of automatic labels; as many as lately, it is supposed.
     share = standing["answers"] / max(answered, 1) if answered else 0.0
-    rate = per_day * share if standing["answers"] else 0.0
-    return f"about {count(round(answers), 'answer')}", f"{days_until(answers, rate)}, if people go on answering as lately"
+    rate = None if per_day is None else per_day * share
+    return f"about {count(round(answers), 'answer')}", days_until(answers, rate)

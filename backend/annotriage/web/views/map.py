@@ -6,7 +6,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from flask import Response, abort, render_template, request, url_for
@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from annotriage.advice.numbers import count
 from annotriage.errors import SettingError
-from annotriage.service.delivery.rerouting import Rerouted, send_to_review, take_back, undo_rerouting
+from annotriage.service.delivery.rerouting import Rerouted, foresee, send_to_review, take_back, undo_rerouting
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.item import queue_lines
@@ -111,6 +111,11 @@ def add_views(routes: Routes) -> None:
         if act is None:
             raise SettingError("to: is neither review nor back")
         return _answer(process, project, act(process, project, _selected(request.get_data()), visitor_name()))
+
+    @routes.open("/map/foresee", "POST")
+    def map_foresee(project: Project) -> ResponseReturnValue:
+        """What sending the items in the body to review, or taking them out of it, would change; nothing is changed."""
+        return asdict(foresee(process, project, _selected(request.get_data())))
 
     @routes.open("/map/reroute/<int:rerouting_id>/undo", "POST")
     def map_undo(project: Project, rerouting_id: int) -> ResponseReturnValue:

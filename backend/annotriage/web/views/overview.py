@@ -11,19 +11,19 @@ from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
-from annotriage.advice import page_words
 from annotriage.advice.numbers import percent
 from annotriage.report import charts
 from annotriage.service.guarantee import pausing
 from annotriage.service.operations.process import Process
-from annotriage.service.readings.dataset import sentence_of, snapshot_of
+from annotriage.service.readings.dataset import DatasetDiversity, advice_on, sentence_of, snapshot_of
 from annotriage.service.readings.guarantee import GuaranteeState, guarantee_state
+from annotriage.service.readings.next_step import NextStep, next_step
 from annotriage.service.readings.project import ProjectLine, project_line
+from annotriage.service.readings.waiting import WaitingWork, waiting_work
 from annotriage.store import jobs
 from annotriage.store.datasets import dataset_of_all
 from annotriage.store.projects import Project, projects, standing_of
 from annotriage.store.references import get_reference
-from annotriage.store.reviews import answers_per_day
 from annotriage.store.snapshots import Snapshot, moments
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import local
@@ -41,7 +41,8 @@ class Card:
     line: ProjectLine
     counts: Mapping[str, int]
     bar: str
-    rate: str
+    waiting: WaitingWork
+    next: NextStep
     score: Snapshot | None
     reading: str
     trend: str
@@ -68,7 +69,7 @@ def add_views(routes: Routes) -> None:
 
     @routes.open("")
     def project(project: Project) -> ResponseReturnValue:
-        return redirect(url_for("web.map", project=project.external_id))
+        return redirect(url_for("web.project_overview", project=project.external_id))
 
     @routes.writing("/pause")
     def pause(connection: Connection, project: Project) -> ResponseReturnValue:
@@ -98,11 +99,12 @@ def card(connection: Connection, process: Process, project: Project) -> Card:
         line=line,
         counts=counts,
         bar=charts.routes_bar(counts),
-        rate=page_words.waiting(line.queue, answers_per_day(connection, project)),
+        waiting=waiting_work(connection, project),
+        next=next_step(connection, project),
         score=latest,
         reading=sentence_of(latest),
         trend="" if every is None else trend(connection, every.id),
-        advice=() if latest is None else latest.facts["advice"],
+        advice=() if every is None or latest is None else advice_on(connection, project, [DatasetDiversity(every, latest)])[0].questions,
         state=guarantee_state(project, guarantee, standing_of(connection, project), latest),
     )
 

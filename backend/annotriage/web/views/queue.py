@@ -18,10 +18,11 @@ from annotriage.service.delivery.rerouting import Rerouted, send_to_review, take
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.item import QueueLine, queue_lines
+from annotriage.service.readings.waiting import WaitingWork, waiting_work
 from annotriage.store.browsing import Item, item_of_task
 from annotriage.store.datasets import Dataset, dataset_of_all, dataset_of_project, datasets_page
 from annotriage.store.projects import Project
-from annotriage.store.queue import LOOKED_AT, checks_waiting, queue_length, queue_page
+from annotriage.store.queue import LOOKED_AT, queue_page
 from annotriage.store.references import get_reference
 from annotriage.web.query_args import Walk, key_asked, key_text, walk_asked
 from annotriage.web.routing import Routes
@@ -40,7 +41,7 @@ ORDER_WORDS = {
 
 @dataclass(frozen=True)
 class QueuePage:
-    """What the page shows. waiting: all that wait, whatever the filters; checks: the spot checks that wait besides.
+    """What the page shows. waiting: all that wait, whatever the filters.
 
     missing: a task that was searched for and is not there. begun: whether this is the first page. calibrated: whether labels may be
     automatic at all.
@@ -52,8 +53,7 @@ class QueuePage:
     next: str | None
     stopped: bool
     begun: bool
-    waiting: int
-    checks: int
+    waiting: WaitingWork
     datasets: Sequence[Dataset]
     dataset: Dataset | None
     classes: Sequence[str]
@@ -143,8 +143,7 @@ def _page(process: Process, connection: Connection, project: Project, walk: Walk
         next=None if next_key is None else url_for("web.queue", project=project.external_id, **walk.args(after=next_key)),
         stopped=found.stopped,
         begun=after is None,
-        waiting=queue_length(connection, project),
-        checks=checks_waiting(connection, project),
+        waiting=waiting_work(connection, project),
         datasets=datasets,
         dataset=dataset,
         classes=[line["name"] for line in guarantee["classes"] if line["side"] == "predicted"],

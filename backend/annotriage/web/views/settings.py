@@ -10,7 +10,9 @@ from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
+from annotriage.advice.numbers import percent
 from annotriage.errors import SettingError, StateError
+from annotriage.service.readings.waiting import WaitingWork, waiting_work
 from annotriage.settings import ServiceSettings, Settings
 from annotriage.states import EventKind, JobState, Route
 from annotriage.store import jobs, spot_checks
@@ -18,7 +20,6 @@ from annotriage.store.datasets import routes_of
 from annotriage.store.events import note
 from annotriage.store.previews import LIMITS, NOT_GUARANTEED, Limits, Preview, limits_of, preview
 from annotriage.store.projects import Project, change_project
-from annotriage.store.queue import queue_length
 from annotriage.store.references import get_reference
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
@@ -45,7 +46,7 @@ class SettingsPage:
     """What the page shows. The preview is counted only where it is asked for: settings.js does so at once.
 
     now: the values that hold; asked: those in the form. preview: of the asked, before: of those that hold. checked: automatic items that
-    people check blind, or would. queue: what waits for people now, as everywhere. held: items that the limits would let be automatic, but
+    people check blind, or would. waiting: what waits for people now, as everywhere. held: items that the limits would let be automatic, but
     that were judged while labels were stopped, or that a person sent to people. trouble: why there is no preview, or what is wrong with a
     value.
     """
@@ -57,7 +58,7 @@ class SettingsPage:
     before: Preview | None
     preview: Preview | None
     checked: int
-    queue: int
+    waiting: WaitingWork
     held: int
     trouble: str
 
@@ -99,7 +100,7 @@ def _page(connection: Connection, project: Project) -> SettingsPage:
         before=before,
         preview=shown,
         checked=checked,
-        queue=queue_length(connection, project),
+        waiting=waiting_work(connection, project),
         held=0 if before is None else max(0, before.auto - automatic),
         trouble=trouble,
     )
@@ -130,6 +131,11 @@ def _given(now: Mapping[str, Any], form: Mapping[str, str]) -> dict[str, Any]:
 
 def _checked(now: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """The values, if the tables of settings allow them. Raises SettingError."""
+    for field in (field for table in (Settings, ServiceSettings) for field in fields(table) if field.name in (*LIMITS, *SHARES)):
+        low, high, value = field.metadata["low"], field.metadata["high"], values[field.name]
+        if not (low or 0.0) <= value <= (1.0 if high is None else high):
+            limits = f"{percent(low or 0.0)} and {percent(1.0 if high is None else high, 2)}"
+            raise SettingError(f"{TITLES[field.name]}: {percent(value)} is out of range; choose between {limits}")
     Settings(**{name: values[name] for name in LIMITS})
     ServiceSettings(**{name: values[name] for name in (*SHARES, "accept")})
     return values

@@ -113,6 +113,7 @@ def upgrade() -> None:
         sa.Column("told_at", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("options", sa.JSON(), nullable=False),
         sa.Column("standing", sa.JSON(), nullable=True),
+        sa.Column("restored_at", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["next_reference_id"], ["reference.id"], name=op.f("fk_project_next_reference_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["old_reference_id"], ["reference.id"], name=op.f("fk_project_old_reference_id"), ondelete="CASCADE"),
@@ -175,6 +176,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("first_at", sa.Float(), nullable=False),
         sa.Column("last_at", sa.Float(), nullable=False),
+        sa.Column("augmented", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_dataset_project_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dataset")),
         sa.UniqueConstraint("project_id", "kind", "name", name=op.f("uq_dataset_project_id_kind_name")),
@@ -309,6 +311,13 @@ def upgrade() -> None:
             "ix_item_queue", ["project_id", "answer", "dismissed", "labelled", "gone", "route", "trust", "id"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_item_rerouting_id"), ["rerouting_id"], unique=False)
+        batch_op.create_index(
+            "ix_item_sent",
+            ["project_id"],
+            unique=False,
+            sqlite_where=sa.text("sent_by IS NOT NULL"),
+            postgresql_where=sa.text("sent_by IS NOT NULL"),
+        )
 
     op.create_table(
         "map_piece",
@@ -537,6 +546,7 @@ def upgrade() -> None:
     with op.batch_alter_table("review", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_review_item_id"), ["item_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_review_project_id_empty"), ["project_id", "empty"], unique=False)
+        batch_op.create_index(batch_op.f("ix_review_project_id_updated_at"), ["project_id", "updated_at"], unique=False)
 
     op.create_table(
         "thumbnail",

@@ -1,0 +1,74 @@
+"""The most useful next thing to do in a project, as a sentence and the words on its button."""
+
+from __future__ import annotations
+
+from annotriage.advice.numbers import count, percent
+from annotriage.advice.route_words import route_name
+
+Words = tuple[str, str]  # the sentence, and what its button says
+
+
+def import_tasks() -> Words:
+    """Nothing came in yet."""
+    return "No item was judged yet. Import tasks, and the first verdicts follow within seconds.", "Open the project"
+
+
+def judging(waiting: int) -> Words:
+    """Items came in and the first are being judged."""
+    return f"{count(waiting, 'item is', 'items are')} being judged. The first verdicts follow within seconds.", "See the system"
+
+
+def recalibrate(answers: int) -> Words:
+    """Enough blind answers are there for a new guarantee."""
+    return f"{count(answers, 'blind answer is', 'blind answers are')} there, enough for a new guarantee.", "Recalibrate"
+
+
+def calibrate(missing: int, answers: int) -> Words:
+    """Labels are not automatic, and blind answers are what is missing."""
+    got = f" ({answers:,} there)" if answers else ""
+    return f"No label is automatic yet: {count(missing, 'more blind answer is', 'more blind answers are')} needed{got}.", "Help calibrate"
+
+
+def confirm(contradicted: int) -> Words:
+    """The alarm stopped labels on one person's word."""
+    said = count(contradicted, "wrong answer needs", "wrong answers need")
+    return f"Automatic labels are stopped: {said} a second opinion.", "Give a second opinion"
+
+
+def decide(checks: int) -> Words:
+    """One person alone answers, so whoever manages settles contradictions."""
+    return f"{count(checks, 'spot check waits', 'spot checks wait')} for your decision: one person alone answers here.", "Decide"
+
+
+def look_alikes(size: int, outliers: int) -> Words:
+    """Many outliers resemble each other."""
+    return f"{size:,} of {count(outliers, 'strange item')} look alike: a new class, or a broken source?", f"See the {size:,}"
+
+
+def differing(stranger: str, share: float, other: str, other_share: float) -> Words:
+    """Two values of one data field bring very different shares of outliers."""
+    return f"{stranger}: {percent(share, 0)} strange; {other}: {percent(other_share, 0)}. What is wrong there?", "Compare them"
+
+
+def answer_checks(outstanding: int, most: int) -> Words:
+    """Accepting automatic labels waits for spot checks to be answered."""
+    return (
+        f"{count(outstanding, 'spot check waits', 'spot checks wait')}; above {most:,} no label becomes an annotation.",
+        "Answer spot checks",
+    )
+
+
+def work_off(total: int, route: str) -> Words:
+    """Nothing special: the queue. route: of what waits most."""
+    sentence = f"{count(total, 'item waits', 'items wait')} for people, most of them {route_name(route)}."
+    return (sentence if total > 1 else f"One item waits for a person: it is {route_name(route)}."), "Open the queue"
+
+
+def spot_checks_left(checks: int) -> Words:
+    """Nothing but spot checks waits."""
+    return f"Only {count(checks, 'spot check waits', 'spot checks wait')} to be answered blind.", "Answer spot checks"
+
+
+def nothing() -> Words:
+    """All is done."""
+    return "Nothing waits for people.", "See how the data changes"

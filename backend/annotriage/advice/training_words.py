@@ -1,0 +1,88 @@
+"""What a training run brought, in sentences: which model is better, whether the new one may take over, what it cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from annotriage.advice.numbers import about, count, p_figure, percent, points, points_range
+
+if TYPE_CHECKING:
+    from annotriage.guarantee.paired import Paired
+
+
+def comparison_sentence(pair: Paired, what: str = "the same held-out items") -> str:
+    """Both accuracies on the same items, their difference with its interval, and the test."""
+    if not pair.n:
+        return f"There are no such items ({what})."
+    return (
+        f"Right on {what}: {percent(pair.new / pair.n)} with the new model, {percent(pair.old / pair.n)} with the old one."
+        f" Difference {points(pair.difference)} (95 % interval {points_range(pair.low, pair.high)}): {count(pair.gained, 'item')} won,"
+        f" {pair.lost:,} lost (exact McNemar test, {p_figure(pair.p_different)})."
+    )
+
+
+def takeover_sentence(takes_over: str, kept: Paired | None, gained: Paired | None, margin: float) -> str:
+    """Whether the new model should take over, and what would decide it. kept: on the old classes; gained: on fresh random items."""
+    if kept is None or gained is None:
+        return "There was no model before: this is the first."
+    if takes_over == "no":
+        return f"The old model stays: on its own classes the new one is {points(-kept.difference)} worse (at least {points(-kept.high)})."
+    if takes_over == "yes":
+        return (
+            f"The new model may take over: better on {count(gained.n, 'fresh random item')} ({p_figure(gained.p_better)}), and on the old"
+            f" classes not worse by more than {points(margin)}."
+        )
+    reasons = []
+    if kept.low < -margin:
+        more = _more_items(kept, margin)
+        how = f"; {about(more)} held-out items of these classes would decide, there are {kept.n:,}" if more else ""
+        reasons.append(f"on the old classes it may be worse by up to {points(-kept.low)}{how}")
+    if not gained.n:
+        reasons.append("all held-out items were looked at before; fresh random ones are needed")
+    elif gained.p_better > 0.05:
+        reasons.append(f"on {count(gained.n, 'fresh random item')} it is not shown to be better ({p_figure(gained.p_better)})")
+    return f"Undecided, so the old model stays for now: {'; '.join(reasons)}."
+
+
+def visits_sentence(visits: int, samples: int, epochs: int, perplexity: str, below: float, above: float) -> str:
+    """What the training cost in samples trained on, and by which thresholds samples were left out."""
+    whole = samples * epochs
+    cost = f"{count(epochs, 'epoch')} of {count(samples, 'sample')}: {visits:,} sample visits"
+    if perplexity == "off":
+        return f"{cost}."
+    noise = f", and those above {above:.3g} as noise" if math.isfinite(above) else ""
+    return (
+        f"{cost}, {percent(visits / whole)} of a training on all. Samples whose perplexity ({perplexity}) fell below {below:.3g} nats sat"
+        f" out{noise}."
+    )
+
+
+def gain_sentence(gain: float, low: float, high: float, more: int) -> str:
+    """What so many more labels would gain."""
+    limits = points_range(max(low, 0.0), max(high, 0.0))
+    return f"{more} more labels would take about {points(max(gain, 0.0))} off the error (95 % interval {limits})."
+
+
+def pruning_sentence(share: float, rows: Sequence[tuple[float, float, float]], whole: float) -> str:
+    """Which part of the training set can go. rows: share left out, accuracy without those of lowest score, without as many at random."""
+    if not share:
+        return "No part of the training set can go: leaving out even the least would cost more than half a point."
+    pruned, at_random = next((pruned, at_random) for left, pruned, at_random in rows if left == share)
+    return (
+        f"{percent(share, 0)} of the training set can go: {percent(pruned)} right without it, {percent(whole)} with all,"
+        f" {percent(at_random)} where as many were left out at random."
+    )
+
+
+def never_auto_sentence(classes: Sequence[str]) -> str:
+    """Which new classes stay with people, and until when."""
+    return f"{', '.join(classes)}: never automatic, until there are random held-out items of {'it' if len(classes) == 1 else 'them'}."
+
+
+def _more_items(kept: Paired, margin: float) -> float:
+    """How many items would narrow the interval enough, if the difference stays as it is; 0 if it is itself beyond the margin."""
+    room = kept.difference + margin
+    reach = kept.difference - kept.low
+    return kept.n * (reach / room) ** 2 if room > 0 else 0

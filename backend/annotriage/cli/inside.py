@@ -1,0 +1,169 @@
+"""Commands that look into the model: sample and diagnose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from annotriage.cli.options import PATH, common_options, examples, print_json, progress_bars, service_settings, setting_options
+from annotriage.settings import Settings
+
+METHODS = (
+    "uniform",
+    "confusion-matrix",
+    "latent-grid",
+    "gmm-spherical",
+    "gmm-full",
+    "max-margin",
+    "visual",
+    "boundary-tree",
+    "errors-first",
+)
+QUERIES = (
+    "layer-means",
+    "top-neurons-of-errors",
+    "errors-against-correct",
+    "logits-and-layers",
+    "taken-for",
+    "learned-first",
+    "model-similarity",
+)
+
+
+@click.command(
+    epilog=examples(
+        "annotriage sample --reference reference --data labelled.csv --out sample.csv",
+        "annotriage sample --reference reference --data labelled.csv --method gmm-full --share 0.1 --outlier-share 0.5 --out sample.csv",
+    )
+)
+@click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+@click.option("--data", required=True, help="DATA to choose from; labels tell where the model is wrong.")
+@click.option(
+    "--method",
+    type=click.Choice(METHODS),
+    default="max-margin",
+    show_default=True,
+    help="How to choose: max-margin finds most errors, errors-first all that fit, uniform leaves plain averages true.",
+)
+@click.option("--share", type=float, help="Share of the items to take; boundary-tree has a size of its own.  [0.05]")
+@click.option("--outlier-share", type=float, help="Share of doubtful items in it, the rest typical; gmm and max-margin.  [0.7]")
+@click.option("--weighted", is_flag=True, help="Draw at random, doubtful items more often, instead; gmm and max-margin.")
+@click.option("--out", type=PATH, required=True, help="The CSV file to write.")
+@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
+@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
+@setting_options(run_only=True)
+@common_options
+def sample(
+    reference_path: Path,
+    data: str,
+    method: str,
+    share: float | None,
+    outlier_share: float | None,
+    weighted: bool,
+    out: Path,
+    model_path: Path | None,
+    labeling_config: Path | None,
+    config: Path | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """The few items to look at when you ask why the model errs, each with the reason, and how far to trust them."""
+    from annotriage.engine.reference import Reference
+    from annotriage.report.sample_file import sample_to_file
+
+    reference = Reference.load(reference_path)
+    found = sample_to_file(
+        reference,
+        data,
+        out,
+        method=method,
+        share=share,
+        outlier_share=outlier_share,
+        weighted=weighted,
+        model=model_path,
+        settings=Settings.load(config, given=options, fitted=reference.settings),
+        labeling_config=labeling_config,
+        server=service_settings(config, {}),
+        progress=progress_bars(quiet),
+    )
+    if as_json:
+        print_json(found.summary())
+        return
+    for sentence in (*found.sentences, *(f"Note: {note}" for note in found.notes)):
+        click.echo(sentence)
+    click.echo(f"Items with the reason of each: {out}")
+
+
+@click.command(
+    epilog=examples(
+        "annotriage diagnose --reference reference --data labelled.csv --out inside",
+        "annotriage diagnose --reference reference --data labelled.csv --sample sample.csv --query taken-for --confusion 3 5 --out inside",
+    )
+)
+@click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+@click.option("--data", required=True, help="DATA to look at, labelled.")
+@click.option("--sample", "sample_path", type=PATH, help="Answer on these items alone, a file of `annotriage sample`.  [all items]")
+@click.option("--query", "queries", type=click.Choice(QUERIES), multiple=True, help="The question, once for each.  [all]")
+@click.option("--confusion", nargs=2, metavar="CLASS TAKEN_FOR", help="For taken-for: which confusion.  [the most frequent]")
+@click.option("--checkpoint", "checkpoints", type=PATH, multiple=True, help="For learned-first: spec of an earlier state, oldest first.")
+@click.option("--other", type=PATH, help="For model-similarity: spec of the model to compare with.")
+@click.option("--out", type=PATH, required=True, help="Folder for diagnosis.html and diagnosis.json.")
+@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
+@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
+@click.option("--replace", "replace_existing", is_flag=True, help="Replace the results in --out.")
+@setting_options(run_only=True)
+@common_options
+def diagnose(
+    reference_path: Path,
+    data: str,
+    sample_path: Path | None,
+    queries: tuple[str, ...],
+    confusion: tuple[str, str] | None,
+    checkpoints: tuple[Path, ...],
+    other: Path | None,
+    out: Path,
+    model_path: Path | None,
+    labeling_config: Path | None,
+    replace_existing: bool,
+    config: Path | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """What the model has learned and why it errs: seven questions answered in sentences and pictures."""
+    from annotriage.engine.reference import Reference
+    from annotriage.report.diagnosis_page import PAGE, diagnose_to_folder
+
+    reference = Reference.load(reference_path)
+    found = diagnose_to_folder(
+        reference,
+        data,
+        out,
+        queries,
+        sample=sample_path,
+        confusion=confusion,
+        checkpoints=checkpoints,
+        other=other,
+        model=model_path,
+        settings=Settings.load(config, given=options, fitted=reference.settings),
+        labeling_config=labeling_config,
+        server=service_settings(config, {}),
+        replace_existing=replace_existing,
+        progress=progress_bars(quiet),
+    )
+    if as_json:
+        print_json(found.summary())
+        return
+    for answer in found.answers:
+        click.echo(f"{answer.title}\n  {answer.sentence}")
+        if answer.expected:
+            click.echo(f"  {answer.expected}")
+    for note in found.notes:
+        click.echo(f"Note: {note}")
+    click.echo(f"Pictures: {out / PAGE}")
+
+
+COMMANDS = (sample, diagnose)

@@ -1,0 +1,87 @@
+"""Commands on the quality of data: audit-labels, duplicates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from annotriage.cli.options import (
+    PATH,
+    common_options,
+    examples,
+    print_json,
+    progress_bars,
+    run_settings,
+    service_settings,
+    setting_options,
+)
+
+
+@click.command(
+    "audit-labels",
+    epilog=examples("annotriage audit-labels --reference reference --data labelled.csv --out label-audit", "open label-audit/report.html"),
+)
+@click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+@click.option("--data", required=True, help="DATA with the labels to check; also what the model was trained on.")
+@click.option("--out", type=PATH, required=True, help="Folder for label_issues.csv, summary.json and report.html.")
+@click.option(
+    "--folds", type=int, help="0: check by the model's answers; 2 or more: by heads that did not see the labels.  [0; 5 if trained on them]"
+)
+@click.option(
+    "--order",
+    type=click.Choice(["self-confidence", "margin", "entropy", "loss"]),
+    default="self-confidence",
+    show_default=True,
+    help="What comes first.",
+)
+@click.option("--rule", "rules", multiple=True, help='A label that asks for another one, as "runway => airport", where items have several.')
+@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
+@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
+@click.option("--replace", "replace_existing", is_flag=True, help="Replace the results in --out.")
+@setting_options(run_only=True)
+@common_options
+def audit_labels(
+    reference_path: Path,
+    data: str,
+    out: Path,
+    folds: int | None,
+    order: str,
+    rules: tuple[str, ...],
+    model_path: Path | None,
+    labeling_config: Path | None,
+    replace_existing: bool,
+    config: Path | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Labels that look wrong, each with its reason, and how many there may be. Nothing is changed."""
+    from annotriage.engine.reference import Reference
+    from annotriage.report.label_audit import audit_labels_to_folder, audit_text
+    from annotriage.report.output import REPORT
+
+    reference = Reference.load(reference_path)
+    found = audit_labels_to_folder(
+        reference,
+        data,
+        out,
+        folds=folds,
+        order=order,
+        rules=rules,
+        model=model_path,
+        settings=run_settings(config, options, reference.settings),
+        replace_existing=replace_existing,
+        labeling_config=labeling_config,
+        server=service_settings(config, {}),
+        progress=progress_bars(quiet),
+    )
+    if as_json:
+        print_json(found.summary())
+        return
+    click.echo(audit_text(found))
+    click.echo(f"Report: {out / REPORT}")
+
+
+COMMANDS = (audit_labels,)

@@ -1,0 +1,115 @@
+"""The files of a label audit: label_issues.csv, summary.json and report.html, complete or not there at all."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from annotriage.advice.label_words import MEANINGS
+from annotriage.data import Source
+from annotriage.engine.folders import whole_folder
+from annotriage.engine.label_audit import LabelAudit, LabelFinding, audit_labels
+from annotriage.engine.reference import Reference
+from annotriage.model import Model
+from annotriage.model.spec import ModelSpec
+from annotriage.progress import Progress, silent
+from annotriage.report.csv_cells import text_cell
+from annotriage.report.html import frame, static, template, write_page
+from annotriage.report.output import REPORT, SUMMARY, json_text
+from annotriage.settings import ServiceSettings, Settings
+
+ISSUES = "label_issues.csv"
+QUALITY = ("self-confidence", "margin", "entropy", "loss")
+COLUMNS = ("id", "given", "likely", "kind", "score", "reason", "path", "outlier_score", *QUALITY, "agree")
+FIRST = 5  # findings on the terminal
+SHOWN = 500  # findings with their faces
+MATRIX_CLASSES = 30  # more do not fit a page: then the frequent pairs alone
+PAIRS_SHOWN = 60
+
+
+def audit_labels_to_folder(
+    reference: Reference,
+    data: Source,
+    out: Path | str,
+    *,
+    folds: int | None = None,
+    order: str = "self-confidence",
+    rules: Sequence[str] = (),
+    model: Model | ModelSpec | Path | str | None = None,
+    settings: Settings | None = None,
+    replace_existing: bool = False,
+    labeling_config: Path | None = None,
+    server: ServiceSettings | None = None,
+    progress: Progress = silent,
+) -> LabelAudit:
+    """As `annotriage.audit_labels`, with label_issues.csv, summary.json and report.html in the folder `out`.
+
+    The folder is made whole or not at all. replace_existing: whether it may hold results already.
+    Raises OutputError if the folder exists already (unless it holds results that may be replaced) or cannot be written.
+    """
+    with whole_folder(Path(out), what="results", mark=SUMMARY, replaceable=replace_existing) as folder:
+        found = audit_labels(
+            reference,
+            data,
+            folds=folds,
+            order=order,
+            rules=rules,
+            model=model,
+            settings=settings,
+            labeling_config=labeling_config,
+            server=server,
+            progress=progress,
+        )
+        with (folder / ISSUES).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(COLUMNS)
+            table.writerows(map(_row, found.findings))
+        (folder / SUMMARY).write_text(json_text(found.summary()), "utf-8", "backslashreplace")
+        write_page(_page(found), folder / REPORT)
+        return found
+
+
+def audit_text(audit: LabelAudit) -> str:
+    """What the audit found, in a few lines for the terminal."""
+    kinds = [f"{number:,} {kind}" for kind, number in audit.counts().items() if number]
+    lines = [audit.headline, *audit.sentences]
+    if kinds:
+        lines.insert(1, f"Of them {', '.join(kinds)}.")
+    first = [f"  {finding.id}: {finding.reason}" for finding in audit.findings[:FIRST]]
+    return "\n".join([*lines, *first, *(f"Note: {note}" for note in audit.notes)])
+
+
+def _row(finding: LabelFinding) -> list[str]:
+    quality = [f"{finding.quality[name]:.6g}" if name in finding.quality else "" for name in QUALITY]
+    given, likely = (text_cell("|".join(label.replace("|", "\\|") for label in labels)) for labels in (finding.given, finding.likely))
+    why = [finding.kind.value, f"{finding.score:.6g}", text_cell(finding.reason)]
+    further = [text_cell(finding.path), f"{finding.outlier_score:.6g}", *quality, "yes" if finding.agree else "no"]
+    return [text_cell(finding.id), given, likely, *why, *further]
+
+
+def _page(audit: LabelAudit) -> Iterator[str]:
+    """The page in pieces."""
+    names = [row.name for row in audit.classes]
+    pairs: list[tuple[float, str, str]] = []
+    largest = 0.0
+    if audit.matrix is not None:
+        off = audit.matrix - np.diag(audit.matrix.diagonal())
+        largest = float(off.max(initial=0.0))
+        given, likely = np.unravel_index(np.argsort(-off, axis=None)[:PAIRS_SHOWN], off.shape)
+        pairs = [(float(off[row, column]), names[row], names[column]) for row, column in zip(given, likely, strict=True)]
+    return template("label_audit.html").generate(
+        audit=audit,
+        created=datetime.now(UTC).astimezone(),
+        counts=audit.counts(),
+        meanings={kind.value: meaning for kind, meaning in MEANINGS.items()},
+        names=names,
+        matrix=audit.matrix if len(names) <= MATRIX_CLASSES else None,
+        largest=largest,
+        pairs=[pair for pair in pairs if pair[0] >= 0.5],
+        shown=audit.findings[:SHOWN],
+        **frame(static("label_audit.js")),
+    )

@@ -1,0 +1,119 @@
+"""What to do next in a project: of all that would help, what frees most items for each answer that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from sqlalchemy import Connection
+
+from annotriage.advice import next_words
+from annotriage.service.guarantee.decisions import decisions
+from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING
+from annotriage.service.readings.dataset import snapshot_of
+from annotriage.service.readings.groups import FACES
+from annotriage.states import Route
+from annotriage.store import snapshots, work
+from annotriage.store.datasets import dataset_of_all, datasets_page, routes_of
+from annotriage.store.projects import Project, standing_of
+from annotriage.store.queue import Waiting, waiting_by_kind, waiting_in_group
+from annotriage.store.references import get_reference
+
+FIELDS = 100  # of the latest datasets of fields, among which two are looked for that differ
+AUTOMATIC_SHARE = 0.5  # of items, while no guarantee tells
+LEAST_GROUP = 5  # members that wait, from which on a group is worth a look of its own
+LEAST_ITEMS = 20  # of a dataset that is compared
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """Something useful to do. page: where, with these parameters of its address; "" leads to the project in the labeling tool.
+
+    gain: items that are freed for each answer that it takes; infinite where it takes none.
+    """
+
+    sentence: str
+    button: str
+    page: str
+    args: Mapping[str, Any]
+    gain: float
+
+
+def next_step(connection: Connection, project: Project) -> NextStep:
+    """The most useful thing to do in a project."""
+    return max(next_steps(connection, project), key=lambda step: step.gain)
+
+
+def next_steps(connection: Connection, project: Project) -> Iterator[NextStep]:
+    """All that would help; there is always something."""
+    waits = waiting_by_kind(connection, project)
+    judged = {count.route: count.items for count in routes_of(connection, project)}
+    if not judged:
+        coming = work.waiting(connection, project.id, project.reference_id)
+        yield _step(next_words.judging(coming), "system", inf) if coming else _step(next_words.import_tasks(), "", inf)
+        return
+    yield from _for_the_guarantee(connection, project, sum(judged.values()))
+    yield from _among_outliers(connection, project)
+    yield _in_the_queue(waits)
+
+
+def _for_the_guarantee(connection: Connection, project: Project, judged: int) -> Iterator[NextStep]:
+    """What lets labels be automatic, or keeps them so."""
+    evidence, standing = get_reference(connection, project.reference_id).facts["guarantee"], standing_of(connection, project) or {}
+    answers, wanted = standing.get("sample_answers", 0), standing.get("sample_needed")
+    freed = AUTOMATIC_SHARE * judged  # as many again may come
+    if project.alarm is not None and project.alarm.unconfirmed:
+        yield _step(next_words.confirm(project.alarm.unconfirmed), "queue", freed / project.alarm.unconfirmed, route="spot check")
+    elif project.alarm is not None or not evidence["auto"]:
+        if wanted and answers >= wanted:
+            yield _step(next_words.recalibrate(answers), "guarantee", inf)
+        elif wanted and (project.alarm is not None or evidence["needed"] is not None):
+            yield _step(next_words.calibrate(wanted - answers, answers), "queue", freed / (wanted - answers), route="spot check")
+    to_decide = len(decisions(connection, project))
+    if to_decide:
+        yield _step(next_words.decide(to_decide), "guarantee", freed / to_decide, _anchor="decisions")
+    outstanding = standing.get("outstanding", 0) - standing.get("contradicted", 0)
+    if project.options.accept == "annotate" and outstanding > MOST_OUTSTANDING:
+        gain = freed / (outstanding - MOST_OUTSTANDING)
+        yield _step(next_words.answer_checks(outstanding, MOST_OUTSTANDING), "queue", gain, route="spot check")
+
+
+def _among_outliers(connection: Connection, project: Project) -> Iterator[NextStep]:
+    """Outliers that one look at a few faces settles: a large group, or a source that differs from its like."""
+    snapshot = snapshot_of(connection, project, dataset_of_all(connection, project))
+    if snapshot is not None and snapshot.facts["groups"]:
+        largest = snapshot.facts["groups"][0]
+        waiting = waiting_in_group(connection, project, largest["number"])
+        if waiting >= LEAST_GROUP:
+            words = next_words.look_alikes(largest["size"], snapshot.outliers)
+            yield _step(words, "queue", waiting / FACES, group=largest["number"])
+    fields = datasets_page(connection, project, kind="field", limit=FIELDS)
+    found = snapshots.latest_moments(connection, [field.id for field in fields], project.reference_id)
+    known = [(field, found[field.id]) for field in fields if field.id in found and found[field.id].n >= LEAST_ITEMS]
+    best: NextStep | None = None
+    for stranger, most in known:
+        for other, least in known:
+            same = stranger.name.partition("=")[0] == other.name.partition("=")[0]
+            if not same or most.share is None or least.share is None or (most.low or 0.0) <= (least.high or 1.0):
+                continue
+            gain = (most.share - least.share) * most.n / FACES
+            if best is None or gain > best.gain:
+                words = next_words.differing(stranger.name, most.share, other.name, least.share)
+                best = _step(words, "compare", gain, a=f"d{other.id}", b=f"d{stranger.id}")
+    if best is not None:
+        yield best
+
+
+def _in_the_queue(waits: Waiting) -> NextStep:
+    queued = {Route.OUTLIER: waits.strange, Route.UNCERTAIN: waits.unsure + waits.sent, Route.FAILED: waits.unreadable}
+    if any(queued.values()):
+        return _step(next_words.work_off(sum(queued.values()), max(queued, key=lambda route: queued[route])), "queue", 1.0)
+    if waits.spot_checks:
+        return _step(next_words.spot_checks_left(waits.spot_checks), "queue", 0.5, route="spot check")
+    return _step(next_words.nothing(), "diversity", 0.0)
+
+
+def _step(words: next_words.Words, page: str, gain: float, **args: Any) -> NextStep:
+    return NextStep(*words, page, args, gain)

@@ -1,0 +1,53 @@
+"""A project's first page: how it stands, what to do next, the largest groups of strangers and what happened lately."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import Connection
+
+from annotriage.service.operations.process import Process
+from annotriage.service.readings.groups import Group, groups_page
+from annotriage.service.readings.next_step import NextStep, next_steps
+from annotriage.service.readings.project import EventLine, event_lines
+from annotriage.store.datasets import dataset_of_all
+from annotriage.store.events import history
+from annotriage.store.projects import Project
+from annotriage.store.reviews import AnswersOfPerson, answers_by_person
+from annotriage.web.routing import Routes
+from annotriage.web.views.overview import Card, card
+
+GROUPS = 3
+EVENTS = 5
+STEPS = 4  # the first is what the head of the page says
+
+
+@dataclass(frozen=True)
+class ProjectOverviewPage:
+    """What the page shows. steps: what else is useful, the most useful first; people: who answered how much lately."""
+
+    project: Project
+    card: Card
+    steps: Sequence[NextStep]
+    groups: Sequence[Group]
+    people: Sequence[AnswersOfPerson]
+    events: Sequence[EventLine]
+
+
+def add_views(routes: Routes) -> None:
+    """Add the page."""
+    routes.project_page("/overview", "project_overview", partial(_page, routes.process))
+
+
+def _page(process: Process, connection: Connection, project: Project) -> ProjectOverviewPage:
+    steps = sorted(next_steps(connection, project), key=lambda step: -step.gain)
+    return ProjectOverviewPage(
+        project=project,
+        card=card(connection, process, project),
+        steps=steps[1:STEPS],
+        groups=groups_page(connection, project, dataset_of_all(connection, project), limit=GROUPS).groups,
+        people=answers_by_person(connection, project),
+        events=event_lines(history(connection, project.id, limit=EVENTS)),
+    )

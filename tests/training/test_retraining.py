@@ -1,0 +1,226 @@
+"""Retraining: the model learns what people reviewed, is written as ONNX, and is compared on items that nobody has seen."""
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from waiting import PATIENCE
+
+import annotriage
+from annotriage import Plan, Reference, Settings, Wishes, load_model, train
+from annotriage.data import Item
+from annotriage.errors import SettingError, TrainingError
+from annotriage.model.spec import ModelSpec
+from annotriage.training.state import SavedState
+
+
+@pytest.fixture(scope="module")
+def trained(retraining, tmp_path_factory):
+    out = tmp_path_factory.mktemp("retraining") / "better"
+    made = train(
+        retraining.reference,
+        retraining.train,
+        out,
+        reviewed=retraining.reviewed,
+        calibration=retraining.fresh,
+        plan=Plan(perplexity="kl"),
+        wishes=Wishes(scores=True, prune=True, curve=True, pool=retraining.reviewed[0]),
+    )
+    return made, out
+
+
+def test_the_new_classes_are_learned_and_the_old_ones_kept(trained):
+    compared = trained[0].comparison
+    assert trained[0].new_classes == ("8", "9")
+    assert compared.new.accuracy > compared.old.accuracy + 0.15
+    assert compared.fresh.p_better < 0.001
+    assert abs(compared.old_classes.difference) < 0.03
+
+
+def test_what_is_written_is_a_valid_model_and_its_reference(trained, retraining):
+    made, out = trained
+    onnx.checker.check_model(str(out / "model.onnx"))
+    reference = Reference.load(out / "reference")
+    result = annotriage.triage(reference, retraining.fresh)
+    said = [verdict.labels[0] for verdict in result.verdicts]
+    assert np.mean(np.array(said) == retraining.fresh[1]) == pytest.approx(made.comparison.new.accuracy)
+    assert {path.name for path in out.iterdir()} == {
+        *("model.onnx", "model.toml", "reference", "report.html", "training.json", "samples.csv", "regions.csv", "collect.csv"),
+    }
+
+
+def test_the_written_model_answers_as_the_trained_head(trained, retraining):
+    made, _ = trained
+    model = load_model(made.spec)
+    outputs = model.run(retraining.fresh[0][:, None].astype(np.float32) / np.float32(255))
+    assert outputs.logits.shape == (len(retraining.fresh[0]), 10)
+    assert np.mean(outputs.logits.argmax(1) == retraining.fresh[1].astype(int)) == pytest.approx(made.comparison.new.accuracy)
+
+
+def test_a_model_can_be_retrained_again_and_again(trained, retraining, tmp_path):
+    again = train(trained[0].reference, retraining.train, tmp_path / "again", reviewed=retraining.reviewed)
+    names = [node.output[0] for node in onnx.load(tmp_path / "again" / "model.onnx").graph.node]
+    assert len(names) == len(set(names))
+    assert again.new_classes == ()
+
+
+def test_a_new_class_without_held_out_items_is_never_automatic(retraining, tmp_path, digits):
+    made = train(retraining.reference, retraining.train, tmp_path / "out", reviewed=retraining.reviewed, calibration=digits.incoming)
+    assert made.never_auto == ("8", "9")
+    assert made.reference.guarantee.auto or not made.reference.guarantee.coverage
+    verdicts = annotriage.triage(made.reference, retraining.reviewed).verdicts
+    assert not any(verdict.route == "auto" and verdict.labels[0] in made.never_auto for verdict in verdicts)
+
+
+def test_looking_again_at_the_same_held_out_items_spends_an_attempt(retraining, tmp_path, digits):
+    made = train(retraining.reference, retraining.train, tmp_path / "out", reviewed=retraining.reviewed, calibration=digits.held_out)
+    assert made.reference.guarantee.attempt == 2
+    assert made.comparison.fresh.n == 0
+    assert made.comparison.takes_over == "undecided"
+
+
+def test_what_a_guarantee_rests_on_is_never_trained_on(retraining, tmp_path, digits):
+    spot_check = Item("s1", digits.strangers[0][200], ("8",), record={"data": {"triage_spot_check": "yes"}})
+    held_out = Item("h1", digits.held_out[0][0], (str(digits.held_out[1][0]),))
+    fresh = Item("f1", retraining.fresh[0][3], (str(retraining.fresh[1][3]),))
+    nudged = retraining.fresh[0][5].copy()
+    nudged[nudged > 0] -= 1
+    twin = Item("t1", nudged, (str(retraining.fresh[1][5]),))
+    gold = Item("g1", digits.strangers[0][210], ("8",))
+    proper = [
+        Item(str(row), *pair) for row, pair in enumerate(zip(retraining.reviewed[0], [(y,) for y in retraining.reviewed[1]], strict=True))
+    ]
+    made = train(
+        retraining.reference,
+        retraining.train,
+        tmp_path / "out",
+        reviewed=[*proper, spot_check, held_out, fresh, twin, gold],
+        calibration=retraining.fresh,
+        keep_out=[gold],
+    )
+    trained_on = set(made.examples.collected.ids)
+    assert not trained_on & {"s1", "h1", "f1", "t1", "g1"}
+    assert sum(made.examples.left_out.values()) >= 5
+    assert any("spot check" in note for note in made.notes)
+
+
+def test_perplexity_lets_samples_sit_out_and_come_back(trained):
+    course = trained[0].course
+    shares = course.took_part.mean(axis=1)
+    assert shares[0] == 1
+    assert all(shares[epoch] == 1 for epoch in range(0, course.epochs, 2))
+    assert shares[-1] < 0.7
+    assert course.visits < 0.85 * course.took_part.size
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "gmm"])
+def test_a_density_may_decide_who_sits_out(retraining, tmp_path, kind):
+    made = train(retraining.reference, retraining.train, tmp_path / kind, plan=Plan(perplexity=kind, epochs=6, readmit=0))
+    assert made.course.took_part[-1].mean() < 0.6
+    assert np.isfinite(made.course.below)
+
+
+def test_the_report_shows_who_took_part_and_reads_offline(trained):
+    page = (trained[1] / "report.html").read_text("utf-8")
+    assert "Who took part in which epoch" in page
+    assert "Collect more like these" in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_candidates_are_ranked_by_their_rarity(trained):
+    surprises = [candidate.surprise for candidate in trained[0].candidates]
+    assert surprises == sorted(surprises, reverse=True)
+    assert len(surprises) == 120
+
+
+def test_a_killed_run_goes_on_where_it_was(retraining, tmp_path):
+    retraining.reference.save(tmp_path / "reference")
+    for name, (images, labels) in (("train", retraining.train), ("reviewed", retraining.reviewed)):
+        np.savez(tmp_path / f"{name}.npz", x=images, y=labels)
+    program = (
+        "import annotriage.training.state as state, annotriage\n"
+        "state.EVERY = 0\n"
+        "annotriage.train(annotriage.Reference.load('reference'), 'train.npz', 'out', reviewed='reviewed.npz',"
+        " plan=annotriage.Plan(epochs=40))\n"
+    )
+    command = [sys.executable, "-c", program]
+    killed = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
+    state = SavedState.folder_of(tmp_path / "out") / "state.npz"
+    deadline = time.monotonic() + PATIENCE
+    while not state.exists() and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    killed.kill()
+    killed.communicate()
+    assert state.exists()
+    assert not (tmp_path / "out").exists()
+    made = train(
+        Reference.load(tmp_path / "reference"),
+        str(tmp_path / "train.npz"),
+        tmp_path / "out",
+        reviewed=str(tmp_path / "reviewed.npz"),
+        plan=Plan(epochs=40),
+    )
+    assert made.resumed >= 1
+    assert made.course.epochs == 40
+    straight = train(retraining.reference, retraining.train, tmp_path / "straight", reviewed=retraining.reviewed, plan=Plan(epochs=40))
+    assert np.array_equal(made.course.losses, straight.course.losses)
+    assert not state.exists()
+
+
+def test_diverging_training_says_so_and_changes_nothing(retraining, tmp_path):
+    with np.errstate(all="ignore"), pytest.raises(TrainingError, match=r"diverged in epoch \d+ .*--learning-rate"):
+        train(retraining.reference, retraining.train, tmp_path / "out", plan=Plan(learning_rate=1e38, epochs=5))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (lambda x, y: x, "nothing is labelled"),
+        (lambda x, y: (x[y == "3"], y[y == "3"]), "all .* of one class"),
+    ],
+    ids=["no labels", "one class"],
+)
+def test_data_that_nothing_can_be_learned_from_is_refused(retraining, tmp_path, data, message):
+    with pytest.raises(TrainingError, match=message):
+        train(retraining.reference, data(*retraining.train), tmp_path / "out")
+
+
+def test_rare_unknown_labels_make_no_class_but_are_named(retraining, tmp_path):
+    images, labels = retraining.reviewed
+    labels = np.where(np.arange(len(labels)) < 3, "typo", labels)
+    made = train(retraining.reference, retraining.train, tmp_path / "out", reviewed=(images, labels))
+    assert made.new_classes == ("8", "9")
+    assert any("typo (3)" in note for note in made.notes)
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"drop_below": 1.0}, {"perplexity": "kl", "drop_below": 2.0, "drop_above": 1.0}])
+def test_a_plan_that_cannot_work_is_refused(wrong):
+    with pytest.raises(SettingError, match="--"):
+        Plan(**wrong)
+
+
+def test_an_encoder_gets_its_first_head(retraining, tmp_path):
+    spec = ModelSpec.load(retraining.reference.spec_path)
+    graph = onnx.load(spec.model_path)
+    features = graph.graph.node[-1].input[0]
+    del graph.graph.output[:]
+    graph.graph.output.append(onnx.helper.make_tensor_value_info(features, onnx.TensorProto.FLOAT, ["N", 32]))
+    del graph.graph.node[-1]
+    onnx.save(graph, tmp_path / "encoder.onnx")
+    (tmp_path / "encoder.toml").write_text('[model]\nfile = "encoder.onnx"\nhead = "none"\n[input]\nsize = [8, 8]\nmode = "L"\n', "utf-8")
+    images, labels = (np.concatenate(part) for part in zip(retraining.train, retraining.reviewed, strict=True))
+    few = slice(400, None)
+    made = train(
+        tmp_path / "encoder.toml", (images[few], labels[few]), tmp_path / "out", calibration=retraining.fresh, settings=Settings(map="pca")
+    )
+    assert sorted(made.reference.space.classes) == list("0123456789")
+    assert made.comparison.old is None
+    assert made.comparison.new.accuracy > 0.85
+    with pytest.raises(annotriage.AnnotriageError, match="annotriage train --model"):
+        load_model(replace(ModelSpec.load(tmp_path / "encoder.toml"), classes=("a", "b")))
