@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import certificates
 import detection
 import diagnosis
 import fitting
@@ -36,6 +37,7 @@ THEMES = {
     "growth": growth.figures,
     "map": map_page.figures,
     "guarantees": guarantees.figures,
+    "certificates": certificates.figures,
     "serving": serving.figures,
     "snapshots": snapshots.figures,
     "training": training.figures,

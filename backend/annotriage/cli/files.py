@@ -41,6 +41,7 @@ from annotriage.settings import Settings
     "--previous", type=PATH, help="The reference that this one replaces: asking the same held-out items again is tested more strictly."
 )
 @click.option("--replace", "replace_existing", is_flag=True, help="Replace the reference in --out, as --previous.")
+@click.option("--ignore-unknown-labels", is_flag=True, help="Leave items out whose label is none of the model's classes.  [refuse them]")
 @setting_options(run_only=False)
 @common_options
 def fit(
@@ -53,6 +54,7 @@ def fit(
     labeling_config: Path | None,
     previous: Path | None,
     replace_existing: bool,
+    ignore_unknown_labels: bool,
     config: Path | None,
     quiet: bool,
     as_json: bool,
@@ -78,6 +80,7 @@ def fit(
         server=service_settings(config, {}),
         name=name or out.resolve().name,
         previous=None if previous is None else Reference.held_out_in(previous),
+        ignore_unknown_labels=ignore_unknown_labels,
         progress=progress_bars(quiet),
     )
     reference.save(out, replace_existing=replace_existing)

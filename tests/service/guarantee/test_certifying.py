@@ -156,7 +156,7 @@ def test_corrected_and_deleted_items_stay_in_it(certifying):
     after = certifying.now(found.id)
     assert (after.labels, after.most, after.right) == (before.labels, before.most, before.right)
     again = certifying.certify()
-    assert (again.labels, again.gone, again.open) == (found.labels, 2, 2)
+    assert (again.labels, again.gone, again.open, again.lost) == (found.labels, 2, 1, 1)
     assert again.data_hash == found.data_hash
 
 

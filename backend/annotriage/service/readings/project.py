@@ -13,6 +13,7 @@ from annotriage.advice.event_words import event_sentence
 from annotriage.advice.state_words import why_paused
 from annotriage.service.operations.doctor import LATE_SECONDS
 from annotriage.service.operations.process import Process
+from annotriage.service.readings.guarantee import guarantee_now
 from annotriage.service.readings.waiting import waiting_work
 from annotriage.states import Time
 from annotriage.store import work
@@ -108,7 +109,7 @@ def project_detail(connection: Connection, process: Process, project: Project) -
     """A project in full."""
     return ProjectDetail(
         project_line(connection, process, project),
-        get_reference(connection, project.reference_id).facts["guarantee"]["sentence"],
+        guarantee_now(connection, project).sentence,
         project.classes,
         asdict(project.options),
         undelivered(connection, project.id, project.reference_id),
