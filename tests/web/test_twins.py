@@ -17,6 +17,7 @@ FIGURES = {
     "/": (lambda page: page["cards"][0]["waiting"]["total"], "{:,}</a>"),
     "/projects/1/overview": (lambda page: page["card"]["waiting"]["total"], "{:,}</a>"),
     "/system": (lambda page: page["database"], "{}"),
+    "/system/accounts": (lambda page: page["user"], "{}"),
     "/system/checks": (lambda page: page["checks"][0][1]["name"], "{}</th>"),
     "/glossary": (lambda page: page["terms"][0]["meaning"], "{}"),
     "/projects/1/map": (lambda page: page["scored"], "{:,} items were judged"),

@@ -129,6 +129,11 @@ def certified(dataset: str, labels: int, drawn: int, by: str) -> str:
     return f"{by} asked for a certificate of {dataset}: {count(labels, 'automatic label')}{more}"
 
 
+def erased(items: int, by: str) -> str:
+    """All that was known of items was erased; which ones they were is not told."""
+    return f"{by} erased {count(items, 'item')}: all that was known of {'it' if items == 1 else 'them'} here"
+
+
 SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.CONNECTED: connected,
     EventKind.GONE: gone,
@@ -156,6 +161,7 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.ACCEPTED: accepted,
     EventKind.UNDONE: undone,
     EventKind.CERTIFIED: certified,
+    EventKind.ERASED: erased,
 }
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, select
+from sqlalchemy import Connection, Select, and_, case, false, func, select
 
 from annotriage.advice.strangeness_words import strangeness_sentence
 from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
 from annotriage.errors import UnknownError
-from annotriage.states import Time
+from annotriage.states import FOR_PEOPLE, UNANSWERED, Time
 from annotriage.store.blindness import keeps_class, shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, texts
@@ -222,6 +222,16 @@ def thumbnail_of(connection: Connection, project: Project, item_id: int) -> byte
     """The small picture of one of the project's items; None if it has none, or is not of this project."""
     query = select(thumbnail.c.content).join(item, item.c.id == thumbnail.c.item_id)
     return connection.execute(query.where(item.c.id == item_id, item.c.project_id == project.id)).scalar_one_or_none()
+
+
+def drop_thumbnails(connection: Connection, before: float, most: int) -> int:
+    """Forget thumbnails of items that came before a moment and do not wait for a person, so many at most: how many."""
+    waits = and_(item.c.route.in_(FOR_PEOPLE), item.c.answer.in_(UNANSWERED), ~item.c.dismissed, ~item.c.labelled, ~item.c.gone)
+    old = select(thumbnail.c.item_id).join(item, item.c.id == thumbnail.c.item_id).where(item.c.at < before, ~func.coalesce(waits, false()))
+    ids = connection.execute(old.order_by(thumbnail.c.item_id).limit(most)).scalars().all()
+    for some in chunks(ids):
+        connection.execute(thumbnail.delete().where(thumbnail.c.item_id.in_(some)))
+    return len(ids)
 
 
 def items_named(connection: Connection, project: Project, names: Sequence[str]) -> dict[str, int]:

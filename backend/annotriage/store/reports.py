@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, func, select
 
 from annotriage.states import Time
 from annotriage.store.blindness import keeps_class, shown_verdict
 from annotriage.store.browsing import OF_VERDICT, Judged, judged_of, unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
-from annotriage.store.files import store_file
+from annotriage.store.files import drop_unused, store_file
 from annotriage.store.projects import Project
-from annotriage.store.schema import file_piece, item, item_dataset, point, reference_file, report, stored_file, thumbnail, verdict
+from annotriage.store.schema import item, item_dataset, point, report, stored_file, thumbnail, verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,7 @@ def keep_report(connection: Connection, dataset_id: int, file: Path) -> None:
     values = {"dataset_id": dataset_id, "stored_file_id": store_file(connection, file), "at": time.time()}
     add = insert(connection, report).values(values)
     connection.execute(add.on_conflict_do_update(index_elements=["dataset_id"], set_=values))
-    kept = (
-        exists(select(report.c.dataset_id).where(report.c.stored_file_id == stored_file.c.id)),
-        exists(select(reference_file.c.path).where(reference_file.c.stored_file_id == stored_file.c.id)),
-    )
-    dropped = connection.execute(select(stored_file.c.id).where(~kept[0], ~kept[1])).scalars().all()
-    for ids in chunks(dropped):
-        connection.execute(file_piece.delete().where(file_piece.c.stored_file_id.in_(ids)))
-        connection.execute(stored_file.delete().where(stored_file.c.id.in_(ids)))
+    drop_unused(connection)
 
 
 def report_of(connection: Connection, dataset_id: int) -> ReportFile | None:
