@@ -328,6 +328,9 @@ class ServiceSettings(_Table):
     media_connections: int = _setting(
         8, "Files fetched at the same time. More than Label Studio can serve slows its pages.", low=1, high=64
     )
+    show_people: str = _setting(
+        "on", "Whether the dashboard's overview names who answered how much; off: it says how many people did.", choices=("on", "off")
+    )
     # how often
     poll_seconds: float = _setting(3.0, "How often Label Studio is asked for what no webhook told.", low=0.2, high=3600)
     sweep_seconds: float = _setting(
@@ -394,6 +397,12 @@ class ServiceSettings(_Table):
         "Share of spot checks among the tasks that the Label button hands out, as long as some of them are open.",
         low=0.01,
         high=1.0,
+    )
+    compare_incoming: str = _setting(
+        "off",
+        "Whether a recalibration compares half of the sample's answers with what came in lately, so that strangers that look like a known"
+        " class are automatic less often. The other half carries the guarantee. Worth it where many strangers come in.",
+        choices=("on", "off"),
     )
     accept: str = _setting(
         "suggest",

@@ -61,6 +61,14 @@ class IssueKind(StrEnum):
     MISSING = "missing"  # several classes may apply, and one that does was not given
 
 
+class FindingState(StrEnum):
+    """What people made of a doubted label."""
+
+    OPEN = "open"
+    RIGHT = "right"  # somebody looked, and the label stays
+    CORRECTED = "corrected"  # people have answered something else since
+
+
 class EventKind(StrEnum):
     """What happened to a project."""
 
@@ -77,6 +85,7 @@ class EventKind(StrEnum):
     RESUMED = "resumed"
     ALARM = "alarm"
     ALARM_OVER = "alarm over"  # too few contradictions were confirmed
+    REVEALED = "revealed"  # a person had the class of an outlier told
     DECIDED = "decided"  # a person who manages decided between the model and the only annotator
     SETTINGS = "settings"  # a person changed how the project is triaged
     LIMITS = "limits"  # a reference with other limits is to take over
@@ -88,8 +97,8 @@ class EventKind(StrEnum):
     REROUTED = "rerouted"  # a person sent items to review, or back
     ACCEPTED = "accepted"  # automatic labels became annotations
     UNDONE = "undone"  # they were taken back
-    ERASED = "erased"  # all that was known of items was erased
     CERTIFIED = "certified"  # the automatic labels of a dataset were fixed, and checks of them drawn
+    ERASED = "erased"  # all that was known of items was erased
 
 
 class NoticeWay(StrEnum):

@@ -17,6 +17,7 @@ from annotriage.store.database import columns_of, insert
 from annotriage.store.schema import JOB_OPEN, heartbeat, job, project
 
 LIMITS = "limits"  # the kind that changes the limits of a guarantee
+LABEL_AUDIT = "label audit"
 MOST_ATTEMPTS = 3
 GRACE_SECONDS = 60.0  # in which a process that has just taken a job may still have to give its first sign of life
 

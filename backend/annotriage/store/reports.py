@@ -10,8 +10,8 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select
 
 from annotriage.states import Time
-from annotriage.store.blindness import shown_verdict
-from annotriage.store.browsing import OF_VERDICT, Judged, judged_of
+from annotriage.store.blindness import keeps_class, shown_verdict
+from annotriage.store.browsing import OF_VERDICT, Judged, judged_of, unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
 from annotriage.store.files import drop_unused, store_file
@@ -46,16 +46,20 @@ def items_in_full(connection: Connection, reference_id: int, item_ids: Sequence[
     found: dict[int, Full] = {}
     placed = (point.c.item_id == item.c.id) & (point.c.reference_id == reference_id)
     name = func.coalesce(item.c.external_id, item.c.marker)
+    of_item = (item.c.id, name, item.c.media, verdict.c.route, point.c.compressed, thumbnail.c.content)
     query = (
-        select(item.c.id, name, item.c.media, verdict.c.route, point.c.compressed, thumbnail.c.content, item.c.sent_by, *OF_VERDICT)
+        select(*of_item, item.c.sent_by, item.c.answer, *OF_VERDICT)
         .select_from(item)
         .join(verdict, shown_verdict(reference_id))
         .outerjoin(point, placed)
         .outerjoin(thumbnail, thumbnail.c.item_id == item.c.id)
     )
     for ids in chunks(item_ids):
-        for id, called, media, route, compressed, picture, sent_by, *of_verdict in connection.execute(query.where(item.c.id.in_(ids))):
-            found[id] = Full(id, called, media, route, compressed, picture, judged_of(of_verdict, sent_by=sent_by))
+        for row in connection.execute(query.where(item.c.id.in_(ids))):
+            id, called, media, route, compressed, picture, sent_by, answer, *of_verdict = tuple(row)
+            judged = judged_of(of_verdict, sent_by=sent_by)
+            shown = unnamed(judged) if keeps_class(route, answer) else judged
+            found[id] = Full(id, called, media, route, compressed, picture, shown)
     return found
 
 

@@ -148,6 +148,19 @@ dataset = Table(
     UniqueConstraint("project_id", "kind", "name"),
 )
 
+saved_view = Table(
+    "saved_view",
+    metadata,
+    _id(),
+    _of("project"),
+    Column("page", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("query", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    UniqueConstraint("project_id", "page", "name"),
+)
+
 # A person's word on many items at once: a person shall look (review), or need not any more (back).
 rerouting = Table(
     "rerouting",
@@ -415,7 +428,7 @@ job = Table(
     metadata,
     _id(),
     _of("project"),
-    Column("kind", Text, nullable=False),  # recalibrate | limits | report
+    Column("kind", Text, nullable=False),  # recalibrate | limits | report | label audit
     Column("state", Text, nullable=False),  # states.JobState
     Column("owner", Text),
     Column("payload", JSON, nullable=False),
@@ -522,6 +535,33 @@ accepted = Table(
 )
 _open = text("state IN ('asked', 'undoing')")  # few, and looked for all the time
 Index("ix_accepted_open", accepted.c.item_id, sqlite_where=_open, postgresql_where=_open)
+
+# The latest audit of a project's labels, and the labels that it doubts.
+label_audit = Table(
+    "label_audit",
+    metadata,
+    _of("project", primary=True),
+    Column("facts", JSON, nullable=False),  # LabelAudit.summary
+    Column("at", Float, nullable=False),
+)
+
+finding = Table(
+    "finding",
+    metadata,
+    _of("item", primary=True),
+    _of("project"),
+    Column("place", Integer, nullable=False),  # in the order in which to look
+    Column("kind", Text, nullable=False),  # states.IssueKind
+    Column("given", JSON, nullable=False),  # the labels that were doubted
+    Column("likely", JSON, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("agree", Boolean, nullable=False),
+    Column("state", Text, nullable=False, server_default="open"),  # states.FindingState
+    Column("decided_by", Text),  # who said that the label is right
+    Column("shown", Boolean, nullable=False, server_default=false()),  # a prediction in the labeling tool says what is likely
+    Index(None, "project_id", "state", "place"),
+)
 
 # -- the service itself
 

@@ -32,9 +32,10 @@ STOP_SECONDS = 1.5  # for a part in the middle of something; what it leaves undo
 LEAST_SECONDS = 3.0  # between two snapshots of a dataset while its items stream in,
 LARGE, LARGE_SECONDS = 20_000, 10.0  # and of one with so many items;
 REST = 3.0  # in any case so many times what the last one took
-KINDS = ("recalibrate", jobs.LIMITS, "report", erasing.KIND)
+KINDS = ("recalibrate", jobs.LIMITS, "report", jobs.LABEL_AUDIT, erasing.KIND)
 QUEUED_SECONDS = 2.0
 MAP_SECONDS = 1.0
+AUDIT_SECONDS = 5.0
 PUT_OFF_SECONDS = 180.0  # for which a map waits while items are judged
 CLEAN_SECONDS = 3600.0
 DAY = 86_400.0
@@ -49,6 +50,7 @@ def run_jobs(process: Process) -> None:
 
 def job_loops(process: Process) -> list[Loop]:
     """What the jobs process does again and again, each in a thread of its own."""
+    from annotriage.service.quality.auditing import withdraw_decided
 
     def each(name: str, act: Callable[[Project], bool], pause: float = IDLE_SECONDS) -> Loop:
         return Loop(process, name, [ProjectStep(name, act)], pause, alone=True)
@@ -57,6 +59,7 @@ def job_loops(process: Process) -> list[Loop]:
         each("snapshots", Snapshots(process).step),
         each("standings", Standings(process).step, QUEUED_SECONDS),
         each("fields", FieldWriting(process).step),
+        each("decided findings", lambda project: withdraw_decided(process, project), AUDIT_SECONDS),
         each("maps", put_off(process, MapMaking(process).step), MAP_SECONDS),
         each("places", Placing(process).step, MAP_SECONDS),
         Loop(process, "queued", [Step("queued jobs", lambda: run_queued(process))], QUEUED_SECONDS, back_off=SOON),

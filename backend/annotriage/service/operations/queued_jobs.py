@@ -1,4 +1,4 @@
-"""Queued jobs, each run by what it is for: a recalibration, a change of limits, a report, an erasure."""
+"""Queued jobs, each run by what it is for: a recalibration, a change of limits, a report, a label audit, an erasure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from annotriage.store.projects import get_project
 
 
 def run_job(process: Process, job: Job) -> None:
-    """Run a queued recalibration, change of limits, report or erasure: what came of it, or why nothing did, stands in the job."""
+    """Run a queued job: what came of it, or why nothing did, stands in the job."""
     from annotriage.service.guarantee.changing_limits import change_limits
     from annotriage.service.guarantee.recalibrating import recalibrate
     from annotriage.service.operations import erasing
+    from annotriage.service.quality.auditing import audit_project
     from annotriage.service.readings.reporting import make_report
 
     with process.store.reading() as connection:
@@ -37,7 +38,9 @@ def run_job(process: Process, job: Job) -> None:
 
     failed = False
     try:
-        if job.kind == erasures.KIND:
+        if job.kind == jobs.LABEL_AUDIT:
+            text = audit_project(process, project, told)
+        elif job.kind == erasures.KIND:
             text = erasing.erase_asked(process, job)
         elif job.kind == "report":
             text = make_report(process, project, job.payload["dataset"], told)
@@ -49,6 +52,6 @@ def run_job(process: Process, job: Job) -> None:
         log("job failed", kind=job.kind, level=logging.WARNING, project=project.external_id, error=error)
     with process.store.writing() as connection:
         jobs.finish(connection, job.id, text, failed=failed)
-        if failed and job.kind not in ("report", erasures.KIND):
+        if failed and job.kind not in ("report", jobs.LABEL_AUDIT, erasures.KIND):
             limits = job.kind == jobs.LIMITS
             note(connection, project.id, EventKind.LIMITS_FAILED if limits else EventKind.RECALIBRATION_FAILED, error=text)
