@@ -62,7 +62,7 @@ ROOMS = (
     Room(
         "service",
         "what runs: intake, judging, delivery, jobs",
-        (*ROOT, *BELOW_ADVICE, "quality", "advice", "engine", "labeling_tool", "report", "store"),
+        (*ROOT, *BELOW_ADVICE, "quality", "advice", "engine", "training", "labeling_tool", "report", "store"),
     ),
     Room(
         "web",

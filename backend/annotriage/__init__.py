@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from annotriage.data import Dataset, Item, open_dataset
+    from annotriage.engine.atlas import Atlas, atlas
     from annotriage.engine.compare import compare
     from annotriage.engine.diagnosis import Diagnosis, diagnose
     from annotriage.engine.diagnosis_sample import DiagnosisSample, sample
@@ -13,12 +14,14 @@ if TYPE_CHECKING:
     from annotriage.engine.fitting import fit
     from annotriage.engine.label_audit import audit_labels
     from annotriage.engine.label_findings import LabelAudit
+    from annotriage.engine.look_alikes import look_alikes
     from annotriage.engine.reference import Reference
     from annotriage.engine.triage import Triage, triage
     from annotriage.engine.verdict import Verdict
     from annotriage.errors import AnnotriageError
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
+    from annotriage.report.atlas_page import atlas_to_folder
     from annotriage.report.diagnosis_page import diagnose_to_folder
     from annotriage.report.duplicates import duplicates_to_file
     from annotriage.report.label_audit import audit_labels_to_folder
@@ -34,6 +37,7 @@ __version__ = "0.1.0"
 # Names are loaded when they are used: `import annotriage` costs nothing, and the command line starts fast.
 _HOMES = {
     "AnnotriageError": "annotriage.errors",
+    "Atlas": "annotriage.engine.atlas",
     "Dataset": "annotriage.data",
     "Diagnosis": "annotriage.engine.diagnosis",
     "DiagnosisSample": "annotriage.engine.diagnosis_sample",
@@ -47,6 +51,8 @@ _HOMES = {
     "Training": "annotriage.training.retraining",
     "Triage": "annotriage.engine.triage",
     "Verdict": "annotriage.engine.verdict",
+    "atlas": "annotriage.engine.atlas",
+    "atlas_to_folder": "annotriage.report.atlas_page",
     "audit_labels": "annotriage.engine.label_audit",
     "audit_labels_to_folder": "annotriage.report.label_audit",
     "Wishes": "annotriage.training.retraining",
@@ -57,6 +63,7 @@ _HOMES = {
     "duplicates_to_file": "annotriage.report.duplicates",
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
+    "look_alikes": "annotriage.engine.look_alikes",
     "open_dataset": "annotriage.data",
     "sample": "annotriage.engine.diagnosis_sample",
     "sample_to_file": "annotriage.report.sample_file",
@@ -68,6 +75,7 @@ _HOMES = {
 
 __all__ = [
     "AnnotriageError",
+    "Atlas",
     "Dataset",
     "Diagnosis",
     "DiagnosisSample",
@@ -82,6 +90,8 @@ __all__ = [
     "Triage",
     "Verdict",
     "Wishes",
+    "atlas",
+    "atlas_to_folder",
     "audit_labels",
     "audit_labels_to_folder",
     "compare",
@@ -91,6 +101,7 @@ __all__ = [
     "duplicates_to_file",
     "fit",
     "load_model",
+    "look_alikes",
     "open_dataset",
     "sample",
     "sample_to_file",

@@ -121,6 +121,22 @@ def collect(
     )
 
 
+def collect_points(model: Model, dataset: Dataset, detector: Detector, settings: Settings, progress: Progress, what: str) -> Array:
+    """Compressed points of a seeded sample of a dataset, whatever its labels: (N, n), N at most `map_sample`. Raises FitError if none."""
+    kept: SeededSample[Array] = SeededSample(settings.map_sample, settings.seed, "map")
+    with progress(f"{what} of {dataset.name}", dataset.count) as advance:
+        for batch in stream(model, dataset, settings):
+            if batch.outputs is not None:
+                compressed = detector.measure(batch.outputs.activations, batch.outputs.logits).compressed.astype(np.float32)
+                for (item, _), point in zip(_good(batch), compressed, strict=True):
+                    kept.offer(item.id, partial(np.copy, point))
+            advance(len(batch.items))
+    points = kept.values()
+    if not points:
+        raise FitError(f"{what}: none of the items of {dataset.name} could be used")
+    return np.stack(points)
+
+
 def kept_sample(collected: Collected, detector: Detector, space: LabelSpace) -> Sample:
     """The seeded sample of a dataset that stays in the reference."""
     rows = np.fromiter(collected.pictures, dtype=np.intp, count=len(collected.pictures))

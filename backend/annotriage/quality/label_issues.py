@@ -35,7 +35,7 @@ RANKS = {  # our names for cleanlab's label quality scores, each in [0, 1], smal
 
 @dataclass(frozen=True)
 class NoiseRate:
-    """The estimated share of wrong labels, with its 95 % limits."""
+    """The estimated share of wrong labels, with its 95% limits."""
 
     share: float
     low: float

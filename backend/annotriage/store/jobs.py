@@ -79,6 +79,18 @@ def _add(connection: Connection, project_id: int, kind: str, payload: Mapping[st
     return connection.execute(add.returning(job.c.id)).scalar_one_or_none()
 
 
+def open_payload(connection: Connection, project_id: int, kind: str) -> dict[str, Any]:
+    """What an open job of that kind is still to do: what it waits with, or is to be run again with; {} if nothing is."""
+    query = select(job.c.state, job.c.payload, job.c.next_payload).where(job.c.project_id == project_id, job.c.kind == kind)
+    row = connection.execute(query.where(job.c.state.in_(OPEN))).one_or_none()
+    return {} if row is None else dict((row.payload if row.state == JobState.QUEUED else row.next_payload) or {})
+
+
+def forget_payload(connection: Connection, id: int) -> None:
+    """What a job was asked for is not to be known any more."""
+    connection.execute(update(job).where(job.c.id == id).values(payload={}))
+
+
 def any_waiting(connection: Connection, kinds: Sequence[str]) -> bool:
     """Whether `take` may find something: asked first, so that nothing is written while there is nothing to do."""
     return connection.execute(_waiting(kinds).with_only_columns(job.c.id).limit(1)).scalar_one_or_none() is not None

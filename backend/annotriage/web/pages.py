@@ -28,6 +28,7 @@ from annotriage.web.routing import Plain, Routes
 from annotriage.web.sessions import Sessions, wants_page
 from annotriage.web.tabs import PROJECT_TABS
 from annotriage.web.views import (
+    accounts,
     certificates,
     changes,
     compare,
@@ -65,6 +66,7 @@ VIEWS = (
     compare,
     settings,
     system,
+    accounts,
     exports,
     map,
     queue,
