@@ -54,7 +54,8 @@ def test_every_setting_says_what_it_is_for():
 
 
 COMMANDS = re.findall(r"^annotriage .*$", README, re.MULTILINE)
-ON_FILES = ("fit", "triage", "compare", "layers", "audit-labels", "sample", "diagnose", "train")  # the others need a running Label Studio
+# The others need a running Label Studio, and are run end to end.
+ON_FILES = ("fit", "triage", "compare", "layers", "audit-labels", "duplicates", "sample", "diagnose", "atlas", "train")
 
 
 @pytest.mark.parametrize("line", COMMANDS)

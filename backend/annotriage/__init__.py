@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from annotriage.data import Dataset, Item, open_dataset
+    from annotriage.engine.atlas import Atlas, atlas
     from annotriage.engine.compare import compare
     from annotriage.engine.diagnosis import Diagnosis, diagnose
     from annotriage.engine.diagnosis_sample import DiagnosisSample, sample
+    from annotriage.engine.duplicates import Duplicates, duplicates
     from annotriage.engine.fitting import fit
-    from annotriage.engine.label_audit import LabelAudit, audit_labels
+    from annotriage.engine.label_audit import audit_labels
+    from annotriage.engine.label_findings import LabelAudit
     from annotriage.engine.look_alikes import look_alikes
     from annotriage.engine.reference import Reference
     from annotriage.engine.triage import Triage, triage
@@ -18,7 +21,9 @@ if TYPE_CHECKING:
     from annotriage.errors import AnnotriageError
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
+    from annotriage.report.atlas_page import atlas_to_folder
     from annotriage.report.diagnosis_page import diagnose_to_folder
+    from annotriage.report.duplicates import duplicates_to_file
     from annotriage.report.label_audit import audit_labels_to_folder
     from annotriage.report.output import summary_text, triage_to_folder
     from annotriage.report.sample_file import sample_to_file
@@ -32,11 +37,13 @@ __version__ = "0.1.0"
 # Names are loaded when they are used: `import annotriage` costs nothing, and the command line starts fast.
 _HOMES = {
     "AnnotriageError": "annotriage.errors",
+    "Atlas": "annotriage.engine.atlas",
     "Dataset": "annotriage.data",
     "Diagnosis": "annotriage.engine.diagnosis",
     "DiagnosisSample": "annotriage.engine.diagnosis_sample",
+    "Duplicates": "annotriage.engine.duplicates",
     "Item": "annotriage.data",
-    "LabelAudit": "annotriage.engine.label_audit",
+    "LabelAudit": "annotriage.engine.label_findings",
     "ModelSpec": "annotriage.model.spec",
     "Plan": "annotriage.training.plan",
     "Reference": "annotriage.engine.reference",
@@ -44,12 +51,16 @@ _HOMES = {
     "Training": "annotriage.training.retraining",
     "Triage": "annotriage.engine.triage",
     "Verdict": "annotriage.engine.verdict",
+    "atlas": "annotriage.engine.atlas",
+    "atlas_to_folder": "annotriage.report.atlas_page",
     "audit_labels": "annotriage.engine.label_audit",
     "audit_labels_to_folder": "annotriage.report.label_audit",
     "Wishes": "annotriage.training.retraining",
     "compare": "annotriage.engine.compare",
     "diagnose": "annotriage.engine.diagnosis",
     "diagnose_to_folder": "annotriage.report.diagnosis_page",
+    "duplicates": "annotriage.engine.duplicates",
+    "duplicates_to_file": "annotriage.report.duplicates",
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
     "look_alikes": "annotriage.engine.look_alikes",
@@ -64,9 +75,11 @@ _HOMES = {
 
 __all__ = [
     "AnnotriageError",
+    "Atlas",
     "Dataset",
     "Diagnosis",
     "DiagnosisSample",
+    "Duplicates",
     "Item",
     "LabelAudit",
     "ModelSpec",
@@ -77,11 +90,15 @@ __all__ = [
     "Triage",
     "Verdict",
     "Wishes",
+    "atlas",
+    "atlas_to_folder",
     "audit_labels",
     "audit_labels_to_folder",
     "compare",
     "diagnose",
     "diagnose_to_folder",
+    "duplicates",
+    "duplicates_to_file",
     "fit",
     "load_model",
     "look_alikes",

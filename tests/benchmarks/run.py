@@ -13,7 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+import certificates
 import detection
+import diagnosis
 import fitting
 import growth
 import guarantees
@@ -21,22 +23,28 @@ import live
 import map as map_page
 import overhead
 import pages
+import quality
 import serving
 import snapshots
+import strangers
 import training
 
 THEMES = {
     "detection": detection.figures,
+    "diagnosis": diagnosis.figures,
     "overhead": overhead.figures,
     "fitting": fitting.figures,
     "growth": growth.figures,
     "map": map_page.figures,
     "guarantees": guarantees.figures,
+    "certificates": certificates.figures,
     "serving": serving.figures,
     "snapshots": snapshots.figures,
     "training": training.figures,
     "live": live.figures,
     "pages": pages.figures,
+    "strangers": strangers.figures,
+    "quality": quality.figures,
 }
 
 

@@ -78,20 +78,3 @@ def test_names_from_data_are_text(samples):
 def test_rows_of_one_table_share_an_axis_above_all_of_them():
     assert charts.rows_upper([0.2, float("nan"), 0.31], [0.05]) >= 0.31
     assert charts.rows_upper([], []) > 0
-
-
-def test_bars_are_as_long_as_their_values_say():
-    root = parse(charts.bars_chart("Bars", ["a", "<b>"], ["one", "two"], [[1.0, 2.0], [float("nan"), 4.0]], "four values"))
-    widths = [
-        float(bar.get("width")) for kind in ("c-series-0", "c-series-5") for bar in drawn(root, "rect", kind)[1:]
-    ]  # after the legend's
-    assert widths == pytest.approx([92.5, 0, 185, 370])
-    texts = [text.text for text in root.iter(SVG + "text")]
-    assert "<b>" in texts
-    assert "not known" in texts
-
-
-def test_a_table_of_colours_is_stronger_for_larger_values_and_says_each():
-    root = parse(charts.heat_chart("Heat", ["a"], ["x", "y", "z"], [[1.0, -2.0, float("nan")]], "three values", "columns"))
-    assert [cell.get("fill-opacity") for cell in drawn(root, "rect", "c-cool") + drawn(root, "rect", "c-warm")] == ["0.500", "1.000"]
-    assert [cell.find(SVG + "title").text for cell in root.iter(SVG + "rect")] == ["a, x: 1", "a, y: -2", "a, z: not known"]

@@ -8,10 +8,12 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
-from annotriage import Item, sample, sample_to_file
+from annotriage import Item, ModelSpec, Settings, atlas, diagnose, fit, load_model, sample, sample_to_file
 from annotriage.cli import main
 from annotriage.cli.inside import METHODS
+from annotriage.demo.digits import write_digits
 from annotriage.diagnosis.samplers import Method
 from annotriage.engine.inside import NO_CLASS, look_inside
 from annotriage.errors import DataError, OutputError, SettingError
@@ -55,7 +57,7 @@ def test_the_quality_of_a_whole_dataset_is_perfect(digits_reference, digits):
     found = sample(digits_reference, digits.held_out, "uniform", 1.0)
     assert found.accuracy.top_neurons == 1
     assert found.accuracy.missing == 0
-    assert "100 % of the 10 most activated" in found.sentences[2]
+    assert "100% of the 10 most activated" in found.sentences[2]
 
 
 def test_unlabelled_items_are_chosen_and_nothing_is_said_about_errors(digits_reference, digits):
@@ -122,3 +124,27 @@ def test_ids_that_a_spreadsheet_would_run_come_back_as_they_were(digits_referenc
     items = [Item(f"=A{place}", image, (label,)) for place, (image, label) in enumerate(zip(*digits.incoming, strict=True))]
     found = sample_to_file(digits_reference, items, tmp_path / "sample.csv")
     assert read_sample(tmp_path / "sample.csv") == {item.id for item in found.items}
+
+
+def test_a_feature_map_is_seen_as_the_mean_of_each_channel(tmp_path):
+    files = write_digits(tmp_path / "digits")
+    inside = look_inside(fit(files.spec, files.train, settings=Settings(map="none")), files.held_out)
+    assert inside.layer_names == ("maps", "hidden1", "logits")
+    assert inside.maps == (True, False, False)
+    assert inside.last_map == 0
+    model = load_model(ModelSpec.load(files.spec))
+    first = np.asarray(Image.open(files.held_out / inside.ids[0]).resize((8, 8), Image.Resampling.BOX), dtype=np.float32)
+    both_moments = model.run(first[None, None] / 255).activations[1][0]
+    assert inside.layers[0][0] == pytest.approx(both_moments[: len(both_moments) // 2], abs=1e-5)
+
+
+def test_several_answers_at_once_are_sampled_by_their_sets(choices_model):
+    rows = np.random.default_rng(0).normal(0, 1.2, (400, 3)).astype(np.float32)
+    flags = (np.abs(rows) > 1).astype(int)
+    flags[:20] = 1 - flags[:20]  # people see it otherwise
+    reference = fit(choices_model, (rows, flags), settings=Settings(map="pca"))
+    found = sample(reference, (rows, flags), "errors-first", 0.2)
+    assert found.wrong == found.caught == 20
+    assert {item.label for item in found.items} >= {"none of them", "low + middle"}
+    assert len(diagnose(reference, (rows, flags)).answers) == 5
+    assert atlas(reference, (rows, flags)).layers[0].levels

@@ -75,8 +75,7 @@ def taken_for_sentence(found: Confusion, layer: str, names: Sequence[str]) -> st
     taken = (
         f"{count(len(found.rows), 'item')} of {names[found.kind]} {'is' if len(found.rows) == 1 else 'are'} taken as {names[found.other]}."
     )
-    where = f"most on neuron {first} ({percent(found.taken[first], 0)})" if len(found.neurons) > 1 else f"neuron {first}"
-    sentence = f"{taken} In {layer} their maximum falls on {where}."
+    sentence = f"{taken} In {layer} {percent(found.taken[first], 0)} of their maxima fall on neuron {first}."
     if found.nearer is None:
         return sentence
     like = names[found.other if found.nearer else found.kind]

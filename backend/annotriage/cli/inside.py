@@ -1,4 +1,4 @@
-"""Commands that look into the model: sample and diagnose."""
+"""Commands that look into the model: sample, diagnose, atlas."""
 
 from __future__ import annotations
 
@@ -166,4 +166,57 @@ def diagnose(
     click.echo(f"Pictures: {out / PAGE}")
 
 
-COMMANDS = (sample, diagnose)
+@click.command(
+    epilog=examples(
+        "annotriage atlas --reference reference --data images/new --out atlas",
+        "annotriage atlas --reference reference --data images/new --layer maps --layer hidden1 --out atlas",
+    )
+)
+@click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+@click.option("--data", required=True, help="DATA to lay out; outliers are drawn in where they fall.")
+@click.option("--layer", "layers", multiple=True, help="A hidden layer, once for each.  [the deciding one]")
+@click.option("--out", type=PATH, required=True, help="Folder for atlas.html and atlas.json.")
+@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
+@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
+@click.option("--replace", "replace_existing", is_flag=True, help="Replace the results in --out.")
+@setting_options(run_only=True)
+@common_options
+def atlas(
+    reference_path: Path,
+    data: str,
+    layers: tuple[str, ...],
+    out: Path,
+    model_path: Path | None,
+    labeling_config: Path | None,
+    replace_existing: bool,
+    config: Path | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """The world as a layer of the model sees it, to walk through: cells of alike items, classes, and where strange items fall."""
+    from annotriage.engine.reference import Reference
+    from annotriage.report.atlas_page import PAGE, atlas_to_folder, sentences
+
+    reference = Reference.load(reference_path)
+    found = atlas_to_folder(
+        reference,
+        data,
+        out,
+        layers,
+        model=model_path,
+        settings=Settings.load(config, given=options, fitted=reference.settings),
+        labeling_config=labeling_config,
+        server=service_settings(config, {}),
+        replace_existing=replace_existing,
+        progress=progress_bars(quiet),
+    )
+    if as_json:
+        print_json(found.summary())
+        return
+    for sentence in (*sentences(found), *(f"Note: {note}" for note in found.inside.notes)):
+        click.echo(sentence)
+    click.echo(f"Atlas: {out / PAGE}")
+
+
+COMMANDS = (sample, diagnose, atlas)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +60,13 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Item]:
         return self.read()
+
+    def renamed(self, names: Mapping[str, str]) -> Dataset:
+        """The same items, with other names for some labels. names: what the data say -> what is meant."""
+        return replace(self, read=lambda: (_renamed(item, names) for item in self.read())) if names else self
+
+
+def _renamed(item: Item, names: Mapping[str, str]) -> Item:
+    if item.labels is None or not any(label in names for label in item.labels):
+        return item
+    return replace(item, labels=tuple(names.get(label, label) if isinstance(label, str) else label for label in item.labels))

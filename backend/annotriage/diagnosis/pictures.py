@@ -31,4 +31,14 @@ class Heat:
     axis: str = ""
 
 
-Picture = Bars | Heat
+@dataclass(frozen=True)
+class Lines:
+    """Values over places in order. places: (p,) names. series: (s,) names of the lines. values: (s, p), NaN where not known."""
+
+    title: str
+    places: tuple[str, ...]
+    series: tuple[str, ...]
+    values: Array
+
+
+Picture = Bars | Heat | Lines

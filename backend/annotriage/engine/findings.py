@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from annotriage.advice import diagnosis_words as words
 from annotriage.diagnosis import questions
-from annotriage.diagnosis.pictures import Bars, Heat, Picture
+from annotriage.diagnosis.pictures import Bars, Heat, Lines, Picture
 from annotriage.diagnosis.query_sets import TOP
 from annotriage.diagnosis.questions import Query
 from annotriage.diagnosis.view import UNLABELLED
@@ -118,10 +118,10 @@ def learned(inside: Inside, checkpoints: Sequence[Inside]) -> Found:
     stages = [(other.layers[other.last_hidden], other.view.predicted) for other in others]
     found = questions.learned_first(stages, mine.layers[mine.last_hidden], mine.view.truth)
     names = tuple(inside.names[kind] for kind in found.classes)
-    columns = tuple(f"checkpoint {place + 1}" for place in range(len(stages)))
+    places = tuple(f"checkpoint {place + 1}" for place in range(len(stages)))
     pictures = (
-        Heat("Share of each class that is right", names, columns, found.right),
-        Heat("Likeness of its last hidden layer to the final model's (linear CKA)", names, columns, found.like_final),
+        Lines("Share of each class that is right", places, names, found.right),
+        Lines("Likeness of its last hidden layer to the final model's (linear CKA)", places, names, found.like_final),
     )
     return words.learned_sentence(found, inside.names), pictures, ()
 

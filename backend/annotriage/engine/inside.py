@@ -38,8 +38,9 @@ class Inside:
 
     names: of the classes, `NO_CLASS` last. ids, paths: (N,). layers: (N, d) each, in the order in which the model computes them, the last
     hidden one and the logits at the end; of a feature map the mean of each channel. layer_names: as the model has them. maps: which of
-    the layers are feature maps. pictures: (N,) encoded thumbnails, empty if none were asked for. read: items of the dataset. failures: what
-    is wrong with those that could not be used. notes: what was left out, and why.
+    the layers are feature maps. pictures: (N,) encoded thumbnails, empty if none were asked for. strange: (N,) bool, which are outliers,
+    if that was asked for. read: items of the dataset. failures: what is wrong with those that could not be used. notes: what was left out,
+    and why.
     """
 
     dataset: str
@@ -51,6 +52,7 @@ class Inside:
     layer_names: tuple[str, ...]
     maps: tuple[bool, ...]
     pictures: tuple[bytes, ...]
+    strange: Array
     read: int
     failures: tuple[str, ...]
     notes: tuple[str, ...]
@@ -60,7 +62,7 @@ class Inside:
         view = View(self.view.latent[which], self.view.predicted[which], self.view.truth[which], self.view.classes)
         layers = tuple(layer[which] for layer in self.layers)
         ids, paths, pictures = (tuple(part[row] for row in which) if part else () for part in (self.ids, self.paths, self.pictures))
-        return replace(self, ids=ids, paths=paths, view=view, layers=layers, pictures=pictures)
+        return replace(self, ids=ids, paths=paths, view=view, layers=layers, pictures=pictures, strange=self.strange[which])
 
     def noted(self, note: str) -> Inside:
         """With one more note."""
@@ -90,6 +92,7 @@ class _Kept:
     logits: Array
     activations: tuple[Array, ...]
     picture: bytes
+    strange: bool
 
 
 def look_inside(
@@ -128,10 +131,15 @@ def look_through(
     *,
     pictures: bool = False,
     wanted: Callable[[Item], bool] | None = None,
+    strange: Callable[[Outputs], Array] | None = None,
     memory: int = MEMORY,
+    most: int | None = None,
     progress: Progress = silent,
 ) -> Inside:
-    """As `look_inside`, for any model with these classes."""
+    """As `look_inside`, for any model with these classes.
+
+    strange: which of a batch are outliers, (n,) bool. most: items to hold at most.
+    """
     kept: SeededSample[_Kept] | None = None
     failures: list[str] = []
     read = good = 0
@@ -142,8 +150,10 @@ def look_through(
             if batch.outputs is not None:
                 if kept is None:
                     width = sum(layer.shape[1] for layer in (batch.outputs.logits, *batch.outputs.activations))
-                    kept = SeededSample(max(1, memory // (4 * width + PICTURE * pictures)), settings.seed, "inside")
-                _keep(kept, batch, batch.outputs, space, read, settings.thumbnail if pictures else 0)
+                    fitting = max(1, memory // (4 * width + PICTURE * pictures))
+                    kept = SeededSample(min(fitting, most or fitting), settings.seed, "inside")
+                flags = np.zeros(len(batch.rows), dtype=bool) if strange is None else strange(batch.outputs)
+                _keep(kept, batch, batch.outputs, flags, space, read, settings.thumbnail if pictures else 0)
                 good += len(batch.rows)
             read += len(batch.items)
             advance(len(batch.items))
@@ -156,23 +166,25 @@ def look_through(
         notes.append(f"{len(failures):,} of {read:,} items could not be used and were left out: {'; '.join(failures[:3])}")
     if len(rows) < good:
         notes.append(
-            f"The activations of all {good:,} items would not fit into memory, so {len(rows):,} of them, drawn at random, stand for all."
+            f"The activations of all {good:,} items are too many to hold, so {len(rows):,} of them, drawn at random, stand for all."
         )
     return _inside(model, space, dataset.name, rows, read, tuple(failures), tuple(notes), pictures)
 
 
-def _keep(kept: SeededSample[_Kept], batch: Batch, outputs: Outputs, space: LabelSpace, read: int, side: int) -> None:
+def _keep(kept: SeededSample[_Kept], batch: Batch, outputs: Outputs, flags: Array, space: LabelSpace, read: int, side: int) -> None:
     for place, (row, answer) in enumerate(zip(batch.rows, space.predicted(outputs.logits), strict=True)):
         item, loaded = batch.items[row], batch.loaded[place]
-        kept.offer(item.id, partial(_kept, item, loaded, outputs, place, space, answer, read + row, side))
+        kept.offer(item.id, partial(_kept, item, loaded, outputs, place, space, answer, read + row, side, bool(flags[place])))
 
 
-def _kept(item: Item, loaded: Loaded, outputs: Outputs, place: int, space: LabelSpace, answer: LabelSet, row: int, side: int) -> _Kept:
+def _kept(
+    item: Item, loaded: Loaded, outputs: Outputs, place: int, space: LabelSpace, answer: LabelSet, row: int, side: int, strange: bool
+) -> _Kept:
     labels = space.known_or_foreign(item)
     truth = UNLABELLED if labels is None else len(space.names) if labels == FOREIGN else space.index(labels)
     picture = thumbnail(loaded.picture, side) if side and loaded.picture is not None else b""
     activations = tuple(layer[place].copy() for layer in outputs.activations)
-    return _Kept(row, item.id, item.path, truth, space.index(answer), outputs.logits[place].copy(), activations, picture)
+    return _Kept(row, item.id, item.path, truth, space.index(answer), outputs.logits[place].copy(), activations, picture, strange)
 
 
 def _inside(
@@ -208,6 +220,7 @@ def _inside(
         (*(model.layers[place] for place in order), LOGITS),
         (*maps, False),
         tuple(row.picture for row in rows) if pictures else (),
+        np.array([row.strange for row in rows], dtype=bool),
         read,
         failures,
         notes,

@@ -9,11 +9,11 @@ from typing import Any
 from markupsafe import Markup
 
 from annotriage.data import Source
-from annotriage.diagnosis.pictures import Bars, Picture
+from annotriage.diagnosis.pictures import Bars, Lines, Picture
 from annotriage.engine.diagnosis import Diagnosis, diagnose
 from annotriage.engine.folders import refuse_existing, whole_folder
 from annotriage.engine.reference import Reference
-from annotriage.report import charts
+from annotriage.report import inside_charts
 from annotriage.report.html import bundle, frame, template, write_page
 from annotriage.report.output import json_text
 from annotriage.report.sample_file import read_sample
@@ -54,5 +54,7 @@ def write_diagnosis(found: Diagnosis, path: Path) -> None:
 def _drawn(picture: Picture) -> Markup:
     values = picture.values.tolist()
     if isinstance(picture, Bars):
-        return charts.bars_chart(picture.title, picture.rows, picture.series, values, "")
-    return charts.heat_chart(picture.title, picture.rows, picture.columns, values, "", picture.axis)
+        return inside_charts.bars_chart(picture.title, picture.rows, picture.series, values, "")
+    if isinstance(picture, Lines):
+        return inside_charts.lines_chart(picture.title, picture.places, picture.series, values, "")
+    return inside_charts.heat_chart(picture.title, picture.rows, picture.columns, values, "", picture.axis)

@@ -165,6 +165,9 @@ def joined(parts: Sequence[Collected], name: str) -> Collected:
         pictures={
             int(start) + place: picture for start, part in zip(starts, parts, strict=False) for place, picture in part.pictures.items()
         },
+        contents={
+            int(start) + place: content for start, part in zip(starts, parts, strict=False) for place, content in part.contents.items()
+        },
         read=sum(part.read for part in parts),
         failures=[failure for part in parts for failure in part.failures],
         notes=tuple(note for part in parts for note in part.notes),

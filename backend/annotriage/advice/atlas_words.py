@@ -1,0 +1,25 @@
+"""Sentences about an atlas: how much of the answers a layer holds, and where strange items fall."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from annotriage.advice.numbers import count, percent
+
+
+def explained_sentence(layer: str, explained: float) -> str:
+    """How far a layer already holds the answers."""
+    if explained > 0.999:
+        return f"{layer} feeds the model's answers directly: what a cell says is what the model says."
+    return (
+        f"In {layer}, {percent(max(explained, 0.0), 0)} of the model's answers can be read off directly; the rest is made in later layers."
+    )
+
+
+def strange_sentence(strange: int, total: int, fallen: Sequence[tuple[str, int]]) -> str:
+    """How many outliers there are. fallen: classes that the model takes them for, with how many, the most first."""
+    if not strange:
+        return f"None of {count(total, 'item')} is strange."
+    where = ", ".join(f"{name} ({number:,})" for name, number in fallen[:3])
+    are = "is" if strange == 1 else "are"
+    return f"{strange:,} of {count(total, 'item')} {are} strange, drawn as diamonds. The model takes most of them for {where}."

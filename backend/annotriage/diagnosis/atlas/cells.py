@@ -1,0 +1,65 @@
+"""A grid over the plane of activations, as an activation atlas has it: per cell its items, their medoid, and what their mean means.
+
+Source: Carter et al., Exploring Neural Networks with Activation Atlases, Distill, 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotriage.diagnosis.atlas.head import Head
+
+Array = NDArray[Any]
+
+SIDES = (6, 12, 24)  # cells along an edge, coarse to fine
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell that holds items.
+
+    column, row: from the upper left. items: (n,) rows, the one nearest to the cell's mean activation, its medoid, first. logits: (m,) of
+    the mean activation through the head. evidence: (m,) how much the mean activation speaks for each class, beyond the mean of all items:
+    activation times gradient of a linear head.
+    """
+
+    column: int
+    row: int
+    items: Array
+    logits: Array
+    evidence: Array
+
+
+def unit_square(places: Array) -> Array:
+    """Places (N, 2) stretched to fill the square from 0 to 1; a direction without any extent lies in its middle."""
+    low, extent = places.min(axis=0), np.ptp(places, axis=0)
+    return np.asarray(np.where(extent > 0, (places - low) / np.where(extent > 0, extent, 1), 0.5))
+
+
+def cells_of(places: Array, activations: Array, head: Head, side: int) -> list[Cell]:
+    """The cells of a grid with `side` cells along each edge, from the upper left, empty ones left out.
+
+    places: (N, 2) in the unit square. activations: (N, d).
+    """
+    at = np.minimum((places * side).astype(np.intp), side - 1)
+    numbers = at[:, 1] * side + at[:, 0]
+    overall = activations.mean(axis=0, dtype=np.float64)
+    found = []
+    for number in np.unique(numbers).tolist():
+        items = np.flatnonzero(numbers == number)
+        mean = activations[items].mean(axis=0, dtype=np.float64)
+        away = np.square(activations[items] - mean).sum(axis=1)
+        found.append(
+            Cell(
+                number % side,
+                number // side,
+                items[np.argsort(away, kind="stable")],
+                head.logits(mean[None])[0],
+                (mean - overall) @ head.weights,
+            )
+        )
+    return found

@@ -1,0 +1,136 @@
+"""The folder that `annotriage atlas` writes: atlas.html, one file that people walk through offline, and its figures as atlas.json."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from annotriage.advice.atlas_words import explained_sentence, strange_sentence
+from annotriage.data import Source
+from annotriage.diagnosis.atlas.cells import Cell
+from annotriage.diagnosis.view import UNLABELLED
+from annotriage.engine.atlas import Atlas, LayerAtlas, atlas
+from annotriage.engine.folders import refuse_existing, whole_folder
+from annotriage.engine.inside import Inside
+from annotriage.engine.reference import Reference
+from annotriage.report.html import bundle, frame, template, write_page
+from annotriage.report.output import json_text
+
+Array = NDArray[Any]
+
+PAGE, FIGURES = "atlas.html", "atlas.json"
+LISTED = 60  # items of a cell that can be looked at
+SPEAKS = 12  # classes of a cell whose evidence is kept
+TOP = 3  # classes named in a cell
+
+
+def atlas_to_folder(
+    reference: Reference, data: Source, out: Path | str, layers: Sequence[str] = (), *, replace_existing: bool = False, **options: Any
+) -> Atlas:
+    """As `annotriage.atlas`, which takes the same options, with atlas.html and atlas.json in the folder `out`.
+
+    Raises OutputError if the folder exists already (unless it holds an atlas that may be replaced) or cannot be written.
+    """
+    refuse_existing(Path(out), what="results", mark=FIGURES, replaceable=replace_existing)
+    found = atlas(reference, data, layers, **options)
+    with whole_folder(Path(out), what="results", mark=FIGURES, replaceable=replace_existing) as folder:
+        write_atlas(found, folder / PAGE)
+        (folder / FIGURES).write_text(json_text(found.summary() | {"sentences": sentences(found)}), "utf-8", "backslashreplace")
+    return found
+
+
+def sentences(found: Atlas) -> list[str]:
+    """What there is to say about an atlas."""
+    inside = found.inside
+    taken = Counter(inside.names[kind] for kind in inside.view.predicted[inside.strange].tolist())
+    strange = strange_sentence(int(inside.strange.sum()), len(inside.ids), taken.most_common())
+    return [strange, *(explained_sentence(layer.name, layer.explained) for layer in found.layers)]
+
+
+def write_atlas(found: Atlas, path: Path) -> None:
+    """Write the page, whole or not at all. Raises OutputError if it cannot be written."""
+    program = bundle("elements.js", "theme_button.js", "atlas.js")
+    pictures = [base64.b64encode(picture).decode() for picture in found.inside.pictures]
+    data = json.loads(json_text(_data(found) | {"ends": np.cumsum([len(picture) for picture in pictures]).tolist()}))
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    pieces = template("atlas.html").generate(
+        found=found,
+        inside=found.inside,
+        sentences=sentences(found),
+        data=Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")),
+        pictures=Markup("".join(pictures)),
+        **frame(program, "atlas.css"),
+    )
+    write_page(pieces, path)
+
+
+def _data(found: Atlas) -> dict[str, Any]:
+    inside, view = found.inside, found.inside.view
+    return {
+        "classes": [_class(inside, kind) for kind in range(view.classes)],
+        "items": {
+            "id": list(inside.ids),
+            "label": ["" if truth == UNLABELLED else inside.names[truth] for truth in view.truth.tolist()],
+            "predicted": view.predicted.tolist(),
+            "sure": _confidence(inside.layers[-1], found.multiple).round(3).tolist(),
+            "wrong": view.wrong.astype(int).tolist(),
+            "strange": np.flatnonzero(inside.strange).tolist(),
+        },
+        "layers": [_layer(inside, layer, found.multiple) for layer in found.layers],
+    }
+
+
+def _class(inside: Inside, kind: int) -> dict[str, Any]:
+    view = inside.view
+    labelled = view.truth == kind
+    says = view.predicted == kind
+    return {
+        "name": inside.names[kind],
+        "items": int(says.sum()),
+        "right": float(1 - view.wrong[labelled].mean()) if labelled.any() else None,
+        "labelled": int(labelled.sum()),
+    }
+
+
+def _layer(inside: Inside, layer: LayerAtlas, multiple: bool) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "strange": layer.places[inside.strange].round(4).tolist(),
+        "places": layer.class_places.round(4),
+        "similarity": layer.similarity.round(3),
+        "levels": [{"side": side, "cells": [_cell(inside, cell, multiple) for cell in cells]} for side, cells in layer.levels.items()],
+    }
+
+
+def _cell(inside: Inside, cell: Cell, multiple: bool) -> dict[str, Any]:
+    shares = _shares(cell.logits[None], multiple)[0]
+    top = np.argsort(-shares, kind="stable")[:TOP]
+    speaks = np.argsort(-np.abs(cell.evidence), kind="stable")[:SPEAKS]
+    return {
+        "x": cell.column,
+        "y": cell.row,
+        "n": len(cell.items),
+        "wrong": int(inside.view.wrong[cell.items].sum()),
+        "items": cell.items[:LISTED].tolist(),
+        "top": [[int(kind), round(float(shares[kind]), 3)] for kind in top],
+        "speaks": [[int(kind), round(float(cell.evidence[kind]), 3)] for kind in speaks],
+    }
+
+
+def _shares(logits: Array, multiple: bool) -> Array:
+    if multiple:
+        return np.asarray(1 / (1 + np.exp(-np.clip(logits, -50, 50))))
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def _confidence(logits: Array, multiple: bool) -> Array:
+    return np.asarray(_shares(logits, multiple).max(axis=1))

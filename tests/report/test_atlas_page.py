@@ -1,0 +1,142 @@
+"""`annotriage atlas` on real digits, and people walking through it in a browser."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from annotriage import atlas, atlas_to_folder, fit
+from annotriage.cli import main
+from annotriage.errors import DataError, ModelError, OutputError
+from annotriage.report.atlas_page import sentences
+
+
+@pytest.fixture(scope="module")
+def walked(digits_reference, mixed, tmp_path_factory):
+    """An atlas of known and unseen digits in two layers, in a folder; and what was found."""
+    out = tmp_path_factory.mktemp("atlas") / "out"
+    return out, atlas_to_folder(digits_reference, mixed, out, ["hidden0", "hidden1"])
+
+
+def test_strange_items_are_drawn_in_and_make_no_cells(walked, mixed):
+    _, found = walked
+    strange = found.inside.strange
+    assert strange[np.isin(mixed[1], ["8", "9"])].mean() > 3 * strange[~np.isin(mixed[1], ["8", "9"])].mean()
+    for layer in found.layers:
+        assert np.isfinite(layer.places).all()
+        for cells in layer.levels.values():
+            assert sorted(np.concatenate([cell.items for cell in cells]).tolist()) == np.flatnonzero(~strange).tolist()
+
+
+def test_the_last_layer_says_all_of_the_answers_and_an_earlier_one_less(walked):
+    early, late = walked[1].layers
+    assert late.explained > 0.999 > early.explained > 0.3
+    assert "hidden1 feeds the model's answers directly" in sentences(walked[1])[2]
+
+
+def test_a_cell_of_the_last_layer_stands_for_what_the_model_says_of_its_items(walked):
+    found = walked[1]
+    cells = found.layers[1].levels[12]
+    agree = [np.bincount(found.inside.view.predicted[cell.items]).argmax() == cell.logits.argmax() for cell in cells]
+    assert np.mean(agree) > 0.9
+
+
+def test_a_layer_that_the_reference_does_not_compare_may_be_asked_for(digits_reference, digits):
+    assert "dense0" not in digits_reference.model.layers
+    assert atlas(digits_reference, digits.incoming, ["dense0"]).layers[0].name == "dense0"
+    with pytest.raises(ModelError, match="no layer 'hidden9'"):
+        atlas(digits_reference, digits.incoming, ["hidden9"])
+
+
+def test_of_many_items_a_sample_is_drawn_and_said(digits_reference, digits, quick):
+    from dataclasses import replace
+
+    found = atlas(digits_reference, digits.incoming, settings=replace(quick, map_sample=100))
+    assert len(found.inside.ids) == 100
+    assert "stand for all" in found.inside.notes[-1]
+
+
+def test_too_few_items_are_refused(digits_reference, digits):
+    with pytest.raises(DataError, match="too few to draw an atlas"):
+        atlas(digits_reference, tuple(part[:6] for part in digits.incoming))
+
+
+def test_an_atlas_replaces_only_an_atlas(walked, digits_reference, digits):
+    with pytest.raises(OutputError, match="exists already"):
+        atlas_to_folder(digits_reference, digits.incoming, walked[0])
+
+
+def test_rows_of_numbers_have_cells_without_pictures(network, quick, tmp_path, open_page):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["<left>", "right"], 100)
+    rows = rng.normal(size=(200, 3)).astype(np.float32) + np.where(labels == "right", 2, -2)[:, None]
+    weights = [np.concatenate([np.eye(3), -np.eye(3)], axis=1), np.array([[-1.0, 1]] * 3 + [[1.0, -1]] * 3)]
+    spec = network(tmp_path / "model", weights, [np.zeros(6), np.zeros(2)], classes=["<left>", "right"], size=(3,), kind="array")
+    atlas_to_folder(fit(spec, (rows, labels), settings=quick), (rows, labels), tmp_path / "out")
+    page = open_page((tmp_path / "out" / "atlas.html").as_uri())
+    assert page.locator("#plane .cell-name").first.inner_text() in ("<lef", "righ")
+    page.get_by_role("button", name="Cell").first.click()
+    assert "no picture" in page.locator("#cell-panel").inner_text()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_people_walk_through_the_atlas(walked, open_page, barriers, theme):
+    out, found = walked
+    page = open_page((out / "atlas.html").as_uri())
+    if theme == "dark":
+        page.get_by_role("button", name="Change to dark").click()
+    cells = page.locator("#plane button:not(.strange)")
+    assert cells.count() == len(found.layers[0].levels[12])
+    assert page.locator("#plane .strange").count() == found.inside.strange.sum()
+    cells.first.click()
+    panel = page.locator("#cell-panel")
+    assert panel.locator("img").first.evaluate("image => image.naturalWidth") > 0
+    assert "What its mean activation stands for" in panel.inner_text()
+    page.locator("#plane .strange").first.dispatch_event("click")
+    assert "A strange item" in panel.inner_text()
+    page.get_by_label("Layer").select_option("hidden1")
+    page.locator("#level").select_option("24 × 24")
+    assert cells.count() == len(found.layers[1].levels[24])
+    assert barriers(page) == []
+
+
+@pytest.mark.browser
+def test_the_sidebar_searches_sorts_and_compares_classes(walked, open_page):
+    page = open_page((walked[0] / "atlas.html").as_uri())
+    listed = page.locator("#classes button")
+    page.get_by_label("Order").select_option("name")
+    assert [text.split("\n")[0] for text in listed.all_inner_texts()] == list("01234567")
+    page.get_by_label("Classes").fill("3")
+    assert listed.count() == 1
+    listed.first.click()
+    assert "cells speak for 3 (blue)" in page.locator("#legend").inner_text()
+    assert 0 < page.locator("#plane button.faded").count() < page.locator("#plane button").count()
+    assert "Most alike to the model" in page.locator("#cell-panel").inner_text()
+    page.get_by_label("Classes").fill("")
+    page.get_by_label("Order").select_option("alike")
+    assert listed.first.inner_text().startswith("3")
+    page.get_by_label("Compare with").select_option("5")
+    assert "cells speak for both" in page.locator("#legend").inner_text()
+
+
+@pytest.mark.browser
+def test_classes_with_many_errors_are_marked_at_the_threshold_that_is_set(walked, open_page):
+    page = open_page((walked[0] / "atlas.html").as_uri())
+    page.locator("#threshold").fill("100")
+    assert page.locator("#boxes .warning").count() == 0
+    page.locator("#threshold").fill("0")
+    assert page.locator("#boxes .warning").count() == sum(text[:4] != "0 of" for text in page.locator("#boxes .block").all_inner_texts())
+
+
+def test_the_command_draws_the_atlas(digits_reference, mixed, tmp_path):
+    digits_reference.save(tmp_path / "reference")
+    np.savez(tmp_path / "data.npz", x=mixed[0])
+    words = ["--reference", str(tmp_path / "reference"), "--data", str(tmp_path / "data.npz"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, ["atlas", *words, "--json", "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["items"] == len(mixed[0])
+    assert json.loads((tmp_path / "out" / "atlas.json").read_text())["layers"][0]["name"] == "hidden1"
