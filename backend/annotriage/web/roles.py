@@ -7,7 +7,9 @@ from annotriage.web.sessions import SAFE
 
 DECIDING = (  # endpoints; whatever else changes something is for administrators
     "web.pause", "web.resume", "web.recalibrate", "web.decide_spot_check", "web.retry_deliveries", "web.retry_fields",
-    "web.make_report", "web.map_reroute", "web.map_undo", "web.reroute", "web.undo",
+    "web.make_report", "web.map_reroute", "web.map_foresee", "web.map_undo", "web.reroute", "web.undo",
+    "web.reveal", "web.mark_dataset", "web.save_view", "web.delete_view",
+    "web.make_certificate", "web.start_label_audit", "web.keep_label", "api.make_certificate",
     "api.pause", "api.resume", "api.undo_batch", "api.recalibrate",
 )  # fmt: skip
 ADMINISTERING = ("web.save_settings", "web.clear_inbox", "web.set_account", "web.remove_account", "api.erase_items", "api.push_items")
