@@ -20,7 +20,7 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step, heartbeat, run_loops
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.snapshots import snapshot
-from annotriage.store import jobs, snapshots, work
+from annotriage.store import jobs, reports, snapshots, work
 from annotriage.store.projects import Project
 from annotriage.store.snapshots import Changed
 
@@ -30,7 +30,7 @@ STOP_SECONDS = 1.5  # for a part in the middle of something; what it leaves undo
 LEAST_SECONDS = 3.0  # between two snapshots of a dataset while its items stream in,
 LARGE, LARGE_SECONDS = 20_000, 10.0  # and of one with so many items;
 REST = 3.0  # in any case so many times what the last one took
-KINDS = ("recalibrate", jobs.LIMITS, "report")
+KINDS = ("recalibrate", jobs.LIMITS, reports.REPORT, reports.ATLAS)
 QUEUED_SECONDS = 2.0
 MAP_SECONDS = 1.0
 PUT_OFF_SECONDS = 180.0  # for which a map waits while items are judged

@@ -1,4 +1,4 @@
-"""Queued jobs, each run by what it is for: a recalibration, a change of limits, a report."""
+"""Queued jobs, each run by what it is for: a recalibration, a change of limits, a report, an atlas."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from annotriage.progress import Advance
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind
-from annotriage.store import jobs
+from annotriage.store import jobs, reports
 from annotriage.store.events import note
 from annotriage.store.jobs import Job
 from annotriage.store.projects import get_project
 
 
 def run_job(process: Process, job: Job) -> None:
-    """Run a queued recalibration, change of limits or report: what came of it, or why nothing did, stands in the job."""
+    """Run a queued recalibration, change of limits, report or atlas: what came of it, or why nothing did, stands in the job."""
     from annotriage.service.guarantee.changing_limits import change_limits
     from annotriage.service.guarantee.recalibrating import recalibrate
+    from annotriage.service.readings.atlas_making import make_atlas
     from annotriage.service.readings.reporting import make_report
 
     with process.store.reading() as connection:
@@ -35,8 +36,9 @@ def run_job(process: Process, job: Job) -> None:
 
     failed = False
     try:
-        if job.kind == "report":
-            text = make_report(process, project, job.payload["dataset"], told)
+        if job.kind in (reports.REPORT, reports.ATLAS):
+            make = make_report if job.kind == reports.REPORT else make_atlas
+            text = make(process, project, job.payload["dataset"], told)
         else:
             reference = change_limits(process, project, job.payload) if job.kind == jobs.LIMITS else recalibrate(process, project, told)
             text = guarantee_sentence(reference.guarantee)
@@ -45,6 +47,6 @@ def run_job(process: Process, job: Job) -> None:
         log("job failed", kind=job.kind, level=logging.WARNING, project=project.external_id, error=error)
     with process.store.writing() as connection:
         jobs.finish(connection, job.id, text, failed=failed)
-        if failed and job.kind != "report":
+        if failed and job.kind not in (reports.REPORT, reports.ATLAS):
             limits = job.kind == jobs.LIMITS
             note(connection, project.id, EventKind.LIMITS_FAILED if limits else EventKind.RECALIBRATION_FAILED, error=text)
