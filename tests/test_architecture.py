@@ -24,6 +24,8 @@ class Room:
     imports: tuple[str, ...]
 
 
+BELOW_ADVICE = ("advice.numbers", "media", "data", "model", "latent", "guarantee")
+
 # From the lowest room to the highest: each imports only rooms that stand before it.
 ROOMS = (
     Room("errors", "one small tree of errors", ()),
@@ -60,7 +62,7 @@ ROOMS = (
     Room(
         "service",
         "what runs: intake, judging, delivery, jobs",
-        (*ROOT, "advice.numbers", "media", "data", "model", "latent", "guarantee", "advice", "engine", "labeling_tool", "report", "store"),
+        (*ROOT, *BELOW_ADVICE, "quality", "advice", "engine", "training", "labeling_tool", "report", "store"),
     ),
     Room(
         "web",

@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from annotriage.engine.compare import compare
     from annotriage.engine.diagnosis import Diagnosis, diagnose
     from annotriage.engine.diagnosis_sample import DiagnosisSample, sample
+    from annotriage.engine.duplicates import Duplicates, duplicates
     from annotriage.engine.fitting import fit
-    from annotriage.engine.label_audit import LabelAudit, audit_labels
+    from annotriage.engine.label_audit import audit_labels
+    from annotriage.engine.label_findings import LabelAudit
+    from annotriage.engine.look_alikes import look_alikes
     from annotriage.engine.reference import Reference
     from annotriage.engine.triage import Triage, triage
     from annotriage.engine.verdict import Verdict
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from annotriage.model.spec import ModelSpec
     from annotriage.report.atlas_page import atlas_to_folder
     from annotriage.report.diagnosis_page import diagnose_to_folder
+    from annotriage.report.duplicates import duplicates_to_file
     from annotriage.report.label_audit import audit_labels_to_folder
     from annotriage.report.output import summary_text, triage_to_folder
     from annotriage.report.sample_file import sample_to_file
@@ -37,8 +41,9 @@ _HOMES = {
     "Dataset": "annotriage.data",
     "Diagnosis": "annotriage.engine.diagnosis",
     "DiagnosisSample": "annotriage.engine.diagnosis_sample",
+    "Duplicates": "annotriage.engine.duplicates",
     "Item": "annotriage.data",
-    "LabelAudit": "annotriage.engine.label_audit",
+    "LabelAudit": "annotriage.engine.label_findings",
     "ModelSpec": "annotriage.model.spec",
     "Plan": "annotriage.training.plan",
     "Reference": "annotriage.engine.reference",
@@ -54,8 +59,11 @@ _HOMES = {
     "compare": "annotriage.engine.compare",
     "diagnose": "annotriage.engine.diagnosis",
     "diagnose_to_folder": "annotriage.report.diagnosis_page",
+    "duplicates": "annotriage.engine.duplicates",
+    "duplicates_to_file": "annotriage.report.duplicates",
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
+    "look_alikes": "annotriage.engine.look_alikes",
     "open_dataset": "annotriage.data",
     "sample": "annotriage.engine.diagnosis_sample",
     "sample_to_file": "annotriage.report.sample_file",
@@ -71,6 +79,7 @@ __all__ = [
     "Dataset",
     "Diagnosis",
     "DiagnosisSample",
+    "Duplicates",
     "Item",
     "LabelAudit",
     "ModelSpec",
@@ -88,8 +97,11 @@ __all__ = [
     "compare",
     "diagnose",
     "diagnose_to_folder",
+    "duplicates",
+    "duplicates_to_file",
     "fit",
     "load_model",
+    "look_alikes",
     "open_dataset",
     "sample",
     "sample_to_file",

@@ -34,7 +34,7 @@ def _setting(
     choices: Sequence[str] = (),
     run: bool = False,
     secret: bool = False,
-    fault: Callable[[str], str] | None = None,
+    fault: Callable[[Any], str] | None = None,
 ) -> Any:
     """A field of a table.
 
@@ -96,6 +96,36 @@ def _url_fault(text: str) -> str:
 
 def _own_url_fault(text: str) -> str:
     return _url_fault(text) if text else ""
+
+
+def _hook_fault(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    wrong = not whole or not text.isascii() or " " in text or _CONTROL.search(text)
+    return "is no http(s) address; give one as https://chat.example.com/hooks/..." if text and wrong else ""
+
+
+def _mail_fault(addresses: Sequence[str]) -> str:
+    return next((wrong for address in addresses if (wrong := _sender_fault(address))), "")
+
+
+def _sender_fault(text: str) -> str:
+    name, _, host = text.partition("@")
+    wrong = not name or not host or "@" in host or not text.isascii() or _CONTROL.search(text) or any(sign in text for sign in ' <>,;"')
+    return f"has {text[:60]!r}, which is no mail address; give it as ann@example.com" if text and wrong else ""
+
+
+def _mail_server_fault(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    wrong = not whole or parts.path.strip("/") or parts.query or parts.fragment or " " in text or _CONTROL.search(text)
+    return "is no mail server; give it as smtp://USER:PASSWORD@HOST:587" if text and wrong else ""
 
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -298,6 +328,9 @@ class ServiceSettings(_Table):
     media_connections: int = _setting(
         8, "Files fetched at the same time. More than Label Studio can serve slows its pages.", low=1, high=64
     )
+    show_people: str = _setting(
+        "on", "Whether the dashboard's overview names who answered how much; off: it says how many people did.", choices=("on", "off")
+    )
     # how often
     poll_seconds: float = _setting(3.0, "How often Label Studio is asked for what no webhook told.", low=0.2, high=3600)
     sweep_seconds: float = _setting(
@@ -306,6 +339,39 @@ class ServiceSettings(_Table):
     predict_seconds: float = _setting(
         10.0, "How long Label Studio may wait for predictions that are still missing; afterwards they are delivered.", low=0.0, high=90
     )
+    # how long things are kept
+    keep_inbox_days: float = _setting(
+        30.0,
+        "Days for which webhooks that could not be read are kept for people to look at, the latest 1,000 at most. What they told came by"
+        " the polls.",
+        low=0.0,
+        high=36_500,
+    )
+    keep_thumbnails_days: float = _setting(
+        0.0,
+        "Days after which the thumbnails of items go that no longer wait for a person; pages then show the file itself. 0 keeps them.",
+        low=0.0,
+        high=36_500,
+    )
+    # who is told
+    notice_webhook: str = _setting(
+        "",
+        "Address that is told by POST, in JSON, when an alarm, a person or trouble stops something, and when it goes on. Chats take it as"
+        " an incoming webhook.",
+        secret=True,
+        fault=_hook_fault,
+    )
+    notice_mail: tuple[str, ...] = _setting(
+        (), "Mail addresses that are told the same, comma-separated; needs mail_server.", fault=_mail_fault
+    )
+    mail_server: str = _setting(
+        "",
+        "The mail server: smtp://USER:PASSWORD@HOST:PORT, or smtps:// for TLS from the start. A password is never sent without TLS, but"
+        " to this machine.",
+        secret=True,
+        fault=_mail_server_fault,
+    )
+    mail_from: str = _setting("", "Sender of the mails; left empty, annotriage at the mail server's host.", fault=_sender_fault)
     # triage of a project (taken over by `annotriage connect`)
     dataset_fields: tuple[str, ...] = _setting(
         (), "Fields of a task's data whose values each make a dataset of their own, comma-separated, as scanner, source."
@@ -331,6 +397,12 @@ class ServiceSettings(_Table):
         "Share of spot checks among the tasks that the Label button hands out, as long as some of them are open.",
         low=0.01,
         high=1.0,
+    )
+    compare_incoming: str = _setting(
+        "off",
+        "Whether a recalibration compares half of the sample's answers with what came in lately, so that strangers that look like a known"
+        " class are automatic less often. The other half carries the guarantee. Worth it where many strangers come in.",
+        choices=("on", "off"),
     )
     accept: str = _setting(
         "suggest",

@@ -61,6 +61,14 @@ class IssueKind(StrEnum):
     MISSING = "missing"  # several classes may apply, and one that does was not given
 
 
+class FindingState(StrEnum):
+    """What people made of a doubted label."""
+
+    OPEN = "open"
+    RIGHT = "right"  # somebody looked, and the label stays
+    CORRECTED = "corrected"  # people have answered something else since
+
+
 class EventKind(StrEnum):
     """What happened to a project."""
 
@@ -77,6 +85,7 @@ class EventKind(StrEnum):
     RESUMED = "resumed"
     ALARM = "alarm"
     ALARM_OVER = "alarm over"  # too few contradictions were confirmed
+    REVEALED = "revealed"  # a person had the class of an outlier told
     DECIDED = "decided"  # a person who manages decided between the model and the only annotator
     SETTINGS = "settings"  # a person changed how the project is triaged
     LIMITS = "limits"  # a reference with other limits is to take over
@@ -89,6 +98,40 @@ class EventKind(StrEnum):
     ACCEPTED = "accepted"  # automatic labels became annotations
     UNDONE = "undone"  # they were taken back
     CERTIFIED = "certified"  # the automatic labels of a dataset were fixed, and checks of them drawn
+    ERASED = "erased"  # all that was known of items was erased
+
+
+class NoticeWay(StrEnum):
+    """How people are told outside the dashboard."""
+
+    WEBHOOK = "webhook"
+    MAIL = "mail"
+
+
+NOTICED = (  # of what they are told
+    EventKind.ALARM,
+    EventKind.ALARM_OVER,
+    EventKind.PAUSED,
+    EventKind.RESUMED,
+    EventKind.TROUBLE,
+    EventKind.PROBLEM,
+    EventKind.SOLVED,
+    EventKind.GONE,
+    EventKind.LIMITS_FAILED,
+    EventKind.RECALIBRATION_FAILED,
+)
+
+
+class Role(StrEnum):
+    """What a person may do in the dashboard and the API; each may do what those before may."""
+
+    LOOK = "look"
+    DECIDE = "decide"  # pause and resume, send items to review, settle spot checks, recalibrate, send again
+    ADMINISTER = "administer"  # limits and settings, push and erase items, accounts
+
+    def may(self, needed: Role) -> bool:
+        """Whether this is at least that much."""
+        return list(Role).index(self) >= list(Role).index(needed)
 
 
 class DeliveryState(StrEnum):

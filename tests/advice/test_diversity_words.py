@@ -17,7 +17,11 @@ def measured(k, n, held_out=1000, **more):
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (measured(124, 1000), "12.4% outliers, 5% expected: about 8 in 100 are new (likely 5 to 11 in 100)."),
+        (
+            measured(124, 1000),
+            "12.4% outliers, 5% expected: at least about 8 in 100 are new (likely 5 to 11 in 100); strangers that look"
+            " familiar are not counted.",
+        ),
         (measured(51, 1000), "5.1% outliers, 5% expected: nothing unusual among 1,000 items."),
         (measured(2, 20), "too few items to be sure"),
         (measured(500, 10_000, held_out=100), "nothing unusual"),

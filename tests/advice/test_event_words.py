@@ -59,7 +59,7 @@ def test_new_limits_are_told_with_what_they_guarantee():
     same = {"changes": {}, "by": None, "guarantee": EVIDENCE | {"auto": False}}
     assert event_sentence(EventKind.LIMITS, same).startswith("nothing changed: No label is automatic: the model is wrong too often")
     few = EVIDENCE | {"auto": False, "labelled": 100, "needed": 320}
-    wanted = "on 100 answers of the sample: auto is off: 160 labelled held-out items needed at least, 100 there"
+    wanted = "on 100 answers of the sample: No label is automatic: 160 labelled held-out items needed at least, 100 there"
     assert event_sentence(EventKind.RECALIBRATED, {"answers": 100, "guarantee": few}).startswith(wanted)
 
 

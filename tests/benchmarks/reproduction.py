@@ -3,7 +3,7 @@
     .venv/bin/python tests/benchmarks/reproduction.py --mnist mnist.npz [--out FOLDER] [--repeats 10]
 
 mnist.npz holds x_train, y_train, x_test, y_test. The networks are trained anew, in a minute or two. Each figure is the mean over the
-repeats with its 95 % interval. With --out the figures are drawn, too. What was published and cannot be read off a table or the text is
+repeats with its 95% interval. With --out the figures are drawn, too. What was published and cannot be read off a table or the text is
 left out, not guessed.
 """
 
@@ -30,7 +30,7 @@ OUTLIER_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 TOPS = (10, 25, 50, 100)
 FAMILIES = ("S1", "S2", "S3")
 
-# Table IV: misclassified items in a 5 % sample. MNIST: of 107; galaxies: of 21.
+# Table IV: misclassified items in a 5% sample. MNIST: of 107; galaxies: of 21.
 PUBLISHED_MISSED: Mapping[str, Mapping[Method, int]] = {
     "MNIST": {
         Method.UNIFORM: 1,
@@ -54,7 +54,7 @@ PUBLISHED_MISSED: Mapping[str, Mapping[Method, int]] = {
     },
 }
 PUBLISHED_WRONG = {"MNIST": 107, "two overlapping classes": 21}
-PUBLISHED_TOP = {"MNIST": {10: 0.80, 100: 0.98}, "two overlapping classes": {10: 0.57, 100: 0.70}}  # max-margin, 5 %; figure 5 and the text
+PUBLISHED_TOP = {"MNIST": {10: 0.80, 100: 0.98}, "two overlapping classes": {10: 0.57, 100: 0.70}}  # max-margin, 5%; figure 5 and the text
 PUBLISHED_SECONDS = {
     Method.CONFUSION_MATRIX: "under 1",
     Method.GMM_SPHERICAL: "under 1",
@@ -67,7 +67,7 @@ PUBLISHED_SECONDS = {
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over repeats with its 95 % interval."""
+    """A mean over repeats with its 95% interval."""
 
     mean: float
     half: float
@@ -141,7 +141,7 @@ def by_share(bench: Bench, repeats: int) -> dict[tuple[Method, float], list[Meas
 
 
 def by_outlier_share(bench: Bench, repeats: int) -> dict[tuple[Method, float | None], list[Measured]]:
-    """Figure 6: the three ratio samplers at 5 %, for every share of doubtful items, and drawn by weight (None)."""
+    """Figure 6: the three ratio samplers at 5%, for every share of doubtful items, and drawn by weight (None)."""
     size = round(SMALL * len(bench.view))
     found: dict[tuple[Method, float | None], list[Measured]] = {}
     for method in (method for method in Method if method.by_ratio):
@@ -155,7 +155,7 @@ def by_outlier_share(bench: Bench, repeats: int) -> dict[tuple[Method, float | N
 
 
 def seconds(view: View) -> dict[Method, float]:
-    """Figure 7: what a 5 % sample takes."""
+    """Figure 7: what a 5% sample takes."""
     return {method: _taken(lambda method=method: choose(view, method, rng=np.random.default_rng(0))) for method in Method}
 
 
@@ -172,7 +172,7 @@ def report(world: World, repeats: int) -> dict[str, object]:
     wrong, published_wrong = int(view.wrong.sum()), PUBLISHED_WRONG[world.name]
     print(f"\n== {world.name}: {len(view):,} items, {wrong} wrong (published: {published_wrong}), latent {view.latent.shape[1]}")
     shares = by_share(bench, repeats)
-    print(f"\nFigure 4, mean over {repeats} repeats ±95 %: S1 precision of the top 10, S2 cosine distance, S3 Jensen-Shannon distance")
+    print(f"\nFigure 4, mean over {repeats} repeats ±95%: S1 precision of the top 10, S2 cosine distance, S3 Jensen-Shannon distance")
     for family, name in enumerate(FAMILIES):
         print(f"\n{name:<18}" + "".join(f"{share:>17.0%}" for share in SHARES))
         for method in Method:
@@ -181,31 +181,31 @@ def report(world: World, repeats: int) -> dict[str, object]:
             note = f"   its own size, {cells[0][0].size}" if method is Method.BOUNDARY_TREE and cells[0] else ""
             print(f"{method:<18}" + "".join(f"{text:>17}" for text in texts) + note)
     published = PUBLISHED_MISSED[world.name]
-    print(f"\nTable IV, share of the wrong items that a 5 % sample holds\n{'':<18}{'here':>17}{'published':>12}{'size':>8}")
+    print(f"\nTable IV, share of the wrong items that a 5% sample holds\n{'':<18}{'here':>17}{'published':>12}{'size':>8}")
     for method in Method:
         runs = shares[method, SMALL]
         its = f"{published[method] / published_wrong:.2f}" if method in published else "-"
         print(f"{method:<18}{interval([run.missed / wrong for run in runs])!s:>17}{its:>12}{runs[0].size:>8}")
-    print("\nFigure 5, S1 of a 5 % sample for the top k\n" + " " * 18 + "".join(f"{f'k = {k}':>17}" for k in TOPS))
+    print("\nFigure 5, S1 of a 5% sample for the top k\n" + " " * 18 + "".join(f"{f'k = {k}':>17}" for k in TOPS))
     for method in Method:
         runs = shares[method, SMALL]
         print(f"{method:<18}" + "".join(f"{interval([run.tops[place] for run in runs])!s:>17}" for place in range(len(TOPS))))
     print(f"{'published (m-m)':<18}" + "".join(f"{PUBLISHED_TOP[world.name].get(k, '-'):>17}" for k in TOPS))
     tuning = by_outlier_share(bench, repeats)
-    print("\nFigure 6, a 5 % sample by the share j of doubtful items (published: S1 rises to a plateau near 0.7, S3 is lowest near 0.5)")
+    print("\nFigure 6, a 5% sample by the share j of doubtful items (published: S1 rises to a plateau near 0.7, S3 is lowest near 0.5)")
     for family, name in enumerate(FAMILIES):
         print(f"\n{name:<18}" + "".join(f"{f'j = {share:g}':>17}" for share in OUTLIER_SHARES) + f"{'weighted':>17}")
         for method in (method for method in Method if method.by_ratio):
             cells = [tuning[method, share] for share in (*OUTLIER_SHARES, None)]
             print(f"{method:<18}" + "".join(f"{interval([run.figures[family] for run in cell])!s:>17}" for cell in cells))
     spent = seconds(view)
-    print(f"\nFigure 7, seconds for a 5 % sample of {len(view):,} x {view.latent.shape[1]} (published: of 2,118 x 64)")
+    print(f"\nFigure 7, seconds for a 5% sample of {len(view):,} x {view.latent.shape[1]} (published: of 2,118 x 64)")
     for method in Method:
         print(f"{method:<18}{spent[method]:>10.2f}   {PUBLISHED_SECONDS.get(method, '-')}")
     mine, margin = shares[Method.ERRORS_FIRST, SMALL], shares[Method.MAX_MARGIN, SMALL]
     for family in (0, 2):
         gains = [one.figures[family] - other.figures[family] for one, other in zip(mine, margin, strict=True)]
-        print(f"errors-first minus max-margin at 5 %, {FAMILIES[family]}: {interval(gains)}")
+        print(f"errors-first minus max-margin at 5%, {FAMILIES[family]}: {interval(gains)}")
     return {"shares": shares, "tuning": tuning, "seconds": spent, "name": world.name, "size": len(view)}
 
 

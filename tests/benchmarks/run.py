@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import certificates
 import detection
 import diagnosis
 import fitting
@@ -22,8 +23,11 @@ import live
 import map as map_page
 import overhead
 import pages
+import quality
 import serving
 import snapshots
+import strangers
+import training
 
 THEMES = {
     "detection": detection.figures,
@@ -33,10 +37,14 @@ THEMES = {
     "growth": growth.figures,
     "map": map_page.figures,
     "guarantees": guarantees.figures,
+    "certificates": certificates.figures,
     "serving": serving.figures,
     "snapshots": snapshots.figures,
+    "training": training.figures,
     "live": live.figures,
     "pages": pages.figures,
+    "strangers": strangers.figures,
+    "quality": quality.figures,
 }
 
 

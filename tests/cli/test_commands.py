@@ -179,3 +179,28 @@ def test_export_writes_every_label_with_where_it_comes_from(run, connected, proc
     assert (found["task"], found["source"], found["label"], found["by"]) == ("7", "nobody", None, [])
     status, _, err = run("export", "--project", "3", "--out", "labels.jsonl", **connected)
     assert (status, "--replace" in err) == (1, True)
+
+
+def test_erase_says_what_remains(run, connected, process):
+    with process.store.writing() as connection:
+        items.add_tasks(connection, project_of(connection, "3"), [Task("7", "http://host/7.png")])
+    status, out, _ = run("erase", "--project", "3", "--item", "7", "--item", "8", **connected)
+    assert status == 0
+    assert out.startswith("1 item erased.\nNot known here: 8\nThe labeling tool still has task 7 ")
+    assert run("erase", "--project", "3", "--item", "7", **connected)[0] == 1
+
+
+def test_accounts_are_given_listed_and_taken(run, connected, tmp_path):
+    status, out, _ = run("people", "add", "ann", "--role", "decide", **connected)
+    assert status == 0
+    assert out.startswith("ann may decide.\nPassword, shown this once: ")
+    assert run("people", "add", "bob", "--no-password", **connected)[1] == "bob may look.\n"
+    assert run("people", "list", **connected)[1].splitlines()[1:] == ["ann: decide", "bob: look, signed in by the proxy"]
+    assert run("people", "remove", "ann", **connected)[0] == 0
+    assert run("people", "remove", "ann", **connected)[0] == 1
+    assert run("people", "log", "--out", "deeds.csv", **connected)[0] == 0
+    assert [line.split(",")[3:5] for line in (tmp_path / "deeds.csv").read_text().splitlines()[1:]] == [
+        ["remove account", "ann"],
+        ["set account", "bob: look"],
+        ["set account", "ann: decide"],
+    ]

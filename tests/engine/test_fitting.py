@@ -8,7 +8,7 @@ import pytest
 from annotriage import triage
 from annotriage.data import Item
 from annotriage.engine.fitting import fit
-from annotriage.errors import DataError, FitError, SettingError
+from annotriage.errors import DataError, FitError, ModelError, SettingError
 
 
 @pytest.fixture
@@ -268,3 +268,37 @@ def test_a_class_that_does_not_exist_cannot_be_never_auto(fitted):
 def test_a_score_that_does_not_exist_cannot_be_a_member(fitted):
     with pytest.raises(SettingError, match="setting members: 'best' is none of"):
         fitted(score="combined", members=("knn", "best"))
+
+
+def test_two_classes_that_look_exchanged_are_named(digits_network, digits, network, tmp_path, quick):
+    names = [str(digit) for digit in (0, 1, 2, 5, 4, 3, 6, 7)]
+    exchanged = network(tmp_path, *digits_network, classes=names, size=(8, 8))
+    (note,) = [note for note in fit(exchanged, digits.train, settings=quick).notes if "look exchanged" in note]
+    assert note.startswith("'3' and '5' look exchanged") or note.startswith("'5' and '3' look exchanged")
+    right = network(tmp_path / "right", *digits_network, classes=[str(digit) for digit in range(8)], size=(8, 8))
+    assert not any("exchanged" in note for note in fit(right, digits.train, settings=quick).notes)
+
+
+def test_items_whose_label_the_model_does_not_know_can_be_left_out(digits_model, digits, quick):
+    images, labels = digits.train
+    some = np.where(np.arange(len(labels)) < 9, "seven", labels)
+    with pytest.raises(DataError, match="'seven' is none of the model's classes"):
+        fit(digits_model, (images, some), settings=quick)
+    found = fit(digits_model, (images, some), settings=quick, ignore_unknown_labels=True)
+    assert found.counts["training"] == len(labels) - 9
+    assert "9 training items were left out, as the model does not know their label: 'seven' (9)." in found.notes
+
+
+def test_the_spec_says_what_data_call_a_class(digits_network, digits, network, tmp_path, quick):
+    spec = network(tmp_path, *digits_network, classes=[str(digit) for digit in range(8)], size=(8, 8))
+    text = spec.read_text("utf-8").replace("[input]", 'aliases = { seven = "7" }\n[input]')
+    spec.write_text(text, "utf-8")
+    images, labels = digits.train
+    named = np.where(labels == "7", "seven", labels)
+    found = fit(spec, (images, named), settings=quick)
+    assert found.counts["training"] == len(labels)
+    compared = triage(found, (digits.incoming[0], np.where(digits.incoming[1] == "7", "seven", digits.incoming[1]))).compared
+    assert compared.foreign == 0
+    spec.write_text(text.replace('seven = "7"', 'seven = "8"'), "utf-8")
+    with pytest.raises(ModelError, match="aliases: '8' is none of the classes"):
+        fit(spec, digits.train)

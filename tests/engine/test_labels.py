@@ -33,7 +33,16 @@ def test_no_class_at_all_is_an_answer_where_several_may_apply():
 def test_a_label_that_the_model_does_not_know_names_item_label_and_classes(label):
     with pytest.raises(DataError) as refused:
         SINGLE.known(item(label))
-    assert str(refused.value) == f"scans/7.png: label {label!r} is none of the model's classes (cat, dog, owl)"
+    said = f"scans/7.png: label {label!r} is none of the model's classes (cat, dog, owl)"
+    meant = """; did you mean 'cat'? The model spec can say so: [model] aliases = { "Cat" = "cat" }"""
+    assert str(refused.value) == said + (meant if label == "Cat" else "")
+
+
+@pytest.mark.parametrize(
+    ("label", "meant"), [("CAT", "cat"), ("cats", "cat"), (" Dog_", "dog"), ("owel", "owl"), ("cow", None), ("x", None)]
+)
+def test_a_near_miss_is_told_from_another_name(label, meant):
+    assert SINGLE.meant(label) == meant
 
 
 def test_several_labels_are_refused_where_one_is_known():

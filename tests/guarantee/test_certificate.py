@@ -93,7 +93,7 @@ def test_a_part_that_was_checked_completely_is_counted_as_it_is():
 
 @pytest.mark.parametrize(("strangers", "on_probation"), [(0.0, False), (0.1, False), (0.2, False), (0.2, True)])
 def test_a_finished_dataset_has_more_wrong_labels_than_certified_in_few_runs(strangers, on_probation):
-    """As they are really drawn: a probation that is drawn completely, at least 20 a week, 5 % and the sample."""
+    """As they are really drawn: a probation that is drawn completely, at least 20 a week, 5% and the sample."""
     runs = 60
     failed = 0
     for run in range(runs):

@@ -51,7 +51,7 @@ def test_the_estimated_joint_has_the_wrong_labels_off_its_diagonal():
 
 
 def test_the_interval_holds_the_rate_of_wrong_labels_about_as_often_as_it_says():
-    """Of 200 datasets drawn anew, with a model that is sure enough for the estimate to be centred: 95 % +- 3 standard errors."""
+    """Of 200 datasets drawn anew, with a model that is sure enough for the estimate to be centred: 95% +- 3 standard errors."""
     held = 0
     for seed in range(200):
         _, given, probabilities = world(np.random.default_rng(seed), count=400)

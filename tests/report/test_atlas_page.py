@@ -62,12 +62,12 @@ def test_of_many_items_a_sample_is_drawn_and_said(digits_reference, digits, quic
 
 def test_a_reference_alone_has_an_atlas_into_which_outliers_are_drawn(digits_reference, quick):
     near = digits_reference.sample.compressed[0].astype(np.float32)
-    strangers = [Fallen("7", "3", 0.4, near, b""), Fallen("8", "a class of old", 0.9, near + 0.01, b"")]
+    strangers = [Fallen("7", near, b""), Fallen("8", near + 0.01, b"")]
     found = training_atlas(digits_reference, "new scans", strangers, quick)
     layer, usual = found.layers[0], len(digits_reference.sample.logits)
     assert layer.places[usual:] == pytest.approx(np.repeat(layer.places[:1], 2, axis=0), abs=0.05)
     assert found.inside.strange.tolist() == [False] * usual + [True, True]
-    assert found.sure[usual:].tolist() == [0.4, 0.9]
+    assert sentences(found)[0].endswith("are strange, drawn as diamonds.")
     assert layer.explained > 0.999
     assert training_atlas(digits_reference, "new scans", [], quick).inside.strange.sum() == 0
 

@@ -85,7 +85,7 @@ def test_every_piece_of_advice_comes_with_reason_and_what_would_decide(write, sa
     [
         ("yes", "yes: it fills gaps", "yes It fills gaps"),
         ("undecided", "cannot be said: not calibrated", "undecided Not calibrated"),
-        ("people", "by people, for now", "people For now"),
+        ("people", "by people, for now", "no For now"),
         ("people", PERSON_FIRST, "a person first A new class or a broken source?"),
     ],
 )

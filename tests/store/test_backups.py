@@ -15,7 +15,7 @@ from annotriage.states import EventKind
 from annotriage.store import Store, events, work
 from annotriage.store.backups import CHECKSUM, back_up, restore
 from annotriage.store.files import pieces_of, store_file
-from annotriage.store.schema import delivery, heartbeat, item, metadata, project, session, snapshot, stored_file
+from annotriage.store.schema import delivery, heartbeat, item, metadata, notice, project, session, snapshot, stored_file
 
 
 def contents(store):
@@ -27,7 +27,7 @@ def contents(store):
                 map(repr, connection.execute(select(*(column for column in table.c if f"{table.name}.{column.name}" not in changed))))
             )
             for table in metadata.sorted_tables
-            if table is not session
+            if table not in (session, notice)
         }
 
 

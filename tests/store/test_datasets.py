@@ -74,13 +74,6 @@ class DatasetsContract:
         with store.reading() as connection:
             assert datasets.routes_of(connection, filled.project) == counts[1:]
 
-    def test_the_clusters_next_to_which_most_outliers_lie_come_first(self, store, filled):
-        filled.judged(1, "outlier", labels=("dog",))
-        filled.judged(2, "outlier", labels=("cat",))
-        filled.judged(3, labels=("dog",))
-        with store.reading() as connection:
-            assert datasets.strange_clusters(connection, filled.project) == [("cat", 2), ("dog", 1)]
-
 
 class TestOnSQLite(OnSQLite, DatasetsContract):
     pass

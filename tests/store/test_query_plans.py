@@ -59,7 +59,6 @@ HOT = {
     "strangest of a dataset": lambda c, p: browsing.strangest_of(c, p, 1, 5),
     "strangest between": lambda c, p: browsing.strangest_between(c, p, 0.0, 1e12, 5),
     "groups": lambda c, p: snapshots.groups_of(c, datasets.id_of_all(p.id), [1, 2]),
-    "strange clusters": datasets.strange_clusters,
     "latest verdict": maps.latest_verdict,
     "work due": lambda c, p: work.anything_due(c),
     "a claim": lambda c, p: work.claim(c, "me", 5),

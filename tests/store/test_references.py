@@ -8,7 +8,7 @@ from stores import FACTS, OnPostgreSQL, OnSQLite, while_it_waits
 
 from annotriage.errors import StateError, UnknownError
 from annotriage.store import references
-from annotriage.store.schema import reference
+from annotriage.store.schema import reference, reference_edge
 
 CURVE = {"coverage": [0.1, 0.9], "risk": [0.0, 0.01], "bound": [0.02, 0.03]}
 
@@ -28,9 +28,15 @@ class ReferencesContract:
             assert (found.id, found.version, found.name, found.prediction_version) == (id, "v1", "pets", "annotriage pets v1")
             assert found.facts == FACTS
             assert references.get_curve(connection, id) == CURVE
-            assert references.edges_of(connection, id, "cat") == {"energy": (1.0, 2.5)}
             assert references.get_curve(connection, other) == {}
-            assert references.edges_of(connection, other, "cat") == references.edges_of(connection, id, None) == {}
+
+    def test_an_item_is_held_against_the_normal_range_of_its_own_cluster(self, store, filled):
+        (dog,), (cat,) = filled.judged(1, labels=("dog",)), filled.judged(1, labels=("cat",))
+        with store.writing() as connection:
+            edge = {"reference_id": filled.project.reference_id, "cluster": "cat", "members": {"energy": (1.0, 2.5)}}
+            connection.execute(reference_edge.insert().values(**edge))
+            assert references.edges_of(connection, filled.project.reference_id, cat) == {"energy": (1.0, 2.5)}
+            assert references.edges_of(connection, filled.project.reference_id, dog) == {}
 
     def test_its_files_are_written_where_they_belong(self, store, tmp_path):
         (tmp_path / "a.bin").write_bytes(b"x" * 100)

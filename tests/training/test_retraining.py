@@ -27,7 +27,7 @@ def trained(retraining, tmp_path_factory):
         out,
         reviewed=retraining.reviewed,
         calibration=retraining.fresh,
-        plan=Plan(perplexity="kl"),
+        plan=Plan(perplexity="kl", drop_below=0.05, readmit=2),
         wishes=Wishes(scores=True, prune=True, curve=True, pool=retraining.reviewed[0]),
     )
     return made, out
@@ -84,7 +84,7 @@ def test_looking_again_at_the_same_held_out_items_spends_an_attempt(retraining, 
 
 
 def test_what_a_guarantee_rests_on_is_never_trained_on(retraining, tmp_path, digits):
-    spot_check = Item("s1", digits.strangers[0][200], ("8",), record={"data": {"triage_spot_check": "yes"}})
+    spot_check = Item("s1", digits.strangers[0][200], ("8",), spot_check=True)
     held_out = Item("h1", digits.held_out[0][0], (str(digits.held_out[1][0]),))
     fresh = Item("f1", retraining.fresh[0][3], (str(retraining.fresh[1][3]),))
     nudged = retraining.fresh[0][5].copy()

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from sqlalchemy import text
+from web import token
 
 from annotriage.store import jobs, maps
 
@@ -16,14 +17,18 @@ SAYS = {"label": LABEL, "labels": json.dumps([LABEL]), "reason": f"It looks like
 FIGURES = dict.fromkeys(("confidence", "score", "p_value", "outlier_score", "sureness", "trust"), FIGURE)
 
 
+OPEN_CHECK = "JOIN spot_check ON item_id = item.id WHERE state = 'open'"
+OUTLIER = "WHERE route = 'outlier' AND answer = 'open' AND item.id NOT IN (SELECT item_id FROM spot_check)"
+
+
 @pytest.fixture
-def seen(copied, serve_dashboard):
-    """Everything that the service answers about an open spot check, by address; and a function that settles the check."""
+def seen(request, copied, serve_dashboard):
+    """Everything that the service answers about an item that is not answered, by address; and a function that answers it."""
     dashboard = serve_dashboard(*copied, password=AUTH[1])
     store, client = dashboard.process.store, dashboard.app.test_client()
     with store.writing() as connection:
-        found = "SELECT item.id, external_id FROM item JOIN spot_check ON item_id = item.id WHERE state = 'open' AND item.project_id = 1"
-        item, task = connection.execute(text(f"{found} AND NOT gone ORDER BY item.id LIMIT 1")).one()
+        found = f"SELECT item.id, external_id FROM item {getattr(request, 'param', OPEN_CHECK)} AND item.project_id = 1 AND NOT gone"
+        item, task = connection.execute(text(f"{found} ORDER BY item.id LIMIT 1")).one()
         assigned = ", ".join(f"{name} = :{name}" for name in SAYS | FIGURES)
         connection.execute(text(f"UPDATE verdict SET {assigned} WHERE item_id = :item"), {**SAYS, **FIGURES, "item": item})
         for kind, payload in (("map", {"method": "pca"}), ("report", {"dataset": 1})):
@@ -52,7 +57,10 @@ def seen(copied, serve_dashboard):
     def settle():
         with store.writing() as connection:
             connection.execute(text("UPDATE spot_check SET state = 'right' WHERE item_id = :item"), {"item": item})
-            connection.execute(text("UPDATE item SET trust = 0 WHERE id = :item"), {"item": item})  # on the queue's first page
+            if hasattr(request, "param"):
+                connection.execute(text("UPDATE item SET answer = 'resolved' WHERE id = :item"), {"item": item})
+            first = "UPDATE item SET trust = 0, route = 'uncertain' WHERE id = :item"  # on the queue's first page
+            connection.execute(text(first), {"item": item})
 
     yield seen, settle, item, task
     service.close()
@@ -81,3 +89,30 @@ def test_neither_do_those_that_look_like_it_nor_a_filter(seen):
     assert json.loads(look()[filtered])["lines"] == []
     settle()
     assert len(json.loads(look()[filtered])["lines"]) == 1
+
+
+@pytest.mark.parametrize("seen", [OUTLIER], ids=["an outlier"], indirect=True)
+def test_the_class_of_an_outlier_is_told_once_it_is_answered(seen):
+    look, settle, item, task = seen
+
+    def naming():
+        return {path.split("?")[0] for path, body in look().items() if LABEL in body and not path.endswith(FILTER)}
+
+    assert naming() == set()
+    settle()
+    told = naming()
+    assert {"/projects/1/items.csv", f"/projects/1/items/{task}", f"/projects/1/map/items/{item}", f"/api/projects/1/items/{task}"} <= told
+
+
+def test_whoever_has_the_class_of_an_outlier_revealed_is_written_down(copied, serve_dashboard):
+    dashboard = serve_dashboard(*copied, password=AUTH[1])
+    client, headers = dashboard.app.test_client(), {"Accept": "text/html"}
+    with dashboard.process.store.reading() as connection:
+        query = f"SELECT item.id, external_id FROM item {OUTLIER} AND item.project_id = 1 ORDER BY item.id LIMIT 1"
+        item, task = connection.execute(text(query)).one()
+        check = connection.execute(text(f"SELECT item.id FROM item {OPEN_CHECK} AND item.project_id = 1 LIMIT 1")).scalar_one()
+    assert "Reveal</button>" in client.get(f"/projects/1/items/{task}", auth=AUTH, headers=headers).text
+    form = {"csrf": token(client, f"/projects/1/items/{task}", auth=AUTH)}
+    assert client.post(f"/projects/1/items/{item}/reveal", auth=AUTH, data=form).status_code == 303
+    assert "had the model's answer on task" in client.get("/projects/1/guarantee", auth=AUTH, headers=headers).text.replace("&#39;", "'")
+    assert client.post(f"/projects/1/items/{check}/reveal", auth=AUTH, data=form).status_code == 409

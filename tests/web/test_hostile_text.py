@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select, update
 
-from annotriage.states import EventKind
+from annotriage.states import EventKind, FindingState, IssueKind
 from annotriage.store.events import note
+from annotriage.store.label_audits import Finding, keep_audit
 from annotriage.store.projects import change_project, project_of
 from annotriage.store.schema import dataset, delivery, event, inbox, item, job, review, snapshot, training_item, verdict
 
@@ -19,7 +20,8 @@ EVIL = {
 }
 PAGES = (
     "/", "/system", "/projects/1/map", "/projects/1/queue", "/projects/1/queue?order=groups", "/projects/1/diversity",
-    "/projects/1/groups", "/projects/1/guarantee", "/projects/1/compare", "/projects/1/settings", "/projects/1/items/{task}",
+    "/projects/1/groups", "/projects/1/guarantee", "/projects/1/compare", "/projects/1/settings",
+    "/projects/1/label-audit", "/projects/1/items/{task}",
 )  # fmt: skip
 
 
@@ -42,6 +44,10 @@ def evil(request, dashboard):
         connection.execute(update(event).values(kind=EventKind.PROBLEM, facts={"error": text}))
         connection.execute(inbox.insert().values(body=text.encode(), state="failed", error=text, at=0.0))
         connection.execute(job.insert().values(project_id=project.id, kind="recalibrate", state="failed", payload={}, text=text, at=0.0))
+        doubted = connection.execute(some.limit(3)).scalars().all()
+        told = (IssueKind.WRONG, (text,), (text,), 0.9, text, True, FindingState.OPEN)
+        facts = {"items": 3, "sentences": ["About a third.", text], "findings": {"wrong": 3}, "notes": [text]}
+        keep_audit(connection, project.id, facts, [Finding(id, str(id), place, *told) for place, id in enumerate(doubted)])
         for row in connection.execute(select(snapshot.c.id, snapshot.c.facts)).all():
             for group in row.facts["groups"]:
                 group["label"] = text

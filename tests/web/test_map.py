@@ -112,7 +112,7 @@ def test_a_click_on_a_point_shows_that_very_item(page, dashboard):
         assert page.locator("#panel dl").text_content().count("larger is stranger") >= 1, "scores per member"
         shown += 1
     assert shown >= 3
-    assert page.get_by_role("link", name="All about it").get_attribute("href") == f"/projects/1/items/{row.external_id}"
+    assert page.get_by_role("link", name="Details").get_attribute("href") == f"/projects/1/items/{row.external_id}"
 
 
 def test_a_training_item_can_be_looked_at_too(page):
@@ -334,7 +334,7 @@ def test_deleted_tasks_and_hostile_text_are_shown_as_what_they_are(page, dashboa
         connection.execute(item.update().where(item.c.id == 3).values(gone=True))
         connection.execute(verdict.update().where(verdict.c.item_id == 3).values(reason=dashboards.HOSTILE, cluster=dashboards.HOSTILE))
     page.evaluate("id => annotriageMap.select(annotriagePoints().find(id))", 3)
-    page.get_by_text("This task was deleted in the labeling tool.").wait_for()
+    page.get_by_text("This task was deleted in Label Studio.").wait_for()
     assert page.locator("#panel-reason").text_content() == dashboards.HOSTILE
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
 

@@ -9,6 +9,7 @@ from sqlalchemy import update
 from triaged import import_tasks, judge
 
 from annotriage.service.guarantee.pausing import pause
+from annotriage.store import label_audits
 from annotriage.store.schema import item
 
 # A figure of each page: where it is in the twin, and how the page shows it.
@@ -16,6 +17,7 @@ FIGURES = {
     "/": (lambda page: page["cards"][0]["waiting"]["total"], "{:,}</a>"),
     "/projects/1/overview": (lambda page: page["card"]["waiting"]["total"], "{:,}</a>"),
     "/system": (lambda page: page["database"], "{}"),
+    "/system/accounts": (lambda page: page["user"], "{}"),
     "/system/checks": (lambda page: page["checks"][0][1]["name"], "{}</th>"),
     "/glossary": (lambda page: page["terms"][0]["meaning"], "{}"),
     "/projects/1/map": (lambda page: page["scored"], "{:,} items were judged"),
@@ -23,9 +25,11 @@ FIGURES = {
     "/projects/1/diversity": (lambda page: 100 * page["score"]["outliers"] / page["score"]["n"], "{:.1f}%"),
     "/projects/1/groups": (lambda page: page["groups"]["searched"], "{:,}"),
     "/projects/1/guarantee": (lambda page: page["standing"]["sample_drawn"], "{:,} drawn"),
+    "/projects/1/label-audit": (lambda page: page["audit"]["facts"]["items"], "{:,}</b>"),
+    "/projects/1/certificates": (lambda page: page["datasets"][0]["items"], "({} item"),
     "/projects/1/compare": (lambda page: page["a"]["whole"]["n"], "{:,}"),
     "/projects/1/settings": (lambda page: 100 * page["now"]["max_error"], "{:.3g}"),
-    "/projects/1/items/1": (lambda page: page["detail"]["item"]["verdict"]["cluster"], "{}"),
+    "/projects/1/items/1": (lambda page: page["detail"]["item"]["verdict"]["reason"][:40], "{}"),
 }
 AUTH = ("annotriage", "right")
 
@@ -36,7 +40,10 @@ def twin_of(path):
 
 @pytest.fixture
 def client(copied, serve_dashboard):
-    return serve_dashboard(*copied, password=AUTH[1]).app.test_client()
+    dashboard = serve_dashboard(*copied, password=AUTH[1])
+    with dashboard.process.store.writing() as connection:
+        label_audits.keep_audit(connection, 1, {"items": 7_123, "sentences": ["None looks wrong."], "findings": {}, "notes": []}, [])
+    return dashboard.app.test_client()
 
 
 @pytest.mark.parametrize("path", FIGURES)
@@ -98,7 +105,8 @@ def test_all_pages_the_api_and_the_tool_count_alike(copied, serve_dashboard):
     assert card["counts"] == routes
     assert preview == {"failed": 0} | routes
     assert card["line"]["queue"] == api["queue"] == queue["waiting"]["total"] - queue["waiting"]["kinds"]["spot_checks"]
-    assert card["waiting"] == queue["waiting"] == settings["waiting"]
+    for page in (queue, settings):
+        assert page["waiting"] | {"per_day": None} == card["waiting"] | {"per_day": None}
     drawn = get("/api/projects/1/spot-checks?limit=500")["spot_checks"]
     assert settings["checked"] == sum(check["route"] == "auto" for check in drawn) > 20
 
@@ -131,5 +139,12 @@ def test_the_item_behind_a_point_of_the_map_is_the_item(client):
     shown = client.get("/projects/1/items/1.json", auth=AUTH).json["detail"]["item"]
     panel = client.get(f"/projects/1/map/items/{shown['id']}", auth=AUTH, headers={"Accept": "text/html"})
     assert panel.status_code == 200
-    for said in ("Task 1</bdi>", shown["verdict"]["cluster"], f"{shown['verdict']['trust']:.3f}"):
+    for said in ("Task 1</bdi>", shown["verdict"]["reason"][:40], f"{shown['verdict']['trust']:.3f}"):
         assert said in panel.text
+
+
+def test_who_answered_is_named_only_where_the_setting_says_so(copied, serve_dashboard):
+    client = serve_dashboard(*copied, password=AUTH[1], show_people="off").app.test_client()
+    page = client.get("/projects/1/overview", auth=AUTH, headers={"Accept": "text/html"}).text
+    assert "2 people gave" in page
+    assert "bob" not in page + client.get("/projects/1/overview.json", auth=AUTH).text

@@ -19,14 +19,17 @@ DRAWN = (
 )
 
 
-def certified(most: int, labels: int, confidence: float, checked: int, wrong: int, still_open: int) -> str:
-    """What is certified. checked: labels in the checks, wrong: of them found wrong, still_open: of them not answered yet."""
-    if not checked or still_open == checked:
+def certified(most: int, labels: int, confidence: float, checked: int, wrong: int, still_open: int, lost: int = 0) -> str:
+    """What is certified. checked: labels in the checks, wrong: of them found wrong, still_open: of them not answered
+    yet, lost: nor ever, as people saw the label or the task is deleted."""
+    if still_open + lost == checked:
         return f"Nothing can be said of {these(labels)} yet: {_waiting(still_open)}."
-    answered = checked - still_open
-    found = f"of {count(answered, 'label')} that people checked blind {wrong:,} {'was' if wrong == 1 else 'were'} wrong"
+    answered = checked - still_open - lost
+    bad = f"{wrong:,} were wrong" if wrong > 1 else "one was wrong" if wrong else "none was wrong"
+    found = f"of {count(answered, 'label')} that people checked blind {bad}"
     rest = f"; {still_open:,} more {'is' if still_open == 1 else 'are'} not answered yet, and counted as wrong" if still_open else ""
-    return f"At most {most:,} of {these(labels)} are wrong ({percent(confidence, 0)} sure), strangers included: {found}{rest}."
+    never = f"; {lost:,} more can be checked blind no longer, and {'counts' if lost == 1 else 'count'} as wrong" if lost else ""
+    return f"At most {most:,} of {these(labels)} are wrong ({percent(confidence, 0)} sure), strangers included: {found}{rest}{never}."
 
 
 def these(labels: int) -> str:

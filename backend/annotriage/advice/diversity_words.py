@@ -9,6 +9,7 @@ from annotriage.advice.numbers import count, in_hundred, percent, points, points
 if TYPE_CHECKING:
     from annotriage.guarantee.diversity import Diversity
 
+SURE = 0.05  # p-value from which on an excess is clear
 TOO_WIDE = 0.05  # an excess whose upper limit is larger may hide a lot
 
 
@@ -17,6 +18,11 @@ def diversity_sentence(diversity: Diversity) -> str:
     if diversity.n == 0:
         return nothing_scored_sentence(diversity.failed)
     return f"{_reading(diversity) if diversity.calibrated else _uncalibrated(diversity)}{_lost(diversity)}"
+
+
+def clear_excess(calibrated: bool, excess_low: float | None, p_value: float | None) -> bool:
+    """Whether there clearly are more outliers than normal data would show: figures of a `Diversity`, None where they are not known."""
+    return bool(calibrated and excess_low is not None and p_value is not None and excess_low > 0 and p_value <= SURE)
 
 
 def nothing_scored_sentence(failed: int) -> str:
@@ -40,8 +46,8 @@ def _uncalibrated(d: Diversity) -> str:
 
 def _reading(d: Diversity) -> str:
     foreign, limits = in_hundred(*(max(0.0, excess / (1 - d.expected)) for excess in (d.excess, d.excess_low, d.excess_high)))
-    if d.excess_low > 0 and d.p_value <= 0.05:
-        reading = f"about {foreign} are new (likely {limits})"
+    if clear_excess(d.calibrated, d.excess_low, d.p_value):
+        reading = f"at least about {foreign} are new (likely {limits}); strangers that look familiar are not counted"
     elif d.excess_high < 0:
         reading = f"{points(-d.excess)} fewer than usual (likely {points_range(-d.excess_high, -d.excess_low)}), so nothing new"
     elif d.excess_high > TOO_WIDE:

@@ -73,6 +73,11 @@ def decided(task: str, by: str, right: bool) -> str:
     return f"{by} decided spot check {task}: the model was {'right' if right else 'wrong'}"
 
 
+def revealed(task: str, by: str) -> str:
+    """A person had the model's answer on an outlier told before anybody had answered."""
+    return f"{by} had the model's answer on task {task} revealed"
+
+
 def settings(changes: Changes, by: str) -> str:
     """A person changed how the project is triaged."""
     said = ", ".join(f"{name} {_value(before)} -> {_value(after)}" for name, (before, after) in changes.items())
@@ -124,6 +129,11 @@ def certified(dataset: str, labels: int, drawn: int, by: str) -> str:
     return f"{by} asked for a certificate of {dataset}: {count(labels, 'automatic label')}{more}"
 
 
+def erased(items: int, by: str) -> str:
+    """All that was known of items was erased; which ones they were is not told."""
+    return f"{by} erased {count(items, 'item')}: all that was known of {'it' if items == 1 else 'them'} here"
+
+
 SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.CONNECTED: connected,
     EventKind.GONE: gone,
@@ -139,6 +149,7 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.ALARM: alarm,
     EventKind.ALARM_OVER: alarm_over,
     EventKind.DECIDED: decided,
+    EventKind.REVEALED: revealed,
     EventKind.SETTINGS: settings,
     EventKind.LIMITS: limits,
     EventKind.LIMITS_FAILED: failed,
@@ -150,6 +161,7 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.ACCEPTED: accepted,
     EventKind.UNDONE: undone,
     EventKind.CERTIFIED: certified,
+    EventKind.ERASED: erased,
 }
 
 

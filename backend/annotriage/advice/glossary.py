@@ -49,6 +49,7 @@ GLOSSARY = (
         "excess",
         "How much larger the share of strange items is than normal data would show, in points: 25% where 5% is normal is 20 points.",
     ),
+    Term("finding", "A label that people gave and that looks wrong. A person decides whether it is."),
     Term(
         "from another source",
         "The item looks as if another scanner, light or camera made it, whatever it shows.",
@@ -68,6 +69,7 @@ GLOSSARY = (
         ("sureness",),
     ),
     Term("item", "One piece of data to be labelled. In the labeling tool it is a task."),
+    Term("label audit", "A search for labels that people gave and that look wrong. It changes nothing."),
     Term(
         "like no class", "The item shows something that resembles no class the model knows: perhaps a new kind of thing.", ("class axis",)
     ),

@@ -137,6 +137,20 @@ def checked(wrong: int, answers: int, contradicted: int, until_alarm: int | None
     return " ".join(filter(None, (f"{found}{awaited(contradicted)}.", until_stop(until_alarm))))
 
 
+def strangers_pass(seen: str = "") -> str:
+    """That the limit does not speak of strangers, for data with more outliers than usual. seen: what checks or labels say of them."""
+    known = seen or "How many is not known before people have checked some"
+    return (
+        f"But this data differs from the held-out items, and strangers that look familiar pass. {known}."
+        " Have people check automatic labels of this source before you rely on them (spot checks; annotriage certify counts them)."
+    )
+
+
+def seen_in_checks(wrong: int, answers: int) -> str:
+    """What spot checks found among automatic labels; "" if none is answered."""
+    return f"In spot checks {wrong:,} of {count(answers, 'automatic label')} were wrong" if answers else ""
+
+
 def second_answers(unconfirmed: int) -> str:
     """What lifts an alarm that rests on one person's word."""
     rest = f"{count(unconfirmed, 'contradiction rests', 'contradictions rest')} on one person's word"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from annotriage.advice.numbers import count, percent, percent_range
+from annotriage.advice.numbers import count, percent, percent_range, probability
 from annotriage.advice.verdict_words import outlier_sentence
 from annotriage.states import IssueKind
 
@@ -53,19 +53,17 @@ def stranger_sentence(outlier_score: float, calibrated: bool) -> str:
     return outlier_sentence(outlier_score, "held-out" if calibrated else "training")
 
 
-def share(probability: float) -> str:
-    """A probability that is never said to be certain either way: 0.9996 -> "over 99.9 %", 0.0001 -> "under 0.1 %"."""
-    if probability < 0.001:
-        return "under 0.1 %"
-    return "over 99.9 %" if probability > 0.999 else percent(probability, 0 if 0.01 < probability < 0.99 else 1)
+def share(chance: float) -> str:
+    """A probability that is never said to be certain either way: 0.9996 -> "over 99.9%", 0.0001 -> "under 0.1%"."""
+    return "under 0.1%" if chance < 0.001 else probability(chance)
 
 
 def noise_sentence(items: int, share_: float, low: float, high: float, findings: int) -> str:
     """How many of the labels may be wrong."""
     if not findings and not share_:
-        return f"None of {count(items, 'label')} looks wrong (at most {percent(high)} are, at 95 % confidence, by this way of looking)."
+        return f"None of {count(items, 'label')} looks wrong (at most {percent(high)} are, at 95% confidence, by this way of looking)."
     return (
-        f"About {percent(share_)} of {count(items, 'label')} look wrong (95 % limits {percent_range(low, high)});"
+        f"About {percent(share_)} of {count(items, 'label')} look wrong (95% limits {percent_range(low, high)});"
         f" {count(findings, 'item')} to look at."
     )
 
@@ -110,7 +108,7 @@ def new_class_sentence(label: str, items: int, outliers: int) -> str:
 def training_sentence(share_: float, low: float, high: float, checked: int) -> str:
     """A training set that looks mislabelled, when a reference is fitted on it."""
     return (
-        f"About {percent(share_)} of the training labels look wrong (95 % limits {percent_range(low, high)}, from"
+        f"About {percent(share_)} of the training labels look wrong (95% limits {percent_range(low, high)}, from"
         f" {count(checked, 'item')}). To see which, with this reference and training set: annotriage audit-labels --reference REFERENCE"
         " --data TRAIN --out label-audit."
     )

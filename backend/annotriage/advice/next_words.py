@@ -26,7 +26,7 @@ def recalibrate(answers: int) -> Words:
 def calibrate(missing: int, answers: int) -> Words:
     """Labels are not automatic, and blind answers are what is missing."""
     got = f" ({answers:,} there)" if answers else ""
-    return f"No label is automatic yet: {count(missing, 'more blind answer is', 'more blind answers are')} needed{got}.", "Help calibrate"
+    return f"No label is automatic: {count(missing, 'more blind answer is', 'more blind answers are')} needed{got}.", "Help calibrate"
 
 
 def confirm(contradicted: int) -> Words:

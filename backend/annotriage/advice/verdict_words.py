@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import overload
 
-from annotriage.advice.numbers import percent
+from annotriage.advice.numbers import percent, probability
 from annotriage.states import HeldBack
 
 
@@ -12,6 +13,13 @@ def outlier_sentence(outlier_score: float, compared: str, nearest: str = "") -> 
     """How strange an outlier is. compared: "held-out" | "training" items; nearest: to what it is, where a class may be named."""
     share = "all" if outlier_score > 0.9994 else percent(outlier_score)
     return f"Stranger than {share} of the {compared} items{f'; nearest to {nearest}' if nearest else ''}."
+
+
+def revealed_sentence(labels: Sequence[str], confidence: float | None, cluster: str | None) -> str:
+    """What the model says of an item whose class was hidden."""
+    sure = "" if confidence is None else f", {probability(confidence)} sure"
+    near = f"; nearest to {cluster}" if cluster else ""
+    return f"The model says {' + '.join(labels) or 'none of the classes'}{sure}{near}."
 
 
 @overload

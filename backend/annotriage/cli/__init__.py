@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from annotriage import __version__
-from annotriage.cli import certificates, files, inside, keeping, quality, reviews, service, training
+from annotriage.cli import certificates, files, inside, keeping, look_alikes, quality, reviews, service, training
 from annotriage.cli.options import Group
 
 
@@ -21,6 +21,6 @@ def main() -> None:
     """
 
 
-for _module in (files, quality, inside, training, service, reviews, certificates, keeping):
+for _module in (files, quality, look_alikes, inside, training, service, reviews, certificates, keeping):
     for _command in _module.COMMANDS:
         main.add_command(_command)

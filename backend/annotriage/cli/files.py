@@ -29,6 +29,11 @@ from annotriage.settings import Settings
 @click.option("--model", "model_path", type=PATH, required=True, help="The model spec, a TOML file beside the model.")
 @click.option("--train", required=True, help="DATA that the model was trained on, labelled.")
 @click.option("--calibration", help="Held-out DATA that it was not trained on; its labels carry the guarantee.")
+@click.option(
+    "--incoming",
+    help="Unlabelled DATA as it comes in now. Half of --calibration learns what is new about it, so that strangers that look like a"
+    " known class are labelled automatically less often. Worth it where many come in.",
+)
 @click.option("--out", type=PATH, required=True, help="Folder for the reference.")
 @click.option("--name", help="Name of the reference.  [the folder's]")
 @click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
@@ -36,17 +41,20 @@ from annotriage.settings import Settings
     "--previous", type=PATH, help="The reference that this one replaces: asking the same held-out items again is tested more strictly."
 )
 @click.option("--replace", "replace_existing", is_flag=True, help="Replace the reference in --out, as --previous.")
+@click.option("--ignore-unknown-labels", is_flag=True, help="Leave items out whose label is none of the model's classes.  [refuse them]")
 @setting_options(run_only=False)
 @common_options
 def fit(
     model_path: Path,
     train: str,
     calibration: str | None,
+    incoming: str | None,
     out: Path,
     name: str | None,
     labeling_config: Path | None,
     previous: Path | None,
     replace_existing: bool,
+    ignore_unknown_labels: bool,
     config: Path | None,
     quiet: bool,
     as_json: bool,
@@ -66,11 +74,13 @@ def fit(
         model_path,
         train,
         calibration,
+        incoming=incoming,
         settings=settings,
         labeling_config=labeling_config,
         server=service_settings(config, {}),
         name=name or out.resolve().name,
         previous=None if previous is None else Reference.held_out_in(previous),
+        ignore_unknown_labels=ignore_unknown_labels,
         progress=progress_bars(quiet),
     )
     reference.save(out, replace_existing=replace_existing)

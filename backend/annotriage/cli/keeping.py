@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +21,13 @@ from annotriage.cli.options import (
     service_process,
     service_settings,
 )
+from annotriage.states import Role
+
+if TYPE_CHECKING:
+    from annotriage.settings import ServiceSettings
+    from annotriage.store import Store
+
+COMMAND_LINE = "the command line"  # in the log of who did what
 
 _file = click.argument("file", type=PATH)
 _json = click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
@@ -34,14 +45,10 @@ def backup(file: Path, replace: bool, as_json: bool, quiet: bool, config: Path |
 
     FILE holds the service's secrets, and pictures; keep it like these.
     """
-    from annotriage.store import Store
     from annotriage.store.backups import back_up
 
-    store = Store(service_settings(config, {}).database, make=False)
-    try:
+    with _open_store(config) as (store, _):
         made = back_up(store, file, progress_bars(quiet), replace=replace)
-    finally:
-        store.close()
     if as_json:
         print_json(dataclasses.asdict(made))
         return
@@ -93,4 +100,126 @@ def export(project: str, out: Path, replace: bool, as_json: bool, config: Path |
     click.echo(f"{out}: {count:,} items. What a column means: annotriage's docs/operations.md.")
 
 
-COMMANDS = (backup, restore, export)
+@click.command(epilog=examples("annotriage erase --project 3 --item 4711 --item 4712"))
+@project_option
+@click.option("--item", "items", multiple=True, required=True, help="The task's id, or the id it was pushed with; may be given often.")
+@_json
+@config_option
+def erase(project: str, items: tuple[str, ...], as_json: bool, config: Path | None) -> None:
+    """Erase all that is known of items, everywhere here. It cannot be taken back, and says what is left elsewhere.
+
+    The history keeps that something was erased, and not what.
+    """
+    from annotriage.advice.numbers import count
+    from annotriage.service.operations.erasing import erase as run
+    from annotriage.store.projects import project_of
+
+    with service_process(config) as process:
+        with process.store.reading() as connection:
+            found = project_of(connection, project)
+        done = run(process, found, items, COMMAND_LINE)
+    if as_json:
+        print_json(dataclasses.asdict(done))
+        return
+    click.echo(f"{count(done.erased, 'item')} erased.")
+    if done.unknown:
+        click.echo(f"Not known here: {', '.join(done.unknown)}")
+    for sentence in done.remains:
+        click.echo(sentence)
+
+
+@click.group(cls=click.Group, epilog=examples("annotriage people add ann --role decide", "annotriage people list"))
+def people() -> None:
+    """Accounts: who may look, decide or administer, and who did what. The service's own user may do everything."""
+
+
+@people.command("add", epilog=examples("annotriage people add ann --role decide"))
+@click.argument("name")
+@click.option(
+    "--role", type=click.Choice([role.value for role in Role]), default=Role.LOOK.value, show_default=True, help="What NAME may do."
+)
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input; else one is made and shown once.")
+@click.option("--no-password", is_flag=True, help="A proxy in front signs this person in (setting trusted_proxy).")
+@config_option
+def add_person(name: str, role: str, password_stdin: bool, no_password: bool, config: Path | None) -> None:
+    """Give NAME an account, or change role and password of the one that there is."""
+    import secrets
+
+    from annotriage.store.people import set_person, write_deed
+
+    if password_stdin and no_password:
+        raise click.UsageError("--password-stdin and --no-password exclude each other")
+    password: str | None = None
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif not no_password:
+        password = secrets.token_urlsafe(12)
+    with _open_store(config) as opened:
+        store, settings = opened
+        with store.writing() as connection:
+            set_person(connection, name, Role(role), password, service_user=settings.user)
+            write_deed(connection, COMMAND_LINE, "set account", f"{name}: {role}")
+    click.echo(f"{name} may {role}.")
+    if password is not None and not password_stdin:
+        click.echo(f"Password, shown this once: {password}")
+
+
+@people.command("remove", epilog=examples("annotriage people remove ann"))
+@click.argument("name")
+@config_option
+def remove_person(name: str, config: Path | None) -> None:
+    """Take NAME's account away; what NAME did stays in the log."""
+    from annotriage.store.people import remove_person as remove
+    from annotriage.store.people import write_deed
+
+    with _open_store(config) as (store, _), store.writing() as connection:
+        remove(connection, name)
+        write_deed(connection, COMMAND_LINE, "remove account", name)
+    click.echo(f"{name} has no account any more.")
+
+
+@people.command("list", epilog=examples("annotriage people list --json"))
+@_json
+@config_option
+def list_people(as_json: bool, config: Path | None) -> None:
+    """Who has an account, and may do what."""
+    from annotriage.store.people import people as everybody
+
+    with _open_store(config) as (store, settings), store.reading() as connection:
+        found = everybody(connection)
+    if as_json:
+        print_json([dataclasses.asdict(row) for row in found])
+        return
+    click.echo(f"{settings.user}: administer, the service's own user")
+    for row in found:
+        click.echo(f"{row.name}: {row.role}{'' if row.signs_in else ', signed in by the proxy'}")
+
+
+@people.command("log", epilog=examples("annotriage people log --out deeds.csv"))
+@click.option("--out", type=PATH, required=True, help="The file: .csv, .jsonl, or .parquet if pyarrow is installed.")
+@click.option("--replace", is_flag=True, help="Replace the file if it is there already.")
+@config_option
+def log_people(out: Path, replace: bool, config: Path | None) -> None:
+    """Write who did what into a file, the latest first."""
+    from annotriage.report.tables import write_table
+    from annotriage.service.readings.deeds import COLUMNS, deed_pages
+
+    with _open_store(config) as (store, _):
+        count = write_table(out, COLUMNS, deed_pages(store), replace=replace)
+    click.echo(f"{out}: {count:,} lines")
+
+
+@contextmanager
+def _open_store(config: Path | None) -> Iterator[tuple[Store, ServiceSettings]]:
+    """The service's database, which must be there, and its settings."""
+    from annotriage.store import Store
+
+    settings = service_settings(config, {})
+    store = Store(settings.database, make=False)
+    try:
+        yield store, settings
+    finally:
+        store.close()
+
+
+COMMANDS = (backup, restore, export, erase, people)

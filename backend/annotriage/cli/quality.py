@@ -84,4 +84,56 @@ def audit_labels(
     click.echo(f"Report: {out / REPORT}")
 
 
-COMMANDS = (audit_labels,)
+@click.command(
+    epilog=examples(
+        "annotriage duplicates --reference reference --data images/new --out duplicates.csv",
+        "annotriage duplicates --reference reference --data images/held_out --against images/train --out leaks.csv",
+    )
+)
+@click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+@click.option("--data", required=True, help="DATA to look through.")
+@click.option("--against", help="DATA that it should share nothing with, as the training set with held-out items.")
+@click.option("--out", type=PATH, required=True, help="The CSV file: id, twin, set, distance, kind.")
+@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
+@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
+@click.option("--replace", "replace_existing", is_flag=True, help="Replace the file.")
+@setting_options(run_only=True)
+@common_options
+def duplicates(
+    reference_path: Path,
+    data: str,
+    against: str | None,
+    out: Path,
+    model_path: Path | None,
+    labeling_config: Path | None,
+    replace_existing: bool,
+    config: Path | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Items that are there twice, exactly or nearly: in one dataset, or in two that should share none."""
+    from annotriage.engine.reference import Reference
+    from annotriage.report.duplicates import duplicates_text, duplicates_to_file
+
+    reference = Reference.load(reference_path)
+    found = duplicates_to_file(
+        reference,
+        data,
+        out,
+        against,
+        model=model_path,
+        settings=run_settings(config, options, reference.settings),
+        replace_existing=replace_existing,
+        labeling_config=labeling_config,
+        server=service_settings(config, {}),
+        progress=progress_bars(quiet),
+    )
+    if as_json:
+        print_json(found.summary())
+        return
+    click.echo(duplicates_text(found))
+    click.echo(f"All: {out}")
+
+
+COMMANDS = (audit_labels, duplicates)

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from annotriage.cli.options import PATH, common_options, examples, print_json, progress_bars, service_settings, setting_options
+from annotriage.cli.options import (
+    PATH,
+    common_options,
+    examples,
+    print_json,
+    progress_bars,
+    service_process,
+    service_settings,
+    setting_options,
+)
 from annotriage.errors import SettingError
 from annotriage.settings import Settings
+
+if TYPE_CHECKING:
+    from annotriage.engine.reference import Reference
+    from annotriage.model.spec import ModelSpec
+    from annotriage.training.retraining import Training
 
 PERPLEXITIES = ("off", "kl", "gaussian", "gmm")
 
@@ -17,10 +31,12 @@ PERPLEXITIES = ("off", "kl", "gaussian", "gmm")
 @click.command(
     epilog=examples(
         "annotriage train --reference reference --train images/train --reviewed label-studio:3 --calibration images/held_out --out better",
+        "annotriage train --project 3 --train images/train --out better",
         "annotriage train --model encoder.toml --train first_answers.csv --out first",
     ),
 )
 @click.option("--reference", "reference_path", type=PATH, help="The reference whose model is to learn on.")
+@click.option("--project", help="In place of --reference, --reviewed, --calibration: what people answered in this project.")
 @click.option(
     "--model", "model_path", type=PATH, help="The model spec: of an encoder without a head, or where the reference's model is now."
 )
@@ -41,9 +57,9 @@ PERPLEXITIES = ("off", "kl", "gaussian", "gmm")
 @click.option(
     "--perplexity", type=click.Choice(PERPLEXITIES), default="off", show_default=True, help="Leave out samples that surprise too little."
 )
-@click.option("--drop-below", type=float, help="Perplexity in nats below which a sample sits out.  [kl: 0.05, else the first median]")
+@click.option("--drop-below", type=float, help="Perplexity in nats below which a sample sits out.  [kl: 0.02, else the first median]")
 @click.option("--drop-above", type=float, help="Perplexity in nats above which a sample is taken for noise and sits out.  [none]")
-@click.option("--readmit", type=int, default=2, show_default=True, help="Epochs after which all samples come back; 0 = never.")
+@click.option("--readmit", type=int, default=4, show_default=True, help="Epochs after which all samples come back; 0 = never.")
 @click.option("--pool", help="DATA to choose from what to collect: ranked by rarity into collect.csv.")
 @click.option("--scores", is_flag=True, help="EL2N and GraNd of every sample, in samples.csv.")
 @click.option("--prune", is_flag=True, help="Measure which part of the training set could go.")
@@ -54,6 +70,7 @@ PERPLEXITIES = ("off", "kl", "gaussian", "gmm")
 @common_options
 def train(
     reference_path: Path | None,
+    project: str | None,
     model_path: Path | None,
     train_data: str,
     reviewed: str | None,
@@ -90,53 +107,76 @@ def train(
     """
     from annotriage.engine.folders import refuse_existing
     from annotriage.engine.reference import Reference
-    from annotriage.model.spec import ModelSpec
-    from annotriage.report.training_output import FACTS, training_facts, training_text
+    from annotriage.report.training_output import FACTS, REFERENCE, training_facts, training_text
     from annotriage.report.training_output import train as run_training
     from annotriage.training.plan import Plan
     from annotriage.training.retraining import Wishes
 
-    if reference_path is None and model_path is None:
-        raise SettingError("give --reference REFERENCE_DIR, or for a model that has none yet --model model.toml")
     refuse_existing(out, what="results", mark=FACTS, replaceable=replace_existing)
     reference = None if reference_path is None else Reference.load(reference_path)
     settings = Settings.load(config, given=options, fitted=None if reference is None else reference.settings)
-    base = reference if reference is not None else ModelSpec.load(model_path or "")
-    found = run_training(
-        base,
-        train_data,
-        out,
-        reviewed=reviewed,
-        augmented=augmented,
-        calibration=calibration,
-        keep_out=keep_out,
-        plan=Plan(
-            whole=whole,
-            epochs=epochs,
-            batch_size=step_size,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            perplexity=perplexity,
-            drop_below=drop_below,
-            drop_above=drop_above,
-            readmit=readmit,
-            smoothing=smoothing,
-            mixup=mixup,
-            seed=settings.seed,
-        ),
-        wishes=Wishes(scores=scores, prune=prune, curve=learning_curve, pool=pool),
-        new_classes=new_classes or None,
-        model=model_path,
-        settings=settings,
-        replace_existing=replace_existing,
-        labeling_config=labeling_config,
-        server=service_settings(config, {}),
-        progress=progress_bars(quiet),
+    plan = Plan(
+        whole=whole,
+        epochs=epochs,
+        batch_size=step_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        perplexity=perplexity,
+        drop_below=drop_below,
+        drop_above=drop_above,
+        readmit=readmit,
+        smoothing=smoothing,
+        mixup=mixup,
+        seed=settings.seed,
     )
+    wishes = Wishes(scores=scores, prune=prune, curve=learning_curve, pool=pool)
+    chosen: dict[str, Any] = {"plan": plan, "wishes": wishes, "new_classes": new_classes or None, "replace_existing": replace_existing}
+    if project is not None:
+        if reference_path or model_path or reviewed or augmented or calibration or keep_out:
+            raise SettingError("--project knows its reference and its answers: leave --reference, --model, --reviewed and the like out")
+        found = _of_project(project, train_data, out, config, quiet, chosen)
+    else:
+        found = run_training(
+            _base(reference, model_path),
+            train_data,
+            out,
+            reviewed=reviewed,
+            augmented=augmented,
+            calibration=calibration,
+            keep_out=keep_out,
+            model=model_path,
+            settings=settings,
+            labeling_config=labeling_config,
+            server=service_settings(config, {}),
+            progress=progress_bars(quiet),
+            **chosen,
+        )
     if as_json:
         print_json(training_facts(found))
-    else:
-        click.echo(training_text(found, out))
+        return
+    click.echo(training_text(found, out))
+    if project is not None:
+        click.echo(f"To let it take over: annotriage connect --project {project} --reference {out / REFERENCE}")
+
+
+def _base(reference: Reference | None, model_path: Path | None) -> Reference | ModelSpec:
+    from annotriage.model.spec import ModelSpec
+
+    if reference is not None:
+        return reference
+    if model_path is None:
+        raise SettingError("give --reference REFERENCE_DIR, or --project N, or for a model that has no reference yet --model model.toml")
+    return ModelSpec.load(model_path)
+
+
+def _of_project(number: str, train_data: str, out: Path, config: Path | None, quiet: bool, chosen: dict[str, Any]) -> Training:
+    from annotriage.service.guarantee.retraining import retrain_project
+    from annotriage.store.projects import project_of
+
+    with service_process(config) as process:
+        with process.store.reading() as connection:
+            found = project_of(connection, number)
+        return retrain_project(process, found, train_data, out, progress=progress_bars(quiet), **chosen)
 
 
 COMMANDS = (train,)

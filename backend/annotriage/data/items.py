@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class Item:
         () if they looked and none of the classes applies.
     group: items of one patient, series or video share a group; None if the item stands alone.
     path: where it comes from, for people's eyes. record: the labeling tool's own task, kept for its predictions.
+    spot_check: its task says that it was drawn at random to be answered blind: a guarantee rests on it, and no model learns it.
     Text is made storable (`annotriage.text`), and class names comparable, whoever makes the item.
     """
 
@@ -33,6 +34,7 @@ class Item:
     path: str = ""
     problem: str | None = None
     record: Mapping[str, Any] | None = None
+    spot_check: bool = False
 
     def __post_init__(self) -> None:
         """Clean what was given as text."""
@@ -58,3 +60,13 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Item]:
         return self.read()
+
+    def renamed(self, names: Mapping[str, str]) -> Dataset:
+        """The same items, with other names for some labels. names: what the data say -> what is meant."""
+        return replace(self, read=lambda: (_renamed(item, names) for item in self.read())) if names else self
+
+
+def _renamed(item: Item, names: Mapping[str, str]) -> Item:
+    if item.labels is None or not any(label in names for label in item.labels):
+        return item
+    return replace(item, labels=tuple(names.get(label, label) if isinstance(label, str) else label for label in item.labels))

@@ -134,11 +134,9 @@ def atlas(
 
 @dataclass(frozen=True)
 class Fallen:
-    """An outlier to be drawn into the atlas of a reference. label: what the model takes it for. point: (n,) compressed."""
+    """An outlier to be drawn into the atlas of a reference, without what the model takes it for. point: (n,) compressed."""
 
     id: str
-    label: str
-    sure: float
     point: Array
     picture: bytes
 
@@ -156,11 +154,10 @@ def training_atlas(reference: Reference, dataset: str, fallen: Sequence[Fallen],
         raise DataError(f"reference {reference.name!r} keeps {count} training items, too few to draw an atlas from; fit it again")
     latent = sample.full_activations()[0]
     predicted = [space.index(answer) for answer in space.predicted(sample.logits)]
-    names = {name: place for place, name in enumerate(space.names)}
     unknown = np.full((len(fallen), latent.shape[1]), np.nan)
     view = View(
         np.concatenate([latent, unknown]),
-        np.array([*predicted, *(names.get(item.label, len(names) - 1) for item in fallen)], dtype=np.intp),
+        np.array([*predicted, *(UNLABELLED for _ in fallen)], dtype=np.intp),
         np.concatenate([sample.label_index, np.full(len(fallen), UNLABELLED)]).astype(np.intp),
         len(space.names),
     )
@@ -186,7 +183,7 @@ def training_atlas(reference: Reference, dataset: str, fallen: Sequence[Fallen],
     places = np.empty((0, 2)) if not fallen else place(np.stack([item.point for item in fallen]), points, laid)
     seconds["laying out"] = time.perf_counter() - started
     drawn = _drawn(inside, reference.model.layers[0], np.arange(count), laid, places)
-    sure = np.append(1 - miss_probability(confidence_logits(sample.logits, space)), [item.sure for item in fallen])
+    sure = np.append(1 - miss_probability(confidence_logits(sample.logits, space)), [np.nan for _ in fallen])
     return Atlas(inside, sure, reference.name, reference.model.name, space.multiple, (drawn,), seconds)
 
 

@@ -16,8 +16,10 @@ from annotriage.engine.reference import Reference, confidence_logits
 from annotriage.errors import FitError
 from annotriage.guarantee import gate
 from annotriage.guarantee.answered import Answered
-from annotriage.guarantee.conformal import flagged_rank, one_per_group, outlier_threshold
+from annotriage.guarantee.binomial import first_size
+from annotriage.guarantee.conformal import flagged_rank, hashed_places, one_per_group, outlier_threshold
 from annotriage.guarantee.gate import Guarantee, calibrate_gate
+from annotriage.latent.density_ratio import DensityRatio, fit_density_ratio
 from annotriage.latent.maps import nearest_training
 from annotriage.model import Outputs
 from annotriage.settings import Settings
@@ -27,13 +29,14 @@ Array = NDArray[Any]
 NAMED = 3  # examples in messages
 
 
-def calibrate(reference: Reference, held_out: Collected, *, previous: HeldOut | None = None) -> Reference:
+def calibrate(reference: Reference, held_out: Collected, *, previous: HeldOut | None = None, incoming: Array | None = None) -> Reference:
     """The reference with its threshold and its guarantee taken from held-out items; the version is not set yet.
 
     held_out: items that the model was not trained on. Of each group one is used. Those that people call none of the model's classes
     (FOREIGN) count against the guarantee, whatever the model says of them, and for nothing else: they are not what is usual.
     previous: those of the reference that this one replaces: items that it was calibrated on already make this a further attempt,
-    tested more strictly. Raises FitError if all held-out items are foreign.
+    tested more strictly. incoming: (N, n) compressed points of what comes in, unlabelled: half of the held-out items then learn what is
+    new about it, and calibrate no guarantee. Raises FitError if all held-out items are foreign.
     """
     settings, space = reference.settings, reference.space
     read, failed = held_out.read, len(held_out.failures)
@@ -62,10 +65,9 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: HeldOut | 
             f"{len(usual.ids)} held-out items are too few for alpha = {settings.alpha:g}: at least {least} calibrate the threshold."
         )
     labelled = np.flatnonzero([labels is not None for labels in held_out.labels])
-    if len(labelled) < len(held_out.ids):
-        notes.append(
-            f"{len(held_out.ids) - len(labelled)} held-out items carry no label: they calibrate the outlier score, not the guarantee."
-        )
+    unlabelled = sum(labels is None for labels in held_out.labels)
+    if unlabelled:
+        notes.append(f"{unlabelled} held-out items carry no label: they calibrate the outlier score, not the guarantee.")
     predicted = space.predicted(held_out.logits)
     correct = np.array([predicted[row] == held_out.labels[row] for row in labelled], dtype=bool)
     attempts = max(attempt, 0 if previous is None else previous.attempts)
@@ -77,8 +79,19 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: HeldOut | 
         calibrated=calibrated,
         held_out=calibration,
         held_out_sample=kept_sample(usual, detector, space),
+        ratio=None,
         counts=reference.counts | {"held_out": len(usual.ids), "held_out_read": read, "held_out_foreign": foreign},
     )
+    if incoming is not None:
+        half = hashed_places(held_out.ids, settings.seed, "density ratio") < 0.5
+        compared = half | np.array([labels is None for labels in held_out.labels], dtype=bool)
+        own = compared[[labels != FOREIGN for labels in held_out.labels]]
+        ratio, told = _density_ratio(held_out, measured.compressed[own], incoming, compared, settings)
+        reference = replace(reference, ratio=ratio)
+        notes.append(told)
+        if ratio is not None:
+            rest = ~compared[labelled]
+            labelled, correct = labelled[rest], correct[rest]
     if attempt > 1:
         notes.append(f"Attempt {attempt} at these held-out items: the guarantee is tested more strictly each time. Fresh items start anew.")
     if len(labelled):
@@ -92,6 +105,30 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: HeldOut | 
         answered = Answered(judged.sureness, correct, typical, called, true, miss, judged.score, judged.cluster)
         reference = replace(reference, guarantee=guarantee_of(answered, space, settings, attempt), answered=answered)
     return replace(reference, held_out_notes=(*reference.held_out_notes, *notes))
+
+
+def _density_ratio(
+    held_out: Collected, points: Array, incoming: Array, compared: Array, settings: Settings
+) -> tuple[DensityRatio | None, str]:
+    """What tells incoming items from held-out ones, and a note about it. None where too few labelled ones are left for the guarantee.
+
+    points: of the usual held-out items that are compared. compared: which of all held-out items carry no guarantee for that.
+    """
+    needed = first_size(settings.max_error, settings.confidence)
+    left = sum(labels is not None for labels, taken in zip(held_out.labels, compared, strict=True) if not taken)
+    if left < needed:
+        return None, (
+            f"Incoming items were not compared with held-out ones: that takes half of them, and of the labelled ones only {left:,} would be"
+            f" left for the guarantee, which needs {needed:,}. Give {2 * needed:,} labelled ones or more."
+        )
+    try:
+        ratio = fit_density_ratio(points, incoming, settings.seed)
+    except FitError as error:
+        return None, f"Incoming items were not compared with held-out ones: {error}."
+    return ratio, (
+        f"{len(points):,} held-out items were compared with {len(incoming):,} incoming ones, and what is new among these is automatic less"
+        " often. The items compared calibrate the outlier score, not the guarantee."
+    )
 
 
 def guarantee_of(answered: Answered, space: LabelSpace, settings: Settings, attempt: int) -> Guarantee:

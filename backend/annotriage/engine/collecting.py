@@ -24,12 +24,16 @@ from annotriage.settings import Settings
 
 Array = NDArray[Any]
 
+CONTENTS = 32  # items whose contents are kept, of which copies are made
 KEPT_ACTIVATIONS = 4_000  # items whose activations stay in the reference, for `compare`
 
 
 @dataclass
 class Collected:
-    """What the model made of a whole dataset. labels: None where people gave none, or `FOREIGN`; pictures: the seeded sample's."""
+    """What the model made of a whole dataset. labels: None where people gave none, or `FOREIGN`; pictures: the seeded sample's.
+
+    contents: what the model sees of a smaller seeded sample.
+    """
 
     name: str
     ids: list[str]
@@ -39,6 +43,7 @@ class Collected:
     logits: Array
     activations: tuple[Array, ...]
     pictures: dict[int, bytes]
+    contents: dict[int, Array]
     read: int
     failures: list[str]
     notes: tuple[str, ...]
@@ -55,6 +60,7 @@ class Collected:
             logits=self.logits[which],
             activations=tuple(layer[which] for layer in self.activations),
             pictures={places[old]: picture for old, picture in self.pictures.items() if old in places},
+            contents={places[old]: content for old, content in self.contents.items() if old in places},
         )
 
 
@@ -78,6 +84,7 @@ def collect(
     outputs: list[Outputs] = []
     failures: list[str] = []
     kept: SeededSample[tuple[int, bytes]] = SeededSample(settings.map_sample, settings.seed, "map")
+    contents: SeededSample[tuple[int, Array]] = SeededSample(CONTENTS, settings.seed, "contents")
     read = 0
     with progress(f"{what} of {dataset.name}", dataset.count) as advance:
         for batch in stream(model, dataset, settings):
@@ -86,6 +93,7 @@ def collect(
             for item, loaded in _good(batch):
                 labels.append(label_of(item))
                 kept.offer(item.id, partial(_picture, len(ids), loaded, settings.thumbnail))
+                contents.offer(item.id, partial(_content, len(ids), loaded))
                 ids.append(item.id)
                 groups.append(item.group)
                 hashes.append(int(content_hash(loaded)[:16], 16))
@@ -106,10 +114,27 @@ def collect(
         logits,
         activations,
         dict(kept.values()),
+        dict(contents.values()),
         read,
         failures,
         tuple(dataset.notes),
     )
+
+
+def collect_points(model: Model, dataset: Dataset, detector: Detector, settings: Settings, progress: Progress, what: str) -> Array:
+    """Compressed points of a seeded sample of a dataset, whatever its labels: (N, n), N at most `map_sample`. Raises FitError if none."""
+    kept: SeededSample[Array] = SeededSample(settings.map_sample, settings.seed, "map")
+    with progress(f"{what} of {dataset.name}", dataset.count) as advance:
+        for batch in stream(model, dataset, settings):
+            if batch.outputs is not None:
+                compressed = detector.measure(batch.outputs.activations, batch.outputs.logits).compressed.astype(np.float32)
+                for (item, _), point in zip(_good(batch), compressed, strict=True):
+                    kept.offer(item.id, partial(np.copy, point))
+            advance(len(batch.items))
+    points = kept.values()
+    if not points:
+        raise FitError(f"{what}: none of the items of {dataset.name} could be used")
+    return np.stack(points)
 
 
 def kept_sample(collected: Collected, detector: Detector, space: LabelSpace) -> Sample:
@@ -137,6 +162,10 @@ def kept_sample(collected: Collected, detector: Detector, space: LabelSpace) -> 
 
 def _picture(row: int, loaded: Loaded, side: int) -> tuple[int, bytes]:
     return row, b"" if loaded.picture is None else thumbnail(loaded.picture, side)
+
+
+def _content(row: int, loaded: Loaded) -> tuple[int, Array]:
+    return row, loaded.content
 
 
 def _good(batch: Batch) -> Iterator[tuple[Item, Loaded]]:

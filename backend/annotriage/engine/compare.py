@@ -97,6 +97,7 @@ def compare(
     if model is None or isinstance(model, ModelSpec | Path | str):
         model = reference.open_model(model, settings)
     dataset = open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes, server=server)
+    dataset = dataset.renamed(dict(model.spec.aliases))
     kept, foreign, known = _sampled_outputs(model, dataset, reference.space, settings, progress)
     training = reference.sample
     usable = np.flatnonzero(training.label_index >= 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.advice.numbers import percent
-from annotriage.data import Source, open_dataset
+from annotriage.advice.twin_words import leak_sentence
+from annotriage.data import Dataset, Item, Source, open_dataset
 from annotriage.engine.calibration import calibrate, guarantee_of, looks_seen, refuse_shared
-from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, kept_sample
+from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, collect_points, kept_sample
+from annotriage.engine.duplicates import near_twins
 from annotriage.engine.kept_items import HeldOut
 from annotriage.engine.label_audit import doubts_of_training
 from annotriage.engine.labels import LabelSpace
@@ -40,11 +44,13 @@ def fit(
     train: Source,
     calibration: Source | None = None,
     *,
+    incoming: Source | None = None,
     settings: Settings | None = None,
     name: str | None = None,
     previous: HeldOut | None = None,
     labeling_config: Path | None = None,
     server: ServiceSettings | None = None,
+    ignore_unknown_labels: bool = False,
     progress: Progress = silent,
 ) -> Reference:
     """Fit a reference: learn what the training set looks like inside the model, and calibrate on held-out items.
@@ -53,8 +59,11 @@ def fit(
     calibration: held-out items like those to come, that the model was *not* trained on; labelled ones carry the guarantee. Without
     them nothing is guaranteed: `auto` is off and thresholds are uncalibrated. previous: `held_out` of the reference that this one
     replaces; looking again at the same held-out items makes the guarantee stricter, so that trying until it passes does not break it.
+    incoming: unlabelled items as they come in now. Half of the held-out items then learn what is new about them, so that strangers which
+    look like a known class are labelled automatically less often; worth it where many come in. The other half carries the guarantee.
     labeling_config: a labeling tool's description of its fields and labels, to read its files. server: where the labeling tool runs,
-    for items that lie in its projects ("label-studio:3"); by default what the environment says.
+    for items that lie in its projects ("label-studio:3"); by default what the environment says. ignore_unknown_labels: leave items out
+    whose label is none of the model's classes, instead of refusing them.
 
     Raises ModelError, DataError, SettingError, FitError; each says which file or setting, what was wrong and what to do. Single
     unreadable items are left out and counted in `Reference.counts` and `notes`.
@@ -69,9 +78,19 @@ def fit(
     if unknown:
         raise SettingError(f"setting never_auto: {unknown[0]!r} is none of the model's classes ({', '.join(space.classes)})")
     opened = partial(open_dataset, labeling_config=labeling_config, classes=space.classes, server=server)
-    trained = collect(model, opened(train), space, settings, progress, "training items")
-    held_out = None if calibration is None else collect(model, opened(calibration), space, settings, progress, "held-out items")
-    return fit_collected(model, trained, held_out, settings, name=name, previous=previous, progress=progress)
+
+    def collected(data: Source, what: str) -> Collected:
+        renamed = opened(data).renamed(dict(model.spec.aliases))
+        if not ignore_unknown_labels:
+            return collect(model, renamed, space, settings, progress, what)
+        left_out: Counter[str | int] = Counter()
+        found = collect(model, _known_only(renamed, space, left_out), space, settings, progress, what)
+        return replace(found, notes=(*found.notes, *_unknown_notes(left_out, space, what)))
+
+    trained = collected(train, "training items")
+    held_out = None if calibration is None else collected(calibration, "held-out items")
+    coming = None if incoming is None else opened(incoming)
+    return fit_collected(model, trained, held_out, settings, name=name, previous=previous, incoming=coming, progress=progress)
 
 
 def fit_collected(
@@ -82,13 +101,14 @@ def fit_collected(
     *,
     name: str | None = None,
     previous: HeldOut | None = None,
+    incoming: Dataset | None = None,
     progress: Progress = silent,
 ) -> Reference:
     """The second half of `fit`, for outputs that were collected already."""
     with progress("fitting the reference", None):
         learned = _only_labelled(trained)
         reference = _uncalibrated(model, learned, settings, name)
-        doubts = (*_doubts(reference), *doubts_of_training(reference, learned))
+        doubts = (*_doubts(reference, learned), *doubts_of_training(reference, learned))
         notes = (*model.notes, *learned.notes, *_failure_notes("training", trained), *doubts)
         reference = replace(reference, training_notes=notes)
         if held_out is None:
@@ -100,8 +120,13 @@ def fit_collected(
         else:
             refuse_shared(trained, held_out)
             reference = replace(reference, held_out_notes=(*held_out.notes, *_failure_notes("held-out", held_out)))
-            reference = calibrate(reference, held_out, previous=previous)
-            reference = replace(reference, held_out_notes=(*reference.held_out_notes, *looks_seen(reference)))
+            coming = None
+            if incoming is not None:
+                coming = collect_points(model, incoming, reference.detector, settings, progress, "incoming items")
+            reference = calibrate(reference, held_out, previous=previous, incoming=coming)
+            leaks = near_twins(reference.detector, model, trained, held_out, settings)
+            told = [leak_sentence(leaks)] if leaks else []
+            reference = replace(reference, held_out_notes=(*reference.held_out_notes, *told, *looks_seen(reference)))
     return replace(reference, version=reference.content_hash())
 
 
@@ -134,7 +159,7 @@ def _uncalibrated(model: Model, trained: Collected, settings: Settings, name: st
     )
 
 
-def _doubts(reference: Reference) -> list[str]:
+def _doubts(reference: Reference, trained: Collected) -> list[str]:
     """What looks wrong about the training set or about how the model is run."""
     notes = []
     if reference.training_accuracy < LEAST_ACCURACY:
@@ -142,6 +167,11 @@ def _doubts(reference: Reference) -> list[str]:
             f"The model is right on only {percent(reference.training_accuracy)} of its own training items: check the order of the"
             " classes, and mean, std, scale and mode in the model spec, before anything else."
         )
+    notes += [
+        f"{first!r} and {second!r} look exchanged: the model calls {there:,} of {all_first:,} training items of {first!r} {second!r}, and"
+        f" {back:,} of {all_second:,} of {second!r} {first!r}. Check the order of the classes in the model spec, or the labels."
+        for first, second, there, all_first, back, all_second in exchanged_pairs(reference.space, trained)
+    ]
     counts = dict(zip(reference.detector.clusters.names, reference.detector.clusters.counts.tolist(), strict=True))
     if not reference.space.multiple:
         missing = [name for name in reference.space.classes if name not in counts]
@@ -151,6 +181,48 @@ def _doubts(reference: Reference) -> list[str]:
     if small:
         notes.append(f"Few training items, so that little is known of what is usual: {', '.join(small)}.")
     return notes
+
+
+def exchanged_pairs(space: LabelSpace, trained: Collected) -> list[tuple[str, str, int, int, int, int]]:
+    """Pairs of classes of which the model calls most items of each by the other's name.
+
+    (first, second, first's items called second, all of first, second's items called first, all of second), the largest pair first.
+    """
+    if space.multiple:
+        return []
+    said = space.predicted(trained.logits)
+    pairs = Counter((theirs, mine) for mine, theirs in zip(said, trained.labels, strict=True) if theirs is not None)
+    sizes = Counter(theirs for theirs in trained.labels if theirs is not None)
+    found = [
+        (space.classes[first], space.classes[second], there, sizes[first,], pairs[(second,), (first,)], sizes[second,])
+        for ((first,), (second,)), there in pairs.items()
+        if first < second and 2 * there > sizes[first,] and 2 * pairs[(second,), (first,)] > sizes[second,]
+    ]
+    return sorted(found, key=lambda pair: -(pair[2] + pair[4]))
+
+
+def _known_only(dataset: Dataset, space: LabelSpace, left_out: Counter[str | int]) -> Dataset:
+    """The items of a dataset without those whose label the model does not know, which are counted by label."""
+
+    def read() -> Iterator[Item]:
+        for item in dataset:
+            if unknown := space.unknown(item):
+                left_out[unknown[0]] += 1
+            else:
+                yield item
+
+    return replace(dataset, read=read)
+
+
+def _unknown_notes(left_out: Counter[str | int], space: LabelSpace, what: str) -> list[str]:
+    if not left_out:
+        return []
+    named = [
+        f"{label!r} ({number:,}{f', did you mean {meant!r}?' if isinstance(label, str) and (meant := space.meant(label)) else ''})"
+        for label, number in left_out.most_common(NAMED)
+    ]
+    more = ", ..." if len(left_out) > NAMED else ""
+    return [f"{left_out.total():,} {what} were left out, as the model does not know their label: {', '.join(named)}{more}."]
 
 
 def _only_labelled(trained: Collected) -> Collected:

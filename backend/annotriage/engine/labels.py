@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from annotriage.errors import DataError
 LabelSet = tuple[int, ...]  # class indices, ascending; one for single choice
 FOREIGN: LabelSet = (-1,)  # people's answer is none that the model can give: whatever it says is wrong
 
+CLOSE = 0.75  # how alike two names are of which one may be meant for the other
 FEWEST_OF_A_SET = 20  # multi-choice: rarer label sets share one cluster
 OTHER_SETS = "other combinations"
 NOTHING = "none of them"
@@ -85,18 +88,33 @@ class LabelSpace:
                 f"{where}: has {len(item.labels)} labels, but the model knows one per item; leave one. (A model"
                 ' that gives several classes at once says so in its spec: choice = "multiple")'
             )
-        unknown = [label for label in item.labels if not self._is_known(label)]
-        if unknown:
-            raise DataError(f"{where}: label {unknown[0]!r} is none of the model's classes ({', '.join(self.classes)})")
+        if unknown := self.unknown(item):
+            classes = ", ".join(self.classes)
+            raise DataError(f"{where}: label {unknown[0]!r} is none of the model's classes ({classes}){self._hint(unknown[0])}")
         return tuple(sorted({label if isinstance(label, int) else self._class_places[label] for label in item.labels}))
+
+    def unknown(self, item: Item) -> list[str | int]:
+        """The labels of an item that the model does not know."""
+        return [label for label in item.labels or () if not self._is_known(label)]
+
+    def meant(self, label: str) -> str | None:
+        """The class that a name which the model does not know is likely to mean: the same but for case and separators, or nearly so."""
+        plain = {_plain(name): name for name in reversed(self.classes)}
+        close = difflib.get_close_matches(_plain(label), plain, n=1, cutoff=CLOSE)
+        return plain[close[0]] if close else None
 
     def known_or_foreign(self, item: Item) -> LabelSet | None:
         """As `known`, for answers of people who were shown more than the model knows: FOREIGN where the model cannot be right."""
-        if item.labels is not None and (
-            any(not self._is_known(label) for label in item.labels) or not (self.multiple or len(item.labels) == 1)
-        ):
+        if item.labels is not None and (self.unknown(item) or not (self.multiple or len(item.labels) == 1)):
             return FOREIGN
         return self.known(item)
+
+    def _hint(self, label: str | int) -> str:
+        meant = self.meant(label) if isinstance(label, str) else None
+        if meant is None:
+            return ""
+        alias, name = json.dumps(label, ensure_ascii=False), json.dumps(meant, ensure_ascii=False)
+        return f"; did you mean {meant!r}? The model spec can say so: [model] aliases = {{ {alias} = {name} }}"
 
     def _is_known(self, label: str | int) -> bool:
         return 0 <= label < len(self.classes) if isinstance(label, int) else label in self._class_places
@@ -108,3 +126,7 @@ class LabelSpace:
     @cached_property
     def _class_places(self) -> dict[str, int]:
         return {name: place for place, name in enumerate(self.classes)}
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum()) or name

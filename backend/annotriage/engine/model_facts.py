@@ -29,7 +29,7 @@ def model_facts(model: Model) -> ModelFacts:
     """What identifies a model."""
     name = model.spec.path.name if model.spec.path is not None else (model.spec.file or model.spec.factory or "model")
     spec = model.spec.as_dict()
-    for key in ("file", "weights"):  # the hash tells the files, whatever they are called
+    for key in ("file", "weights", "aliases"):  # the hash tells the files, whatever they are called; aliases change no verdict
         spec["model"].pop(key, None)
     return ModelFacts(name, model.hash, tuple(model.layers), json.dumps(spec, sort_keys=True))
 

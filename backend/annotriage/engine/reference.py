@@ -29,7 +29,8 @@ from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.conformal import conformal_p_values, empirical_cdf, flagged_rank
 from annotriage.guarantee.gate import Guarantee
 from annotriage.guarantee.routing import route, trust
-from annotriage.latent import clusters, compression, detector, scores, source, tails
+from annotriage.latent import clusters, compression, density_ratio, detector, scores, source, tails
+from annotriage.latent.density_ratio import DensityRatio
 from annotriage.latent.detector import SOURCE, Detector
 from annotriage.model import Model, Outputs, load_model
 from annotriage.model.spec import ModelSpec
@@ -73,7 +74,7 @@ class Reference:
 
     threshold: the score above which an item is an outlier. calibrated: it comes from held-out items and keeps alpha.
     training_confidence: ascending log-odds of training items' answers. sample, held_out_sample: kept items. answered: the labelled
-    held-out items, for previews of other limits.
+    held-out items, for previews of other limits. ratio: what tells incoming items from held-out ones, if it was asked for.
     counts: items read, used, left out. training_notes, held_out_notes: warnings; the latter end with the next calibration.
     """
 
@@ -94,6 +95,7 @@ class Reference:
     training_notes: tuple[str, ...]
     held_out_notes: tuple[str, ...]
     answered: Answered | None = None
+    ratio: DensityRatio | None = None
     version: str = ""
     spec_path: Path | None = None
 
@@ -109,7 +111,8 @@ class Reference:
         measured = self.detector.measure(outputs.activations, outputs.logits)
         logit = confidence_logits(outputs.logits, self.space)
         labels = self.space.predicted(outputs.logits)
-        sure = gate.sureness(logit, measured.axes[:, 0], self.training_confidence, self.detector.training_class)
+        rarity = None if self.ratio is None else self.ratio.rarity(measured.compressed)
+        sure = gate.sureness(logit, measured.axes[:, 0], self.training_confidence, self.detector.training_class, rarity)
         tau = gate.item_taus(self.guarantee, self.space.indices(labels)) if self.guarantee.auto else np.full(len(labels), np.inf)
         outlier = self.is_outlier(measured.score, measured.cluster)
         routes = route(outlier, sure, tau)
@@ -304,6 +307,6 @@ def _dataclasses_of(modules: Sequence[Any]) -> dict[str, type]:
 
 
 _CLASSES: dict[str, type] = {
-    **_dataclasses_of([answered, clusters, compression, detector, gate, scores, source, tails]),
+    **_dataclasses_of([answered, clusters, compression, density_ratio, detector, gate, scores, source, tails]),
     **{kind.__name__: kind for kind in (Reference, ModelFacts, HeldOut, Sample, LabelSpace, Settings)},
 }

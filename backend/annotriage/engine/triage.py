@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from annotriage.advice.advice import Advice
 from annotriage.data import Item, Source, open_dataset
 from annotriage.engine.assessment import MMD_SAMPLE, Columns, Stranger, assess, diversity_facts
+from annotriage.engine.comparing_labels import LabelComparison, LabelTally
 from annotriage.engine.kept_verdicts import Verdicts
 from annotriage.engine.reference import Judged, Reference, guarantee_facts
 from annotriage.engine.sampling import SeededSample, Smallest
@@ -54,7 +55,8 @@ class Triage:
 
     verdicts: one per item, in the dataset's order; iterate as often as you like (they are kept on disk).
     counts: items per route. groups: among the `searched` outliers. drawn: a seeded sample of scored items; waiting: the first
-    of those that go to a person, in the order in which to look at them. notes: sample sizes and warnings.
+    of those that go to a person, in the order in which to look at them. compared: with
+    the labels that the data carry, None without any. notes: sample sizes and warnings.
     """
 
     dataset: str
@@ -69,6 +71,7 @@ class Triage:
     waiting: list[Seen] = field(repr=False)
     notes: tuple[str, ...] = ()
     timings: dict[str, float] = field(default_factory=dict)
+    compared: LabelComparison | None = None
 
     def summary(self) -> dict[str, Any]:
         """The figures as plain values, as in summary.json."""
@@ -82,6 +85,7 @@ class Triage:
             "advice": [asdict(advice) for advice in self.advice],
             "guarantee": guarantee_facts(self.reference.guarantee),
             "groups": [{key: value for key, value in asdict(group).items() if key != "faces"} for group in self.groups],
+            "compared": None if self.compared is None else asdict(self.compared),
             "notes": list(self.notes),
             "timings": self.timings,
         }
@@ -113,6 +117,7 @@ def triage(
         model = reference.open_model(model, settings)
     else:
         reference.check(model)
+    dataset = dataset.renamed(dict(model.spec.aliases))
     started = time.perf_counter()
     tally = Tally(reference, settings)
     verdicts = Verdicts()
@@ -139,6 +144,7 @@ class Tally:
         self.outliers: list[Array] = []
         self.groups: list[str] = []
         self.grouped = False
+        self.labels = LabelTally(reference.space, reference.guarantee.max_error)
         self.drawn: SeededSample[Seen] = SeededSample(settings.map_sample, settings.seed, "map")
         self.strange: SeededSample[Stranger] = SeededSample(settings.group_sample, settings.seed, "groups")
         self.waiting: Smallest[Seen] = Smallest(WAITING_KEPT)
@@ -159,6 +165,7 @@ class Tally:
                 verdict = failed_verdict(self.reference, item, batch.problems[row] or "could not be scored", batch.seconds)
                 self.failed.add(float(sum(self.counts.values())), partial(Seen, verdict, np.empty(0), b""))
             self.counts[verdict.route] += 1
+            self.labels.add(item, verdict)
             yield item, verdict
 
     def _keep(self, items: list[Item], verdicts: list[Verdict], judged: Judged, loaded: list[Loaded]) -> None:
@@ -222,6 +229,7 @@ def _finished(tally: Tally, dataset: str, verdicts: Verdicts, progress: Progress
         waiting=[*tally.failed.values(), *tally.waiting.values()],
         notes=tuple(all_notes),
         timings={"items": seconds, "dataset": time.perf_counter() - started},
+        compared=tally.labels.comparison(),
     )
 
 

@@ -61,7 +61,7 @@ def most_wrong_at_any_time(n: int, checked: int, wrong: int, confidence: float =
     """As `most_wrong`, for whoever looks again and again and draws further checks where the figure does not please.
 
     {K : prior(K) / posterior(K) < 1 / (1 - confidence)} with a beta-binomial prior, for all numbers of checks together: the prior-posterior
-    ratio of Waudby-Smith and Ramdas, Confidence sequences for sampling without replacement, NeurIPS 2020. Some 10 to 40 % wider.
+    ratio of Waudby-Smith and Ramdas, Confidence sequences for sampling without replacement, NeurIPS 2020. Some 10 to 40% wider.
     """
     if not checked:
         return n

@@ -18,7 +18,7 @@ Array = NDArray[Any]
 class Paired:
     """n items answered by both. old, new: how many each has right. gained: the new alone is right; lost: the old alone.
 
-    low, high: 95 % limits of the difference of the accuracies, new - old. p_better: one-sided exact McNemar, p_different: two-sided.
+    low, high: 95% limits of the difference of the accuracies, new - old. p_better: one-sided exact McNemar, p_different: two-sided.
     """
 
     n: int

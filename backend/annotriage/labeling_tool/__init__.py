@@ -3,9 +3,22 @@
 from annotriage.labeling_tool.discovery import DEFAULT, LabelingTool, labeling_tool
 from annotriage.labeling_tool.files import LabelingFiles, PredictionWriter
 from annotriage.labeling_tool.server import SECRET_HEADER, DemoServer, LabelingServers, Predictor, ToolProject, ToolServer
-from annotriage.labeling_tool.types import Before, Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Review, Shown, Task
+from annotriage.labeling_tool.types import (
+    AUDIT_VERSION,
+    Before,
+    Changes,
+    Check,
+    Event,
+    NewTask,
+    Outcomes,
+    ProjectFacts,
+    Review,
+    Shown,
+    Task,
+)
 
 __all__ = [
+    "AUDIT_VERSION",
     "DEFAULT",
     "SECRET_HEADER",
     "Before",

@@ -9,6 +9,8 @@ from annotriage.errors import ToolError
 from annotriage.states import Time
 from annotriage.text import storable
 
+AUDIT_VERSION = "annotriage label audit"  # of predictions that say what a label that people gave probably should be; never shown by itself
+
 
 @dataclass(frozen=True, slots=True)
 class Task:

@@ -64,6 +64,7 @@ class ModelSpec:
     choice: str = "auto"
     head: str | None = None
     layer: tuple[str, ...] = AUTO
+    aliases: tuple[tuple[str, str], ...] = ()
     path: Path = dataclasses.field(default=Path("model.toml"), compare=False)
 
     @classmethod
@@ -99,6 +100,10 @@ class ModelSpec:
             raise ModelError(
                 f'{path}: [model] activation: "softmax" leaves one class per item, but choice is "multiple"; make it "sigmoid" or "auto"'
             )
+        for alias, name in model.get("aliases", ()):
+            if name not in model["classes"] or alias in model["classes"]:
+                wrong = f"{name!r} is none of the classes" if name not in model["classes"] else f"{alias!r} is a class of its own"
+                raise ModelError(f"{path}: [model] aliases: {wrong}; on the left what data say, on the right one of the classes")
         return cls(**model, input=_read_input(table, path), path=path)
 
     def as_dict(self) -> dict[str, Any]:
@@ -107,6 +112,7 @@ class ModelSpec:
         for key in ("file", "weights"):
             if model[key] is not None and Path(model[key]).is_absolute():
                 model[key] = Path(model[key]).name
+        model["aliases"] = dict(self.aliases) or None
         tables = {"model": model, "input": dataclasses.asdict(self.input)}
         if self.input.kind == "array":
             for key in IMAGE_ONLY:

@@ -67,6 +67,12 @@ def _classes(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _aliases(value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, dict) or any(not isinstance(name, str) for name in value.values()):
+        raise ValueError('must be a table of names, as { Cat = "cat" }: what data call it = what the model calls it')
+    return tuple(sorted((name_of(alias), name_of(name)) for alias, name in value.items()))
+
+
 def _layers(value: Any) -> tuple[str, ...]:
     names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else ()
     if not names or any(not isinstance(name, str) or not name for name in names) or len(set(names)) < len(names):
@@ -80,6 +86,8 @@ def toml_text(value: Any) -> str:
     """A value as TOML writes it."""
     if isinstance(value, list):
         return f"[{', '.join(toml_text(part) for part in value)}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{toml_text(name)} = {toml_text(part)}' for name, part in value.items())} }}"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)
@@ -90,6 +98,7 @@ MODEL_KEYS = {
     "factory": Key(_text, '`"package.module:function"`, which returns the untrained torch module; needs `weights`.', "none"),
     "weights": Key(_text, "What the factory's module is trained to: safetensors, or a state_dict.", "none"),
     "classes": Key(_classes, "Class names, in the order of the model's outputs.", "needed"),
+    "aliases": Key(_aliases, 'What data call a class that the model calls otherwise: `{ Cat = "cat", "no finding" = "normal" }`.', "none"),
     "output": Key(_text, "The output with one value per class: a tensor's name; of a factory's module, a name or place.", "the only one"),
     "activation": Key(
         _one_of("auto", "softmax", "sigmoid", "none"),

@@ -113,6 +113,7 @@ def export(module: nn.Module, spec: ModelSpec, classes: tuple[str, ...], folder:
         factory=None,
         weights=None,
         head=None,
+        activation=spec.activation if spec.head is None else "sigmoid" if spec.choice == "multiple" else "softmax",
         output=LOGITS,
         layer=AUTO,
         input=replace(spec.input, name="input"),

@@ -8,6 +8,7 @@ that the probabilities come from a model that did not see the labels.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +21,11 @@ from annotriage.states import IssueKind
 Array = NDArray[Any]
 Labels = NDArray[np.intp]
 
-RESAMPLES = 1_000  # of the bootstrap
+RESAMPLES = 500  # of the bootstrap
 NEAR = 1 / 3  # of the likely class's probability, above which the given one is as good
 FALSE_STRANGERS = 0.1
+LATEST, FEW_DECIDED = 50, 30  # decided findings that tell of the next ones
+LEAST_REAL = 0.1
 RANKS = {  # our names for cleanlab's label quality scores, each in [0, 1], small where the label is doubtful
     "self-confidence": "self_confidence",
     "margin": "normalized_margin",
@@ -32,7 +35,7 @@ RANKS = {  # our names for cleanlab's label quality scores, each in [0, 1], smal
 
 @dataclass(frozen=True)
 class NoiseRate:
-    """The estimated share of wrong labels, with its 95 % limits."""
+    """The estimated share of wrong labels, with its 95% limits."""
 
     share: float
     low: float
@@ -136,6 +139,16 @@ def strangers(p_values: Array) -> NDArray[np.bool_]:
     if not len(p_values) or np.isnan(p_values).any():
         return np.zeros(len(p_values), dtype=bool)
     return np.asarray(false_discovery_control(p_values, method="bh") <= FALSE_STRANGERS)
+
+
+def worth_offering(real: Sequence[bool]) -> bool:
+    """Whether the next hundred findings are expected to hold at least one in ten real ones.
+
+    real: of the findings that people decided, in the order in which to look. The latest of them tell what the next ones are like; before
+    there are some thirty, findings are offered.
+    """
+    latest = real[-LATEST:]
+    return len(latest) < FEW_DECIDED or (sum(latest) + 0.5) / (len(latest) + 1) >= LEAST_REAL
 
 
 def noise_rate(labels: Labels, probabilities: Array, units: Labels, rng: np.random.Generator, share: float) -> NoiseRate:

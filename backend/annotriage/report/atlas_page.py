@@ -50,7 +50,7 @@ def atlas_to_folder(
 def sentences(found: Atlas) -> list[str]:
     """What there is to say about an atlas."""
     inside = found.inside
-    taken = Counter(inside.names[kind] for kind in inside.view.predicted[inside.strange].tolist())
+    taken = Counter(inside.names[kind] for kind in inside.view.predicted[inside.strange].tolist() if kind != UNLABELLED)
     strange = strange_sentence(int(inside.strange.sum()), len(inside.ids), taken.most_common())
     return [strange, *(explained_sentence(layer.name, layer.explained) for layer in found.layers)]
 

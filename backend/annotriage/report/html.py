@@ -62,10 +62,11 @@ def picture(image: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}" if kind else ""
 
 
-def write_page(pieces: Iterable[str], path: Path) -> None:
-    """Write a page to `path`, whole or not at all: to a temporary name beside it, then renamed.
+def write_page(pieces: Iterable[str], path: Path, what: str = "report") -> None:
+    """Write text to `path`, whole or not at all: to a temporary name beside it, then renamed.
 
-    Raises OutputError when the folder is missing or not writable, or the disk is full; a page that was there before stays.
+    Raises OutputError when the folder is missing or not writable, or the disk is full; what was there before stays.
+    what: "report" or "table", for the message.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -74,7 +75,7 @@ def write_page(pieces: Iterable[str], path: Path) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: the report could not be written ({error.strerror}). {_fix(error, path)}") from error
+        raise OutputError(f"{path}: the {what} could not be written ({error.strerror}). {_fix(error, path)}") from error
 
 
 def _fix(error: OSError, path: Path) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotriage.advice.diversity_words import diversity_sentence
-from annotriage.advice.guarantee_words import guarantee_sentence
+from annotriage.advice.diversity_words import clear_excess, diversity_sentence
+from annotriage.advice.guarantee_words import guarantee_sentence, strangers_pass
 from annotriage.data import Item, Source
 from annotriage.engine.folders import whole_folder
 from annotriage.engine.reference import Reference
@@ -29,6 +29,7 @@ from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
 from annotriage.report.contents import Drawn, Report, Waiting
 from annotriage.report.csv_cells import text_cell
+from annotriage.report.label_sentences import comparison_sentences
 from annotriage.report.page import write_report
 from annotriage.settings import ServiceSettings, Settings
 
@@ -135,12 +136,22 @@ def summary_text(triage: Triage) -> str:
     total = sum(triage.counts.values())
     routes = ", ".join(f"{count:,} {route}" for route, count in triage.counts.items())
     sentence = diversity_sentence(triage.diversity)
-    lines = [f"{total:,} items of {triage.dataset}: {routes}.", sentence, guarantee_sentence(triage.reference.guarantee), ""]
+    lines = [f"{total:,} items of {triage.dataset}: {routes}.", sentence, limit_sentence(triage)]
+    lines += [*([] if triage.compared is None else comparison_sentences(triage.compared)), ""]
     lines += [f"{advice.title} {advice.headline[:1].upper()}{advice.headline[1:]}".rstrip(".") for advice in triage.advice]
     if triage.groups:
         crowds = ", ".join(f"{group.size:,} like {group.medoid}" for group in triage.groups[:5])
         lines += ["", f"Groups among the outliers: {crowds}{', ...' if len(triage.groups) > 5 else ''}."]
     return "\n".join([*lines, *(f"Note: {note}" for note in triage.notes)])
+
+
+def limit_sentence(triage: Triage) -> str:
+    """The guarantee; where the data differs from the held-out items, in the same breath what it does not speak of."""
+    said, state, found = guarantee_sentence(triage.reference.guarantee), triage.diversity, triage.compared
+    if not (triage.reference.guarantee.auto and clear_excess(state.calibrated, state.excess_low, state.p_value)):
+        return said
+    seen = "" if found is None or not found.foreign else f"Of {found.foreign:,} that are labelled so here {found.foreign_auto:,} did"
+    return f"{said} {strangers_pass(seen)}"
 
 
 def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:
@@ -154,6 +165,7 @@ def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:
             places = fit_map(points, settings.map, settings.seed)
         method = f"{settings.map.upper() if settings.map != 'tsne' else 't-SNE'}, fitted on training and incoming items together"
     group_of = _groups(triage)
+    compared = [] if triage.compared is None else comparison_sentences(triage.compared)
     return Report(
         title=f"Triage of {triage.dataset}",
         created=datetime.now(UTC).astimezone(),
@@ -174,7 +186,7 @@ def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:
         waiting=[Waiting(seen.verdict, seen.picture, group_of.get(seen.verdict.id, -1)) for seen in triage.waiting],
         waiting_total=sum(count for route, count in triage.counts.items() if route != "auto"),
         members={name: SCORES_IN_WORDS.get(name, _further(name)) for name in reference.member_names},
-        notes=(*triage.notes, *(f"When the reference was fitted: {note}" for note in reference.notes)),
+        notes=(*compared, *triage.notes, *(f"When the reference was fitted: {note}" for note in reference.notes)),
         timings=triage.timings | {"map": time.perf_counter() - started},
     )
 

@@ -1,5 +1,9 @@
 """What stays hidden of an item, from everybody, while it is a spot check that people have not answered yet: what the model says of it.
 
+The class of an outlier is hidden as well until people have answered it, for whoever knows the model's guess sees it in the picture: its
+scores and what makes it strange are shown, its label, its cluster and how sure the model is are not. A person may have one told, which is
+written down; of a spot check nobody may.
+
 That it is a spot check may be known. Whatever people or programs read of an item's verdict is joined by `shown_verdict`, so that pages,
 their twins, the API, exports and reports hide the same. A failed item has no answer to hide.
 """
@@ -10,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, or_
 
-from annotriage.states import UNSETTLED, Route
+from annotriage.states import UNANSWERED, UNSETTLED, Route
 from annotriage.store.schema import item, spot_check, verdict
 
 
@@ -24,3 +28,15 @@ def shown_verdict(reference_id: Any) -> ColumnElement[bool]:
     """The condition under which a verdict is joined to its item: it is that of the reference, and not hidden."""
     seen = or_(verdict.c.judged == Route.FAILED, ~is_blind(item.c.id))
     return and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == reference_id, seen)
+
+
+def is_unnamed(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether the item is an outlier that nobody has answered, so that its class is hidden."""
+    own = item.alias("unnamed")
+    mine = (own.c.id == item_id, own.c.route == Route.OUTLIER, own.c.answer.in_(UNANSWERED), ~own.c.labelled)
+    return exists().where(*mine).correlate_except(own)
+
+
+def keeps_class(route: str | None, answer: str) -> bool:
+    """As `is_unnamed`, of an item that was read."""
+    return route == Route.OUTLIER and answer in UNANSWERED

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, select
+from sqlalchemy import Connection, Select, and_, case, false, func, select
 
-from annotriage.advice.verdict_words import reason_sentence
+from annotriage.advice.strangeness_words import strangeness_sentence
+from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
 from annotriage.errors import UnknownError
-from annotriage.states import Time
-from annotriage.store.blindness import shown_verdict
+from annotriage.states import FOR_PEOPLE, UNANSWERED, Time
+from annotriage.store.blindness import keeps_class, shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, texts
 from annotriage.store.projects import Project
@@ -26,6 +27,7 @@ class Judged:
     """The verdict on an item under the project's reference, which nobody sees while the item is an open spot check.
 
     judged: the model's own route, whatever people said since. labels: what the model says, none for a failed item; trust: the true one.
+    labels, cluster and confidence of an outlier are hidden until it is answered: none and null.
     class_score, source_score: how rare it is on each axis, 3: stranger than 95% of the held-out items. members: score of each member.
     reason: of the route that holds, in a sentence; held_back: a states.HeldBack, where that is another one than the model's.
     """
@@ -91,6 +93,11 @@ class Item:
     def name(self) -> str:
         """What people call it."""
         return self.task or self.pushed or ""
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether its class is hidden: an outlier that nobody has answered."""
+        return keeps_class(self.route, self.answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +199,16 @@ def item_of_id(connection: Connection, project: Project, item_id: int) -> Item:
     return found[0]
 
 
+def revealed(connection: Connection, project: Project, item_id: int) -> Judged | None:
+    """The whole verdict on an item, its class included; None while it is an open spot check. Raises UnknownError."""
+    item_of_id(connection, project, item_id)
+    query = (
+        select(item.c.sent_by, *OF_VERDICT).select_from(item).join(verdict, shown_verdict(project.reference_id)).where(item.c.id == item_id)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else judged_of(tuple(row)[1:], sent_by=row[0])
+
+
 def medium_of(connection: Connection, project: Project, item_id: int) -> Medium:
     """What an item shows. Raises UnknownError."""
     query = select(item.c.external_id, item.c.marker, item.c.media, item.c.gone)
@@ -205,6 +222,16 @@ def thumbnail_of(connection: Connection, project: Project, item_id: int) -> byte
     """The small picture of one of the project's items; None if it has none, or is not of this project."""
     query = select(thumbnail.c.content).join(item, item.c.id == thumbnail.c.item_id)
     return connection.execute(query.where(item.c.id == item_id, item.c.project_id == project.id)).scalar_one_or_none()
+
+
+def drop_thumbnails(connection: Connection, before: float, most: int) -> int:
+    """Forget thumbnails of items that came before a moment and do not wait for a person, so many at most: how many."""
+    waits = and_(item.c.route.in_(FOR_PEOPLE), item.c.answer.in_(UNANSWERED), ~item.c.dismissed, ~item.c.labelled, ~item.c.gone)
+    old = select(thumbnail.c.item_id).join(item, item.c.id == thumbnail.c.item_id).where(item.c.at < before, ~func.coalesce(waits, false()))
+    ids = connection.execute(old.order_by(thumbnail.c.item_id).limit(most)).scalars().all()
+    for some in chunks(ids):
+        connection.execute(thumbnail.delete().where(thumbnail.c.item_id.in_(some)))
+    return len(ids)
 
 
 def items_named(connection: Connection, project: Project, names: Sequence[str]) -> dict[str, int]:
@@ -285,7 +312,8 @@ def _item(values: tuple[Any, ...]) -> Item:
     own, of_verdict, of_check = values[: len(_OF_ITEM)], values[len(_OF_ITEM) : -len(_OF_SPOT_CHECK)], values[-len(_OF_SPOT_CHECK) :]
     judged = None if of_verdict[0] is None else judged_of(of_verdict, sent_by=own[_SENT_BY])
     drawn = None if of_check[0] is None else BlindCheck(*of_check)
-    return Item(*(*own[:8], texts(own[8]), *own[9:], judged, drawn))
+    found = Item(*(*own[:8], texts(own[8]), *own[9:], judged, drawn))
+    return replace(found, verdict=unnamed(found.verdict)) if found.verdict is not None and found.unnamed else found
 
 
 def judged_of(values: Sequence[Any], *, sent_by: str | None) -> Judged:
@@ -293,6 +321,16 @@ def judged_of(values: Sequence[Any], *, sent_by: str | None) -> Judged:
     judged, labels, *rest = values
     found = Judged(judged, tuple(labels), *rest)
     return found if found.held_back is None else replace(found, reason=reason_sentence(found.reason, found.held_back, sent_by))
+
+
+def unnamed(judged: Judged) -> Judged:
+    """A verdict on an outlier without the class."""
+    reason = "Unlike the training data."
+    if judged.outlier_score is not None:
+        compared = "training" if judged.p_value is None else "held-out"
+        why = strangeness_sentence(judged.class_score, judged.source_score)
+        reason = f"{outlier_sentence(judged.outlier_score, compared)} {why}".rstrip()
+    return replace(judged, labels=(), confidence=None, cluster=None, reason=reason)
 
 
 def _unknown(project: Project, item_id: int) -> UnknownError:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, func, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.states import SETTLED, EventKind, Route, SpotCheckKind, SpotCheckState
@@ -39,7 +40,8 @@ class AutomaticLabel:
 @dataclass(frozen=True, slots=True)
 class CheckedLabel:
     """A check of a label. state: None if the item is no spot check any more; given: people's labels, labels: the model's; decided_by: who
-    settled it alone. share: of the labels of its time that were drawn. whole: it belongs to a part that was drawn completely."""
+    settled it alone. share: of the labels of its time that were drawn. gone: the task is
+    deleted. whole: it belongs to a part that was drawn completely."""
 
     item_id: int
     state: str | None
@@ -48,7 +50,13 @@ class CheckedLabel:
     decided_by: str | None
     answered_at: float | None
     share: float | None
+    gone: bool
     whole: bool
+
+    @property
+    def open(self) -> bool:
+        """Whether people may still answer it blind."""
+        return self.state == SpotCheckState.OPEN and not self.gone
 
     @property
     def answered(self) -> bool:
@@ -99,8 +107,9 @@ def automatic_labels(connection: Connection, project: Project, dataset_id: int, 
 
 def checks_among(connection: Connection, project: Project, dataset_id: int) -> dict[int, CheckedLabel]:
     """The spot checks of a dataset, by item, beside the labels of the project's reference."""
-    query = _checked(func.coalesce(spot_check.c.share, 0.0) >= 1, project.reference_id)
-    query = query.select_from(spot_check).join(item_dataset, item_dataset.c.item_id == spot_check.c.item_id)
+    query = _checked(spot_check.c.item_id, func.coalesce(spot_check.c.share, 0.0) >= 1)
+    query = query.select_from(spot_check).join(item, item.c.id == spot_check.c.item_id)
+    query = query.join(item_dataset, item_dataset.c.item_id == spot_check.c.item_id)
     query = query.outerjoin(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == project.reference_id))
     rows = connection.execute(query.where(item_dataset.c.dataset_id == dataset_id))
     return {row.item_id: _checked_label(row) for row in rows}
@@ -108,7 +117,8 @@ def checks_among(connection: Connection, project: Project, dataset_id: int) -> d
 
 def checks_of(connection: Connection, found: StoredCertificate) -> list[CheckedLabel]:
     """The checks of a certificate, as they stand now, beside the labels that it is about."""
-    query = _checked(certificate_item.c.whole, found.reference_id, certificate_item.c.item_id).select_from(certificate_item)
+    query = _checked(certificate_item.c.item_id, certificate_item.c.whole).select_from(certificate_item)
+    query = query.join(item, item.c.id == certificate_item.c.item_id)
     query = query.outerjoin(spot_check, spot_check.c.item_id == certificate_item.c.item_id)
     of_it = (verdict.c.item_id == certificate_item.c.item_id) & (verdict.c.reference_id == found.reference_id)
     rows = connection.execute(query.outerjoin(verdict, of_it).where(certificate_item.c.certificate_id == found.id))
@@ -197,18 +207,18 @@ def certificate_of(connection: Connection, project: Project, id: int) -> StoredC
     return StoredCertificate(*row)
 
 
-def _checked(whole: ColumnElement[bool], reference_id: int, item_id: ColumnElement[int] = spot_check.c.item_id):  # type: ignore[no-untyped-def]
+def _checked(item_id: ColumnElement[int], whole: ColumnElement[bool]) -> Select[Any]:
     of_check = (
         spot_check.c.state,
         spot_check.c.labels.label("given"),
         spot_check.c.decided_by,
         spot_check.c.answered_at,
         spot_check.c.share,
+        item.c.gone,
     )
     return select(item_id.label("item_id"), *of_check, verdict.c.labels.label("said"), whole.label("whole"))
 
 
-def _checked_label(row) -> CheckedLabel:  # type: ignore[no-untyped-def]
-    return CheckedLabel(
-        row.item_id, row.state, texts(row.given), texts(row.said), row.decided_by, row.answered_at, row.share, bool(row.whole)
-    )
+def _checked_label(row: Any) -> CheckedLabel:
+    of_check = (row.state, texts(row.given), texts(row.said), row.decided_by, row.answered_at, row.share)
+    return CheckedLabel(row.item_id, *of_check, bool(row.gone), bool(row.whole))

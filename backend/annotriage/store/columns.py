@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, select
 
+from annotriage.states import SpotCheckKind
 from annotriage.store.counters import chunks
-from annotriage.store.schema import item, item_dataset, point, verdict
+from annotriage.store.projects import Project
+from annotriage.store.schema import item, item_dataset, point, spot_check, verdict
 
 Array = NDArray[Any]
 
@@ -76,6 +78,19 @@ class Point:
     compressed: bytes
     labels: list[str]
     name: str
+
+
+def recent_points(connection: Connection, project: Project, most: int) -> list[bytes]:
+    """Where the project's latest items lie, (n,) float16 each: without the sample, which becomes held-out data, and what is gone."""
+    sampled = exists(select(spot_check.c.item_id).where(spot_check.c.item_id == item.c.id, spot_check.c.kind == SpotCheckKind.SAMPLE))
+    query = (
+        select(point.c.compressed)
+        .join(item, item.c.id == point.c.item_id)
+        .where(item.c.project_id == project.id, point.c.reference_id == project.reference_id, ~item.c.labelled, ~item.c.gone, ~sampled)
+        .order_by(item.c.id.desc())
+        .limit(most)
+    )
+    return list(connection.execute(query).scalars())
 
 
 def points_of(connection: Connection, reference_id: int, item_ids: Sequence[int]) -> dict[int, Point]:

@@ -93,6 +93,12 @@ class Store:
             except StoreError as error:
                 raise StoreError(f"{_shown(str(self.engine.url))}: {error}") from error
 
+    def compact(self) -> None:
+        """Let what was overwritten leave SQLite's log, too, unless somebody reads it at this moment: then it does so later."""
+        if self.is_sqlite:
+            with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()

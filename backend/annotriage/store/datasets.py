@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from sqlalchemy import Connection, ScalarSelect, Select, case, func, select, upd
 
 from annotriage.errors import UnknownError
 from annotriage.states import Time
-from annotriage.store.counters import chunks, counts_of
+from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, insert
 from annotriage.store.projects import Project
 from annotriage.store.schema import counter, dataset, item, item_dataset, verdict
@@ -148,15 +147,6 @@ def routes_between(connection: Connection, project: Project, start: float, end: 
         .order_by(verdict.c.route)
     )
     return [RouteCount(route, int(count), int(open_)) for route, count, open_ in connection.execute(query)]
-
-
-def strange_clusters(connection: Connection, project: Project, limit: int = 3) -> list[tuple[str, int]]:
-    """The clusters next to which most outliers lie, with how many."""
-    counts = counts_of(connection, id_of_all(project.id), project.reference_id)
-    return Counter({count.cluster: count.n for count in counts if count.route == "outlier"}).most_common(limit)
-
-
-# -- what items belong to
 
 
 def file_items(connection: Connection, project: Project, fields: Mapping[int, Mapping[str, str]], batch: int, now: float) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from annotriage.states import EventKind
-from annotriage.store.schema import event, project
+from annotriage.states import NOTICED, EventKind, NoticeWay
+from annotriage.store.schema import event, notice, project
+
+COUNTED = (EventKind.ERASED,)  # each of them is told, also the same one after the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,11 @@ def note(connection: Connection, project_id: int, kind: EventKind, **facts: Any)
     last = connection.execute(
         select(event.c.kind, event.c.facts).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(1)
     ).one_or_none()
-    if last is None or last.kind != kind or last.facts != json.loads(json.dumps(facts)):
-        connection.execute(event.insert().values(project_id=project_id, kind=kind, facts=facts, at=time.time()))
+    if last is None or last.kind != kind or kind in COUNTED or last.facts != json.loads(json.dumps(facts)):
+        values = {"project_id": project_id, "kind": kind, "facts": facts, "at": time.time()}
+        id = connection.execute(event.insert().values(values).returning(event.c.id)).scalar_one()
+        if kind in NOTICED:
+            connection.execute(notice.insert(), [{"event_id": id, "way": way} for way in NoticeWay])
 
 
 def history(connection: Connection, project_id: int, *, before: int | None = None, limit: int = 100) -> list[Event]:

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, exists, select
 
 from annotriage.store.database import insert
-from annotriage.store.schema import file_piece, stored_file
+from annotriage.store.schema import file_piece, reference_file, report, stored_file
 
 PIECE = 8 * 2**20  # bytes; far below every limit of a row
 
@@ -27,6 +27,14 @@ def store_file(connection: Connection, file: Path) -> int:
     for number, piece in enumerate(_pieces(file)):
         connection.execute(file_piece.insert().values(stored_file_id=id, number=number, content=piece))
     return int(id)
+
+
+def drop_unused(connection: Connection) -> None:
+    """Forget the files that nothing names any more."""
+    named = (exists(select(table.c.stored_file_id).where(table.c.stored_file_id == stored_file.c.id)) for table in (report, reference_file))
+    for id in connection.execute(select(stored_file.c.id).where(*(~one for one in named))).scalars().all():
+        connection.execute(file_piece.delete().where(file_piece.c.stored_file_id == id))
+        connection.execute(stored_file.delete().where(stored_file.c.id == id))
 
 
 def pieces_of(connection: Connection, file_id: int) -> Iterator[bytes]:

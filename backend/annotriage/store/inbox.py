@@ -53,6 +53,11 @@ def failed(connection: Connection, id: int, error: str) -> None:
     connection.execute(inbox.delete().where(inbox.c.id.in_(old)))
 
 
+def drop_failed(connection: Connection, before: float) -> int:
+    """Forget those that could not be read and came before a moment: how many."""
+    return int(connection.execute(inbox.delete().where(inbox.c.state == "failed", inbox.c.at < before)).rowcount)
+
+
 def troubles(connection: Connection, limit: int = 20) -> list[Unreadable]:
     """The latest that could not be read."""
     query = select(inbox.c.id, inbox.c.error, inbox.c.at).where(inbox.c.state == "failed").order_by(inbox.c.id.desc()).limit(limit)

@@ -13,6 +13,7 @@ from annotriage.labeling_tool import Task
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import insert
 from annotriage.store.datasets import batch_of, file_items
+from annotriage.store.erased import without_erased
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, field_write, item, work
 
@@ -31,7 +32,7 @@ def add_tasks(connection: Connection, project: Project, tasks: Sequence[Task], *
 
     Tasks that people had labelled before are kept as labelled and get no work. A task made for a pushed item becomes that item's.
     """
-    tasks = _without_own(connection, project, tasks)
+    tasks = without_erased(connection, project.id, _without_own(connection, project, tasks))
     now = time.time()
     rows = [
         {

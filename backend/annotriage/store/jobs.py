@@ -17,6 +17,7 @@ from annotriage.store.database import columns_of, insert
 from annotriage.store.schema import JOB_OPEN, heartbeat, job, project
 
 LIMITS = "limits"  # the kind that changes the limits of a guarantee
+LABEL_AUDIT = "label audit"
 MOST_ATTEMPTS = 3
 GRACE_SECONDS = 60.0  # in which a process that has just taken a job may still have to give its first sign of life
 
@@ -76,6 +77,18 @@ def _add(connection: Connection, project_id: int, kind: str, payload: Mapping[st
     values = {"project_id": project_id, "kind": kind, "state": JobState.QUEUED, "payload": dict(payload), "at": time.time()}
     add = insert(connection, job).values(values).on_conflict_do_nothing(index_elements=["project_id", "kind"], index_where=JOB_OPEN)
     return connection.execute(add.returning(job.c.id)).scalar_one_or_none()
+
+
+def open_payload(connection: Connection, project_id: int, kind: str) -> dict[str, Any]:
+    """What an open job of that kind is still to do: what it waits with, or is to be run again with; {} if nothing is."""
+    query = select(job.c.state, job.c.payload, job.c.next_payload).where(job.c.project_id == project_id, job.c.kind == kind)
+    row = connection.execute(query.where(job.c.state.in_(OPEN))).one_or_none()
+    return {} if row is None else dict((row.payload if row.state == JobState.QUEUED else row.next_payload) or {})
+
+
+def forget_payload(connection: Connection, id: int) -> None:
+    """What a job was asked for is not to be known any more."""
+    connection.execute(update(job).where(job.c.id == id).values(payload={}))
 
 
 def any_waiting(connection: Connection, kinds: Sequence[str]) -> bool:

@@ -63,6 +63,15 @@ class Piece:
             for column, value in zip(columns, values, strict=True):
                 column[at] = value
 
+    def drop(self, id: int) -> bool:
+        """Take a point away; whether it was there."""
+        at = self.find(id)
+        if at is None:
+            return False
+        for column in (self.ids, self.x, self.y, self.route, self.label, self.dataset, self.score):
+            del column[at]
+        return True
+
 
 def pack(piece: Piece) -> bytes:
     """The piece as it is stored and sent: gzipped."""

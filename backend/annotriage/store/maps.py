@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, delete, func, literal, or_, select, update
 
 from annotriage.errors import UnknownError
-from annotriage.store.blindness import is_blind
+from annotriage.store.blindness import is_blind, is_unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, insert
 from annotriage.store.map_points import KINDS, Piece, pack, unpack
@@ -272,13 +272,14 @@ def _on_map(project: Project) -> Any:
 
 def _rows(project: Project) -> Select[Any]:
     same = and_(point.c.item_id == verdict.c.item_id, point.c.reference_id == verdict.c.reference_id)
+    hidden = or_(is_blind(verdict.c.item_id), is_unnamed(verdict.c.item_id))
     return (
         select(
             verdict.c.item_id,
             point.c.compressed,
             point.c.nearest,
             verdict.c.route,
-            case((is_blind(verdict.c.item_id), literal([], verdict.c.labels.type)), else_=verdict.c.labels),
+            case((hidden, literal([], verdict.c.labels.type)), else_=verdict.c.labels),
             verdict.c.outlier_score,
             item.c.shown_dataset_id.label("dataset_id"),
             verdict.c.at,

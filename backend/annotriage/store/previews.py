@@ -18,8 +18,8 @@ from annotriage.store.schema import item, reference_grid, verdict
 
 LIMITS = ("max_error", "confidence", "alpha")  # what can be previewed, and changed (service.guarantee.changing_limits)
 NOT_GUARANTEED = (
-    "A preview guarantees nothing: limits that are chosen by looking at what they would do have to be tested anew, more strictly, before"
-    " labels are automatic under them."
+    "A preview guarantees nothing: limits that were chosen after looking at it are tested again, more strictly, before labels are automatic"
+    " under them."
 )
 
 

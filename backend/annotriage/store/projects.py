@@ -26,6 +26,7 @@ class ProjectOptions:
     sample_share: float = 0.02
     audit_share: float = 0.05
     checks_handed_out: float = 0.25
+    compare_incoming: bool = False
     accept: str = "suggest"
     calls: bool = True
 
@@ -38,6 +39,7 @@ class ProjectOptions:
             sample_share=settings.sample_share,
             audit_share=settings.audit_share,
             checks_handed_out=settings.checks_handed_out,
+            compare_incoming=settings.compare_incoming == "on",
             accept=settings.accept,
             calls=settings.calls == "on",
         )

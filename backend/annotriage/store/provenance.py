@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, literal, select
+from sqlalchemy import Connection, Select, and_, case, literal, null, select
 
 from annotriage.labeling_tool import Review
 from annotriage.states import SETTLED, AnswerState, EventKind, Route, Time
-from annotriage.store.blindness import shown_verdict
+from annotriage.store.blindness import is_unnamed, shown_verdict
 from annotriage.store.database import texts
 from annotriage.store.projects import Project
 from annotriage.store.reviews import reviews_of
@@ -31,10 +31,10 @@ class Label:
     does. source: `person`, `machine` (a model's label that became an annotation), `model` (its suggestion, which nobody has confirmed) or
     `nobody`. by: who gave it, by the ids of their accounts in the labeling tool. at: when. answer: open, resolved, disputed or labelled
     (before triage saw it); answers: how many were given. route: the model's way for it; held_back: why that did not hold.
-    model_label, confidence: what the model says; model: the hash of its files; reference, reference_version: what judged it, by name and
-    hash, in force when the label was given. guaranteed: whether the label is the model's, and its error was limited: to max_error, with
-    that probability, in the long run. spot_check: sample (drawn of all items) or audit (of automatic ones), null for none;
-    check_state: open, disagreed, right or wrong. decided_by: who settled it in the place of a second answer.
+    model_label, confidence: what the model says, null while that is hidden; model: the hash of its files; reference, reference_version:
+    what judged it, by name and hash, in force when the label was given. guaranteed: whether the label is the model's, and its error was
+    limited: to max_error, with that probability, in the long run. spot_check: sample (drawn of all items) or audit (of automatic ones),
+    null for none; check_state: open, disagreed, right or wrong. decided_by: who settled it in the place of a second answer.
     """
 
     task: str | None
@@ -96,8 +96,8 @@ def _query(connection: Connection, project: Project, after: int | None) -> Selec
             verdict.c.route,
             verdict.c.judged,
             verdict.c.held_back,
-            verdict.c.labels.label("model_label"),
-            verdict.c.confidence,
+            case((is_unnamed(item.c.id), null()), else_=verdict.c.labels).label("model_label"),
+            case((is_unnamed(item.c.id), null()), else_=verdict.c.confidence).label("confidence"),
             verdict.c.at.label("judged_at"),
             spot_check.c.kind,
             spot_check.c.state,

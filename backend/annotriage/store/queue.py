@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal, select, true, tuple_, union_all
 
 from annotriage.states import FOR_PEOPLE, SPOT_CHECK, UNANSWERED, UNSETTLED, Route
-from annotriage.store.blindness import is_blind
+from annotriage.store.blindness import is_blind, is_unnamed
 from annotriage.store.browsing import Item, items_of
-from annotriage.store.datasets import id_of_all, routes_of
+from annotriage.store.datasets import id_of_all, routes_of, routes_of_datasets
 from annotriage.store.projects import Project
 from annotriage.store.schema import counter, group_member, item, item_dataset, spot_check, verdict
 
@@ -108,13 +108,19 @@ def places_of_checks(connection: Connection, project: Project) -> list[float]:
     return list(connection.execute(query.limit(DAYS_WORK)).scalars())
 
 
-def waiting_by_kind(connection: Connection, project: Project) -> Waiting:
-    """What waits for people, counted by why; each item once."""
-    queued = {count.route: count.open for count in routes_of(connection, project) if count.route in FOR_PEOPLE}
-    mine = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), *_waits(Filters()))
+def waiting_by_kind(connection: Connection, project: Project, dataset_id: int | None = None) -> Waiting:
+    """What waits for people, counted by why; each item once. dataset_id: of this dataset alone."""
+    routes = routes_of(connection, project)
+    mine = [spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), *_waits(Filters())]
+    if dataset_id is not None:
+        routes = routes_of_datasets(connection, project, [dataset_id]).get(dataset_id, [])
+        mine.append(_in_dataset(dataset_id))
+    queued = {count.route: count.open for count in routes if count.route in FOR_PEOPLE}
     drawn = select(item.c.route, func.count()).join(spot_check, spot_check.c.item_id == item.c.id).where(*mine)
     checks = {route: int(n) for route, n in connection.execute(drawn.group_by(item.c.route))}
-    asked = (item.c.project_id == project.id, item.c.sent_by.is_not(None), item.c.route == Route.UNCERTAIN, *_waits(Filters()))
+    asked = [item.c.project_id == project.id, item.c.sent_by.is_not(None), item.c.route == Route.UNCERTAIN, *_waits(Filters())]
+    if dataset_id is not None:
+        asked.append(_in_dataset(dataset_id))
     sent = int(connection.execute(select(func.count()).where(*asked, ~is_blind(item.c.id))).scalar_one())
 
     def of(route: str) -> int:
@@ -250,6 +256,11 @@ def _parts(connection: Connection, project: Project, filters: Filters, newest: b
     return parts, tests
 
 
+def _in_dataset(dataset_id: int) -> ColumnElement[bool]:
+    member = item_dataset.alias("member")
+    return exists().where(member.c.dataset_id == dataset_id, member.c.item_id == item.c.id).correlate_except(member)
+
+
 def _waits(filters: Filters) -> tuple[ColumnElement[bool], ...]:
     """Nobody has answered it, whichever route it has: for queries that come from elsewhere than the queue's index."""
     dismissed = item.c.dismissed if filters.out else ~item.c.dismissed
@@ -264,7 +275,7 @@ def _of_routes(query: Select[Any], route: str | None) -> Select[Any]:
 
 
 def _verdict_of(project: Project, id: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
-    return (verdict.c.item_id == id, verdict.c.reference_id == project.reference_id, ~is_blind(id))
+    return (verdict.c.item_id == id, verdict.c.reference_id == project.reference_id, ~is_blind(id), ~is_unnamed(id))
 
 
 def _faces(connection: Connection, project: Project, filters: Filters) -> list[int]:

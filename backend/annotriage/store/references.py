@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, select, update
 
 from annotriage.errors import StateError, UnknownError
 from annotriage.store.database import insert
-from annotriage.store.files import pieces_of, store_file
-from annotriage.store.schema import reference, reference_edge, reference_file, reference_grid
+from annotriage.store.files import drop_unused, pieces_of, store_file
+from annotriage.store.schema import reference, reference_edge, reference_file, reference_grid, verdict
 
 if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.engine.what_if import WhatIf
@@ -86,6 +86,25 @@ def write_files(connection: Connection, reference_id: int, folder: Path) -> None
             file.writelines(pieces_of(connection, file_id))
 
 
+def kept_references(connection: Connection) -> list[int]:
+    """All references that are kept, in use or not."""
+    return list(connection.execute(select(reference.c.id).order_by(reference.c.id)).scalars())
+
+
+def version_of(connection: Connection, id: int) -> str | None:
+    """The version of a reference, which changes only where an item was erased from it; None if it is not there."""
+    return connection.execute(select(reference.c.version).where(reference.c.id == id)).scalar_one_or_none()
+
+
+def rewrite_reference(connection: Connection, id: int, *, version: str, facts: Mapping[str, Any], files: Mapping[str, Path]) -> None:
+    """Put another version in the place of a reference: it judges alike, and its predictions keep their name. files: all that differ."""
+    connection.execute(update(reference).where(reference.c.id == id).values(version=version, facts=dict(facts)))
+    for path, file in files.items():
+        mine = (reference_file.c.reference_id == id, reference_file.c.path == path)
+        connection.execute(update(reference_file).where(*mine).values(stored_file_id=store_file(connection, file)))
+    drop_unused(connection)
+
+
 def get_reference(connection: Connection, id: int) -> StoredReference:
     """A reference's row. Raises UnknownError."""
     columns = (reference.c[name] for name in StoredReference.__dataclass_fields__)
@@ -101,8 +120,9 @@ def get_curve(connection: Connection, id: int) -> dict[str, list[float]]:
     return dict(found or {})
 
 
-def edges_of(connection: Connection, id: int, cluster: str | None) -> dict[str, tuple[float, float]]:
-    """The normal range of each member of the score in a cluster: by name its median and its 95% edge among training items."""
-    query = select(reference_edge.c.members).where(reference_edge.c.reference_id == id, reference_edge.c.cluster == cluster)
+def edges_of(connection: Connection, id: int, item_id: int) -> dict[str, tuple[float, float]]:
+    """The normal range of each member of the score in an item's cluster: by name its median and its 95% edge among training items."""
+    nearest = and_(verdict.c.reference_id == reference_edge.c.reference_id, verdict.c.cluster == reference_edge.c.cluster)
+    query = select(reference_edge.c.members).join(verdict, nearest).where(reference_edge.c.reference_id == id, verdict.c.item_id == item_id)
     found = connection.execute(query).scalar_one_or_none() or {}
     return {name: (float(median), float(edge)) for name, (median, edge) in found.items()}

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, func, select
 
 from annotriage.states import Time
-from annotriage.store.blindness import shown_verdict
-from annotriage.store.browsing import OF_VERDICT, Judged, judged_of
+from annotriage.store.blindness import keeps_class, shown_verdict
+from annotriage.store.browsing import OF_VERDICT, Judged, judged_of, unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
-from annotriage.store.files import store_file
+from annotriage.store.files import drop_unused, store_file
 from annotriage.store.projects import Project
-from annotriage.store.schema import file_piece, item, item_dataset, point, reference_file, report, stored_file, thumbnail, verdict
+from annotriage.store.schema import item, item_dataset, point, report, stored_file, thumbnail, verdict
 
 REPORT, ATLAS = "report", "atlas"  # the kinds of pages, and of the jobs that make them
 
@@ -48,16 +48,20 @@ def items_in_full(connection: Connection, reference_id: int, item_ids: Sequence[
     found: dict[int, Full] = {}
     placed = (point.c.item_id == item.c.id) & (point.c.reference_id == reference_id)
     name = func.coalesce(item.c.external_id, item.c.marker)
+    of_item = (item.c.id, name, item.c.media, verdict.c.route, point.c.compressed, thumbnail.c.content)
     query = (
-        select(item.c.id, name, item.c.media, verdict.c.route, point.c.compressed, thumbnail.c.content, item.c.sent_by, *OF_VERDICT)
+        select(*of_item, item.c.sent_by, item.c.answer, *OF_VERDICT)
         .select_from(item)
         .join(verdict, shown_verdict(reference_id))
         .outerjoin(point, placed)
         .outerjoin(thumbnail, thumbnail.c.item_id == item.c.id)
     )
     for ids in chunks(item_ids):
-        for id, called, media, route, compressed, picture, sent_by, *of_verdict in connection.execute(query.where(item.c.id.in_(ids))):
-            found[id] = Full(id, called, media, route, compressed, picture, judged_of(of_verdict, sent_by=sent_by))
+        for row in connection.execute(query.where(item.c.id.in_(ids))):
+            id, called, media, route, compressed, picture, sent_by, answer, *of_verdict = tuple(row)
+            judged = judged_of(of_verdict, sent_by=sent_by)
+            shown = unnamed(judged) if keeps_class(route, answer) else judged
+            found[id] = Full(id, called, media, route, compressed, picture, shown)
     return found
 
 
@@ -80,14 +84,7 @@ def keep_report(connection: Connection, dataset_id: int, kind: str, file: Path) 
     values = {"dataset_id": dataset_id, "kind": kind, "stored_file_id": store_file(connection, file), "at": time.time()}
     add = insert(connection, report).values(values)
     connection.execute(add.on_conflict_do_update(index_elements=["dataset_id", "kind"], set_=values))
-    kept = (
-        exists(select(report.c.dataset_id).where(report.c.stored_file_id == stored_file.c.id)),
-        exists(select(reference_file.c.path).where(reference_file.c.stored_file_id == stored_file.c.id)),
-    )
-    dropped = connection.execute(select(stored_file.c.id).where(~kept[0], ~kept[1])).scalars().all()
-    for ids in chunks(dropped):
-        connection.execute(file_piece.delete().where(file_piece.c.stored_file_id.in_(ids)))
-        connection.execute(stored_file.delete().where(stored_file.c.id.in_(ids)))
+    drop_unused(connection)
 
 
 def report_of(connection: Connection, dataset_id: int, kind: str) -> ReportFile | None:

@@ -148,6 +148,19 @@ dataset = Table(
     UniqueConstraint("project_id", "kind", "name"),
 )
 
+saved_view = Table(
+    "saved_view",
+    metadata,
+    _id(),
+    _of("project"),
+    Column("page", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("query", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    UniqueConstraint("project_id", "page", "name"),
+)
+
 # A person's word on many items at once: a person shall look (review), or need not any more (back).
 rerouting = Table(
     "rerouting",
@@ -422,7 +435,7 @@ job = Table(
     metadata,
     _id(),
     _of("project"),
-    Column("kind", Text, nullable=False),  # recalibrate | limits | report | atlas
+    Column("kind", Text, nullable=False),  # recalibrate | limits | report | atlas | label audit
     Column("state", Text, nullable=False),  # states.JobState
     Column("owner", Text),
     Column("payload", JSON, nullable=False),
@@ -530,6 +543,33 @@ accepted = Table(
 _open = text("state IN ('asked', 'undoing')")  # few, and looked for all the time
 Index("ix_accepted_open", accepted.c.item_id, sqlite_where=_open, postgresql_where=_open)
 
+# The latest audit of a project's labels, and the labels that it doubts.
+label_audit = Table(
+    "label_audit",
+    metadata,
+    _of("project", primary=True),
+    Column("facts", JSON, nullable=False),  # LabelAudit.summary
+    Column("at", Float, nullable=False),
+)
+
+finding = Table(
+    "finding",
+    metadata,
+    _of("item", primary=True),
+    _of("project"),
+    Column("place", Integer, nullable=False),  # in the order in which to look
+    Column("kind", Text, nullable=False),  # states.IssueKind
+    Column("given", JSON, nullable=False),  # the labels that were doubted
+    Column("likely", JSON, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("agree", Boolean, nullable=False),
+    Column("state", Text, nullable=False, server_default="open"),  # states.FindingState
+    Column("decided_by", Text),  # who said that the label is right
+    Column("shown", Boolean, nullable=False, server_default=false()),  # a prediction in the labeling tool says what is likely
+    Index(None, "project_id", "state", "place"),
+)
+
 # -- the service itself
 
 event = Table(
@@ -543,6 +583,17 @@ event = Table(
     Index(None, "project_id", "id"),
 )
 
+# Events that people are to be told of elsewhere, one row per way; gone once they are told.
+notice = Table(
+    "notice",
+    metadata,
+    _of("event", primary=True),
+    Column("way", Text, primary_key=True),  # states.NoticeWay
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("not_before", Float, nullable=False, server_default=text("0")),
+    Index(None, "way", "not_before"),
+)
+
 before_connecting = Table(  # how projects were before: outlives the project's row, and is there before that is made
     "before_connecting",
     metadata,
@@ -550,6 +601,9 @@ before_connecting = Table(  # how projects were before: outlives the project's r
     Column("facts", JSON, nullable=False),  # labeling_tool.Before
     Column("at", Float, nullable=False),
 )
+
+# Tasks whose items were erased: not the task, but by what it is known again, so that no sweep takes it in while it stands in the tool.
+erased = Table("erased", metadata, _of("project", primary=True), Column("mark", Text, primary_key=True))
 
 # The last migration that code must know to run on this database (store.upgrading): one row.
 needed_migration = Table("needed_migration", metadata, Column("revision", Text, primary_key=True))
@@ -564,6 +618,28 @@ heartbeat = Table(
     Column("started_at", Float, nullable=False),
     Column("at", Float, nullable=False),
     Column("text", Text, nullable=False, server_default=""),
+)
+
+# People with an account of their own, besides the service's own user.
+person = Table(
+    "person",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),  # states.Role
+    Column("password", Text),  # a salted hash (store.people); null: a proxy signs them in
+    Column("at", Float, nullable=False),
+)
+
+# Who did what, in order.
+deed = Table(
+    "deed",
+    metadata,
+    _id(),
+    Column("person", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("path", Text, nullable=False, server_default=""),
+    Column("status", Integer, nullable=False, server_default=text("200")),  # of the answer: from 400 on it was refused
+    Column("at", Float, nullable=False),
 )
 
 secret = Table("secret", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, select, update
 
-from annotriage.states import SETTLED, UNSETTLED, Route, SpotCheckKind, SpotCheckState, Time
+from annotriage.states import SETTLED, UNSETTLED, AnswerState, Route, SpotCheckKind, SpotCheckState, Time
 from annotriage.store.blindness import shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import texts
@@ -98,7 +98,7 @@ class Contradicted:
 
 @dataclass(frozen=True, slots=True)
 class SampleAnswer:
-    """An answered spot check of the sample: what its medium is read by, and people's labels."""
+    """An answered item, as a spot check of the sample: what its medium is read by, and people's labels."""
 
     id: int
     external_id: str | None
@@ -315,6 +315,24 @@ def sample_answers(connection: Connection, project_id: int) -> list[SampleAnswer
     query = select(*columns, spot_check.c.labels).join(spot_check, spot_check.c.item_id == item.c.id)
     rows = connection.execute(query.where(*_sample(project_id), spot_check.c.state.in_(SETTLED)).order_by(item.c.id))
     return [SampleAnswer(*row[:6], tuple(row.labels or ())) for row in rows]
+
+
+def other_answers(connection: Connection, project_id: int) -> list[SampleAnswer]:
+    """Items that people answered and that nobody drew at random: what may be trained on."""
+    columns = [item.c[name] for name in ("id", "external_id", "marker", "media", "media_hash", "group")]
+    drawn = select(spot_check.c.item_id).where(spot_check.c.project_id == project_id)
+    query = select(*columns, item.c.labels).where(item.c.project_id == project_id, item.c.id.not_in(drawn))
+    query = query.where(item.c.answer == AnswerState.RESOLVED)
+    rows = connection.execute(query.where(~item.c.machine, ~item.c.gone, item.c.labels.is_not(None)).order_by(item.c.id))
+    return [SampleAnswer(*row[:6], tuple(row.labels or ())) for row in rows]
+
+
+def all_drawn(connection: Connection, project_id: int) -> list[SampleAnswer]:
+    """All spot checks, of both kinds, answered or not, without their labels: what must never be trained on."""
+    columns = [item.c[name] for name in ("id", "external_id", "marker", "media", "media_hash", "group")]
+    query = select(*columns).join(spot_check, spot_check.c.item_id == item.c.id)
+    rows = connection.execute(query.where(spot_check.c.project_id == project_id, ~item.c.gone).order_by(item.c.id))
+    return [SampleAnswer(**row._mapping, given=()) for row in rows]
 
 
 def take_over(connection: Connection, project_id: int, reference_id: int) -> list[int]:

@@ -169,4 +169,4 @@ def _is_right(logits: Array, targets: Array, multiple: bool) -> Array:
 
 
 def _smaller(plan: Plan) -> str:
-    return f"lower --batch-size (it was {plan.batch_size})" + (", or train the head alone (without --whole)" if plan.whole else "")
+    return f"lower --step-size (it was {plan.batch_size})" + (", or train the head alone (without --whole)" if plan.whole else "")

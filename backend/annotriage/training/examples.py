@@ -24,11 +24,11 @@ from annotriage.latent.maps import nearest_training
 from annotriage.model import Model
 from annotriage.progress import Progress
 from annotriage.settings import Settings
-from annotriage.states import SPOT_CHECK_FIELD
 
 Array = NDArray[Any]
 
 FEWEST_OF_A_CLASS = 10  # labelled items that make a new class
+NO_CLASS = "none of these"  # the choice for what fits nowhere, however it is spelt: it is never learned as a class
 TWIN = 0.1  # of the usual distance between nearest neighbours: nearer ones are two pictures of the same thing
 
 
@@ -74,9 +74,9 @@ def classes_to_learn(sources: Sources, known: Sequence[str], wanted: Sequence[st
     labelled = 0
     for dataset in sources.learned_from:
         for item in dataset:
-            if item.labels is not None and not is_spot_check(item):
+            if item.labels is not None and not item.spot_check:
                 labelled += 1
-                counts.update(label for label in item.labels if isinstance(label, str))
+                counts.update(label for label in item.labels if isinstance(label, str) and not _is_no_class(label))
                 if not known and any(not isinstance(label, str) for label in item.labels):
                     raise DataError(
                         f"{item.path or item.id}: its label is a number, and there are no class names yet; give names, or name the classes"
@@ -100,6 +100,10 @@ def classes_to_learn(sources: Sources, known: Sequence[str], wanted: Sequence[st
         how = "they were not asked for" if wanted is not None else f"a new class needs {FEWEST_OF_A_CLASS} items, or --new-class"
         notes.append(f"Labels that the model does not know and did not learn ({how}): {', '.join(left)}.")
     return (*known, *new), notes
+
+
+def _is_no_class(label: str) -> bool:
+    return label.casefold().replace("-", " ").replace("_", " ") == NO_CLASS
 
 
 def gather(
@@ -145,12 +149,6 @@ def gather(
     return Examples(collected, targets, [items[row] for row in rows] if keep_items else (), dict(left))
 
 
-def is_spot_check(item: Item) -> bool:
-    """Whether an item's own task says that it was drawn at random to be answered blind."""
-    data = (item.record or {}).get("data")
-    return isinstance(data, Mapping) and bool(data.get(SPOT_CHECK_FIELD))
-
-
 def joined(parts: Sequence[Collected], name: str) -> Collected:
     """Several datasets as one."""
     ids = [id for part in parts for id in part.ids]
@@ -166,6 +164,9 @@ def joined(parts: Sequence[Collected], name: str) -> Collected:
         activations=tuple(np.concatenate(layers) for layers in zip(*(part.activations for part in parts), strict=True)),
         pictures={
             int(start) + place: picture for start, part in zip(starts, parts, strict=False) for place, picture in part.pictures.items()
+        },
+        contents={
+            int(start) + place: content for start, part in zip(starts, parts, strict=False) for place, content in part.contents.items()
         },
         read=sum(part.read for part in parts),
         failures=[failure for part in parts for failure in part.failures],
@@ -190,7 +191,7 @@ def twins(points: Array, of: Array) -> Array:
 def _without_spot_checks(dataset: Dataset, left: Counter[str]) -> Dataset:
     def read() -> Iterator[Item]:
         for item in dataset:
-            if is_spot_check(item):
+            if item.spot_check:
                 left["spot checks: they carry the guarantee, now or later"] += 1
             else:
                 yield item

@@ -88,8 +88,9 @@ class Head:
         self._second = 0.999 * self._second + 0.001 * np.square(gradient)
         mean = self._first / (1 - 0.9**self._steps)
         square = self._second / (1 - 0.999**self._steps)
-        self._weights[:-1] *= np.float32(1 - rate * self._decay)
-        self._weights = np.asarray(self._weights - rate * mean / (np.sqrt(square) + 1e-8), dtype=np.float32)
+        kept = np.ones((len(self._weights), 1), dtype=np.float32)
+        kept[:-1] -= np.float32(rate * self._decay)
+        self._weights = np.asarray(self._weights * kept - rate * mean / (np.sqrt(square) + 1e-8), dtype=np.float32)
         return Seen(logits, points)
 
     def look(self, rows: Array) -> Seen:

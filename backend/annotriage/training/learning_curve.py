@@ -28,7 +28,7 @@ SMALLEST = 20  # training items
 class LearningCurve:
     """error = a m^b + c, fitted to heads on parts of the training set.
 
-    sizes, errors: (k,) what was measured, errors as means over random parts. gain: what 500 more labels would take off the error, with 95 %
+    sizes, errors: (k,) what was measured, errors as means over random parts. gain: what 500 more labels would take off the error, with 95%
     limits low, high from resampling the measurements. now: items trained on.
     """
 

@@ -31,7 +31,7 @@ class Plan:
     perplexity: str = "off"
     drop_below: float | None = None
     drop_above: float | None = None
-    readmit: int = 2
+    readmit: int = 4
     smoothing: float = 0.0
     mixup: float = 0.0
     seed: int = 0
@@ -39,7 +39,7 @@ class Plan:
     def __post_init__(self) -> None:
         """Raise SettingError on a value that cannot work, naming the option."""
         _check("epochs", self.epochs, self.epochs >= 1, "at least 1")
-        _check("batch_size", self.batch_size, self.batch_size >= 1, "at least 1")
+        _check("step_size", self.batch_size, self.batch_size >= 1, "at least 1")
         _check("learning_rate", self.learning_rate, self.learning_rate is None or self.learning_rate > 0, "above 0")
         _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more")
         _check("perplexity", self.perplexity, self.perplexity in PERPLEXITIES, f"one of {', '.join(PERPLEXITIES)}")

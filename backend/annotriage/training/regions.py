@@ -65,7 +65,7 @@ def wanted_density(trained: Collected, classes: int, kind: str, seed: int) -> De
 
 
 def low_density_regions(trained: Collected, density: Density, space: LabelSpace) -> tuple[Region, ...]:
-    """The rarest 5 % of the training items (20 at least) in groups that lie together, by falling size.
+    """The rarest 5% of the training items (20 at least) in groups that lie together, by falling size.
 
     Those that lie scattered are taken together by their label, and what is left as one last region.
     """

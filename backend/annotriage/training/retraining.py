@@ -114,7 +114,8 @@ def retrain(
     settings = settings or (former.settings if former is not None else Settings())
     spec = _spec_of(base, model)
     opened = partial(open_dataset, labeling_config=labeling_config, classes=spec.classes, server=server)
-    others = (None if source is None else opened(source) for source in (reviewed, augmented, calibration, keep_out))
+    answered = partial(opened, classes=())  # people may have answered more than the model knows
+    others = (None if source is None else answered(source) for source in (reviewed, augmented, calibration, keep_out))
     sources = Sources(opened(train), *others)
     classes, notes = classes_to_learn(sources, spec.classes, new_classes)
     saved_at = state or folder

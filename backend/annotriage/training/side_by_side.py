@@ -24,7 +24,7 @@ SHOWN_BETTER = 0.05  # level of the one-sided test on fresh items
 
 @dataclass(frozen=True)
 class Standing:
-    """How one model does on the items. low, high: 95 % limits of its accuracy. automatic: share that its guarantee lets it label alone;
+    """How one model does on the items. low, high: 95% limits of its accuracy. automatic: share that its guarantee lets it label alone;
     automatic_wrong: wrong ones among them. strange: share of outliers.
     """
 

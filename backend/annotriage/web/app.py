@@ -6,6 +6,7 @@ process.
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Mapping
@@ -14,25 +15,30 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from annotriage.errors import AnnotriageError
 from annotriage.service.judging.predicting import StorePredictor
 from annotriage.service.operations.log import log
 from annotriage.service.operations.metrics import CONTENT_TYPE, Metrics
 from annotriage.service.operations.process import Process
 from annotriage.store.database import is_answering
+from annotriage.store.people import write_deed
 from annotriage.store.work import living
 from annotriage.web.api import api_blueprint
 from annotriage.web.auth import Guard
 from annotriage.web.compression import compressed
 from annotriage.web.pages import add_pages
 from annotriage.web.problems import answer_problems, problem
-from annotriage.web.sessions import SAFE, Sessions
+from annotriage.web.roles import needed, refusal
+from annotriage.web.sessions import OPEN, SAFE, Sessions, visitor_name
 from annotriage.web.sizes import FIELD, FORM, PUSHING, SELECTION, endpoint_of, most_bytes
 from annotriage.web.storable import why_unstorable
 
 FOREIGN = ("cross-site", "same-site")  # browsers say so of every request, but not over plain http; programs say nothing
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")  # what any site's page can send
+NAMED = 500  # characters of a name or an address in the log of deeds
 UNLOGGED = ("/health", "/ready", "/metrics")  # asked for every few seconds
 GUARD, MOST_BYTES = "annotriage-guard", "annotriage-most-bytes"  # in the app's extensions
 
@@ -78,9 +84,19 @@ def create_app(process: Process) -> Flask:
             )
         if _is_form_for_programs():
             return problem(415, f"{request.path} takes no form: send JSON, with the header Content-Type: application/json")
-        if request.blueprint == tool.name or guard.authenticated():  # the labeling tool's routes look themselves
+        if request.blueprint == tool.name:  # its routes look themselves
             return None
-        return sessions.admit()
+        role = guard.role()
+        if role is None:
+            answer = sessions.admit()
+            if answer is not None or request.endpoint in OPEN:
+                return answer
+            role = sessions.role()
+            if role is None:
+                return problem(403, "you have no account here; whoever administers annotriage gives you one: annotriage people add NAME")
+        g.role = role
+        wanted = needed(request.method, request.endpoint)
+        return None if role.may(wanted) else problem(403, refusal(role, wanted))
 
     @app.after_request
     def finish(response: Response) -> Response:
@@ -89,6 +105,8 @@ def create_app(process: Process) -> Flask:
         seconds = time.perf_counter() - g.get("started", time.perf_counter())
         rule = "unknown" if request.url_rule is None else request.url_rule.rule
         metrics.count(request.method, rule, response.status_code, seconds)
+        if request.method not in SAFE and request.blueprint in ("web", "api") and visitor_name():
+            write_down(response.status_code)
         if request.path not in UNLOGGED:
             named = request.view_args or {}
             log(
@@ -101,6 +119,15 @@ def create_app(process: Process) -> Flask:
                 item=named.get("task"),
             )
         return compressed(response)
+
+    def write_down(status: int) -> None:
+        """Who did what: in the log that people can export. What they sent is not in it."""
+        action = (request.endpoint or "").rpartition(".")[2].replace("_", " ")
+        try:
+            with process.store.writing() as connection:
+                write_deed(connection, visitor_name()[:NAMED], action, request.path[:NAMED], status)
+        except (AnnotriageError, SQLAlchemyError) as error:  # what was done is done
+            log("deed not written", level=logging.ERROR, person=visitor_name(), action=action, error=error)
 
     @app.get("/ready")
     def ready() -> ResponseReturnValue:

@@ -1,4 +1,4 @@
-"""Who may call the service: whoever knows its password (HTTP Basic) or, for the webhook alone, the webhook's secret.
+"""Who may call the service: whoever knows its password or that of an account (HTTP Basic) or, for the webhook alone, the webhook's secret.
 
 Credentials are compared in constant time and never logged. Guessing is slowed down in two ways. An address that only ever guesses is
 refused for a while. And once there were many guesses, every further try waits for its turn, with the right password, too: so guessing
@@ -9,6 +9,7 @@ do not guess wait for nobody: strangers elsewhere cannot slow down the labeling 
 from __future__ import annotations
 
 import hmac
+import secrets
 import threading
 import time
 from collections.abc import Mapping
@@ -19,6 +20,9 @@ from werkzeug.exceptions import TooManyRequests
 
 from annotriage.labeling_tool import SECRET_HEADER
 from annotriage.service.operations.process import Process
+from annotriage.states import Role
+from annotriage.store.people import hash_of, is_password, role_of
+from annotriage.web.storable import why_unstorable
 
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="annotriage", charset="UTF-8"'}
 TRIES = 30  # wrong attempts within a minute: of one address until it is refused, of all until each further one waits
@@ -40,27 +44,36 @@ class Guard:
         self._user, self._password = process.settings.user.encode(), process.password.encode()
         self._secret = process.webhook_secret.encode()
         self._proxy = process.settings.trusted_proxy
+        self._store, self._salt = process.store, secrets.token_bytes(32)
         self._lock = threading.Lock()
+        self._proved: dict[bytes, None] = {}  # marks of names and passwords that were right
         self._trusted: dict[str, None] = {}  # addresses, the oldest first
         self._failures: dict[str, list[float]] = {}  # by address; STRANGERS for all that are not trusted
         self._turns: dict[str, float] = {}  # when the last one who waits has its turn, by whose guesses it waits for
 
     def authenticated(self) -> bool:
-        """Whether it carries the user's name and password. Raises TooManyRequests where too much was guessed."""
+        """Whether it carries the name and password of the service's own user. Raises TooManyRequests where too much was guessed."""
+        given = request.authorization
+        return given is not None and (given.username or "").encode() == self._user and self.role() is not None
+
+    def role(self) -> Role | None:
+        """What whoever's name and password it carries may do; None if it carries none. Raises TooManyRequests as `admits`."""
         given = request.authorization
         if given is None or given.type != "basic":
-            return False
+            return None
         return self.admits(given.username or "", given.password or "")
 
-    def admits(self, user: str, password: str) -> bool:
-        """Whether these are the user's name and password, after a pause where much was guessed.
+    def admits(self, user: str, password: str) -> Role | None:
+        """What somebody with this name and password may do, after a pause where much was guessed; None if they are wrong.
 
         Raises TooManyRequests where too much was.
         """
         address = self._client_address(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""))
         self._refuse_guessing(address)
         time.sleep(self._wait(address))
-        return self._are_right(address, user, password)
+        role = self._role(user, password)
+        self._remember(address, role is not None)
+        return role
 
     def is_webhook(self) -> bool:
         """Whether it carries the webhook's secret."""
@@ -79,17 +92,51 @@ class Guard:
         address = self._client_address(peer, headers.get("X_FORWARDED_FOR", ""))
         try:
             self._refuse_guessing(address)
-            return self._wait(address) == 0 and self._are_right(address, given.username or "", given.password or "")
+            if self._wait(address) > 0:
+                return False
+            user, password = given.username or "", given.password or ""
+            if self._mark(user, password, self._hash_of(user)) in self._proved:
+                return True
+            right = self._is_service(user, password)
+            if right or user.encode() == self._user:  # others are tried once the request is read: that takes time
+                self._remember(address, right)
+            return right
         except TooManyRequests:
             return False
 
     def _is_secret(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self._secret)
 
-    def _are_right(self, address: str, user: str, password: str) -> bool:
-        right = hmac.compare_digest(user.encode(), self._user) & hmac.compare_digest(password.encode(), self._password)
-        self._remember(address, right)
-        return right
+    def _is_service(self, user: str, password: str) -> bool:
+        return hmac.compare_digest(user.encode(), self._user) & hmac.compare_digest(password.encode(), self._password)
+
+    def _role(self, user: str, password: str) -> Role | None:
+        """Of the service's own user, or of a person with an account."""
+        if self._is_service(user, password):
+            return Role.ADMINISTER
+        if user.encode() == self._user or why_unstorable([user]):
+            return None
+        kept = self._hash_of(user)
+        mark = self._mark(user, password, kept)
+        if mark not in self._proved:  # a hash is slow on purpose: programs that ask again and again are not to wait each time
+            if not is_password(kept, password):
+                return None
+            with self._lock:
+                self._proved[mark] = None
+                while len(self._proved) > REMEMBERED:
+                    del self._proved[next(iter(self._proved))]
+        with self._store.reading() as connection:
+            return role_of(connection, user)
+
+    def _hash_of(self, user: str) -> str | None:
+        if why_unstorable([user]):
+            return None
+        with self._store.reading() as connection:
+            return hash_of(connection, user)
+
+    def _mark(self, user: str, password: str, kept: str | None) -> bytes:
+        """What stands for a name and a password that were found right with that hash."""
+        return hmac.new(self._salt, "\0".join((user, password, kept or "")).encode("utf-8", "surrogatepass"), "sha256").digest()
 
     def _client_address(self, peer: str, forwarded: str) -> str:
         """Where a request came from; the trusted proxy says so in the last entry of X-Forwarded-For, earlier ones are anybody's."""

@@ -28,6 +28,7 @@ from annotriage.web.routing import Plain, Routes
 from annotriage.web.sessions import Sessions, wants_page
 from annotriage.web.tabs import PROJECT_TABS
 from annotriage.web.views import (
+    accounts,
     certificates,
     changes,
     compare,
@@ -37,6 +38,7 @@ from annotriage.web.views import (
     groups,
     guarantee,
     item,
+    label_audit,
     map,
     overview,
     project_overview,
@@ -60,9 +62,11 @@ VIEWS = (
     groups,
     guarantee,
     certificates,
+    label_audit,
     compare,
     settings,
     system,
+    accounts,
     exports,
     map,
     queue,

@@ -1,4 +1,6 @@
-"""Who looks at the dashboard: whoever signed in with the service's user and password, or whom a trusted proxy vouches for.
+"""Who looks at the dashboard: whoever signed in with a name and password, or whom a trusted proxy vouches for.
+
+The proxy's names are those of accounts; as long as there are none, it alone says who is let in.
 
 A session lies in the store, under a key that only its cookie's token and the password give together: it ends at once when a visitor signs
 out or the password changes, whoever has copied the cookie. Scripts cannot read the cookie. Every request that changes something carries a
@@ -19,6 +21,8 @@ from flask.sessions import SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 
 from annotriage.service.operations.process import Process
+from annotriage.states import Role
+from annotriage.store.people import anybody, role_of
 from annotriage.store.secrets import secret_of
 from annotriage.store.sessions import begin_session, end_session, prolong_session, session_of
 from annotriage.web.auth import CHALLENGE, Guard
@@ -45,6 +49,7 @@ class Sessions:
 
     def __init__(self, app: Flask, process: Process, guard: Guard) -> None:
         self._guard, self._proxy, self._store = guard, process.settings.trusted_proxy, process.store
+        self._user = process.settings.user
         app.secret_key = secret_of(process.store, "session")
         self._secret = f"{app.secret_key}:{process.password}".encode()
         app.session_interface = _Cookies()
@@ -70,6 +75,17 @@ class Sessions:
             g.signed_in = None  # so that the page about a database that does not answer asks nothing more
             g.signed_in = self._signed_in(self._key())
         return str(g.signed_in) if g.signed_in is not None else None
+
+    def role(self) -> Role | None:
+        """What whoever looks may do; None for a stranger, also one whom the proxy vouches for and who has no account."""
+        name = self.visitor()
+        if name is None or name == self._user:
+            return None if name is None else Role.ADMINISTER
+        if why_unstorable([name]):
+            return None
+        with self._store.reading() as connection:
+            found = role_of(connection, name)
+            return found if found is not None or TOKEN in session or anybody(connection) else Role.ADMINISTER
 
     def _signed_in(self, key: str) -> str | None:
         with self._store.reading() as connection:
@@ -121,7 +137,7 @@ class Sessions:
             if request.method == "GET":
                 return render_template("sign_in.html", next=target) if self.visitor() is None else redirect(target)
             user = request.form.get("user", "")
-            if not self._guard.admits(user, request.form.get("password", "")):
+            if self._guard.admits(user, request.form.get("password", "")) is None:
                 return render_template("sign_in.html", next=target, failed=True, user=user), 403
             session.clear()
             session.permanent = True

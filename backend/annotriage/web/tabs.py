@@ -7,6 +7,7 @@ PROJECT_TABS = (
     ("diversity", "Diversity"),
     ("groups", "Groups"),
     ("guarantee", "Guarantee"),
+    ("label_audit", "Label audit"),
     ("compare", "Compare"),
     ("settings", "Settings"),
 )

@@ -12,6 +12,7 @@ from typing import Any
 from annotriage.data import Dataset, Item
 from annotriage.data.unique_ids import mark_repeats, repeated_ids
 from annotriage.errors import DataError, MediaError
+from annotriage.states import SPOT_CHECK_FIELD
 from annotriage_label_studio.editor.answers import Answer, agreed, answers_in_min_record, answers_in_task
 from annotriage_label_studio.editor.labeling_config import ChoicesControl, answer_names, read_config
 from annotriage_label_studio.editor.tasks import group_of
@@ -164,7 +165,10 @@ def _item(task: _Task, file: Path, control: ChoicesControl, names: Mapping[str, 
         media = local_media(value, file.parent)
     except MediaError as error:
         problem = f"{file}: task {task.id}: {control.field}: {error}"
-    return Item(task.id, media, labels, group_of(task.record), str(media) if isinstance(media, Path) else path, problem, task.record)
+    checked = bool(task.data.get(SPOT_CHECK_FIELD))
+    return Item(
+        task.id, media, labels, group_of(task.record), str(media) if isinstance(media, Path) else path, problem, task.record, checked
+    )
 
 
 def _renamed(labels: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from annotriage.labeling_tool import Review, Task
 from annotriage.media.data_uri import decode_data_uri, is_data_uri
 from annotriage.media.fetcher import Fetcher, Limits
 from annotriage.settings import ServiceSettings
+from annotriage.states import SPOT_CHECK_FIELD
 from annotriage_label_studio.editor.answers import Answer, agreed
 from annotriage_label_studio.server.connection import LabelStudioProject, LabelStudioServer, open_server
 
@@ -106,10 +107,12 @@ class _Labelled:
     labels: tuple[str, ...] | None
     group: str | None
     problem: str | None
+    spot_check: bool
 
 
 def _without_content(task: Task) -> _Labelled:
-    return _Labelled(task.id, None if is_data_uri(task.media) else task.media, _labels(task), task.group, task.problem)
+    media, checked = None if is_data_uri(task.media) else task.media, bool(task.fields.get(SPOT_CHECK_FIELD))
+    return _Labelled(task.id, media, _labels(task), task.group, task.problem, checked)
 
 
 def _items(tasks: Sequence[_Labelled], server: LabelStudioServer, project: LabelStudioProject, settings: ServiceSettings) -> Iterator[Item]:
@@ -150,7 +153,7 @@ def _item(task: _Labelled, content: str | None, fetcher: Fetcher, project: Label
             media = _media(task, content, fetcher, project)
     except MediaError as error:
         problem = str(error)
-    return Item(task.id, media, task.labels, task.group, where, problem)
+    return Item(task.id, media, task.labels, task.group, where, problem, spot_check=task.spot_check)
 
 
 def _media(task: _Labelled, content: str | None, fetcher: Fetcher, project: LabelStudioProject) -> bytes:

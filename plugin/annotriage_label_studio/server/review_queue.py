@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from annotriage.errors import ToolError, ToolUnavailable
+from annotriage.labeling_tool import AUDIT_VERSION
 from annotriage.states import AUTOMATIC_FROM, FAMILIAR_FROM
 from annotriage_label_studio.editor.tasks import MARKER
+from annotriage_label_studio.server import delivery
 from annotriage_label_studio.server.client import Client
 from annotriage_label_studio.server.listing import condition
 
@@ -32,13 +34,15 @@ WIDTHS = {"tasks:data.triage_reason": 420, "tasks:data.triage_diversity": 260, "
 class Tab:
     """One tab: the open tasks whose place in the queue lies between `above` and `below`, by `order`.
 
-    checks: of them the spot checks alone (True), or all others (False); None: whether or not they are. columns: shown beside id and
-    picture; None leaves it to Label Studio, which shows most of them.
+    version: instead of these, the tasks with a prediction of that version, answered or not. checks: of them the spot checks alone (True),
+    or all others (False); None: whether or not they are. columns: shown beside id and picture; None leaves it to Label Studio, which shows
+    most of them.
     """
 
     title: str
     above: float | None = None
     below: float | None = None
+    version: str | None = None
     checks: bool | None = None
     order: str = "tasks:predictions_score"
     columns: tuple[str, ...] | None = REASONS
@@ -51,6 +55,7 @@ REVIEW_TABS = (
     Tab("Pre-annotated", above=AUTOMATIC_FROM, columns=ANSWER),
 )
 CHECKS_TAB = Tab("Spot checks", checks=True)  # also what calibrates a project that has no guarantee yet
+AUDIT_TAB = Tab("Label audit", version=AUDIT_VERSION, order="tasks:id", columns=("annotations_results", "predictions_results"))
 EVERYTHING = Tab("Default", order="tasks:id", columns=None)  # Label Studio makes this one itself where there is no other
 
 
@@ -67,7 +72,8 @@ def set_up_tabs(client: Client, project: Project, media_field: str, *, opening: 
     views: list[View] = client.sdk.views.list(project=project.id)
     columns = _columns(client, id)
     knows_checks = f"tasks:{CHECKED}" in columns
-    wanted = [*REVIEW_TABS, *([CHECKS_TAB] if knows_checks else []), *([] if views else [EVERYTHING])]
+    audited = [AUDIT_TAB] if AUDIT_VERSION in delivery.versions(client, id) else []
+    wanted = [*REVIEW_TABS, *([CHECKS_TAB] if knows_checks else []), *audited, *([] if views else [EVERYTHING])]
     done = []
     for tab in wanted:
         found, question = _found(tab, views), _question(tab, knows_checks)
@@ -83,7 +89,7 @@ def set_up_tabs(client: Client, project: Project, media_field: str, *, opening: 
             _make(client, id, question | _appearance(tab, columns, media_field))
             if found is not None:
                 client.sdk.views.delete(str(found.id))
-    kept = {tab.title: _found(tab, views) for tab in (*REVIEW_TABS, CHECKS_TAB, EVERYTHING)}
+    kept = {tab.title: _found(tab, views) for tab in (*REVIEW_TABS, CHECKS_TAB, *audited, EVERYTHING)}
     for view in views:  # one may be there twice: two commands, or a command and the service, can be at it at the same moment
         mark = _look(view).get(MARK)
         if mark is not None and view is not kept.get(mark):
@@ -96,7 +102,7 @@ def set_up_tabs(client: Client, project: Project, media_field: str, *, opening: 
 def remove_tabs(client: Client, project: str, *, changed: bool) -> list[str]:
     """Delete our tabs: what was done, in sentences. changed: those too that only their titles tell, as somebody has changed them."""
     views: list[View] = client.sdk.views.list(project=int(project))
-    titles = {tab.title for tab in (*REVIEW_TABS, CHECKS_TAB)} if changed else set()
+    titles = {tab.title for tab in (*REVIEW_TABS, CHECKS_TAB, AUDIT_TAB)} if changed else set()
     ours = [view for view in views if _look(view).get(MARK) or _title(view) in titles]
     for view in ours:
         client.sdk.views.delete(str(view.id))
@@ -163,7 +169,9 @@ def _question(tab: Tab, knows_checks: bool) -> dict[str, Any]:
         filters.append(condition("predictions_score", "less", "Number", tab.below))
     if tab.checks is not None and knows_checks:
         filters.append(condition(CHECKED, "empty", "String", not tab.checks))
-    if filters:
+    if tab.version is not None:
+        filters.append(condition("predictions_model_versions", "contains", "List", [tab.version]))
+    elif filters:
         filters.append(condition("completed_at", "empty", "Datetime", True))  # a task stays until all have answered who were asked
     return {"title": tab.title, "filters": {"conjunction": "and", "items": filters}, "ordering": [tab.order]}
 

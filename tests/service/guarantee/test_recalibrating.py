@@ -67,6 +67,17 @@ def test_the_samples_answers_make_the_guarantee_anew(process, stream, digits_ref
     assert event_sentence(event.kind, event.facts).endswith(f" answers of the sample: {guarantee_sentence(reference.guarantee)}")
 
 
+def test_what_came_in_lately_is_compared_with_the_samples_answers(process, stream):
+    project, _, _ = stream(compare_incoming=True)
+    with process.store.reading() as connection:
+        sample = sample_answers(connection, project.id)
+    reference = recalibrate(process, present(process, project))
+    assert reference.ratio.incoming == 340 - len(sample), "the sample is compared with the others"
+    assert reference.guarantee.labelled + reference.ratio.held_out <= len(sample)
+    assert reference.guarantee.labelled >= 74
+    assert any("were compared with" in note for note in reference.notes)
+
+
 def test_strangers_that_people_found_count_against_the_guarantee(process, stream, digits_reference):
     """Every stranger in the sample is wrong whatever the model says: with many familiar-looking ones tau must rise or auto stop."""
     project, *_ = stream(known=150, strangers=150)

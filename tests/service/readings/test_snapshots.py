@@ -123,7 +123,7 @@ def test_answers_to_its_spot_checks_change_a_dataset_and_its_advice(process, con
         connection.execute(update(spot_check).where(spot_check.c.item_id == ids[10]).values(contradicted))
     assert dataset_id(process, "batch") in changed(process, project)
     after = latest(process, project, "batch").facts["advice"][-1]
-    assert "Not yet shown on this dataset: 2 of 11 audited labels were wrong so far" in after["reason"], "one person's word counts at once"
+    assert "Not yet shown on this dataset: 2 of 11 checked labels were wrong so far" in after["reason"], "one person's word counts at once"
 
 
 def test_a_dataset_that_passed_its_probation_is_annotated_automatically(process, connect, digits):

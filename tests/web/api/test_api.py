@@ -13,6 +13,7 @@ from triaged import data_uri
 from web import Web
 
 from annotriage.service.guarantee.standings import Standings
+from annotriage.service.operations.jobs import run_queued
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.service.readings.snapshots import snapshot
@@ -346,3 +347,21 @@ def test_whatever_is_asked_is_answered_as_the_document_says(web, connect, data):
             query[parameter["name"]] = value
     body = data.draw(st.none() | st.dictionaries(st.sampled_from(["reason", "project", "items"]), some | st.lists(some, max_size=2)))
     assert web.open(method.upper(), path, query_string=query, **({} if body is None else {"json": body})).status_code < 500
+
+
+def test_items_are_erased_when_the_jobs_process_comes_to_it(web, triaged, process):
+    labels = web.get("/api/projects/3/labels?limit=3").json["labels"]
+    first, second, third = (line["task"] for line in labels)
+    assert web.post("/api/projects/3/erasures", json={"items": [first, "nobody"]}).status_code == 404
+    for wrong in ({}, {"items": []}, {"items": [1]}, {"items": ["a\0"]}):
+        assert web.post("/api/projects/3/erasures", json=wrong).status_code == 422
+    for task in (first, second):
+        assert "will be erased" in web.post("/api/projects/3/erasures", json={"items": [task]}).json["done"]
+    while run_queued(process):
+        pass
+    assert web.get(f"/api/projects/3/items/{first}").status_code == 404
+    assert [line["task"] for line in web.get("/api/projects/3/labels?limit=1").json["labels"]] == [third]
+    assert (
+        web.get("/api/projects/3/events").json["events"][0]["text"]
+        == f"{process.settings.user} erased 2 items: all that was known of them here"
+    )

@@ -23,7 +23,7 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.states import EventKind
-from annotriage.store import spot_checks
+from annotriage.store import columns, spot_checks
 from annotriage.store.events import note
 from annotriage.store.projects import Project, change_project, get_project
 from annotriage.store.spot_checks import SampleAnswer
@@ -31,8 +31,10 @@ from annotriage.store.spot_checks import SampleAnswer
 if TYPE_CHECKING:
     from annotriage.engine.collecting import Collected
     from annotriage.engine.reference import Reference
+    from annotriage.latent.density_ratio import Array
 
 MOST_MISSING = 0.2  # share of the answered sample whose media cannot be had at the moment, with which it is put off
+MOST_COMPARED = 5_000  # incoming items; more would not make the comparison surer than the sample's answers do
 FRESH_ENOUGH = 2.5  # times the least number of items, from which on new answers do without the old ones
 
 
@@ -55,11 +57,12 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
     settings = process.run_settings(present)
     model = load_model(ModelSpec.load(present.spec_path or ""), settings.device)
     present.check(model)
-    dataset = Dataset("the sample", len(rows), lambda: _items(process, project, rows))
+    dataset = Dataset("the sample", len(rows), lambda: answered_items(process, project, rows))
     answered = collect(model, dataset, present.space, settings, progress, "answered items", present.space.known_or_foreign)
     with progress("calibrating", None):
         answered = _fresh(answered, present)
-        reference = calibrate(dataclasses.replace(present, held_out_notes=()), answered, previous=present.held_out)
+        incoming = _incoming(process, project) if project.options.compare_incoming else None
+        reference = calibrate(dataclasses.replace(present, held_out_notes=()), answered, previous=present.held_out, incoming=incoming)
         reference = dataclasses.replace(reference, held_out_notes=(*reference.held_out_notes, *looks_seen(reference)))
         reference = dataclasses.replace(reference, version=reference.content_hash())
         next_id = keep_reference(process.store, reference)
@@ -70,6 +73,13 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
         note(connection, project.id, EventKind.RECALIBRATED, answers=len(answered.ids), guarantee=evidence)
     log("recalibrated", project=project.external_id, answers=len(answered.ids), auto=reference.guarantee.auto, version=reference.version)
     return reference
+
+
+def _incoming(process: Process, project: Project) -> Array:
+    """Compressed points of what came in lately and is not in the sample: (N, n)."""
+    with process.store.reading() as connection:
+        points = columns.recent_points(connection, project, MOST_COMPARED)
+    return np.array([np.frombuffer(point, dtype=np.float16) for point in points], dtype=np.float32)
 
 
 def refuse_second(project: Project) -> None:
@@ -98,8 +108,8 @@ def _fresh(answered: Collected, present: Reference) -> Collected:
     return answered.rows(fresh) if len(answered.ids) > len(fresh) >= FRESH_ENOUGH * least else answered
 
 
-def _items(process: Process, project: Project, rows: Sequence[SampleAnswer]) -> Iterator[Item]:
-    """The sample's items with people's labels, their media fetched again."""
+def answered_items(process: Process, project: Project, rows: Sequence[SampleAnswer]) -> Iterator[Item]:
+    """Items with people's labels, their media fetched again. Raises ToolUnavailable if too many cannot be had now."""
     reader = MediaReader(process.settings, process.server)
     missing = 0
     try:

@@ -155,11 +155,12 @@ class Judge:
         """Nothing of the project can be judged at the moment: people are told why."""
         project = claimed.project
         with self._process.store.writing() as connection, suppress(UnknownError):
-            get_project(connection, project.id)  # of one that was disconnected meanwhile nothing is left
+            before = get_project(connection, project.id)  # of one that was disconnected meanwhile nothing is left
             log("judging is held up", level=logging.ERROR, project=project.external_id, error=error)
             work.put_off(connection, [row.work_id for row in claimed.rows.values()], time.time() + TROUBLE_SECONDS)
             change_project(connection, project.id, trouble=str(error))
-            note(connection, project.id, EventKind.TROUBLE, error=str(error))
+            if before.trouble != str(error):
+                note(connection, project.id, EventKind.TROUBLE, error=str(error))
 
     def _release(self, rows: Iterable[ClaimedItem]) -> None:
         with self._process.store.writing() as connection:

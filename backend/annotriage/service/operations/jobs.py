@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from annotriage.service.delivery.field_writing import FieldWriting
 from annotriage.service.guarantee.standings import Standings
@@ -18,9 +19,10 @@ from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step, heartbeat, run_loops
+from annotriage.service.operations.notices import drop_unwanted, tell, ways_of
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.snapshots import snapshot
-from annotriage.store import jobs, reports, snapshots, work
+from annotriage.store import browsing, erasing, inbox, jobs, reports, snapshots, work
 from annotriage.store.projects import Project
 from annotriage.store.snapshots import Changed
 
@@ -30,11 +32,14 @@ STOP_SECONDS = 1.5  # for a part in the middle of something; what it leaves undo
 LEAST_SECONDS = 3.0  # between two snapshots of a dataset while its items stream in,
 LARGE, LARGE_SECONDS = 20_000, 10.0  # and of one with so many items;
 REST = 3.0  # in any case so many times what the last one took
-KINDS = ("recalibrate", jobs.LIMITS, reports.REPORT, reports.ATLAS)
+KINDS = ("recalibrate", jobs.LIMITS, reports.REPORT, reports.ATLAS, jobs.LABEL_AUDIT, erasing.KIND)
 QUEUED_SECONDS = 2.0
 MAP_SECONDS = 1.0
+AUDIT_SECONDS = 5.0
 PUT_OFF_SECONDS = 180.0  # for which a map waits while items are judged
 CLEAN_SECONDS = 3600.0
+DAY = 86_400.0
+AT_ONCE = 1_000  # thumbnails that are dropped in one transaction
 
 
 def run_jobs(process: Process) -> None:
@@ -45,6 +50,7 @@ def run_jobs(process: Process) -> None:
 
 def job_loops(process: Process) -> list[Loop]:
     """What the jobs process does again and again, each in a thread of its own."""
+    from annotriage.service.quality.auditing import withdraw_decided
 
     def each(name: str, act: Callable[[Project], bool], pause: float = IDLE_SECONDS) -> Loop:
         return Loop(process, name, [ProjectStep(name, act)], pause, alone=True)
@@ -53,11 +59,22 @@ def job_loops(process: Process) -> list[Loop]:
         each("snapshots", Snapshots(process).step),
         each("standings", Standings(process).step, QUEUED_SECONDS),
         each("fields", FieldWriting(process).step),
+        each("decided findings", lambda project: withdraw_decided(process, project), AUDIT_SECONDS),
         each("maps", put_off(process, MapMaking(process).step), MAP_SECONDS),
         each("places", Placing(process).step, MAP_SECONDS),
         Loop(process, "queued", [Step("queued jobs", lambda: run_queued(process))], QUEUED_SECONDS, back_off=SOON),
+        *told_elsewhere(process),
         Loop(process, "cleaning", [Step("cleaning", lambda: clean(process))], CLEAN_SECONDS, alone=True),
     ]
+
+
+def told_elsewhere(process: Process) -> list[Loop]:
+    """Telling people by webhook and mail, each way for itself: a server that hangs holds up nothing else."""
+    loops = [Loop(process, "notices", [Step("unwanted notices", lambda: drop_unwanted(process))], CLEAN_SECONDS, alone=True)]
+    for way, send in ways_of(process.settings).items():
+        act = partial(tell, process, way, send)
+        loops.append(Loop(process, f"notices by {way}", [Step(f"notices by {way}", act)], QUEUED_SECONDS, alone=True, back_off=SOON))
+    return loops
 
 
 def put_off(process: Process, act: Callable[[Project], bool], clock: Callable[[], float] = time.monotonic) -> Callable[[Project], bool]:
@@ -138,7 +155,16 @@ def run_queued(process: Process) -> bool:
 
 def clean(process: Process) -> bool:
     """Drop what is kept for a while only."""
+    settings, now = process.settings, time.time()
     with process.store.writing() as connection:
         dropped = snapshots.thin_out(connection)
-    log("cleaned up", snapshots=dropped)
+        unread = inbox.drop_failed(connection, now - settings.keep_inbox_days * DAY)
+    pictures = 0
+    while settings.keep_thumbnails_days and not process.stopping.is_set():
+        with process.store.writing() as connection:
+            some = browsing.drop_thumbnails(connection, now - settings.keep_thumbnails_days * DAY, AT_ONCE)
+        pictures += some
+        if some < AT_ONCE:
+            break
+    log("cleaned up", snapshots=dropped, webhooks=unread, thumbnails=pictures)
     return False

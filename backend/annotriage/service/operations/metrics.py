@@ -73,7 +73,7 @@ class _State(Collector):
                 waiting.add_metric((id,), work.waiting(connection, project.id, project.reference_id))
                 for state, count in undelivered(connection, project.id).items():
                     deliveries.add_metric((id, state), count)
-                states = {"paused": project.paused, "trouble": project.trouble, "problem": project.problem}
+                states = {"paused": project.paused, "alarm": project.alarm, "trouble": project.trouble, "problem": project.problem}
                 for what, holds in states.items():
                     stopped.add_metric((id, what), float(bool(holds)))
                 if project.read_until:

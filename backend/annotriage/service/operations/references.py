@@ -87,15 +87,21 @@ class OpenReferences:
 
     def get(self, id: int) -> Reference:
         """A reference, ready to judge. Raises UnknownError, MismatchError."""
+        with self._store.reading() as connection:
+            version = queries.version_of(connection, id)
         with self._lock:
-            if id in self._read:
+            if id in self._read and self._read[id].version == version:
                 return self._read[id]
             turn = self._reading.setdefault(id, threading.Lock())
         with turn:
             with self._lock:
-                if id in self._read:
+                if id in self._read and self._read[id].version == version:
                     return self._read[id]
-            found = open_reference(self._store, id, self._folder / str(id))
+            place = self._folder / str(id)
+            found = open_reference(self._store, id, place / str(version))
+            for former in place.glob(f"*/{REFERENCE}"):  # from which an item was erased
+                if former.parent.name != found.version:
+                    shutil.rmtree(former, ignore_errors=True)
             with self._store.reading() as connection:
                 used = references_in_use(connection)
             with self._lock:

@@ -24,6 +24,7 @@ from annotriage.errors import SettingError
 from annotriage.labeling_tool import Check, labeling_tool
 from annotriage.service.operations.log import log, start_log
 from annotriage.service.operations.loops import SOON, Loop, Step, heartbeat
+from annotriage.service.operations.notices import ways_of
 from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings
 
@@ -63,6 +64,7 @@ def serve(
     start_log("web")
     if not settings.label_studio_token:
         raise SettingError(wrong_with(labeling_tool().connect_server(settings).checks()))
+    ways_of(settings)  # refuses those that cannot work
     listener = _listen(settings)
     settings = replace(settings, port=listener.getsockname()[1])
     process = Process(settings, "web", config)

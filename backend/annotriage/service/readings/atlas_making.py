@@ -43,4 +43,4 @@ def make_atlas(process: Process, project: Project, dataset_id: int, progress: Pr
 
 def _fallen(row: Full) -> Fallen:
     point = np.frombuffer(row.compressed or b"", np.float16).astype(np.float32)
-    return Fallen(row.name, " + ".join(row.verdict.labels), row.verdict.confidence or 0.0, point, row.picture or b"")
+    return Fallen(row.name, point, row.picture or b"")

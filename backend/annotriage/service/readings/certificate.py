@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ from sqlalchemy import Connection
 
 from annotriage.advice import certificate_words as words
 from annotriage.advice.page_words import stamp
-from annotriage.states import Time
-from annotriage.store.certificates import StoredCertificate, certificate_of, certificates_page, checks_of
+from annotriage.states import SpotCheckState, Time
+from annotriage.store.certificates import CheckedLabel, StoredCertificate, certificate_of, certificates_page, checks_of
 from annotriage.store.datasets import Dataset, dataset_of_project
 from annotriage.store.projects import Project
 from annotriage.store.references import get_reference
@@ -37,7 +38,8 @@ class Certificate:
 
     until: of items that came in before. gone: labels whose tasks were deleted by then; they count all the same. whole: labels in parts that
     were checked completely, whole_wrong: of them wrong or open. checks: random checks of the rest, right, wrong (contradicted ones among
-    them, and those that one person alone decided), open. method: how `most` follows. wanted: as it was asked for, else null.
+    them, and those that one person alone decided), open, lost (nobody can
+    answer them blind any more). Only right ones do not count as wrong. method: how `most` follows. wanted: as it was asked for, else null.
     sentence: all of it for people. data_hash: SHA-256 over the tasks and what they show.
     """
 
@@ -56,6 +58,7 @@ class Certificate:
     right: int
     wrong: int
     open: int
+    lost: int
     wanted: int | None
     steps: tuple[Step, ...]
     sentence: str
@@ -98,8 +101,8 @@ def _now(connection: Connection, project: Project, found: StoredCertificate) -> 
     reference = get_reference(connection, found.reference_id)
     rows = checks_of(connection, found)
     random, whole = [row for row in rows if not row.whole], [row for row in rows if row.whole]
-    right = sum(row.right for row in random)
-    still_open = sum(row.state in (None, "open") for row in random)
+    right, still_open, lost = _counts(random)
+    all_right, all_open, all_lost = _counts(rows)
     checks = Checks(found.labels, len(whole), sum(not row.right for row in whole), len(random), len(random) - right)
     confidence = float(reference.facts["guarantee"]["confidence"])
     most = checks.most_wrong(confidence, fixed=found.fixed)
@@ -117,12 +120,13 @@ def _now(connection: Connection, project: Project, found: StoredCertificate) -> 
         whole_wrong=checks.whole_wrong,
         checks=checks.random,
         right=right,
-        wrong=checks.random - right - still_open,
+        wrong=checks.random - right - still_open - lost,
         open=still_open,
+        lost=lost,
         wanted=found.wanted,
         steps=_steps(checks, confidence, found.fixed, still_open),
         sentence=words.certified(
-            most, found.labels, confidence, checks.random + checks.whole, checks.random_wrong - still_open, still_open
+            most, found.labels, confidence, len(rows), len(rows) - all_right - all_open - all_lost, all_open, all_lost
         ),
         method=words.method(found.fixed),
         reference=reference.version,
@@ -132,6 +136,12 @@ def _now(connection: Connection, project: Project, found: StoredCertificate) -> 
         made_at=found.at,
         as_of=time.time(),
     )
+
+
+def _counts(rows: Sequence[CheckedLabel]) -> tuple[int, int, int]:
+    """How many checks are right, still open, and such that nobody can answer them blind any more."""
+    lost = sum(row.state is None or (row.state == SpotCheckState.OPEN and row.gone) for row in rows)
+    return sum(row.right for row in rows), sum(row.open for row in rows), lost
 
 
 def _steps(checks: Checks, confidence: float, fixed: bool, still_open: int) -> tuple[Step, ...]:

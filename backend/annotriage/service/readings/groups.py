@@ -17,12 +17,11 @@ NEARLY_ONE = 0.5  # share of all outliers in one group from which on something i
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group. share: of the outliers that were searched. label: what the model calls most of them. large: nearly all are in it."""
+    """A group. share: of the outliers that were searched. large: nearly all are in it."""
 
     number: int
     size: int
     share: float
-    label: str
     faces: tuple[Face, ...]
     large: bool
 
@@ -52,7 +51,7 @@ def groups_page(connection: Connection, project: Project, dataset: Dataset | Non
     for group, of_group in zip(shown, names, strict=True):
         share = group["size"] / searched if searched else 0.0
         faces = tuple(Face(name, items.get(name)) for name in of_group)
-        groups.append(Group(group["number"], group["size"], share, group["label"], faces, share >= NEARLY_ONE))
+        groups.append(Group(group["number"], group["size"], share, faces, share >= NEARLY_ONE))
     more = bool(shown) and shown[-1]["number"] < found[-1]["number"]
     grouped = sum(group["size"] for group in found)
     return Groups(searched, grouped, len(found), tuple(groups), shown[-1]["number"] if more else None)

@@ -9,9 +9,13 @@ from typing import Any
 from sqlalchemy import Connection
 
 from annotriage.advice import guarantee_words as words
+from annotriage.advice.diversity_words import clear_excess
 from annotriage.advice.state_words import why_paused
+from annotriage.service.readings.dataset import snapshot_of
+from annotriage.store.datasets import dataset_of_all
 from annotriage.store.projects import Project, standing_of
 from annotriage.store.references import get_reference
+from annotriage.store.snapshots import Snapshot
 
 DAY = 86_400.0
 
@@ -41,8 +45,10 @@ class GuaranteeState:
     can_recalibrate: bool = False
 
 
-def guarantee_state(project: Project, evidence: dict[str, Any], standing: dict[str, Any] | None) -> GuaranteeState:
-    """evidence: what the reference's facts say of the guarantee; standing: as it was kept, None if it was not yet."""
+def guarantee_state(
+    project: Project, evidence: dict[str, Any], standing: dict[str, Any] | None, latest: Snapshot | None = None
+) -> GuaranteeState:
+    """evidence: what the reference's facts say of the guarantee; standing: as it was kept, None if it was not yet. latest: of all items."""
     answers, wanted = (standing or {}).get("sample_answers", 0), (standing or {}).get("sample_needed")
     enough = wanted is not None and answers >= wanted
     if project.alarm is not None and project.alarm.unconfirmed:
@@ -54,11 +60,24 @@ def guarantee_state(project: Project, evidence: dict[str, Any], standing: dict[s
     if evidence["auto"]:
         checks = standing or {"wrong": 0, "answers": 0}
         said = words.checked(checks["wrong"], checks["answers"], checks.get("contradicted", 0), checks.get("wrong_until_alarm"))
-        return GuaranteeState("on", words.holds(evidence["max_error"]), said, can_recalibrate=enough)
+        beyond = beyond_the_limit(evidence, standing, latest)
+        headline = " ".join(filter(None, (words.holds(evidence["max_error"]), beyond)))
+        return GuaranteeState("on", headline, said, can_recalibrate=enough)
     if evidence["needed"] is None:
         return GuaranteeState("off", words.HOPELESS, words.TRAIN_FURTHER, can_recalibrate=enough)
     labelled, needed = evidence["labelled"], evidence["needed"]
     return GuaranteeState("off", words.not_yet(needed, labelled), words.label_more(answers, wanted), labelled, needed, enough)
+
+
+def beyond_the_limit(evidence: dict[str, Any], standing: dict[str, Any] | None, latest: Snapshot | None) -> str:
+    """What is to be said with the limit where the data differs from the held-out items: strangers that look familiar pass; else ""."""
+    if not evidence["auto"] or latest is None:
+        return ""
+    diversity = latest.facts["diversity"]
+    if not clear_excess(diversity["calibrated"], diversity["excess_low"], diversity["p_value"]):
+        return ""
+    checks = standing or {"wrong": 0, "answers": 0}
+    return words.strangers_pass(words.seen_in_checks(checks["wrong"], checks["answers"]))
 
 
 def oldest_days(standing: dict[str, Any]) -> float | None:
@@ -71,5 +90,7 @@ def guarantee_now(connection: Connection, project: Project) -> GuaranteeNow:
     """What is guaranteed of a project's automatic labels, and how it stands."""
     evidence = get_reference(connection, project.reference_id).facts["guarantee"]
     standing = standing_of(connection, project)
+    beyond = beyond_the_limit(evidence, standing, snapshot_of(connection, project, dataset_of_all(connection, project)))
+    sentence = " ".join(filter(None, (evidence["sentence"], beyond)))
     paused = why_paused(project.pause, project.alarm, project.external_id)
-    return GuaranteeNow(evidence["sentence"], project.version, paused, evidence, standing)
+    return GuaranteeNow(sentence, project.version, paused, evidence, standing)

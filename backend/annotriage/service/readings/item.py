@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -115,10 +115,16 @@ def item_detail(connection: Connection, tool: ToolProject, project: Project, ite
         tuple(reviews),
         _members(connection, project, item),
         _usual(connection, project, item),
-        tuple(nearest_of(connection, item.id, project.reference_id)),
+        nearest_shown(connection, project, item),
         _history(connection, project, item, deliveries, reviews),
         _can(item),
     )
+
+
+def nearest_shown(connection: Connection, project: Project, item: Item) -> tuple[TrainingItem, ...]:
+    """The training items most like an item; without their labels while its class is hidden."""
+    found = nearest_of(connection, item.id, project.reference_id)
+    return tuple(replace(one, label="") for one in found) if item.unnamed else tuple(found)
 
 
 def task_address(tool: ToolProject, item: Item) -> str | None:
@@ -140,7 +146,7 @@ def _can(item: Item) -> str:
 def _members(connection: Connection, project: Project, item: Item) -> tuple[Member, ...]:
     if item.verdict is None:
         return ()
-    edges: Mapping[str, tuple[float, float]] = edges_of(connection, project.reference_id, item.verdict.cluster)
+    edges: Mapping[str, tuple[float, float]] = edges_of(connection, project.reference_id, item.id)
     members = []
     for name, value in item.verdict.members.items():
         if value is None:

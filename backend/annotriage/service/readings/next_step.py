@@ -31,7 +31,7 @@ LEAST_ITEMS = 20  # of a dataset that is compared
 class NextStep:
     """Something useful to do. page: where, with these parameters of its address; "" leads to the project in the labeling tool.
 
-    gain: items that are freed for each answer that it takes; infinite where it takes none.
+    gain: items that are freed for each answer that it takes, the answered one included; infinite where it takes none.
     """
 
     sentence: str
@@ -65,18 +65,18 @@ def _for_the_guarantee(connection: Connection, project: Project, judged: int) ->
     answers, wanted = standing.get("sample_answers", 0), standing.get("sample_needed")
     freed = AUTOMATIC_SHARE * judged  # as many again may come
     if project.alarm is not None and project.alarm.unconfirmed:
-        yield _step(next_words.confirm(project.alarm.unconfirmed), "queue", freed / project.alarm.unconfirmed, route="spot check")
+        yield _step(next_words.confirm(project.alarm.unconfirmed), "queue", 1 + freed / project.alarm.unconfirmed, route="spot check")
     elif project.alarm is not None or not evidence["auto"]:
         if wanted and answers >= wanted:
             yield _step(next_words.recalibrate(answers), "guarantee", inf)
         elif wanted and (project.alarm is not None or evidence["needed"] is not None):
-            yield _step(next_words.calibrate(wanted - answers, answers), "queue", freed / (wanted - answers), route="spot check")
+            yield _step(next_words.calibrate(wanted - answers, answers), "queue", 1 + freed / (wanted - answers), route="spot check")
     to_decide = len(decisions(connection, project))
     if to_decide:
-        yield _step(next_words.decide(to_decide), "guarantee", freed / to_decide, _anchor="decisions")
+        yield _step(next_words.decide(to_decide), "guarantee", 1 + freed / to_decide, _anchor="decisions")
     outstanding = standing.get("outstanding", 0) - standing.get("contradicted", 0)
     if project.options.accept == "annotate" and outstanding > MOST_OUTSTANDING:
-        gain = freed / (outstanding - MOST_OUTSTANDING)
+        gain = 1 + freed / (outstanding - MOST_OUTSTANDING)
         yield _step(next_words.answer_checks(outstanding, MOST_OUTSTANDING), "queue", gain, route="spot check")
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from annotriage.advice.route_words import route_name
 from annotriage.service.readings.project import ProjectDetail
 
 
 def in_words(detail: ProjectDetail) -> list[str]:
     """A project's state, a sentence a line."""
     line = detail.project
-    counts = ", ".join(f"{count.items:,} {count.route} ({count.open:,} open)" for count in line.routes) or "nothing judged yet"
+    counts = ", ".join(f"{count.items:,} {route_name(count.route)} ({count.open:,} open)" for count in line.routes) or "nothing judged yet"
     words = [f"Project {line.project}, {line.title!r}: {line.address}", f"  {line.version}: {counts}."]
-    words.append(f"  {line.queue:,} wait for a person, {line.waiting:,} are still to be judged, {_undelivered(detail)} to be delivered.")
+    words.append(f"  {line.waits}. {line.waiting:,} are still to be judged, {_undelivered(detail)} to be delivered.")
     words.append(f"  {detail.guarantee}")
     if detail.rescoring is not None:
         words.append(

@@ -13,6 +13,8 @@ from annotriage.advice.event_words import event_sentence
 from annotriage.advice.state_words import why_paused
 from annotriage.service.operations.doctor import LATE_SECONDS
 from annotriage.service.operations.process import Process
+from annotriage.service.readings.guarantee import guarantee_now
+from annotriage.service.readings.waiting import waiting_work
 from annotriage.states import Time
 from annotriage.store import work
 from annotriage.store.datasets import RouteCount, routes_of
@@ -25,7 +27,8 @@ from annotriage.store.references import get_reference
 
 @dataclass(frozen=True, slots=True)
 class ProjectLine:
-    """A connected project. queue: items that wait for a person; waiting: items still to be judged.
+    """A connected project. queue: items that wait for a person, spot checks left out; waits: all that wait, in words; waiting: items still
+    to be judged.
 
     paused: why nothing is automatic; trouble: why nothing is judged; problem: why nothing is delivered; null where all is well.
     gone: it was deleted in the labeling tool. watch: nothing is written into the labeling tool.
@@ -41,6 +44,7 @@ class ProjectLine:
     trouble: str | None
     problem: str | None
     queue: int
+    waits: str
     waiting: int
     routes: tuple[RouteCount, ...]
 
@@ -95,6 +99,7 @@ def project_line(connection: Connection, process: Process, project: Project) -> 
         trouble=project.trouble,
         problem=project.problem,
         queue=queue_length(connection, project),
+        waits=waiting_work(connection, project).sentence,
         waiting=work.waiting(connection, project.id, project.reference_id),
         routes=tuple(routes_of(connection, project)),
     )
@@ -104,7 +109,7 @@ def project_detail(connection: Connection, process: Process, project: Project) -
     """A project in full."""
     return ProjectDetail(
         project_line(connection, process, project),
-        get_reference(connection, project.reference_id).facts["guarantee"]["sentence"],
+        guarantee_now(connection, project).sentence,
         project.classes,
         asdict(project.options),
         undelivered(connection, project.id, project.reference_id),

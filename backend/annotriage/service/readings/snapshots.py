@@ -98,8 +98,7 @@ def _point(compressed: bytes) -> Array:
 
 def _facts(assessed: Assessment, scored: Scored) -> dict[str, Any]:
     groups = [
-        {"number": group.number, "size": group.size, "label": group.label, "medoid": group.medoid, "ids": list(group.ids[:FACES])}
-        for group in assessed.groups
+        {"number": group.number, "size": group.size, "medoid": group.medoid, "ids": list(group.ids[:FACES])} for group in assessed.groups
     ]
     facts = {
         "diversity": diversity_facts(assessed.diversity),

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from flask import request
+
+from annotriage.advice.numbers import count
+from annotriage.errors import DataError, UnknownError
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.item import ItemDetail, ItemLine, QueueLine, item_detail, item_lines, queue_lines
-from annotriage.store import browsing
+from annotriage.store import browsing, erasing
 from annotriage.store.datasets import dataset_of_project
 from annotriage.store.projects import project_of
 from annotriage.store.provenance import Label, labels_page
 from annotriage.store.queue import queue_page
 from annotriage.web.api.openapi import Operation, Parameter
 from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after, trust_after
+from annotriage.web.api.projects import Done
+from annotriage.web.sessions import visitor_name
+from annotriage.web.storable import why_unstorable
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,29 @@ def list_labels(process: Process, project: str, after: str | None, limit: int) -
     return LabelList(page.labels, None if page.next is None else str(page.next))
 
 
+def erase_items(process: Process, project: str) -> Done:
+    """Erase all that is known of items. The answer comes at once, the jobs process does it within seconds; its job says what remains."""
+    names = _names()
+    with process.store.writing() as connection:
+        found = project_of(connection, project)
+        known = erasing.doomed(connection, found, names)
+        if unknown := [name for name in names if name not in known]:
+            raise UnknownError(f"project {project} has no items {', '.join(unknown)[:500]}: nothing is erased")
+        erasing.ask(connection, found, names, visitor_name())
+    return Done(f"{count(len(known), 'item')} will be erased within seconds; the project's history tells when it is done")
+
+
+def _names() -> list[str]:
+    """The items that the body names. Raises DataError."""
+    body = request.get_json(silent=True)
+    names = body.get("items") if isinstance(body, dict) else None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise DataError('the request\'s body is not understood; send {"items": ["4711"]}, with the ids of tasks or of pushed items')
+    if fault := why_unstorable(body):
+        raise DataError(f"items: {fault}")
+    return names
+
+
 def get_item(process: Process, project: str, task: str) -> ItemDetail:
     """One item, by its task or the id it was pushed with."""
     with process.store.reading() as connection:
@@ -83,9 +114,18 @@ FILTERS = (
     Parameter("answer", str, "Only items that are so far answered.", choices=("open", "resolved", "disputed", "labelled")),
 )
 
+ITEMS: dict[str, dict[str, Any]] = {
+    "application/json": {
+        "type": "object",
+        "properties": {"items": {"type": "array", "items": {"type": "string"}, "minItems": 1}},
+        "required": ["items"],
+    }
+}
+
 OPERATIONS = (
     Operation("GET", "/projects/{project}/items", list_items, ItemList, (*FILTERS, AFTER, LIMIT)),
     Operation("GET", "/projects/{project}/items/{task}", get_item, ItemDetail),
     Operation("GET", "/projects/{project}/labels", list_labels, LabelList, (AFTER, LIMIT)),
+    Operation("POST", "/projects/{project}/erasures", erase_items, Done, body=ITEMS),
     Operation("GET", "/projects/{project}/queue", list_queue, QueueList, (AFTER, LIMIT)),
 )

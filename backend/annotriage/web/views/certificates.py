@@ -18,6 +18,7 @@ from annotriage.service.guarantee.certifying import certify
 from annotriage.service.guarantee.signing import public_key, signed
 from annotriage.service.readings.certificate import Certificate, certificate_now, certificates_now, facts_of
 from annotriage.service.readings.dataset import DatasetLine, dataset_lines
+from annotriage.store.certificates import certificate_of
 from annotriage.store.datasets import dataset_of_project, datasets_page
 from annotriage.store.projects import Project
 from annotriage.web.query_args import DAY, day, whole
@@ -47,12 +48,16 @@ def add_views(routes: Routes) -> None:
     @routes.open("/certificates", "POST")
     def make_certificate(project: Project) -> ResponseReturnValue:
         form = request.form
-        dataset_id, wanted = _number("dataset", form.get("dataset", "")), form.get("wanted", "").strip()
-        until = form.get("until", "").strip()
-        with process.store.reading() as connection:
-            dataset = dataset_of_project(connection, project, dataset_id)
+        wanted, until = form.get("wanted", "").strip(), form.get("until", "").strip()
         most = _number("wrong labels at most", wanted) if wanted else None
-        id = certify(process, project, dataset, until=min(day(until) + DAY, time.time()) if until else None, wanted=most, by=visitor_name())
+        with process.store.reading() as connection:
+            if like := form.get("like", ""):
+                earlier = certificate_of(connection, project, _number("certificate", like))
+                dataset_id, end = earlier.dataset_id, earlier.until
+            else:
+                dataset_id, end = _number("dataset", form.get("dataset", "")), min(day(until) + DAY, time.time()) if until else time.time()
+            dataset = dataset_of_project(connection, project, dataset_id)
+        id = certify(process, project, dataset, until=end, wanted=most, by=visitor_name())
         flash("The labels and their checks are fixed. The number falls as people answer what is open.", "done")
         return redirect(url_for("web.certificates", project=project.external_id, _anchor=f"certificate-{id}"), 303)
 

@@ -18,10 +18,12 @@ from annotriage.advice.numbers import count, percent, percent_range
 from annotriage.report import charts
 from annotriage.service.guarantee.decisions import Decision, decide, decisions
 from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING, OLDEST_DAYS
+from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.guarantee import GuaranteeState, guarantee_state, oldest_days
 from annotriage.service.readings.project import EventLine, Rescoring, event_lines, rescoring_of
 from annotriage.states import SETTLED
 from annotriage.store import jobs
+from annotriage.store.datasets import dataset_of_all
 from annotriage.store.events import history
 from annotriage.store.jobs import Job
 from annotriage.store.projects import Project, standing_of
@@ -96,7 +98,7 @@ def _page(connection: Connection, project: Project) -> GuaranteePage:
         version=project.version,
         guarantee=guarantee,
         settings=reference.facts["settings"],
-        state=guarantee_state(project, guarantee, standing),
+        state=guarantee_state(project, guarantee, standing, snapshot_of(connection, project, dataset_of_all(connection, project))),
         curve=_curve(guarantee, get_curve(connection, reference.id)),
         classes=_classes(guarantee, "predicted"),
         true_classes=_classes(guarantee, "true"),

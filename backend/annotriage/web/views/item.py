@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from flask import Response
+from flask import Response, flash, redirect, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
+from annotriage.advice.verdict_words import revealed_sentence
+from annotriage.errors import StateError
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.item import ItemDetail, item_detail
-from annotriage.store.browsing import item_of_task, items_of, medium_of, thumbnail_of
+from annotriage.states import EventKind
+from annotriage.store.browsing import item_of_id, item_of_task, items_of, medium_of, revealed, thumbnail_of
+from annotriage.store.events import note
 from annotriage.store.projects import Project
 from annotriage.store.queue import neighbours
 from annotriage.web.full_pictures import FullPictures
 from annotriage.web.query_args import Walk, walk_asked
 from annotriage.web.routing import Routes
+from annotriage.web.sessions import visitor_name
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,16 @@ def add_views(routes: Routes) -> None:
     process, pictures = routes.process, FullPictures(routes.process)
 
     routes.project_page("/items/<task>", "item", partial(_page, process))
+
+    @routes.writing("/items/<int:item_id>/reveal")
+    def reveal(connection: Connection, project: Project, item_id: int) -> ResponseReturnValue:
+        """Tell this visitor, once, what the model says of an outlier; it is written down."""
+        shown, judged = item_of_id(connection, project, item_id), revealed(connection, project, item_id)
+        if judged is None:
+            raise StateError("nothing can be revealed: a spot check stays hidden until people have answered it")
+        note(connection, project.id, EventKind.REVEALED, task=shown.name, by=visitor_name())
+        flash(revealed_sentence(judged.labels, judged.confidence, judged.cluster), "done")
+        return redirect(url_for("web.item", project=project.external_id, task=shown.name), 303)
 
     @routes.open("/items/<int:item_id>/media")
     def media(project: Project, item_id: int) -> ResponseReturnValue:

@@ -18,10 +18,10 @@ from annotriage.errors import SettingError
 from annotriage.service.delivery.rerouting import Rerouted, foresee, send_to_review, take_back, undo_rerouting
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.dataset import snapshot_of
-from annotriage.service.readings.item import queue_lines
+from annotriage.service.readings.item import nearest_shown, queue_lines
 from annotriage.store import maps, work
 from annotriage.store.browsing import item_of_id
-from annotriage.store.datasets import Dataset, dataset_of_all, datasets_named, datasets_page, id_of_all, routes_of, strange_clusters
+from annotriage.store.datasets import Dataset, dataset_of_all, datasets_named, datasets_page, id_of_all, routes_of
 from annotriage.store.map_points import KINDS, SCORE_EDGES
 from annotriage.store.maps import Map
 from annotriage.store.projects import Project
@@ -86,7 +86,7 @@ def add_views(routes: Routes) -> None:
     @routes.reading("/map/items/<int:item_id>")
     def map_item(connection: Connection, project: Project, item_id: int) -> ResponseReturnValue:
         (line,) = queue_lines(connection, process.tool_project(project), project, [item_of_id(connection, project, item_id)])
-        nearest = maps.nearest_of(connection, item_id, project.reference_id)
+        nearest = nearest_shown(connection, project, line.item)
         return render_template("_map_item.html", line=line, nearest=nearest, project=project)
 
     @routes.reading("/map/training/<int:reference_id>/<int:place>")
@@ -137,11 +137,11 @@ def _page(connection: Connection, project: Project, method: str, map_id: int | N
         waiting=work.waiting(connection, project.id, project.reference_id),
         datasets=datasets_page(connection, project, limit=200),
         attempt=maps.latest_attempt(connection, project.id, method),
-        sentence=_sentence(connection, project, chosen, counts),
+        sentence=_sentence(chosen, counts),
     )
 
 
-def _sentence(connection: Connection, project: Project, found: Map | None, counts: Mapping[str, int]) -> str:
+def _sentence(found: Map | None, counts: Mapping[str, int]) -> str:
     """What a person sees at a glance, for those who cannot."""
     if found is None:
         return ""
@@ -150,12 +150,9 @@ def _sentence(connection: Connection, project: Project, found: Map | None, count
         f"{count(found.training, 'training item')} and {count(incoming, 'incoming one')}, laid out together: items that the model sees"
         " alike lie near each other."
     )
-    near = strange_clusters(connection, project)
     outliers = counts.get("outlier", 0)
-    if outliers and near:
-        names = ", ".join(f"{name[:60] or 'no cluster'} ({n:,})" for name, n in near)
-        verb = "the only outlier lies" if outliers == 1 else f"most of the {outliers:,} outliers lie"
-        sentence += f" By the model’s own measure {verb} nearest to: {names}."
+    if outliers:
+        sentence += f" {outliers:,} of them {'is' if outliers == 1 else 'are'} strange."
     return sentence
 
 
@@ -187,7 +184,7 @@ def _legend(connection: Connection, project: Project, found: Map) -> dict[str, A
         "classes": found.names["class"],
         "datasets": [{"id": id, "name": named[id].name if id in named else "deleted"} for id in found.names["dataset"]],
         "score_edges": SCORE_EDGES,
-        "groups": [{name: group[name] for name in ("number", "size", "label")} for group in (snapshot.facts["groups"] if snapshot else ())],
+        "groups": [{name: group[name] for name in ("number", "size")} for group in (snapshot.facts["groups"] if snapshot else ())],
     }
 
 

@@ -105,7 +105,7 @@ def card(connection: Connection, process: Process, project: Project) -> Card:
         reading=sentence_of(latest),
         trend="" if every is None else trend(connection, every.id),
         advice=() if every is None or latest is None else advice_on(connection, project, [DatasetDiversity(every, latest)])[0].questions,
-        state=guarantee_state(project, guarantee, standing_of(connection, project)),
+        state=guarantee_state(project, guarantee, standing_of(connection, project), latest),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sqlalchemy import Connection
@@ -26,7 +26,8 @@ STEPS = 4  # the first is what the head of the page says
 
 @dataclass(frozen=True)
 class ProjectOverviewPage:
-    """What the page shows. steps: what else is useful, the most useful first; people: who answered how much lately."""
+    """What the page shows. steps: what else is useful, the most useful first; people: who answered how much lately, without names where the
+    setting show_people says so."""
 
     project: Project
     card: Card
@@ -42,12 +43,13 @@ def add_views(routes: Routes) -> None:
 
 
 def _page(process: Process, connection: Connection, project: Project) -> ProjectOverviewPage:
+    named = process.settings.show_people == "on"
     steps = sorted(next_steps(connection, project), key=lambda step: -step.gain)
     return ProjectOverviewPage(
         project=project,
         card=card(connection, process, project),
         steps=steps[1:STEPS],
         groups=groups_page(connection, project, dataset_of_all(connection, project), limit=GROUPS).groups,
-        people=answers_by_person(connection, project),
+        people=[row if named else replace(row, person="") for row in answers_by_person(connection, project)],
         events=event_lines(history(connection, project.id, limit=EVENTS)),
     )

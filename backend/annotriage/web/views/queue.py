@@ -16,20 +16,22 @@ from annotriage.advice.numbers import count
 from annotriage.errors import AnnotriageError, DataError, UnknownError
 from annotriage.service.delivery.rerouting import Rerouted, send_to_review, take_back, undo_rerouting
 from annotriage.service.operations.process import Process
-from annotriage.service.readings.dataset import snapshot_of
+from annotriage.service.readings.facets import Facets, queue_facets
 from annotriage.service.readings.item import QueueLine, queue_lines
 from annotriage.service.readings.waiting import WaitingWork, waiting_work
 from annotriage.store.browsing import Item, item_of_task
-from annotriage.store.datasets import Dataset, dataset_of_all, dataset_of_project, datasets_page
+from annotriage.store.datasets import Dataset, dataset_of_project, datasets_page, routes_of
 from annotriage.store.projects import Project
 from annotriage.store.queue import LOOKED_AT, queue_page
 from annotriage.store.references import get_reference
+from annotriage.store.saved_views import SavedView, forget_view, keep_view, saved_views
 from annotriage.web.query_args import Walk, key_asked, key_text, walk_asked
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import local, visitor_name
 
 ROWS = 50
 DATASETS = 200  # offered in the filter
+LONGEST_NAME, LONGEST_QUERY = 80, 2_000
 AT_ONCE = 1_000  # items that one form may change
 ORDER_WORDS = {
     "strangest": "Strangest first",
@@ -41,7 +43,7 @@ ORDER_WORDS = {
 
 @dataclass(frozen=True)
 class QueuePage:
-    """What the page shows. waiting: all that wait, whatever the filters.
+    """What the page shows. waiting: all that wait, whatever the filters; judged: all items so far.
 
     missing: a task that was searched for and is not there. begun: whether this is the first page. calibrated: whether labels may be
     automatic at all.
@@ -54,10 +56,12 @@ class QueuePage:
     stopped: bool
     begun: bool
     waiting: WaitingWork
+    judged: int
     datasets: Sequence[Dataset]
     dataset: Dataset | None
     classes: Sequence[str]
-    groups: Sequence[dict[str, Any]]
+    facets: Facets
+    views: Sequence[SavedView]
     missing: str | None
     calibrated: bool
 
@@ -83,6 +87,22 @@ def add_views(routes: Routes) -> None:
             raise DataError(f"to: {to[:40]!r} is neither review nor back")
         act = send_to_review if to == "review" else take_back
         return _answer(project, lambda: act(process, project, items, visitor_name()))
+
+    @routes.writing("/queue/views")
+    def save_view(connection: Connection, project: Project) -> ResponseReturnValue:
+        """Keep the filters and the order of the queue under a name, for everybody."""
+        name, query = " ".join(request.form.get("name", "").split())[:LONGEST_NAME], request.form.get("query", "")[:LONGEST_QUERY]
+        if not name:
+            raise DataError("name: a view needs one; say what it shows")
+        keep_view(connection, project, "queue", name, query.lstrip("?"), visitor_name())
+        flash(f"The view {name} is kept for everybody.", "done")
+        return redirect(f"{url_for('web.queue', project=project.external_id)}?{query.lstrip('?')}", 303)
+
+    @routes.writing("/queue/views/<int:view_id>/delete")
+    def delete_view(connection: Connection, project: Project, view_id: int) -> ResponseReturnValue:
+        forget_view(connection, project, view_id)
+        flash("The view is deleted.", "done")
+        return redirect(url_for("web.queue", project=project.external_id), 303)
 
     @routes.open("/queue/undo", "POST")
     def undo(project: Project) -> ResponseReturnValue:
@@ -135,7 +155,6 @@ def _page(process: Process, connection: Connection, project: Project, walk: Walk
     found = queue_page(connection, project, order=walk.order, filters=walk.filters, after=after, limit=ROWS)
     next_key = key_text(found.next)
     guarantee = get_reference(connection, project.reference_id).facts["guarantee"]
-    snapshot = snapshot_of(connection, project, dataset or dataset_of_all(connection, project))
     return QueuePage(
         project=project,
         walk=walk,
@@ -144,10 +163,12 @@ def _page(process: Process, connection: Connection, project: Project, walk: Walk
         stopped=found.stopped,
         begun=after is None,
         waiting=waiting_work(connection, project),
+        judged=sum(count.items for count in routes_of(connection, project)),
         datasets=datasets,
         dataset=dataset,
         classes=[line["name"] for line in guarantee["classes"] if line["side"] == "predicted"],
-        groups=() if snapshot is None else snapshot.facts["groups"],
+        facets=queue_facets(connection, project, datasets, dataset),
+        views=saved_views(connection, project, "queue"),
         missing=missing,
         calibrated=project.calibrated,
     )

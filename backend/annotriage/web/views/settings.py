@@ -33,9 +33,9 @@ HELP = {field.name: field.metadata["help"] for table in (Settings, ServiceSettin
 TITLES = {
     "max_error": "Largest share of wrong automatic labels",
     "confidence": "How sure the guarantee is",
-    "alpha": "Normal items that may be called outliers",
-    "sample_share": "Of all items, answered blind (the sample)",
-    "audit_share": "Of automatic labels, checked blind at least (the audit)",
+    "alpha": "Normal items that may be called strange",
+    "sample_share": "Spot checks drawn from all items",
+    "audit_share": "Spot checks of automatic labels, at least",
     "checks_handed_out": "Spot checks among what the Label button hands out",
     "accept": "What becomes of automatic labels",
 }
@@ -90,7 +90,7 @@ def _page(connection: Connection, project: Project) -> SettingsPage:
     except (SettingError, StateError) as error:
         trouble = str(error)
     drawn = spot_checks.automatic_drawn(connection, project.id, project.reference_id)
-    checked = drawn if shown is None or before is None or not before.auto else round(drawn * shown.auto / before.auto)
+    checked = drawn if shown is None or before is None or not before.auto else _checks_foreseen(connection, project, drawn, before, shown)
     automatic = sum(count.items for count in routes_of(connection, project) if count.route == Route.AUTO)
     return SettingsPage(
         project=project,
@@ -104,6 +104,17 @@ def _page(connection: Connection, project: Project) -> SettingsPage:
         held=0 if before is None else max(0, before.auto - automatic),
         trouble=trouble,
     )
+
+
+def _checks_foreseen(connection: Connection, project: Project, drawn: int, before: Preview, shown: Preview) -> int:
+    """How many automatic items people would check blind under other limits, by the rules of the draw: at least so many a week."""
+    from annotriage.guarantee.audit import audit_share  # only whoever changes limits loads what computes
+
+    per_week = spot_checks.automatic_per_week(connection, project.id, project.reference_id)
+    share = project.options.audit_share
+    now, then = (max(share, audit_share(weekly)) if share else 0.0 for weekly in (per_week, per_week * shown.auto / before.auto))
+    of_sample = project.options.sample_share
+    return round(drawn * shown.auto * (then + of_sample) / (before.auto * (now + of_sample))) if now + of_sample else 0
 
 
 def _now(connection: Connection, project: Project) -> dict[str, Any]:

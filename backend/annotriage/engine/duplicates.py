@@ -1,0 +1,254 @@
+"""Duplicates: items that are in a dataset twice, or in two that must not share any.
+
+Exact ones show the model the same content. Near ones lie, in the space of the map, within the distance of lightly changed copies, which are
+made of items of the data itself: brighter or darker by 5 %, with noise of 2 %, recompressed, and large pictures shrunk by a tenth.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from threadpoolctl import threadpool_limits
+
+from annotriage.advice import twin_words
+from annotriage.data import Item, Source, open_dataset
+from annotriage.engine.collecting import CONTENTS, Collected
+from annotriage.engine.reference import Reference
+from annotriage.engine.sampling import SeededSample
+from annotriage.errors import DataError
+from annotriage.latent.detector import Detector
+from annotriage.model import Model
+from annotriage.model.inputs import content_hash
+from annotriage.model.spec import ModelSpec
+from annotriage.model.stream import stream
+from annotriage.progress import Progress, silent
+from annotriage.quality.twins import NONE, near_threshold, nearest_among, nearest_earlier
+from annotriage.settings import ServiceSettings, Settings
+
+Array = NDArray[Any]
+
+BRIGHTNESS, NOISE, QUALITY, SHRUNK = 0.05, 0.02, 90, 0.9
+LARGE = 64  # pixels of the shorter side, from which a picture is also shrunk
+DATA, AGAINST = "data", "against"
+
+
+@dataclass(frozen=True)
+class Twin:
+    """An item and its nearest twin. set: "data", where the twin stands before it, or "against". kind: "exact" | "near"."""
+
+    id: str
+    twin: str
+    set: str
+    distance: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """What is there twice.
+
+    threshold: the distance within which items are near twins; usual: the median distance of an item to the nearest other one.
+    twins: in the order of the data; one of each set at most for an item.
+    """
+
+    dataset: str
+    against: str | None
+    reference: str
+    version: str
+    items: int
+    against_items: int
+    failed: int
+    threshold: float
+    usual: float
+    twins: tuple[Twin, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was found, and how it was told, in sentences."""
+        within, between = (Counter(twin.kind for twin in self.twins if twin.set == which) for which in (DATA, AGAINST))
+        told = [twin_words.within_sentence(self.items, within["exact"], within["near"])]
+        if self.against is not None:
+            told.append(twin_words.between_sentence(self.items, between["exact"], between["near"], self.against))
+        return (*told, twin_words.threshold_sentence(self.threshold, self.usual))
+
+    def summary(self) -> dict[str, Any]:
+        """The figures as plain values."""
+        return {name: value for name, value in asdict(self).items() if name != "twins"} | {
+            "counts": {which: dict(Counter(twin.kind for twin in self.twins if twin.set == which)) for which in (DATA, AGAINST)},
+            "sentences": list(self.sentences),
+        }
+
+
+@dataclass(frozen=True)
+class _Points:
+    """A dataset as points: ids, content hashes, (N, n) compressed points, and the contents of a seeded sample by row."""
+
+    name: str
+    ids: list[str]
+    hashes: list[str]
+    points: Array
+    contents: dict[int, Array]
+    failures: list[str]
+
+
+def duplicates(
+    reference: Reference,
+    data: Source,
+    against: Source | None = None,
+    *,
+    model: Model | ModelSpec | Path | str | None = None,
+    settings: Settings | None = None,
+    labeling_config: Path | None = None,
+    server: ServiceSettings | None = None,
+    progress: Progress = silent,
+) -> Duplicates:
+    """Find items that are in a dataset twice, exactly or nearly, and items that another dataset has, too.
+
+    against: what data should share nothing with, as the training set with held-out items. model, labeling_config, server: as of
+    `triage`. Takes the time of one exact pass over all pairs. Raises DataError if no item can be read; a broken item is counted and
+    left out.
+    """
+    settings = settings or reference.settings
+    if model is None or isinstance(model, ModelSpec | Path | str):
+        model = reference.open_model(model, settings)
+    else:
+        reference.check(model)
+
+    def pointed(source: Source) -> _Points:
+        dataset = open_dataset(source, labeling_config=labeling_config, classes=reference.space.classes, server=server)
+        return _pointed(reference, model, dataset, settings, progress)
+
+    mine = pointed(data)
+    others = None if against is None else pointed(against)
+    with progress("comparing items", None):
+        earlier, distance = nearest_earlier(mine.points)
+        between = None if others is None else nearest_among(mine.points, others.points)
+        threshold = _threshold(reference.detector, model, mine.contents, distance, settings)
+    known: dict[str, int] = {}
+    theirs = {} if others is None else {content: row for row, content in reversed(list(enumerate(others.hashes)))}
+    found: list[Twin] = []
+    for row, content in enumerate(mine.hashes):
+        found += _twin(mine, row, mine, known.setdefault(content, row), int(earlier[row]), distance[row], threshold, DATA)
+        if others is not None and between is not None:
+            place, away = int(between[0][row]), between[1][row]
+            found += _twin(mine, row, others, theirs.get(content, NONE), place, away, threshold, AGAINST)
+    failures = [*mine.failures, *([] if others is None else others.failures)]
+    usual = distance[np.isfinite(distance)]
+    return Duplicates(
+        dataset=mine.name,
+        against=None if others is None else others.name,
+        reference=reference.name,
+        version=reference.version,
+        items=len(mine.ids),
+        against_items=0 if others is None else len(others.ids),
+        failed=len(failures),
+        threshold=threshold,
+        usual=float(np.median(usual)) if len(usual) else float("nan"),
+        twins=tuple(found),
+        notes=(twin_words.failed_sentence(failures),) if failures else (),
+    )
+
+
+def near_twins(detector: Detector, model: Model, trained: Collected, held_out: Collected, settings: Settings) -> list[tuple[str, str]]:
+    """Held-out items that are near twins of training items: (held-out id, training id), the nearest first."""
+    points, others = (detector.measure(part.activations, part.logits).compressed for part in (held_out, trained))
+    index, distance = nearest_among(points, others)
+    threshold = _threshold(detector, model, held_out.contents, distance, settings)
+    close = np.flatnonzero(distance <= threshold)
+    return [(held_out.ids[row], trained.ids[index[row]]) for row in close[np.argsort(distance[close], kind="stable")]]
+
+
+def _twin(mine: _Points, row: int, others: _Points, same: int, near: int, distance: float, threshold: float, which: str) -> Iterator[Twin]:
+    """The twin of an item in one set, if it has one. same: row of the same content; near: of the nearest."""
+    if same != NONE and not (which == DATA and same == row):
+        yield Twin(mine.ids[row], others.ids[same], which, 0.0, "exact")
+    elif near != NONE and distance <= threshold:
+        yield Twin(mine.ids[row], others.ids[near], which, float(distance), "near")
+
+
+def _pointed(reference: Reference, model: Model, dataset: Any, settings: Settings, progress: Progress) -> _Points:
+    ids: list[str] = []
+    hashes: list[str] = []
+    points: list[Array] = []
+    failures: list[str] = []
+    contents: SeededSample[tuple[int, Array]] = SeededSample(CONTENTS, settings.seed, "contents")
+    with progress(f"items of {dataset.name}", dataset.count) as advance, threadpool_limits(1, user_api="blas"):
+        for batch in stream(model, dataset, settings):
+            failures += [problem for problem in batch.problems if problem is not None]
+            for row, loaded in zip(batch.rows, batch.loaded, strict=True):
+                contents.offer(batch.items[row].id, partial(_numbered, len(ids), loaded.content))
+                ids.append(batch.items[row].id)
+                hashes.append(content_hash(loaded))
+            if batch.outputs is not None:
+                measured = reference.detector.measure(batch.outputs.activations, batch.outputs.logits)
+                points.append(measured.compressed.astype(np.float32))
+            advance(len(batch.items))
+    if not points:
+        why = f": {failures[0]}" if failures else ""
+        raise DataError(f"{dataset.name}: no item could be read, so that there is nothing to compare{why}")
+    return _Points(dataset.name, ids, hashes, np.concatenate(points), dict(contents.values()), failures)
+
+
+def _numbered(row: int, content: Array) -> tuple[int, Array]:
+    return row, content
+
+
+def _threshold(detector: Detector, model: Model, contents: dict[int, Array], usual: Array, settings: Settings) -> float:
+    """How near copies of these items lie to them. usual: distances of items to the nearest other one."""
+    originals = list(contents.values())
+    copies = [copy for content in originals for copy in light_copies(content, np.random.default_rng(settings.seed))]
+    each = len(copies) // len(originals)
+    items = [Item(str(place), content) for place, content in enumerate([*originals, *copies])]
+    points = []
+    for batch in stream(model, items, settings):
+        if batch.outputs is None or len(batch.rows) < len(batch.items):
+            return 0.0  # a model that cannot take its own inputs back tells nothing of copies
+        points.append(detector.measure(batch.outputs.activations, batch.outputs.logits).compressed)
+    placed = np.concatenate(points)
+    before, after = placed[: len(originals)], placed[len(originals) :]
+    return near_threshold(np.linalg.norm(after - np.repeat(before, each, axis=0), axis=1), usual)
+
+
+def light_copies(content: Array, rng: np.random.Generator) -> Sequence[Array]:
+    """An item as it might come back from another export: (H, W, C) uint8 pixels, or a row of numbers, which gets noise alone."""
+    if content.dtype != np.uint8 or content.ndim != 3:
+        spread = NOISE * max(float(np.std(content)), 1e-12)
+        return [(content + rng.normal(0, spread, content.shape)).astype(content.dtype)]
+    pixels = content.astype(np.float32)
+    copies = [
+        _pixels(pixels * (1 + BRIGHTNESS)),
+        _pixels(pixels * (1 - BRIGHTNESS)),
+        _pixels(pixels + rng.normal(0, NOISE * 255, pixels.shape)),
+        _recompressed(content),
+    ]
+    return [*copies, _shrunk(content)] if min(content.shape[:2]) >= LARGE else copies
+
+
+def _pixels(values: Array) -> Array:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _picture(content: Array) -> Image.Image:
+    return Image.fromarray(content[:, :, 0] if content.shape[2] == 1 else content)
+
+
+def _recompressed(content: Array) -> Array:
+    stream = io.BytesIO()
+    _picture(content).save(stream, "JPEG", quality=QUALITY)
+    return np.asarray(Image.open(stream)).reshape(content.shape)
+
+
+def _shrunk(content: Array) -> Array:
+    picture = _picture(content)
+    small = picture.resize((round(SHRUNK * picture.width), round(SHRUNK * picture.height)), Image.Resampling.BILINEAR)
+    return np.asarray(small.resize(picture.size, Image.Resampling.BILINEAR)).reshape(content.shape)

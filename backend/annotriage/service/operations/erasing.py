@@ -1,0 +1,144 @@
+"""Erasing items everywhere, for the law and for people who ask: from the store, and from what references keep of them.
+
+A reference keeps a sample of its training and held-out items: names, pictures, and what the model made of them. An item in it gives its
+place to a copy of another one of its cluster, and the reference becomes a new version that judges alike under the same name. What it
+learned of all training items together (centers, spreads, the points that `knn` compares with) is changed by fitting it again alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from annotriage.advice.numbers import count
+from annotriage.errors import UnknownError
+from annotriage.service.operations.log import log
+from annotriage.service.operations.process import Process
+from annotriage.service.operations.references import REFERENCE, open_reference
+from annotriage.states import EventKind
+from annotriage.store import erasing as queries
+from annotriage.store import jobs
+from annotriage.store.events import note
+from annotriage.store.projects import Project, get_project
+from annotriage.store.references import kept_references, rewrite_reference
+
+if TYPE_CHECKING:
+    from annotriage.engine.kept_items import Sample
+    from annotriage.engine.reference import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What was erased. unknown: names that no item has. references: names of those that kept a sample of it, and became new versions.
+    remains: sentences on what is left elsewhere."""
+
+    erased: int
+    unknown: tuple[str, ...]
+    references: tuple[str, ...]
+    remains: tuple[str, ...]
+
+
+def erase(process: Process, project: Project, names: Sequence[str], by: str) -> Erasure:
+    """Erase items, each by its task or the id that it was pushed with. by: who asks, for the history.
+
+    Raises UnknownError if none of them is known.
+    """
+    with process.store.reading() as connection:
+        found = queries.doomed(connection, project, names)
+        references = kept_references(connection)
+    if not found:
+        raise UnknownError(f"project {project.external_id} has none of {', '.join(names)}; items go by the ids of their tasks")
+    items = list({one.id: one for one in found.values()}.values())
+    kept_as = {name for one in items for name in (*one.names, str(one.id))}
+    changed = [name for id in references if (name := _rewrite(process, id, kept_as)) is not None]
+    with process.store.writing() as connection:
+        queries.erase(connection, project, items)
+        note(connection, project.id, EventKind.ERASED, items=len(items), by=by)
+    process.store.compact()
+    log("items erased", project=project.external_id, items=len(items))
+    tasks = [one.external_id for one in items if one.external_id]
+    unknown = tuple(dict.fromkeys(name for name in names if name not in found))
+    return Erasure(len(items), unknown, tuple(dict.fromkeys(changed)), tuple(_remains(process, project, tasks, changed)))
+
+
+def erase_asked(process: Process, job: jobs.Job) -> str:
+    """Do what was asked for (`store.erasing.ask`), and forget what it was: a sentence. Raises UnknownError."""
+    with process.store.reading() as connection:
+        project = get_project(connection, job.project_id)
+    try:
+        done = erase(process, project, job.payload["names"], job.payload["by"])
+    finally:
+        with process.store.writing() as connection:
+            jobs.forget_payload(connection, job.id)
+    return " ".join((f"{count(done.erased, 'item')} erased, {len(done.unknown)} not found.", *done.remains))
+
+
+def _rewrite(process: Process, id: int, names: Collection[str]) -> str | None:
+    """Take items out of what a reference keeps: its name, None if it keeps none of them."""
+    with tempfile.TemporaryDirectory(prefix="annotriage-") as temporary:
+        reference = open_reference(process.store, id, Path(temporary))
+        clean = _without(reference, names)
+        if clean is reference:
+            return None
+        folder = Path(temporary) / "clean"  # beside the former one, so that the model's place is written alike
+        clean.save(folder)
+        written = {f"{REFERENCE}/{file.name}": file for file in folder.iterdir()}
+        with process.store.writing() as connection:
+            rewrite_reference(connection, id, version=clean.version, facts=clean.facts(), files=written)
+    return reference.name
+
+
+def _without(reference: Reference, names: Collection[str]) -> Reference:
+    sample = _replaced(reference.sample, names)
+    held_out = reference.held_out_sample and _replaced(reference.held_out_sample, names)
+    if sample is reference.sample and held_out is reference.held_out_sample:
+        return reference
+    changed = dataclasses.replace(reference, sample=sample, held_out_sample=held_out)
+    return dataclasses.replace(changed, version=changed.content_hash())
+
+
+def _replaced(sample: Sample, names: Collection[str]) -> Sample:
+    """The sample with a copy of another item in the place of each of these; the nearest one of its cluster that is seen as fully."""
+    places = [place for place, id in enumerate(sample.ids) if id in names]
+    if not places:
+        return sample
+    full = len(sample.logits)
+    rows = np.arange(len(sample.ids))
+    for place in places:
+        alike = sample.clusters == sample.clusters[place]
+        others = [row for row in np.flatnonzero(alike) if row not in places and (row < full or place >= full)]
+        others = others or [row for row in rows if row not in places and (row < full or place >= full)] or [place]
+        rows[place] = min(others, key=lambda row: abs(int(row) - place))
+    pictures = [b"" if place in places else sample.thumbnail(place) for place in range(len(sample.ids))]
+    top = rows[:full]
+    return dataclasses.replace(
+        sample,
+        ids=tuple(queries.ERASED if place in places else id for place, id in enumerate(sample.ids)),
+        compressed=sample.compressed[rows],
+        thumbnails=np.frombuffer(b"".join(pictures), dtype=np.uint8),
+        ends=np.cumsum([len(picture) for picture in pictures]).astype(sample.ends.dtype),
+        activations=tuple(kept[top[: len(kept)]] for kept in sample.activations),
+        logits=sample.logits[top],
+    )
+
+
+def _remains(process: Process, project: Project, tasks: Sequence[str], changed: Sequence[str]) -> Iterable[str]:
+    if tasks:
+        where = process.tool_project(project).address(tasks[0])
+        several = f"and {len(tasks) - 1:,} more " if len(tasks) > 1 else ""
+        yield (
+            f"The labeling tool still has task {tasks[0]} {several}({where}), with data, predictions, fields and answers: delete it there."
+            " While it stands there it is not taken in again."
+        )
+    for name in dict.fromkeys(changed):
+        yield (
+            f"Reference {name} kept a sample of it, and is a new version without. Its statistics rest on all its training items: fit it"
+            " again, from data without the item, to be rid of its part in them. The folder that it was fitted into still has it."
+        )
+    yield "Backups, exported files and reports that were taken before still have it; so have logs the ids of tasks."

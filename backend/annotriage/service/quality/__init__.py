@@ -1,0 +1,1 @@
+"""What the project's own answers are worth: labels that people gave are audited."""

@@ -1,0 +1,153 @@
+"""Erasing an item: its rows and all that hangs on them, and every other place of the database that names or shows it.
+
+What is counted stays true: counts and datasets go with the item, and the next snapshot is taken without it. Figures that were computed
+while it was there stay as they were found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from annotriage.store import jobs
+from annotriage.store.counters import chunks, recounted
+from annotriage.store.erased import mark_erased
+from annotriage.store.files import drop_unused
+from annotriage.store.maps import pieces_around, read_piece, write_piece
+from annotriage.store.projects import Project
+from annotriage.store.schema import event, inbox, item, item_dataset, job, map_, report, snapshot, training_item
+from annotriage.store.schema import project as project_table
+
+KIND = "erase"  # of the job
+ERASED = "(erased)"
+DISTINCT = 8  # characters of a file's name from which on it is one
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """An item that is to be erased. names: by which it goes anywhere: of its task, as pushed, what it shows."""
+
+    id: int
+    external_id: str | None
+    names: tuple[str, ...]
+
+
+def doomed(connection: Connection, project: Project, names: Sequence[str]) -> dict[str, Doomed]:
+    """The items of these tasks or markers, by the name that was given; those that are not there are left out."""
+    found: dict[str, Doomed] = {}
+    for column in (item.c.external_id, item.c.marker):
+        for some in chunks(list(names)):
+            query = select(column, item.c.id, item.c.external_id, item.c.marker, item.c.media)
+            for row in connection.execute(query.where(item.c.project_id == project.id, column.in_(some))):
+                found.setdefault(row[0], Doomed(row.id, row.external_id, tuple(filter(None, (*row[2:], _file_of(row.media))))))
+    return found
+
+
+def ask(connection: Connection, project: Project, names: Iterable[str], by: str) -> None:
+    """Let the jobs process erase items, which can open references; what was asked for before is erased, too."""
+    waiting = jobs.open_payload(connection, project.id, KIND)
+    jobs.queue_last_word(connection, project.id, KIND, {"names": sorted({*waiting.get("names", ()), *names}), "by": by})
+
+
+def _file_of(media: str) -> str:
+    """The name of an address's file, by which errors may call it; "" where it could be any other word."""
+    name = "" if media.startswith("data:") else media.partition("?")[0].rpartition("/")[2]
+    return name if len(name) >= DISTINCT and "." in name else ""
+
+
+def erase(connection: Connection, project: Project, items: Sequence[Doomed]) -> None:
+    """Erase items from everything but the files of references."""
+    ids = [one.id for one in items]
+    datasets = [id for some in chunks(ids) for id in _datasets(connection, some)]
+    names = {name for one in items for name in one.names}
+    tasks = {one.external_id for one in items if one.external_id}
+    mentioned = _pattern(tasks, names)
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA secure_delete=ON")  # freed pages are overwritten
+    with recounted(connection, ids):
+        for some in chunks(ids):
+            connection.execute(item.delete().where(item.c.id.in_(some)))
+    mark_erased(connection, project.id, tasks)
+    _off_maps(connection, project, ids)
+    _out_of_snapshots(connection, sorted(set(datasets)), names)
+    connection.execute(report.delete().where(report.c.dataset_id.in_(datasets)))
+    drop_unused(connection)
+    _out_of_inbox(connection, mentioned)
+    _out_of_history(connection, project, tasks, mentioned)
+    _out_of_samples(connection, names)
+
+
+def _datasets(connection: Connection, ids: Sequence[int]) -> list[int]:
+    return list(connection.execute(select(item_dataset.c.dataset_id).where(item_dataset.c.item_id.in_(ids)).distinct()).scalars())
+
+
+def _pattern(tasks: Collection[str], names: Collection[str]) -> re.Pattern[str]:
+    """Where text speaks of the items: their names as they are, and numbers of tasks that stand for themselves."""
+    others = [re.escape(name) for name in names if name not in tasks]
+    alone = [rf"(?<![\w.-]){re.escape(task)}(?![\w-])" for task in tasks]
+    return re.compile("|".join((*sorted(others, key=len, reverse=True), *alone)))
+
+
+def _off_maps(connection: Connection, project: Project, ids: Sequence[int]) -> None:
+    maps = connection.execute(select(map_.c.id).where(map_.c.project_id == project.id)).scalars().all()
+    for map_id in maps:
+        for number in pieces_around(connection, map_id, min(ids), max(ids)):
+            piece = read_piece(connection, map_id, number)
+            if piece is not None and sum(piece.drop(id) for id in ids):
+                write_piece(connection, map_id, number, piece)
+
+
+def _out_of_snapshots(connection: Connection, datasets: Sequence[int], names: Collection[str]) -> None:
+    """Groups name some of their items."""
+    for id in connection.execute(select(snapshot.c.id).where(snapshot.c.dataset_id.in_(datasets))).scalars().all():
+        facts = connection.execute(select(snapshot.c.facts).where(snapshot.c.id == id)).scalar_one() or {}
+        groups = facts.get("groups", [])
+        if not any(set(names) & {group["medoid"], *group["ids"]} for group in groups):
+            continue
+        for group in groups:
+            group["ids"] = [name for name in group["ids"] if name not in names]
+            if group["medoid"] in names:
+                group["medoid"] = next(iter(group["ids"]), "")
+        connection.execute(update(snapshot).where(snapshot.c.id == id).values(facts=facts))
+
+
+def _out_of_inbox(connection: Connection, mentioned: re.Pattern[str]) -> None:
+    """Webhooks that speak of the items, read or not: what else they told, the polls bring."""
+    for id in connection.execute(select(inbox.c.id)).scalars().all():
+        body, error = connection.execute(select(inbox.c.body, inbox.c.error).where(inbox.c.id == id)).one()
+        if mentioned.search(bytes(body).decode("utf-8", "replace").replace("\\/", "/")) or mentioned.search(error or ""):
+            connection.execute(inbox.delete().where(inbox.c.id == id))
+
+
+def _out_of_history(connection: Connection, project: Project, tasks: Collection[str], mentioned: re.Pattern[str]) -> None:
+    """Sentences and facts that name the items; that something happened stays."""
+    for table in (event, job):
+        columns = [column for column in table.c if column.name in ("facts", "payload", "next_payload", "text")]
+        rows = connection.execute(select(table.c.id, *columns).where(table.c.project_id == project.id)).all()
+        for row in rows:
+            before = dict(zip([column.name for column in columns], row[1:], strict=True))
+            after = {name: _scrubbed(value, tasks, mentioned) for name, value in before.items()}
+            if after != before:
+                connection.execute(update(table).where(table.c.id == row.id).values(after))
+    told = connection.execute(select(project_table.c.trouble, project_table.c.problem).where(project_table.c.id == project.id)).one()
+    values = {name: _scrubbed(value, tasks, mentioned) for name, value in told._mapping.items()}
+    connection.execute(update(project_table).where(project_table.c.id == project.id).values(values))
+
+
+def _scrubbed(value: Any, tasks: Collection[str], mentioned: re.Pattern[str]) -> Any:
+    if isinstance(value, str):
+        return mentioned.sub(ERASED, value)
+    if isinstance(value, dict):
+        return {name: _scrubbed(part, tasks, mentioned) for name, part in value.items()}
+    return [_scrubbed(part, tasks, mentioned) for part in value] if isinstance(value, list) else value
+
+
+def _out_of_samples(connection: Connection, names: Collection[str]) -> None:
+    """What people see of the training items that are called alike."""
+    for some in chunks(sorted(names)):
+        values = {"name": ERASED, "thumbnail": None}
+        connection.execute(update(training_item).where(training_item.c.name.in_(some)).values(values))

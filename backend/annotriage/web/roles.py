@@ -1,0 +1,27 @@
+"""What each role may do: whoever is let in may look; what changes something takes a role that may decide, or administer."""
+
+from __future__ import annotations
+
+from annotriage.states import Role
+from annotriage.web.sessions import SAFE
+
+DECIDING = (  # endpoints; whatever else changes something is for administrators
+    "web.pause", "web.resume", "web.recalibrate", "web.decide_spot_check", "web.retry_deliveries", "web.retry_fields",
+    "web.make_report", "web.map_reroute", "web.map_undo", "web.reroute", "web.undo",
+    "api.pause", "api.resume", "api.undo_batch", "api.recalibrate",
+)  # fmt: skip
+ADMINISTERING = ("web.save_settings", "web.clear_inbox", "web.set_account", "web.remove_account", "api.erase_items", "api.push_items")
+PRIVATE = ("web.deeds_csv", "web.accounts", "web.accounts_json")  # pages for administrators alone
+FOR_ALL = ("web.sign_in", "web.sign_out")
+
+
+def needed(method: str, endpoint: str | None) -> Role:
+    """The role that a request takes."""
+    if endpoint in FOR_ALL or (method in SAFE and endpoint not in PRIVATE):
+        return Role.LOOK
+    return Role.DECIDE if endpoint in DECIDING else Role.ADMINISTER
+
+
+def refusal(role: Role, wanted: Role) -> str:
+    """What somebody is told who may not do something."""
+    return f"your account may {role}, and this takes one that may {wanted}; whoever administers annotriage can change that"

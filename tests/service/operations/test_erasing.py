@@ -1,0 +1,182 @@
+"""An erased item is nowhere any more: every row, every packed file and SQLite's own file are searched for its names and its content."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+
+import databases
+import pytest
+from sqlalchemy import func, select
+from triaged import data_uri, import_tasks, judge
+
+from annotriage.errors import UnknownError
+from annotriage.service.operations.erasing import erase
+from annotriage.service.operations.jobs import run_queued
+from annotriage.service.readings.reporting import make_report
+from annotriage.service.readings.snapshots import snapshot
+from annotriage.states import EventKind
+from annotriage.store import events, inbox, items, maps, schema, snapshots
+from annotriage.store.erasing import ask
+from annotriage.store.map_points import Piece
+from annotriage.store.projects import change_project, get_project
+from annotriage.store.references import get_reference
+from annotriage.store.schema import counter, dataset, item, job, metadata, verdict
+
+NAME = "870055001"
+
+
+def everything(process):
+    """All that the database holds, as one text: packed points unpacked, files as bytes."""
+    parts = []
+    with process.store.reading() as connection:
+        for table in metadata.sorted_tables:
+            for row in connection.execute(select(table)):
+                for value in row:
+                    content = bytes(value) if isinstance(value, bytes | memoryview) else None
+                    if content is None:
+                        parts.append(json.dumps(value, default=str))
+                    else:
+                        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+                        parts.append(content.decode("latin-1"))
+    return "\n".join(parts)
+
+
+@pytest.fixture
+def remembered(digits_reference):
+    """A reference whose sample holds an item that is called as the task."""
+    kept = digits_reference.sample
+    changed = dataclasses.replace(digits_reference, sample=dataclasses.replace(kept, ids=(NAME, *kept.ids[1:])))
+    return dataclasses.replace(changed, version=changed.content_hash())
+
+
+@pytest.fixture
+def full(process, connect, remembered, digits):
+    """A project whose task 870055001 is judged, drawn, reported, grouped, told of in webhooks and history."""
+    project, tool = connect(reference=remembered, sample_share=0.0, audit_share=0.0)
+    tool.numbers = iter(range(int(NAME), int(NAME) + 1000))
+    strange = digits.strangers[0][:40]
+    private = data_uri(strange[0])
+    tasks = import_tasks(process, project, tool, [private, *strange[1:], *digits.incoming[0][:60]])
+    assert tasks[0].id == NAME
+    judge(process)
+    with process.store.reading() as connection:
+        every = connection.execute(select(dataset.c.id).where(dataset.c.kind == "all")).scalar_one()
+    snapshot(process, project, every)
+    make_report(process, project, every)
+    with process.store.writing() as connection:
+        (found,) = snapshots.latest(connection, [every], project.reference_id).values()
+        facts = dict(found.facts) | {"groups": [{"number": 1, "size": 5, "label": "8", "medoid": NAME, "ids": [NAME, tasks[1].id]}]}
+        snapshots.save(connection, every, project.reference_id, n=100, outliers=40, failed=0, low=0.1, high=0.9, facts=facts)
+        inbox.put(connection, json.dumps({"action": "TASKS_CREATED", "task": {"id": int(NAME)}}).encode())
+        inbox.put(connection, json.dumps({"id": int(NAME) * 10, "task": {"id": 12}}).encode())
+        events.note(connection, project.id, EventKind.DECIDED, task=NAME, by="ann", right=True)
+        events.note(connection, project.id, EventKind.REFUSED, error=f"task {NAME}: {private} cannot be shown")
+        change_project(connection, project.id, trouble=f"task {NAME}: out of memory")
+        drawn = maps.begin(connection, project, "umap", 0)
+        points, ids = Piece(), connection.execute(select(item.c.id)).scalars().all()
+        for id in ids:
+            points.put(id, (1, 2, 3, 4, 5, 6))
+        maps.write_piece(connection, drawn, 1, points)
+        maps.finish(connection, drawn)
+    return get(process, project), tool, tasks
+
+
+def get(process, project):
+    with process.store.reading() as connection:
+        return get_project(connection, project.id)
+
+
+@databases.both
+def test_nothing_of_an_erased_item_is_left_and_everything_else_is(process, full, remembered):
+    project, _, tasks = full
+    picture = remembered.sample.thumbnail(0)
+    private = tasks[0].media
+    with process.store.reading() as connection:
+        (id,) = connection.execute(select(item.c.id).where(item.c.external_id == NAME)).scalars()
+        reference = get_reference(connection, project.reference_id)
+        thumbnail = bytes(connection.execute(select(schema.thumbnail.c.content).where(schema.thumbnail.c.item_id == id)).scalar_one())
+        (drawn,) = maps.ready_maps(connection, project.id, "umap")
+    before = everything(process)
+    assert all(part in before for part in (NAME, private, thumbnail.decode("latin-1")))
+    done = erase(process, project, [NAME, "no such task"], "ann")
+    assert (done.erased, done.unknown, done.references) == (1, ("no such task",), ("digits",))
+    assert f"still has task {NAME}" in done.remains[0]
+    after = everything(process)
+    assert after.replace(f"{NAME}0", "").count(NAME) == 0
+    assert private not in after
+    assert thumbnail.decode("latin-1") not in after
+    with process.store.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(item)).scalar_one() == len(tasks) - 1
+        points = maps.read_piece(connection, drawn.id, 1)
+        assert (points.find(id), len(points)) == (None, len(tasks) - 1)
+        assert [len(row.body) > 0 for row in inbox.unread(connection, 9)] == [True]  # the other task's webhook
+        told = events.history(connection, project.id)
+        assert (told[0].kind, told[0].facts) == (EventKind.ERASED, {"items": 1, "by": "ann"})
+        assert told[1].facts == {"error": "task (erased): (erased) cannot be shown"}
+        assert told[2].facts == {"task": "(erased)", "by": "ann", "right": True}
+        now = get_reference(connection, project.reference_id)
+    assert now.version != reference.version
+    assert now.prediction_version == reference.prediction_version
+    rewritten = process.reference(project.reference_id)
+    assert rewritten.version == now.version
+    assert NAME not in rewritten.sample.ids
+    assert not picture or rewritten.sample.thumbnail(0) == b""
+    assert rewritten.sample.compressed.shape == remembered.sample.compressed.shape
+    assert not any((row == remembered.sample.compressed[0]).all() for row in rewritten.sample.compressed)
+
+
+@databases.both
+def test_counts_are_those_of_what_is_left(process, full):
+    project, _, tasks = full
+
+    def counted(connection):
+        keys = (verdict.c.route, func.coalesce(verdict.c.cluster, ""))
+        real = select(*keys, func.count()).where(verdict.c.reference_id == project.reference_id).group_by(*keys)
+        every = select(dataset.c.id).where(dataset.c.kind == "all").scalar_subquery()
+        kept = select(counter.c.route, counter.c.cluster, counter.c.n).where(counter.c.dataset_id == every, counter.c.n > 0)
+        return ({tuple(row) for row in connection.execute(query)} for query in (real, kept))
+
+    erase(process, project, [task.id for task in tasks[:30]], "ann")
+    with process.store.reading() as connection:
+        real, kept = counted(connection)
+        changed = snapshots.changed(connection, project)
+    assert real == kept
+    assert sum(n for *_, n in real) == len(tasks) - 30
+    assert changed  # the next snapshot is taken without them
+
+
+@databases.both
+def test_a_task_that_stands_in_the_labeling_tool_is_not_taken_in_again(process, full):
+    project, _, tasks = full
+    erase(process, project, [NAME], "ann")
+    with process.store.writing() as connection:
+        assert items.add_tasks(connection, get(process, project), tasks) == 0
+        assert items.find_items(connection, project.id, [NAME]) == {}
+
+
+@databases.both
+def test_two_that_ask_at_once_both_get_what_they_asked_for_and_the_job_forgets_it(process, full):
+    project, _, tasks = full
+    with process.store.writing() as connection:
+        ask(connection, project, [NAME], "ann")
+        ask(connection, project, [tasks[1].id], "bob")
+    assert run_queued(process)
+    with process.store.reading() as connection:
+        assert items.find_items(connection, project.id, [NAME, tasks[1].id]) == {}
+        (row,) = connection.execute(select(job.c.state, job.c.payload, job.c.text).where(job.c.kind == "erase"))
+    assert (row.state, row.payload) == ("done", {})
+    assert row.text.startswith("2 items erased, 0 not found.")
+
+
+def test_the_file_of_sqlite_itself_has_nothing_of_it(process, full, tmp_path):
+    project, _, _ = full
+    erase(process, project, [NAME], "ann")
+    content = b"".join(file.read_bytes() for file in tmp_path.glob("store.db*"))
+    assert full[2][0].media.encode() not in content
+
+
+def test_what_nobody_knows_is_an_error(process, full):
+    with pytest.raises(UnknownError, match="none of 5, 6"):
+        erase(process, full[0], ["5", "6"], "ann")
