@@ -151,7 +151,7 @@ def test_long_sentences_are_said_once_however_many_projects_they_hold_for(run, c
         connect(id)
     status, out, _ = run("status", ANNOTRIAGE_DATABASE=process.settings.database)
     assert status == 0
-    assert out.count("people's labels are taken as truth") == 1
+    assert out.count("People's labels are taken as truth") == 1
     assert "  as above: At most 4 in 100 automatic labels" in out
 
 

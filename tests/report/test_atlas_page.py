@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from annotriage import atlas, atlas_to_folder, fit
 from annotriage.cli import main
+from annotriage.engine.atlas import Fallen, training_atlas
 from annotriage.errors import DataError, ModelError, OutputError
 from annotriage.report.atlas_page import sentences
 
@@ -57,6 +58,18 @@ def test_of_many_items_a_sample_is_drawn_and_said(digits_reference, digits, quic
     found = atlas(digits_reference, digits.incoming, settings=replace(quick, map_sample=100))
     assert len(found.inside.ids) == 100
     assert "stand for all" in found.inside.notes[-1]
+
+
+def test_a_reference_alone_has_an_atlas_into_which_outliers_are_drawn(digits_reference, quick):
+    near = digits_reference.sample.compressed[0].astype(np.float32)
+    strangers = [Fallen("7", near, b""), Fallen("8", near + 0.01, b"")]
+    found = training_atlas(digits_reference, "new scans", strangers, quick)
+    layer, usual = found.layers[0], len(digits_reference.sample.logits)
+    assert layer.places[usual:] == pytest.approx(np.repeat(layer.places[:1], 2, axis=0), abs=0.05)
+    assert found.inside.strange.tolist() == [False] * usual + [True, True]
+    assert sentences(found)[0].endswith("are strange, drawn as diamonds.")
+    assert layer.explained > 0.999
+    assert training_atlas(digits_reference, "new scans", [], quick).inside.strange.sum() == 0
 
 
 def test_too_few_items_are_refused(digits_reference, digits):

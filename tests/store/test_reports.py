@@ -19,14 +19,15 @@ class ReportsContract:
         with store.writing() as connection:
             facts = {"version": "v3", "name": "pets", "prediction_version": "annotriage pets v3", "facts": {}}
             kept = save_reference(connection, **facts, files={"model.onnx": model})
-            assert reports.report_of(connection, 1) is None
-            reports.keep_report(connection, 1, first)
-            before = reports.report_of(connection, 1)
+            assert reports.report_of(connection, 1, "report") is None
+            reports.keep_report(connection, 1, "report", first)
+            before = reports.report_of(connection, 1, "report")
             assert (piece_of(connection, before.stored_file_id, 0), before.size) == (b"first.html", 10)
-            reports.keep_report(connection, 1, second)
-            after = reports.report_of(connection, 1)
+            reports.keep_report(connection, 1, "report", second)
+            after = reports.report_of(connection, 1, "report")
             assert piece_of(connection, after.stored_file_id, 0) == b"second.html"
             assert piece_of(connection, before.stored_file_id, 0) is None
+            assert reports.report_of(connection, 1, "atlas") is None
             write_files(connection, kept, tmp_path / "read")
         assert (tmp_path / "read" / "model.onnx").read_text() == "model.onnx"
 

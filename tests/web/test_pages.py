@@ -441,7 +441,7 @@ def test_pages_do_without_scripts(signed_in, dashboard):
 def test_the_report_of_a_dataset_can_be_made_and_taken_away(signed_in, open_page, dashboard, tmp_path):
     page = signed_in("/projects/1/diversity")
     page.get_by_role("link", name="scanner=B", exact=True).click()
-    page.get_by_role("button", name="Make it").click()
+    page.get_by_role("button", name="Make the report").click()
     assert "is being made" in text(page, "#notices")
     service = dashboard.service()
     service.run_jobs()
@@ -455,3 +455,23 @@ def test_the_report_of_a_dataset_can_be_made_and_taken_away(signed_in, open_page
     assert "Triage of scanner=B of Digit scans" in report.locator("h1").inner_text()
     assert "40.9%" in text(report)
     assert report.locator("#groups img").count() > 12
+
+
+def test_the_atlas_of_a_dataset_shows_where_its_outliers_fall(signed_in, open_page, dashboard, tmp_path):
+    page = signed_in("/projects/1/diversity")
+    page.get_by_role("button", name="Make the atlas").click()
+    assert "The atlas is being made" in text(page, "#notices")
+    service = dashboard.service()
+    service.run_jobs()
+    service.close()
+    page.reload()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="atlas.html").click()
+    file = tmp_path / "atlas.html"
+    download.value.save_as(file)
+    atlas = open_page(file.as_uri())
+    assert "all items of Digit scans" in atlas.locator("h1").inner_text()
+    assert atlas.locator("#plane .strange").count() > 12
+    atlas.locator("#plane .strange").first.dispatch_event("click")
+    assert "It lies where the most similar usual items lie" in text(atlas, "#cell-panel")
+    assert "The model calls it" not in text(atlas, "#cell-panel")  # whoever answers it is anchored by nothing

@@ -15,7 +15,7 @@ from annotriage.states import Role
 from annotriage.store import people
 from annotriage.web import auth
 from annotriage.web.app import create_app
-from annotriage.web.roles import ADMINISTERING, DECIDING, FOR_ALL, PRIVATE, needed
+from annotriage.web.roles import ADMINISTERING, DECIDING, FOR_ALL, LOOKING, PRIVATE, needed
 from annotriage.web.sessions import SAFE
 
 PASSWORD = "correct horse"
@@ -47,7 +47,7 @@ def as_person(role):
 def test_every_address_that_changes_something_takes_a_role_that_somebody_chose(app):
     changing = {rule.endpoint for rule in app.url_map.iter_rules() if set(rule.methods) - {*SAFE}}
     ours = {endpoint for endpoint in changing if endpoint.partition(".")[0] in ("web", "api")}
-    assert ours == {*DECIDING, *ADMINISTERING, *FOR_ALL}
+    assert ours == {*DECIDING, *ADMINISTERING, *FOR_ALL, *LOOKING}
     assert set(PRIVATE) <= {rule.endpoint for rule in app.url_map.iter_rules()}
     assert needed("POST", "web.something_new") == Role.ADMINISTER
 

@@ -22,4 +22,5 @@ def strange_sentence(strange: int, total: int, fallen: Sequence[tuple[str, int]]
         return f"None of {count(total, 'item')} is strange."
     where = ", ".join(f"{name} ({number:,})" for name, number in fallen[:3])
     are = "is" if strange == 1 else "are"
-    return f"{strange:,} of {count(total, 'item')} {are} strange, drawn as diamonds. The model takes most of them for {where}."
+    sentence = f"{strange:,} of {count(total, 'item')} {are} strange, drawn as diamonds."
+    return f"{sentence} The model takes most of them for {where}." if where else sentence

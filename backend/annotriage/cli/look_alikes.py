@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from annotriage.cli.options import PATH, common_options, examples, print_json, progress_bars, service_settings, setting_options
+from annotriage.cli.options import (
+    PATH,
+    common_options,
+    examples,
+    print_json,
+    progress_bars,
+    service_process,
+    service_settings,
+    setting_options,
+)
 from annotriage.errors import SettingError
 from annotriage.settings import Settings
 
@@ -17,15 +26,18 @@ from annotriage.settings import Settings
     epilog=examples(
         "annotriage look-alikes --reference reference --data images/new --like scan-0041.png --out group",
         "annotriage look-alikes --answers group      # once group/questions.csv is filled in",
+        "annotriage look-alikes --project 3 --group 1 --out group",
+        "annotriage look-alikes --project 3 --answers group      # once people have answered these tasks",
     ),
 )
+@click.option("--project", help="In place of --reference and --data: tasks of this project that nobody has answered.")
 @click.option("--reference", "reference_path", type=PATH, help="Folder of the reference.")
 @click.option("--data", help="DATA in which to look.")
 @click.option("--like", help="Id of an item: the group is what is most similar to it.")
 @click.option("--group", type=int, help="Number of an outlier group, as in the report of a triage.")
 @click.option("--count", type=int, default=200, show_default=True, help="With --like: how many.")
 @click.option("--group-error", type=float, default=0.05, show_default=True, help="Share of the rest that may have another label at most.")
-@click.option("--out", type=PATH, help="Folder for the questions.")
+@click.option("--out", type=PATH, default=Path("look-alikes"), show_default=True, help="Folder for the questions.")
 @click.option("--answers", "answered", type=PATH, help="Folder whose questions people have answered: label the rest, or ask further.")
 @click.option("--split", "in_two", is_flag=True, help="With --answers: split a mixed group in two, with questions of their own.")
 @click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
@@ -34,13 +46,14 @@ from annotriage.settings import Settings
 @setting_options(run_only=True)
 @common_options
 def look_alikes(
+    project: str | None,
     reference_path: Path | None,
     data: str | None,
     like: str | None,
     group: int | None,
     count: int,
     group_error: float,
-    out: Path | None,
+    out: Path,
     answered: Path | None,
     in_two: bool,
     model_path: Path | None,
@@ -56,41 +69,51 @@ def look_alikes(
     Works for classes that the model does not know, too: the label is what people write into questions.csv.
     """
     if answered is not None:
-        _answered(answered, in_two, as_json)
+        _answered(answered, project, config, in_two, as_json)
         return
     from annotriage.advice.look_alike_words import asking_sentence
     from annotriage.engine.look_alikes import look_alikes as find
     from annotriage.engine.reference import Reference
     from annotriage.report.look_alikes_folder import QUESTIONS, write_look_alikes
 
-    if reference_path is None or data is None or out is None or (like is None) == (group is None):
-        raise SettingError("give --reference, --data, --out and either --like ID or --group NUMBER; or --answers FOLDER")
+    known = project is not None or (reference_path is not None and data is not None)
+    if not known or (like is None) == (group is None):
+        raise SettingError("give --reference and --data, or --project, and either --like ID or --group NUMBER; or --answers FOLDER")
     if not 0 < group_error < 0.5:
         raise SettingError(f"--group-error {group_error:g}: must be above 0 and below 0.5")
-    reference = Reference.load(reference_path)
-    found = find(
-        reference,
-        data,
-        like=like,
-        group=group,
-        count=count,
-        group_error=group_error,
-        model=model_path,
-        settings=Settings.load(config, given=options, fitted=reference.settings),
-        labeling_config=labeling_config,
-        server=service_settings(config, {}),
-        progress=progress_bars(quiet),
-    )
+    chosen: dict[str, Any] = {"like": like, "group": group, "count": count, "group_error": group_error, "progress": progress_bars(quiet)}
+    if project is not None:
+        from annotriage.service.guarantee.look_alikes import project_look_alikes
+        from annotriage.store.projects import project_of
+
+        with service_process(config) as process:
+            with process.store.reading() as connection:
+                connected = project_of(connection, project)
+            found = project_look_alikes(process, connected, **chosen)
+    else:
+        reference = Reference.load(reference_path or "")
+        found = find(
+            reference,
+            data or "",
+            model=model_path,
+            settings=Settings.load(config, given=options, fitted=reference.settings),
+            labeling_config=labeling_config,
+            server=service_settings(config, {}),
+            **chosen,
+        )
     write_look_alikes(found, out, replace_existing=replace_existing)
     sentence = asking_sentence(len(found.ids), found.looks[0], found.confidence)
     if as_json:
         print_json({"why": found.why, "members": len(found.ids), "looks": [vars(look) for look in found.looks], "sentence": sentence})
         return
     click.echo(f"{found.why[:1].upper()}{found.why[1:]}. {sentence}")
-    click.echo(f"Write the labels into {out / QUESTIONS}, then: annotriage look-alikes --answers {out}")
+    if project is not None:
+        click.echo(f"Label the tasks of {out / QUESTIONS} in the project, then: annotriage look-alikes --project {project} --answers {out}")
+    else:
+        click.echo(f"Write the labels into {out / QUESTIONS}, then: annotriage look-alikes --answers {out}")
 
 
-def _answered(folder: Path, in_two: bool, as_json: bool) -> None:
+def _answered(folder: Path, project: str | None, config: Path | None, in_two: bool, as_json: bool) -> None:
     from annotriage.advice.look_alike_words import standing_sentence
     from annotriage.report.look_alikes_folder import LABELS, answer_look_alikes, read_look_alikes, split_look_alikes
 
@@ -101,7 +124,16 @@ def _answered(folder: Path, in_two: bool, as_json: bool) -> None:
         else:
             click.echo(f"Questions of their own: {', '.join(map(str, places))}")
         return
-    found = answer_look_alikes(folder)
+    given = None
+    if project is not None:
+        from annotriage.service.guarantee.look_alikes import answers_in_project
+        from annotriage.store.projects import project_of
+
+        with service_process(config) as process:
+            with process.store.reading() as connection:
+                connected = project_of(connection, project)
+            given = answers_in_project(process, connected, read_look_alikes(folder)[0].ids)
+    found = answer_look_alikes(folder, given)
     sentence = standing_sentence(found.label, found.standing, read_look_alikes(folder)[0].group_error)
     if as_json:
         print_json({"label": found.label, "standing": vars(found.standing), "labelled_at_once": len(found.rest), "sentence": sentence})

@@ -19,8 +19,8 @@ UNLABELLED = -1
 class View:
     """N items as the model's deciding layer sees them.
 
-    latent: (N, d) activations. predicted: (N,) class index. truth: (N,) class index, UNLABELLED where people gave none.
-    classes: how many classes the model has; a truth beyond them is a thing that the model cannot say.
+    latent: (N, d) activations. predicted: (N,) class index, UNLABELLED where it shall not be said. truth: (N,) class index, UNLABELLED
+    where people gave none. classes: how many classes the model has; a truth beyond them is a thing that the model cannot say.
     """
 
     latent: Array

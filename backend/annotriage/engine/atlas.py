@@ -15,9 +15,11 @@ from annotriage.data import Source, open_dataset
 from annotriage.diagnosis.atlas.cells import SIDES, Cell, cells_of, unit_square
 from annotriage.diagnosis.atlas.classes import class_places, class_similarity
 from annotriage.diagnosis.atlas.head import fit_head
-from annotriage.engine.inside import Inside, look_through
-from annotriage.engine.reference import Reference
+from annotriage.diagnosis.view import UNLABELLED, View
+from annotriage.engine.inside import LOGITS, NO_CLASS, Inside, look_through
+from annotriage.engine.reference import Reference, confidence_logits
 from annotriage.errors import DataError
+from annotriage.guarantee.gate import miss_probability
 from annotriage.latent.compression import fit_compression
 from annotriage.latent.maps import fit_map, place
 from annotriage.model import Model, Outputs, load_model
@@ -49,9 +51,12 @@ class LayerAtlas:
 
 @dataclass(frozen=True)
 class Atlas:
-    """The atlas of a dataset. inside: its items. seconds: reading and running, laying out, and the rest."""
+    """The atlas of a dataset. inside: its items. sure: (N,) probability of the model's answer. seconds: reading and running, laying out,
+    and the rest.
+    """
 
     inside: Inside = field(repr=False)
+    sure: Array = field(repr=False)
     reference: str
     model: str
     multiple: bool
@@ -123,7 +128,63 @@ def atlas(
         for name in wanted:
             found.append(_layer(inside, name, usual, settings, seconds))
             advance(1)
-    return Atlas(inside, reference.name, reference.model.name, reference.space.multiple, tuple(found), seconds)
+    sure = 1 - miss_probability(confidence_logits(inside.layers[-1], reference.space))
+    return Atlas(inside, sure, reference.name, reference.model.name, reference.space.multiple, tuple(found), seconds)
+
+
+@dataclass(frozen=True)
+class Fallen:
+    """An outlier to be drawn into the atlas of a reference, without what the model takes it for. point: (n,) compressed."""
+
+    id: str
+    point: Array
+    picture: bytes
+
+
+def training_atlas(reference: Reference, dataset: str, fallen: Sequence[Fallen], settings: Settings) -> Atlas:
+    """The atlas of the training items that a reference keeps (at most 4,000), in its deciding layer, with outliers drawn in.
+
+    Needs no model: for those who have a reference and verdicts alone, as the service has. dataset: what to call the outliers' source.
+    Raises DataError if the reference keeps fewer than ten items.
+    """
+    started = time.perf_counter()
+    sample, space = reference.sample, reference.space
+    count = len(sample.logits)
+    if count < FEWEST:
+        raise DataError(f"reference {reference.name!r} keeps {count} training items, too few to draw an atlas from; fit it again")
+    latent = sample.full_activations()[0]
+    predicted = [space.index(answer) for answer in space.predicted(sample.logits)]
+    unknown = np.full((len(fallen), latent.shape[1]), np.nan)
+    view = View(
+        np.concatenate([latent, unknown]),
+        np.array([*predicted, *(UNLABELLED for _ in fallen)], dtype=np.intp),
+        np.concatenate([sample.label_index, np.full(len(fallen), UNLABELLED)]).astype(np.intp),
+        len(space.names),
+    )
+    inside = Inside(
+        dataset,
+        (*space.names, NO_CLASS),
+        (*sample.ids[:count], *(item.id for item in fallen)),
+        (*sample.ids[:count], *(item.id for item in fallen)),
+        view,
+        (view.latent, np.concatenate([sample.logits, np.full((len(fallen), sample.logits.shape[1]), np.nan)])),
+        (reference.model.layers[0], LOGITS),
+        (False, False),
+        (*(sample.thumbnail(place) for place in range(count)), *(item.picture for item in fallen)),
+        np.arange(count + len(fallen)) >= count,
+        count + len(fallen),
+        (),
+        (f"Cells are made of {count:,} training items; the strange ones are those of {dataset} that wait for a person.",),
+    )
+    seconds = {"reading and running": 0.0, "laying out": 0.0, "the rest": time.perf_counter() - started}
+    started = time.perf_counter()
+    points = sample.compressed[:count].astype(np.float32)
+    laid = _laid(points, settings)
+    places = np.empty((0, 2)) if not fallen else place(np.stack([item.point for item in fallen]), points, laid)
+    seconds["laying out"] = time.perf_counter() - started
+    drawn = _drawn(inside, reference.model.layers[0], np.arange(count), laid, places)
+    sure = np.append(1 - miss_probability(confidence_logits(sample.logits, space)), [np.nan for _ in fallen])
+    return Atlas(inside, sure, reference.name, reference.model.name, space.multiple, (drawn,), seconds)
 
 
 def _with_layers(model: Model, wanted: Sequence[str], settings: Settings) -> Model:
@@ -134,27 +195,34 @@ def _with_layers(model: Model, wanted: Sequence[str], settings: Settings) -> Mod
 
 def _layer(inside: Inside, name: str, usual: Array, settings: Settings, seconds: dict[str, float]) -> LayerAtlas:
     started = time.perf_counter()
-    activations, logits = inside.layers[inside.layer_names.index(name)], inside.layers[-1]
+    activations = inside.layers[inside.layer_names.index(name)]
     compression, points = fit_compression(activations[usual], "pca", COMPRESSED, settings.seed)
     seconds["the rest"] += time.perf_counter() - started
     started = time.perf_counter()
-    laid = unit_square(fit_map(points, "pca" if settings.map == "none" else settings.map, settings.seed))
+    laid = _laid(points, settings)
     seconds["laying out"] += time.perf_counter() - started
     started = time.perf_counter()
+    drawn = _drawn(inside, name, usual, laid, place(compression.transform(activations[inside.strange]), points, laid))
+    seconds["the rest"] += time.perf_counter() - started
+    return drawn
+
+
+def _laid(points: Array, settings: Settings) -> Array:
+    return unit_square(fit_map(points, "pca" if settings.map == "none" else settings.map, settings.seed))
+
+
+def _drawn(inside: Inside, name: str, usual: Array, laid: Array, fallen: Array) -> LayerAtlas:
+    """usual: rows. laid: their places. fallen: the places of the strange ones."""
     places = np.empty((len(inside.ids), 2))
-    places[usual] = laid
-    apart = np.flatnonzero(inside.strange)
-    places[apart] = place(compression.transform(activations[apart]), points, laid)
-    head = fit_head(activations[usual], logits[usual])
+    places[usual], places[inside.strange] = laid, fallen
+    activations, logits = inside.layers[inside.layer_names.index(name)][usual], inside.layers[-1][usual]
+    head = fit_head(activations, logits)
     predicted, classes = inside.view.predicted[usual], inside.view.classes
-    levels = {side: [replace(cell, items=usual[cell.items]) for cell in cells_of(laid, activations[usual], head, side)] for side in SIDES}
-    drawn = LayerAtlas(
+    return LayerAtlas(
         name,
         places,
-        levels,
-        class_similarity(activations[usual], predicted, classes),
+        {side: [replace(cell, items=usual[cell.items]) for cell in cells_of(laid, activations, head, side)] for side in SIDES},
+        class_similarity(activations, predicted, classes),
         class_places(laid, predicted, classes),
         head.explained,
     )
-    seconds["the rest"] += time.perf_counter() - started
-    return drawn

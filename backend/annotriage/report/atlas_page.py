@@ -50,7 +50,7 @@ def atlas_to_folder(
 def sentences(found: Atlas) -> list[str]:
     """What there is to say about an atlas."""
     inside = found.inside
-    taken = Counter(inside.names[kind] for kind in inside.view.predicted[inside.strange].tolist())
+    taken = Counter(inside.names[kind] for kind in inside.view.predicted[inside.strange].tolist() if kind != UNLABELLED)
     strange = strange_sentence(int(inside.strange.sum()), len(inside.ids), taken.most_common())
     return [strange, *(explained_sentence(layer.name, layer.explained) for layer in found.layers)]
 
@@ -80,7 +80,7 @@ def _data(found: Atlas) -> dict[str, Any]:
             "id": list(inside.ids),
             "label": ["" if truth == UNLABELLED else inside.names[truth] for truth in view.truth.tolist()],
             "predicted": view.predicted.tolist(),
-            "sure": _confidence(inside.layers[-1], found.multiple).round(3).tolist(),
+            "sure": found.sure.round(3).tolist(),
             "wrong": view.wrong.astype(int).tolist(),
             "strange": np.flatnonzero(inside.strange).tolist(),
         },
@@ -130,7 +130,3 @@ def _shares(logits: Array, multiple: bool) -> Array:
         return np.asarray(1 / (1 + np.exp(-np.clip(logits, -50, 50))))
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
-
-
-def _confidence(logits: Array, multiple: bool) -> Array:
-    return np.asarray(_shares(logits, multiple).max(axis=1))

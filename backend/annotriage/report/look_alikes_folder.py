@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,12 +56,19 @@ def read_look_alikes(folder: Path) -> tuple[LookAlikes, list[str]]:
     return group, answers
 
 
-def answer_look_alikes(folder: Path) -> LabelledAtOnce:
+def answer_look_alikes(folder: Path, given: Mapping[str, str] | None = None) -> LabelledAtOnce:
     """Judge the answers in a folder, and go on: write labels.csv if the rest may be labelled, or the further questions.
+
+    given: answers that people gave elsewhere, by id; they are written into the questions where these are still open.
 
     labels.csv has every member: `how` is "person" or "look-alike", so that a batch can be told apart and taken back.
     """
     group, answers = read_look_alikes(folder)
+    asked = len(answers)
+    while given and len(answers) < len(group.ids) and group.ids[len(answers)] in given:
+        answers.append(given[group.ids[len(answers)]])
+    if len(answers) > asked:
+        _write_questions(group, answers, len(answers), folder / QUESTIONS)
     found = judge_answers(group, answers)
     try:
         if found.standing.shown:

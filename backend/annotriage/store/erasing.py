@@ -19,11 +19,25 @@ from annotriage.store.erased import mark_erased
 from annotriage.store.files import drop_unused
 from annotriage.store.maps import pieces_around, read_piece, write_piece
 from annotriage.store.projects import Project
-from annotriage.store.schema import event, inbox, item, item_dataset, job, map_, report, snapshot, training_item
+from annotriage.store.schema import (
+    event,
+    finding,
+    inbox,
+    item,
+    item_dataset,
+    job,
+    label_audit,
+    map_,
+    report,
+    saved_view,
+    snapshot,
+    training_item,
+)
 from annotriage.store.schema import project as project_table
 
 KIND = "erase"  # of the job
 ERASED = "(erased)"
+SPOKEN = ("facts", "payload", "next_payload", "text", "reason", "query")  # columns in which items may be named
 DISTINCT = 8  # characters of a file's name from which on it is one
 
 
@@ -125,14 +139,15 @@ def _out_of_inbox(connection: Connection, mentioned: re.Pattern[str]) -> None:
 
 def _out_of_history(connection: Connection, project: Project, tasks: Collection[str], mentioned: re.Pattern[str]) -> None:
     """Sentences and facts that name the items; that something happened stays."""
-    for table in (event, job):
-        columns = [column for column in table.c if column.name in ("facts", "payload", "next_payload", "text")]
-        rows = connection.execute(select(table.c.id, *columns).where(table.c.project_id == project.id)).all()
+    for table in (event, job, finding, label_audit, saved_view):
+        columns = [column for column in table.c if column.name in SPOKEN]
+        key = next(iter(table.primary_key))
+        rows = connection.execute(select(key, *columns).where(table.c.project_id == project.id)).all()
         for row in rows:
             before = dict(zip([column.name for column in columns], row[1:], strict=True))
             after = {name: _scrubbed(value, tasks, mentioned) for name, value in before.items()}
             if after != before:
-                connection.execute(update(table).where(table.c.id == row.id).values(after))
+                connection.execute(update(table).where(key == row[0]).values(after))
     told = connection.execute(select(project_table.c.trouble, project_table.c.problem).where(project_table.c.id == project.id)).one()
     values = {name: _scrubbed(value, tasks, mentioned) for name, value in told._mapping.items()}
     connection.execute(update(project_table).where(project_table.c.id == project.id).values(values))

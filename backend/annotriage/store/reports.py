@@ -1,4 +1,4 @@
-"""report.html of datasets: what goes into it, and where it is kept once it is made."""
+"""Pages about datasets that open from files, report.html and atlas.html: what goes into them, and where they are kept once made."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from annotriage.store.files import drop_unused, store_file
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, item_dataset, point, report, stored_file, thumbnail, verdict
 
+REPORT, ATLAS = "report", "atlas"  # the kinds of pages, and of the jobs that make them
+
 
 @dataclass(frozen=True, slots=True)
 class Full:
@@ -34,7 +36,7 @@ class Full:
 
 @dataclass(frozen=True, slots=True)
 class ReportFile:
-    """The latest report of a dataset. size: of the file, in bytes."""
+    """The latest page of a kind about a dataset. size: of the file, in bytes."""
 
     stored_file_id: int
     at: Time
@@ -77,16 +79,16 @@ def waiting_in(connection: Connection, project: Project, dataset_id: int, limit:
     return list(connection.execute(query).scalars())
 
 
-def keep_report(connection: Connection, dataset_id: int, file: Path) -> None:
-    """Keep a dataset's report in the place of the one before."""
-    values = {"dataset_id": dataset_id, "stored_file_id": store_file(connection, file), "at": time.time()}
+def keep_report(connection: Connection, dataset_id: int, kind: str, file: Path) -> None:
+    """Keep a page of a kind about a dataset in the place of the one before."""
+    values = {"dataset_id": dataset_id, "kind": kind, "stored_file_id": store_file(connection, file), "at": time.time()}
     add = insert(connection, report).values(values)
-    connection.execute(add.on_conflict_do_update(index_elements=["dataset_id"], set_=values))
+    connection.execute(add.on_conflict_do_update(index_elements=["dataset_id", "kind"], set_=values))
     drop_unused(connection)
 
 
-def report_of(connection: Connection, dataset_id: int) -> ReportFile | None:
-    """The latest report of a dataset; None before the first."""
+def report_of(connection: Connection, dataset_id: int, kind: str) -> ReportFile | None:
+    """The latest page of a kind about a dataset; None before the first."""
     query = select(report.c.stored_file_id, report.c.at, stored_file.c.size).join(stored_file, stored_file.c.id == report.c.stored_file_id)
-    row = connection.execute(query.where(report.c.dataset_id == dataset_id)).one_or_none()
+    row = connection.execute(query.where(report.c.dataset_id == dataset_id, report.c.kind == kind)).one_or_none()
     return None if row is None else ReportFile(*row)

@@ -345,8 +345,15 @@ map_piece = Table(
     Column("content", LargeBinary, nullable=False),  # gzip
 )
 
-# The latest report.html of a dataset.
-report = Table("report", metadata, _of("dataset", primary=True), _of("stored_file"), Column("at", Float, nullable=False))
+# The latest page about a dataset that opens from a file, of each kind.
+report = Table(
+    "report",
+    metadata,
+    _of("dataset", primary=True),
+    Column("kind", Text, primary_key=True),  # report | atlas
+    _of("stored_file"),
+    Column("at", Float, nullable=False),
+)
 
 # -- what is to be done
 
@@ -428,7 +435,7 @@ job = Table(
     metadata,
     _id(),
     _of("project"),
-    Column("kind", Text, nullable=False),  # recalibrate | limits | report | label audit
+    Column("kind", Text, nullable=False),  # recalibrate | limits | report | atlas | label audit
     Column("state", Text, nullable=False),  # states.JobState
     Column("owner", Text),
     Column("payload", JSON, nullable=False),

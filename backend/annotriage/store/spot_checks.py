@@ -327,6 +327,25 @@ def other_answers(connection: Connection, project_id: int) -> list[SampleAnswer]
     return [SampleAnswer(*row[:6], tuple(row.labels or ())) for row in rows]
 
 
+def unanswered_items(connection: Connection, project_id: int) -> list[SampleAnswer]:
+    """Tasks that wait for a person and that nobody drew at random, without labels."""
+    columns = [item.c[name] for name in ("id", "external_id", "marker", "media", "media_hash", "group")]
+    drawn = select(spot_check.c.item_id).where(spot_check.c.project_id == project_id)
+    query = select(*columns).where(item.c.project_id == project_id, item.c.answer == AnswerState.OPEN, item.c.id.not_in(drawn))
+    rows = connection.execute(query.where(~item.c.gone, ~item.c.labelled, item.c.external_id.is_not(None)).order_by(item.c.id))
+    return [SampleAnswer(**row._mapping, given=()) for row in rows]
+
+
+def labels_of_tasks(connection: Connection, project_id: int, external_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What people answered on these tasks, by task; those without an answer, and machine labels, are not in it."""
+    query = select(item.c.external_id, item.c.labels).where(item.c.project_id == project_id, item.c.answer == AnswerState.RESOLVED)
+    found: dict[str, tuple[str, ...]] = {}
+    for some in chunks(external_ids):
+        for row in connection.execute(query.where(~item.c.machine, item.c.external_id.in_(some))):
+            found[str(row.external_id)] = tuple(row.labels or ())
+    return found
+
+
 def all_drawn(connection: Connection, project_id: int) -> list[SampleAnswer]:
     """All spot checks, of both kinds, answered or not, without their labels: what must never be trained on."""
     columns = [item.c[name] for name in ("id", "external_id", "marker", "media", "media_hash", "group")]

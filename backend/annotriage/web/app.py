@@ -31,7 +31,7 @@ from annotriage.web.auth import Guard
 from annotriage.web.compression import compressed
 from annotriage.web.pages import add_pages
 from annotriage.web.problems import answer_problems, problem
-from annotriage.web.roles import needed, refusal
+from annotriage.web.roles import LOOKING, needed, refusal
 from annotriage.web.sessions import OPEN, SAFE, Sessions, visitor_name
 from annotriage.web.sizes import FIELD, FORM, PUSHING, SELECTION, endpoint_of, most_bytes
 from annotriage.web.storable import why_unstorable
@@ -105,7 +105,8 @@ def create_app(process: Process) -> Flask:
         seconds = time.perf_counter() - g.get("started", time.perf_counter())
         rule = "unknown" if request.url_rule is None else request.url_rule.rule
         metrics.count(request.method, rule, response.status_code, seconds)
-        if request.method not in SAFE and request.blueprint in ("web", "api") and visitor_name():
+        acts = request.method not in SAFE and request.blueprint in ("web", "api") and request.endpoint not in LOOKING
+        if acts and visitor_name():
             write_down(response.status_code)
         if request.path not in UNLOGGED:
             named = request.view_args or {}

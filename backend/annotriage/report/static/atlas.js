@@ -86,7 +86,7 @@ function drawClasses() {
 }
 
 const face = (item) => make("figure", { class: items.wrong[item] ? "wrong" : "", title: items.id[item] }, picture(item),
-  make("bdi", {}, items.id[item]), make("bdi", { class: "muted" }, `${items.label[item] || "–"} → ${classes[items.predicted[item]].name}`));
+  make("bdi", {}, items.id[item]), make("bdi", { class: "muted" }, `${items.label[item] || "–"} → ${classes[items.predicted[item]]?.name ?? "–"}`));
 
 /** Rows of a class and a figure. */
 const rows = (pairs, figure) => make("table", { class: "plain" }, make("tbody", {}, ...pairs.map(([kind, value]) =>
@@ -96,7 +96,7 @@ function drawPanel() {
   const panel = byId("cell-panel");
   if (state.item !== null) {
     panel.replaceChildren(make("h3", {}, "A strange item"), make("div", { class: "faces" }, face(state.item)),
-      make("p", {}, `The model calls it ${classes[items.predicted[state.item]].name}, ${share(items.sure[state.item])} sure. It lies where the most similar usual items lie.`));
+      make("p", {}, `${items.predicted[state.item] < 0 ? "" : `The model calls it ${classes[items.predicted[state.item]].name}, ${share(items.sure[state.item])} sure. `}It lies where the most similar usual items lie.`));
   } else if (state.cell !== null) {
     const cell = cells()[state.cell];
     panel.replaceChildren(make("h3", {}, `${number.format(cell.n)} ${cell.n === 1 ? "item" : "items"}${cell.wrong ? `, ${number.format(cell.wrong)} wrong` : ""}`),

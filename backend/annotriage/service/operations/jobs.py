@@ -22,7 +22,7 @@ from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step, h
 from annotriage.service.operations.notices import drop_unwanted, tell, ways_of
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.snapshots import snapshot
-from annotriage.store import browsing, erasing, inbox, jobs, snapshots, work
+from annotriage.store import browsing, erasing, inbox, jobs, reports, snapshots, work
 from annotriage.store.projects import Project
 from annotriage.store.snapshots import Changed
 
@@ -32,7 +32,7 @@ STOP_SECONDS = 1.5  # for a part in the middle of something; what it leaves undo
 LEAST_SECONDS = 3.0  # between two snapshots of a dataset while its items stream in,
 LARGE, LARGE_SECONDS = 20_000, 10.0  # and of one with so many items;
 REST = 3.0  # in any case so many times what the last one took
-KINDS = ("recalibrate", jobs.LIMITS, "report", jobs.LABEL_AUDIT, erasing.KIND)
+KINDS = ("recalibrate", jobs.LIMITS, reports.REPORT, reports.ATLAS, jobs.LABEL_AUDIT, erasing.KIND)
 QUEUED_SECONDS = 2.0
 MAP_SECONDS = 1.0
 AUDIT_SECONDS = 5.0

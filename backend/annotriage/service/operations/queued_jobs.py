@@ -1,4 +1,4 @@
-"""Queued jobs, each run by what it is for: a recalibration, a change of limits, a report, a label audit, an erasure."""
+"""Queued jobs, each run by what it is for: a recalibration, a change of limits, a report, an atlas, a label audit, an erasure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind
 from annotriage.store import erasing as erasures
-from annotriage.store import jobs
+from annotriage.store import jobs, reports
 from annotriage.store.events import note
 from annotriage.store.jobs import Job
 from annotriage.store.projects import get_project
@@ -25,6 +25,7 @@ def run_job(process: Process, job: Job) -> None:
     from annotriage.service.guarantee.recalibrating import recalibrate
     from annotriage.service.operations import erasing
     from annotriage.service.quality.auditing import audit_project
+    from annotriage.service.readings.atlas_making import make_atlas
     from annotriage.service.readings.reporting import make_report
 
     with process.store.reading() as connection:
@@ -42,8 +43,9 @@ def run_job(process: Process, job: Job) -> None:
             text = audit_project(process, project, told)
         elif job.kind == erasures.KIND:
             text = erasing.erase_asked(process, job)
-        elif job.kind == "report":
-            text = make_report(process, project, job.payload["dataset"], told)
+        elif job.kind in (reports.REPORT, reports.ATLAS):
+            make = make_report if job.kind == reports.REPORT else make_atlas
+            text = make(process, project, job.payload["dataset"], told)
         else:
             reference = change_limits(process, project, job.payload) if job.kind == jobs.LIMITS else recalibrate(process, project, told)
             text = guarantee_sentence(reference.guarantee)
@@ -52,6 +54,6 @@ def run_job(process: Process, job: Job) -> None:
         log("job failed", kind=job.kind, level=logging.WARNING, project=project.external_id, error=error)
     with process.store.writing() as connection:
         jobs.finish(connection, job.id, text, failed=failed)
-        if failed and job.kind not in ("report", jobs.LABEL_AUDIT, erasures.KIND):
+        if failed and job.kind not in (reports.REPORT, reports.ATLAS, jobs.LABEL_AUDIT, erasures.KIND):
             limits = job.kind == jobs.LIMITS
             note(connection, project.id, EventKind.LIMITS_FAILED if limits else EventKind.RECALIBRATION_FAILED, error=text)

@@ -67,7 +67,7 @@ def make_report(process: Process, project: Project, dataset_id: int, progress: P
         write_report(report, file)
         size = file.stat().st_size
         with process.store.writing() as connection:
-            reports.keep_report(connection, dataset_id, file)
+            reports.keep_report(connection, dataset_id, reports.REPORT, file)
     log("report made", project=project.external_id, dataset=dataset_id, bytes=size)
     return f"The report of {name} is ready ({size / 2**20:.1f} MB)."
 

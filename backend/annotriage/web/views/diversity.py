@@ -51,6 +51,22 @@ class DatasetLine:
     chart: Markup
 
 
+PAGE_FILES = {
+    reports.REPORT: "all of this with a map and pictures, in one file for others",
+    reports.ATLAS: "the training items as the model sees them, to walk through, with this dataset's outliers where they fall",
+}
+
+
+@dataclass(frozen=True)
+class PageFile:
+    """A page that opens from a file. made: the latest, None before the first. making: the job that makes it anew, unless it is done."""
+
+    kind: str
+    meaning: str
+    made: ReportFile | None
+    making: Job | None
+
+
 @dataclass(frozen=True)
 class DiversityPage:
     """What the page shows. score: the dataset's latest snapshot, None before the first; facts: its diversity."""
@@ -67,8 +83,7 @@ class DiversityPage:
     datasets: Sequence[DatasetLine]
     next: int | None
     advice: Sequence[dict[str, Any]]
-    report: ReportFile | None
-    making: Job | None
+    files: Sequence[PageFile]
 
 
 def add_views(routes: Routes) -> None:
@@ -103,15 +118,18 @@ def _page(connection: Connection, project: Project) -> DiversityPage:
         datasets=datasets,
         next=following,
         advice=() if dataset is None or score is None else advice_on(connection, project, [DatasetDiversity(dataset, score)])[0].questions,
-        report=None if dataset is None else reports.report_of(connection, dataset.id),
-        making=None if dataset is None else _making(connection, project, dataset.id),
+        files=() if dataset is None else _files(connection, project, dataset.id),
     )
 
 
-def _making(connection: Connection, project: Project, dataset_id: int) -> Job | None:
-    """The latest job that makes this dataset's report, unless it is done."""
-    found = [job for job in jobs.jobs_of(connection, project.id) if job.kind == "report" and job.payload["dataset"] == dataset_id]
-    return found[0] if found and found[0].state != "done" else None
+def _files(connection: Connection, project: Project, dataset_id: int) -> list[PageFile]:
+    mine = [job for job in jobs.jobs_of(connection, project.id) if job.payload.get("dataset") == dataset_id]
+    lines = []
+    for kind, meaning in PAGE_FILES.items():
+        latest = next((job for job in mine if job.kind == kind), None)
+        making = latest if latest is not None and latest.state != "done" else None
+        lines.append(PageFile(kind, meaning, reports.report_of(connection, dataset_id, kind), making))
+    return lines
 
 
 def _trend(known: Sequence[Moment], facts: dict[str, Any] | None, stretch: Stretch) -> Markup:

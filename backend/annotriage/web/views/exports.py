@@ -1,4 +1,4 @@
-"""Files to take away: items and queue as CSV, written while they are read; report.html of a dataset, made by a job."""
+"""Files to take away: items and queue as CSV, written while they are read; report.html and atlas.html of a dataset, made by jobs."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ def add_views(routes: Routes) -> None:
 
         return _csv(f"queue-{project.id}", pages())
 
-    @routes.open("/datasets/<int:dataset>/report.html")
-    def report(project: Project, dataset: int) -> ResponseReturnValue:
+    @routes.open("/datasets/<int:dataset>/<any(report, atlas):kind>.html")
+    def report(project: Project, dataset: int, kind: str) -> ResponseReturnValue:
         with process.store.reading() as connection:
             row = dataset_of_project(connection, project, dataset)
-            found = reports.report_of(connection, row.id)
+            found = reports.report_of(connection, row.id, kind)
         if found is None:
-            raise UnknownError("no report of this dataset was made yet; its page has the button")
+            raise UnknownError(f"no {kind} of this dataset was made yet; its page has the button")
 
         def pieces() -> Iterator[bytes]:
             for number in itertools.count():
@@ -94,18 +94,18 @@ def add_views(routes: Routes) -> None:
                     return
                 yield piece
 
-        headers = {"Content-Disposition": f'attachment; filename="report-{dataset}.html"', "Content-Length": str(found.size)}
+        headers = {"Content-Disposition": f'attachment; filename="{kind}-{dataset}.html"', "Content-Length": str(found.size)}
         return Response(pieces(), mimetype="text/html", headers=headers)
 
-    @routes.writing("/datasets/<int:dataset>/report")
-    def make_report(connection: Connection, project: Project, dataset: int) -> ResponseReturnValue:
+    @routes.writing("/datasets/<int:dataset>/<any(report, atlas):kind>")
+    def make_report(connection: Connection, project: Project, dataset: int, kind: str) -> ResponseReturnValue:
         row = dataset_of_project(connection, project, dataset)
-        id = jobs.queue(connection, project.id, "report", {"dataset": row.id})
+        id = jobs.queue(connection, project.id, kind, {"dataset": row.id})
         mine = any(job.id == id and job.payload["dataset"] == row.id for job in jobs.jobs_of(connection, project.id))
         said = (
-            "The report is being made; it shows here once it is ready."
+            f"The {kind} is being made; it shows here once it is ready."
             if mine
-            else "Another report is being made; ask again once it is ready."
+            else f"Another {kind} is being made; ask again once it is ready."
         )
         flash(said, "done")
         return redirect(url_for("web.diversity", project=project.external_id, dataset=dataset), 303)

@@ -392,11 +392,12 @@ def upgrade() -> None:
     op.create_table(
         "report",
         sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("stored_file_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_report_dataset_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["stored_file_id"], ["stored_file.id"], name=op.f("fk_report_stored_file_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("dataset_id", name=op.f("pk_report")),
+        sa.PrimaryKeyConstraint("dataset_id", "kind", name=op.f("pk_report")),
     )
     op.create_table(
         "snapshot",
