@@ -239,7 +239,7 @@ def test_faces_show_what_lies_in_each_cell(page):
     first = cells.first
     label = first.get_attribute("aria-label")
     first.click()
-    assert label.split(":")[0] in page.locator("#panel h3").text_content()
+    assert label.split(":")[0] in page.locator("#panel-body h3").first.text_content()
     assert page.locator("#point-list li").count() > 0 or "training" in page.locator("#panel p").first.text_content()
 
 
