@@ -7,8 +7,8 @@ from annotriage.web.sessions import SAFE
 
 DECIDING = (  # endpoints; whatever else changes something is for administrators
     "web.pause", "web.resume", "web.recalibrate", "web.decide_spot_check", "web.retry_deliveries", "web.retry_fields",
-    "web.make_report", "web.map_reroute", "web.map_undo", "web.reroute", "web.undo",
-    "api.pause", "api.resume", "api.undo_batch", "api.recalibrate",
+    "web.make_report", "web.make_certificate", "web.map_reroute", "web.map_undo", "web.reroute", "web.undo",
+    "api.pause", "api.resume", "api.undo_batch", "api.recalibrate", "api.make_certificate",
 )  # fmt: skip
 ADMINISTERING = ("web.save_settings", "web.clear_inbox", "web.set_account", "web.remove_account", "api.erase_items", "api.push_items")
 PRIVATE = ("web.deeds_csv", "web.accounts", "web.accounts_json")  # pages for administrators alone
