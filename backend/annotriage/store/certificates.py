@@ -72,8 +72,9 @@ class CheckedLabel:
 
 @dataclass(frozen=True, slots=True)
 class StoredCertificate:
-    """What was fixed. labels: how many automatic ones, gone: of them deleted by then. wanted: wrong ones at most, for which checks were
-    drawn. fixed: nobody could know the answers when the number of checks was chosen."""
+    """What was fixed. labels: how many automatic ones, gone: of them deleted by then. random, whole: checks, drawn at random and in parts
+    that were checked completely. wanted: wrong ones at most, for which checks were drawn. fixed: nobody could know the answers when the
+    number of checks was chosen."""
 
     id: int
     dataset_id: int
@@ -81,6 +82,8 @@ class StoredCertificate:
     until: float
     labels: int
     gone: int
+    random: int
+    whole: int
     wanted: int | None
     fixed: bool
     data_hash: str
@@ -180,7 +183,9 @@ def add_certificate(
     connection: Connection, project: Project, facts: Mapping[str, object], random: Iterable[int], whole: Iterable[int]
 ) -> int:
     """Fix a certificate of labels of the project's reference: its id. facts: columns of its table; random, whole: checked items."""
-    values = {"project_id": project.id, "reference_id": project.reference_id, "at": time.time(), **facts}
+    random, whole = list(random), list(whole)
+    checks = {"random": len(random), "whole": len(whole)}
+    values = {"project_id": project.id, "reference_id": project.reference_id, "at": time.time(), **checks, **facts}
     id = int(connection.execute(certificate.insert().values(values).returning(certificate.c.id)).scalar_one())
     parts = ((random, False), (whole, True))
     rows = [{"certificate_id": id, "item_id": item_id, "whole": part} for item_ids, part in parts for item_id in item_ids]

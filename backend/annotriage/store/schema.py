@@ -502,6 +502,8 @@ certificate = Table(
     Column("until", Float, nullable=False),  # items that came in before
     Column("labels", Integer, nullable=False),  # automatic ones: N
     Column("gone", Integer, nullable=False),  # of them deleted in the labeling tool by then
+    Column("random", Integer, nullable=False),  # checks drawn at random, and in parts that were checked completely;
+    Column("whole", Integer, nullable=False),  # those whose items were erased since count as wrong
     Column("wanted", Integer),  # wrong labels at most, for which the checks were drawn; null: those that were drawn anyway
     Column("fixed", Boolean, nullable=False),  # nobody could know the answers when the number of checks was chosen
     Column("data_hash", Text, nullable=False),

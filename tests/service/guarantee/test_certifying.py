@@ -17,7 +17,7 @@ from annotriage.store.certificates import automatic_labels
 from annotriage.store.datasets import dataset_of_all
 from annotriage.store.events import note
 from annotriage.store.projects import change_project, get_project
-from annotriage.store.schema import item, spot_check, verdict
+from annotriage.store.schema import certificate_item, item, spot_check, verdict
 
 
 class Certifying:
@@ -158,6 +158,18 @@ def test_corrected_and_deleted_items_stay_in_it(certifying):
     again = certifying.certify()
     assert (again.labels, again.gone, again.open, again.lost) == (found.labels, 2, 1, 1)
     assert again.data_hash == found.data_hash
+
+
+def test_checks_whose_items_were_erased_count_as_wrong(certifying):
+    found = certifying.certify()
+    certifying.answer(certifying.checks())
+    before = certifying.now(found.id)
+    with certifying.process.store.writing() as connection:
+        one = select(certificate_item.c.item_id).limit(1).scalar_subquery()
+        connection.execute(certificate_item.delete().where(certificate_item.c.item_id == one))
+    after = certifying.now(found.id)
+    assert (after.checks, after.lost) == (before.checks, 1)
+    assert after.most >= before.most
 
 
 def test_what_came_in_later_is_not_part_of_it(certifying, digits, picture):

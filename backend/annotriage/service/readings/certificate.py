@@ -103,7 +103,8 @@ def _now(connection: Connection, project: Project, found: StoredCertificate) -> 
     random, whole = [row for row in rows if not row.whole], [row for row in rows if row.whole]
     right, still_open, lost = _counts(random)
     all_right, all_open, all_lost = _counts(rows)
-    checks = Checks(found.labels, len(whole), sum(not row.right for row in whole), len(random), len(random) - right)
+    lost, all_lost = lost + found.random - len(random), all_lost + found.random + found.whole - len(rows)  # erased ones
+    checks = Checks(found.labels, found.whole, found.whole - _counts(whole)[0], found.random, found.random - right)
     confidence = float(reference.facts["guarantee"]["confidence"])
     most = checks.most_wrong(confidence, fixed=found.fixed)
     return Certificate(
@@ -126,7 +127,13 @@ def _now(connection: Connection, project: Project, found: StoredCertificate) -> 
         wanted=found.wanted,
         steps=_steps(checks, confidence, found.fixed, still_open),
         sentence=words.certified(
-            most, found.labels, confidence, len(rows), len(rows) - all_right - all_open - all_lost, all_open, all_lost
+            most,
+            found.labels,
+            confidence,
+            found.random + found.whole,
+            found.random + found.whole - all_right - all_open - all_lost,
+            all_open,
+            all_lost,
         ),
         method=words.method(found.fixed),
         reference=reference.version,

@@ -577,6 +577,8 @@ def upgrade() -> None:
         sa.Column("until", sa.Float(), nullable=False),
         sa.Column("labels", sa.Integer(), nullable=False),
         sa.Column("gone", sa.Integer(), nullable=False),
+        sa.Column("random", sa.Integer(), nullable=False),
+        sa.Column("whole", sa.Integer(), nullable=False),
         sa.Column("wanted", sa.Integer(), nullable=True),
         sa.Column("fixed", sa.Boolean(), nullable=False),
         sa.Column("data_hash", sa.Text(), nullable=False),
