@@ -10,6 +10,8 @@ import pytest
 import requests
 
 from annotriage.labeling_tool import SECRET_HEADER
+from annotriage.states import Role
+from annotriage.store.people import set_person
 from annotriage.web import server as server_module
 from annotriage.web.app import create_server
 
@@ -90,6 +92,15 @@ def test_nobody_without_a_password_sends_more_than_a_form(served, process, path)
     known["headers"][SECRET_HEADER] = process.webhook_secret
     if path == "/webhook":
         assert requests.post(url + path, **known).status_code == 200
+
+
+def test_whoever_has_an_account_sends_much_from_the_first_request_on(served, process):
+    url, _ = served
+    with process.store.writing() as connection:
+        set_person(connection, "ann", Role.ADMINISTER, "correct horse", service_user=process.settings.user)
+    body, headers = b'{"x": "' + b"x" * 100_000 + b'"}', {"Content-Type": "application/json"}
+    answer = requests.post(f"{url}/api/datasets/new/items", data=body, headers=headers, auth=("ann", "correct horse"), timeout=30)
+    assert answer.status_code == 422
 
 
 def test_a_large_form_is_refused_before_it_is_read(served):
