@@ -154,9 +154,20 @@ def test_accounts_are_given_and_taken_on_their_page_and_it_is_written_down(app, 
         ("may administer", "set account", "422"),
         ("ann", "sign in", "303"),
         ("may administer", "remove account", "303"),
-        ("may administer", "pause", "403"),
+        ("may look", "pause", "403"),
     ]
     assert "staple" not in client.get("/system/deeds.csv").text
+
+
+def test_nobody_writes_deeds_in_the_name_of_another(app, process):
+    for user, password in ((f"may {Role.ADMINISTER}", "wrong password"), ("nobody", PASSWORD), SERVICE):
+        app.test_client().post("/api/projects/9/pause", auth=(user, password))
+    client = app.test_client()
+    sign_in(client, PASSWORD, user="may look")
+    client.post("/api/projects/9/pause", **as_person(Role.DECIDE))
+    with process.store.reading() as connection:
+        told = [(deed.person, deed.action, deed.status) for deed in people.deeds(connection)][::-1]
+    assert told == [("annotriage", "pause", 404), ("may look", "sign in", 303), ("may decide", "pause", 404)]
 
 
 def test_a_program_that_asks_again_and_again_does_not_wait_for_the_hash_each_time(app, monkeypatch):

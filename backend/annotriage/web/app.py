@@ -91,9 +91,11 @@ def create_app(process: Process) -> Flask:
             answer = sessions.admit()
             if answer is not None or request.endpoint in OPEN:
                 return answer
-            role = sessions.role()
+            role, g.person = sessions.role(), sessions.visitor()
             if role is None:
                 return problem(403, "you have no account here; whoever administers annotriage gives you one: annotriage people add NAME")
+        elif request.authorization is not None:
+            g.person = request.authorization.username
         g.role = role
         wanted = needed(request.method, request.endpoint)
         return None if role.may(wanted) else problem(403, refusal(role, wanted))

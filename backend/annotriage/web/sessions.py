@@ -155,10 +155,8 @@ class Sessions:
 
 
 def visitor_name() -> str:
-    """Who looks, for the history."""
-    given = request.authorization
-    named = current_app.extensions[VISITOR]() or (given.username if given is not None else "")
-    return str(named or "")
+    """Who acts, for the history: whom this request proved to come from, and nobody whom it only names; "" for a stranger."""
+    return str(g.get("person") or current_app.extensions[VISITOR]() or "")
 
 
 def csrf_token() -> str:
