@@ -18,8 +18,9 @@ from annotriage.states import SETTLED, EventKind, Route, SpotCheckKind, SpotChec
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, insert, texts
-from annotriage.store.projects import Project
+from annotriage.store.projects import Project, get_project
 from annotriage.store.schema import accepted, certificate, certificate_item, event, item, item_dataset, review, spot_check, verdict
+from annotriage.store.schema import project as project_rows
 
 AT_ONCE = 20_000  # rows in memory
 
@@ -177,6 +178,12 @@ def still_unseen(connection: Connection, item_ids: Sequence[int]) -> list[int]:
     seen = [exists(select(table.c.item_id).where(table.c.item_id == item.c.id)) for table in (review, accepted, spot_check)]
     query = select(item.c.id).where(item.c.answer == "open", ~item.c.gone, *(~one for one in seen))
     return [id for ids in chunks(sorted(item_ids)) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars()]
+
+
+def hold_project(connection: Connection, project_id: int) -> Project:
+    """The project as it is at present; nobody else changes it, or certifies anything of it, until the transaction ends."""
+    connection.execute(select(project_rows.c.id).where(project_rows.c.id == project_id).with_for_update(key_share=True))
+    return get_project(connection, project_id)
 
 
 def add_certificate(

@@ -13,7 +13,7 @@ from annotriage.guarantee.certificate import most_wrong, most_wrong_at_any_time
 from annotriage.service.guarantee.certifying import certify, certify_again, dataset_called
 from annotriage.service.readings.certificate import certificate_now
 from annotriage.states import EventKind
-from annotriage.store.certificates import automatic_labels
+from annotriage.store.certificates import automatic_labels, certificates_page
 from annotriage.store.datasets import dataset_of_all
 from annotriage.store.events import note
 from annotriage.store.projects import change_project, get_project
@@ -94,6 +94,29 @@ def test_open_checks_count_as_wrong_and_the_number_falls_as_people_answer(certif
     assert done.most == most_wrong(done.labels, done.checks, done.wrong)
     assert done.most < done.labels / 3
     assert done.sentence.startswith(f"At most {done.most} of these {done.labels} automatic labels are wrong (95% sure), strangers included")
+
+
+def test_two_at_once_do_not_both_pass_for_the_first(certifying, monkeypatch):
+    from annotriage.service.guarantee import certifying as module
+
+    parts = module._parts
+
+    def while_it_computes(*given):
+        monkeypatch.setattr(module, "_parts", parts)
+        certifying.certify()
+        return parts(*given)
+
+    monkeypatch.setattr(module, "_parts", while_it_computes)
+    with pytest.raises(StateError, match="certified by somebody else at this moment"):
+        certifying.certify()
+    with certifying.process.store.reading() as connection:
+        made = certificates_page(connection, certifying.present(), limit=9)
+    assert [found.fixed for found in made] == [True]
+
+
+def test_nothing_is_certified_of_what_is_still_to_come(certifying):
+    before = time.time()
+    assert before <= certifying.certify(until=before + 1e9).until <= time.time()
 
 
 def test_more_checks_are_drawn_for_a_smaller_number_and_their_labels_are_hidden(certifying):

@@ -20,7 +20,7 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import AUTOMATIC_FROM, MARGIN, EventKind
 from annotriage.store import certificates
-from annotriage.store.certificates import AutomaticLabel, CheckedLabel
+from annotriage.store.certificates import AutomaticLabel, CheckedLabel, StoredCertificate
 from annotriage.store.datasets import Dataset, datasets_page
 from annotriage.store.events import note
 from annotriage.store.locks import lock_items
@@ -37,9 +37,10 @@ NAMED = 8  # datasets in a message
 def certify(process: Process, project: Project, dataset: Dataset, *, until: float | None = None, wanted: int | None = None, by: str) -> int:
     """Fix a certificate of the automatic labels of a dataset, and draw the checks that it lacks: its id.
 
-    until: of items that came in before, by default all until now. wanted: draw so many checks that at most so many wrong labels are left
-    if the checks find no further one; by default those that are drawn of everything that comes in. by: who makes it.
-    Raises DataError if there is no automatic label, or if `wanted` cannot be shown; StateError while another reference takes over.
+    until: of items that came in before, by default and at most all until now. wanted: draw so many checks that at most so many wrong labels
+    are left if the checks find no further one; by default those that are drawn of everything that comes in. by: who makes it.
+    Raises DataError if there is no automatic label, or if `wanted` cannot be shown; StateError while another reference takes over, or if
+    somebody else certifies the dataset at this moment.
     """
     import numpy as np
 
@@ -50,7 +51,7 @@ def certify(process: Process, project: Project, dataset: Dataset, *, until: floa
         raise StateError(f"project {project.external_id}: a new reference is taking over; certify once it has, as labels may change")
     if wanted is not None and wanted < 0:
         raise DataError(f"{wanted} wrong labels at most cannot be shown: give 0 or more")
-    until = time.time() if until is None else until
+    until = min(time.time() if until is None else until, time.time())
     with process.store.reading() as connection:
         labels = certificates.automatic_labels(connection, project, dataset.id, until)
         checks = certificates.checks_among(connection, project, dataset.id)
@@ -81,6 +82,7 @@ def certify(process: Process, project: Project, dataset: Dataset, *, until: floa
     spots = dict(zip((label.id for label in rest), hashed_places(names, SEED, "between").tolist(), strict=True))
     with process.store.writing() as connection:
         lock_items(connection, undrawn)
+        _refuse_meanwhile(connection, project, dataset, earlier)
         drawn = certificates.still_unseen(connection, undrawn)
         certificates.draw(connection, project, {id: MARGIN + spots[id] * (AUTOMATIC_FROM - 2 * MARGIN) for id in drawn})
         facts = {
@@ -97,6 +99,17 @@ def certify(process: Process, project: Project, dataset: Dataset, *, until: floa
         note(connection, project.id, EventKind.CERTIFIED, dataset=dataset.title, labels=len(labels), drawn=len(drawn), by=by)
     log("certified", project=project.external_id, dataset=dataset.id, labels=len(labels), checks=len(random), drawn=len(drawn), by=by)
     return id
+
+
+def _refuse_meanwhile(connection: Connection, project: Project, dataset: Dataset, earlier: Sequence[StoredCertificate]) -> None:
+    """Two at once would both be taken for the first, and labels are hidden of the present reference alone. Raises StateError."""
+    present = certificates.hold_project(connection, project.id)
+    if (present.reference_id, present.next_reference_id) != (project.reference_id, None):
+        raise StateError(f"project {project.external_id}: a new reference is taking over; certify once it has, as labels may change")
+    if certificates.certificates_page(connection, project, dataset_id=dataset.id, limit=1) != list(earlier):
+        raise StateError(
+            f"project {project.external_id}: {dataset.title!r} was certified by somebody else at this moment; look at that certificate"
+        )
 
 
 def certify_again(

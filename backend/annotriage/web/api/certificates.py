@@ -14,8 +14,7 @@ from annotriage.store.datasets import dataset_of_project
 from annotriage.store.projects import project_of
 from annotriage.web.api.openapi import Operation, Parameter
 from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after, number_in_path
-
-BY = "the API"
+from annotriage.web.sessions import visitor_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def make_certificate(process: Process, project: str, dataset: str, until: float 
     with process.store.reading() as connection:
         found = project_of(connection, project)
         chosen = dataset_of_project(connection, found, number_in_path(dataset, "dataset"))
-    id = certify(process, found, chosen, until=until, wanted=wanted, by=BY)
+    id = certify(process, found, chosen, until=until, wanted=wanted, by=visitor_name())
     with process.store.reading() as connection:
         return certificate_now(connection, found, id)
 
