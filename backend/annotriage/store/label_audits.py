@@ -36,7 +36,8 @@ class AnsweredItem:
 class Finding:
     """A label that an audit doubted.
 
-    name: of the task. given: the labels then; now: what they are today. shown: whether the labeling tool shows what is likely, too.
+    name: of the task. given: the labels then; now: what they are today, None without an answer that holds. shown: whether the labeling
+    tool shows what is likely, too.
     """
 
     item_id: int
@@ -52,6 +53,12 @@ class Finding:
     decided_by: str | None = None
     shown: bool = False
     now: tuple[str, ...] | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is to be decided. Not while the item has no answer, or two that differ: it is in the queue again then, and what is
+        likely may be hidden there."""
+        return self.state == FindingState.OPEN and self.now is not None
 
 
 @dataclass(frozen=True, slots=True)

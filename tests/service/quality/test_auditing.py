@@ -17,6 +17,7 @@ from annotriage.service.readings.label_audit import label_audit_state
 from annotriage.states import FindingState
 from annotriage.store import jobs, label_audits
 from annotriage.store.projects import get_project
+from annotriage.store.reviews import Answer, set_answers
 from annotriage.store.schema import delivery, spot_check
 
 
@@ -92,6 +93,22 @@ def test_what_is_decided_leaves_the_labeling_tool(process, worker, mislabelled):
     left = {stored.task for stored in tool.predictions if stored.version == AUDIT_VERSION}
     assert left == {finding.name for finding in state_of(process, project).findings}
     assert not withdraw_decided(process, project)
+
+
+def test_what_is_likely_is_hidden_again_once_the_answer_is_gone(process, worker, mislabelled):
+    project, tool, *_ = mislabelled
+    audit_project(process, present(process, project))
+    before = state_of(process, project)
+    undone, disputed = before.findings[:2]
+    with process.store.writing() as connection:
+        set_answers(connection, {undone.item_id: Answer("open"), disputed.item_id: Answer("disputed", at=1.0)})
+    after = state_of(process, project)
+    assert after.open == before.open - 2
+    assert {undone.name, disputed.name}.isdisjoint(finding.name for finding in after.findings)
+    assert withdraw_decided(process, project)
+    assert {undone.name, disputed.name}.isdisjoint(stored.task for stored in tool.predictions if stored.version == AUDIT_VERSION)
+    assert not withdraw_decided(process, project)
+    assert after.precision is None
 
 
 def test_a_project_that_is_only_watched_gets_nothing(process, mislabelled):

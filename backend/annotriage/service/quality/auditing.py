@@ -70,7 +70,7 @@ def show_findings(process: Process, project: Project) -> None:
     if AUDIT_VERSION in tool.versions():
         tool.drop_version(AUDIT_VERSION, keep=project.shown_version)
     with process.store.reading() as connection:
-        open_ones = {found.name: found for found in label_audits.findings_of(connection, project.id) if found.state == FindingState.OPEN}
+        open_ones = {found.name: found for found in label_audits.findings_of(connection, project.id) if found.waits}
     if open_ones:
         shown = [Shown(name, found.likely or None, max(0.0, 1 - found.score)) for name, found in open_ones.items()]
         outcomes = tool.deliver(shown, AUDIT_VERSION)
@@ -82,14 +82,15 @@ def show_findings(process: Process, project: Project) -> None:
 
 
 def withdraw_decided(process: Process, project: Project) -> bool:
-    """Take the predictions of findings that people decided out of the labeling tool; whether there were any."""
+    """Take the predictions of findings that people decided, or that have no answer any more, out of the labeling tool; whether there were
+    any."""
     if project.watch:
         return False
     with process.store.reading() as connection:
         if not label_audits.any_shown(connection, project.id):
             return False
         found = label_audits.findings_of(connection, project.id)
-    decided = {finding.name: finding.item_id for finding in found if finding.shown and finding.state != FindingState.OPEN}
+    decided = {finding.name: finding.item_id for finding in found if finding.shown and not finding.waits}
     if not decided:
         return False
     tool = process.tool_project(project)

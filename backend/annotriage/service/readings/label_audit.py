@@ -48,7 +48,7 @@ def label_audit_state(connection: Connection, project: Project, limit: int) -> L
 
     audit = label_audits.audit_of(connection, project)
     found = label_audits.findings_of(connection, project.id)
-    waiting = [finding for finding in found if finding.state == FindingState.OPEN]
+    waiting = [finding for finding in found if finding.waits]
     real = [finding.state == FindingState.CORRECTED for finding in found if finding.state != FindingState.OPEN]
     return LabelAuditState(
         None if audit is None else audit.facts,
