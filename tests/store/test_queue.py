@@ -16,7 +16,16 @@ from annotriage.store.browsing import item_of_task, items_of
 from annotriage.store.counters import recounted
 from annotriage.store.datasets import dataset_of
 from annotriage.store.projects import ProjectOptions, add_project
-from annotriage.store.queue import Filters, checks_waiting, neighbours, queue_length, queue_page, waiting_by_kind
+from annotriage.store.queue import (
+    Filters,
+    checks_waiting,
+    neighbours,
+    queue_length,
+    queue_page,
+    waiting_by_kind,
+    waiting_in_datasets,
+    waiting_in_groups,
+)
 from annotriage.store.schema import dataset, group_member, item, spot_check, verdict
 from annotriage.store.verdicts import Judgement, record
 
@@ -159,6 +168,21 @@ class TestQueue(StoreContract):
         assert walk(dataset=ids["scanner=A"]) == [4, 1, 3]
         assert walk("newest", dataset=ids["scanner=B"]) == [8, 7, 5]
         assert walk(dataset=ids["scanner=B"], label="cat", route="uncertain") == [7]
+
+    def test_what_waits_of_datasets_and_groups_is_what_their_filters_show(self, store, project, walk):
+        with store.writing() as connection:
+            drawn = {"project_id": project.id, "reference_id": project.reference_id, "kind": "sample", "state": "open", "drawn_at": 1.0}
+            connection.execute(spot_check.insert().values(item_id=5, route="outlier", **drawn))
+            every = dataset_of(connection, project.id, "all", "all", 0.0)
+            members = [(1, 1), (5, 1), (8, 2)]
+            connection.execute(insert(group_member), [{"dataset_id": every, "item_id": id, "number": number} for id, number in members])
+        _answer(store, 8)
+        with store.reading() as connection:
+            ids = list(connection.execute(select(dataset.c.id)).scalars())
+            waits, groups = waiting_in_datasets(connection, project, ids), waiting_in_groups(connection, project, [1, 2])
+        assert {id: waits.get(id, 0) for id in ids} == {id: len(walk(dataset=id)) for id in ids}
+        assert groups == {1: 1}
+        assert (walk(group=1), walk(group=2)) == ([1], [])
 
     def test_one_of_each_group_comes_first_then_the_strangest(self, store, project, walk):
         with store.writing() as connection:

@@ -129,10 +129,25 @@ def waiting_by_kind(connection: Connection, project: Project, dataset_id: int | 
     return Waiting(of(Route.OUTLIER), max(0, of(Route.UNCERTAIN) - sent), sent, of(Route.FAILED), sum(checks.values()))
 
 
-def waiting_in_group(connection: Connection, project: Project, number: int) -> int:
-    """How many members of a group among the outliers of all items wait for a person."""
-    parts, _ = _parts(connection, project, Filters(group=number), newest=False)
-    return int(connection.execute(select(func.count()).select_from(parts[0].subquery())).scalar_one())
+def waiting_in_datasets(connection: Connection, project: Project, dataset_ids: Sequence[int]) -> dict[int, int]:
+    """How many items of each dataset wait for a person, spot checks left out; of those that have any."""
+    routes = routes_of_datasets(connection, project, dataset_ids)
+    waits = {id: sum(count.open for count in counts if count.route in FOR_PEOPLE) for id, counts in routes.items()}
+    mine = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), item.c.route.in_(FOR_PEOPLE), *_waits(Filters()))
+    query = select(item_dataset.c.dataset_id, func.count()).select_from(spot_check).join(item, item.c.id == spot_check.c.item_id)
+    query = query.join(item_dataset, item_dataset.c.item_id == item.c.id).where(*mine, item_dataset.c.dataset_id.in_(waits))
+    for id, checks in connection.execute(query.group_by(item_dataset.c.dataset_id)):
+        waits[id] = max(0, waits[id] - checks)
+    return waits
+
+
+def waiting_in_groups(connection: Connection, project: Project, numbers: Sequence[int], dataset_id: int | None = None) -> dict[int, int]:
+    """How many members of groups among the outliers of a dataset, by default of all items, wait for a person; of those that have any."""
+    chosen = dataset_id if dataset_id is not None else id_of_all(project.id)
+    query = select(group_member.c.number, func.count()).join(item, item.c.id == group_member.c.item_id)
+    query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(numbers), *_waits(Filters()))
+    found = connection.execute(_of_routes(query, None).group_by(group_member.c.number))
+    return {number: int(n) for number, n in found}
 
 
 def queue_length(connection: Connection, project: Project) -> int:

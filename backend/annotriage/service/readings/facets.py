@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from annotriage.service.readings.dataset import snapshot_of
-from annotriage.states import FOR_PEOPLE, SPOT_CHECK, Route
-from annotriage.store.datasets import Dataset, dataset_of_all, routes_of_datasets
+from annotriage.states import SPOT_CHECK, Route
+from annotriage.store.datasets import Dataset, dataset_of_all
 from annotriage.store.projects import Project
-from annotriage.store.queue import Waiting, waiting_by_kind
+from annotriage.store.queue import Waiting, waiting_by_kind, waiting_in_datasets, waiting_in_groups
 
 MOST = 12  # choices of one kind that are listed
 
@@ -38,11 +38,12 @@ def queue_facets(connection: Connection, project: Project, datasets: Sequence[Da
     """The choices for the queue of a project, or of a chosen dataset. datasets: that are offered."""
     kinds = waiting_by_kind(connection, project, None if chosen is None else chosen.id)
     snapshot = snapshot_of(connection, project, chosen or dataset_of_all(connection, project))
-    groups = () if snapshot is None else snapshot.facts["groups"]
+    numbers = [] if snapshot is None else [group["number"] for group in snapshot.facts["groups"][:MOST]]
+    waits = waiting_in_groups(connection, project, numbers, None if chosen is None else chosen.id)
     return Facets(
         routes=[Choice(value, value, n) for value, n in _routes(kinds).items() if n],
         datasets=_datasets(connection, project, datasets, chosen),
-        groups=[Choice(str(group["number"]), f"Group {group['number']}", group["size"]) for group in groups[:MOST]],
+        groups=[Choice(str(number), f"Group {number}", waits.get(number, 0)) for number in numbers],
     )
 
 
@@ -57,8 +58,7 @@ def _routes(kinds: Waiting) -> dict[str, int]:
 
 def _datasets(connection: Connection, project: Project, datasets: Sequence[Dataset], chosen: Dataset | None) -> list[Choice]:
     offered = [row for row in datasets if row.kind != "all"]
-    found = routes_of_datasets(connection, project, [row.id for row in offered])
-    waits = {id: sum(count.open for count in of_it if count.route in FOR_PEOPLE) for id, of_it in found.items()}
+    waits = waiting_in_datasets(connection, project, [row.id for row in offered])
     ordered = sorted((row for row in offered if waits.get(row.id) or row == chosen), key=lambda row: -waits.get(row.id, 0))
     listed = ordered[:MOST] + [row for row in ordered[MOST:] if row == chosen]
     return [Choice(str(row.id), row.name, waits.get(row.id, 0)) for row in listed]

@@ -18,7 +18,7 @@ from annotriage.states import Route
 from annotriage.store import snapshots, work
 from annotriage.store.datasets import dataset_of_all, datasets_page, routes_of
 from annotriage.store.projects import Project, standing_of
-from annotriage.store.queue import Waiting, waiting_by_kind, waiting_in_group
+from annotriage.store.queue import Waiting, waiting_by_kind, waiting_in_groups
 from annotriage.store.references import get_reference
 
 FIELDS = 100  # of the latest datasets of fields, among which two are looked for that differ
@@ -85,7 +85,7 @@ def _among_outliers(connection: Connection, project: Project) -> Iterator[NextSt
     snapshot = snapshot_of(connection, project, dataset_of_all(connection, project))
     if snapshot is not None and snapshot.facts["groups"]:
         largest = snapshot.facts["groups"][0]
-        waiting = waiting_in_group(connection, project, largest["number"])
+        waiting = waiting_in_groups(connection, project, [largest["number"]]).get(largest["number"], 0)
         if waiting >= LEAST_GROUP:
             words = next_words.look_alikes(largest["size"], snapshot.outliers)
             yield _step(words, "queue", waiting / FACES, group=largest["number"])
