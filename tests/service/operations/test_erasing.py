@@ -170,6 +170,17 @@ def test_two_that_ask_at_once_both_get_what_they_asked_for_and_the_job_forgets_i
     assert row.text.startswith("2 items erased, 0 not found.")
 
 
+def test_a_job_that_is_run_again_after_it_erased_names_nothing(process, full):
+    project, _, _ = full
+    erase(process, project, [NAME], "ann")
+    with process.store.writing() as connection:
+        ask(connection, project, [NAME], "ann")
+    assert run_queued(process)
+    with process.store.reading() as connection:
+        (row,) = connection.execute(select(job.c.state, job.c.text).where(job.c.kind == "erase"))
+    assert (row.state, NAME in row.text) == ("done", False)
+
+
 def test_the_file_of_sqlite_itself_has_nothing_of_it(process, full, tmp_path):
     project, _, _ = full
     erase(process, project, [NAME], "ann")

@@ -68,11 +68,13 @@ def erase(process: Process, project: Project, names: Sequence[str], by: str) -> 
 
 
 def erase_asked(process: Process, job: jobs.Job) -> str:
-    """Do what was asked for (`store.erasing.ask`), and forget what it was: a sentence. Raises UnknownError."""
+    """Do what was asked for (`store.erasing.ask`), and forget what it was: a sentence, which names no item."""
     with process.store.reading() as connection:
         project = get_project(connection, job.project_id)
     try:
         done = erase(process, project, job.payload["names"], job.payload["by"])
+    except UnknownError:
+        return "Nothing was left to erase: these items were erased meanwhile."
     finally:
         with process.store.writing() as connection:
             jobs.forget_payload(connection, job.id)
