@@ -43,6 +43,14 @@ class BrowsingContract:
             connection.execute(spot_check.insert().values(item_id=id, state="open", drawn_at=1.0, **drawn))
             assert [found.labels for found in deliveries_of_item(connection, id)] == [None]
 
+    def test_what_an_earlier_reference_said_of_an_outlier_is_hidden_until_it_is_answered(self, store, filled):
+        (id,) = filled.judged(1, "outlier")
+        with store.writing() as connection:
+            connection.execute(delivery.update().values(labels=["cat"]))
+            assert [found.labels for found in deliveries_of_item(connection, id)] == [None]
+            set_answers(connection, {id: Answer("resolved", ("dog",), at=1.0)})
+            assert [found.labels for found in deliveries_of_item(connection, id)] == [("cat",)]
+
     def test_what_is_not_judged_yet_has_no_verdict_and_what_was_labelled_before_says_so(self, store, filled):
         (new,) = filled.add(1)
         (labelled,) = filled.add(1, labelled=True)
