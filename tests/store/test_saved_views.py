@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from stores import OnPostgreSQL, OnSQLite
 
-from annotriage.store.saved_views import forget_view, keep_view, saved_views
+from annotriage.errors import StateError
+from annotriage.store.saved_views import MOST, forget_view, keep_view, saved_views
 
 
 class SavedViewsContract:
@@ -21,6 +23,15 @@ class SavedViewsContract:
             assert saved_views(connection, filled.project, "map") == []
             forget_view(connection, filled.project, found[0].id)
             assert [view.name for view in saved_views(connection, filled.project, "queue")] == ["scanner B"]
+
+    def test_no_view_is_kept_that_would_not_be_listed(self, store, filled):
+        with store.writing() as connection:
+            for number in range(MOST):
+                keep_view(connection, filled.project, "queue", f"view {number}", "", "ann")
+            with pytest.raises(StateError, match="delete one"):
+                keep_view(connection, filled.project, "queue", "one more", "", "ann")
+            keep_view(connection, filled.project, "queue", "view 0", "route=failed", "ann")
+            assert len(saved_views(connection, filled.project, "queue")) == MOST
 
 
 class TestOnSQLite(OnSQLite, SavedViewsContract):

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
+from annotriage.errors import StateError
 from annotriage.states import Time
 from annotriage.store.database import columns_of, insert
 from annotriage.store.projects import Project
 from annotriage.store.schema import saved_view
 
-MOST = 50  # that are listed
+MOST = 50  # of a page: so many can be listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,10 @@ def saved_views(connection: Connection, project: Project, page: str) -> list[Sav
 
 
 def keep_view(connection: Connection, project: Project, page: str, name: str, query: str, by: str) -> None:
-    """Keep a view; one of the same name is replaced."""
+    """Keep a view; one of the same name is replaced. Raises StateError if there are as many as can be listed."""
+    names = {view.name for view in saved_views(connection, project, page)}
+    if name not in names and len(names) >= MOST:
+        raise StateError(f"{MOST} views are kept already, and no more can be listed; delete one that nobody needs")
     values = {"project_id": project.id, "page": page, "name": name, "query": query, "by": by, "at": time.time()}
     add = insert(connection, saved_view).values(values)
     changed = {column: values[column] for column in ("query", "by", "at")}
