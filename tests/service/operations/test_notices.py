@@ -18,6 +18,7 @@ from annotriage.errors import SettingError
 from annotriage.service.guarantee.pausing import pause, resume
 from annotriage.service.operations import notices
 from annotriage.service.operations.jobs import told_elsewhere
+from annotriage.service.operations.process import own_address
 from annotriage.settings import ServiceSettings
 from annotriage.states import EventKind, NoticeWay
 from annotriage.store import events
@@ -51,10 +52,14 @@ class Hook:
 
 
 class MailServer:
-    """A mail server without TLS. refusals: so many mails are refused before one is taken; mails: those taken; lines: all it was told."""
+    """A mail server without TLS.
+
+    refusals: so many mails are refused before one is taken; unknown: a recipient that it does not have; mails: those taken; lines: all it
+    was told.
+    """
 
     def __init__(self):
-        self.refusals, self.mails, self.lines = 0, [], []
+        self.refusals, self.unknown, self.mails, self.lines = 0, "nobody@", [], []
         post = self
 
         class Handler(socketserver.StreamRequestHandler):
@@ -67,6 +72,8 @@ class MailServer:
                         self.say("250-here\r\n250 AUTH PLAIN")
                     elif word == "AUTH":
                         self.say("235 fine")
+                    elif word == "RCPT" and post.unknown in line:
+                        self.say("550 unknown")
                     elif word == "DATA" and post.refusals:
                         post.refusals -= 1
                         self.say(f"451 {SECRET} later")
@@ -169,6 +176,22 @@ def test_what_fails_is_tried_again_under_the_same_id_and_holds_up_nobody(process
     assert len(set(hook.seen)) == 1
     assert "the webhook answered 500" in str([record.__dict__.get("fields") for record in caplog.records])
     assert SECRET not in " ".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records)
+
+
+def test_one_recipient_that_is_refused_is_logged_and_the_others_get_one_mail(process, told, post, caplog):
+    caplog.set_level(logging.DEBUG)
+    post.unknown = "bob@"
+    act(process, pause, "new scanner")
+    told()
+    assert len(post.mails) == 1
+    said = " ".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records)
+    assert "mail refused for some" in said
+    assert "bob@" not in said
+
+
+@pytest.mark.parametrize(("host", "address"), [("0.0.0.0", "http://127.0.0.1:1"), ("::1", "http://[::1]:1"), ("host", "http://host:1")])
+def test_the_address_that_is_told_can_be_opened(host, address):
+    assert own_address(ServiceSettings(host=host, port=1)) == address
 
 
 def test_one_that_never_arrives_is_given_up_and_others_arrive(process, told, hook, post):

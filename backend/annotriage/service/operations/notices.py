@@ -24,7 +24,7 @@ from annotriage.advice.event_words import event_sentence
 from annotriage.advice.page_words import stamp
 from annotriage.errors import SettingError
 from annotriage.service.operations.log import log
-from annotriage.service.operations.process import Process
+from annotriage.service.operations.process import Process, own_address
 from annotriage.settings import ServiceSettings
 from annotriage.states import NoticeWay
 from annotriage.store import notices
@@ -129,16 +129,17 @@ def mail(settings: ServiceSettings, notice: Notice) -> None:
                 raise NotTold("the mail server offers no TLS, and a password is not sent without; use smtps://, or another server")
             if server.username:
                 connection.login(unquote(server.username), unquote(server.password or ""))
-            connection.send_message(message)
+            refused = connection.send_message(message)
     except smtplib.SMTPResponseException as error:  # its text may repeat what was sent
         raise NotTold(f"the mail server answered {error.smtp_code}") from None
     except (OSError, smtplib.SMTPException) as error:
         raise NotTold(f"the mail could not be sent ({type(error).__name__})") from None
+    if refused:  # others have it: sent again, they would get it twice
+        log("mail refused for some", level=logging.WARNING, notice=notice.event_id, recipients=len(refused), of=len(settings.notice_mail))
 
 
 def contents(settings: ServiceSettings, notice: Notice) -> Mapping[str, Any]:
     """What is told, by name; `text` is what chats show."""
-    address = (settings.service_url or f"http://{settings.host}:{settings.port}").rstrip("/")
     title = " ".join(notice.title.split())[:200]
     return {
         "id": notice.event_id,
@@ -147,7 +148,7 @@ def contents(settings: ServiceSettings, notice: Notice) -> Mapping[str, Any]:
         "kind": notice.kind.value,
         "text": f"{title}: {notice.kind.value}: {event_sentence(notice.kind, notice.facts)}",
         "at": stamp(notice.at),
-        "url": f"{address}/projects/{notice.project}",
+        "url": f"{own_address(settings)}/projects/{notice.project}",
     }
 
 

@@ -83,9 +83,8 @@ class Process:
 
     @property
     def url(self) -> str:
-        """Where the labeling tool reaches the service."""
-        host = "127.0.0.1" if self.settings.host in ("0.0.0.0", "::") else self.settings.host
-        return (self.settings.service_url or f"http://{host}:{self.settings.port}").rstrip("/")
+        """Where the labeling tool, and whoever is told of something, reaches the service."""
+        return own_address(self.settings)
 
     def beat(self) -> bool:
         """Give a sign of life, hold on to leases, and free those of processes that died.
@@ -159,3 +158,9 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def own_address(settings: ServiceSettings) -> str:
+    """Where others reach the service by these settings, without a slash at the end."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    return (settings.service_url or f"http://{f'[{host}]' if ':' in host else host}:{settings.port}").rstrip("/")
