@@ -54,6 +54,13 @@ class ReferencesContract:
             assert save(connection, curve=None) == id
             assert references.get_curve(connection, id) == CURVE
 
+    def test_one_from_which_an_item_was_erased_stays_without_it_when_it_is_connected_again(self, store):
+        with store.writing() as connection:
+            id = save(connection)
+            references.rewrite_reference(connection, id, version="w7", facts=FACTS, files={})
+            assert save(connection) == id
+            assert references.version_of(connection, id) == "w7"
+
     def test_two_references_whose_predictions_have_one_name_are_refused(self, store):
         with store.writing() as connection:
             save(connection)

@@ -18,6 +18,8 @@ from annotriage.store.schema import reference, reference_edge, reference_file, r
 if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.engine.what_if import WhatIf
 
+NAMED = 8  # characters of its first version with which the name of a reference's predictions ends
+
 
 @dataclass(frozen=True, slots=True)
 class StoredReference:
@@ -43,8 +45,8 @@ def save_reference(
     edges: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> int:
     """Keep a reference; its row's id. files: by the path at which `write_files` will put them. grid: what other limits would decide,
-    for previews. edges: see `edges_of`, by cluster. Kept already: nothing is done. Raises StateError if another reference has this
-    prediction version.
+    for previews. edges: see `edges_of`, by cluster. Kept already, or kept without an item that was erased: nothing is done. Raises
+    StateError if another reference has this prediction version.
     """
     kept = select(reference.c.id).where(reference.c.version == version)
     found = connection.execute(kept).scalar_one_or_none()
@@ -64,6 +66,10 @@ def save_reference(
         found = connection.execute(kept).scalar_one_or_none()
         if found is not None:  # another process kept it at this moment
             return int(found)
+        called = select(reference.c.id, reference.c.version).where(reference.c.prediction_version == prediction_version)
+        row = connection.execute(called).one_or_none()
+        if row is not None and not prediction_version.endswith(row.version[:NAMED]):
+            return int(row.id)  # this one, from which an item was erased since: `rewrite_reference`
         raise StateError(f"predictions of another reference are called {prediction_version!r} already; fit this one under another name")
     for cell in grid:
         taus = {"names": list(cell.names), "rest": cell.rest, "limits": list(cell.limits)}
