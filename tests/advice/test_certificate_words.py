@@ -30,6 +30,11 @@ from annotriage.advice.certificate_words import certified, gone, step
             " of wrong labels that you can allow.",
         ),
         (
+            (200, 200, 0.95, 3, 0, 0, 3),
+            "Nothing can be said of these 200 automatic labels yet: all 3 checks can be answered blind no longer. Certify the next dataset"
+            " earlier.",
+        ),
+        (
             (30, 200, 0.95, 40, 1, 0, 1),
             "At most 30 of these 200 automatic labels are wrong (95% sure), strangers included: of 39 labels that people checked blind"
             " one was wrong; 1 more can be checked blind no longer, and counts as wrong.",

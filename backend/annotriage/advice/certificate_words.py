@@ -23,7 +23,7 @@ def certified(most: int, labels: int, confidence: float, checked: int, wrong: in
     """What is certified. checked: labels in the checks, wrong: of them found wrong, still_open: of them not answered
     yet, lost: nor ever, as people saw the label or the task is deleted."""
     if still_open + lost == checked:
-        return f"Nothing can be said of {these(labels)} yet: {_waiting(still_open)}."
+        return f"Nothing can be said of {these(labels)} yet: {_waiting(still_open, lost)}."
     answered = checked - still_open - lost
     bad = f"{wrong:,} were wrong" if wrong > 1 else "one was wrong" if wrong else "none was wrong"
     found = f"of {count(answered, 'label')} that people checked blind {bad}"
@@ -54,7 +54,11 @@ def gone(labels: int) -> str:
     return f"{count(labels, 'task')} of them {'is' if labels == 1 else 'are'} deleted by now; they count all the same." if labels else ""
 
 
-def _waiting(still_open: int) -> str:
+def _waiting(still_open: int, lost: int) -> str:
+    if not still_open and lost:
+        return (
+            f"{'the one check' if lost == 1 else f'all {lost:,} checks'} can be answered blind no longer. Certify the next dataset earlier"
+        )
     if not still_open:
         return "none of them was drawn to be checked. Ask for a certificate with a number of wrong labels that you can allow"
     return f"{count(still_open, 'spot check waits', 'spot checks wait')} for people in the tab Spot checks"
