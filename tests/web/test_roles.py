@@ -128,6 +128,15 @@ def test_as_long_as_there_are_no_accounts_the_proxy_alone_says_who_is_let_in(app
     assert app.test_client().get("/system/accounts", **through).status_code == 200
 
 
+def test_whoever_removes_the_last_account_is_told_what_that_opens(app, process):
+    client = app.test_client()
+    sign_in(client, SERVICE[1])
+    given = {"csrf": token(client, "/")}
+    for role, told in zip(Role, (False, False, True), strict=True):
+        page = client.post("/system/accounts/remove", data={**given, "name": f"may {role}"}, headers=PAGE, follow_redirects=True)
+        assert ("whomever the proxy names may do everything. Give" in page.text) == told
+
+
 def test_what_the_labeling_tool_calls_is_for_the_services_own_user(app):
     assert app.test_client().get("/versions", auth=SERVICE).status_code != 401
     assert app.test_client().get("/versions", **as_person(Role.ADMINISTER)).status_code == 401

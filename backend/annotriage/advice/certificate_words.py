@@ -56,9 +56,8 @@ def gone(labels: int) -> str:
 
 def _waiting(still_open: int, lost: int) -> str:
     if not still_open and lost:
-        return (
-            f"{'the one check' if lost == 1 else f'all {lost:,} checks'} can be answered blind no longer. Certify the next dataset earlier"
-        )
+        checks = "the one check" if lost == 1 else f"all {lost:,} checks"
+        return f"{checks} can be answered blind no longer. Certify the next dataset earlier"
     if not still_open:
         return "none of them was drawn to be checked. Ask for a certificate with a number of wrong labels that you can allow"
     return f"{count(still_open, 'spot check waits', 'spot checks wait')} for people in the tab Spot checks"

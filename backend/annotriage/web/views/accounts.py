@@ -58,7 +58,10 @@ def add_views(routes: Routes) -> None:
         name = request.form.get("name", "")
         with process.store.writing() as connection:
             people.remove_person(connection, name)
+            open_to_all = process.settings.trusted_proxy and not people.anybody(connection)
         flash(f"{name} has no account any more.", "done")
+        if open_to_all:
+            flash("There are no accounts now, so whomever the proxy names may do everything. Give somebody an account.", "error")
         return redirect(url_for("web.accounts"), 303)
 
     @routes.pages.get("/system/deeds.csv")
