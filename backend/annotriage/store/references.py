@@ -67,9 +67,9 @@ def save_reference(
         if found is not None:  # another process kept it at this moment
             return int(found)
         called = select(reference.c.id, reference.c.version).where(reference.c.prediction_version == prediction_version)
-        row = connection.execute(called).one_or_none()
-        if row is not None and not prediction_version.endswith(row.version[:NAMED]):
-            return int(row.id)  # this one, from which an item was erased since: `rewrite_reference`
+        same = connection.execute(called).one_or_none()
+        if same is not None and not prediction_version.endswith(same.version[:NAMED]):
+            return int(same.id)  # this one, from which an item was erased since: `rewrite_reference`
         raise StateError(f"predictions of another reference are called {prediction_version!r} already; fit this one under another name")
     for cell in grid:
         taus = {"names": list(cell.names), "rest": cell.rest, "limits": list(cell.limits)}
