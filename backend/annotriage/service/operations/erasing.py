@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What was erased. unknown: names that no item has. references: names of those that kept a sample of it, and became new versions.
+    """What was erased. unknown: names that no item has. references: names of those that kept an item of that name, and became new versions:
+    whatever project they are used in, as a training set may hold this project's items, and it is safer to lose another of that name.
     remains: sentences on what is left elsewhere."""
 
     erased: int
@@ -140,7 +141,7 @@ def _remains(process: Process, project: Project, tasks: Sequence[str], changed: 
         )
     for name in dict.fromkeys(changed):
         yield (
-            f"Reference {name} kept a sample of it, and is a new version without. Its statistics rest on all its training items: fit it"
+            f"Reference {name} kept an item of that name, and is a new version without it. Its statistics rest on all its training items: fit it"
             " again, from data without the item, to be rid of its part in them. The folder that it was fitted into still has it."
         )
     yield "Backups, exported files and reports that were taken before still have it; so have logs the ids of tasks."
