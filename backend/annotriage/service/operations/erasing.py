@@ -141,7 +141,7 @@ def _remains(process: Process, project: Project, tasks: Sequence[str], changed: 
         )
     for name in dict.fromkeys(changed):
         yield (
-            f"Reference {name} kept an item of that name, and is a new version without it. Its statistics rest on all its training items: fit it"
-            " again, from data without the item, to be rid of its part in them. The folder that it was fitted into still has it."
+            f"Reference {name} kept an item of that name, and is a new version without it. Its statistics rest on all its training items:"
+            " fit it again, from data without the item, to be rid of its part in them. The folder that it was fitted into still has it."
         )
     yield "Backups, exported files and reports that were taken before still have it; so have logs the ids of tasks."
