@@ -124,7 +124,7 @@ def _answered(folder: Path, project: str | None, config: Path | None, in_two: bo
         else:
             click.echo(f"Questions of their own: {', '.join(map(str, places))}")
         return
-    given = None
+    given, group = None, read_look_alikes(folder)[0]
     if project is not None:
         from annotriage.service.guarantee.look_alikes import answers_in_project
         from annotriage.store.projects import project_of
@@ -132,9 +132,9 @@ def _answered(folder: Path, project: str | None, config: Path | None, in_two: bo
         with service_process(config) as process:
             with process.store.reading() as connection:
                 connected = project_of(connection, project)
-            given = answers_in_project(process, connected, read_look_alikes(folder)[0].ids)
+            given = answers_in_project(process, connected, group.ids)
     found = answer_look_alikes(folder, given)
-    sentence = standing_sentence(found.label, found.standing, read_look_alikes(folder)[0].group_error)
+    sentence = standing_sentence(found.label, found.standing, group.group_error, group.confidence)
     if as_json:
         print_json({"label": found.label, "standing": vars(found.standing), "labelled_at_once": len(found.rest), "sentence": sentence})
         return

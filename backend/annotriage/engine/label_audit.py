@@ -27,7 +27,7 @@ from annotriage.latent.maps import nearest_training
 from annotriage.model import Model, Outputs
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
-from annotriage.quality.heads import FOLDS, class_probabilities, fold_of
+from annotriage.quality.heads import FOLDS, checkable, class_probabilities, fold_of
 from annotriage.quality.label_issues import label_issues
 from annotriage.settings import ServiceSettings, Settings
 
@@ -153,7 +153,7 @@ def doubts_of_training(reference: Reference, trained: Collected) -> list[str]:
     rows = np.sort(rng.permutation(len(trained.ids))[:TRAINING_CHECKED])
     some = trained.rows(rows)
     labels = np.array([label_set[0] for label_set in some.labels if label_set is not None], dtype=np.intp)
-    usual = np.flatnonzero(np.bincount(labels, minlength=len(space.classes))[labels] >= FOLDS)
+    usual = np.flatnonzero(checkable(labels, units_of(some), FOLDS))
     if len(np.unique(labels[usual])) < 2:
         return []
     some, labels = some.rows(usual), labels[usual]

@@ -188,7 +188,7 @@ def _write_samples(training: Training, path: Path) -> None:
         figures = [
             f"{course.perplexity[-1][row]:.6g}",
             int(often[row]),
-            "never learnt" if np.isinf(forgotten[row]) else int(forgotten[row]),
+            "never right" if np.isinf(forgotten[row]) else int(forgotten[row]),
         ]
         figures += ["", ""] if scores is None else [f"{scores.el2n[row]:.6g}", f"{scores.grand[row]:.6g}"]
         rows.append([text_cell(collected.ids[row]), text_cell("|".join(training.reference.space.texts(labels))), *figures])
