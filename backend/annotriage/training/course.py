@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from annotriage.errors import TrainingError
 from annotriage.progress import Progress, silent
-from annotriage.training.learner import Batch, Learner
+from annotriage.training.learner import Batch, Learner, is_right
 from annotriage.training.perplexity import Rule, Subsampling, of_activations, of_true_class
 from annotriage.training.plan import Plan
 
@@ -28,7 +28,8 @@ class Course:
 
     took_part: (E, N) bool, in whose training. perplexity: (E, N) float32, as last measured; NaN before the first time.
     right: (E, N) int8, whether the model was right when it saw the sample in that epoch; -1 where it did not.
-    losses: (E,) mean -ln p of the labels over the samples seen, NaN where none was. below, above: the thresholds that were used, NaN if none.
+    losses: (E,) mean -ln p of the labels over the samples seen, NaN where none was.
+    below, above: the thresholds that were used, NaN if none.
     """
 
     took_part: Array
@@ -146,7 +147,7 @@ def _epoch(learner: Learner, targets: Array, plan: Plan, epoch: int, takes_part:
                 f" (--learning-rate {plan.rate / 10:g}; it was {plan.rate:g}); if that does not help, look for broken values in the data"
             )
         surprise[rows] = losses
-        right[rows] = _is_right(seen.logits, targets[rows], multiple)
+        right[rows] = is_right(seen.logits, targets[rows], multiple)
         if plan.perplexity in ("gaussian", "gmm"):
             activations.append(seen.activations)
     if activations:
@@ -167,12 +168,6 @@ def _batch(rows: Array, targets: Array, plan: Plan, multiple: bool, rng: np.rand
     others = rng.permutation(len(rows))
     share = rng.beta(plan.mixup, plan.mixup, len(rows)).astype(np.float32)
     return Batch(rows, share[:, None] * soft + (1 - share[:, None]) * soft[others], rows[others], share)
-
-
-def _is_right(logits: Array, targets: Array, multiple: bool) -> Array:
-    if multiple:
-        return np.asarray(((logits > 0) == (targets > 0)).all(axis=1))
-    return np.asarray(logits.argmax(axis=1) == targets.argmax(axis=1))
 
 
 def _smaller(plan: Plan) -> str:
