@@ -18,7 +18,7 @@ from annotriage.model import Model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
 from annotriage.report.csv_cells import Cell, csv_lines
-from annotriage.report.html import frame, static, template, write_page
+from annotriage.report.html import bundle, frame, template, write_page
 from annotriage.report.output import REPORT, SUMMARY, json_text
 from annotriage.settings import ServiceSettings, Settings
 
@@ -107,5 +107,5 @@ def _page(audit: LabelAudit) -> Iterator[str]:
         largest=largest,
         pairs=[pair for pair in pairs if pair[0] >= 0.5],
         shown=audit.findings[:SHOWN],
-        **frame(static("label_audit.js")),
+        **frame(bundle("elements.js", "theme_button.js", "label_audit.js")),
     )
