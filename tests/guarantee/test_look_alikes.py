@@ -9,7 +9,7 @@ from annotriage.guarantee.look_alikes import confidence_of_half, looks, standing
 
 
 def broken(members, impure, rng, runs=1_000):
-    """In how many of the runs the rest was labelled at once although more than 5 % of it is wrong."""
+    """In how many of the runs the rest was labelled at once although more than 5% of it is wrong."""
     count = 0
     for _ in range(runs):
         wrong = rng.permutation(np.arange(members) < impure)
