@@ -7,6 +7,7 @@ made of items of the data itself: brighter or darker by 5%, with noise of 2%, re
 from __future__ import annotations
 
 import io
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -38,6 +39,7 @@ Array = NDArray[Any]
 
 BRIGHTNESS, NOISE, QUALITY, SHRUNK = 0.05, 0.02, 90, 0.9
 LARGE = 64  # pixels of the shorter side, from which a picture is also shrunk
+USUAL_OF = 2_000  # items, at most, that tell how far apart items usually are
 DATA, AGAINST = "data", "against"
 
 
@@ -119,10 +121,7 @@ def duplicates(
     left out.
     """
     settings = settings or reference.settings
-    if model is None or isinstance(model, ModelSpec | Path | str):
-        model = reference.open_model(model, settings)
-    else:
-        reference.check(model)
+    model = reference.open_model(model, settings)
 
     def pointed(source: Source) -> _Points:
         dataset = open_dataset(source, labeling_config=labeling_config, classes=reference.space.classes, server=server)
@@ -166,6 +165,24 @@ def near_twins(detector: Detector, model: Model, trained: Collected, held_out: C
     threshold = twin_threshold(partial(compressed, detector), model, held_out.contents, distance, settings)
     close = np.flatnonzero(distance <= threshold)
     return [(held_out.ids[row], trained.ids[index[row]]) for row in close[np.argsort(distance[close], kind="stable")]]
+
+
+def have_near_twins(
+    points: Array,
+    others: Array,
+    apart: Array,
+    contents: Mapping[int, Array],
+    place: Callable[[Outputs], Array],
+    model: Model,
+    settings: Settings,
+) -> Array:
+    """Which of (N, d) points have a near twin among (M, d) others: (N,) bool.
+
+    apart: (k, d) points that the others should share nothing with: how far they lie from each other is usual. contents, place: of the
+    others, as of `twin_threshold`.
+    """
+    usual = nearest_among(others[:: math.ceil(len(others) / USUAL_OF)], apart)[1]
+    return np.asarray(nearest_among(points, others)[1] <= twin_threshold(place, model, contents, usual, settings))
 
 
 def _twin(mine: _Points, row: int, others: _Points, same: int, near: int, distance: float, threshold: float, which: str) -> Iterator[Twin]:

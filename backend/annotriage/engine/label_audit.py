@@ -67,10 +67,7 @@ def audit_labels(
     space = reference.space
     wanted = _checked(folds, order, rules, space)
     dataset = open_dataset(data, labeling_config=labeling_config, classes=space.classes, server=server)
-    if model is None or isinstance(model, ModelSpec | Path | str):
-        model = reference.open_model(model, settings)
-    else:
-        reference.check(model)
+    model = reference.open_model(model, settings)
     return audit_dataset(reference, model, dataset, folds=folds, order=order, rules=wanted, settings=settings, progress=progress)
 
 
@@ -87,6 +84,7 @@ def audit_dataset(
 ) -> LabelAudit:
     """As `audit_labels`, for a dataset and a model that are open already. rules: pairs of classes."""
     called: list[Called] = []
+    dataset = dataset.renamed(dict(model.spec.aliases))
 
     def label_of(item: Item) -> LabelSet | None:
         called.append((item.path, None if item.labels is None else tuple(map(str, item.labels))))

@@ -42,7 +42,7 @@ def duplicates_to_file(
     found = duplicates(
         reference, data, against, model=model, settings=settings, labeling_config=labeling_config, server=server, progress=progress
     )
-    rows = ([twin.id, twin.twin, twin.set, twin.distance, twin.kind] for twin in found.twins)
+    rows = ((twin.id, twin.twin, twin.set, twin.distance, twin.kind) for twin in found.twins)
     write_page(csv_lines(COLUMNS, rows), out, "table")
     return found
 

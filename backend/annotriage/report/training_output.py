@@ -192,12 +192,14 @@ def _write_samples(training: Training, path: Path) -> None:
 
 
 def _write_regions(training: Training, path: Path) -> None:
-    rows = [[region.number, id, "|".join(region.classes), region.surprise] for region in training.regions for id in region.ids]
+    rows: list[list[Cell]] = [
+        [region.number, id, "|".join(region.classes), region.surprise] for region in training.regions for id in region.ids
+    ]
     _write(path, ("region", "id", "classes_of_region", "perplexity_of_region"), rows)
 
 
 def _write_candidates(training: Training, path: Path) -> None:
-    rows = [
+    rows: list[list[Cell]] = [
         [rank, item.id, item.surprise, item.region or None, item.label, item.outlier_score]
         for rank, item in enumerate(training.candidates or (), start=1)
     ]

@@ -6,7 +6,6 @@ on, for a comparison or a guarantee on items that a model has seen is worth noth
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,20 +18,18 @@ from numpy.typing import NDArray
 from annotriage.advice.numbers import count
 from annotriage.data import Dataset, Item
 from annotriage.engine.collecting import Collected, collect
-from annotriage.engine.duplicates import twin_threshold
+from annotriage.engine.duplicates import have_near_twins
 from annotriage.engine.labels import FOREIGN, LabelSet, LabelSpace
 from annotriage.errors import DataError, TrainingError
 from annotriage.latent.compression import l2_normalise
-from annotriage.model import Model
+from annotriage.model import Model, Outputs
 from annotriage.progress import Progress
-from annotriage.quality.twins import nearest_among
 from annotriage.settings import Settings
 
 Array = NDArray[Any]
 NearTwins = Callable[[Collected, int, Collected], Array]  # all items, how many of the first are the training set, those kept out
 
 FEWEST_OF_A_CLASS = 10  # labelled items that make a new class
-SPREAD_OF = 2_000  # items kept out, at most, that tell how far apart items usually are
 NO_CLASS = "none of these"  # the choice for what fits nowhere, however it is spelt: it is never learned as a class
 
 
@@ -224,7 +221,8 @@ def _near_twins(model: Model, settings: Settings, everything: Collected, trainin
     By the rule of `engine.duplicates`, on directions of the deciding layer, which a model without a reference has, too.
     """
     mine, theirs = l2_normalise(everything.activations[0]), l2_normalise(kept.activations[0])
-    some = theirs[:: math.ceil(len(theirs) / SPREAD_OF)]
-    usual = nearest_among(some, mine[:training])[1]
-    within = twin_threshold(lambda outputs: l2_normalise(outputs.activations[0]), model, kept.contents, usual, settings)
-    return np.asarray(nearest_among(mine[training:], theirs)[1] <= within)
+
+    def place(outputs: Outputs) -> Array:
+        return l2_normalise(outputs.activations[0])
+
+    return have_near_twins(mine[training:], theirs, mine[:training], kept.contents, place, model, settings)
