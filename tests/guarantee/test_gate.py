@@ -74,7 +74,7 @@ def test_a_good_model_gets_a_guarantee_whose_bound_is_below_the_limit():
     assert 0.3 < guarantee.coverage < 0.95
     assert guarantee.needed is None
     assert guarantee_sentence(guarantee).startswith("At most 2 in 100 automatic labels are wrong in the long run")
-    assert "1 project in 20" in guarantee_sentence(guarantee)
+    assert "We are 95% confident of this limit" in guarantee_sentence(guarantee)
     assert len(guarantee.curve_risk) <= 200
 
 

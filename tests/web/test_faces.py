@@ -34,8 +34,8 @@ def test_a_project_opens_on_its_overview_and_says_what_to_do_next(signed_in):
     page.wait_for_url("**/projects/1/overview")
     head = page.locator("#next-step .next")
     assert head.count() == 1
-    head.get_by_role("link").click()
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        head.get_by_role("link").click()
     assert page.locator("#next-step .next").count() == 0, "the page is the one on which it is done"
 
 
@@ -55,15 +55,15 @@ def test_a_word_leads_to_what_it_means(signed_in):
 def test_a_view_of_the_queue_is_kept_for_everybody_and_deleted(signed_in, dashboard):
     page = signed_in("/projects/1/queue?route=outlier&order=newest")
     page.get_by_placeholder("Keep as").fill("Newest strangers")
-    page.get_by_role("button", name="Keep").click()
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Keep").click()
     assert "is kept for everybody" in text(page, "#notices")
     other = signed_in("/projects/1/queue")
     other.get_by_role("link", name="Newest strangers").click()
     other.wait_for_url("**route=outlier*")
     assert "order=newest" in other.url
-    other.get_by_role("button", name="Delete the view Newest strangers").click()
-    other.wait_for_load_state()
+    with other.expect_navigation():
+        other.get_by_role("button", name="Delete the view Newest strangers").click()
     assert other.get_by_role("link", name="Newest strangers").count() == 0
 
 
@@ -133,8 +133,8 @@ def test_augmentation_is_judged_only_for_what_is_said_to_be_augmented(signed_in)
     page.get_by_role("link", name="scanner=B", exact=True).click()
     page.wait_for_url("**dataset=*")
     assert "augmentation useful" not in text(page, "section[aria-labelledby=advice] .cards")
-    page.get_by_role("button", name="This is augmented training data").click()
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.get_by_role("button", name="This is augmented training data").click()
     assert "augmentation useful" in text(page, "section[aria-labelledby=advice] .cards")
 
 
@@ -145,6 +145,6 @@ def test_the_class_of_a_strange_item_is_told_to_whoever_asks(signed_in, dashboar
         task = connection.execute(select(item.c.external_id).where(*waits).limit(1)).scalar_one()
     page = signed_in(f"/projects/1/items/{task}")
     assert "hidden until people have answered" in text(page, "#verdict-part")
-    page.get_by_role("button", name="Reveal").click()
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Reveal").click()
     assert "The model says" in text(page, "#notices")

@@ -251,7 +251,7 @@ def test_what_other_limits_would_do_is_shown_before_they_are_saved(signed_in, da
 
 def test_shares_of_spot_checks_hold_at_once_and_are_written_down(signed_in, dashboard):
     page = signed_in("/projects/1/settings")
-    page.get_by_label("Of all items, answered blind").fill("5")
+    page.get_by_label("Spot checks drawn from all items").fill("5")
     page.get_by_role("button", name="Save").click()
     assert "Saved" in text(page, "#notices")
     assert project(dashboard).options.sample_share == 0.05

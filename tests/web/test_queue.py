@@ -50,8 +50,8 @@ def test_the_strangest_come_first_page_after_page(signed_in, dashboard):
     expected = [row.id for row in waiting(dashboard)]
     found = shown(page)
     while page.locator("#next").count():
-        page.locator("#next").click()
-        page.wait_for_load_state()
+        with page.expect_navigation():
+            page.locator("#next").click()
         found += shown(page)
     assert found == expected
     checks = len(waiting(dashboard, filters=Filters(route="spot check")))

@@ -160,7 +160,7 @@ def accept(client: Client, project: str, ids: Sequence[str], version: str) -> Ou
 
 
 def remove(delete: Callable[[int], None], ids: Collection[str]) -> None:
-    """Delete predictions or annotations, by the SDK's call for one of them; those that are gone already are no error."""
+    """Delete predictions, annotations or tabs, by the SDK's call for one of them; those that are gone already are no error."""
     for id in ids:
         with suppress(ToolGone):
             delete(int(id))

@@ -89,13 +89,15 @@ def set_up_tabs(client: Client, project: Project, media_field: str, *, opening: 
             _make(client, id, question | _appearance(tab, columns, media_field))
             if found is not None:
                 client.sdk.views.delete(str(found.id))
+    if done and not dry_run:  # two commands, or a command and the service, can be at it at the same moment: whoever is last sees both
+        views = client.sdk.views.list(project=project.id)
     kept = {tab.title: _found(tab, views) for tab in (*REVIEW_TABS, CHECKS_TAB, *audited, EVERYTHING)}
-    for view in views:  # one may be there twice: two commands, or a command and the service, can be at it at the same moment
+    for view in views:
         mark = _look(view).get(MARK)
         if mark is not None and view is not kept.get(mark):
             done.append(sentence(f"Tab {_title(view)!r}{', which was there twice' if mark in kept else ''}", "removed", dry_run))
             if not dry_run:
-                client.sdk.views.delete(str(view.id))
+                delivery.remove(client.sdk.views.delete, [str(view.id)])
     return done
 
 
