@@ -13,7 +13,7 @@ import numpy as np
 from annotriage.engine.folders import whole_folder
 from annotriage.engine.look_alikes import LabelledAtOnce, LookAlikes, judge_answers, split, worth_asking
 from annotriage.errors import DataError
-from annotriage.report.csv_cells import Cell, csv_lines, plain_text
+from annotriage.report.csv_cells import Cell, csv_lines, plain_text, text_cell
 from annotriage.report.html import write_page
 from annotriage.report.output import json_text
 
@@ -47,7 +47,7 @@ def read_look_alikes(folder: Path) -> tuple[LookAlikes, list[str]]:
         raise DataError(f"{folder}: no group of look-alikes can be read there ({error}); make one with --data and --like") from error
     answers: list[str] = []
     for number, (row, id) in enumerate(zip(rows, group.ids, strict=False), start=2):
-        if plain_text(row.get("id") or "") != id:
+        if (row.get("id") or "") not in (id, text_cell(id)):
             raise DataError(
                 f"{folder / QUESTIONS}, line {number}: asks about {row.get('id')!r} where {id!r} was drawn; leave the order as it is"
             )
