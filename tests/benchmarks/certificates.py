@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 from certified_streams import CONFIDENCE, Stream, stream
 
 RUNS = 1_000
-ALLOWED_OF_1000 = 67  # a true rate of 5 % is above this in 1 of 100 repetitions
+ALLOWED_OF_1000 = 67  # a true rate of 5% is above this in 1 of 100 repetitions
 STRANGERS = (0.0, 0.05, 0.1, 0.2)
 DAYS, LAST = 14, 99
 WANTED = 0.08  # share of wrong labels for which checks are added, whatever the first certificate says
@@ -100,7 +100,7 @@ def drawn_where_unsure(most: int = 12, wrong: int = 4, runs: int = 300) -> Itera
         limits = np.mean([strata[int(errors)] for errors in found]), np.mean([most_wrong(LABELS, 520, int(errors)) for errors in uniform])
         yield Figure(
             f"checks drawn {ratio:g} times as thickly in the less sure half: answers for at most {most} of {LABELS:,}",
-            f"plain draw: {plain}; kept if 10 % fewer",
+            f"plain draw: {plain}; kept if 10% fewer",
             f"{needed}; {wrong} wrong, 520 answers: {limits[0]:.1f} against {limits[1]:.1f}",
             None,
         )

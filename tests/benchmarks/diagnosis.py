@@ -34,7 +34,7 @@ def figures(data: Path | None) -> Iterator[Figure]:
 
 
 def on_digits() -> Iterator[Figure]:
-    """A 10 % sample of digits that the network was not trained on: errors first against max-margin, by S1 and S3."""
+    """A 10% sample of digits that the network was not trained on: errors first against max-margin, by S1 and S3."""
     with TemporaryDirectory() as folder:
         files = write_digits(Path(folder) / "digits")
         inside = look_inside(fit(files.spec, files.train, settings=Settings(map="none")), files.held_out)
@@ -47,7 +47,7 @@ def on_digits() -> Iterator[Figure]:
             assert quality is not None
             found.setdefault(method, []).append((quality.top_neurons, quality.distribution))
     margin, mine = (np.mean(found[method], axis=0) for method in (Method.MAX_MARGIN, Method.ERRORS_FIRST))
-    what = f"of a 10 % sample of {len(inside.view)} digits, {int(inside.view.wrong.sum())} wrong"
+    what = f"of a 10% sample of {len(inside.view)} digits, {int(inside.view.wrong.sum())} wrong"
     yield Figure(f"S1 {what}, errors-first", f"above max-margin's {margin[0]:.3f}", f"{mine[0]:.3f}", bool(mine[0] > margin[0]))
     yield Figure(f"S3 {what}, errors-first", f"below max-margin's {margin[1]:.3f}", f"{mine[1]:.3f}", bool(mine[1] < margin[1]))
 

@@ -23,7 +23,7 @@ def write_figures(measured: Sequence[Mapping[str, Any]], folder: Path) -> Path:
     for world in measured:
         parts.append(f"<section><h1>{world['name']}, {world['size']:,} items</h1>")
         parts += [_row("Figure 4: by the share that is sampled", [_figure_4(world["shares"], family) for family in range(3)])]
-        parts += [_row("Figure 5: S1 of a 5 % sample by k", [_figure_5(world["shares"])])]
+        parts += [_row("Figure 5: S1 of a 5% sample by k", [_figure_5(world["shares"])])]
         parts += [_row("Figure 6: by the share of doubtful items", [_figure_6(world["tuning"], family) for family in range(3)])]
         spent = world["seconds"]
         bars = bars_chart("Seconds", list(spent), ["seconds"], [[seconds] for seconds in spent.values()], "seconds by method")

@@ -203,7 +203,7 @@ def groups() -> Iterator[Figure]:
         if state.shown and state.at is not None:
             rest = wrong[state.at.size :]
             broken += bool(rest.sum() > 0.05 * len(rest))
-    name = f"look-alikes: limit of 5 % broken, 11 of 200 wrong, {GROUPS:,} groups"
+    name = f"look-alikes: limit of 5% broken, 11 of 200 wrong, {GROUPS:,} groups"
     yield Figure(name, f"<= {BROKEN}", str(broken), broken <= BROKEN)
     reference, _, unseen = demo_world()
     images = np.concatenate([np.roll(unseen[0], (down, right), (1, 2)) for down in (-1, 0, 1) for right in (-1, 0, 1)])
@@ -229,7 +229,7 @@ def groups() -> Iterator[Figure]:
         f"unseen 8s and 9s, {GROUPS:,} groups of the 200 most similar: answers per item labelled", "for information", measured, None
     )
     share = errors / max(1, labelled)
-    yield Figure("true error of what was labelled at once", "<= 5 %", percent(share), share <= 0.05)
+    yield Figure("true error of what was labelled at once", "<= 5%", percent(share), share <= 0.05)
 
 
 @cache

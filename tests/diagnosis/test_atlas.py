@@ -27,6 +27,11 @@ def test_the_head_of_the_last_layer_is_found_without_opening_the_model(layer, we
     assert head.explained == pytest.approx(1)
 
 
+def test_a_layer_with_more_neurons_than_items_does_not_explain_what_it_cannot_know():
+    rng = np.random.default_rng(0)
+    assert fit_head(rng.normal(size=(60, 200)), rng.normal(size=(60, 4))).explained < 0.3
+
+
 def test_what_a_layer_does_not_say_is_not_explained(layer):
     assert abs(fit_head(layer, np.random.default_rng(2).normal(size=(500, 3))).explained) < 0.1
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from annotriage import triage
+from annotriage import Plan, audit_labels, sample, train, triage
 from annotriage.data import Item
 from annotriage.engine.fitting import fit
 from annotriage.errors import DataError, FitError, ModelError, SettingError
@@ -297,8 +297,11 @@ def test_the_spec_says_what_data_call_a_class(digits_network, digits, network, t
     named = np.where(labels == "7", "seven", labels)
     found = fit(spec, (images, named), settings=quick)
     assert found.counts["training"] == len(labels)
-    compared = triage(found, (digits.incoming[0], np.where(digits.incoming[1] == "7", "seven", digits.incoming[1]))).compared
-    assert compared.foreign == 0
+    coming = digits.incoming[0], np.where(digits.incoming[1] == "7", "seven", digits.incoming[1])
+    assert triage(found, coming).compared.foreign == 0
+    assert audit_labels(found, coming).new_classes == ()
+    assert sample(found, coming, "uniform").wrong == sample(found, digits.incoming, "uniform").wrong
+    assert train(found, (images, named), tmp_path / "better", plan=Plan(epochs=1)).new_classes == ()
     spec.write_text(text.replace('seven = "7"', 'seven = "8"'), "utf-8")
     with pytest.raises(ModelError, match="aliases: '8' is none of the classes"):
         fit(spec, digits.train)

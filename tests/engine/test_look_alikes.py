@@ -77,6 +77,13 @@ def test_questions_answered_in_a_table_become_labels(group, tmp_path):
     assert sum(row["how"] == "look-alike" for row in rows) == len(found.rest)
 
 
+def test_a_label_that_looks_like_a_formula_stays_the_same_over_several_looks(group, tmp_path):
+    write_look_alikes(group, tmp_path / "group")
+    answered(tmp_path / "group", lambda id: "other" if id == group.ids[0] else "-1")
+    answer_look_alikes(tmp_path / "group")  # one disagrees: further questions are written, beside the answers so far
+    assert read_look_alikes(tmp_path / "group")[1][1:] == ["-1"] * (group.looks[0].size - 1)
+
+
 def test_a_mixed_table_is_split_into_two(digits_reference, many, tmp_path):
     whole = look_alikes(digits_reference, many[0], ids=[str(row) for row in range(len(many[0]))])
     write_look_alikes(whole, tmp_path / "group")

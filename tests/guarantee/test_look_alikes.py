@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from annotriage.guarantee.binomial import spent_confidence
+from annotriage.guarantee.certificate import most_wrong
 from annotriage.guarantee.look_alikes import confidence_of_half, looks, standing
 
 
 def broken(members, impure, rng, runs=1_000):
-    """In how many of the runs the rest was labelled at once although more than 5 % of it is wrong."""
+    """In how many of the runs the rest was labelled at once although more than 5% of it is wrong."""
     count = 0
     for _ in range(runs):
         wrong = rng.permutation(np.arange(members) < impure)
@@ -30,6 +31,16 @@ def test_of_200_some_70_must_be_answered():
     first = looks(200)[0]
     assert 65 <= first.size <= 75
     assert first.allowed == 0
+
+
+@pytest.mark.parametrize(("members", "group_error", "confidence"), [(200, 0.05, 0.95), (700, 0.02, 0.9), (1_000, 0.1, 0.99)])
+def test_a_look_stands_where_the_certificate_says_the_same_of_the_rest(members, group_error, confidence):
+    for look in looks(members, group_error, confidence):
+        level = spent_confidence(confidence, look.allowed + 1)
+        assert most_wrong(members, look.size, look.allowed, level) - look.allowed <= look.rest_wrong
+        fewer = look.size - 1
+        allowed = int(group_error * (members - fewer) + 1e-9)
+        assert any(most_wrong(members, fewer, seen, level) - seen > allowed for seen in range(look.allowed + 1))
 
 
 def test_nothing_is_offered_that_saves_less_than_half():

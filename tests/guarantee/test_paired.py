@@ -22,7 +22,7 @@ def test_the_interval_holds_the_true_difference():
         kind = rng.choice(4, 150, p=[0.8, 0.06, 0.09, 0.05])  # both, old alone, new alone, neither
         pair = paired(kind <= 1, (kind == 0) | (kind == 2))
         held += pair.low <= 0.03 <= pair.high
-    assert held >= 465  # 95 %, less two deviations
+    assert held >= 465  # 95%, less two deviations
 
 
 def test_without_items_nothing_is_said():

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotriage.quality.heads import answer_probabilities, class_probabilities, fold_of
+from annotriage.quality.heads import answer_probabilities, checkable, class_probabilities, fold_of
 
 
 @given(labels=st.lists(st.integers(0, 3), min_size=1, max_size=60), folds=st.integers(2, 6), seed=st.integers(0, 9))
@@ -41,6 +41,13 @@ def test_copies_in_one_unit_do_not_vouch_for_each_other():
     units = np.append(np.arange(300), np.full(30, 300))
     probabilities = class_probabilities(points, labels, 3, fold_of(labels, units, 5, rng))
     assert (probabilities[300:, 0] > 0.9).all()
+
+
+def test_a_class_of_one_unit_or_of_few_items_cannot_be_checked():
+    labels = np.repeat([0, 1, 2], [10, 8, 3])
+    units = np.concatenate([np.arange(10), np.full(8, 10), np.arange(11, 14)])  # all of class 1 are of one patient
+    assert checkable(labels, units, 5).tolist() == [True] * 10 + [False] * 11
+    assert checkable(labels, units, 3).tolist() == [True] * 10 + [False] * 8 + [True] * 3
 
 
 def test_a_class_that_no_head_has_seen_gets_no_probability():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from annotriage.report.training_charts import loss_chart
 from annotriage.training.course import Course, run
 from annotriage.training.importance import early_scores, forgetting
 from annotriage.training.learner import Head
@@ -55,6 +56,16 @@ def test_what_sits_out_is_not_trained_on_and_not_rescored(blobs):
         assert np.array_equal(course.perplexity[epoch][out], course.perplexity[epoch - 1][out])
         assert (course.right[epoch][out] == -1).all()
         assert not (course.took_part[epoch] & ~course.took_part[epoch - 1]).any()  # with readmit 0 nobody comes back
+
+
+def test_samples_come_back_even_if_all_were_out(blobs):
+    points, targets = blobs[0]
+    plan = Plan(epochs=6, perplexity="kl", drop_below=100.0, readmit=2)
+    course = run(head(points, plan), targets, plan)
+    assert course.took_part.sum(axis=1).tolist() == [600, 0, 600, 0, 600]  # nobody is in the sixth, and there is no seventh
+    assert np.isnan(course.losses[[1, 3]]).all()
+    assert np.array_equal(course.perplexity[1], course.perplexity[0])
+    assert "in the first epoch" in loss_chart(course.losses)
 
 
 def test_fewer_visits_give_the_same_accuracy(blobs):

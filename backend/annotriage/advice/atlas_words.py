@@ -12,7 +12,8 @@ def explained_sentence(layer: str, explained: float) -> str:
     if explained > 0.999:
         return f"{layer} feeds the model's answers directly: what a cell says is what the model says."
     return (
-        f"In {layer}, {percent(max(explained, 0.0), 0)} of the model's answers can be read off directly; the rest is made in later layers."
+        f"In {layer}, {percent(max(explained, 0.0), 0)} of the model's answers can be read off directly; the rest is made later, or takes"
+        " more items."
     )
 
 

@@ -18,13 +18,13 @@ def asking_sentence(members: int, first: Look, confidence: float) -> str:
     )
 
 
-def standing_sentence(label: str | None, standing: Standing, group_error: float) -> str:
-    """What the answers so far allow, and how many more it takes."""
+def standing_sentence(label: str | None, standing: Standing, group_error: float, confidence: float) -> str:
+    """What the answers so far allow, and how many more it takes. group_error, confidence: of the statement about the rest."""
     if standing.shown and standing.at is not None:
         rest = standing.members - standing.answers
         return (
             f"{count(rest, 'item')} may be labelled {label} at once: of those without an answer after {standing.at.size} at most"
-            f" {standing.at.rest_wrong} have another label, that is {limit(group_error)}."
+            f" {standing.at.rest_wrong} have another label (allowed: {limit(group_error)}), {certainty(confidence)} sure."
         )
     said = f"{count(standing.answers, 'answer')}, {standing.disagreements} of them not {label}" if label else "No answers yet"
     if standing.next_at is not None:

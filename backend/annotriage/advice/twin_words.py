@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from annotriage.advice.numbers import count
@@ -23,11 +24,18 @@ def between_sentence(items: int, exact: int, near: int, against: str) -> str:
     return f"{count(exact + near, 'item is', 'items are')} in {against}, too: {exact:,} exactly, {near:,} nearly."
 
 
-def threshold_sentence(threshold: float, usual: float) -> str:
-    """How near is near."""
+def threshold_sentence(threshold: float, usual: float, halved: bool) -> str:
+    """How near is near. usual: distance to the nearest item, NaN if there is no other. halved: the threshold is half of that, not more."""
+    if not threshold:
+        return "Only items with equal activations count as near: how near their copies lie could not be measured."
+    if halved:
+        return (
+            f"Near is within {threshold:.3g}, half of the usual distance to the nearest item ({usual:.3g}): copies of these items, lightly"
+            " changed in brightness, noise and compression, may lie further away, so that some are missed."
+        )
+    told = f" That is less than half of the usual distance to the nearest item ({usual:.3g})." if math.isfinite(usual) else ""
     return (
-        f"Near is within {threshold:.3g}: so are 99% of copies of these items, lightly changed in brightness, noise and compression."
-        f" It is at most half of the usual distance to the nearest item ({usual:.3g})."
+        f"Near is within {threshold:.3g}: so are 99% of copies of these items, lightly changed in brightness, noise and compression.{told}"
     )
 
 

@@ -13,8 +13,12 @@ from annotriage.cli.options import (
     PATH,
     common_options,
     examples,
+    labeling_config_option,
+    model_option,
     print_json,
     progress_bars,
+    reference_option,
+    replace_option,
     run_settings,
     service_settings,
     setting_options,
@@ -36,7 +40,7 @@ from annotriage.settings import Settings
 )
 @click.option("--out", type=PATH, required=True, help="Folder for the reference.")
 @click.option("--name", help="Name of the reference.  [the folder's]")
-@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
+@labeling_config_option
 @click.option(
     "--previous", type=PATH, help="The reference that this one replaces: asking the same held-out items again is tested more strictly."
 )
@@ -98,14 +102,14 @@ def fit(
 
 
 @click.command(epilog=examples("annotriage triage --reference reference --data images/new --out results", "open results/report.html"))
-@click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+@reference_option
 @click.option("--data", required=True, help="DATA to judge.")
 @click.option("--out", type=PATH, required=True, help="Folder for verdicts.csv, predictions.json, summary.json and report.html.")
-@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
+@model_option
 @click.option(
     "--labeling-config", type=PATH, help="Label Studio's labeling config (XML), for predictions.json.  [Choices label on Image image]"
 )
-@click.option("--replace", "replace_existing", is_flag=True, help="Replace the results in --out.")
+@replace_option
 @setting_options(run_only=True)
 @common_options
 def triage(
@@ -150,11 +154,11 @@ def triage(
 
 
 @click.command(epilog=examples("annotriage compare --reference reference --data labelled.csv"))
-@click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+@reference_option
 @click.option("--data", required=True, help="DATA to try on; a label that the model does not know marks a foreign item.")
-@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
+@model_option
 @click.option("--compressions", default="none,pca,umap,tsne", show_default=True, help="Leave umap and tsne out to save their minutes.")
-@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
+@labeling_config_option
 @setting_options(run_only=True)
 @common_options
 def compare(

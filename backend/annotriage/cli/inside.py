@@ -7,8 +7,20 @@ from typing import Any
 
 import click
 
-from annotriage.cli.options import PATH, common_options, examples, print_json, progress_bars, service_settings, setting_options
-from annotriage.settings import Settings
+from annotriage.cli.options import (
+    PATH,
+    common_options,
+    examples,
+    labeling_config_option,
+    model_option,
+    print_json,
+    progress_bars,
+    reference_option,
+    replace_option,
+    run_settings,
+    service_settings,
+    setting_options,
+)
 
 METHODS = (
     "uniform",
@@ -38,7 +50,7 @@ QUERIES = (
         "annotriage sample --reference reference --data labelled.csv --method gmm-full --share 0.1 --outlier-share 0.5 --out sample.csv",
     )
 )
-@click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+@reference_option
 @click.option("--data", required=True, help="DATA to choose from; labels tell where the model is wrong.")
 @click.option(
     "--method",
@@ -51,8 +63,8 @@ QUERIES = (
 @click.option("--outlier-share", type=float, help="Share of doubtful items in it, the rest typical; gmm and max-margin.  [0.7]")
 @click.option("--weighted", is_flag=True, help="Draw at random, doubtful items more often, instead; gmm and max-margin.")
 @click.option("--out", type=PATH, required=True, help="The CSV file to write.")
-@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
-@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
+@model_option
+@labeling_config_option
 @setting_options(run_only=True)
 @common_options
 def sample(
@@ -84,7 +96,7 @@ def sample(
         outlier_share=outlier_share,
         weighted=weighted,
         model=model_path,
-        settings=Settings.load(config, given=options, fitted=reference.settings),
+        settings=run_settings(config, options, reference.settings),
         labeling_config=labeling_config,
         server=service_settings(config, {}),
         progress=progress_bars(quiet),
@@ -103,7 +115,7 @@ def sample(
         "annotriage diagnose --reference reference --data labelled.csv --sample sample.csv --query taken-for --confusion 3 5 --out inside",
     )
 )
-@click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+@reference_option
 @click.option("--data", required=True, help="DATA to look at, labelled.")
 @click.option("--sample", "sample_path", type=PATH, help="Answer on these items alone, a file of `annotriage sample`.  [all items]")
 @click.option("--query", "queries", type=click.Choice(QUERIES), multiple=True, help="The question, once for each.  [all]")
@@ -111,9 +123,9 @@ def sample(
 @click.option("--checkpoint", "checkpoints", type=PATH, multiple=True, help="For learned-first: spec of an earlier state, oldest first.")
 @click.option("--other", type=PATH, help="For model-similarity: spec of the model to compare with.")
 @click.option("--out", type=PATH, required=True, help="Folder for diagnosis.html and diagnosis.json.")
-@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
-@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
-@click.option("--replace", "replace_existing", is_flag=True, help="Replace the results in --out.")
+@model_option
+@labeling_config_option
+@replace_option
 @setting_options(run_only=True)
 @common_options
 def diagnose(
@@ -148,7 +160,7 @@ def diagnose(
         checkpoints=checkpoints,
         other=other,
         model=model_path,
-        settings=Settings.load(config, given=options, fitted=reference.settings),
+        settings=run_settings(config, options, reference.settings),
         labeling_config=labeling_config,
         server=service_settings(config, {}),
         replace_existing=replace_existing,
@@ -172,13 +184,13 @@ def diagnose(
         "annotriage atlas --reference reference --data images/new --layer maps --layer hidden1 --out atlas",
     )
 )
-@click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+@reference_option
 @click.option("--data", required=True, help="DATA to lay out; outliers are drawn in where they fall.")
 @click.option("--layer", "layers", multiple=True, help="A hidden layer, once for each.  [the deciding one]")
 @click.option("--out", type=PATH, required=True, help="Folder for atlas.html and atlas.json.")
-@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
-@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
-@click.option("--replace", "replace_existing", is_flag=True, help="Replace the results in --out.")
+@model_option
+@labeling_config_option
+@replace_option
 @setting_options(run_only=True)
 @common_options
 def atlas(
@@ -205,7 +217,7 @@ def atlas(
         out,
         layers,
         model=model_path,
-        settings=Settings.load(config, given=options, fitted=reference.settings),
+        settings=run_settings(config, options, reference.settings),
         labeling_config=labeling_config,
         server=service_settings(config, {}),
         replace_existing=replace_existing,

@@ -11,14 +11,16 @@ from annotriage.cli.options import (
     PATH,
     common_options,
     examples,
+    labeling_config_option,
+    model_option,
     print_json,
     progress_bars,
+    run_settings,
     service_process,
     service_settings,
     setting_options,
 )
 from annotriage.errors import SettingError
-from annotriage.settings import Settings
 
 
 @click.command(
@@ -40,8 +42,8 @@ from annotriage.settings import Settings
 @click.option("--out", type=PATH, default=Path("look-alikes"), show_default=True, help="Folder for the questions.")
 @click.option("--answers", "answered", type=PATH, help="Folder whose questions people have answered: label the rest, or ask further.")
 @click.option("--split", "in_two", is_flag=True, help="With --answers: split a mixed group in two, with questions of their own.")
-@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
-@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
+@model_option
+@labeling_config_option
 @click.option("--replace", "replace_existing", is_flag=True, help="Replace the group in --out.")
 @setting_options(run_only=True)
 @common_options
@@ -96,7 +98,7 @@ def look_alikes(
             reference,
             data or "",
             model=model_path,
-            settings=Settings.load(config, given=options, fitted=reference.settings),
+            settings=run_settings(config, options, reference.settings),
             labeling_config=labeling_config,
             server=service_settings(config, {}),
             **chosen,
@@ -124,7 +126,7 @@ def _answered(folder: Path, project: str | None, config: Path | None, in_two: bo
         else:
             click.echo(f"Questions of their own: {', '.join(map(str, places))}")
         return
-    given = None
+    given, group = None, read_look_alikes(folder)[0]
     if project is not None:
         from annotriage.service.guarantee.look_alikes import answers_in_project
         from annotriage.store.projects import project_of
@@ -132,9 +134,9 @@ def _answered(folder: Path, project: str | None, config: Path | None, in_two: bo
         with service_process(config) as process:
             with process.store.reading() as connection:
                 connected = project_of(connection, project)
-            given = answers_in_project(process, connected, read_look_alikes(folder)[0].ids)
+            given = answers_in_project(process, connected, group.ids)
     found = answer_look_alikes(folder, given)
-    sentence = standing_sentence(found.label, found.standing, read_look_alikes(folder)[0].group_error)
+    sentence = standing_sentence(found.label, found.standing, group.group_error, group.confidence)
     if as_json:
         print_json({"label": found.label, "standing": vars(found.standing), "labelled_at_once": len(found.rest), "sentence": sentence})
         return

@@ -59,6 +59,10 @@ def service_options(command: F) -> F:
     return config_option(command)
 
 
+reference_option = click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+model_option = click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
+labeling_config_option = click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
+replace_option = click.option("--replace", "replace_existing", is_flag=True, help="Replace the results in --out.")
 config_option = click.option("--config", type=PATH, help=_CONFIG)
 project_option = click.option("--project", required=True, help="The project's id in the labeling tool.")
 

@@ -11,8 +11,12 @@ from annotriage.cli.options import (
     PATH,
     common_options,
     examples,
+    labeling_config_option,
+    model_option,
     print_json,
     progress_bars,
+    reference_option,
+    replace_option,
     run_settings,
     service_settings,
     setting_options,
@@ -23,7 +27,7 @@ from annotriage.cli.options import (
     "audit-labels",
     epilog=examples("annotriage audit-labels --reference reference --data labelled.csv --out label-audit", "open label-audit/report.html"),
 )
-@click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+@reference_option
 @click.option("--data", required=True, help="DATA with the labels to check; also what the model was trained on.")
 @click.option("--out", type=PATH, required=True, help="Folder for label_issues.csv, summary.json and report.html.")
 @click.option(
@@ -37,9 +41,9 @@ from annotriage.cli.options import (
     help="What comes first.",
 )
 @click.option("--rule", "rules", multiple=True, help='A label that asks for another one, as "runway => airport", where items have several.')
-@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
-@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
-@click.option("--replace", "replace_existing", is_flag=True, help="Replace the results in --out.")
+@model_option
+@labeling_config_option
+@replace_option
 @setting_options(run_only=True)
 @common_options
 def audit_labels(
@@ -90,12 +94,12 @@ def audit_labels(
         "annotriage duplicates --reference reference --data images/held_out --against images/train --out leaks.csv",
     )
 )
-@click.option("--reference", "reference_path", type=PATH, required=True, help="Folder of the reference.")
+@reference_option
 @click.option("--data", required=True, help="DATA to look through.")
 @click.option("--against", help="DATA that it should share nothing with, as the training set with held-out items.")
 @click.option("--out", type=PATH, required=True, help="The CSV file: id, twin, set, distance, kind.")
-@click.option("--model", "model_path", type=PATH, help="The model spec, if it has moved since the reference was fitted.")
-@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
+@model_option
+@labeling_config_option
 @click.option("--replace", "replace_existing", is_flag=True, help="Replace the file.")
 @setting_options(run_only=True)
 @common_options

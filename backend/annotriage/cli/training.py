@@ -11,8 +11,10 @@ from annotriage.cli.options import (
     PATH,
     common_options,
     examples,
+    labeling_config_option,
     print_json,
     progress_bars,
+    replace_option,
     service_process,
     service_settings,
     setting_options,
@@ -64,8 +66,8 @@ PERPLEXITIES = ("off", "kl", "gaussian", "gmm")
 @click.option("--scores", is_flag=True, help="EL2N and GraNd of every sample, in samples.csv.")
 @click.option("--prune", is_flag=True, help="Measure which part of the training set could go.")
 @click.option("--learning-curve", is_flag=True, help="Measure what 500 more labels would gain.")
-@click.option("--labeling-config", type=PATH, help="Label Studio's labeling config (XML), to read its files.")
-@click.option("--replace", "replace_existing", is_flag=True, help="Replace the results in --out.")
+@labeling_config_option
+@replace_option
 @setting_options(run_only=True)
 @common_options
 def train(

@@ -174,4 +174,4 @@ def learned_first(checkpoints: Sequence[tuple[Array, Array]], final: Array, trut
 
 def model_similarity(mine: Sequence[Array], its: Sequence[Array]) -> Array:
     """Q7: how alike the layers of two models are, (L, M) linear CKA. mine, its: (n, d) each, of the same items in the same order."""
-    return np.array([[linear_cka(one, other) for other in its] for one in mine])
+    return np.array([[linear_cka(layer, other) for other in its] for layer in mine])

@@ -94,8 +94,7 @@ def compare(
     Raises DataError if no item can be scored, FitError if the reference keeps no training activations.
     """
     settings = settings or reference.settings
-    if model is None or isinstance(model, ModelSpec | Path | str):
-        model = reference.open_model(model, settings)
+    model = reference.open_model(model, settings)
     dataset = open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes, server=server)
     dataset = dataset.renamed(dict(model.spec.aliases))
     kept, foreign, known = _sampled_outputs(model, dataset, reference.space, settings, progress)

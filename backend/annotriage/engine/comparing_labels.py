@@ -25,7 +25,7 @@ class ClassErrors:
 class LabelComparison:
     """Verdicts beside the labels that the data carry.
 
-    labelled: items with a label. auto, wrong: automatic ones of them; low, high: 95 % limits of the share that is wrong, None without
+    labelled: items with a label. auto, wrong: automatic ones of them; low, high: 95% limits of the share that is wrong, None without
     any. held: whether at most `max_error` of them are wrong; None where there are more, but so few that chance may have made them.
     foreign: items whose label is none of the model's classes; foreign_auto: of them automatic, foreign_seen: called outliers.
     classes: of the automatic labels, those most often wrong first.

@@ -107,10 +107,7 @@ def diagnose(
     settings = settings or reference.settings
     space = reference.space
     dataset = open_dataset(data, labeling_config=labeling_config, classes=space.classes, server=server)
-    if model is None or isinstance(model, ModelSpec | Path | str):
-        model = reference.open_model(model, settings)
-    else:
-        reference.check(model)
+    model = reference.open_model(model, settings)
     pair = None if confusion is None else tuple(_class(space, name) for name in confusion)
     wanted = None if sample is None else _sampled_or_pilot(frozenset(sample), dataset, settings.seed)
     whole = look_through(model, space, dataset, settings, pictures=True, wanted=wanted, progress=progress)

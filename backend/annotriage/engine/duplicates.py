@@ -1,14 +1,15 @@
 """Duplicates: items that are in a dataset twice, or in two that must not share any.
 
 Exact ones show the model the same content. Near ones lie, in the space of the map, within the distance of lightly changed copies, which are
-made of items of the data itself: brighter or darker by 5 %, with noise of 2 %, recompressed, and large pictures shrunk by a tenth.
+made of items of the data itself: brighter or darker by 5%, with noise of 2%, recompressed, and large pictures shrunk by a tenth.
 """
 
 from __future__ import annotations
 
 import io
+import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,18 +27,19 @@ from annotriage.engine.reference import Reference
 from annotriage.engine.sampling import SeededSample
 from annotriage.errors import DataError
 from annotriage.latent.detector import Detector
-from annotriage.model import Model
+from annotriage.model import Model, Outputs
 from annotriage.model.inputs import content_hash
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import stream
 from annotriage.progress import Progress, silent
-from annotriage.quality.twins import NONE, near_threshold, nearest_among, nearest_earlier
+from annotriage.quality.twins import NONE, USUAL_PART, near_threshold, nearest_among, nearest_earlier
 from annotriage.settings import ServiceSettings, Settings
 
 Array = NDArray[Any]
 
 BRIGHTNESS, NOISE, QUALITY, SHRUNK = 0.05, 0.02, 90, 0.9
 LARGE = 64  # pixels of the shorter side, from which a picture is also shrunk
+USUAL_OF = 2_000  # items, at most, that tell how far apart items usually are
 DATA, AGAINST = "data", "against"
 
 
@@ -79,7 +81,7 @@ class Duplicates:
         told = [twin_words.within_sentence(self.items, within["exact"], within["near"])]
         if self.against is not None:
             told.append(twin_words.between_sentence(self.items, between["exact"], between["near"], self.against))
-        return (*told, twin_words.threshold_sentence(self.threshold, self.usual))
+        return (*told, twin_words.threshold_sentence(self.threshold, self.usual, self.threshold >= USUAL_PART * self.usual))
 
     def summary(self) -> dict[str, Any]:
         """The figures as plain values."""
@@ -119,10 +121,7 @@ def duplicates(
     left out.
     """
     settings = settings or reference.settings
-    if model is None or isinstance(model, ModelSpec | Path | str):
-        model = reference.open_model(model, settings)
-    else:
-        reference.check(model)
+    model = reference.open_model(model, settings)
 
     def pointed(source: Source) -> _Points:
         dataset = open_dataset(source, labeling_config=labeling_config, classes=reference.space.classes, server=server)
@@ -133,7 +132,7 @@ def duplicates(
     with progress("comparing items", None):
         earlier, distance = nearest_earlier(mine.points)
         between = None if others is None else nearest_among(mine.points, others.points)
-        threshold = _threshold(reference.detector, model, mine.contents, distance, settings)
+        threshold = twin_threshold(partial(compressed, reference.detector), model, mine.contents, distance, settings)
     known: dict[str, int] = {}
     theirs = {} if others is None else {content: row for row, content in reversed(list(enumerate(others.hashes)))}
     found: list[Twin] = []
@@ -161,11 +160,29 @@ def duplicates(
 
 def near_twins(detector: Detector, model: Model, trained: Collected, held_out: Collected, settings: Settings) -> list[tuple[str, str]]:
     """Held-out items that are near twins of training items: (held-out id, training id), the nearest first."""
-    points, others = (detector.measure(part.activations, part.logits).compressed for part in (held_out, trained))
+    points, others = (compressed(detector, Outputs(part.logits, part.activations)) for part in (held_out, trained))
     index, distance = nearest_among(points, others)
-    threshold = _threshold(detector, model, held_out.contents, distance, settings)
+    threshold = twin_threshold(partial(compressed, detector), model, held_out.contents, distance, settings)
     close = np.flatnonzero(distance <= threshold)
     return [(held_out.ids[row], trained.ids[index[row]]) for row in close[np.argsort(distance[close], kind="stable")]]
+
+
+def have_near_twins(
+    points: Array,
+    others: Array,
+    apart: Array,
+    contents: Mapping[int, Array],
+    place: Callable[[Outputs], Array],
+    model: Model,
+    settings: Settings,
+) -> Array:
+    """Which of (N, d) points have a near twin among (M, d) others: (N,) bool.
+
+    apart: (k, d) points that the others should share nothing with: how far they lie from each other is usual. contents, place: of the
+    others, as of `twin_threshold`.
+    """
+    usual = nearest_among(others[:: math.ceil(len(others) / USUAL_OF)], apart)[1]
+    return np.asarray(nearest_among(points, others)[1] <= twin_threshold(place, model, contents, usual, settings))
 
 
 def _twin(mine: _Points, row: int, others: _Points, same: int, near: int, distance: float, threshold: float, which: str) -> Iterator[Twin]:
@@ -190,8 +207,7 @@ def _pointed(reference: Reference, model: Model, dataset: Any, settings: Setting
                 ids.append(batch.items[row].id)
                 hashes.append(content_hash(loaded))
             if batch.outputs is not None:
-                measured = reference.detector.measure(batch.outputs.activations, batch.outputs.logits)
-                points.append(measured.compressed.astype(np.float32))
+                points.append(compressed(reference.detector, batch.outputs).astype(np.float32))
             advance(len(batch.items))
     if not points:
         why = f": {failures[0]}" if failures else ""
@@ -203,8 +219,19 @@ def _numbered(row: int, content: Array) -> tuple[int, Array]:
     return row, content
 
 
-def _threshold(detector: Detector, model: Model, contents: dict[int, Array], usual: Array, settings: Settings) -> float:
-    """How near copies of these items lie to them. usual: distances of items to the nearest other one."""
+def compressed(detector: Detector, outputs: Outputs) -> Array:
+    """What the model makes of n items, in the space of the map: (n, d)."""
+    return detector.measure(outputs.activations, outputs.logits).compressed
+
+
+def twin_threshold(
+    place: Callable[[Outputs], Array], model: Model, contents: Mapping[int, Array], usual: Array, settings: Settings
+) -> float:
+    """The distance within which two items are near twins: that of lightly changed copies, at most half of the usual one.
+
+    place: what the model makes of n items -> their points, (n, d), in the space of the distances. contents: of the items to copy, as of
+    `Collected`. usual: (N,) distances of items to the nearest other one, most of which are no twins.
+    """
     originals = list(contents.values())
     copies = [copy for content in originals for copy in light_copies(content, np.random.default_rng(settings.seed))]
     each = len(copies) // len(originals)
@@ -213,7 +240,7 @@ def _threshold(detector: Detector, model: Model, contents: dict[int, Array], usu
     for batch in stream(model, items, settings):
         if batch.outputs is None or len(batch.rows) < len(batch.items):
             return 0.0  # a model that cannot take its own inputs back tells nothing of copies
-        points.append(detector.measure(batch.outputs.activations, batch.outputs.logits).compressed)
+        points.append(place(batch.outputs))
     placed = np.concatenate(points)
     before, after = placed[: len(originals)], placed[len(originals) :]
     return near_threshold(np.linalg.norm(after - np.repeat(before, each, axis=0), axis=1), usual)

@@ -116,10 +116,7 @@ def look_inside(
     """
     settings = settings or reference.settings
     dataset = open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes, server=server)
-    if model is None or isinstance(model, ModelSpec | Path | str):
-        model = reference.open_model(model, settings)
-    else:
-        reference.check(model)
+    model = reference.open_model(model, settings)
     return look_through(model, reference.space, dataset, settings, pictures=pictures, wanted=wanted, memory=memory, progress=progress)
 
 
@@ -143,6 +140,7 @@ def look_through(
     kept: SeededSample[_Kept] | None = None
     failures: list[str] = []
     read = good = 0
+    dataset = dataset.renamed(dict(model.spec.aliases))
     chosen = dataset if wanted is None else Dataset(dataset.name, None, lambda: filter(wanted, dataset), dataset.notes)
     with progress(f"items of {dataset.name}", chosen.count) as advance:
         for batch in stream(model, chosen, settings):

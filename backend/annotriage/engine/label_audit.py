@@ -27,7 +27,7 @@ from annotriage.latent.maps import nearest_training
 from annotriage.model import Model, Outputs
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
-from annotriage.quality.heads import FOLDS, class_probabilities, fold_of
+from annotriage.quality.heads import FOLDS, checkable, class_probabilities, fold_of
 from annotriage.quality.label_issues import label_issues
 from annotriage.settings import ServiceSettings, Settings
 
@@ -67,10 +67,7 @@ def audit_labels(
     space = reference.space
     wanted = _checked(folds, order, rules, space)
     dataset = open_dataset(data, labeling_config=labeling_config, classes=space.classes, server=server)
-    if model is None or isinstance(model, ModelSpec | Path | str):
-        model = reference.open_model(model, settings)
-    else:
-        reference.check(model)
+    model = reference.open_model(model, settings)
     return audit_dataset(reference, model, dataset, folds=folds, order=order, rules=wanted, settings=settings, progress=progress)
 
 
@@ -87,6 +84,7 @@ def audit_dataset(
 ) -> LabelAudit:
     """As `audit_labels`, for a dataset and a model that are open already. rules: pairs of classes."""
     called: list[Called] = []
+    dataset = dataset.renamed(dict(model.spec.aliases))
 
     def label_of(item: Item) -> LabelSet | None:
         called.append((item.path, None if item.labels is None else tuple(map(str, item.labels))))
@@ -153,7 +151,7 @@ def doubts_of_training(reference: Reference, trained: Collected) -> list[str]:
     rows = np.sort(rng.permutation(len(trained.ids))[:TRAINING_CHECKED])
     some = trained.rows(rows)
     labels = np.array([label_set[0] for label_set in some.labels if label_set is not None], dtype=np.intp)
-    usual = np.flatnonzero(np.bincount(labels, minlength=len(space.classes))[labels] >= FOLDS)
+    usual = np.flatnonzero(checkable(labels, units_of(some), FOLDS))
     if len(np.unique(labels[usual])) < 2:
         return []
     some, labels = some.rows(usual), labels[usual]

@@ -17,7 +17,7 @@ from annotriage.engine.label_findings import ClassQuality, LabelFinding
 from annotriage.engine.labels import NOTHING
 from annotriage.engine.reference import Judged, Reference
 from annotriage.errors import DataError
-from annotriage.quality.heads import answer_probabilities, class_probabilities, fold_of
+from annotriage.quality.heads import answer_probabilities, checkable, class_probabilities, fold_of
 from annotriage.quality.label_issues import NoiseRate, answer_issues, kinds, label_issues, strangers
 from annotriage.settings import Settings
 from annotriage.states import IssueKind
@@ -59,14 +59,17 @@ def one_label_each(checked: Checked) -> Found:
     space, items, judged = checked.reference.space, checked.items, checked.judged
     all_labels = np.array([labels[0] for labels in items.labels if labels is not None], dtype=np.intp)
     counts = np.bincount(all_labels, minlength=len(space.classes))
+    all_units = units_of(items)
     rows: Array = np.arange(len(all_labels))
     notes = []
     if checked.folds:
-        few = np.flatnonzero((counts > 0) & (counts < checked.folds))
-        if len(few):
+        rows = np.flatnonzero(checkable(all_labels, all_units, checked.folds))
+        if few := sorted(set(all_labels.tolist()) - set(all_labels[rows].tolist())):
             named = ", ".join(f"{space.classes[place]} ({counts[place]})" for place in few)
-            notes.append(f"Too few labels to be checked in {checked.folds} folds, and left out: {named}. Fewer --folds, or more labels.")
-            rows = np.flatnonzero(~np.isin(all_labels, few))
+            notes.append(
+                f"Too few labels to be checked in {checked.folds} folds, or all of one group, and left out: {named}. Fewer --folds, or more"
+                " labels."
+            )
     labels = all_labels[rows]
     if len(np.unique(labels)) < 2:
         only = f" ({space.classes[labels[0]]})" if len(labels) else ""
@@ -75,7 +78,7 @@ def one_label_each(checked: Checked) -> Found:
             " better, so give items of at least two classes"
         )
     rng = np.random.default_rng(checked.settings.seed)
-    units = units_of(items)[rows]
+    units = all_units[rows]
     if checked.folds:
         fold = fold_of(labels, units, checked.folds, rng)
         probabilities = class_probabilities(judged.compressed[rows], labels, len(space.classes), fold)

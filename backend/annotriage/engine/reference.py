@@ -218,11 +218,15 @@ class Reference:
 
     # -- the model
 
-    def open_model(self, spec: Path | str | ModelSpec | None = None, settings: Settings | None = None) -> Model:
-        """Load the model that this reference was fitted with, from its own place or from the spec given.
+    def open_model(self, model: Model | ModelSpec | Path | str | None = None, settings: Settings | None = None) -> Model:
+        """Load the model that this reference was fitted with, from its own place or from the spec given; one that is loaded is checked.
 
         Raises MismatchError if it is another model, another layer or a changed spec, naming both.
         """
+        if model is not None and not isinstance(model, ModelSpec | Path | str):
+            self.check(model)
+            return model
+        spec = model
         if spec is None:
             if self.spec_path is None or not self.spec_path.is_file():
                 raise MismatchError(
@@ -231,10 +235,9 @@ class Reference:
                 )
             spec = self.spec_path
         spec = spec if isinstance(spec, ModelSpec) else ModelSpec.load(spec)
-        settings = settings or self.settings
-        model = load_model(spec, settings.device)
-        self.check(model)
-        return model
+        loaded = load_model(spec, (settings or self.settings).device)
+        self.check(loaded)
+        return loaded
 
     def check(self, model: Model) -> None:
         """Raise MismatchError unless `model` is the one that this reference was fitted with."""

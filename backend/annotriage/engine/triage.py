@@ -113,10 +113,7 @@ def triage(
     """
     settings = settings or reference.settings
     dataset = open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes, server=server)
-    if model is None or isinstance(model, ModelSpec | Path | str):
-        model = reference.open_model(model, settings)
-    else:
-        reference.check(model)
+    model = reference.open_model(model, settings)
     dataset = dataset.renamed(dict(model.spec.aliases))
     started = time.perf_counter()
     tally = Tally(reference, settings)

@@ -59,7 +59,7 @@ class Standing:
 def looks(members: int, group_error: float = 0.05, confidence: float = 0.95) -> tuple[Look, ...]:
     """The looks at a group of so many members, with 0, 1, 2, ... disagreements allowed; none where not even half would be saved.
 
-    At 5 % and 95 % a group of 200 is shown by 73 answers that all agree.
+    At 5% and 95% a group of 200 is shown by 73 answers that all agree.
     """
     found: list[Look] = []
     sizes = np.arange(1, math.floor(WORTH * members) + 1)
@@ -107,7 +107,9 @@ def _limit(rest: int, group_error: float) -> int:
 def _risks(members: int, sizes: NDArray[np.int64], allowed: int, group_error: float) -> Array:
     """For each size the largest probability to see at most `allowed` disagreements while more of the rest are wrong than may be.
 
-    With K wrong members in all and x of them seen, K - x are left: too many if K - x > limit. For K = limit + 1 + j that is x <= j.
+    With K wrong members in all and x of them seen, K - x are left: too many if K - x > limit. For K = limit + 1 + j that is x <= j. At most
+    1 - c of all these is the same as `certificate.most_wrong(members, size, x, c) - x <= limit` for every x up to `allowed`, for all sizes
+    at once and without a search for each.
     """
     limits = np.floor(group_error * (members - sizes) + 1e-9).astype(int)
     seen = np.arange(allowed + 1)[:, None]

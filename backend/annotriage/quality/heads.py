@@ -33,6 +33,17 @@ def fold_of(labels: Labels, units: Labels, folds: int, rng: np.random.Generator)
     return np.asarray(fold[unit])
 
 
+def checkable(labels: Labels, units: Labels, folds: int) -> NDArray[np.bool_]:
+    """Items of classes that can be checked in so many folds: (N,) bool.
+
+    They have as many items, and these of two units at least: what is all of one unit is in one fold, so that the head which is asked about
+    it never saw the class, and every label of it would look wrong. labels, units: (N,), as of `fold_of`.
+    """
+    classes, place, items = np.unique(labels, return_inverse=True, return_counts=True)
+    held = np.unique(np.stack([place, units]), axis=1)[0]
+    return np.asarray(((items >= folds) & (np.bincount(held, minlength=len(classes)) >= 2))[place])
+
+
 def class_probabilities(points: Array, labels: Labels, classes: int, fold: Labels) -> Array:
     """P(class | point) by the head of the other folds: (N, classes) float64, rows sum to 1.
 

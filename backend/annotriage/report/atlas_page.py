@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
+from scipy.special import expit, softmax
 
 from annotriage.advice.atlas_words import explained_sentence, strange_sentence
 from annotriage.data import Source
@@ -23,8 +23,6 @@ from annotriage.engine.inside import Inside
 from annotriage.engine.reference import Reference
 from annotriage.report.html import bundle, frame, template, write_page
 from annotriage.report.output import json_text
-
-Array = NDArray[Any]
 
 PAGE, FIGURES = "atlas.html", "atlas.json"
 LISTED = 60  # items of a cell that can be looked at
@@ -111,7 +109,7 @@ def _layer(inside: Inside, layer: LayerAtlas, multiple: bool) -> dict[str, Any]:
 
 
 def _cell(inside: Inside, cell: Cell, multiple: bool) -> dict[str, Any]:
-    shares = _shares(cell.logits[None], multiple)[0]
+    shares = expit(cell.logits) if multiple else softmax(cell.logits)
     top = np.argsort(-shares, kind="stable")[:TOP]
     speaks = np.argsort(-np.abs(cell.evidence), kind="stable")[:SPEAKS]
     return {
@@ -123,10 +121,3 @@ def _cell(inside: Inside, cell: Cell, multiple: bool) -> dict[str, Any]:
         "top": [[int(kind), round(float(shares[kind]), 3)] for kind in top],
         "speaks": [[int(kind), round(float(cell.evidence[kind]), 3)] for kind in speaks],
     }
-
-
-def _shares(logits: Array, multiple: bool) -> Array:
-    if multiple:
-        return np.asarray(1 / (1 + np.exp(-np.clip(logits, -50, 50))))
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True))

@@ -47,7 +47,7 @@ def diagnose_to_folder(
 
 def write_diagnosis(found: Diagnosis, path: Path) -> None:
     """Write the page, whole or not at all. Raises OutputError if it cannot be written."""
-    program = bundle("elements.js", "theme_button.js", "diagnosis.js")
+    program = bundle("elements.js", "theme_button.js", "theme_alone.js")
     write_page(template("diagnosis.html").generate(found=found, draw=_drawn, **frame(program, "diagnosis.css")), path)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
 from pathlib import Path
 
 from annotriage.data import Source
@@ -14,7 +11,7 @@ from annotriage.errors import OutputError
 from annotriage.model import Model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
-from annotriage.report.csv_cells import text_cell
+from annotriage.report.csv_cells import csv_lines
 from annotriage.report.html import write_page
 from annotriage.settings import ServiceSettings, Settings
 
@@ -45,7 +42,8 @@ def duplicates_to_file(
     found = duplicates(
         reference, data, against, model=model, settings=settings, labeling_config=labeling_config, server=server, progress=progress
     )
-    write_page(_lines(found), out, "table")
+    rows = ((twin.id, twin.twin, twin.set, twin.distance, twin.kind) for twin in found.twins)
+    write_page(csv_lines(COLUMNS, rows), out, "table")
     return found
 
 
@@ -53,12 +51,3 @@ def duplicates_text(found: Duplicates) -> str:
     """What was found, in a few lines for the terminal."""
     first = [f"  {twin.id} = {twin.twin}{' (against)' if twin.set == AGAINST else ''}, {twin.kind}" for twin in found.twins[:FIRST]]
     return "\n".join([*found.sentences, *first, *(f"Note: {note}" for note in found.notes)])
-
-
-def _lines(found: Duplicates) -> Iterator[str]:
-    file = io.StringIO()
-    table = csv.writer(file)
-    table.writerow(COLUMNS)
-    for twin in found.twins:
-        table.writerow([text_cell(twin.id), text_cell(twin.twin), twin.set, f"{twin.distance:.6g}", twin.kind])
-    yield file.getvalue()

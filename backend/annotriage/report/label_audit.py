@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +17,8 @@ from annotriage.engine.reference import Reference
 from annotriage.model import Model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
-from annotriage.report.csv_cells import text_cell
-from annotriage.report.html import frame, static, template, write_page
+from annotriage.report.csv_cells import Cell, csv_lines
+from annotriage.report.html import bundle, frame, template, write_page
 from annotriage.report.output import REPORT, SUMMARY, json_text
 from annotriage.settings import ServiceSettings, Settings
 
@@ -65,10 +64,7 @@ def audit_labels_to_folder(
             server=server,
             progress=progress,
         )
-        with (folder / ISSUES).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(COLUMNS)
-            table.writerows(map(_row, found.findings))
+        write_page(csv_lines(COLUMNS, map(_row, found.findings)), folder / ISSUES, "table")
         (folder / SUMMARY).write_text(json_text(found.summary()), "utf-8", "backslashreplace")
         write_page(_page(found), folder / REPORT)
         return found
@@ -84,12 +80,11 @@ def audit_text(audit: LabelAudit) -> str:
     return "\n".join([*lines, *first, *(f"Note: {note}" for note in audit.notes)])
 
 
-def _row(finding: LabelFinding) -> list[str]:
-    quality = [f"{finding.quality[name]:.6g}" if name in finding.quality else "" for name in QUALITY]
-    given, likely = (text_cell("|".join(label.replace("|", "\\|") for label in labels)) for labels in (finding.given, finding.likely))
-    why = [finding.kind.value, f"{finding.score:.6g}", text_cell(finding.reason)]
-    further = [text_cell(finding.path), f"{finding.outlier_score:.6g}", *quality, "yes" if finding.agree else "no"]
-    return [text_cell(finding.id), given, likely, *why, *further]
+def _row(finding: LabelFinding) -> list[Cell]:
+    given, likely = ("|".join(label.replace("|", "\\|") for label in labels) for labels in (finding.given, finding.likely))
+    why = finding.kind.value, finding.score, finding.reason
+    quality = [finding.quality.get(name) for name in QUALITY]
+    return [finding.id, given, likely, *why, finding.path, finding.outlier_score, *quality, "yes" if finding.agree else "no"]
 
 
 def _page(audit: LabelAudit) -> Iterator[str]:
@@ -112,5 +107,5 @@ def _page(audit: LabelAudit) -> Iterator[str]:
         largest=largest,
         pairs=[pair for pair in pairs if pair[0] >= 0.5],
         shown=audit.findings[:SHOWN],
-        **frame(static("label_audit.js")),
+        **frame(bundle("elements.js", "theme_button.js", "label_audit.js")),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from annotriage.engine.folders import whole_folder
 from annotriage.engine.look_alikes import LabelledAtOnce, LookAlikes, judge_answers, split, worth_asking
-from annotriage.errors import DataError, OutputError
-from annotriage.report.csv_cells import text_cell
+from annotriage.errors import DataError
+from annotriage.report.csv_cells import Cell, csv_lines, plain_text, text_cell
+from annotriage.report.html import write_page
 from annotriage.report.output import json_text
 
 GROUP, POINTS, QUESTIONS, LABELS = "group.json", "points.npz", "questions.csv", "labels.csv"
@@ -52,7 +53,7 @@ def read_look_alikes(folder: Path) -> tuple[LookAlikes, list[str]]:
             )
         if not (row.get("label") or "").strip():
             break
-        answers.append((row["label"] or "").strip())
+        answers.append(plain_text((row["label"] or "").strip()))
     return group, answers
 
 
@@ -70,20 +71,16 @@ def answer_look_alikes(folder: Path, given: Mapping[str, str] | None = None) -> 
     if len(answers) > asked:
         _write_questions(group, answers, len(answers), folder / QUESTIONS)
     found = judge_answers(group, answers)
-    try:
-        if found.standing.shown:
-            with (folder / LABELS).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-                table = csv.writer(file)
-                table.writerow((*COLUMNS, "how"))
-                for place, (id, path) in enumerate(zip(group.ids, group.paths, strict=True)):
-                    by_person = place < len(answers)
-                    label = answers[place] if by_person else found.label or ""
-                    table.writerow([text_cell(id), text_cell(path), text_cell(label), "person" if by_person else "look-alike"])
-        elif found.standing.next_at is not None:
-            _write_questions(group, answers, found.standing.next_at, folder / QUESTIONS)
-    except OSError as error:
-        raise OutputError(f"{folder}: could not be written ({error.strerror})") from error
+    if found.standing.shown:
+        write_page(csv_lines((*COLUMNS, "how"), _labelled(group, answers, found.label or "")), folder / LABELS, "table")
+    elif found.standing.next_at is not None:
+        _write_questions(group, answers, found.standing.next_at, folder / QUESTIONS)
     return found
+
+
+def _labelled(group: LookAlikes, answers: list[str], label: str) -> Iterator[list[Cell]]:
+    for place, (id, path) in enumerate(zip(group.ids, group.paths, strict=True)):
+        yield [id, path, answers[place], "person"] if place < len(answers) else [id, path, label, "look-alike"]
 
 
 def split_look_alikes(folder: Path) -> tuple[Path, ...]:
@@ -101,11 +98,5 @@ def split_look_alikes(folder: Path) -> tuple[Path, ...]:
 
 
 def _write_questions(group: LookAlikes, answers: list[str], size: int, path: Path) -> None:
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
-        for place in range(size):
-            label = answers[place] if place < len(answers) else ""
-            table.writerow([text_cell(group.ids[place]), text_cell(group.paths[place]), text_cell(label)])
-    part.replace(path)
+    rows = zip(group.ids[:size], group.paths[:size], [*answers, *[""] * size][:size], strict=True)
+    write_page(csv_lines(COLUMNS, rows), path, "table")

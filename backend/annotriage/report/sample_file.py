@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
 from annotriage.data import Source
-from annotriage.engine.diagnosis_sample import DiagnosisSample, sample
+from annotriage.engine.diagnosis_sample import DiagnosisSample, SampledItem, sample
 from annotriage.engine.reference import Reference
 from annotriage.errors import DataError, OutputError
-from annotriage.report.csv_cells import text_cell
+from annotriage.report.csv_cells import Cell, csv_lines, plain_text
+from annotriage.report.html import write_page
 
 COLUMNS = ("id", "label", "predicted", "correct", "cluster", "ratio", "weight", "why")
 _CORRECT = {True: "yes", False: "no", None: ""}
@@ -32,19 +32,7 @@ def sample_to_file(reference: Reference, data: Source, file: Path | str, **optio
 def write_sample(sample: DiagnosisSample, file: Path) -> None:
     """Write a sample, whole or not at all. Raises OutputError if the file exists already or cannot be written."""
     _refuse_existing(file)
-    partial = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as opened:
-            table = csv.writer(opened)
-            table.writerow(COLUMNS)
-            for item in sample.items:
-                figures = ["" if figure is None else f"{figure:.6g}" for figure in (item.ratio, item.weight)]
-                words = [text_cell(word) for word in (item.id, item.label, item.predicted)]
-                table.writerow([*words, _CORRECT[item.correct], text_cell(item.cluster), *figures, text_cell(item.why)])
-        partial.replace(file)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{file}: the sample could not be written ({error.strerror}); choose another place with --out") from error
+    write_page(csv_lines(COLUMNS, map(_row, sample.items)), file, "sample")
 
 
 def read_sample(file: Path) -> frozenset[str]:
@@ -54,7 +42,7 @@ def read_sample(file: Path) -> frozenset[str]:
             table = csv.DictReader(opened)
             if "id" not in (table.fieldnames or ()):
                 raise DataError(f"{file}: has no column id; give a file that `annotriage sample` wrote, or a CSV file with the items' ids")
-            found = frozenset(_plain(row["id"]) for row in table if row["id"])
+            found = frozenset(plain_text(row["id"]) for row in table if row["id"])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: cannot be read as a sample ({error}); give a file that `annotriage sample` wrote") from error
     if not found:
@@ -67,6 +55,5 @@ def _refuse_existing(file: Path) -> None:
         raise OutputError(f"{file}: exists already; choose another name for the sample")
 
 
-def _plain(cell: str) -> str:
-    """The text of which `text_cell` made this cell."""
-    return cell[1:] if cell[:1] == "'" and text_cell(cell[1:]) == cell else cell
+def _row(item: SampledItem) -> list[Cell]:
+    return [item.id, item.label, item.predicted, _CORRECT[item.correct], item.cluster, item.ratio, item.weight, item.why]

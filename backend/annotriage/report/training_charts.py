@@ -66,11 +66,11 @@ def share_chart(took_part: NDArray[np.bool_]) -> Markup:
 
 
 def loss_chart(losses: Sequence[float]) -> Markup:
-    """The mean loss of the samples seen, epoch by epoch."""
-    known = [float(loss) for loss in losses]
+    """The mean loss of the samples seen, epoch by epoch; NaN where none was."""
+    known = {epoch: float(loss) for epoch, loss in enumerate(losses) if math.isfinite(loss)}
     left, right, top, bottom = 58.0, 760.0, 14.0, 200.0
-    upper = max(max(known, default=1.0) * 1.1, 1e-6)
-    last = max(len(known) - 1, 1)
+    upper = max(max(known.values(), default=1.0) * 1.1, 1e-6)
+    last = max(len(losses) - 1, 1)
 
     def x(epoch: float) -> float:
         return left + 10 + (right - left - 20) * epoch / last
@@ -80,12 +80,13 @@ def loss_chart(losses: Sequence[float]) -> Markup:
 
     marks = [upper * part / 4 for part in range(5)]
     parts = [line(left, y(mark), right, y(mark), "c-grid") + text(left - 10, y(mark) + 4, f"{mark:.2g}", "c-tick c-end") for mark in marks]
-    numbered = max(1, math.ceil(len(known) / NAMES))
-    parts += [text(x(epoch), bottom + 20, str(epoch + 1), "c-tick") for epoch in range(0, len(known), numbered)]
-    parts.append(path(list(enumerate(known)), x, y, "c-risk"))
-    parts += [dot(x(epoch), y(loss), 4, "c-outlier") for epoch, loss in enumerate(known)]
+    numbered = max(1, math.ceil(len(losses) / NAMES))
+    parts += [text(x(epoch), bottom + 20, str(epoch + 1), "c-tick") for epoch in range(0, len(losses), numbered)]
+    parts.append(path(list(known.items()), x, y, "c-risk"))
+    parts += [dot(x(epoch), y(loss), 4, "c-outlier") for epoch, loss in known.items()]
     parts.append(text((left + right) / 2, bottom + 42, "epoch", "c-tick"))
-    described = f"{known[0]:.3g} in the first epoch, {known[-1]:.3g} in the last." if known else "No epoch was run."
+    measured = list(known.values())
+    described = f"{measured[0]:.3g} in the first epoch, {measured[-1]:.3g} in the last." if measured else "No epoch was run."
     return frame("Loss", described, right + 24, bottom + 50, parts)
 
 

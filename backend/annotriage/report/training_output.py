@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,7 +23,8 @@ from annotriage.engine.reference import Reference, guarantee_facts
 from annotriage.model.onnx_head import SPEC_FILE
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
-from annotriage.report.csv_cells import text_cell
+from annotriage.report.csv_cells import Cell, csv_lines
+from annotriage.report.html import write_page
 from annotriage.report.output import REPORT, json_text
 from annotriage.report.training_page import write_training_page
 from annotriage.settings import ServiceSettings, Settings
@@ -129,7 +129,7 @@ def training_facts(training: Training) -> dict[str, Any]:
                 "number": region.number,
                 "items": len(region.ids),
                 "classes": list(region.classes),
-                "surprise": region.surprise,
+                "perplexity": region.surprise,
                 "medoid": region.ids[0],
             }
             for region in training.regions
@@ -182,38 +182,29 @@ def training_text(training: Training, out: Path) -> str:
 def _write_samples(training: Training, path: Path) -> None:
     course, collected, scores = training.course, training.examples.collected, training.importance
     forgotten, often = forgetting(course.right), course.took_part.sum(axis=0)
-    rows = []
+    rows: list[list[Cell]] = []
     for row in np.argsort(-np.nan_to_num(course.perplexity[-1]), kind="stable"):
-        labels = collected.labels[row] or ()
-        figures = [
-            f"{course.perplexity[-1][row]:.6g}",
-            int(often[row]),
-            "never learnt" if np.isinf(forgotten[row]) else int(forgotten[row]),
-        ]
-        figures += ["", ""] if scores is None else [f"{scores.el2n[row]:.6g}", f"{scores.grand[row]:.6g}"]
-        rows.append([text_cell(collected.ids[row]), text_cell("|".join(training.reference.space.texts(labels))), *figures])
+        labels = "|".join(training.reference.space.texts(collected.labels[row] or ()))
+        times = "never right" if np.isinf(forgotten[row]) else int(forgotten[row])
+        early = (None, None) if scores is None else (float(scores.el2n[row]), float(scores.grand[row]))
+        rows.append([collected.ids[row], labels, float(course.perplexity[-1][row]), int(often[row]), times, *early])
     _write(path, ("id", "label", "perplexity", "epochs", "forgotten", "el2n", "grand"), rows)
 
 
 def _write_regions(training: Training, path: Path) -> None:
-    rows = [
-        [region.number, text_cell(id), text_cell("|".join(region.classes)), f"{region.surprise:.6g}"]
-        for region in training.regions
-        for id in region.ids
+    rows: list[list[Cell]] = [
+        [region.number, id, "|".join(region.classes), region.surprise] for region in training.regions for id in region.ids
     ]
-    _write(path, ("region", "id", "classes_of_region", "surprise_of_region"), rows)
+    _write(path, ("region", "id", "classes_of_region", "perplexity_of_region"), rows)
 
 
 def _write_candidates(training: Training, path: Path) -> None:
-    rows = [
-        [rank, text_cell(item.id), f"{item.surprise:.6g}", item.region or "", text_cell(item.label), f"{item.outlier_score:.6g}"]
+    rows: list[list[Cell]] = [
+        [rank, item.id, item.surprise, item.region or None, item.label, item.outlier_score]
         for rank, item in enumerate(training.candidates or (), start=1)
     ]
-    _write(path, ("rank", "id", "surprise", "region", "label", "outlier_score"), rows)
+    _write(path, ("rank", "id", "perplexity", "region", "label", "outlier_score"), rows)
 
 
-def _write(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(columns)
-        table.writerows(rows)
+def _write(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    write_page(csv_lines(columns, rows), path, "table")

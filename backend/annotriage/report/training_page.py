@@ -8,7 +8,7 @@ from annotriage.advice import numbers
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.training_words import comparison_sentence, gain_sentence, pruning_sentence, takeover_sentence, visits_sentence
 from annotriage.report import training_charts as charts
-from annotriage.report.html import frame, template, write_page
+from annotriage.report.html import bundle, frame, template, write_page
 from annotriage.training.learning_curve import MORE
 from annotriage.training.retraining import Training
 from annotriage.training.side_by_side import NOT_WORSE
@@ -43,6 +43,6 @@ def write_training_page(training: Training, path: Path) -> None:
         gain=None if curve is None else gain_sentence(curve.gain, curve.low, curve.high, MORE),
         further=0 if curve is None else curve.now + MORE,
         pruned=None if proposal is None else pruning_sentence(proposal.share, rows, proposal.whole),
-        **frame(""),
+        **frame(bundle("elements.js", "theme_button.js", "theme_alone.js")),
     )
     write_page(pieces, path)

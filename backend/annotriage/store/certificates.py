@@ -176,7 +176,7 @@ def draw(connection: Connection, project: Project, places: Mapping[int, float]) 
 def still_unseen(connection: Connection, item_ids: Sequence[int]) -> list[int]:
     """Those of these items that nobody has answered or accepted, and that are no spot checks: they can be checked blind."""
     seen = [exists(select(table.c.item_id).where(table.c.item_id == item.c.id)) for table in (review, accepted, spot_check)]
-    query = select(item.c.id).where(item.c.answer == "open", ~item.c.gone, *(~one for one in seen))
+    query = select(item.c.id).where(item.c.answer == "open", ~item.c.gone, *(~known for known in seen))
     return [id for ids in chunks(sorted(item_ids)) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars()]
 
 

@@ -75,10 +75,10 @@ def _file_of(media: str) -> str:
 
 def erase(connection: Connection, project: Project, items: Sequence[Doomed]) -> None:
     """Erase items from everything but the files of references."""
-    ids = [one.id for one in items]
+    ids = [lost.id for lost in items]
     datasets = [id for some in chunks(ids) for id in _datasets(connection, some)]
-    names = {name for one in items for name in one.names}
-    tasks = {one.external_id for one in items if one.external_id}
+    names = {name for lost in items for name in lost.names}
+    tasks = {lost.external_id for lost in items if lost.external_id}
     mentioned = _pattern(tasks, names)
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA secure_delete=ON")  # freed pages are overwritten

@@ -32,7 +32,7 @@ def store_file(connection: Connection, file: Path) -> int:
 def drop_unused(connection: Connection) -> None:
     """Forget the files that nothing names any more."""
     named = (exists(select(table.c.stored_file_id).where(table.c.stored_file_id == stored_file.c.id)) for table in (report, reference_file))
-    for id in connection.execute(select(stored_file.c.id).where(*(~one for one in named))).scalars().all():
+    for id in connection.execute(select(stored_file.c.id).where(*(~naming for naming in named))).scalars().all():
         connection.execute(file_piece.delete().where(file_piece.c.stored_file_id == id))
         connection.execute(stored_file.delete().where(stored_file.c.id == id))
 

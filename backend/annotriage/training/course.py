@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from annotriage.errors import TrainingError
 from annotriage.progress import Progress, silent
-from annotriage.training.learner import Batch, Learner
+from annotriage.training.learner import Batch, Learner, is_right
 from annotriage.training.perplexity import Rule, Subsampling, of_activations, of_true_class
 from annotriage.training.plan import Plan
 
@@ -28,7 +28,8 @@ class Course:
 
     took_part: (E, N) bool, in whose training. perplexity: (E, N) float32, as last measured; NaN before the first time.
     right: (E, N) int8, whether the model was right when it saw the sample in that epoch; -1 where it did not.
-    losses: (E,) mean -ln p of the labels over the samples seen. below, above: the thresholds that were used, NaN if none.
+    losses: (E,) mean -ln p of the labels over the samples seen, NaN where none was.
+    below, above: the thresholds that were used, NaN if none.
     """
 
     took_part: Array
@@ -87,8 +88,8 @@ def run(
         takes_part = rule(former.epochs - 1, former.took_part[-1], former.perplexity[-1])
     with progress("training", (plan.epochs - course.epochs) * count) as advance:
         for epoch in range(course.epochs, plan.epochs):
-            if not takes_part.any():
-                break  # everything is learned: nobody comes back any more
+            if not takes_part.any() and not _comes_back(rule, epoch, plan):
+                break  # everything is learned, and nobody comes back any more
             perplexity, right, loss = _epoch(learner, targets, plan, epoch, takes_part, multiple)
             before = course.perplexity[-1] if course.epochs else np.full(count, np.nan, np.float32)
             latest = np.where(takes_part, perplexity, before).astype(np.float32)
@@ -107,6 +108,11 @@ def run(
     return course
 
 
+def _comes_back(rule: Rule, epoch: int, plan: Plan) -> bool:
+    """Whether samples that are all out come back before an epoch of the plan that is still to come. epoch: the one that nobody is in."""
+    return isinstance(rule, Subsampling) and any(rule.brings_back(later) for later in range(epoch + 1, plan.epochs))
+
+
 def _thresholds(rule: Rule, plan: Plan) -> tuple[float, float]:
     if not isinstance(rule, Subsampling) or plan.perplexity == "off":
         return math.nan, math.nan
@@ -114,7 +120,9 @@ def _thresholds(rule: Rule, plan: Plan) -> tuple[float, float]:
 
 
 def _epoch(learner: Learner, targets: Array, plan: Plan, epoch: int, takes_part: Array, multiple: bool) -> tuple[Array, Array, float]:
-    """One pass: the perplexity of each sample (N,), whether the model was right (N,), and the mean loss."""
+    """One pass: the perplexity of each sample (N,), whether the model was right (N,), and the mean loss; without samples it is NaN."""
+    if not takes_part.any():
+        return np.full(len(targets), np.nan), np.full(len(targets), -1, dtype=np.int8), math.nan
     rng = np.random.default_rng([plan.seed, epoch])
     order = rng.permutation(np.flatnonzero(takes_part))
     pieces = np.array_split(order, math.ceil(len(order) / plan.batch_size))
@@ -139,7 +147,7 @@ def _epoch(learner: Learner, targets: Array, plan: Plan, epoch: int, takes_part:
                 f" (--learning-rate {plan.rate / 10:g}; it was {plan.rate:g}); if that does not help, look for broken values in the data"
             )
         surprise[rows] = losses
-        right[rows] = _is_right(seen.logits, targets[rows], multiple)
+        right[rows] = is_right(seen.logits, targets[rows], multiple)
         if plan.perplexity in ("gaussian", "gmm"):
             activations.append(seen.activations)
     if activations:
@@ -160,12 +168,6 @@ def _batch(rows: Array, targets: Array, plan: Plan, multiple: bool, rng: np.rand
     others = rng.permutation(len(rows))
     share = rng.beta(plan.mixup, plan.mixup, len(rows)).astype(np.float32)
     return Batch(rows, share[:, None] * soft + (1 - share[:, None]) * soft[others], rows[others], share)
-
-
-def _is_right(logits: Array, targets: Array, multiple: bool) -> Array:
-    if multiple:
-        return np.asarray(((logits > 0) == (targets > 0)).all(axis=1))
-    return np.asarray(logits.argmax(axis=1) == targets.argmax(axis=1))
 
 
 def _smaller(plan: Plan) -> str:

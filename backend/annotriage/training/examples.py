@@ -7,8 +7,9 @@ on, for a comparison or a guarantee on items that a model has seen is worth noth
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,19 +18,19 @@ from numpy.typing import NDArray
 from annotriage.advice.numbers import count
 from annotriage.data import Dataset, Item
 from annotriage.engine.collecting import Collected, collect
+from annotriage.engine.duplicates import have_near_twins
 from annotriage.engine.labels import FOREIGN, LabelSet, LabelSpace
 from annotriage.errors import DataError, TrainingError
 from annotriage.latent.compression import l2_normalise
-from annotriage.latent.maps import nearest_training
-from annotriage.model import Model
+from annotriage.model import Model, Outputs
 from annotriage.progress import Progress
 from annotriage.settings import Settings
 
 Array = NDArray[Any]
+NearTwins = Callable[[Collected, int, Collected], Array]  # all items, how many of the first are the training set, those kept out
 
 FEWEST_OF_A_CLASS = 10  # labelled items that make a new class
 NO_CLASS = "none of these"  # the choice for what fits nowhere, however it is spelt: it is never learned as a class
-TWIN = 0.1  # of the usual distance between nearest neighbours: nearer ones are two pictures of the same thing
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def gather(
     if sources.kept_out is not None:
         kept_out.append(collect(model, sources.kept_out, space, settings, progress, "items to keep out", lambda item: None))
     everything = parts[0] if len(parts) == 1 else joined(parts, sources.train.name)
-    usable = _usable(everything, kept_out, looked_at, len(parts[0].ids), left)
+    usable = _usable(everything, kept_out, looked_at, len(parts[0].ids), left, partial(_near_twins, model, settings))
     rows = np.flatnonzero(usable)
     if not len(rows):
         raise TrainingError(f"{sources.train.name}: nothing is left to train on ({'; '.join(f'{n} {why}' for why, n in left.items())})")
@@ -174,20 +175,6 @@ def joined(parts: Sequence[Collected], name: str) -> Collected:
     )
 
 
-def twins(points: Array, of: Array) -> Array:
-    """Which of N activations are near twins of some of M others: (N, d), (M, d) -> (N,) bool.
-
-    Near: within a tenth of the usual distance between an item and its nearest neighbour, of directions (L2-normalised).
-    """
-    mine, theirs = l2_normalise(points), l2_normalise(of)
-    if len(mine) < 2 or not len(theirs):
-        return np.zeros(len(mine), dtype=bool)
-    sample = mine[np.linspace(0, len(mine) - 1, min(len(mine), 2_000)).astype(int)]
-    usual = np.median(np.linalg.norm(sample - mine[nearest_training(sample, mine, 2)[:, 1]], axis=1))
-    away = np.linalg.norm(mine - theirs[nearest_training(mine, theirs, 1)[:, 0]], axis=1)
-    return np.asarray(away < TWIN * usual)
-
-
 def _without_spot_checks(dataset: Dataset, left: Counter[str]) -> Dataset:
     def read() -> Iterator[Item]:
         for item in dataset:
@@ -199,7 +186,9 @@ def _without_spot_checks(dataset: Dataset, left: Counter[str]) -> Dataset:
     return Dataset(dataset.name, dataset.count, read, dataset.notes)
 
 
-def _usable(everything: Collected, kept_out: Sequence[Collected], looked_at: Array, training: int, left: Counter[str]) -> Array:
+def _usable(
+    everything: Collected, kept_out: Sequence[Collected], looked_at: Array, training: int, left: Counter[str], near_twins: NearTwins
+) -> Array:
     """Which items may be trained on. training: so many of the first are the training set, which the base model has seen anyway."""
     usable = np.ones(len(everything.ids), dtype=bool)
 
@@ -216,10 +205,24 @@ def _usable(everything: Collected, kept_out: Sequence[Collected], looked_at: Arr
         groups = {group for group in kept.groups if group}
         leave([group in groups for group in everything.groups], f"of a group (patient, series) in {kept.name}")
         near = np.zeros(len(usable), dtype=bool)
-        near[training:] = twins(everything.activations[0][training:], kept.activations[0])
+        if training < len(usable):
+            near[training:] = near_twins(everything, training, kept)
         leave(near, f"near twins of items in {kept.name}")
     first, repeats = np.unique(everything.hashes, return_index=True)[1], np.ones(len(usable), dtype=bool)
     repeats[first] = False
     repeats[:training] = False
     leave(repeats, "in the training set already, or twice")
     return usable
+
+
+def _near_twins(model: Model, settings: Settings, everything: Collected, training: int, kept: Collected) -> Array:
+    """Which items after the first `training` ones are near twins of some that are kept out: (N - training,) bool.
+
+    By the rule of `engine.duplicates`, on directions of the deciding layer, which a model without a reference has, too.
+    """
+    mine, theirs = l2_normalise(everything.activations[0]), l2_normalise(kept.activations[0])
+
+    def place(outputs: Outputs) -> Array:
+        return l2_normalise(outputs.activations[0])
+
+    return have_near_twins(mine[training:], theirs, mine[:training], kept.contents, place, model, settings)

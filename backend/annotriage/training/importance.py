@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from annotriage.progress import Progress, silent
 from annotriage.training.course import run
-from annotriage.training.learner import Head
+from annotriage.training.learner import Head, probabilities
 from annotriage.training.plan import Plan
 
 Array = NDArray[Any]
@@ -47,7 +47,7 @@ def early_scores(activations: Array, targets: Array, plan: Plan, *, multiple: bo
             head = Head(activations, targets.shape[1], multiple=multiple, weight_decay=plan.weight_decay, seed=seed)
             run(head, targets, replace(early, seed=seed), multiple=multiple)
             seen = head.look(everyone)
-            total += np.linalg.norm(_probabilities(seen.logits, multiple) - targets, axis=1)
+            total += np.linalg.norm(probabilities(seen.logits, multiple) - targets, axis=1)
             lengths = np.sqrt(np.square(seen.activations).sum(axis=1) + 1)
             advance(1)
     el2n = total / INITIALISATIONS
@@ -66,10 +66,3 @@ def forgetting(right: Array) -> Array:
         before = np.where(now >= 0, now, before)
     events[~(right == 1).any(axis=0)] = np.inf
     return events
-
-
-def _probabilities(logits: Array, multiple: bool) -> Array:
-    if multiple:
-        return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))))
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))

@@ -55,6 +55,20 @@ class Learner(Protocol):
         ...
 
 
+def is_right(logits: Array, targets: Array, multiple: bool) -> Array:
+    """Whether the largest logit is the label's, or, where several classes may apply, all of them are right: (N, m) each -> (N,) bool."""
+    if multiple:
+        return np.asarray(((logits > 0) == (targets > 0)).all(axis=1))
+    return np.asarray(logits.argmax(axis=1) == targets.argmax(axis=1))
+
+
+def probabilities(logits: Array, multiple: bool) -> Array:
+    """Softmax of the logits, or a sigmoid of each where several classes may apply: (N, m)."""
+    from scipy.special import expit, softmax
+
+    return np.asarray(expit(logits) if multiple else softmax(logits, axis=1))
+
+
 class Head:
     """A dense layer on frozen activations (N, d), trained by Adam; softmax, or sigmoids where several classes may apply.
 
@@ -81,7 +95,7 @@ class Head:
         if batch.partners is not None and batch.share is not None:
             points = batch.share[:, None] * points + (1 - batch.share[:, None]) * self._points[batch.partners]
         logits = self._answer(points)
-        wrong = (self._probabilities(logits) - batch.targets).astype(np.float32) / np.float32(len(points))
+        wrong = (probabilities(logits, self._multiple) - batch.targets).astype(np.float32) / np.float32(len(points))
         gradient = np.vstack([points.T @ wrong, wrong.sum(axis=0)])
         self._steps += 1
         self._first = 0.9 * self._first + 0.1 * gradient
@@ -121,9 +135,3 @@ class Head:
 
     def _answer(self, points: Array) -> Floats:
         return np.asarray(points @ self._weights[:-1] + self._weights[-1], dtype=np.float32)
-
-    def _probabilities(self, logits: Array) -> Array:
-        if self._multiple:
-            return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))
-        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from annotriage.progress import Progress, silent
 from annotriage.training.course import run
-from annotriage.training.learner import Head
+from annotriage.training.learner import Head, is_right
 from annotriage.training.plan import Plan
 
 Array = NDArray[Any]
@@ -75,7 +75,7 @@ def learning_curve(
                     activations[drawn], targets.shape[1], multiple=multiple, weight_decay=plan.weight_decay, seed=plan.seed + repeat
                 )
                 run(head, targets[drawn], longer, multiple=multiple)
-                errors[row, repeat] = _error(head.logits(held_out[0]), held_out[1], multiple)
+                errors[row, repeat] = 1 - is_right(head.logits(held_out[0]), held_out[1], multiple).mean()
                 advance(1)
     whole = _fit(sizes, errors.mean(axis=1))
     rng = np.random.default_rng(plan.seed)
@@ -110,9 +110,3 @@ def _gain(curve: tuple[float, float, float], count: int) -> float:
 def _epochs(plan: Plan, count: int, size: int) -> int:
     """A small part is passed more often, so that it gets enough steps to be learned."""
     return int(min(plan.epochs * math.sqrt(count / size), 8 * plan.epochs))
-
-
-def _error(logits: Array, targets: Array, multiple: bool) -> float:
-    if multiple:
-        return float(((logits > 0) != (targets > 0)).any(axis=1).mean())
-    return float((logits.argmax(axis=1) != targets.argmax(axis=1)).mean())

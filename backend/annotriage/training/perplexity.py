@@ -62,9 +62,13 @@ class Subsampling:
             return took_part
         if self.below is None:
             self.below = float(np.quantile(perplexity[took_part], DENSITY_SHARE))
-        if self.plan.readmit and (epoch + 1) % self.plan.readmit == 0:
+        if self.brings_back(epoch + 1):
             return np.ones_like(took_part)
         out = perplexity < self.below
         if self.above is not None:
             out |= perplexity > self.above
         return took_part & ~out
+
+    def brings_back(self, epoch: int) -> bool:
+        """Whether all samples come back before this epoch, counted from 0."""
+        return self.plan.perplexity != "off" and self.plan.readmit > 0 and epoch > 0 and epoch % self.plan.readmit == 0

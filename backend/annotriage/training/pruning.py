@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from annotriage.progress import Progress, silent
 from annotriage.training.course import run
-from annotriage.training.learner import Head
+from annotriage.training.learner import Head, is_right
 from annotriage.training.plan import Plan
 
 Array = NDArray[Any]
@@ -61,12 +61,12 @@ def pruning(
     def accuracy(kept: Array, seed: int) -> float:
         head = Head(activations[kept], targets.shape[1], multiple=multiple, weight_decay=plan.weight_decay, seed=seed)
         run(head, targets[kept], replace(small, seed=seed), multiple=multiple)
-        return _accuracy(head.logits(held_out[0]), held_out[1], multiple)
+        return float(is_right(head.logits(held_out[0]), held_out[1], multiple).mean())
 
     everyone = np.arange(len(targets))
     proxy = Head(activations, targets.shape[1], multiple=multiple, weight_decay=plan.weight_decay, seed=plan.seed)
     run(proxy, targets, small, multiple=multiple)
-    whole = _accuracy(proxy.logits(held_out[0]), held_out[1], multiple)
+    whole = float(is_right(proxy.logits(held_out[0]), held_out[1], multiple).mean())
     ordered = np.sort(proxy.look(everyone).logits, axis=1)
     margin = np.abs(ordered).min(axis=1) if multiple else ordered[:, -1] - ordered[:, -2]
     rows = []
@@ -88,9 +88,3 @@ def pruning(
             advance(1)
     free = [row.share for row in rows if row.el2n >= whole - FREE]
     return Proposal(whole, tuple(rows), max(free, default=0.0))
-
-
-def _accuracy(logits: Array, targets: Array, multiple: bool) -> float:
-    if multiple:
-        return float(((logits > 0) == (targets > 0)).all(axis=1).mean())
-    return float((logits.argmax(axis=1) == targets.argmax(axis=1)).mean())

@@ -115,8 +115,9 @@ def retrain(
     spec = _spec_of(base, model)
     opened = partial(open_dataset, labeling_config=labeling_config, classes=spec.classes, server=server)
     answered = partial(opened, classes=())  # people may have answered more than the model knows
-    others = (None if source is None else answered(source) for source in (reviewed, augmented, calibration, keep_out))
-    sources = Sources(opened(train), *others)
+    names = dict(spec.aliases)
+    others = (None if source is None else answered(source).renamed(names) for source in (reviewed, augmented, calibration, keep_out))
+    sources = Sources(opened(train).renamed(names), *others)
     classes, notes = classes_to_learn(sources, spec.classes, new_classes)
     saved_at = state or folder
     with_base = _base_spec(spec, classes, SavedState.folder_of(saved_at) / "base", plan)

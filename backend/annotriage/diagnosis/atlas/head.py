@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 RIDGE = 1e-6  # of the mean variance of the layer's neurons
+TINY = 1e-9
+PIECE = 4_096  # items at a time
 
 
 @dataclass(frozen=True)
 class Head:
-    """weights: (d, m). bias: (m,). explained: share of the logits' variance that it gives, 1 for the layer before the last dense one."""
+    """weights: (d, m). bias: (m,). explained: share of the logits' variance that it gives on items it was not fitted to, at least 0; 1 for
+    the layer before the last dense one.
+    """
 
     weights: Array
     bias: Array
@@ -38,5 +42,22 @@ def fit_head(activations: Array, logits: Array) -> Head:
     gram = centred.T @ centred
     gram[np.diag_indices_from(gram)] += RIDGE * max(float(np.trace(gram)) / len(gram), 1e-12)
     weights = np.linalg.solve(gram, centred.T @ wanted)
-    left, total = float(((wanted - centred @ weights) ** 2).sum()), float((wanted**2).sum())
-    return Head(weights, target - middle @ weights, 1 - left / total if total > 0 else 1.0)
+    left = (wanted - centred @ weights) / np.maximum(1 - _leverage(centred, gram), TINY)[:, None]
+    total = float((wanted**2).sum())
+    return Head(weights, target - middle @ weights, max(0.0, 1 - float((left**2).sum()) / total) if total > 0 else 1.0)
+
+
+def _leverage(centred: Array, gram: Array) -> Array:
+    """How far each item draws the fit to itself, (N,): with its residual over 1 - this, it counts as if it had been left out.
+
+    Without it a layer with more neurons than there are items would explain everything.
+    """
+    from scipy.linalg import cho_factor, solve_triangular
+
+    lower = cho_factor(gram, lower=True)[0]
+    pieces = [np.square(solve_triangular(lower, part.T, lower=True)).sum(axis=0) for part in _pieces(centred)]
+    return np.asarray(1 / len(centred) + np.concatenate(pieces))
+
+
+def _pieces(rows: Array) -> list[Array]:
+    return [rows[start : start + PIECE] for start in range(0, len(rows), PIECE)]

@@ -1,4 +1,6 @@
 /* The glue of a label audit's report: choosing a kind, searching, and the order of the findings. */
+import { theme } from "./theme_button.js";
+
 const rows = [...document.querySelectorAll("#findings tbody tr")];
 const kind = document.getElementById("filter-kind"), search = document.getElementById("filter-text"), order = document.getElementById("order");
 
@@ -25,3 +27,4 @@ if (rows.length) {
   search.addEventListener("input", filter);
   order.addEventListener("change", sort);
 }
+theme();

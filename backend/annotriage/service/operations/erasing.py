@@ -55,15 +55,15 @@ def erase(process: Process, project: Project, names: Sequence[str], by: str) -> 
         references = kept_references(connection)
     if not found:
         raise UnknownError(f"project {project.external_id} has none of {', '.join(names)}; items go by the ids of their tasks")
-    items = list({one.id: one for one in found.values()}.values())
-    kept_as = {name for one in items for name in (*one.names, str(one.id))}
+    items = list({item.id: item for item in found.values()}.values())
+    kept_as = {name for item in items for name in (*item.names, str(item.id))}
     changed = [name for id in references if (name := _rewrite(process, id, kept_as)) is not None]
     with process.store.writing() as connection:
         queries.erase(connection, project, items)
         note(connection, project.id, EventKind.ERASED, items=len(items), by=by)
     process.store.compact()
     log("items erased", project=project.external_id, items=len(items))
-    tasks = [one.external_id for one in items if one.external_id]
+    tasks = [item.external_id for item in items if item.external_id]
     unknown = tuple(dict.fromkeys(name for name in names if name not in found))
     return Erasure(len(items), unknown, tuple(dict.fromkeys(changed)), tuple(_remains(process, project, tasks, changed)))
 

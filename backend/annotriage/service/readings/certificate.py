@@ -81,7 +81,7 @@ def certificates_now(
 ) -> tuple[Certificate, ...]:
     """A project's certificates as they stand now, the latest first."""
     found = certificates_page(connection, project, dataset_id=dataset_id, after=after, limit=limit)
-    return tuple(_now(connection, project, one) for one in found)
+    return tuple(_now(connection, project, row) for row in found)
 
 
 def facts_of(certificate: Certificate) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def item_detail(connection: Connection, tool: ToolProject, project: Project, ite
 def nearest_shown(connection: Connection, project: Project, item: Item) -> tuple[TrainingItem, ...]:
     """The training items most like an item; without their labels while its class is hidden."""
     found = nearest_of(connection, item.id, project.reference_id)
-    return tuple(replace(one, label="") for one in found) if item.unnamed else tuple(found)
+    return tuple(replace(training_item, label="") for training_item in found) if item.unnamed else tuple(found)
 
 
 def task_address(tool: ToolProject, item: Item) -> str | None:

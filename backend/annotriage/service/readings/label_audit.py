@@ -16,7 +16,7 @@ from annotriage.store.projects import Project
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """How many of the findings that people decided were real: corrected, of those decided; share with its 95 % limits."""
+    """How many of the findings that people decided were real: corrected, of those decided; share with its 95% limits."""
 
     corrected: int
     decided: int
