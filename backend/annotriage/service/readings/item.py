@@ -183,7 +183,7 @@ def _history(
         judged = f"was judged {route_name(item.verdict.judged)}" if item.verdict.judged != "failed" else "could not be judged"
         moments.append(Happened(item.verdict.at, f"{judged} in {1000 * item.verdict.seconds:.0f} ms", item.verdict.reason))
     for sent in deliveries:
-        what = "with an empty answer" if sent.labels is None else f"that says {' + '.join(sent.labels) or 'none of the classes'}"
+        what = "without a label to see" if sent.labels is None else f"that says {' + '.join(sent.labels) or 'none of the classes'}"
         said = f"prediction {what} {STATES.get(sent.state, sent.state)} ({sent.version})"
         moments.append(Happened(sent.at, said, sent.error or ""))
     moments += [Happened(review.updated_at, _answered(review)) for review in reviews]
