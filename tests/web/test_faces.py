@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from sqlalchemy import select
 
+from annotriage.store.projects import change_project, project_of
 from annotriage.store.schema import item, spot_check
 
 pytestmark = pytest.mark.browser
@@ -57,7 +59,7 @@ def test_a_view_of_the_queue_is_kept_for_everybody_and_deleted(signed_in, dashbo
     page.get_by_placeholder("Keep as").fill("Newest strangers")
     with page.expect_navigation():
         page.get_by_role("button", name="Keep").click()
-    assert "is kept for everybody" in text(page, "#notices")
+    page.locator("#notices", has_text="is kept for everybody").wait_for()
     other = signed_in("/projects/1/queue")
     other.get_by_role("link", name="Newest strangers").click()
     other.wait_for_url("**route=outlier*")
@@ -78,7 +80,9 @@ def test_each_choice_says_how_much_it_leaves(signed_in):
     page.wait_for_function("!location.search.includes('route')")
 
 
-def test_nine_rows_of_the_queue_fit_a_laptops_screen(signed_in):
+def test_nine_rows_of_the_queue_fit_a_laptops_screen(signed_in, dashboard):
+    with dashboard.process.store.writing() as connection:  # or a notice above says that the labeling tool was not read for long
+        change_project(connection, project_of(connection, "1").id, read_until=time.time())
     page = signed_in("/projects/1/queue", viewport={"width": 1440, "height": 900})
     bottoms = page.locator("table.queue tbody tr").evaluate_all("rows => rows.map((row) => row.getBoundingClientRect().bottom)")
     assert sum(bottom <= 900 for bottom in bottoms) >= 9

@@ -150,6 +150,17 @@ def test_a_session_lasts_as_long_as_there_are_visits(web, monkeypatch):
         assert client.get("/", headers=PAGE).status_code == 200
 
 
+def test_an_answer_that_changes_nothing_leaves_the_cookie_alone(web, monkeypatch):
+    """The late answer to a picture must not bring back a cookie without the notice that was put into it meanwhile."""
+    client = web()
+    sign_in(client)
+    client.get("/", headers=PAGE)
+    assert "Set-Cookie" not in client.get("/", headers=PAGE).headers
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 11 * 3600)
+    assert "Expires=" in client.get("/", headers=PAGE).headers["Set-Cookie"]
+
+
 def test_what_lies_in_the_database_lets_nobody_in(web):
     client, thief = web(), web()
     sign_in(client)

@@ -58,6 +58,7 @@ class Sessions:
             SESSION_COOKIE_HTTPONLY=True,
             SESSION_COOKIE_SAMESITE="Lax",
             PERMANENT_SESSION_LIFETIME=LIFETIME,
+            SESSION_REFRESH_EACH_REQUEST=False,  # a picture's late answer would bring back the cookie of before, and a notice be lost
         )
         app.jinja_env.globals["csrf_token"] = csrf_token
         app.jinja_env.globals["visitor"] = self.visitor
@@ -96,6 +97,7 @@ class Sessions:
         if ends_at < time.time() + LIFETIME.total_seconds() - PROLONGED:
             with self._store.writing() as connection:
                 prolong_session(connection, key, LIFETIME.total_seconds())
+            session.modified = True  # the cookie lasts as long
         return user
 
     def _key(self) -> str:
