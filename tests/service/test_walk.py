@@ -10,7 +10,8 @@ from delivery_states import states
 from stores import verdict_of
 
 from annotriage.errors import ToolRefused, ToolUnavailable
-from annotriage.store import counters, inbox, work
+from annotriage.store import inbox, work
+from annotriage.store.datasets import routes_of
 from annotriage.store.events import history
 from annotriage.store.projects import change_project, project_of
 
@@ -177,7 +178,7 @@ def test_a_task_deleted_in_flight_takes_no_other_along(fast, process, connect, w
     worker.settle()
     assert {len(tool.shown(task.id)) for task in tasks if task is not tasks[3]} == {1}
     with process.store.reading() as connection:
-        assert sum(row.n for row in counters.counts_of(connection, 1, project.reference_id)) == 9
+        assert sum(row.items for row in routes_of(connection, project)) == 9
 
 
 def test_a_task_deleted_without_a_word_is_found_by_the_sweep(process, connect, worker, digits, picture):
@@ -187,7 +188,7 @@ def test_a_task_deleted_without_a_word_is_found_by_the_sweep(process, connect, w
     tool.delete_task(tasks[3].id)
     worker.sweep(project)
     with process.store.reading() as connection:
-        assert sum(row.n for row in counters.counts_of(connection, 1, project.reference_id)) == 9
+        assert sum(row.items for row in routes_of(connection, project)) == 9
 
 
 def test_a_labeling_config_that_no_longer_fits_stops_delivery_until_it_does(process, connect, worker, digits, picture, monkeypatch):
@@ -231,7 +232,7 @@ def test_watching_writes_nothing_into_the_tool(process, connect, worker, digits,
     add_digits(tool, picture, digits.incoming[0][:20])
     worker.settle()
     with process.store.reading() as connection:
-        assert sum(row.n for row in counters.counts_of(connection, 1, project.reference_id)) == 20
+        assert sum(row.items for row in routes_of(connection, project)) == 20
     assert {"deliver", "name_version", "write_fields", "repair"}.isdisjoint(tool.calls)
 
 
@@ -297,7 +298,7 @@ def test_a_media_field_that_changes_is_judged_anew_and_its_prediction_replaced(f
     (after,) = tool.shown(task.id)
     assert after.trust != before.trust
     with process.store.reading() as connection:
-        assert sum(row.n for row in counters.counts_of(connection, 1, project.reference_id)) == 1
+        assert sum(row.items for row in routes_of(connection, project)) == 1
 
 
 def test_a_token_that_is_revoked_is_told_and_nothing_is_lost(fast, process, connect, worker, digits, picture):
@@ -320,4 +321,4 @@ def test_tasks_that_people_labelled_before_take_no_part(process, connect, worker
     worker.settle()
     assert tool.predictions == []
     with process.store.reading() as connection:
-        assert counters.counts_of(connection, 1, project.reference_id) == []
+        assert routes_of(connection, project) == []

@@ -10,7 +10,7 @@ from sqlalchemy import event
 from stores import OnSQLite
 
 from annotriage.states import EventKind
-from annotriage.store import browsing, counters, datasets, deliveries, jobs, maps, previews, queue, reviews, snapshots, spot_checks, work
+from annotriage.store import browsing, datasets, deliveries, jobs, maps, previews, queue, reviews, snapshots, spot_checks, work
 from annotriage.store.events import history, note
 from annotriage.store.projects import mark_of
 
@@ -67,7 +67,7 @@ HOT = {
     "a job": lambda c, p: jobs.take(c, "me", ["recalibrate"]),
     "history": lambda c, p: history(c, p.id),
     "a note": lambda c, p: note(c, p.id, EventKind.PROBLEM, error="x"),
-    "counts of a dataset": lambda c, p: counters.counts_of(c, 1, p.reference_id),
+    "counts of a dataset": lambda c, p: datasets.routes_of_datasets(c, p, [1]),
     "the limits of a preview": previews.limits_of,
 }
 

@@ -18,7 +18,6 @@ from annotriage.store.datasets import dataset_of
 from annotriage.store.projects import ProjectOptions, add_project
 from annotriage.store.queue import (
     Filters,
-    checks_waiting,
     neighbours,
     queue_length,
     queue_page,
@@ -130,12 +129,12 @@ class TestQueue(StoreContract):
     def test_spot_checks_wait_apart(self, store, project, walk):
         assert walk(route="spot check") == [SPOT_CHECK]
         with store.reading() as connection:
-            assert (checks_waiting(connection, project), queue_length(connection, project)) == (1, len(STRANGEST))
+            assert queue_length(connection, project) == len(STRANGEST)
             kinds = waiting_by_kind(connection, project)
             assert (kinds.spot_checks, kinds.total) == (1, 1 + len(STRANGEST))
         _answer(store, SPOT_CHECK)
         with store.reading() as connection:
-            assert checks_waiting(connection, project) == 0
+            assert waiting_by_kind(connection, project).spot_checks == 0
 
     def test_an_outlier_that_is_a_spot_check_waits_among_those_alone(self, store, project, walk):
         with store.writing() as connection:
@@ -144,7 +143,7 @@ class TestQueue(StoreContract):
         assert walk() == [id for id in STRANGEST if id != 5]
         assert walk(route="spot check") == [5, SPOT_CHECK]
         with store.reading() as connection:
-            assert (checks_waiting(connection, project), queue_length(connection, project)) == (2, len(STRANGEST) - 1)
+            assert (waiting_by_kind(connection, project).spot_checks, queue_length(connection, project)) == (2, len(STRANGEST) - 1)
 
     @pytest.mark.parametrize("order", ["strangest", "newest"])
     @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 Strangers that resemble a known class are hard to tell one by one. Together they are not: where incoming items lie and held-out ones do
 not, something new comes in. A logistic regression between the two, on compressed points, estimates log(density incoming / density
-held-out) up to a constant (Bickel, Brückner, Scheffer, Discriminative Learning under Covariate Shift, 2009); strangers get high values.
-The idea as a term of selection: Xia, Bouganis (2022) and Franc, Prusa, Paplham (SCOD, 2023), there with labelled strangers, here without.
+held-out) up to a constant; strangers get high values. Sources: SCOD with such a ratio from unlabelled data, arXiv 2403.16916; usual items
+against an unlabelled mixture, AdaDetect, arXiv 2208.06685.
 The items that it is fitted on calibrate nothing.
 """
 
@@ -22,7 +22,7 @@ from annotriage.errors import FitError
 Array = NDArray[Any]
 
 FOLDS = 5
-C = 0.001  # inverse strength of the ridge: strong, as the rule must say little where both sets are alike; .1 does nearly as well
+C = 0.001  # inverse strength of the ridge: strong, as the rule must say little where both sets are alike. Chosen on photos of clothing
 LEAST = 50  # items of either set, below which a rule is noise
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, case, func, select
+from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from annotriage.states import AnswerState
-from annotriage.store.database import at_the_end, columns_of, insert
+from annotriage.store.database import at_the_end, insert
 from annotriage.store.locks import lock_items
 from annotriage.store.schema import counter, item, item_dataset, verdict
 
@@ -19,16 +18,6 @@ AT_ONCE = 500  # ids in one statement
 KEYS = ("dataset_id", "reference_id", "route", "cluster")
 
 _Counts = Counter[tuple[tuple[Any, ...], str]]  # by (key of the counter, "n" or "open")
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How many items of a route and cluster a dataset has, and how many of them are not answered yet."""
-
-    route: str
-    cluster: str
-    n: int
-    open: int
 
 
 @contextlib.contextmanager
@@ -79,12 +68,6 @@ def _counted(connection: Connection, ids: Sequence[int]) -> _Counts:
             found[tuple(key), "n"] += n
             found[tuple(key), "open"] += open_
     return found
-
-
-def counts_of(connection: Connection, dataset_id: int | ScalarSelect[int], reference_id: int) -> list[Count]:
-    """What is counted of a dataset under a reference."""
-    mine = (counter.c.dataset_id == dataset_id, counter.c.reference_id == reference_id, counter.c.n > 0)
-    return [Count(*row) for row in connection.execute(select(*columns_of(counter, Count)).where(*mine))]
 
 
 def chunks(ids: Sequence[Any], size: int = AT_ONCE) -> Iterator[Sequence[Any]]:

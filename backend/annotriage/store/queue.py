@@ -153,18 +153,9 @@ def waiting_in_groups(connection: Connection, project: Project, numbers: Sequenc
 def queue_length(connection: Connection, project: Project) -> int:
     """How many items wait for a person, spot checks left out."""
     queued = sum(count.open for count in routes_of(connection, project) if count.route in FOR_PEOPLE)
-    return queued - _checks(connection, project, item.c.route.in_(FOR_PEOPLE))
-
-
-def checks_waiting(connection: Connection, project: Project) -> int:
-    """How many spot checks wait for a first answer."""
-    return _checks(connection, project, true())
-
-
-def _checks(connection: Connection, project: Project, which: ColumnElement[bool]) -> int:
-    of_it = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), *_waits(Filters()), which)
+    checks = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), *_waits(Filters()), item.c.route.in_(FOR_PEOPLE))
     query = select(func.count()).select_from(spot_check).join(item, item.c.id == spot_check.c.item_id)
-    return int(connection.execute(query.where(*of_it)).scalar_one())
+    return queued - int(connection.execute(query.where(*checks)).scalar_one())
 
 
 def neighbours(

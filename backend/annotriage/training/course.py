@@ -116,7 +116,7 @@ def _comes_back(rule: Rule, epoch: int, plan: Plan) -> bool:
 def _thresholds(rule: Rule, plan: Plan) -> tuple[float, float]:
     if not isinstance(rule, Subsampling) or plan.perplexity == "off":
         return math.nan, math.nan
-    return tuple(math.nan if value is None else value for value in (rule.below, rule.above))  # type: ignore[return-value]
+    return math.nan if rule.below is None else rule.below, math.nan if rule.above is None else rule.above
 
 
 def _epoch(learner: Learner, targets: Array, plan: Plan, epoch: int, takes_part: Array, multiple: bool) -> tuple[Array, Array, float]:

@@ -230,7 +230,11 @@ def _trained(
 def _write(learner: Learner, start: Model, classes: tuple[str, ...], folder: Path) -> ModelSpec:
     if isinstance(learner, Head):
         return write_onnx_head(start.spec, start.layers, classes, *learner.layer(), folder)
-    return learner.export(folder)  # type: ignore[attr-defined, no-any-return]
+    from annotriage.training.network import Network  # torch, which such a learner has loaded
+
+    if not isinstance(learner, Network):
+        raise TypeError(f"{type(learner).__name__} is no learner that can be written")
+    return learner.export(folder)
 
 
 def _through(
