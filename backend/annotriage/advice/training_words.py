@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def comparison_sentence(pair: Paired, what: str = "the same held-out items") -> str:
     """Both accuracies on the same items, their difference with its interval, and the test."""
     if not pair.n:
-        return f"There are no such items ({what})."
+        return f"There are no {what}."
     return (
         f"Right on {what}: {percent(pair.new / pair.n)} with the new model, {percent(pair.old / pair.n)} with the old one."
         f" Difference {points(pair.difference)} (95% interval {points_range(pair.low, pair.high)}): {count(pair.gained, 'item')} won,"
