@@ -121,8 +121,12 @@ def test_an_item_stands_in_the_queue_and_its_picture_can_be_opened_in_the_tool(s
 
 def test_a_share_that_is_out_of_range_is_answered_in_percent(signed_in):
     page = signed_in("/projects/1/settings?max_error=70")
-    page.locator("#preview .warning").wait_for()
+    page.wait_for_load_state("networkidle")  # nothing that the script asks for takes the answer away
     assert "70% is out of range; choose between" in text(page, "#preview")
+    assert page.locator("#max_error").input_value() == "70", "what was typed is there to be mended"
+    with page.expect_response("**/settings?*"):
+        page.locator("#max_error").fill("3")
+    page.locator("#preview dl").wait_for()
 
 
 def test_the_checks_say_at_once_that_they_take_a_while(signed_in):

@@ -14,14 +14,17 @@ async function show() {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById("preview");
     if (fresh) box.replaceChildren(...fresh.childNodes);
-    box.removeAttribute("aria-busy");
+    else box.textContent = "This could not be counted just now. Change a value to try again.";
   } catch (error) {
-    if (error.name !== "AbortError") box.removeAttribute("aria-busy");
+    if (error.name === "AbortError") return;
+    box.textContent = "The service does not answer. Change a value to try again.";
   }
+  box.removeAttribute("aria-busy");
 }
 
 form.addEventListener("input", () => {
   clearTimeout(timer);
   timer = setTimeout(show, 250);
 });
-show();
+// What the server counted for the values in the address, or found wrong with them, stays until a value is changed.
+if (document.querySelector("#preview .needs-script")) show();

@@ -70,7 +70,7 @@ def add_views(routes: Routes) -> None:
     @routes.writing("/settings")
     def save_settings(connection: Connection, project: Project) -> ResponseReturnValue:
         now = _now(connection, project)
-        asked = _checked(now, _given(now, request.form))
+        asked = _checked(_given(now, request.form))
         said = [*_save_options(connection, project, now, asked), *_queue_limits(connection, project, now, asked)]
         flash(" ".join(said) or "Nothing was changed.", "done")
         return redirect(url_for("web.settings", project=project.external_id), 303)
@@ -82,7 +82,8 @@ def _page(connection: Connection, project: Project) -> SettingsPage:
     shown: Preview | None = None
     before: Preview | None = None
     try:
-        asked = _checked(now, _given(now, request.args))
+        asked = _given(now, request.args)
+        _checked(asked)
         if limits is not None and request.args:
             before = preview(connection, project)
             same = all(asked[name] == now[name] for name in LIMITS)
@@ -140,7 +141,7 @@ def _given(now: Mapping[str, Any], form: Mapping[str, str]) -> dict[str, Any]:
     return values | ({"accept": form["accept"]} if form.get("accept") else {})
 
 
-def _checked(now: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+def _checked(values: dict[str, Any]) -> dict[str, Any]:
     """The values, if the tables of settings allow them. Raises SettingError."""
     for field in (field for table in (Settings, ServiceSettings) for field in fields(table) if field.name in (*LIMITS, *SHARES)):
         low, high, value = field.metadata["low"], field.metadata["high"], values[field.name]
