@@ -25,6 +25,7 @@ from annotriage.engine.fitting import fit
 from annotriage.engine.reference import Reference
 from annotriage.errors import DataError, MediaError, MismatchError, ModelError, SettingError, SignatureError
 from annotriage.media.data_uri import decode_data_uri, encode_data_uri
+from annotriage.model import load_model
 from annotriage.model.inputs import load
 from annotriage.model.spec import InputSpec, ModelSpec
 from annotriage.service.guarantee.signing import public_key, signed, verified
@@ -259,6 +260,23 @@ def test_model_specs(folder, content):
 
 OF_MODEL = ("file", "classes", "output", "layer", "activation", "choice", "head", "aliases", "weights", "factory")
 OF_INPUT = ("kind", "size", "mode", "scale", "mean", "std", "layout", "resize")
+
+
+@pytest.fixture(scope="module")
+def small_model(network, tmp_path_factory):
+    """The spec of a small model, and the content of its file."""
+    weights = [np.ones((4, 3)), np.ones((3, 2))]
+    spec = ModelSpec.load(network(tmp_path_factory.mktemp("model"), weights, [np.zeros(3), np.zeros(2)], classes=["a", "b"], size=(2, 2)))
+    return spec, spec.model_path.read_bytes()
+
+
+@COMMON
+@given(data=st.data())
+def test_models(small_model, data):
+    spec, content = small_model
+    spec.model_path.write_bytes(data.draw(spoilt(content)))
+    with contextlib.suppress(ModelError):
+        assert load_model(spec).spec.classes == ("a", "b")
 
 
 @COMMON
