@@ -6,6 +6,7 @@ import importlib
 import itertools
 import json
 import resource
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from browsers import axe_source, barriers, browser, missing, open_page
 from hypothesis import settings as hypothesis
 from label_studio import LabelStudio, Person
 from onnx import TensorProto, helper, numpy_helper
+from running import free_port
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
@@ -74,7 +76,7 @@ def label_studio_executable():
 @pytest.fixture(scope="session")
 def label_studio(label_studio_executable, tmp_path_factory):
     """A real Label Studio, one for the session; each test makes its own project in it."""
-    with serving(label_studio_executable, tmp_path_factory.mktemp("label-studio")) as server:
+    with serving(label_studio_executable, tmp_path_factory.mktemp("label-studio"), port=free_port()) as server:
         yield LabelStudio(server.url, server.token, Person(server.url, server.email, server.password))
 
 
@@ -86,6 +88,21 @@ def postgres_server():
         missing("no PostgreSQL: install the package `postgresql`")
     with postgresql.server(programs) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory):
+    """An empty store on SQLite. Tests get copies: to migrate one takes six times as long."""
+    file = tmp_path_factory.mktemp("migrated") / "store.db"
+    Store(f"sqlite:///{file}").close()
+    return file
+
+
+@pytest.fixture
+def sqlite(migrated, tmp_path):
+    """The address of an empty store on SQLite, in the test's folder."""
+    shutil.copyfile(migrated, tmp_path / "store.db")
+    return f"sqlite:///{tmp_path}/store.db"
 
 
 _databases = itertools.count(1)

@@ -168,4 +168,4 @@ class TestJobsOnSqlite(JobContract):
 
 
 class TestJobsOnPostgresql(JobContract):
-    database = "postgresql"
+    database = "postgres"
