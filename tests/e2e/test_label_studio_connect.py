@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from flask import Flask, request
+from running import free_port
 from waiting import wait_until
 from werkzeug.serving import make_server
 
@@ -371,7 +372,7 @@ def test_a_wrong_password_is_no_connection(project, service):
 
 def test_a_label_studio_that_takes_no_loopback_address_says_which_settings_do(label_studio_executable, service, tmp_path):
     guarded = {"LABEL_STUDIO_ML_BLOCK_LOCAL_IP": "true", "LABEL_STUDIO_SSRF_PROTECTION_ENABLED": "true"}
-    with serving(label_studio_executable, tmp_path, environment=guarded) as running:
+    with serving(label_studio_executable, tmp_path, port=free_port(), environment=guarded) as running:
         settings = ServiceSettings(label_studio_url=running.url, label_studio_token=running.token)
         from label_studio import LabelStudio, Person
 

@@ -2,6 +2,7 @@
 
 import pytest
 from label_studio import LabelStudio, Person
+from running import free_port
 
 from annotriage.settings import ServiceSettings
 from annotriage_label_studio import connect_server
@@ -12,7 +13,8 @@ LARGEST = 60
 
 @pytest.fixture
 def server(label_studio_executable, tmp_path):
-    with serving(label_studio_executable, tmp_path, environment={"TASK_API_PAGE_SIZE_MAX": str(LARGEST)}) as server:
+    few = {"TASK_API_PAGE_SIZE_MAX": str(LARGEST)}
+    with serving(label_studio_executable, tmp_path, port=free_port(), environment=few) as server:
         yield LabelStudio(server.url, server.token, Person(server.url, server.email, server.password))
 
 
