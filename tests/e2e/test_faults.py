@@ -120,7 +120,9 @@ def test_a_token_that_is_refused_is_told_and_waited_for(own_label_studio, servic
         _wait_until_something_fails(service)
         told = service.command("doctor", check=False)
         assert "token" in told
-        wait_until(lambda: "WRONG  the service's access: token" in service.command("doctor", check=False), 90, 2.0)
+        wait_until(
+            lambda: "WRONG  the service's access: token" in service.command("doctor", check=False), every=1.0, what="for doctor to tell"
+        )
         assert own_label_studio.token not in told + service.tail(1000)
     finally:
         person.call("POST", "/api/jwt/settings", {"api_tokens_enabled": True, "legacy_api_tokens_enabled": True})
