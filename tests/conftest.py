@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
+import os
 import resource
 import shutil
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from sklearn.neural_network import MLPClassifier
 
 from annotriage.engine.fitting import fit
 from annotriage.settings import Settings
-from annotriage.store import Store
+from annotriage.store import Store, database
 from annotriage_label_studio.demo.server import serving
 
 pytest_plugins = ["service_fixtures"]
@@ -41,6 +42,12 @@ SHARED = {
     "history": "dashboard",
 }  # by fixture: the group of the tests that use it
 LABEL_STUDIO = Path(__file__).parent.parent / ".venv-label-studio" / "bin" / "label-studio"
+
+
+@pytest.hookimpl(optionalhook=True)  # of xdist
+def pytest_xdist_auto_num_workers():
+    """One process more than there are cores: tests that wait for a browser, a server or a clock leave theirs to others."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -103,6 +110,12 @@ def sqlite(migrated, tmp_path):
     """The address of an empty store on SQLite, in the test's folder."""
     shutil.copyfile(migrated, tmp_path / "store.db")
     return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """This process is the only one on its database: it leaves no gaps between its writes for others."""
+    monkeypatch.setattr(database, "GAP_SECONDS", 0.0)
 
 
 _databases = itertools.count(1)

@@ -14,7 +14,7 @@ from annotriage.store.references import save_reference
 
 
 @pytest.fixture
-def store(request):
+def store(request, alone):
     """An empty store on the database of the test's class."""
     store = Store(request.getfixturevalue(request.cls.database))
     yield store

@@ -28,7 +28,7 @@ def server():
 
 
 @pytest.fixture
-def process(request, server):
+def process(request, server, alone):
     """A worker process that is not running: tests call its steps. On SQLite, unless they are marked with `databases.both`."""
     database = request.getfixturevalue(getattr(request, "param", "sqlite"))
     process = Process(ServiceSettings(database=database, label_studio_token="unused"), "worker")
