@@ -153,49 +153,99 @@ def triage(
         click.echo(f"Report: {out / REPORT}")
 
 
-@click.command(epilog=examples("annotriage compare --reference reference --data labelled.csv"))
+@click.command(
+    epilog=examples(
+        "annotriage compare --reference reference --data labelled.csv",
+        "annotriage compare --reference reference --data known.csv --foreign noise=images/noise --foreign images/other --out comparison",
+    )
+)
 @reference_option
 @click.option("--data", required=True, help="DATA to try on; a label that the model does not know marks a foreign item.")
+@click.option(
+    "--foreign",
+    "foreign_sets",
+    multiple=True,
+    metavar="[NAME=]DATA",
+    help="DATA that is foreign as a whole, once for each set. Beside it --data without labels is what is usual.",
+)
 @model_option
-@click.option("--compressions", default="none,pca,umap,tsne", show_default=True, help="Leave umap and tsne out to save their minutes.")
+@click.option(
+    "--compressions",
+    default="none,pca,umap,tsne,tsne-joint,umap-joint,pca-joint",
+    show_default=True,
+    help="Leave umap, tsne and the -joint ones (the published method: raw activations, each set embedded with the training items) out to"
+    " save their minutes.",
+)
+@click.option(
+    "--published-above",
+    type=click.FloatRange(0, 1),
+    default=0.2,
+    show_default=True,
+    help="Diversity score above which the published method's advice turns; its source leaves that open.",
+)
+@click.option("--out", type=PATH, help="Folder for comparison.html and comparison.json.")
+@replace_option
 @labeling_config_option
 @setting_options(run_only=True)
 @common_options
 def compare(
     reference_path: Path,
     data: str,
+    foreign_sets: tuple[str, ...],
     model_path: Path | None,
     compressions: str,
+    published_above: float,
+    out: Path | None,
+    replace_existing: bool,
     labeling_config: Path | None,
     config: Path | None,
     quiet: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Every score and both threshold rules side by side on your own data."""
+    """Every score and both threshold rules side by side on your own data, and which is best, on several foreign sets at once."""
+    from annotriage.engine.compare import SPACES
     from annotriage.engine.compare import compare as run_comparison
-    from annotriage.engine.compare import comparison_text
     from annotriage.engine.reference import Reference
-    from annotriage.latent.compression import COMPRESSIONS
+    from annotriage.report.comparison import PAGE, compare_to_folder, comparison_facts, comparison_text
 
     wanted = tuple(part.strip() for part in compressions.split(",") if part.strip())
-    if not wanted or set(wanted) - set(COMPRESSIONS):
-        raise click.BadParameter(f"{compressions!r}: name some of {', '.join(COMPRESSIONS)}", param_hint="--compressions")
+    if not wanted or set(wanted) - set(SPACES):
+        raise click.BadParameter(f"{compressions!r}: name some of {', '.join(SPACES)}", param_hint="--compressions")
     reference = Reference.load(reference_path)
-    result = run_comparison(
-        reference,
-        data,
-        model=model_path,
-        compressions=wanted,
-        settings=run_settings(config, options, reference.settings),
-        labeling_config=labeling_config,
-        server=service_settings(config, {}),
-        progress=progress_bars(quiet),
-    )
-    if as_json:
-        print_json(dataclasses.asdict(result))
+    wishes: dict[str, Any] = {
+        "foreign": _named(foreign_sets),
+        "model": model_path,
+        "compressions": wanted,
+        "published_above": published_above,
+        "settings": run_settings(config, options, reference.settings),
+        "labeling_config": labeling_config,
+        "server": service_settings(config, {}),
+        "progress": progress_bars(quiet),
+    }
+    if out is None:
+        result = run_comparison(reference, data, **wishes)
     else:
-        click.echo(comparison_text(result))
+        result = compare_to_folder(reference, data, out, replace_existing=replace_existing, **wishes)
+    if as_json:
+        print_json(comparison_facts(result))
+        return
+    click.echo(comparison_text(result))
+    if out is not None:
+        click.echo(f"Report: {out / PAGE}")
+
+
+def _named(sets: tuple[str, ...]) -> dict[str, str]:
+    """The sets of --foreign by name: as given, NAME=DATA, or by the last part of their place."""
+    found: dict[str, str] = {}
+    for text in sets:
+        name, equals, place = text.partition("=")
+        if not equals or Path(text).exists():
+            name, place = Path(text).stem or text, text
+        if name in found:
+            raise click.BadParameter(f"two sets have the name {name!r}; name them: --foreign NAME=DATA", param_hint="--foreign")
+        found[name] = place
+    return found
 
 
 @click.command(epilog=examples("annotriage layers --model model.toml"))
