@@ -6,10 +6,10 @@ import pytest
 from annotriage.advice.published_advice import WHY_OURS_DIFFERS
 from annotriage.data import Item
 from annotriage.engine.compare import compare
-from annotriage.guarantee.best_rule import RESAMPLES
-from annotriage.report.comparison import comparison_text
 from annotriage.errors import DataError
+from annotriage.guarantee.best_rule import RESAMPLES
 from annotriage.latent.scores import SCORES
+from annotriage.report.comparison import comparison_text
 
 
 @pytest.fixture(scope="module")

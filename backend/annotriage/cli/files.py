@@ -269,27 +269,46 @@ def layers(model_path: Path, as_json: bool) -> None:
     )
 
 
-@click.command(epilog=examples("annotriage demo", "annotriage demo --offline", "annotriage demo --stop"))
+@click.command(
+    epilog=examples("annotriage demo", "annotriage demo --offline", "annotriage demo --story diversity", "annotriage demo --stop")
+)
 @click.option("--offline", is_flag=True, help="Without a server: files in, files out.")
 @click.option("--once", is_flag=True, help="Start all, check what annotators find, stop all; exit 1 if anything is not as it should be.")
+@click.option(
+    "--story",
+    type=click.Choice(["diversity"]),
+    help="The published experiment instead: three incoming sets, their diversity scores and what to do, in one page. Without a server.",
+)
 @click.option("--stop", "stop_running", is_flag=True, help="End what an earlier run left running.")
 @click.option("--port", type=int, help="Port of the labeling tool.  [a free one]")
 @click.option("--folder", type=PATH, default=Path(".demo"), show_default=True, help="Where the demo's data and results go.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
-def demo(offline: bool, once: bool, stop_running: bool, port: int | None, folder: Path, quiet: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="With --story: print the figures as JSON.")
+def demo(
+    offline: bool, once: bool, story: str | None, stop_running: bool, port: int | None, folder: Path, quiet: bool, as_json: bool
+) -> None:
     """Real handwritten digits from nothing: trains a model on 0-7, then triages known, unseen and damaged ones.
 
     Inside a real Label Studio, which it starts; with --offline from files into a report.
     """
     from annotriage.demo import live, run_offline
 
+    if as_json and story is None:
+        raise click.UsageError("--json prints the figures of a story; name it with --story")
     if stop_running:
         click.echo("Stopped." if live.stop(folder.absolute() / "live") else "Nothing was running.")
+    elif story is not None:
+        from annotriage.demo.story import diversity_story
+        from annotriage.report.diversity_story import story_facts
+
+        found = diversity_story(folder, (lambda _: None) if as_json else click.echo, progress_bars(quiet), Settings.load())
+        if as_json:
+            print_json(story_facts(found))
     elif offline:
         run_offline(folder, click.echo, progress_bars(quiet), Settings.load())
     else:
-        found = live.run_live(folder, click.echo, progress_bars(quiet), Settings.load(), port=port, once=once)
-        if found.problems:
+        live_demo = live.run_live(folder, click.echo, progress_bars(quiet), Settings.load(), port=port, once=once)
+        if live_demo.problems:
             raise click.exceptions.Exit(1)
 
 

@@ -16,19 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotriage.advice.advice import Advice
-from annotriage.advice.published_advice import THRESHOLD, published_advice
+from annotriage.advice.published_advice import THRESHOLD
 from annotriage.data import Source, open_dataset
-from annotriage.engine.assessment import Columns, Stranger, assess
 from annotriage.engine.compared_sets import ComparedSet, read_set
+from annotriage.engine.opinions import Opinion, own_opinion, published_opinion
 from annotriage.engine.reference import Reference
 from annotriage.errors import DataError, FitError
 from annotriage.guarantee.best_rule import Best, Scored, auroc, best_rules
-from annotriage.guarantee.binomial import clopper_pearson
 from annotriage.guarantee.conformal import flagged_rank, outlier_threshold
 from annotriage.latent.compression import COMPRESSIONS
 from annotriage.latent.detector import Detector, fit_detector
-from annotriage.latent.published import JOINT, Published, published_diversity
+from annotriage.latent.published import JOINT, published_diversity
 from annotriage.latent.scores import SCORES
 from annotriage.model import Model, Outputs
 from annotriage.model.spec import ModelSpec
@@ -73,20 +71,6 @@ class Row:
     seconds: float
     decides: bool
     sets: tuple[OnSet, ...] = ()
-
-
-@dataclass(frozen=True)
-class Opinion:
-    """What a method says of one set as a whole. low, high: 95% limits of the diversity score; similarity = 1 - diversity."""
-
-    set: str
-    method: str
-    items: int
-    diversity: float
-    low: float
-    high: float
-    similarity: float
-    advice: tuple[Advice, ...]
 
 
 @dataclass(frozen=True)
@@ -173,7 +157,7 @@ def compare(
     fitted = Outputs(training.logits[usable], tuple(layer[usable] for layer in training.full_activations()))
 
     tried: list[tuple[Row, Scored]] = []
-    opinions = _our_opinions(reference, sets, settings)
+    opinions = [own_opinion(reference, part.name, part.outputs, settings) for part in sets]
     spaces = [space for space in compressions if space in COMPRESSIONS]
     joint = [space for space in compressions if space in JOINT]
     tries = [("two-axes", ""), ("combined", "")] + [
@@ -195,7 +179,7 @@ def compare(
                 published_diversity(fitted.activations[0], labels, names, part.outputs.activations[0], embedding=space, seed=settings.seed)
                 for part in sets
             ]
-            opinions += [_opinion(part.name, space, found, published_above) for part, found in zip(sets, published, strict=True)]
+            opinions += [published_opinion(part.name, found, published_above) for part, found in zip(sets, published, strict=True)]
             scores = [found.score for found in published]
             row = _row(told, scores, None, [found.outlier for found in published], ("mean-sigma", space), False, started)
             tried.append((row, told.of(scores)))
@@ -288,26 +272,3 @@ def _share(flags: Array, which: Array) -> float | None:
 def _mean(sets: Sequence[OnSet], of: Callable[[OnSet], float | None]) -> float | None:
     values = [value for on in sets if (value := of(on)) is not None]
     return sum(values) / len(values) if values else None
-
-
-def _opinion(name: str, embedding: str, found: Published, above: float) -> Opinion:
-    n, outliers = len(found.outlier), int(found.outlier.sum())
-    low, high = clopper_pearson(outliers, n)
-    advice = published_advice(found.diversity, above)
-    return Opinion(name, f"mean-sigma {embedding}", n, found.diversity, low, high, found.similarity, advice)
-
-
-def _our_opinions(reference: Reference, sets: Sequence[ComparedSet], settings: Settings) -> list[Opinion]:
-    """What this reference says of each set as a whole."""
-    opinions = []
-    for part in sets:
-        judged = reference.judge(part.outputs)
-        strangers = [
-            Stranger(str(row), " + ".join(reference.space.texts(judged.labels[row])), judged.compressed[row])
-            for row in np.flatnonzero(judged.outlier)
-        ]
-        columns = Columns(judged.outlier, judged.cluster, judged.score, None, 0, judged.compressed, judged.cluster, strangers)
-        found = assess(reference, columns, settings)
-        d = found.diversity
-        opinions.append(Opinion(part.name, reference.settings.score, d.n, d.share, d.low, d.high, 1 - d.share, found.advice))
-    return opinions

@@ -11,8 +11,9 @@ from annotriage.advice.answer_words import badge_of
 from annotriage.advice.numbers import percent, percent_range
 from annotriage.advice.published_advice import WHY_OURS_DIFFERS
 from annotriage.data import Source
-from annotriage.engine.compare import Comparison, Opinion, Row, compare
+from annotriage.engine.compare import Comparison, Row, compare
 from annotriage.engine.folders import refuse_existing, whole_folder
+from annotriage.engine.opinions import Opinion
 from annotriage.engine.reference import Reference
 from annotriage.guarantee.best_rule import ALL, RESAMPLES, Best
 from annotriage.report.html import bundle, frame, template, write_page
@@ -76,7 +77,9 @@ def best_sentence(best: Best, found: Comparison) -> str:
     )
     if best.gain is None or best.gain_low is None or best.gain_high is None:
         return f"{sentence} It is the rule that decides now." if found.rows[best.rule].decides else sentence
-    gain = f"{sentence} That is {best.gain:.3f} more than the rule that decides now has, likely {best.gain_low:+.3f} to {best.gain_high:+.3f}"
+    gain = (
+        f"{sentence} That is {best.gain:.3f} more than the rule that decides now has, likely {best.gain_low:+.3f} to {best.gain_high:+.3f}"
+    )
     return f"{gain}{', so no clear gain.' if best.gain_low <= 0 else '.'}"
 
 
