@@ -67,7 +67,7 @@ def story_digits(seed: int = 0) -> StoryDigits:
         (images[train], labels[train]),
         (images[held_out], labels[held_out]),
         (
-            Level("low", "the same source: digits that the model has not seen", images[incoming], labels[incoming]),
+            Level("low", "the same source, new images", images[incoming], labels[incoming]),
             Level("middle", "another source: thicker, tilted, slanted", from_another_source(images[incoming], rng), labels[incoming]),
             Level("high", "mostly foreign: other digits and noise", foreign, truth),
         ),

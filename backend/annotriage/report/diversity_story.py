@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from annotriage.advice.advice import TITLES
-from annotriage.advice.answer_words import badge_of
+from annotriage.advice.answer_words import PERSON_FIRST, badge_of
 from annotriage.advice.numbers import percent, percent_range
 from annotriage.advice.published_advice import THRESHOLD, WHY_OURS_DIFFERS
 from annotriage.engine.opinions import Opinion
@@ -28,7 +28,7 @@ Array = NDArray[Any]
 PAGE, FIGURES = "story.html", "story.json"
 SIDE, EDGE = 340, 14  # of a graph, and its margin
 ACROSS = 50  # images in a row of the sheet that holds them all
-METHODS = ("published: t-SNE to 2 values", "published: PCA to 50 values", "mean-sigma item by item", "ours: two axes, held-out items")
+METHODS = ("Published: t-SNE to 2 values", "Published: PCA to 50 values", "Mean-sigma item by item", "Ours: two axes, held-out items")
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,8 @@ def write_story(story: Story, folder: Path) -> None:
         methods=list(enumerate(METHODS)),
         titles=TITLES,
         badge=_badge,
+        in_short=_in_short,
+        ordered=all(_rise([graph.opinions[place].diversity for graph in story.graphs]) for place in range(len(METHODS))),
         row=_interval,
         limits=lambda one: percent_range(one.low, one.high),
         why=WHY_OURS_DIFFERS,
@@ -149,6 +151,22 @@ def write_story(story: Story, folder: Path) -> None:
 def _short(one: Opinion, question: str) -> str:
     advice = next(part for part in one.advice if part.question == question)
     return badge_of(advice.answer, advice.headline)[0]
+
+
+def _rise(scores: Sequence[float]) -> bool:
+    return list(scores) == sorted(set(scores))
+
+
+def _in_short(graph: Graph) -> str:
+    """What our advice comes to for a set."""
+    answers = {part.question: part.answer for part in graph.ours.advice}
+    if answers["train"] == "yes":
+        return "label some of it and train on it, then deploy."
+    if answers["deploy"] == "yes":
+        return "deploy the model; training on it would add nothing."
+    if PERSON_FIRST in {part.headline for part in graph.ours.advice}:
+        return "a person looks first."
+    return "more items decide."
 
 
 def _badge(one: Opinion, question: str) -> tuple[str, str, str]:
