@@ -128,6 +128,13 @@ def _mail_server_fault(text: str) -> str:
     return "is no mail server; give it as smtp://USER:PASSWORD@HOST:587" if text and wrong else ""
 
 
+def _joint_fault(text: str) -> str:
+    """The published method's embeddings, which no item can be placed in by itself."""
+    if not text.endswith("-joint"):
+        return ""
+    return "embeds all items anew with each that comes in, so it decides nothing; `annotriage compare` tries it on whole sets, offline"
+
+
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -188,6 +195,7 @@ class Settings(_Table):
         "pca",
         "Space in which `knn` and `mean-sigma` measure distances. `umap` and `tsne` are for comparison: they hide strangers.",
         choices=("pca", "none", "umap", "tsne"),
+        fault=_joint_fault,
     )
     score_dimensions: int = _setting(
         256, "Values kept of each layer for the Mahalanobis scores (all, if it has fewer). Lower it for very small training sets.", low=2
