@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
 from annotriage.engine.collecting import Collected, kept_sample
+from annotriage.engine.error_limits import error_limits
 from annotriage.engine.kept_items import HeldOut
 from annotriage.engine.labels import FOREIGN, LabelSpace
 from annotriage.engine.reference import Reference, confidence_logits
@@ -132,7 +133,8 @@ def _density_ratio(
 
 
 def guarantee_of(answered: Answered, space: LabelSpace, settings: Settings, attempt: int) -> Guarantee:
-    """The guarantee that these items allow under the settings."""
+    """The guarantee that these items allow under the settings. Raises SettingError if they name a class that is none."""
+    limits = error_limits(space, settings)
     return calibrate_gate(
         answered,
         class_names=space.names,
@@ -141,6 +143,8 @@ def guarantee_of(answered: Answered, space: LabelSpace, settings: Settings, atte
         attempt=attempt,
         max_error_per=settings.max_error_per,
         never_auto=space.names_with(settings.never_auto),
+        class_limits=limits.class_limits,
+        costs=limits.costs,
         seed=settings.seed,
     )
 

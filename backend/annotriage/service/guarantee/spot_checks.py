@@ -216,10 +216,10 @@ def sample_needed(guarantee: dict[str, Any]) -> int:
     """
     from math import ceil
 
-    from annotriage.guarantee.binomial import first_size, spent_confidence
+    from annotriage.guarantee.binomial import attempt_confidence, first_size
     from annotriage.guarantee.ranking import EXPECTED_COVERAGE
 
-    least = first_size(float(guarantee["max_error"]), spent_confidence(float(guarantee["confidence"]), 1))
+    least = first_size(float(guarantee["max_error"]), attempt_confidence(float(guarantee["confidence"]), 1))
     share = float(guarantee["coverage"]) if guarantee["auto"] else EXPECTED_COVERAGE
     return ceil(least / max(share, EXPECTED_COVERAGE / 2))
 
