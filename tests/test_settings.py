@@ -21,7 +21,7 @@ def valid(field):
     limits, kind = field.metadata, type(field.default)
     if limits["choices"]:
         return st.sampled_from(limits["choices"])
-    if field.type == "Numbers":
+    if field.type.startswith("tuple[tuple[str, float]"):
         names = st.text("abc >-", min_size=1, max_size=9).map(str.strip).filter(bool)
         return st.dictionaries(names, st.floats(limits["low"], limits["high"]), max_size=3).map(lambda table: tuple(table.items()))
     if kind is tuple:

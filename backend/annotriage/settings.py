@@ -178,7 +178,7 @@ class Settings(_Table):
         choices=("all", "class"),
     )
     never_auto: tuple[str, ...] = _setting((), "Classes that always go to a person, comma-separated.")
-    class_limits: Numbers = _setting(
+    class_limits: tuple[tuple[str, float], ...] = _setting(
         (),
         "Limits in place of max_error for the labels of some classes: `fracture = 0.005, cyst | tumour = 0.01` (the second holds for both"
         " together); a table [class_limits] in the file. Each is tested by itself, and needs held-out items of its own.",
@@ -186,10 +186,10 @@ class Settings(_Table):
         high=0.5,
         later=True,
     )
-    costs: Numbers = _setting(
+    costs: tuple[tuple[str, float], ...] = _setting(
         (),
-        "What errors cost where they are unlike: `fracture > healthy = 10` is a fracture called healthy, `* > healthy = 10` whatever else is,"
-        " strangers included; a table [costs.fracture] in the file. All others cost 1, and max_error becomes the largest expected cost of an"
+        "What errors cost where they are unlike: `fracture > healthy = 10` is a fracture called healthy, `* > healthy = 10` anything called"
+        " so, strangers included; a table [costs.fracture] in the file. All others cost 1, and max_error limits the expected cost of an"
         " automatic label.",
         low=0.0,
         high=1e6,
@@ -520,9 +520,7 @@ def _checked(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
             parts = value.split(",") if isinstance(value, str) else list(value)
             value = tuple(str(part).strip() for part in parts if str(part).strip())
     except (TypeError, ValueError, OverflowError):
-        wanted = {int: "a whole number", float: "a number", str: "a word", Numbers: "a table of numbers, as `name = 0.5, other = 2`"}.get(
-            kind, "a comma-separated list"
-        )
+        wanted = _WANTED.get(kind, "a comma-separated list")
         raise SettingError(f"{where}: {_shown(field, value)} is not {wanted}") from None
     low, high, choices, fault = (field.metadata[key] for key in ("low", "high", "choices", "fault"))
     if fault is not None and (wrong := fault(value)):
@@ -565,6 +563,12 @@ def _whole(value: Any) -> int:
     return int(value)
 
 
+_WANTED: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    Numbers: "a table of numbers, as `name = 0.5, other = 2`",
+}
 _TYPES = get_type_hints(Settings) | get_type_hints(ServiceSettings)
 SETTINGS = dataclasses.fields(Settings)
 SERVICE_SETTINGS = dataclasses.fields(ServiceSettings)
@@ -577,5 +581,6 @@ def settings_table(fields: Sequence[dataclasses.Field[Any]] = SETTINGS) -> str:
     for field in fields:
         default = ", ".join(field.default) if isinstance(field.default, tuple) else str(field.default)
         choices = f" One of {', '.join(field.metadata['choices'])}." if field.metadata["choices"] else ""
-        rows.append(f"| `{field.name}`{'*' if field.metadata['run'] else ''} | {default or 'none'} | {field.metadata['help']}{choices} |")
+        help = field.metadata["help"].replace("|", "\\|")
+        rows.append(f"| `{field.name}`{'*' if field.metadata['run'] else ''} | {default or 'none'} | {help}{choices} |")
     return "\n".join(rows)

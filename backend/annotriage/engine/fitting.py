@@ -24,7 +24,7 @@ from annotriage.engine.label_audit import doubts_of_training
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.model_facts import model_facts
 from annotriage.engine.reference import Reference, confidence_logits
-from annotriage.errors import FitError, SettingError
+from annotriage.errors import FitError
 from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.conformal import outlier_threshold
 from annotriage.latent.detector import fit_detector

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 STAKES = np.array([0.25, 0.5, 0.75, 0.999])  # shares of the largest stake that a loss of 1 can cover
@@ -38,14 +39,24 @@ def shown_by_first(losses: FloatArray, limit: float, confidence: float) -> BoolA
     return is_shown(np.cumsum(log_factors(losses, limit), axis=0), confidence)
 
 
+def passing_sizes(limit: float, confidence: float, largest: int) -> IntArray:
+    """The smallest numbers of losses at which 0, 1, ... of 1 among losses of 0 still show `limit`: those up to `largest`, ascending."""
+    lost = np.arange(int(max(largest, 0) * limit) + 1)
+    right, wrong = log_factors(np.array([0.0, 1.0]), limit)
+    fails: IntArray = lost.astype(np.int64)
+    passes: IntArray = np.full_like(fails, largest + 1)
+    while np.any(passes - fails > 1):
+        middle = (passes + fails) // 2
+        shown = is_shown((middle - lost)[:, None] * right + lost[:, None] * wrong, confidence)
+        open_ = passes - fails > 1
+        passes, fails = np.where(open_ & shown, middle, passes), np.where(open_ & ~shown, middle, fails)
+    return np.asarray(passes[passes <= largest], dtype=np.int64)
+
+
 def first_size(limit: float, confidence: float) -> int:
     """How many losses of 0 it takes to show a mean of at most `limit`."""
     most = math.ceil((-math.log1p(-confidence) - math.log(WEIGHTS[-1])) / float(log_factors(np.zeros(1), limit)[0, -1]))
-    fails, passes = 0, max(1, most)
-    while passes - fails > 1:
-        middle = (fails + passes) // 2
-        fails, passes = (fails, middle) if is_shown(middle * log_factors(np.zeros(1), limit)[0], confidence) else (middle, passes)
-    return passes
+    return int(passing_sizes(limit, confidence, max(1, most))[0])
 
 
 def upper_mean(values: FloatArray, counts: FloatArray, confidence: float) -> FloatArray:

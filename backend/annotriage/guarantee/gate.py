@@ -58,7 +58,7 @@ class ClassEvidence:
 
 @dataclass(frozen=True)
 class LimitEvidence:
-    """A limit that classes have by themselves, and what held-out items say. name: of the classes; the other fields as in `ClassEvidence`."""
+    """A limit that classes have by themselves, and what held-out items say. name: of the classes; the rest as in `ClassEvidence`."""
 
     name: str
     max_error: float

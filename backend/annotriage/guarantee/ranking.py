@@ -23,6 +23,7 @@ RESAMPLED_ITEMS = 2_000
 FEWEST_RESAMPLED = 50
 EXPECTED_COVERAGE = 0.5
 MOST_LABELS = 100_000
+CALM, CALM_PRICED = 4, 8  # how many times below the limit the first items are expected to stay; few dear errors are what decides costs
 
 
 @dataclass(frozen=True)
@@ -61,23 +62,25 @@ class Ranking:
     def tau(self, max_error: float, confidence: float) -> float:
         """The sureness down to which the limit is shown; inf if it is not shown anywhere."""
         sizes = self.sizes(max_error, confidence, self.n)
-        start = first_test(np.arange(1, self.n + 1), np.cumsum(self.miss), self.miss, sizes, max_error)
+        start = first_test(np.arange(1, self.n + 1), np.cumsum(self.miss), self.miss, sizes, self.calm(max_error))
         tested = self.ends[self.ends + 1 >= start] if start else self.ends[:0]
         failed = ~self._shown(max_error, confidence)[tested]
         passed = int(np.argmax(failed)) if failed.any() else len(tested)
         return float(self.sureness[tested[passed - 1]]) if passed else math.inf
 
     def sizes(self, max_error: float, confidence: float, largest: int) -> IntArray:
-        """At how many items the first test may be held, ascending: where one more error may pass; with costs, wherever none would do."""
+        """At how many items the first test may be held, ascending: where one more of the dearest errors may pass."""
         if self.losses is None:
             return _passing_sizes(max_error, confidence, largest)
-        return np.arange(self.least(max_error, confidence), largest + 1)
+        return _priced_sizes(min(max_error / self.dearest, 0.5), confidence, largest)
+
+    def calm(self, max_error: float) -> float:
+        """What the items of the first test may be expected to cost, or how often to be wrong."""
+        return max_error / (CALM if self.losses is None else CALM_PRICED)
 
     def least(self, max_error: float, confidence: float) -> int:
         """How many items without an error show the limit."""
-        if self.losses is None:
-            return first_size(max_error, confidence)
-        return bounded.first_size(min(max_error / self.dearest, 0.5), confidence)
+        return least_items(max_error, None if self.losses is None else self.dearest, confidence)
 
     def upper_limits(self, places: IntArray, confidence: float) -> FloatArray:
         """The upper limit of what the labels down to each place cost on average: with costs alone. (p,) -> (p,)."""
@@ -99,11 +102,23 @@ def _passing_sizes(max_error: float, confidence: float, largest: int) -> IntArra
     return passing_sizes(max_error, confidence, largest)
 
 
-def first_test(counts: IntArray, misses: FloatArray, miss: FloatArray, sizes: IntArray, max_error: float) -> int:
+@lru_cache(maxsize=256)
+def _priced_sizes(limit: float, confidence: float, largest: int) -> IntArray:
+    return bounded.passing_sizes(limit, confidence, largest)
+
+
+def least_items(max_error: float, dearest: float | None, confidence: float) -> int:
+    """How many items without an error show the limit. dearest: the most that an error costs; None where all cost the same."""
+    if dearest is None:
+        return first_size(max_error, confidence)
+    return bounded.first_size(min(max_error / dearest, 0.5), confidence)
+
+
+def first_test(counts: IntArray, misses: FloatArray, miss: FloatArray, sizes: IntArray, calm: float) -> int:
     """How many of the surest items the first test takes; 0 if there are too few for any. Looks at no label.
 
     The largest of `sizes` that takes no more than 0.4 of the items and whose items the model itself expects to be wrong
-    with max_error / 4 at most; else the smallest. Starting at the smallest always, one confident error ends most walks.
+    with `calm` at most on average; else the smallest. Starting at the smallest always, one confident error ends most walks.
 
     counts, misses: (n,) cumulative number and cumulative `miss` down the ranking (a place may stand for several equal items).
     """
@@ -113,8 +128,8 @@ def first_test(counts: IntArray, misses: FloatArray, miss: FloatArray, sizes: In
     candidates = sizes[sizes <= 0.4 * total]
     places = np.searchsorted(counts, candidates)
     expected = misses[places] - (counts[places] - candidates) * miss[places]
-    calm = candidates[expected <= max_error / 4 * candidates]
-    return int(calm[-1]) if calm.size else int(sizes[0])
+    fit = candidates[expected <= calm * candidates]
+    return int(fit[-1]) if fit.size else int(sizes[0])
 
 
 def labels_needed(ranking: Ranking, labelled: int, max_error: float, confidence: float, rng: np.random.Generator) -> int | None:
@@ -162,7 +177,7 @@ def _passes(ranking: Ranking, share: float, size: int, max_error: float, confide
     factors = None if ranking.losses is None else bounded.log_factors(ranking.losses, min(max_error / ranking.dearest, 0.5))
     passed = 0
     for count, total, missed in zip(counts, totals, misses, strict=True):
-        start = first_test(total, missed, ranking.miss, sizes[sizes <= total[-1]], max_error)
+        start = first_test(total, missed, ranking.miss, sizes[sizes <= total[-1]], ranking.calm(max_error))
         if start:
             end = ranking.ends[np.searchsorted(ranking.ends, np.searchsorted(total, start))] + 1
             if factors is None:
