@@ -16,6 +16,7 @@ STOPPED = "The alarm stopped automatic labels: too many of those checked were wr
 RESUME = "Resume when the reason is gone."
 HOPELESS = "No label is automatic: the model is wrong too often for the limit."
 TRAIN_FURTHER = "More labels alone will not help: train the model further, or allow a larger error in the settings."
+STRICTER = " Spot checks have made the gate stricter since; a recalibration sets it anew."
 NAMED = 5  # limits in a sentence
 UNCHECKED = "No person has checked any of them yet. Some, chosen at random, wait in the tab Spot checks."
 
@@ -26,7 +27,7 @@ class Evidence:
 
     classes: how many there are; able: how many of them may be automatic. least: labelled held-out items without which nothing is shown.
     cost, dearest: where errors cost unlike amounts, what an automatic label costs on average and the most that one can; max_error is then
-    of the expected cost. own_limits: classes with limits of their own, and these.
+    of the expected cost. own_limits: classes with limits of their own, and these. stricter: spot checks moved the gate since.
     """
 
     auto: bool
@@ -43,6 +44,7 @@ class Evidence:
     cost: float | None = None
     dearest: float | None = None
     own_limits: Sequence[Sequence[Any]] = ()
+    stricter: bool = False
 
 
 def guarantee_sentence(guarantee: Guarantee) -> str:
@@ -69,6 +71,7 @@ def evidence_of(guarantee: Guarantee) -> Evidence:
         cost=guarantee.cost,
         dearest=guarantee.dearest,
         own_limits=tuple((row.name, row.max_error) for row in guarantee.own_limits),
+        stricter=guarantee.stricter is not None,
     )
 
 
@@ -93,6 +96,7 @@ def given_sentence(guarantee: Evidence) -> str:
         f"{own_limits(guarantee.own_limits, guarantee.dearest)}"
         f" We are {certainty(guarantee.confidence)} confident of {which}: of {guarantee.labelled:,} labelled held-out items"
         f" {guarantee.n:,} would be automatic, {guarantee.errors:,} of them wrong{spent}. People's labels are taken as truth."
+        f"{STRICTER if guarantee.stricter else ''}"
     )
 
 

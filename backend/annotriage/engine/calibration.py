@@ -133,8 +133,13 @@ def _density_ratio(
     )
 
 
-def guarantee_of(answered: Answered, space: LabelSpace, settings: Settings, attempt: int) -> Guarantee:
-    """The guarantee that these items allow under the settings. Raises SettingError if they name a class that is none."""
+def guarantee_of(
+    answered: Answered, space: LabelSpace, settings: Settings, attempt: int, *, stricter: float | None = None, times_stricter: int = 0
+) -> Guarantee:
+    """The guarantee that these items allow under the settings. stricter: as for `calibrate_gate`.
+
+    Raises SettingError if the settings name a class that is none.
+    """
     limits = error_limits(space, settings)
     return calibrate_gate(
         answered,
@@ -146,6 +151,8 @@ def guarantee_of(answered: Answered, space: LabelSpace, settings: Settings, atte
         never_auto=space.names_with(settings.never_auto),
         class_limits=limits.class_limits,
         costs=limits.costs,
+        stricter=stricter,
+        times_stricter=times_stricter,
         seed=settings.seed,
     )
 

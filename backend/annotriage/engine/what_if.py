@@ -59,6 +59,8 @@ def what_if(reference: Reference) -> list[WhatIf]:
             confidences=confidences,
             attempt=reference.guarantee.attempt,
         )
+        if reference.guarantee.stricter is not None:
+            taus = np.maximum(taus, reference.guarantee.stricter)
         limits = [
             {
                 "max_error": max_error,

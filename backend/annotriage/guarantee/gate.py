@@ -82,7 +82,8 @@ class Guarantee:
     against coverage down the sureness ranking, at most 200 places.
     cost: None where all errors cost the same; else what an automatic label costs on average, and then max_error, bound and the curve
     are of that. dearest: the most that one can cost. own_limits: of classes that have one. most_wrong: the largest share of wrong labels
-    that keeps all limits; None where it is max_error.
+    that keeps all limits; None where it is max_error. stricter: the least sureness that spot checks ask for since (`tightening`), None if
+    they do not; times_stricter: how often they made it so.
     """
 
     auto: bool
@@ -107,6 +108,8 @@ class Guarantee:
     dearest: float | None = field(default=None, metadata=LATER)
     own_limits: tuple[LimitEvidence, ...] = field(default=(), metadata=LATER)
     most_wrong: float | None = field(default=None, metadata=LATER)
+    stricter: float | None = field(default=None, metadata=LATER)
+    times_stricter: int = field(default=0, metadata=LATER)
 
     @property
     def error_limit(self) -> float:
@@ -125,6 +128,8 @@ def calibrate_gate(
     never_auto: Collection[str] = (),
     class_limits: Sequence[ClassLimit] = (),
     costs: FloatArray | None = None,
+    stricter: float | None = None,
+    times_stricter: int = 0,
     seed: int = 0,
 ) -> Guarantee:
     """The guarantee that labelled held-out items allow: the least sureness at which automatic labels keep `max_error`.
@@ -137,6 +142,9 @@ def calibrate_gate(
     group of classes are tested by themselves, and those of all others together.
     costs: (m + 1, m), as in `ErrorLimits`: max_error is then a limit of the expected cost of a label, by `bounded`'s test.
 
+    stricter: what automatic items must reach whatever is shown of less sure ones. Nothing is automatic where it lies above the first place
+    that was tested; all places from there down to tau are shown together, so that any of them may be taken.
+
     answered: its classes are indices into `class_names`. attempt: which calibration of this project this is, counted from 1.
     """
     never = np.array([name in never_auto for name in class_names], dtype=bool)
@@ -146,11 +154,15 @@ def calibrate_gate(
     rankings = rankings_of(answered, eligible, limits)
     fullest, most = max(zip(rankings, limits.parts, strict=True), key=lambda pair: pair[0].n)
     taus = class_taus(rankings, answered, eligible, limits, max_error, tested)
+    if stricter is not None:
+        for ranking, (classes, own) in zip(rankings, limits.parts, strict=True):
+            beyond = stricter > ranking.first_place(max_error if own is None else own, tested)
+            taus[classes] = np.inf if beyond else np.maximum(taus[classes], stricter)
     automatic = eligible & (answered.sureness >= taus[answered.predicted])
     n, errors = int(automatic.sum()), int((automatic & ~answered.correct).sum())
     cost = limits.cost(answered)
-    own = max_error if most[1] is None else most[1]
-    enough = None if n else labels_needed(fullest, len(answered), own, tested, np.random.default_rng(seed))
+    largest = max_error if most[1] is None else most[1]
+    enough = None if n else labels_needed(fullest, len(answered), largest, tested, np.random.default_rng(seed))
     curve_coverage, curve_risk, curve_bound = _curve(_rank(answered, eligible, limits), len(answered), tested)
     return Guarantee(
         auto=n > 0,
@@ -175,6 +187,8 @@ def calibrate_gate(
         dearest=limits.dearest,
         own_limits=_own_limits(answered, automatic, taus, limits, tested),
         most_wrong=None if costs is None and not class_limits else limits.most_wrong,
+        stricter=stricter,
+        times_stricter=times_stricter,
     )
 
 

@@ -68,6 +68,12 @@ class Ranking:
         passed = int(np.argmax(failed)) if failed.any() else len(tested)
         return float(self.sureness[tested[passed - 1]]) if passed else math.inf
 
+    def first_place(self, max_error: float, confidence: float) -> float:
+        """The sureness at which the first test is held, above which nothing is shown; -inf if there is none."""
+        sizes = self.sizes(max_error, confidence, self.n)
+        start = first_test(np.arange(1, self.n + 1), np.cumsum(self.miss), self.miss, sizes, self.calm(max_error))
+        return float(self.sureness[start - 1]) if start else -math.inf
+
     def sizes(self, max_error: float, confidence: float, largest: int) -> IntArray:
         """At how many items the first test may be held, ascending: where one more of the dearest errors may pass."""
         if self.losses is None:
