@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 
 from annotriage.errors import SettingError
 
+Numbers = tuple[tuple[str, float], ...]  # a table of named numbers, in the order in which they were given
+
 ENVIRONMENT_PREFIX = "ANNOTRIAGE_"
 SQLITE = "sqlite:///"
 
@@ -35,13 +37,23 @@ def _setting(
     run: bool = False,
     secret: bool = False,
     fault: Callable[[Any], str] | None = None,
+    later: bool = False,
 ) -> Any:
     """A field of a table.
 
     run: it concerns a run and may differ from what a reference was fitted with. secret: never shown, in no error either.
-    fault: what keeps a text from working, in words; "" if nothing does.
+    fault: what keeps a text from working, in words; "" if nothing does. later: older references lack it.
     """
-    metadata = {"help": help, "low": low, "high": high, "choices": tuple(choices), "run": run, "secret": secret, "fault": fault}
+    metadata = {
+        "help": help,
+        "low": low,
+        "high": high,
+        "choices": tuple(choices),
+        "run": run,
+        "secret": secret,
+        "fault": fault,
+        "later": later,
+    }
     return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
@@ -173,6 +185,23 @@ class Settings(_Table):
         choices=("all", "class"),
     )
     never_auto: tuple[str, ...] = _setting((), "Classes that always go to a person, comma-separated.")
+    class_limits: tuple[tuple[str, float], ...] = _setting(
+        (),
+        "Limits in place of max_error for the labels of some classes: `fracture = 0.005, cyst | tumour = 0.01` (the second holds for both"
+        " together); a table [class_limits] in the file. Each is tested by itself, and needs held-out items of its own.",
+        low=1e-6,
+        high=0.5,
+        later=True,
+    )
+    costs: tuple[tuple[str, float], ...] = _setting(
+        (),
+        "What errors cost where they are unlike: `fracture > healthy = 10` is a fracture called healthy, `* > healthy = 10` anything called"
+        " so, strangers included; a table [costs.fracture] in the file. All others cost 1, and max_error limits the expected cost of an"
+        " automatic label.",
+        low=0.0,
+        high=1e6,
+        later=True,
+    )
     # what is compared
     score: str = _setting(
         "two-axes",
@@ -493,17 +522,23 @@ def _checked(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
             value = float(value)
         elif kind is str and not isinstance(value, str):
             raise ValueError
+        elif kind == Numbers:
+            value = _named_numbers(value)
         elif kind not in (int, float, str):
             parts = value.split(",") if isinstance(value, str) else list(value)
             value = tuple(str(part).strip() for part in parts if str(part).strip())
     except (TypeError, ValueError, OverflowError):
-        wanted = {int: "a whole number", float: "a number", str: "a word"}.get(kind, "a comma-separated list")
+        wanted = _WANTED.get(kind, "a comma-separated list")
         raise SettingError(f"{where}: {_shown(field, value)} is not {wanted}") from None
     low, high, choices, fault = (field.metadata[key] for key in ("low", "high", "choices", "fault"))
     if fault is not None and (wrong := fault(value)):
         raise SettingError(f"{where}: {_shown(field, value)} {wrong}")
     if choices and value not in choices:
         raise SettingError(f"{where}: {value!r} is none of {', '.join(choices)}")
+    if kind == Numbers:
+        for name, number in value:
+            if not low <= number <= high:
+                raise SettingError(f"{where}: {name} = {number:g} is out of range; it must be between {low:g} and {high:g}")
     if kind in (int, float) and not ((low is None or value >= low) and (high is None or value <= high)):
         limits = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
         raise SettingError(f"{where}: {value} is out of range; it must be {limits}")
@@ -514,12 +549,34 @@ def _shown(field: dataclasses.Field[Any], value: Any) -> str:
     return "what it is set to" if field.metadata["secret"] else repr(value)
 
 
+def _named_numbers(value: Any, within: str = "") -> Numbers:
+    """A table of numbers; a table in a table joins both names with " > ". Text is `name = number, name = number`."""
+    if isinstance(value, str):
+        parts = [part.rpartition("=") for part in value.split(",") if part.strip()]
+        value = [(name, float(number)) for name, _, number in parts]
+    pairs: list[tuple[str, float]] = []
+    for name, number in value.items() if isinstance(value, Mapping) else value:
+        if not isinstance(name, str) or isinstance(number, bool | str) or not name.strip():
+            raise TypeError
+        called = f"{within} > {name.strip()}" if within else name.strip()
+        pairs += _named_numbers(number, called) if isinstance(number, Mapping) else [(called, float(number))]
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError
+    return tuple(pairs)
+
+
 def _whole(value: Any) -> int:
     if int(value) != value:
         raise ValueError
     return int(value)
 
 
+_WANTED: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    Numbers: "a table of numbers, as `name = 0.5, other = 2`",
+}
 _TYPES = get_type_hints(Settings) | get_type_hints(ServiceSettings)
 SETTINGS = dataclasses.fields(Settings)
 SERVICE_SETTINGS = dataclasses.fields(ServiceSettings)
@@ -532,5 +589,6 @@ def settings_table(fields: Sequence[dataclasses.Field[Any]] = SETTINGS) -> str:
     for field in fields:
         default = ", ".join(field.default) if isinstance(field.default, tuple) else str(field.default)
         choices = f" One of {', '.join(field.metadata['choices'])}." if field.metadata["choices"] else ""
-        rows.append(f"| `{field.name}`{'*' if field.metadata['run'] else ''} | {default or 'none'} | {field.metadata['help']}{choices} |")
+        help = field.metadata["help"].replace("|", "\\|")
+        rows.append(f"| `{field.name}`{'*' if field.metadata['run'] else ''} | {default or 'none'} | {help}{choices} |")
     return "\n".join(rows)

@@ -91,6 +91,7 @@ class EventKind(StrEnum):
     LIMITS = "limits"  # a reference with other limits is to take over
     LIMITS_FAILED = "limits failed"
     LIMITS_WITHDRAWN = "limits withdrawn"  # a person went back to the present ones before others were tested
+    STRICTER = "stricter"  # spot checks ask for surer automatic labels: a reference with a stricter gate is to take over
     RECALIBRATED = "recalibrated"  # a reference with a new guarantee is to take over
     RECALIBRATION_FAILED = "recalibration failed"
     SWITCHED = "switched"  # the next reference is the present one

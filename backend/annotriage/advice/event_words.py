@@ -100,6 +100,14 @@ def recalibrated(answers: int, guarantee: Mapping[str, Any]) -> str:
     return f"on {answers} answers of the sample: {evidence_sentence(Evidence(**guarantee))}"
 
 
+def stricter(wrong: int, answers: int, guarantee: Mapping[str, Any]) -> str:
+    """Spot checks moved the gate. guarantee: the facts of an `Evidence`."""
+    return (
+        f"{wrong:,} of {count(answers, 'automatic label')} that people checked blind were wrong, more than the limit allows: from now on"
+        f" labels must be surer to be automatic, until the next recalibration. {evidence_sentence(Evidence(**guarantee))}"
+    )
+
+
 def switched(version: str) -> str:
     """The next reference is the present one."""
     return f"{version} has taken over: every task has its prediction and its verdict from it"
@@ -153,6 +161,7 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.SETTINGS: settings,
     EventKind.LIMITS: limits,
     EventKind.LIMITS_FAILED: failed,
+    EventKind.STRICTER: stricter,
     EventKind.LIMITS_WITHDRAWN: limits_withdrawn,
     EventKind.RECALIBRATED: recalibrated,
     EventKind.RECALIBRATION_FAILED: failed,

@@ -232,6 +232,17 @@ def automatic_answers(connection: Connection, project_id: int, reference_id: int
     return [SpotCheckState(state) for state in connection.execute(query).scalars()]
 
 
+def settled_sureness(connection: Connection, project_id: int, reference_id: int) -> list[tuple[float, bool]]:
+    """How sure each automatic label is whose spot check people settled, and whether it was wrong."""
+    query = (
+        select(verdict.c.sureness, spot_check.c.state)
+        .join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id))
+        .where(_automatic(project_id, reference_id), spot_check.c.state.in_(SETTLED), verdict.c.sureness.is_not(None))
+        .order_by(spot_check.c.item_id)
+    )
+    return [(float(row.sureness), row.state == SpotCheckState.WRONG) for row in connection.execute(query)]
+
+
 def contradicted(connection: Connection, project_id: int, before: float) -> list[Contradicted]:
     """Spot checks on which one person contradicted the model before that moment, and nobody else has answered; the earliest first."""
     query = (

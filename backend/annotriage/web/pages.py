@@ -52,7 +52,18 @@ POLICY = (
     " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 SHARED = Path(__file__).parent.parent / "report" / "static"  # what report.html is made of, too
-WORDS = ("percent", "probability", "percent_range", "count", "points", "points_range", "p_figure", "chance", "certainty")  # of numbers
+WORDS = (
+    "percent",
+    "probability",
+    "percent_range",
+    "count",
+    "points",
+    "points_range",
+    "p_figure",
+    "chance",
+    "certainty",
+    "amount",
+)  # of numbers
 VIEWS = (
     overview,
     project_overview,

@@ -15,7 +15,7 @@ import numpy as np
 from annotriage.advice.guarantee_words import evidence_of
 from annotriage.data import Dataset, Item
 from annotriage.errors import FitError, MediaUnavailable, StateError, ToolUnavailable
-from annotriage.guarantee.binomial import first_size
+from annotriage.guarantee.ranking import least_items
 from annotriage.progress import Progress, silent
 from annotriage.service.guarantee.spot_checks import sample_needed
 from annotriage.service.judging.media import MediaReader
@@ -103,7 +103,7 @@ def _refuse_few(project: Project, present: Reference, answers: int) -> None:
 
 def _fresh(answered: Collected, present: Reference) -> Collected:
     """The answers that no calibration has looked at, if they are enough by themselves: a first attempt, at what comes in now. Else all."""
-    least = first_size(present.settings.max_error, present.settings.confidence)
+    least = least_items(present.settings.max_error, present.guarantee.dearest, present.settings.confidence)
     fresh = np.flatnonzero(~np.isin(answered.hashes, present.held_out.hashes))
     return answered.rows(fresh) if len(answered.ids) > len(fresh) >= FRESH_ENOUGH * least else answered
 

@@ -15,6 +15,7 @@ from functools import partial
 
 from annotriage.service.delivery.field_writing import FieldWriting
 from annotriage.service.guarantee.standings import Standings
+from annotriage.service.guarantee.tightening import Tightening
 from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.service.operations.log import log
@@ -58,6 +59,7 @@ def job_loops(process: Process) -> list[Loop]:
     return [
         each("snapshots", Snapshots(process).step),
         each("standings", Standings(process).step, QUEUED_SECONDS),
+        each("tightening", Tightening(process).step, QUEUED_SECONDS),
         each("fields", FieldWriting(process).step),
         each("decided findings", lambda project: withdraw_decided(process, project), AUDIT_SECONDS),
         each("maps", put_off(process, MapMaking(process).step), MAP_SECONDS),
