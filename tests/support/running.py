@@ -53,6 +53,19 @@ class RunningService:
             assert time.monotonic() < end, f"annotriage serve does not answer\n{self.tail()}"
             time.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        """The web process, whose children the others are."""
+        assert self._process is not None
+        return self._process.pid
+
+    def wait(self) -> int:
+        """Wait for its end, which something else brought about; its exit status."""
+        assert self._process is not None
+        status = self._process.wait(PATIENCE)
+        self._process = None
+        return status
+
     def stop(self) -> int:
         """End it in order; its exit status."""
         if self._process is None:

@@ -14,14 +14,20 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, Float, Table, create_engine, event, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    InterfaceError,
+    InternalError,
+    NoSuchModuleError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -31,6 +37,8 @@ from annotriage.store.upgrading import refuse_newer, upgrade
 
 BUSY_SECONDS = 10
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
+# What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to.
+DATABASE_TROUBLE = (StoreError, OperationalError, InternalError, InterfaceError, NoConnection)
 MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database uses
 
 
@@ -47,7 +55,7 @@ class Store:
         self.engine = _engine(url, checkpoints, make)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         # SQLite has one writer at a time and no queue: this process's threads take turns, and leave others a gap after each.
-        self._turn: AbstractContextManager[object] = threading.RLock() if self.is_sqlite else contextlib.nullcontext()
+        self._turn = threading.RLock()
         # On SQLite every transaction sees the state of its first query; PostgreSQL must be asked for it.
         self._snapshot: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._gives_way = self.is_sqlite and checkpoints
@@ -61,7 +69,7 @@ class Store:
         except OperationalError as error:
             self.close()
             raise StoreError(
-                f"{_shown(url)}: cannot be opened ({_cause(error)}); check the setting database and that it is running"
+                f"{_shown(url)}: cannot be opened ({cause(error)}); check the setting database and that it is running"
             ) from error
         self._opened = _identity(self._file) if self.is_sqlite else None
 
@@ -114,8 +122,18 @@ class Store:
     @contextlib.contextmanager
     def _writer(self) -> Iterator[Connection]:
         """A connection whose transactions write; on SQLite no other thread of this process has one meanwhile."""
-        with self._turn, self.engine.connect().execution_options(writing=True) as connection:
-            yield connection
+        if not self.is_sqlite:
+            with self.engine.connect() as connection:
+                yield connection
+            return
+        until = time.monotonic() + BUSY_SECONDS  # for all that has to be waited for: who comes last waits no longer than the first
+        if not self._turn.acquire(timeout=BUSY_SECONDS):
+            raise StoreError("the database could not be written to: others have been writing for too long; try again in a moment")
+        try:
+            with self.engine.connect().execution_options(writing=until) as connection:
+                yield connection
+        finally:
+            self._turn.release()
 
     def _migrate(self) -> None:
         with self._writer() as connection, _without_foreign_keys(connection), connection.begin():
@@ -221,8 +239,8 @@ def _tune_sqlite(engine: Engine, checkpoints: bool) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("writing"):
-            _begin_writing(connection.connection.driver_connection)
+        if until := connection.get_execution_options().get("writing"):
+            _begin_writing(connection.connection.driver_connection, until)
         else:
             connection.exec_driver_sql("BEGIN")
 
@@ -242,17 +260,16 @@ def _without_foreign_keys(connection: Connection) -> Iterator[None]:
         driver.execute("PRAGMA foreign_keys=ON")
 
 
-def _begin_writing(connection: Any) -> None:
+def _begin_writing(connection: Any, until: float) -> None:
     """Wait for the one writer that SQLite allows. Its own waiting sleeps up to 100 ms at a time: too long for a webhook."""
     connection.execute("PRAGMA busy_timeout=0")
-    end = time.monotonic() + BUSY_SECONDS
     try:
         while True:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 return
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                     raise StoreError(
                         f"the database could not be written to ({error}); another process holds it, or its disk is full"
                     ) from error
@@ -286,5 +303,6 @@ def _shown(url: str) -> str:
         return "the value"
 
 
-def _cause(error: SQLAlchemyError) -> str:
+def cause(error: Exception) -> str:
+    """What went wrong, in the database's own words."""
     return str(getattr(error, "orig", None) or error).strip().split("\n")[0]
