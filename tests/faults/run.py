@@ -1,5 +1,6 @@
-"""Storms for hours: `python tests/faults/run.py --hours 2 --seed 7 --database postgresql`. At the end a table, and exit status 1 if anything
-was lost, doubled, or did not become sound again.
+"""Storms for hours: `python tests/faults/run.py --hours 2 --seed 7 --database postgresql`.
+
+At the end a table, and exit status 1 if anything was lost, doubled, or did not become sound again.
 
 Each storm is drawn from a printed seed: the same seed draws the same storms, tasks and moments, as far as the machine keeps them.
 """

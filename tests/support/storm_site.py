@@ -179,20 +179,28 @@ class Site:
             self._store = Store(self.service.settings.database, checkpoints=False)
         return self._store
 
+    def replica(self, name: str) -> RunningService:
+        """Another service on the same database, which was started."""
+        settings = {"database": self.service.settings.database, "poll_seconds": 0.5, "service_url": self.hooks.url}
+        other = RunningService(self.folder / name, self.tool.url, self.studio.token, **settings)
+        other.start()
+        return other
+
     def pids(self) -> dict[str, int]:
         """The service's living processes by role, as they say themselves."""
+        ours = {one.pid for one in self.processes()}
         with self.store.reading() as connection:
-            return {row.role: row.pid for row in work.living(connection) if row.role in ("web", "worker", "jobs") and _lives(row.pid)}
+            return {row.role: row.pid for row in work.living(connection) if row.pid in ours and _lives(row.pid)}
 
     def is_whole(self) -> bool:
         """Whether all three processes run."""
-        with suppress(SQLAlchemyError, AnnotriageError):
+        with suppress(SQLAlchemyError, AnnotriageError, psutil.Error):
             return len(self.pids()) == 3
         return False
 
     def processes(self) -> list[psutil.Process]:
         """The web process and its children."""
-        parent = psutil.Process(self.service.pid)
+        parent = psutil.Process(self.service.pid)  # of the service itself, not of its replicas
         return [parent, *parent.children(recursive=True)]
 
     def kill(self, role: str) -> None:

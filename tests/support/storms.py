@@ -244,7 +244,7 @@ def unwritable(site: Site, rng: Random) -> str:
 
 def locked(site: Site, rng: Random) -> str:
     """Somebody else holds the database for longer than anybody waits for it."""
-    with site.store.engine.connect().execution_options(writing=time.monotonic() + 10) as connection, connection.begin():
+    with site.store.engine.connect().execution_options(writing=True, until=time.monotonic() + 10) as connection, connection.begin():
         if not site.store.is_sqlite:
             connection.execute(text("LOCK TABLE work, delivery, item IN ACCESS EXCLUSIVE MODE"))
         site.send(TASKS)
@@ -259,6 +259,24 @@ def restart_postgresql(site: Site, rng: Random) -> str:
         site.send(TASKS)
         time.sleep(rng.uniform(0, 1.5))
         site.restart_database()
+    return ""
+
+
+def kill_replica(site: Site, rng: Random) -> str:
+    """Two or three services share the database, and one of them is killed with all its processes."""
+    others = [site.replica(f"replica-{number}") for number in range(rng.randint(1, 2))]
+    try:
+        site.send(TASKS)
+        site.moment(rng.choice(("intake", "inference", "verdict")))
+        if rng.random() < 0.5:
+            others.pop().kill()
+        else:
+            site.kill("all")
+        site.send(TASKS)
+        site.settle()
+    finally:
+        for other in others:
+            other.stop()
     return ""
 
 
@@ -421,6 +439,7 @@ STORMS = (
     Storm("database not writable", unwritable),
     Storm("database locked", locked),
     Storm("database crashes", restart_postgresql, only="postgresql"),
+    Storm("one of several replicas killed", kill_replica, only="postgresql"),
     Storm("Label Studio stopped", label_studio_stopped),
     Storm("Label Studio answers 500", label_studio(failing(500, 0.5))),
     Storm("Label Studio answers 503", label_studio(failing(503, 0.9))),

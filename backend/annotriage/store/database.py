@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sqlalchemy import Column, Connection, Engine, Float, Table, create_engine, event, select, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -56,6 +56,7 @@ class Store:
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         # SQLite has one writer at a time and no queue: this process's threads take turns, and leave others a gap after each.
         self._turn = threading.RLock()
+        self._reserved: IO[str] | None = None
         # On SQLite every transaction sees the state of its first query; PostgreSQL must be asked for it.
         self._snapshot: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._gives_way = self.is_sqlite and checkpoints
@@ -93,6 +94,27 @@ class Store:
             if self._gives_way:
                 time.sleep(GAP_SECONDS)
 
+    def reserve(self) -> None:
+        """Let no other service run on this SQLite file as long as this process lives: each would take the other's work for its own.
+
+        Raises StoreError if one does. PostgreSQL is for several.
+        """
+        if not self.is_sqlite:
+            return
+        import fcntl
+
+        beside = self._file.with_name(f"{self._file.name}-service")
+        try:
+            self._reserved = beside.open("a")
+            fcntl.flock(self._reserved, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(
+                f"{self._file}: another annotriage serve runs on this file; stop it first, give this one a database of its own, or use"
+                " PostgreSQL, which several services may share"
+            ) from error
+        except OSError as error:
+            raise StoreError(f"{beside}: cannot be written ({error.strerror}); the service needs to write where its database is") from error
+
     def refuse_newer(self) -> None:
         """Raise StoreError if a newer version has meanwhile changed what this code reads or writes."""
         with self.reading() as connection:
@@ -108,8 +130,10 @@ class Store:
                 connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Let go of all connections, and of what was reserved."""
         self.engine.dispose()
+        if self._reserved is not None:
+            self._reserved.close()
 
     def _check_file(self) -> None:
         """What is written into a file that was deleted is lost. Raises StoreError."""
@@ -130,7 +154,7 @@ class Store:
         if not self._turn.acquire(timeout=BUSY_SECONDS):
             raise StoreError("the database could not be written to: others have been writing for too long; try again in a moment")
         try:
-            with self.engine.connect().execution_options(writing=until) as connection:
+            with self.engine.connect().execution_options(writing=True, until=until) as connection:
                 yield connection
         finally:
             self._turn.release()
@@ -239,8 +263,9 @@ def _tune_sqlite(engine: Engine, checkpoints: bool) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        if until := connection.get_execution_options().get("writing"):
-            _begin_writing(connection.connection.driver_connection, until)
+        options = connection.get_execution_options()
+        if options.get("writing"):
+            _begin_writing(connection.connection.driver_connection, options["until"])
         else:
             connection.exec_driver_sql("BEGIN")
 
