@@ -108,10 +108,10 @@ def _burst(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: 
     taken = _times(site)
     p50, p99, longest = (float(np.percentile(taken, share)) for share in (50, 99, 100))
     mb = max(sample.mb for sample in samples)
-    print(
-        f"{rate * seconds:,.0f} webhooks of {tasks} tasks in {sent_in:.0f} s (the last began {max(late):.1f} s late); answered {dict(answers)}"
-    )
-    print(f"a webhook in ms: median {p50:.1f}, 99% {p99:.1f}, longest {longest:.0f}; memory of all processes at most {mb:,.0f} MB")
+    print(f"{rate * seconds:,.0f} webhooks of {tasks} tasks in {sent_in:.0f} s, at most {max(late):.1f} s late")
+    print(f"answered {dict(answers)}; the machine's load was {os.getloadavg()[0]:.1f} in the end")
+    print(f"a webhook in ms: median {p50:.1f}, 99% {p99:.1f}, longest {longest:.0f}")
+    print(f"memory of all processes: at most {mb:,.0f} MB")
     print(f"all judged after {judged_in:.0f} s, all delivered after {delivered_in:.0f} s; predictions of a task: {dict(predictions)}")
     kept = p99 < MOST_MS and mb < MOST_MB and set(predictions) == {1} and set(answers) <= {200, 429, 503}
     print("kept" if kept else "NOT KEPT")

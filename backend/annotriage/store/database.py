@@ -36,6 +36,8 @@ from annotriage.errors import StoreError
 from annotriage.store.upgrading import refuse_newer, upgrade
 
 BUSY_SECONDS = 10
+LOCK_SECONDS = 20.0  # for a row of PostgreSQL that somebody else holds
+IDLE_SECONDS = 120.0  # for which a transaction on PostgreSQL may ask nothing
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
 # What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to.
 DATABASE_TROUBLE = (StoreError, OperationalError, InternalError, InterfaceError, NoConnection)
@@ -162,6 +164,7 @@ class Store:
     def _migrate(self) -> None:
         with self._writer() as connection, _without_foreign_keys(connection), connection.begin():
             if not self.is_sqlite:
+                connection.execute(text("SET LOCAL lock_timeout = 0"))  # migrations may take long
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
             try:
                 self.known = upgrade(connection)
@@ -241,13 +244,25 @@ def _engine(url: str, checkpoints: bool, make: bool) -> Engine:
             return engine
         if address.get_backend_name() != "postgresql":
             raise StoreError(f"setting database: {_shown(url)}: neither sqlite:///PATH nor postgresql://USER:PASSWORD@HOST/NAME")
-        return create_engine(address, pool_pre_ping=True, pool_size=20, json_serializer=_json)
+        patience = {name: value for name, value in _patience().items() if name not in address.query}
+        return create_engine(address, pool_pre_ping=True, pool_size=20, json_serializer=_json, connect_args=patience)
     except ModuleNotFoundError as error:
         raise StoreError(f'{_shown(url)}: needs {error.name}; pip install "annotriage[postgres]"') from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise StoreError(f"setting database: {_shown(url)} is no address of a database; as sqlite:///annotriage.db") from error
     except OSError as error:
         raise StoreError(f"setting database: {_shown(url)}: its folder cannot be made ({error.strerror}); choose another") from error
+
+
+def _patience() -> dict[str, Any]:
+    """How long PostgreSQL is waited for, as libpq calls it; what the address says goes before.
+
+    A host that is gone without a word is given up, not waited for; so is a row that somebody holds for ever, as a process that was
+    stopped in the midst of a transaction. PostgreSQL ends that one's session.
+    """
+    options = f"-c lock_timeout={LOCK_SECONDS * 1000:.0f} -c idle_in_transaction_session_timeout={IDLE_SECONDS * 1000:.0f}"
+    alive = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+    return {"connect_timeout": BUSY_SECONDS, "options": options, **alive}
 
 
 def _tune_sqlite(engine: Engine, checkpoints: bool) -> None:
