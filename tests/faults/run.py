@@ -38,7 +38,11 @@ def main() -> int:
     arguments = _arguments()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whatever runs is ended, and the table printed
     seed = Random().randrange(10**6) if arguments.seed is None else arguments.seed
-    storms = [storm for storm in STORMS if storm.only in ("", arguments.database) and (arguments.only or "") in storm.name]
+    storms = [
+        storm
+        for storm in STORMS
+        if storm.only in ("", arguments.database) and any(part in storm.name for part in arguments.only.split(","))
+    ]
     print(f"seed {seed}, {arguments.database}, Label Studio: {arguments.label_studio}; {len(storms)} kinds of storms", flush=True)
     rng, outcomes = Random(seed), list[Outcome]()
     end = time.monotonic() + 3600 * arguments.hours
@@ -111,7 +115,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="drawn and printed if not given")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--label-studio", choices=("fake", "real"), default="fake")
-    parser.add_argument("--only", help="storms whose name holds this")
+    parser.add_argument("--only", default="", help="storms whose name holds this, or one of these, comma-separated")
     return parser.parse_args()
 
 

@@ -87,7 +87,12 @@ class RunningService:
     def command(self, *words: object, check: bool = True) -> str:
         """One of the commands with this service's settings: what it printed."""
         begun = self.begin(*words)
-        said, _ = begun.communicate(timeout=2 * PATIENCE)
+        try:
+            said, _ = begun.communicate(timeout=2 * PATIENCE)
+        except subprocess.TimeoutExpired:
+            begun.kill()
+            begun.communicate()
+            raise
         assert begun.returncode == 0 or not check, f"annotriage {' '.join(map(str, words))}\n{said}"
         return said
 

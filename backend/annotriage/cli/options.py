@@ -95,6 +95,8 @@ def service_process(config: Path | None, options: dict[str, Any] | None = None) 
     try:
         yield process
         process.leave()
+    except StoreError:
+        raise
     except DATABASE_TROUBLE as error:
         raise StoreError(f"the database failed ({cause(error)}); is it running, and is there room on its disk?") from error
     finally:

@@ -37,6 +37,14 @@ from annotriage.store.upgrading import refuse_newer, upgrade
 
 BUSY_SECONDS = 10
 LOCK_SECONDS = 20.0  # for a row of PostgreSQL that somebody else holds
+# A host of PostgreSQL that is gone without a word is given up; libpq's names, and what the address says goes before.
+PATIENCE = {
+    "connect_timeout": BUSY_SECONDS,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 IDLE_SECONDS = 120.0  # for which a transaction on PostgreSQL may ask nothing
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
 # What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to.
@@ -149,11 +157,14 @@ class Store:
     def _writer(self) -> Iterator[Connection]:
         """A connection whose transactions write; on SQLite no other thread of this process has one meanwhile."""
         if not self.is_sqlite:
-            with self.engine.connect() as connection:
+            with self.engine.connect().execution_options(writing=True) as connection:
                 yield connection
             return
-        until = time.monotonic() + BUSY_SECONDS  # for all that has to be waited for: who comes last waits no longer than the first
-        if not self._turn.acquire(timeout=BUSY_SECONDS):
+        until = time.monotonic() + BUSY_SECONDS
+        if self._gives_way:
+            self._turn.acquire()
+            until = time.monotonic() + BUSY_SECONDS
+        elif not self._turn.acquire(timeout=BUSY_SECONDS):  # people wait for the web process: who comes last waits no longer
             raise StoreError("the database could not be written to: others have been writing for too long; try again in a moment")
         try:
             with self.engine.connect().execution_options(writing=True, until=until) as connection:
@@ -244,8 +255,10 @@ def _engine(url: str, checkpoints: bool, make: bool) -> Engine:
             return engine
         if address.get_backend_name() != "postgresql":
             raise StoreError(f"setting database: {_shown(url)}: neither sqlite:///PATH nor postgresql://USER:PASSWORD@HOST/NAME")
-        patience = {name: value for name, value in _patience().items() if name not in address.query}
-        return create_engine(address, pool_pre_ping=True, pool_size=20, json_serializer=_json, connect_args=patience)
+        patience = {name: value for name, value in PATIENCE.items() if name not in address.query}
+        engine = create_engine(address, pool_pre_ping=True, pool_size=20, json_serializer=_json, connect_args=patience)
+        _tune_postgresql(engine)
+        return engine
     except ModuleNotFoundError as error:
         raise StoreError(f'{_shown(url)}: needs {error.name}; pip install "annotriage[postgres]"') from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
@@ -254,15 +267,14 @@ def _engine(url: str, checkpoints: bool, make: bool) -> Engine:
         raise StoreError(f"setting database: {_shown(url)}: its folder cannot be made ({error.strerror}); choose another") from error
 
 
-def _patience() -> dict[str, Any]:
-    """How long PostgreSQL is waited for, as libpq calls it; what the address says goes before.
+def _tune_postgresql(engine: Engine) -> None:
+    """A row that somebody holds for ever, as a process that was stopped in its midst, is not waited for; PostgreSQL ends that session."""
 
-    A host that is gone without a word is given up, not waited for; so is a row that somebody holds for ever, as a process that was
-    stopped in the midst of a transaction. PostgreSQL ends that one's session.
-    """
-    options = f"-c lock_timeout={LOCK_SECONDS * 1000:.0f} -c idle_in_transaction_session_timeout={IDLE_SECONDS * 1000:.0f}"
-    alive = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
-    return {"connect_timeout": BUSY_SECONDS, "options": options, **alive}
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        connection.execute(f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}")
+        connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000:.0f}")
+        connection.commit()
 
 
 def _tune_sqlite(engine: Engine, checkpoints: bool) -> None:
