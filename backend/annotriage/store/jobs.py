@@ -96,6 +96,12 @@ def any_waiting(connection: Connection, kinds: Sequence[str]) -> bool:
     return connection.execute(_waiting(kinds).with_only_columns(job.c.id).limit(1)).scalar_one_or_none() is not None
 
 
+def is_at_any(connection: Connection, owner: str) -> bool:
+    """Whether a process runs a job, as far as the store knows."""
+    mine = (job.c.owner == owner, job.c.state == JobState.RUNNING)
+    return connection.execute(select(job.c.id).where(*mine).limit(1)).first() is not None
+
+
 def take(connection: Connection, owner: str, kinds: Sequence[str]) -> Job | None:
     """The oldest job of these kinds that waits: it is this process's now.
 

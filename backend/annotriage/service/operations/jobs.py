@@ -140,8 +140,13 @@ def run_queued(process: Process) -> bool:
     from annotriage.service.operations.queued_jobs import run_job
 
     with process.store.reading() as connection:
-        if not jobs.any_waiting(connection, KINDS):
-            return False
+        left = jobs.is_at_any(connection, process.owner)  # the database went away before it was written down what came of it
+        waits = jobs.any_waiting(connection, KINDS)
+    if left:
+        with process.store.writing() as connection:
+            jobs.give_back(connection, process.owner)
+    elif not waits:
+        return False
     with process.store.writing() as connection:
         job = jobs.take(connection, process.owner, KINDS)
     if job is None:
