@@ -45,6 +45,7 @@ from annotriage.web.views import (
     queue,
     settings,
     system,
+    training,
 )
 
 POLICY = (
@@ -63,6 +64,7 @@ VIEWS = (
     guarantee,
     certificates,
     label_audit,
+    training,
     compare,
     settings,
     system,
