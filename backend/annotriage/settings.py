@@ -441,6 +441,22 @@ class ServiceSettings(_Table):
         " class are automatic less often. The other half carries the guarantee. Worth it where many strangers come in.",
         choices=("on", "off"),
     )
+    training_data: str = _setting(
+        "",
+        "The data that the model was trained on, labelled: what the dashboard's Training page learns beside people's answers. A path on the"
+        " machine of the service; a relative one in a settings file is taken from its folder. Empty: training is left to the command line.",
+    )
+    start_training: str = _setting(
+        "recalibrate",
+        "What Label Studio's Start training does: `recalibrate` renews the guarantee, `train` makes a new model.",
+        choices=("recalibrate", "train"),
+    )
+    take_over: str = _setting(
+        "ask",
+        "When a new model takes over: `ask` leaves it to a click on the Training page, `better` lets it once the comparison shows that it"
+        " is better on fresh random items and not worse on the old classes.",
+        choices=("ask", "better"),
+    )
     accept: str = _setting(
         "suggest",
         "What becomes of automatic labels: `suggest` leaves each to a person who submits it, `annotate` makes annotations of them"
@@ -483,7 +499,14 @@ def _from_file(file: Path) -> dict[str, Any]:
         raise SettingError(f"{file}{_line(text, unknown[0])}: {_unknown(unknown[0])}")
     values = {"database": _FIELDS["database"].default, **table}
     values = {name: _checked(_FIELDS[name], value, f"{file}{_line(text, name)}: setting {name}") for name, value in values.items()}
-    return values | {"database": _beside(file, values["database"])}
+    folder = file.absolute().parent.resolve()
+    beside = {"training_data": data_from(folder, values["training_data"])} if "training_data" in values else {}
+    return values | {"database": _beside(file, values["database"])} | beside
+
+
+def data_from(folder: Path, data: str) -> str:
+    """DATA whose relative path is taken from a folder. What a labeling tool reads, as label-studio:3, is no path."""
+    return data if not data or re.match(r"[\w-]{2,}:", data) else str(folder / data)
 
 
 def _beside(file: Path, database: str) -> str:

@@ -357,6 +357,14 @@ def labels_of_tasks(connection: Connection, project_id: int, external_ids: Seque
     return found
 
 
+def learnable(connection: Connection, project_id: int, most: int) -> int:
+    """How many items `other_answers` would give, counted up to `most`."""
+    drawn = select(spot_check.c.item_id).where(spot_check.c.project_id == project_id)
+    mine = (item.c.project_id == project_id, item.c.answer == AnswerState.RESOLVED, item.c.id.not_in(drawn))
+    some = select(item.c.id).where(*mine, ~item.c.machine, ~item.c.gone, item.c.labels.is_not(None)).limit(most)
+    return int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one())
+
+
 def all_drawn(connection: Connection, project_id: int) -> list[SampleAnswer]:
     """All spot checks, of both kinds, answered or not, without their labels: what must never be trained on."""
     columns = [item.c[name] for name in ("id", "external_id", "marker", "media", "media_hash", "group")]
