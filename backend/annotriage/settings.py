@@ -25,6 +25,7 @@ Numbers = tuple[tuple[str, float], ...]  # a table of named numbers, in the orde
 
 ENVIRONMENT_PREFIX = "ANNOTRIAGE_"
 SQLITE = "sqlite:///"
+ROLES = ("look", "decide", "administer")  # states.Role
 
 
 def _setting(
@@ -104,6 +105,35 @@ def _url_fault(text: str) -> str:
     if parts.username is not None or parts.query or parts.fragment:
         return "has more than scheme, host, port and path; leave out names, passwords and what follows ? or #"
     return ""
+
+
+def is_safe_provider(address: str) -> bool:
+    """Whether nobody on the way can read or change what an identity provider says at an address: https, or this machine."""
+    try:
+        parts = urlsplit(address)
+        whole = bool(parts.hostname) and parts.port != 0 and parts.username is None and not parts.fragment
+    except ValueError:
+        return False
+    here = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return whole and (parts.scheme == "https" or here) and address.isascii() and " " not in address and not _CONTROL.search(address)
+
+
+def _issuer_fault(text: str) -> str:
+    wrong = not is_safe_provider(text) or "?" in text
+    return "is no https address of an identity provider; give it as https://accounts.example.com" if text and wrong else ""
+
+
+def _scopes_fault(names: Sequence[str]) -> str:
+    return "" if "openid" in names and not any(" " in name for name in names) else "lacks openid, or has spaces where commas belong"
+
+
+def _name_fault(text: str) -> str:
+    return _line_fault(text) if text else "names no claim; email is the usual one"
+
+
+def _roles_fault(pairs: Sequence[str]) -> str:
+    wrong = next((pair for pair in pairs if not pair.rpartition("=")[0].strip() or pair.rpartition("=")[2] not in ROLES), None)
+    return "" if wrong is None else f"has {wrong[:60]!r}, which is no GROUP=ROLE with a role of {', '.join(ROLES)}"
 
 
 def _own_url_fault(text: str) -> str:
@@ -344,6 +374,39 @@ class ServiceSettings(_Table):
         " anybody else's are not. Empty without one.",
         fault=_ip_fault,
     )
+    # an identity provider
+    oidc_issuer: str = _setting(
+        "",
+        "Address of an OpenID Connect provider at which people sign in, as https://accounts.example.com. Empty without one; needs the"
+        " extra oidc.",
+        fault=_issuer_fault,
+    )
+    oidc_client: str = _setting("", "Id of this service at the provider.", fault=_line_fault)
+    oidc_secret: str = _setting("", "Secret of this service at the provider; empty for a public client.", secret=True, fault=_line_fault)
+    oidc_address: str = _setting(
+        "",
+        "Address of the dashboard in people's browsers, if it is not service_url. The provider must know ADDRESS/sign-in/provider/back"
+        " as a place to send people back to.",
+        fault=_own_url_fault,
+    )
+    oidc_scopes: tuple[str, ...] = _setting(
+        ("openid", "email"), "What the provider is asked for, comma-separated. Add what the claims below need.", fault=_scopes_fault
+    )
+    oidc_name: str = _setting(
+        "email",
+        "Claim of the ID token that is a person's name here. Take one that people cannot choose themselves at the provider.",
+        fault=_name_fault,
+    )
+    oidc_groups: str = _setting("groups", "Claim of the ID token with a person's groups; a.b for one within another.", fault=_name_fault)
+    oidc_roles: tuple[str, ...] = _setting(
+        (), "What members of a group may do, comma-separated, as label-admins=administer, staff=look.", fault=_roles_fault
+    )
+    oidc_role: str = _setting(
+        "none",
+        "What anybody from the provider may do who has no account here and is in none of those groups.",
+        choices=("none", *ROLES),
+    )
+    # limits
     max_request_mb: int = _setting(512, "Largest request body in MB. Raise it when tasks carry large pictures in themselves.", low=1)
     calls: str = _setting(
         "on",

@@ -670,5 +670,6 @@ session = Table(
     metadata,
     Column("key", Text, primary_key=True),
     Column("user", Text, nullable=False),
+    Column("granted", Text),  # states.Role, by an identity provider; null: signed in with a password
     Column("ends_at", Float, nullable=False),
 )

@@ -278,6 +278,19 @@ def outstanding(connection: Connection, project_id: int, reference_id: int) -> t
     return int(count), oldest
 
 
+def open_since(connection: Connection, project_id: int, reference_id: int, before: float) -> int:
+    """How many spot checks of automatic labels were drawn before that moment and have no answer, not even one that contradicts."""
+    query = (
+        select(func.count())
+        .select_from(spot_check)
+        .join(item, item.c.id == spot_check.c.item_id)
+        .where(
+            _automatic(project_id, reference_id), spot_check.c.state == SpotCheckState.OPEN, spot_check.c.drawn_at < before, ~item.c.gone
+        )
+    )
+    return int(connection.execute(query).scalar_one())
+
+
 def drawn_by_dataset(connection: Connection, project_id: int, reference_id: int) -> dict[int, list[tuple[str, float]]]:
     """(state, drawn_at) of the spot checks of automatic labels, per dataset, in the order in which they were drawn."""
     query = (

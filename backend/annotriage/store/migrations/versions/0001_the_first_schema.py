@@ -87,6 +87,7 @@ def upgrade() -> None:
         "session",
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("user", sa.Text(), nullable=False),
+        sa.Column("granted", sa.Text(), nullable=True),
         sa.Column("ends_at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_session")),
     )
