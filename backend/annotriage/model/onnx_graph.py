@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 import onnx.inliner
+import onnx.numpy_helper
 import onnx.shape_inference
 from onnx import TensorProto
 
@@ -176,6 +177,7 @@ def _steps(model: onnx.ModelProto, entry: str, item_shape: tuple[int, ...]) -> t
     shapes = _shapes(model, entry, item_shape)
     constant = {tensor.name for tensor in model.graph.initializer} | {tensor.values.name for tensor in model.graph.sparse_initializer}
     steps = []
+    places = _small_integers(model)
     for node in model.graph.node:
         given = _read(node)
         inputs = tuple(name for name in given if name not in constant)
@@ -183,8 +185,38 @@ def _steps(model: onnx.ModelProto, entry: str, item_shape: tuple[int, ...]) -> t
             constant.update(node.output)
             continue
         weights = len(inputs) < len(given)
-        steps += [Step(name, node.op_type, inputs, weights, shapes.get(name)) for name in node.output if name]
+        token = _token(node, places, shapes)
+        steps += [Step(name, node.op_type, inputs, weights, shapes.get(name), token=token) for name in node.output if name]
     return tuple(steps)
+
+
+def _token(node: onnx.NodeProto, places: Mapping[str, list[int]], shapes: Mapping[str, Shape]) -> int | None:
+    """Which token a step takes of (N, T, C) tokens, by Gather, or by Slice before a Squeeze; None of any other step."""
+    source = shapes.get(node.input[0]) if node.input else None
+    if source is None or len(source) != 3:
+        return None
+    if node.op_type == "Gather" and len(node.input) == 2:
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+        place = places.get(node.input[1])
+        return place[0] if axis in (1, -2) and place is not None and len(place) == 1 else None
+    if node.op_type == "Slice" and len(node.input) >= 4:
+        starts, ends, axes = (places.get(name) for name in node.input[1:4])
+        if axes in ([1], [-2]) and starts is not None and ends is not None and len(starts) == 1 and ends == [starts[0] + 1]:
+            return starts[0]
+    return None
+
+
+def _small_integers(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """The whole numbers among the weights and constants, as the places that tokens are taken from."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            tensors.update((node.output[0], attribute.t) for attribute in node.attribute if attribute.name == "value")
+    return {
+        name: [int(place) for place in onnx.numpy_helper.to_array(tensor).reshape(-1)]
+        for name, tensor in tensors.items()
+        if tensor.data_type in (TensorProto.INT64, TensorProto.INT32) and _length(tensor) == 1 and not tensor.external_data
+    }
 
 
 def _shapes(model: onnx.ModelProto, entry: str, item_shape: tuple[int, ...]) -> dict[str, Shape]:

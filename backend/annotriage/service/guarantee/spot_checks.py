@@ -81,7 +81,7 @@ def standing(connection: Connection, project: Project) -> Standing:
     from annotriage.guarantee.binomial import upper_bound
 
     guarantee = _guarantee(connection, project.reference_id)
-    max_error, confidence = float(guarantee["max_error"]), float(guarantee["confidence"])
+    max_error, confidence = error_limit(guarantee), float(guarantee["confidence"])
     heard = _heard(connection, project)
     wrong, contradicted = heard.wrong, int((~heard.confirmed).sum())
     errors, n = int(wrong.sum()), len(wrong)
@@ -144,7 +144,7 @@ def _alarm(connection: Connection, project: Project, wrong: BoolArray, unconfirm
     from annotriage.guarantee.audit import alarm_levels, time_uniform_interval
 
     guarantee = _guarantee(connection, project.reference_id)
-    max_error = float(guarantee["max_error"])
+    max_error = error_limit(guarantee)
     if not len(wrong) or alarm_levels(wrong, max_error).max() < 1:
         return None
     errors = int(wrong.sum())
@@ -215,6 +215,15 @@ def passed_probation(connection: Connection, project: Project) -> frozenset[int]
     return frozenset(id for id, states in drawn.items() if _probation([state != "right" for state, _ in states], guarantee).passed)
 
 
+def error_limit(guarantee: dict[str, Any]) -> float:
+    """The largest share of wrong labels that keeps the guarantee: what spot checks are held against. guarantee: of the reference's facts.
+
+    Less than what is guaranteed where errors cost unlike amounts: a dear error counts as one.
+    """
+    most = guarantee.get("most_wrong")
+    return float(guarantee["max_error"] if most is None else most)
+
+
 def sample_needed(guarantee: dict[str, Any]) -> int:
     """How many answers on the sample a recalibration takes: so many that the limit can be shown if none of them is wrong.
 
@@ -222,10 +231,10 @@ def sample_needed(guarantee: dict[str, Any]) -> int:
     """
     from math import ceil
 
-    from annotriage.guarantee.binomial import first_size, spent_confidence
-    from annotriage.guarantee.ranking import EXPECTED_COVERAGE
+    from annotriage.guarantee.binomial import attempt_confidence
+    from annotriage.guarantee.ranking import EXPECTED_COVERAGE, least_items
 
-    least = first_size(float(guarantee["max_error"]), spent_confidence(float(guarantee["confidence"]), 1))
+    least = least_items(float(guarantee["max_error"]), guarantee.get("dearest"), attempt_confidence(float(guarantee["confidence"]), 1))
     share = float(guarantee["coverage"]) if guarantee["auto"] else EXPECTED_COVERAGE
     return ceil(least / max(share, EXPECTED_COVERAGE / 2))
 
@@ -278,7 +287,7 @@ def _owed(connection: Connection, project: Project, reference_id: int) -> dict[i
 
 
 def _probation(wrong: Sequence[bool], guarantee: dict[str, Any]) -> Probation:
-    return _probation_of(bytes(wrong), float(guarantee["max_error"]), float(guarantee["confidence"]))
+    return _probation_of(bytes(wrong), error_limit(guarantee), float(guarantee["confidence"]))
 
 
 @lru_cache(maxsize=4096)

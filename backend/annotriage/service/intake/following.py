@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy.exc import OperationalError
-
 from annotriage.errors import AnnotriageError, DataError, ToolGone
 from annotriage.labeling_tool import Event, Task, ToolProject
 from annotriage.service.intake.reviewing import take_reviews
@@ -21,7 +19,7 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind
-from annotriage.store import inbox, items, jobs
+from annotriage.store import DATABASE_TROUBLE, inbox, items, jobs
 from annotriage.store.counters import chunks
 from annotriage.store.events import note
 from annotriage.store.projects import Project, change_project, find_project, get_project
@@ -88,10 +86,10 @@ class Follower:
                 with store.writing() as connection:
                     inbox.failed(connection, row.id, str(error))
                 continue
+            except DATABASE_TROUBLE:  # not the webhook's
+                raise
             except AnnotriageError as error:  # the polls bring what it told
                 log("webhook is left to the polls", level=logging.WARNING, webhook=row.id, error=error)
-            except OperationalError:  # the database's trouble, not the webhook's
-                raise
             except Exception as error:  # nobody foresaw it: set aside, so that it holds up no other; the polls bring what it told
                 logging.getLogger(__name__).error("webhook %s: nobody foresaw this", row.id, exc_info=error)
                 with store.writing() as connection:
@@ -286,7 +284,7 @@ class Follower:
                 present = get_project(connection, project.id)
                 new = items.add_tasks(connection, present, tasks)
                 take_reviews(connection, present, tasks)
-        except (AnnotriageError, OperationalError):
+        except (AnnotriageError, *DATABASE_TROUBLE):
             raise
         except Exception as error:
             if len(tasks) > 1:

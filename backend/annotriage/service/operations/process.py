@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,9 @@ from annotriage.labeling_tool import LabelingTool, ToolProject, ToolServer, labe
 from annotriage.service.operations.log import log
 from annotriage.service.operations.references import OpenReferences
 from annotriage.settings import ServiceSettings, Settings
-from annotriage.store import Store, jobs
+from annotriage.store import DATABASE_TROUBLE, Store, jobs
 from annotriage.store import work as work_queries
+from annotriage.store.database import cause
 from annotriage.store.projects import Project
 from annotriage.store.secrets import secret_of
 from annotriage.store.waits import end_impossible_waits
@@ -50,6 +51,7 @@ class Process:
         self.store = Store(settings.database, checkpoints=role != "web", make=role not in VISITORS)
         self.tool: LabelingTool = labeling_tool()
         self.server: ToolServer = self.tool.connect_server(settings)
+        self.unwritten = ""  # why the last sign of life could not be written down
         self.trouble = ""  # why the labeling tool cannot be used; others learn of it by the sign of life
         self.stopping = threading.Event()
         self._lock = threading.Lock()
@@ -94,16 +96,21 @@ class Process:
 
         Raises StoreError once a newer version has made the database its own: what is held here is then free before long.
         """
-        self.store.refuse_newer()
-        with self.store.writing() as connection:
-            work_queries.beat(connection, self.owner, self.role, self.host, self.pid, self.trouble)
-            work_queries.renew(connection, self.owner)
-            self._bury_dead(connection)
-        if self._put_back():
+        try:
+            self.store.refuse_newer()
             with self.store.writing() as connection:
-                ended = end_impossible_waits(connection)
-            if ended:
-                log("waits ended that the clock had made", level=logging.WARNING, waits=ended)
+                work_queries.beat(connection, self.owner, self.role, self.host, self.pid, self.trouble)
+                work_queries.renew(connection, self.owner)
+                self._bury_dead(connection)
+            if self._put_back():
+                with self.store.writing() as connection:
+                    ended = end_impossible_waits(connection)
+                if ended:
+                    log("waits ended that the clock had made", level=logging.WARNING, waits=ended)
+        except DATABASE_TROUBLE as error:
+            self.unwritten = cause(error)
+            raise
+        self.unwritten = ""
         return False
 
     def _put_back(self) -> bool:
@@ -125,7 +132,7 @@ class Process:
 
         def hold_on() -> None:
             while not ended.wait(work_queries.DEAD_AFTER / 6):
-                with self.store.writing() as connection:
+                with suppress(*DATABASE_TROUBLE), self.store.writing() as connection:  # there may be time for another one
                     work_queries.beat(connection, doing, "command", self.host, self.pid)
 
         holding = threading.Thread(target=hold_on, name="alone", daemon=True)
