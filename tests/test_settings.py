@@ -83,6 +83,11 @@ def test_any_value_is_either_taken_in_its_type_or_refused_by_name(name, value):
         ({"batch_size": float("inf")}, "setting batch_size: inf is not a whole number"),
         ({"seed": True}, "setting seed: True is not a whole number"),
         (
+            {"compression": "tsne-joint"},
+            "setting compression: 'tsne-joint' embeds all items anew with each that comes in, so it decides nothing;"
+            " `annotriage compare` tries it on whole sets, offline",
+        ),
+        (
             {"score": "best"},
             "setting score: 'best' is none of two-axes, combined, mahalanobis, relative-mahalanobis, knn, vim, energy, mean-sigma",
         ),

@@ -108,6 +108,22 @@ def stricter(wrong: int, answers: int, guarantee: Mapping[str, Any]) -> str:
     )
 
 
+def trained(version: str, by: str, takes_over: str | None) -> str:
+    """A new model was trained. takes_over: what the comparison with the present one says, None where there was nothing to compare on."""
+    found = {
+        "yes": "better on fresh random items, and not worse on the old classes",
+        "no": "worse on the old classes",
+        "undecided": "not shown to be better yet",
+        None: "there are no answered random items to compare it on",
+    }[takes_over]
+    return f"{version}{f', asked for by {by}' if by else ''}: {found}"
+
+
+def chosen(version: str, by: str, back: bool) -> str:
+    """Somebody lets another model take over. back: the one that was there before."""
+    return f"{by} {'goes back to' if back else 'lets'} {version}{'' if back else ' take over'}"
+
+
 def switched(version: str) -> str:
     """The next reference is the present one."""
     return f"{version} has taken over: every task has its prediction and its verdict from it"
@@ -164,6 +180,9 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.STRICTER: stricter,
     EventKind.LIMITS_WITHDRAWN: limits_withdrawn,
     EventKind.RECALIBRATED: recalibrated,
+    EventKind.TRAINED: trained,
+    EventKind.TRAINING_FAILED: failed,
+    EventKind.CHOSEN: chosen,
     EventKind.RECALIBRATION_FAILED: failed,
     EventKind.SWITCHED: switched,
     EventKind.REROUTED: rerouted,

@@ -1,7 +1,7 @@
 """Where each label comes from: who or what gave it, and what was guaranteed at that time.
 
 What held when is known from the project's history: which reference was in force. Blindness holds here, too: of an open spot check there is
-no route and nothing that the model says.
+its route, and nothing else that the model says.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, literal, null, select
+from sqlalchemy import Connection, Select, and_, case, func, literal, null, select
 
 from annotriage.labeling_tool import Review
 from annotriage.states import SETTLED, AnswerState, EventKind, Route, Time
@@ -93,7 +93,7 @@ def _query(connection: Connection, project: Project, after: int | None) -> Selec
             item.c.machine,
             item.c.answered_at,
             verdict.c.reference_id,
-            verdict.c.route,
+            func.coalesce(verdict.c.route, item.c.route).label("route"),
             verdict.c.judged,
             verdict.c.held_back,
             case((is_unnamed(item.c.id), null()), else_=verdict.c.labels).label("model_label"),

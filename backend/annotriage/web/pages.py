@@ -45,6 +45,7 @@ from annotriage.web.views import (
     queue,
     settings,
     system,
+    training,
 )
 
 POLICY = (
@@ -74,6 +75,7 @@ VIEWS = (
     guarantee,
     certificates,
     label_audit,
+    training,
     compare,
     settings,
     system,

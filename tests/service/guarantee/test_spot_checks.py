@@ -8,6 +8,8 @@ import time
 import numpy as np
 import pytest
 from answered_checks import MODEL_SAYS, SpotChecks
+from scipy.stats import beta
+from sqlalchemy import update
 
 from annotriage.advice.state_words import why_paused
 from annotriage.engine.verdict import Verdict
@@ -23,6 +25,7 @@ from annotriage.store import spot_checks as stored_checks
 from annotriage.store.events import history
 from annotriage.store.projects import change_project
 from annotriage.store.references import get_reference, save_reference
+from annotriage.store.schema import spot_check
 from annotriage.store.verdicts import Judgement, record
 
 
@@ -134,14 +137,21 @@ def test_where_the_model_claimed_nothing_one_answer_is_enough(drawn):
     assert drawn.standing().sample_answers == 1
 
 
-def test_a_skipped_spot_check_stays_open_and_counts_as_wrong_in_the_bound(drawn):
+def test_a_skipped_spot_check_is_unanswered_for_a_week_and_then_counts_as_wrong_in_the_bound(drawn):
     ids = drawn.draw(200)
     drawn.answer([(id, "ann", MODEL_SAYS) for id in ids[1:]])
     drawn.answer([(ids[0], "ann", None)])
     standing = drawn.standing()
+    none_wrong, one_wrong = 1 - 0.05 ** (1 / 199), beta.ppf(0.95, 2, 199)
     assert drawn.states().count("open") == standing.outstanding == 1
-    assert standing.bound > 1 - 0.05 ** (1 / 199)
+    assert (standing.bound, standing.late) == (pytest.approx(none_wrong), 0)
+    assert standing.bound_if_wrong == pytest.approx(one_wrong)
     assert standing.oldest_days == pytest.approx(0, abs=0.01)
+    with drawn.process.store.writing() as connection:
+        connection.execute(update(spot_check).values(drawn_at=spot_check.c.drawn_at - 8 * spot_checks.DAY))
+    standing = drawn.standing()
+    assert (standing.bound, standing.late) == (pytest.approx(one_wrong), 1)
+    assert (standing.answers, standing.wrong) == (199, 0), "an answer it is not"
 
 
 def test_taking_an_answer_back_opens_the_spot_check_again(drawn):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from annotriage.advice.guarantee_words import evidence_of
 from annotriage.errors import FitError, StateError
-from annotriage.service.guarantee.recalibrating import refuse_second
+from annotriage.service.guarantee.model_choice import refuse_second
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference

@@ -42,8 +42,9 @@ class Standing:
     """How the guarantee stands by the spot checks of labels that the present reference gives by itself.
 
     answers, wrong: what people said; contradicted: of the wrong ones, those on which one person's word awaits a second answer. low, high:
-    limits of the error that hold at all times. recent_*: the last 500 on their own. bound: one-sided upper limit of the error, should
-    all unanswered ones be wrong. level: of the alarm, 0 at rest, 1 rings;
+    limits of the error that hold at all times. recent_*: the last 500 on their own. bound: one-sided upper limit of the error, those that
+    nobody has answered for a week counted as wrong (`late` ones: skipped or left); bound_if_wrong: should all unanswered ones be wrong.
+    level: of the alarm, 0 at rest, 1 rings;
     ringing: it stopped `auto`; wrong_until_alarm: how many wrong ones in a row would; until_alarm: answers it usually takes until a
     doubled error is found (None: too many to say). outstanding: spot checks not settled; oldest_days: since when, None without any.
     sample_answers, sample_drawn: spot checks of the sample, whatever their route; sample_needed: how many answers a recalibration
@@ -61,6 +62,8 @@ class Standing:
     recent_low: float
     recent_high: float
     bound: float
+    bound_if_wrong: float
+    late: int
     level: float
     ringing: bool
     wrong_until_alarm: int
@@ -86,6 +89,7 @@ def standing(connection: Connection, project: Project) -> Standing:
     latest = recent(wrong, confidence=confidence)
     waiting, oldest = spot_checks.outstanding(connection, project.id, project.reference_id)
     unanswered = max(0, waiting - contradicted)
+    late = spot_checks.open_since(connection, project.id, project.reference_id, time.time() - OLDEST_DAYS * DAY)
     answered, drawn = spot_checks.sample_size(connection, project.id)
     return Standing(
         max_error=max_error,
@@ -98,7 +102,9 @@ def standing(connection: Connection, project: Project) -> Standing:
         recent_wrong=latest.wrong,
         recent_low=latest.low,
         recent_high=latest.high,
-        bound=float(upper_bound(errors + unanswered, n + unanswered, confidence)),
+        bound=float(upper_bound(errors + late, n + late, confidence)),
+        bound_if_wrong=float(upper_bound(errors + unanswered, n + unanswered, confidence)),
+        late=late,
         level=float(alarm_levels(wrong, max_error)[-1]) if n else 0.0,
         ringing=project.alarm is not None,
         wrong_until_alarm=wrong_until_alarm(wrong, max_error),
