@@ -4,9 +4,9 @@ At the sureness that as many known items reach either way, so that nothing is wo
 and as many strangers as the share says; the other halves are counted. The constants were chosen on the photos; MNIST and the digits were
 not looked at for it. Last, whether the guarantee holds: in how many of 1,000 calibrations more than the limit is wrong.
 
-What was tried beside it on the photos, at 10 and 30% strangers, where a fixed weight of 0.05 lets .24 and .17 pass: residual cosines to class
-means outside what the head reads (CORE) .27 and .20; class-mean cosines .26 and .19; the rule on single maps .25 to .33 and .20 to .30, on the
-last map beside the deciding layer .24 and .18; people's answers on outliers as further incoming ones .22 to .23 and .15 to .20.
+What was tried beside it on the photos, at 10 and 30% strangers, where a fixed weight of 0.05 lets .24 and .17 pass: residual cosines to
+class means outside what the head reads (CORE) .27 and .20; class-mean cosines .26 and .19; the rule on single maps .25 to .33 and .20 to
+.30, on the last map beside the deciding layer .24 and .18; people's answers on outliers as further incoming ones .22 to .23 and .15 to .20.
 """
 
 from __future__ import annotations
