@@ -18,6 +18,8 @@ from waiting import PATIENCE
 from annotriage.settings import ServiceSettings
 from annotriage.store import Store
 
+_held: list[socket.socket] = []
+
 
 class RunningService:
     """A service in a folder of its own, for one Label Studio.
@@ -130,7 +132,16 @@ class RunningService:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port of 127.0.0.1 that nothing listens on, and that nobody else is given before the end of this process.
+
+    On Linux a socket that does not listen holds it: no other process and no outgoing connection gets it, and a server, which
+    asks for its port by number, may listen beside that.
+    """
+    holder = socket.socket()
+    holder.bind(("127.0.0.1", 0))
+    if sys.platform == "linux":
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _held.append(holder)
+        return int(holder.getsockname()[1])
+    with holder:
+        return int(holder.getsockname()[1])

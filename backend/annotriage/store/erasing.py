@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from annotriage.store import jobs
+from annotriage.store import jobs, trainings
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.erased import mark_erased
 from annotriage.store.files import drop_unused
@@ -89,6 +89,7 @@ def erase(connection: Connection, project: Project, items: Sequence[Doomed]) -> 
     _off_maps(connection, project, ids)
     _out_of_snapshots(connection, sorted(set(datasets)), names)
     connection.execute(report.delete().where(report.c.dataset_id.in_(datasets)))
+    trainings.forget_items(connection, project.id)
     drop_unused(connection)
     _out_of_inbox(connection, mentioned)
     _out_of_history(connection, project, tasks, mentioned)

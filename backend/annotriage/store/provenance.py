@@ -135,13 +135,17 @@ def _in_force(connection: Connection, project: Project) -> Any:
 def _facts(connection: Connection, ids: set[int]) -> dict[int, Any]:
     """Name, version, model and guarantee of references."""
     facts = reference.c.facts
-    guarantee = (facts["guarantee"][name] for name in ("max_error", "confidence", "auto"))
+    guarantee = (facts["guarantee"][name] for name in ("max_error", "confidence", "auto", "own_limits"))
     query = select(reference.c.id, reference.c.name, reference.c.version, facts["model"]["hash"].label("model"), *guarantee)
     return {row[0]: row[1:] for row in connection.execute(query.where(reference.c.id.in_(ids)))}
 
 
 def _label(row: Any, reviews: Sequence[Review], facts: Sequence[Any] | None) -> Label:
-    name, version, model, max_error, confidence, automatic = facts or (None,) * 6
+    name, version, model, max_error, confidence, automatic, own_limits = facts or (None,) * 7
+    for limited in own_limits or ():
+        called = texts(row.model_label) or ()
+        if {limited["name"], *(part.strip() for part in limited["name"].split("|"))} & set(called):
+            max_error = limited["max_error"]
     given = [review for review in reviews if review.labels is not None and not review.skipped and not review.empty]
     resolved = row.answer == AnswerState.RESOLVED or row.labelled
     said = texts(row.labels) if resolved else None

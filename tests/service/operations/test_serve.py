@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from dataclasses import dataclass, field
 
 import pytest
+from running import free_port
 
 from annotriage.errors import SettingError, StoreError
 from annotriage.labeling_tool import Check
@@ -144,8 +144,7 @@ def test_a_service_without_a_token_does_not_start(tmp_path):
 
 def test_of_two_starts_at_once_the_second_is_told_that_the_port_is_taken(tmp_path, monkeypatch):
     monkeypatch.setattr("annotriage.service.operations.serve.start_log", lambda role: None)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     settings = ServiceSettings(database=f"sqlite:///{tmp_path}/store.db", label_studio_token="unused", port=port)
 
     def start_another(process, listener):

@@ -104,7 +104,7 @@ class Follower:
             project = find_project(connection, event.project)
         if project is None or project.gone:
             return
-        if time.time() - project.told_at > TOLD_SECONDS:
+        if abs(time.time() - project.told_at) > TOLD_SECONDS:
             with self._process.store.writing() as connection:
                 change_project(connection, project.id, told_at=time.time())
         tool = self._process.tool_project(project)
@@ -130,9 +130,9 @@ class Follower:
         Returns whether it is to be asked at once again: never.
         """
         state = self._of(project)
-        if time.time() < state.next_poll:
+        if time.monotonic() < state.next_poll:
             return False
-        state.next_poll = time.time() + self._process.settings.poll_seconds
+        state.next_poll = time.monotonic() + self._process.settings.poll_seconds
         try:
             self._poll(project, state)
         except ToolGone as error:
@@ -145,9 +145,9 @@ class Follower:
 
     def _poll(self, project: Project, state: _Followed) -> None:
         tool = self._process.tool_project(project)
-        if time.time() >= state.next_facts:
+        if time.monotonic() >= state.next_facts:
             self._facts(project, tool)
-            state.next_facts = time.time() + FACTS_SECONDS
+            state.next_facts = time.monotonic() + FACTS_SECONDS
         for ids in tool.task_ids_after(project.last_task):
             if not self._take_unknown(project, tool, ids, state):
                 break
@@ -170,7 +170,7 @@ class Follower:
             until = max(until, changes.until)
         if until > project.changes_until:
             state.moved_at = now
-        if until > project.changes_until or read_at - project.read_until > READ_SECONDS:
+        if until > project.changes_until or abs(read_at - project.read_until) > READ_SECONDS:
             with self._process.store.writing() as connection:
                 change_project(connection, project.id, changes_until=until, read_until=read_at)
 
@@ -181,8 +181,8 @@ class Follower:
         """
         unknown = self._unknown(project, ids)
         if unknown and project.told_at:
-            state.noticed = state.noticed or time.time()
-            if time.time() - state.noticed < TOLD_WITHIN:
+            state.noticed = state.noticed or time.monotonic()
+            if time.monotonic() - state.noticed < TOLD_WITHIN:
                 return False
         for some in chunks(unknown, READ_TASKS):
             if still := self._unknown(project, some):
@@ -240,7 +240,7 @@ class Follower:
     def _sweep(self, project: Project, tool: ToolProject, state: _Followed) -> None:
         """Compare all tasks with the store, one page with each poll, so that the tool has time for people."""
         if state.sweep is None:
-            if time.time() - project.swept_at < self._process.settings.sweep_seconds:
+            if 0 <= time.time() - project.swept_at < self._process.settings.sweep_seconds:  # a clock may have been put back since
                 return
             state.sweep, state.sweep_started, state.seen = tool.tasks_after(""), time.time(), set()
         page = next(state.sweep, None)

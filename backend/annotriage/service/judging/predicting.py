@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from annotriage.errors import Overloaded, UnknownError
 from annotriage.labeling_tool import Event, Shown, Task
+from annotriage.service.guarantee.model_choice import ask_training
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import DeliveryState
@@ -90,9 +91,16 @@ class StorePredictor:
         return full
 
     def train(self, project: str) -> None:
-        """Queue a recalibration. Raises UnknownError if the project is not connected."""
+        """Queue a recalibration, or a training if the project is set to that.
+
+        Raises UnknownError if the project is not connected, StateError if it cannot be trained.
+        """
         with self._store.writing() as connection:
-            jobs.queue(connection, project_of(connection, project).id, "recalibrate")
+            found = project_of(connection, project)
+            if found.options.start_training == "train":
+                ask_training(connection, found, "the labeling tool")
+            else:
+                jobs.queue(connection, found.id, "recalibrate")
 
     def _take(self, project: str, ids: Sequence[str], found: Predictions) -> Predictions | None:
         """What the tool may take itself: all of these, or nothing if one of them is on its way to it already.

@@ -27,11 +27,13 @@ from annotriage.store import work as work_queries
 from annotriage.store.database import cause
 from annotriage.store.projects import Project
 from annotriage.store.secrets import secret_of
+from annotriage.store.waits import end_impossible_waits
 
 if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.engine.reference import Reference
 
 
+STEP = 60.0  # seconds by which a clock that was put right may go back unnoticed
 VISITORS = ("command", "doctor")  # roles that look at a service or change it, and begin none
 
 
@@ -55,6 +57,7 @@ class Process:
         self._lock = threading.Lock()
         self._files = tempfile.TemporaryDirectory(prefix="annotriage-")
         self._projects: dict[tuple[str, tuple[str, ...]], ToolProject] = {}
+        self._clock = 0.0  # how far it is ahead of the time since the machine was started; 0 before the first sign of life
         self._references = OpenReferences(self.store, Path(self._files.name))
 
     def tool_project(self, project: Project) -> ToolProject:
@@ -99,11 +102,21 @@ class Process:
                 work_queries.beat(connection, self.owner, self.role, self.host, self.pid, self.trouble)
                 work_queries.renew(connection, self.owner)
                 self._bury_dead(connection)
+            if self._put_back():
+                with self.store.writing() as connection:
+                    ended = end_impossible_waits(connection)
+                if ended:
+                    log("waits ended that the clock had made", level=logging.WARNING, waits=ended)
         except DATABASE_TROUBLE as error:
             self.unwritten = cause(error)
             raise
         self.unwritten = ""
         return False
+
+    def _put_back(self) -> bool:
+        """Whether the clock was put back since the last sign of life; before the first one it may have been."""
+        before, self._clock = self._clock, time.time() - time.monotonic()
+        return self.role == "worker" and (not before or self._clock < before - STEP)
 
     @contextmanager
     def alone(self, doing: str) -> Iterator[None]:
