@@ -139,7 +139,7 @@ def test_stopping_triage_in_the_middle_leaves_nothing(saved, tmp_path, number):
     np.savez(tmp_path / "many.npz", x=np.random.default_rng(0).integers(0, 255, (200_000, 8, 8), dtype=np.uint8))
     words = ["triage", "--reference", str(saved), "--data", str(tmp_path / "many.npz"), "--out", str(tmp_path / "results")]
     process = subprocess.Popen([sys.executable, "-m", "annotriage.cli", *words], stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: list(tmp_path.glob(".results.*.part/verdicts.csv")) and any(p.stat().st_size for p in tmp_path.glob(".results.*/*")))
+    wait_until(lambda: any(file.stat().st_size for file in tmp_path.glob(".results.*.part/verdicts.csv")), every=0.01, what="for verdicts")
     process.send_signal(number)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1

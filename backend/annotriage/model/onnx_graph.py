@@ -5,7 +5,7 @@ Reads and rewrites graphs, runs none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,13 @@ def read_graph(spec: ModelSpec) -> Graph:
     path = spec.model_path
     model = read_onnx(path)
     if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+        try:
+            model = onnx.inliner.inline_local_functions(model)
+        except Exception as error:  # of a function that calls itself, among others; each kind has a class of its own
+            raise ModelError(f"{path}: its functions cannot be put in the place of their calls ({error}); export it without") from error
     graph = model.graph
+    if not all(isinstance(name, str) for name in _names(graph)):
+        raise ModelError(f"{path}: some of its names are no text; it is damaged, export it again")
     weights = {tensor.name for tensor in graph.initializer} | {tensor.values.name for tensor in graph.sparse_initializer}
     output = _output(graph, spec)
     entry = _entry(graph, weights, output, spec)
@@ -69,12 +74,25 @@ def read_graph(spec: ModelSpec) -> Graph:
     return Graph(model, _steps(model, entry, spec.input.shape), entry, output, shape[0] if shape else None, files, folder)
 
 
+def _names(graph: onnx.GraphProto) -> Iterator[Any]:
+    """Every name in a graph and in those inside it; protobuf hands out as bytes what is not UTF-8."""
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        yield value.name
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+        for inner in subgraphs(node):
+            yield from _names(inner)
+
+
 def _entry(graph: onnx.GraphProto, weights: set[str], output: str, spec: ModelSpec) -> str:
     """The one input that the output is computed from. Inputs that it does not need are taken out of the graph."""
     names = [value.name for value in graph.input if value.name not in weights]
     needed = needed_for(graph, output)
     others = [name for name in names if name not in needed]
-    used = [name for name in names if name in needed] or names
+    used = [name for name in names if name in needed]
+    if names and not used:
+        raise ModelError(f"{spec.path}: {spec.model_path.name}: its output {output!r} depends on none of its inputs ({', '.join(names)})")
     if spec.input.name is not None and spec.input.name not in names:
         raise ModelError(f"{spec.path}: [input] name: the model has no input {spec.input.name!r}. It has {', '.join(names) or 'none'}")
     if len(used) != 1:
