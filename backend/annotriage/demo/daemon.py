@@ -114,8 +114,7 @@ def free_port() -> int:
             return port
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+        return int(listener.getsockname()[1])
 
 
 def is_free(port: int) -> bool:
