@@ -32,7 +32,8 @@ from annotriage_label_studio.demo.server import serving
 pytest_plugins = ["service_fixtures"]
 
 hypothesis.register_profile("any machine", deadline=None)  # a busy one takes longer for an example
-hypothesis.load_profile("any machine")
+hypothesis.register_profile("long", deadline=None, max_examples=10_000)
+hypothesis.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "any machine"))
 
 __all__ = ["axe_source", "barriers", "browser", "open_page"]  # fixtures: one browser for all
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import signal
 import subprocess
@@ -68,6 +69,23 @@ def test_figures_as_json(run, saved, files, tmp_path, command):
     status, text, _ = run(command, "--reference", saved, "--data", files / "incoming.npz", *out, "--json", "--quiet")
     assert status == 0
     assert {"triage": "diversity", "compare": "rows"}[command] in json.loads(text)
+
+
+def test_compare_takes_several_foreign_sets_and_writes_its_report(run, saved, files, tmp_path):
+    foreign = ("--foreign", f"spots={files / 'incoming.npz'}", "--foreign", files / "incoming.npz")
+    words = ("compare", "--reference", saved, "--data", files / "held_out.npz", *foreign, "--compressions", "pca,pca-joint", "--quiet")
+    status, out, _ = run(*words, "--out", tmp_path / "comparison")
+    assert status == 0
+    assert "Best over all sets: " in out
+    assert "Best on spots: " in out
+    assert out.rstrip().endswith(str(tmp_path / "comparison" / "comparison.html"))
+    facts = json.loads((tmp_path / "comparison" / "comparison.json").read_text("utf-8"))
+    assert list(facts["sets"])[-2:] == ["spots", "incoming"]
+    assert {row["compression"] for row in facts["rows"]} == {"", "pca", "pca-joint"}
+    page = (tmp_path / "comparison" / "comparison.html").read_text("utf-8")
+    assert facts["best"][0]["sentence"] in html.unescape(page)
+    assert run(*words, "--out", tmp_path / "comparison")[0] == 1  # there are results already
+    assert run(*words, "--foreign", files / "incoming.npz")[0] == 2  # two sets of one name
 
 
 def test_an_error_is_its_message_and_status_1(run, tmp_path):

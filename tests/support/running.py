@@ -55,6 +55,19 @@ class RunningService:
             assert time.monotonic() < end, f"annotriage serve does not answer\n{self.tail()}"
             time.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        """The web process, whose children the others are."""
+        assert self._process is not None
+        return self._process.pid
+
+    def wait(self) -> int:
+        """Wait for its end, which something else brought about; its exit status."""
+        assert self._process is not None
+        status = self._process.wait(PATIENCE)
+        self._process = None
+        return status
+
     def stop(self) -> int:
         """End it in order; its exit status."""
         if self._process is None:
@@ -76,7 +89,12 @@ class RunningService:
     def command(self, *words: object, check: bool = True) -> str:
         """One of the commands with this service's settings: what it printed."""
         begun = self.begin(*words)
-        said, _ = begun.communicate(timeout=2 * PATIENCE)
+        try:
+            said, _ = begun.communicate(timeout=2 * PATIENCE)
+        except subprocess.TimeoutExpired:
+            begun.kill()
+            begun.communicate()
+            raise
         assert begun.returncode == 0 or not check, f"annotriage {' '.join(map(str, words))}\n{said}"
         return said
 
