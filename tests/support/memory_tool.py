@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from annotriage import states
 from annotriage.errors import MediaError, OutcomeUnknown, ToolError, ToolGone
 from annotriage.labeling_tool import Before, Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Review, Shown, Task
 
@@ -144,7 +145,7 @@ class MemoryProject:
 
     def media_address(self, media: str, task_id: str) -> str:
         if not media.startswith("http"):
-            raise MediaError(f"task {task_id}: {media!r} is no address; correct the task's data")
+            raise MediaError(states.Failure.ADDRESS, f"task {task_id}: {media!r} is no address; correct the task's data")
         return media
 
     def deliver(self, predictions: Sequence[Shown], version: str) -> Outcomes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from annotriage.advice.guarantee_words import evidence_of
-from annotriage.data import Dataset, Item
+from annotriage.data import Dataset, Item, Problem
 from annotriage.errors import FitError, MediaUnavailable, StateError, ToolUnavailable
 from annotriage.guarantee.binomial import first_size
 from annotriage.progress import Progress, silent
@@ -118,7 +118,7 @@ def answered_items(process: Process, project: Project, rows: Sequence[SampleAnsw
                 missing += 1
                 if missing > MOST_MISSING * len(rows):
                     raise ToolUnavailable(f"project {project.external_id}: the media of too many answered items cannot be had now: {item}")
-                item = Item(str(row.id), None, group=row.group, problem=str(item))
+                item = Item(str(row.id), None, group=row.group, problem=Problem(item.failure, str(item)))
             yield dataclasses.replace(item, labels=row.given)
     finally:
         reader.close()

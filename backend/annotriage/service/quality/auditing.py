@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 
-from annotriage.data import Dataset, Item
+from annotriage.data import Dataset, Item, Problem
 from annotriage.engine.label_audit import audit_dataset
 from annotriage.errors import DataError, MediaUnavailable
 from annotriage.labeling_tool import AUDIT_VERSION, Shown
@@ -106,7 +106,7 @@ def _items(process: Process, project: Project, rows: Sequence[AnsweredItem]) -> 
     try:
         for row, item in reader.read(process.tool_project(project), rows):
             if isinstance(item, MediaUnavailable):
-                item = Item(str(row.id), None, group=row.group, problem=str(item))
+                item = Item(str(row.id), None, group=row.group, problem=Problem(item.failure, str(item)))
             yield dataclasses.replace(item, labels=row.given)
     finally:
         reader.close()

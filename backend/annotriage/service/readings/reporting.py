@@ -79,7 +79,20 @@ def _seen(row: Full, reference: Reference) -> Seen:
 
 def _verdict(row: Full, reference: Reference) -> Verdict:
     axes = ("class_score", "source_score")
-    columns = ("confidence", "cluster", "score", *axes, "p_value", "outlier_score", "trust", "reason", "seconds", "sureness", "labels")
+    columns = (
+        "confidence",
+        "cluster",
+        "score",
+        *axes,
+        "p_value",
+        "outlier_score",
+        "trust",
+        "reason",
+        "failure",
+        "seconds",
+        "sureness",
+        "labels",
+    )
     values: dict[str, Any] = {name: getattr(row.verdict, name) for name in columns}
     path = row.media if len(row.media) <= NAMED and not row.media.startswith("data:") else f"task {row.name}"
     values["members"] = {name: value for name, value in row.verdict.members.items() if value is not None}

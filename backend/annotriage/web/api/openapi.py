@@ -13,6 +13,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import EnumType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from flask import Blueprint, Response, request
@@ -105,6 +106,8 @@ def schema_of(kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:
         return {"type": "string", "format": "date-time"}
     if kind is Any:
         return {}
+    if isinstance(kind, EnumType):
+        return {"enum": list(kind.__members__.values())}
     if dataclasses.is_dataclass(kind):
         return _component(kind, schemas)
     origin, parts = get_origin(kind), get_args(kind)
