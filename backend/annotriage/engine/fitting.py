@@ -126,7 +126,7 @@ def fit_collected(
             reference = calibrate(reference, held_out, previous=previous, incoming=coming)
             leaks = near_twins(reference.detector, model, trained, held_out, settings)
             told = [leak_sentence(leaks)] if leaks else []
-            reference = replace(reference, held_out_notes=(*reference.held_out_notes, *told, *looks_seen(reference)))
+            reference = replace(reference, held_out_notes=(*reference.held_out_notes, *told, *looks_seen(reference, model, held_out)))
     return replace(reference, version=reference.content_hash())
 
 

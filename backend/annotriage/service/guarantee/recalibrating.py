@@ -63,7 +63,8 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
         answered = _fresh(answered, present)
         incoming = _incoming(process, project) if project.options.compare_incoming else None
         reference = calibrate(dataclasses.replace(present, held_out_notes=()), answered, previous=present.held_out, incoming=incoming)
-        reference = dataclasses.replace(reference, held_out_notes=(*reference.held_out_notes, *looks_seen(reference)))
+        notes = (*reference.held_out_notes, *looks_seen(reference, model, answered))
+        reference = dataclasses.replace(reference, held_out_notes=notes)
         reference = dataclasses.replace(reference, version=reference.content_hash())
         next_id = keep_reference(process.store, reference)
     with process.store.writing() as connection:
