@@ -11,15 +11,16 @@ import click
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.cli.options import (
     PATH,
+    Run,
     common_options,
     examples,
     labeling_config_option,
     model_option,
     print_json,
     progress_bars,
+    reads_data,
     reference_option,
     replace_option,
-    run_settings,
     service_settings,
     setting_options,
 )
@@ -110,45 +111,20 @@ def fit(
     "--labeling-config", type=PATH, help="Label Studio's labeling config (XML), for predictions.json.  [Choices label on Image image]"
 )
 @replace_option
-@setting_options(run_only=True)
-@common_options
-def triage(
-    reference_path: Path,
-    data: str,
-    out: Path,
-    model_path: Path | None,
-    labeling_config: Path | None,
-    replace_existing: bool,
-    config: Path | None,
-    quiet: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+@reads_data
+def triage(run: Run, out: Path, replace_existing: bool) -> None:
     """Judge every item: which the model may label, which a person must see, and how foreign the dataset is."""
-    from annotriage.engine.reference import Reference
     from annotriage.report.output import REPORT, VERDICTS, summary_text, triage_to_folder
 
-    reference = Reference.load(reference_path)
-    settings = run_settings(config, options, reference.settings)
-    result = triage_to_folder(
-        reference,
-        data,
-        out,
-        model=model_path,
-        settings=settings,
-        replace_existing=replace_existing,
-        labeling_config=labeling_config,
-        server=service_settings(config, {}),
-        progress=progress_bars(quiet),
-    )
-    if as_json:
+    result = triage_to_folder(run.reference, run.data, out, replace_existing=replace_existing, **run.how)
+    if run.as_json:
         print_json(result.summary())
     if result.waiting and not result.diversity.n:
         raise DataError(
             f"none of the {len(result.verdicts):,} items of {result.dataset} could be scored: {result.waiting[0].verdict.reason}."
             f" {out / VERDICTS} has the reason of each; correct the data, and run this again with --replace"
         )
-    if not as_json:
+    if not run.as_json:
         click.echo(summary_text(result))
         click.echo(f"Report: {out / REPORT}")
 
@@ -159,40 +135,18 @@ def triage(
 @model_option
 @click.option("--compressions", default="none,pca,umap,tsne", show_default=True, help="Leave umap and tsne out to save their minutes.")
 @labeling_config_option
-@setting_options(run_only=True)
-@common_options
-def compare(
-    reference_path: Path,
-    data: str,
-    model_path: Path | None,
-    compressions: str,
-    labeling_config: Path | None,
-    config: Path | None,
-    quiet: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+@reads_data
+def compare(run: Run, compressions: str) -> None:
     """Every score and both threshold rules side by side on your own data."""
     from annotriage.engine.compare import compare as run_comparison
     from annotriage.engine.compare import comparison_text
-    from annotriage.engine.reference import Reference
     from annotriage.latent.compression import COMPRESSIONS
 
     wanted = tuple(part.strip() for part in compressions.split(",") if part.strip())
     if not wanted or set(wanted) - set(COMPRESSIONS):
         raise click.BadParameter(f"{compressions!r}: name some of {', '.join(COMPRESSIONS)}", param_hint="--compressions")
-    reference = Reference.load(reference_path)
-    result = run_comparison(
-        reference,
-        data,
-        model=model_path,
-        compressions=wanted,
-        settings=run_settings(config, options, reference.settings),
-        labeling_config=labeling_config,
-        server=service_settings(config, {}),
-        progress=progress_bars(quiet),
-    )
-    if as_json:
+    result = run_comparison(run.reference, run.data, compressions=wanted, **run.how)
+    if run.as_json:
         print_json(dataclasses.asdict(result))
     else:
         click.echo(comparison_text(result))
