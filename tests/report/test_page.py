@@ -195,8 +195,8 @@ def test_the_most_frequent_reason_is_told_with_its_first_item(write, samples):
     report = replace(samples.failed_report(), waiting=waiting, counts={"failed": 4})
     said = "The most frequent reason (3 of the 4 listed): the file is no picture, or is damaged. The first: 0.png: is no image"
     assert said in write(report).text
-    one = replace(report, waiting=waiting[:1], counts={"failed": 1})
-    assert "so nothing is known about this dataset. The reason: gone.png: cannot be read" in write(one).text
+    alone = replace(report, waiting=waiting[:1], counts={"failed": 1})
+    assert "so nothing is known about this dataset. The reason: gone.png: cannot be read" in write(alone).text
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ class TestDeliveries(StoreContract):
             deliveries.move(connection, project.reference_id, ids[:1], ("pending",), "confirmed")
             deliveries.move(connection, project.reference_id, ids[1:2], ("pending",), "pending", not_before=time.time() + 60)
             waiting = deliveries.waiting(connection, project.id)
-        assert {state: one.count for state, one in waiting.items()} == {"pending": 1}
+        assert {state: figures.count for state, figures in waiting.items()} == {"pending": 1}
 
     def test_errors_are_told_until_the_prediction_arrives(self, store, project, judged):
         ids = judged(2)

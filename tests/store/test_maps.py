@@ -34,7 +34,7 @@ class MapsContract:
         with store.writing() as connection:
             ids = [made(connection, project) for _ in range(maps.KEPT + 2)]
             other = made(connection, project, "tsne")
-            assert [one.id for one in maps.ready_maps(connection, project.id, "umap")] == ids[:1:-1]
+            assert [drawn.id for drawn in maps.ready_maps(connection, project.id, "umap")] == ids[:1:-1]
             assert maps.map_of(connection, project, other).method == "tsne"
             with pytest.raises(UnknownError, match="has no map"):
                 maps.map_of(connection, project, ids[0])

@@ -49,7 +49,7 @@ def routes(found):
 def test_under_the_present_limits_it_counts_the_present_routes(process, project):
     found = previewed(process, project)
     with process.store.reading() as connection:
-        assert routes(found) == Counter({one.route: one.items for one in routes_of(connection, project)})
+        assert routes(found) == Counter({line.route: line.items for line in routes_of(connection, project)})
     assert found.total == found.auto + found.waiting
 
 
@@ -57,7 +57,7 @@ def test_under_the_present_limits_it_counts_the_present_routes(process, project)
 @pytest.mark.parametrize("limits", [{"alpha": 0.1}, {"max_error": 0.1}, {"alpha": 0.02, "max_error": 0.05, "confidence": 0.8}])
 def test_under_other_limits_it_counts_what_a_fit_with_them_decides(process, project, digits, digits_model, mixed, quick, limits):
     fitted = fit(digits_model, digits.train, digits.held_out, settings=replace(quick, **limits), name="other")
-    decided = Counter(one.route for one in triage(fitted, (mixed[0], np.array([""] * len(mixed[0])))).verdicts)
+    decided = Counter(verdict.route for verdict in triage(fitted, (mixed[0], np.array([""] * len(mixed[0])))).verdicts)
     assert routes(previewed(process, project, **limits)) == decided
 
 
@@ -72,7 +72,7 @@ def test_classes_that_never_are_automatic_stay_so_and_each_class_may_have_its_ow
     worker.settle()
     found = previewed(process, project)
     with process.store.reading() as connection:
-        assert routes(found) == Counter({one.route: one.items for one in routes_of(connection, project)})
+        assert routes(found) == Counter({line.route: line.items for line in routes_of(connection, project)})
     assert found.auto > 0
 
 

@@ -80,7 +80,7 @@ class TestQueue(StoreContract):
             project = add_project(connection, "3", "Pets", references[0], ProjectOptions(dataset_fields=("scanner",)), watch=True)
             tasks = [Task(str(n), f"http://host/{n}.png", fields={"scanner": "A" if n < 5 else "B"}) for n in range(1, len(ITEMS) + 1)]
             items.add_tasks(connection, project, tasks)
-            record(connection, project, references[0], [_judgement(n, *one) for n, one in enumerate(ITEMS, start=1)])
+            record(connection, project, references[0], [_judgement(n, *values) for n, values in enumerate(ITEMS, start=1)])
         return project
 
     @pytest.fixture

@@ -19,13 +19,13 @@ class SnapshotsContract:
         filled.judged(3)
         filled.judged(1, "outlier")
         with store.writing() as connection:
-            every = next(one for one in snapshots.changed(connection, filled.project) if one.id == 1)
+            every = next(line for line in snapshots.changed(connection, filled.project) if line.id == 1)
             assert (every.total, every.outliers, every.failed, every.answers) == (4, 1, 0, 0)
             snapshots.save(connection, 1, filled.project.reference_id, n=4, outliers=1, **VALUES)
-            assert 1 not in {one.id for one in snapshots.changed(connection, filled.project)}
+            assert 1 not in {line.id for line in snapshots.changed(connection, filled.project)}
         filled.judged(1)
         with store.reading() as connection:
-            assert 1 in {one.id for one in snapshots.changed(connection, filled.project)}
+            assert 1 in {line.id for line in snapshots.changed(connection, filled.project)}
 
     def test_the_latest_is_that_of_the_reference(self, store, filled):
         filled.judged(1)

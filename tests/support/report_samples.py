@@ -159,7 +159,7 @@ def digits_report(train: int = 600, incoming: int = 500) -> Report:
                 outlier_score, trust, route[at], False, reason, "3fa2", "91bc", 0.002,
             )  # fmt: skip
             waiting.append(Waiting(verdict, pictures[int(i)], group))
-    waiting.sort(key=lambda one: one.verdict.p_value)
+    waiting.sort(key=lambda item: item.verdict.p_value)
     outliers = int((route[train:] == "outlier").sum())
     clusters = []
     for c in range(8):

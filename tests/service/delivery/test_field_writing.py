@@ -413,7 +413,7 @@ def test_an_item_that_turns_automatic_loses_its_fields(process, connect, digits,
     write_all(process, project)
     rows = verdicts(process, project)
     assert rows[task.id].route == "outlier"
-    known = next(one for one in auto if rows[one.id].route == "auto" and rows[one.id].kind is None)
+    known = next(candidate for candidate in auto if rows[candidate.id].route == "auto" and rows[candidate.id].kind is None)
     assert triage_fields(tool, task.id)
     with process.store.writing() as connection:
         id = items.find_items(connection, project.id, [task.id])[task.id].id

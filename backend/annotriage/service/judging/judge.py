@@ -213,7 +213,7 @@ class Judge:
             reference = self._process.reference(reference_id)
             settings = self._process.run_settings(reference)
             spec = ModelSpec.load(reference.spec_path or "")
-            model = next((one for other, one, _ in self._models.values() if other.model == reference.model), None)
+            model = next((loaded for fitted, loaded, _ in self._models.values() if fitted.model == reference.model), None)
             model = model or load_model(spec, settings.device, max(1, (os.cpu_count() or 1) - 1))
             reference.check(model)
             while len(self._models) > 1:
