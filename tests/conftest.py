@@ -41,6 +41,12 @@ SHARED = {
 LABEL_STUDIO = Path(__file__).parent.parent / ".venv-label-studio" / "bin" / "label-studio"
 
 
+def pytest_addoption(parser):
+    """The whole service on the other database: pytest tests/service --database postgresql."""
+    choices = ("sqlite", "postgresql")
+    parser.addoption("--database", choices=choices, default="sqlite", help="Where the service's tests run that name no database.")
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Spread tests over cores file by file; those that share what takes long to make stay together and begin, since they take longest."""

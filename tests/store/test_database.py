@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy.exc import DBAPIError
-from stores import OnPostgreSQL, OnSQLite
+from stores import on_postgresql
 
 from annotriage.errors import StoreError
 from annotriage.store import Store
 from annotriage.store.projects import change_project, get_project, projects
 
 
-class DatabaseContract:
+class TestDatabase:
     def test_a_reading_transaction_sees_one_state_however_much_is_written_meanwhile(self, store, filled):
         with store.reading() as connection:
             before = get_project(connection, filled.project.id)
@@ -37,11 +37,8 @@ class DatabaseContract:
         again.close()
 
 
-class TestOnSQLite(OnSQLite, DatabaseContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, DatabaseContract):
+@on_postgresql
+class TestDatabaseOnPostgreSQL:
     def test_a_reading_transaction_cannot_write(self, store, filled):
         with store.reading() as connection, pytest.raises(DBAPIError, match="read-only"):
             change_project(connection, filled.project.id, title="Renamed")

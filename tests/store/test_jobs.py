@@ -18,11 +18,7 @@ from annotriage.store.schema import heartbeat, job
 KINDS = ("recalibrate", LIMITS, "report")
 
 
-class JobContract:
-    """What holds on every database."""
-
-    database = ""
-
+class TestJob:
     def test_a_job_is_asked_for_once_and_taken_once(self, store, project):
         with store.writing() as connection:
             id = jobs.queue(connection, project.id, "recalibrate")
@@ -161,11 +157,3 @@ class JobContract:
             jobs.finish(connection, id, "twice")
             (row,) = jobs.jobs_of(connection, project.id)
             assert (row.state, row.text) == (JobState.FAILED, "not possible")
-
-
-class TestJobsOnSqlite(JobContract):
-    database = "sqlite"
-
-
-class TestJobsOnPostgresql(JobContract):
-    database = "postgresql"

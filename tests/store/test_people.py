@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import select, text
-from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.errors import SettingError, UnknownError
 from annotriage.states import Role
@@ -13,7 +12,7 @@ from annotriage.store.schema import session
 from annotriage.store.sessions import begin_session
 
 
-class PeopleContract:
+class TestPeople:
     @pytest.fixture
     def connection(self, store):
         with store.writing() as connection:
@@ -67,14 +66,6 @@ class PeopleContract:
         first = people.deeds(connection, limit=2)
         assert [deed.action for deed in first] == ["deed 4", "deed 3"]
         assert [deed.action for deed in people.deeds(connection, before=first[-1].id)] == ["deed 2", "deed 1", "deed 0"]
-
-
-class TestOnSQLite(OnSQLite, PeopleContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, PeopleContract):
-    pass
 
 
 def test_each_role_may_what_those_before_may():

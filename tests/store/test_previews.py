@@ -8,7 +8,7 @@ from dataclasses import replace
 import databases
 import numpy as np
 import pytest
-from store_contract import FACTS, StoreContract
+from stores import FACTS
 from triaged import import_tasks
 
 from annotriage import triage
@@ -128,7 +128,7 @@ def of_grid(alpha, threshold, **taus_of_limits):
     return WhatIf(alpha, threshold, ("cat", "dog"), "dog", limits)
 
 
-class TestPreviewsOfAGrid(StoreContract):
+class TestPreviewsOfAGrid:
     """Items with sureness 0.5, 1.0 and 1.5 of each class; one that is strange and one that failed."""
 
     @pytest.fixture

@@ -6,7 +6,6 @@ import re
 
 import pytest
 from sqlalchemy import event, insert, select, update
-from store_contract import StoreContract
 
 from annotriage.engine.verdict import Verdict
 from annotriage.errors import UnknownError
@@ -72,7 +71,7 @@ def _plan(store, act):
         return [row[3] for sql, given in seen for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", given)]
 
 
-class TestQueue(StoreContract):
+class TestQueue:
     @pytest.fixture
     def project(self, store, references):
         """Items 1 to 9 as `ITEMS` has them; 1 to 4 come from scanner A, the others from B."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.store import snapshots
 from annotriage.store.datasets import dataset_of_all, id_of_all
@@ -14,7 +13,7 @@ from annotriage.store.schema import snapshot
 VALUES = {"failed": 0, "low": 0.1, "high": 0.4, "facts": {"groups": []}}
 
 
-class SnapshotsContract:
+class TestSnapshots:
     def test_a_dataset_has_changed_until_its_state_is_assessed(self, store, filled):
         filled.judged(3)
         filled.judged(1, "outlier")
@@ -85,11 +84,3 @@ class SnapshotsContract:
             snapshots.keep_groups(connection, every, {second: 2, third: 2})
             assert snapshots.groups_of(connection, every) == {second: 2, third: 2}
             assert snapshots.groups_of(connection, id_of_all(filled.project.id), [first, second]) == {second: 2}
-
-
-class TestOnSQLite(OnSQLite, SnapshotsContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, SnapshotsContract):
-    pass
