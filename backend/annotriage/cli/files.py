@@ -129,23 +129,34 @@ def triage(run: Run, out: Path, replace_existing: bool) -> None:
         click.echo(f"Report: {out / REPORT}")
 
 
+def _compressions(_context: click.Context, _option: click.Parameter, given: str) -> tuple[str, ...]:
+    from annotriage.latent.compression import COMPRESSIONS
+
+    wanted = tuple(part.strip() for part in given.split(",") if part.strip())
+    if not wanted or set(wanted) - set(COMPRESSIONS):
+        raise click.BadParameter(f"{given!r}: name some of {', '.join(COMPRESSIONS)}")
+    return wanted
+
+
 @click.command(epilog=examples("annotriage compare --reference reference --data labelled.csv"))
 @reference_option
 @click.option("--data", required=True, help="DATA to try on; a label that the model does not know marks a foreign item.")
 @model_option
-@click.option("--compressions", default="none,pca,umap,tsne", show_default=True, help="Leave umap and tsne out to save their minutes.")
+@click.option(
+    "--compressions",
+    default="none,pca,umap,tsne",
+    show_default=True,
+    callback=_compressions,
+    help="Leave umap and tsne out to save their minutes.",
+)
 @labeling_config_option
 @reads_data
-def compare(run: Run, compressions: str) -> None:
+def compare(run: Run, compressions: tuple[str, ...]) -> None:
     """Every score and both threshold rules side by side on your own data."""
     from annotriage.engine.compare import compare as run_comparison
     from annotriage.engine.compare import comparison_text
-    from annotriage.latent.compression import COMPRESSIONS
 
-    wanted = tuple(part.strip() for part in compressions.split(",") if part.strip())
-    if not wanted or set(wanted) - set(COMPRESSIONS):
-        raise click.BadParameter(f"{compressions!r}: name some of {', '.join(COMPRESSIONS)}", param_hint="--compressions")
-    result = run_comparison(run.reference, run.data, compressions=wanted, **run.how)
+    result = run_comparison(run.reference, run.data, compressions=compressions, **run.how)
     if run.as_json:
         print_json(dataclasses.asdict(result))
     else:
