@@ -25,8 +25,8 @@ from annotriage.service.operations.references import keep_reference
 from annotriage.states import EventKind
 from annotriage.store import columns, spot_checks
 from annotriage.store.events import note
+from annotriage.store.items import AnsweredItem
 from annotriage.store.projects import Project, change_project, get_project
-from annotriage.store.spot_checks import SampleAnswer
 
 if TYPE_CHECKING:
     from annotriage.engine.collecting import Collected
@@ -109,7 +109,7 @@ def _fresh(answered: Collected, present: Reference) -> Collected:
     return answered.rows(fresh) if len(answered.ids) > len(fresh) >= FRESH_ENOUGH * least else answered
 
 
-def answered_items(process: Process, project: Project, rows: Sequence[SampleAnswer]) -> Iterator[Item]:
+def answered_items(process: Process, project: Project, rows: Sequence[AnsweredItem]) -> Iterator[Item]:
     """Items with people's labels, their media fetched again. Raises ToolUnavailable if too many cannot be had now."""
     reader = MediaReader(process.settings, process.server)
     missing = 0

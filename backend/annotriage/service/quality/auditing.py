@@ -23,7 +23,8 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import FindingState
 from annotriage.store import label_audits
-from annotriage.store.label_audits import AnsweredItem, Finding
+from annotriage.store.items import AnsweredItem
+from annotriage.store.label_audits import Finding
 from annotriage.store.projects import Project
 
 MOST_ITEMS = 20_000  # of the latest answers
