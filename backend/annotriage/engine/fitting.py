@@ -19,7 +19,7 @@ from annotriage.engine.calibration import calibrate, guarantee_of, looks_seen, r
 from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, collect_points, kept_sample
 from annotriage.engine.duplicates import near_twins
 from annotriage.engine.kept_items import HeldOut
-from annotriage.engine.label_audit import doubts_of_training
+from annotriage.engine.label_audit.audit import doubts_of_training
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.model_facts import model_facts
 from annotriage.engine.reference import Reference, confidence_logits

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from annotriage.data import Dataset, Item, Problem
-from annotriage.engine.label_audit import audit_dataset
+from annotriage.engine.label_audit.audit import audit_dataset
 from annotriage.errors import DataError, MediaUnavailable
 from annotriage.labeling_tool import AUDIT_VERSION, Shown
 from annotriage.model import load_model

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from annotriage.engine.atlas import Fallen, training_atlas
+from annotriage.engine.diagnosis.atlas import Fallen, training_atlas
 from annotriage.progress import Progress, silent
 from annotriage.report.atlas_page import write_atlas
 from annotriage.service.operations.process import Process
