@@ -118,7 +118,7 @@ def test_items_are_filtered_and_paged_without_gaps(web, triaged):
     assert strangers == [row for row in found[30:50] if row["item"]["route"] == "outlier"]
     failed, _ = pages(web, "/api/projects/3/items?route=failed", "items")
     (judged,) = [row["item"]["verdict"] for row in failed]
-    assert (judged["labels"], judged["confidence"]) == ([], None)
+    assert (judged["labels"], judged["confidence"], judged["failure"]) == ([], None, "address")
     assert "nonsense" in judged["reason"]
 
 
