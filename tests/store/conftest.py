@@ -13,11 +13,10 @@ from annotriage.store.projects import ProjectOptions, add_project
 from annotriage.store.references import save_reference
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request, tmp_path):
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request, alone):
     """An empty store on either database."""
-    address = f"sqlite:///{tmp_path}/store.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
-    store = Store(address)
+    store = Store(request.getfixturevalue(request.param))
     yield store
     store.close()
 

@@ -28,12 +28,11 @@ def server():
 
 
 @pytest.fixture
-def process(request, tmp_path, server):
+def process(request, server, alone):
     """A worker process that is not running: tests call its steps. On both databases where they are marked with `databases.both`, else
     on the one that the option --database names.
     """
-    chosen = getattr(request, "param", request.config.getoption("--database"))
-    database = request.getfixturevalue("postgres") if chosen == "postgresql" else f"sqlite:///{tmp_path}/store.db"
+    database = request.getfixturevalue(getattr(request, "param", request.config.getoption("--database")))
     process = Process(ServiceSettings(database=database, label_studio_token="unused"), "worker")
     process.server = server
     yield process

@@ -4,6 +4,7 @@ import { notice, send } from "./page.js";
 const form = document.getElementById("queue");
 const help = document.getElementById("help");
 const filters = document.getElementById("filters");
+const SAID = "queue said"; // what happened on the page that was taken out whole
 const rows = () => [...document.querySelectorAll("table.queue tbody tr")];
 let current = null;
 
@@ -59,35 +60,42 @@ async function post(url, fields) {
 
 async function act(button, ids) {
   if (!ids.length) return notice("Select some items first, with x or with the boxes on the left.", "error");
-  const fields = new URLSearchParams([["to", button.value], ...ids.map((id) => ["item", id])]);
-  const leaving = rows().filter((row) => ids.includes(row.dataset.item));
+  const leaving = rows().filter((row) => ids.includes(row.dataset.item) && !row.classList.contains("leaving"));
+  if (!leaving.length) return; // asked for already: a second answer would say that nothing changed, and take "Undo" away
+  const fields = new URLSearchParams([["to", button.value], ...leaving.map((row) => ["item", row.dataset.item])]);
   leaving.forEach((row) => row.classList.add("leaving"));
   try {
     const done = await post(form.action, fields);
     const gone = new Set(done.changed.map(String));
     const all = rows();
-    const next = all.slice(all.indexOf(current)).find((row) => !gone.has(row.dataset.item)) ?? all.findLast((row) => !gone.has(row.dataset.item));
+    const stays = (row) => !gone.has(row.dataset.item);
+    const next = all.slice(Math.max(0, all.indexOf(current))).find(stays) ?? all.findLast(stays);
     all.filter((row) => gone.has(row.dataset.item)).forEach((row) => row.remove());
-    rows().forEach((row) => row.classList.remove("leaving"));
+    leaving.forEach((row) => row.classList.remove("leaving"));
     count();
-    notice(done.said);
-    if (gone.size) offerUndo(done.id);
-    if (next) stand(next, false);
-    else location.reload();
+    tell(done.said, gone.size ? done.id : null, form.dataset.undo);
+    if (next) return stand(next, false);
+    try { sessionStorage.setItem(SAID, JSON.stringify([done.said, done.id, form.dataset.undo])); } catch { /* the queue is read again without it */ }
+    location.reload();
   } catch (error) {
     leaving.forEach((row) => row.classList.remove("leaving"));
     notice(`Nothing was changed: ${error.message}`, "error");
   }
 }
 
-function offerUndo(id) {
+function tell(said, id, undo) {
+  notice(said);
+  if (id !== null) offerUndo(id, undo);
+}
+
+function offerUndo(id, undo) {
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = "Undo";
   button.addEventListener("click", async () => {
     button.disabled = true;
     try {
-      await post(form.dataset.undo, new URLSearchParams({ id }));
+      await post(undo, new URLSearchParams({ id }));
       location.reload();
     } catch (error) {
       notice(`Not undone: ${error.message}`, "error");
@@ -148,6 +156,9 @@ document.getElementById("help-button").addEventListener("click", () => help.show
 
 // Whoever comes back stands where they were.
 try {
+  const said = sessionStorage.getItem(SAID);
+  sessionStorage.removeItem(SAID);
+  if (said) tell(...JSON.parse(said));
   const last = sessionStorage.getItem(`queue ${location.search}`);
   if (last) stand(rows().find((row) => row.dataset.item === last));
 } catch { /* one begins at the top */ }
