@@ -72,7 +72,7 @@ ROOMS = (
     Room(
         "demo",
         "handwritten digits from nothing to a triaged project",
-        (*ROOT, "media", "data", "model", "guarantee", "advice", "engine", "labeling_tool", "report", "store", "service", "web"),
+        (*ROOT, "media", "data", "model", "latent", "guarantee", "advice", "engine", "labeling_tool", "report", "store", "service", "web"),
     ),
     Room(
         "cli",
