@@ -103,7 +103,8 @@ def set_up(label_studio, project):
         "backends": unstamped(label_studio.call("GET", "/api/ml/", project=project.id)),
         "tabs": label_studio.call("GET", "/api/dm/views/", project=project.id),
         "tasks": [
-            (task["id"], task["data"], len(task["annotations"]), [one["model_version"] for one in task["predictions"]]) for task in tasks
+            (task["id"], task["data"], len(task["annotations"]), [prediction["model_version"] for prediction in task["predictions"]])
+            for task in tasks
         ],
     }
 
@@ -161,8 +162,8 @@ def test_the_picture_and_the_triage_fields_come_first_in_a_tab(project, service,
     connect(project, service)
     project.write_fields(tasks[1], {"triage_route": "review", "triage_reason": "Stranger than all."})
     columns = label_studio.call("GET", "/api/dm/columns/", project=project.id)["columns"]
-    names = [("data." if one.get("parent") == "data" else "") + one["id"] for one in columns if one["id"] != "data"]
-    (tab,) = [one for one in label_studio.call("GET", "/api/dm/views/", project=project.id) if one["data"]["title"] == "Manual review"]
+    names = [("data." if column.get("parent") == "data" else "") + column["id"] for column in columns if column["id"] != "data"]
+    (tab,) = [view for view in label_studio.call("GET", "/api/dm/views/", project=project.id) if view["data"]["title"] == "Manual review"]
     hidden = {name.removeprefix("tasks:") for name in tab["data"]["hiddenColumns"]["explore"]}
     assert [name for name in names if name not in hidden] == ["data.image", "data.triage_route", "data.triage_reason", "id"]
 
@@ -229,8 +230,8 @@ def test_a_service_that_moved_is_followed_not_doubled(project, service, label_st
     finally:
         moved.close()
     assert done == [f"Webhook at {moved.url}/webhook: mended (url).", f"ML backend 'annotriage' at {moved.url}: mended (url)."]
-    assert [one["url"] for one in after["webhooks"]] == [f"{moved.url}/webhook"]
-    assert [one["url"] for one in after["backends"]] == [moved.url]
+    assert [webhook["url"] for webhook in after["webhooks"]] == [f"{moved.url}/webhook"]
+    assert [backend["url"] for backend in after["backends"]] == [moved.url]
 
 
 def test_a_tab_that_two_made_at_the_same_moment_is_there_once_in_the_end(project, service, tasks, label_studio):
@@ -264,7 +265,7 @@ def test_tabs_are_made_again_where_they_were_deleted_and_left_where_they_were_ch
 
 def test_a_tab_that_answers_with_an_error_is_made_anew(project, service, tasks, label_studio):
     connect(project, service)
-    (tab,) = [one for one in label_studio.call("GET", "/api/dm/views/", project=project.id) if one["data"]["title"] == "Unsure"]
+    (tab,) = [view for view in label_studio.call("GET", "/api/dm/views/", project=project.id) if view["data"]["title"] == "Unsure"]
     filters = {"conjunction": "and", "items": [{"filter": "filter:tasks:nope", "operator": "equal", "type": "String", "value": "x"}]}
     broken = {"title": "Unsure", "type": "list", "target": "tasks", "filters": filters}
     label_studio.call("PATCH", f"/api/dm/views/{tab['id']}/", {"project": int(project.id), "data": broken})
@@ -353,9 +354,9 @@ def test_a_service_that_is_not_to_be_called_leaves_no_address_in_the_project(pro
     left = set_up(label_studio, project)
     assert (left["webhooks"], left["backends"]) == ([], [])
     project.name_version(VERSION)
-    assert [one.name for one in project.checks(None, "s3cret") if not one.ok] == []
+    assert [check.name for check in project.checks(None, "s3cret") if not check.ok] == []
     connect(project, service)
-    assert not {one.name: one for one in project.checks(None, "s3cret")}["calls"].ok
+    assert not {check.name: check for check in project.checks(None, "s3cret")}["calls"].ok
 
 
 def test_a_service_that_label_studio_does_not_reach_is_said_to_be(project, label_studio):
@@ -383,25 +384,25 @@ def test_what_people_should_know_of_their_config_is_noted(service, label_studio)
 
 
 def check(project, service, name):
-    (found,) = [one for one in project.checks(service.url, "s3cret") if one.name == name]
+    (found,) = [check for check in project.checks(service.url, "s3cret") if check.name == name]
     return found
 
 
 def test_a_project_that_is_set_up_well_passes_every_check(project, service, tasks):
     connect(project, service)
-    assert [(one.name, one.found) for one in project.checks(service.url, "s3cret") if not one.ok] == []
+    assert [(check.name, check.found) for check in project.checks(service.url, "s3cret") if not check.ok] == []
 
 
 def test_what_is_wrong_is_found_with_its_fix(project, service, tasks, label_studio):
-    wrong = {one.name: one for one in project.checks(service.url, "s3cret") if not one.ok}
+    wrong = {check.name: check for check in project.checks(service.url, "s3cret") if not check.ok}
     assert set(wrong) == {"webhook", "ML backend", "order of labeling", "tabs"}
-    assert all(f"annotriage connect --project {project.id}" in one.fix for one in wrong.values())
+    assert all(f"annotriage connect --project {project.id}" in check.fix for check in wrong.values())
     connect(project, service)
     label_studio.call("POST", f"/api/tasks/{tasks[1]}/annotations/", {"result": [], "lead_time": 1})
     project.deliver([Shown(tasks[0], None, 0.1)], "new")
     label_studio.call("PATCH", f"/api/projects/{project.id}/", {"model_version": "annotriage", "evaluate_predictions_automatically": True})
     label_studio.call("PATCH", f"/api/projects/{project.id}/", {"show_collab_predictions": False})
-    wrong = {one.name: one.found for one in project.checks(service.url, "s3cret") if not one.ok}
+    wrong = {check.name: check.found for check in project.checks(service.url, "s3cret") if not check.ok}
     assert set(wrong) == {"version shown", "empty annotations", "predictions", "automatic evaluation"}
     assert f"(tasks {tasks[1]})" in wrong["empty annotations"]
     assert VERSION in wrong["version shown"]

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
-from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.store import items
 from annotriage.store.projects import change_project
@@ -28,7 +27,7 @@ def deliveries(connection):
     return {(row.item_id, row.reference_id): (row.labels, row.trust) for row in rows}
 
 
-class WatchingContract:
+class TestWatching:
     def test_watching_delivers_nothing_until_it_ends(self, store, watched):
         ids = watched.judged(3)
         with store.writing() as connection:
@@ -69,11 +68,3 @@ class WatchingContract:
         with store.writing() as connection:
             assert enqueue_watched(connection, project, 10) == 2
             assert set(deliveries(connection)) == {(id, reference) for reference in watched.references}
-
-
-class TestOnSQLite(OnSQLite, WatchingContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, WatchingContract):
-    pass

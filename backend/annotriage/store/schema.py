@@ -243,6 +243,7 @@ verdict = Table(
     Column("trust", Float, nullable=False),
     Column("shown_trust", Float, nullable=False),  # by which annotators' tasks are sorted: another one for spot checks
     Column("reason", Text, nullable=False),  # of the route that the model judged
+    Column("failure", Text),  # states.Failure: what kept it from being judged
     Column("seconds", Float, nullable=False),
     Column("at", Float, nullable=False),
     Index(None, "project_id", "reference_id", "route", "trust", "item_id"),

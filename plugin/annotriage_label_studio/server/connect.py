@@ -240,7 +240,10 @@ def _remembered(backend: MlBackend) -> Before | None:
 
 
 def _calling(url: str, call: Callable[[], T]) -> T:
-    """A call upon which Label Studio looks at the service's address. Raises ToolError that says what to do about it."""
+    """A call upon which Label Studio looks at the service's address. Raises ToolError that says what to do about it.
+
+    Which of its reasons it was, Label Studio tells in words alone: its answers carry no code.
+    """
     try:
         return call()
     except ToolError as error:

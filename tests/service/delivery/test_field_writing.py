@@ -287,14 +287,15 @@ def test_a_deleted_task_is_forgotten(process, mixed_project):
     assert set(states(process).values()) == {"written"}
 
 
-def test_while_the_tool_is_away_nothing_is_lost_or_counted(process, mixed_project):
+@pytest.mark.parametrize("error", [ToolUnavailable("no answer"), ToolRefused("401: the token was revoked")])
+def test_what_is_not_the_tasks_fault_is_neither_lost_nor_counted(process, mixed_project, error):
     project, tool = mixed_project
 
-    def away(name):
-        raise ToolUnavailable("no answer")
+    def fails(name):
+        raise error
 
-    tool.faults = away
-    with pytest.raises(ToolUnavailable):
+    tool.faults = fails
+    with pytest.raises(type(error)):
         FieldWriting(process).step(project)
     assert set(states(process).values()) == {"pending"}
     with process.store.reading() as connection:
@@ -328,18 +329,6 @@ def test_a_round_with_nothing_to_write_writes_nothing(process, mixed_project):
     assert not writing.step(project)
     assert begun
     assert not any(begun)
-
-
-def test_a_refused_account_is_not_the_tasks_fault(process, mixed_project):
-    project, tool = mixed_project
-
-    def refused(name):
-        raise ToolRefused("401: the token was revoked")
-
-    tool.faults = refused
-    with pytest.raises(ToolRefused):
-        FieldWriting(process).step(project)
-    assert set(states(process).values()) == {"pending"}
 
 
 @databases.both
@@ -416,7 +405,7 @@ def test_an_item_that_turns_automatic_loses_its_fields(process, connect, digits,
     write_all(process, project)
     rows = verdicts(process, project)
     assert rows[task.id].route == "outlier"
-    known = next(one for one in auto if rows[one.id].route == "auto" and rows[one.id].kind is None)
+    known = next(candidate for candidate in auto if rows[candidate.id].route == "auto" and rows[candidate.id].kind is None)
     assert triage_fields(tool, task.id)
     with process.store.writing() as connection:
         id = items.find_items(connection, project.id, [task.id])[task.id].id

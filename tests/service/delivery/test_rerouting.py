@@ -54,7 +54,7 @@ def with_route(process, route):
 
 def counted(process, project):
     with process.store.reading() as connection:
-        return {one.route: (one.items, one.open) for one in routes_of(connection, project)}
+        return {line.route: (line.items, line.open) for line in routes_of(connection, project)}
 
 
 def reasons(process, project, ids):

@@ -683,6 +683,7 @@ def upgrade() -> None:
         sa.Column("trust", sa.Float(), nullable=False),
         sa.Column("shown_trust", sa.Float(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("failure", sa.Text(), nullable=True),
         sa.Column("seconds", sa.Float(), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_verdict_item_id"), ondelete="CASCADE"),
