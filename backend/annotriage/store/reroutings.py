@@ -10,18 +10,13 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, select, update
 
 from annotriage.errors import UnknownError
-from annotriage.states import AUTOMATIC_FROM, MARGIN, SHOWN, THIRD, HeldBack
+from annotriage.states import OUT_FROM, SHOWN, THIRD, HeldBack
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project, get_project
 from annotriage.store.schema import item, rerouting, spot_check, verdict
 from annotriage.store.schema import project as project_rows
-
-LEAST_AUTOMATIC, SPREAD = (
-    AUTOMATIC_FROM + MARGIN,
-    0.01,
-)  # of the trust that is shown of what is out of the queue: the strangest first as before
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +118,8 @@ def dismiss(connection: Connection, project: Project, rerouting_id: int, item_id
 
 
 def trust_out_of_queue(trust: Any) -> Any:
-    """What is shown of a trust, or of a column of it, once its item is out of the queue: as little as of any automatic one."""
-    return LEAST_AUTOMATIC + SPREAD * trust
+    """What is shown of a trust, or of a column of it, once its item is out of the queue: behind all that is automatic, in the same order."""
+    return OUT_FROM + (1 - OUT_FROM) / 2 * trust
 
 
 def send(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int], by: str) -> None:
@@ -192,7 +187,7 @@ def _deliver(connection: Connection, project: Project, item_ids: Sequence[int]) 
                 "item_id": row.item_id,
                 "reference_id": row.reference_id,
                 "project_id": row.project_id,
-                "labels": row.labels if row.dismissed or row.route in SHOWN else None,
+                "labels": row.labels if row.route in SHOWN else None,
                 "trust": row.shown_trust,
             }
             for row in rows

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from annotriage.errors import ToolError, ToolUnavailable
 from annotriage.labeling_tool import AUDIT_VERSION
-from annotriage.states import AUTOMATIC_FROM, FAMILIAR_FROM
+from annotriage.states import AUTOMATIC_FROM, FAMILIAR_FROM, OUT_FROM
 from annotriage_label_studio.editor.tasks import MARKER
 from annotriage_label_studio.server import delivery
 from annotriage_label_studio.server.client import Client
@@ -25,9 +25,14 @@ if TYPE_CHECKING:
 
 MARK = "annotriage"  # key in a tab's data that says which of ours it is; Label Studio's pages drop it when somebody changes the tab
 CHECKED = "data.triage_spot_check"  # only spot checks have it
-REASONS = ("data.triage_route", "data.triage_reason", "data.triage_outlier_score", "data.triage_diversity")
+REASONS = ("data.triage_route", "data.triage_reason", "data.triage_outlier_score", "data.triage_diversity", "data.triage_link")
 ANSWER = ("predictions_results", "predictions_score")
-WIDTHS = {"tasks:data.triage_reason": 420, "tasks:data.triage_diversity": 260, "tasks:predictions_results": 420}  # pixels
+WIDTHS = {
+    "tasks:data.triage_reason": 420,
+    "tasks:data.triage_diversity": 260,
+    "tasks:data.triage_link": 220,
+    "tasks:predictions_results": 420,
+}  # pixels
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ REVIEW_TABS = (
     Tab("Manual review", below=AUTOMATIC_FROM, checks=False),
     Tab("Outliers", below=FAMILIAR_FROM, checks=False),
     Tab("Unsure", above=FAMILIAR_FROM, below=AUTOMATIC_FROM, checks=False, columns=(*REASONS, *ANSWER)),
-    Tab("Pre-annotated", above=AUTOMATIC_FROM, columns=ANSWER),
+    Tab("Pre-annotated", above=AUTOMATIC_FROM, below=OUT_FROM, columns=ANSWER),
 )
 CHECKS_TAB = Tab("Spot checks", checks=True)  # also what calibrates a project that has no guarantee yet
 AUDIT_TAB = Tab("Label audit", version=AUDIT_VERSION, order="tasks:id", columns=("annotations_results", "predictions_results"))

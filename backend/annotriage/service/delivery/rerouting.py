@@ -2,8 +2,8 @@
 
 What the model judged stays as `verdict.judged`, and only what
 it judged automatic becomes automatic again: nobody may guarantee more than the model shows. What it sent to people itself can be taken
-out of the queue: it keeps its route and counts as an outlier all the same, but nobody is asked to look at it, and annotators see the
-model's label. Spot checks are left alone, for they are answered blind.
+out of the queue: it keeps its route and counts as an outlier all the same, and becomes no automatic label, but nobody is asked to look
+at it. Spot checks are left alone, for they are answered blind.
 """
 
 from __future__ import annotations

@@ -40,7 +40,10 @@ async function look() {
       if (answer.status === 401) return;
       if (!answer.ok) throw new Error(`${answer.status}`);
       const { mark: now } = await answer.json();
-      if (now !== mark) await refresh();
+      if (now !== mark) {
+        await refresh();
+        document.dispatchEvent(new Event("changed"));
+      }
       mark = now;
     }
     document.documentElement.removeAttribute("data-stale");

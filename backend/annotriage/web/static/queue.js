@@ -1,11 +1,13 @@
-// Walks the queue by keyboard, and takes rows out of it without loading the page again.
+// Walks the queue by keyboard, answers tasks in place, and takes rows out of it without loading the page again.
 import { notice, send } from "./page.js";
 
 const form = document.getElementById("queue");
 const help = document.getElementById("help");
 const filters = document.getElementById("filters");
 const rows = () => [...document.querySelectorAll("table.queue tbody tr")];
-let current = null;
+const strip = document.getElementById("answering");
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+let current = null, stoodAt = 0;
 
 // -- where one stands
 
@@ -13,6 +15,10 @@ function stand(row, scroll = true) {
   if (!row) return;
   current?.classList.remove("current");
   current?.removeAttribute("aria-current");
+  if (row !== current) {
+    stoodAt = performance.now();
+    choose(null);
+  }
   current = row;
   row.classList.add("current");
   row.setAttribute("aria-current", "true");
@@ -28,6 +34,38 @@ function move(step) {
   if (next) stand(next);
   else if (step > 0 && all.length) notice("This is the last one on this page; n shows the next page.");
 }
+
+// -- rows that wait no more
+
+async function leave(gone) {
+  const all = rows(), stood = current && gone.includes(current);
+  const next = all.slice(Math.max(0, all.indexOf(current))).find((row) => !gone.includes(row)) ?? all.findLast((row) => !gone.includes(row));
+  const focused = gone.some((row) => row.contains(document.activeElement)) || document.activeElement === document.body;
+  gone.forEach((row) => row.classList.add("leaving"));
+  if (!still.matches) {
+    await Promise.all(gone.map((row) => row.animate({ opacity: [0.4, 0] }, { duration: 250 }).finished.catch(() => {})));
+  }
+  gone.forEach((row) => row.remove());
+  count();
+  if (!rows().length) return reloadWithUndo();
+  if (!stood) return;
+  current = null;
+  if (focused) stand(next);
+}
+
+// What was answered elsewhere fades while one looks.
+document.addEventListener("changed", async () => {
+  const shown = rows().filter((row) => !row.classList.contains("leaving"));
+  if (!form || !shown.length) return;
+  const asked = new URLSearchParams(shown.map((row) => ["item", row.dataset.item]));
+  const show = new URLSearchParams(location.search).get("show");
+  if (show) asked.set("show", show);
+  const answer = await fetch(`${form.dataset.waiting}?${asked}`, { headers: { Accept: "application/json" } });
+  if (!answer.ok) return;
+  const waiting = new Set((await answer.json()).waiting.map(String));
+  const gone = shown.filter((row) => row.isConnected && !row.classList.contains("leaving") && !waiting.has(row.dataset.item));
+  if (gone.length) leave(gone);
+});
 
 // -- what is selected
 
@@ -65,29 +103,27 @@ async function act(button, ids) {
   try {
     const done = await post(form.action, fields);
     const gone = new Set(done.changed.map(String));
-    const all = rows();
-    const next = all.slice(all.indexOf(current)).find((row) => !gone.has(row.dataset.item)) ?? all.findLast((row) => !gone.has(row.dataset.item));
-    all.filter((row) => gone.has(row.dataset.item)).forEach((row) => row.remove());
-    rows().forEach((row) => row.classList.remove("leaving"));
-    count();
+    leaving.forEach((row) => row.classList.remove("leaving"));
     notice(done.said);
-    if (gone.size) offerUndo(done.id);
-    if (next) stand(next, false);
-    else location.reload();
+    if (gone.size) offerUndo(form.dataset.undo, { id: done.id });
+    await leave(rows().filter((row) => gone.has(row.dataset.item)));
   } catch (error) {
     leaving.forEach((row) => row.classList.remove("leaving"));
     notice(`Nothing was changed: ${error.message}`, "error");
   }
 }
 
-function offerUndo(id) {
+let undo = null;  // what can be undone, for a page that is loaded again at once
+
+function offerUndo(url, fields) {
+  undo = { said: document.querySelector("#notices .notice").textContent, url, fields };
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = "Undo";
   button.addEventListener("click", async () => {
     button.disabled = true;
     try {
-      await post(form.dataset.undo, new URLSearchParams({ id }));
+      await post(url, new URLSearchParams(fields));
       location.reload();
     } catch (error) {
       notice(`Not undone: ${error.message}`, "error");
@@ -95,6 +131,84 @@ function offerUndo(id) {
   });
   document.querySelector("#notices .notice")?.append(" ", button);
 }
+
+// -- answering in place
+
+let labels = [], several = false;
+const chosen = new Set();
+
+function choose(place) {
+  if (place !== null && !several && !chosen.has(place)) chosen.clear();
+  if (place === null) chosen.clear();
+  else if (!chosen.delete(place)) chosen.add(place);
+  strip?.querySelectorAll("button[data-place]").forEach((button) => button.setAttribute("aria-pressed", chosen.has(Number(button.dataset.place))));
+  const submit = document.getElementById("submit-answer");
+  if (submit) submit.disabled = !chosen.size || !current;
+}
+
+async function submit() {
+  if (!current || !chosen.size) return;
+  const row = current, given = [...chosen].sort((a, b) => a - b).map((place) => labels[place]);
+  const seconds = ((performance.now() - stoodAt) / 1000).toFixed(1);
+  row.classList.add("leaving");
+  choose(null);
+  stand(rows()[rows().indexOf(row) + 1]);
+  try {
+    const done = await post(strip.dataset.answer, new URLSearchParams([["item", row.dataset.item], ["seconds", seconds], ...given.map((label) => ["label", label])]));
+    notice(done.said);
+    offerUndo(strip.dataset.undo, { item: done.item, review: done.review });
+    await leave([row]);
+  } catch (error) {
+    row.classList.remove("leaving");
+    notice(`Not answered: ${error.message}`, "error");
+    stand(row);
+  }
+}
+
+async function offerAnswers() {
+  const answer = await fetch(strip.dataset.url, { headers: { Accept: "application/json" } });
+  if (!answer.ok) return;
+  const may = await answer.json();
+  document.getElementById("answering-why").textContent = may.account === null ? may.why : `Answers count as ${may.account}’s.`;
+  if (may.account === null) return;
+  ({ labels, several } = may);
+  const buttons = labels.map((label, place) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.dataset.place = place;
+    button.setAttribute("aria-pressed", "false");
+    if (place < 9) button.append(Object.assign(document.createElement("kbd"), { textContent: place + 1 }), " ");
+    button.append(Object.assign(document.createElement("bdi"), { textContent: label, className: "short" }));
+    button.addEventListener("click", () => {
+      if (!current) move(1);
+      choose(place);
+    });
+    return button;
+  });
+  document.getElementById("choices").replaceChildren(...buttons);
+  document.getElementById("submit-answer").hidden = false;
+  document.getElementById("submit-answer").addEventListener("click", submit);
+  strip.dataset.ready = "";
+  choose(null);
+}
+if (strip) offerAnswers();
+
+// No bar lies over the row on which one stands.
+const bar = document.getElementById("selection");
+if (bar) new ResizeObserver(() => document.documentElement.style.setProperty("--selection", `${bar.offsetHeight}px`)).observe(bar);
+
+function reloadWithUndo() {
+  try { if (undo) sessionStorage.setItem("queue undo", JSON.stringify(undo)); } catch { /* it cannot be undone from the next page */ }
+  location.reload();
+}
+try {
+  const kept = JSON.parse(sessionStorage.getItem("queue undo"));
+  sessionStorage.removeItem("queue undo");
+  if (kept) {
+    notice(kept.said);
+    offerUndo(kept.url, kept.fields);
+  }
+} catch { /* there is nothing to undo */ }
 
 // -- keys and clicks
 
@@ -104,7 +218,8 @@ const KEYS = {
   o: () => current && location.assign(current.querySelector("a.walk").href),
   Enter: () => {
     if (!current) return;
-    if (current.dataset.address) window.open(current.dataset.address, "_blank", "noopener");
+    if (chosen.size) submit();
+    else if (current.dataset.address) window.open(current.dataset.address, "_blank", "noopener");
     else notice("This item has no task in the labeling tool that can be opened.", "error");
   },
   u: () => {
@@ -122,7 +237,8 @@ document.addEventListener("keydown", (event) => {
   const target = event.target;
   if (target.matches("textarea, select, input:not([type=checkbox])")) return;
   if (event.key === "Enter" && !target.matches("body, a.walk")) return;
-  const act = KEYS[event.key];
+  const digit = /^[1-9]$/.test(event.key) ? Number(event.key) - 1 : labels.length;
+  const act = digit < labels.length ? () => current && choose(digit) : KEYS[event.key];
   if (!act) return;
   event.preventDefault();
   act();
