@@ -118,7 +118,7 @@ def dismiss(connection: Connection, project: Project, rerouting_id: int, item_id
 
 
 def trust_out_of_queue(trust: Any) -> Any:
-    """What is shown of a trust, or of a column of it, once its item is out of the queue: behind all that is automatic, in the same order."""
+    """What is shown of a trust, or of a column of it, once its item is out of the queue: behind all that is automatic, in its order."""
     return OUT_FROM + (1 - OUT_FROM) / 2 * trust
 
 

@@ -52,8 +52,8 @@ def connect(
     """Set up a project, or mend it: what was (dry_run: is to be) done, in sentences.
 
     url: of the service; None where Label Studio is not to call it: then there is neither webhook nor ML backend. page: as of
-    ToolProject.connect. The webhook comes first: the server then adds none of its own, without credentials, for the ML backend. Raises ToolError with the fix if the server
-    refuses the service's address or does not reach it.
+    ToolProject.connect. The webhook comes first: the server then adds none of its own, without credentials, for the ML backend. Raises
+    ToolError with the fix if the server refuses the service's address or does not reach it.
     """
     id = str(project.id)
     if url is None:

@@ -248,7 +248,7 @@ class LabelStudioProject:
     # -- setting up
 
     def connect(self, service_url: str | None, user: str, password: str, secret: str, page: str, *, dry_run: bool) -> list[str]:
-        """Webhook, ML backend (neither without service_url), order of labeling, tabs, a link. Raises ToolError if the classes do not fit."""
+        """Webhook, ML backend (neither without service_url), order of labeling, tabs, link. Raises ToolError if the classes do not fit."""
         from annotriage_label_studio.server import connect
 
         project = self._read_project()

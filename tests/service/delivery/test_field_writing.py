@@ -481,7 +481,7 @@ def test_tasks_created_with_their_fields_only_get_what_was_missing(process, mixe
     tool.write_fields = lambda task, fields: sent.update({task: set(fields)})
     write_all(process, project)
     outliers = {task for task, row in verdicts(process, project).items() if row.route == "outlier" and not row.kind}
-    assert sent == dict.fromkeys(outliers, {"triage_reason", "triage_diversity"})
+    assert sent == {task: {"triage_reason", "triage_diversity"} for task in outliers}
     assert set(states(process).values()) == {"written"}
 
 

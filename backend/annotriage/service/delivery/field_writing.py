@@ -200,13 +200,16 @@ class _PutOff:
 # -- what the fields say
 
 
+NOTHING = Written(None, None, None, None)
+
+
 @dataclass(frozen=True)
 class _Shown:
     """The fields of one item, None for those that it shall not have. written: what of them may change. waits: for the first snapshot of
     its dataset."""
 
     fields: dict[str, object]
-    written: Written = Written(None, None, None, None)
+    written: Written = NOTHING
     waits: bool = False
 
 
