@@ -298,6 +298,20 @@ def test_spot_checks_have_a_tab_of_their_own_as_soon_as_a_task_says_that_it_is_o
     assert after["Pre-annotated"] == before["Pre-annotated"]
 
 
+def test_a_tab_for_a_person_holds_what_is_open_of_its_tasks_and_goes_with_the_others(project, service, tasks, label_studio):
+    connect(project, service)
+    before = set_up(label_studio, project)
+    project.assign("For Ann: group 1", tasks[:2])
+    address = project.assign("For Ann: group 1", tasks[3:6])
+    assert listed(label_studio, project)["For Ann: group 1"] == tasks[4:6], "the first of them is answered"
+    (tab,) = [tab for tab in label_studio.call("GET", "/api/dm/views/", project=project.id) if tab["data"]["title"] == "For Ann: group 1"]
+    assert address.endswith(f"/projects/{project.id}/data?tab={tab['id']}")
+    assert project.repair() == []
+    project.disconnect(service.url, [], [], None)
+    assert "For Ann: group 1" not in listed(label_studio, project)
+    assert set_up(label_studio, project)["tasks"] == before["tasks"]
+
+
 def test_a_project_without_tasks_gets_its_tabs_when_there_are_some(project, service, label_studio):
     notes = project.connect(service.url, "annotriage", "pa55word", "s3cret", "", dry_run=False)
     assert any("as soon as the project has tasks" in note for note in notes)

@@ -63,6 +63,7 @@ class MemoryProject:
     order: str = "by id"
     description: str = ""  # the page that it links to
     set_up: list[str] = field(default_factory=list)  # what connecting made
+    assigned: dict[str, list[str]] = field(default_factory=dict)  # by the title of their tab
     tasks_by_id: dict[str, Task] = field(default_factory=dict)
     data: dict[str, dict[str, object]] = field(default_factory=dict)
     predictions: list[Stored] = field(default_factory=list)
@@ -276,6 +277,11 @@ class MemoryProject:
         self.predictions = [one for one in self.predictions if one.version not in versions]
         self.data = {id: {key: value for key, value in data.items() if key not in fields} for id, data in self.data.items()}
         return ["sends no webhooks any more"]
+
+    def assign(self, title: str, tasks: Sequence[str]) -> str:
+        self._call("assign")
+        self.assigned[title] = list(tasks)
+        return self.address()
 
     def repair(self) -> list[str]:
         self._call("repair")

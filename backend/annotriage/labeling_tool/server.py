@@ -173,6 +173,9 @@ class ToolProject(Protocol):
         before: what the project was like; None if nobody knows that it was ever connected: then only what is surely ours is taken back.
         """
 
+    def assign(self, title: str, tasks: Sequence[str]) -> str:
+        """Make a tab for a person, with these tasks as long as they are not answered, in place of one of the same title: its address."""
+
     def repair(self) -> list[str]:
         """Make again what people deleted of tabs and order."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, select, update
 
 from annotriage.errors import UnknownError
-from annotriage.states import OUT_FROM, SHOWN, THIRD, HeldBack
+from annotriage.states import OUT_FROM, SHOWN, THIRD, HeldBack, Time
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.locks import lock_items
@@ -21,14 +21,15 @@ from annotriage.store.schema import project as project_rows
 
 @dataclass(frozen=True, slots=True)
 class Rerouting:
-    """What somebody said. to: review | back. n: items that it changed."""
+    """What somebody said. to: review | back. n: items that it changed. reason: why they were set aside, null where that was not asked."""
 
     id: int
     to: str
     by: str
     n: int
-    at: float
-    undone_at: float | None
+    at: Time
+    undone_at: Time | None
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,12 @@ class HeldItem:
     spot_check: str | None
 
 
-_COLUMNS = (rerouting.c.id, rerouting.c.to, rerouting.c.by, rerouting.c.n, rerouting.c.at, rerouting.c.undone_at)
+_COLUMNS = (rerouting.c.id, rerouting.c.to, rerouting.c.by, rerouting.c.n, rerouting.c.at, rerouting.c.undone_at, rerouting.c.reason)
 
 
-def begin(connection: Connection, project_id: int, to: str, by: str) -> int:
+def begin(connection: Connection, project_id: int, to: str, by: str, reason: str | None = None) -> int:
     """Somebody says something on many items: its id."""
-    add = rerouting.insert().values(project_id=project_id, to=to, by=by, at=time.time())
+    add = rerouting.insert().values(project_id=project_id, to=to, by=by, reason=reason, at=time.time())
     return int(connection.execute(add.returning(rerouting.c.id)).scalar_one())
 
 
@@ -73,6 +74,13 @@ def rerouting_of(connection: Connection, project: Project, id: int) -> Rerouting
     if row is None:
         raise UnknownError(f"project {project.external_id} knows nothing that was sent to review or back under the number {id}")
     return Rerouting(*row)
+
+
+def set_aside(connection: Connection, project: Project, limit: int) -> list[Rerouting]:
+    """What was set aside for a reason and still is, the latest first."""
+    mine = (rerouting.c.project_id == project.id, rerouting.c.reason.is_not(None), rerouting.c.undone_at.is_(None), rerouting.c.n > 0)
+    query = select(*_COLUMNS).where(*mine).order_by(rerouting.c.id.desc()).limit(limit)
+    return [Rerouting(*row) for row in connection.execute(query)]
 
 
 def items_of(connection: Connection, id: int) -> list[int]:

@@ -169,6 +169,7 @@ rerouting = Table(
     _of("project"),
     Column("to", Text, nullable=False),  # review | back
     Column("by", Text, nullable=False),
+    Column("reason", Text),  # why items were set aside; null where none was asked for
     Column("n", Integer, nullable=False, server_default=text("0")),
     Column("at", Float, nullable=False),
     Column("undone_at", Float),

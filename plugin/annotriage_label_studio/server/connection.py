@@ -19,6 +19,7 @@ from annotriage_label_studio.editor.tasks import MARKER, task_of
 from annotriage_label_studio.server import delivery, listing
 from annotriage_label_studio.server.client import Client
 from annotriage_label_studio.server.media_addresses import media_address
+from annotriage_label_studio.server.review_queue import assign
 
 if TYPE_CHECKING:
     from label_studio_sdk.types import LseProjectResponse
@@ -259,6 +260,11 @@ class LabelStudioProject:
         from annotriage_label_studio.server import connect
 
         return connect.disconnect(self._client, self._read_project(), service_url, versions, fields, before)
+
+    def assign(self, title: str, tasks: Sequence[str]) -> str:
+        """Make a tab of these tasks."""
+        tab = assign(self._client, self.id, title, tasks, self._control().field)
+        return f"{self.address()}?tab={tab}"
 
     def repair(self) -> list[str]:
         """Make again the tabs and the order that people took away."""

@@ -309,6 +309,7 @@ def upgrade() -> None:
         sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("to", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("n", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("undone_at", sa.Float(), nullable=True),
