@@ -133,9 +133,10 @@ def _act(
         if undoes is not None:
             reroutings.mark_undone(connection, id)
         if changed:
-            said, why = (to, reason) if undoes is None else (undoes.to, undoes.reason)
+            said = to if undoes is None else undoes.to
+            given = reason if undoes is None else undoes.reason
             facts = {"by": by, "to": said, "items": len(changed), "undone": undoes is not None}
-            note(connection, project.id, EventKind.REROUTED, **facts, **({} if why is None else {"reason": why}))
+            note(connection, project.id, EventKind.REROUTED, **facts, **({} if given is None else {"reason": given}))
     log("rerouted", project=project.external_id, to=to, by=by, items=len(changed), undoes=undoes and undoes.id)
     return Rerouted(id, to, tuple(changed), dict(left))
 
