@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
+import os
 import resource
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +20,20 @@ from browsers import axe_source, barriers, browser, missing, open_page
 from hypothesis import settings as hypothesis
 from label_studio import LabelStudio, Person
 from onnx import TensorProto, helper, numpy_helper
+from running import free_port
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
 from annotriage.engine.fitting import fit
 from annotriage.settings import Settings
-from annotriage.store import Store
+from annotriage.store import Store, database
 from annotriage_label_studio.demo.server import serving
 
 pytest_plugins = ["service_fixtures"]
 
 hypothesis.register_profile("any machine", deadline=None)  # a busy one takes longer for an example
-hypothesis.load_profile("any machine")
+hypothesis.register_profile("long", deadline=None, max_examples=10_000)
+hypothesis.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "any machine"))
 
 __all__ = ["axe_source", "barriers", "browser", "open_page"]  # fixtures: one browser for all
 
@@ -39,6 +43,12 @@ SHARED = {
     "history": "dashboard",
 }  # by fixture: the group of the tests that use it
 LABEL_STUDIO = Path(__file__).parent.parent / ".venv-label-studio" / "bin" / "label-studio"
+
+
+@pytest.hookimpl(optionalhook=True)  # of xdist
+def pytest_xdist_auto_num_workers():
+    """One process more than there are cores: tests that wait for a browser, a server or a clock leave theirs to others."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -74,7 +84,7 @@ def label_studio_executable():
 @pytest.fixture(scope="session")
 def label_studio(label_studio_executable, tmp_path_factory):
     """A real Label Studio, one for the session; each test makes its own project in it."""
-    with serving(label_studio_executable, tmp_path_factory.mktemp("label-studio")) as server:
+    with serving(label_studio_executable, tmp_path_factory.mktemp("label-studio"), port=free_port()) as server:
         yield LabelStudio(server.url, server.token, Person(server.url, server.email, server.password))
 
 
@@ -86,6 +96,27 @@ def postgres_server():
         missing("no PostgreSQL: install the package `postgresql`")
     with postgresql.server(programs) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory):
+    """An empty store on SQLite. Tests get copies: to migrate one takes six times as long."""
+    file = tmp_path_factory.mktemp("migrated") / "store.db"
+    Store(f"sqlite:///{file}").close()
+    return file
+
+
+@pytest.fixture
+def sqlite(migrated, tmp_path):
+    """The address of an empty store on SQLite, in the test's folder."""
+    shutil.copyfile(migrated, tmp_path / "store.db")
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """This process is the only one on its database: it leaves no gaps between its writes for others."""
+    monkeypatch.setattr(database, "GAP_SECONDS", 0.0)
 
 
 _databases = itertools.count(1)

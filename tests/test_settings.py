@@ -21,6 +21,9 @@ def valid(field):
     limits, kind = field.metadata, type(field.default)
     if limits["choices"]:
         return st.sampled_from(limits["choices"])
+    if field.type.startswith("tuple[tuple[str, float]"):
+        names = st.text("abc >-", min_size=1, max_size=9).map(str.strip).filter(bool)
+        return st.dictionaries(names, st.floats(limits["low"], limits["high"]), max_size=3).map(lambda table: tuple(table.items()))
     if kind is tuple:
         return st.lists(st.text("abc -", min_size=1, max_size=9).map(str.strip).filter(bool), max_size=4).map(tuple)
     numbers = st.integers if kind is int else st.floats
@@ -54,7 +57,8 @@ def test_settings_survive_as_plain_values(values):
 @given(every_setting)
 def test_the_environment_can_say_whatever_a_setting_can_be(values):
     def text(value):
-        return ",".join(value) if isinstance(value, tuple) else str(value)
+        parts = value if isinstance(value, tuple) else ()
+        return ",".join(part if isinstance(part, str) else f"{part[0]} = {part[1]!r}" for part in parts) if parts == value else str(value)
 
     environment = {f"ANNOTRIAGE_{name.upper()}": text(value) for name, value in values.items()}
     assert Settings.load(environment=environment) == Settings(**values)
@@ -79,16 +83,42 @@ def test_any_value_is_either_taken_in_its_type_or_refused_by_name(name, value):
         ({"batch_size": float("inf")}, "setting batch_size: inf is not a whole number"),
         ({"seed": True}, "setting seed: True is not a whole number"),
         (
+            {"compression": "tsne-joint"},
+            "setting compression: 'tsne-joint' embeds all items anew with each that comes in, so it decides nothing;"
+            " `annotriage compare` tries it on whole sets, offline",
+        ),
+        (
             {"score": "best"},
             "setting score: 'best' is none of two-axes, combined, mahalanobis, relative-mahalanobis, knn, vim, energy, mean-sigma",
         ),
         ({"never_auto": 3}, "setting never_auto: 3 is not a comma-separated list"),
+        ({"costs": {"a": {"b": "ten"}}}, "setting costs: {'a': {'b': 'ten'}} is not a table of numbers, as `name = 0.5, other = 2`"),
+        ({"costs": "a > b"}, "setting costs: 'a > b' is not a table of numbers, as `name = 0.5, other = 2`"),
+        ({"costs": "a > b = -1"}, "setting costs: a > b = -1 is out of range; it must be between 0 and 1e+06"),
+        ({"class_limits": {"a": 0.9}}, "setting class_limits: a = 0.9 is out of range; it must be between 1e-06 and 0.5"),
+        (
+            {"class_limits": "a = 0.1, a = 0.2"},
+            "setting class_limits: 'a = 0.1, a = 0.2' is not a table of numbers, as `name = 0.5, other = 2`",
+        ),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_with_what_is_allowed(given, message):
     with pytest.raises(SettingError) as refused:
         Settings(**given)
     assert str(refused.value) == message
+
+
+def test_costs_and_limits_of_classes_are_tables_in_the_file_and_text_elsewhere(tmp_path):
+    file = tmp_path / "annotriage.toml"
+    file.write_text('[class_limits]\nfracture = 0.005\n"cyst | tumour" = 0.01\n\n[costs.fracture]\nhealthy = 10\n\n[costs."*"]\ncyst = 2\n')
+    read = Settings.load(file, {})
+    assert read.class_limits == (("fracture", 0.005), ("cyst | tumour", 0.01))
+    assert read.costs == (("fracture > healthy", 10.0), ("* > cyst", 2.0))
+    said = {"class_limits": "fracture = 0.005, cyst | tumour=0.01", "costs": "fracture > healthy = 10, * > cyst = 2"}
+    assert Settings.load(given=said, environment={}) == read
+    file.write_text("\n[costs.fracture]\nhealthy = -1\n")
+    with pytest.raises(SettingError, match=r"annotriage.toml, line 2: setting costs: fracture > healthy = -1 is out of range"):
+        Settings.load(file, {})
 
 
 def test_a_variable_that_cannot_be_is_named():

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
     from annotriage.report.atlas_page import atlas_to_folder
+    from annotriage.report.comparison import compare_to_folder
     from annotriage.report.diagnosis_page import diagnose_to_folder
     from annotriage.report.duplicates import duplicates_to_file
     from annotriage.report.label_audit import audit_labels_to_folder
@@ -57,6 +58,7 @@ _HOMES = {
     "audit_labels_to_folder": "annotriage.report.label_audit",
     "Wishes": "annotriage.training.retraining",
     "compare": "annotriage.engine.compare",
+    "compare_to_folder": "annotriage.report.comparison",
     "diagnose": "annotriage.engine.diagnosis",
     "diagnose_to_folder": "annotriage.report.diagnosis_page",
     "duplicates": "annotriage.engine.duplicates",
@@ -95,6 +97,7 @@ __all__ = [
     "audit_labels",
     "audit_labels_to_folder",
     "compare",
+    "compare_to_folder",
     "diagnose",
     "diagnose_to_folder",
     "duplicates",

@@ -96,6 +96,12 @@ class StoreError(AnnotriageError):
     status = 503
 
 
+class Overloaded(AnnotriageError):
+    """More comes in than the service can take at this moment; what is refused may be sent again later."""
+
+    status = 503
+
+
 class ToolError(AnnotriageError):
     """The labeling tool refused a call, or it failed for a reason that trying again does not mend."""
 

@@ -21,8 +21,11 @@ from urllib.parse import urlsplit
 
 from annotriage.errors import SettingError
 
+Numbers = tuple[tuple[str, float], ...]  # a table of named numbers, in the order in which they were given
+
 ENVIRONMENT_PREFIX = "ANNOTRIAGE_"
 SQLITE = "sqlite:///"
+ROLES = ("look", "decide", "administer")  # states.Role
 
 
 def _setting(
@@ -35,13 +38,23 @@ def _setting(
     run: bool = False,
     secret: bool = False,
     fault: Callable[[Any], str] | None = None,
+    later: bool = False,
 ) -> Any:
     """A field of a table.
 
     run: it concerns a run and may differ from what a reference was fitted with. secret: never shown, in no error either.
-    fault: what keeps a text from working, in words; "" if nothing does.
+    fault: what keeps a text from working, in words; "" if nothing does. later: older references lack it.
     """
-    metadata = {"help": help, "low": low, "high": high, "choices": tuple(choices), "run": run, "secret": secret, "fault": fault}
+    metadata = {
+        "help": help,
+        "low": low,
+        "high": high,
+        "choices": tuple(choices),
+        "run": run,
+        "secret": secret,
+        "fault": fault,
+        "later": later,
+    }
     return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
@@ -94,6 +107,35 @@ def _url_fault(text: str) -> str:
     return ""
 
 
+def is_safe_provider(address: str) -> bool:
+    """Whether nobody on the way can read or change what an identity provider says at an address: https, or this machine."""
+    try:
+        parts = urlsplit(address)
+        whole = bool(parts.hostname) and parts.port != 0 and parts.username is None and not parts.fragment
+    except ValueError:
+        return False
+    here = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return whole and (parts.scheme == "https" or here) and address.isascii() and " " not in address and not _CONTROL.search(address)
+
+
+def _issuer_fault(text: str) -> str:
+    wrong = not is_safe_provider(text) or "?" in text
+    return "is no https address of an identity provider; give it as https://accounts.example.com" if text and wrong else ""
+
+
+def _scopes_fault(names: Sequence[str]) -> str:
+    return "" if "openid" in names and not any(" " in name for name in names) else "lacks openid, or has spaces where commas belong"
+
+
+def _name_fault(text: str) -> str:
+    return _line_fault(text) if text else "names no claim; email is the usual one"
+
+
+def _roles_fault(pairs: Sequence[str]) -> str:
+    wrong = next((pair for pair in pairs if not pair.rpartition("=")[0].strip() or pair.rpartition("=")[2] not in ROLES), None)
+    return "" if wrong is None else f"has {wrong[:60]!r}, which is no GROUP=ROLE with a role of {', '.join(ROLES)}"
+
+
 def _own_url_fault(text: str) -> str:
     return _url_fault(text) if text else ""
 
@@ -126,6 +168,13 @@ def _mail_server_fault(text: str) -> str:
         whole = False
     wrong = not whole or parts.path.strip("/") or parts.query or parts.fragment or " " in text or _CONTROL.search(text)
     return "is no mail server; give it as smtp://USER:PASSWORD@HOST:587" if text and wrong else ""
+
+
+def _joint_fault(text: str) -> str:
+    """The published method's embeddings, which no item can be placed in by itself."""
+    if not text.endswith("-joint"):
+        return ""
+    return "embeds all items anew with each that comes in, so it decides nothing; `annotriage compare` tries it on whole sets, offline"
 
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -166,6 +215,23 @@ class Settings(_Table):
         choices=("all", "class"),
     )
     never_auto: tuple[str, ...] = _setting((), "Classes that always go to a person, comma-separated.")
+    class_limits: tuple[tuple[str, float], ...] = _setting(
+        (),
+        "Limits in place of max_error for the labels of some classes: `fracture = 0.005, cyst | tumour = 0.01` (the second holds for both"
+        " together); a table [class_limits] in the file. Each is tested by itself, and needs held-out items of its own.",
+        low=1e-6,
+        high=0.5,
+        later=True,
+    )
+    costs: tuple[tuple[str, float], ...] = _setting(
+        (),
+        "What errors cost where they are unlike: `fracture > healthy = 10` is a fracture called healthy, `* > healthy = 10` anything called"
+        " so, strangers included; a table [costs.fracture] in the file. All others cost 1, and max_error limits the expected cost of an"
+        " automatic label.",
+        low=0.0,
+        high=1e6,
+        later=True,
+    )
     # what is compared
     score: str = _setting(
         "two-axes",
@@ -188,6 +254,7 @@ class Settings(_Table):
         "pca",
         "Space in which `knn` and `mean-sigma` measure distances. `umap` and `tsne` are for comparison: they hide strangers.",
         choices=("pca", "none", "umap", "tsne"),
+        fault=_joint_fault,
     )
     score_dimensions: int = _setting(
         256, "Values kept of each layer for the Mahalanobis scores (all, if it has fewer). Lower it for very small training sets.", low=2
@@ -313,6 +380,39 @@ class ServiceSettings(_Table):
         " anybody else's are not. Empty without one.",
         fault=_ip_fault,
     )
+    # an identity provider
+    oidc_issuer: str = _setting(
+        "",
+        "Address of an OpenID Connect provider at which people sign in, as https://accounts.example.com. Empty without one; needs the"
+        " extra oidc.",
+        fault=_issuer_fault,
+    )
+    oidc_client: str = _setting("", "Id of this service at the provider.", fault=_line_fault)
+    oidc_secret: str = _setting("", "Secret of this service at the provider; empty for a public client.", secret=True, fault=_line_fault)
+    oidc_address: str = _setting(
+        "",
+        "Address of the dashboard in people's browsers, if it is not service_url. The provider must know ADDRESS/sign-in/provider/back"
+        " as a place to send people back to.",
+        fault=_own_url_fault,
+    )
+    oidc_scopes: tuple[str, ...] = _setting(
+        ("openid", "email"), "What the provider is asked for, comma-separated. Add what the claims below need.", fault=_scopes_fault
+    )
+    oidc_name: str = _setting(
+        "email",
+        "Claim of the ID token that is a person's name here. Take one that people cannot choose themselves at the provider.",
+        fault=_name_fault,
+    )
+    oidc_groups: str = _setting("groups", "Claim of the ID token with a person's groups; a.b for one within another.", fault=_name_fault)
+    oidc_roles: tuple[str, ...] = _setting(
+        (), "What members of a group may do, comma-separated, as label-admins=administer, staff=look.", fault=_roles_fault
+    )
+    oidc_role: str = _setting(
+        "none",
+        "What anybody from the provider may do who has no account here and is in none of those groups.",
+        choices=("none", *ROLES),
+    )
+    # limits
     max_request_mb: int = _setting(512, "Largest request body in MB. Raise it when tasks carry large pictures in themselves.", low=1)
     calls: str = _setting(
         "on",
@@ -410,6 +510,22 @@ class ServiceSettings(_Table):
         " class are automatic less often. The other half carries the guarantee. Worth it where many strangers come in.",
         choices=("on", "off"),
     )
+    training_data: str = _setting(
+        "",
+        "The data that the model was trained on, labelled: what the dashboard's Training page learns beside people's answers. A path on the"
+        " machine of the service; a relative one in a settings file is taken from its folder. Empty: training is left to the command line.",
+    )
+    start_training: str = _setting(
+        "recalibrate",
+        "What Label Studio's Start training does: `recalibrate` renews the guarantee, `train` makes a new model.",
+        choices=("recalibrate", "train"),
+    )
+    take_over: str = _setting(
+        "ask",
+        "When a new model takes over: `ask` leaves it to a click on the Training page, `better` lets it once the comparison shows that it"
+        " is better on fresh random items and not worse on the old classes.",
+        choices=("ask", "better"),
+    )
     accept: str = _setting(
         "suggest",
         "What becomes of automatic labels: `suggest` leaves each to a person who submits it, `annotate` makes annotations of them"
@@ -452,7 +568,14 @@ def _from_file(file: Path) -> dict[str, Any]:
         raise SettingError(f"{file}{_line(text, unknown[0])}: {_unknown(unknown[0])}")
     values = {"database": _FIELDS["database"].default, **table}
     values = {name: _checked(_FIELDS[name], value, f"{file}{_line(text, name)}: setting {name}") for name, value in values.items()}
-    return values | {"database": _beside(file, values["database"])}
+    folder = file.absolute().parent.resolve()
+    beside = {"training_data": data_from(folder, values["training_data"])} if "training_data" in values else {}
+    return values | {"database": _beside(file, values["database"])} | beside
+
+
+def data_from(folder: Path, data: str) -> str:
+    """DATA whose relative path is taken from a folder. What a labeling tool reads, as label-studio:3, is no path."""
+    return data if not data or re.match(r"[\w-]{2,}:", data) else str(folder / data)
 
 
 def _beside(file: Path, database: str) -> str:
@@ -491,17 +614,23 @@ def _checked(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
             value = float(value)
         elif kind is str and not isinstance(value, str):
             raise ValueError
+        elif kind == Numbers:
+            value = _named_numbers(value)
         elif kind not in (int, float, str):
             parts = value.split(",") if isinstance(value, str) else list(value)
             value = tuple(str(part).strip() for part in parts if str(part).strip())
     except (TypeError, ValueError, OverflowError):
-        wanted = {int: "a whole number", float: "a number", str: "a word"}.get(kind, "a comma-separated list")
+        wanted = _WANTED.get(kind, "a comma-separated list")
         raise SettingError(f"{where}: {_shown(field, value)} is not {wanted}") from None
     low, high, choices, fault = (field.metadata[key] for key in ("low", "high", "choices", "fault"))
     if fault is not None and (wrong := fault(value)):
         raise SettingError(f"{where}: {_shown(field, value)} {wrong}")
     if choices and value not in choices:
         raise SettingError(f"{where}: {value!r} is none of {', '.join(choices)}")
+    if kind == Numbers:
+        for name, number in value:
+            if not low <= number <= high:
+                raise SettingError(f"{where}: {name} = {number:g} is out of range; it must be between {low:g} and {high:g}")
     if kind in (int, float) and not ((low is None or value >= low) and (high is None or value <= high)):
         limits = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
         raise SettingError(f"{where}: {value} is out of range; it must be {limits}")
@@ -512,12 +641,34 @@ def _shown(field: dataclasses.Field[Any], value: Any) -> str:
     return "what it is set to" if field.metadata["secret"] else repr(value)
 
 
+def _named_numbers(value: Any, within: str = "") -> Numbers:
+    """A table of numbers; a table in a table joins both names with " > ". Text is `name = number, name = number`."""
+    if isinstance(value, str):
+        parts = [part.rpartition("=") for part in value.split(",") if part.strip()]
+        value = [(name, float(number)) for name, _, number in parts]
+    pairs: list[tuple[str, float]] = []
+    for name, number in value.items() if isinstance(value, Mapping) else value:
+        if not isinstance(name, str) or isinstance(number, bool | str) or not name.strip():
+            raise TypeError
+        called = f"{within} > {name.strip()}" if within else name.strip()
+        pairs += _named_numbers(number, called) if isinstance(number, Mapping) else [(called, float(number))]
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError
+    return tuple(pairs)
+
+
 def _whole(value: Any) -> int:
     if int(value) != value:
         raise ValueError
     return int(value)
 
 
+_WANTED: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    Numbers: "a table of numbers, as `name = 0.5, other = 2`",
+}
 _TYPES = get_type_hints(Settings) | get_type_hints(ServiceSettings)
 SETTINGS = dataclasses.fields(Settings)
 SERVICE_SETTINGS = dataclasses.fields(ServiceSettings)
@@ -530,5 +681,6 @@ def settings_table(fields: Sequence[dataclasses.Field[Any]] = SETTINGS) -> str:
     for field in fields:
         default = ", ".join(field.default) if isinstance(field.default, tuple) else str(field.default)
         choices = f" One of {', '.join(field.metadata['choices'])}." if field.metadata["choices"] else ""
-        rows.append(f"| `{field.name}`{'*' if field.metadata['run'] else ''} | {default or 'none'} | {field.metadata['help']}{choices} |")
+        help = field.metadata["help"].replace("|", "\\|")
+        rows.append(f"| `{field.name}`{'*' if field.metadata['run'] else ''} | {default or 'none'} | {help}{choices} |")
     return "\n".join(rows)

@@ -91,8 +91,12 @@ class EventKind(StrEnum):
     LIMITS = "limits"  # a reference with other limits is to take over
     LIMITS_FAILED = "limits failed"
     LIMITS_WITHDRAWN = "limits withdrawn"  # a person went back to the present ones before others were tested
+    STRICTER = "stricter"  # spot checks ask for surer automatic labels: a reference with a stricter gate is to take over
     RECALIBRATED = "recalibrated"  # a reference with a new guarantee is to take over
     RECALIBRATION_FAILED = "recalibration failed"
+    TRAINED = "trained"  # there is a new model, and nothing uses it yet
+    TRAINING_FAILED = "training failed"
+    CHOSEN = "chosen"  # a new model is to take over, or the former one again
     SWITCHED = "switched"  # the next reference is the present one
     REROUTED = "rerouted"  # a person sent items to review, or back
     ACCEPTED = "accepted"  # automatic labels became annotations
@@ -119,6 +123,8 @@ NOTICED = (  # of what they are told
     EventKind.GONE,
     EventKind.LIMITS_FAILED,
     EventKind.RECALIBRATION_FAILED,
+    EventKind.TRAINED,
+    EventKind.TRAINING_FAILED,
 )
 
 
@@ -162,6 +168,15 @@ class JobState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    CANCELLED = "cancelled"  # by a person; who runs it notices before long
+
+
+class TrainedState(StrEnum):
+    """What became of a model that a project trained."""
+
+    OFFERED = "offered"  # it waits for a person to let it take over
+    TAKEN = "taken"  # it took over, or is about to
+    RETURNED = "returned"  # a person had the former one back
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ def blueprint(predictor: Predictor, authenticated: Callable[[], bool], is_webhoo
 
     @routes.errorhandler(AnnotriageError)
     def problem(error: AnnotriageError) -> ResponseReturnValue:
-        return _problem(error.status, type(error).__name__, str(error))
+        later = {"Retry-After": str(RETRY_AFTER)} if error.status == 503 else None
+        return _problem(error.status, type(error).__name__, str(error), later)
 
     @routes.get("/health")
     def health() -> ResponseReturnValue:

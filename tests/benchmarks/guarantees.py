@@ -23,7 +23,8 @@ from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.binomial import clopper_pearson
 from annotriage.guarantee.conformal import conformal_p_values, flagged_rank, outlier_threshold
 from annotriage.guarantee.diversity import Diversity, diversity
-from annotriage.guarantee.gate import Guarantee, calibrate_gate, miss_probability, sureness
+from annotriage.guarantee.error_limits import ClassLimit
+from annotriage.guarantee.gate import Guarantee, calibrate_gate, item_taus, miss_probability, sureness
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -39,6 +40,7 @@ def figures(data: Path | None) -> Iterator[Figure]:
     """All rows. `data` is not used."""
     yield from flag_rate(*digit_scores())
     yield from error_limit()
+    yield from expected_cost()
     yield from strangers_in_the_sample()
     yield from false_alarms()
     yield from excess_coverage()
@@ -167,6 +169,60 @@ def _project(
         confidence=confidence,
     )
     return guarantee, threshold
+
+
+def expected_cost(limit: float = 0.1, dear: float = 10.0, runs: int = RUNS) -> Iterator[Figure]:
+    """How often the limit of expected cost, and a limit of one class, is broken, with the true cost known.
+
+    Half of what is wrongly called class 1 is of class 0, and costs ten times as much as other errors. Class 2 has a stricter limit.
+    """
+    costs = np.ones((9, 8))
+    costs[0, 1] = dear
+    costs[np.eye(9, 8, dtype=bool)] = 0.0
+    strict = ClassLimit("2", (2,), limit / 2)
+    for n in (1_000, 4_000):
+        rng = np.random.default_rng(6)
+        training = items(10_000, rng, CIFAR_LIKE, overfit=0.8)
+        train = np.sort(training.confidence), np.sort(training.score)
+        world = items(100_000, rng, CIFAR_LIKE)
+        how_sure = sureness(world.confidence, world.score, *train)
+        expected = (1 - world.right) * np.where(world.predicted == 1, (dear + 1) / 2, 1.0)
+        broken, strict_broken, off, coverage = 0, 0, 0, 0.0
+        for _ in range(runs):
+            held_out = items(n, rng, CIFAR_LIKE)
+            correct = rng.random(n) < held_out.right
+            other = np.where((held_out.predicted == 1) & (rng.random(n) < 0.5), 0, (held_out.predicted + 2) % 8)
+            threshold = outlier_threshold(held_out.score, ALPHA)
+            answered = Answered(
+                sureness=sureness(held_out.confidence, held_out.score, *train),
+                correct=correct,
+                typical=held_out.score <= threshold,
+                predicted=held_out.predicted,
+                true=np.where(correct, held_out.predicted, other),
+                miss=miss_probability(held_out.confidence),
+                scores=held_out.score,
+                clusters=held_out.predicted,
+            )
+            guarantee = calibrate_gate(
+                answered,
+                class_names=[str(c) for c in range(8)],
+                max_error=limit,
+                confidence=0.95,
+                class_limits=(strict,),
+                costs=costs,
+            )
+            automatic = (world.score <= threshold) & (how_sure >= item_taus(guarantee, world.predicted))
+            rest, own = automatic & (world.predicted != 2), automatic & (world.predicted == 2)
+            broken += bool(rest.any() and expected[rest].mean() > limit)
+            strict_broken += bool(own.any() and expected[own].mean() > limit / 2)
+            off += not rest.any()
+            coverage += float(automatic.mean()) / runs
+        which = f"{n:,} held-out, at most {limit:g} a label, one error costs {dear:g}"
+        told = f"{broken} (nothing automatic: {off}; coverage {coverage:.1%})"
+        allowed = ALLOWED_OF_1000 * runs // RUNS
+        yield Figure(f"limit of expected cost broken ({which})", f"<= {allowed} of {runs:,}", told, broken <= allowed)
+        name = f"limit of one class by itself broken ({which}; {limit / 2:g} for it)"
+        yield Figure(name, f"<= {allowed} of {runs:,}", f"{strict_broken}", strict_broken <= allowed)
 
 
 def strangers_in_the_sample(max_error: float = 0.02, n: int = 2_000, runs: int = 100) -> Iterator[Figure]:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,11 +24,14 @@ from PIL import Image
 
 from annotriage import ModelSpec, Reference, Settings, fit, load_model, triage, triage_to_folder
 from annotriage.model import Model
+from annotriage.model.layers import MAPS
+from annotriage.model.outputs import pool
 from annotriage.model.spec import InputSpec
 
 ITEMS = 640  # in a turn: enough that what a dataset costs once (groups, tests of the whole) is small beside its items
 ROUNDS = 3
 ARRAYS, FILES = 0.95, 0.8  # least share of the bare throughput
+POOLING, POOLING_ROUNDS = 0.02, 15
 SETTINGS = Settings(map="none")
 
 
@@ -38,14 +42,15 @@ def figures(data: Path | None) -> Iterator[Figure]:
         write_resnet18(folder / "resnet18.onnx")
         spec = ModelSpec(tuple("abcdefgh"), InputSpec((224, 224), scale=1 / 255), file="resnet18.onnx", path=folder / "model.toml")
         model = load_model(spec)
+        plain, hidden = bare(folder / "resnet18.onnx", ()), bare(folder / "resnet18.onnx", model.layers)
         images = pictures(ITEMS, 224, 224)
+        yield pooling(model, plain, hidden, images[: SETTINGS.batch_size].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255))
         reference = fit(model, (images[:160], np.arange(160) % 8), (images[160:240], np.arange(80) % 8), settings=SETTINGS)
         write_jpegs(folder / "jpeg")
         batches = [
             images[start : start + SETTINGS.batch_size].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
             for start in range(0, ITEMS, SETTINGS.batch_size)
         ]
-        plain, hidden = bare(folder / "resnet18.onnx", ()), bare(folder / "resnet18.onnx", model.layers)
         taken = turns(
             lambda: [plain(batch) for batch in batches],
             lambda: [hidden(batch) for batch in batches],
@@ -68,6 +73,21 @@ def figures(data: Path | None) -> Iterator[Figure]:
             )
 
 
+def pooling(model: Model, plain: Callable[..., object], hidden: Callable[..., Any], batch: NDArray[np.float32]) -> Figure:
+    """What it costs to make vectors of the six feature maps, beside running the model; one after the other in each of many rounds."""
+    maps = [found for found in hidden(batch)[1:] if found.ndim == 4]
+    if len(maps) != MAPS:
+        raise RuntimeError(f"{len(maps)} maps of {', '.join(model.layers)}, {MAPS} expected")
+    taken = turns(lambda: plain(batch), lambda: [pool(found, 2) for found in maps], rounds=POOLING_ROUNDS)
+    wall, processor = np.median(taken[:, 1] / taken[:, 0], axis=0)
+    return Figure(
+        f"pooling {MAPS} feature maps over running a ResNet-18, by processor time",
+        f"<= {POOLING}",
+        f"{processor:.4f} (by wall clock {wall:.4f})",
+        bool(processor <= POOLING),
+    )
+
+
 def triaged(reference: Reference, model: Model, source: NDArray[np.uint8] | Path, out: Path | None) -> None:
     """The main job with everything that belongs to it."""
     if out is None:
@@ -78,7 +98,7 @@ def triaged(reference: Reference, model: Model, source: NDArray[np.uint8] | Path
         raise RuntimeError(f"{result.counts['failed']} of {ITEMS} items failed")
 
 
-def bare(file: Path, hidden: tuple[str, ...]) -> Callable[[NDArray[np.float32]], object]:
+def bare(file: Path, hidden: tuple[str, ...]) -> Callable[[NDArray[np.float32]], Any]:
     """The model alone, with the options that annotriage gives to onnxruntime; hidden: tensors that are put out besides."""
     proto = onnx.load(file)
     proto.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in hidden)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import signal
 import subprocess
@@ -70,6 +71,23 @@ def test_figures_as_json(run, saved, files, tmp_path, command):
     assert {"triage": "diversity", "compare": "rows"}[command] in json.loads(text)
 
 
+def test_compare_takes_several_foreign_sets_and_writes_its_report(run, saved, files, tmp_path):
+    foreign = ("--foreign", f"spots={files / 'incoming.npz'}", "--foreign", files / "incoming.npz")
+    words = ("compare", "--reference", saved, "--data", files / "held_out.npz", *foreign, "--compressions", "pca,pca-joint", "--quiet")
+    status, out, _ = run(*words, "--out", tmp_path / "comparison")
+    assert status == 0
+    assert "Best over all sets: " in out
+    assert "Best on spots: " in out
+    assert out.rstrip().endswith(str(tmp_path / "comparison" / "comparison.html"))
+    facts = json.loads((tmp_path / "comparison" / "comparison.json").read_text("utf-8"))
+    assert list(facts["sets"])[-2:] == ["spots", "incoming"]
+    assert {row["compression"] for row in facts["rows"]} == {"", "pca", "pca-joint"}
+    page = (tmp_path / "comparison" / "comparison.html").read_text("utf-8")
+    assert facts["best"][0]["sentence"] in html.unescape(page)
+    assert run(*words, "--out", tmp_path / "comparison")[0] == 1  # there are results already
+    assert run(*words, "--foreign", files / "incoming.npz")[0] == 2  # two sets of one name
+
+
 def test_an_error_is_its_message_and_status_1(run, tmp_path):
     status, out, err = run("triage", "--reference", tmp_path / "gone", "--data", tmp_path, "--out", tmp_path / "results")
     assert (status, out) == (1, "")
@@ -121,7 +139,7 @@ def test_stopping_triage_in_the_middle_leaves_nothing(saved, tmp_path, number):
     np.savez(tmp_path / "many.npz", x=np.random.default_rng(0).integers(0, 255, (200_000, 8, 8), dtype=np.uint8))
     words = ["triage", "--reference", str(saved), "--data", str(tmp_path / "many.npz"), "--out", str(tmp_path / "results")]
     process = subprocess.Popen([sys.executable, "-m", "annotriage.cli", *words], stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: list(tmp_path.glob(".results.*.part/verdicts.csv")) and any(p.stat().st_size for p in tmp_path.glob(".results.*/*")))
+    wait_until(lambda: any(file.stat().st_size for file in tmp_path.glob(".results.*.part/verdicts.csv")), every=0.01, what="for verdicts")
     process.send_signal(number)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1

@@ -35,6 +35,14 @@ def begin(tmp_path):
         begun_one.end()
 
 
+def has_ended(process):
+    """Whether a process runs no more; in a container nobody may take it away."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def test_a_program_runs_on_until_it_is_ended(begin):
     program = begin(SLEEPER)
     assert program.is_running()
@@ -48,14 +56,14 @@ def test_its_children_are_ended_with_it(begin, monkeypatch):
     program = begin(PARENT)
     (child,) = psutil.Process(program.pid).children()
     program.end()
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE  # in a container nobody may take it away
+    wait_until(lambda: has_ended(child), what="for the end of the child")
 
 
 def test_one_that_does_not_listen_is_killed(begin, monkeypatch):
     monkeypatch.setattr(daemon, "PATIENCE", 0.5)
     program = begin(DEAF)
     program.end()
-    assert not program.is_running()
+    wait_until(lambda: not program.is_running(), what="for its end")
 
 
 def test_a_later_process_with_the_same_id_is_another(begin):

@@ -17,7 +17,7 @@ import pytest
 import requests
 from label_studio import LabelStudio, Person
 from PIL import Image
-from running import RunningService
+from running import RunningService, free_port
 from waiting import PATIENCE, wait_until
 
 from annotriage.labeling_tool import SECRET_HEADER
@@ -35,8 +35,8 @@ CONFIG = (
 def own_server(label_studio_executable, tmp_path_factory):
     """A Label Studio that a test may stop and start: its folder, and a way to start it on the port it had."""
     folder = tmp_path_factory.mktemp("own") / "label-studio"
-    server = label_studio_server.start(label_studio_executable, folder)
-    port = int(server.url.rpartition(":")[2])
+    port = free_port()
+    server = label_studio_server.start(label_studio_executable, folder, port=port)
     yield server, lambda: label_studio_server.start(label_studio_executable, folder, port=port)
     label_studio_server.stop(folder)
 
@@ -120,7 +120,9 @@ def test_a_token_that_is_refused_is_told_and_waited_for(own_label_studio, servic
         _wait_until_something_fails(service)
         told = service.command("doctor", check=False)
         assert "token" in told
-        wait_until(lambda: "WRONG  the service's access: token" in service.command("doctor", check=False), 90, 2.0)
+        wait_until(
+            lambda: "WRONG  the service's access: token" in service.command("doctor", check=False), every=1.0, what="for doctor to tell"
+        )
         assert own_label_studio.token not in told + service.tail(1000)
     finally:
         person.call("POST", "/api/jwt/settings", {"api_tokens_enabled": True, "legacy_api_tokens_enabled": True})

@@ -11,7 +11,6 @@ from annotriage.errors import ToolError
 from annotriage.labeling_tool import SECRET_HEADER, Before, Shown
 from annotriage.settings import ServiceSettings
 from annotriage_label_studio import blueprint, connect_server, read_event
-from annotriage_label_studio.demo.server import serving
 
 VERSION = "annotriage pets 1a2b"
 PAGE = "https://triage.example.com/projects/1"
@@ -388,20 +387,6 @@ def test_a_service_that_label_studio_does_not_reach_is_said_to_be(project, label
 def test_a_wrong_password_is_no_connection(project, service):
     with pytest.raises(ToolError, match="401"):
         project.connect(service.url, "annotriage", "wrong", "s3cret", "", dry_run=False)
-
-
-def test_a_label_studio_that_takes_no_loopback_address_says_which_settings_do(label_studio_executable, service, tmp_path):
-    guarded = {"LABEL_STUDIO_ML_BLOCK_LOCAL_IP": "true", "LABEL_STUDIO_SSRF_PROTECTION_ENABLED": "true"}
-    with serving(label_studio_executable, tmp_path, environment=guarded) as running:
-        settings = ServiceSettings(label_studio_url=running.url, label_studio_token=running.token)
-        from label_studio import LabelStudio, Person
-
-        guarded_studio = LabelStudio(running.url, running.token, Person(running.url, running.email, running.password))
-        project = connect_server(settings).project(str(guarded_studio.project()), ["cat", "dog"])
-        with pytest.raises(ToolError, match=r"ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false.*--calls off"):
-            project.connect(service.url, "annotriage", "pa55word", "s3cret", "", dry_run=False)
-        project.connect(None, "annotriage", "pa55word", "s3cret", "", dry_run=False)
-        assert [one.name for one in project.checks(None, "s3cret") if not one.ok] == []
 
 
 def test_what_people_should_know_of_their_config_is_noted(service, label_studio):

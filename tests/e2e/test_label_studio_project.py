@@ -190,7 +190,7 @@ def test_a_config_that_changes_is_seen_with_the_facts(project, tasks, label_stud
 
 
 def test_media_are_fetched_from_where_the_task_says(server, project, label_studio):
-    fetcher = Fetcher([], trusted={server.url: server.headers})
+    fetcher = Fetcher([], trusted={server.url: server.media_headers})
     upload = ("files", ("a.png", b"\x89PNG not really", "image/png"))
     headers = {"Authorization": f"Token {label_studio.token}"}
     requests.post(
@@ -199,6 +199,9 @@ def test_media_are_fetched_from_where_the_task_says(server, project, label_studi
     ((task,),) = project.tasks_after("")
     assert task.media.startswith("/data/upload/")
     assert fetcher.get(project.media_address(task.media, task.id), "it") == b"\x89PNG not really"
+    for secret in ("/api/current-user/token", "/api/users/", "/data/../api/users/"):  # what tasks name is not asked for in our name
+        with pytest.raises(MediaError, match="answered 40"):
+            fetcher.get(project.media_address(secret, task.id), "it")
     assert project.media_address("https://example.com/a.png", "7") == "https://example.com/a.png"
     assert project.media_address("/data/local-files/?d=x/a.png", "7") == f"{server.url}/data/local-files/?d=x/a.png"
 

@@ -164,7 +164,7 @@ def test_a_service_whose_token_is_refused_says_so_at_once_and_whoever_asks_hears
     service = RunningService(tmp_path, label_studio.url, "0" * 40)
     service.start()
     try:
-        wait_until(lambda: "token: " in service.tail() and "The token is wrong" in service.tail(), 30, what="for its word on the token")
+        wait_until(lambda: "token: " in service.tail() and "The token is wrong" in service.tail(), what="for its word on the token")
         service.config.write_text(service.config.read_text().replace("0" * 40, label_studio.token))  # as another shell may have it
         told = service.command("doctor", check=False)
         assert "WRONG  the service's access: token: " in told

@@ -1,11 +1,15 @@
 """The comparison of scores and thresholds on one's own data."""
 
+import numpy as np
 import pytest
 
+from annotriage.advice.published_advice import WHY_OURS_DIFFERS
 from annotriage.data import Item
-from annotriage.engine.compare import RESAMPLES, compare, comparison_text
+from annotriage.engine.compare import compare
 from annotriage.errors import DataError
+from annotriage.guarantee.best_rule import RESAMPLES
 from annotriage.latent.scores import SCORES
+from annotriage.report.comparison import comparison_text
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,64 @@ def test_without_labels_there_are_flag_rates_alone(digits_reference, digits):
     assert comparison.sure is None
     assert {row.auroc for row in rows} == {row.foreign_flagged for row in rows} == {None}
     assert all(0 <= row.known_flagged <= 0.12 for row in rows)
+
+
+@pytest.fixture(scope="module")
+def several(digits_reference, digits):
+    """Known digits without labels, digits never seen, and noise."""
+    noise = np.random.default_rng(0).integers(0, 256, (120, 8, 8)).astype(np.uint8)
+    sets = {"unseen": digits.strangers[0], "noise": noise}
+    return compare(digits_reference, digits.incoming[0], foreign=sets, compressions=("pca", "pca-joint"))
+
+
+def test_several_foreign_sets_are_tried_at_once_and_the_best_rule_of_each_is_named(several, digits):
+    assert several.sets == {"unseen": len(digits.strangers[0]), "noise": 120}
+    assert several.assumed_known
+    assert (several.known, several.foreign) == (len(digits.incoming[0]), len(digits.strangers[0]) + 120)
+    assert [best.set for best in several.best] == ["", "unseen", "noise"]
+    for best in several.best:
+        values = [row.auroc if not best.set else {on.set: on.auroc for on in row.sets}[best.set] for row in several.rows]
+        assert best.auroc == pytest.approx(max(values), abs=1e-12)
+        assert values[best.rule] == max(values)
+        assert best.low <= best.auroc <= best.high
+        assert 0 < best.sure <= 1
+    text = comparison_text(several)
+    assert "Best over all sets: " in text
+    assert "Best on noise: " in text
+
+
+def test_the_figures_of_all_sets_are_the_mean_of_each(several):
+    for row in several.rows:
+        assert row.auroc == pytest.approx(np.mean([on.auroc for on in row.sets]))
+        assert row.foreign_beyond_sigma == pytest.approx(np.mean([on.beyond_sigma for on in row.sets]))
+
+
+def test_the_published_method_stands_beside_todays_variant_and_decides_nowhere(several):
+    rows = {(row.score, row.compression): row for row in several.rows}
+    published = rows["mean-sigma", "pca-joint"]
+    assert not published.decides
+    assert published.known_flagged is None  # it has no threshold but mean + 2 sigma
+    assert published.foreign_beyond_sigma > 2 * published.known_beyond_sigma
+    assert ("mean-sigma", "pca") in rows
+
+
+def test_each_method_gives_a_similarity_score_and_its_own_advice(several):
+    opinions = {(one.set, one.method): one for one in several.opinions}
+    assert {one.set for one in several.opinions} == {several.opinions[0].set, "unseen", "noise"}
+    assert all(one.similarity == pytest.approx(1 - one.diversity) for one in several.opinions)
+    assert all(one.low <= one.diversity <= one.high for one in several.opinions)
+    published, ours = (
+        {part.question: part.answer for part in opinions["noise", method].advice} for method in ("mean-sigma pca-joint", "two-axes")
+    )
+    assert published == {"train": "yes", "deploy": "no", "augmentation": "yes", "annotate": "people"}
+    assert ours == {"train": "undecided", "deploy": "no", "augmentation": "no", "annotate": "people"}
+    assert WHY_OURS_DIFFERS in comparison_text(several)
+
+
+def test_two_sets_of_one_name_are_refused(digits_reference, digits, tmp_path):
+    np.savez(tmp_path / "noise.npz", x=digits.incoming[0][:5])
+    with pytest.raises(DataError, match="two sets have the name"):
+        compare(digits_reference, tmp_path / "noise.npz", foreign={"noise": digits.strangers[0]}, compressions=("pca",))
 
 
 def test_the_comparison_leaves_the_reference_as_it_was(digits_reference, digits):

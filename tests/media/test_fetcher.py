@@ -394,7 +394,7 @@ def test_credentials_go_to_the_trusted_origin_alone(server, other):
     server.answers["/away"] = redirect(f"{other.base}/b.png")
     other.answers["/back"] = redirect(f"{server.base}/c.png")
     tokens = iter(["first", "second", "third"])
-    trusted = {f"{server.base}/": lambda: {"Authorization": f"Token {next(tokens)}"}}
+    trusted = {f"{server.base}/": lambda target: {"Authorization": f"Token {next(tokens)}"}}
     with closing(Fetcher([f"127.0.0.1:{other.port}"], trusted=trusted)) as fetcher:
         for url in (f"{server.base}/away", f"{other.base}/back", f"http://0x7f.1:{server.port}/d.png"):
             assert fetcher.get(url, "task 1") == PICTURE
@@ -406,8 +406,21 @@ def test_credentials_go_to_the_trusted_origin_alone(server, other):
     assert [(path, headers.get("Authorization")) for path, headers in other.requests] == [("/b.png", None), ("/back", None)]
 
 
+def test_whoever_trusts_an_origin_says_which_of_its_paths_get_credentials(server):
+    server.answers["/away"] = redirect("/api/users/?a=b")
+    asked = []
+    trusted = {server.base: lambda target: asked.append(target) or ({"Authorization": "Token"} if target.startswith("/data/") else {})}
+    with closing(Fetcher([], trusted=trusted)) as fetcher:
+        for path in ("/data/a.png", "/away"):
+            fetcher.get(server.base + path, "task 1")
+        server.answers["/api/users/"] = answer(401)
+        assert "none for this address" in refusal(fetcher, f"{server.base}/away")
+    assert asked[:3] == ["/data/a.png", "/away", "/api/users/?a=b"]
+    assert [headers.get("Authorization") for _, headers in server.requests][:3] == ["Token", None, None]
+
+
 def test_a_trusted_origin_is_private_without_being_listed_but_not_its_other_ports(server, other):
-    with closing(Fetcher([], trusted={server.base: dict})) as fetcher:
+    with closing(Fetcher([], trusted={server.base: lambda target: {}})) as fetcher:
         assert fetcher.get(f"{server.base}/a.png", "task 1") == PICTURE
         assert "add 127.0.0.1 to the setting" in refusal(fetcher, f"{other.base}/a.png")
     assert other.requests == []
@@ -539,7 +552,7 @@ def test_a_body_longer_than_it_says_does_not_spoil_the_next(server, fetcher):
 @pytest.mark.parametrize(
     ("status", "kind", "words"),
     [
-        (401, MediaError, "it wants credentials, and there are none for this host"),
+        (401, MediaError, "it wants credentials, and there are none for this address"),
         (403, MediaError, "it may not be read"),
         (404, MediaError, "there is no such file"),
         (410, MediaError, "there is no such file"),
@@ -561,7 +574,7 @@ def test_every_other_answer_says_what_to_do_and_whether_to_try_again(server, fet
 
 def test_a_token_that_is_not_accepted_may_be_renewed(server):
     server.answers["/a.png"] = answer(401, b"no")
-    with closing(Fetcher([], trusted={server.base: lambda: {"Authorization": "Token old"}})) as fetcher:
+    with closing(Fetcher([], trusted={server.base: lambda target: {"Authorization": "Token old"}})) as fetcher:
         assert "renew the token" in refusal(fetcher, f"{server.base}/a.png", MediaUnavailable)
 
 

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -346,6 +347,59 @@ def test_weights_outside_the_list_of_weights_are_used_hashed_and_missed(net, onn
         load_model(spec)
     (tmp_path / "w.bin").unlink()
     with pytest.raises(ModelError, match=r"w\.bin.*not beside it"):
+        load_model(spec)
+
+
+def in_a_constant(model, **entries):
+    """The first weight moved into a constant, whose content is said to lie in a file."""
+    weight = model.graph.initializer[0]
+    node = onnx.helper.make_node("Constant", [], [weight.name], value=weight)
+    tensor = node.attribute[0].t
+    tensor.raw_data, tensor.data_location = b"", TensorProto.EXTERNAL
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=value)
+    del model.graph.initializer[0]
+    model.graph.node.insert(0, node)
+
+
+def calls_itself(model):
+    inside = onnx.helper.make_node("F", ["x"], ["y"], domain="ours")
+    model.functions.append(onnx.helper.make_function("ours", "F", ["x"], ["y"], [inside], [onnx.helper.make_opsetid("ours", 1)]))
+    model.graph.node.append(onnx.helper.make_node("F", ["logits"], ["more"], domain="ours"))
+    model.opset_import.append(onnx.helper.make_opsetid("ours", 1))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (calls_itself, "its functions cannot be put in the place of their calls"),
+        (lambda model: model.graph.node[0].input.__setitem__(0, "logits"), "depends on none of its inputs"),
+        (lambda model: in_a_constant(model, location="w" * 5000), "not beside it"),
+        (lambda model: in_a_constant(model, location="fifo"), "not beside it"),
+        (lambda model: in_a_constant(model, location="w.bin", length="1" * 30), "cannot be read"),
+        (lambda model: in_a_constant(model, location="w.bin", offset="-8"), "cannot be read"),
+        (lambda model: in_a_constant(model, location="w.bin", length="-5"), "cannot be read"),
+        (lambda model: model.graph.node[0].__setattr__("domain", "com.evil"), "custom operations"),
+    ],
+)
+def test_a_model_made_to_lead_astray_is_refused_with_the_cause(net, onnx_spec, tmp_path, spoil, message):
+    graph = net(6)
+    spec = onnx_spec(graph, graph.gemm(graph.add("Relu", graph.gemm("input", 6, 4)), 4, 3, name="logits"), classes=3)
+    (tmp_path / "w.bin").write_bytes(bytes(6 * 4 * 4))
+    os.mkfifo(tmp_path / "fifo")  # nobody writes into it: who opens it waits for ever
+    model = onnx.load(spec.model_path)
+    spoil(model)
+    spec.model_path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=message):
+        load_model(spec)
+
+
+def test_names_that_are_no_text_are_refused(net, onnx_spec):
+    graph = net(6)
+    spec = onnx_spec(graph, graph.gemm(graph.add("Relu", graph.gemm("input", 6, 4)), 4, 3, name="logits"), classes=3)
+    content = spec.model_path.read_bytes()
+    spec.model_path.write_bytes(content.replace(b"Relu", b"\xff\xfelu"))
+    with pytest.raises(ModelError, match="names are no text"):
         load_model(spec)
 
 

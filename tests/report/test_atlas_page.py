@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from browsers import pixels
 from click.testing import CliRunner
 
 from annotriage import atlas, atlas_to_folder, fit
@@ -107,7 +108,7 @@ def test_people_walk_through_the_atlas(walked, open_page, barriers, theme):
     assert page.locator("#plane .strange").count() == found.inside.strange.sum()
     cells.first.click()
     panel = page.locator("#cell-panel")
-    assert panel.locator("img").first.evaluate("image => image.naturalWidth") > 0
+    assert pixels(panel.locator("img").first) > [0, 0]
     assert "What its mean activation stands for" in panel.inner_text()
     page.locator("#plane .strange").first.dispatch_event("click")
     assert "A strange item" in panel.inner_text()

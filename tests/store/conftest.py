@@ -14,10 +14,9 @@ from annotriage.store.references import save_reference
 
 
 @pytest.fixture
-def store(request, tmp_path):
+def store(request, alone):
     """An empty store on the database of the test's class."""
-    address = f"sqlite:///{tmp_path}/store.db" if request.cls.database == "sqlite" else request.getfixturevalue("postgres")
-    store = Store(address)
+    store = Store(request.getfixturevalue(request.cls.database))
     yield store
     store.close()
 

@@ -21,10 +21,9 @@ GUARANTEE = {"max_error": 0.02, "confidence": 0.95, "auto": True, "coverage": 0.
 FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee": GUARANTEE, "calibrated": True}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request, tmp_path):
-    url = f"sqlite:///{tmp_path}/store.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
-    store = Store(url)
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request):
+    store = Store(request.getfixturevalue(request.param))
     yield store
     store.close()
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
+
 import pytest
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError
 from stores import OnPostgreSQL, OnSQLite
+from waiting import wait_until
 
 from annotriage.errors import StoreError
-from annotriage.store import Store
+from annotriage.store import DATABASE_TROUBLE, Store
 from annotriage.store.projects import change_project, get_project, projects
 
 
@@ -72,3 +76,22 @@ def test_a_file_that_was_deleted_or_replaced_under_the_service_is_noticed(tmp_pa
         with pytest.raises(StoreError, match=r"store\.db: was deleted or replaced while the service ran"), transaction():
             pass
     store.close()
+
+
+def test_what_somebody_holds_for_ever_is_given_up_on_postgresql(postgres, monkeypatch):
+    monkeypatch.setattr("annotriage.store.database.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("annotriage.store.database.IDLE_SECONDS", 5.0)
+    with closing(Store(postgres)) as first, closing(Store(postgres)) as second:
+        hold = text("LOCK TABLE secret IN ACCESS EXCLUSIVE MODE")
+        with suppress(OperationalError), first.writing() as connection:  # as a process that was stopped in its midst
+            connection.execute(hold)
+            with pytest.raises(DATABASE_TROUBLE), second.writing() as other:
+                other.execute(hold)
+            wait_until(lambda: _can(second, hold), what="for PostgreSQL to end the session")
+
+
+def _can(store, statement):
+    with suppress(*DATABASE_TROUBLE), store.writing() as connection:
+        connection.execute(statement)
+        return True
+    return False

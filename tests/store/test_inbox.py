@@ -8,9 +8,8 @@ from annotriage.store import Store, inbox
 
 
 @pytest.fixture
-def store(request, tmp_path):
-    url = f"sqlite:///{tmp_path}/store.db" if request.cls.database == "sqlite" else request.getfixturevalue("postgres")
-    store = Store(url)
+def store(request):
+    store = Store(request.getfixturevalue(request.cls.database))
     yield store
     store.close()
 
@@ -50,4 +49,4 @@ class TestInboxOnSqlite(InboxContract):
 
 
 class TestInboxOnPostgresql(InboxContract):
-    database = "postgresql"
+    database = "postgres"

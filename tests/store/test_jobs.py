@@ -151,16 +151,33 @@ class JobContract:
     def test_what_has_ended_says_nothing_more(self, store, project):
         with store.writing() as connection:
             id = jobs.queue(connection, project.id, "recalibrate")
-            jobs.progress(connection, id, "waits")
+            assert not jobs.begin_step(connection, id, "waits", None)
             jobs.finish(connection, id, "was never begun")
             jobs.take(connection, "me", KINDS)
-            jobs.progress(connection, id, "half way")
-            assert jobs.jobs_of(connection, project.id)[0].text == "half way"
+            assert jobs.begin_step(connection, id, "half way", 10)
+            assert jobs.advance(connection, id, 5)
+            running = jobs.jobs_of(connection, project.id)[0]
+            assert (running.text, running.done, running.total) == ("half way", 5, 10)
+            assert running.left >= 0
             jobs.finish(connection, id, "not possible", failed=True)
-            jobs.progress(connection, id, "still there")
+            assert not jobs.begin_step(connection, id, "still there", None)
+            assert not jobs.advance(connection, id, 6)
             jobs.finish(connection, id, "twice")
             (row,) = jobs.jobs_of(connection, project.id)
-            assert (row.state, row.text) == (JobState.FAILED, "not possible")
+            assert (row.state, row.text, row.left) == (JobState.FAILED, "not possible", None)
+
+    def test_a_job_that_a_person_cancels_ends_at_once_and_may_be_asked_for_again(self, store, project):
+        with store.writing() as connection:
+            for begun in (False, True):
+                id = jobs.queue(connection, project.id, "recalibrate")
+                if begun:
+                    jobs.take(connection, "me", KINDS)
+                assert jobs.cancel(connection, project.id, "recalibrate")
+                assert not jobs.cancel(connection, project.id, "recalibrate")
+                assert not jobs.begin_step(connection, id, "on", None)
+                jobs.finish(connection, id, "done all the same")
+                row = jobs.jobs_of(connection, project.id)[0]
+                assert (row.id, row.state, row.open) == (id, JobState.CANCELLED, False)
 
 
 class TestJobsOnSqlite(JobContract):
@@ -168,4 +185,4 @@ class TestJobsOnSqlite(JobContract):
 
 
 class TestJobsOnPostgresql(JobContract):
-    database = "postgresql"
+    database = "postgres"

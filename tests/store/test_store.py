@@ -18,8 +18,8 @@ FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee":
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path}/store.db")
+def store(sqlite):
+    store = Store(sqlite)
     yield store
     store.close()
 

@@ -125,4 +125,4 @@ class TestWorkOnSqlite(WorkContract):
 
 
 class TestWorkOnPostgresql(WorkContract):
-    database = "postgresql"
+    database = "postgres"

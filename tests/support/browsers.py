@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -64,6 +65,24 @@ def open_page(browser):
     left = "net::ERR_ABORTED"  # asked for by a page that was left meanwhile
     unexpected = [trouble for trouble in troubles if left not in trouble and not any(text in trouble for text in expected)]
     assert unexpected == [], unexpected
+
+
+def follow(page, control):
+    """Click what leads to another page, and wait until that one is there."""
+    with page.expect_navigation():
+        control.click()
+
+
+def text(page, selector="main"):
+    """What stands there, once the page has come in whole: a click returns when the first bytes of the next one are there."""
+    page.wait_for_load_state()
+    return re.sub(r"\s+", " ", page.locator(selector).inner_text())
+
+
+def pixels(picture):
+    """[width, height] of a picture once it is there: those below the fold are fetched when they come into view."""
+    picture.scroll_into_view_if_needed()
+    return picture.evaluate("image => image.decode().then(() => [image.naturalWidth, image.naturalHeight])")
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 from memory_tool import MemoryServer
@@ -21,7 +24,7 @@ from annotriage.service.operations.jobs import Snapshots, run_queued
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.settings import ServiceSettings
-from annotriage.store import schema
+from annotriage.store import Store, schema
 from annotriage.store.projects import ProjectOptions, add_project, projects
 from annotriage.web.app import create_app
 from annotriage.web.sessions import COOKIE
@@ -152,6 +155,18 @@ class Dashboard:
         for channel in list(self._server.active_channels.values()):  # browsers keep their connections
             channel.handle_close()
         self._server.close()
+
+
+def copied(history: tuple[Path, MemoryServer], folder: Path) -> tuple[str, MemoryServer]:
+    """A copy of a database with a history: its address, and the labeling tool, which was read just now and not when the history began."""
+    file, tool = history
+    shutil.copy(file, folder / "store.db")
+    database = f"sqlite:///{folder}/store.db"
+    store = Store(database)
+    with store.writing() as connection:
+        connection.execute(update(schema.project).values(read_until=time.time()))
+    store.close()
+    return database, copy.deepcopy(tool)
 
 
 def build(database: str, digits, reference, uncalibrated=None) -> MemoryServer:

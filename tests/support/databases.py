@@ -2,4 +2,4 @@
 
 import pytest
 
-both = pytest.mark.parametrize("process", ["sqlite", "postgresql"], indirect=True)
+both = pytest.mark.parametrize("process", ["sqlite", "postgres"], indirect=True)

@@ -358,7 +358,7 @@ class MemoryServer:
     def now(self) -> float:
         return float(int(self.clock()))
 
-    def headers(self) -> dict[str, str]:
+    def media_headers(self, target: str) -> dict[str, str]:
         return {}
 
     def checks(self) -> list[Check]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from running import free_port
 from waiting import PATIENCE
 
 
@@ -22,16 +24,29 @@ def programs() -> Path | None:
     return installed[-1].parent if installed else Path(found).resolve().parent if found else None
 
 
+@dataclass(frozen=True)
+class Running:
+    """A server. address: of its database `postgres`; restart: end it at once, as a crash does, and start it again."""
+
+    address: str
+    restart: Callable[[], None]
+
+
 @contextmanager
 def server(programs: Path) -> Iterator[str]:
     """A server on a free port of 127.0.0.1, ended with the block: the address of its database `postgres`."""
+    with running(programs) as found:
+        yield found.address
+
+
+@contextmanager
+def running(programs: Path) -> Iterator[Running]:
+    """As `server`, one that may be restarted."""
     user = pwd.getpwnam(os.environ.get("POSTGRES_USER", "postgres")) if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
     folder = Path(tempfile.mkdtemp(prefix="annotriage-postgres-"))
     os.chown(folder, user.pw_uid, user.pw_gid)
     data, log = folder / "data", folder / "log"
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
 
     def run(program: str, *arguments: object) -> None:
         as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
@@ -42,9 +57,11 @@ def server(programs: Path) -> Iterator[str]:
     try:
         run("initdb", "-D", data, "-U", "annotriage", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
-        run("pg_ctl", "-D", data, "-l", log, "-w", "-t", f"{PATIENCE:.0f}", "-o", options, "start")
+        waiting = ("-D", data, "-w", "-t", f"{PATIENCE:.0f}")
+        run("pg_ctl", *waiting, "-l", log, "-o", options, "start")
+        restart = partial(run, "pg_ctl", *waiting, "-l", log, "-o", options, "-m", "immediate", "restart")
         try:
-            yield f"postgresql+psycopg://annotriage@127.0.0.1:{port}/postgres"
+            yield Running(f"postgresql+psycopg://annotriage@127.0.0.1:{port}/postgres", restart)
         finally:
             run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
     finally:

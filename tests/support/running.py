@@ -18,6 +18,8 @@ from waiting import PATIENCE
 from annotriage.settings import ServiceSettings
 from annotriage.store import Store
 
+_held: list[socket.socket] = []
+
 
 class RunningService:
     """A service in a folder of its own, for one Label Studio.
@@ -53,6 +55,19 @@ class RunningService:
             assert time.monotonic() < end, f"annotriage serve does not answer\n{self.tail()}"
             time.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        """The web process, whose children the others are."""
+        assert self._process is not None
+        return self._process.pid
+
+    def wait(self) -> int:
+        """Wait for its end, which something else brought about; its exit status."""
+        assert self._process is not None
+        status = self._process.wait(PATIENCE)
+        self._process = None
+        return status
+
     def stop(self) -> int:
         """End it in order; its exit status."""
         if self._process is None:
@@ -74,7 +89,12 @@ class RunningService:
     def command(self, *words: object, check: bool = True) -> str:
         """One of the commands with this service's settings: what it printed."""
         begun = self.begin(*words)
-        said, _ = begun.communicate(timeout=2 * PATIENCE)
+        try:
+            said, _ = begun.communicate(timeout=2 * PATIENCE)
+        except subprocess.TimeoutExpired:
+            begun.kill()
+            begun.communicate()
+            raise
         assert begun.returncode == 0 or not check, f"annotriage {' '.join(map(str, words))}\n{said}"
         return said
 
@@ -112,7 +132,16 @@ class RunningService:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port of 127.0.0.1 that nothing listens on, and that nobody else is given before the end of this process.
+
+    On Linux a socket that does not listen holds it: no other process and no outgoing connection gets it, and a server, which
+    asks for its port by number, may listen beside that.
+    """
+    holder = socket.socket()
+    holder.bind(("127.0.0.1", 0))
+    if sys.platform == "linux":
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _held.append(holder)
+        return int(holder.getsockname()[1])
+    with holder:
+        return int(holder.getsockname()[1])

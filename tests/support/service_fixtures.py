@@ -28,9 +28,9 @@ def server():
 
 
 @pytest.fixture
-def process(request, tmp_path, server):
+def process(request, server, alone):
     """A worker process that is not running: tests call its steps. On SQLite, unless they are marked with `databases.both`."""
-    database = request.getfixturevalue("postgres") if getattr(request, "param", "") == "postgresql" else f"sqlite:///{tmp_path}/store.db"
+    database = request.getfixturevalue(getattr(request, "param", "sqlite"))
     process = Process(ServiceSettings(database=database, label_studio_token="unused"), "worker")
     process.server = server
     yield process

@@ -20,9 +20,9 @@ FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee":
 class StoreContract:
     """The base of a module's contract: its tests run on SQLite and on PostgreSQL."""
 
-    @pytest.fixture(params=["sqlite", "postgresql"])
-    def store(self, request, tmp_path):
-        store = Store(f"sqlite:///{tmp_path}/store.db" if request.param == "sqlite" else request.getfixturevalue("postgres"))
+    @pytest.fixture(params=["sqlite", "postgres"])
+    def store(self, request):
+        store = Store(request.getfixturevalue(request.param))
         yield store
         store.close()
 

@@ -30,7 +30,7 @@ class OnSQLite:
 class OnPostgreSQL:
     """Runs a contract on a real PostgreSQL."""
 
-    database = "postgresql"
+    database = "postgres"
 
 
 @dataclass

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import shutil
-
 import dashboards
 import pytest
 
@@ -37,9 +34,7 @@ def serve_dashboard():
 @pytest.fixture
 def copied(history, tmp_path):
     """A copy of the history: its database's address, and the labeling tool."""
-    file, tool = history
-    shutil.copy(file, tmp_path / "store.db")
-    return f"sqlite:///{tmp_path}/store.db", copy.deepcopy(tool)
+    return dashboards.copied(history, tmp_path)
 
 
 @pytest.fixture

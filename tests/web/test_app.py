@@ -6,12 +6,15 @@ import json
 import logging
 from dataclasses import replace
 
+import outages
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 from web import Web
 
+from annotriage.service.intake.following import Follower
 from annotriage.service.operations.log import start_log
+from annotriage.service.operations.loops import heartbeat
 from annotriage.store import inbox, work
 from annotriage.store.projects import change_project
 
@@ -105,6 +108,42 @@ def test_it_is_ready_once_a_worker_lives(web, process):
     with process.store.writing() as connection:
         work.beat(connection, "someone", "worker", "host", 1)
     assert web.get("/ready").json == {"ready": True}
+
+
+def test_it_is_not_ready_while_its_database_cannot_be_written_to(web, process, monkeypatch):
+    monkeypatch.setattr("annotriage.store.database.BUSY_SECONDS", 0.0)
+    heart = heartbeat(process)
+    with process.store.writing() as connection:
+        work.beat(connection, "someone", "worker", "host", 1)
+    heart.round()
+    assert web.get("/ready").status_code == 200
+    with outages.unusable(process.settings.database):
+        heart.round()
+        answer = web.get("/ready")
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"]
+    assert "cannot be written to" in answer.json["detail"]
+    heartbeat(process).round()
+    assert web.get("/ready").status_code == 200
+
+
+def test_a_webhook_that_cannot_be_kept_is_refused_for_now(web, process, monkeypatch):
+    monkeypatch.setattr("annotriage.store.database.BUSY_SECONDS", 0.0)
+    with outages.unusable(process.settings.database):
+        answer = web.post("/webhook", json={"action": "PROJECT_UPDATED", "project": {"id": 1}})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+
+
+def test_an_inbox_that_is_full_refuses_webhooks_until_it_is_read(process, monkeypatch):
+    monkeypatch.setattr("annotriage.store.inbox.MOST_UNREAD", 3)
+    monkeypatch.setattr("annotriage.service.judging.predicting.FULL_SECONDS", 0.0)
+    web, event = Web(process), {"action": "PROJECT_UPDATED", "project": {"id": 1}}
+    answers = [web.post("/webhook", json=event) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [200] * 4 + [503] * 2
+    assert answers[-1].headers["Retry-After"]
+    assert "the polls bring what it told" in answers[-1].json["detail"]
+    Follower(process).read_inbox()
+    assert web.post("/webhook", json=event).status_code == 200
 
 
 def test_the_metrics_are_those_of_the_store(web, process, connect, worker, picture, mixed):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import shutil
 import struct
 
 import dashboards
@@ -27,24 +25,20 @@ READY = "#map-app[data-ready]"  # what a page's policy forbids, the browser of t
 @pytest.fixture(scope="session")
 def mapped(history, tmp_path_factory):
     """The history with both maps of project 1."""
-    file, tool = history
-    copied = tmp_path_factory.mktemp("mapped") / "store.db"
-    shutil.copy(file, copied)
-    service = dashboards.Service(f"sqlite:///{copied}", copy.deepcopy(tool))
+    folder = tmp_path_factory.mktemp("mapped")
+    service = dashboards.Service(*dashboards.copied(history, folder))
     with service.process.store.reading() as connection:
         project = project_of(connection, "1")
     making = MapMaking(service.process)
     while making.step(project):
         pass
     service.close()
-    return copied, tool
+    return folder / "store.db", history[1]
 
 
 @pytest.fixture
 def dashboard(mapped, tmp_path, serve_dashboard):
-    file, tool = mapped
-    shutil.copy(file, tmp_path / "store.db")
-    return serve_dashboard(f"sqlite:///{tmp_path}/store.db", copy.deepcopy(tool))
+    return serve_dashboard(*dashboards.copied(mapped, tmp_path))
 
 
 @pytest.fixture
@@ -269,7 +263,8 @@ def test_n_and_p_step_through_the_strange_ones(page):
 
 
 def test_what_comes_in_appears_without_reloading_and_the_view_stays(page, dashboard, digits):
-    place = point_of(page, 5)
+    place, held = point_of(page, 5), []
+    page.route("**/legend", lambda request: held.append(request))
     page.evaluate("annotriageMap.zoom(2)")
     click_point(page, place)
     before, count = page.evaluate("i => annotriageMap.position(i)", place), page.evaluate("annotriagePoints().count")
@@ -282,7 +277,10 @@ def test_what_comes_in_appears_without_reloading_and_the_view_stays(page, dashbo
         project = project_of(connection, "1")
     Placing(service.process).step(project)
     service.close()
-    wait_until(lambda: page.evaluate("annotriagePoints().count") == count + 3, what="for the new points")
+    wait_until(lambda: page.evaluate("true") and held, what="for the new points")
+    assert point_of(page, 5) == place, "until all of them are there, the points stay as they are"
+    held[0].continue_()
+    wait_until(lambda: page.evaluate("annotriagePoints().count") == count + 3, what="for the new points to be drawn")
     place = point_of(page, 5)
     assert page.evaluate("i => annotriageMap.position(i)", place) == pytest.approx(before, abs=0.01)
     assert page.evaluate("annotriageMap.selected") == place

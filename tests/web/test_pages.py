@@ -8,6 +8,7 @@ import re
 import time
 
 import pytest
+from browsers import follow, pixels, text
 from delivery_states import set_state
 from sqlalchemy import select, update
 from web import token
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.browser
 OWN = (
     "/", "/projects/1/diversity", "/projects/1/groups", "/projects/1/guarantee", "/projects/1/compare", "/projects/1/settings", "/system",
     "/projects/1/label-audit",
+    "/projects/1/training",
     "/projects/1/certificates",
     "/projects/2/diversity", "/projects/2/groups", "/projects/2/guarantee", "/projects/2/compare", "/projects/2/settings",
 )  # fmt: skip
@@ -41,10 +43,6 @@ def project(dashboard, id="1"):
 def events(dashboard, id="1"):
     with dashboard.process.store.reading() as connection:
         return [(row.kind, event_sentence(row.kind, row.facts)) for row in history(connection, project_of(connection, id).id)]
-
-
-def text(page, selector="main"):
-    return re.sub(r"\s+", " ", page.locator(selector).inner_text())
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -100,12 +98,12 @@ def test_pausing_stops_automatic_labels_at_once_and_is_written_down(signed_in, d
     page = signed_in("/")
     page.get_by_text("Pause automatic labels").first.click()
     page.get_by_label("Why").first.fill("the scanner is being repaired")
-    page.get_by_role("button", name="Pause now").first.click()
+    follow(page, page.get_by_role("button", name="Pause now").first)
     assert "are paused" in text(page, "#notices")
     assert project(dashboard).pause.reason == "the scanner is being repaired"
     assert events(dashboard)[0] == ("paused", "paused by a person: the scanner is being repaired")
     assert "A person paused automatic labels: the scanner is being repaired" in text(page)
-    page.get_by_role("button", name="Resume automatic labels").first.click()
+    follow(page, page.get_by_role("button", name="Resume automatic labels").first)
     assert not project(dashboard).paused
     assert "may be automatic again" in text(page, "#notices")
 
@@ -127,7 +125,7 @@ def test_a_recalibration_can_be_asked_for_once_enough_is_answered(signed_in, das
         found = project(dashboard, "2")
         keep_standing(connection, found, {**standing_of(connection, found), **standing})
     page = signed_in("/projects/2/guarantee")
-    page.get_by_role("button", name="Recalibrate now").click()
+    follow(page, page.get_by_role("button", name="Recalibrate now"))
     assert "queued" in text(page, "#notices")
     with dashboard.process.store.reading() as connection:
         assert [(row.kind, row.state) for row in jobs.jobs_of(connection, found.id)] == [("recalibrate", "queued")]
@@ -145,18 +143,18 @@ def test_the_diversity_page_reads_the_score_and_shows_when_it_rose(signed_in):
 
 def test_the_stretch_of_time_can_be_chosen(signed_in):
     page = signed_in("/projects/1/diversity")
-    page.get_by_role("button", name="7 days").click()
+    follow(page, page.get_by_role("button", name="7 days"))
     assert page.get_by_role("button", name="7 days").get_attribute("aria-pressed") == "true"
     assert page.locator("figure[data-png=diversity] svg circle").count() == 3
     page.locator("[name=from]").fill("2020-01-01")
     page.locator("[name=until]").fill("2020-02-01")
-    page.get_by_role("button", name="Show").click()
+    follow(page, page.get_by_role("button", name="Show"))
     assert "Nothing was assessed in this stretch of time" in text(page)
 
 
 def test_each_dataset_has_its_own_page(signed_in):
     page = signed_in("/projects/1/diversity")
-    page.get_by_role("link", name="scanner=A", exact=True).click()
+    follow(page, page.get_by_role("link", name="scanner=A", exact=True))
     assert "dataset=" in page.url
     assert "4.1%" in text(page, "section[aria-labelledby=now]")
     assert "so this looks like normal data" in text(page)
@@ -177,7 +175,7 @@ def test_groups_show_their_faces_and_lead_to_the_queue(signed_in):
     assert "58 strange items of 114 belong to 3 groups" in text(page)
     faces = page.locator("section.group >> nth=0").locator("img")
     assert faces.count() == 10
-    assert faces.first.evaluate("image => image.naturalWidth") == 8
+    assert pixels(faces.first) == [8, 8]
     link = page.get_by_role("link", name="Look at them in the queue").first
     assert re.search(r"/projects/1/queue\?dataset=\d+&group=1$", link.get_attribute("href"))
 
@@ -238,7 +236,7 @@ def waiting_of_group(dashboard, number):
 def test_a_dataset_without_groups_says_so(signed_in):
     page = signed_in("/projects/1/groups")
     page.get_by_label("Dataset").select_option(label="scanner=A")
-    page.get_by_role("button", name="Show").click()
+    follow(page, page.get_by_role("button", name="Show"))
     assert "No groups among the 8 strange items" in text(page)
 
 
@@ -256,7 +254,7 @@ def test_whoever_manages_decides_what_one_person_alone_contradicted(signed_in, d
     decisions = page.locator(".decisions li")
     assert decisions.count() == 1
     assert barriers(page) == []
-    decisions.locator("button", has_text="none of them").click()
+    follow(page, decisions.locator("button", has_text="none of them"))
     page.get_by_text("Decided, and written down").wait_for()
     assert decisions.count() == 0
     kind, said = events(dashboard)[0]
@@ -287,7 +285,7 @@ def test_two_scanners_are_compared_without_being_asked_for(signed_in):
 
 def test_two_stretches_of_time_are_compared(signed_in):
     page = signed_in("/projects/1/compare")
-    page.get_by_role("link", name="the week before against the last 7 days").click()
+    follow(page, page.get_by_role("link", name="the week before against the last 7 days"))
     said = text(page, "section[aria-labelledby=result]")
     assert re.search(r"A the 7 days before \d+ ", said)
     assert "B brings" in said
@@ -307,7 +305,7 @@ def test_what_other_limits_would_do_is_shown_before_they_are_saved(signed_in, da
 def test_shares_of_spot_checks_hold_at_once_and_are_written_down(signed_in, dashboard):
     page = signed_in("/projects/1/settings")
     page.get_by_label("Spot checks drawn from all items").fill("5")
-    page.get_by_role("button", name="Save").click()
+    follow(page, page.get_by_role("button", name="Save"))
     assert "Saved" in text(page, "#notices")
     assert project(dashboard).options.sample_share == 0.05
     assert events(dashboard)[0] == ("settings", "sample_share 10% -> 5% by annotriage")
@@ -318,22 +316,22 @@ def test_shares_of_spot_checks_hold_at_once_and_are_written_down(signed_in, dash
 def test_going_back_to_the_present_limits_before_others_were_tested_withdraws_these(signed_in, dashboard):
     page = signed_in("/projects/1/settings")
     page.get_by_label("Largest share of wrong automatic labels").fill("3")
-    page.get_by_role("button", name="Save").click()
+    follow(page, page.get_by_role("button", name="Save"))
     page.get_by_label("Largest share of wrong automatic labels").fill("4")
-    page.get_by_role("button", name="Save").click()
+    follow(page, page.get_by_role("button", name="Save"))
     assert "are not tested any more; the present ones stay" in text(page, "#notices")
     with dashboard.process.store.reading() as connection:
         assert jobs.jobs_of(connection, project(dashboard).id) == []
     told = "the limits that were asked for are not tested any more: annotriage went back to the present ones"
     assert events(dashboard)[0] == ("limits withdrawn", told)
-    page.get_by_role("button", name="Save").click()
+    follow(page, page.get_by_role("button", name="Save"))
     assert "Nothing was changed" in text(page, "#notices")
 
 
 def test_new_limits_are_tested_on_the_held_out_items_before_they_hold(signed_in, dashboard):
     page = signed_in("/projects/1/settings")
     page.get_by_label("Largest share of wrong automatic labels").fill("3")
-    page.get_by_role("button", name="Save").click()
+    follow(page, page.get_by_role("button", name="Save"))
     assert "being tested on the held-out items" in text(page, "#notices")
     service = dashboard.service()
     service.run_jobs()
@@ -357,14 +355,14 @@ def test_the_system_page_tells_what_is_missing_and_sends_again(signed_in, dashbo
     said = text(page)
     assert "No sign of life of web, worker, jobs" in said
     assert "<i>400</i> Bad Request" in said
-    page.get_by_role("button", name="Send them again").click()
+    follow(page, page.get_by_role("button", name="Send them again"))
     assert "2 predictions will be sent again" in text(page, "#notices")
     with store.reading() as connection:
         states = connection.execute(
             select(delivery.c.state).where(delivery.c.item_id.in_(ids), delivery.c.reference_id == found.reference_id)
         )
         assert set(states.scalars()) == {"pending"}
-    page.get_by_role("button", name="Delete those that cannot be read").click()
+    follow(page, page.get_by_role("button", name="Delete those that cannot be read"))
     assert "is no JSON" not in text(page)
 
 
@@ -380,7 +378,7 @@ def test_a_labeling_tool_that_is_down_is_said_and_the_pages_stay_usable(signed_i
 
 def test_the_checks_of_doctor_can_be_run(signed_in):
     page = signed_in("/system")
-    page.get_by_role("link", name="Run the checks").click()
+    follow(page, page.get_by_role("link", name="Run the checks"))
     assert "to fix" in text(page)
     assert "Start annotriage serve" in text(page)
 
@@ -389,7 +387,7 @@ def test_signing_in_leads_to_what_was_asked_for(dashboard, open_page):
     page = open_page(f"{dashboard.url}/projects/1/groups")
     page.get_by_label("User").fill(dashboard.user)
     page.get_by_label("Password").fill(dashboard.password)
-    page.get_by_role("button", name="Sign in").click()
+    follow(page, page.get_by_role("button", name="Sign in"))
     page.locator("section.group").first.wait_for()
     assert page.url == f"{dashboard.url}/projects/1/groups"
 
@@ -433,6 +431,8 @@ def test_what_is_being_typed_survives_an_update(signed_in, dashboard):
     with page.expect_request("**/changes"):  # that one is done
         pass
     assert page.get_by_label("Why").first.input_value() == "half a"
+    page.get_by_text("Pause automatic labels").first.click()  # folded up again
+    page.get_by_text("A person paused automatic labels: x").wait_for()
 
 
 def test_items_and_queue_can_be_taken_away_as_csv(signed_in, dashboard):
@@ -463,8 +463,7 @@ def test_a_picture_that_is_not_there_is_said(signed_in, dashboard):
     with dashboard.process.store.writing() as connection:
         connection.execute(thumbnail.delete())
     page = signed_in("/projects/1/groups")
-    page.locator("section.group >> nth=0").scroll_into_view_if_needed()
-    assert page.get_by_role("img", name="Task").first.evaluate("image => image.decode().then(() => image.naturalWidth > 0)")
+    assert pixels(page.get_by_role("img", name="Task").first) > [0, 0]
 
 
 def test_a_project_before_its_first_item_says_what_happens_next(signed_in, dashboard):
@@ -495,8 +494,8 @@ def test_pages_do_without_scripts(signed_in, dashboard):
 
 def test_the_report_of_a_dataset_can_be_made_and_taken_away(signed_in, open_page, dashboard, tmp_path):
     page = signed_in("/projects/1/diversity")
-    page.get_by_role("link", name="scanner=B", exact=True).click()
-    page.get_by_role("button", name="Make the report").click()
+    follow(page, page.get_by_role("link", name="scanner=B", exact=True))
+    follow(page, page.get_by_role("button", name="Make the report"))
     assert "is being made" in text(page, "#notices")
     service = dashboard.service()
     service.run_jobs()
@@ -514,7 +513,7 @@ def test_the_report_of_a_dataset_can_be_made_and_taken_away(signed_in, open_page
 
 def test_the_atlas_of_a_dataset_shows_where_its_outliers_fall(signed_in, open_page, dashboard, tmp_path):
     page = signed_in("/projects/1/diversity")
-    page.get_by_role("button", name="Make the atlas").click()
+    follow(page, page.get_by_role("button", name="Make the atlas"))
     assert "The atlas is being made" in text(page, "#notices")
     service = dashboard.service()
     service.run_jobs()

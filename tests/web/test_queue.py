@@ -8,7 +8,9 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from browsers import follow, pixels, text
 from sqlalchemy import select, update
+from waiting import wait_until
 
 from annotriage.advice.event_words import event_sentence
 from annotriage.labeling_tool import Account
@@ -39,10 +41,6 @@ def current(page):
     return page.locator("tr[aria-current=true]").get_attribute("data-item")
 
 
-def said(page):
-    return re.sub(r"\s+", " ", page.locator("#notices").inner_text())
-
-
 def dataset_id(dashboard, name):
     with dashboard.process.store.reading() as connection:
         return connection.execute(select(dataset.c.id).where(dataset.c.name == name)).scalar_one()
@@ -53,8 +51,7 @@ def test_the_strangest_come_first_page_after_page(signed_in, dashboard):
     expected = [row.id for row in waiting(dashboard)]
     found = shown(page)
     while page.locator("#next").count():
-        with page.expect_navigation():
-            page.locator("#next").click()
+        follow(page, page.locator("#next"))
         found += shown(page)
     assert found == expected
     checks = len(waiting(dashboard, filters=Filters(route="spot check")))
@@ -67,7 +64,7 @@ def test_every_row_says_why_it_waits_and_what_its_dataset_is_like(signed_in, das
     assert "strange" in row
     assert "Stranger than" in row
     assert re.search(r"scanner=[AB]\s+\d+(\.\d)?% outliers \(\d+\.\d to \d+\.\d%\)", row)
-    assert page.locator("table.queue tbody img").first.evaluate("image => image.complete && image.naturalWidth > 0")
+    assert pixels(page.locator("table.queue tbody img").first) > [0, 0]
 
 
 def test_it_is_walked_by_keyboard(signed_in):
@@ -101,7 +98,7 @@ def test_enter_opens_the_task_in_the_labeling_tool(signed_in, dashboard):
         with page.context.expect_page() as opened:
             page.keyboard.press("Enter")
         task = page.locator("tr[aria-current] a.walk").inner_text()
-        assert opened.value.url == f"{dashboard.url}/health?task={task}"
+        opened.value.wait_for_url(f"{dashboard.url}/health?task={task}")
     finally:
         type(there).address = before
 
@@ -111,7 +108,7 @@ def test_the_keys_are_listed_and_typing_is_not_walking(signed_in):
     page.keyboard.press("?")
     assert page.get_by_role("dialog", name="Keys").is_visible()
     page.keyboard.press("Escape")
-    assert not page.get_by_role("dialog", name="Keys").is_visible()
+    page.get_by_role("dialog", name="Keys").wait_for(state="hidden")
     page.locator("#search").fill("")
     page.locator("#search").type("jx?")
     assert page.locator("tr[aria-current]").count() == 0
@@ -238,6 +235,33 @@ def test_no_bar_lies_over_the_row_on_which_one_stands(answering, signed_in):
         assert 0 <= undo["y"] <= 560 - undo["height"], "it stays on the screen"
 
 
+def test_asking_twice_while_the_answer_is_on_its_way_changes_nothing_more(signed_in):
+    page, asked = signed_in(f"{QUEUE}?route=outlier"), []
+    page.route("**/reroute", lambda request: asked.append(request))
+    page.keyboard.press("j")
+    with page.expect_request("**/reroute"):
+        page.keyboard.press("u")
+    page.keyboard.press("u")
+    wait_until(lambda: page.evaluate("true") and asked, what="for the request")
+    for request in asked:
+        request.continue_()
+    page.locator("#notices", has_text="1 item is out of the queue").get_by_role("button", name="Undo").wait_for()
+    assert len(asked) == 1
+
+
+def test_a_page_that_is_taken_out_whole_still_says_so_and_can_be_undone(signed_in, dashboard):
+    row = next(row for row in waiting(dashboard, filters=Filters(route="uncertain")) if not row.spot_check)
+    with dashboard.process.store.writing() as connection:
+        connection.execute(update(verdict).where(verdict.c.item_id == row.id).values(label="alone"))
+    page = signed_in(f"{QUEUE}?label=alone")
+    page.keyboard.press("j")
+    page.keyboard.press("u")
+    page.get_by_text("No waiting item passes these filters").wait_for()
+    page.locator("#notices", has_text="1 item is out of the queue").wait_for()
+    follow(page, page.get_by_role("button", name="Undo"))
+    assert shown(page) == [row.id]
+
+
 def test_many_are_selected_and_taken_out_at_once(signed_in, dashboard):
     page = signed_in(QUEUE)
     failed = {row.id for row in waiting(dashboard)[:50] if row.route == "failed"}
@@ -329,8 +353,8 @@ def test_it_works_without_scripts(signed_in, dashboard):
     page = signed_in(f"{QUEUE}?route=outlier", java_script_enabled=False)
     chosen = next(row.id for row in waiting(dashboard, filters=Filters(route="outlier")))
     page.locator(f"input[name=item][value='{chosen}']").check()
-    page.get_by_role("button", name="Take out of the queue").click()
-    assert "1 item is out of the queue" in said(page)
+    follow(page, page.get_by_role("button", name="Take out of the queue"))
+    assert "1 item is out of the queue" in text(page, "#notices")
     assert "route=outlier" in page.url
 
 

@@ -23,10 +23,8 @@ SERVICE = ("annotriage", "right password")
 
 
 @pytest.fixture
-def process(tmp_path):
-    process = Process(
-        ServiceSettings(database=f"sqlite:///{tmp_path}/s.db", label_studio_token="u", password=SERVICE[1], trusted_proxy="10.0.0.7"), "web"
-    )
+def process(sqlite):
+    process = Process(ServiceSettings(database=sqlite, label_studio_token="u", password=SERVICE[1], trusted_proxy="10.0.0.7"), "web")
     process.server = MemoryServer()
     with process.store.writing() as connection:
         for role in Role:

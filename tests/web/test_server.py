@@ -8,6 +8,7 @@ import threading
 
 import pytest
 import requests
+from waiting import PATIENCE
 
 from annotriage.labeling_tool import SECRET_HEADER
 from annotriage.states import Role
@@ -26,7 +27,7 @@ def served(process):
     with contextlib.ExitStack() as opened:
 
         def begin(text=b""):
-            connection = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            connection = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
             connection.sendall(text)
             return connection
 
@@ -45,7 +46,7 @@ def is_closed(connection):
 def test_slow_connections_block_nobody(served):
     url, begin = served
     slow = [begin(b"GET / HTTP/1.1\r\nHost: x\r\n") for _ in range(150)]
-    assert requests.get(f"{url}/health", timeout=10).status_code == 200
+    assert requests.get(f"{url}/health", timeout=PATIENCE).status_code == 200
     assert len(slow) == 150
 
 
@@ -53,7 +54,7 @@ def test_where_there_are_too_many_connections_the_slowest_makes_room(served, mon
     monkeypatch.setattr(server_module, "CONNECTIONS", 20)
     url, begin = served
     slow = [begin(b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n" if number % 2 else b"") for number in range(50)]
-    assert requests.get(f"{url}/health", timeout=10).status_code == 200
+    assert requests.get(f"{url}/health", timeout=PATIENCE).status_code == 200
     assert is_closed(slow[0])
 
 
@@ -66,7 +67,8 @@ def test_what_is_held_back_for_too_long_is_not_waited_for(served, monkeypatch, s
     url, begin = served
     late = begin(sent)
     assert is_closed(late)
-    assert requests.get(f"{url}/health", timeout=10).status_code == 200
+    monkeypatch.undo()  # on a busy machine whoever asks may take half a second as well
+    assert requests.get(f"{url}/health", timeout=PATIENCE).status_code == 200
 
 
 def test_a_connection_that_asks_nothing_more_is_let_go(served, monkeypatch):
@@ -84,10 +86,10 @@ def test_nobody_without_a_password_sends_more_than_a_form(served, process, path)
     wrong = [{}, {SECRET_HEADER: "wrong"}, {"Authorization": "Basic %%%"}, {"Authorization": "Basic YTpi"}]
     for headers in wrong:
         with contextlib.suppress(requests.ConnectionError):  # closed while we still send
-            answer = requests.post(url + path, data=body, headers={"Content-Type": "application/json", **headers}, timeout=30)
+            answer = requests.post(url + path, data=body, headers={"Content-Type": "application/json", **headers}, timeout=PATIENCE)
             assert answer.status_code == 413
             assert "max_request_mb" in answer.text
-    known = {"data": body, "headers": {"Content-Type": "application/json"}, "timeout": 30}
+    known = {"data": body, "headers": {"Content-Type": "application/json"}, "timeout": PATIENCE}
     assert requests.post(url + path, auth=(process.settings.user, process.password), **known).status_code in (200, 422)
     known["headers"][SECRET_HEADER] = process.webhook_secret
     if path == "/webhook":
@@ -99,7 +101,7 @@ def test_whoever_has_an_account_sends_much_from_the_first_request_on(served, pro
     with process.store.writing() as connection:
         set_person(connection, "ann", Role.ADMINISTER, "correct horse", service_user=process.settings.user)
     body, headers = b'{"x": "' + b"x" * 100_000 + b'"}', {"Content-Type": "application/json"}
-    answer = requests.post(f"{url}/api/datasets/new/items", data=body, headers=headers, auth=("ann", "correct horse"), timeout=30)
+    answer = requests.post(f"{url}/api/datasets/new/items", data=body, headers=headers, auth=("ann", "correct horse"), timeout=PATIENCE)
     assert answer.status_code == 422
 
 

@@ -25,12 +25,12 @@ PATHS = ("/", "/system", "/projects/1/guarantee", "/projects/1/items.csv", "/now
 
 
 @pytest.fixture
-def web(tmp_path):
+def web(sqlite):
     """A client of an empty service's app; web.sign_in() signs in with the right password."""
     made = []
 
     def web(**settings):
-        settings = {"database": f"sqlite:///{tmp_path}/store.db", "label_studio_token": "unused", "password": "right", **settings}
+        settings = {"database": sqlite, "label_studio_token": "unused", "password": "right", **settings}
         process = Process(ServiceSettings(**settings), "web")
         process.server = MemoryServer()
         made.append(process)

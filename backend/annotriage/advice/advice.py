@@ -127,8 +127,8 @@ def _annotate(d: Diversity, guarantee: Guarantee | None, probation: Probation | 
     if person:
         return _advice("annotate", "people", PERSON_FIRST, person, LOOK)
     kept = (
-        f"Of held-out items {percent(guarantee.coverage)} were automatic, with at most {percent(guarantee.max_error)} of their labels wrong"
-        f" in the long run. The rest, outliers included, goes to people. Here {percent(d.share)} are outliers."
+        f"Of held-out items {percent(guarantee.coverage)} were automatic, {_kept_limit(guarantee)} in the long run."
+        f" The rest, outliers included, goes to people. Here {percent(d.share)} are outliers."
     )
     if probation is not None and probation.passed:
         reason = f"{kept} This dataset passed its probation: {probation.wrong:,} of {probation.answers:,} checked labels were wrong."
@@ -141,9 +141,16 @@ def _annotate(d: Diversity, guarantee: Guarantee | None, probation: Probation | 
     return _advice("annotate", "mixed", headline, reason, _blind_check(guarantee, probation))
 
 
+def _kept_limit(guarantee: Guarantee) -> str:
+    """The limit of automatic labels, inside a sentence."""
+    if guarantee.dearest is not None:
+        return f"at an expected cost of at most {guarantee.max_error:g} a label"
+    return f"with at most {percent(guarantee.error_limit)} of their labels wrong"
+
+
 def _blind_check(guarantee: Guarantee, probation: Probation | None) -> str:
     """What a person can do to have the guarantee shown on this very dataset."""
-    first = first_size(guarantee.max_error, spent_confidence(guarantee.confidence, 1))
+    first = first_size(guarantee.error_limit, spent_confidence(guarantee.confidence, 1))
     number, known = f"{first:,}", f" (if none of the {first:,} is wrong, the limit is shown here too)"
     if probation is not None and probation.next_at is not None:
         number, known = f"{probation.next_at - probation.answers:,} more", ""

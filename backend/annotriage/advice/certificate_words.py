@@ -18,6 +18,10 @@ DRAWN = (
     " one person decided alone."
 )
 
+ALIKE = (
+    "Every wrong label counts as one, whatever it costs: the limit of the expected cost, and limits of single classes, are not certified."
+)
+
 
 def certified(most: int, labels: int, confidence: float, checked: int, wrong: int, still_open: int, lost: int = 0) -> str:
     """What is certified. checked: labels in the checks, wrong: of them found wrong, still_open: of them not answered
@@ -37,9 +41,10 @@ def these(labels: int) -> str:
     return "this one automatic label" if labels == 1 else f"these {labels:,} automatic labels"
 
 
-def method(fixed: bool) -> str:
-    """How the limit follows from the checks."""
-    return FIXED if fixed else ANY_TIME
+def method(fixed: bool, *, alike: bool = True) -> str:
+    """How the limit follows from the checks. alike: the guarantee, too, counts all errors of all classes alike."""
+    said = FIXED if fixed else ANY_TIME
+    return said if alike else f"{said} {ALIKE}"
 
 
 def step(most: int, checks: int, still_open: int) -> str:

@@ -100,6 +100,30 @@ def recalibrated(answers: int, guarantee: Mapping[str, Any]) -> str:
     return f"on {answers} answers of the sample: {evidence_sentence(Evidence(**guarantee))}"
 
 
+def stricter(wrong: int, answers: int, guarantee: Mapping[str, Any]) -> str:
+    """Spot checks moved the gate. guarantee: the facts of an `Evidence`."""
+    return (
+        f"{wrong:,} of {count(answers, 'automatic label')} that people checked blind were wrong, more than the limit allows: from now on"
+        f" labels must be surer to be automatic, until the next recalibration. {evidence_sentence(Evidence(**guarantee))}"
+    )
+
+
+def trained(version: str, by: str, takes_over: str | None) -> str:
+    """A new model was trained. takes_over: what the comparison with the present one says, None where there was nothing to compare on."""
+    found = {
+        "yes": "better on fresh random items, and not worse on the old classes",
+        "no": "worse on the old classes",
+        "undecided": "not shown to be better yet",
+        None: "there are no answered random items to compare it on",
+    }[takes_over]
+    return f"{version}{f', asked for by {by}' if by else ''}: {found}"
+
+
+def chosen(version: str, by: str, back: bool) -> str:
+    """Somebody lets another model take over. back: the one that was there before."""
+    return f"{by} {'goes back to' if back else 'lets'} {version}{'' if back else ' take over'}"
+
+
 def switched(version: str) -> str:
     """The next reference is the present one."""
     return f"{version} has taken over: every task has its prediction and its verdict from it"
@@ -156,8 +180,12 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.SETTINGS: settings,
     EventKind.LIMITS: limits,
     EventKind.LIMITS_FAILED: failed,
+    EventKind.STRICTER: stricter,
     EventKind.LIMITS_WITHDRAWN: limits_withdrawn,
     EventKind.RECALIBRATED: recalibrated,
+    EventKind.TRAINED: trained,
+    EventKind.TRAINING_FAILED: failed,
+    EventKind.CHOSEN: chosen,
     EventKind.RECALIBRATION_FAILED: failed,
     EventKind.SWITCHED: switched,
     EventKind.REROUTED: rerouted,

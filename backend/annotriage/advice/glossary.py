@@ -58,7 +58,8 @@ GLOSSARY = (
     Term("group", "Strange items that look alike. Often a new class, or a source that broke."),
     Term(
         "guarantee",
-        "At most so many automatic labels are wrong in the long run, for items like the held-out ones. It is shown on labelled items that"
+        "At most so many automatic labels are wrong in the long run, for items like the held-out ones; or, where errors cost unlike"
+        " amounts, an automatic label costs at most so much on average. It is shown on labelled items that"
         " the model was not trained on, and watched by spot checks.",
         ("error limit", "limit"),
     ),

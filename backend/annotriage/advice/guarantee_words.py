@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from annotriage.advice.numbers import about, certainty, count, limit, percent
+from annotriage.advice.numbers import about, amount, certainty, count, limit, percent
 
 if TYPE_CHECKING:
     from annotriage.guarantee.gate import Guarantee
@@ -15,6 +16,8 @@ STOPPED = "The alarm stopped automatic labels: too many of those checked were wr
 RESUME = "Resume when the reason is gone."
 HOPELESS = "No label is automatic: the model is wrong too often for the limit."
 TRAIN_FURTHER = "More labels alone will not help: train the model further, or allow a larger error in the settings."
+STRICTER = " Spot checks have made the gate stricter since; a recalibration sets it anew."
+NAMED = 5  # limits in a sentence
 UNCHECKED = "No person has checked any of them yet. Some, chosen at random, wait in the tab Spot checks."
 
 
@@ -23,6 +26,8 @@ class Evidence:
     """The figures that the sentence of a guarantee takes: those of `Guarantee`, and some that are counted from it.
 
     classes: how many there are; able: how many of them may be automatic. least: labelled held-out items without which nothing is shown.
+    cost, dearest: where errors cost unlike amounts, what an automatic label costs on average and the most that one can; max_error is then
+    of the expected cost. own_limits: classes with limits of their own, and these. stricter: spot checks moved the gate since.
     """
 
     auto: bool
@@ -36,6 +41,10 @@ class Evidence:
     classes: int
     able: int
     least: int
+    cost: float | None = None
+    dearest: float | None = None
+    own_limits: Sequence[Sequence[Any]] = ()
+    stricter: bool = False
 
 
 def guarantee_sentence(guarantee: Guarantee) -> str:
@@ -45,7 +54,7 @@ def guarantee_sentence(guarantee: Guarantee) -> str:
 
 def evidence_of(guarantee: Guarantee) -> Evidence:
     """The figures of a guarantee that its sentence takes."""
-    from annotriage.guarantee.binomial import first_size
+    from annotriage.guarantee.ranking import least_items
 
     return Evidence(
         auto=guarantee.auto,
@@ -58,7 +67,11 @@ def evidence_of(guarantee: Guarantee) -> Evidence:
         needed=guarantee.needed,
         classes=len(guarantee.classes) // 2,
         able=sum(row.tau < math.inf for row in guarantee.classes if row.side == "predicted"),
-        least=first_size(guarantee.max_error, guarantee.tested_confidence),
+        least=least_items(guarantee.max_error, guarantee.dearest, guarantee.tested_confidence),
+        cost=guarantee.cost,
+        dearest=guarantee.dearest,
+        own_limits=tuple((row.name, row.max_error) for row in guarantee.own_limits),
+        stricter=guarantee.stricter is not None,
     )
 
 
@@ -71,35 +84,58 @@ def evidence_sentence(guarantee: Evidence) -> str:
 
 def given_sentence(guarantee: Evidence) -> str:
     """The error limit of automatic labels, and what it rests on."""
-    scope, which = "automatic labels", "this limit"
+    scope, which = "", "this limit"
     if guarantee.max_error_per == "class":
-        scope = f"automatic labels of each of {guarantee.able:,} (out of {guarantee.classes:,}) classes"
+        scope = f" of each of {guarantee.able:,} (out of {guarantee.classes:,}) classes"
         which = "the limit of each class by itself"
+    elif guarantee.own_limits:
+        scope, which = " of the other classes", "each of these limits by itself"
+    spent = "" if guarantee.cost is None else f", at {amount(guarantee.cost)} a label"
     return (
-        f"At most {limit(guarantee.max_error)} {scope} are wrong in the long run, for items like the held-out ones."
+        f"{_limited(guarantee.max_error, guarantee.dearest, scope)} in the long run, for items like the held-out ones."
+        f"{own_limits(guarantee.own_limits, guarantee.dearest)}"
         f" We are {certainty(guarantee.confidence)} confident of {which}: of {guarantee.labelled:,} labelled held-out items"
-        f" {guarantee.n:,} would be automatic, {guarantee.errors:,} of them wrong. People's labels are taken as truth."
+        f" {guarantee.n:,} would be automatic, {guarantee.errors:,} of them wrong{spent}. People's labels are taken as truth."
+        f"{STRICTER if guarantee.stricter else ''}"
+    )
+
+
+def own_limits(limits: Sequence[Sequence[Any]], dearest: float | None) -> str:
+    """The limits that classes have by themselves, as further words of a sentence; "" if none has one. limits: (classes, limit) each."""
+    if not limits:
+        return ""
+    unit = "wrong" if dearest is None else "a label"
+    said = ", ".join(f"{name[:60]} (at most {limit(most) if dearest is None else f'{most:g}'} {unit})" for name, most in limits[:NAMED])
+    return f" With limits of their own: {said}{', ...' if len(limits) > NAMED else ''}."
+
+
+def _limited(max_error: float, dearest: float | None, scope: str = "") -> str:
+    """What is limited, and how far."""
+    if dearest is None:
+        return f"At most {limit(max_error)} automatic labels{scope} are wrong"
+    return (
+        f"The expected cost of automatic labels{scope} is at most {max_error:g} per item (a usual error costs 1, the dearest {dearest:g})"
     )
 
 
 def shortage_sentence(guarantee: Evidence, needed: int) -> str:
     """Why nothing is automatic yet, and how many labelled held-out items are likely to change that."""
+    there = count(guarantee.labelled, "labelled held-out item")
     if guarantee.labelled < guarantee.least:
         shortage = f"{count(guarantee.least, 'labelled held-out item')} needed at least, {guarantee.labelled:,} there"
+    elif guarantee.dearest is None:
+        shortage = f"{there} do not show that at most {percent(guarantee.max_error)} of automatic labels would be wrong"
     else:
-        shortage = (
-            f"{count(guarantee.labelled, 'labelled held-out item')} do not show that at most {percent(guarantee.max_error)} of automatic"
-            " labels would be wrong"
-        )
+        shortage = f"{there} do not show that automatic labels would cost at most {guarantee.max_error:g} per item"
     return f"No label is automatic: {shortage}; {about(needed)} in all are likely to be enough."
 
 
 def hopeless_sentence(guarantee: Evidence) -> str:
     """Why nothing is automatic, where more labels would not help."""
-    return (
-        f"No label is automatic: the model is wrong too often for a limit of {percent(guarantee.max_error)}. More labels alone will not"
-        " help: train it further, or raise max_error."
-    )
+    why = f"the model is wrong too often for a limit of {percent(guarantee.max_error)}"
+    if guarantee.dearest is not None:
+        why = f"the model's errors cost too much for a limit of {guarantee.max_error:g} per item"
+    return f"No label is automatic: {why}. More labels alone will not help: train it further, or raise max_error."
 
 
 def paused(reason: str) -> str:
@@ -107,9 +143,35 @@ def paused(reason: str) -> str:
     return f"A person paused automatic labels{f': {reason}' if reason else '.'}"
 
 
-def holds(max_error: float) -> str:
-    """What is guaranteed."""
-    return f"At most {limit(max_error)} automatic labels are wrong in the long run."
+def holds(guarantee: Mapping[str, Any]) -> str:
+    """What is guaranteed. guarantee: of the reference's facts."""
+    dearest = guarantee.get("dearest")
+    own = [(row["name"], row["max_error"]) for row in guarantee.get("own_limits") or ()]
+    scope = " of the other classes" if own and guarantee["max_error_per"] != "class" else ""
+    scope = " of each class" if guarantee["max_error_per"] == "class" else scope
+    return f"{_limited(guarantee['max_error'], dearest, scope)} in the long run.{own_limits(own, dearest)}"
+
+
+def fixed_limits(guarantee: Mapping[str, Any]) -> str:
+    """What costs and limits of classes mean for whoever changes the limits; "" without any. guarantee: of the reference's facts."""
+    dearest, own = guarantee.get("dearest"), [(row["name"], row["max_error"]) for row in guarantee.get("own_limits") or ()]
+    costs = ""
+    if dearest is not None:
+        share, most = percent(guarantee["max_error"]), guarantee["max_error"]
+        costs = (
+            f"Errors cost unlike amounts here (a usual one 1, the dearest {dearest:g}): the limit is of the expected cost of automatic"
+            f" labels, and {share} stands for {most:g} per item."
+        )
+    return " ".join(filter(None, (costs, own_limits(own, dearest).strip(), "Both change with annotriage fit." if costs or own else "")))
+
+
+def watched(guarantee: Mapping[str, Any]) -> str:
+    """What the spot checks are held against, where that is not max_error; "" if it is. guarantee: of the reference's facts."""
+    most = guarantee.get("most_wrong")
+    if most is None:
+        return ""
+    why = "where the limit of the expected cost is kept" if guarantee.get("dearest") is not None else "where every limit is kept"
+    return f"Spot checks count wrong labels, whatever they cost: at most {percent(most)} can be {why}."
 
 
 def not_yet(needed: int, labelled: int) -> str:

@@ -56,6 +56,11 @@ def in_hundred(share: float, low: float, high: float) -> tuple[str, str]:
     return f"{round(base * share):,} in {base:,}", f"{math.floor(base * low + 1e-9):,} to {math.ceil(base * high - 1e-9):,} in {base:,}"
 
 
+def amount(cost: float) -> str:
+    """A cost: 0.0214 -> "0.021"; a usual error costs 1."""
+    return f"{cost:.2g}" if cost < 100 else f"{cost:,.0f}"
+
+
 def limit(share: float) -> str:
     """A limit that must not be rounded: 0.02 -> "2 in 100", 0.025 -> "25 in 1,000", 1/3 -> "33.3%"."""
     for base in (100, 1_000, 10_000):

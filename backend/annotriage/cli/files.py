@@ -153,49 +153,99 @@ def triage(
         click.echo(f"Report: {out / REPORT}")
 
 
-@click.command(epilog=examples("annotriage compare --reference reference --data labelled.csv"))
+@click.command(
+    epilog=examples(
+        "annotriage compare --reference reference --data labelled.csv",
+        "annotriage compare --reference reference --data known.csv --foreign noise=images/noise --foreign images/other --out comparison",
+    )
+)
 @reference_option
 @click.option("--data", required=True, help="DATA to try on; a label that the model does not know marks a foreign item.")
+@click.option(
+    "--foreign",
+    "foreign_sets",
+    multiple=True,
+    metavar="[NAME=]DATA",
+    help="DATA that is foreign as a whole, once for each set. Beside it --data without labels is what is usual.",
+)
 @model_option
-@click.option("--compressions", default="none,pca,umap,tsne", show_default=True, help="Leave umap and tsne out to save their minutes.")
+@click.option(
+    "--compressions",
+    default="none,pca,umap,tsne,tsne-joint,umap-joint,pca-joint",
+    show_default=True,
+    help="Leave umap, tsne and the -joint ones (the published method: raw activations, each set embedded with the training items) out to"
+    " save their minutes.",
+)
+@click.option(
+    "--published-above",
+    type=click.FloatRange(0, 1),
+    default=0.2,
+    show_default=True,
+    help="Diversity score above which the published method's advice turns; its source leaves that open.",
+)
+@click.option("--out", type=PATH, help="Folder for comparison.html and comparison.json.")
+@replace_option
 @labeling_config_option
 @setting_options(run_only=True)
 @common_options
 def compare(
     reference_path: Path,
     data: str,
+    foreign_sets: tuple[str, ...],
     model_path: Path | None,
     compressions: str,
+    published_above: float,
+    out: Path | None,
+    replace_existing: bool,
     labeling_config: Path | None,
     config: Path | None,
     quiet: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Every score and both threshold rules side by side on your own data."""
+    """Every score and both threshold rules side by side on your own data, and which is best, on several foreign sets at once."""
+    from annotriage.engine.compare import SPACES
     from annotriage.engine.compare import compare as run_comparison
-    from annotriage.engine.compare import comparison_text
     from annotriage.engine.reference import Reference
-    from annotriage.latent.compression import COMPRESSIONS
+    from annotriage.report.comparison import PAGE, compare_to_folder, comparison_facts, comparison_text
 
     wanted = tuple(part.strip() for part in compressions.split(",") if part.strip())
-    if not wanted or set(wanted) - set(COMPRESSIONS):
-        raise click.BadParameter(f"{compressions!r}: name some of {', '.join(COMPRESSIONS)}", param_hint="--compressions")
+    if not wanted or set(wanted) - set(SPACES):
+        raise click.BadParameter(f"{compressions!r}: name some of {', '.join(SPACES)}", param_hint="--compressions")
     reference = Reference.load(reference_path)
-    result = run_comparison(
-        reference,
-        data,
-        model=model_path,
-        compressions=wanted,
-        settings=run_settings(config, options, reference.settings),
-        labeling_config=labeling_config,
-        server=service_settings(config, {}),
-        progress=progress_bars(quiet),
-    )
-    if as_json:
-        print_json(dataclasses.asdict(result))
+    wishes: dict[str, Any] = {
+        "foreign": _named(foreign_sets),
+        "model": model_path,
+        "compressions": wanted,
+        "published_above": published_above,
+        "settings": run_settings(config, options, reference.settings),
+        "labeling_config": labeling_config,
+        "server": service_settings(config, {}),
+        "progress": progress_bars(quiet),
+    }
+    if out is None:
+        result = run_comparison(reference, data, **wishes)
     else:
-        click.echo(comparison_text(result))
+        result = compare_to_folder(reference, data, out, replace_existing=replace_existing, **wishes)
+    if as_json:
+        print_json(comparison_facts(result))
+        return
+    click.echo(comparison_text(result))
+    if out is not None:
+        click.echo(f"Report: {out / PAGE}")
+
+
+def _named(sets: tuple[str, ...]) -> dict[str, str]:
+    """The sets of --foreign by name: as given, NAME=DATA, or by the last part of their place."""
+    found: dict[str, str] = {}
+    for text in sets:
+        name, equals, place = text.partition("=")
+        if not equals or Path(text).exists():
+            name, place = Path(text).stem or text, text
+        if name in found:
+            raise click.BadParameter(f"two sets have the name {name!r}; name them: --foreign NAME=DATA", param_hint="--foreign")
+        found[name] = place
+    return found
 
 
 @click.command(epilog=examples("annotriage layers --model model.toml"))
@@ -219,27 +269,46 @@ def layers(model_path: Path, as_json: bool) -> None:
     )
 
 
-@click.command(epilog=examples("annotriage demo", "annotriage demo --offline", "annotriage demo --stop"))
+@click.command(
+    epilog=examples("annotriage demo", "annotriage demo --offline", "annotriage demo --story diversity", "annotriage demo --stop")
+)
 @click.option("--offline", is_flag=True, help="Without a server: files in, files out.")
 @click.option("--once", is_flag=True, help="Start all, check what annotators find, stop all; exit 1 if anything is not as it should be.")
+@click.option(
+    "--story",
+    type=click.Choice(["diversity"]),
+    help="The published experiment instead: three incoming sets, their diversity scores and what to do, in one page. Without a server.",
+)
 @click.option("--stop", "stop_running", is_flag=True, help="End what an earlier run left running.")
 @click.option("--port", type=int, help="Port of the labeling tool.  [a free one]")
 @click.option("--folder", type=PATH, default=Path(".demo"), show_default=True, help="Where the demo's data and results go.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
-def demo(offline: bool, once: bool, stop_running: bool, port: int | None, folder: Path, quiet: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="With --story: print the figures as JSON.")
+def demo(
+    offline: bool, once: bool, story: str | None, stop_running: bool, port: int | None, folder: Path, quiet: bool, as_json: bool
+) -> None:
     """Real handwritten digits from nothing: trains a model on 0-7, then triages known, unseen and damaged ones.
 
     Inside a real Label Studio, which it starts; with --offline from files into a report.
     """
     from annotriage.demo import live, run_offline
 
+    if as_json and story is None:
+        raise click.UsageError("--json prints the figures of a story; name it with --story")
     if stop_running:
         click.echo("Stopped." if live.stop(folder.absolute() / "live") else "Nothing was running.")
+    elif story is not None:
+        from annotriage.demo.story import diversity_story
+        from annotriage.report.diversity_story import story_facts
+
+        found = diversity_story(folder, (lambda _: None) if as_json else click.echo, progress_bars(quiet), Settings.load())
+        if as_json:
+            print_json(story_facts(found))
     elif offline:
         run_offline(folder, click.echo, progress_bars(quiet), Settings.load())
     else:
-        found = live.run_live(folder, click.echo, progress_bars(quiet), Settings.load(), port=port, once=once)
-        if found.problems:
+        live_demo = live.run_live(folder, click.echo, progress_bars(quiet), Settings.load(), port=port, once=once)
+        if live_demo.problems:
             raise click.exceptions.Exit(1)
 
 

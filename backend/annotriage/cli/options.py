@@ -87,16 +87,18 @@ def run_settings(config: Path | None, options: dict[str, Any], fitted: Settings)
 @contextmanager
 def service_process(config: Path | None, options: dict[str, Any] | None = None) -> Iterator[Process]:
     """A command as a process of the service, beside those that run. Raises SettingError, StoreError."""
-    from sqlalchemy.exc import OperationalError
-
     from annotriage.service.operations.process import Process
+    from annotriage.store import DATABASE_TROUBLE
+    from annotriage.store.database import cause
 
     process = Process(service_settings(config, options or {}), "command", config_file(config))
     try:
         yield process
         process.leave()
-    except OperationalError as error:
-        raise StoreError(f"the database failed ({error.orig}); is it running, and is there room on its disk?") from error
+    except StoreError:
+        raise
+    except DATABASE_TROUBLE as error:
+        raise StoreError(f"the database failed ({cause(error)}); is it running, and is there room on its disk?") from error
     finally:
         process.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -66,7 +67,10 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     if version not in readers:
         raise ValueError(f"npy format {version} is for arrays with named fields")
-    shape, by_column, dtype = readers[version](stream)
+    try:
+        shape, by_column, dtype = readers[version](stream)
+    except (SyntaxError, tokenize.TokenError, TypeError, AttributeError, KeyError, OverflowError, RecursionError, MemoryError) as error:
+        raise ValueError("the header of an array cannot be read") from error  # numpy reads it as Python
     return shape, by_column, dtype
 
 

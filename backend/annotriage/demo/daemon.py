@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import psutil
 from annotriage.errors import SettingError
 
 PATIENCE = 30.0  # seconds to end in good order
+PORTS = range(20_000, 32_768)  # Linux gives outgoing connections those from 32768 on, macOS from 49152
 SAME = 2.0  # seconds by which a start may seem to move when the clock is set
 
 
@@ -103,11 +105,16 @@ def launching(executable: str | Path) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 on which nothing listens."""
+    """A port of 127.0.0.1 on which nothing listens.
+
+    Below those that outgoing connections get, where there are any: of these, one could be taken before a server has started on it.
+    """
+    for port in random.sample(PORTS, 100):
+        if is_free(port):
+            return port
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+        return int(listener.getsockname()[1])
 
 
 def is_free(port: int) -> bool:

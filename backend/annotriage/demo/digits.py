@@ -88,7 +88,7 @@ def damaged(images: Array, rng: np.random.Generator) -> tuple[Array, list[str]]:
 
 
 def train_model(path: Path, images: Array, labels: Array, seed: int = 0) -> None:
-    """Train on (N, 8, 8) uint8 images with labels (N,) in 0..7 and write the network to `path`, an .onnx file."""
+    """Train on (N, 8, 8) uint8 images with labels (N,), 0 and up without gaps, and write the network to `path`, an .onnx file."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
@@ -197,7 +197,7 @@ def _write_onnx(path: Path, filters: Array, biases: Array, weights: list[Array],
         nodes,
         "digits",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 1, 8, 8])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", KNOWN])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", weights[-1].shape[1]])],
         [numpy_helper.from_array(array, key) for key, array in arrays.items()],
     )
     save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))

@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
 from annotriage.engine.collecting import Collected, kept_sample
+from annotriage.engine.error_limits import error_limits
 from annotriage.engine.kept_items import HeldOut
 from annotriage.engine.labels import FOREIGN, LabelSpace
 from annotriage.engine.reference import Reference, confidence_logits
 from annotriage.errors import FitError
 from annotriage.guarantee import gate
 from annotriage.guarantee.answered import Answered
-from annotriage.guarantee.binomial import first_size
 from annotriage.guarantee.conformal import flagged_rank, hashed_places, one_per_group, outlier_threshold
 from annotriage.guarantee.gate import Guarantee, calibrate_gate
+from annotriage.guarantee.ranking import least_items
 from annotriage.latent.density_ratio import DensityRatio, fit_density_ratio
 from annotriage.latent.maps import nearest_training
 from annotriage.model import Outputs
@@ -86,7 +87,7 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: HeldOut | 
         half = hashed_places(held_out.ids, settings.seed, "density ratio") < 0.5
         compared = half | np.array([labels is None for labels in held_out.labels], dtype=bool)
         own = compared[[labels != FOREIGN for labels in held_out.labels]]
-        ratio, told = _density_ratio(held_out, measured.compressed[own], incoming, compared, settings)
+        ratio, told = _density_ratio(held_out, measured.compressed[own], incoming, compared, reference)
         reference = replace(reference, ratio=ratio)
         notes.append(told)
         if ratio is not None:
@@ -108,13 +109,14 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: HeldOut | 
 
 
 def _density_ratio(
-    held_out: Collected, points: Array, incoming: Array, compared: Array, settings: Settings
+    held_out: Collected, points: Array, incoming: Array, compared: Array, reference: Reference
 ) -> tuple[DensityRatio | None, str]:
     """What tells incoming items from held-out ones, and a note about it. None where too few labelled ones are left for the guarantee.
 
     points: of the usual held-out items that are compared. compared: which of all held-out items carry no guarantee for that.
     """
-    needed = first_size(settings.max_error, settings.confidence)
+    settings = reference.settings
+    needed = least_items(settings.max_error, error_limits(reference.space, settings).dearest, settings.confidence)
     left = sum(labels is not None for labels, taken in zip(held_out.labels, compared, strict=True) if not taken)
     if left < needed:
         return None, (
@@ -131,8 +133,14 @@ def _density_ratio(
     )
 
 
-def guarantee_of(answered: Answered, space: LabelSpace, settings: Settings, attempt: int) -> Guarantee:
-    """The guarantee that these items allow under the settings."""
+def guarantee_of(
+    answered: Answered, space: LabelSpace, settings: Settings, attempt: int, *, stricter: float | None = None, times_stricter: int = 0
+) -> Guarantee:
+    """The guarantee that these items allow under the settings. stricter: as for `calibrate_gate`.
+
+    Raises SettingError if the settings name a class that is none.
+    """
+    limits = error_limits(space, settings)
     return calibrate_gate(
         answered,
         class_names=space.names,
@@ -141,6 +149,10 @@ def guarantee_of(answered: Answered, space: LabelSpace, settings: Settings, atte
         attempt=attempt,
         max_error_per=settings.max_error_per,
         never_auto=space.names_with(settings.never_auto),
+        class_limits=limits.class_limits,
+        costs=limits.costs,
+        stricter=stricter,
+        times_stricter=times_stricter,
         seed=settings.seed,
     )
 

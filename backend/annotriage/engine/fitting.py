@@ -18,12 +18,13 @@ from annotriage.data import Dataset, Item, Source, open_dataset
 from annotriage.engine.calibration import calibrate, guarantee_of, looks_seen, refuse_shared
 from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, collect_points, kept_sample
 from annotriage.engine.duplicates import near_twins
+from annotriage.engine.error_limits import refuse_unknown
 from annotriage.engine.kept_items import HeldOut
 from annotriage.engine.label_audit import doubts_of_training
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.model_facts import model_facts
 from annotriage.engine.reference import Reference, confidence_logits
-from annotriage.errors import FitError, SettingError
+from annotriage.errors import FitError
 from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.conformal import outlier_threshold
 from annotriage.latent.detector import fit_detector
@@ -74,9 +75,7 @@ def fit(
     if isinstance(model, ModelSpec):
         model = load_model(model, settings.device)
     space = LabelSpace.of(model.spec.classes, model.spec.choice == "multiple")
-    unknown = [name for name in settings.never_auto if name not in space.classes]
-    if unknown:
-        raise SettingError(f"setting never_auto: {unknown[0]!r} is none of the model's classes ({', '.join(space.classes)})")
+    refuse_unknown(space, settings)
     opened = partial(open_dataset, labeling_config=labeling_config, classes=space.classes, server=server)
 
     def collected(data: Source, what: str) -> Collected:

@@ -101,7 +101,9 @@ def to_tree(value: Any, arrays: Arrays, path: str = "") -> Any:
     """The value as JSON can hold it; its arrays are put into `arrays` under their paths."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {
-            f.name: to_tree(getattr(value, f.name), arrays, f"{path}.{f.name}" if path else f.name) for f in dataclasses.fields(value)
+            f.name: to_tree(getattr(value, f.name), arrays, f"{path}.{f.name}" if path else f.name)
+            for f in dataclasses.fields(value)
+            if not (f.metadata.get("later") and getattr(value, f.name) == f.default)  # older files lack it, and keep their hash
         }
         return {"$class": type(value).__name__, **fields}
     if isinstance(value, np.ndarray):

@@ -141,7 +141,7 @@ class Tally:
         self.outliers: list[Array] = []
         self.groups: list[str] = []
         self.grouped = False
-        self.labels = LabelTally(reference.space, reference.guarantee.max_error)
+        self.labels = LabelTally(reference.space, reference.guarantee.error_limit)
         self.drawn: SeededSample[Seen] = SeededSample(settings.map_sample, settings.seed, "map")
         self.strange: SeededSample[Stranger] = SeededSample(settings.group_sample, settings.seed, "groups")
         self.waiting: Smallest[Seen] = Smallest(WAITING_KEPT)

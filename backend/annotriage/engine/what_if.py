@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from annotriage.engine.error_limits import error_limits
 from annotriage.engine.labels import OTHER_SETS
 from annotriage.engine.reference import Reference
 from annotriage.guarantee.conformal import flagged_rank, outlier_threshold
@@ -41,10 +42,10 @@ def what_if(reference: Reference) -> list[WhatIf]:
     by_sigma = settings.threshold == "mean-sigma"
     alphas = (settings.alpha,) if by_sigma else sorted({*ALPHAS, settings.alpha})
     max_errors = sorted({*MAX_ERRORS, settings.max_error})
-    each = settings.max_error_per == "class"
-    confidences = (settings.confidence,) if each else sorted({*CONFIDENCES, settings.confidence})  # a ranking per class takes long
+    parts = settings.max_error_per == "class" or settings.class_limits or settings.costs
+    confidences = (settings.confidence,) if parts else sorted({*CONFIDENCES, settings.confidence})  # several rankings, or costs, take long
     names = reference.space.names
-    never = np.isin(np.array(names, dtype=np.str_), list(reference.space.names_with(settings.never_auto)))
+    kept = error_limits(reference.space, settings)
     found = []
     for alpha in alphas:
         if not by_sigma and not flagged_rank(len(reference.held_out.scores), alpha):
@@ -53,12 +54,13 @@ def what_if(reference: Reference) -> list[WhatIf]:
         strange = reference.is_outlier(answered.scores, answered.clusters) if threshold is None else answered.scores > threshold
         taus = what_if_taus(
             replace(answered, typical=~strange),
-            never,
+            kept,
             max_errors=max_errors,
             confidences=confidences,
             attempt=reference.guarantee.attempt,
-            max_error_per=settings.max_error_per,
         )
+        if reference.guarantee.stricter is not None:
+            taus = np.maximum(taus, reference.guarantee.stricter)
         limits = [
             {
                 "max_error": max_error,

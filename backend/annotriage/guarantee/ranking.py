@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
+from annotriage.guarantee import bounded
 from annotriage.guarantee.binomial import first_size, passing_sizes
 
 FloatArray = NDArray[np.float64]
@@ -21,6 +23,7 @@ RESAMPLED_ITEMS = 2_000
 FEWEST_RESAMPLED = 50
 EXPECTED_COVERAGE = 0.5
 MOST_LABELS = 100_000
+CALM, CALM_PRICED = 4, 8  # how many times below the limit the first items are expected to stay; few dear errors are what decides costs
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Ranking:
     """Items that could become automatic, the surest first; among equally sure ones the smaller `miss` first.
 
     sureness, wrong, miss: (n,) in this order. errors: (n,) wrong ones among the first 1, 2, ... ends: the places where
-    groups of equal sureness end: only there can a threshold lie.
+    groups of equal sureness end: only there can a threshold lie. losses: (n,) what each label costs, as a share of the most that one can;
+    None where all errors cost the same. dearest: that most, in the limit's unit; 1 without costs.
     """
 
     sureness: FloatArray
@@ -36,37 +40,91 @@ class Ranking:
     miss: FloatArray
     errors: IntArray
     ends: IntArray
+    losses: FloatArray | None = None
+    dearest: float = 1.0
 
     @classmethod
-    def of(cls, sureness: FloatArray, wrong: BoolArray, miss: FloatArray) -> Ranking:
-        """The ranking of items in any order."""
+    def of(
+        cls, sureness: FloatArray, wrong: BoolArray, miss: FloatArray, cost: FloatArray | None = None, dearest: float | None = None
+    ) -> Ranking:
+        """The ranking of items in any order. dearest: None where all errors cost the same; then `cost` is not looked at."""
         order = np.lexsort((miss, -sureness))
         ranked = sureness[order]
         ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], [True] * min(1, ranked.size)))
-        return cls(ranked, wrong[order], miss[order], np.cumsum(wrong[order]), ends)
+        losses = None if dearest is None or cost is None else cost[order] / dearest
+        return cls(ranked, wrong[order], miss[order], np.cumsum(wrong[order]), ends, losses, dearest or 1.0)
 
     @property
     def n(self) -> int:
         """How many items are ranked."""
         return int(self.sureness.size)
 
-    def tau(self, sizes: IntArray, max_error: float) -> float:
-        """The sureness down to which the error limit is shown; inf if it is not shown anywhere.
-
-        sizes: `passing_sizes`: c errors pass at sizes[c] items or more.
-        """
-        start = first_test(np.arange(1, self.n + 1), np.cumsum(self.miss), self.miss, sizes, max_error)
+    def tau(self, max_error: float, confidence: float) -> float:
+        """The sureness down to which the limit is shown; inf if it is not shown anywhere."""
+        sizes = self.sizes(max_error, confidence, self.n)
+        start = first_test(np.arange(1, self.n + 1), np.cumsum(self.miss), self.miss, sizes, self.calm(max_error))
         tested = self.ends[self.ends + 1 >= start] if start else self.ends[:0]
-        failed = self.errors[tested] > np.searchsorted(sizes, tested + 1, side="right") - 1
+        failed = ~self._shown(max_error, confidence)[tested]
         passed = int(np.argmax(failed)) if failed.any() else len(tested)
         return float(self.sureness[tested[passed - 1]]) if passed else math.inf
 
+    def first_place(self, max_error: float, confidence: float) -> float:
+        """The sureness at which the first test is held, above which nothing is shown; -inf if there is none."""
+        sizes = self.sizes(max_error, confidence, self.n)
+        start = first_test(np.arange(1, self.n + 1), np.cumsum(self.miss), self.miss, sizes, self.calm(max_error))
+        return float(self.sureness[start - 1]) if start else -math.inf
 
-def first_test(counts: IntArray, misses: FloatArray, miss: FloatArray, sizes: IntArray, max_error: float) -> int:
+    def sizes(self, max_error: float, confidence: float, largest: int) -> IntArray:
+        """At how many items the first test may be held, ascending: where one more of the dearest errors may pass."""
+        if self.losses is None:
+            return _passing_sizes(max_error, confidence, largest)
+        return _priced_sizes(min(max_error / self.dearest, 0.5), confidence, largest)
+
+    def calm(self, max_error: float) -> float:
+        """What the items of the first test may be expected to cost, or how often to be wrong."""
+        return max_error / (CALM if self.losses is None else CALM_PRICED)
+
+    def least(self, max_error: float, confidence: float) -> int:
+        """How many items without an error show the limit."""
+        return least_items(max_error, None if self.losses is None else self.dearest, confidence)
+
+    def upper_limits(self, places: IntArray, confidence: float) -> FloatArray:
+        """The upper limit of what the labels down to each place cost on average: with costs alone. (p,) -> (p,)."""
+        losses = np.empty(0) if self.losses is None else self.losses
+        values, which = np.unique(losses, return_inverse=True)
+        seen = np.cumsum(which[:, None] == np.arange(values.size), axis=0)
+        return self.dearest * bounded.upper_mean(values, seen[places].astype(np.float64), confidence)
+
+    def _shown(self, max_error: float, confidence: float) -> BoolArray:
+        """Whether the first 1, 2, ... items show the limit: (n,)."""
+        if self.losses is None:
+            sizes = _passing_sizes(max_error, confidence, self.n)
+            return np.asarray(self.errors <= np.searchsorted(sizes, np.arange(1, self.n + 1), side="right") - 1)
+        return bounded.shown_by_first(self.losses, min(max_error / self.dearest, 0.5), confidence)
+
+
+@lru_cache(maxsize=256)
+def _passing_sizes(max_error: float, confidence: float, largest: int) -> IntArray:
+    return passing_sizes(max_error, confidence, largest)
+
+
+@lru_cache(maxsize=256)
+def _priced_sizes(limit: float, confidence: float, largest: int) -> IntArray:
+    return bounded.passing_sizes(limit, confidence, largest)
+
+
+def least_items(max_error: float, dearest: float | None, confidence: float) -> int:
+    """How many items without an error show the limit. dearest: the most that an error costs; None where all cost the same."""
+    if dearest is None:
+        return first_size(max_error, confidence)
+    return bounded.first_size(min(max_error / dearest, 0.5), confidence)
+
+
+def first_test(counts: IntArray, misses: FloatArray, miss: FloatArray, sizes: IntArray, calm: float) -> int:
     """How many of the surest items the first test takes; 0 if there are too few for any. Looks at no label.
 
     The largest of `sizes` that takes no more than 0.4 of the items and whose items the model itself expects to be wrong
-    with max_error / 4 at most; else the smallest. Starting at the smallest always, one confident error ends most walks.
+    with `calm` at most on average; else the smallest. Starting at the smallest always, one confident error ends most walks.
 
     counts, misses: (n,) cumulative number and cumulative `miss` down the ranking (a place may stand for several equal items).
     """
@@ -76,8 +134,8 @@ def first_test(counts: IntArray, misses: FloatArray, miss: FloatArray, sizes: In
     candidates = sizes[sizes <= 0.4 * total]
     places = np.searchsorted(counts, candidates)
     expected = misses[places] - (counts[places] - candidates) * miss[places]
-    calm = candidates[expected <= max_error / 4 * candidates]
-    return int(calm[-1]) if calm.size else int(sizes[0])
+    fit = candidates[expected <= calm * candidates]
+    return int(fit[-1]) if fit.size else int(sizes[0])
 
 
 def labels_needed(ranking: Ranking, labelled: int, max_error: float, confidence: float, rng: np.random.Generator) -> int | None:
@@ -88,49 +146,58 @@ def labels_needed(ranking: Ranking, labelled: int, max_error: float, confidence:
 
     labelled: all labelled items, those included that are not in the ranking.
     """
-    least = max(first_size(max_error, confidence), labelled + 1)
-    guess = max(math.ceil(2.5 * first_size(max_error, confidence) / EXPECTED_COVERAGE), 2 * labelled)
+    alone = ranking.least(max_error, confidence)
+    least = max(alone, labelled + 1)
+    guess = max(math.ceil(2.5 * alone / EXPECTED_COVERAGE), 2 * labelled)
     if labelled < FEWEST_RESAMPLED or not ranking.n:
         return guess
     if _hopeless(ranking, max_error):
         return None
-    sizes = passing_sizes(max_error, confidence, MOST_LABELS)
     fails, passes = least - 1, least
     kept = np.sort(rng.choice(ranking.n, min(ranking.n, RESAMPLED_ITEMS), replace=False))
-    thinned = Ranking.of(ranking.sureness[kept], ranking.wrong[kept], ranking.miss[kept])
+    cost = None if ranking.losses is None else ranking.dearest * ranking.losses[kept]
+    dearest = None if cost is None else ranking.dearest
+    thinned = Ranking.of(ranking.sureness[kept], ranking.wrong[kept], ranking.miss[kept], cost, dearest)
     share = ranking.n / labelled
     seed = int(rng.integers(2**32))
-    while not _passes(thinned, share, passes, sizes, max_error, seed):
+    while not _passes(thinned, share, passes, max_error, confidence, seed):
         fails, passes = passes, 2 * passes
         if passes > MOST_LABELS:
             return guess
     while passes - fails > max(1, 0.05 * passes):
         middle = (fails + passes) // 2
-        if _passes(thinned, share, middle, sizes, max_error, seed):
+        if _passes(thinned, share, middle, max_error, confidence, seed):
             passes = middle
         else:
             fails = middle
     return passes
 
 
-def _passes(ranking: Ranking, share: float, size: int, sizes: IntArray, max_error: float, seed: int) -> bool:
+def _passes(ranking: Ranking, share: float, size: int, max_error: float, confidence: float, seed: int) -> bool:
     """Whether the first test passes in 80% of resamples of `size` labelled items, a `share` of which can be ranked."""
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(rng.binomial(size, share, RESAMPLES), np.full(ranking.n, 1 / ranking.n))
     totals = np.cumsum(counts, axis=1)
-    errors = np.cumsum(counts * ranking.wrong, axis=1)
     misses = np.cumsum(counts * ranking.miss, axis=1)
+    sizes = ranking.sizes(max_error, confidence, size)
+    factors = None if ranking.losses is None else bounded.log_factors(ranking.losses, min(max_error / ranking.dearest, 0.5))
     passed = 0
-    for total, error, missed in zip(totals, errors, misses, strict=True):
-        start = first_test(total, missed, ranking.miss, sizes[sizes <= total[-1]], max_error)
+    for count, total, missed in zip(counts, totals, misses, strict=True):
+        start = first_test(total, missed, ranking.miss, sizes[sizes <= total[-1]], ranking.calm(max_error))
         if start:
-            end = ranking.ends[np.searchsorted(ranking.ends, np.searchsorted(total, start))]
-            passed += bool(error[end] <= np.searchsorted(sizes, total[end], side="right") - 1)
+            end = ranking.ends[np.searchsorted(ranking.ends, np.searchsorted(total, start))] + 1
+            if factors is None:
+                passed += bool(count[:end] @ ranking.wrong[:end] <= np.searchsorted(sizes, total[end - 1], side="right") - 1)
+            else:
+                passed += bool(bounded.is_shown(count[:end] @ factors[:end], confidence))
     return passed >= WANTED_PASSES * RESAMPLES
 
 
 def _hopeless(ranking: Ranking, max_error: float) -> bool:
-    """Whether the error is surely above the limit however few of the surest items are taken (20 or more)."""
+    """Whether the error, or its cost, is surely above the limit however few of the surest items are taken (20 or more)."""
     n = np.arange(min(20, ranking.n), ranking.n + 1)
+    if ranking.losses is not None:
+        limit = min(max_error / ranking.dearest, 0.5)
+        return bool(np.all(bounded.shown_by_first(1 - ranking.losses, 1 - limit, 0.95)[n - 1]))
     errors = ranking.errors[n - 1]
     return bool(np.all(np.where(errors > 0, betaincinv(np.maximum(errors, 1), n - errors + 1, 0.05), 0.0) > max_error))

@@ -12,31 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.guarantee.answered import Answered
-from annotriage.guarantee.binomial import passing_sizes, spent_confidence
+from annotriage.guarantee.binomial import attempt_confidence
+from annotriage.guarantee.error_limits import ErrorLimits
 from annotriage.guarantee.gate import class_taus, eligible_items, rankings_of
 
 FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 
 def what_if_taus(
-    answered: Answered,
-    never: BoolArray,
-    *,
-    max_errors: Sequence[float],
-    confidences: Sequence[float],
-    attempt: int = 1,
-    max_error_per: str = "all",
+    answered: Answered, limits: ErrorLimits, *, max_errors: Sequence[float], confidences: Sequence[float], attempt: int = 1
 ) -> FloatArray:
     """The sureness that automatic items of each class would have to reach: (len(max_errors), len(confidences), m), inf for none.
 
-    answered: typical by the threshold in question. never: (m,), classes that are never automatic. attempt: as for `calibrate_gate`.
+    answered: typical by the threshold in question. limits: what holds beside max_error. attempt: as for `calibrate_gate`.
     """
-    eligible = eligible_items(answered, never)
-    rankings = rankings_of(answered, eligible, len(never), max_error_per)
-    taus = np.full((len(max_errors), len(confidences), len(never)), np.inf)
+    eligible = eligible_items(answered, limits.never)
+    rankings = rankings_of(answered, eligible, limits)
+    taus = np.full((len(max_errors), len(confidences), limits.never.size), np.inf)
     for row, max_error in enumerate(max_errors):
         for column, confidence in enumerate(confidences):
-            sizes = passing_sizes(max_error, spent_confidence(confidence, attempt), len(answered))
-            taus[row, column] = class_taus(rankings, answered, eligible, never, sizes, max_error)
+            tested = attempt_confidence(confidence, attempt)
+            taus[row, column] = class_taus(rankings, answered, eligible, limits, max_error, tested)
     return taus

@@ -53,8 +53,11 @@ class ToolServer(Protocol):
     def now(self) -> float:
         """The time by the tool's own clock, to the second (seconds since 1970). Raises ToolError."""
 
-    def headers(self) -> dict[str, str]:
-        """Credentials for fetching media from the tool's own address, for this moment."""
+    def media_headers(self, target: str) -> dict[str, str]:
+        """Credentials for fetching a medium from the tool's own address, for this moment.
+
+        target: path and query. Whoever makes tasks chooses these: where the tool keeps no media, there are no credentials.
+        """
 
     def checks(self) -> list[Check]:
         """Whether the server is there and the token is of the right kind, each with the fix."""

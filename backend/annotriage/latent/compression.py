@@ -145,18 +145,23 @@ class Umap:
         return model
 
 
-def umap_embedding(points: Array, seed: int, start: Array | None = None) -> Array:
-    """Fit UMAP on (N, n) points: (N, 2) float32. Repeatable for a seed. start: (N, 2), where the points lie at first."""
-    options = {} if start is None else {"init": np.asarray(start, dtype=np.float32)}
+def umap_embedding(points: Array, seed: int, start: Array | None = None, dimensions: int = 2) -> Array:
+    """Fit UMAP on (N, n) points: (N, 2) float32, or as many values as `dimensions` says. Repeatable for a seed.
+
+    start: (N, 2), where the points lie at first.
+    """
+    options: dict[str, Any] = {} if start is None else {"init": np.asarray(start, dtype=np.float32)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return np.asarray(_umap_model(seed, len(points), **options).fit_transform(points), dtype=np.float32)
+        model = _umap_model(seed, len(points), n_components=dimensions, **options)
+        return np.asarray(model.fit_transform(points), dtype=np.float32)
 
 
 def _umap_model(seed: int, count: int, **options: Any) -> Any:
     import umap
 
-    return umap.UMAP(n_components=2, n_neighbors=min(15, count - 1), random_state=seed, n_jobs=1, transform_seed=seed, **options)
+    options = {"n_components": 2, **options}
+    return umap.UMAP(n_neighbors=min(15, count - 1), random_state=seed, n_jobs=1, transform_seed=seed, **options)
 
 
 @dataclass(frozen=True)
@@ -183,13 +188,19 @@ class Tsne:
         return TSNEEmbedding(self.embedding.astype(np.float64), _tsne_affinities(self.points, self.seed), random_state=self.seed)
 
 
-def tsne_embedding(points: Array, seed: int, start: Array | None = None) -> Array:
-    """Fit t-SNE on (N, n) points: (N, 2) float32, centred at the origin. Repeatable for a seed. start: as of `umap_embedding`."""
+def tsne_embedding(points: Array, seed: int, start: Array | None = None, dimensions: int = 2) -> Array:
+    """Fit t-SNE on (N, n) points: (N, 2) float32, centred at the origin. Repeatable for a seed.
+
+    start, dimensions: as of `umap_embedding`.
+    """
     from openTSNE import TSNEEmbedding, initialization
 
     if not np.ptp(points, axis=0).any():  # identical points have no scale to start from
-        return np.zeros((len(points), 2), dtype=np.float32)
-    begin = initialization.pca(points, random_state=seed) if start is None else initialization.rescale(start.astype(np.float64))
+        return np.zeros((len(points), dimensions), dtype=np.float32)
+    if start is None:
+        begin = initialization.pca(points, n_components=dimensions, random_state=seed)
+    else:
+        begin = initialization.rescale(start.astype(np.float64))
     embedding = TSNEEmbedding(begin, _tsne_affinities(points, seed), random_state=seed)
     embedding = embedding.optimize(n_iter=250, exaggeration=12, momentum=0.5).optimize(n_iter=500, momentum=0.8)
     placed = np.asarray(embedding, dtype=np.float32)

@@ -21,7 +21,7 @@ def decode_data_uri(text: str) -> bytes:
     head, comma, body = text.partition(",")
     if not comma:
         raise MediaError("a data: URI without a comma; it must look like data:image/png;base64,iVBOR...")
-    content = unquote_to_bytes(body)
+    content = unquote_to_bytes(body.encode("utf-8", "surrogatepass"))  # half a character is no base64, and fails as such
     if head.lower().rstrip().endswith(";base64"):
         try:
             content = base64.b64decode(b"".join(content.split()), validate=True)

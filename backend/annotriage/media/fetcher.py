@@ -61,7 +61,7 @@ class Fetcher:
         ("cdn.example.com:8443") on that port alone. Addresses that are not public (loopback, private, link-local ...) are
         contacted only for a host that is listed as it is, not by a wildcard.
     trusted: base addresses ("http://127.0.0.1:8080"), allowed as well and private if need be, each with a function that gives
-        the headers (credentials) of a request; only requests to that very origin carry them.
+        the headers (credentials) of a request, called with its path and query; only requests to that very origin carry them.
     connections: open at most per host, and kept.
     Raises SettingError if `allowed` names what is no host, MediaError if a base address of `trusted` is none.
     """
@@ -70,7 +70,7 @@ class Fetcher:
         self,
         allowed: Sequence[str],
         *,
-        trusted: Mapping[str, Callable[[], Mapping[str, str]]] = {},
+        trusted: Mapping[str, Callable[[str], Mapping[str, str]]] = {},
         limits: Limits = Limits(),
         connections: int = 8,
     ) -> None:
@@ -114,7 +114,8 @@ class Fetcher:
     def _ask(self, url: str) -> bytes | str:
         """The content of an address, or the address to which it redirects."""
         origin, target = read_url(url)
-        response = self._connect(origin, target)
+        credentials = self._trusted[origin](target) if origin in self._trusted else {}
+        response = self._connect(origin, target, credentials)
         try:
             if response.status == 200:
                 return self._read(response)
@@ -122,18 +123,15 @@ class Fetcher:
                 response.read1(CHUNK, decode_content=False)
             if response.status in (301, 302, 303, 307, 308) and (location := response.headers.get("Location")):
                 return _joined(url, location)
-            raise _refusal(response, origin in self._trusted)
+            raise _refusal(response, bool(credentials))
         finally:
             response.close()  # drops the connection, unless the answer was read to its end
             response.release_conn()
 
-    def _connect(self, origin: Origin, target: str) -> BaseHTTPResponse:
+    def _connect(self, origin: Origin, target: str, credentials: Mapping[str, str]) -> BaseHTTPResponse:
         """The answer of the first of the host's addresses that takes the connection."""
         addresses = self._addresses(origin)
-        headers = {"User-Agent": "annotriage", "Accept": "*/*", "Accept-Encoding": "identity"}
-        if origin in self._trusted:
-            headers |= self._trusted[origin]()
-        headers["Host"] = str(origin)
+        headers = {"User-Agent": "annotriage", "Accept": "*/*", "Accept-Encoding": "identity", **credentials, "Host": str(origin)}
         for address in addresses:
             # The pool is asked for the checked address, so that nobody can resolve the name anew; TLS still asks for the name.
             pool = self._pools.connection_from_host(address, origin.port, origin.scheme, {"server_hostname": origin.host})
@@ -251,13 +249,13 @@ def _joined(url: str, location: str) -> str:
         raise MediaError(f"redirects to what is no address ({error}); correct the item's data, or how its server redirects") from error
 
 
-def _refusal(response: BaseHTTPResponse, trusted: bool) -> MediaError:
-    """What an answer other than 200 means for whoever looks after the items."""
+def _refusal(response: BaseHTTPResponse, credentials: bool) -> MediaError:
+    """What an answer other than 200 means for whoever looks after the items. credentials: whether the request carried any."""
     status = response.status
-    if status == 401 and trusted:
+    if status == 401 and credentials:
         return MediaUnavailable("answered 401: the credentials for this server are not accepted; renew the token")
     if status == 401:
-        return MediaError("answered 401: it wants credentials, and there are none for this host; sign the address or open the file")
+        return MediaError("answered 401: it wants credentials, and there are none for this address; sign the address or open the file")
     if status == 403:
         return MediaError("answered 403: it may not be read; give access to it, or sign the address again if its signature has run out")
     if status in (404, 410):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from annotriage.model.types import Layer
 Shape = tuple[int | None, ...]
 
 MAPS = 6  # further layers of "auto"
+TOKEN = ":token "  # in a layer's name, before the place of the token that it is
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Step:
     inputs: the tensors it reads, weights and constants left out. weights: whether it reads any of those.
     shape: of the output, batch axis first, None = free; None as a whole if unknown or if the values are no floats.
     block: whether it stands for several steps that come before it in the list, as a torch module that holds others.
+    token: which token of a map it takes out, as a transformer's class token is (0); None of every other step.
     """
 
     output: str
@@ -35,6 +38,7 @@ class Step:
     weights: bool
     shape: Shape | None
     block: bool = False
+    token: int | None = None
 
     @property
     def word(self) -> str:
@@ -57,7 +61,8 @@ class Choice:
 def choose(steps: Sequence[Step], output: str, spec: ModelSpec) -> Choice:
     """The layers that the spec asks for, and the tensor with the logits: what enters a closing softmax or sigmoid, if any.
 
-    "auto" = what enters the last dense layer with weights, plus up to six feature maps spread over the way to it.
+    "auto" = what enters the last dense layer with weights, plus up to six feature maps spread over the way to it; of a transformer that
+    decides by one token also that token of each map, beside the tokens' mean and deviation.
     Raises ModelError if a layer is unknown (naming those nearest to it), no dense layer is found, or there are not as many
     outputs as classes.
     """
@@ -91,10 +96,15 @@ def _choice(steps: Sequence[Step], output: str, spec: ModelSpec) -> Choice:
         deciding = _enters_last_dense(steps, logits)
         if deciding is None:
             return Choice(logits, (), closing)
-        return Choice(logits, (deciding, *_spread_maps(steps, deciding)), closing)
+        maps = _spread_maps(steps, deciding)
+        token = _deciding_token(steps, logits)
+        if token is not None:
+            tokens = {step.output for step in steps if step.shape is not None and len(step.shape) == 3}
+            maps = [part for name in maps for part in ((name, f"{name}{TOKEN}{token}") if name in tokens else (name,))]
+        return Choice(logits, (deciding, *maps), closing)
     known = {step.output for step in steps}
     for name in spec.layer:
-        if name not in known:
+        if tensor_of(name) not in known:
             raise unknown_layer(name, [layer.name for layer in candidates(steps, Choice(logits, ()))], known, spec)
     return Choice(logits, spec.layer, closing)
 
@@ -102,11 +112,25 @@ def _choice(steps: Sequence[Step], output: str, spec: ModelSpec) -> Choice:
 def candidates(steps: Sequence[Step], choice: Choice) -> list[Layer]:
     """The hidden layers worth comparing, in the graph's order, and those chosen among them."""
     before = _ancestors(steps, choice.logits) - {choice.logits}
-    return [
-        Layer(step.output, step.shape[1:] if step.shape else (), step.operation, _part(step.output, choice))
-        for step in steps
-        if step.output in choice.layers or (step.output in before and _is_hidden_layer(step))
-    ]
+    found = []
+    for step in steps:
+        shape = step.shape[1:] if step.shape else ()
+        if step.output in choice.layers or (step.output in before and _is_hidden_layer(step)):
+            found.append(Layer(step.output, shape, step.operation, _part(step.output, choice)))
+        tokens = [name for name in choice.layers if name != step.output and tensor_of(name) == step.output]
+        found += [Layer(name, shape[1:], "Token", _part(name, choice)) for name in tokens]
+    return found
+
+
+def tensor_of(layer: str) -> str:
+    """The tensor that a layer is read from: "blocks.3:token 0" is the first token of "blocks.3"."""
+    return layer if token_of(layer) is None else layer.rpartition(TOKEN)[0]
+
+
+def token_of(layer: str) -> int | None:
+    """Which token of its tensor a layer is; None where it is the whole."""
+    name, mark, token = layer.rpartition(TOKEN)
+    return int(token) if name and mark and re.fullmatch(r"-?\d{1,6}", token) else None
 
 
 def _no_layers(spec: ModelSpec) -> ModelError:
@@ -175,6 +199,17 @@ def _enters_last_dense(steps: Sequence[Step], logits: str) -> str | None:
     return source.output if source is not None else None
 
 
+def _deciding_token(steps: Sequence[Step], logits: str) -> int | None:
+    """Which token of a transformer its decision is read from, if it is read from one alone: nothing but that token may lead to it."""
+    made_by = {step.output: step for step in steps}
+    step = made_by.get(logits)
+    while step is not None and step.token is None:
+        if step.shape is not None and len(step.shape) > 2:
+            return None
+        step = made_by.get(step.inputs[0]) if len(step.inputs) == 1 else None
+    return None if step is None else step.token
+
+
 def _spread_maps(steps: Sequence[Step], deciding: str) -> list[str]:
     """At most MAPS of the maps of the first kind found: after an activation function, a residual sum or block, a gate, any.
 
@@ -187,16 +222,26 @@ def _spread_maps(steps: Sequence[Step], deciding: str) -> list[str]:
     summed = [step for step in hidden if step.block or (step.word == "add" and len(step.inputs) == 2)]
     gated = [step for step in hidden if step.word == "mul" and len(step.inputs) == 2]
     rest = [step for step in hidden if _is_hidden_layer(step)]
-    places = ((5, 4), (activated, summed, gated, rest))
-    tokens = ((3,), (summed, activated, gated, rest))  # of a transformer the activations lie aside, within the blocks
-    vectors = ((2,), (activated, summed))
-    for ranks, kinds in (places, tokens, vectors):
-        for kind in kinds:
-            found = [step.output for step in kind if step.shape and len(step.shape) in ranks]
-            if found:
-                count = min(MAPS, len(found))
-                return [found[(2 * part + 1) * len(found) // (2 * count)] for part in range(count)]
-    return []
+    places: Sequence[int] = (5, 4)
+    tokens: Sequence[int] = (3,)
+    vectors: Sequence[int] = (2,)
+    # Of a transformer the activations lie aside, within the blocks; its patches are a map of places, and its attention has some.
+    kinds = [(summed, tokens), (activated, tokens)]
+    transformer = any(_of_rank(kind, ranks) for kind, ranks in kinds)
+    if transformer:
+        stem = next(filter(None, (_of_rank(kind, places) for kind in (activated, summed))), [])
+        blocks = next(filter(None, (_of_rank(kind, ranks) for kind, ranks in kinds)))
+        found = [step for step in hidden if step in stem or step in blocks]
+    else:
+        kinds = [(kind, ranks) for ranks in (places, tokens) for kind in (activated, summed, gated, rest)]
+        kinds += [(activated, vectors), (summed, vectors)]
+        found = next(filter(None, (_of_rank(kind, ranks) for kind, ranks in kinds)), [])
+    count = min(MAPS, len(found))
+    return [found[(2 * part + 1) * len(found) // (2 * count)].output for part in range(count)]
+
+
+def _of_rank(steps: Sequence[Step], ranks: Sequence[int]) -> list[Step]:
+    return [step for step in steps if step.shape and len(step.shape) in ranks]
 
 
 def _same_values(steps: Sequence[Step], name: str) -> set[str]:

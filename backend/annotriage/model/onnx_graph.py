@@ -5,13 +5,14 @@ Reads and rewrites graphs, runs none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnx.inliner
+import onnx.numpy_helper
 import onnx.shape_inference
 from onnx import TensorProto
 
@@ -55,8 +56,13 @@ def read_graph(spec: ModelSpec) -> Graph:
     path = spec.model_path
     model = read_onnx(path)
     if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+        try:
+            model = onnx.inliner.inline_local_functions(model)
+        except Exception as error:  # of a function that calls itself, among others; each kind has a class of its own
+            raise ModelError(f"{path}: its functions cannot be put in the place of their calls ({error}); export it without") from error
     graph = model.graph
+    if not all(isinstance(name, str) for name in _names(graph)):
+        raise ModelError(f"{path}: some of its names are no text; it is damaged, export it again")
     weights = {tensor.name for tensor in graph.initializer} | {tensor.values.name for tensor in graph.sparse_initializer}
     output = _output(graph, spec)
     entry = _entry(graph, weights, output, spec)
@@ -68,12 +74,25 @@ def read_graph(spec: ModelSpec) -> Graph:
     return Graph(model, _steps(model, entry, spec.input.shape), entry, output, shape[0] if shape else None, files, folder)
 
 
+def _names(graph: onnx.GraphProto) -> Iterator[Any]:
+    """Every name in a graph and in those inside it; protobuf hands out as bytes what is not UTF-8."""
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        yield value.name
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+        for inner in subgraphs(node):
+            yield from _names(inner)
+
+
 def _entry(graph: onnx.GraphProto, weights: set[str], output: str, spec: ModelSpec) -> str:
     """The one input that the output is computed from. Inputs that it does not need are taken out of the graph."""
     names = [value.name for value in graph.input if value.name not in weights]
     needed = needed_for(graph, output)
     others = [name for name in names if name not in needed]
-    used = [name for name in names if name in needed] or names
+    used = [name for name in names if name in needed]
+    if names and not used:
+        raise ModelError(f"{spec.path}: {spec.model_path.name}: its output {output!r} depends on none of its inputs ({', '.join(names)})")
     if spec.input.name is not None and spec.input.name not in names:
         raise ModelError(f"{spec.path}: [input] name: the model has no input {spec.input.name!r}. It has {', '.join(names) or 'none'}")
     if len(used) != 1:
@@ -158,6 +177,7 @@ def _steps(model: onnx.ModelProto, entry: str, item_shape: tuple[int, ...]) -> t
     shapes = _shapes(model, entry, item_shape)
     constant = {tensor.name for tensor in model.graph.initializer} | {tensor.values.name for tensor in model.graph.sparse_initializer}
     steps = []
+    places = _small_integers(model)
     for node in model.graph.node:
         given = _read(node)
         inputs = tuple(name for name in given if name not in constant)
@@ -165,8 +185,38 @@ def _steps(model: onnx.ModelProto, entry: str, item_shape: tuple[int, ...]) -> t
             constant.update(node.output)
             continue
         weights = len(inputs) < len(given)
-        steps += [Step(name, node.op_type, inputs, weights, shapes.get(name)) for name in node.output if name]
+        token = _token(node, places, shapes)
+        steps += [Step(name, node.op_type, inputs, weights, shapes.get(name), token=token) for name in node.output if name]
     return tuple(steps)
+
+
+def _token(node: onnx.NodeProto, places: Mapping[str, list[int]], shapes: Mapping[str, Shape]) -> int | None:
+    """Which token a step takes of (N, T, C) tokens, by Gather, or by Slice before a Squeeze; None of any other step."""
+    source = shapes.get(node.input[0]) if node.input else None
+    if source is None or len(source) != 3:
+        return None
+    if node.op_type == "Gather" and len(node.input) == 2:
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+        place = places.get(node.input[1])
+        return place[0] if axis in (1, -2) and place is not None and len(place) == 1 else None
+    if node.op_type == "Slice" and len(node.input) >= 4:
+        starts, ends, axes = (places.get(name) for name in node.input[1:4])
+        if axes in ([1], [-2]) and starts is not None and ends is not None and len(starts) == 1 and ends == [starts[0] + 1]:
+            return starts[0]
+    return None
+
+
+def _small_integers(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """The whole numbers among the weights and constants, as the places that tokens are taken from."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            tensors.update((node.output[0], attribute.t) for attribute in node.attribute if attribute.name == "value")
+    return {
+        name: [int(place) for place in onnx.numpy_helper.to_array(tensor).reshape(-1)]
+        for name, tensor in tensors.items()
+        if tensor.data_type in (TensorProto.INT64, TensorProto.INT32) and _length(tensor) == 1 and not tensor.external_data
+    }
 
 
 def _shapes(model: onnx.ModelProto, entry: str, item_shape: tuple[int, ...]) -> dict[str, Shape]:

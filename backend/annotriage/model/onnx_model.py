@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime
 
 from annotriage.errors import ModelError
-from annotriage.model.layers import channels_last, choose, listed
+from annotriage.model.layers import channels_last, choose, listed, tensor_of
 from annotriage.model.onnx_graph import Graph, read_graph
 from annotriage.model.outputs import find_reading, probe_batch, run_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
@@ -33,14 +33,14 @@ class OnnxModel:
         self.layers = choice.layers
         self.fixed_batch = graph.fixed_batch
         self.hash = hash_files(graph.files)
-        self._tensors = (choice.logits, *choice.layers)
+        self._tensors = (choice.logits, *map(tensor_of, choice.layers))
         self._session = _session(graph, self._tensors, device, threads)
         self.device = device
         self._input = graph.input
         self._dtype = _DTYPES.get(self._session.get_inputs()[0].type)
         if self._dtype is None:
             raise ModelError(f"{spec.model_path}: its input is {self._session.get_inputs()[0].type}; only numbers can be given to it")
-        last = tuple(channels_last(graph.steps, name, spec.input.layout) for name in self.layers)
+        last = tuple(channels_last(graph.steps, tensor_of(name), spec.input.layout) for name in self.layers)
         self._reading = find_reading(self._forward, self._dtype, self.fixed_batch, choice, last, spec)
         self.spec, self.fixed_batch = self._reading.spec, self._reading.fixed_batch
         self.notes = self._reading.notes

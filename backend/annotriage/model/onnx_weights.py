@@ -72,8 +72,12 @@ def _file(place: str, path: Path) -> Path:
     if not place or windows.anchor or PurePosixPath(place).is_absolute() or ".." in windows.parts:
         raise ModelError(f"{path}: its weights are said to be in {place!r}, out of its own folder; export it again, into one folder")
     file = path.parent / place
-    if not file.is_file():
-        raise ModelError(f"{path}: its weights are in {file.name}, which is not beside it; copy that file to {file.parent}")
+    try:
+        found = file.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        found = False
+    if not found:
+        raise ModelError(f"{path}: its weights are in {file.name[:200]}, which is not beside it; copy that file to {file.parent}")
     return file
 
 
@@ -85,7 +89,7 @@ def _read(tensor: Any, file: Path, path: Path) -> None:
         with file.open("rb") as stream:
             stream.seek(offset)
             content = stream.read(length)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         raise ModelError(f"{path}: the weights of {tensor.name!r} in {file.name} cannot be read ({error}); export it again") from error
     if len(content) < length:
         raise ModelError(f"{path}: {file.name} ends before the weights of {tensor.name!r} do; it was cut off, copy it again")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.errors import ModelError
-from annotriage.model.layers import Choice
+from annotriage.model.layers import Choice, token_of
 from annotriage.model.spec import ModelSpec
 from annotriage.model.types import Array, Outputs
 
@@ -22,13 +22,14 @@ Forward = Callable[[Array], tuple[Array, Sequence[Array]]]  # a batch -> what th
 class Reading:
     """How raw outputs are read; found once, when the model is loaded, so that every batch is read alike.
 
-    spec: the model's, with activation and choice found out. fixed_batch: how many items it takes at a time, None = any. notes: what was
-    found and may need to be put right.
+    spec: the model's, with activation and choice found out. fixed_batch: how many items it takes at a time, None = any. tokens: of each
+    layer which token it is, None of whole ones. notes: what was found and may need to be put right.
     """
 
     spec: ModelSpec
     channels_last: tuple[bool, ...]
     fixed_batch: int | None = None
+    tokens: tuple[int | None, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -53,6 +54,11 @@ def pool(activation: Array, moments: int, channels_last: bool = False) -> Floats
                 centred = centred.astype(np.float32)
             row[width:] = np.sqrt(np.einsum(subscripts, centred, centred) / flat.shape[places])
     return pooled
+
+
+def only_token(activation: Any, token: int | None) -> Any:
+    """One token of (N, T, C) tokens, as numpy's or torch's array; what is no such map, or asked for as a whole, stays as it is."""
+    return activation if token is None or activation.ndim != 3 else activation[:, token]
 
 
 def moments(place: int) -> int:
@@ -91,7 +97,8 @@ def find_reading(
     else:
         applied, choice = _activation_of(values, chosen.closing, spec)
         notes += _notes(choice, spec)
-    return Reading(replace(spec, activation=applied, choice=choice), channels_last, fixed_batch, notes)
+    tokens = tuple(token_of(name) for name in chosen.layers)
+    return Reading(replace(spec, activation=applied, choice=choice), channels_last, fixed_batch, tokens, notes)
 
 
 def _probed(forward: Forward, dtype: Any, fixed_batch: int | None, chosen: Choice, spec: ModelSpec) -> Array:
@@ -110,6 +117,12 @@ def _probed(forward: Forward, dtype: Any, fixed_batch: int | None, chosen: Choic
             if activation.ndim < 2 or len(activation) != len(probe):
                 raise ModelError(
                     f"{where}: layer {name!r} has the shape {activation.shape} for {len(probe)} inputs; its first axis must be the batch."
+                    f" `annotriage layers --model {spec.path}` lists others"
+                )
+            token = token_of(name)
+            if token is not None and (activation.ndim != 3 or not -activation.shape[1] <= token < activation.shape[1]):
+                raise ModelError(
+                    f"{where}: layer {name!r} has the shape {activation.shape} for {len(probe)} inputs, so it has no token {token};"
                     f" `annotriage layers --model {spec.path}` lists others"
                 )
         found.append(values)
@@ -189,8 +202,8 @@ def run_in_batches(forward: Forward, batch: Array, fixed_batch: int | None, read
             part = np.concatenate([part, np.zeros((size - kept, *batch.shape[1:]), batch.dtype)])
         output, activations = forward(part)
         vectors = [
-            pool(activation, moments(index), last)
-            for index, (activation, last) in enumerate(zip(activations, reading.channels_last, strict=True))
+            pool(only_token(activation, token), moments(index), last)
+            for index, (activation, last, token) in enumerate(zip(activations, reading.channels_last, reading.tokens, strict=True))
         ]
         parts.append(tuple(values[:kept] for values in (as_logits(output, reading.spec), *vectors)))
     logits, *pooled = (np.concatenate(same) if len(parts) > 1 else same[0] for same in zip(*parts, strict=True))

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from annotriage.errors import ModelError
-from annotriage.model.layers import Step, channels_last, choose, listed
-from annotriage.model.outputs import find_reading, moments, run_in_batches
+from annotriage.model.layers import Step, channels_last, choose, listed, tensor_of, token_of
+from annotriage.model.outputs import find_reading, moments, only_token, run_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
 from annotriage.model.torch_module import HookedModule
 from annotriage.model.torch_program import Program
@@ -53,7 +53,7 @@ class TorchModel:
         self.fixed_batch = self._recorder.fixed_batch
         self.hash = hash_files([spec.model_path])
         self._logits = choice.logits
-        self._last = tuple(channels_last(self._recorder.steps, name, spec.input.layout) for name in self.layers)
+        self._last = tuple(channels_last(self._recorder.steps, tensor_of(name), spec.input.layout) for name in self.layers)
         dtype = np.float32 if self._recorder.dtype.is_floating_point else np.int64
         self._reading = find_reading(self._forward, dtype, self.fixed_batch, choice, self._last, spec)
         self.spec, self.fixed_batch = self._reading.spec, self._reading.fixed_batch
@@ -89,11 +89,13 @@ class TorchModel:
             batch = np.rint(batch)
         with self._lock, torch.inference_mode(), _full_precision(self._place):
             inputs = torch.from_numpy(np.ascontiguousarray(batch)).to(self._place, self._recorder.dtype)
-            recorded = self._recorder.record(inputs, frozenset((self._logits, *self.layers)))
-            activations = [recorded[name] for name in self.layers]
+            recorded = self._recorder.record(inputs, frozenset((self._logits, *map(tensor_of, self.layers))))
+            activations = [recorded[tensor_of(name)] for name in self.layers]
             if self.device == "cuda":
-                places = enumerate(zip(activations, self._last, strict=True))
-                activations = [pooled(activation, moments(place), last) for place, (activation, last) in places]
+                places = enumerate(zip(self.layers, activations, self._last, strict=True))
+                activations = [
+                    pooled(only_token(activation, token_of(name)), moments(place), last) for place, (name, activation, last) in places
+                ]
             output, *hidden = (tensor.float().cpu().numpy() for tensor in (recorded[self._logits], *activations))
         return output, hidden
 

@@ -77,7 +77,7 @@ class HookedModule:
             block = not name.endswith(_INPUT) and any(True for _ in module.children())
             weights = any(True for _ in module.parameters(recurse=False))
             source = steps[-1].output if block or name + _INPUT not in shapes else name + _INPUT
-            steps.append(Step(name, _operation(name, module), (source,), weights, shape, block))
+            steps.append(Step(name, _operation(name, module), (source,), weights, shape, block, _token(name, leaving)))
         output = select_output(returned, self._spec)
         last = [place for place, step in enumerate(steps) if not step.block and leaving.get(step.output) is output]
         if not last:
@@ -101,6 +101,15 @@ class HookedModule:
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+def _token(name: str, leaving: Mapping[str, Tensor]) -> int | None:
+    """Which token of (N, T, C) tokens enters a module, the first or the last; None if what enters is anything else."""
+    entering = leaving[name]
+    if not name.endswith(_INPUT) or entering.ndim != 2:
+        return None
+    maps = [tensor for tensor in leaving.values() if tensor.ndim == 3 and tensor.shape[2] == entering.shape[1]]
+    return next((place for place in (0, -1) for tokens in maps if torch.equal(tokens[:, place], entering)), None)
 
 
 def _operation(name: str, module: nn.Module) -> str:

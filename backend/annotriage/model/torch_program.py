@@ -89,7 +89,15 @@ def _steps(nodes: list[fx.Node]) -> Iterator[Step]:
             constant.add(node)
         elif node.op == "call_function":
             operation = getattr(node.target, "__name__", str(node.target))
-            yield Step(node.name, operation, inputs, len(inputs) < len(given), _shape(node))
+            yield Step(node.name, operation, inputs, len(inputs) < len(given), _shape(node), token=_token(node, operation))
+
+
+def _token(node: fx.Node, operation: str) -> int | None:
+    """Which token it takes of (N, T, C) tokens; None of any other step."""
+    if operation != "select.int" or len(node.args) < 3 or not isinstance(node.args[0], fx.Node):
+        return None
+    source, axis, place = _shape(node.args[0]), node.args[1], node.args[2]
+    return place if source is not None and len(source) == 3 and axis in (1, -2) and isinstance(place, int) else None
 
 
 def _shape(node: fx.Node) -> tuple[int | None, ...] | None:

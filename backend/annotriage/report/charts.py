@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from annotriage.advice.numbers import certainty, percent, percent_range
+from annotriage.advice.numbers import amount, certainty, percent, percent_range
 from annotriage.advice.route_words import route_name
 from annotriage.report import svg
 from annotriage.states import ROUTES
@@ -102,8 +102,11 @@ def risk_coverage_chart(guarantee: Guarantee) -> Markup:
     def y(risk: float) -> float:
         return bottom - (bottom - top) * min(risk / upper, 1.0)
 
+    priced = getattr(guarantee, "dearest", None) is not None  # facts of older references lack it
+    said = amount if priced else percent
     parts = [
-        svg.line(left, y(tick), right, y(tick), "c-grid") + svg.text(left - 8, y(tick) + 4, svg.tick_label(tick), "c-tick c-end")
+        svg.line(left, y(tick), right, y(tick), "c-grid")
+        + svg.text(left - 8, y(tick) + 4, f"{tick:.3g}" if priced else svg.tick_label(tick), "c-tick c-end")
         for tick in svg.ticks(upper)
     ]
     parts += [svg.text(x(tick), bottom + 20, percent(tick, 0), "c-tick") for tick in (0, 0.25, 0.5, 0.75, 1)]
@@ -123,19 +126,19 @@ def risk_coverage_chart(guarantee: Guarantee) -> Markup:
         )
     sure = certainty(guarantee.tested_confidence)
     legend = (
-        (left, "c-risk", "wrong labels seen"),
+        (left, "c-risk", "cost of a label, seen" if priced else "wrong labels seen"),
         (left + 190, "c-bound", f"upper bound, {sure} sure"),
-        (left + 410, "c-limit", f"limit {percent(limit)}"),
+        (left + 410, "c-limit", f"limit {said(limit)}"),
     )
     for start, kind, name in legend:
         parts.append(svg.line(start, 20, start + 26, 20, kind) + svg.text(start + 34, 24, name, "c-name c-start"))
     described = (
         f"At the chosen place {percent(guarantee.coverage)} of the held-out items are automatic; {guarantee.errors:,} of {guarantee.n:,}"
-        f" are wrong, the upper bound is {percent(guarantee.bound)}, the limit {percent(limit)}."
+        f" are wrong, the upper bound {'of what a label costs ' if priced else ''}is {said(guarantee.bound)}, the limit {said(limit)}."
         if guarantee.auto
-        else f"No place on the curve passes the limit of {percent(limit)}: automatic labels are off."
+        else f"No place on the curve passes the limit of {said(limit)}: automatic labels are off."
     )
-    return svg.frame("Wrong labels against the automatic share", described, 640, 322, parts)
+    return svg.frame(f"{'Cost of labels' if priced else 'Wrong labels'} against the automatic share", described, 640, 322, parts)
 
 
 def interval_row(share: float, low: float, high: float, mark: float, upper: float, described: str, colour: str = "c-expected") -> Markup:

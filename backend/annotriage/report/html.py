@@ -17,7 +17,7 @@ from annotriage.advice import numbers
 from annotriage.errors import OutputError
 
 _HERE = Path(__file__).parent
-_SPOKEN = ("percent", "count", "chance", "p_figure", "plain_time", "finite", "points", "certainty")
+_SPOKEN = ("percent", "count", "chance", "p_figure", "plain_time", "finite", "points", "certainty", "amount")
 
 
 def template(name: str) -> Template:

@@ -53,12 +53,15 @@ def classes_sentence(classes: Sequence[ClassEvidence], max_error: float) -> str:
     tested = [row for row in classes if row.n]
     if not tested:
         return ""
-    worse = list(dict.fromkeys(row.name for row in tested if row.above_limit))
+    worse_rows = [row for row in tested if row.above_limit]
+    worse = list(dict.fromkeys(row.name for row in worse_rows))
     if worse:
         names = ", ".join(name[:60] for name in worse[:5]) + (f" and {len(worse) - 5:,} more" if len(worse) > 5 else "")
-        more = count(len(worse), "class is more often wrong than the limit", "classes are more often wrong than the limit")
+        priced = any(row.cost is not None for row in worse_rows)
+        verb = "more costly" if priced else "more often wrong"
+        more = count(len(worse), f"class is {verb} than the limit", f"classes are {verb} than the limit")
         return f"{more}: {names}. A limit that is kept overall can hide a weak class; few items can also make one look weak."
-    shown = sum(row.bound <= max_error for row in tested)
+    shown = sum(row.bound <= (max_error if row.limit is None else row.limit) for row in tested)
     if not shown:
         return "No class is seen to exceed the limit; no single class is shown to keep it by itself either: too few items each."
     if shown < len(tested):

@@ -4,6 +4,6 @@
 function named after its question, with a connection as its first argument.
 """
 
-from annotriage.store.database import Store
+from annotriage.store.database import DATABASE_TROUBLE, Store
 
-__all__ = ["Store"]
+__all__ = ["DATABASE_TROUBLE", "Store"]

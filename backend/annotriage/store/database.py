@@ -14,14 +14,20 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sqlalchemy import Column, Connection, Engine, Float, Table, create_engine, event, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    InterfaceError,
+    InternalError,
+    NoSuchModuleError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -30,7 +36,19 @@ from annotriage.errors import StoreError
 from annotriage.store.upgrading import refuse_newer, upgrade
 
 BUSY_SECONDS = 10
+LOCK_SECONDS = 20.0  # for a row of PostgreSQL that somebody else holds
+# A host of PostgreSQL that is gone without a word is given up; libpq's names, and what the address says goes before.
+PATIENCE = {
+    "connect_timeout": BUSY_SECONDS,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+IDLE_SECONDS = 120.0  # for which a transaction on PostgreSQL may ask nothing
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
+# What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to.
+DATABASE_TROUBLE = (StoreError, OperationalError, InternalError, InterfaceError, NoConnection)
 MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database uses
 
 
@@ -47,7 +65,8 @@ class Store:
         self.engine = _engine(url, checkpoints, make)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         # SQLite has one writer at a time and no queue: this process's threads take turns, and leave others a gap after each.
-        self._turn: AbstractContextManager[object] = threading.RLock() if self.is_sqlite else contextlib.nullcontext()
+        self._turn = threading.RLock()
+        self._reserved: IO[str] | None = None
         # On SQLite every transaction sees the state of its first query; PostgreSQL must be asked for it.
         self._snapshot: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._gives_way = self.is_sqlite and checkpoints
@@ -61,7 +80,7 @@ class Store:
         except OperationalError as error:
             self.close()
             raise StoreError(
-                f"{_shown(url)}: cannot be opened ({_cause(error)}); check the setting database and that it is running"
+                f"{_shown(url)}: cannot be opened ({cause(error)}); check the setting database and that it is running"
             ) from error
         self._opened = _identity(self._file) if self.is_sqlite else None
 
@@ -85,6 +104,27 @@ class Store:
             if self._gives_way:
                 time.sleep(GAP_SECONDS)
 
+    def reserve(self) -> None:
+        """Let no other service run on this SQLite file as long as this process lives: each would take the other's work for its own.
+
+        Raises StoreError if one does. PostgreSQL is for several.
+        """
+        if not self.is_sqlite:
+            return
+        import fcntl
+
+        beside = self._file.with_name(f"{self._file.name}-service")
+        try:
+            self._reserved = beside.open("a")
+            fcntl.flock(self._reserved, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(
+                f"{self._file}: another annotriage serve runs on this file; stop it first, give this one a database of its own, or use"
+                " PostgreSQL, which several services may share"
+            ) from error
+        except OSError as error:
+            raise StoreError(f"{beside}: cannot be written ({error.strerror}); the service needs to write where its database is") from error
+
     def refuse_newer(self) -> None:
         """Raise StoreError if a newer version has meanwhile changed what this code reads or writes."""
         with self.reading() as connection:
@@ -100,8 +140,10 @@ class Store:
                 connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Let go of all connections, and of what was reserved."""
         self.engine.dispose()
+        if self._reserved is not None:
+            self._reserved.close()
 
     def _check_file(self) -> None:
         """What is written into a file that was deleted is lost. Raises StoreError."""
@@ -114,12 +156,26 @@ class Store:
     @contextlib.contextmanager
     def _writer(self) -> Iterator[Connection]:
         """A connection whose transactions write; on SQLite no other thread of this process has one meanwhile."""
-        with self._turn, self.engine.connect().execution_options(writing=True) as connection:
-            yield connection
+        if not self.is_sqlite:
+            with self.engine.connect().execution_options(writing=True) as connection:
+                yield connection
+            return
+        until = time.monotonic() + BUSY_SECONDS
+        if self._gives_way:
+            self._turn.acquire()
+            until = time.monotonic() + BUSY_SECONDS
+        elif not self._turn.acquire(timeout=BUSY_SECONDS):  # people wait for the web process: who comes last waits no longer
+            raise StoreError("the database could not be written to: others have been writing for too long; try again in a moment")
+        try:
+            with self.engine.connect().execution_options(writing=True, until=until) as connection:
+                yield connection
+        finally:
+            self._turn.release()
 
     def _migrate(self) -> None:
         with self._writer() as connection, _without_foreign_keys(connection), connection.begin():
             if not self.is_sqlite:
+                connection.execute(text("SET LOCAL lock_timeout = 0"))  # migrations may take long
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
             try:
                 self.known = upgrade(connection)
@@ -199,13 +255,26 @@ def _engine(url: str, checkpoints: bool, make: bool) -> Engine:
             return engine
         if address.get_backend_name() != "postgresql":
             raise StoreError(f"setting database: {_shown(url)}: neither sqlite:///PATH nor postgresql://USER:PASSWORD@HOST/NAME")
-        return create_engine(address, pool_pre_ping=True, pool_size=20, json_serializer=_json)
+        patience = {name: value for name, value in PATIENCE.items() if name not in address.query}
+        engine = create_engine(address, pool_pre_ping=True, pool_size=20, json_serializer=_json, connect_args=patience)
+        _tune_postgresql(engine)
+        return engine
     except ModuleNotFoundError as error:
         raise StoreError(f'{_shown(url)}: needs {error.name}; pip install "annotriage[postgres]"') from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise StoreError(f"setting database: {_shown(url)} is no address of a database; as sqlite:///annotriage.db") from error
     except OSError as error:
         raise StoreError(f"setting database: {_shown(url)}: its folder cannot be made ({error.strerror}); choose another") from error
+
+
+def _tune_postgresql(engine: Engine) -> None:
+    """A row that somebody holds for ever, as a process that was stopped in its midst, is not waited for; PostgreSQL ends that session."""
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        connection.execute(f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}")
+        connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000:.0f}")
+        connection.commit()
 
 
 def _tune_sqlite(engine: Engine, checkpoints: bool) -> None:
@@ -221,8 +290,9 @@ def _tune_sqlite(engine: Engine, checkpoints: bool) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("writing"):
-            _begin_writing(connection.connection.driver_connection)
+        options = connection.get_execution_options()
+        if options.get("writing"):
+            _begin_writing(connection.connection.driver_connection, options["until"])
         else:
             connection.exec_driver_sql("BEGIN")
 
@@ -242,17 +312,16 @@ def _without_foreign_keys(connection: Connection) -> Iterator[None]:
         driver.execute("PRAGMA foreign_keys=ON")
 
 
-def _begin_writing(connection: Any) -> None:
+def _begin_writing(connection: Any, until: float) -> None:
     """Wait for the one writer that SQLite allows. Its own waiting sleeps up to 100 ms at a time: too long for a webhook."""
     connection.execute("PRAGMA busy_timeout=0")
-    end = time.monotonic() + BUSY_SECONDS
     try:
         while True:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 return
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                     raise StoreError(
                         f"the database could not be written to ({error}); another process holds it, or its disk is full"
                     ) from error
@@ -286,5 +355,6 @@ def _shown(url: str) -> str:
         return "the value"
 
 
-def _cause(error: SQLAlchemyError) -> str:
+def cause(error: Exception) -> str:
+    """What went wrong, in the database's own words."""
     return str(getattr(error, "orig", None) or error).strip().split("\n")[0]

@@ -141,6 +141,12 @@ def take_unlinked(connection: Connection, project_id: int, owner: str, most: int
     return _take(connection, due, owner, most)
 
 
+def any_sent_by(connection: Connection, project_id: int, owner: str) -> bool:
+    """Whether this owner is sending anything, as far as the store knows."""
+    mine = (delivery.c.project_id == project_id, delivery.c.state == DeliveryState.SENDING, delivery.c.owner == owner)
+    return connection.execute(select(delivery.c.item_id).where(*mine).limit(1)).first() is not None
+
+
 def any_unlinked(connection: Connection, project_id: int) -> bool:
     """Whether `take_unlinked` may find something."""
     due = _due(project_id, (DeliveryState.UNKNOWN, DeliveryState.STALE), None)

@@ -13,11 +13,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from annotriage.store import jobs
+from annotriage.store import jobs, trainings
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.erased import mark_erased
 from annotriage.store.files import drop_unused
-from annotriage.store.maps import pieces_around, read_piece, write_piece
+from annotriage.store.maps import piece_to_change, pieces_around, write_piece
 from annotriage.store.projects import Project
 from annotriage.store.schema import (
     event,
@@ -89,6 +89,7 @@ def erase(connection: Connection, project: Project, items: Sequence[Doomed]) -> 
     _off_maps(connection, project, ids)
     _out_of_snapshots(connection, sorted(set(datasets)), names)
     connection.execute(report.delete().where(report.c.dataset_id.in_(datasets)))
+    trainings.forget_items(connection, project.id)
     drop_unused(connection)
     _out_of_inbox(connection, mentioned)
     _out_of_history(connection, project, tasks, mentioned)
@@ -110,7 +111,7 @@ def _off_maps(connection: Connection, project: Project, ids: Sequence[int]) -> N
     maps = connection.execute(select(map_.c.id).where(map_.c.project_id == project.id)).scalars().all()
     for map_id in maps:
         for number in pieces_around(connection, map_id, min(ids), max(ids)):
-            piece = read_piece(connection, map_id, number)
+            piece = piece_to_change(connection, map_id, number)
             if piece is not None and sum(piece.drop(id) for id in ids):
                 write_piece(connection, map_id, number, piece)
 

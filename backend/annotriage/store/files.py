@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection, exists, select
 
 from annotriage.store.database import insert
-from annotriage.store.schema import file_piece, reference_file, report, stored_file
+from annotriage.store.schema import file_piece, reference_file, report, stored_file, training
 
 PIECE = 8 * 2**20  # bytes; far below every limit of a row
 
@@ -31,7 +31,8 @@ def store_file(connection: Connection, file: Path) -> int:
 
 def drop_unused(connection: Connection) -> None:
     """Forget the files that nothing names any more."""
-    named = (exists(select(table.c.stored_file_id).where(table.c.stored_file_id == stored_file.c.id)) for table in (report, reference_file))
+    naming_tables = (report, reference_file, training)
+    named = (exists(select(table.c.stored_file_id).where(table.c.stored_file_id == stored_file.c.id)) for table in naming_tables)
     for id in connection.execute(select(stored_file.c.id).where(*(~naming for naming in named))).scalars().all():
         connection.execute(file_piece.delete().where(file_piece.c.stored_file_id == id))
         connection.execute(stored_file.delete().where(stored_file.c.id == id))

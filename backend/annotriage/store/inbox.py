@@ -11,6 +11,7 @@ from annotriage.states import Time
 from annotriage.store.schema import inbox
 
 KEPT_FAILED = 1_000
+MOST_UNREAD = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,12 @@ class Unreadable:
 def put(connection: Connection, body: bytes) -> None:
     """Keep a webhook's body."""
     connection.execute(inbox.insert().values(body=body, at=time.time()))
+
+
+def is_full(connection: Connection) -> bool:
+    """Whether so much waits to be read that more would only fill the disk: the polls bring what it would tell."""
+    query = select(inbox.c.id).where(inbox.c.state == "new").order_by(inbox.c.id).offset(MOST_UNREAD).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def unread(connection: Connection, most: int) -> list[Webhook]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, case, func, or_, select, true, update
 
 from annotriage.states import JobState, Time
 from annotriage.store.database import columns_of, insert
@@ -18,6 +18,7 @@ from annotriage.store.schema import JOB_OPEN, heartbeat, job, project
 
 LIMITS = "limits"  # the kind that changes the limits of a guarantee
 LABEL_AUDIT = "label audit"
+TRAINING = "training"
 MOST_ATTEMPTS = 3
 GRACE_SECONDS = 60.0  # in which a process that has just taken a job may still have to give its first sign of life
 
@@ -27,7 +28,11 @@ OPEN = (JobState.QUEUED, JobState.RUNNING)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job. payload: what its kind needs to know. text: what it is at, or what came of it. attempts: times that it was begun."""
+    """A job.
+
+    payload: what its kind needs to know. text: what it is at, or what came of it; done, total: how far it is with that, in whatever it
+    counts, total None where nobody knows; step_at: since when. attempts: times that it was begun.
+    """
 
     id: int
     project_id: int
@@ -35,9 +40,24 @@ class Job:
     state: JobState
     payload: Mapping[str, Any]
     text: str
+    done: int
+    total: int | None
+    step_at: Time | None
     attempts: int
     at: Time
     finished_at: Time | None
+
+    @property
+    def left(self) -> float | None:
+        """About how many seconds the step that it is at still takes; None where nobody knows."""
+        if not self.total or not self.done or self.step_at is None or self.state != JobState.RUNNING:
+            return None
+        return (time.time() - self.step_at) / self.done * max(0, self.total - self.done)
+
+    @property
+    def open(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in OPEN
 
 
 def queue(connection: Connection, project_id: int, kind: str, payload: Mapping[str, Any] | None = None) -> int:
@@ -96,6 +116,12 @@ def any_waiting(connection: Connection, kinds: Sequence[str]) -> bool:
     return connection.execute(_waiting(kinds).with_only_columns(job.c.id).limit(1)).scalar_one_or_none() is not None
 
 
+def is_at_any(connection: Connection, owner: str, kinds: Sequence[str]) -> bool:
+    """Whether a process runs a job of these kinds, as far as the store knows."""
+    mine = (job.c.owner == owner, job.c.kind.in_(kinds), job.c.state == JobState.RUNNING)
+    return connection.execute(select(job.c.id).where(*mine).limit(1)).first() is not None
+
+
 def take(connection: Connection, owner: str, kinds: Sequence[str]) -> Job | None:
     """The oldest job of these kinds that waits: it is this process's now.
 
@@ -111,9 +137,22 @@ def take(connection: Connection, owner: str, kinds: Sequence[str]) -> Job | None
     return _job(connection.execute(_JOBS.where(job.c.id == id)).one())
 
 
-def progress(connection: Connection, id: int, text: str) -> None:
-    """What a running job is at."""
-    connection.execute(update(job).where(job.c.id == id, job.c.state == JobState.RUNNING).values(text=text))
+def begin_step(connection: Connection, id: int, text: str, total: int | None) -> bool:
+    """What a running job is at from now on; False if it runs no more, because a person cancelled it."""
+    values = {"text": text, "done": 0, "total": total, "step_at": time.time()}
+    return connection.execute(update(job).where(job.c.id == id, job.c.state == JobState.RUNNING).values(values)).rowcount == 1
+
+
+def advance(connection: Connection, id: int, done: int) -> bool:
+    """How far a running job is with what it is at; False as for `begin_step`."""
+    return connection.execute(update(job).where(job.c.id == id, job.c.state == JobState.RUNNING).values(done=done)).rowcount == 1
+
+
+def cancel(connection: Connection, project_id: int, kind: str) -> bool:
+    """A person wants no job of that kind any more, whether it waits or runs; whether there was one."""
+    mine = (job.c.project_id == project_id, job.c.kind == kind, job.c.state.in_(OPEN))
+    values = {"state": JobState.CANCELLED, "next_payload": None, "owner": None, "finished_at": time.time()}
+    return bool(connection.execute(update(job).where(*mine).values(values)).rowcount)
 
 
 def finish(connection: Connection, id: int, text: str, *, failed: bool = False) -> None:
@@ -126,10 +165,11 @@ def finish(connection: Connection, id: int, text: str, *, failed: bool = False) 
     connection.execute(update(job).where(*running).values(state=state, text=text, owner=None, finished_at=time.time()))
 
 
-def give_back(connection: Connection, owner: str) -> None:
-    """A process stops in order: what it was at is queued again, and nobody holds that against the job."""
+def give_back(connection: Connection, owner: str, kinds: Sequence[str] | None = None) -> None:
+    """A process stops in order: what it was at, or of these kinds, is queued again, and nobody holds that against the job."""
     values = {"state": JobState.QUEUED, "owner": None, "attempts": job.c.attempts - 1}
-    connection.execute(update(job).where(job.c.owner == owner, job.c.state == JobState.RUNNING).values(values))
+    mine = (job.c.owner == owner, job.c.state == JobState.RUNNING, true() if kinds is None else job.c.kind.in_(kinds))
+    connection.execute(update(job).where(*mine).values(values))
 
 
 def take_back(connection: Connection, dead: Sequence[str]) -> None:

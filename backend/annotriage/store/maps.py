@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from annotriage.errors import UnknownError
 from annotriage.store.blindness import is_blind, is_unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, insert
+from annotriage.store.locks import lock_items
 from annotriage.store.map_points import KINDS, Piece, pack, unpack
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, map_, map_piece, point, rerouting, training_item, verdict
@@ -152,6 +153,21 @@ def read_piece(connection: Connection, map_id: int, number: int) -> Piece | None
     """The points of a piece."""
     content = piece_content(connection, map_id, number)
     return None if content is None else unpack(content)
+
+
+def piece_to_change(connection: Connection, map_id: int, number: int) -> Piece | None:
+    """The points of a piece that is written again in this transaction: nobody else changes it meanwhile."""
+    connection.execute(select(map_piece.c.map_id).where(map_piece.c.map_id == map_id, map_piece.c.number == number).with_for_update())
+    return read_piece(connection, map_id, number)
+
+
+def drop_gone(connection: Connection, piece: Piece, ids: Iterable[int]) -> None:
+    """Take those of the items off a piece that were erased since they were read; the others stay until the transaction ends."""
+    wanted = list(ids)
+    lock_items(connection, wanted)
+    there = {id for some in chunks(wanted) for id in connection.execute(select(item.c.id).where(item.c.id.in_(some))).scalars()}
+    for id in set(wanted) - there:
+        piece.drop(id)
 
 
 def write_piece(connection: Connection, map_id: int, number: int, piece: Piece) -> None:

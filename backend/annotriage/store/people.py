@@ -73,16 +73,21 @@ def set_person(connection: Connection, name: str, role: Role, password: str | No
 
     Raises SettingError if the name or the password cannot be.
     """
-    if not name or len(name) > LONGEST or ":" in name or not name.isprintable() or name != name.strip():
-        raise SettingError(f"{name[:60]!r} is no name; it has 1 to {LONGEST} characters, no colon, and no space at its ends")
-    if name == service_user:
-        raise SettingError(f"{name!r} is the service's own user; choose another name")
+    if fault := name_fault(name, service_user):
+        raise SettingError(fault)
     if password is not None and not LEAST <= len(password) <= LONGEST:
         raise SettingError(f"the password has {len(password)} characters; it takes {LEAST} to {LONGEST}")
     values = {"role": role, "password": None if password is None else _hashed(password), "at": time.time()}
     add = insert(connection, person).values(name=name, **values)
     connection.execute(add.on_conflict_do_update(index_elements=["name"], set_=values))
     connection.execute(session.delete().where(session.c.user == name))
+
+
+def name_fault(name: str, service_user: str) -> str:
+    """Why somebody cannot be called that, in words; "" if they can."""
+    if not name or len(name) > LONGEST or ":" in name or not name.isprintable() or name != name.strip():
+        return f"{name[:60]!r} is no name; it has 1 to {LONGEST} characters, no colon, and no space at its ends"
+    return f"{name!r} is the service's own user; choose another name" if name == service_user else ""
 
 
 def remove_person(connection: Connection, name: str) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, func, or_, select, update
 
 from annotriage.errors import StateError, UnknownError
 from annotriage.labeling_tool import Before
-from annotriage.settings import ServiceSettings
+from annotriage.settings import ServiceSettings, data_from
 from annotriage.states import Alarm, Pause
 from annotriage.store.database import insert
-from annotriage.store.schema import before_connecting, counter, dataset, event, item, job, project, reference, snapshot
+from annotriage.store.schema import JOB_OPEN, before_connecting, counter, dataset, event, item, job, project, reference, snapshot
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class ProjectOptions:
     compare_incoming: bool = False
     accept: str = "suggest"
     calls: bool = True
+    training_data: str = ""
+    start_training: str = "recalibrate"
+    take_over: str = "ask"
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> ProjectOptions:
@@ -42,6 +46,9 @@ class ProjectOptions:
             compare_incoming=settings.compare_incoming == "on",
             accept=settings.accept,
             calls=settings.calls == "on",
+            training_data=data_from(Path.cwd(), settings.training_data),
+            start_training=settings.start_training,
+            take_over=settings.take_over,
         )
 
 
@@ -195,8 +202,9 @@ def mark_of(connection: Connection, project_ids: Sequence[int]) -> tuple[object,
     stops = (project.c.paused_at, project.c.pause_reason, project.c.alarm, project.c.trouble, project.c.problem)
     states = select(project.c.id, *stops, project.c.reference_id, project.c.next_reference_id)
     jobs = select(func.max(job.c.id), func.max(job.c.finished_at)).where(job.c.project_id.in_(project_ids))
+    steps = select(job.c.id, job.c.state, job.c.text, job.c.done).where(JOB_OPEN, job.c.project_id.in_(project_ids)).order_by(job.c.id)
     events = select(func.max(event.c.id)).where(event.c.project_id.in_(project_ids))
-    asked = (counts, latest, states.where(project.c.id.in_(project_ids)).order_by(project.c.id), jobs, events)
+    asked = (counts, latest, states.where(project.c.id.in_(project_ids)).order_by(project.c.id), jobs, steps, events)
     return tuple(tuple(row) for query in asked for row in connection.execute(query))
 
 

@@ -1,7 +1,7 @@
 """Where each label comes from: who or what gave it, and what was guaranteed at that time.
 
 What held when is known from the project's history: which reference was in force. Blindness holds here, too: of an open spot check there is
-no route and nothing that the model says.
+its route, and nothing else that the model says.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, literal, null, select
+from sqlalchemy import Connection, Select, and_, case, func, literal, null, select
 
 from annotriage.labeling_tool import Review
 from annotriage.states import SETTLED, AnswerState, EventKind, Route, Time
@@ -93,7 +93,7 @@ def _query(connection: Connection, project: Project, after: int | None) -> Selec
             item.c.machine,
             item.c.answered_at,
             verdict.c.reference_id,
-            verdict.c.route,
+            func.coalesce(verdict.c.route, item.c.route).label("route"),
             verdict.c.judged,
             verdict.c.held_back,
             case((is_unnamed(item.c.id), null()), else_=verdict.c.labels).label("model_label"),
@@ -135,13 +135,17 @@ def _in_force(connection: Connection, project: Project) -> Any:
 def _facts(connection: Connection, ids: set[int]) -> dict[int, Any]:
     """Name, version, model and guarantee of references."""
     facts = reference.c.facts
-    guarantee = (facts["guarantee"][name] for name in ("max_error", "confidence", "auto"))
+    guarantee = (facts["guarantee"][name] for name in ("max_error", "confidence", "auto", "own_limits"))
     query = select(reference.c.id, reference.c.name, reference.c.version, facts["model"]["hash"].label("model"), *guarantee)
     return {row[0]: row[1:] for row in connection.execute(query.where(reference.c.id.in_(ids)))}
 
 
 def _label(row: Any, reviews: Sequence[Review], facts: Sequence[Any] | None) -> Label:
-    name, version, model, max_error, confidence, automatic = facts or (None,) * 6
+    name, version, model, max_error, confidence, automatic, own_limits = facts or (None,) * 7
+    for limited in own_limits or ():
+        called = texts(row.model_label) or ()
+        if {limited["name"], *(part.strip() for part in limited["name"].split("|"))} & set(called):
+            max_error = limited["max_error"]
     given = [review for review in reviews if review.labels is not None and not review.skipped and not review.empty]
     resolved = row.answer == AnswerState.RESOLVED or row.labelled
     said = texts(row.labels) if resolved else None

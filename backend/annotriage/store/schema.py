@@ -437,13 +437,16 @@ job = Table(
     metadata,
     _id(),
     _of("project"),
-    Column("kind", Text, nullable=False),  # recalibrate | limits | report | atlas | label audit
+    Column("kind", Text, nullable=False),  # recalibrate | limits | report | atlas | label audit | erase | training
     Column("state", Text, nullable=False),  # states.JobState
     Column("owner", Text),
     Column("payload", JSON, nullable=False),
     Column("next_payload", JSON(none_as_null=True)),  # asked for while it runs: it is queued again with it
     Column("attempts", Integer, nullable=False, server_default=text("0")),  # without an end: a process died over it
     Column("text", Text, nullable=False, server_default=""),
+    Column("done", BigInteger, nullable=False, server_default=text("0")),  # of the step that it is at
+    Column("total", BigInteger),
+    Column("step_at", Float),
     Column("at", Float, nullable=False),
     Column("finished_at", Float),
     Index(None, "state", "kind"),
@@ -548,6 +551,22 @@ _open = text("state IN ('asked', 'undoing')")  # few, and looked for all the tim
 Index("ix_accepted_open", accepted.c.item_id, sqlite_where=_open, postgresql_where=_open)
 
 # The latest audit of a project's labels, and the labels that it doubts.
+# A model that a project trained, its reference and its report.
+training = Table(
+    "training",
+    metadata,
+    _id(),
+    _of("project"),
+    _of("reference", name="former_id"),
+    _of("reference"),
+    Column("facts", JSON, nullable=False),  # training_facts
+    _of("stored_file", null=True, on_delete="SET NULL"),  # the report; None once an item was erased, whose picture may be in it
+    Column("state", Text, nullable=False),  # states.TrainedState
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Index(None, "project_id", "id"),
+)
+
 label_audit = Table(
     "label_audit",
     metadata,
@@ -653,5 +672,6 @@ session = Table(
     metadata,
     Column("key", Text, primary_key=True),
     Column("user", Text, nullable=False),
+    Column("granted", Text),  # states.Role, by an identity provider; null: signed in with a password
     Column("ends_at", Float, nullable=False),
 )

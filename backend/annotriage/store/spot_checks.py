@@ -232,6 +232,17 @@ def automatic_answers(connection: Connection, project_id: int, reference_id: int
     return [SpotCheckState(state) for state in connection.execute(query).scalars()]
 
 
+def settled_sureness(connection: Connection, project_id: int, reference_id: int) -> list[tuple[float, bool]]:
+    """How sure each automatic label is whose spot check people settled, and whether it was wrong."""
+    query = (
+        select(verdict.c.sureness, spot_check.c.state)
+        .join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id))
+        .where(_automatic(project_id, reference_id), spot_check.c.state.in_(SETTLED), verdict.c.sureness.is_not(None))
+        .order_by(spot_check.c.item_id)
+    )
+    return [(float(row.sureness), row.state == SpotCheckState.WRONG) for row in connection.execute(query)]
+
+
 def contradicted(connection: Connection, project_id: int, before: float) -> list[Contradicted]:
     """Spot checks on which one person contradicted the model before that moment, and nobody else has answered; the earliest first."""
     query = (
@@ -265,6 +276,19 @@ def outstanding(connection: Connection, project_id: int, reference_id: int) -> t
     )
     count, oldest = connection.execute(query).one()
     return int(count), oldest
+
+
+def open_since(connection: Connection, project_id: int, reference_id: int, before: float) -> int:
+    """How many spot checks of automatic labels were drawn before that moment and have no answer, not even one that contradicts."""
+    query = (
+        select(func.count())
+        .select_from(spot_check)
+        .join(item, item.c.id == spot_check.c.item_id)
+        .where(
+            _automatic(project_id, reference_id), spot_check.c.state == SpotCheckState.OPEN, spot_check.c.drawn_at < before, ~item.c.gone
+        )
+    )
+    return int(connection.execute(query).scalar_one())
 
 
 def drawn_by_dataset(connection: Connection, project_id: int, reference_id: int) -> dict[int, list[tuple[str, float]]]:
@@ -344,6 +368,14 @@ def labels_of_tasks(connection: Connection, project_id: int, external_ids: Seque
         for row in connection.execute(query.where(~item.c.machine, item.c.external_id.in_(some))):
             found[str(row.external_id)] = tuple(row.labels or ())
     return found
+
+
+def learnable(connection: Connection, project_id: int, most: int) -> int:
+    """How many items `other_answers` would give, counted up to `most`."""
+    drawn = select(spot_check.c.item_id).where(spot_check.c.project_id == project_id)
+    mine = (item.c.project_id == project_id, item.c.answer == AnswerState.RESOLVED, item.c.id.not_in(drawn))
+    some = select(item.c.id).where(*mine, ~item.c.machine, ~item.c.gone, item.c.labels.is_not(None)).limit(most)
+    return int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one())
 
 
 def all_drawn(connection: Connection, project_id: int) -> list[SampleAnswer]:

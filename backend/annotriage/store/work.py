@@ -129,6 +129,11 @@ def release(connection: Connection, work_ids: Sequence[int], until: float) -> No
         connection.execute(update(work).where(work.c.id.in_(ids)).values(values))
 
 
+def held(connection: Connection, owner: str) -> set[int]:
+    """The work that an owner has claimed, whether or not it knows."""
+    return set(connection.execute(select(work.c.id).where(work.c.owner == owner)).scalars())
+
+
 def waiting(connection: Connection, project_id: int, reference_id: int) -> int:
     """How many items are still to be judged under a reference."""
     query = select(func.count()).select_from(work).where(work.c.project_id == project_id, work.c.reference_id == reference_id)

@@ -30,7 +30,7 @@ from annotriage.web.api import api_blueprint
 from annotriage.web.auth import Guard
 from annotriage.web.compression import compressed
 from annotriage.web.pages import add_pages
-from annotriage.web.problems import answer_problems, problem
+from annotriage.web.problems import RETRY_AFTER, answer_problems, problem
 from annotriage.web.roles import LOOKING, needed, refusal
 from annotriage.web.sessions import OPEN, SAFE, Sessions, visitor_name
 from annotriage.web.sizes import FIELD, FORM, PUSHING, SELECTION, endpoint_of, most_bytes
@@ -137,6 +137,8 @@ def create_app(process: Process) -> Flask:
         with process.store.reading() as connection:
             is_answering(connection)
             roles = {row.role for row in living(connection)}
+        if process.unwritten:
+            return problem(503, f"the database cannot be written to ({process.unwritten}): nothing goes on", {"Retry-After": RETRY_AFTER})
         if "worker" not in roles:
             return problem(503, "no worker gave a sign of life lately: nothing is judged or delivered; is annotriage serve running?")
         return {"ready": True}

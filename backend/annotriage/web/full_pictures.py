@@ -29,7 +29,7 @@ class FullPictures:
     def __init__(self, process: Process) -> None:
         settings = process.settings
         limits = Limits(seconds=min(SECONDS, settings.media_seconds), size=settings.media_mb * 2**20)
-        trusted = {process.server.url: process.server.headers}
+        trusted = {process.server.url: process.server.media_headers}
         self._process = process
         self._fetcher = Fetcher(settings.media_hosts, trusted=trusted, limits=limits, connections=AT_ONCE)
         self._turns = threading.BoundedSemaphore(AT_ONCE)

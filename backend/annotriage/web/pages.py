@@ -46,6 +46,7 @@ from annotriage.web.views import (
     queue,
     settings,
     system,
+    training,
 )
 
 POLICY = (
@@ -53,7 +54,18 @@ POLICY = (
     " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 SHARED = Path(__file__).parent.parent / "report" / "static"  # what report.html is made of, too
-WORDS = ("percent", "probability", "percent_range", "count", "points", "points_range", "p_figure", "chance", "certainty")  # of numbers
+WORDS = (
+    "percent",
+    "probability",
+    "percent_range",
+    "count",
+    "points",
+    "points_range",
+    "p_figure",
+    "chance",
+    "certainty",
+    "amount",
+)  # of numbers
 VIEWS = (
     overview,
     project_overview,
@@ -64,6 +76,7 @@ VIEWS = (
     guarantee,
     certificates,
     label_audit,
+    training,
     compare,
     settings,
     system,

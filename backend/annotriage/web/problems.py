@@ -9,12 +9,13 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, request
-from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from annotriage.errors import AnnotriageError
+from annotriage.errors import AnnotriageError, StoreError
 from annotriage.service.operations.log import log
+from annotriage.store import DATABASE_TROUBLE
 
+RETRY_AFTER = "10"  # seconds
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -31,7 +32,7 @@ def answer_problems(app: Flask) -> None:
 
     @app.errorhandler(AnnotriageError)
     def known(error: AnnotriageError) -> Response:
-        return problem(error.status, str(error))
+        return problem(error.status, str(error), {"Retry-After": RETRY_AFTER} if error.status == 503 else None)
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_error: RequestEntityTooLarge) -> Response:
@@ -54,10 +55,13 @@ def answer_problems(app: Flask) -> None:
             detail = f"{request.method} is not what {request.path} is for; use {' or '.join(allowed)}"
         return problem(error.code or 500, detail, kept)
 
-    @app.errorhandler(OperationalError)
-    def no_database(error: OperationalError) -> Response:
-        log("database failed", level=logging.ERROR, path=request.path, error=str(error.orig))
-        return problem(503, "the database does not answer; annotriage doctor says what is wrong with it", {"Retry-After": "10"})
+    def no_database(error: Exception) -> Response:
+        log("database failed", level=logging.ERROR, path=request.path, error=str(getattr(error, "orig", None) or error))
+        said = str(error) if isinstance(error, StoreError) else "the database does not answer; annotriage doctor says what is wrong with it"
+        return problem(503, said, {"Retry-After": RETRY_AFTER})
+
+    for kind in DATABASE_TROUBLE:
+        app.register_error_handler(kind, no_database)
 
     @app.errorhandler(Exception)
     def unforeseen(_error: Exception) -> Response:

@@ -8,11 +8,21 @@ from annotriage.web.sessions import SAFE
 DECIDING = (  # endpoints; whatever else changes something is for administrators
     "web.pause", "web.resume", "web.recalibrate", "web.decide_spot_check", "web.retry_deliveries", "web.retry_fields",
     "web.make_report", "web.mark_dataset", "web.make_certificate", "web.keep_label", "web.start_label_audit",
+    "web.start_training", "web.cancel_training",
     "web.reveal", "web.save_view", "web.delete_view", "web.map_reroute", "web.map_undo", "web.reroute", "web.undo",
     "web.answer", "web.take_back_answer", "web.set_group_aside", "web.assign_group", "web.undo_aside",
-    "api.pause", "api.resume", "api.undo_batch", "api.recalibrate", "api.make_certificate",
+    "api.pause", "api.resume", "api.undo_batch", "api.recalibrate", "api.train", "api.make_certificate",
 )  # fmt: skip
-ADMINISTERING = ("web.save_settings", "web.clear_inbox", "web.set_account", "web.remove_account", "api.erase_items", "api.push_items")
+ADMINISTERING = (
+    "web.save_settings",
+    "web.take_over",
+    "web.go_back",
+    "web.clear_inbox",
+    "web.set_account",
+    "web.remove_account",
+    "api.erase_items",
+    "api.push_items",
+)
 PRIVATE = ("web.deeds_csv", "web.accounts", "web.accounts_json")  # pages for administrators alone
 FOR_ALL = ("web.sign_in", "web.sign_out")
 LOOKING = ("web.map_foresee",)  # what would be, before anybody does it

@@ -18,7 +18,7 @@ from annotriage_label_studio.editor.predictions import choices_result, results_o
 from annotriage_label_studio.editor.tasks import MARKER, task_of
 from annotriage_label_studio.server import delivery, listing
 from annotriage_label_studio.server.client import Client
-from annotriage_label_studio.server.media_addresses import media_address
+from annotriage_label_studio.server.media_addresses import is_kept_here, media_address
 from annotriage_label_studio.server.review_queue import assign
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ class LabelStudioServer:
         self._control = tuple(control)
         self._accounts: tuple[float, list[Account]] = (-ACCOUNTS_SECONDS, [])
 
-    def headers(self) -> dict[str, str]:
-        """Credentials for this moment, for requests to the server's own address."""
-        return self._client.headers()
+    def media_headers(self, target: str) -> dict[str, str]:
+        """Credentials for this moment, for media that the server itself keeps or signs; none for its API and its pages."""
+        return self._client.headers() if is_kept_here(self.url, target) else {}
 
     def now(self) -> float:
         """The server's own time."""

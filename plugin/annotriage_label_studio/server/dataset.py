@@ -118,7 +118,7 @@ def _without_content(task: Task) -> _Labelled:
 def _items(tasks: Sequence[_Labelled], server: LabelStudioServer, project: LabelStudioProject, settings: ServiceSettings) -> Iterator[Item]:
     """Items in order, their media fetched ahead of the reader by a bounded number."""
     limits = Limits(seconds=settings.media_seconds, size=settings.media_mb * 2**20)
-    trusted = {server.url: server.headers}
+    trusted = {server.url: server.media_headers}
     fetcher = Fetcher(settings.media_hosts, trusted=trusted, limits=limits, connections=settings.media_connections)
     waiting: deque[Future[Item]] = deque()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
@@ -10,7 +11,18 @@ from annotriage.errors import MediaError
 from annotriage_label_studio.editor.tasks import NOT_LISTED, UNLISTED
 
 CLOUD = {"s3": "s3", "gs": "gcs", "azure-blob": "azure"}  # schemes that the server can presign -> its type of storage for them
+KEPT = re.compile(r"/(data|storage-data)/|/(tasks|projects)/\d+/(presign|resolve)/$")
+DISGUISED = re.compile(r"//|\\|/\.{1,2}(/|$)|%(2e|2f|5c|25)", re.IGNORECASE)  # what a proxy on the way may read as another path
 LONGEST_SHOWN = 100  # characters of an address in a message
+
+
+def is_kept_here(server: str, target: str) -> bool:
+    """Whether a path and query of the server at `server` is that of an upload, a local file, or a file in a cloud that it signs for."""
+    path = target.partition("?")[0]
+    below = urlsplit(server).path.rstrip("/")
+    if not path.startswith(f"{below}/") or DISGUISED.search(path):
+        return False
+    return KEPT.match(path.removeprefix(below)) is not None
 
 
 def media_address(server: str, project: str, media: str, task_id: str, storage_types: Callable[[], Collection[str]]) -> str:

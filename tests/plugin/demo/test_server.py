@@ -12,6 +12,7 @@ import sys
 
 import pytest
 import requests
+from running import free_port
 from waiting import PATIENCE, wait_until
 
 from annotriage.errors import SettingError, ToolError
@@ -21,7 +22,7 @@ START = """
 import sys
 from pathlib import Path
 from annotriage_label_studio.demo.server import start
-print(start(Path(sys.argv[1]), Path(sys.argv[2])).url)
+print(start(Path(sys.argv[1]), Path(sys.argv[2]), port=int(sys.argv[3])).url)
 """
 
 
@@ -45,7 +46,8 @@ def script(tmp_path):
 
 
 def test_a_server_outlives_its_command_and_is_found_again_until_it_is_stopped(label_studio_executable, folder):
-    done = subprocess.run([sys.executable, "-c", START, label_studio_executable, folder], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", START, label_studio_executable, folder, str(free_port())]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     url = done.stdout.strip()
     assert requests.get(f"{url}/health", timeout=PATIENCE).json() == {"status": "UP"}
     first = start(label_studio_executable, folder)
@@ -62,7 +64,7 @@ def test_a_server_outlives_its_command_and_is_found_again_until_it_is_stopped(la
 
 
 def test_an_account_that_the_database_does_not_know_is_told(label_studio_executable, folder):
-    with serving(label_studio_executable, folder):
+    with serving(label_studio_executable, folder, port=free_port()):
         pass
     (folder / "server.json").unlink()
     with pytest.raises(ToolError, match=r"does not know the account of .*server.json"):

@@ -13,7 +13,7 @@ from annotriage_label_studio.editor.labeling_config import DEFAULT_CONTROL
 from annotriage_label_studio.editor.tasks import task_of
 from annotriage_label_studio.server import listing, transport
 from annotriage_label_studio.server.client import Client
-from annotriage_label_studio.server.media_addresses import media_address
+from annotriage_label_studio.server.media_addresses import is_kept_here, media_address
 
 __all__ = ["faulty"]  # a fixture
 
@@ -87,3 +87,34 @@ def test_a_task_that_the_server_fails_to_list_hides_no_other_and_is_named(client
 )
 def test_uploads_of_a_label_studio_below_a_path_have_the_path_once(server, media, address):
     assert media_address(server, "3", media, "1", frozenset) == address
+
+
+@pytest.mark.parametrize("below", ["", "/ls"])
+@pytest.mark.parametrize(
+    ("target", "kept"),
+    [
+        ("/data/upload/1/a.png", True),
+        ("/data/local-files/?d=x/../a.png", True),
+        ("/storage-data/uploaded/?filepath=upload/1/a.png", True),
+        ("/tasks/7/presign/?fileuri=czM6Ly8=", True),
+        ("/projects/7/resolve/?fileuri=czM6Ly8=", True),
+        ("/api/current-user/token", False),
+        ("/api/users/", False),
+        ("/data", False),
+        ("/data/../api/current-user/token", False),
+        ("/data/%2e%2E/api/current-user/token", False),
+        ("/data/..%2fapi/current-user/token", False),
+        ("/data/x/..", False),
+        ("/data//../api/users/", False),
+        ("/data/..\\api/users/", False),
+        ("/data/%252e%252e/api/users/", False),
+        ("/tasks/7/presign/../../../api/users/", False),
+        ("/tasks/x/presign/", False),
+        ("/static/samples/sample.jpg", False),
+        ("/database/a.png", False),
+        ("/", False),
+    ],
+)
+def test_whoever_makes_tasks_cannot_read_the_api_with_our_token(below, target, kept):
+    assert is_kept_here(f"http://host{below}", below + target) == kept
+    assert not below or not is_kept_here(f"http://host{below}", target), "beside the path it is another server"

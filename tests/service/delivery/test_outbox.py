@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import databases
+import outages
 import pytest
 from delivery_states import states
 from memory_tool import Failure
@@ -253,6 +256,21 @@ def test_a_verdict_that_changes_while_its_task_is_created_is_what_annotators_see
         recover(worker)
         (task,) = tool.tasks_by_id
         assert [one.trust for one in tool.shown(task)] == [0.125]
+
+
+@databases.both
+def test_what_was_sent_as_the_database_went_away_is_delivered_once(process, judged, worker, monkeypatch):
+    monkeypatch.setattr("annotriage.store.database.BUSY_SECONDS", 0.0)
+    project, tool, ids = judged()
+    away = ExitStack()
+    tool.faults = lambda name: away.enter_context(outages.unusable(process.settings.database)) if name == "deliver" else None
+    with away:
+        assert not worker.delivery.step()
+    tool.faults = lambda name: None
+    assert states_of(process, project) == {"sending": TASKS}
+    recover(worker)
+    assert states_of(process, project) == {"confirmed": TASKS}
+    assert [len(tool.shown(id)) for id in ids] == [1] * TASKS
 
 
 def test_an_answer_that_comes_after_the_process_was_held_for_dead_changes_nothing(process, judged, worker):

@@ -7,6 +7,9 @@ import time
 
 import numpy as np
 import pytest
+from answered_checks import MODEL_SAYS, SpotChecks
+from scipy.stats import beta
+from sqlalchemy import update
 
 from annotriage.advice.state_words import why_paused
 from annotriage.engine.verdict import Verdict
@@ -17,82 +20,13 @@ from annotriage.labeling_tool import Review, Task
 from annotriage.service.guarantee import spot_checks
 from annotriage.service.guarantee.decisions import decide, decisions
 from annotriage.service.guarantee.pausing import pause, resume
-from annotriage.service.intake.reviewing import take_reviews
 from annotriage.store import items
 from annotriage.store import spot_checks as stored_checks
 from annotriage.store.events import history
-from annotriage.store.projects import change_project, get_project
+from annotriage.store.projects import change_project
 from annotriage.store.references import get_reference, save_reference
 from annotriage.store.schema import spot_check
 from annotriage.store.verdicts import Judgement, record
-
-MODEL_SAYS = "3"
-
-
-class SpotChecks:
-    """Items of a project that are spot checks, and the people who answer them."""
-
-    def __init__(self, process, project):
-        self.process, self.project = process, project
-        self.tasks: dict[str, Task] = {}
-
-    def draw(self, count, *, route="auto", kind="audit", spot_check=True, **values):
-        """New tasks, judged as spot_checks: their ids."""
-        first = len(self.tasks) + 1
-        new = [Task(str(number), f"http://host/{number}.png", reviews=(), **values) for number in range(first, first + count)]
-        self.tasks |= {task.id: task for task in new}
-        with self.process.store.writing() as connection:
-            items.add_tasks(connection, self.project, new)
-            rows = items.find_items(connection, self.project.id, [task.id for task in new]).values()
-            shown = [
-                Judgement(
-                    row.id,
-                    Verdict(str(row.id), "", (MODEL_SAYS,), 0.9, MODEL_SAYS, trust=0.9, route=route),
-                    route,
-                    None,
-                    0.1,
-                    kind if spot_check else None,
-                    b"",
-                    b"",
-                )
-                for row in rows
-            ]
-            record(connection, self.project, self.project.reference_id, shown)
-        return [task.id for task in new]
-
-    def answer(self, answers, *, at=None, **fields):
-        """Answers (task id, person, labels), read in one go; labels None is a skip."""
-        at = time.time() + 1 if at is None else at
-        touched = {}
-        for place, (id, person, labels) in enumerate(answers):
-            task = self.tasks[id]
-            given = (labels,) if labels else None
-            review = Review(f"{id}-{len(task.reviews)}", person, given, skipped=labels is None, updated_at=at + place, **fields)
-            reviews = (*task.reviews, review)
-            self.tasks[id] = touched[id] = Task(id, task.media, labelled=True, wanted=task.wanted, reviews=reviews)
-        self.read(touched.values())
-
-    def read(self, tasks):
-        with self.process.store.writing() as connection:
-            take_reviews(connection, get_project(connection, self.project.id), list(tasks))
-
-    def wrong(self, ids, at=None):
-        """Two people say something else than the model."""
-        at = time.time() + 1 if at is None else at
-        self.answer([(id, person, "5") for id in ids for person in ("ann", "bob")], at=at)
-
-    def states(self):
-        with self.process.store.reading() as connection:
-            rows = connection.execute(spot_check.select().order_by(spot_check.c.item_id))
-            return [row.state for row in rows]
-
-    def standing(self):
-        with self.process.store.reading() as connection:
-            return spot_checks.standing(connection, get_project(connection, self.project.id))
-
-    def present(self):
-        with self.process.store.reading() as connection:
-            return get_project(connection, self.project.id)
 
 
 @pytest.fixture
@@ -203,14 +137,21 @@ def test_where_the_model_claimed_nothing_one_answer_is_enough(drawn):
     assert drawn.standing().sample_answers == 1
 
 
-def test_a_skipped_spot_check_stays_open_and_counts_as_wrong_in_the_bound(drawn):
+def test_a_skipped_spot_check_is_unanswered_for_a_week_and_then_counts_as_wrong_in_the_bound(drawn):
     ids = drawn.draw(200)
     drawn.answer([(id, "ann", MODEL_SAYS) for id in ids[1:]])
     drawn.answer([(ids[0], "ann", None)])
     standing = drawn.standing()
+    none_wrong, one_wrong = 1 - 0.05 ** (1 / 199), beta.ppf(0.95, 2, 199)
     assert drawn.states().count("open") == standing.outstanding == 1
-    assert standing.bound > 1 - 0.05 ** (1 / 199)
+    assert (standing.bound, standing.late) == (pytest.approx(none_wrong), 0)
+    assert standing.bound_if_wrong == pytest.approx(one_wrong)
     assert standing.oldest_days == pytest.approx(0, abs=0.01)
+    with drawn.process.store.writing() as connection:
+        connection.execute(update(spot_check).values(drawn_at=spot_check.c.drawn_at - 8 * spot_checks.DAY))
+    standing = drawn.standing()
+    assert (standing.bound, standing.late) == (pytest.approx(one_wrong), 1)
+    assert (standing.answers, standing.wrong) == (199, 0), "an answer it is not"
 
 
 def test_taking_an_answer_back_opens_the_spot_check_again(drawn):

@@ -41,8 +41,9 @@ def test_the_strangest_come_first_and_one_in_four_is_a_spot_check_until_none_is_
     assert others == sorted(others), "the others stand where their own trust puts them"
 
 
-def test_the_place_of_a_spot_check_tells_nothing_of_its_trust(process, connect, mixed):
-    project, tool = connect(sample_share=0.3, audit_share=0.0)
+@pytest.mark.parametrize("item_fields", [True, False])  # without fields no tab tells them apart: they stand among the others all the same
+def test_the_place_of_a_spot_check_tells_nothing_of_its_trust(process, connect, mixed, item_fields):
+    project, tool = connect(sample_share=0.3, audit_share=0.0, item_fields=item_fields)
     import_tasks(process, project, tool, mixed[0])
     judge(process)
     places, trusts = np.array([(place, trust) for place, is_check, trust in handed_out(process, project) if is_check]).T

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import databases
+import outages
 import pytest
 from sqlalchemy import func, select
 from triaged import data_uri, import_tasks
@@ -15,6 +16,7 @@ from annotriage.service.judging.judge import Judge
 from annotriage.service.operations.connecting import disconnect
 from annotriage.service.operations.loops import Loop
 from annotriage.store import work
+from annotriage.store.projects import get_project
 from annotriage.store.schema import event, spot_check, verdict
 from annotriage.store.schema import work as work_table
 
@@ -118,6 +120,29 @@ def test_an_item_on_which_judging_always_fails_fails_alone_in_the_end(process, c
         routes = {row.item_id: row.route for row in connection.execute(select(verdict.c.item_id, verdict.c.route))}
     assert [id for id, route in routes.items() if route == "failed"] == [2]
     assert len(routes) == 3
+
+
+@databases.both
+def test_what_could_not_be_written_down_is_judged_again_once_the_database_is_back(process, connect, digits, judge, monkeypatch):
+    monkeypatch.setattr("annotriage.store.database.BUSY_SECONDS", 0.0)
+    project, tool = connect()
+    import_tasks(process, project, tool, digits.incoming[0][:3])
+    for _ in range(work.GIVEN_UP + 1):  # nothing is held against the items
+        claims, judging = judge.loops()
+        assert claims.round()
+        with outages.unusable(process.settings.database):
+            assert not judging.round()
+            assert not claims.round()
+        claims.round()
+        due_now(process)
+    assert judge.step()
+    with process.store.reading() as connection:
+        routes = list(connection.execute(select(verdict.c.route)).scalars())
+    assert len(routes) == 3
+    assert "failed" not in routes
+    assert waiting(process, project) == 0
+    with process.store.reading() as connection:
+        assert get_project(connection, project.id).trouble is None
 
 
 def test_claiming_goes_on_after_an_error_that_nobody_foresaw(process, connect, digits, judge, monkeypatch):

@@ -13,11 +13,11 @@ from triaged import import_tasks, judge
 
 from annotriage.latent.maps import fit_map, laid_over, place
 from annotriage.service.delivery.rerouting import send_to_review
-from annotriage.service.maps import map_making
+from annotriage.service.maps import map_making, map_placing
 from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.service.readings.snapshots import snapshot
-from annotriage.store import maps, snapshots
+from annotriage.store import erasing, maps, snapshots
 from annotriage.store.map_points import KINDS, Piece, pack, unpack
 from annotriage.store.schema import dataset, item, point, verdict
 
@@ -97,6 +97,26 @@ def test_what_comes_in_is_placed_at_once_among_its_like(process, project, connec
         ids = {row.external_id: row.id for row in connection.execute(select(item.c.id, item.c.external_id))}
     assert after.items() >= before.items(), "what was there has not moved"
     assert after[ids[twin.id]] == pytest.approx(before[ids["8"]], abs=20)
+
+
+def test_an_item_that_is_erased_as_it_is_placed_is_on_no_map(process, project, digits, monkeypatch):
+    MapMaking(process).step(project)
+    lost, other = import_tasks(process, project, process.tool_project(project), digits.incoming[0][120:122])
+    judge(process)
+    nearest = map_placing.keep_nearest
+
+    def erase_meanwhile(*given):
+        nearest(*given)
+        with process.store.writing() as connection:
+            if found := erasing.doomed(connection, project, [lost.id]):
+                erasing.erase(connection, project, list(found.values()))
+
+    monkeypatch.setattr(map_placing, "keep_nearest", erase_meanwhile)
+    Placing(process).step(project)
+    with process.store.reading() as connection:
+        ids = {row.external_id: row.id for row in connection.execute(select(item.c.id, item.c.external_id))}
+    assert (lost.id in ids, other.id in ids) == (False, True)
+    assert set(drawn(process, newest(process, project).id)) == set(ids.values())
 
 
 def test_a_picture_that_changed_is_placed_anew(process, project, digits):

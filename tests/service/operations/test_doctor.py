@@ -7,6 +7,8 @@ import re
 import time
 from dataclasses import asdict, replace
 
+import databases
+import outages
 import pytest
 from delivery_states import set_state
 from sqlalchemy import update
@@ -14,12 +16,12 @@ from sqlalchemy import update
 from annotriage.engine.verdict import Verdict
 from annotriage.errors import MediaUnavailable, SettingError
 from annotriage.labeling_tool import Check
-from annotriage.service.operations.doctor import PILED_UP, examine
+from annotriage.service.operations.doctor import LATE_BEAT_SECONDS, PILED_UP, examine
 from annotriage.settings import ServiceSettings
 from annotriage.states import Alarm
 from annotriage.store import inbox, items, work
 from annotriage.store.projects import change_project
-from annotriage.store.schema import item, spot_check
+from annotriage.store.schema import heartbeat, item, spot_check
 from annotriage.store.schema import project as project_table
 from annotriage.store.verdicts import Judgement, record
 
@@ -41,6 +43,23 @@ def alive(process, *roles):
     with process.store.writing() as connection:
         for role in roles:
             work.beat(connection, f"{role}@elsewhere", role, "elsewhere", 1)
+
+
+@databases.both
+def test_a_database_that_cannot_be_written_to_is_told(process, checks, monkeypatch):
+    monkeypatch.setattr("annotriage.store.database.BUSY_SECONDS", 0.0)
+    assert checks()["database"].ok
+    with outages.unusable(process.settings.database):
+        assert checks()["database"].ok is False
+    assert checks()["database"].ok
+
+
+def test_a_process_that_is_late_with_its_sign_of_life_is_told(process, checks):
+    alive(process, "web", "worker", "jobs")
+    assert checks()["running"].ok
+    with process.store.writing() as connection:
+        connection.execute(update(heartbeat).where(heartbeat.c.role == "worker").values(at=time.time() - LATE_BEAT_SECONDS - 1))
+    assert "worker process gave its last sign of life" in checks()["running"].found
 
 
 def test_a_setting_that_cannot_be_read_is_the_one_thing_that_is_said():

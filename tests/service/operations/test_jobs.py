@@ -139,6 +139,17 @@ def test_queued_jobs_are_run_and_say_what_came_of_them(process, connect):
     assert "0 items of the sample are answered" in row.text, "nobody has answered a spot check yet"
 
 
+def test_a_job_that_ended_as_the_database_went_away_is_run_again(process, connect):
+    project, _ = connect()
+    with process.store.writing() as connection:
+        job_queries.queue(connection, project.id, "recalibrate")
+        assert job_queries.take(connection, process.owner, jobs.KINDS)  # and what came of it could not be written down
+    assert jobs.run_queued(process)
+    with process.store.reading() as connection:
+        (row,) = job_queries.jobs_of(connection, project.id)
+    assert (row.state, row.attempts) == ("failed", 1), "nobody has answered a spot check yet"
+
+
 def test_cleaning_thins_out_old_snapshots(process, connect):
     project, _ = connect()
     with process.store.writing() as connection:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from waiting import PATIENCE
+
 from annotriage.service.operations import references
 from annotriage.store.projects import change_project, get_project
 
@@ -17,7 +19,7 @@ def test_reading_one_reference_holds_up_nobody_who_wants_another(process, connec
         opened.append(id)
         if id == first.reference_id:
             begun.set()
-            assert go_on.wait(30)
+            assert go_on.wait(PATIENCE)
         return real(store, id, folder)
 
     monkeypatch.setattr(references, "open_reference", slow)
@@ -25,7 +27,7 @@ def test_reading_one_reference_holds_up_nobody_who_wants_another(process, connec
     threads = [threading.Thread(target=lambda: found.append(process.reference(first.reference_id))) for _ in range(2)]
     for thread in threads:
         thread.start()
-    assert begun.wait(30)
+    assert begun.wait(PATIENCE)
     assert process.reference(second.reference_id).version == other_reference.version
     assert process.tool_project(second).id == "2"
     go_on.set()

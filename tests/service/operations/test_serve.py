@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from dataclasses import dataclass, field
 
 import pytest
+from running import free_port
 
-from annotriage.errors import SettingError
+from annotriage.errors import SettingError, StoreError
 from annotriage.labeling_tool import Check
 from annotriage.service.operations.serve import RESTART, ROLES, SOUND_SECONDS, Children, looking, serve
 from annotriage.settings import ServiceSettings
-from annotriage.store import work
+from annotriage.store import Store, work
 
 
 @dataclass
@@ -144,8 +144,7 @@ def test_a_service_without_a_token_does_not_start(tmp_path):
 
 def test_of_two_starts_at_once_the_second_is_told_that_the_port_is_taken(tmp_path, monkeypatch):
     monkeypatch.setattr("annotriage.service.operations.serve.start_log", lambda role: None)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     settings = ServiceSettings(database=f"sqlite:///{tmp_path}/store.db", label_studio_token="unused", port=port)
 
     def start_another(process, listener):
@@ -154,3 +153,24 @@ def test_of_two_starts_at_once_the_second_is_told_that_the_port_is_taken(tmp_pat
 
     with pytest.raises(SettingError, match=f"cannot listen on 127.0.0.1:{port}"):
         serve(settings, start_another, lambda said: pytest.fail(said))
+
+
+def test_of_two_services_on_one_sqlite_file_the_second_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("annotriage.service.operations.serve.start_log", lambda role: None)
+    address = f"sqlite:///{tmp_path / 'store.db'}"
+    first = Store(address)
+    first.reserve()
+    settings = ServiceSettings(database=address, label_studio_token="t", port=0)
+    with pytest.raises(StoreError, match="another annotriage serve runs on this file"):
+        serve(settings, lambda *_: pytest.fail("it does not get so far"), lambda _: None)
+    first.close()
+    second = Store(address)
+    second.reserve()  # whose process is gone holds nothing
+    second.close()
+
+
+def test_several_services_may_share_a_postgresql(postgres):
+    stores = [Store(postgres) for _ in range(2)]
+    for store in stores:
+        store.reserve()
+        store.close()

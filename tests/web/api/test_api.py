@@ -24,10 +24,9 @@ from annotriage.store.jobs import jobs_of
 from annotriage.store.projects import change_project, get_project, raise_alarm
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def process(request, tmp_path, server):
-    database = f"sqlite:///{tmp_path}/store.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
-    process = Process(ServiceSettings(database=database, label_studio_token="unused"), "worker")
+@pytest.fixture(params=["sqlite", "postgres"])
+def process(request, server):
+    process = Process(ServiceSettings(database=request.getfixturevalue(request.param), label_studio_token="unused"), "worker")
     process.server = server
     yield process
     process.leave()

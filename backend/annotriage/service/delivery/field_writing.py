@@ -102,13 +102,13 @@ class FieldWriting:
 
     def _look(self, project: Project) -> bool:
         """Whether there is a snapshot to show. Now and then, what was written is stale if its dataset's score is another by now."""
-        now = time.time()
-        if now - self._looked.get(project.id, 0.0) < LOOK_SECONDS:
+        now = time.monotonic()
+        if now - self._looked.get(project.id, -LOOK_SECONDS) < LOOK_SECONDS:
             return True
         with self._process.store.reading() as connection:
             datasets = field_writes.shown_datasets(connection, project.id)
             found = snapshots.latest(connection, datasets, project.reference_id)
-            stale = field_writes.outdated(connection, project.id, found, now - REWRITTEN_SECONDS)
+            stale = field_writes.outdated(connection, project.id, found, time.time() - REWRITTEN_SECONDS)
         if stale:
             with self._process.store.writing() as connection:
                 lock_items(connection, stale)

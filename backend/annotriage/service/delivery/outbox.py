@@ -59,6 +59,10 @@ class Delivery:
         try:
             with self._process.store.reading() as connection:
                 waiting = deliveries.waiting(connection, project.id)
+                left = deliveries.any_sent_by(connection, project.id, self._process.owner)
+            if left:  # the database went away before it was written down what came of it
+                self._let_go(project)
+                return True
             done = self._reading_back.step(project, tool, waiting)
             if project.problem is None:
                 done |= self._create(project, tool, waiting) | self._send(project, tool) | self._show(project, tool)

@@ -6,6 +6,7 @@ missing is sent again.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from annotriage.store.projects import Project
 class _Reading:
     """When the tool was last asked, and what it had: the ids of predictions, or of the task, by item and reference."""
 
-    at: float = 0.0
+    at: float = -math.inf
     found: Mapping[tuple[int, int], tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -128,7 +129,7 @@ class ReadingBack:
 
     def _is_time(self, project: Project, *, created: bool) -> bool:
         last = self._readings.get((project.id, created), _Reading())
-        return time.time() - last.at >= deliveries.AGREED_SECONDS
+        return time.monotonic() - last.at >= deliveries.AGREED_SECONDS
 
     def _agreed(self, project: Project, taken: Sequence[Due], found: Mapping[int, Sequence[str]], *, created: bool) -> list[Due]:
         """Those of which this reading says what the last one said."""
@@ -138,7 +139,7 @@ class ReadingBack:
         agreed = [due for due in taken if before.get((due.item_id, due.reference_id)) == now[due.item_id, due.reference_id]]
         open_ones = now.keys() - {(due.item_id, due.reference_id) for due in agreed}
         if open_ones:
-            self._readings[key] = _Reading(time.time(), {each: now[each] for each in open_ones})
+            self._readings[key] = _Reading(time.monotonic(), {each: now[each] for each in open_ones})
         else:
             self._readings.pop(key, None)
         return agreed

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from annotriage.advice.guarantee_words import evidence_of
 from annotriage.errors import FitError, StateError
-from annotriage.service.guarantee.recalibrating import refuse_second
+from annotriage.service.guarantee.model_choice import refuse_second
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
@@ -74,12 +74,17 @@ def with_limits(present: Reference, limits: Mapping[str, float]) -> Reference:
         held_out=dataclasses.replace(present.held_out, attempts=attempt),
     )
     answered = dataclasses.replace(answered, typical=~reference.is_outlier(answered.scores, answered.clusters))
-    reference = dataclasses.replace(reference, answered=answered, guarantee=guarantee_of(answered, present.space, settings, attempt))
+    known = present.guarantee
+    guarantee = guarantee_of(answered, present.space, settings, attempt, stricter=known.stricter, times_stricter=known.times_stricter)
+    reference = dataclasses.replace(reference, answered=answered, guarantee=guarantee)
     return dataclasses.replace(reference, version=reference.content_hash())
 
 
 def differ_in_limits_alone(former: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
-    """Whether a reference is a former one with other limits, tested on the same held-out items. Both: Reference.facts()."""
+    """Whether a reference is a former one with other limits, tested on the same held-out items. Both: Reference.facts().
+
+    Not where spot checks made the gate stricter: it was set by the answers, so that these say nothing of the labels that are left.
+    """
     alike = all(former[part] == facts[part] for part in ("model", "counts", "accuracy", "clusters", "scores"))
     settings = {name: facts["settings"][name] for name in LIMITS}
     return (

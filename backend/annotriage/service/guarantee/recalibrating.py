@@ -14,9 +14,10 @@ import numpy as np
 
 from annotriage.advice.guarantee_words import evidence_of
 from annotriage.data import Dataset, Item
-from annotriage.errors import FitError, MediaUnavailable, StateError, ToolUnavailable
-from annotriage.guarantee.binomial import first_size
+from annotriage.errors import FitError, MediaUnavailable, ToolUnavailable
+from annotriage.guarantee.ranking import least_items
 from annotriage.progress import Progress, silent
+from annotriage.service.guarantee.model_choice import refuse_second
 from annotriage.service.guarantee.spot_checks import sample_needed
 from annotriage.service.judging.media import MediaReader
 from annotriage.service.operations.log import log
@@ -82,15 +83,6 @@ def _incoming(process: Process, project: Project) -> Array:
     return np.array([np.frombuffer(point, dtype=np.float16) for point in points], dtype=np.float32)
 
 
-def refuse_second(project: Project) -> None:
-    """Raise StateError while another reference is taking over."""
-    if project.next_reference_id is not None or project.old_reference_id is not None:
-        raise StateError(
-            f"project {project.external_id}: a new reference is taking over at the moment; recalibrate again once it has"
-            f" (annotriage status --project {project.external_id} shows how far it is)"
-        )
-
-
 def _refuse_few(project: Project, present: Reference, answers: int) -> None:
     """Ask for so many answers that the limit can be shown at all: an attempt with fewer would spend confidence in vain."""
     needed = sample_needed(dataclasses.asdict(present.guarantee))
@@ -103,7 +95,7 @@ def _refuse_few(project: Project, present: Reference, answers: int) -> None:
 
 def _fresh(answered: Collected, present: Reference) -> Collected:
     """The answers that no calibration has looked at, if they are enough by themselves: a first attempt, at what comes in now. Else all."""
-    least = first_size(present.settings.max_error, present.settings.confidence)
+    least = least_items(present.settings.max_error, present.guarantee.dearest, present.settings.confidence)
     fresh = np.flatnonzero(~np.isin(answered.hashes, present.held_out.hashes))
     return answered.rows(fresh) if len(answered.ids) > len(fresh) >= FRESH_ENOUGH * least else answered
 

@@ -42,8 +42,9 @@ class Standing:
     """How the guarantee stands by the spot checks of labels that the present reference gives by itself.
 
     answers, wrong: what people said; contradicted: of the wrong ones, those on which one person's word awaits a second answer. low, high:
-    limits of the error that hold at all times. recent_*: the last 500 on their own. bound: one-sided upper limit of the error, should
-    all unanswered ones be wrong. level: of the alarm, 0 at rest, 1 rings;
+    limits of the error that hold at all times. recent_*: the last 500 on their own. bound: one-sided upper limit of the error, those that
+    nobody has answered for a week counted as wrong (`late` ones: skipped or left); bound_if_wrong: should all unanswered ones be wrong.
+    level: of the alarm, 0 at rest, 1 rings;
     ringing: it stopped `auto`; wrong_until_alarm: how many wrong ones in a row would; until_alarm: answers it usually takes until a
     doubled error is found (None: too many to say). outstanding: spot checks not settled; oldest_days: since when, None without any.
     sample_answers, sample_drawn: spot checks of the sample, whatever their route; sample_needed: how many answers a recalibration
@@ -61,6 +62,8 @@ class Standing:
     recent_low: float
     recent_high: float
     bound: float
+    bound_if_wrong: float
+    late: int
     level: float
     ringing: bool
     wrong_until_alarm: int
@@ -78,7 +81,7 @@ def standing(connection: Connection, project: Project) -> Standing:
     from annotriage.guarantee.binomial import upper_bound
 
     guarantee = _guarantee(connection, project.reference_id)
-    max_error, confidence = float(guarantee["max_error"]), float(guarantee["confidence"])
+    max_error, confidence = error_limit(guarantee), float(guarantee["confidence"])
     heard = _heard(connection, project)
     wrong, contradicted = heard.wrong, int((~heard.confirmed).sum())
     errors, n = int(wrong.sum()), len(wrong)
@@ -86,6 +89,7 @@ def standing(connection: Connection, project: Project) -> Standing:
     latest = recent(wrong, confidence=confidence)
     waiting, oldest = spot_checks.outstanding(connection, project.id, project.reference_id)
     unanswered = max(0, waiting - contradicted)
+    late = spot_checks.open_since(connection, project.id, project.reference_id, time.time() - OLDEST_DAYS * DAY)
     answered, drawn = spot_checks.sample_size(connection, project.id)
     return Standing(
         max_error=max_error,
@@ -98,7 +102,9 @@ def standing(connection: Connection, project: Project) -> Standing:
         recent_wrong=latest.wrong,
         recent_low=latest.low,
         recent_high=latest.high,
-        bound=float(upper_bound(errors + unanswered, n + unanswered, confidence)),
+        bound=float(upper_bound(errors + late, n + late, confidence)),
+        bound_if_wrong=float(upper_bound(errors + unanswered, n + unanswered, confidence)),
+        late=late,
         level=float(alarm_levels(wrong, max_error)[-1]) if n else 0.0,
         ringing=project.alarm is not None,
         wrong_until_alarm=wrong_until_alarm(wrong, max_error),
@@ -138,7 +144,7 @@ def _alarm(connection: Connection, project: Project, wrong: BoolArray, unconfirm
     from annotriage.guarantee.audit import alarm_levels, time_uniform_interval
 
     guarantee = _guarantee(connection, project.reference_id)
-    max_error = float(guarantee["max_error"])
+    max_error = error_limit(guarantee)
     if not len(wrong) or alarm_levels(wrong, max_error).max() < 1:
         return None
     errors = int(wrong.sum())
@@ -209,6 +215,15 @@ def passed_probation(connection: Connection, project: Project) -> frozenset[int]
     return frozenset(id for id, states in drawn.items() if _probation([state != "right" for state, _ in states], guarantee).passed)
 
 
+def error_limit(guarantee: dict[str, Any]) -> float:
+    """The largest share of wrong labels that keeps the guarantee: what spot checks are held against. guarantee: of the reference's facts.
+
+    Less than what is guaranteed where errors cost unlike amounts: a dear error counts as one.
+    """
+    most = guarantee.get("most_wrong")
+    return float(guarantee["max_error"] if most is None else most)
+
+
 def sample_needed(guarantee: dict[str, Any]) -> int:
     """How many answers on the sample a recalibration takes: so many that the limit can be shown if none of them is wrong.
 
@@ -216,10 +231,10 @@ def sample_needed(guarantee: dict[str, Any]) -> int:
     """
     from math import ceil
 
-    from annotriage.guarantee.binomial import first_size, spent_confidence
-    from annotriage.guarantee.ranking import EXPECTED_COVERAGE
+    from annotriage.guarantee.binomial import attempt_confidence
+    from annotriage.guarantee.ranking import EXPECTED_COVERAGE, least_items
 
-    least = first_size(float(guarantee["max_error"]), spent_confidence(float(guarantee["confidence"]), 1))
+    least = least_items(float(guarantee["max_error"]), guarantee.get("dearest"), attempt_confidence(float(guarantee["confidence"]), 1))
     share = float(guarantee["coverage"]) if guarantee["auto"] else EXPECTED_COVERAGE
     return ceil(least / max(share, EXPECTED_COVERAGE / 2))
 
@@ -272,7 +287,7 @@ def _owed(connection: Connection, project: Project, reference_id: int) -> dict[i
 
 
 def _probation(wrong: Sequence[bool], guarantee: dict[str, Any]) -> Probation:
-    return _probation_of(bytes(wrong), float(guarantee["max_error"]), float(guarantee["confidence"]))
+    return _probation_of(bytes(wrong), error_limit(guarantee), float(guarantee["confidence"]))
 
 
 @lru_cache(maxsize=4096)

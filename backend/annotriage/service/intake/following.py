@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy.exc import OperationalError
-
 from annotriage.errors import AnnotriageError, DataError, ToolGone
 from annotriage.labeling_tool import Event, Task, ToolProject
 from annotriage.service.intake.reviewing import take_reviews
@@ -21,7 +19,7 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind
-from annotriage.store import inbox, items, jobs
+from annotriage.store import DATABASE_TROUBLE, inbox, items, jobs
 from annotriage.store.counters import chunks
 from annotriage.store.events import note
 from annotriage.store.projects import Project, change_project, find_project, get_project
@@ -88,10 +86,10 @@ class Follower:
                 with store.writing() as connection:
                     inbox.failed(connection, row.id, str(error))
                 continue
+            except DATABASE_TROUBLE:  # not the webhook's
+                raise
             except AnnotriageError as error:  # the polls bring what it told
                 log("webhook is left to the polls", level=logging.WARNING, webhook=row.id, error=error)
-            except OperationalError:  # the database's trouble, not the webhook's
-                raise
             except Exception as error:  # nobody foresaw it: set aside, so that it holds up no other; the polls bring what it told
                 logging.getLogger(__name__).error("webhook %s: nobody foresaw this", row.id, exc_info=error)
                 with store.writing() as connection:
@@ -106,7 +104,7 @@ class Follower:
             project = find_project(connection, event.project)
         if project is None or project.gone:
             return
-        if time.time() - project.told_at > TOLD_SECONDS:
+        if abs(time.time() - project.told_at) > TOLD_SECONDS:
             with self._process.store.writing() as connection:
                 change_project(connection, project.id, told_at=time.time())
         tool = self._process.tool_project(project)
@@ -132,9 +130,9 @@ class Follower:
         Returns whether it is to be asked at once again: never.
         """
         state = self._of(project)
-        if time.time() < state.next_poll:
+        if time.monotonic() < state.next_poll:
             return False
-        state.next_poll = time.time() + self._process.settings.poll_seconds
+        state.next_poll = time.monotonic() + self._process.settings.poll_seconds
         try:
             self._poll(project, state)
         except ToolGone as error:
@@ -147,9 +145,9 @@ class Follower:
 
     def _poll(self, project: Project, state: _Followed) -> None:
         tool = self._process.tool_project(project)
-        if time.time() >= state.next_facts:
+        if time.monotonic() >= state.next_facts:
             self._facts(project, tool)
-            state.next_facts = time.time() + FACTS_SECONDS
+            state.next_facts = time.monotonic() + FACTS_SECONDS
         for ids in tool.task_ids_after(project.last_task):
             if not self._take_unknown(project, tool, ids, state):
                 break
@@ -172,7 +170,7 @@ class Follower:
             until = max(until, changes.until)
         if until > project.changes_until:
             state.moved_at = now
-        if until > project.changes_until or read_at - project.read_until > READ_SECONDS:
+        if until > project.changes_until or abs(read_at - project.read_until) > READ_SECONDS:
             with self._process.store.writing() as connection:
                 change_project(connection, project.id, changes_until=until, read_until=read_at)
 
@@ -183,8 +181,8 @@ class Follower:
         """
         unknown = self._unknown(project, ids)
         if unknown and project.told_at:
-            state.noticed = state.noticed or time.time()
-            if time.time() - state.noticed < TOLD_WITHIN:
+            state.noticed = state.noticed or time.monotonic()
+            if time.monotonic() - state.noticed < TOLD_WITHIN:
                 return False
         for some in chunks(unknown, READ_TASKS):
             if still := self._unknown(project, some):
@@ -242,7 +240,7 @@ class Follower:
     def _sweep(self, project: Project, tool: ToolProject, state: _Followed) -> None:
         """Compare all tasks with the store, one page with each poll, so that the tool has time for people."""
         if state.sweep is None:
-            if time.time() - project.swept_at < self._process.settings.sweep_seconds:
+            if 0 <= time.time() - project.swept_at < self._process.settings.sweep_seconds:  # a clock may have been put back since
                 return
             state.sweep, state.sweep_started, state.seen = tool.tasks_after(""), time.time(), set()
         page = next(state.sweep, None)
@@ -286,7 +284,7 @@ class Follower:
                 present = get_project(connection, project.id)
                 new = items.add_tasks(connection, present, tasks)
                 take_reviews(connection, present, tasks)
-        except (AnnotriageError, OperationalError):
+        except (AnnotriageError, *DATABASE_TROUBLE):
             raise
         except Exception as error:
             if len(tasks) > 1:

@@ -28,7 +28,7 @@ from annotriage.service.operations.loops import SOON, Loop, Step
 from annotriage.service.operations.process import Process
 from annotriage.settings import Settings
 from annotriage.states import EventKind
-from annotriage.store import work
+from annotriage.store import DATABASE_TROUBLE, work
 from annotriage.store.counters import chunks
 from annotriage.store.events import note
 from annotriage.store.projects import Project, change_project, get_project
@@ -64,6 +64,8 @@ class Judge:
         self._reader = MediaReader(process.settings, process.server)
         self._ahead: Queue[_Claimed] = Queue(maxsize=AHEAD)
         self._models: dict[int, tuple[Reference, Model, Settings]] = {}
+        self._at_hand: set[int] = set()  # work that is claimed, and not finished or given back
+        self._in_doubt = False  # whether more may be claimed than is at hand: the database went away over it
 
     def loops(self) -> list[Loop]:
         """Claiming and judging, side by side."""
@@ -103,36 +105,64 @@ class Judge:
 
     def _claim(self) -> _Claimed | None:
         store = self._process.store
+        self._clear_doubt()
         with store.reading() as connection:
             if not work.anything_due(connection):
                 return None
-        with store.writing() as connection:
-            claim = work.claim(connection, self._process.owner, CLAIMED)
-            if claim is None:
-                return None
-            project = get_project(connection, claim.project_id)
+        try:
+            with store.writing() as connection:
+                claim = work.claim(connection, self._process.owner, CLAIMED)
+                if claim is None:
+                    return None
+                project = get_project(connection, claim.project_id)
+                self._at_hand |= {row.work_id for row in claim.rows}
+        except DATABASE_TROUBLE:
+            self._in_doubt = True
+            raise
         rows = {row.id: row for row in claim.rows}
         try:
             tool = self._process.tool_project(project)
             fetched = [row for row in claim.rows if row.attempts < work.GIVEN_UP]
             return _Claimed(project, tool, claim.reference_id, rows, self._reader.read(tool, fetched))
         except Exception:
+            self._at_hand -= {row.work_id for row in rows.values()}
+            self._in_doubt = True
             self._release(rows.values())
             raise
 
     def _judge(self, claimed: _Claimed) -> None:
         """Judge what was claimed. Whatever fails, nothing stays claimed: it is tried again."""
+        done = False
         try:
             reference, model, settings = self._model(claimed.reference_id)
             found, later = self._run(claimed, reference, model, settings)
             self._record(claimed, found, later)
+            done = True
+        except DATABASE_TROUBLE:  # what is still claimed is given back once the database is there again
+            raise
         except AnnotriageError as error:
             self._held_up(claimed, error)
         except Exception:
             self._release(claimed.rows.values())
             raise
         finally:
+            self._at_hand -= {row.work_id for row in claimed.rows.values()}
+            if not done:
+                self._in_doubt = True
             claimed.media.close()
+
+    def _clear_doubt(self) -> None:
+        """Give back what this worker has claimed and is not at; no item is at fault for that."""
+        if not self._in_doubt:
+            return
+        self._in_doubt = False  # before anything is looked at: whoever is judging may be in doubt of something else meanwhile
+        try:
+            with self._process.store.writing() as connection:
+                left = work.held(connection, self._process.owner) - self._at_hand
+                work.put_off(connection, sorted(left), time.time())
+        except DATABASE_TROUBLE:
+            self._in_doubt = True
+            raise
 
     def _record(self, claimed: _Claimed, found: list[Judgement], later: Mapping[int, int]) -> None:
         """Write verdicts down, a few at a time. What was changed while it was judged has been queued anew, and stays so."""

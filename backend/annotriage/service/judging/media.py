@@ -51,7 +51,7 @@ class MediaReader:
 
     def __init__(self, settings: ServiceSettings, server: ToolServer) -> None:
         limits = Limits(seconds=settings.media_seconds, size=settings.media_mb * 2**20)
-        trusted = {server.url: server.headers}
+        trusted = {server.url: server.media_headers}
         self._fetcher = Fetcher(settings.media_hosts, trusted=trusted, limits=limits, connections=settings.media_connections)
         self._threads = ThreadPoolExecutor(settings.media_connections, "media")
         self._places = threading.Semaphore(AHEAD)

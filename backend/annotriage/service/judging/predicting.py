@@ -9,8 +9,9 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from annotriage.errors import UnknownError
+from annotriage.errors import Overloaded, UnknownError
 from annotriage.labeling_tool import Event, Shown, Task
+from annotriage.service.guarantee.model_choice import ask_training
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import DeliveryState
@@ -22,6 +23,8 @@ from annotriage.store.projects import Project, before_of, project_of
 ASK_SECONDS = 0.05  # between two looks at the store
 MOST_WAITED_FOR = 200  # missing predictions; more than these take longer than anybody waits
 AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
+MOST_TAKEN = 12  # webhooks that are written down at the same time: the other threads are for people
+FULL_SECONDS = 1.0  # between two looks whether the inbox is full
 MOST_WAITING = 8  # requests that wait at the same time: half of the web process's threads, the others are for webhooks
 CONNECTING = "annotriage"  # in place of a version that cannot be known yet
 NOTHING_TO_SHOW = 1.0  # trust of an empty prediction for a task that people have labelled: it is not to be looked at
@@ -34,6 +37,8 @@ class StorePredictor:
         self.control = process.settings.control
         self._process, self._store = process, process.store
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
+        self._taking = threading.BoundedSemaphore(MOST_TAKEN)
+        self._full: tuple[float, bool] = (0.0, False)  # until when it is believed, and whether the inbox is full
 
     def classes_of(self, project: str) -> tuple[str, ...]:
         """The classes of the project's model. Raises UnknownError if the project is not connected."""
@@ -66,14 +71,36 @@ class StorePredictor:
         return None if taken is None else (taken.version, [_shown(id, taken.by_task[id]) for id in ids])
 
     def take_event(self, body: bytes) -> None:
-        """Keep a webhook's body for the worker."""
-        with self._store.writing() as connection:
-            inbox.put(connection, body)
+        """Keep a webhook's body for the worker. Raises Overloaded if too many wait already: what it told is found by the polls."""
+        if not self._taking.acquire(blocking=False):
+            raise Overloaded(f"{MOST_TAKEN} webhooks are being written down at this moment; nothing is lost, the polls bring what it told")
+        try:
+            if self._is_full():
+                raise Overloaded(f"{inbox.MOST_UNREAD:,} webhooks wait to be read; nothing is lost, the polls bring what it told")
+            with self._store.writing() as connection:
+                inbox.put(connection, body)
+        finally:
+            self._taking.release()
+
+    def _is_full(self) -> bool:
+        until, full = self._full
+        if time.monotonic() > until:
+            with self._store.reading() as connection:
+                full = inbox.is_full(connection)
+            self._full = time.monotonic() + FULL_SECONDS, full
+        return full
 
     def train(self, project: str) -> None:
-        """Queue a recalibration. Raises UnknownError if the project is not connected."""
+        """Queue a recalibration, or a training if the project is set to that.
+
+        Raises UnknownError if the project is not connected, StateError if it cannot be trained.
+        """
         with self._store.writing() as connection:
-            jobs.queue(connection, project_of(connection, project).id, "recalibrate")
+            found = project_of(connection, project)
+            if found.options.start_training == "train":
+                ask_training(connection, found, "the labeling tool")
+            else:
+                jobs.queue(connection, found.id, "recalibrate")
 
     def _take(self, project: str, ids: Sequence[str], found: Predictions) -> Predictions | None:
         """What the tool may take itself: all of these, or nothing if one of them is on its way to it already.

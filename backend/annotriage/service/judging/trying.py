@@ -118,6 +118,6 @@ def _audited(ids: Sequence[str], auto: NDArray[np.bool_], total: int, reference:
         before += float(auto[some].sum()) * scale
     if options.accept == "annotate":
         guarantee = reference.guarantee
-        owed = probation_sizes(guarantee.max_error, guarantee.confidence, total)[:1]
+        owed = probation_sizes(guarantee.error_limit, guarantee.confidence, total)[:1]
         audited |= auto & (np.cumsum(auto) * scale <= float(owed.sum() or total))
     return audited

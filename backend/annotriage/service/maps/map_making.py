@@ -159,6 +159,7 @@ class MapMaking:
                 extend(piece, rows, frame.within(own), names)
                 self._tell(map_id, 0.6 + 0.4 * low / len(ids), f"placing {len(ids):,} items")
             with self._process.store.writing() as connection:
+                maps.drop_gone(connection, piece, piece.ids)
                 maps.write_piece(connection, map_id, number, piece)
 
     def _keep_training(self, reference_id: int, reference: Reference) -> None:

@@ -98,9 +98,10 @@ class Placing:
         with self._process.store.writing() as connection:
             last = maps.pieces(connection, map_row.id)[-1]
             grows = last.number != maps.TRAINING and last.n + len(rows) <= TAIL
-            piece = maps.read_piece(connection, map_row.id, last.number) if grows else None
+            piece = maps.piece_to_change(connection, map_row.id, last.number) if grows else None
             piece = piece or Piece()
             extend(piece, rows, frame.within(own), names)
+            maps.drop_gone(connection, piece, [row.item_id for row in rows])
             maps.write_piece(connection, map_row.id, last.number if grows else last.number + 1, piece)
         placed.ids = np.union1d(placed.ids, [row.item_id for row in rows])
 
@@ -115,7 +116,7 @@ class Placing:
             numbers = maps.pieces_around(connection, map_row.id, ids[0], ids[-1])
         for number in numbers:
             with self._process.store.writing() as connection:
-                piece = maps.read_piece(connection, map_row.id, number)
+                piece = maps.piece_to_change(connection, map_row.id, number)
                 if piece is None:
                     continue
                 before = len(piece)

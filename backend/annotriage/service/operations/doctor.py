@@ -23,13 +23,15 @@ from annotriage.service.guarantee.decisions import is_alone
 from annotriage.service.guarantee.spot_checks import OLDEST_DAYS, SKEW_SECONDS, standing
 from annotriage.service.operations.process import VISITORS, Process
 from annotriage.settings import ServiceSettings
-from annotriage.store import browsing, deliveries, inbox, work
+from annotriage.store import DATABASE_TROUBLE, browsing, deliveries, inbox, work
+from annotriage.store.database import cause
 from annotriage.store.projects import Project, projects
 
 LOOKED_AT = 500  # failed items, of which kinds are told apart
 KINDS = 3  # of failures that are shown
 PILED_UP = 100  # webhooks that nobody has read: somebody should have
 UNTOLD_SECONDS = 60.0  # after an import its webhook is there, even if the clocks differ
+LATE_BEAT_SECONDS = 15.0  # since a process gave its last sign of life
 LATE_SECONDS = 120.0  # since the labeling tool was last read
 LISTED = 5  # tasks in a line
 RESTART = "Put it right where annotriage serve is started, and start it again: it has its token from there, not from this shell."
@@ -75,16 +77,20 @@ def checks_of(process: Process) -> Iterator[tuple[str, Check]]:
 
 
 def _service(process: Process) -> Iterator[Check]:
+    yield _database(process)
     with process.store.reading() as connection:
-        yield Check("database", True, f"{'SQLite' if process.store.is_sqlite else 'PostgreSQL'}, answers")
         living = work.living(connection)
         roles = Counter(row.role for row in living)
         states = inbox.states(connection)
         troubles = inbox.troubles(connection, 1)
     missing = [role for role in ("web", "worker", "jobs") if not roles[role]]
+    late = [row for row in living if row.role not in VISITORS and time.time() - row.at > LATE_BEAT_SECONDS]
     if missing:
         found = f"no sign of life of {', '.join(missing)}: {'nothing is judged or delivered' if 'worker' in missing else 'not all is done'}"
         yield Check("running", False, found, "Start annotriage serve, or look into its log.")
+    elif late:
+        found = f"the {late[0].role} process gave its last sign of life {time.time() - late[0].at:.0f} s ago, and should each 5 s"
+        yield Check("running", False, found, "It hangs, or cannot write to the database; its log says more.")
     else:
         yield Check("running", True, ", ".join(f"{roles[role]} {role}" for role in ("web", "worker", "jobs")))
     if roles["web"]:
@@ -97,6 +103,19 @@ def _service(process: Process) -> Iterator[Check]:
         found = f"{states['failed']:,} could not be read; the latest: {troubles[0].error}"
         fix = "Nothing is lost, the polls bring what they told; if they are not Label Studio's, change the password."
         yield Check("webhooks", False, found, fix)
+
+
+def _database(process: Process) -> Check:
+    """Whether something can be written: what is read may be there while its disk is full."""
+    kind = "SQLite" if process.store.is_sqlite else "PostgreSQL"
+    try:
+        with process.store.writing() as connection:
+            work.hold(connection, process.owner, process.role, process.host, process.pid)
+            work.bury(connection, [process.owner])
+    except DATABASE_TROUBLE as error:
+        fix = "Make room on its disk, and see that this account may write there and that no other program holds it; all goes on by itself."
+        return Check("database", False, f"{kind} cannot be written to: {cause(error)}", fix)
+    return Check("database", True, f"{kind}, answers")
 
 
 def _server(process: Process) -> Iterator[Check]:

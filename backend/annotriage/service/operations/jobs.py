@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from annotriage.service.delivery.field_writing import FieldWriting
 from annotriage.service.guarantee.standings import Standings
+from annotriage.service.guarantee.tightening import Tightening
 from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.service.operations.log import log
@@ -34,6 +35,7 @@ LARGE, LARGE_SECONDS = 20_000, 10.0  # and of one with so many items;
 REST = 3.0  # in any case so many times what the last one took
 KINDS = ("recalibrate", jobs.LIMITS, reports.REPORT, reports.ATLAS, jobs.LABEL_AUDIT, erasing.KIND)
 QUEUED_SECONDS = 2.0
+TRAINING_KINDS = (jobs.TRAINING,)  # in a thread of their own: they may take hours, and nothing waits for them
 MAP_SECONDS = 1.0
 AUDIT_SECONDS = 5.0
 PUT_OFF_SECONDS = 180.0  # for which a map waits while items are judged
@@ -58,11 +60,13 @@ def job_loops(process: Process) -> list[Loop]:
     return [
         each("snapshots", Snapshots(process).step),
         each("standings", Standings(process).step, QUEUED_SECONDS),
+        each("tightening", Tightening(process).step, QUEUED_SECONDS),
         each("fields", FieldWriting(process).step),
         each("decided findings", lambda project: withdraw_decided(process, project), AUDIT_SECONDS),
         each("maps", put_off(process, MapMaking(process).step), MAP_SECONDS),
         each("places", Placing(process).step, MAP_SECONDS),
         Loop(process, "queued", [Step("queued jobs", lambda: run_queued(process))], QUEUED_SECONDS, back_off=SOON),
+        Loop(process, "training", [Step("training", lambda: run_queued(process, TRAINING_KINDS))], QUEUED_SECONDS, back_off=SOON),
         *told_elsewhere(process),
         Loop(process, "cleaning", [Step("cleaning", lambda: clean(process))], CLEAN_SECONDS, alone=True),
     ]
@@ -133,15 +137,20 @@ class Snapshots:
         return last.counted != dataset and time.monotonic() >= last.at + max(pause, REST * last.seconds)
 
 
-def run_queued(process: Process) -> bool:
-    """Run the next queued job, if there is one; whether there was."""
+def run_queued(process: Process, kinds: Sequence[str] = KINDS) -> bool:
+    """Run the next queued job of these kinds, if there is one; whether there was."""
     from annotriage.service.operations.queued_jobs import run_job
 
     with process.store.reading() as connection:
-        if not jobs.any_waiting(connection, KINDS):
-            return False
+        left = jobs.is_at_any(connection, process.owner, kinds)  # the database went away before it was written down what came of it
+        waits = jobs.any_waiting(connection, kinds)
+    if left:
+        with process.store.writing() as connection:
+            jobs.give_back(connection, process.owner, kinds)
+    elif not waits:
+        return False
     with process.store.writing() as connection:
-        job = jobs.take(connection, process.owner, KINDS)
+        job = jobs.take(connection, process.owner, kinds)
     if job is None:
         return False
     try:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from annotriage.errors import AnnotriageError
 from annotriage.service.operations.log import log
-from annotriage.store import work
+from annotriage.store import DATABASE_TROUBLE, work
 from annotriage.store.projects import Project, find_project, projects
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Loop:
     def _tell(self, what: str, project: Project | None, error: Exception, wait: float) -> None:
         of = None if project is None else project.external_id
         log(f"{what} failed", level=logging.WARNING, project=of, again_in=wait, error=error)
-        if not isinstance(error, AnnotriageError) and not self._process.stopping.is_set():
+        if not isinstance(error, (AnnotriageError, *DATABASE_TROUBLE)) and not self._process.stopping.is_set():
             logging.getLogger(__name__).error("%s: nobody foresaw this", what, exc_info=error)
 
 

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,15 +22,18 @@ from annotriage.labeling_tool import LabelingTool, ToolProject, ToolServer, labe
 from annotriage.service.operations.log import log
 from annotriage.service.operations.references import OpenReferences
 from annotriage.settings import ServiceSettings, Settings
-from annotriage.store import Store, jobs
+from annotriage.store import DATABASE_TROUBLE, Store, jobs
 from annotriage.store import work as work_queries
+from annotriage.store.database import cause
 from annotriage.store.projects import Project
 from annotriage.store.secrets import secret_of
+from annotriage.store.waits import end_impossible_waits
 
 if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.engine.reference import Reference
 
 
+STEP = 60.0  # seconds by which a clock that was put right may go back unnoticed
 VISITORS = ("command", "doctor")  # roles that look at a service or change it, and begin none
 
 
@@ -48,11 +51,13 @@ class Process:
         self.store = Store(settings.database, checkpoints=role != "web", make=role not in VISITORS)
         self.tool: LabelingTool = labeling_tool()
         self.server: ToolServer = self.tool.connect_server(settings)
+        self.unwritten = ""  # why the last sign of life could not be written down
         self.trouble = ""  # why the labeling tool cannot be used; others learn of it by the sign of life
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._files = tempfile.TemporaryDirectory(prefix="annotriage-")
         self._projects: dict[tuple[str, tuple[str, ...]], ToolProject] = {}
+        self._clock = 0.0  # how far it is ahead of the time since the machine was started; 0 before the first sign of life
         self._references = OpenReferences(self.store, Path(self._files.name))
 
     def tool_project(self, project: Project) -> ToolProject:
@@ -91,12 +96,27 @@ class Process:
 
         Raises StoreError once a newer version has made the database its own: what is held here is then free before long.
         """
-        self.store.refuse_newer()
-        with self.store.writing() as connection:
-            work_queries.beat(connection, self.owner, self.role, self.host, self.pid, self.trouble)
-            work_queries.renew(connection, self.owner)
-            self._bury_dead(connection)
+        try:
+            self.store.refuse_newer()
+            with self.store.writing() as connection:
+                work_queries.beat(connection, self.owner, self.role, self.host, self.pid, self.trouble)
+                work_queries.renew(connection, self.owner)
+                self._bury_dead(connection)
+            if self._put_back():
+                with self.store.writing() as connection:
+                    ended = end_impossible_waits(connection)
+                if ended:
+                    log("waits ended that the clock had made", level=logging.WARNING, waits=ended)
+        except DATABASE_TROUBLE as error:
+            self.unwritten = cause(error)
+            raise
+        self.unwritten = ""
         return False
+
+    def _put_back(self) -> bool:
+        """Whether the clock was put back since the last sign of life; before the first one it may have been."""
+        before, self._clock = self._clock, time.time() - time.monotonic()
+        return self.role == "worker" and (not before or self._clock < before - STEP)
 
     @contextmanager
     def alone(self, doing: str) -> Iterator[None]:
@@ -112,7 +132,7 @@ class Process:
 
         def hold_on() -> None:
             while not ended.wait(work_queries.DEAD_AFTER / 6):
-                with self.store.writing() as connection:
+                with suppress(*DATABASE_TROUBLE), self.store.writing() as connection:  # there may be time for another one
                     work_queries.beat(connection, doing, "command", self.host, self.pid)
 
         holding = threading.Thread(target=hold_on, name="alone", daemon=True)

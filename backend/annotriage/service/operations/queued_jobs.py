@@ -1,14 +1,17 @@
-"""Queued jobs, each run by what it is for: a recalibration, a change of limits, a report, an atlas, a label audit, an erasure."""
+"""Queued jobs, each run by what it is for: a recalibration, a change of limits, a report, an atlas, an audit, an erasure, a training."""
 
 from __future__ import annotations
 
 import logging
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.errors import AnnotriageError
-from annotriage.progress import Advance
+from annotriage.progress import Advance, Progress
+from annotriage.service.guarantee.model_choice import work_folder
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind
@@ -16,44 +19,84 @@ from annotriage.store import erasing as erasures
 from annotriage.store import jobs, reports
 from annotriage.store.events import note
 from annotriage.store.jobs import Job
-from annotriage.store.projects import get_project
+from annotriage.store.projects import Project, get_project
+
+TELL_SECONDS = 1.0  # between two times that the store is told how far a job is
+FAILURES = {  # kinds of jobs whose failure is an event of the project
+    "recalibrate": EventKind.RECALIBRATION_FAILED,
+    jobs.LIMITS: EventKind.LIMITS_FAILED,
+    jobs.TRAINING: EventKind.TRAINING_FAILED,
+}
+
+
+class Cancelled(Exception):
+    """A person does not want the job any more."""
 
 
 def run_job(process: Process, job: Job) -> None:
     """Run a queued job: what came of it, or why nothing did, stands in the job."""
-    from annotriage.service.guarantee.changing_limits import change_limits
-    from annotriage.service.guarantee.recalibrating import recalibrate
-    from annotriage.service.operations import erasing
-    from annotriage.service.quality.auditing import audit_project
-    from annotriage.service.readings.atlas_making import make_atlas
-    from annotriage.service.readings.reporting import make_report
-
     with process.store.reading() as connection:
         project = get_project(connection, job.project_id)
-
-    @contextmanager
-    def told(label: str, total: int | None) -> Iterator[Advance]:
-        with process.store.writing() as connection:
-            jobs.progress(connection, job.id, label if total is None else f"{label} ({total:,})")
-        yield lambda count: None
-
     failed = False
     try:
-        if job.kind == jobs.LABEL_AUDIT:
-            text = audit_project(process, project, told)
-        elif job.kind == erasures.KIND:
-            text = erasing.erase_asked(process, job)
-        elif job.kind in (reports.REPORT, reports.ATLAS):
-            make = make_report if job.kind == reports.REPORT else make_atlas
-            text = make(process, project, job.payload["dataset"], told)
-        else:
-            reference = change_limits(process, project, job.payload) if job.kind == jobs.LIMITS else recalibrate(process, project, told)
-            text = guarantee_sentence(reference.guarantee)
+        text = _run(process, project, job, progress_of(process, job))
+    except Cancelled:
+        if job.kind == jobs.TRAINING:
+            shutil.rmtree(work_folder(process, project), ignore_errors=True)
+        log("job cancelled", kind=job.kind, project=project.external_id)
+        return
     except AnnotriageError as error:
         text, failed = str(error), True
         log("job failed", kind=job.kind, level=logging.WARNING, project=project.external_id, error=error)
     with process.store.writing() as connection:
         jobs.finish(connection, job.id, text, failed=failed)
-        if failed and job.kind not in (reports.REPORT, reports.ATLAS, jobs.LABEL_AUDIT, erasures.KIND):
-            limits = job.kind == jobs.LIMITS
-            note(connection, project.id, EventKind.LIMITS_FAILED if limits else EventKind.RECALIBRATION_FAILED, error=text)
+        if failed and job.kind in FAILURES:
+            note(connection, project.id, FAILURES[job.kind], error=text)
+
+
+def _run(process: Process, project: Project, job: Job, progress: Progress) -> str:
+    """Do what a job asks for: a sentence on what came of it. Raises AnnotriageError, Cancelled."""
+    from annotriage.service.guarantee.changing_limits import change_limits
+    from annotriage.service.guarantee.recalibrating import recalibrate
+    from annotriage.service.guarantee.retraining import train_asked
+    from annotriage.service.operations import erasing
+    from annotriage.service.quality.auditing import audit_project
+    from annotriage.service.readings.atlas_making import make_atlas
+    from annotriage.service.readings.reporting import make_report
+
+    if job.kind == jobs.LABEL_AUDIT:
+        return audit_project(process, project, progress)
+    if job.kind == jobs.TRAINING:
+        return train_asked(process, project, job.payload, progress)
+    if job.kind == erasures.KIND:
+        return erasing.erase_asked(process, job)
+    if job.kind in (reports.REPORT, reports.ATLAS):
+        make = make_report if job.kind == reports.REPORT else make_atlas
+        return make(process, project, job.payload["dataset"], progress)
+    reference = change_limits(process, project, job.payload) if job.kind == jobs.LIMITS else recalibrate(process, project, progress)
+    return guarantee_sentence(reference.guarantee)
+
+
+def progress_of(process: Process, job: Job) -> Progress:
+    """Progress that stands in the job, for pages to show. Its steps raise Cancelled once a person wants the job no more."""
+
+    @contextmanager
+    def step(label: str, total: int | None) -> Iterator[Advance]:
+        with process.store.writing() as connection:
+            if not jobs.begin_step(connection, job.id, label, total):
+                raise Cancelled
+        done, told_at = 0, time.monotonic()
+
+        def advance(count: int) -> None:
+            nonlocal done, told_at
+            done += count
+            if time.monotonic() - told_at < TELL_SECONDS:
+                return
+            told_at = time.monotonic()
+            with process.store.writing() as connection:
+                if not jobs.advance(connection, job.id, done):
+                    raise Cancelled
+
+        yield advance
+
+    return step

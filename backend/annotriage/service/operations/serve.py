@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from annotriage.errors import SettingError
+from annotriage.errors import SettingError, StoreError
 from annotriage.labeling_tool import Check, labeling_tool
 from annotriage.service.operations.log import log, start_log
 from annotriage.service.operations.loops import SOON, Loop, Step, heartbeat
@@ -59,7 +59,7 @@ def serve(
 
     create_server: makes the web server on a socket (annotriage.web.app.create_server).
     say: told where the service is, once it answers, and what keeps it from the labeling tool. Raises SettingError without a token or if
-    the address is taken, StoreError if the database cannot be used.
+    the address is taken, StoreError if the database cannot be used, or is SQLite and another service runs on it.
     """
     start_log("web")
     if not settings.label_studio_token:
@@ -68,6 +68,12 @@ def serve(
     listener = _listen(settings)
     settings = replace(settings, port=listener.getsockname()[1])
     process = Process(settings, "web", config)
+    try:
+        process.store.reserve()
+    except StoreError:
+        process.close()
+        listener.close()
+        raise
     server = create_server(process, listener)
     children = Children(lambda role: start_child(role, settings, config))
     watch = Loop(process, "children", [Step("children", children.watch)], WATCH_SECONDS, back_off=SOON)

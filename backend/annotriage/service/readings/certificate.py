@@ -105,7 +105,8 @@ def _now(connection: Connection, project: Project, found: StoredCertificate) -> 
     all_right, all_open, all_lost = _counts(rows)
     lost, all_lost = lost + found.random - len(random), all_lost + found.random + found.whole - len(rows)  # erased ones
     checks = Checks(found.labels, found.whole, found.whole - _counts(whole)[0], found.random, found.random - right)
-    confidence = float(reference.facts["guarantee"]["confidence"])
+    guarantee = reference.facts["guarantee"]
+    confidence = float(guarantee["confidence"])
     most = checks.most_wrong(confidence, fixed=found.fixed)
     return Certificate(
         id=found.id,
@@ -135,7 +136,7 @@ def _now(connection: Connection, project: Project, found: StoredCertificate) -> 
             all_open,
             all_lost,
         ),
-        method=words.method(found.fixed),
+        method=words.method(found.fixed, alike=not (guarantee.get("dearest") or guarantee.get("own_limits"))),
         reference=reference.version,
         model_hash=str(reference.facts["model"].get("hash", "")),
         data_hash=found.data_hash,

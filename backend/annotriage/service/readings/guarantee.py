@@ -61,7 +61,7 @@ def guarantee_state(
         checks = standing or {"wrong": 0, "answers": 0}
         said = words.checked(checks["wrong"], checks["answers"], checks.get("contradicted", 0), checks.get("wrong_until_alarm"))
         beyond = beyond_the_limit(evidence, standing, latest)
-        headline = " ".join(filter(None, (words.holds(evidence["max_error"]), beyond)))
+        headline = " ".join(filter(None, (words.holds(evidence), beyond)))
         return GuaranteeState("on", headline, said, can_recalibrate=enough)
     if evidence["needed"] is None:
         return GuaranteeState("off", words.HOPELESS, words.TRAIN_FURTHER, can_recalibrate=enough)

@@ -122,12 +122,12 @@ def _plain(value: Any) -> Any:
 
 def _probation(connection: Connection, project: Project, dataset_id: int) -> Probation | None:
     """How the dataset's audited labels stand, a contradiction counted as wrong; passed only if all that are not answered may be wrong."""
-    from annotriage.service.guarantee.spot_checks import passed_probation
+    from annotriage.service.guarantee.spot_checks import error_limit, passed_probation
 
     drawn = spot_checks.drawn_by_dataset(connection, project.id, project.reference_id).get(dataset_id, [])
     wrong = np.array([state != SpotCheckState.RIGHT for state, _ in drawn if state != SpotCheckState.OPEN], dtype=bool)
     if not wrong.size:
         return None
     guarantee = get_reference(connection, project.reference_id).facts["guarantee"]
-    so_far = probation(wrong, guarantee["max_error"], guarantee["confidence"])
+    so_far = probation(wrong, error_limit(guarantee), guarantee["confidence"])
     return replace(so_far, passed=dataset_id in passed_probation(connection, project))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from annotriage.service.delivery import accepting
+from annotriage.service.guarantee.model_choice import ask_training
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.guarantee import GuaranteeNow, guarantee_now
 from annotriage.states import SpotCheckState
@@ -15,6 +16,7 @@ from annotriage.store.spot_checks import SpotCheckLine, spot_check_counts, spot_
 from annotriage.web.api.openapi import Operation, Parameter
 from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after, number_in_path
 from annotriage.web.api.projects import Done
+from annotriage.web.sessions import visitor_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,13 @@ def undo_batch(process: Process, project: str, batch: str) -> Done:
     return Done(f"{count:,} annotations of batch {batch} were deleted; their tasks are open again.")
 
 
+def train(process: Process, project: str) -> Done:
+    """Train a new model from what people answered. Nothing uses it before somebody lets it take over."""
+    with process.store.writing() as connection:
+        ask_training(connection, project_of(connection, project), visitor_name())
+    return Done("A training is queued; the project's events will say what came of it.")
+
+
 def recalibrate(process: Process, project: str) -> Done:
     """Renew the guarantee from the sample."""
     with process.store.writing() as connection:
@@ -85,4 +94,5 @@ OPERATIONS = (
         statuses=TOOL,
     ),
     Operation("POST", "/projects/{project}/recalibrate", recalibrate, Done, status=202),
+    Operation("POST", "/projects/{project}/train", train, Done, status=202),
 )

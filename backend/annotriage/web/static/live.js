@@ -11,7 +11,9 @@ export function inUse(part) {
   return typing || part.querySelector("details.pause[open], dialog[open]") !== null;
 }
 
+/** Replace what changed; whether all of it could be. */
 async function refresh() {
+  let whole = true;
   const parts = [...document.querySelectorAll("[data-live]")];
   const pages = new Map();
   for (const part of parts) {
@@ -22,7 +24,8 @@ async function refresh() {
       pages.set(url, new DOMParser().parseFromString(await answer.text(), "text/html"));
     }
     const fresh = pages.get(url).getElementById(part.id);
-    if (!fresh || inUse(part) || fresh.innerHTML === part.innerHTML) continue;
+    if (!fresh || fresh.innerHTML === part.innerHTML) continue;
+    if (inUse(part)) { whole = false; continue; }
     const open = [...part.querySelectorAll("details[open][id]")].map((one) => one.id);
     const focus = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") ?? document.activeElement.id : null;
     part.replaceChildren(...fresh.childNodes);
@@ -30,6 +33,7 @@ async function refresh() {
     if (focus) part.querySelector(`[href="${CSS.escape(focus)}"], [id="${CSS.escape(focus)}"]`)?.focus();
     part.dispatchEvent(new CustomEvent("refreshed", { bubbles: true }));
   }
+  return whole;
 }
 
 async function look() {
@@ -41,10 +45,9 @@ async function look() {
       if (!answer.ok) throw new Error(`${answer.status}`);
       const { mark: now } = await answer.json();
       if (now !== mark) {
-        await refresh();
+        if (await refresh()) mark = now; // a part in use is replaced once it is not
         document.dispatchEvent(new Event("changed"));
       }
-      mark = now;
     }
     document.documentElement.removeAttribute("data-stale");
   } catch {

@@ -272,9 +272,10 @@ async function explore() {
       if (!answer.ok) throw new Error(done.detail);
     } catch (error) {
       panel.prepend(make("p", { class: "warning", role: "alert" }, error.message || "The service does not answer; nothing was changed."));
-      panel.querySelectorAll(".selection-actions button").forEach((button) => { button.disabled = false; });
+      panel.querySelectorAll(".selection-actions button, #undo").forEach((button) => { button.disabled = false; });
       return;
     }
+    const undo = (event) => { event.currentTarget.disabled = true; act(`${base}/reroute/${done.id}/undo`); };
     points.reroute(done.changed, done.routes);
     paint();
     showChosen();
@@ -284,7 +285,7 @@ async function explore() {
       done.left.length ? make("p", {}, "Left as they are:") : null,
       done.left.length ? make("ul", {}, ...done.left.map((line) => make("li", {}, line))) : null,
       make("p", { class: "buttons" },
-        done.id ? make("button", { type: "button", id: "undo", click: () => act(`${base}/reroute/${done.id}/undo`) }, "Undo") : null,
+        done.id ? make("button", { type: "button", id: "undo", click: undo }, "Undo") : null,
         make("a", { class: "button", href: done.queue }, "To the queue"))));
     status.textContent = done.sentence;
     panel.querySelector("button, a")?.focus();

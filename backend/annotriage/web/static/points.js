@@ -34,12 +34,14 @@ export class Points {
       told(done += n, total);
       return [number, { ...piece, version }];
     });
-    for (const [number, piece] of fetched) this.pieces.set(number, piece);
-    const legend = await fetch(`${this.base}/${this.id}/legend`);
-    if (!legend.ok) throw new Error(`the legend could not be had (${legend.status})`);
-    this.legend = await legend.json();
+    const answer = await fetch(`${this.base}/${this.id}/legend`);
+    if (!answer.ok) throw new Error(`the legend could not be had (${answer.status})`);
+    const legend = await answer.json();
     const groups = new Uint32Array(await (await fetch(`${this.base}/groups`)).arrayBuffer());
     const members = groups[0] ?? 0;
+    // From here on nothing is waited for: half of it new, points would be looked for where they are not.
+    for (const [number, piece] of fetched) this.pieces.set(number, piece);
+    this.legend = legend;
     this.members = new Map(Array.from({ length: members }, (_, k) => [groups[1 + k], groups[1 + members + k]]));
     this.#join();
     return true;
@@ -71,7 +73,13 @@ export class Points {
 
   /** These items have other routes by now. */
   reroute(items, codes) {
-    items.forEach((item, k) => { const i = this.find(item); if (i >= 0 && codes[k]) this.route[i] = codes[k]; });
+    items.forEach((item, k) => {
+      const i = this.find(item);
+      if (i < 0 || !codes[k]) return;
+      this.route[i] = codes[k];
+      const piece = [...this.pieces.values()].find((one) => i >= one.start && i < one.start + one.n);
+      piece.route[i - piece.start] = codes[k]; // or laying all end to end would bring the old one back
+    });
   }
 
   /** "stranger than 99%", from the code of the outlier score. */

@@ -4,6 +4,7 @@ import { notice, send } from "./page.js";
 const form = document.getElementById("queue");
 const help = document.getElementById("help");
 const filters = document.getElementById("filters");
+const SAID = "queue said"; // what happened on the page that was taken out whole
 const rows = () => [...document.querySelectorAll("table.queue tbody tr")];
 const strip = document.getElementById("answering");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -37,20 +38,20 @@ function move(step) {
 
 // -- rows that wait no more
 
-async function leave(gone) {
+async function leave(gone, fades = true) {
   const all = rows(), stood = current && gone.includes(current);
   const next = all.slice(Math.max(0, all.indexOf(current))).find((row) => !gone.includes(row)) ?? all.findLast((row) => !gone.includes(row));
   const focused = gone.some((row) => row.contains(document.activeElement)) || document.activeElement === document.body;
-  gone.forEach((row) => row.classList.add("leaving"));
-  if (!still.matches) {
+  if (fades && !still.matches) {
+    gone.forEach((row) => row.classList.add("leaving"));
     await Promise.all(gone.map((row) => row.animate({ opacity: [0.4, 0] }, { duration: 250 }).finished.catch(() => {})));
   }
   gone.forEach((row) => row.remove());
   count();
-  if (!rows().length) return reloadWithUndo();
-  if (!stood) return;
+  if (!rows().length) return readAgain();
+  if (!stood && (fades || current)) return;
   current = null;
-  if (focused) stand(next);
+  if (focused || !fades) stand(next);
 }
 
 // What was answered elsewhere fades while one looks.
@@ -97,26 +98,31 @@ async function post(url, fields) {
 
 async function act(button, ids) {
   if (!ids.length) return notice("Select some items first, with x or with the boxes on the left.", "error");
-  const fields = new URLSearchParams([["to", button.value], ...ids.map((id) => ["item", id])]);
-  const leaving = rows().filter((row) => ids.includes(row.dataset.item));
+  const leaving = rows().filter((row) => ids.includes(row.dataset.item) && !row.classList.contains("leaving"));
+  if (!leaving.length) return; // asked for already: a second answer would say that nothing changed, and take "Undo" away
+  const fields = new URLSearchParams([["to", button.value], ...leaving.map((row) => ["item", row.dataset.item])]);
   leaving.forEach((row) => row.classList.add("leaving"));
   try {
     const done = await post(form.action, fields);
     const gone = new Set(done.changed.map(String));
     leaving.forEach((row) => row.classList.remove("leaving"));
-    notice(done.said);
-    if (gone.size) offerUndo(form.dataset.undo, { id: done.id });
-    await leave(rows().filter((row) => gone.has(row.dataset.item)));
+    tell(done.said, form.dataset.undo, gone.size ? { id: done.id } : null);
+    await leave(rows().filter((row) => gone.has(row.dataset.item)), false);
   } catch (error) {
     leaving.forEach((row) => row.classList.remove("leaving"));
     notice(`Nothing was changed: ${error.message}`, "error");
   }
 }
 
-let undo = null;  // what can be undone, for a page that is loaded again at once
+let told = null;  // of what happened last, for a page that is loaded again at once
+
+function tell(said, url, fields) {
+  told = [said, url, fields];
+  notice(said);
+  if (fields !== null) offerUndo(url, fields);
+}
 
 function offerUndo(url, fields) {
-  undo = { said: document.querySelector("#notices .notice").textContent, url, fields };
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = "Undo";
@@ -147,16 +153,15 @@ function choose(place) {
 }
 
 async function submit() {
-  if (!current || !chosen.size) return;
+  if (!current || !chosen.size || current.classList.contains("leaving")) return;
   const row = current, given = [...chosen].sort((a, b) => a - b).map((place) => labels[place]);
   const seconds = ((performance.now() - stoodAt) / 1000).toFixed(1);
   row.classList.add("leaving");
   choose(null);
-  stand(rows()[rows().indexOf(row) + 1]);
+  stand(rows().slice(rows().indexOf(row)).find((other) => !other.classList.contains("leaving")));
   try {
     const done = await post(strip.dataset.answer, new URLSearchParams([["item", row.dataset.item], ["seconds", seconds], ...given.map((label) => ["label", label])]));
-    notice(done.said);
-    offerUndo(strip.dataset.undo, { item: done.item, review: done.review });
+    tell(done.said, strip.dataset.undo, { item: done.item, review: done.review });
     await leave([row]);
   } catch (error) {
     row.classList.remove("leaving");
@@ -197,18 +202,10 @@ if (strip) offerAnswers();
 const bar = document.getElementById("selection");
 if (bar) new ResizeObserver(() => document.documentElement.style.setProperty("--selection", `${bar.offsetHeight}px`)).observe(bar);
 
-function reloadWithUndo() {
-  try { if (undo) sessionStorage.setItem("queue undo", JSON.stringify(undo)); } catch { /* it cannot be undone from the next page */ }
+function readAgain() {
+  try { if (told) sessionStorage.setItem(SAID, JSON.stringify(told)); } catch { /* the queue is read again without it */ }
   location.reload();
 }
-try {
-  const kept = JSON.parse(sessionStorage.getItem("queue undo"));
-  sessionStorage.removeItem("queue undo");
-  if (kept) {
-    notice(kept.said);
-    offerUndo(kept.url, kept.fields);
-  }
-} catch { /* there is nothing to undo */ }
 
 // -- keys and clicks
 
@@ -264,6 +261,9 @@ document.getElementById("help-button").addEventListener("click", () => help.show
 
 // Whoever comes back stands where they were.
 try {
+  const said = sessionStorage.getItem(SAID);
+  sessionStorage.removeItem(SAID);
+  if (said) tell(...JSON.parse(said));
   const last = sessionStorage.getItem(`queue ${location.search}`);
   if (last) stand(rows().find((row) => row.dataset.item === last));
 } catch { /* one begins at the top */ }

@@ -13,8 +13,8 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlalchemy import Connection
 
-from annotriage.advice.guarantee_words import awaited, days_until
-from annotriage.advice.numbers import count, percent, percent_range
+from annotriage.advice.guarantee_words import awaited, days_until, watched
+from annotriage.advice.numbers import amount, count, percent, percent_range
 from annotriage.report import charts
 from annotriage.service.guarantee.decisions import Decision, decide, decisions
 from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING, OLDEST_DAYS
@@ -47,6 +47,7 @@ class ClassLine:
     errors: int
     share: float
     bound: float
+    limit: float
     above: bool
     off: bool
     row: Markup
@@ -74,6 +75,7 @@ class GuaranteePage:
     events: Sequence[EventLine]
     next: int | None
     rescoring: Rescoring | None
+    watched: str
 
 
 def add_views(routes: Routes) -> None:
@@ -112,6 +114,7 @@ def _page(connection: Connection, project: Project) -> GuaranteePage:
         events=event_lines(rows),
         next=rows[-1].id if len(rows) == EVENTS else None,
         rescoring=rescoring_of(connection, project),
+        watched=watched(guarantee),
     )
 
 
@@ -132,15 +135,18 @@ def _curve(guarantee: dict[str, Any], curve: dict[str, list[float]]) -> Markup:
 def _classes(guarantee: dict[str, Any], side: str) -> list[ClassLine]:
     """The evidence per class, those above the limit first."""
     rows = [row for row in guarantee["classes"] if row["side"] == side]
-    upper = charts.rows_upper([row["bound"] for row in rows if row["n"]], [guarantee["max_error"]])
+    priced = guarantee.get("dearest") is not None
+    limits = [guarantee["max_error"] if row.get("limit") is None else row["limit"] for row in rows]
+    upper = charts.rows_upper([row["bound"] for row in rows if row["n"]], limits)
     lines = []
-    for row in rows:
-        seen = row["errors"] / row["n"] if row["n"] else math.nan
-        said = f"{row['name']}: {percent(seen)} wrong, upper bound {percent(row['bound'])}, limit {percent(guarantee['max_error'])}"
+    for row, limit in zip(rows, limits, strict=True):
+        seen = (row["cost"] if priced else row["errors"] / row["n"]) if row["n"] else math.nan
+        figures = [(amount if priced else percent)(figure) for figure in (seen, row["bound"], limit)]
+        said = f"{row['name']}: {figures[0]} {'a label' if priced else 'wrong'}, upper bound {figures[1]}, limit {figures[2]}"
         colour = "c-outlier" if row["above_limit"] else "c-expected"
-        drawn = charts.interval_row(seen, seen, row["bound"], guarantee["max_error"], upper, said, colour) if row["n"] else Markup("")
+        drawn = charts.interval_row(seen, seen, row["bound"], limit, upper, said, colour) if row["n"] else Markup("")
         off = side == "predicted" and not row["n"]
-        lines.append(ClassLine(row["name"], row["n"], row["errors"], row["share"], row["bound"], row["above_limit"], off, drawn))
+        lines.append(ClassLine(row["name"], row["n"], row["errors"], row["share"], row["bound"], limit, row["above_limit"], off, drawn))
     return sorted(lines, key=lambda line: (not line.above, -line.bound if line.n else 0.0))
 
 

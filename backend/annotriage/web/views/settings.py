@@ -10,6 +10,7 @@ from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
+from annotriage.advice.guarantee_words import fixed_limits
 from annotriage.advice.numbers import percent
 from annotriage.errors import SettingError, StateError
 from annotriage.service.readings.waiting import WaitingWork, waiting_work
@@ -48,7 +49,7 @@ class SettingsPage:
     now: the values that hold; asked: those in the form. preview: of the asked, before: of those that hold. checked: automatic items that
     people check blind, or would. waiting: what waits for people now, as everywhere. held: items that the limits would let be automatic, but
     that were judged while labels were stopped, or that a person sent to people. trouble: why there is no preview, or what is wrong with a
-    value.
+    value. fixed: what of the limits is set where the reference is fitted.
     """
 
     project: Project
@@ -61,6 +62,7 @@ class SettingsPage:
     waiting: WaitingWork
     held: int
     trouble: str
+    fixed: str
 
 
 def add_views(routes: Routes) -> None:
@@ -104,6 +106,7 @@ def _page(connection: Connection, project: Project) -> SettingsPage:
         waiting=waiting_work(connection, project),
         held=0 if before is None else max(0, before.auto - automatic),
         trouble=trouble,
+        fixed=fixed_limits(get_reference(connection, project.reference_id).facts["guarantee"]),
     )
 
 

@@ -1,0 +1,201 @@
+"""More webhooks than anybody sends, and then steady traffic: `python tests/faults/load.py --seconds 60`, `... --steady-minutes 60`.
+
+Told are the webhook's times as the service's own log has them, refusals with Retry-After, the memory of its processes, and how long it
+took until everything was judged and delivered. Steady traffic must let nothing grow: memory, threads, descriptors, rows for each item.
+Exit status 1 if a limit is not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import re
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from statistics import mean
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "backend"), str(ROOT / "plugin")]
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "backend"), str(ROOT / "plugin"), os.environ.get("PYTHONPATH", "")])
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402, found by the paths above
+import postgresql  # noqa: E402
+from fake_label_studio import FakeLabelStudio  # noqa: E402
+from sqlalchemy import func, select  # noqa: E402
+from storm_digits import digits_site  # noqa: E402
+from storm_site import Site  # noqa: E402
+
+from annotriage.labeling_tool import SECRET_HEADER  # noqa: E402
+from annotriage.store.schema import metadata  # noqa: E402
+from annotriage.store.secrets import secret_of  # noqa: E402
+
+SENDERS = 32
+MOST_MS = 100.0  # that a webhook takes, 99 times of 100
+MOST_MB = 1_500.0  # of all processes together
+GROWTH = 1.1  # between the second and the last quarter of steady traffic
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The service at one moment."""
+
+    mb: float
+    threads: int
+    descriptors: int
+    rows: int
+    items: int
+
+
+def main() -> int:
+    arguments = _arguments()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="annotriage-load-")))
+        studio = stack.enter_context(FakeLabelStudio().started())
+        database = None
+        if arguments.database == "postgresql" and (programs := postgresql.programs()) is not None:
+            database = stack.enter_context(postgresql.running(programs))
+        site = stack.enter_context(digits_site(folder, studio, Random(arguments.seed), database))
+        site.project = site.connect("--sample-share", 0)
+        print(f"{arguments.database}, {os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}", flush=True)
+        if arguments.steady_minutes:
+            return _steady(site, studio, arguments.steady_minutes)
+        return _burst(site, studio, arguments.rate, arguments.tasks, arguments.seconds)
+
+
+def _burst(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: float) -> int:
+    """So many webhooks a second, at their times whether or not the last ones were answered."""
+    secret, samples, stop = secret_of(site.store, "webhook"), list[Sample](), threading.Event()
+    watching = threading.Thread(target=_watch, args=(site, samples, stop, 1.0))
+    watching.start()
+    answers: Counter[int] = Counter()
+    late: list[float] = []
+
+    def send(due: float) -> None:
+        rows = site.rng.choices(range(len(site.pictures.uris)), k=tasks)
+        data = [{"image": site.pictures.uris[row]} for row in rows]
+        ids = studio.import_tasks(site.project.id, data, tell=False)
+        late.append(time.monotonic() - due)
+        records = [{"id": id, "data": one} for id, one in zip(ids, data, strict=True)]
+        answers[_webhook(site, secret, {"action": "TASKS_CREATED", "tasks": records, "project": {"id": site.project.id}})] += 1
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(SENDERS) as senders:
+        for number in range(int(rate * seconds)):
+            due = began + number / rate
+            time.sleep(max(0.0, due - time.monotonic()))
+            senders.submit(send, due)
+    sent_in = time.monotonic() - began
+    sent = rate * seconds * tasks
+    site.wait(lambda: site.counts()["judged"] >= sent, f"for {sent:,.0f} tasks to be judged", seconds=7200, every=2.0)
+    judged_in = time.monotonic() - began
+    site.wait(lambda: not sum(site.service.get(f"/api/projects/{site.project.id}")["undelivered"].values()), seconds=7200, every=2.0)
+    delivered_in = time.monotonic() - began
+    stop.set()
+    watching.join()
+    predictions = Counter(len(found) for found in studio.predictions(site.project.id).values())
+    taken = _times(site)
+    p50, p99, longest = (float(np.percentile(taken, share)) for share in (50, 99, 100))
+    mb = max(sample.mb for sample in samples)
+    print(f"{rate * seconds:,.0f} webhooks of {tasks} tasks in {sent_in:.0f} s, at most {max(late):.1f} s late")
+    print(f"answered {dict(answers)}; the machine's load was {os.getloadavg()[0]:.1f} in the end")
+    print(f"a webhook in ms: median {p50:.1f}, 99% {p99:.1f}, longest {longest:.0f}")
+    print(f"memory of all processes: at most {mb:,.0f} MB")
+    print(f"all judged after {judged_in:.0f} s, all delivered after {delivered_in:.0f} s; predictions of a task: {dict(predictions)}")
+    kept = p99 < MOST_MS and mb < MOST_MB and set(predictions) == {1} and set(answers) <= {200, 429, 503}
+    print("kept" if kept else "NOT KEPT")
+    return int(not kept)
+
+
+def _steady(site: Site, studio: FakeLabelStudio, minutes: float) -> int:
+    """A webhook of ten tasks every second."""
+    samples, stop = list[Sample](), threading.Event()
+    watching = threading.Thread(target=_watch, args=(site, samples, stop, 15.0))
+    watching.start()
+    began = time.monotonic()
+    while (passed := time.monotonic() - began) < 60 * minutes:
+        site.send(10)
+        time.sleep(max(0.0, 1.0 - (time.monotonic() - began - passed)))
+    stop.set()
+    watching.join()
+    state = site.settle()
+    print(f"{minutes:g} minutes, {len(site.project.strange):,} tasks; lost {state.lost}, doubled {state.doubled}")
+    quarter = max(1, len(samples) // 4)
+    early, last = samples[quarter : 2 * quarter], samples[-quarter:]
+    kept = True
+    for name in ("mb", "threads", "descriptors"):
+        before, after = (mean(getattr(sample, name) for sample in some) for some in (early, last))
+        kept &= after <= GROWTH * before
+        print(f"{name}: {before:.1f} in the second quarter, {after:.1f} in the last")
+    before, after = (mean(sample.rows / max(1, sample.items) for sample in some) for some in (early, last))
+    kept &= after <= GROWTH * before
+    print(f"rows for each item: {before:.2f} in the second quarter, {after:.2f} in the last")
+    print("kept" if kept and state.is_sound else "NOT KEPT")
+    return int(not (kept and state.is_sound))
+
+
+def _watch(site: Site, samples: list[Sample], stop: threading.Event, every: float) -> None:
+    while not stop.wait(every):
+        processes = site.processes()
+        with site.store.reading() as connection:
+            rows = {
+                table.name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+                for table in metadata.sorted_tables
+            }
+        samples.append(
+            Sample(
+                mb=sum(process.memory_info().rss for process in processes) / 2**20,
+                threads=sum(process.num_threads() for process in processes),
+                descriptors=sum(process.num_fds() for process in processes),
+                rows=sum(rows.values()),
+                items=rows["item"],
+            )
+        )
+
+
+def _webhook(site: Site, secret: str, event: dict[str, object]) -> int:
+    """The status that one is answered with; 0 if it is not answered, or refused without Retry-After."""
+    parts = urlsplit(site.service.url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    try:
+        headers = {"Content-Type": "application/json", SECRET_HEADER: secret}
+        connection.request("POST", "/webhook", json.dumps(event), headers)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status if answer.status == 200 or answer.headers["Retry-After"] else 0
+    except OSError:
+        return 0
+    finally:
+        connection.close()
+
+
+def _times(site: Site) -> list[float]:
+    """How long webhooks took, in ms, as the service says."""
+    line = re.compile(r'"path": "/webhook", "status": \d+, "seconds": ([0-9.e-]+)')
+    return [1000 * float(found) for found in line.findall(site.service.log.read_text("utf-8", "replace"))]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=int, default=200, help="webhooks a second")
+    parser.add_argument("--tasks", type=int, default=50, help="in each")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--steady-minutes", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

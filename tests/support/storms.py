@@ -1,0 +1,453 @@
+"""The storms: what may happen to a service, each in a block of code that begins it, lets tasks come in meanwhile, and ends it.
+
+A storm returns what doctor and /ready said while it lasted, if it lasts long enough to be asked; "" otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from random import Random
+
+import outages
+import psutil
+from faulty_proxy import Answer, Behaviour, Call
+from sqlalchemy import text
+from storm_site import CONFIG, Sent, Site, State
+
+TASKS = 40  # in a storm
+PREDICTIONS = re.compile(r"/api/(projects/\d+/import/)?predictions/?($|\?)")
+FIELDS = re.compile(r"/api/tasks/\d+/")
+PROCESSES = ("worker", "jobs", "web", "all")
+
+UNKNOWN = State(lost=-1, doubled=-1, wrong=-1, share=0.0, expected=0.0, open=-1)
+
+Act = Callable[[Site, Random], str]
+
+
+@dataclass(frozen=True)
+class Storm:
+    """A fault. long: takes a minute or more, and is left out of the short run. only: the database that it is for; "" for both."""
+
+    name: str
+    act: Act
+    long: bool = False
+    only: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a storm ended. recovery: seconds from its end until everything was sound again. told: what doctor and /ready said meanwhile."""
+
+    storm: str
+    state: State
+    recovery: float
+    told: str
+    unforeseen: int
+    failure: str = ""
+
+    @property
+    def line(self) -> str:
+        """In a line."""
+        found = f"lost {self.state.lost}, doubled {self.state.doubled}, unforeseen {self.unforeseen}"
+        return f"{self.storm}: {'NOT SOUND, ' if self.failure else ''}{found}, {self.recovery:.1f} s. {self.told}"
+
+
+def run(site: Site, storm: Storm, rng: Random) -> Outcome:
+    """One storm, and what was true after it."""
+    unforeseen = site.unforeseen()
+    told, failure = "", ""
+    ended = time.monotonic()
+    try:
+        site.choose_project()
+        told = storm.act(site, rng)
+        ended = time.monotonic()
+        state = site.settle()
+    except Exception as error:  # the table says so, and the next storm comes
+        failure = f"{type(error).__name__}: {error}"
+        state = UNKNOWN
+        with suppress(Exception):
+            state = site.state()
+    return Outcome(storm.name, state, time.monotonic() - ended, told, site.unforeseen() - unforeseen, failure)
+
+
+# -- killing
+
+
+def kill_while(stage: str) -> Act:
+    """Kill a process while tasks are taken in, judged, or written down."""
+
+    def act(site: Site, rng: Random) -> str:
+        role = rng.choice(PROCESSES)
+        site.send(TASKS)
+        site.moment(stage)
+        time.sleep(rng.uniform(0, 0.1))
+        site.kill(role)
+        return ""
+
+    return act
+
+
+def kill_at_call(pattern: re.Pattern[str], methods: tuple[str, ...]) -> Act:
+    """Kill the caller as a call to Label Studio is on its way there, or the answer on its way back; sometimes again as it is read back."""
+
+    def act(site: Site, rng: Random) -> str:
+        role = rng.choice(("worker", "all") if pattern is PREDICTIONS else ("jobs", "all"))
+        arrives, again = rng.random() < 0.6, rng.random() < 0.3
+        met = threading.Event()
+
+        def behave(call: Call) -> Answer | None:
+            if met.is_set() or call.method not in methods or not pattern.search(call.path):
+                return call.forward()
+            if arrives:
+                call.forward()
+            met.set()
+            return None
+
+        with site.tool.behaving(behave):
+            site.send(TASKS)
+            if met.wait(60):  # fields are written of what waits for people alone
+                site.kill(role)
+        if again:
+            time.sleep(rng.uniform(0, 8))
+            site.kill("worker")
+        return ""
+
+    return act
+
+
+def kill_connect(site: Site, rng: Random) -> str:
+    """Kill `annotriage connect` somewhere in its midst; the next one mends what it left."""
+    project = site.studio.project(CONFIG)
+    begun = site.service.begin("connect", "--project", project, "--reference", site.reference)
+    time.sleep(rng.uniform(0.5, 4))
+    begun.kill()
+    begun.communicate()
+    site.service.command("connect", "--project", project, "--reference", site.reference)
+    site.project = Sent(project)
+    site.send(TASKS)
+    return ""
+
+
+def kill_migration(site: Site, rng: Random) -> str:
+    """Kill a service as it makes its database, one to three times; then it starts, and is connected."""
+    site.service.stop()
+    site.empty_database()
+    for _ in range(rng.randint(1, 3)):
+        begun = site.service.begin("serve")
+        time.sleep(rng.uniform(0.3, 3))
+        for process in [psutil.Process(begun.pid), *psutil.Process(begun.pid).children(recursive=True)]:
+            with suppress(psutil.Error):
+                process.kill()
+        begun.communicate()
+    site.start()
+    site.project = site.connect()
+    site.send(TASKS)
+    return ""
+
+
+def kill_acceptance(site: Site, rng: Random) -> str:
+    """Kill the worker as it makes annotations of automatic labels: before, after, or in the midst of it."""
+    site.choose_accepting()
+    met, arrives = threading.Event(), rng.random() < 0.6
+
+    def behave(call: Call) -> Answer | None:
+        if met.is_set() or "/api/dm/actions" not in call.path:
+            return call.forward()
+        if arrives:
+            call.forward()
+        met.set()
+        return None
+
+    with site.tool.behaving(behave):
+        site.send(TASKS, familiar=True)
+        site.wait(met.is_set, "for annotations to be made")
+        site.kill(rng.choice(("worker", "all")))
+    site.wait(site.all_accepted, "for all automatic labels to be annotations")
+    return ""
+
+
+# -- stopping
+
+
+def stop_process(site: Site, rng: Random) -> str:
+    """A process that sleeps for longer than its leases: others take over what it held, and it finds that out."""
+    role = rng.choice(("worker", "jobs", "web"))
+    with ExitStack() as ended:
+        if rng.random() < 0.5:
+            site.send(TASKS)
+            site.moment("inference")
+        ended.enter_context(site.stopped(role))
+        if role != "web":
+            site.send(TASKS)
+        time.sleep(rng.uniform(32, 75))
+        told = "" if role == "web" else site.told()
+    site.send(TASKS)
+    return told
+
+
+# -- the database
+
+
+def disk_full(site: Site, rng: Random) -> str:
+    """No byte more for a while: on a small file system a real one, elsewhere by the largest size that a file may have."""
+    with _full(site):
+        site.send(TASKS)
+        time.sleep(rng.uniform(2, 14))
+        return site.told()
+
+
+@contextmanager
+def _full(site: Site) -> Iterator[None]:
+    ballast = site.folder / "ballast"
+    if os.path.ismount(site.folder):
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(b"\0" * 4096)
+        try:
+            yield
+        finally:
+            ballast.unlink()
+        return
+    with _limited(site):
+        yield
+
+
+@contextmanager
+def _limited(site: Site) -> Iterator[None]:
+    """No process of the service can let a file grow, beyond what is in it at this moment."""
+    limit = resource.RLIMIT_FSIZE
+    try:
+        for one in site.processes():
+            one.rlimit(limit, (0, resource.RLIM_INFINITY))
+        yield
+    finally:
+        for one in site.processes():  # the web process first: what it starts from now on has no limit
+            with suppress(psutil.Error):
+                one.rlimit(limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def unwritable(site: Site, rng: Random) -> str:
+    """Whatever is written fails, on SQLite as on a file system that became read-only; PostgreSQL takes no connections."""
+    with _limited(site) if site.store.is_sqlite else outages.unusable(site.service.settings.database):
+        site.send(TASKS)
+        time.sleep(rng.uniform(2, 24))
+        return site.told()
+
+
+def locked(site: Site, rng: Random) -> str:
+    """Somebody else holds the database for longer than anybody waits for it."""
+    with site.store.engine.connect().execution_options(writing=True, until=time.monotonic() + 10) as connection, connection.begin():
+        if not site.store.is_sqlite:
+            connection.execute(text("LOCK TABLE work, delivery, item IN ACCESS EXCLUSIVE MODE"))
+        site.send(TASKS)
+        time.sleep(rng.uniform(12, 24))
+    return ""
+
+
+def restart_postgresql(site: Site, rng: Random) -> str:
+    """The database crashes and comes back, once or several times, while tasks come in."""
+    assert site.restart_database is not None
+    for _ in range(rng.randint(1, 3)):
+        site.send(TASKS)
+        time.sleep(rng.uniform(0, 1.5))
+        site.restart_database()
+    return ""
+
+
+def kill_replica(site: Site, rng: Random) -> str:
+    """Two or three services share the database, and one of them is killed with all its processes."""
+    others = [site.replica(f"replica-{number}") for number in range(rng.randint(1, 2))]
+    try:
+        site.send(TASKS)
+        site.moment(rng.choice(("intake", "inference", "verdict")))
+        if rng.random() < 0.5:
+            others.pop().kill()
+        else:
+            site.kill("all")
+        site.send(TASKS)
+        site.settle()
+    finally:
+        for other in others:
+            other.stop()
+    return ""
+
+
+# -- Label Studio
+
+
+def label_studio(behaviour: Callable[[Random], Behaviour]) -> Act:
+    """Label Studio answers otherwise than it should for some seconds."""
+
+    def act(site: Site, rng: Random) -> str:
+        seconds = rng.uniform(2, 10)
+        with site.tool.behaving(behaviour(rng)):
+            site.send(TASKS)
+            time.sleep(seconds)
+            return site.told()
+
+    return act
+
+
+def label_studio_stopped(site: Site, rng: Random) -> str:
+    """Nothing listens at Label Studio's address."""
+    site.tool.stop()
+    try:
+        site.send(TASKS)
+        time.sleep(rng.uniform(2, 12))
+        return site.told()
+    finally:
+        site.tool.start()
+
+
+def failing(status: int, share: float) -> Callable[[Random], Behaviour]:
+    """Some calls are answered with an error, some of them after all was done."""
+
+    def behaviour(rng: Random) -> Behaviour:
+        def behave(call: Call) -> Answer | None:
+            if rng.random() >= share:
+                return call.forward()
+            if call.method != "GET" and rng.random() < 0.5:
+                call.forward()
+            return Answer(status, (("Content-Type", "application/json"),), b'{"detail": "a storm"}')
+
+        return behave
+
+    return behaviour
+
+
+def slow(rng: Random) -> Behaviour:
+    """Every call takes seconds."""
+
+    def behave(call: Call) -> Answer | None:
+        time.sleep(rng.uniform(0.5, 4))
+        return call.forward()
+
+    return behave
+
+
+def half(rng: Random) -> Behaviour:
+    """Some answers end in their middle, or are never given; what was asked is done."""
+
+    def behave(call: Call) -> Answer | None:
+        answer = call.forward()
+        if rng.random() < 0.5 or not answer.content:
+            return answer
+        return None if rng.random() < 0.3 else Answer(answer.status, answer.headers, answer.content, rng.randrange(len(answer.content)))
+
+    return behave
+
+
+def misshapen(rng: Random) -> Behaviour:
+    """Some answers are JSON of another shape, or no JSON."""
+
+    def behave(call: Call) -> Answer | None:
+        answer = call.forward()
+        if rng.random() < 0.6:
+            return answer
+        said = rng.choice((b"[]", b"{}", b"null", b"<html>A proxy</html>", b'{"tasks": null}', b"0", b""))
+        return Answer(200, (("Content-Type", rng.choice(("application/json", "text/html"))),), said)
+
+    return behave
+
+
+# -- webhooks
+
+
+def webhooks(behaviour: Callable[[Site, Random], Behaviour]) -> Act:
+    """Webhooks arrive otherwise than Label Studio sent them."""
+
+    def act(site: Site, rng: Random) -> str:
+        behave = behaviour(site, rng)
+        with site.hooks.behaving(lambda call: behave(call) if call.path.endswith("/webhook") else call.forward()):
+            for _ in range(4):
+                site.send(TASKS // 4)
+            time.sleep(rng.uniform(0.2, 2))
+        return ""
+
+    return act
+
+
+TAKEN = Answer(200, (("Content-Type", "application/json"),), b"{}")
+
+
+def dropped(_site: Site, rng: Random) -> Behaviour:
+    return lambda call: TAKEN if rng.random() < 0.7 else call.forward()
+
+
+def doubled(_site: Site, rng: Random) -> Behaviour:
+    def behave(call: Call) -> Answer | None:
+        for _ in range(rng.randint(1, 3)):
+            threading.Thread(target=_forwarded, args=(call,), daemon=True).start()
+        return call.forward()
+
+    return behave
+
+
+def reordered(_site: Site, rng: Random) -> Behaviour:
+    def behave(call: Call) -> Answer | None:
+        timer = threading.Timer(rng.uniform(0, 3), _forwarded, (call,))
+        timer.daemon = True
+        timer.start()
+        return TAKEN
+
+    return behave
+
+
+def garbage(site: Site, rng: Random) -> Behaviour:
+    """Each webhook with others before it that are cut off, of another shape, or nonsense, all with the right secret."""
+
+    def behave(call: Call) -> Answer | None:
+        event = json.loads(call.content)
+        nonsense: list[bytes] = [
+            call.content[: rng.randrange(len(call.content))],
+            rng.randbytes(200),
+            b"null",
+            json.dumps(event | {"project": {"id": 10**30}}).encode(),
+            json.dumps(event | {"tasks": [{"id": 10**9 + rng.randrange(10**6), "data": {"image": "\ud800"}}]}).encode(),
+            json.dumps({"action": "TASKS_DELETED", "tasks": event.get("tasks", []), "project": event["project"]}).encode(),
+        ]
+        for body in rng.sample(nonsense, 3):
+            with suppress(OSError):
+                call.forward(body)
+        return call.forward()
+
+    return behave
+
+
+def _forwarded(call: Call) -> None:
+    with suppress(OSError):
+        call.forward()
+
+
+STORMS = (
+    *(Storm(f"kill a process: {stage}", kill_while(stage)) for stage in ("intake", "inference", "verdict")),
+    Storm("kill a process: delivery", kill_at_call(PREDICTIONS, ("POST",))),
+    Storm("kill a process: fields", kill_at_call(FIELDS, ("PATCH",))),
+    Storm("kill a process: acceptance", kill_acceptance),
+    Storm("kill a process: connect", kill_connect),
+    Storm("kill a process: migration", kill_migration),
+    Storm("stop a process beyond its leases", stop_process, long=True),
+    Storm("disk full", disk_full, only="sqlite"),
+    Storm("database not writable", unwritable),
+    Storm("database locked", locked),
+    Storm("database crashes", restart_postgresql, only="postgresql"),
+    Storm("one of several replicas killed", kill_replica, only="postgresql"),
+    Storm("Label Studio stopped", label_studio_stopped),
+    Storm("Label Studio answers 500", label_studio(failing(500, 0.5))),
+    Storm("Label Studio answers 503", label_studio(failing(503, 0.9))),
+    Storm("Label Studio slow", label_studio(slow)),
+    Storm("Label Studio gives half an answer", label_studio(half)),
+    Storm("Label Studio answers in other shapes", label_studio(misshapen)),
+    Storm("webhooks dropped", webhooks(dropped)),
+    Storm("webhooks doubled", webhooks(doubled)),
+    Storm("webhooks late and in another order", webhooks(reordered)),
+    Storm("webhooks with garbage", webhooks(garbage)),
+)
