@@ -20,11 +20,13 @@ from scipy.stats import binom
 
 from annotriage import triage
 from annotriage.guarantee.answered import Answered
-from annotriage.guarantee.binomial import clopper_pearson
+from annotriage.guarantee.audit import alarm_levels
+from annotriage.guarantee.binomial import clopper_pearson, spent_confidence
 from annotriage.guarantee.conformal import conformal_p_values, flagged_rank, outlier_threshold
 from annotriage.guarantee.diversity import Diversity, diversity
 from annotriage.guarantee.error_limits import ClassLimit
 from annotriage.guarantee.gate import Guarantee, calibrate_gate, item_taus, miss_probability, sureness
+from annotriage.guarantee.tightening import NEEDLESS, log_stake, stricter_tau
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -41,6 +43,7 @@ def figures(data: Path | None) -> Iterator[Figure]:
     yield from flag_rate(*digit_scores())
     yield from error_limit()
     yield from expected_cost()
+    yield from stricter_gate()
     yield from strangers_in_the_sample()
     yield from false_alarms()
     yield from excess_coverage()
@@ -223,6 +226,38 @@ def expected_cost(limit: float = 0.1, dear: float = 10.0, runs: int = RUNS) -> I
         yield Figure(f"limit of expected cost broken ({which})", f"<= {allowed} of {runs:,}", told, broken <= allowed)
         name = f"limit of one class by itself broken ({which}; {limit / 2:g} for it)"
         yield Figure(name, f"<= {allowed} of {runs:,}", f"{strict_broken}", strict_broken <= allowed)
+
+
+def stricter_gate(max_error: float = 0.02, runs: int = RUNS) -> Iterator[Figure]:
+    """How often spot checks move the gate where the limit holds, and where strangers come in what is wrong before and after, and when.
+
+    Strangers are always wrong, and half of them are among the least sure quarter of the automatic labels. Looked at after every answer.
+    """
+    rng = np.random.default_rng(8)
+    at = np.arange(1, 2_001)
+    for rate in (max_error, max_error / 2):
+        stakes = log_stake(np.cumsum(rng.random((runs, at.size)) < rate, axis=1), np.broadcast_to(at, (runs, at.size)), max_error)
+        moved = int((stakes >= -math.log(NEEDLESS)).any(axis=1).sum())
+        allowed = int(binom.ppf(0.99, runs, NEEDLESS))
+        yield Figure(f"gate moved within 2,000 answers at {rate:.0%} wrong", f"<= {allowed} of {runs:,}", f"{moved}", moved <= allowed)
+    for strangers in (0.02, 0.05):
+        after, answers, first = [], [], 0
+        for _ in range(runs // 5):
+            strange = rng.random(at.size) < strangers
+            place = np.where(strange & (rng.random(at.size) < 0.5), rng.random(at.size) / 4, rng.random(at.size))
+            wrong = strange | (rng.random(at.size) < 0.01)
+            stakes = log_stake(np.cumsum(wrong), at, max_error)
+            looks = np.flatnonzero(stakes >= -math.log(1 - spent_confidence(1 - NEEDLESS, 1)))
+            rings = np.flatnonzero(alarm_levels(wrong, max_error) >= 1)
+            moves = next(((int(n) + 1, tau) for n in looks if (tau := stricter_tau(place[: n + 1], wrong[: n + 1], max_error))), None)
+            if moves is not None:
+                answers.append(moves[0])
+                after.append(float(wrong[place >= moves[1]].mean()))
+                first += not rings.size or moves[0] <= rings[0] + 1
+        told = (
+            f"{np.mean(after):.1%} after a median of {np.median(answers):.0f} answers; moved in {len(after)}, before the alarm in {first}"
+        )
+        yield Figure(f"wrong above a moved gate, {strangers + 0.01:.0%} before ({runs // 5} streams)", "for information", told, None)
 
 
 def strangers_in_the_sample(max_error: float = 0.02, n: int = 2_000, runs: int = 100) -> Iterator[Figure]:

@@ -95,7 +95,7 @@ def _million(process: Process, map_id: int) -> int:
     columns = {name: np.concatenate([np.array(getattr(piece, name)) for piece in incoming]) for name in ("x", "y")}
     columns |= {
         name: np.concatenate([np.frombuffer(bytes(getattr(piece, name)), np.uint8) for piece in incoming])
-        for name in ("route", "label", "dataset", "score")
+        for name in ("route", "label", "dataset", "score", "axes")
     }
     with process.store.writing() as connection:
         million = maps.begin(connection, project, "tsne", 0)
@@ -103,7 +103,7 @@ def _million(process: Process, map_id: int) -> int:
     for number, start in enumerate(range(0, MANY, PIECE), start=1):
         rows = rng.integers(0, len(columns["x"]), PIECE)
         x, y = ((columns[name][rows] + rng.normal(0, 150, PIECE)).clip(0, FULL).astype(np.uint16) for name in ("x", "y"))
-        codes = [bytearray(columns[name][rows].tobytes()) for name in ("route", "label", "dataset", "score")]
+        codes = [bytearray(columns[name][rows].tobytes()) for name in ("route", "label", "dataset", "score", "axes")]
         piece = Piece(array("I", range(start + 1, start + PIECE + 1)), array("H", x.tobytes()), array("H", y.tobytes()), *codes)
         with process.store.writing() as connection:
             maps.write_piece(connection, million, number, piece)

@@ -50,6 +50,14 @@ def test_the_password_is_made_once_unless_it_is_set(run, connected):
     assert run("password", ANNOTRIAGE_PASSWORD="chosen")[1] == "chosen\n"
 
 
+@pytest.mark.parametrize("words", [("people", "add", "ann"), ("people", "remove", "ann"), ("pause", "--project", "3"), ("password",)])
+def test_a_full_disk_is_an_error_with_its_cause(run, connected, disk_of, words):
+    assert run("people", "add", "ann", **connected)[0] == 0
+    with disk_of(1000):
+        status, _, err = run(*words, **connected)
+    assert (status, "is there room on its disk?" in err) == (1, True), err
+
+
 @pytest.mark.parametrize("words", [("password",), ("status",), ("doctor",), ("pause", "--project", "3"), ("disconnect", "--project", "3")])
 def test_a_command_in_the_wrong_folder_makes_no_second_database(run, tmp_path, words):
     status, out, err = run(*words)

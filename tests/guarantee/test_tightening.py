@@ -8,47 +8,46 @@ from scipy.stats import binom
 
 from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.gate import calibrate_gate
-from annotriage.guarantee.tightening import log_stake, stricter_tau
+from annotriage.guarantee.tightening import NEEDLESS, log_stake, stricter_tau
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.01])
 def test_at_the_limit_it_hardly_ever_is_made_stricter_however_often_one_looks(rate):
     rng, runs = np.random.default_rng(0), 1_000
     errors = np.cumsum(rng.random((runs, 3_000)) < rate, axis=1)
-    ever = (log_stake(errors, np.broadcast_to(np.arange(1, 3_001), errors.shape), 0.02) >= np.log(1 / 0.05)).any(axis=1)
-    assert ever.sum() <= binom.ppf(0.99, runs, 0.05)
+    ever = (log_stake(errors, np.broadcast_to(np.arange(1, 3_001), errors.shape), 0.02) >= np.log(1 / NEEDLESS)).any(axis=1)
+    assert ever.sum() <= binom.ppf(0.99, runs, NEEDLESS)
 
 
 def test_a_threefold_error_is_found_after_some_hundred_answers():
     rng = np.random.default_rng(1)
     errors = np.cumsum(rng.random((200, 1_500)) < 0.06, axis=1)
-    found = log_stake(errors, np.broadcast_to(np.arange(1, 1_501), errors.shape), 0.02) >= np.log(1 / 0.05)
-    assert 80 < np.median(np.argmax(found, axis=1)) < 300
+    found = log_stake(errors, np.broadcast_to(np.arange(1, 1_501), errors.shape), 0.02) >= np.log(1 / NEEDLESS)
+    assert 40 < np.median(np.argmax(found, axis=1)) < 300
     assert found.any(axis=1).mean() > 0.95
 
 
 def test_the_gate_moves_to_where_the_answers_agree_with_the_limit():
     sureness = np.linspace(1.0, 1.999, 400)
     wrong = np.zeros(400, dtype=bool)
-    assert stricter_tau(sureness, wrong, 0.02, 0.95) is None, "nothing shows that the limit is broken"
+    assert stricter_tau(sureness, wrong, 0.02) is None, "nothing shows that the limit is broken"
     wrong[:40:2] = True  # the least sure ones
-    least = stricter_tau(sureness, wrong, 0.02, 0.95)
+    least = stricter_tau(sureness, wrong, 0.02)
     assert sureness[20] < least < sureness[40]
     assert wrong[sureness >= least].mean() <= 0.02
-    assert stricter_tau(sureness, wrong, 0.02, 0.95, before=3) == least
     order = np.random.default_rng(0).permutation(400)
-    assert stricter_tau(sureness[order], wrong[order], 0.02, 0.95) == least
+    assert stricter_tau(sureness[order], wrong[order], 0.02) == least
 
 
 def test_errors_among_the_surest_leave_it_to_the_alarm():
     sureness = np.linspace(1.0, 1.999, 400)
-    assert stricter_tau(sureness, np.arange(400) >= 370, 0.02, 0.95) is None
+    assert stricter_tau(sureness, np.arange(400) >= 370, 0.02) is None
 
 
 def test_later_times_need_more_evidence():
-    sureness, wrong = np.linspace(1, 2, 300), np.arange(300) < 16
-    assert stricter_tau(sureness, wrong, 0.02, 0.95) is not None
-    assert stricter_tau(sureness, wrong, 0.02, 0.95, before=50) is None
+    sureness, wrong = np.linspace(1, 2, 300), np.arange(300) < 15
+    assert stricter_tau(sureness, wrong, 0.02) is not None
+    assert stricter_tau(sureness, wrong, 0.02, before=50) is None
 
 
 def test_strangers_that_look_familiar_are_shed_and_the_limit_holds_again():
@@ -58,7 +57,7 @@ def test_strangers_that_look_familiar_are_shed_and_the_limit_holds_again():
         strange = rng.random(800) < 0.06
         sureness = np.where(strange, 1.2 + 0.25 * rng.random(800), 1.2 + 0.8 * rng.random(800))
         wrong = strange | (rng.random(800) < 0.005)
-        least = stricter_tau(sureness, wrong, 0.02, 0.95)
+        least = stricter_tau(sureness, wrong, 0.02)
         if least is not None:
             kept.append(0.06 * max(0.0, 1.45 - least) / 0.25 / (0.06 * max(0.0, 1.45 - least) / 0.25 + 0.94 * (2 - least) / 0.8) + 0.005)
             before.append(0.065)

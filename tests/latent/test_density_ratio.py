@@ -32,6 +32,11 @@ def test_items_like_the_held_out_ones_are_as_rare_as_those_were():
     assert np.mean(shares) == pytest.approx(np.exp(-1), abs=0.03)
 
 
+def test_it_counts_for_more_the_better_both_sets_are_told_apart():
+    weights = [fit_density_ratio(*clouds(0, strangers)[:2], seed=0).weight for strangers in (0, 40, 400)]
+    assert 0.05 <= weights[0] < weights[1] < weights[2] <= 0.2
+
+
 def test_nothing_is_new_where_both_sets_are_alike():
     held_out, incoming, fresh, _ = clouds(1, 0)
     ratio = fit_density_ratio(held_out, incoming, seed=0)

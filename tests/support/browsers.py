@@ -79,6 +79,12 @@ def text(page, selector="main"):
     return re.sub(r"\s+", " ", page.locator(selector).inner_text())
 
 
+def is_cut(page, width):
+    """Whether the page is wider than a screen of that width, which it then has."""
+    page.set_viewport_size({"width": width, "height": 900})
+    return page.evaluate("document.documentElement.scrollWidth > innerWidth")
+
+
 def pixels(picture):
     """[width, height] of a picture once it is there: those below the fold are fetched when they come into view."""
     picture.scroll_into_view_if_needed()

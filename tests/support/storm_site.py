@@ -352,7 +352,7 @@ class Site:
         shown, annotated = self.studio.predictions(sent.id), self.studio.annotated(sent.id)
         with self.store.reading() as connection:
             project = self._row(connection)
-            mine = (verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id)
+            mine = (verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, ~item.c.gone)
             query = select(item.c.external_id, verdict.c.judged).join(item, item.c.id == verdict.c.item_id).where(*mine)
             judged = [(int(id), route == "outlier") for id, route in connection.execute(query)]
             open_ = select(func.count()).select_from(delivery).where(delivery.c.project_id == project.id, delivery.c.state != "confirmed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from browsers import is_cut
 from sqlalchemy import func, select, update
 
 from annotriage.states import EventKind, FindingState, IssueKind
@@ -58,20 +59,18 @@ def evil(request, dashboard):
     return text
 
 
-@pytest.mark.parametrize("width", [1280, 820])
-def test_on_every_page_it_is_text_and_stays_in_its_place(signed_in, open_page, dashboard, evil, width):
+def test_on_every_page_it_is_text_and_stays_in_its_place(signed_in, dashboard, evil):
     with dashboard.process.store.reading() as connection:
         task = connection.execute(select(func.min(item.c.id)).where(item.c.id % 3 == 0, item.c.route == "outlier")).scalar_one()
         task = connection.execute(select(item.c.external_id).where(item.c.id == task)).scalar_one()
-    page = signed_in("/", viewport={"width": width, "height": 900})
+    page = signed_in("/")
     wide, ran, images = [], [], []
     for path in PAGES:
         address = path.format(task=task)
         assert page.goto(dashboard.url + address).status == 200, address
         if address.endswith("/map"):
             page.wait_for_selector("#map-app[data-ready], #no-map")  # the others are done when they are loaded
-        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-            wide.append(address)
+        wide += [(address, width) for width in (820, 1280) if is_cut(page, width)]
         if page.evaluate("globalThis.ran"):
             ran.append(address)
         if page.locator("img[src='x']").count():

@@ -203,13 +203,15 @@ def test_an_older_map_can_be_looked_at(signed_in, dashboard):
 
 def test_colours_tell_routes_classes_datasets_scores_and_groups_apart(page):
     legends = {}
-    for way in ("route", "class", "dataset", "score", "group"):
+    for way in ("route", "class", "dataset", "score", "axis_class", "axis_source", "group"):
         page.locator("#colour-by").select_option(way)
         legends[way] = page.locator("#legend bdi").all_text_contents()
     assert legends["route"] == ["training", "automatic", "unsure", "strange"]
     assert set(legends["class"]) == {"(no label)", *map(str, range(8))}, "open spot checks have none that may be seen"
     assert {"scanner=A", "scanner=B"} <= set(legends["dataset"])
     assert "0.99 and above" in legends["score"]
+    assert legends["axis_class"][0] == "not measured (training)"
+    assert "0.99 and above" in legends["axis_class"]
     assert any(label.startswith("group 1") for label in legends["group"])
 
 
@@ -377,5 +379,7 @@ def test_a_million_points_take_less_than_six_megabytes():
         piece.y.extend(places[:, 1].astype(int).tolist())
         for column, high in ((piece.route, 4), (piece.label, 10), (piece.dataset, 3), (piece.score, 15)):
             column.extend(rng.integers(1, high, piece_size).tolist())
+        usual, elsewhere = rng.choice([1, 2, 3, 4, 5], (2, piece_size), p=[0.5, 0.3, 0.15, 0.04, 0.01])  # as of held-out items
+        piece.axes.extend((usual | elsewhere << 4).tolist())
         sent += len(pack(piece))
     assert 5 * sent < 6_000_000

@@ -17,6 +17,8 @@ from web import PAGE, sign_in, token
 
 from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings
+from annotriage.states import Role
+from annotriage.store.people import set_person
 from annotriage.store.secrets import secret_of
 from annotriage.web.app import create_app, create_server
 from annotriage.web.sessions import local
@@ -106,6 +108,30 @@ def test_the_server_hands_on_what_the_proxy_says_of_its_clients(web):
 
     assert [guess("192.0.2.1") for _ in range(31)] == [401] * 30 + [429]
     assert guess("192.0.2.2") == 401
+    server.close()
+
+
+def test_what_a_client_sends_beside_the_proxys_header_names_nobody(web):
+    client = web(trusted_proxy="127.0.0.1", host="127.0.0.1")
+    with client.process.store.writing() as connection:
+        for name, role in (("ann", Role.LOOK), ("root", Role.ADMINISTER)):
+            set_person(connection, name, role, None, service_user="annotriage")
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = create_server(client.process, listener)
+    threading.Thread(target=server.run, daemon=True).start()
+
+    def asked(*headers):
+        with socket.create_connection(listener.getsockname(), timeout=PATIENCE) as connection:
+            lines = ["GET /system/accounts.json HTTP/1.1", "Host: localhost", "Connection: close", *headers]
+            connection.sendall("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
+            return int(connection.makefile("rb").readline().split()[1])
+
+    assert asked("X-Forwarded-User: root") == 200
+    assert asked("X-Forwarded-User: ann") == 403
+    assert asked("X-Forwarded-User: ann", "X_Forwarded_User: root") == 403
+    assert asked("X-Forwarded-User: ann", "X-Forwarded-User: root") == 403, "two names are no name"
+    assert asked("X-Forwarded-User: ann", "X-Forwarded-User : root") in (400, 403)
+    assert asked("X_Forwarded_User: root") == asked() == 401
     server.close()
 
 

@@ -40,6 +40,12 @@ class Group(click.Group):
         except KeyboardInterrupt:
             click.echo("Stopped; nothing half-written was left behind.", err=True)
             context.exit(1)
+        except Exception as error:
+            databases = sys.modules.get("sqlalchemy.exc")  # whoever opened a database has loaded it
+            if databases is None or not isinstance(error, databases.OperationalError):
+                raise
+            click.echo(f"Error: the database failed ({error.orig}); is it running, and is there room on its disk?", err=True)
+            context.exit(1)
 
 
 def examples(*lines: str) -> str:

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.demo.digits import train_model
-from annotriage.demo.story_digits import CLASSES, StoryDigits, story_digits
+from annotriage.demo.story_digits import CLASSES, story_digits
 from annotriage.engine.fitting import fit
-from annotriage.engine.opinions import own_opinion, published_opinion
-from annotriage.latent.published import Published, published_diversity
+from annotriage.engine.opinions import own_opinion, published_on, published_opinion
 from annotriage.model import Outputs
 from annotriage.progress import Progress, silent
 from annotriage.report.diversity_story import PAGE, Dots, Graph, Story, story_text, write_story
@@ -71,16 +70,14 @@ def diversity_story(
     def seen(images: Array) -> Outputs:
         return model.run(images[:, None].astype(np.float32) / np.float32(255))
 
-    training = seen(digits.train[0]).activations[0]
+    training = seen(digits.train[0])
     graphs = []
     with progress("embedding both sets together", len(digits.levels) * len(EMBEDDINGS)) as advance:
         for level in digits.levels:
             outputs = seen(level.images)
             found = []
             for embedding in EMBEDDINGS:
-                found.append(
-                    published_diversity(training, classes, CLASSES, outputs.activations[0], embedding=embedding, seed=settings.seed)
-                )
+                found.append(published_on(training, classes, CLASSES, outputs, embedding, settings.seed))
                 advance(1)
             told = level.labels != ""
             right = np.array(CLASSES)[outputs.logits.argmax(axis=1)] == level.labels
@@ -95,7 +92,16 @@ def diversity_story(
                         replace(own_opinion(today, level.name, outputs, settings), method="mean-sigma item by item"),
                         own_opinion(ours, level.name, outputs, settings),
                     ),
-                    dots(found[0], digits, level.images, level.labels),
+                    Dots(
+                        found[0].training,
+                        digits.train[1],
+                        digits.train[0],
+                        found[0].incoming,
+                        level.labels,
+                        level.images,
+                        found[0].outlier,
+                        found[0].clusters.centers,
+                    ),
                 )
             )
     story = Story(CLASSES, len(digits.train[0]), len(digits.held_out[0]), tuple(graphs))
@@ -105,8 +111,3 @@ def diversity_story(
     say("")
     say(f"Open the page in a browser: {(folder / PAGE).resolve()}")
     return story
-
-
-def dots(found: Published, digits: StoryDigits, images: Array, labels: Array) -> Dots:
-    """The points of a graph with their images."""
-    return Dots(found.training, digits.train[1], digits.train[0], found.incoming, labels, images, found.outlier, found.clusters.centers)

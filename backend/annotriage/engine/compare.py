@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from annotriage.advice.published_advice import THRESHOLD
 from annotriage.data import Source, open_dataset
 from annotriage.engine.compared_sets import ComparedSet, read_set
-from annotriage.engine.opinions import Opinion, own_opinion, published_opinion
+from annotriage.engine.opinions import Opinion, own_opinion, published_on, published_opinion
 from annotriage.engine.reference import Reference
 from annotriage.errors import DataError, FitError
 from annotriage.guarantee.best_rule import Best, Scored, auroc, best_rules
 from annotriage.guarantee.conformal import flagged_rank, outlier_threshold
 from annotriage.latent.compression import COMPRESSIONS
 from annotriage.latent.detector import Detector, fit_detector
-from annotriage.latent.published import JOINT, published_diversity
+from annotriage.latent.published import JOINT
 from annotriage.latent.scores import SCORES
 from annotriage.model import Model, Outputs
 from annotriage.model.spec import ModelSpec
@@ -175,10 +175,7 @@ def compare(
             advance(1)
         for space in joint:
             started = time.perf_counter()
-            published = [
-                published_diversity(fitted.activations[0], labels, names, part.outputs.activations[0], embedding=space, seed=settings.seed)
-                for part in sets
-            ]
+            published = [published_on(fitted, labels, names, part.outputs, space, settings.seed) for part in sets]
             opinions += [published_opinion(part.name, found, published_above) for part, found in zip(sets, published, strict=True)]
             scores = [found.score for found in published]
             row = _row(told, scores, None, [found.outlier for found in published], ("mean-sigma", space), False, started)

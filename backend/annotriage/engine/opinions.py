@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from annotriage.advice.advice import Advice
 from annotriage.advice.published_advice import THRESHOLD, published_advice
 from annotriage.engine.assessment import Columns, Stranger, assess
 from annotriage.engine.reference import Reference
 from annotriage.guarantee.binomial import clopper_pearson
-from annotriage.latent.published import Published
+from annotriage.latent.published import Published, published_diversity
 from annotriage.model import Outputs
 from annotriage.settings import Settings
 
@@ -41,6 +42,13 @@ def own_opinion(reference: Reference, name: str, outputs: Outputs, settings: Set
     found = assess(reference, columns, settings)
     d = found.diversity
     return Opinion(name, reference.settings.score, d.n, d.share, d.low, d.high, 1 - d.share, found.advice)
+
+
+def published_on(
+    training: Outputs, labels: NDArray[np.intp], names: tuple[str, ...], incoming: Outputs, embedding: str, seed: int
+) -> Published:
+    """The published method on the deciding layer of two sets. labels: (N,) true class of the training items, index into names."""
+    return published_diversity(training.activations[0], labels, names, incoming.activations[0], embedding=embedding, seed=seed)
 
 
 def published_opinion(name: str, found: Published, above: float = THRESHOLD) -> Opinion:

@@ -28,7 +28,6 @@ BoolArray = NDArray[np.bool_]
 
 CURVE_PLACES = 200
 LATER = {"later": True}  # a field that older references lack: it is left out of their hash while it holds its default
-RARITY_WEIGHT = 0.05  # chosen on photos of clothing, the largest that costs nothing without strangers; shown on MNIST
 
 
 @dataclass(frozen=True)
@@ -236,18 +235,17 @@ def sureness(
     outlier_scores: FloatArray,
     train_confidence: FloatArray,
     train_scores: FloatArray,
-    rarity: FloatArray | None = None,
+    penalty: FloatArray | None = None,
 ) -> FloatArray:
     """How sure an automatic label would be, at most 2: confident first, familiar second.
 
     2 - F_c(-confidence) - F_s(outlier score) / 2, where F_c(-c) is the share of training items at least as confident as c
     and F_s(s) the share of training items at most as strange as s (both right-continuous, so that a tie counts against).
     Confidence alone lets a third of noise images and of unseen classes pass; the second term keeps familiar-looking noise out.
-    With `rarity` 0.05 times that is taken off: it keeps out strangers that come in numbers, see `latent.density_ratio`. More than 0.05
-    costs automatic labels where no stranger comes in.
+    `penalty` is taken off: it keeps out strangers that come in numbers, see `latent.density_ratio`.
 
     confidence: (N,) from `confidence_logit`. outlier_scores: (N,), larger is stranger. train_*: sorted ascending, of the
-    training set. rarity: (N,) of `DensityRatio.rarity`. Returns (N,); NaN where confidence or score is NaN.
+    training set. penalty: (N,) of `DensityRatio.penalty`. Returns (N,); NaN where confidence or score is NaN.
     Raises FitError if a training sample is empty.
     """
     if not (len(train_confidence) and len(train_scores)):
@@ -256,8 +254,8 @@ def sureness(
     at_most_as_strange = empirical_cdf(train_scores, outlier_scores)
     known = ~(np.isnan(confidence) | np.isnan(outlier_scores))
     sure = 2.0 - at_least_as_confident - 0.5 * at_most_as_strange
-    if rarity is not None:
-        sure = sure - RARITY_WEIGHT * rarity
+    if penalty is not None:
+        sure = sure - penalty
     return np.where(known, sure, np.nan)
 
 

@@ -43,16 +43,18 @@ def pool(activation: Array, moments: int, channels_last: bool = False) -> Floats
         return np.ascontiguousarray(activation.reshape(count, -1), dtype=np.float32)
     places, channel = (1, 2) if channels_last else (2, 1)
     flat = activation.reshape((count, -1, activation.shape[-1]) if channels_last else (count, activation.shape[1], -1))
-    pooled = np.empty((count, moments * flat.shape[channel]), dtype=np.float32)
-    width = flat.shape[channel]
-    pooled[:, :width] = flat.mean(axis=places, dtype=np.float32)
-    if moments == 2:
-        subscripts = "sc,sc->c" if channels_last else "cs,cs->c"
-        for row, item in zip(pooled, flat, strict=True):  # item by item: the centred copy stays in the processor's cache
-            centred = item - np.expand_dims(row[:width], places - 1)
-            if centred.dtype != np.float32:
-                centred = centred.astype(np.float32)
-            row[width:] = np.sqrt(np.einsum(subscripts, centred, centred) / flat.shape[places])
+    width, size = flat.shape[channel], flat.shape[places]
+    if moments == 1:
+        return np.ascontiguousarray(flat.mean(axis=places, dtype=np.float32))
+    pooled = np.empty((count, 2 * width), dtype=np.float32)
+    weights = np.full(size, 1 / size, dtype=np.float32)
+    centred = np.empty(flat.shape[1:], dtype=np.float32)
+    subscripts = "sc,sc->c" if channels_last else "cs,cs->c"
+    for row, item in zip(pooled, flat, strict=True):  # item by item: the centred copy stays in the processor's cache
+        values = np.asarray(item, dtype=np.float32)
+        row[:width] = weights @ values if channels_last else values @ weights
+        np.subtract(values, np.expand_dims(row[:width], places - 1), out=centred)
+        row[width:] = np.sqrt(np.einsum(subscripts, centred, centred) / size)
     return pooled
 
 

@@ -2,8 +2,8 @@
 
 Beside store and web; the standard library only, so that the web process stays light. static/points.js reads the same layout:
 the number of points n (uint32), n ids (uint32, ascending, each as the difference from the one before), then n bytes each of the low
-and the high half of x and of y (uint16, over the map's frame), and of the codes of route, class, dataset and outlier score.
-All little-endian. Halves apart compress better.
+and the high half of x and of y (uint16, over the map's frame), and of the codes of route, class, dataset, outlier score and
+both axes (the last not in maps that were drawn before there were any). All little-endian. Halves apart compress better.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from math import exp
 
 from annotriage.states import ROUTES
 
 FULL = 65_535  # the far end of the frame
 KINDS = ("training", *ROUTES)  # by code
 SCORE_EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+AXIS_EDGES = (0.5, 0.8, 0.95, 0.99)  # shares of held-out items that are less rare on an axis
 OTHERS = 255  # the code of classes and datasets beyond the 254th
 COMPRESSION = 6
 
@@ -31,7 +33,8 @@ class Piece:
     """Some points of a map, by ascending id: row ids of items or, in the first piece, places in the reference's sample.
 
     x, y: 0 to FULL over the frame. route: place in KINDS. label, dataset: 0 none, else the place in the map's names plus one, or
-    OTHERS. score: 0 none, else how many of SCORE_EDGES are reached plus one.
+    OTHERS. score: 0 none, else how many of SCORE_EDGES are reached plus one. axes: likewise by AXIS_EDGES, "like no class" in the low
+    half of the byte, "another source" in the high one.
     """
 
     ids: array[int] = field(default_factory=lambda: array("I"))
@@ -41,9 +44,15 @@ class Piece:
     label: bytearray = field(default_factory=bytearray)
     dataset: bytearray = field(default_factory=bytearray)
     score: bytearray = field(default_factory=bytearray)
+    axes: bytearray = field(default_factory=bytearray)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def columns(self) -> tuple[array[int] | bytearray, ...]:
+        """All but the ids, in the order of `put`."""
+        return self.x, self.y, self.route, self.label, self.dataset, self.score, self.axes
 
     def find(self, id: int) -> int | None:
         """Where a point is in it; None if it is not."""
@@ -51,8 +60,8 @@ class Piece:
         return at if at < len(self.ids) and self.ids[at] == id else None
 
     def put(self, id: int, values: Sequence[int]) -> None:
-        """Add a point, or change the one of that id. values: x, y, route, label, dataset, score."""
-        columns = (self.x, self.y, self.route, self.label, self.dataset, self.score)
+        """Add a point, or change the one of that id. values: x, y, route, label, dataset, score, axes."""
+        columns = self.columns
         at = self.find(id)
         if at is None:
             at = bisect_left(self.ids, id)
@@ -68,7 +77,7 @@ class Piece:
         at = self.find(id)
         if at is None:
             return False
-        for column in (self.ids, self.x, self.y, self.route, self.label, self.dataset, self.score):
+        for column in (self.ids, *self.columns):
             del column[at]
         return True
 
@@ -78,7 +87,7 @@ def pack(piece: Piece) -> bytes:
     n = len(piece)
     steps = array("I", [id - before for before, id in zip([0, *piece.ids[:-1]], piece.ids, strict=True)]) if n else array("I")
     halves = [_little(column)[half::2] for column in (piece.x, piece.y) for half in (0, 1)]
-    columns = (piece.route, piece.label, piece.dataset, piece.score)
+    columns = (piece.route, piece.label, piece.dataset, piece.score, piece.axes)
     return gzip.compress(b"".join([struct.pack("<I", n), _little(steps), *halves, *columns]), COMPRESSION, mtime=0)
 
 
@@ -86,9 +95,11 @@ def unpack(content: bytes) -> Piece:
     """The piece that was packed. Raises ValueError if it is none."""
     data = gzip.decompress(content)
     (n,) = struct.unpack_from("<I", data)
-    if len(data) != 4 + 12 * n:
-        raise ValueError(f"a piece of {n} points has {4 + 12 * n} bytes, not {len(data)}")
-    planes = [data[4 + (4 + k) * n : 4 + (5 + k) * n] for k in range(8)]
+    if len(data) == 4 + 12 * n:  # drawn before there were axes
+        data += bytes(n)
+    if len(data) != 4 + 13 * n:
+        raise ValueError(f"a piece of {n} points has {4 + 13 * n} bytes, not {len(data)}")
+    planes = [data[4 + (4 + k) * n : 4 + (5 + k) * n] for k in range(9)]
     steps = _from_little("I", data[4 : 4 + 4 * n])
     places = []
     for low, high in (planes[:2], planes[2:4]):
@@ -102,6 +113,14 @@ def unpack(content: bytes) -> Piece:
 def score_code(score: float | None) -> int:
     """The code of an outlier score."""
     return 0 if score is None else 1 + bisect_right(SCORE_EDGES, score)
+
+
+def axes_code(class_score: float | None, source_score: float | None) -> int:
+    """The code of both axes; a surprise of 3 is that of one held-out item in twenty."""
+    codes = [
+        0 if score is None else 1 + bisect_right(AXIS_EDGES, 1 - exp(-max(score, 0.0)) + 1e-9) for score in (class_score, source_score)
+    ]
+    return codes[0] | codes[1] << 4
 
 
 def _little(column: array[int]) -> bytes:

@@ -56,6 +56,8 @@ class Drawn:
     route: str
     labels: list[str]
     outlier_score: float | None
+    class_score: float | None
+    source_score: float | None
     dataset_id: int | None
     at: float
 
@@ -297,6 +299,8 @@ def _rows(project: Project) -> Select[Any]:
             verdict.c.route,
             case((hidden, literal([], verdict.c.labels.type)), else_=verdict.c.labels),
             verdict.c.outlier_score,
+            verdict.c.class_score,
+            verdict.c.source_score,
             item.c.shown_dataset_id.label("dataset_id"),
             verdict.c.at,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from collections import Counter
 
@@ -18,7 +19,7 @@ from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.store import erasing, maps, snapshots
-from annotriage.store.map_points import KINDS, Piece, pack, unpack
+from annotriage.store.map_points import KINDS, Piece, axes_code, pack, unpack
 from annotriage.store.schema import dataset, item, point, verdict
 
 
@@ -235,12 +236,28 @@ def test_which_outliers_belong_together_is_kept_with_the_snapshot(process, conne
 def test_points_come_back_from_their_packing():
     piece = Piece()
     for id in (70_000, 3, 500):
-        piece.put(id, (id % 65_536, 65_535, 1, 2, 3, 4))
-    piece.put(500, (1, 2, 4, 0, 255, 0))
+        piece.put(id, (id % 65_536, 65_535, 1, 2, 3, 4, 5))
+    piece.put(500, (1, 2, 4, 0, 255, 0, 0x51))
     again = unpack(pack(piece))
     assert again == piece
     assert list(again.ids) == [3, 500, 70_000]
-    assert (again.x[1], again.route[1], again.dataset[1]) == (1, 4, 255)
+    assert (again.x[1], again.route[1], again.dataset[1], again.axes[1]) == (1, 4, 255, 0x51)
+
+
+def test_points_that_were_packed_before_there_were_axes_are_read_without_them():
+    piece = Piece()
+    for id in (3, 500):
+        piece.put(id, (id, 7, 1, 2, 3, 4, 0x21))
+    former = gzip.compress(gzip.decompress(pack(piece))[:-2])
+    assert list(unpack(former).axes) == [0, 0]
+    assert unpack(former).score == piece.score
+
+
+@pytest.mark.parametrize(
+    ("class_score", "source_score", "code"), [(None, None, 0), (0.0, None, 1), (3.0, 0.69, 0x14), (0.7, 2.9957323, 0x42), (9.0, 99.0, 0x55)]
+)
+def test_each_axis_is_coded_by_the_share_of_held_out_items_that_are_less_rare(class_score, source_score, code):
+    assert axes_code(class_score, source_score) == code
 
 
 def test_a_map_is_turned_and_mirrored_onto_the_former_one():

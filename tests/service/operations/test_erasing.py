@@ -77,7 +77,7 @@ def full(process, connect, remembered, digits):
         drawn = maps.begin(connection, project, "umap", 0)
         points, ids = Piece(), connection.execute(select(item.c.id)).scalars().all()
         for id in ids:
-            points.put(id, (1, 2, 3, 4, 5, 6))
+            points.put(id, (1, 2, 3, 4, 5, 6, 7))
         maps.write_piece(connection, drawn, 1, points)
         maps.finish(connection, drawn)
     return get(process, project), tool, tasks

@@ -329,6 +329,11 @@ def test_the_schemas_of_the_document_are_schemas(web):
         assert schema["description"]
 
 
+def test_a_training_that_lacks_its_data_is_answered_as_the_document_says(web, connect):
+    connect("1")
+    assert web.post("/api/projects/1/train").status_code == 409
+
+
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_asked_is_answered_as_the_document_says(web, connect, data):

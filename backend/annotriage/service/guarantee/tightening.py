@@ -49,7 +49,7 @@ class Tightening:
 
         sureness, wrong = (np.array(column) for column in zip(*answers, strict=True))
         before = int(facts.get("times_stricter", 0))
-        least = stricter_tau(sureness, wrong.astype(bool), error_limit(facts), float(facts["confidence"]), before)
+        least = stricter_tau(sureness, wrong.astype(bool), error_limit(facts), before)
         reference = None if least is None else with_stricter_gate(self._process.reference(project.reference_id), least)
         return reference is not None and self._take_over(project, reference, int(wrong.sum()), len(answers))
 

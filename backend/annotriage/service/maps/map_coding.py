@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotriage.store.map_points import FULL, KINDS, OTHERS, Piece, score_code
+from annotriage.store.map_points import FULL, KINDS, OTHERS, Piece, axes_code, score_code
 
 if TYPE_CHECKING:
     from annotriage.engine.reference import Reference
@@ -73,10 +73,11 @@ class Names:
         """The code of a class, or of several at once."""
         return _code(self._labels, name) if name else 0
 
-    def codes(self, row: Drawn) -> tuple[int, int, int, int]:
-        """The codes of an item: route, class, dataset, outlier score."""
+    def codes(self, row: Drawn) -> tuple[int, int, int, int, int]:
+        """The codes of an item: route, class, dataset, outlier score, both axes."""
         dataset = 0 if row.dataset_id is None else _code(self._datasets, row.dataset_id)
-        return KINDS.index(row.route), self.label(" + ".join(row.labels)), dataset, score_code(row.outlier_score)
+        axes = axes_code(row.class_score, row.source_score)
+        return KINDS.index(row.route), self.label(" + ".join(row.labels)), dataset, score_code(row.outlier_score), axes
 
 
 def _code(codes: dict[Any, int], name: Any) -> int:
@@ -109,7 +110,8 @@ def training_piece(reference: Reference, places: Array, names: Names) -> Piece:
     """The training items as a piece, by their places in the sample. places: (s, 2) uint16."""
     n = len(places)
     labels = bytearray(names.label(label) for label in reference.sample.labels[:n])
-    return Piece(array("I", range(n)), _column(places[:, 0]), _column(places[:, 1]), bytearray(n), labels, bytearray(n), bytearray(n))
+    nothing = (bytearray(n) for _ in range(3))
+    return Piece(array("I", range(n)), _column(places[:, 0]), _column(places[:, 1]), bytearray(n), labels, *nothing)
 
 
 def extend(piece: Piece, rows: Sequence[Drawn], places: Array, names: Names) -> None:
@@ -119,8 +121,7 @@ def extend(piece: Piece, rows: Sequence[Drawn], places: Array, names: Names) -> 
         values = (x, y, *names.codes(row))
         if in_order:
             piece.ids.append(row.item_id)
-            columns = (piece.x, piece.y, piece.route, piece.label, piece.dataset, piece.score)
-            for column, value in zip(columns, values, strict=True):
+            for column, value in zip(piece.columns, values, strict=True):
                 column.append(value)
         else:
             piece.put(row.item_id, values)

@@ -128,7 +128,7 @@ class Placing:
                     moved = row.at > map_row.read_until  # judged anew, perhaps on another picture
                     x, y = own[id] if moved else (piece.x[at], piece.y[at])
                     values = (int(x), int(y), *names.codes(row))
-                    touched |= values != (piece.x[at], piece.y[at], piece.route[at], piece.label[at], piece.dataset[at], piece.score[at])
+                    touched |= values != tuple(column[at] for column in piece.columns)
                     piece.put(id, values)
                 if touched and len(piece) == before:
                     maps.write_piece(connection, map_row.id, number, piece)

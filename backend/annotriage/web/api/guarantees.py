@@ -82,6 +82,7 @@ def recalibrate(process: Process, project: str) -> Done:
 STATE = Parameter("state", str, "Only spot checks in this state.", choices=tuple(SpotCheckState))
 TOOL = ((502, "The labeling tool refused."), (503, "The labeling tool, or the database, does not answer."))
 
+NO_DATA = ((409, "Nobody has said where the training data is."),)
 OPERATIONS = (
     Operation("GET", "/projects/{project}/guarantee", get_guarantee, GuaranteeNow),
     Operation("GET", "/projects/{project}/spot-checks", list_spot_checks, SpotCheckList, (STATE, AFTER, LIMIT)),
@@ -94,5 +95,5 @@ OPERATIONS = (
         statuses=TOOL,
     ),
     Operation("POST", "/projects/{project}/recalibrate", recalibrate, Done, status=202),
-    Operation("POST", "/projects/{project}/train", train, Done, status=202),
+    Operation("POST", "/projects/{project}/train", train, Done, status=202, statuses=NO_DATA),
 )

@@ -32,6 +32,8 @@ export const COLOURINGS = {
       styles: [{ ...TRAINING, label: "no score (training)" }, ...STEPS.map(([, label], k) => ({ label, colour: `--ramp-${k}`, shape: "circle" }))],
     };
   },
+  axis_class: (points) => axis(points, (code) => code & 15),
+  axis_source: (points) => axis(points, (code) => code >> 4),
   group: (points) => {
     const known = points.legend.groups.slice(0, MOST);
     const place = new Uint8Array(256).fill(1);
@@ -42,6 +44,14 @@ export const COLOURINGS = {
     };
   },
 };
+
+/** One axis by the steps of the outlier score. code: of a point's byte, which holds both. */
+function axis(points, code) {
+  return {
+    codes: each(points, (i) => code(points.axes[i])),
+    styles: [{ ...TRAINING, label: "not measured (training)" }, ...STEPS.map(([, label], k) => ({ label, colour: `--ramp-${k}`, shape: "circle" }))],
+  };
+}
 
 function each(points, code) {
   const codes = new Uint8Array(points.count);

@@ -2,14 +2,15 @@
 
 const OTHERS = 255;
 
-/** One piece: {n, ids, x, y, route, label, dataset, score}. */
+/** One piece: {n, ids, x, y, route, label, dataset, score, axes}; maps that were drawn before there were axes have none. */
 function unpack(buffer) {
   const n = new DataView(buffer).getUint32(0, true);
   const ids = new Uint32Array(buffer, 4, n).slice();
   for (let i = 1; i < n; i++) ids[i] += ids[i - 1];
   const plane = (k) => new Uint8Array(buffer, 4 + (4 + k) * n, n);
+  const axes = buffer.byteLength >= 4 + 13 * n ? plane(8) : new Uint8Array(n);
   const both = (low, high) => Uint16Array.from({ length: n }, (_, i) => low[i] | (high[i] << 8));
-  return { n, ids, x: both(plane(0), plane(1)), y: both(plane(2), plane(3)), route: plane(4), label: plane(5), dataset: plane(6), score: plane(7) };
+  return { n, ids, x: both(plane(0), plane(1)), y: both(plane(2), plane(3)), route: plane(4), label: plane(5), dataset: plane(6), score: plane(7), axes };
 }
 
 export class Points {
@@ -94,13 +95,13 @@ export class Points {
     this.count = numbers.reduce((sum, number) => sum + this.pieces.get(number).n, 0);
     this.ids = new Uint32Array(this.count);
     this.xy = new Float32Array(2 * this.count);
-    for (const column of ["route", "label", "dataset", "score", "group"]) this[column] = new Uint8Array(this.count);
+    for (const column of ["route", "label", "dataset", "score", "axes", "group"]) this[column] = new Uint8Array(this.count);
     let start = 0;
     for (const number of numbers) {
       const piece = this.pieces.get(number);
       piece.start = start;
       this.ids.set(piece.ids, start);
-      for (const column of ["route", "label", "dataset", "score"]) this[column].set(piece[column], start);
+      for (const column of ["route", "label", "dataset", "score", "axes"]) this[column].set(piece[column], start);
       for (let i = 0; i < piece.n; i++) {
         this.xy[2 * (start + i)] = piece.x[i];
         this.xy[2 * (start + i) + 1] = piece.y[i];
