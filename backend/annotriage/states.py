@@ -171,7 +171,7 @@ class FieldWriteState(StrEnum):
     """How far the fields of a task are."""
 
     PENDING = "pending"
-    STALE = "stale"  # the diversity that they show is no longer true
+    STALE = "stale"  # what they say of the dataset, or of look-alikes, is no longer true
     WRITTEN = "written"
     FAILED = "failed"
 
@@ -233,3 +233,4 @@ THIRD = 1 / 3
 FAMILIAR_FROM = THIRD  # strangers lie below
 AUTOMATIC_FROM = 2 * THIRD  # what waits for people lies below
 MARGIN = 1e-4  # that each third keeps free at both ends
+OUT_FROM = 1 - MARGIN / 2  # from here on nobody is asked and nothing is claimed: what a person took out of the queue

@@ -8,6 +8,7 @@ import io
 import pytest
 from PIL import Image
 from running import RunningService
+from sqlalchemy import select
 from stores import verdict_of
 from waiting import wait_until
 
@@ -19,6 +20,7 @@ from annotriage.service.delivery.outbox import Delivery
 from annotriage.service.delivery.rescoring import advance_rescoring
 from annotriage.service.guarantee.recalibrating import recalibrate
 from annotriage.service.guarantee.spot_checks import standing, tend_spot_checks
+from annotriage.service.intake.answering import answering, give_answer, take_answer_back
 from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
 from annotriage.service.operations.process import Process
@@ -131,6 +133,29 @@ def triaged(tmp_path, label_studio, lenient):
 def answer(person, task, label):
     result = [{"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [label]}}]
     return person.call("POST", f"/api/tasks/{task}/annotations/", {"result": result})["id"]
+
+
+def test_an_answer_given_here_is_its_persons_own_in_label_studio(tmp_path, label_studio, digits_reference, digits):
+    triaged = Triaged(tmp_path, label_studio, digits_reference, digits.strangers[0][:2], sample_share=0.0, audit_share=0.0)
+    person = label_studio.user()
+    process, project = triaged.process, triaged.project
+    may = answering(process, project, person.email.upper())
+    assert (may.labels, may.several) == ((*"01234567", "None of these"), False)
+    with process.store.reading() as connection:
+        first, second = connection.execute(select(item.c.id, item.c.external_id).order_by(item.c.id)).all()
+    given = give_answer(process, project, first.id, ["None of these"], person.email, 2.5)
+    (task,) = [
+        one for one in label_studio.call("GET", "/api/tasks/", project=triaged.id, fields="all")["tasks"] if str(one["id"]) == given.task
+    ]
+    (annotation,) = task["annotations"]
+    assert (annotation["completed_by"], annotation["lead_time"], task["is_labeled"]) == (person.id, 2.5, True)
+    assert annotation["result"][0]["value"] == {"choices": ["none-of-these"]}
+    with process.store.reading() as connection:
+        assert connection.execute(select(item.c.labels).where(item.c.id == first.id)).scalar_one() == ["None of these"]
+    assert str(person.next_task(triaged.id)["id"]) == second.external_id
+    take_answer_back(process, project, first.id, given.review, person.email)
+    with process.store.reading() as connection:
+        assert connection.execute(select(item.c.answer).where(item.c.id == first.id)).scalar_one() == "open"
 
 
 def test_a_disagreement_on_a_spot_check_gets_a_second_blind_answer_from_somebody_else(triaged, label_studio, digits):

@@ -171,7 +171,7 @@ def test_a_config_that_does_not_fit_is_a_problem_of_the_project(server, label_st
     with pytest.raises(ToolError, match="no choice for 'wolf'"):
         project.deliver([Shown(str(task), ("cat",), 0.5)], VERSION)
     with pytest.raises(ToolError, match="no choice for 'wolf'"):
-        project.connect("http://127.0.0.1:9", "u", "p", "s", dry_run=False)
+        project.connect("http://127.0.0.1:9", "u", "p", "s", "", dry_run=False)
 
 
 def test_a_config_that_changes_is_seen_with_the_facts(project, tasks, label_studio):

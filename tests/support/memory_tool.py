@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from annotriage import states
 from annotriage.errors import MediaError, OutcomeUnknown, ToolError, ToolGone
-from annotriage.labeling_tool import Before, Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Review, Shown, Task
+from annotriage.labeling_tool import Account, Before, Changes, Check, Choices, Event, NewTask, Outcomes, ProjectFacts, Review, Shown, Task
 
 Part = TypeVar("Part")
 
@@ -58,10 +58,13 @@ class MemoryProject:
     config: str = "<View/>"
     problem: str | None = None
     wanted: int = 1
+    several: bool = False
     page: int = 1000
     exists: bool = True
     order: str = "by id"
+    description: str = ""  # the page that it links to
     set_up: list[str] = field(default_factory=list)  # what connecting made
+    assigned: dict[str, list[str]] = field(default_factory=dict)  # by the title of their tab
     tasks_by_id: dict[str, Task] = field(default_factory=dict)
     data: dict[str, dict[str, object]] = field(default_factory=dict)
     predictions: list[Stored] = field(default_factory=list)
@@ -226,6 +229,16 @@ class MemoryProject:
         self.tasks_by_id[task_id] = replace(self.tasks_by_id[task_id], wanted=answers)
         self._set_reviews(task_id, self.tasks_by_id[task_id].reviews or ())
 
+    def choices(self) -> Choices:
+        self._call("choices")
+        return Choices((*self.classes, "something else"), self.several)
+
+    def answer(self, task_id: str, labels: Sequence[str], account: str, seconds: float) -> str:
+        self._call("answer")
+        if task_id not in self.tasks_by_id:
+            raise ToolGone(f"task {task_id} does not exist")
+        return self.annotate(task_id, *labels, by=account).id
+
     def accept(self, ids: Sequence[str], version: str) -> Outcomes:
         self._call("accept")
 
@@ -247,9 +260,10 @@ class MemoryProject:
 
         self._whole(self._each("retract", {id: id for id in reviews}, delete))
 
-    def connect(self, service_url: str | None, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
+    def connect(self, service_url: str | None, user: str, password: str, secret: str, page: str, *, dry_run: bool) -> list[str]:
         self._call("connect")
         if not dry_run:
+            self.description = page
             self.set_up = [] if service_url is None else ["webhook"]
             self.order = "by trust"
             self._call("tabs")
@@ -261,10 +275,16 @@ class MemoryProject:
         if before is None and not self.set_up:
             return []
         self.set_up = []
+        self.description = ""
         self.order = before.order if before is not None and self.order == "by trust" else self.order
         self.predictions = [prediction for prediction in self.predictions if prediction.version not in versions]
         self.data = {id: {key: value for key, value in data.items() if key not in fields} for id, data in self.data.items()}
         return ["sends no webhooks any more"]
+
+    def assign(self, title: str, tasks: Sequence[str]) -> str:
+        self._call("assign")
+        self.assigned[title] = list(tasks)
+        return self.address()
 
     def repair(self) -> list[str]:
         self._call("repair")
@@ -330,9 +350,10 @@ class MemoryProject:
 
 @dataclass
 class MemoryServer:
-    """`ToolServer` in memory: hands out its projects, by id."""
+    """`ToolServer` in memory: hands out its projects, by id. people: those with an account."""
 
     projects: dict[str, MemoryProject] = field(default_factory=dict)
+    people: list[Account] = field(default_factory=list)
     url: str = "http://127.0.0.1:1"
 
     clock: Callable[[], float] = time.time
@@ -345,6 +366,9 @@ class MemoryServer:
 
     def checks(self) -> list[Check]:
         return [Check("server", True, self.url)]
+
+    def accounts(self) -> list[Account]:
+        return self.people
 
     def project(self, id: str, classes: Sequence[str]) -> MemoryProject:
         found = self.projects.setdefault(id, MemoryProject(id))
