@@ -357,7 +357,8 @@ class ServiceSettings(_Table):
     public_url: str = _setting(
         "",
         "Address at which people reach the dashboard: Label Studio links to it, in triage_link of queued tasks and in a line of the"
-        " project's description. Left empty, nothing links there.",
+        " project's description. An identity provider must know ADDRESS/sign-in/provider/back as a place to send people back to. Left empty,"
+        " nothing links there, and people come back to service_url.",
         fault=_own_url_fault,
     )
     database: str = _setting(
@@ -389,12 +390,6 @@ class ServiceSettings(_Table):
     )
     oidc_client: str = _setting("", "Id of this service at the provider.", fault=_line_fault)
     oidc_secret: str = _setting("", "Secret of this service at the provider; empty for a public client.", secret=True, fault=_line_fault)
-    oidc_address: str = _setting(
-        "",
-        "Address of the dashboard in people's browsers, if it is not service_url. The provider must know ADDRESS/sign-in/provider/back"
-        " as a place to send people back to.",
-        fault=_own_url_fault,
-    )
     oidc_scopes: tuple[str, ...] = _setting(
         ("openid", "email"), "What the provider is asked for, comma-separated. Add what the claims below need.", fault=_scopes_fault
     )

@@ -48,7 +48,7 @@ def start(folder, provider, **settings):
         "oidc_client": provider.client,
         "oidc_secret": provider.secret,
         "oidc_role": "look",
-        "oidc_address": "http://localhost",
+        "public_url": "http://localhost",
     }
     given = {"database": f"sqlite:///{folder}/s.db", "label_studio_token": "u", "password": "right", **usual, **settings}
     process = Process(ServiceSettings(**given), "web")
@@ -342,7 +342,7 @@ def test_the_client_secret_is_checked_and_never_shown(service, provider, caplog)
         {"oidc_roles": "staff"},
         {"oidc_roles": "staff=king"},
         {"oidc_role": "king"},
-        {"oidc_address": "javascript:x"},
+        {"public_url": "javascript:x"},
         {"oidc_client": ""},
         {"oidc_scopes": "email"},
         {"oidc_name": ""},
