@@ -357,8 +357,8 @@ class ServiceSettings(_Table):
     public_url: str = _setting(
         "",
         "Address at which people reach the dashboard: Label Studio links to it, in triage_link of queued tasks and in a line of the"
-        " project's description. An identity provider must know ADDRESS/sign-in/provider/back as a place to send people back to. Left empty,"
-        " nothing links there, and people come back to service_url.",
+        " project's description. An identity provider must know ADDRESS/sign-in/provider/back as a place to send people back to. Left"
+        " empty, nothing links there, and people come back to service_url.",
         fault=_own_url_fault,
     )
     database: str = _setting(
