@@ -46,6 +46,12 @@ SHARED = {
 LABEL_STUDIO = Path(__file__).parent.parent / ".venv-label-studio" / "bin" / "label-studio"
 
 
+def pytest_addoption(parser):
+    """The whole service on the other database: pytest tests/service --database postgres."""
+    choices = ("sqlite", "postgres")
+    parser.addoption("--database", choices=choices, default="sqlite", help="Where the service's tests run that name no database.")
+
+
 @pytest.hookimpl(optionalhook=True)  # of xdist
 def pytest_xdist_auto_num_workers():
     """One process more than there are cores: tests that wait for a browser, a server or a clock leave theirs to others."""

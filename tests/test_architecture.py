@@ -28,15 +28,15 @@ BELOW_ADVICE = ("advice.numbers", "media", "data", "model", "latent", "guarantee
 
 # From the lowest room to the highest: each imports only rooms that stand before it.
 ROOMS = (
-    Room("errors", "one small tree of errors", ()),
+    Room("states", "routes, what items fail of, and the states of deliveries and spot checks", ()),
+    Room("errors", "one small tree of errors", ("states",)),
     Room("settings", "one table of settings", ("errors",)),
     Room("progress", "progress of long work", ("errors",)),
-    Room("states", "routes, and the states of deliveries and spot checks", ("errors",)),
     Room("text", "text from outside, fit to be stored and compared", ()),
     Room("advice.numbers", "figures as people read them", ()),
-    Room("media", "the guarded fetcher", ("errors", "settings")),
-    Room("data", "datasets as streams of items", ("errors", "settings", "text", "media")),
-    Room("model", "the trained model as a function: items -> logits and activations", ("errors", "settings", "text", "data")),
+    Room("media", "the guarded fetcher", ("errors", "settings", "states")),
+    Room("data", "datasets as streams of items", ("errors", "settings", "states", "text", "media")),
+    Room("model", "the trained model as a function: items -> logits and activations", ("errors", "settings", "states", "text", "data")),
     Room("latent", "numbers in, numbers out: activations -> scores", ("errors", "settings")),
     Room("diagnosis", "numbers in, numbers out: activations -> samples to look at, and answers about the model", ("errors", "latent")),
     Room("guarantee", "numbers in, numbers out: scores and answers -> what may be said", ("errors", "states", "advice.numbers", "latent")),
@@ -72,7 +72,7 @@ ROOMS = (
     Room(
         "demo",
         "handwritten digits from nothing to a triaged project",
-        (*ROOT, "media", "data", "model", "guarantee", "advice", "engine", "labeling_tool", "report", "store", "service", "web"),
+        (*ROOT, "media", "data", "model", "latent", "guarantee", "advice", "engine", "labeling_tool", "report", "store", "service", "web"),
     ),
     Room(
         "cli",

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from annotriage.data import Dataset, Item, open_dataset
-    from annotriage.engine.atlas import Atlas, atlas
     from annotriage.engine.compare import compare
-    from annotriage.engine.diagnosis import Diagnosis, diagnose
-    from annotriage.engine.diagnosis_sample import DiagnosisSample, sample
+    from annotriage.engine.diagnosis.atlas import Atlas, atlas
+    from annotriage.engine.diagnosis.diagnose import Diagnosis, diagnose
+    from annotriage.engine.diagnosis.sample import DiagnosisSample, sample
     from annotriage.engine.duplicates import Duplicates, duplicates
     from annotriage.engine.fitting import fit
-    from annotriage.engine.label_audit import audit_labels
-    from annotriage.engine.label_findings import LabelAudit
+    from annotriage.engine.label_audit.audit import audit_labels
+    from annotriage.engine.label_audit.findings import LabelAudit
     from annotriage.engine.look_alikes import look_alikes
     from annotriage.engine.reference import Reference
     from annotriage.engine.triage import Triage, triage
@@ -38,13 +38,13 @@ __version__ = "0.1.0"
 # Names are loaded when they are used: `import annotriage` costs nothing, and the command line starts fast.
 _HOMES = {
     "AnnotriageError": "annotriage.errors",
-    "Atlas": "annotriage.engine.atlas",
+    "Atlas": "annotriage.engine.diagnosis.atlas",
     "Dataset": "annotriage.data",
-    "Diagnosis": "annotriage.engine.diagnosis",
-    "DiagnosisSample": "annotriage.engine.diagnosis_sample",
+    "Diagnosis": "annotriage.engine.diagnosis.diagnose",
+    "DiagnosisSample": "annotriage.engine.diagnosis.sample",
     "Duplicates": "annotriage.engine.duplicates",
     "Item": "annotriage.data",
-    "LabelAudit": "annotriage.engine.label_findings",
+    "LabelAudit": "annotriage.engine.label_audit.findings",
     "ModelSpec": "annotriage.model.spec",
     "Plan": "annotriage.training.plan",
     "Reference": "annotriage.engine.reference",
@@ -52,14 +52,14 @@ _HOMES = {
     "Training": "annotriage.training.retraining",
     "Triage": "annotriage.engine.triage",
     "Verdict": "annotriage.engine.verdict",
-    "atlas": "annotriage.engine.atlas",
+    "atlas": "annotriage.engine.diagnosis.atlas",
     "atlas_to_folder": "annotriage.report.atlas_page",
-    "audit_labels": "annotriage.engine.label_audit",
+    "audit_labels": "annotriage.engine.label_audit.audit",
     "audit_labels_to_folder": "annotriage.report.label_audit",
     "Wishes": "annotriage.training.retraining",
     "compare": "annotriage.engine.compare",
     "compare_to_folder": "annotriage.report.comparison",
-    "diagnose": "annotriage.engine.diagnosis",
+    "diagnose": "annotriage.engine.diagnosis.diagnose",
     "diagnose_to_folder": "annotriage.report.diagnosis_page",
     "duplicates": "annotriage.engine.duplicates",
     "duplicates_to_file": "annotriage.report.duplicates",
@@ -67,7 +67,7 @@ _HOMES = {
     "load_model": "annotriage.model",
     "look_alikes": "annotriage.engine.look_alikes",
     "open_dataset": "annotriage.data",
-    "sample": "annotriage.engine.diagnosis_sample",
+    "sample": "annotriage.engine.diagnosis.sample",
     "sample_to_file": "annotriage.report.sample_file",
     "summary_text": "annotriage.report.output",
     "train": "annotriage.report.training_output",

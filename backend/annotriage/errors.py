@@ -4,6 +4,8 @@ A class stands for something that a caller can act upon, not for a place where i
 the HTTP status with which the service answers; the CLI prints the message alone and exits with 1.
 """
 
+from annotriage.states import Failure
+
 
 class AnnotriageError(Exception):
     """The root of the tree: whatever a user can mend by reading the message."""
@@ -28,6 +30,10 @@ class MediaError(AnnotriageError):
 
     status = 422
 
+    def __init__(self, failure: Failure, message: str) -> None:
+        super().__init__(message)
+        self.failure = failure
+
 
 class MediaUnavailable(MediaError):
     """The data behind one item could not be fetched for a reason that may pass: try again later.
@@ -38,7 +44,7 @@ class MediaUnavailable(MediaError):
     status = 503
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
+        super().__init__(Failure.UNAVAILABLE, message)
         self.retry_after = retry_after
 
 

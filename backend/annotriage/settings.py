@@ -354,6 +354,12 @@ class ServiceSettings(_Table):
     service_url: str = _setting(
         "", "Address of this service as Label Studio reaches it, if it is not http://HOST:PORT.", fault=_own_url_fault
     )
+    public_url: str = _setting(
+        "",
+        "Address at which people reach the dashboard: Label Studio links to it, in triage_link of queued tasks and in a line of the"
+        " project's description. Left empty, nothing links there.",
+        fault=_own_url_fault,
+    )
     database: str = _setting(
         "sqlite:///annotriage.db",
         "Where the state lives: a file (sqlite:///PATH, relative to the settings file), or postgresql://USER:PASSWORD@HOST/NAME when"
@@ -478,8 +484,8 @@ class ServiceSettings(_Table):
     )
     item_fields: str = _setting(
         "on",
-        "Whether queued tasks get fields that say why they wait: triage_route, triage_reason, triage_outlier_score, triage_diversity, and"
-        " triage_spot_check, by which spot checks have a tab of their own.",
+        "Whether queued tasks get fields that say why they wait: triage_route, triage_reason, triage_outlier_score, triage_diversity of"
+        " strange ones, triage_link where public_url is set, and triage_spot_check, by which spot checks have a tab of their own.",
         choices=("on", "off"),
     )
     sample_share: float = _setting(

@@ -21,6 +21,21 @@ class Route(StrEnum):
     FAILED = "failed"  # could not be judged
 
 
+class Failure(StrEnum):
+    """Why an item could not be judged: failures of one kind, at one host, are mended together."""
+
+    ADDRESS = "address"  # its data name no picture that can be asked for
+    FORBIDDEN = "forbidden"  # it may not be asked for: its host is not among the media_hosts, or it lies outside of the folder
+    REFUSED = "refused"  # its server does not give it
+    GONE = "gone"  # there is no such file
+    UNAVAILABLE = "unavailable"  # its server is not reached, or is overloaded: that may pass
+    TOO_LARGE = "too large"
+    UNREADABLE = "unreadable"  # no picture, or damaged
+    UNFIT = "unfit"  # not what the model takes
+    MODEL = "model"  # the model failed on it
+    REPEATED = "repeated"  # its id was used before
+
+
 class HeldBack(StrEnum):
     """Why a person decides on an item that the model judged automatic."""
 
@@ -156,7 +171,7 @@ class FieldWriteState(StrEnum):
     """How far the fields of a task are."""
 
     PENDING = "pending"
-    STALE = "stale"  # the diversity that they show is no longer true
+    STALE = "stale"  # what they say of the dataset, or of look-alikes, is no longer true
     WRITTEN = "written"
     FAILED = "failed"
 
@@ -218,3 +233,4 @@ THIRD = 1 / 3
 FAMILIAR_FROM = THIRD  # strangers lie below
 AUTOMATIC_FROM = 2 * THIRD  # what waits for people lies below
 MARGIN = 1e-4  # that each third keeps free at both ends
+OUT_FROM = 1 - MARGIN / 2  # from here on nobody is asked and nothing is claimed: what a person took out of the queue

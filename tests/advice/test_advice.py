@@ -69,7 +69,8 @@ def test_asking_for_a_person_first_says_by_which_rule():
 def test_without_any_scored_item_no_figure_is_invented():
     for failed in (0, 3):
         text = " ".join(
-            f"{one.headline} {one.reason} {one.would_decide}" for one in advise(dataset(0.3, n=0, failed=failed), guarantee(300))
+            f"{advice.headline} {advice.reason} {advice.would_decide}"
+            for advice in advise(dataset(0.3, n=0, failed=failed), guarantee(300))
         )
         assert "%" not in text
         assert "not known" not in text

@@ -86,8 +86,8 @@ def take_snapshots(database: str) -> None:
     with process.store.reading() as connection:
         (project,) = projects(connection)
         changed = snapshots.changed(connection, project)
-    for one in changed:
-        snapshot(process, project, one.id)
+    for line in changed:
+        snapshot(process, project, line.id)
     process.leave()
 
 
@@ -124,10 +124,10 @@ def _rows(
     }
     for place, id in enumerate(ids.tolist()):
         found, kept = kinds[int(strange[place])]
-        one = found[int(draws[place] * len(found))]
+        copied = found[int(draws[place] * len(found))]
         fails = bool(broken[place])
-        route = "failed" if fails else one.route
-        trust = 0.0 if fails else min(1.0, max(0.0, one.trust + (jitter[place] - 0.5) * 1e-3))
+        route = "failed" if fails else copied.route
+        trust = 0.0 if fails else min(1.0, max(0.0, copied.trust + (jitter[place] - 0.5) * 1e-3))
         hidden = bool(drawn[place])
         shown = float(0.01 + 0.09 * jitter[place]) if hidden else trust
         at = now - 90 * DAY + 90 * DAY * id / count
@@ -144,7 +144,7 @@ def _rows(
                 "route": route,
                 "trust": shown,
                 "answer": "resolved" if resolved else "open",
-                "labels": list(one.labels) if resolved else None,
+                "labels": list(copied.labels) if resolved else None,
                 "answered_at": at + DAY if resolved else None,
                 "at": at,
             }
@@ -152,9 +152,9 @@ def _rows(
         tables["in"] += [{"dataset_id": into, "item_id": id} for into in (every, batches[batch[place]], scanners[scanner[place]])]
         numbers = dict.fromkeys(("cluster", "confidence", "sureness", "score", "p_value", "outlier_score"))
         if not fails:
-            numbers = {name: getattr(one, name) for name in numbers} | {"score": one.score + float(jitter[place]) * 1e-3}
-        reason = f"task {id}: http://127.0.0.1:1/{id}.png answered 404: there is no such file" if fails else one.reason
-        labels = [] if fails else list(one.labels)
+            numbers = {name: getattr(copied, name) for name in numbers} | {"score": copied.score + float(jitter[place]) * 1e-3}
+        reason = f"task {id}: http://127.0.0.1:1/{id}.png answered 404: there is no such file" if fails else copied.reason
+        labels = [] if fails else list(copied.labels)
         tables["verdict"].append(
             own
             | numbers
@@ -163,10 +163,11 @@ def _rows(
                 "judged": route,
                 "labels": labels,
                 "label": " + ".join(labels),
-                "members": {} if fails else dict(one.members),
+                "members": {} if fails else dict(copied.members),
                 "trust": trust,
                 "shown_trust": shown,
                 "reason": reason,
+                "failure": "gone" if fails else None,
                 "seconds": 0.001,
                 "at": at,
             }
@@ -176,7 +177,7 @@ def _rows(
             | {"state": "confirmed", "labels": labels if route in ("auto", "uncertain") and not hidden else None, "trust": shown, "at": at}
         )
         if not fails:
-            compressed = kept[one.id].point.astype(np.float16)
+            compressed = kept[copied.id].point.astype(np.float16)
             tables["point"].append({"item_id": id, "reference_id": reference_id, "compressed": compressed.tobytes()})
         if hidden:
             state = ("wrong" if jitter[place] < 0.02 else "right") if resolved else "open"
@@ -188,14 +189,14 @@ def _rows(
                 "drawn_at": at,
             }
             tables["spot_check"].append(
-                own | values | {"answered_at": at + DAY if resolved else None, "labels": list(one.labels) if resolved else None}
+                own | values | {"answered_at": at + DAY if resolved else None, "labels": list(copied.labels) if resolved else None}
             )
         if resolved:
             flags = dict.fromkeys(("skipped", "empty", "ground_truth", "machine"), False)
-            given = {"external_id": str(id), "annotator": "ann@example.com", "labels": list(one.labels), "updated_at": at + DAY}
+            given = {"external_id": str(id), "annotator": "ann@example.com", "labels": list(copied.labels), "updated_at": at + DAY}
             tables["review"].append({"item_id": id, "project_id": project.id} | given | flags)
         if id % max(1, count // FACES) == 0 and not fails:
-            tables["thumbnail"].append({"item_id": id, "content": kept[one.id].picture})
+            tables["thumbnail"].append({"item_id": id, "content": kept[copied.id].picture})
     named = {
         "item": item,
         "in": item_dataset,

@@ -118,7 +118,8 @@ def _stratified(half: int, sizes: tuple[int, int], errors: int) -> int:
         first = np.arange(total + 2)
         second = total + 1 - first
         chance = sum(
-            hypergeom.pmf(one, half, first, sizes[0]) * hypergeom.cdf(errors - one, half, second, sizes[1]) for one in range(errors + 1)
+            hypergeom.pmf(in_first, half, first, sizes[0]) * hypergeom.cdf(errors - in_first, half, second, sizes[1])
+            for in_first in range(errors + 1)
         )
         if np.max(chance) <= 1 - CONFIDENCE:
             return total

@@ -20,7 +20,7 @@ from annotriage.demo.digits import write_digits
 from annotriage.diagnosis.query_sets import accuracy, answers
 from annotriage.diagnosis.samplers import Method, choose
 from annotriage.diagnosis.view import View
-from annotriage.engine.inside import look_inside
+from annotriage.engine.diagnosis.inside import look_inside
 
 ITEMS, WIDTH, CLASSES = 100_000, 128, 4
 MOST = 1.2  # of the bare classifier's time

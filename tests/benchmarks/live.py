@@ -172,7 +172,7 @@ class _Bench:
 
     def _done(self, project: int) -> int:
         versions = self.label_studio.call("GET", f"/api/projects/{project}/model-versions/", extended="true")["static"]
-        return sum(int(one["count"]) for one in versions)
+        return sum(int(version["count"]) for version in versions)
 
     def _counts(self, project: int) -> list[int]:
         found = self.label_studio.call("GET", f"/api/projects/{project}/export", exportType="JSON", download_all_tasks="true")

@@ -177,7 +177,7 @@ def report(world: World, repeats: int) -> dict[str, object]:
         print(f"\n{name:<18}" + "".join(f"{share:>17.0%}" for share in SHARES))
         for method in Method:
             cells = [shares.get((method, share)) for share in SHARES]
-            texts = [str(interval([one.figures[family] for one in cell])) if cell else "" for cell in cells]
+            texts = [str(interval([outcome.figures[family] for outcome in cell])) if cell else "" for cell in cells]
             note = f"   its own size, {cells[0][0].size}" if method is Method.BOUNDARY_TREE and cells[0] else ""
             print(f"{method:<18}" + "".join(f"{text:>17}" for text in texts) + note)
     published = PUBLISHED_MISSED[world.name]

@@ -82,11 +82,13 @@ def _fill(file: Path, reference: Reference, count: int) -> None:
             chosen = [_draw(verdicts, rng) for _ in ids]
             _insert(connection, item, [_item(project, id) for id in ids])
             _insert(connection, item_dataset, [{"dataset_id": every, "item_id": id} for id in ids])
-            rows = [_verdict(project, id, one, rng) for id, (one, _) in zip(ids, chosen, strict=True)]
+            rows = [_verdict(project, id, found_item, rng) for id, (found_item, _) in zip(ids, chosen, strict=True)]
             _insert(connection, verdict, rows)
             noise = rng.standard_normal((len(chosen), chosen[0][1].size)) * 0.01
             drawn = [(at + grain).astype(np.float16).tobytes() for (_, at), grain in zip(chosen, noise, strict=True)]
-            points = [{"item_id": id, "reference_id": reference_id, "compressed": one} for id, one in zip(ids, drawn, strict=True)]
+            points = [
+                {"item_id": id, "reference_id": reference_id, "compressed": drawn_point} for id, drawn_point in zip(ids, drawn, strict=True)
+            ]
             _insert(connection, point, points)
         row = {"dataset_id": every, "reference_id": reference_id, "route": "auto", "cluster": "", "n": count, "open": count}
         _insert(connection, counter, [row])
@@ -95,8 +97,8 @@ def _fill(file: Path, reference: Reference, count: int) -> None:
 
 def _draw(verdicts: list[tuple[list[Any], dict[str, Any]]], rng: np.random.Generator) -> tuple[Any, Any]:
     found, points = verdicts[int(rng.random() < STRANGERS)]
-    one = found[int(rng.integers(len(found)))]
-    return one, points[one.id]
+    found_item = found[int(rng.integers(len(found)))]
+    return found_item, points[found_item.id]
 
 
 def _item(project: Project, id: int) -> dict[str, Any]:
@@ -110,15 +112,21 @@ def _item(project: Project, id: int) -> dict[str, Any]:
     }
 
 
-def _verdict(project: Project, id: int, one: Any, rng: np.random.Generator) -> dict[str, Any]:
+def _verdict(project: Project, id: int, found_item: Any, rng: np.random.Generator) -> dict[str, Any]:
     named = ("route", "cluster", "confidence", "sureness", "p_value", "outlier_score", "trust", "reason", "seconds")
-    values = {name: getattr(one, name) for name in named}
+    values = {name: getattr(found_item, name) for name in named}
     own = {"item_id": id, "reference_id": project.reference_id, "project_id": project.id, "at": time.time()}
-    score = one.score + float(rng.random()) * 1e-3
+    score = found_item.score + float(rng.random()) * 1e-3
     return (
         own
         | values
-        | {"judged": one.route, "labels": list(one.labels), "score": score, "members": dict(one.members), "shown_trust": one.trust}
+        | {
+            "judged": found_item.route,
+            "labels": list(found_item.labels),
+            "score": score,
+            "members": dict(found_item.members),
+            "shown_trust": found_item.trust,
+        }
     )
 
 

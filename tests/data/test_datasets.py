@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from annotriage.data import Item, image_folder, npz, open_dataset
+from annotriage.data import Item, Problem, image_folder, npz, open_dataset
 from annotriage.data.unique_ids import repeated_ids
 from annotriage.errors import DataError, SettingError
+from annotriage.states import Failure
 
 SHARED_FOLDER = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -83,7 +84,7 @@ def test_links_that_lead_back_end_the_walk(tmp_path):
 
 def test_a_link_to_itself_is_one_broken_item(tmp_path):
     (touch(tmp_path, "1.png") / "loop").symlink_to(tmp_path / "loop")
-    problems = {item.id: item.problem for item in open_dataset(tmp_path)}
+    problems = {item.id: item.problem and item.problem.text for item in open_dataset(tmp_path)}
     assert problems["1.png"] is None
     assert "a broken link" in problems["loop"]
 
@@ -91,7 +92,7 @@ def test_a_link_to_itself_is_one_broken_item(tmp_path):
 def test_what_is_no_file_becomes_a_problem(tmp_path):
     (touch(tmp_path, "1.png") / "broken.png").symlink_to("nowhere.png")
     os.mkfifo(tmp_path / "pipe.png")
-    problems = {item.id: item.problem for item in open_dataset(tmp_path)}
+    problems = {item.id: item.problem and item.problem.text for item in open_dataset(tmp_path)}
     assert problems["1.png"] is None
     assert "broken link" in problems["broken.png"]
     assert "not a file" in problems["pipe.png"]
@@ -150,7 +151,7 @@ def test_bad_rows_become_problems_that_name_the_row(tmp_path):
     dataset = manifest(tmp_path, 'path,label\n"a\nb.png",cat\n,cat\nc.png\nd,e.png,cat\nhttps://x.org/f.png,cat\n\n,\ng.png,cat\n')
     items = list(dataset)
     assert dataset.count == len(items) == 6
-    assert [item.problem and item.problem.removeprefix(f"{tmp_path}/items.csv: ")[:14] for item in items] == [
+    assert [item.problem and item.problem.text.removeprefix(f"{tmp_path}/items.csv: ")[:14] for item in items] == [
         None,
         "row 4: the col",
         "row 5: has 1 c",
@@ -164,15 +165,16 @@ def test_the_second_use_of_an_id_is_a_problem_that_names_the_first(tmp_path):
     items = list(manifest(tmp_path, "path,id\n1.png,a\n2.png,b\n3.png,a\n4.png,a\n"))
     assert [item.id for item in items] == ["a", "b", "a", "a"]
     assert items[0].problem is None
-    assert items[2].problem == f"{tmp_path}/items.csv: row 4: id 'a' was used in row 2 already; ids must be unique"
-    assert "row 5: id 'a' was used in row 2 already" in items[3].problem
+    found = f"{tmp_path}/items.csv: row 4: id 'a' was used in row 2 already; ids must be unique"
+    assert items[2].problem == Problem(Failure.REPEATED, found)
+    assert "row 5: id 'a' was used in row 2 already" in items[3].problem.text
 
 
 def test_data_uris_are_decoded(tmp_path):
     picture = random.Random(0).randbytes(300_000)  # longer than the csv module's own limit of a field
     good, bad = manifest(tmp_path, f'path\n"data:image/png;base64,{base64.b64encode(picture).decode()}"\n"data:image/png;base64,%%%"\n')
     assert (good.id, good.media, good.path) == ("row-2", picture, "items.csv row 2")
-    assert "row 3: a data: URI that is not valid base64" in bad.problem
+    assert "row 3: a data: URI that is not valid base64" in bad.problem.text
 
 
 @pytest.mark.parametrize(
@@ -221,12 +223,12 @@ def test_paths_as_windows_and_browsers_write_them_are_understood(tmp_path):
 )
 def test_a_path_that_no_file_here_can_have_is_named_with_the_cause(tmp_path, path, problem):
     (item,) = manifest(tmp_path, f"path\n{path}\n")
-    assert problem in item.problem
+    assert problem in item.problem.text
 
 
 def test_text_that_nothing_can_store_is_escaped_and_class_names_are_composed():
-    item = Item("half \ud83d", None, ("cafe\u0301", 2), "a\0b", "\udce9.png", "no \ud83d")
-    assert item == Item(r"half \ud83d", None, ("caf\u00e9", 2), r"a\0b", r"\udce9.png", r"no \ud83d")
+    item = Item("half \ud83d", None, ("cafe\u0301", 2), "a\0b", "\udce9.png", Problem(Failure.GONE, "no \ud83d"))
+    assert item == Item(r"half \ud83d", None, ("caf\u00e9", 2), r"a\0b", r"\udce9.png", Problem(Failure.GONE, r"no \ud83d"))
 
 
 @SHARED_FOLDER
@@ -294,7 +296,7 @@ def test_ids_of_an_npz_are_kept_and_must_be_unique(tmp_path):
     np.savez(tmp_path / "n.npz", x=np.zeros((3, 2)), id=np.array(["a", "b", "a"]))
     items = list(open_dataset(tmp_path / "n.npz"))
     assert [item.id for item in items] == ["a", "b", "a"]
-    assert "row 2: id 'a' was used in row 0 already" in items[2].problem
+    assert "row 2: id 'a' was used in row 0 already" in items[2].problem.text
 
 
 @pytest.mark.parametrize(

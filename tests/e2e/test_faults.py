@@ -138,7 +138,7 @@ def test_media_hosts_that_misbehave_make_failed_items_and_hold_up_no_others(own_
     ids = own_label_studio.import_tasks(project, tasks)
     _wait_for_one_each(own_label_studio, project, 3)
     items = [service.get(f"/api/projects/{project}/items/{id}")["item"] for id in ids]
-    assert [one["route"] == "failed" for one in items] == [False, bool(reason), False]
+    assert [row["route"] == "failed" for row in items] == [False, bool(reason), False]
     assert not reason or reason in items[1]["verdict"]["reason"]  # what the model says of a spot check is hidden
 
 

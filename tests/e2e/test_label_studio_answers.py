@@ -8,6 +8,7 @@ import io
 import pytest
 from PIL import Image
 from running import RunningService
+from sqlalchemy import select
 from stores import verdict_of
 from waiting import wait_until
 
@@ -19,6 +20,7 @@ from annotriage.service.delivery.outbox import Delivery
 from annotriage.service.delivery.rescoring import advance_rescoring
 from annotriage.service.guarantee.recalibrating import recalibrate
 from annotriage.service.guarantee.spot_checks import standing, tend_spot_checks
+from annotriage.service.intake.answering import answering, give_answer, take_answer_back
 from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
 from annotriage.service.operations.process import Process
@@ -92,8 +94,8 @@ class Triaged:
     def predictions(self):
         """All predictions by task id; the export gives their bare ids where there are annotations."""
         found = {task: [] for task in self.items()}
-        for one in self.label_studio.call("GET", "/api/predictions/", project=self.id):
-            found[str(one["task"])].append(one)
+        for prediction in self.label_studio.call("GET", "/api/predictions/", project=self.id):
+            found[str(prediction["task"])].append(prediction)
         return found
 
     def version(self):
@@ -124,13 +126,36 @@ def triaged(tmp_path, label_studio, lenient):
         return made[-1]
 
     yield triaged
-    for one in made:
-        one.process.leave()
+    for started in made:
+        started.process.leave()
 
 
 def answer(person, task, label):
     result = [{"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [label]}}]
     return person.call("POST", f"/api/tasks/{task}/annotations/", {"result": result})["id"]
+
+
+def test_an_answer_given_here_is_its_persons_own_in_label_studio(tmp_path, label_studio, digits_reference, digits):
+    triaged = Triaged(tmp_path, label_studio, digits_reference, digits.strangers[0][:2], sample_share=0.0, audit_share=0.0)
+    person = label_studio.user()
+    process, project = triaged.process, triaged.project
+    may = answering(process, project, person.email.upper())
+    assert (may.labels, may.several) == ((*"01234567", "None of these"), False)
+    with process.store.reading() as connection:
+        first, second = connection.execute(select(item.c.id, item.c.external_id).order_by(item.c.id)).all()
+    given = give_answer(process, project, first.id, ["None of these"], person.email, 2.5)
+    (task,) = [
+        one for one in label_studio.call("GET", "/api/tasks/", project=triaged.id, fields="all")["tasks"] if str(one["id"]) == given.task
+    ]
+    (annotation,) = task["annotations"]
+    assert (annotation["completed_by"], annotation["lead_time"], task["is_labeled"]) == (person.id, 2.5, True)
+    assert annotation["result"][0]["value"] == {"choices": ["none-of-these"]}
+    with process.store.reading() as connection:
+        assert connection.execute(select(item.c.labels).where(item.c.id == first.id)).scalar_one() == ["None of these"]
+    assert str(person.next_task(triaged.id)["id"]) == second.external_id
+    take_answer_back(process, project, first.id, given.review, person.email)
+    with process.store.reading() as connection:
+        assert connection.execute(select(item.c.answer).where(item.c.id == first.id)).scalar_one() == "open"
 
 
 def test_a_disagreement_on_a_spot_check_gets_a_second_blind_answer_from_somebody_else(triaged, label_studio, digits):
@@ -149,7 +174,7 @@ def test_a_disagreement_on_a_spot_check_gets_a_second_blind_answer_from_somebody
     while (handed := other.next_task(project.id)) is not None and str(handed["id"]) != task:
         given.append(answer(other, handed["id"], said[str(handed["id"])]))
     assert handed is not None, "the Label button hands it to the other person"
-    assert [one["result"] for one in project.predictions()[task]] == [[]]
+    assert [prediction["result"] for prediction in project.predictions()[task]] == [[]]
     answer(other, task, "7")
     project.follow()
     assert project.states().count("wrong") == 1
@@ -175,11 +200,13 @@ def test_a_recalibration_takes_over_while_annotators_always_see_a_prediction(tri
         advance_rescoring(project.process, project.project)
         shown, predictions = project.version(), project.predictions()
         seen.append(shown)
-        assert {sum(one["model_version"] == shown for one in given) for given in predictions.values()} == {1}
+        assert {sum(prediction["model_version"] == shown for prediction in given) for given in predictions.values()} == {1}
         project.settle()
     assert seen[0] == former
     assert seen[-1] == project.version() == reference.prediction_version == project.project.version
-    assert {one["model_version"] for given in project.predictions().values() for one in given} == {reference.prediction_version}
+    assert {prediction["model_version"] for given in project.predictions().values() for prediction in given} == {
+        reference.prediction_version
+    }
     assert (project.project.next_reference_id, project.project.old_reference_id) == (None, None)
 
 
@@ -236,8 +263,8 @@ def connected(label_studio, service, reference, folder, images, *options):
 
 def predictions(label_studio, project):
     found = {}
-    for one in label_studio.call("GET", "/api/predictions/", project=project):
-        found.setdefault(one["task"], []).append(one["model_version"])
+    for prediction in label_studio.call("GET", "/api/predictions/", project=project):
+        found.setdefault(prediction["task"], []).append(prediction["model_version"])
     return found
 
 
@@ -247,7 +274,7 @@ def test_the_running_service_recalibrates_and_is_killed_while_the_new_reference_
     images, labels = digits.incoming[0][:70], digits.incoming[1][:70]
     project, tasks = connected(label_studio, service, lenient, tmp_path / "digits", images, "--sample-share", 0.8, "--audit-share", 0)
     truth = dict(zip(tasks, labels, strict=True))
-    sample = [int(one["task"]) for one in service.get(f"/api/projects/{project}/spot-checks", limit=200)["spot_checks"]]
+    sample = [int(check["task"]) for check in service.get(f"/api/projects/{project}/spot-checks", limit=200)["spot_checks"]]
     for task in sample:
         answer(label_studio.admin, task, truth[task])
     wait_until(
@@ -275,11 +302,13 @@ def test_the_alarm_stops_automatic_labels_and_says_why_everywhere(label_studio, 
     project, _ = connected(
         label_studio, service, lenient, tmp_path / "digits", digits.incoming[0][:25], "--sample-share", 0, "--audit-share", 1
     )
-    spot_checks = [one for one in service.get(f"/api/projects/{project}/spot-checks", limit=200)["spot_checks"] if one["route"] == "auto"]
+    spot_checks = [
+        check for check in service.get(f"/api/projects/{project}/spot-checks", limit=200)["spot_checks"] if check["route"] == "auto"
+    ]
     people = label_studio.admin, label_studio.user()
-    for one in spot_checks[:10]:
+    for check in spot_checks[:10]:
         for person in people:
-            answer(person, one["task"], "None of these")
+            answer(person, check["task"], "None of these")
     wait_until(lambda: service.get(f"/api/projects/{project}/guarantee")["paused"], what="for the alarm")
     why = service.get(f"/api/projects/{project}/guarantee")["paused"]
     assert why.startswith("alarm: ")
@@ -290,4 +319,4 @@ def test_the_alarm_stops_automatic_labels_and_says_why_everywhere(label_studio, 
     label_studio.import_tasks(project, [{"image": picture(image)} for image in digits.incoming[0][25:35]])
     wait_until(lambda: len(predictions(label_studio, project)) == 35, what="for the predictions")
     items = [line["item"] for line in service.get(f"/api/projects/{project}/items", limit=200)["items"]]
-    assert all(item["route"] != "auto" for item in items if int(item["task"]) > max(int(one["task"]) for one in spot_checks))
+    assert all(item["route"] != "auto" for item in items if int(item["task"]) > max(int(check["task"]) for check in spot_checks))

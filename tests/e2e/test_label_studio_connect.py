@@ -13,6 +13,8 @@ from annotriage.settings import ServiceSettings
 from annotriage_label_studio import blueprint, connect_server, read_event
 
 VERSION = "annotriage pets 1a2b"
+PAGE = "https://triage.example.com/projects/1"
+OUR_LINE = f"[annotriage] Why tasks wait, and how the queue stands: {PAGE}"
 TABS = ["Manual review", "Outliers", "Unsure", "Pre-annotated"]
 
 
@@ -85,7 +87,9 @@ def tasks(project, label_studio):
 def connect(project, service, dry_run=False):
     """What connecting did, without the notes."""
     return [
-        line for line in project.connect(service.url, "annotriage", "pa55word", "s3cret", dry_run=dry_run) if not line.startswith("Note")
+        line
+        for line in project.connect(service.url, "annotriage", "pa55word", "s3cret", PAGE, dry_run=dry_run)
+        if not line.startswith("Note")
     ]
 
 
@@ -94,7 +98,7 @@ def set_up(label_studio, project):
     of_project = {
         key: value
         for key, value in label_studio.call("GET", f"/api/projects/{project.id}/").items()
-        if key in ("model_version", "sampling")
+        if key in ("model_version", "sampling", "description")
     }
     tasks = label_studio.call("GET", "/api/tasks/", project=project.id, fields="all", page_size=500)["tasks"]
     return {
@@ -103,7 +107,8 @@ def set_up(label_studio, project):
         "backends": unstamped(label_studio.call("GET", "/api/ml/", project=project.id)),
         "tabs": label_studio.call("GET", "/api/dm/views/", project=project.id),
         "tasks": [
-            (task["id"], task["data"], len(task["annotations"]), [one["model_version"] for one in task["predictions"]]) for task in tasks
+            (task["id"], task["data"], len(task["annotations"]), [prediction["model_version"] for prediction in task["predictions"]])
+            for task in tasks
         ],
     }
 
@@ -129,10 +134,11 @@ def test_a_dry_run_says_what_connecting_does_and_changes_nothing(project, servic
     assert set_up(label_studio, project) == before
     done = connect(project, service)
     assert [line.replace("to be ", "") for line in planned] == done
-    assert done[:3] == [
+    assert done[:4] == [
         f"Webhook at {service.url}/webhook: added.",
         f"ML backend 'annotriage' at {service.url}: added.",
         "Order of labeling, 'Sequential sampling' so far: set to 'Uncertainty sampling', the strangest first.",
+        "Line in the project's description: added.",
     ]
 
 
@@ -142,7 +148,7 @@ def test_connecting_twice_doubles_nothing(project, service, tasks, label_studio)
     assert connect(project, service) == []
     assert set_up(label_studio, project) == first
     assert [len(first[key]) for key in ("webhooks", "backends")] == [1, 1]
-    assert first["project"] == {"model_version": VERSION, "sampling": "Uncertainty sampling"}
+    assert first["project"] == {"model_version": VERSION, "sampling": "Uncertainty sampling", "description": OUR_LINE}
 
 
 def test_tabs_show_the_open_tasks_of_their_band_strangest_first(project, service, tasks, label_studio):
@@ -161,8 +167,8 @@ def test_the_picture_and_the_triage_fields_come_first_in_a_tab(project, service,
     connect(project, service)
     project.write_fields(tasks[1], {"triage_route": "review", "triage_reason": "Stranger than all."})
     columns = label_studio.call("GET", "/api/dm/columns/", project=project.id)["columns"]
-    names = [("data." if one.get("parent") == "data" else "") + one["id"] for one in columns if one["id"] != "data"]
-    (tab,) = [one for one in label_studio.call("GET", "/api/dm/views/", project=project.id) if one["data"]["title"] == "Manual review"]
+    names = [("data." if column.get("parent") == "data" else "") + column["id"] for column in columns if column["id"] != "data"]
+    (tab,) = [view for view in label_studio.call("GET", "/api/dm/views/", project=project.id) if view["data"]["title"] == "Manual review"]
     hidden = {name.removeprefix("tasks:") for name in tab["data"]["hiddenColumns"]["explore"]}
     assert [name for name in names if name not in hidden] == ["data.image", "data.triage_route", "data.triage_reason", "id"]
 
@@ -229,8 +235,8 @@ def test_a_service_that_moved_is_followed_not_doubled(project, service, label_st
     finally:
         moved.close()
     assert done == [f"Webhook at {moved.url}/webhook: mended (url).", f"ML backend 'annotriage' at {moved.url}: mended (url)."]
-    assert [one["url"] for one in after["webhooks"]] == [f"{moved.url}/webhook"]
-    assert [one["url"] for one in after["backends"]] == [moved.url]
+    assert [webhook["url"] for webhook in after["webhooks"]] == [f"{moved.url}/webhook"]
+    assert [backend["url"] for backend in after["backends"]] == [moved.url]
 
 
 def test_a_tab_that_two_made_at_the_same_moment_is_there_once_in_the_end(project, service, tasks, label_studio):
@@ -264,7 +270,7 @@ def test_tabs_are_made_again_where_they_were_deleted_and_left_where_they_were_ch
 
 def test_a_tab_that_answers_with_an_error_is_made_anew(project, service, tasks, label_studio):
     connect(project, service)
-    (tab,) = [one for one in label_studio.call("GET", "/api/dm/views/", project=project.id) if one["data"]["title"] == "Unsure"]
+    (tab,) = [view for view in label_studio.call("GET", "/api/dm/views/", project=project.id) if view["data"]["title"] == "Unsure"]
     filters = {"conjunction": "and", "items": [{"filter": "filter:tasks:nope", "operator": "equal", "type": "String", "value": "x"}]}
     broken = {"title": "Unsure", "type": "list", "target": "tasks", "filters": filters}
     label_studio.call("PATCH", f"/api/dm/views/{tab['id']}/", {"project": int(project.id), "data": broken})
@@ -292,8 +298,22 @@ def test_spot_checks_have_a_tab_of_their_own_as_soon_as_a_task_says_that_it_is_o
     assert after["Pre-annotated"] == before["Pre-annotated"]
 
 
+def test_a_tab_for_a_person_holds_what_is_open_of_its_tasks_and_goes_with_the_others(project, service, tasks, label_studio):
+    connect(project, service)
+    before = set_up(label_studio, project)
+    project.assign("For Ann: group 1", tasks[:2])
+    address = project.assign("For Ann: group 1", tasks[3:6])
+    assert listed(label_studio, project)["For Ann: group 1"] == tasks[4:6], "the first of them is answered"
+    (tab,) = [tab for tab in label_studio.call("GET", "/api/dm/views/", project=project.id) if tab["data"]["title"] == "For Ann: group 1"]
+    assert address.endswith(f"/projects/{project.id}/data?tab={tab['id']}")
+    assert project.repair() == []
+    project.disconnect(service.url, [], [], None)
+    assert "For Ann: group 1" not in listed(label_studio, project)
+    assert set_up(label_studio, project)["tasks"] == before["tasks"]
+
+
 def test_a_project_without_tasks_gets_its_tabs_when_there_are_some(project, service, label_studio):
-    notes = project.connect(service.url, "annotriage", "pa55word", "s3cret", dry_run=False)
+    notes = project.connect(service.url, "annotriage", "pa55word", "s3cret", "", dry_run=False)
     assert any("as soon as the project has tasks" in note for note in notes)
     assert listed(label_studio, project) == {}
     assert check(project, service, "tabs").ok
@@ -307,7 +327,8 @@ def test_disconnecting_leaves_the_project_as_it_was(project, service, label_stud
     ids = [str(id) for id in label_studio.import_tasks(int(project.id), [{"image": f"{n}.png"} for n in range(4)])]
     project.deliver([Shown(ids[0], ("dog",), 0.5)], "somebody else's")
     project.name_version("somebody else's")
-    label_studio.call("PATCH", f"/api/projects/{project.id}/", {"sampling": "Uniform sampling"})
+    written = {"sampling": "Uniform sampling", "description": "Legs of dogs.\nAsk Ann."}
+    label_studio.call("PATCH", f"/api/projects/{project.id}/", written)
     theirs = {"project": int(project.id), "data": {"title": "Mine", "type": "list", "target": "tasks"}}
     label_studio.call("POST", "/api/dm/views/", theirs)
     label_studio.call(
@@ -316,6 +337,7 @@ def test_disconnecting_leaves_the_project_as_it_was(project, service, label_stud
     label_studio.annotate(int(ids[1]), "dog")
     before = set_up(label_studio, project)
     connect(project, service)
+    assert set_up(label_studio, project)["project"]["description"] == f"{written['description']}\n\n{OUR_LINE}"
     project.deliver([Shown(id, ("cat",), 0.4) for id in ids], VERSION)
     project.name_version(VERSION)
     project.write_fields(ids[2], {"triage_route": "review", "triage_reason": "Strange."})
@@ -348,24 +370,24 @@ def test_what_other_people_chose_in_a_project_that_was_never_connected_stays(pro
 
 def test_a_service_that_is_not_to_be_called_leaves_no_address_in_the_project(project, service, tasks, label_studio):
     connect(project, service)
-    done = [line for line in project.connect(None, "annotriage", "pa55word", "s3cret", dry_run=False) if not line.startswith("Note")]
+    done = [line for line in project.connect(None, "annotriage", "pa55word", "s3cret", "", dry_run=False) if not line.startswith("Note")]
     assert done == [f"Webhook at {service.url}/webhook: removed.", f"ML backend at {service.url}: removed."]
     left = set_up(label_studio, project)
     assert (left["webhooks"], left["backends"]) == ([], [])
     project.name_version(VERSION)
-    assert [one.name for one in project.checks(None, "s3cret") if not one.ok] == []
+    assert [check.name for check in project.checks(None, "s3cret") if not check.ok] == []
     connect(project, service)
-    assert not {one.name: one for one in project.checks(None, "s3cret")}["calls"].ok
+    assert not {check.name: check for check in project.checks(None, "s3cret")}["calls"].ok
 
 
 def test_a_service_that_label_studio_does_not_reach_is_said_to_be(project, label_studio):
     with pytest.raises(ToolError, match=r"does not reach this service at http://127\.0\.0\.1:9.*annotriage serve.*service_url"):
-        project.connect("http://127.0.0.1:9", "annotriage", "pa55word", "s3cret", dry_run=False)
+        project.connect("http://127.0.0.1:9", "annotriage", "pa55word", "s3cret", "", dry_run=False)
 
 
 def test_a_wrong_password_is_no_connection(project, service):
     with pytest.raises(ToolError, match="401"):
-        project.connect(service.url, "annotriage", "wrong", "s3cret", dry_run=False)
+        project.connect(service.url, "annotriage", "wrong", "s3cret", "", dry_run=False)
 
 
 def test_what_people_should_know_of_their_config_is_noted(service, label_studio):
@@ -373,7 +395,9 @@ def test_what_people_should_know_of_their_config_is_noted(service, label_studio)
     <Choice value="cat"/><Choice value="dog"/></Choices></View>"""
     server = connect_server(ServiceSettings(label_studio_url=label_studio.url, label_studio_token=label_studio.token))
     project = server.project(str(label_studio.project(config)), ["cat", "dog"])
-    notes = [line for line in project.connect(service.url, "annotriage", "pa55word", "s3cret", dry_run=True) if line.startswith("Note: ")]
+    notes = [
+        line for line in project.connect(service.url, "annotriage", "pa55word", "s3cret", "", dry_run=True) if line.startswith("Note: ")
+    ]
     assert any("$triage_" in note for note in notes)
     assert any('alias="none-of-these"' in note for note in notes)
     assert "import" in check(project, service, "labeling config").found
@@ -383,25 +407,25 @@ def test_what_people_should_know_of_their_config_is_noted(service, label_studio)
 
 
 def check(project, service, name):
-    (found,) = [one for one in project.checks(service.url, "s3cret") if one.name == name]
+    (found,) = [check for check in project.checks(service.url, "s3cret") if check.name == name]
     return found
 
 
 def test_a_project_that_is_set_up_well_passes_every_check(project, service, tasks):
     connect(project, service)
-    assert [(one.name, one.found) for one in project.checks(service.url, "s3cret") if not one.ok] == []
+    assert [(check.name, check.found) for check in project.checks(service.url, "s3cret") if not check.ok] == []
 
 
 def test_what_is_wrong_is_found_with_its_fix(project, service, tasks, label_studio):
-    wrong = {one.name: one for one in project.checks(service.url, "s3cret") if not one.ok}
+    wrong = {check.name: check for check in project.checks(service.url, "s3cret") if not check.ok}
     assert set(wrong) == {"webhook", "ML backend", "order of labeling", "tabs"}
-    assert all(f"annotriage connect --project {project.id}" in one.fix for one in wrong.values())
+    assert all(f"annotriage connect --project {project.id}" in check.fix for check in wrong.values())
     connect(project, service)
     label_studio.call("POST", f"/api/tasks/{tasks[1]}/annotations/", {"result": [], "lead_time": 1})
     project.deliver([Shown(tasks[0], None, 0.1)], "new")
     label_studio.call("PATCH", f"/api/projects/{project.id}/", {"model_version": "annotriage", "evaluate_predictions_automatically": True})
     label_studio.call("PATCH", f"/api/projects/{project.id}/", {"show_collab_predictions": False})
-    wrong = {one.name: one.found for one in project.checks(service.url, "s3cret") if not one.ok}
+    wrong = {check.name: check.found for check in project.checks(service.url, "s3cret") if not check.ok}
     assert set(wrong) == {"version shown", "empty annotations", "predictions", "automatic evaluation"}
     assert f"(tasks {tasks[1]})" in wrong["empty annotations"]
     assert VERSION in wrong["version shown"]

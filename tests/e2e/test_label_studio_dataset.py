@@ -71,7 +71,7 @@ def test_labelled_tasks_are_read_with_their_media_and_what_people_agree_on(label
             assert items[str(task["id"])].media == pictures[number]
         assert (items[str(inside)].media, items[str(inside)].group) == (pictures[0], "p1")
         assert (items[str(broken)].media, items[str(broken)].labels) == (None, ("dog",))
-        assert f"/data/upload/{project}/gone.png" in items[str(broken)].problem
+        assert f"/data/upload/{project}/gone.png" in items[str(broken)].problem.text
         assert items[str(decided)].labels == ("cat",)
     assert str(unanswered) not in items
 

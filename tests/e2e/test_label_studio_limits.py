@@ -44,6 +44,6 @@ def test_one_that_calls_no_loopback_address_says_which_settings_let_it(server):
     service = f"http://127.0.0.1:{free_port()}"
     guarded = project(server, server.project())
     with pytest.raises(ToolError, match=r"ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false.*--calls off"):
-        guarded.connect(service, "annotriage", "pa55word", "s3cret", dry_run=False)
-    guarded.connect(None, "annotriage", "pa55word", "s3cret", dry_run=False)
+        guarded.connect(service, "annotriage", "pa55word", "s3cret", "", dry_run=False)
+    guarded.connect(None, "annotriage", "pa55word", "s3cret", "", dry_run=False)
     assert [one.name for one in guarded.checks(None, "s3cret") if not one.ok] == []

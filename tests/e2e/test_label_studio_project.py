@@ -49,9 +49,9 @@ def deliver(project, tasks, version=VERSION, labels=("cat",)):
 
 def record(label_studio, project, task):
     (found,) = [
-        one
-        for one in label_studio.call("GET", "/api/tasks/", project=project.id, fields="all", page_size=500)["tasks"]
-        if str(one["id"]) == task
+        listed
+        for listed in label_studio.call("GET", "/api/tasks/", project=project.id, fields="all", page_size=500)["tasks"]
+        if str(listed["id"]) == task
     ]
     return found
 
@@ -116,7 +116,7 @@ def test_several_choices_are_read_and_none_of_them_is_an_answer(server, label_st
     assert [reviews[task].empty for task in (some, note, nothing)] == [False, False, True]
     assert set(project.deliver([Shown(some, ("cat", "bird"), 0.5), Shown(note, (), 0.5)], VERSION).done) == {some, note}
     found = label_studio.call("GET", "/api/predictions/", project=project.id)
-    assert [one["result"] and one["result"][0]["value"]["choices"] for one in found] == [["cat", "bird"], []]
+    assert [row["result"] and row["result"][0]["value"]["choices"] for row in found] == [["cat", "bird"], []]
 
 
 def changed(project, time):
@@ -171,7 +171,7 @@ def test_a_config_that_does_not_fit_is_a_problem_of_the_project(server, label_st
     with pytest.raises(ToolError, match="no choice for 'wolf'"):
         project.deliver([Shown(str(task), ("cat",), 0.5)], VERSION)
     with pytest.raises(ToolError, match="no choice for 'wolf'"):
-        project.connect("http://127.0.0.1:9", "u", "p", "s", dry_run=False)
+        project.connect("http://127.0.0.1:9", "u", "p", "s", "", dry_run=False)
 
 
 def test_a_config_that_changes_is_seen_with_the_facts(project, tasks, label_studio):

@@ -184,10 +184,10 @@ def test_new_imports_are_triaged_while_one_watches(label_studio, service, projec
     (version,) = {task["predictions"][0]["model_version"] for task in tasks.values()}
     assert label_studio.call("GET", f"/api/projects/{project}/")["model_version"] == version
     items = {id: item(service, project, id) for id in ids}
-    for id, one in items.items():
-        hidden = one["route"] in ("outlier", "failed") or one["spot_check"] is not None
-        assert (tasks[id]["predictions"][0]["result"] == []) == hidden, one
-    assert Counter(one["route"] for one in items.values())["outlier"] > 20
+    for id, row in items.items():
+        hidden = row["route"] in ("outlier", "failed") or row["spot_check"] is not None
+        assert (tasks[id]["predictions"][0]["result"] == []) == hidden, row
+    assert Counter(row["route"] for row in items.values())["outlier"] > 20
 
 
 def test_tabs_sort_what_waits_strangest_first_and_fields_say_why(label_studio, service, project, scans):
@@ -331,7 +331,7 @@ def test_uploads_and_broken_media(label_studio, service, project, scans):
     wait_for_predictions(label_studio, project, 4)
     tasks = sorted(listed(label_studio, project).values(), key=lambda task: task["id"])
     items = [item(service, project, task["id"]) for task in tasks]
-    assert [one["route"] == "failed" for one in items] == [False, True, True, True]
+    assert [row["route"] == "failed" for row in items] == [False, True, True, True]
     assert "media_hosts" in items[2]["verdict"]["reason"]
     assert [task["predictions"][0]["result"] for task in tasks[1:]] == [[], [], []]
 
@@ -373,7 +373,7 @@ def test_connect_can_be_tried_and_only_watched_first(label_studio, service, refe
     assert "10" in said
     assert label_studio.call("GET", f"/api/projects/{project}/") == before
     service.command("connect", "--project", project, "--reference", reference, "--watch")
-    wait_until(lambda: sum(one["items"] for one in state(service, project)["routes"]) == 10, what="for the verdicts")
+    wait_until(lambda: sum(line["items"] for line in state(service, project)["routes"]) == 10, what="for the verdicts")
     assert [listed(label_studio, project)[id]["predictions"] for id in ids] == [[]] * 10
     assert label_studio.call("GET", "/api/webhooks/", project=project) == []
 

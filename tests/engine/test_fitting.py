@@ -154,8 +154,8 @@ def test_asking_the_same_held_out_items_again_is_tested_more_strictly(fitted):
     first = fitted()
     second = fitted(previous=first)
     third = fitted(previous=second)
-    assert [one.guarantee.attempt for one in (first, second, third)] == [1, 2, 3]
-    confidences = [one.guarantee.tested_confidence for one in (first, second, third)]
+    assert [reference.guarantee.attempt for reference in (first, second, third)] == [1, 2, 3]
+    confidences = [reference.guarantee.tested_confidence for reference in (first, second, third)]
     assert confidences == sorted(set(confidences))
     assert any("Attempt 2" in note for note in second.notes)
 

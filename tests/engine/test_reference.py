@@ -160,7 +160,7 @@ def test_the_same_model_elsewhere_is_taken(digits_reference, copied, digits):
 def test_a_model_can_be_named_in_every_way(digits_reference, copied, digits):
     spec = ModelSpec.load(copied)
     counts = [triage(digits_reference, digits.incoming, model=model).counts for model in (copied, str(copied), spec, load_model(spec))]
-    assert all(one == counts[0] for one in counts)
+    assert all(count == counts[0] for count in counts)
 
 
 def test_other_weights_are_refused_with_both_hashes(digits_reference, copied, digits):

@@ -45,8 +45,8 @@ def test_mahalanobis_is_that_of_scipy(points, labels, rng):
 
 def test_relative_mahalanobis_takes_off_the_distance_to_everything(points, labels, rng):
     new = rng.standard_normal((50, 4)) * 5
-    one = np.zeros(len(points), dtype=int)
-    expected = scipy_distances(points.astype(float), labels, new) - scipy_distances(points.astype(float), one, new)
+    single = np.zeros(len(points), dtype=int)
+    expected = scipy_distances(points.astype(float), labels, new) - scipy_distances(points.astype(float), single, new)
     assert RelativeMahalanobis.fit(Moments.of(points, labels)).score(view(new)) == pytest.approx(expected, rel=0.05, abs=1)
 
 

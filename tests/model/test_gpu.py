@@ -102,9 +102,9 @@ def test_the_gpu_gives_the_same_numbers_twice(wide_spec):
 def test_a_reference_made_on_the_cpu_routes_alike_on_the_gpu(factory, tmp_path, write_spec):
     known = load_digits()
     train_model(tmp_path / "digits.onnx", *known.train)
-    weights = [np.array(numpy_helper.to_array(one)) for one in onnx.load(tmp_path / "digits.onnx").graph.initializer]
+    weights = [np.array(numpy_helper.to_array(tensor)) for tensor in onnx.load(tmp_path / "digits.onnx").graph.initializer]
     names = factory["digits"]().state_dict().keys()
-    state = {name: torch.tensor(one.T if one.ndim == 2 else one) for name, one in zip(names, weights, strict=True)}
+    state = {name: torch.tensor(weight.T if weight.ndim == 2 else weight) for name, weight in zip(names, weights, strict=True)}
     torch.save(state, tmp_path / "weights.pt")
     source = {"factory": f"{factory['name']}:digits", "weights": "weights.pt"}
     spec = write_spec(source, {"size": [8, 8], "mode": "L"}, classes=8)

@@ -288,6 +288,6 @@ def test_thumbnails_are_small_and_never_enlarged(shape, size, kind):
 
 def test_many_threads_read_what_one_reads():
     data = [encoded(picture(40, 40, 3, seed=seed), kind) for seed in range(10) for kind in ("PNG", "JPEG", "WEBP")]
-    alone = [content_hash(load(one, COLOUR, MANY, "a")) for one in data]
+    alone = [content_hash(load(media, COLOUR, MANY, "a")) for media in data]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda one: content_hash(load(one, COLOUR, MANY, "a")), data)) == alone
+        assert list(pool.map(lambda media: content_hash(load(media, COLOUR, MANY, "a")), data)) == alone

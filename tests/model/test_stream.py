@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from annotriage.data import Item
+from annotriage.data import Item, Problem
 from annotriage.errors import DataError
 from annotriage.model import load_model
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import stream
 from annotriage.settings import Settings
+from annotriage.states import Failure
 
 SETTINGS = Settings(batch_size=8, threads=2)
 
@@ -45,9 +46,12 @@ def test_outputs_belong_to_the_items_without_a_problem(model, items):
 
 
 def test_a_batch_of_broken_items_has_no_outputs(model):
-    (batch,) = stream(model, [Item("1", b"", path="a.png"), Item("2", None, problem="lost")], SETTINGS)
+    (batch,) = stream(model, [Item("1", b"", path="a.png"), Item("2", None, problem=Problem(Failure.GONE, "lost"))], SETTINGS)
     assert (batch.outputs, batch.rows, batch.loaded) == (None, [], [])
-    assert batch.problems == ["a.png: is empty (0 bytes); upload or export it again", "lost"]
+    assert batch.problems == [
+        Problem(Failure.UNREADABLE, "a.png: is empty (0 bytes); upload or export it again"),
+        Problem(Failure.GONE, "lost"),
+    ]
 
 
 def test_no_items_are_no_batches(model):

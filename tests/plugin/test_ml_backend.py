@@ -107,10 +107,10 @@ def test_an_unknown_project_is_a_problem_that_says_what_to_do(client):
 
 def test_every_task_gets_one_result_in_order(client):
     answer = predict(client, 7, 8, 9).json
-    assert [one["score"] for one in answer["results"]] == [0.25] * 3
-    assert {one["model_version"] for one in answer["results"]} == {"annotriage knees 1a2b"}
+    assert [prediction["score"] for prediction in answer["results"]] == [0.25] * 3
+    assert {prediction["model_version"] for prediction in answer["results"]} == {"annotriage knees 1a2b"}
     tibia = [{"from_name": "view", "to_name": "img", "type": "choices", "value": {"choices": ["Tibia"]}}]
-    assert [one["result"] for one in answer["results"]] == [tibia, [], tibia]
+    assert [prediction["result"] for prediction in answer["results"]] == [tibia, [], tibia]
 
 
 def test_results_follow_the_labeling_config_of_the_request(client):

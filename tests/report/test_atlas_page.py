@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from annotriage import atlas, atlas_to_folder, fit
 from annotriage.cli import main
-from annotriage.engine.atlas import Fallen, training_atlas
+from annotriage.engine.diagnosis.atlas import Fallen, training_atlas
 from annotriage.errors import DataError, ModelError, OutputError
 from annotriage.report.atlas_page import sentences
 

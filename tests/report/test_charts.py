@@ -17,7 +17,7 @@ def parse(svg: str) -> ElementTree.Element:
 
 
 def drawn(root: ElementTree.Element, tag: str, kind: str) -> list[ElementTree.Element]:
-    return [one for one in root.iter(SVG + tag) if kind in one.get("class", "").split()]
+    return [element for element in root.iter(SVG + tag) if kind in element.get("class", "").split()]
 
 
 def test_the_share_chart_draws_dataset_and_normal_data_on_one_axis(samples):
@@ -72,7 +72,7 @@ def test_a_chart_without_any_known_figure_still_reads(samples):
 
 def test_names_from_data_are_text(samples):
     root = parse(charts.interval_row(0.5, 0.4, 0.6, 0.05, 1.0, f'"><script>{samples.HOSTILE}'))
-    assert not [one for one in root.iter() if one.tag.endswith("script")]
+    assert not [element for element in root.iter() if element.tag.endswith("script")]
 
 
 def test_rows_of_one_table_share_an_axis_above_all_of_them():

@@ -96,7 +96,7 @@ def test_all_items_are_used_without_a_sample(digits_reference, digits):
 
 
 def test_a_large_dataset_is_compared_with_a_part_of_it(digits_reference, digits, monkeypatch):
-    monkeypatch.setattr("annotriage.engine.diagnosis.PILOT", 100)
+    monkeypatch.setattr("annotriage.engine.diagnosis.diagnose.PILOT", 100)
     ids = [str(place) for place in range(0, 480, 5)]
     found = diagnose(digits_reference, digits.held_out, ["layer-means"], sample=ids)
     assert found.items == 96

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from annotriage import triage_to_folder
-from annotriage.data import Item
+from annotriage.data import Item, Problem
 from annotriage.engine.fitting import fit
 from annotriage.errors import DataError, OutputError
+from annotriage.states import Failure
 
 FILES = ["predictions.json", "report.html", "summary.json", "verdicts.csv"]
 
@@ -106,7 +107,8 @@ def test_names_that_are_no_text_can_be_written(digits_reference, digits, tmp_pat
 
 def test_no_text_from_data_is_a_formula_in_verdicts_csv(digits_reference, digits, tmp_path):
     evil = '=HYPERLINK("http://x.example","open")'
-    triage_to_folder(digits_reference, [Item(evil, digits.incoming[0][0], path="@a"), Item("-1", b"", problem="+1")], tmp_path / "out")
+    items = [Item(evil, digits.incoming[0][0], path="@a"), Item("-1", None, problem=Problem(Failure.GONE, "+1"))]
+    triage_to_folder(digits_reference, items, tmp_path / "out")
     first, second = rows(tmp_path / "out")
     assert (first["id"], first["path"]) == (f"'{evil}", "'@a")
     assert (second["id"], second["reason"][:1] in "=+-@") == ("'-1", False)

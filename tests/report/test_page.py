@@ -16,6 +16,7 @@ from annotriage.advice.diversity_words import diversity_sentence
 from annotriage.errors import OutputError
 from annotriage.report.contents import Waiting
 from annotriage.report.page import WAITING_SHOWN, write_report
+from annotriage.states import Failure
 
 
 class Page(HTMLParser):
@@ -188,14 +189,14 @@ def test_everything_failed_with_a_calibrated_reference_invents_no_figure(write, 
         assert invented not in text
 
 
-def test_reasons_that_differ_by_their_path_only_are_one_reason(write, samples):
-    names = [f"scans/broken-{k}.png" for k in range(3)]
-    reasons = [f"{name}: is no image: its first bytes are unknown" for name in names] + ["gone.png: cannot be read"]
-    waiting = [Waiting(samples.failed_verdict(name, reason)) for name, reason in zip([*names, "gone.png"], reasons, strict=True)]
+def test_the_most_frequent_reason_is_told_with_its_first_item(write, samples):
+    broken = [samples.failed_verdict(f"{k}.png", Failure.UNREADABLE, f"{k}.png: is no image (it begins with {k})") for k in range(3)]
+    waiting = [Waiting(samples.failed_verdict("gone.png", Failure.GONE, "gone.png: cannot be read")), *map(Waiting, broken)]
     report = replace(samples.failed_report(), waiting=waiting, counts={"failed": 4})
-    assert "The most frequent reason (3 of the 4 listed): is no image: its first bytes are unknown" in write(report).text
-    one = replace(report, waiting=waiting[:1], counts={"failed": 1})
-    assert "The only item could not be scored, so nothing is known about this dataset. The reason: is no image" in write(one).text
+    said = "The most frequent reason (3 of the 4 listed): the file is no picture, or is damaged. The first: 0.png: is no image"
+    assert said in write(report).text
+    alone = replace(report, waiting=waiting[:1], counts={"failed": 1})
+    assert "so nothing is known about this dataset. The reason: gone.png: cannot be read" in write(alone).text
 
 
 @pytest.mark.parametrize(

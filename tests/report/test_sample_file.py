@@ -15,7 +15,7 @@ from annotriage.cli import main
 from annotriage.cli.inside import METHODS
 from annotriage.demo.digits import write_digits
 from annotriage.diagnosis.samplers import Method
-from annotriage.engine.inside import NO_CLASS, look_inside
+from annotriage.engine.diagnosis.inside import NO_CLASS, look_inside
 from annotriage.errors import DataError, OutputError, SettingError
 from annotriage.report.sample_file import read_sample
 

@@ -163,7 +163,7 @@ def test_two_predictions_of_one_task_become_one(fast, process, connect, worker, 
     worker.settle()
     tool.predictions.append(tool.predictions[0].__class__("999", task.id, project.version, None, 0.5))
     worker.sweep(project)
-    assert [one.id for one in tool.shown(task.id)] != ["999"]
+    assert [prediction.id for prediction in tool.shown(task.id)] != ["999"]
     assert len(tool.shown(task.id)) == 1
 
 
@@ -246,7 +246,7 @@ def test_while_paused_nothing_is_automatic(process, connect, worker, digits, pic
         rows = [verdict_of(connection, number, project.reference_id) for number in range(1, 51)]
     assert "auto" not in {row.route for row in rows}
     assert "auto" in {row.judged for row in rows}
-    assert max(one.trust for one in tool.predictions) < 2 / 3
+    assert max(prediction.trust for prediction in tool.predictions) < 2 / 3
     assert {row.held_back for row in rows if row.judged == "auto"} == {"pause"}
 
 
@@ -268,7 +268,7 @@ def test_media_that_cannot_be_had_make_a_failed_item_with_the_reason(process, co
         row = verdict_of(connection, 1, project.reference_id)
     assert row.route == "failed"
     assert reason in row.reason
-    assert [one.labels for one in tool.shown(task.id)] == [None]
+    assert [prediction.labels for prediction in tool.shown(task.id)] == [None]
     assert tool.shown(task.id)[0].trust == 0.0
 
 

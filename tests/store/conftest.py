@@ -1,6 +1,6 @@
 """A store of its own for each test of a contract, with a project whose items can be judged at a word.
 
-A contract is a class of tests without `Test` in front; the two classes that inherit it run it on SQLite and on PostgreSQL.
+Every test of a store runs on SQLite and on PostgreSQL, but for those that `stores.on_sqlite` or `stores.on_postgresql` marks.
 """
 
 from __future__ import annotations
@@ -13,29 +13,45 @@ from annotriage.store.projects import ProjectOptions, add_project
 from annotriage.store.references import save_reference
 
 
-@pytest.fixture
+@pytest.fixture(params=["sqlite", "postgres"])
 def store(request, alone):
-    """An empty store on the database of the test's class."""
-    store = Store(request.getfixturevalue(request.cls.database))
+    """An empty store on either database."""
+    store = Store(request.getfixturevalue(request.param))
     yield store
     store.close()
 
 
 @pytest.fixture
-def filled(store):
-    """The store with two references and a project under the first of them."""
+def references(store):
+    """Two references."""
     with store.writing() as connection:
-        references = [
+        return [
             save_reference(connection, version=name, name="pets", prediction_version=f"annotriage pets {name}", facts=FACTS, files={})
             for name in ("v1", "v2")
         ]
-        project = add_project(connection, "3", "Pets", references[0], ProjectOptions(("scanner",), accept="annotate"), watch=False)
+
+
+@pytest.fixture
+def project(store, references):
+    """A project under the first of them, with nothing in it."""
+    with store.writing() as connection:
+        return add_project(connection, "3", "Pets", references[0], ProjectOptions(("scanner",), accept="annotate"), watch=False)
+
+
+@pytest.fixture
+def filled(store, project, references):
+    """The store, to be filled with items at a word."""
     return Filled(store, project, references)
 
 
 @pytest.fixture
-def project(store):
-    """A project alone, with nothing in it."""
+def judged(filled):
+    """New items, judged, with a delivery that is pending: their ids."""
+    return filled.judged
+
+
+@pytest.fixture
+def connection(store):
+    """A writing transaction for the whole test."""
     with store.writing() as connection:
-        reference = save_reference(connection, version="v1", name="pets", prediction_version="pets v1", facts=FACTS, files={})
-        return add_project(connection, "3", "Pets", reference, ProjectOptions(), watch=False)
+        yield connection

@@ -6,7 +6,6 @@ import time
 
 import pytest
 from sqlalchemy import select
-from store_contract import StoreContract
 
 from annotriage.errors import UnknownError
 from annotriage.store import acceptances
@@ -17,7 +16,7 @@ def state(connection):
     return {row.item_id: row.state for row in connection.execute(select(accepted))}
 
 
-class TestAcceptances(StoreContract):
+class TestAcceptances:
     def test_an_item_is_in_one_batch(self, store, project, judged):
         ids = judged(3)
         with store.writing() as connection:

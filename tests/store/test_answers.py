@@ -11,36 +11,10 @@ from delivery_states import set_state
 from annotriage.engine.verdict import Verdict
 from annotriage.labeling_tool import Review, Task
 from annotriage.service.intake.reviewing import take_reviews
-from annotriage.store import Store, acceptances, deliveries, items, rescores, spot_checks, work
-from annotriage.store.projects import ProjectOptions, add_project, change_project, get_project
-from annotriage.store.references import save_reference
+from annotriage.store import acceptances, deliveries, items, rescores, spot_checks, work
+from annotriage.store.projects import change_project, get_project
 from annotriage.store.schema import item, review
 from annotriage.store.verdicts import Judgement, record
-
-GUARANTEE = {"max_error": 0.02, "confidence": 0.95, "auto": True, "coverage": 0.5}
-FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee": GUARANTEE, "calibrated": True}
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request):
-    store = Store(request.getfixturevalue(request.param))
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def references(store):
-    with store.writing() as connection:
-        return [
-            save_reference(connection, version=v, name="pets", prediction_version=f"annotriage pets {v}", facts=FACTS, files={})
-            for v in ("v1", "v2")
-        ]
-
-
-@pytest.fixture
-def project(store, references):
-    with store.writing() as connection:
-        return add_project(connection, "3", "Pets", references[0], ProjectOptions(accept="annotate"), watch=False)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import threading
 import pytest
 from delivery_states import set_state, states
 from sqlalchemy import select, text, update
-from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.errors import DataError, OutputError, StateError, StoreError
 from annotriage.states import EventKind
@@ -35,7 +34,7 @@ def address(store):
     return store.engine.url.render_as_string(hide_password=False)
 
 
-class BackupContract:
+class TestBackup:
     @pytest.fixture
     def full(self, filled, tmp_path):
         filled.judged(3)
@@ -163,14 +162,6 @@ class BackupContract:
     def _rows(store, table):
         with store.reading() as connection:
             return connection.execute(select(table)).all()
-
-
-class TestOnSQLite(OnSQLite, BackupContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, BackupContract):
-    pass
 
 
 @pytest.fixture

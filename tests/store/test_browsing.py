@@ -6,7 +6,6 @@ import time
 
 import pytest
 from sqlalchemy import update
-from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.errors import UnknownError
 from annotriage.store import browsing, items
@@ -20,7 +19,7 @@ def listed(connection, filled, **filters):
     return [found.id for found in browsing.items_page(connection, filled.project, limit=100, **filters)]
 
 
-class BrowsingContract:
+class TestBrowsing:
     def test_an_item_comes_with_its_verdict_its_spot_check_and_peoples_answer(self, store, filled):
         (id,) = filled.judged(1, spot_check="audit")
         with store.writing() as connection:
@@ -125,11 +124,3 @@ class BrowsingContract:
             set_answers(connection, {second: Answer("resolved", ("cat",), at=1.0)})
             found = browsing.failures(connection, filled.project, 10)
         assert [(failure.task, failure.reason) for failure in found] == [(str(third), "because"), (str(first), "because")]
-
-
-class TestOnSQLite(OnSQLite, BrowsingContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, BrowsingContract):
-    pass

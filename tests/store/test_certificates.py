@@ -6,7 +6,7 @@ import time
 
 import pytest
 from sqlalchemy import select
-from stores import OnPostgreSQL, OnSQLite, verdict_of
+from stores import verdict_of
 
 from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Review
@@ -17,7 +17,7 @@ from annotriage.store.reviews import keep_reviews
 from annotriage.store.schema import delivery
 
 
-class CertificatesContract:
+class TestCertificates:
     def test_the_labels_are_those_that_the_reference_judged_automatic(self, store, filled):
         ids = filled.judged(3)
         filled.judged(2, "outlier")
@@ -77,11 +77,3 @@ class CertificatesContract:
             assert certificates.certificates_page(connection, filled.project, after=id, limit=5) == []
             with pytest.raises(UnknownError, match="no certificate 99"):
                 certificates.certificate_of(connection, filled.project, 99)
-
-
-class TestOnSQLite(OnSQLite, CertificatesContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, CertificatesContract):
-    pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import select, text
-from stores import OnPostgreSQL, OnSQLite, while_it_waits
+from stores import on_postgresql, while_it_waits
 from waiting import PATIENCE
 
 from annotriage.store import items
@@ -12,7 +12,7 @@ from annotriage.store.reviews import Answer, set_answers
 from annotriage.store.schema import counter, dataset, item, verdict
 
 
-class CountersContract:
+class TestCounters:
     def test_judged_items_are_counted_by_route_and_answered_ones_are_not_open(self, store, filled):
         ids = filled.judged(3)
         filled.judged(2, "outlier")
@@ -53,11 +53,8 @@ class CountersContract:
         assert filled.counts() == {}
 
 
-class TestOnSQLite(OnSQLite, CountersContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, CountersContract):
+@on_postgresql
+class TestCountersOnPostgreSQL:
     def test_two_workers_that_change_the_same_item_count_it_once(self, store, filled):
         ids = filled.judged(1)
 

@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from stores import OnPostgreSQL, OnSQLite
+from stores import on_postgresql
 from waiting import wait_until
 
 from annotriage.errors import StoreError
@@ -15,7 +15,7 @@ from annotriage.store import DATABASE_TROUBLE, Store
 from annotriage.store.projects import change_project, get_project, projects
 
 
-class DatabaseContract:
+class TestDatabase:
     def test_a_reading_transaction_sees_one_state_however_much_is_written_meanwhile(self, store, filled):
         with store.reading() as connection:
             before = get_project(connection, filled.project.id)
@@ -41,11 +41,8 @@ class DatabaseContract:
         again.close()
 
 
-class TestOnSQLite(OnSQLite, DatabaseContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, DatabaseContract):
+@on_postgresql
+class TestDatabaseOnPostgreSQL:
     def test_a_reading_transaction_cannot_write(self, store, filled):
         with store.reading() as connection, pytest.raises(DBAPIError, match="read-only"):
             change_project(connection, filled.project.id, title="Renamed")

@@ -6,7 +6,6 @@ import time
 
 import pytest
 from sqlalchemy import select
-from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.errors import UnknownError
 from annotriage.store import datasets, items
@@ -15,7 +14,7 @@ from annotriage.store.reviews import Answer, set_answers
 from annotriage.store.schema import dataset, item
 
 
-class DatasetsContract:
+class TestDatasets:
     def test_an_item_belongs_to_all_to_its_batch_and_to_one_dataset_per_field(self, store, filled):
         (id,) = filled.add(1, fields={"scanner": "B", "hospital": "x"})
         with store.reading() as connection:
@@ -73,11 +72,3 @@ class DatasetsContract:
             items.mark_gone(connection, ids)
         with store.reading() as connection:
             assert datasets.routes_of(connection, filled.project) == counts[1:]
-
-
-class TestOnSQLite(OnSQLite, DatasetsContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, DatasetsContract):
-    pass

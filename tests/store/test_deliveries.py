@@ -8,7 +8,7 @@ import pytest
 from delivery_states import states
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from store_contract import FACTS, StoreContract
+from stores import FACTS
 
 from annotriage.errors import StateError
 from annotriage.store import deliveries
@@ -21,7 +21,7 @@ def shown(project, ids, trust=0.5):
     return [{"item_id": id, "reference_id": project.reference_id, "project_id": project.id, "labels": None, "trust": trust} for id in ids]
 
 
-class TestDeliveries(StoreContract):
+class TestDeliveries:
     def test_what_is_taken_is_nobody_elses(self, store, project, judged):
         judged(5)
         with store.writing() as connection:
@@ -94,7 +94,7 @@ class TestDeliveries(StoreContract):
             deliveries.move(connection, project.reference_id, ids[:1], ("pending",), "confirmed")
             deliveries.move(connection, project.reference_id, ids[1:2], ("pending",), "pending", not_before=time.time() + 60)
             waiting = deliveries.waiting(connection, project.id)
-        assert {state: one.count for state, one in waiting.items()} == {"pending": 1}
+        assert {state: figures.count for state, figures in waiting.items()} == {"pending": 1}
 
     def test_errors_are_told_until_the_prediction_arrives(self, store, project, judged):
         ids = judged(2)
@@ -135,9 +135,9 @@ class TestDeliveries(StoreContract):
             taken = deliveries.take(connection, project.id, "pending", "me", 9)
             assert [(due.item_id, due.attempts) for due in taken] == [(refused, 0), (late, 0), (waits, 0)]
 
-    def test_an_items_deliveries_are_told_with_their_versions(self, store, project, references, judged):
-        (id,) = judged(1)
-        judged(1, reference_id=references[1])
+    def test_an_items_deliveries_are_told_with_their_versions(self, store, filled, references):
+        (id,) = filled.judged(1)
+        filled.judge([id], reference_id=references[1])
         with store.reading() as connection:
             found = deliveries.deliveries_of_item(connection, id)
         assert [(sent.version, sent.state, sent.labels) for sent in found] == [

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from stores import OnPostgreSQL, OnSQLite
-
 from annotriage.states import EventKind
 from annotriage.store.events import history, note
 
 
-class EventsContract:
+class TestEvents:
     def test_history_is_paged_from_the_latest_on_and_does_not_repeat_itself(self, store, filled):
         id, trouble = filled.project.id, {"error": "no model", "tasks": ("3", "4")}
         with store.writing() as connection:
@@ -26,11 +24,3 @@ class EventsContract:
                 {"error": "no model", "tasks": ["3", "4"]},
             ]
             assert [event.facts for event in history(connection, id, before=first[-1].id)] == [{"version": "pets", "watch": False}]
-
-
-class TestOnSQLite(OnSQLite, EventsContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, EventsContract):
-    pass

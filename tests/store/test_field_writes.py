@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from sqlalchemy import select
-from store_contract import StoreContract
 
 from annotriage.store import field_writes
 from annotriage.store.schema import field_write
 
 
-class TestFieldWrites(StoreContract):
+class TestFieldWrites:
     def test_the_strangest_come_first_and_what_is_taken_is_nobody_elses(self, store, project, judged):
         ids = judged(3)
         with store.writing() as connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import select
-from stores import OnPostgreSQL, OnSQLite, while_it_waits
+from stores import on_postgresql, while_it_waits
 
 from annotriage.store import files
 from annotriage.store.schema import file_piece, stored_file
@@ -19,7 +19,7 @@ def file(tmp_path, monkeypatch):
     return file
 
 
-class FilesContract:
+class TestFiles:
     def test_a_file_comes_back_piece_by_piece_as_it_was(self, store, file):
         with store.writing() as connection:
             id = files.store_file(connection, file)
@@ -43,11 +43,8 @@ class FilesContract:
             assert files.piece_of(connection, id, 0) is None
 
 
-class TestOnSQLite(OnSQLite, FilesContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, FilesContract):
+@on_postgresql
+class TestFilesOnPostgreSQL:
     def test_a_file_that_two_processes_keep_at_once_is_kept_once(self, store, file):
         kept = []
 

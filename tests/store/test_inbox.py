@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
-from annotriage.store import Store, inbox
+from annotriage.store import inbox
 
 
-@pytest.fixture
-def store(request):
-    store = Store(request.getfixturevalue(request.cls.database))
-    yield store
-    store.close()
-
-
-class InboxContract:
-    """What holds on every database."""
-
-    database = ""
-
+class TestInbox:
     def test_webhooks_are_read_in_order_until_they_are_done(self, store):
         with store.writing() as connection:
             for body in (b"1", b"2", b"\xff\x00"):
@@ -42,11 +29,3 @@ class InboxContract:
             assert [trouble.error for trouble in inbox.troubles(connection, 1)] == ["no JSON: 3"]
             assert inbox.clear(connection) == 2
             assert inbox.states(connection) == {"new": 1, "failed": 0}
-
-
-class TestInboxOnSqlite(InboxContract):
-    database = "sqlite"
-
-
-class TestInboxOnPostgresql(InboxContract):
-    database = "postgres"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sqlalchemy import select
-from stores import OnPostgreSQL, OnSQLite, while_it_waits
+from stores import on_postgresql, while_it_waits
 
 from annotriage.labeling_tool import Task
 from annotriage.store import items
@@ -16,7 +16,7 @@ def tasks(*numbers, **values):
     return [Task(str(number), f"http://host/{number}.png", **values) for number in numbers]
 
 
-class ItemsContract:
+class TestItems:
     def test_a_task_is_taken_in_once_with_work_for_each_reference(self, store, filled):
         project = replace(filled.project, next_reference_id=filled.references[1])
         with store.writing() as connection:
@@ -49,11 +49,8 @@ class ItemsContract:
             assert not connection.execute(select(item.c.gone)).scalar_one()
 
 
-class TestOnSQLite(OnSQLite, ItemsContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, ItemsContract):
+@on_postgresql
+class TestItemsOnPostgreSQL:
     def test_two_workers_that_take_in_the_same_tasks_take_them_in_once(self, store, filled):
         added = []
 

@@ -18,11 +18,7 @@ from annotriage.store.schema import heartbeat, job
 KINDS = ("recalibrate", LIMITS, "report")
 
 
-class JobContract:
-    """What holds on every database."""
-
-    database = ""
-
+class TestJob:
     def test_a_job_is_asked_for_once_and_taken_once(self, store, project):
         with store.writing() as connection:
             id = jobs.queue(connection, project.id, "recalibrate")
@@ -178,11 +174,3 @@ class JobContract:
                 jobs.finish(connection, id, "done all the same")
                 row = jobs.jobs_of(connection, project.id)[0]
                 assert (row.id, row.state, row.open) == (id, JobState.CANCELLED, False)
-
-
-class TestJobsOnSqlite(JobContract):
-    database = "sqlite"
-
-
-class TestJobsOnPostgresql(JobContract):
-    database = "postgres"

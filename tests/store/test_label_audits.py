@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.errors import UnknownError
 from annotriage.states import FindingState, IssueKind
@@ -20,7 +19,7 @@ def answer(store, ids, label="cat", **values):
         set_answers(connection, {id: Answer("resolved", (label,), at=float(place), **values) for place, id in enumerate(ids)})
 
 
-class LabelAuditsContract:
+class TestLabelAudits:
     def test_answers_of_people_are_looked_through_the_latest_first_and_spot_checks_are_not(self, store, filled):
         ids = filled.judged(3)
         machine, unanswered, check = filled.judged(1)[0], filled.judged(1)[0], filled.judged(1, spot_check="sample")[0]
@@ -59,11 +58,3 @@ class LabelAuditsContract:
         (id,) = filled.judged(1)
         with store.writing() as connection, pytest.raises(UnknownError, match="not in doubt any more"):
             keep_label(connection, filled.project, id, "boss")
-
-
-class TestOnSQLite(OnSQLite, LabelAuditsContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, LabelAuditsContract):
-    pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import text
-from stores import OnPostgreSQL, verdict_of, while_it_waits
+from stores import on_postgresql, verdict_of, while_it_waits
 
 from annotriage.states import Alarm
 from annotriage.store import deliveries, items, reroutings, work
@@ -14,7 +14,8 @@ from annotriage.store.schema import delivery
 ALARM = Alarm(9, 20, 0.2, 0.7, 0.02, 5.0)
 
 
-class TestOnPostgreSQL(OnPostgreSQL):
+@on_postgresql
+class TestLocks:
     def test_an_answer_that_rings_the_alarm_and_a_rerouting_of_its_item_do_not_wait_for_each_other(self, store, filled):
         (id,) = filled.judged(1)
         first = store.writing()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.errors import UnknownError
 from annotriage.store import maps
@@ -16,7 +15,7 @@ def made(connection, project, method="umap"):
     return id
 
 
-class MapsContract:
+class TestMaps:
     def test_a_map_is_there_once_it_is_finished(self, store, filled):
         project = filled.project
         with store.writing() as connection:
@@ -34,7 +33,7 @@ class MapsContract:
         with store.writing() as connection:
             ids = [made(connection, project) for _ in range(maps.KEPT + 2)]
             other = made(connection, project, "tsne")
-            assert [one.id for one in maps.ready_maps(connection, project.id, "umap")] == ids[:1:-1]
+            assert [drawn.id for drawn in maps.ready_maps(connection, project.id, "umap")] == ids[:1:-1]
             assert maps.map_of(connection, project, other).method == "tsne"
             with pytest.raises(UnknownError, match="has no map"):
                 maps.map_of(connection, project, ids[0])
@@ -65,11 +64,3 @@ class MapsContract:
             assert [row.name for row in maps.nearest_of(connection, id, reference)] == ["b.png", "a.png"]
             assert maps.training_thumbnail(connection, reference, 0) == b"a"
             assert maps.training_thumbnail(connection, reference, 1) is None
-
-
-class TestOnSQLite(OnSQLite, MapsContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, MapsContract):
-    pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import select, text
-from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.errors import SettingError, UnknownError
 from annotriage.states import Role
@@ -13,7 +12,7 @@ from annotriage.store.schema import session
 from annotriage.store.sessions import begin_session
 
 
-class PeopleContract:
+class TestPeople:
     @pytest.fixture
     def connection(self, store):
         with store.writing() as connection:
@@ -27,7 +26,7 @@ class PeopleContract:
         self.add(connection, "bob")
         kept = [people.hash_of(connection, name) for name in ("ann", "bob")]
         assert len(set(kept)) == 2
-        assert not any("correct horse" in one for one in kept)
+        assert not any("correct horse" in text for text in kept)
         assert people.is_password(kept[0], "correct horse")
         assert not people.is_password(kept[0], "correct hors")
         assert not people.is_password(people.hash_of(connection, "eve"), "")
@@ -38,7 +37,7 @@ class PeopleContract:
         begin_session(connection, "b", "bob", 100.0)
         self.add(connection, role=Role.LOOK, password=None)
         assert people.role_of(connection, "ann") == Role.LOOK
-        assert [(one.name, one.signs_in) for one in people.people(connection)] == [("ann", False)]
+        assert [(person.name, person.signs_in) for person in people.people(connection)] == [("ann", False)]
         assert not people.is_password(people.hash_of(connection, "ann"), "correct horse")
         assert connection.execute(select(session.c.user)).scalars().all() == ["bob"]
 
@@ -65,16 +64,8 @@ class PeopleContract:
         for number in range(5):
             people.write_deed(connection, "ann", f"deed {number}", "/x", 303)
         first = people.deeds(connection, limit=2)
-        assert [one.action for one in first] == ["deed 4", "deed 3"]
-        assert [one.action for one in people.deeds(connection, before=first[-1].id)] == ["deed 2", "deed 1", "deed 0"]
-
-
-class TestOnSQLite(OnSQLite, PeopleContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, PeopleContract):
-    pass
+        assert [deed.action for deed in first] == ["deed 4", "deed 3"]
+        assert [deed.action for deed in people.deeds(connection, before=first[-1].id)] == ["deed 2", "deed 1", "deed 0"]
 
 
 def test_each_role_may_what_those_before_may():

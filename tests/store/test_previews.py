@@ -8,7 +8,7 @@ from dataclasses import replace
 import databases
 import numpy as np
 import pytest
-from store_contract import FACTS, StoreContract
+from stores import FACTS
 from triaged import import_tasks
 
 from annotriage import triage
@@ -28,17 +28,17 @@ from annotriage.store.verdicts import Judgement, record
 
 
 @pytest.fixture
-def project(process, connect, worker, mixed):
+def triaged(process, connect, worker, mixed):
     """All incoming digits and strangers, judged."""
-    project, tool = connect(sample_share=0.0, audit_share=0.0)
-    import_tasks(process, project, tool, mixed[0])
+    triaged, tool = connect(sample_share=0.0, audit_share=0.0)
+    import_tasks(process, triaged, tool, mixed[0])
     worker.settle()
-    return project
+    return triaged
 
 
-def previewed(process, project, **limits):
+def previewed(process, triaged, **limits):
     with process.store.reading() as connection:
-        return preview(connection, project, **limits)
+        return preview(connection, triaged, **limits)
 
 
 def routes(found):
@@ -46,19 +46,19 @@ def routes(found):
 
 
 @databases.both
-def test_under_the_present_limits_it_counts_the_present_routes(process, project):
-    found = previewed(process, project)
+def test_under_the_present_limits_it_counts_the_present_routes(process, triaged):
+    found = previewed(process, triaged)
     with process.store.reading() as connection:
-        assert routes(found) == Counter({one.route: one.items for one in routes_of(connection, project)})
+        assert routes(found) == Counter({line.route: line.items for line in routes_of(connection, triaged)})
     assert found.total == found.auto + found.waiting
 
 
 @databases.both
 @pytest.mark.parametrize("limits", [{"alpha": 0.1}, {"max_error": 0.1}, {"alpha": 0.02, "max_error": 0.05, "confidence": 0.8}])
-def test_under_other_limits_it_counts_what_a_fit_with_them_decides(process, project, digits, digits_model, mixed, quick, limits):
+def test_under_other_limits_it_counts_what_a_fit_with_them_decides(process, triaged, digits, digits_model, mixed, quick, limits):
     fitted = fit(digits_model, digits.train, digits.held_out, settings=replace(quick, **limits), name="other")
-    decided = Counter(one.route for one in triage(fitted, (mixed[0], np.array([""] * len(mixed[0])))).verdicts)
-    assert routes(previewed(process, project, **limits)) == decided
+    decided = Counter(verdict.route for verdict in triage(fitted, (mixed[0], np.array([""] * len(mixed[0])))).verdicts)
+    assert routes(previewed(process, triaged, **limits)) == decided
 
 
 @databases.both
@@ -67,50 +67,50 @@ def test_classes_that_never_are_automatic_stay_so_and_each_class_may_have_its_ow
 ):
     settings = replace(quick, never_auto=("3",), max_error_per="class", max_error=0.1)
     reference = fit(digits_model, digits.train, digits.held_out, settings=settings, name="each")
-    project, tool = connect("7", reference, sample_share=0.0, audit_share=0.0)
-    import_tasks(process, project, tool, mixed[0])
+    triaged, tool = connect("7", reference, sample_share=0.0, audit_share=0.0)
+    import_tasks(process, triaged, tool, mixed[0])
     worker.settle()
-    found = previewed(process, project)
+    found = previewed(process, triaged)
     with process.store.reading() as connection:
-        assert routes(found) == Counter({one.route: one.items for one in routes_of(connection, project)})
+        assert routes(found) == Counter({line.route: line.items for line in routes_of(connection, triaged)})
     assert found.auto > 0
 
 
 @databases.both
-def test_items_that_are_gone_are_not_counted(process, project):
-    before = previewed(process, project)
+def test_items_that_are_gone_are_not_counted(process, triaged):
+    before = previewed(process, triaged)
     with process.store.writing() as connection:
         items.mark_gone(connection, [1, 2, 3])
-    assert previewed(process, project).total == before.total - 3
+    assert previewed(process, triaged).total == before.total - 3
 
 
 @databases.both
-def test_a_limit_between_two_of_the_grid_counts_with_the_stricter_one(process, project):
-    found = previewed(process, project, max_error=0.09, alpha=0.09, confidence=0.93)
+def test_a_limit_between_two_of_the_grid_counts_with_the_stricter_one(process, triaged):
+    found = previewed(process, triaged, max_error=0.09, alpha=0.09, confidence=0.93)
     assert (found.max_error, found.alpha, found.confidence) == (0.08, 0.1, 0.95)
     with process.store.reading() as connection:
-        now = limits_of(connection, project).now
+        now = limits_of(connection, triaged).now
     assert now == (0.05, 0.04, 0.95)
 
 
 @databases.both
-def test_a_limit_stricter_than_all_is_refused_with_what_there_is(process, project):
+def test_a_limit_stricter_than_all_is_refused_with_what_there_is(process, triaged):
     with pytest.raises(SettingError, match=r"max_error = 0\.0001: previews go from 0\.005 to 0\.1"):
-        previewed(process, project, max_error=0.0001)
+        previewed(process, triaged, max_error=0.0001)
 
 
 @databases.both
 def test_without_labelled_held_out_items_there_is_nothing_to_preview(process, connect, digits, digits_model, quick):
-    project, _ = connect("8", fit(digits_model, digits.train, settings=quick, name="bare"))
+    triaged, _ = connect("8", fit(digits_model, digits.train, settings=quick, name="bare"))
     with pytest.raises(StateError, match="no labelled held-out items"):
-        previewed(process, project)
+        previewed(process, triaged)
     with process.store.reading() as connection:
-        assert limits_of(connection, project) is None
+        assert limits_of(connection, triaged) is None
 
 
 @databases.both
-def test_a_stricter_limit_never_makes_more_automatic(process, project):
-    counts = [previewed(process, project, max_error=limit).auto for limit in (0.005, 0.02, 0.05, 0.1)]
+def test_a_stricter_limit_never_makes_more_automatic(process, triaged):
+    counts = [previewed(process, triaged, max_error=limit).auto for limit in (0.005, 0.02, 0.05, 0.1)]
     assert counts == sorted(counts)
 
 
@@ -128,7 +128,7 @@ def of_grid(alpha, threshold, **taus_of_limits):
     return WhatIf(alpha, threshold, ("cat", "dog"), "dog", limits)
 
 
-class TestPreviewsOfAGrid(StoreContract):
+class TestPreviewsOfAGrid:
     """Items with sureness 0.5, 1.0 and 1.5 of each class; one that is strange and one that failed."""
 
     @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from stores import OnPostgreSQL, OnSQLite, while_it_waits
+from stores import on_postgresql, while_it_waits
 
 from annotriage.errors import StateError, UnknownError
 from annotriage.service.guarantee.pausing import pause
@@ -17,7 +17,7 @@ from annotriage.store.schema import item
 ALARM = Alarm(9, 20, 0.2, 0.7, 0.02, 5.0)
 
 
-class ProjectsContract:
+class TestProjects:
     def test_a_project_is_found_by_its_id_in_the_labeling_tool_with_its_options(self, store, filled):
         with store.reading() as connection:
             found = projects.project_of(connection, "3")
@@ -103,11 +103,8 @@ class ProjectsContract:
             assert connection.execute(item.select()).all() == []
 
 
-class TestOnSQLite(OnSQLite, ProjectsContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, ProjectsContract):
+@on_postgresql
+class TestProjectsOnPostgreSQL:
     def test_two_people_who_pause_at_once_pause_once(self, store, filled):
         said = []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import update
-from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.labeling_tool import Review
 from annotriage.states import EventKind
@@ -27,7 +26,7 @@ def answer(filled, id, *given, state="resolved", labels=None, machine=False, at=
         set_answers(connection, {id: Answer(state, labels, machine, at)})
 
 
-class ProvenanceContract:
+class TestProvenance:
     def test_a_suggestion_is_the_models_under_its_guarantee(self, filled):
         (automatic,), (unsure,), (strange,) = filled.judged(1), filled.judged(1, "uncertain"), filled.judged(1, "outlier")
         (waits,) = filled.add(1)
@@ -104,11 +103,3 @@ class ProvenanceContract:
             if after is None:
                 break
         assert seen == ["1", "3", "4", "5"]
-
-
-class TestOnSQLite(OnSQLite, ProvenanceContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, ProvenanceContract):
-    pass

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sqlalchemy import select
-from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.labeling_tool import Task
 from annotriage.store import datasets, items
@@ -17,7 +16,7 @@ def scan(name, **data):
     return PushedItem(marker_of("3", "ward", name), f"http://host/{name}.png", None, data)
 
 
-class PushingContract:
+class TestPushing:
     def test_what_is_pushed_is_taken_in_with_work_for_each_reference_and_no_task_yet(self, store, filled):
         project = replace(filled.project, next_reference_id=filled.references[1])
         with store.writing() as connection:
@@ -67,11 +66,3 @@ def test_a_marker_tells_projects_datasets_and_ids_apart_and_is_the_same_each_tim
     named = [("3", "ward", "a"), ("3", "ward", "b"), ("3", "war", "da"), ("4", "ward", "a"), ("3", "ward", "\ud800")]
     assert len({marker_of(*names) for names in named}) == len(named)
     assert marker_of("3", "ward", "a") == marker_of("3", "ward", "a")
-
-
-class TestOnSQLite(OnSQLite, PushingContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, PushingContract):
-    pass

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from sqlalchemy import event
-from stores import OnSQLite
+from stores import on_sqlite
 
 from annotriage.states import EventKind
 from annotriage.store import browsing, datasets, deliveries, jobs, maps, previews, queue, reviews, snapshots, spot_checks, work
@@ -72,7 +72,8 @@ HOT = {
 }
 
 
-class TestQueryPlans(OnSQLite):
+@on_sqlite
+class TestQueryPlans:
     @pytest.mark.parametrize("question", HOT)
     def test_it_is_answered_along_an_index(self, store, filled, question):
         filled.judged(20)

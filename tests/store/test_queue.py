@@ -6,7 +6,6 @@ import re
 
 import pytest
 from sqlalchemy import event, insert, select, update
-from store_contract import StoreContract
 
 from annotriage.engine.verdict import Verdict
 from annotriage.errors import UnknownError
@@ -72,7 +71,7 @@ def _plan(store, act):
         return [row[3] for sql, given in seen for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", given)]
 
 
-class TestQueue(StoreContract):
+class TestQueue:
     @pytest.fixture
     def project(self, store, references):
         """Items 1 to 9 as `ITEMS` has them; 1 to 4 come from scanner A, the others from B."""
@@ -80,7 +79,7 @@ class TestQueue(StoreContract):
             project = add_project(connection, "3", "Pets", references[0], ProjectOptions(dataset_fields=("scanner",)), watch=True)
             tasks = [Task(str(n), f"http://host/{n}.png", fields={"scanner": "A" if n < 5 else "B"}) for n in range(1, len(ITEMS) + 1)]
             items.add_tasks(connection, project, tasks)
-            record(connection, project, references[0], [_judgement(n, *one) for n, one in enumerate(ITEMS, start=1)])
+            record(connection, project, references[0], [_judgement(n, *values) for n, values in enumerate(ITEMS, start=1)])
         return project
 
     @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import func, select
-from stores import FACTS, OnPostgreSQL, OnSQLite, while_it_waits
+from stores import FACTS, on_postgresql, while_it_waits
 
 from annotriage.errors import StateError, UnknownError
 from annotriage.store import references
@@ -18,7 +18,7 @@ def save(connection, version="v1", prediction_version="annotriage pets v1", file
     return references.save_reference(connection, **kept, **values)
 
 
-class ReferencesContract:
+class TestReferences:
     def test_a_reference_comes_back_with_what_was_fitted(self, store):
         with store.writing() as connection:
             id = save(connection, curve=CURVE, edges={"cat": {"energy": (1.0, 2.5)}, "dog": {"energy": (0.5, 2.0)}})
@@ -72,11 +72,8 @@ class ReferencesContract:
             references.get_reference(connection, 7)
 
 
-class TestOnSQLite(OnSQLite, ReferencesContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, ReferencesContract):
+@on_postgresql
+class TestReferencesOnPostgreSQL:
     def test_one_that_two_processes_keep_at_once_is_kept_once(self, store):
         kept = []
 

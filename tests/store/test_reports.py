@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from stores import OnPostgreSQL, OnSQLite
-
 from annotriage.store import reports
 from annotriage.store.files import piece_of
 from annotriage.store.references import save_reference, write_files
 from annotriage.store.reviews import Answer, set_answers
 
 
-class ReportsContract:
+class TestReports:
     def test_a_report_replaces_the_one_before_and_leaves_the_files_of_references(self, store, filled, tmp_path):
         filled.add(1)
         first, second, model = (tmp_path / name for name in ("first.html", "second.html", "model.onnx"))
@@ -45,11 +43,3 @@ class ReportsContract:
         with store.writing() as connection:
             set_answers(connection, {answered: Answer("resolved", ("cat",), at=1.0)})
             assert reports.waiting_in(connection, filled.project, 1, 5) == [strange, usual]
-
-
-class TestOnSQLite(OnSQLite, ReportsContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, ReportsContract):
-    pass

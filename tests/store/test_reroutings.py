@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from store_contract import StoreContract
 
 from annotriage.errors import UnknownError
 from annotriage.store import reroutings
 
 
-class TestReroutings(StoreContract):
+class TestReroutings:
     def test_what_it_changed_is_counted_as_it_goes_and_undone_once(self, store, project):
         with store.writing() as connection:
             id = reroutings.begin(connection, project.id, "review", "Ann")

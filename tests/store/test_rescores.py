@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from store_contract import StoreContract
-
 from annotriage.store import deliveries, rescores
 from annotriage.store.projects import change_project, get_project
 
 
-class TestRescores(StoreContract):
+class TestRescores:
     def test_the_switch_is_made_once(self, store, project, references, judged):
         _, new = references
         with store.writing() as connection:

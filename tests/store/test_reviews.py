@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.labeling_tool import Review
 from annotriage.store import reviews
@@ -16,7 +15,7 @@ def given(id, who="ann", labels=("cat",), at=1.0, **values):
     return Review(id, who, labels, updated_at=at, **values)
 
 
-class ReviewsContract:
+class TestReviews:
     def test_reviews_come_back_as_they_were_the_earliest_first(self, store, filled):
         first, second = filled.judged(2)
         late, early, skipped = given("a", at=2.0), given("b", "bob", ("dog",)), given("c", labels=None, skipped=True)
@@ -82,11 +81,3 @@ class ReviewsContract:
         with store.writing() as connection:
             reviews.keep_reviews(connection, filled.project.id, {id: [given(str(id), at=20.0 * id)] for id in ids})
             assert reviews.seconds_per_answer(connection, filled.project) is None
-
-
-class TestOnSQLite(OnSQLite, ReviewsContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, ReviewsContract):
-    pass

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.errors import StateError
 from annotriage.store.saved_views import MOST, forget_view, keep_view, saved_views
 
 
-class SavedViewsContract:
+class TestSavedViews:
     def test_a_view_is_kept_by_name_and_one_of_the_same_name_replaces_it(self, store, filled):
         with store.writing() as connection:
             keep_view(connection, filled.project, "queue", "scanner B", "dataset=2", "ann")
@@ -32,11 +31,3 @@ class SavedViewsContract:
                 keep_view(connection, filled.project, "queue", "one more", "", "ann")
             keep_view(connection, filled.project, "queue", "view 0", "route=failed", "ann")
             assert len(saved_views(connection, filled.project, "queue")) == MOST
-
-
-class TestOnSQLite(OnSQLite, SavedViewsContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, SavedViewsContract):
-    pass

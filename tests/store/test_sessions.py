@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 
-from stores import OnPostgreSQL, OnSQLite
-
 from annotriage.states import Role
 from annotriage.store.sessions import begin_session, end_session, prolong_session, session_of
 
 
-class SessionsContract:
+class TestSessions:
     def test_a_session_lasts_until_its_time_or_its_end(self, store):
         with store.writing() as connection:
             begin_session(connection, "past", "ada", -1.0)
@@ -36,11 +34,3 @@ class SessionsContract:
             end_session(connection, "key")
             prolong_session(connection, "key", 600.0)
             assert session_of(connection, "key") is None
-
-
-class TestOnSQLite(OnSQLite, SessionsContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, SessionsContract):
-    pass

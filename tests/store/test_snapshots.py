@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from stores import OnPostgreSQL, OnSQLite
 
 from annotriage.store import snapshots
 from annotriage.store.datasets import dataset_of_all, id_of_all
@@ -14,18 +13,18 @@ from annotriage.store.schema import snapshot
 VALUES = {"failed": 0, "low": 0.1, "high": 0.4, "facts": {"groups": []}}
 
 
-class SnapshotsContract:
+class TestSnapshots:
     def test_a_dataset_has_changed_until_its_state_is_assessed(self, store, filled):
         filled.judged(3)
         filled.judged(1, "outlier")
         with store.writing() as connection:
-            every = next(one for one in snapshots.changed(connection, filled.project) if one.id == 1)
+            every = next(line for line in snapshots.changed(connection, filled.project) if line.id == 1)
             assert (every.total, every.outliers, every.failed, every.answers) == (4, 1, 0, 0)
             snapshots.save(connection, 1, filled.project.reference_id, n=4, outliers=1, **VALUES)
-            assert 1 not in {one.id for one in snapshots.changed(connection, filled.project)}
+            assert 1 not in {line.id for line in snapshots.changed(connection, filled.project)}
         filled.judged(1)
         with store.reading() as connection:
-            assert 1 in {one.id for one in snapshots.changed(connection, filled.project)}
+            assert 1 in {line.id for line in snapshots.changed(connection, filled.project)}
 
     def test_the_latest_is_that_of_the_reference(self, store, filled):
         filled.judged(1)
@@ -85,11 +84,3 @@ class SnapshotsContract:
             snapshots.keep_groups(connection, every, {second: 2, third: 2})
             assert snapshots.groups_of(connection, every) == {second: 2, third: 2}
             assert snapshots.groups_of(connection, id_of_all(filled.project.id), [first, second]) == {second: 2}
-
-
-class TestOnSQLite(OnSQLite, SnapshotsContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, SnapshotsContract):
-    pass

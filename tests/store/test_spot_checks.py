@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stores import OnPostgreSQL, OnSQLite, while_it_waits
+from stores import on_postgresql, while_it_waits
 
 from annotriage.labeling_tool import Review
 from annotriage.service.guarantee.spot_checks import settle
@@ -18,7 +18,7 @@ def says(connection, filled, id, who, label, at=1e12):
     settle(connection, filled.project, [id])
 
 
-class SpotChecksContract:
+class TestSpotChecks:
     def test_one_state_leads_to_the_next_and_only_from_where_it_was_seen(self, store, filled):
         (id,) = filled.judged(1, spot_check="sample")
         open_, disagreed, wrong = SpotCheckState.OPEN, SpotCheckState.DISAGREED, SpotCheckState.WRONG
@@ -67,11 +67,8 @@ class SpotChecksContract:
             assert (found.route, found.again) == ("uncertain", False)
 
 
-class TestOnSQLite(OnSQLite, SpotChecksContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, SpotChecksContract):
+@on_postgresql
+class TestSpotChecksOnPostgreSQL:
     def test_two_people_whose_answers_are_read_at_the_same_time_are_both_heard(self, store, filled):
         (id,) = filled.judged(1, spot_check="sample")
 

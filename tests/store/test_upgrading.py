@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, text
-from stores import OnPostgreSQL, OnSQLite
 
 import annotriage
 from annotriage.errors import StoreError
@@ -107,7 +106,7 @@ def everything(store):
         return [connection.execute(select(func.count()).select_from(table)).scalar_one() for table in (item, verdict)]
 
 
-class UpgradeContract:
+class TestUpgrade:
     def test_old_code_goes_on_after_an_addition_and_is_refused_after_what_it_would_notice(self, store, filled, address, newer):
         added, tightened = newer
         filled.judged(3)
@@ -153,11 +152,3 @@ class UpgradeContract:
             connection.execute(text("DELETE FROM needed_migration"))
         with pytest.raises(StoreError, match="to migration unknown"):
             Store(address)
-
-
-class TestOnSQLite(OnSQLite, UpgradeContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, UpgradeContract):
-    pass

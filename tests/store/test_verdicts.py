@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from delivery_states import set_state, states
 from sqlalchemy import select
-from stores import OnPostgreSQL, OnSQLite, counted, verdict_of
+from stores import counted, verdict_of
 
 from annotriage.engine.verdict import Verdict
-from annotriage.store import items
+from annotriage.store import deliveries, items
 from annotriage.store.projects import change_project
 from annotriage.store.schema import delivery, field_write, item, point, spot_check, thumbnail, verdict
 from annotriage.store.verdicts import Judgement, record
@@ -20,7 +20,16 @@ def judgement(id, route="auto", labels=("cat",), **values):
     return replace(Judgement(id, given, route, labels if route == "auto" else None, 0.9, None, b"\0\0", b"png"), **values)
 
 
-class VerdictsContract:
+class TestVerdicts:
+    def test_one_that_replaces_a_delivered_one_makes_it_stale(self, store, filled):
+        ids = filled.judged(1)
+        with store.writing() as connection:
+            deliveries.take(connection, filled.project.id, "pending", "me", 10)
+            set_state(connection, filled.project.reference_id, ids, "confirmed")
+        filled.judge(ids, "outlier")
+        with store.reading() as connection:
+            assert states(connection, filled.project.id, filled.project.reference_id) == {"stale": 1}
+
     def test_a_verdict_is_written_with_its_place_in_the_queue_its_picture_and_its_delivery(self, store, filled):
         (id,) = filled.add(1)
         with store.writing() as connection:
@@ -88,11 +97,3 @@ class VerdictsContract:
         with store.writing() as connection:
             assert record(connection, filled.present(), filled.references[0], [judgement(id, "outlier")]) == [id]
             assert connection.execute(delivery.select()).all() == connection.execute(field_write.select()).all() == []
-
-
-class TestOnSQLite(OnSQLite, VerdictsContract):
-    pass
-
-
-class TestOnPostgreSQL(OnPostgreSQL, VerdictsContract):
-    pass

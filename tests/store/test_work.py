@@ -27,11 +27,7 @@ def claimed(connection, owner, most=100):
     return [] if claim is None else [row.external_id for row in claim.rows]
 
 
-class WorkContract:
-    """What holds on every database."""
-
-    database = ""
-
+class TestWork:
     def test_what_one_worker_has_claimed_no_other_gets(self, store, bring):
         bring(10)
         with store.writing() as connection:
@@ -118,11 +114,3 @@ class WorkContract:
             assert {process.owner for process in work.living(connection)} == {"old", "new"}
             work.bury(connection, ["old"])
             assert {process.owner for process in work.registered(connection)} == {"new"}
-
-
-class TestWorkOnSqlite(WorkContract):
-    database = "sqlite"
-
-
-class TestWorkOnPostgresql(WorkContract):
-    database = "postgres"

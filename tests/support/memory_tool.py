@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from annotriage import states
 from annotriage.errors import MediaError, OutcomeUnknown, ToolError, ToolGone
-from annotriage.labeling_tool import Before, Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Review, Shown, Task
+from annotriage.labeling_tool import Account, Before, Changes, Check, Choices, Event, NewTask, Outcomes, ProjectFacts, Review, Shown, Task
 
 Part = TypeVar("Part")
 
@@ -57,10 +58,13 @@ class MemoryProject:
     config: str = "<View/>"
     problem: str | None = None
     wanted: int = 1
+    several: bool = False
     page: int = 1000
     exists: bool = True
     order: str = "by id"
+    description: str = ""  # the page that it links to
     set_up: list[str] = field(default_factory=list)  # what connecting made
+    assigned: dict[str, list[str]] = field(default_factory=dict)  # by the title of their tab
     tasks_by_id: dict[str, Task] = field(default_factory=dict)
     data: dict[str, dict[str, object]] = field(default_factory=dict)
     predictions: list[Stored] = field(default_factory=list)
@@ -93,12 +97,12 @@ class MemoryProject:
 
     def delete_annotation(self, task_id: str, review_id: str) -> None:
         """A person takes an answer back."""
-        self._set_reviews(task_id, tuple(one for one in self.tasks_by_id[task_id].reviews or () if one.id != review_id))
+        self._set_reviews(task_id, tuple(review for review in self.tasks_by_id[task_id].reviews or () if review.id != review_id))
 
     def delete_task(self, task_id: str) -> None:
         """A person deletes a task."""
         del self.tasks_by_id[task_id]
-        self.predictions = [one for one in self.predictions if one.task != task_id]
+        self.predictions = [prediction for prediction in self.predictions if prediction.task != task_id]
 
     def change_media(self, task_id: str, media: str) -> None:
         """Somebody lets a task show something else."""
@@ -107,7 +111,9 @@ class MemoryProject:
 
     def shown(self, task_id: str, version: str | None = None) -> list[Stored]:
         """The predictions of a task under a version, by default the one that is shown."""
-        return [one for one in self.predictions if one.task == task_id and one.version == (version or self.version)]
+        return [
+            prediction for prediction in self.predictions if prediction.task == task_id and prediction.version == (version or self.version)
+        ]
 
     # -- ToolProject
 
@@ -144,34 +150,34 @@ class MemoryProject:
 
     def media_address(self, media: str, task_id: str) -> str:
         if not media.startswith("http"):
-            raise MediaError(f"task {task_id}: {media!r} is no address; correct the task's data")
+            raise MediaError(states.Failure.ADDRESS, f"task {task_id}: {media!r} is no address; correct the task's data")
         return media
 
     def deliver(self, predictions: Sequence[Shown], version: str) -> Outcomes:
         self._call("deliver")
 
-        def store(one: Shown) -> str:
-            self.predictions.append(Stored(str(next(self.numbers)), one.task, version, one.labels, one.trust))
+        def store(prediction: Shown) -> str:
+            self.predictions.append(Stored(str(next(self.numbers)), prediction.task, version, prediction.labels, prediction.trust))
             return self.predictions[-1].id
 
-        there = {one.task: one for one in predictions if one.task in self.tasks_by_id}
+        there = {prediction.task: prediction for prediction in predictions if prediction.task in self.tasks_by_id}
         outcomes = self._each("deliver", there, store)
-        return replace(outcomes, gone=frozenset(one.task for one in predictions if one.task not in there))
+        return replace(outcomes, gone=frozenset(prediction.task for prediction in predictions if prediction.task not in there))
 
     def delivered(self, ids: Sequence[str], version: str) -> dict[str, list[str]]:
         self._call("delivered")
         found: dict[str, list[str]] = {}
         wanted = set(ids)
-        for one in self.predictions:
-            if one.task in wanted and one.version == version:
-                found.setdefault(one.task, []).append(one.id)
+        for prediction in self.predictions:
+            if prediction.task in wanted and prediction.version == version:
+                found.setdefault(prediction.task, []).append(prediction.id)
         return found
 
     def withdraw(self, predictions: Sequence[str]) -> None:
         self._call("withdraw")
 
         def delete(id: str) -> str:
-            self.predictions = [one for one in self.predictions if one.id != id]
+            self.predictions = [prediction for prediction in self.predictions if prediction.id != id]
             return id
 
         self._whole(self._each("withdraw", {id: id for id in predictions}, delete))
@@ -182,24 +188,24 @@ class MemoryProject:
 
     def versions(self) -> dict[str, int]:
         self._call("versions")
-        names = [one.version for one in self.predictions]
+        names = [prediction.version for prediction in self.predictions]
         return {name: names.count(name) for name in dict.fromkeys(names)}
 
     def drop_version(self, version: str, keep: str) -> None:
         self._call("drop_version")
-        self.predictions = [one for one in self.predictions if one.version != version]
+        self.predictions = [prediction for prediction in self.predictions if prediction.version != version]
         self.version = keep
 
     def create(self, items: Sequence[NewTask], version: str) -> Outcomes:
         self._call("create")
 
-        def make(one: NewTask) -> str:
-            task = self.add(one.media, marker=one.marker)
-            self.data[task.id] |= dict(one.data)
-            self.predictions.append(Stored(str(next(self.numbers)), task.id, version, one.labels, one.trust))
+        def make(wanted: NewTask) -> str:
+            task = self.add(wanted.media, marker=wanted.marker)
+            self.data[task.id] |= dict(wanted.data)
+            self.predictions.append(Stored(str(next(self.numbers)), task.id, version, wanted.labels, wanted.trust))
             return task.id
 
-        return self._each("create", {one.marker: one for one in items}, make)
+        return self._each("create", {row.marker: row for row in items}, make)
 
     def created(self, markers: Sequence[str]) -> dict[str, str]:
         self._call("created")
@@ -223,6 +229,16 @@ class MemoryProject:
         self.tasks_by_id[task_id] = replace(self.tasks_by_id[task_id], wanted=answers)
         self._set_reviews(task_id, self.tasks_by_id[task_id].reviews or ())
 
+    def choices(self) -> Choices:
+        self._call("choices")
+        return Choices((*self.classes, "something else"), self.several)
+
+    def answer(self, task_id: str, labels: Sequence[str], account: str, seconds: float) -> str:
+        self._call("answer")
+        if task_id not in self.tasks_by_id:
+            raise ToolGone(f"task {task_id} does not exist")
+        return self.annotate(task_id, *labels, by=account).id
+
     def accept(self, ids: Sequence[str], version: str) -> Outcomes:
         self._call("accept")
 
@@ -238,15 +254,16 @@ class MemoryProject:
 
         def delete(id: str) -> str:
             for task_id, task in list(self.tasks_by_id.items()):
-                if any(one.id == id for one in task.reviews or ()):
+                if any(review.id == id for review in task.reviews or ()):
                     self.delete_annotation(task_id, id)
             return id
 
         self._whole(self._each("retract", {id: id for id in reviews}, delete))
 
-    def connect(self, service_url: str | None, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
+    def connect(self, service_url: str | None, user: str, password: str, secret: str, page: str, *, dry_run: bool) -> list[str]:
         self._call("connect")
         if not dry_run:
+            self.description = page
             self.set_up = [] if service_url is None else ["webhook"]
             self.order = "by trust"
             self._call("tabs")
@@ -258,10 +275,16 @@ class MemoryProject:
         if before is None and not self.set_up:
             return []
         self.set_up = []
+        self.description = ""
         self.order = before.order if before is not None and self.order == "by trust" else self.order
-        self.predictions = [one for one in self.predictions if one.version not in versions]
+        self.predictions = [prediction for prediction in self.predictions if prediction.version not in versions]
         self.data = {id: {key: value for key, value in data.items() if key not in fields} for id, data in self.data.items()}
         return ["sends no webhooks any more"]
+
+    def assign(self, title: str, tasks: Sequence[str]) -> str:
+        self._call("assign")
+        self.assigned[title] = list(tasks)
+        return self.address()
 
     def repair(self) -> list[str]:
         self._call("repair")
@@ -320,16 +343,17 @@ class MemoryProject:
 
     def _set_reviews(self, task_id: str, reviews: tuple[Review, ...]) -> None:
         task = self.tasks_by_id[task_id]
-        counted = sum(not one.skipped for one in reviews)
+        counted = sum(not review.skipped for review in reviews)
         self.tasks_by_id[task_id] = replace(task, reviews=reviews, labelled=counted >= task.wanted)
         self._touch(task_id)
 
 
 @dataclass
 class MemoryServer:
-    """`ToolServer` in memory: hands out its projects, by id."""
+    """`ToolServer` in memory: hands out its projects, by id. people: those with an account."""
 
     projects: dict[str, MemoryProject] = field(default_factory=dict)
+    people: list[Account] = field(default_factory=list)
     url: str = "http://127.0.0.1:1"
 
     clock: Callable[[], float] = time.time
@@ -342,6 +366,9 @@ class MemoryServer:
 
     def checks(self) -> list[Check]:
         return [Check("server", True, self.url)]
+
+    def accounts(self) -> list[Account]:
+        return self.people
 
     def project(self, id: str, classes: Sequence[str]) -> MemoryProject:
         found = self.projects.setdefault(id, MemoryProject(id))

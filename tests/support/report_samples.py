@@ -18,6 +18,7 @@ from annotriage.engine.verdict import Verdict
 from annotriage.guarantee.diversity import ClusterDiversity, Diversity
 from annotriage.guarantee.gate import ClassEvidence, Guarantee
 from annotriage.report.contents import Drawn, OutlierGroup, Report, Waiting
+from annotriage.states import Failure
 
 HOSTILE = "<script>alert('x')</script>\u202egnp.exe&\"" + "A" * 10_000
 NAN = float("nan")
@@ -158,7 +159,7 @@ def digits_report(train: int = 600, incoming: int = 500) -> Report:
                 outlier_score, trust, route[at], False, reason, "3fa2", "91bc", 0.002,
             )  # fmt: skip
             waiting.append(Waiting(verdict, pictures[int(i)], group))
-    waiting.sort(key=lambda one: one.verdict.p_value)
+    waiting.sort(key=lambda item: item.verdict.p_value)
     outliers = int((route[train:] == "outlier").sum())
     clusters = []
     for c in range(8):
@@ -215,8 +216,8 @@ def digits_report(train: int = 600, incoming: int = 500) -> Report:
     )
 
 
-def failed_verdict(name: str, reason: str) -> Verdict:
-    return Verdict(name, name, (), None, None, None, {}, None, None, 0.0, "failed", False, reason, "3fa2", "91bc", 0.0)
+def failed_verdict(name: str, failure: Failure, reason: str) -> Verdict:
+    return Verdict(name, name, failure=failure, reason=reason, reference="3fa2", model="91bc")
 
 
 def hostile_report() -> Report:
@@ -254,7 +255,8 @@ def failed_report() -> Report:
         (),
         False,
     )
-    waiting = [Waiting(failed_verdict(f"broken-{k}.png", "The file is no picture: its first bytes are unknown.")) for k in range(3)]
+    unknown = "The file is no picture: its first bytes are unknown."
+    waiting = [Waiting(failed_verdict(f"broken-{k}.png", Failure.UNREADABLE, unknown)) for k in range(3)]
     return replace(
         digits_report(200, 60), diversity=scored, advice=(), groups=(), map_xy=None, drawn=(), waiting=waiting,
         waiting_total=3, counts={"failed": 3}, guarantee=uncalibrated(),

@@ -29,8 +29,10 @@ def server():
 
 @pytest.fixture
 def process(request, server, alone):
-    """A worker process that is not running: tests call its steps. On SQLite, unless they are marked with `databases.both`."""
-    database = request.getfixturevalue(getattr(request, "param", "sqlite"))
+    """A worker process that is not running: tests call its steps. On both databases where they are marked with `databases.both`, else
+    on the one that the option --database names.
+    """
+    database = request.getfixturevalue(getattr(request, "param", request.config.getoption("--database")))
     process = Process(ServiceSettings(database=database, label_studio_token="unused"), "worker")
     process.server = server
     yield process

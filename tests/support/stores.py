@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+import pytest
 from sqlalchemy import func, select, text
 from waiting import PATIENCE
 
@@ -18,19 +19,9 @@ from annotriage.store.verdicts import Judgement, record
 
 GUARANTEE = {"max_error": 0.02, "confidence": 0.95, "auto": True, "coverage": 0.5}
 FACTS = {"model": {"spec": {"model": {"classes": ["cat", "dog"]}}}, "guarantee": GUARANTEE, "calibrated": True}
+on_sqlite = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+on_postgresql = pytest.mark.parametrize("store", ["postgres"], indirect=True)
 TRUSTS = {"failed": 0.0, "outlier": 0.2, "uncertain": 0.5, "auto": 0.9}
-
-
-class OnSQLite:
-    """Runs a contract on SQLite."""
-
-    database = "sqlite"
-
-
-class OnPostgreSQL:
-    """Runs a contract on a real PostgreSQL."""
-
-    database = "postgres"
 
 
 @dataclass

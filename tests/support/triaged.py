@@ -21,7 +21,7 @@ def data_uri(image: np.ndarray) -> str:
 
 def import_tasks(process, project, tool, media, **values):
     """New tasks, known to the service, not judged yet. media: pictures, or what the media field holds."""
-    texts = [one if isinstance(one, str) else data_uri(one) for one in media]
+    texts = [medium if isinstance(medium, str) else data_uri(medium) for medium in media]
     tasks = [tool.add(text, **values) for text in texts]
     with process.store.writing() as connection:
         items.add_tasks(connection, project, tasks)

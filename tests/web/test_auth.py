@@ -156,4 +156,4 @@ def test_no_credential_reaches_the_log(web, process, caplog):
     web.post("/predict", data=secret.encode())
     logged = repr([(record.getMessage(), record.__dict__.get("fields")) for record in caplog.records])
     assert "/api/projects" in logged
-    assert [one for one in (secret, process.password, process.webhook_secret) if one in logged] == []
+    assert [text for text in (secret, process.password, process.webhook_secret) if text in logged] == []

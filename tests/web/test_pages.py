@@ -11,6 +11,7 @@ import pytest
 from browsers import follow, is_cut, pixels, text
 from delivery_states import set_state
 from sqlalchemy import select, update
+from web import token
 
 from annotriage.advice.event_words import event_sentence
 from annotriage.labeling_tool import Review
@@ -19,6 +20,7 @@ from annotriage.states import Alarm, EventKind
 from annotriage.store import jobs
 from annotriage.store.events import history, note
 from annotriage.store.projects import change_project, project_of, raise_alarm
+from annotriage.store.queue import Filters, queue_page
 from annotriage.store.reviews import keep_reviews
 from annotriage.store.schema import delivery, event, field_write, inbox, item, job, review, snapshot, spot_check, thumbnail
 
@@ -174,6 +176,59 @@ def test_groups_show_their_faces_and_lead_to_the_queue(signed_in):
     assert pixels(faces.first) == [8, 8]
     link = page.get_by_role("link", name="Look at them in the queue").first
     assert re.search(r"/projects/1/queue\?dataset=\d+&group=1$", link.get_attribute("href"))
+
+
+def test_a_group_of_a_broken_source_is_set_aside_with_a_reason_and_comes_back(signed_in, dashboard):
+    before = waiting_of_group(dashboard, 1)
+    page = signed_in("/projects/1/groups")
+    group = page.locator("section.group >> nth=0")
+    assert f"{len(before)} items of it wait" in text(page)
+    group.get_by_label("What is wrong with the source of group 1").fill("stripes <b>from</b> scanner B")
+    with page.expect_navigation():
+        group.get_by_role("button", name="Broken source").click()
+    assert f"{len(before)} items of group 1 set aside: stripes <b>from</b> scanner B" in text(page)
+    assert waiting_of_group(dashboard, 1) == []
+    with dashboard.process.store.reading() as connection:
+        event = history(connection, project_of(connection, "1").id)[0]
+    said = event_sentence(event.kind, event.facts)
+    assert said == f"{dashboard.user} set {len(before)} items aside: broken source, stripes <b>from</b> scanner B"
+    with page.expect_navigation():
+        page.locator("ul.aside").get_by_role("button", name="Undo").click()
+    assert f"Undone: {len(before)} items wait again" in text(page)
+    assert waiting_of_group(dashboard, 1) == before
+    assert page.locator("ul.aside").count() == 0
+
+
+def test_a_group_is_given_to_a_person_as_a_tab_of_what_waits_in_it(signed_in, dashboard):
+    page = signed_in("/projects/1/groups")
+    group = page.locator("section.group >> nth=1")
+    group.get_by_label("Whom group 2 is for").fill(" Ann  Lee ")
+    with page.expect_navigation():
+        group.get_by_role("button", name="Give them a tab").click()
+    assert "tab “For Ann Lee: group 2” now" in text(page)
+    assert dashboard.tool.projects["1"].assigned == {"For Ann Lee: group 2": waiting_of_group(dashboard, 2)}
+
+
+def test_a_form_about_a_group_that_is_another_one_by_now_changes_nothing(dashboard):
+    client, auth = dashboard.app.test_client(), (dashboard.user, dashboard.password)
+    page = client.get("/projects/1/groups.json", auth=auth).json
+    first, second = page["groups"]["groups"][:2]
+    form = {"csrf": token(client, "/projects/1/groups", auth=auth), "dataset": page["dataset"]["id"], "group": first["number"]}
+    before = waiting_of_group(dashboard, 1)
+    for deed in ("aside", "assign"):
+        given = {**form, "reason": "stripes", "person": "Ann", "typical": second["faces"][0]["item_id"]}
+        answer = client.post(f"/projects/1/groups/{deed}", data=given, auth=auth)
+        assert (answer.status_code, "found anew" in answer.text) == (409, True), deed
+        assert client.post(f"/projects/1/groups/{deed}", data={**given, "reason": " ", "person": ""}, auth=auth).status_code == 422
+    assert waiting_of_group(dashboard, 1) == before
+    assert dashboard.tool.projects["1"].assigned == {}
+
+
+def waiting_of_group(dashboard, number):
+    """The tasks of a group of all items that wait, as the store has them."""
+    with dashboard.process.store.reading() as connection:
+        project = project_of(connection, "1")
+        return [row.task for row in queue_page(connection, project, filters=Filters(group=number), limit=1000).rows]
 
 
 def test_a_dataset_without_groups_says_so(signed_in):

@@ -13,7 +13,10 @@ from sqlalchemy import select, update
 from waiting import wait_until
 
 from annotriage.advice.event_words import event_sentence
+from annotriage.labeling_tool import Account
 from annotriage.service.delivery.rerouting import take_back
+from annotriage.service.intake.answering import give_answer
+from annotriage.store.browsing import item_of_id
 from annotriage.store.events import history
 from annotriage.store.projects import project_of
 from annotriage.store.queue import Filters, queue_page
@@ -128,6 +131,107 @@ def test_u_takes_what_is_not_strange_out_of_the_queue_and_it_can_be_undone(signe
     page.get_by_role("button", name="Undo").click()
     page.locator(f"tr[data-item='{gone}']").wait_for()
     assert [row.id for row in waiting(dashboard)] == before
+
+
+@pytest.fixture
+def answering(dashboard):
+    """The visitor has an account in the labeling tool."""
+    dashboard.tool.people = [Account("7", "Ann Lee", (dashboard.user,))]
+
+
+def test_an_item_is_answered_by_two_keys_and_that_can_be_undone(answering, signed_in, dashboard):
+    page = signed_in(f"{QUEUE}?route=outlier")
+    page.locator("#answering[data-ready]").wait_for()
+    ids = [str(id) for id in shown(page)]
+    page.keyboard.press("j")
+    page.keyboard.press("3")
+    assert page.locator("#choices button[aria-pressed=true]").inner_text().split() == ["3", "2"]
+    page.keyboard.press("4")
+    assert page.locator("#choices button[aria-pressed=true]").inner_text().split() == ["4", "3"], "one class alone"
+    page.keyboard.press("Enter")
+    page.locator(f"tr[data-item='{ids[0]}']").wait_for(state="detached")
+    assert current(page) == ids[1], "one stands on the next item"
+    assert page.locator("#choices button[aria-pressed=true]").count() == 0, "nothing is chosen for it"
+    with dashboard.process.store.reading() as connection:
+        answered = item_of_id(connection, project_of(connection, "1"), int(ids[0]))
+    there = dashboard.tool.projects["1"].tasks_by_id[answered.task].reviews
+    assert (answered.answered, [(one.annotator, one.labels) for one in there]) == (("3",), [("7", ("3",))])
+    assert f"Task {answered.task}: 3." in text(page, "#notices")
+    follow(page, page.get_by_role("button", name="Undo"))
+    assert [str(id) for id in shown(page)] == ids
+    assert dashboard.tool.projects["1"].tasks_by_id[answered.task].reviews == ()
+
+
+def test_it_is_answered_by_clicks_too_and_the_last_one_on_a_page_can_still_be_undone(answering, signed_in, dashboard):
+    project = next(row for row in waiting(dashboard) if row.route == "failed")
+    page = signed_in(f"{QUEUE}?route=failed")
+    page.locator("#answering[data-ready]").wait_for()
+    assert shown(page) == [project.id]
+    page.get_by_role("button", name="something else").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Submit").click()
+    page.get_by_role("button", name="Undo").wait_for()
+    assert "No waiting item passes these filters" in page.locator("main").inner_text()
+    page.get_by_role("button", name="Undo").click()
+    page.locator(f"tr[data-item='{project.id}']").wait_for()
+
+
+def test_without_an_account_there_it_says_how_and_digits_choose_nothing(signed_in):
+    page = signed_in(QUEUE)
+    page.locator("#answering-why", has_text="sign in under the mail address").wait_for()
+    page.keyboard.press("j")
+    page.keyboard.press("1")
+    assert page.locator("#choices button").count() == 0
+
+
+def test_an_answer_that_is_refused_leaves_the_row_and_says_why(answering, signed_in, dashboard, open_page):
+    open_page.expected("409")
+    page = signed_in(f"{QUEUE}?route=outlier")
+    page.locator("#answering[data-ready]").wait_for()
+    page.keyboard.press("j")
+    first = current(page)
+    task = page.locator("tr[aria-current] a.walk").inner_text()
+    dashboard.tool.projects["1"].annotate(task, "3", by="9")  # the service does not know of it yet
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    page.locator("#notices", has_text="somebody has answered it meanwhile").wait_for()
+    assert current(page) == first
+    assert page.locator(f"tr[data-item='{first}'].leaving").count() == 0
+
+
+def test_rows_that_are_answered_elsewhere_fade_while_one_looks(signed_in, dashboard):
+    page = signed_in(f"{QUEUE}?route=outlier")
+    ids = shown(page)
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    stood, other = ids[1], ids[3]
+    dashboard.tool.people = [Account("9", "Cleo", ("cleo",))]
+    with dashboard.process.store.reading() as connection:
+        project = project_of(connection, "1")
+    for answered in (stood, other):
+        give_answer(dashboard.process, project, answered, ["3"], "cleo", 1.0)
+    for gone in (stood, other):
+        page.locator(f"tr[data-item='{gone}']").wait_for(state="detached")
+    assert shown(page) == [id for id in ids if id not in (stood, other)]
+    assert current(page) == str(ids[2]), "one stands on the next one"
+
+
+def test_no_bar_lies_over_the_row_on_which_one_stands(answering, signed_in):
+    page = signed_in(f"{QUEUE}?route=outlier", viewport={"width": 1280, "height": 560})
+    page.locator("#answering[data-ready]").wait_for()
+    page.keyboard.press("j")
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Undo").wait_for()
+    covered = """() => {
+      const row = document.querySelector('tr[aria-current]').getBoundingClientRect(), y = (row.top + row.bottom) / 2;
+      return [40, row.width / 2, row.width - 40].some((x) => !document.elementFromPoint(row.left + x, y)?.closest('tr[aria-current]'));
+    }"""
+    for key in ("j",) * 12 + ("k",) * 12:
+        page.keyboard.press(key)
+        assert not page.evaluate(covered), key
+        undo = page.get_by_role("button", name="Undo").bounding_box()
+        assert 0 <= undo["y"] <= 560 - undo["height"], "it stays on the screen"
 
 
 def test_asking_twice_while_the_answer_is_on_its_way_changes_nothing_more(signed_in):
@@ -308,9 +412,11 @@ def test_an_empty_queue_and_empty_filters_say_so(signed_in, dashboard):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_there_are_no_barriers(signed_in, barriers, theme):
+def test_there_are_no_barriers(answering, signed_in, barriers, theme):
     page = signed_in(QUEUE, color_scheme=theme)
+    page.locator("#answering[data-ready]").wait_for()
     page.keyboard.press("j")
+    page.keyboard.press("1")
     assert barriers(page) == []
     page.keyboard.press("?")
     assert barriers(page) == []

@@ -129,8 +129,11 @@ def switched(version: str) -> str:
     return f"{version} has taken over: every task has its prediction and its verdict from it"
 
 
-def rerouted(by: str, to: str, items: int, undone: bool) -> str:
-    """A person sent items to review or took them out of it, or undid that. to: review | back, of what was done or undone."""
+def rerouted(by: str, to: str, items: int, undone: bool, reason: str | None = None) -> str:
+    """A person sent items to review or took them out of it, or undid that. to: review | back, of what was done or undone. reason: why
+    they were set aside."""
+    if reason is not None:
+        return f"{by} {'undid setting' if undone else 'set'} {count(items, 'item')} aside: {reason}"
     some, where = f"{items:,} item{'' if items == 1 else 's'}", "to review" if to == "review" else "out of review"
     if undone:
         return f"{by} undid {'sending' if to == 'review' else 'taking'} {some} {where}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from annotriage.states import SPOT_CHECK, Route
+from annotriage.states import SPOT_CHECK, Failure, Route
 
 ROUTE_NAMES = {
     Route.AUTO: "automatic",
@@ -15,6 +15,18 @@ ROUTE_MEANINGS = {
     Route.UNCERTAIN: "familiar, but the model is not sure enough",
     Route.OUTLIER: "unlike the training data",
     Route.FAILED: "could not be judged",
+}
+FAILURES = {
+    Failure.ADDRESS: "the data name no picture that can be read",
+    Failure.FORBIDDEN: "the picture may not be fetched",
+    Failure.REFUSED: "the picture's server does not give it",
+    Failure.GONE: "the file is not there",
+    Failure.UNAVAILABLE: "the picture's server is not reached",
+    Failure.TOO_LARGE: "the picture is too large",
+    Failure.UNREADABLE: "the file is no picture, or is damaged",
+    Failure.UNFIT: "the model takes something else",
+    Failure.MODEL: "the model failed",
+    Failure.REPEATED: "the id was used before",
 }
 
 

@@ -9,10 +9,14 @@ from annotriage.advice.numbers import percent, probability
 from annotriage.states import HeldBack
 
 
-def outlier_sentence(outlier_score: float, compared: str, nearest: str = "") -> str:
-    """How strange an outlier is. compared: "held-out" | "training" items; nearest: to what it is, where a class may be named."""
+def outlier_sentence(outlier_score: float, compared: str, nearest: str = "", look_alikes: int = 0) -> str:
+    """How strange an outlier is. compared: "held-out" | "training" items; nearest: to what it is, where a class may be named.
+
+    look_alikes: outliers in its group, itself included; 0 if it is in none.
+    """
     share = "all" if outlier_score > 0.9994 else percent(outlier_score)
-    return f"Stranger than {share} of the {compared} items{f'; nearest to {nearest}' if nearest else ''}."
+    alike = f"; one of {look_alikes:,} that look alike" if look_alikes else ""
+    return f"Stranger than {share} of the {compared} items{f'; nearest to {nearest}' if nearest else ''}{alike}."
 
 
 def revealed_sentence(labels: Sequence[str], confidence: float | None, cluster: str | None) -> str:

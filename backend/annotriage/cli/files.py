@@ -11,15 +11,16 @@ import click
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.cli.options import (
     PATH,
+    Run,
     common_options,
     examples,
     labeling_config_option,
     model_option,
     print_json,
     progress_bars,
+    reads_data,
     reference_option,
     replace_option,
-    run_settings,
     service_settings,
     setting_options,
 )
@@ -110,47 +111,44 @@ def fit(
     "--labeling-config", type=PATH, help="Label Studio's labeling config (XML), for predictions.json.  [Choices label on Image image]"
 )
 @replace_option
-@setting_options(run_only=True)
-@common_options
-def triage(
-    reference_path: Path,
-    data: str,
-    out: Path,
-    model_path: Path | None,
-    labeling_config: Path | None,
-    replace_existing: bool,
-    config: Path | None,
-    quiet: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+@reads_data
+def triage(run: Run, out: Path, replace_existing: bool) -> None:
     """Judge every item: which the model may label, which a person must see, and how foreign the dataset is."""
-    from annotriage.engine.reference import Reference
     from annotriage.report.output import REPORT, VERDICTS, summary_text, triage_to_folder
 
-    reference = Reference.load(reference_path)
-    settings = run_settings(config, options, reference.settings)
-    result = triage_to_folder(
-        reference,
-        data,
-        out,
-        model=model_path,
-        settings=settings,
-        replace_existing=replace_existing,
-        labeling_config=labeling_config,
-        server=service_settings(config, {}),
-        progress=progress_bars(quiet),
-    )
-    if as_json:
+    result = triage_to_folder(run.reference, run.data, out, replace_existing=replace_existing, **run.how)
+    if run.as_json:
         print_json(result.summary())
     if result.waiting and not result.diversity.n:
         raise DataError(
             f"none of the {len(result.verdicts):,} items of {result.dataset} could be scored: {result.waiting[0].verdict.reason}."
             f" {out / VERDICTS} has the reason of each; correct the data, and run this again with --replace"
         )
-    if not as_json:
+    if not run.as_json:
         click.echo(summary_text(result))
         click.echo(f"Report: {out / REPORT}")
+
+
+def _compressions(_context: click.Context, _option: click.Parameter, given: str) -> tuple[str, ...]:
+    from annotriage.engine.compare import SPACES
+
+    wanted = tuple(part.strip() for part in given.split(",") if part.strip())
+    if not wanted or set(wanted) - set(SPACES):
+        raise click.BadParameter(f"{given!r}: name some of {', '.join(SPACES)}")
+    return wanted
+
+
+def _named(_context: click.Context, _option: click.Parameter, sets: tuple[str, ...]) -> dict[str, str]:
+    """The sets of --foreign by name: as given, NAME=DATA, or by the last part of their place."""
+    found: dict[str, str] = {}
+    for text in sets:
+        name, equals, place = text.partition("=")
+        if not equals or Path(text).exists():
+            name, place = Path(text).stem or text, text
+        if name in found:
+            raise click.BadParameter(f"two sets have the name {name!r}; name them: --foreign NAME=DATA")
+        found[name] = place
+    return found
 
 
 @click.command(
@@ -163,8 +161,8 @@ def triage(
 @click.option("--data", required=True, help="DATA to try on; a label that the model does not know marks a foreign item.")
 @click.option(
     "--foreign",
-    "foreign_sets",
     multiple=True,
+    callback=_named,
     metavar="[NAME=]DATA",
     help="DATA that is foreign as a whole, once for each set. Beside it --data without labels is what is usual.",
 )
@@ -173,6 +171,7 @@ def triage(
     "--compressions",
     default="none,pca,umap,tsne,tsne-joint,umap-joint,pca-joint",
     show_default=True,
+    callback=_compressions,
     help="Leave umap, tsne and the -joint ones (the published method: raw activations, each set embedded with the training items) out to"
     " save their minutes.",
 )
@@ -186,66 +185,30 @@ def triage(
 @click.option("--out", type=PATH, help="Folder for comparison.html and comparison.json.")
 @replace_option
 @labeling_config_option
-@setting_options(run_only=True)
-@common_options
+@reads_data
 def compare(
-    reference_path: Path,
-    data: str,
-    foreign_sets: tuple[str, ...],
-    model_path: Path | None,
-    compressions: str,
+    run: Run,
+    foreign: dict[str, str],
+    compressions: tuple[str, ...],
     published_above: float,
     out: Path | None,
     replace_existing: bool,
-    labeling_config: Path | None,
-    config: Path | None,
-    quiet: bool,
-    as_json: bool,
-    **options: Any,
 ) -> None:
     """Every score and both threshold rules side by side on your own data, and which is best, on several foreign sets at once."""
-    from annotriage.engine.compare import SPACES
     from annotriage.engine.compare import compare as run_comparison
-    from annotriage.engine.reference import Reference
     from annotriage.report.comparison import PAGE, compare_to_folder, comparison_facts, comparison_text
 
-    wanted = tuple(part.strip() for part in compressions.split(",") if part.strip())
-    if not wanted or set(wanted) - set(SPACES):
-        raise click.BadParameter(f"{compressions!r}: name some of {', '.join(SPACES)}", param_hint="--compressions")
-    reference = Reference.load(reference_path)
-    wishes: dict[str, Any] = {
-        "foreign": _named(foreign_sets),
-        "model": model_path,
-        "compressions": wanted,
-        "published_above": published_above,
-        "settings": run_settings(config, options, reference.settings),
-        "labeling_config": labeling_config,
-        "server": service_settings(config, {}),
-        "progress": progress_bars(quiet),
-    }
+    wishes = {"foreign": foreign, "compressions": compressions, "published_above": published_above, **run.how}
     if out is None:
-        result = run_comparison(reference, data, **wishes)
+        result = run_comparison(run.reference, run.data, **wishes)
     else:
-        result = compare_to_folder(reference, data, out, replace_existing=replace_existing, **wishes)
-    if as_json:
+        result = compare_to_folder(run.reference, run.data, out, replace_existing=replace_existing, **wishes)
+    if run.as_json:
         print_json(comparison_facts(result))
         return
     click.echo(comparison_text(result))
     if out is not None:
         click.echo(f"Report: {out / PAGE}")
-
-
-def _named(sets: tuple[str, ...]) -> dict[str, str]:
-    """The sets of --foreign by name: as given, NAME=DATA, or by the last part of their place."""
-    found: dict[str, str] = {}
-    for text in sets:
-        name, equals, place = text.partition("=")
-        if not equals or Path(text).exists():
-            name, place = Path(text).stem or text, text
-        if name in found:
-            raise click.BadParameter(f"two sets have the name {name!r}; name them: --foreign NAME=DATA", param_hint="--foreign")
-        found[name] = place
-    return found
 
 
 @click.command(epilog=examples("annotriage layers --model model.toml"))

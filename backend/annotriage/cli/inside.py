@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from annotriage.cli.options import (
     PATH,
-    common_options,
+    Run,
     examples,
     labeling_config_option,
     model_option,
     print_json,
-    progress_bars,
+    reads_data,
     reference_option,
     replace_option,
-    run_settings,
-    service_settings,
-    setting_options,
 )
 
 METHODS = (
@@ -65,43 +61,15 @@ QUERIES = (
 @click.option("--out", type=PATH, required=True, help="The CSV file to write.")
 @model_option
 @labeling_config_option
-@setting_options(run_only=True)
-@common_options
-def sample(
-    reference_path: Path,
-    data: str,
-    method: str,
-    share: float | None,
-    outlier_share: float | None,
-    weighted: bool,
-    out: Path,
-    model_path: Path | None,
-    labeling_config: Path | None,
-    config: Path | None,
-    quiet: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+@reads_data
+def sample(run: Run, method: str, share: float | None, outlier_share: float | None, weighted: bool, out: Path) -> None:
     """The few items to look at when you ask why the model errs, each with the reason, and how far to trust them."""
-    from annotriage.engine.reference import Reference
     from annotriage.report.sample_file import sample_to_file
 
-    reference = Reference.load(reference_path)
     found = sample_to_file(
-        reference,
-        data,
-        out,
-        method=method,
-        share=share,
-        outlier_share=outlier_share,
-        weighted=weighted,
-        model=model_path,
-        settings=run_settings(config, options, reference.settings),
-        labeling_config=labeling_config,
-        server=service_settings(config, {}),
-        progress=progress_bars(quiet),
+        run.reference, run.data, out, method=method, share=share, outlier_share=outlier_share, weighted=weighted, **run.how
     )
-    if as_json:
+    if run.as_json:
         print_json(found.summary())
         return
     for sentence in (*found.sentences, *(f"Note: {note}" for note in found.notes)):
@@ -126,47 +94,33 @@ def sample(
 @model_option
 @labeling_config_option
 @replace_option
-@setting_options(run_only=True)
-@common_options
+@reads_data
 def diagnose(
-    reference_path: Path,
-    data: str,
+    run: Run,
     sample_path: Path | None,
     queries: tuple[str, ...],
     confusion: tuple[str, str] | None,
     checkpoints: tuple[Path, ...],
     other: Path | None,
     out: Path,
-    model_path: Path | None,
-    labeling_config: Path | None,
     replace_existing: bool,
-    config: Path | None,
-    quiet: bool,
-    as_json: bool,
-    **options: Any,
 ) -> None:
     """What the model has learned and why it errs: seven questions answered in sentences and pictures."""
-    from annotriage.engine.reference import Reference
     from annotriage.report.diagnosis_page import PAGE, diagnose_to_folder
 
-    reference = Reference.load(reference_path)
     found = diagnose_to_folder(
-        reference,
-        data,
+        run.reference,
+        run.data,
         out,
         queries,
         sample=sample_path,
         confusion=confusion,
         checkpoints=checkpoints,
         other=other,
-        model=model_path,
-        settings=run_settings(config, options, reference.settings),
-        labeling_config=labeling_config,
-        server=service_settings(config, {}),
         replace_existing=replace_existing,
-        progress=progress_bars(quiet),
+        **run.how,
     )
-    if as_json:
+    if run.as_json:
         print_json(found.summary())
         return
     for answer in found.answers:
@@ -191,39 +145,13 @@ def diagnose(
 @model_option
 @labeling_config_option
 @replace_option
-@setting_options(run_only=True)
-@common_options
-def atlas(
-    reference_path: Path,
-    data: str,
-    layers: tuple[str, ...],
-    out: Path,
-    model_path: Path | None,
-    labeling_config: Path | None,
-    replace_existing: bool,
-    config: Path | None,
-    quiet: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+@reads_data
+def atlas(run: Run, layers: tuple[str, ...], out: Path, replace_existing: bool) -> None:
     """The world as a layer of the model sees it, to walk through: cells of alike items, classes, and where strange items fall."""
-    from annotriage.engine.reference import Reference
     from annotriage.report.atlas_page import PAGE, atlas_to_folder, sentences
 
-    reference = Reference.load(reference_path)
-    found = atlas_to_folder(
-        reference,
-        data,
-        out,
-        layers,
-        model=model_path,
-        settings=run_settings(config, options, reference.settings),
-        labeling_config=labeling_config,
-        server=service_settings(config, {}),
-        replace_existing=replace_existing,
-        progress=progress_bars(quiet),
-    )
-    if as_json:
+    found = atlas_to_folder(run.reference, run.data, out, layers, replace_existing=replace_existing, **run.how)
+    if run.as_json:
         print_json(found.summary())
         return
     for sentence in (*sentences(found), *(f"Note: {note}" for note in found.inside.notes)):

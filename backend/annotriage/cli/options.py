@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
@@ -16,6 +17,7 @@ from annotriage.progress import Progress, bars, interruptible, silent
 from annotriage.settings import SERVICE_SETTINGS, SETTINGS, ServiceSettings, Settings
 
 if TYPE_CHECKING:
+    from annotriage.engine.reference import Reference
     from annotriage.service.operations.process import Process
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -119,6 +121,51 @@ _common = [
 def common_options(command: F) -> F:
     """--config, --quiet and --json."""
     return functools.reduce(lambda decorated, option: option(decorated), reversed(_common), command)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command that reads DATA with a reference was asked for. how: what each such function of the library takes by name."""
+
+    reference: Reference
+    data: str
+    as_json: bool
+    how: Mapping[str, Any]
+
+
+def reads_data(command: Callable[..., None]) -> Callable[..., None]:
+    """The last options of a command that reads DATA with a reference: settings of the run, --config, --quiet, --json.
+
+    The command also has --reference, --data, --model and --labeling-config, gets a `Run` for all these, and its own options by name.
+    """
+
+    @setting_options(run_only=True)
+    @common_options
+    @functools.wraps(command)
+    def with_run(
+        reference_path: Path,
+        data: str,
+        model_path: Path | None,
+        labeling_config: Path | None,
+        config: Path | None,
+        quiet: bool,
+        as_json: bool,
+        **options: Any,
+    ) -> None:
+        from annotriage.engine.reference import Reference
+
+        reference = Reference.load(reference_path)
+        given = {field.name: options.pop(field.name) for field in SETTINGS if field.metadata["run"]}
+        how = {
+            "model": model_path,
+            "settings": run_settings(config, given, reference.settings),
+            "labeling_config": labeling_config,
+            "server": service_settings(config, {}),
+            "progress": progress_bars(quiet),
+        }
+        command(Run(reference, data, as_json, how), **options)
+
+    return with_run
 
 
 def progress_bars(quiet: bool) -> Progress:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from annotriage.cli.options import (
     PATH,
-    common_options,
+    Run,
     examples,
     labeling_config_option,
     model_option,
     print_json,
-    progress_bars,
+    reads_data,
     reference_option,
     replace_option,
-    run_settings,
-    service_settings,
-    setting_options,
 )
 
 
@@ -44,44 +40,16 @@ from annotriage.cli.options import (
 @model_option
 @labeling_config_option
 @replace_option
-@setting_options(run_only=True)
-@common_options
-def audit_labels(
-    reference_path: Path,
-    data: str,
-    out: Path,
-    folds: int | None,
-    order: str,
-    rules: tuple[str, ...],
-    model_path: Path | None,
-    labeling_config: Path | None,
-    replace_existing: bool,
-    config: Path | None,
-    quiet: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+@reads_data
+def audit_labels(run: Run, out: Path, folds: int | None, order: str, rules: tuple[str, ...], replace_existing: bool) -> None:
     """Labels that look wrong, each with its reason, and how many there may be. Nothing is changed."""
-    from annotriage.engine.reference import Reference
     from annotriage.report.label_audit import audit_labels_to_folder, audit_text
     from annotriage.report.output import REPORT
 
-    reference = Reference.load(reference_path)
     found = audit_labels_to_folder(
-        reference,
-        data,
-        out,
-        folds=folds,
-        order=order,
-        rules=rules,
-        model=model_path,
-        settings=run_settings(config, options, reference.settings),
-        replace_existing=replace_existing,
-        labeling_config=labeling_config,
-        server=service_settings(config, {}),
-        progress=progress_bars(quiet),
+        run.reference, run.data, out, folds=folds, order=order, rules=rules, replace_existing=replace_existing, **run.how
     )
-    if as_json:
+    if run.as_json:
         print_json(found.summary())
         return
     click.echo(audit_text(found))
@@ -101,39 +69,13 @@ def audit_labels(
 @model_option
 @labeling_config_option
 @click.option("--replace", "replace_existing", is_flag=True, help="Replace the file.")
-@setting_options(run_only=True)
-@common_options
-def duplicates(
-    reference_path: Path,
-    data: str,
-    against: str | None,
-    out: Path,
-    model_path: Path | None,
-    labeling_config: Path | None,
-    replace_existing: bool,
-    config: Path | None,
-    quiet: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+@reads_data
+def duplicates(run: Run, against: str | None, out: Path, replace_existing: bool) -> None:
     """Items that are there twice, exactly or nearly: in one dataset, or in two that should share none."""
-    from annotriage.engine.reference import Reference
     from annotriage.report.duplicates import duplicates_text, duplicates_to_file
 
-    reference = Reference.load(reference_path)
-    found = duplicates_to_file(
-        reference,
-        data,
-        out,
-        against,
-        model=model_path,
-        settings=run_settings(config, options, reference.settings),
-        replace_existing=replace_existing,
-        labeling_config=labeling_config,
-        server=service_settings(config, {}),
-        progress=progress_bars(quiet),
-    )
-    if as_json:
+    found = duplicates_to_file(run.reference, run.data, out, against, replace_existing=replace_existing, **run.how)
+    if run.as_json:
         print_json(found.summary())
         return
     click.echo(duplicates_text(found))

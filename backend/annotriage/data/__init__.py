@@ -15,13 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from annotriage.data.arrays import open_arrays
 from annotriage.data.csv_manifest import open_manifest
 from annotriage.data.image_folder import open_image_folder
-from annotriage.data.items import Dataset, Item, Media
+from annotriage.data.items import Dataset, Item, Media, Problem
 from annotriage.data.npz import open_npz
 from annotriage.data.readers import installed_readers
 from annotriage.errors import DataError
 from annotriage.settings import ServiceSettings
 
-__all__ = ["Dataset", "Item", "Media", "Source", "open_dataset"]
+__all__ = ["Dataset", "Item", "Media", "Problem", "Source", "open_dataset"]
 
 Source = str | Path | Dataset | NDArray[Any] | tuple[NDArray[Any], ArrayLike] | Iterable[Item]
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from annotriage.data.items import Dataset, Item
+from annotriage.data.items import Dataset, Item, Problem
 from annotriage.data.local_paths import local_path
 from annotriage.data.unique_ids import mark_repeats, repeated_ids
 from annotriage.errors import DataError, MediaError
 from annotriage.media.data_uri import decode_data_uri, is_data_uri
+from annotriage.states import Failure
 from annotriage.text import name_of
 
 COLUMNS = ("path", "label", "id", "group")
@@ -117,11 +118,11 @@ def _row(values: Sequence[str], header: _Header, line: int) -> _Row:
 
 
 def _item(row: _Row, manifest: Path, classes: Sequence[str]) -> Item:
-    media, problem = None, row.problem
+    media, failure, problem = None, Failure.ADDRESS, row.problem
     try:
         media = None if problem else _media(row.path, manifest.parent)
     except MediaError as error:
-        problem = str(error)
+        failure, problem = error.failure, str(error)
     path = f"{manifest.name} row {row.line}" if is_data_uri(row.path) else row.path
     return Item(
         row.id,
@@ -129,7 +130,7 @@ def _item(row: _Row, manifest: Path, classes: Sequence[str]) -> Item:
         labels=_labels(row.label, classes) if row.label else None,
         group=row.group or None,
         path=str(media) if isinstance(media, Path) else path,
-        problem=f"{manifest}: row {row.line}: {problem}" if problem else None,
+        problem=Problem(failure, f"{manifest}: row {row.line}: {problem}") if problem else None,
     )
 
 
@@ -143,7 +144,9 @@ def _media(path: str, folder: Path) -> Path | bytes:
     if is_data_uri(path):
         return decode_data_uri(path)
     if re.match(r"(?!file:)[a-z][a-z0-9+.-]*://", path, re.IGNORECASE):
-        raise MediaError(f"{path} is an address; offline triage reads local files and data: URIs only, so download it and name the file")
+        raise MediaError(
+            Failure.ADDRESS, f"{path} is an address; offline triage reads local files and data: URIs only, so download it and name the file"
+        )
     return local_path(path, folder)
 
 

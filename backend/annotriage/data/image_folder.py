@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from annotriage.data.items import Dataset, Item
+from annotriage.data.items import Dataset, Item, Problem
 from annotriage.errors import DataError
+from annotriage.states import Failure
 from annotriage.text import storable
 
 BESIDE = frozenset(  # endings of notes, tables, scripts, archives, models and what systems leave
@@ -51,9 +52,10 @@ def _read(folder: Path) -> Iterator[Item]:
         id = storable(path)
         label = (id.split("/")[0],) if "/" in id.rstrip("/") else None
         if path.endswith("/"):
-            problem = f"{file}: this folder cannot be listed, its images are missing; give yourself the right to read it"
+            found = f"{file}: this folder cannot be listed, its images are missing; give yourself the right to read it"
+            problem = Problem(Failure.REFUSED, found)
         elif not file.is_file():
-            problem = f"{file}: not a file (a broken link or a device); remove it or mend the link"
+            problem = Problem(Failure.GONE, f"{file}: not a file (a broken link or a device); remove it or mend the link")
         else:
             yield Item(id, file, label, path=str(file))
             continue

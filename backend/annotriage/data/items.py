@@ -9,9 +9,22 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from annotriage.states import Failure
 from annotriage.text import name_of, storable
 
 Media = Path | bytes | NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why an item cannot be judged. text: a sentence for people: which item, what is wrong and what to do."""
+
+    failure: Failure
+    text: str
+
+    def __post_init__(self) -> None:
+        """Clean what was given as text."""
+        object.__setattr__(self, "text", storable(self.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +45,13 @@ class Item:
     labels: tuple[str | int, ...] | None = None
     group: str | None = None
     path: str = ""
-    problem: str | None = None
+    problem: Problem | None = None
     record: Mapping[str, Any] | None = None
     spot_check: bool = False
 
     def __post_init__(self) -> None:
         """Clean what was given as text."""
-        for key in ("id", "group", "path", "problem"):
+        for key in ("id", "group", "path"):
             if isinstance(value := getattr(self, key), str):
                 object.__setattr__(self, key, storable(value))
         if self.labels is not None:

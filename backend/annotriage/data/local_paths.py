@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from annotriage.errors import MediaError
+from annotriage.states import Failure
 
 _FILE = "file://"
 _WINDOWS = re.compile(r"[a-zA-Z]:[\\/]|\\\\")
@@ -20,18 +21,22 @@ def local_path(written: str, folder: Path) -> Path:
     no file on this machine can have.
     """
     if "\0" in written:
-        raise MediaError("the path holds a NUL character; write it again")
+        raise MediaError(Failure.ADDRESS, "the path holds a NUL character; write it again")
     if written[: len(_FILE)].lower() == _FILE:
         return _of_address(written)
     try:
         os.fsencode(written)
     except UnicodeEncodeError:
-        raise MediaError("the path holds half of a character (a lone surrogate), which no file's name has; write it again") from None
+        raise MediaError(
+            Failure.ADDRESS, "the path holds half of a character (a lone surrogate), which no file's name has; write it again"
+        ) from None
     path = folder / written
     if os.sep == "\\" or "\\" not in written or os.path.lexists(path):
         return path
     if _WINDOWS.match(written):
-        raise MediaError(f"{written} is a path on a Windows machine; write it relative to {folder}, with / between folders")
+        raise MediaError(
+            Failure.ADDRESS, f"{written} is a path on a Windows machine; write it relative to {folder}, with / between folders"
+        )
     slashed = folder / written.replace("\\", "/")
     return slashed if slashed.is_file() else path
 
@@ -42,11 +47,11 @@ def _of_address(address: str) -> Path:
         path = unquote(parts.path, errors="surrogateescape")
         os.fsencode(path)
     except (ValueError, UnicodeEncodeError):
-        raise MediaError(f"{address!r:.200} is no valid file:// address; write the path alone") from None
+        raise MediaError(Failure.ADDRESS, f"{address!r:.200} is no valid file:// address; write the path alone") from None
     if parts.netloc not in ("", "localhost"):
-        raise MediaError(f"{address} names the machine {parts.netloc}; copy the file here and write its path")
+        raise MediaError(Failure.ADDRESS, f"{address} names the machine {parts.netloc}; copy the file here and write its path")
     if not path.startswith("/") or "\0" in path:
-        raise MediaError(f"{address!r:.200} names no file; write its whole path after file://")
+        raise MediaError(Failure.ADDRESS, f"{address!r:.200} names no file; write its whole path after file://")
     if _WINDOWS.match(path[1:]) and os.sep == "/":
-        raise MediaError(f"{address} is a path on a Windows machine; copy the file here and write its path")
+        raise MediaError(Failure.ADDRESS, f"{address} is a path on a Windows machine; copy the file here and write its path")
     return Path(path)

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from annotriage.data.items import Item
+from annotriage.data.items import Item, Problem
+from annotriage.states import Failure
 
 
 def repeated_ids(ids: Iterable[tuple[int, str]]) -> tuple[int, dict[int, int]]:
@@ -33,7 +34,7 @@ def mark_repeats(items: Iterable[tuple[int, Item]], repeats: Mapping[int, int], 
     """The items, those whose id was used before turned into problems. where: file and kind of row, "items.csv: row"."""
     for row, item in items:
         if row in repeats:
-            problem = f"{where} {row}: id {item.id!r} was used in {where.split(': ')[-1]} {repeats[row]} already; ids must be unique"
-            yield replace(item, media=None, problem=problem)
+            found = f"{where} {row}: id {item.id!r} was used in {where.split(': ')[-1]} {repeats[row]} already; ids must be unique"
+            yield replace(item, media=None, problem=Problem(Failure.REPEATED, found))
         else:
             yield item

@@ -34,7 +34,7 @@ BATCH = 40  # of the following ones
 PAUSE = 6.0  # seconds between them, in which one can watch
 UP_SECONDS = 60.0
 WAIT_SECONDS = 240.0
-FIELDS = ("triage_route", "triage_reason", "triage_diversity")  # of every queued task, spot checks included
+FIELDS = ("triage_route", "triage_reason")  # of every queued task, spot checks included
 CHECKED = "triage_spot_check"  # of spot checks
 SERVICE, CONFIG, LOG = "service.json", "annotriage.toml", "service.log"
 
@@ -161,6 +161,7 @@ def _config(folder: Path, server: DemoServer, port: int) -> str:
         "label_studio_url": server.url,
         "label_studio_token": server.token,
         "port": port,
+        "public_url": f"http://127.0.0.1:{port}",
         "database": f"sqlite:///{folder / 'annotriage.db'}",
         "password": secrets.token_urlsafe(9),
         "dataset_fields": ["scanner"],

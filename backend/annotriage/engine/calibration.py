@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
 from annotriage.engine.collecting import Collected, kept_sample
+from annotriage.engine.duplicates import compressed, twin_threshold
 from annotriage.engine.error_limits import error_limits
 from annotriage.engine.kept_items import HeldOut
 from annotriage.engine.labels import FOREIGN, LabelSpace
@@ -21,13 +23,14 @@ from annotriage.guarantee.conformal import flagged_rank, hashed_places, one_per_
 from annotriage.guarantee.gate import Guarantee, calibrate_gate
 from annotriage.guarantee.ranking import least_items
 from annotriage.latent.density_ratio import DensityRatio, fit_density_ratio
-from annotriage.latent.maps import nearest_training
-from annotriage.model import Outputs
+from annotriage.model import Model, Outputs
+from annotriage.quality.twins import nearest_among, nearest_earlier
 from annotriage.settings import Settings
 
 Array = NDArray[Any]
 
 NAMED = 3  # examples in messages
+MORE_TWINS = 0.05  # share of items, by which held-out ones may have more twins in the training set than training items have
 
 
 def calibrate(reference: Reference, held_out: Collected, *, previous: HeldOut | None = None, incoming: Array | None = None) -> Reference:
@@ -179,8 +182,11 @@ def _id_of(collected: Collected, content: int) -> str:
     return collected.ids[int(np.flatnonzero(collected.hashes == content)[0])]
 
 
-def looks_seen(reference: Reference) -> list[str]:
-    """A warning if held-out items look as if the model had been trained on them, though none is a byte-for-byte copy."""
+def looks_seen(reference: Reference, model: Model, collected: Collected) -> list[str]:
+    """A warning if held-out items look as if the model had been trained on them, though none is a byte-for-byte copy.
+
+    collected: the items that the reference was calibrated on.
+    """
     held_out, sample = reference.held_out, reference.held_out_sample
     if sample is None or held_out.labelled < 20:
         return []
@@ -190,10 +196,11 @@ def looks_seen(reference: Reference) -> list[str]:
     if fisher_exact(table, alternative="less").pvalue <= 0.05:
         return []
     bank = reference.sample.compressed.astype(np.float32)
-    among = _nearest_distance(bank, bank, skip=1)
-    twins = _nearest_distance(sample.compressed.astype(np.float32), bank, skip=0) < 0.1 * np.median(among)
-    usual = float(np.mean(among < 0.1 * np.median(among)))
-    if float(twins.mean()) <= usual + 0.05:
+    among = np.minimum(nearest_earlier(bank)[1], nearest_earlier(bank[::-1])[1][::-1])
+    place = partial(compressed, reference.detector)
+    threshold = twin_threshold(place, model, collected.contents, among, reference.settings)
+    twins = nearest_among(sample.compressed.astype(np.float32), bank)[1] <= threshold
+    if float(twins.mean()) <= float(np.mean(among <= threshold)) + MORE_TWINS:
         return []
     return [
         f"{twins.mean():.0%} of the held-out items have a near twin in the training set and the model is as accurate on them:"
@@ -208,8 +215,3 @@ def _attempt(held_out: Collected, previous: HeldOut | None) -> tuple[int, Array]
         return 1, hashes
     earlier = previous.hashes
     return previous.attempts + 1 if np.isin(hashes, earlier).any() else 1, np.union1d(hashes, earlier)
-
-
-def _nearest_distance(points: Array, bank: Array, skip: int) -> Array:
-    nearest = nearest_training(points, bank, skip + 1)[:, skip if len(bank) > skip else 0]
-    return np.asarray(np.linalg.norm(points - bank[nearest], axis=1))

@@ -89,7 +89,7 @@ def collect(
     with progress(f"{what} of {dataset.name}", dataset.count) as advance:
         for batch in stream(model, dataset, settings):
             read += len(batch.items)
-            failures += [problem for problem in batch.problems if problem is not None]
+            failures += batch.failures
             for item, loaded in _good(batch):
                 labels.append(label_of(item))
                 kept.offer(item.id, partial(_picture, len(ids), loaded, settings.thumbnail))

@@ -201,7 +201,7 @@ def _pointed(reference: Reference, model: Model, dataset: Any, settings: Setting
     contents: SeededSample[tuple[int, Array]] = SeededSample(CONTENTS, settings.seed, "contents")
     with progress(f"items of {dataset.name}", dataset.count) as advance, threadpool_limits(1, user_api="blas"):
         for batch in stream(model, dataset, settings):
-            failures += [problem for problem in batch.problems if problem is not None]
+            failures += batch.failures
             for row, loaded in zip(batch.rows, batch.loaded, strict=True):
                 contents.offer(batch.items[row].id, partial(_numbered, len(ids), loaded.content))
                 ids.append(batch.items[row].id)

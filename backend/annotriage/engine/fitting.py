@@ -20,7 +20,7 @@ from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, c
 from annotriage.engine.duplicates import near_twins
 from annotriage.engine.error_limits import refuse_unknown
 from annotriage.engine.kept_items import HeldOut
-from annotriage.engine.label_audit import doubts_of_training
+from annotriage.engine.label_audit.audit import doubts_of_training
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.model_facts import model_facts
 from annotriage.engine.reference import Reference, confidence_logits
@@ -125,7 +125,7 @@ def fit_collected(
             reference = calibrate(reference, held_out, previous=previous, incoming=coming)
             leaks = near_twins(reference.detector, model, trained, held_out, settings)
             told = [leak_sentence(leaks)] if leaks else []
-            reference = replace(reference, held_out_notes=(*reference.held_out_notes, *told, *looks_seen(reference)))
+            reference = replace(reference, held_out_notes=(*reference.held_out_notes, *told, *looks_seen(reference, model, held_out)))
     return replace(reference, version=reference.content_hash())
 
 

@@ -12,6 +12,7 @@ from typing import overload
 
 from annotriage.engine.verdict import Verdict
 from annotriage.errors import OutputError
+from annotriage.states import Failure
 
 
 class Verdicts(Sequence[Verdict]):
@@ -58,4 +59,5 @@ class Verdicts(Sequence[Verdict]):
 
 def _read_verdict(line: bytes) -> Verdict:
     identity, path, labels, *rest = json.loads(line)
+    rest[-1] = rest[-1] and Failure(rest[-1])
     return Verdict(identity, path, tuple(labels), *rest)

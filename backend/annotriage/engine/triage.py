@@ -156,10 +156,11 @@ class Tally:
             verdicts = list(verdicts_of(self.reference, items, judged, batch.seconds))
             scored = dict(zip(batch.rows, verdicts, strict=True))
             self._keep(items, verdicts, judged, batch.loaded)
-        for row, item in enumerate(batch.items):
-            verdict = scored.get(row)
-            if verdict is None:
-                verdict = failed_verdict(self.reference, item, batch.problems[row] or "could not be scored", batch.seconds)
+        for row, (item, problem) in enumerate(zip(batch.items, batch.problems, strict=True)):
+            if problem is None:
+                verdict = scored[row]
+            else:
+                verdict = failed_verdict(self.reference, item, problem, batch.seconds)
                 self.failed.add(float(sum(self.counts.values())), partial(Seen, verdict, np.empty(0), b""))
             self.counts[verdict.route] += 1
             self.labels.add(item, verdict)

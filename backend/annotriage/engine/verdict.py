@@ -10,9 +10,9 @@ import numpy as np
 from annotriage.advice.numbers import percent, probability
 from annotriage.advice.strangeness_words import strangeness_sentence
 from annotriage.advice.verdict_words import outlier_sentence
-from annotriage.data import Item
+from annotriage.data import Item, Problem
 from annotriage.engine.reference import Judged, Reference
-from annotriage.states import Route
+from annotriage.states import Failure, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Verdict:
     are at least as strange: 3 = stranger than 95%; None where the rule has no such axis.
     sureness: what the gate compares with its limit.
     route: "auto" | "uncertain" | "outlier" | "failed". reason: one sentence for people. Of a failed item only id, path,
-    route, trust (0), reason, reference and model are set; numbers are None.
+    route, trust (0), failure, reason, reference and model are set; numbers are None.
     """
 
     id: str
@@ -47,6 +47,7 @@ class Verdict:
     sureness: float | None = None
     class_score: float | None = None
     source_score: float | None = None
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,17 @@ class OutlierGroup:
     ids: tuple[str, ...] = ()
 
 
-def failed_verdict(reference: Reference, item: Item, problem: str, seconds: float = 0.0) -> Verdict:
+def failed_verdict(reference: Reference, item: Item, problem: Problem, seconds: float = 0.0) -> Verdict:
     """The verdict on an item that could not be scored: it goes to a person with the problem as its reason."""
-    return Verdict(item.id, item.path, reason=problem, reference=reference.version, model=reference.model.hash, seconds=seconds)
+    return Verdict(
+        item.id,
+        item.path,
+        failure=problem.failure,
+        reason=problem.text,
+        reference=reference.version,
+        model=reference.model.hash,
+        seconds=seconds,
+    )
 
 
 def verdicts_of(reference: Reference, items: list[Item], judged: Judged, seconds: float) -> Iterator[Verdict]:

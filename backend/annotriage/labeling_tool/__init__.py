@@ -5,9 +5,11 @@ from annotriage.labeling_tool.files import LabelingFiles, PredictionWriter
 from annotriage.labeling_tool.server import SECRET_HEADER, DemoServer, LabelingServers, Predictor, ToolProject, ToolServer
 from annotriage.labeling_tool.types import (
     AUDIT_VERSION,
+    Account,
     Before,
     Changes,
     Check,
+    Choices,
     Event,
     NewTask,
     Outcomes,
@@ -21,9 +23,11 @@ __all__ = [
     "AUDIT_VERSION",
     "DEFAULT",
     "SECRET_HEADER",
+    "Account",
     "Before",
     "Changes",
     "Check",
+    "Choices",
     "DemoServer",
     "Event",
     "LabelingFiles",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from annotriage.labeling_tool.types import Before, Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
+from annotriage.labeling_tool.types import Account, Before, Changes, Check, Choices, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
 from annotriage.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ class ToolServer(Protocol):
 
     def checks(self) -> list[Check]:
         """Whether the server is there and the token is of the right kind, each with the fix."""
+
+    def accounts(self) -> Sequence[Account]:
+        """Whoever may answer tasks, as known for a while."""
 
     def project(self, id: str, classes: Sequence[str]) -> ToolProject:
         """One of its projects; `classes` are the model's. Nothing is asked of the server yet."""
@@ -140,6 +143,15 @@ class ToolProject(Protocol):
 
     # -- annotations
 
+    def choices(self) -> Choices:
+        """What an answer may say, as known for a while."""
+
+    def answer(self, task_id: str, labels: Sequence[str], account: str, seconds: float) -> str:
+        """Answer a task in the name of an account: the review's id. seconds: that its person took.
+
+        labels: some of `choices`, at least one. Raises ToolGone if the task is gone.
+        """
+
     def accept(self, ids: Sequence[str], version: str) -> Outcomes:
         """Make annotations of the tasks' predictions; `done` gives the review id of each task.
 
@@ -151,10 +163,11 @@ class ToolProject(Protocol):
 
     # -- setting up
 
-    def connect(self, service_url: str | None, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
+    def connect(self, service_url: str | None, user: str, password: str, secret: str, page: str, *, dry_run: bool) -> list[str]:
         """Set up everything that the service needs in the project, or repair it: what was (dry_run: would be) done, in sentences.
 
-        service_url: where the tool is to call the service; None lets it make no calls at all.
+        service_url: where the tool is to call the service; None lets it make no calls at all. page: of the project in the dashboard, to
+        which the project's description links; "" takes such a link away.
         """
 
     def disconnect(self, service_url: str, versions: Sequence[str], fields: Sequence[str], before: Before | None) -> list[str]:
@@ -162,6 +175,9 @@ class ToolProject(Protocol):
 
         before: what the project was like; None if nobody knows that it was ever connected: then only what is surely ours is taken back.
         """
+
+    def assign(self, title: str, tasks: Sequence[str]) -> str:
+        """Make a tab for a person, with these tasks as long as they are not answered, in place of one of the same title: its address."""
 
     def repair(self) -> list[str]:
         """Make again what people deleted of tabs and order."""

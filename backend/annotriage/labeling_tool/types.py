@@ -69,6 +69,23 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody's account in the tool. name: as people call it; signs_in_as: the names and addresses by which it is known."""
+
+    id: str
+    name: str
+    signs_in_as: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What an answer may say: labels, named as reviews name them, in their order. several: whether it may say more than one."""
+
+    labels: tuple[str, ...]
+    several: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """Tasks that changed, with their reviews. until: the tool's own time of the latest change that was looked at."""
 

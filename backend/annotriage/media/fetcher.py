@@ -29,6 +29,7 @@ from urllib3.exceptions import (
 from annotriage.errors import MediaError, MediaUnavailable
 from annotriage.media import deadline
 from annotriage.media.url_policy import HostRule, Origin, is_address, is_public, read_url, shown
+from annotriage.states import Failure
 
 __all__ = ["Fetcher", "Limits", "Origin"]
 
@@ -109,7 +110,9 @@ class Fetcher:
             if isinstance(found, bytes):
                 return found
             hops.append(found)
-        raise MediaError(f"more than {self._limits.redirects} redirects; put the address in the data to which they lead in the end")
+        raise MediaError(
+            Failure.ADDRESS, f"more than {self._limits.redirects} redirects; put the address in the data to which they lead in the end"
+        )
 
     def _ask(self, url: str) -> bytes | str:
         """The content of an address, or the address to which it redirects."""
@@ -149,21 +152,22 @@ class Fetcher:
         rules = [rule for rule in self._rules if rule.covers(origin)]
         if not rules and origin not in self._trusted:
             entry = str(origin) if any(rule.host == origin.host for rule in self._rules) else origin.host
-            raise MediaError(f"its host is not on the list; add {entry} to the setting media_hosts")
+            raise MediaError(Failure.FORBIDDEN, f"its host is not on the list; add {entry} to the setting media_hosts")
         addresses = self._names.resolve(origin.host)
         if origin in self._trusted or any(not rule.below for rule in rules):
             return addresses
         public = [address for address in addresses if is_public(address)]
         if not public:
             raise MediaError(
+                Failure.FORBIDDEN,
                 f"its host has the address {addresses[0]}, which is not a public one;"
-                f" if it is meant to be fetched from, add {origin.host} itself to the setting media_hosts"
+                f" if it is meant to be fetched from, add {origin.host} itself to the setting media_hosts",
             )
         return public
 
     def _read(self, response: BaseHTTPResponse) -> bytes:
         limit = self._limits.size
-        too_large = MediaError(f"is larger than {_size(limit)}; make the file smaller or raise the setting media_mb")
+        too_large = MediaError(Failure.TOO_LARGE, f"is larger than {_size(limit)}; make the file smaller or raise the setting media_mb")
         if (response.length_remaining or 0) > limit:
             raise too_large
         content = bytearray()
@@ -175,7 +179,9 @@ class Fetcher:
         if encoding in ("", "identity"):
             return bytes(content)
         if encoding not in ("gzip", "x-gzip", "deflate"):
-            raise MediaError(f"is sent in the encoding {encoding!r:.40}, which was not asked for; have its server send it plain")
+            raise MediaError(
+                Failure.UNREADABLE, f"is sent in the encoding {encoding!r:.40}, which was not asked for; have its server send it plain"
+            )
         unpacked = _unpacked(bytes(content), limit + 1)
         if len(unpacked) > limit:
             raise too_large
@@ -236,9 +242,9 @@ def _unpacked(content: bytes, limit: int) -> bytes:
     try:
         unpacked = unpack.decompress(content, limit)
     except zlib.error as error:
-        raise MediaError(f"cannot be unpacked ({error}); have its server send it plain") from error
+        raise MediaError(Failure.UNREADABLE, f"cannot be unpacked ({error}); have its server send it plain") from error
     if len(unpacked) < limit and not unpack.eof:
-        raise MediaError("is packed and breaks off before its end; store the file again")
+        raise MediaError(Failure.UNREADABLE, "is packed and breaks off before its end; store the file again")
     return unpacked
 
 
@@ -246,7 +252,9 @@ def _joined(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError as error:
-        raise MediaError(f"redirects to what is no address ({error}); correct the item's data, or how its server redirects") from error
+        raise MediaError(
+            Failure.ADDRESS, f"redirects to what is no address ({error}); correct the item's data, or how its server redirects"
+        ) from error
 
 
 def _refusal(response: BaseHTTPResponse, credentials: bool) -> MediaError:
@@ -255,16 +263,22 @@ def _refusal(response: BaseHTTPResponse, credentials: bool) -> MediaError:
     if status == 401 and credentials:
         return MediaUnavailable("answered 401: the credentials for this server are not accepted; renew the token")
     if status == 401:
-        return MediaError("answered 401: it wants credentials, and there are none for this address; sign the address or open the file")
+        return MediaError(
+            Failure.REFUSED, "answered 401: it wants credentials, and there are none for this address; sign the address or open the file"
+        )
     if status == 403:
-        return MediaError("answered 403: it may not be read; give access to it, or sign the address again if its signature has run out")
+        return MediaError(
+            Failure.REFUSED, "answered 403: it may not be read; give access to it, or sign the address again if its signature has run out"
+        )
     if status in (404, 410):
-        return MediaError(f"answered {status}: there is no such file; put it back or correct the item's data")
+        return MediaError(Failure.GONE, f"answered {status}: there is no such file; put it back or correct the item's data")
     if status == 429:
         return MediaUnavailable("answered 429: too many requests; try again later, over fewer connections", _retry_after(response))
     if status >= 500 or status == 408:
         return MediaUnavailable(f"answered {status}: its server has a problem; try again later or look at its log", _retry_after(response))
-    return MediaError(f"answered {status} where a file (200) was expected; open the address in a browser to see what it is")
+    return MediaError(
+        Failure.REFUSED, f"answered {status} where a file (200) was expected; open the address in a browser to see what it is"
+    )
 
 
 def _retry_after(response: BaseHTTPResponse) -> float | None:
@@ -279,8 +293,9 @@ def _explained(error: HTTPError | TimeoutError, limits: Limits) -> MediaError:
     cause = error.args[-1] if error.args else error
     if isinstance(error, SSLError) and isinstance(cause, ssl.SSLCertVerificationError):
         return MediaError(
+            Failure.REFUSED,
             f"the server's certificate is not accepted ({cause.verify_message}); renew it, or if it is from an authority of"
-            " your own, name that authority's file in the environment variable SSL_CERT_FILE"
+            " your own, name that authority's file in the environment variable SSL_CERT_FILE",
         )
     if deadline.is_over():
         return MediaUnavailable(f"took longer than {limits.seconds:g} s; try again later, or raise the setting media_seconds")

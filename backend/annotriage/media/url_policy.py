@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from annotriage.errors import MediaError, SettingError
+from annotriage.states import Failure
 
 PORTS = {"http": 80, "https": 443}
 PUBLIC_V6 = ipaddress.ip_network("2000::/3")  # what is given out for the internet; IPv4 in disguise lies outside, but for 6to4
@@ -33,7 +34,7 @@ class Origin:
         try:
             return read_url(url)[0]
         except MediaError as error:
-            raise MediaError(f"{shown(url)}: {error}") from error
+            raise MediaError(error.failure, f"{shown(url)}: {error}") from error
 
     def __str__(self) -> str:
         """As in a Host header: with the port, unless it is the scheme's own."""
@@ -105,18 +106,18 @@ def is_public(text: str) -> bool:
 
 def _split_url(url: str) -> SplitResult:
     if FORBIDDEN.search(url):
-        raise MediaError("the address holds a control character; correct the item's data")
+        raise MediaError(Failure.ADDRESS, "the address holds a control character; correct the item's data")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise MediaError(f"is no valid address ({error}); correct the item's data") from error
+        raise MediaError(Failure.ADDRESS, f"is no valid address ({error}); correct the item's data") from error
     if parts.scheme not in PORTS:
-        raise MediaError("is no http or https address; only these are fetched")
+        raise MediaError(Failure.ADDRESS, "is no http or https address; only these are fetched")
     if "@" in parts.netloc:
-        raise MediaError("the address holds a user name or password; remove it and what follows up to the @")
+        raise MediaError(Failure.ADDRESS, "the address holds a user name or password; remove it and what follows up to the @")
     if not parts.hostname or port == 0:
-        raise MediaError("the address names no host or the port 0; correct the item's data")
+        raise MediaError(Failure.ADDRESS, "the address names no host or the port 0; correct the item's data")
     return parts
 
 
@@ -135,4 +136,4 @@ def _host(parts: SplitResult) -> str:
             return socket.inet_ntoa(socket.inet_aton(name))
         return name
     except (ValueError, OSError) as error:
-        raise MediaError(f"has no valid host ({error}); correct the item's data") from error
+        raise MediaError(Failure.ADDRESS, f"has no valid host ({error}); correct the item's data") from error

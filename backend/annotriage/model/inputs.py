@@ -21,6 +21,7 @@ from annotriage.data import Media
 from annotriage.errors import DataError, MediaError
 from annotriage.model.spec import InputSpec
 from annotriage.model.types import Array
+from annotriage.states import Failure
 
 Floats = NDArray[np.float32]
 Picture = Image.Image | NDArray[np.uint8]
@@ -86,11 +87,13 @@ def resized_pixels(picture: Picture, spec: InputSpec) -> NDArray[np.uint8]:
 def numbers(media: Media, spec: InputSpec, where: str) -> Floats:
     """A row of numbers as float32, in the shape that the model takes. Raises MediaError if it is something else."""
     if not isinstance(media, np.ndarray):
-        raise MediaError(f'{where}: is a file, but the model takes rows of numbers (kind = "array"); put them into an .npz file as x')
+        raise MediaError(
+            Failure.UNFIT, f'{where}: is a file, but the model takes rows of numbers (kind = "array"); put them into an .npz file as x'
+        )
     if not (np.issubdtype(media.dtype, np.number) or media.dtype == bool) or np.iscomplexobj(media):
-        raise MediaError(f"{where}: holds values of type {media.dtype}; the model takes numbers")
+        raise MediaError(Failure.UNFIT, f"{where}: holds values of type {media.dtype}; the model takes numbers")
     if media.shape != spec.size:
-        raise MediaError(f"{where}: has the shape {list(media.shape)}, but the model takes {list(spec.size)} ([input] size)")
+        raise MediaError(Failure.UNFIT, f"{where}: has the shape {list(media.shape)}, but the model takes {list(spec.size)} ([input] size)")
     return media.astype(np.float32)
 
 
@@ -116,12 +119,14 @@ def read_image(media: Path | bytes, max_pixels: int, where: str, near: int | Non
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise MediaError(
-                f"{where}: is larger than max_pixels = {max_pixels} allows ({error}); shrink it, or raise the setting"
+                Failure.TOO_LARGE, f"{where}: is larger than max_pixels = {max_pixels} allows ({error}); shrink it, or raise the setting"
             ) from None
         except UnidentifiedImageError:
-            raise MediaError(_no_image(stream, where)) from None
+            raise MediaError(Failure.UNREADABLE, _no_image(stream, where)) from None
         except Exception as error:  # Pillow's decoders raise whatever a broken file leads them into
-            raise MediaError(f"{where}: is damaged or cut short ({error}); open it in a viewer, then export or upload it again") from error
+            raise MediaError(
+                Failure.UNREADABLE, f"{where}: is damaged or cut short ({error}); open it in a viewer, then export or upload it again"
+            ) from error
 
 
 def as_pixels(array: Array, where: str) -> NDArray[np.uint8]:
@@ -138,7 +143,9 @@ def as_pixels(array: Array, where: str) -> NDArray[np.uint8]:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if not array.size or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise MediaError(f"{where}: has the shape {list(array.shape)}; images are (height, width), or with 1, 3 or 4 channels last")
+        raise MediaError(
+            Failure.UNFIT, f"{where}: has the shape {list(array.shape)}; images are (height, width), or with 1, 3 or 4 channels last"
+        )
     _check_sides(array.shape[1], array.shape[0], where)
     if array.ndim == 3 and array.shape[2] == 4:
         return np.asarray(_on_white(Image.fromarray(array)))
@@ -183,7 +190,9 @@ def _scaled(values: Array, spec: InputSpec, out: Floats | None = None) -> Floats
 def _check_sides(width: int, height: int, where: str) -> None:
     """Resizing goes along one side first, and makes a strip as long as the other: a file of 200 bytes could ask for gigabytes."""
     if max(width, height) > LONGEST_SIDE:
-        raise MediaError(f"{where}: is {width} x {height} pixels; a side may have {LONGEST_SIDE} at most, so cut it into pieces")
+        raise MediaError(
+            Failure.TOO_LARGE, f"{where}: is {width} x {height} pixels; a side may have {LONGEST_SIDE} at most, so cut it into pieces"
+        )
 
 
 def _opened(media: Path | bytes, where: str) -> BinaryIO:
@@ -193,9 +202,11 @@ def _opened(media: Path | bytes, where: str) -> BinaryIO:
         return media.open("rb")
     except OSError as error:
         which = "" if str(media) in where else f"{media} "
-        raise MediaError(f"{where}: {which}cannot be read ({error.strerror}); check that it is still there and readable") from error
+        raise MediaError(
+            Failure.GONE, f"{where}: {which}cannot be read ({error.strerror}); check that it is still there and readable"
+        ) from error
     except ValueError as error:  # half of a character, or NUL
-        raise MediaError(f"{where}: its path cannot be the name of a file ({error}); write it again") from error
+        raise MediaError(Failure.ADDRESS, f"{where}: its path cannot be the name of a file ({error}); write it again") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -212,11 +223,14 @@ def _eight_bits(image: Image.Image, where: str) -> Image.Image:
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
-            raise MediaError(f"{where}: has values from {values.min()} to {values.max()}; save it with 8 or 16 bits per channel")
+            raise MediaError(
+                Failure.UNREADABLE, f"{where}: has values from {values.min()} to {values.max()}; save it with 8 or 16 bits per channel"
+            )
         return Image.fromarray(_from_16_bits(values))
     if image.mode == "F":
         raise MediaError(
-            f"{where}: holds floating-point pixels, whose black and white are not known; save it with 8 or 16 bits per channel"
+            Failure.UNREADABLE,
+            f"{where}: holds floating-point pixels, whose black and white are not known; save it with 8 or 16 bits per channel",
         )
     if image.has_transparency_data:
         return _on_white(image)

@@ -15,11 +15,12 @@ from itertools import islice
 
 import numpy as np
 
-from annotriage.data import Item
+from annotriage.data import Item, Problem
 from annotriage.errors import MediaError
 from annotriage.model.inputs import Loaded, load, shrunk
 from annotriage.model.types import Array, Model, Outputs
 from annotriage.settings import Settings
+from annotriage.states import Failure
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,16 @@ class Batch:
     """
 
     items: list[Item]
-    problems: list[str | None]
+    problems: list[Problem | None]
     rows: list[int]
     outputs: Outputs | None
     loaded: list[Loaded]
     seconds: float
+
+    @property
+    def failures(self) -> list[str]:
+        """The problems in sentences."""
+        return [problem.text for problem in self.problems if problem is not None]
 
 
 def stream(model: Model, items: Iterable[Item], settings: Settings) -> Iterator[Batch]:
@@ -66,7 +72,7 @@ def _pieces(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield piece
 
 
-_Decoded = tuple[list[Loaded | str], Array]  # each item or what is wrong with it; the good ones' tensors in one array
+_Decoded = tuple[list[Loaded | Problem], Array]  # each item or what is wrong with it; the good ones' tensors in one array
 
 
 def _load_all(items: list[Item], model: Model, settings: Settings) -> _Decoded:
@@ -76,20 +82,20 @@ def _load_all(items: list[Item], model: Model, settings: Settings) -> _Decoded:
     return found, tensors if all(good) else tensors[good]
 
 
-def _load(item: Item, model: Model, settings: Settings, out: Array) -> Loaded | str:
+def _load(item: Item, model: Model, settings: Settings, out: Array) -> Loaded | Problem:
     if item.media is None:
-        return item.problem or f"{item.path or item.id}: there is nothing to look at; give the item a file"
+        return item.problem or Problem(Failure.ADDRESS, f"{item.path or item.id}: there is nothing to look at; give the item a file")
     try:
         loaded = load(item.media, model.spec.input, settings.max_pixels, item.path or f"item {item.id}", out)
     except MediaError as error:
-        return str(error)
+        return Problem(error.failure, str(error))
     return loaded if loaded.picture is None else replace(loaded, picture=shrunk(loaded.picture, settings.thumbnail))
 
 
 def _run(model: Model, items: list[Item], loading: Future[_Decoded]) -> Batch:
     found, tensors = loading.result()
     started = time.perf_counter()
-    problems = [result if isinstance(result, str) else None for result in found]
+    problems = [result if isinstance(result, Problem) else None for result in found]
     rows = [row for row, problem in enumerate(problems) if problem is None]
     loaded = [result for result in found if isinstance(result, Loaded)]
     outputs = None
@@ -97,7 +103,7 @@ def _run(model: Model, items: list[Item], loading: Future[_Decoded]) -> Batch:
         outputs, failures = _run_or_split(model, tensors)
         for place, failure in failures.items():
             item = items[rows[place]]
-            problems[rows[place]] = f"{item.path or item.id}: {failure}"
+            problems[rows[place]] = Problem(Failure.MODEL, f"{item.path or item.id}: {failure}")
         good = [place for place in range(len(rows)) if place not in failures]
         rows, loaded = [rows[place] for place in good], [loaded[place] for place in good]
     return Batch(items, problems, rows, outputs, loaded, (time.perf_counter() - started) / len(items))

@@ -17,9 +17,9 @@ from annotriage.advice.atlas_words import explained_sentence, strange_sentence
 from annotriage.data import Source
 from annotriage.diagnosis.atlas.cells import Cell
 from annotriage.diagnosis.view import UNLABELLED
-from annotriage.engine.atlas import Atlas, LayerAtlas, atlas
+from annotriage.engine.diagnosis.atlas import Atlas, LayerAtlas, atlas
+from annotriage.engine.diagnosis.inside import Inside
 from annotriage.engine.folders import refuse_existing, whole_folder
-from annotriage.engine.inside import Inside
 from annotriage.engine.reference import Reference
 from annotriage.report.html import bundle, frame, template, write_page
 from annotriage.report.output import json_text

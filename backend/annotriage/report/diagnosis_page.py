@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from annotriage.data import Source
 from annotriage.diagnosis.pictures import Bars, Lines, Picture
-from annotriage.engine.diagnosis import Diagnosis, diagnose
+from annotriage.engine.diagnosis.diagnose import Diagnosis, diagnose
 from annotriage.engine.folders import refuse_existing, whole_folder
 from annotriage.engine.reference import Reference
 from annotriage.report import inside_charts

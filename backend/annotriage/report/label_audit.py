@@ -11,8 +11,8 @@ import numpy as np
 from annotriage.advice.label_words import MEANINGS
 from annotriage.data import Source
 from annotriage.engine.folders import whole_folder
-from annotriage.engine.label_audit import audit_labels
-from annotriage.engine.label_findings import LabelAudit, LabelFinding
+from annotriage.engine.label_audit.audit import audit_labels
+from annotriage.engine.label_audit.findings import LabelAudit, LabelFinding
 from annotriage.engine.reference import Reference
 from annotriage.model import Model
 from annotriage.model.spec import ModelSpec

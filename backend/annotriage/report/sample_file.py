@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from annotriage.data import Source
-from annotriage.engine.diagnosis_sample import DiagnosisSample, SampledItem, sample
+from annotriage.engine.diagnosis.sample import DiagnosisSample, SampledItem, sample
 from annotriage.engine.reference import Reference
 from annotriage.errors import DataError, OutputError
 from annotriage.report.csv_cells import Cell, csv_lines, plain_text

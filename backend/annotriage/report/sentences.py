@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from annotriage.advice.numbers import count, percent
-from annotriage.engine.verdict import Verdict
+from annotriage.advice.route_words import FAILURES
 from annotriage.guarantee.diversity import ClusterDiversity
 from annotriage.guarantee.gate import ClassEvidence
 from annotriage.report.contents import Report, Waiting
@@ -33,19 +32,15 @@ def items_sentence(report: Report) -> str:
 
 
 def _most_frequent_reason(waiting: Sequence[Waiting]) -> str:
-    """What the failed ones among these mostly have in common. Reasons begin with the item's own path, which is left out."""
-    reasons = Counter(_without_path(item.verdict) for item in waiting if item.verdict.route == "failed" and item.verdict.reason)
-    if not reasons:
+    """What the failed ones among these mostly have in common, and the first of those."""
+    kinds = Counter(item.verdict.failure for item in waiting if item.verdict.failure is not None)
+    if not kinds:
         return ""
-    reason, times = reasons.most_common(1)[0]
-    share = f"{times:,} of the {reasons.total():,} listed" if reasons.total() > 1 else ""
-    return f" The most frequent reason ({share}): {reason[:300]}" if share else f" The reason: {reason[:300]}"
-
-
-def _without_path(verdict: Verdict) -> str:
-    before, colon, after = verdict.reason.partition(": ")
-    own = colon and any(name and (before == name or before.endswith(f"/{Path(name).name}")) for name in (verdict.path, verdict.id))
-    return after if own else verdict.reason
+    kind, times = kinds.most_common(1)[0]
+    first = next(item.verdict.reason for item in waiting if item.verdict.failure == kind)[:300]
+    if kinds.total() == 1:
+        return f" The reason: {first}"
+    return f" The most frequent reason ({times:,} of the {kinds.total():,} listed): {FAILURES[kind]}. The first: {first}"
 
 
 def classes_sentence(classes: Sequence[ClassEvidence], max_error: float) -> str:

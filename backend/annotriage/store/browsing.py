@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Select, and_, case, false, func, select
 
 from annotriage.advice.strangeness_words import strangeness_sentence
 from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
 from annotriage.errors import UnknownError
-from annotriage.states import FOR_PEOPLE, UNANSWERED, Time
+from annotriage.states import FOR_PEOPLE, UNANSWERED, Failure, Time
 from annotriage.store.blindness import keeps_class, shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, texts
@@ -19,6 +20,7 @@ from annotriage.store.projects import Project
 from annotriage.store.schema import item, item_dataset, spot_check, thumbnail, verdict
 from annotriage.store.schema import project as project_table
 
+ADDRESS = 500  # characters of what an item shows, in which the host of its address stands
 LOOKED_THROUGH = 2_000  # of the latest items, among which the strangest are looked for
 
 
@@ -30,6 +32,7 @@ class Judged:
     labels, cluster and confidence of an outlier are hidden until it is answered: none and null.
     class_score, source_score: how rare it is on each axis, 3: stranger than 95% of the held-out items. members: score of each member.
     reason: of the route that holds, in a sentence; held_back: a states.HeldBack, where that is another one than the model's.
+    failure: what kept it from being judged.
     """
 
     judged: str
@@ -45,6 +48,7 @@ class Judged:
     sureness: float | None
     trust: float
     reason: str
+    failure: Failure | None
     held_back: str | None
     seconds: float
     at: Time
@@ -119,10 +123,12 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """An item that could not be judged, and why."""
+class FailedItem:
+    """An item that could not be judged, and why: the kind of failure, and the sentence. host: what its address names, if it is one."""
 
     task: str | None
+    failure: Failure | None
+    host: str | None
     reason: str
     at: Time
 
@@ -272,17 +278,24 @@ def _strangest(connection: Connection, project: Project, latest: Select[Any], li
     return [Face(*row) for row in connection.execute(query)]
 
 
-def failures(connection: Connection, project: Project, limit: int) -> list[Failure]:
+def failures(connection: Connection, project: Project, limit: int) -> list[FailedItem]:
     """The latest items that could not be judged."""
     query = (
-        select(item.c.external_id, verdict.c.reason, verdict.c.at)
+        select(item.c.external_id, verdict.c.failure, func.substr(item.c.media, 1, ADDRESS), verdict.c.reason, verdict.c.at)
         .join(item, item.c.id == verdict.c.item_id)
         .where(verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.route == "failed")
         .where(item.c.answer != "resolved", ~item.c.gone)
         .order_by(verdict.c.item_id.desc())
         .limit(limit)
     )
-    return [Failure(*row) for row in connection.execute(query)]
+    return [FailedItem(task, failure, _host(media), *rest) for task, failure, media, *rest in connection.execute(query)]
+
+
+def _host(media: str) -> str | None:
+    try:
+        return urlsplit(media).hostname
+    except ValueError:
+        return None
 
 
 def last_import(connection: Connection, project: Project) -> float | None:

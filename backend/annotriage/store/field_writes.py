@@ -1,6 +1,7 @@
 """Field writes: whose task's data are to get the triage fields, and what they hold of the dataset's diversity.
 
-pending -> written. `stale`: the dataset's share has left the limits that were written, or is known far better: it alone is written again.
+pending -> written. `stale`: the dataset's share has left the limits that were written, or is known far better, or there are far more or
+fewer look-alikes: what says so is written again.
 `failed`: the labeling tool did not take them, again and again. Whoever writes one holds it as its `owner` until it is over; what is
 queued again meanwhile is written again.
 """
@@ -9,20 +10,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, or_, select, update
 
-from annotriage.states import FieldWriteState
+from annotriage.states import FieldWriteState, Route
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
 from annotriage.store.datasets import id_of_all
 from annotriage.store.projects import Project
-from annotriage.store.schema import field_write, item, item_dataset, spot_check, verdict
+from annotriage.store.schema import field_write, group_member, item, item_dataset, spot_check, verdict
 from annotriage.store.snapshots import Snapshot
 
 WIDER = 2.0  # times that limits may be as wide as they are now, before they are written again
+MOVED = 0.1  # share by which the number of look-alikes may be another one
 HELD_SECONDS = 60.0  # for which rows that were taken are nobody else's
 
 _AGAIN = {"state": FieldWriteState.PENDING, "attempts": 0, "not_before": 0.0}
@@ -49,8 +51,18 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What was written that may change: of the diversity its dataset and limits, and how many look-alikes there were."""
+
+    dataset_id: int | None
+    low: float | None
+    high: float | None
+    look_alikes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
-    """What the fields of an item are made of. spot_check: its kind, None for no spot check."""
+    """What the fields of an item are made of. spot_check: its kind, None for no spot check. look_alikes: outliers in its group."""
 
     item_id: int
     route: str
@@ -61,8 +73,10 @@ class Judged:
     class_score: float | None
     source_score: float | None
     shown_dataset_id: int | None
+    external_id: str | None
     dismissed: bool
     spot_check: str | None
+    look_alikes: int | None
 
 
 def queue(connection: Connection, project_id: int, trusts: Mapping[int, float], others: Sequence[int]) -> None:
@@ -137,15 +151,15 @@ def finish(
     *,
     attempts: int = 0,
     not_before: float = 0.0,
-    shown: tuple[int | None, float | None, float | None] | None = None,
+    shown: Written | None = None,
 ) -> set[int]:
     """Bring writes that were taken into a state (None: as they are), and let go of them: the items whose writes really moved.
 
-    Those that were queued again meanwhile stay as they are. shown: the dataset and the limits that were written now.
+    Those that were queued again meanwhile stay as they are. shown: what was written now.
     """
     values: dict[str, Any] = {"attempts": attempts, "not_before": not_before, "owner": None} | ({} if to is None else {"state": to})
     if shown is not None:
-        values |= {"dataset_id": shown[0], "low": shown[1], "high": shown[2], "at": time.time()}
+        values |= asdict(shown) | {"at": time.time()}
     moved: set[int] = set()
     for ids in chunks(list(item_ids)):
         change = update(field_write).where(*_held(taken, ids)).values(values)
@@ -183,13 +197,18 @@ def created(connection: Connection, item_ids: Sequence[int]) -> None:
 
 
 def outdated(connection: Connection, project_id: int, latest: Mapping[int, Snapshot], written_before: float) -> list[int]:
-    """The items of unanswered tasks that show limits which their dataset's share has left, or that are far wider than now, or none.
+    """The items of unanswered tasks that show limits which their dataset's share has left, or that are far wider than now, or none; and
+    of those that show another number of look-alikes than there are.
 
     latest: by dataset. written_before: seconds since 1970; what was written later stays.
     """
-    query = (
-        select(field_write.c.item_id, field_write.c.dataset_id, field_write.c.low, field_write.c.high)
+    groups = _look_alikes(project_id).subquery()
+    written = (field_write.c.dataset_id, field_write.c.low, field_write.c.high, field_write.c.look_alikes)
+    query: Select[*tuple[Any, ...]] = (
+        select(field_write.c.item_id, *written, case((spot_check.c.item_id.is_(None) & (item.c.route == Route.OUTLIER), groups.c.n)))
         .join(item, item.c.id == field_write.c.item_id)
+        .outerjoin(spot_check, spot_check.c.item_id == field_write.c.item_id)
+        .outerjoin(groups, groups.c.item_id == field_write.c.item_id)
         .where(
             field_write.c.project_id == project_id,
             field_write.c.state == FieldWriteState.WRITTEN,
@@ -197,7 +216,26 @@ def outdated(connection: Connection, project_id: int, latest: Mapping[int, Snaps
             item.c.answer != "resolved",
         )
     )
-    return [id for id, dataset_id, low, high in connection.execute(query) if not _holds(latest.get(dataset_id), low, high)]
+    return [
+        id
+        for id, dataset_id, low, high, then, now in connection.execute(query)
+        if not _holds(latest.get(dataset_id), low, high) or _moved(then or 0, now or 0)
+    ]
+
+
+def _moved(then: int, now: int) -> bool:
+    return abs(now - then) > MOVED * max(then, now)
+
+
+def _look_alikes(project_id: int) -> Select[Any]:
+    """Of each outlier that is in a group among those of all items, how many belong to it."""
+    members = group_member.alias("members")
+    everything = id_of_all(project_id)
+    sizes = (
+        select(members.c.number, func.count().label("n")).where(members.c.dataset_id == everything).group_by(members.c.number).subquery()
+    )
+    query = select(group_member.c.item_id, sizes.c.n).join(sizes, sizes.c.number == group_member.c.number)
+    return query.where(group_member.c.dataset_id == everything)
 
 
 def _holds(now: Snapshot | None, low: float | None, high: float | None) -> bool:
@@ -207,7 +245,7 @@ def _holds(now: Snapshot | None, low: float | None, high: float | None) -> bool:
 
 
 def make_stale(connection: Connection, item_ids: Sequence[int]) -> None:
-    """Let the diversity be written again into the tasks of these items, whose fields were written."""
+    """Let what may change be written again into the tasks of these items, whose fields were written."""
     for ids in chunks(item_ids):
         written = (field_write.c.item_id.in_(ids), field_write.c.state == FieldWriteState.WRITTEN)
         connection.execute(update(field_write).where(*written).values(state=FieldWriteState.STALE))
@@ -231,10 +269,12 @@ def verdicts_shown(connection: Connection, project: Project, item_ids: Sequence[
         verdict.c.class_score,
         verdict.c.source_score,
     )
+    groups = _look_alikes(project.id).subquery()
     query: Select[*tuple[Any, ...]] = (
-        select(*of_verdict, item.c.shown_dataset_id, item.c.dismissed, spot_check.c.kind)
+        select(*of_verdict, item.c.shown_dataset_id, item.c.external_id, item.c.dismissed, spot_check.c.kind, groups.c.n)
         .join(item, item.c.id == verdict.c.item_id)
         .outerjoin(spot_check, spot_check.c.item_id == verdict.c.item_id)
+        .outerjoin(groups, groups.c.item_id == verdict.c.item_id)
         .where(verdict.c.reference_id == project.reference_id)
     )
     for ids in chunks(item_ids):

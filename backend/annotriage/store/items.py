@@ -26,6 +26,19 @@ class Found:
     gone: bool
 
 
+@dataclass(frozen=True, slots=True)
+class AnsweredItem:
+    """An item with what its medium is read by, and people's labels; given: () where nobody has answered."""
+
+    id: int
+    external_id: str | None
+    marker: str | None
+    media: str
+    media_hash: str
+    group: str | None
+    given: tuple[str, ...]
+
+
 def add_tasks(connection: Connection, project: Project, tasks: Sequence[Task], *, urgent: bool = False) -> int:
     """Take in tasks that are new: as items of `all`, of their batch and of one dataset per configured field, with work for each
     reference; how many were new.

@@ -13,23 +13,11 @@ from annotriage.errors import UnknownError
 from annotriage.states import FindingState, IssueKind, Time
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert, texts
+from annotriage.store.items import AnsweredItem
 from annotriage.store.projects import Project
 from annotriage.store.schema import finding, item, label_audit, spot_check
 
 KEPT = 1_000  # of the most doubtful findings
-
-
-@dataclass(frozen=True, slots=True)
-class AnsweredItem:
-    """An item with people's answer: what its medium is read by, and their labels."""
-
-    id: int
-    external_id: str | None
-    marker: str | None
-    media: str
-    media_hash: str
-    group: str | None
-    given: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

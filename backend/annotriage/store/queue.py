@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal, select, true, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal, or_, select, true, tuple_, union_all
 
 from annotriage.states import FOR_PEOPLE, SPOT_CHECK, UNANSWERED, UNSETTLED, Route
 from annotriage.store.blindness import is_blind, is_unnamed
 from annotriage.store.browsing import Item, items_of
+from annotriage.store.counters import chunks
 from annotriage.store.datasets import id_of_all, routes_of, routes_of_datasets
 from annotriage.store.projects import Project
 from annotriage.store.schema import counter, group_member, item, item_dataset, spot_check, verdict
@@ -148,6 +149,13 @@ def waiting_in_groups(connection: Connection, project: Project, numbers: Sequenc
     query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(numbers), *_waits(Filters()))
     found = connection.execute(_of_routes(query, None).group_by(group_member.c.number))
     return {number: int(n) for number, n in found}
+
+
+def still_waiting(connection: Connection, project: Project, item_ids: Sequence[int], *, out: bool = False) -> list[int]:
+    """Those of the items that wait for a person, spot checks among them. out: that are out of the queue, and unanswered."""
+    query = select(item.c.id).where(item.c.project_id == project.id, *_waits(Filters(out=out)))
+    query = query.where(or_(item.c.route.in_(FOR_PEOPLE), is_blind(item.c.id)))
+    return [int(id) for ids in chunks(item_ids) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars()]
 
 
 def queue_length(connection: Connection, project: Project) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, select, update
 
 from annotriage.errors import UnknownError
-from annotriage.states import AUTOMATIC_FROM, MARGIN, SHOWN, THIRD, HeldBack
+from annotriage.states import OUT_FROM, SHOWN, THIRD, HeldBack, Time
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.locks import lock_items
@@ -18,22 +18,18 @@ from annotriage.store.projects import Project, get_project
 from annotriage.store.schema import item, rerouting, spot_check, verdict
 from annotriage.store.schema import project as project_rows
 
-LEAST_AUTOMATIC, SPREAD = (
-    AUTOMATIC_FROM + MARGIN,
-    0.01,
-)  # of the trust that is shown of what is out of the queue: the strangest first as before
-
 
 @dataclass(frozen=True, slots=True)
 class Rerouting:
-    """What somebody said. to: review | back. n: items that it changed."""
+    """What somebody said. to: review | back. n: items that it changed. reason: why they were set aside, null where that was not asked."""
 
     id: int
     to: str
     by: str
     n: int
-    at: float
-    undone_at: float | None
+    at: Time
+    undone_at: Time | None
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +48,12 @@ class HeldItem:
     spot_check: str | None
 
 
-_COLUMNS = (rerouting.c.id, rerouting.c.to, rerouting.c.by, rerouting.c.n, rerouting.c.at, rerouting.c.undone_at)
+_COLUMNS = (rerouting.c.id, rerouting.c.to, rerouting.c.by, rerouting.c.n, rerouting.c.at, rerouting.c.undone_at, rerouting.c.reason)
 
 
-def begin(connection: Connection, project_id: int, to: str, by: str) -> int:
+def begin(connection: Connection, project_id: int, to: str, by: str, reason: str | None = None) -> int:
     """Somebody says something on many items: its id."""
-    add = rerouting.insert().values(project_id=project_id, to=to, by=by, at=time.time())
+    add = rerouting.insert().values(project_id=project_id, to=to, by=by, reason=reason, at=time.time())
     return int(connection.execute(add.returning(rerouting.c.id)).scalar_one())
 
 
@@ -78,6 +74,13 @@ def rerouting_of(connection: Connection, project: Project, id: int) -> Rerouting
     if row is None:
         raise UnknownError(f"project {project.external_id} knows nothing that was sent to review or back under the number {id}")
     return Rerouting(*row)
+
+
+def set_aside(connection: Connection, project: Project, limit: int) -> list[Rerouting]:
+    """What was set aside for a reason and still is, the latest first."""
+    mine = (rerouting.c.project_id == project.id, rerouting.c.reason.is_not(None), rerouting.c.undone_at.is_(None), rerouting.c.n > 0)
+    query = select(*_COLUMNS).where(*mine).order_by(rerouting.c.id.desc()).limit(limit)
+    return [Rerouting(*row) for row in connection.execute(query)]
 
 
 def items_of(connection: Connection, id: int) -> list[int]:
@@ -123,8 +126,8 @@ def dismiss(connection: Connection, project: Project, rerouting_id: int, item_id
 
 
 def trust_out_of_queue(trust: Any) -> Any:
-    """What is shown of a trust, or of a column of it, once its item is out of the queue: as little as of any automatic one."""
-    return LEAST_AUTOMATIC + SPREAD * trust
+    """What is shown of a trust, or of a column of it, once its item is out of the queue: behind all that is automatic, in its order."""
+    return OUT_FROM + (1 - OUT_FROM) / 2 * trust
 
 
 def send(connection: Connection, project: Project, rerouting_id: int, item_ids: Sequence[int], by: str) -> None:
@@ -192,7 +195,7 @@ def _deliver(connection: Connection, project: Project, item_ids: Sequence[int]) 
                 "item_id": row.item_id,
                 "reference_id": row.reference_id,
                 "project_id": row.project_id,
-                "labels": row.labels if row.dismissed or row.route in SHOWN else None,
+                "labels": row.labels if row.route in SHOWN else None,
                 "trust": row.shown_trust,
             }
             for row in rows

@@ -169,6 +169,7 @@ rerouting = Table(
     _of("project"),
     Column("to", Text, nullable=False),  # review | back
     Column("by", Text, nullable=False),
+    Column("reason", Text),  # why items were set aside; null where none was asked for
     Column("n", Integer, nullable=False, server_default=text("0")),
     Column("at", Float, nullable=False),
     Column("undone_at", Float),
@@ -243,6 +244,7 @@ verdict = Table(
     Column("trust", Float, nullable=False),
     Column("shown_trust", Float, nullable=False),  # by which annotators' tasks are sorted: another one for spot checks
     Column("reason", Text, nullable=False),  # of the route that the model judged
+    Column("failure", Text),  # states.Failure: what kept it from being judged
     Column("seconds", Float, nullable=False),
     Column("at", Float, nullable=False),
     Index(None, "project_id", "reference_id", "route", "trust", "item_id"),
@@ -407,7 +409,7 @@ field_write = Table(
     metadata,
     _of("item", primary=True),
     _of("project"),
-    Column("state", Text, nullable=False),  # pending | stale (its diversity has moved) | written | failed
+    Column("state", Text, nullable=False),  # pending | stale (what was written has changed) | written | failed
     Column("trust", Float, nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("not_before", Float, nullable=False, server_default=text("0")),
@@ -415,6 +417,7 @@ field_write = Table(
     Column("owner", Text),  # who is writing it at this moment
     Column("low", Float),  # the limits that were written
     Column("high", Float),
+    Column("look_alikes", Integer),  # how many there were, as was written
     Column("at", Float),
     Index(None, "project_id", "state", "not_before", "trust"),
 )

@@ -12,6 +12,7 @@ from annotriage.states import SETTLED, UNSETTLED, AnswerState, Route, SpotCheckK
 from annotriage.store.blindness import shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import texts
+from annotriage.store.items import AnsweredItem
 from annotriage.store.projects import Project
 from annotriage.store.schema import dataset, delivery, item, review, spot_check, verdict
 
@@ -94,19 +95,6 @@ class Contradicted:
     external_id: str | None
     marker: str | None
     labels: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SampleAnswer:
-    """An answered item, as a spot check of the sample: what its medium is read by, and people's labels."""
-
-    id: int
-    external_id: str | None
-    marker: str | None
-    media: str
-    media_hash: str
-    group: str | None
-    given: tuple[str, ...]
 
 
 def spot_checks_of(connection: Connection, item_ids: Sequence[int], *, lock: bool = False) -> list[SpotCheck]:
@@ -333,31 +321,31 @@ def sample_size(connection: Connection, project_id: int) -> tuple[int, int]:
     return int(answered), int(connection.execute(drawn).scalar_one())
 
 
-def sample_answers(connection: Connection, project_id: int) -> list[SampleAnswer]:
+def sample_answers(connection: Connection, project_id: int) -> list[AnsweredItem]:
     """The answered spot checks of the sample."""
     columns = [item.c[name] for name in ("id", "external_id", "marker", "media", "media_hash", "group")]
     query = select(*columns, spot_check.c.labels).join(spot_check, spot_check.c.item_id == item.c.id)
     rows = connection.execute(query.where(*_sample(project_id), spot_check.c.state.in_(SETTLED)).order_by(item.c.id))
-    return [SampleAnswer(*row[:6], tuple(row.labels or ())) for row in rows]
+    return [AnsweredItem(*row[:6], tuple(row.labels or ())) for row in rows]
 
 
-def other_answers(connection: Connection, project_id: int) -> list[SampleAnswer]:
+def other_answers(connection: Connection, project_id: int) -> list[AnsweredItem]:
     """Items that people answered and that nobody drew at random: what may be trained on."""
     columns = [item.c[name] for name in ("id", "external_id", "marker", "media", "media_hash", "group")]
     drawn = select(spot_check.c.item_id).where(spot_check.c.project_id == project_id)
     query = select(*columns, item.c.labels).where(item.c.project_id == project_id, item.c.id.not_in(drawn))
     query = query.where(item.c.answer == AnswerState.RESOLVED)
     rows = connection.execute(query.where(~item.c.machine, ~item.c.gone, item.c.labels.is_not(None)).order_by(item.c.id))
-    return [SampleAnswer(*row[:6], tuple(row.labels or ())) for row in rows]
+    return [AnsweredItem(*row[:6], tuple(row.labels or ())) for row in rows]
 
 
-def unanswered_items(connection: Connection, project_id: int) -> list[SampleAnswer]:
+def unanswered_items(connection: Connection, project_id: int) -> list[AnsweredItem]:
     """Tasks that wait for a person and that nobody drew at random, without labels."""
     columns = [item.c[name] for name in ("id", "external_id", "marker", "media", "media_hash", "group")]
     drawn = select(spot_check.c.item_id).where(spot_check.c.project_id == project_id)
     query = select(*columns).where(item.c.project_id == project_id, item.c.answer == AnswerState.OPEN, item.c.id.not_in(drawn))
     rows = connection.execute(query.where(~item.c.gone, ~item.c.labelled, item.c.external_id.is_not(None)).order_by(item.c.id))
-    return [SampleAnswer(**row._mapping, given=()) for row in rows]
+    return [AnsweredItem(**row._mapping, given=()) for row in rows]
 
 
 def labels_of_tasks(connection: Connection, project_id: int, external_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -378,12 +366,12 @@ def learnable(connection: Connection, project_id: int, most: int) -> int:
     return int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one())
 
 
-def all_drawn(connection: Connection, project_id: int) -> list[SampleAnswer]:
+def all_drawn(connection: Connection, project_id: int) -> list[AnsweredItem]:
     """All spot checks, of both kinds, answered or not, without their labels: what must never be trained on."""
     columns = [item.c[name] for name in ("id", "external_id", "marker", "media", "media_hash", "group")]
     query = select(*columns).join(spot_check, spot_check.c.item_id == item.c.id)
     rows = connection.execute(query.where(spot_check.c.project_id == project_id, ~item.c.gone).order_by(item.c.id))
-    return [SampleAnswer(**row._mapping, given=()) for row in rows]
+    return [AnsweredItem(**row._mapping, given=()) for row in rows]
 
 
 def take_over(connection: Connection, project_id: int, reference_id: int) -> list[int]:

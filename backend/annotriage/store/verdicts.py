@@ -124,6 +124,7 @@ def _write_verdicts(connection: Connection, project: Project, reference_id: int,
             "trust": judgement.verdict.trust,
             "shown_trust": judgement.trust,
             "reason": judgement.verdict.reason,
+            "failure": judgement.verdict.failure,
             "seconds": judgement.verdict.seconds,
             "at": now,
         }

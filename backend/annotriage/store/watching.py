@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, exists, select
 
+from annotriage.states import SHOWN
 from annotriage.store import deliveries
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, item, spot_check, verdict
-
-HIDDEN = ("outlier", "failed")  # routes whose answer annotators do not see, unless a person took the item out of the queue
 
 
 def enqueue_watched(connection: Connection, project: Project, most: int) -> int:
@@ -22,7 +21,6 @@ def enqueue_watched(connection: Connection, project: Project, most: int) -> int:
             verdict.c.labels,
             verdict.c.shown_trust,
             spot_check.c.kind,
-            item.c.dismissed,
         )
         .join(item, item.c.id == verdict.c.item_id)
         .outerjoin(spot_check, spot_check.c.item_id == verdict.c.item_id)
@@ -37,7 +35,7 @@ def enqueue_watched(connection: Connection, project: Project, most: int) -> int:
             "item_id": row.item_id,
             "reference_id": row.reference_id,
             "project_id": project.id,
-            "labels": None if row.kind is not None or (row.route in HIDDEN and not row.dismissed) else row.labels,
+            "labels": row.labels if row.kind is None and row.route in SHOWN else None,
             "trust": row.shown_trust,
         }
         for row in rows

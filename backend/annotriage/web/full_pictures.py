@@ -14,6 +14,7 @@ from annotriage.errors import MediaError, MediaUnavailable
 from annotriage.media.data_uri import decode_data_uri, is_data_uri
 from annotriage.media.fetcher import Fetcher, Limits
 from annotriage.service.operations.process import Process
+from annotriage.states import Failure
 from annotriage.store.browsing import Medium
 from annotriage.store.projects import Project
 
@@ -40,7 +41,7 @@ class FullPictures:
         content = self._content(project, medium, where)
         kind = kind_of(content)
         if kind is None:
-            raise MediaError(f"{where}: its file is no picture that browsers show; open it in the labeling tool")
+            raise MediaError(Failure.UNREADABLE, f"{where}: its file is no picture that browsers show; open it in the labeling tool")
         headers = {
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -52,14 +53,14 @@ class FullPictures:
 
     def _content(self, project: Project, medium: Medium, where: str) -> bytes:
         if medium.gone:
-            raise MediaError(f"{where}: was deleted in the labeling tool")
+            raise MediaError(Failure.GONE, f"{where}: was deleted in the labeling tool")
         if not medium.media:
-            raise MediaError(f"{where}: its data names no picture; correct the task's data")
+            raise MediaError(Failure.ADDRESS, f"{where}: its data names no picture; correct the task's data")
         if is_data_uri(medium.media):
             try:
                 return decode_data_uri(medium.media)
             except MediaError as error:
-                raise MediaError(f"{where}: {error}") from error
+                raise MediaError(error.failure, f"{where}: {error}") from error
         address = self._process.tool_project(project).media_address(medium.media, medium.task or "")
         if not self._turns.acquire(timeout=PATIENCE):
             raise MediaUnavailable(f"{where}: too many pictures are being fetched at this moment; try again", 5.0)

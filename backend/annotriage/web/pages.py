@@ -29,6 +29,7 @@ from annotriage.web.sessions import Sessions, wants_page
 from annotriage.web.tabs import PROJECT_TABS
 from annotriage.web.views import (
     accounts,
+    answering,
     certificates,
     changes,
     compare,
@@ -83,6 +84,7 @@ VIEWS = (
     exports,
     map,
     queue,
+    answering,
     item,
 )
 

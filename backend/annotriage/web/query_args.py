@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from annotriage.store.queue import ORDERS, Filters, Key
 DAY = 86_400.0
 SPANS = (("day", "24 hours", DAY), ("week", "7 days", 7 * DAY), ("month", "30 days", 30 * DAY), ("all", "all time", 0.0))
 LONGEST_LABEL = 1_000
+AT_ONCE = 1_000  # items of one request
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,20 @@ def whole(name: str, most: int = 2**62) -> int | None:
     if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) > most:
         raise DataError(f"{name}: {text[:40]!r} is not a number that this page gave out; leave it out")
     return int(text)
+
+
+def row_id(text: str) -> int:
+    """The id of a row, as pages hand it out. Raises DataError."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise DataError(f"{text[:40]!r} is not the number of anything; load the page again")
+    return int(text)
+
+
+def row_ids(given: Sequence[str]) -> list[int]:
+    """The ids of items that a page sent. Raises DataError where they are none, or too many."""
+    if not 1 <= len(given) <= AT_ONCE:
+        raise DataError(f"item: choose between 1 and {AT_ONCE:,} items of the page")
+    return [row_id(text) for text in given]
 
 
 def dataset_asked(connection: Connection, project: Project) -> Dataset | None:

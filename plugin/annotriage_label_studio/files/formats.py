@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from annotriage.data import Dataset, Item
+from annotriage.data import Dataset, Item, Problem
 from annotriage.data.unique_ids import mark_repeats, repeated_ids
 from annotriage.errors import DataError, MediaError
 from annotriage.states import SPOT_CHECK_FIELD
@@ -164,7 +164,7 @@ def _item(task: _Task, file: Path, control: ChoicesControl, names: Mapping[str, 
     try:
         media = local_media(value, file.parent)
     except MediaError as error:
-        problem = f"{file}: task {task.id}: {control.field}: {error}"
+        problem = Problem(error.failure, f"{file}: task {task.id}: {control.field}: {error}")
     checked = bool(task.data.get(SPOT_CHECK_FIELD))
     return Item(
         task.id, media, labels, group_of(task.record), str(media) if isinstance(media, Path) else path, problem, task.record, checked

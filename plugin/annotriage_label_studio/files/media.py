@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, quote, unquote
 from annotriage.data.local_paths import local_path
 from annotriage.errors import MediaError
 from annotriage.media.data_uri import decode_data_uri, is_data_uri
+from annotriage.states import Failure
 from annotriage.text import storable
 
 IMAGE = re.compile(r"\.(jpe?g|jpe|jfif|mpo|png|webp|bmp|dib|gif|tiff?|p[bgnp]m|avif|heic|heif)([?#].*)?$", re.IGNORECASE)
@@ -36,7 +37,7 @@ def local_media(value: Any, folder: Path) -> Path | bytes:
     """
     if not isinstance(value, str) or not value.strip():
         what = "no picture" if not value else "several pictures" if isinstance(value, list) else f"a {type(value).__name__}"
-        raise MediaError(f"{what} where the path of one picture is expected; correct the task's data")
+        raise MediaError(Failure.ADDRESS, f"{what} where the path of one picture is expected; correct the task's data")
     if is_data_uri(value):
         return decode_data_uri(value)
     served = SERVED.match(value)
@@ -44,13 +45,15 @@ def local_media(value: Any, folder: Path) -> Path | bytes:
         return _local_file(value, folder)
     if served and (value.startswith(UPLOADED) or not Path(value).is_file()):
         raise MediaError(
+            Failure.ADDRESS,
             f"{value} was uploaded to Label Studio and only its server has it; run annotriage serve connected to the project,"
-            " or export the tasks together with their files and put paths to these in the data"
+            " or export the tasks together with their files and put paths to these in the data",
         )
     if re.match(r"(?!file:)[a-z][a-z0-9+.-]*://", value, re.IGNORECASE):
         raise MediaError(
+            Failure.ADDRESS,
             f"{value} is not on this machine; download it and put its path in the task's data, or run annotriage serve connected"
-            " to the project"
+            " to the project",
         )
     return local_path(value, folder)
 
@@ -72,11 +75,13 @@ def local_files_address(file: Path) -> str | None:
 def _local_file(value: str, folder: Path) -> Path:
     below = parse_qs(value.partition("?")[2]).get("d", [""])[0] or unquote(value.removeprefix(LOCAL_FILES))
     if storable(below) != below:
-        raise MediaError("a path with a NUL character or half of one, which no file has; correct the task's data")
+        raise MediaError(Failure.ADDRESS, "a path with a NUL character or half of one, which no file has; correct the task's data")
     root = (local_files_root() or folder).resolve()
     file = root / below.lstrip("/")
     if not file.resolve().is_relative_to(root):
-        raise MediaError(f"{value} leads out of {root}; correct the task's data")
+        raise MediaError(Failure.FORBIDDEN, f"{value} leads out of {root}; correct the task's data")
     if not file.is_file():
-        raise MediaError(f"{value}: no file {file}; set {ROOT_VARIABLES[0]} to the folder that Label Studio serves, or put the file there")
+        raise MediaError(
+            Failure.GONE, f"{value}: no file {file}; set {ROOT_VARIABLES[0]} to the folder that Label Studio serves, or put the file there"
+        )
     return file

@@ -1,4 +1,4 @@
-"""Setting up a project for the service, and taking it back: webhook, ML backend, order of labeling, tabs.
+"""Setting up a project for the service, and taking it back: webhook, ML backend, order of labeling, tabs, a line in the description.
 
 Everything may be done again: what is there is found and mended, nothing is doubled, nothing that people chose is touched but the
 order of labeling. What that was before lies in the ML backend's parameters, too, for whoever has lost the service's database.
@@ -7,6 +7,7 @@ order of labeling. What that was before lies in the ML backend's parameters, too
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,19 +29,31 @@ DEFAULT_SAMPLING = "Sequential sampling"
 REMEMBERED = "annotriage"  # key in the ML backend's extra parameters
 NONE_OF_THESE = "none-of-these"
 PROGRESS = 200  # tasks between two lines in the log
+LINE = "[annotriage] Why tasks wait, and how the queue stands:"  # begins our line in the project's description
+PARAGRAPH = "\n\n"
+OUR_LINE = re.compile(rf"(?:\A|{PARAGRAPH}|^){re.escape(LINE)}[^\n]*", re.MULTILINE)
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 def connect(
-    client: Client, project: Project, control: ChoicesControl, url: str | None, user: str, password: str, secret: str, *, dry_run: bool
+    client: Client,
+    project: Project,
+    control: ChoicesControl,
+    url: str | None,
+    user: str,
+    password: str,
+    secret: str,
+    page: str,
+    *,
+    dry_run: bool,
 ) -> list[str]:
     """Set up a project, or mend it: what was (dry_run: is to be) done, in sentences.
 
-    url: of the service; None where Label Studio is not to call it: then there is neither webhook nor ML backend. The webhook comes
-    first: the server then adds none of its own, without credentials, for the ML backend. Raises ToolError with the fix if the server
-    refuses the service's address or does not reach it.
+    url: of the service; None where Label Studio is not to call it: then there is neither webhook nor ML backend. page: as of
+    ToolProject.connect. The webhook comes first: the server then adds none of its own, without credentials, for the ML backend. Raises
+    ToolError with the fix if the server refuses the service's address or does not reach it.
     """
     id = str(project.id)
     if url is None:
@@ -50,6 +63,7 @@ def connect(
         done = _connect_webhook(client, id, url, secret, dry_run)
         done += _connect_backend(client, project, url, user, password, dry_run)
     done += _order_by_trust(client, project, dry_run)
+    done += _describe(client, project, page, dry_run)
     done += set_up_tabs(client, project, control.field, opening=True, dry_run=dry_run)
     return done + advice(client, project, control)
 
@@ -71,6 +85,7 @@ def disconnect(
         client.sdk.webhooks.delete(_id(webhook))
         done.append(sentence(f"Webhook at {webhook.url}", "removed"))
     done += remove_tabs(client, id, changed=ours)
+    done += _describe(client, project, "", False)
     if ours and project.sampling == SAMPLING:
         sampling = next((found.order for found in kept if found.order), DEFAULT_SAMPLING)
         if sampling != SAMPLING:
@@ -224,6 +239,26 @@ def _order_by_trust(client: Client, project: Project, dry_run: bool) -> list[str
     return [sentence(f"Order of labeling, {project.sampling!r} so far", f"set to {SAMPLING!r}, the strangest first", dry_run)]
 
 
+def _describe(client: Client, project: Project, page: str, dry_run: bool) -> list[str]:
+    """Let one line of the description lead to the dashboard, below what people wrote; without a page, none."""
+    before = project.description or ""
+    after = described(before, page)
+    if after == before:
+        return []
+    if not dry_run:
+        client.sdk.projects.update(int(project.id or 0), description=after)
+    had = LINE in before
+    return [sentence("Line in the project's description", "removed" if not page else "renewed" if had else "added", dry_run)]
+
+
+def described(description: str, page: str) -> str:
+    """A description with our line as its last, or without it where page is ""; what people wrote stays as it is, to the letter."""
+    theirs = OUR_LINE.sub("", description)
+    if not page:
+        return theirs
+    return f"{theirs}{PARAGRAPH if theirs else ''}{LINE} {page}"
+
+
 def _id(found: Webhook | MlBackend) -> int:
     """The id, which all that the server gives has; only the SDK's types let it be missing."""
     assert found.id is not None
@@ -240,7 +275,10 @@ def _remembered(backend: MlBackend) -> Before | None:
 
 
 def _calling(url: str, call: Callable[[], T]) -> T:
-    """A call upon which Label Studio looks at the service's address. Raises ToolError that says what to do about it."""
+    """A call upon which Label Studio looks at the service's address. Raises ToolError that says what to do about it.
+
+    Which of its reasons it was, Label Studio tells in words alone: its answers carry no code.
+    """
     try:
         return call()
     except ToolError as error:

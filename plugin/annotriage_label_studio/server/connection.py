@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from annotriage.errors import DataError, OutcomeUnknown, ToolError, ToolGone
-from annotriage.labeling_tool import Before, Changes, Check, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
+from annotriage.labeling_tool import Account, Before, Changes, Check, Choices, Event, NewTask, Outcomes, ProjectFacts, Shown, Task
 from annotriage.settings import ServiceSettings
+from annotriage.text import name_of, storable
 from annotriage_label_studio.editor.labeling_config import ChoicesControl, answer_names, choices_control, match_classes
-from annotriage_label_studio.editor.predictions import results_of
+from annotriage_label_studio.editor.predictions import choices_result, results_of
 from annotriage_label_studio.editor.tasks import MARKER, task_of
 from annotriage_label_studio.server import delivery, listing
 from annotriage_label_studio.server.client import Client
 from annotriage_label_studio.server.media_addresses import is_kept_here, media_address
+from annotriage_label_studio.server.review_queue import assign
 
 if TYPE_CHECKING:
     from label_studio_sdk.types import LseProjectResponse
 
+ACCOUNTS_SECONDS = 60.0  # how long the list of accounts is believed
 CONFIG_SECONDS = 60.0  # how long a project's labeling config is believed; `facts` reads it at once
 
 
@@ -40,6 +43,7 @@ class LabelStudioServer:
         self.url = client.url
         self._client = client
         self._control = tuple(control)
+        self._accounts: tuple[float, list[Account]] = (-ACCOUNTS_SECONDS, [])
 
     def media_headers(self, target: str) -> dict[str, str]:
         """Credentials for this moment, for media that the server itself keeps or signs; none for its API and its pages."""
@@ -54,6 +58,14 @@ class LabelStudioServer:
         from annotriage_label_studio.server.checks import server_checks
 
         return server_checks(self._client)
+
+    def accounts(self) -> list[Account]:
+        """The members of the organization."""
+        read_at, accounts = self._accounts
+        if time.monotonic() > read_at + ACCOUNTS_SECONDS:
+            accounts = [_account(user) for user in self._client.get("/api/users/")]
+            self._accounts = time.monotonic(), accounts
+        return accounts
 
     def project(self, id: str, classes: Sequence[str]) -> LabelStudioProject:
         """One of its projects."""
@@ -211,6 +223,21 @@ class LabelStudioProject:
 
     # -- annotations
 
+    def choices(self) -> Choices:
+        """The choices of the control that the model answers; those that mean a class under its name."""
+        control, names = self._control(), self._config().names
+        labels = (names.get(name_of(choice.result), choice.result) for choice in control.choices)
+        return Choices(tuple(dict.fromkeys(labels)), control.multiple)
+
+    def answer(self, task_id: str, labels: Sequence[str], account: str, seconds: float) -> str:
+        """Make an annotation of choices, in the name of an account of the server's."""
+        control, names = self._control(), self._config().names
+        results = {names.get(name_of(choice.result), choice.result): choice.result for choice in reversed(control.choices)}
+        if not labels or (unknown := set(labels) - set(results)):
+            raise ToolError(f"task {task_id}: {', '.join(map(repr, sorted(unknown))) if labels else 'nothing'} cannot be chosen there")
+        result = choices_result([results[label] for label in labels], control)
+        return delivery.annotate(self._client, task_id, result, account, seconds)
+
     def accept(self, ids: Sequence[str], version: str) -> Outcomes:
         """Make annotations of predictions, in the name of our own account; see `delivery.accept`."""
         return delivery.accept(self._client, self.id, ids, version)
@@ -221,18 +248,23 @@ class LabelStudioProject:
 
     # -- setting up
 
-    def connect(self, service_url: str | None, user: str, password: str, secret: str, *, dry_run: bool) -> list[str]:
-        """Webhook, ML backend (neither without service_url), order of labeling, tabs. Raises ToolError if the classes do not fit."""
+    def connect(self, service_url: str | None, user: str, password: str, secret: str, page: str, *, dry_run: bool) -> list[str]:
+        """Webhook, ML backend (neither without service_url), order of labeling, tabs, link. Raises ToolError if the classes do not fit."""
         from annotriage_label_studio.server import connect
 
         project = self._read_project()
-        return connect.connect(self._client, project, self._fitting(), service_url, user, password, secret, dry_run=dry_run)
+        return connect.connect(self._client, project, self._fitting(), service_url, user, password, secret, page, dry_run=dry_run)
 
     def disconnect(self, service_url: str, versions: Sequence[str], fields: Sequence[str], before: Before | None) -> list[str]:
         """Take all that back, and the predictions of these versions and these fields of the tasks; see `connect.disconnect`."""
         from annotriage_label_studio.server import connect
 
         return connect.disconnect(self._client, self._read_project(), service_url, versions, fields, before)
+
+    def assign(self, title: str, tasks: Sequence[str]) -> str:
+        """Make a tab of these tasks."""
+        tab = assign(self._client, self.id, title, tasks, self._control().field)
+        return f"{self.address()}?tab={tab}"
 
     def repair(self) -> list[str]:
         """Make again the tabs and the order that people took away."""
@@ -296,6 +328,12 @@ class LabelStudioProject:
         project: LseProjectResponse = self._client.sdk.projects.get(int(self.id))
         self._known = _read_config(project.label_config or "", self._classes, self._names)
         return project
+
+
+def _account(user: Mapping[str, Any]) -> Account:
+    known_by = tuple(dict.fromkeys(str(user[key]) for key in ("email", "username") if user.get(key)))
+    name = " ".join(str(user.get(key) or "") for key in ("first_name", "last_name")).strip()
+    return Account(str(user["id"]), storable(name or next(iter(known_by), str(user["id"]))), known_by)
 
 
 def _read_config(text: str, classes: Sequence[str], control_names: Sequence[str]) -> _Config:

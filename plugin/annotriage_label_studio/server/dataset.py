@@ -12,13 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from annotriage.data import Dataset, Item
+from annotriage.data import Dataset, Item, Problem
 from annotriage.errors import DataError, MediaError
 from annotriage.labeling_tool import Review, Task
 from annotriage.media.data_uri import decode_data_uri, is_data_uri
 from annotriage.media.fetcher import Fetcher, Limits
 from annotriage.settings import ServiceSettings
-from annotriage.states import SPOT_CHECK_FIELD
+from annotriage.states import SPOT_CHECK_FIELD, Failure
 from annotriage_label_studio.editor.answers import Answer, agreed
 from annotriage_label_studio.server.connection import LabelStudioProject, LabelStudioServer, open_server
 
@@ -147,12 +147,13 @@ def _with_content(tasks: Sequence[_Labelled], project: LabelStudioProject) -> It
 
 
 def _item(task: _Labelled, content: str | None, fetcher: Fetcher, project: LabelStudioProject) -> Item:
-    where, media, problem = f"task {task.id}", None, task.problem
+    where, media = f"task {task.id}", None
+    problem = None if task.problem is None else Problem(Failure.ADDRESS, task.problem)
     try:
         if problem is None:
             media = _media(task, content, fetcher, project)
     except MediaError as error:
-        problem = str(error)
+        problem = Problem(error.failure, str(error))
     return Item(task.id, media, task.labels, task.group, where, problem, spot_check=task.spot_check)
 
 

@@ -131,6 +131,12 @@ def ask_again(client: Client, project: str, task_id: str, answers: int) -> None:
     client.sdk.tasks.update(task_id, overlap=answers, is_labeled=task["total_annotations"] >= answers)
 
 
+def annotate(client: Client, task_id: str, result: Sequence[Mapping[str, Any]], account: str, seconds: float) -> str:
+    """Answer a task in the name of an account, as its person's editor would: the annotation's id. seconds: that it took them."""
+    body = {"result": list(result), "completed_by": int(account), "lead_time": round(seconds, 3), "ground_truth": False}
+    return str(client.post(f"/api/tasks/{task_id}/annotations/", body)["id"])
+
+
 def accept(client: Client, project: str, ids: Sequence[str], version: str) -> Outcomes:
     """Make annotations of the tasks' predictions.
 

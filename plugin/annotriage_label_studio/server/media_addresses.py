@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from annotriage.errors import MediaError
+from annotriage.states import Failure
 from annotriage_label_studio.editor.tasks import NOT_LISTED, UNLISTED
 
 CLOUD = {"s3": "s3", "gs": "gcs", "azure-blob": "azure"}  # schemes that the server can presign -> its type of storage for them
@@ -32,7 +33,7 @@ def media_address(server: str, project: str, media: str, task_id: str, storage_t
     the server just answers 404. Raises MediaError saying what to change if the media cannot be fetched from anywhere.
     """
     if media == UNLISTED:
-        raise MediaError(f"task {task_id}: {NOT_LISTED}")
+        raise MediaError(Failure.ADDRESS, f"task {task_id}: {NOT_LISTED}")
     scheme, separator, rest = media.partition("://")
     scheme = scheme.lower() if separator and rest else ""
     shown = repr(media if len(media) <= LONGEST_SHOWN else f"{media[:LONGEST_SHOWN]}...")
@@ -44,12 +45,14 @@ def media_address(server: str, project: str, media: str, task_id: str, storage_t
     if scheme not in CLOUD:
         cloud = ", ".join(f"{known}://" for known in CLOUD)
         raise MediaError(
+            Failure.ADDRESS,
             f"task {task_id}: Label Studio has no file for {shown}; give an upload (/data/upload/...), a local file"
-            f" (/data/local-files/...), http(s)://, or {cloud} with its storage connected to the project"
+            f" (/data/local-files/...), http(s)://, or {cloud} with its storage connected to the project",
         )
     if CLOUD[scheme] not in storage_types():
         raise MediaError(
+            Failure.ADDRESS,
             f"task {task_id}: {shown} lies in a cloud storage that is not connected to project {project}; add it in the project's"
-            " Settings, Cloud Storage, or let the task name an address that can be fetched"
+            " Settings, Cloud Storage, or let the task name an address that can be fetched",
         )
     return f"{server}/tasks/{task_id}/presign/?fileuri={base64.urlsafe_b64encode(media.encode()).decode()}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from annotriage.errors import ToolError, ToolUnavailable
 from annotriage.labeling_tool import AUDIT_VERSION
-from annotriage.states import AUTOMATIC_FROM, FAMILIAR_FROM
+from annotriage.states import AUTOMATIC_FROM, FAMILIAR_FROM, OUT_FROM
 from annotriage_label_studio.editor.tasks import MARKER
 from annotriage_label_studio.server import delivery
 from annotriage_label_studio.server.client import Client
@@ -24,10 +24,16 @@ if TYPE_CHECKING:
     from label_studio_sdk.types import View
 
 MARK = "annotriage"  # key in a tab's data that says which of ours it is; Label Studio's pages drop it when somebody changes the tab
+ASSIGNED = "annotriage_assigned"  # in a tab of tasks that were given to a person: its title
 CHECKED = "data.triage_spot_check"  # only spot checks have it
-REASONS = ("data.triage_route", "data.triage_reason", "data.triage_outlier_score", "data.triage_diversity")
+REASONS = ("data.triage_route", "data.triage_reason", "data.triage_outlier_score", "data.triage_diversity", "data.triage_link")
 ANSWER = ("predictions_results", "predictions_score")
-WIDTHS = {"tasks:data.triage_reason": 420, "tasks:data.triage_diversity": 260, "tasks:predictions_results": 420}  # pixels
+WIDTHS = {
+    "tasks:data.triage_reason": 420,
+    "tasks:data.triage_diversity": 260,
+    "tasks:data.triage_link": 220,
+    "tasks:predictions_results": 420,
+}  # pixels
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ REVIEW_TABS = (
     Tab("Manual review", below=AUTOMATIC_FROM, checks=False),
     Tab("Outliers", below=FAMILIAR_FROM, checks=False),
     Tab("Unsure", above=FAMILIAR_FROM, below=AUTOMATIC_FROM, checks=False, columns=(*REASONS, *ANSWER)),
-    Tab("Pre-annotated", above=AUTOMATIC_FROM, columns=ANSWER),
+    Tab("Pre-annotated", above=AUTOMATIC_FROM, below=OUT_FROM, columns=ANSWER),
 )
 CHECKS_TAB = Tab("Spot checks", checks=True)  # also what calibrates a project that has no guarantee yet
 AUDIT_TAB = Tab("Label audit", version=AUDIT_VERSION, order="tasks:id", columns=("annotations_results", "predictions_results"))
@@ -101,11 +107,26 @@ def set_up_tabs(client: Client, project: Project, media_field: str, *, opening: 
     return done
 
 
+def assign(client: Client, project: str, title: str, tasks: Sequence[str], media_field: str) -> int:
+    """Make a tab of these tasks, as long as they are not answered, the strangest first; one of that title is replaced. Its id.
+
+    Raises ToolError if it does not open.
+    """
+    before = [view for view in client.sdk.views.list(project=int(project)) if _look(view).get(ASSIGNED) == title]
+    listed = condition("id", "in_list", "Number", [int(task) for task in tasks])
+    filters = {"conjunction": "and", "items": [listed, condition("completed_at", "empty", "Datetime", True)]}
+    tab = Tab(title)
+    look = {key: value for key, value in _appearance(tab, _columns(client, project), media_field).items() if key != MARK}
+    made = _make(client, project, {"title": title, "filters": filters, "ordering": [tab.order], **look, ASSIGNED: title})
+    delivery.remove(client.sdk.views.delete, [str(view.id) for view in before])
+    return made
+
+
 def remove_tabs(client: Client, project: str, *, changed: bool) -> list[str]:
     """Delete our tabs: what was done, in sentences. changed: those too that only their titles tell, as somebody has changed them."""
     views: list[View] = client.sdk.views.list(project=int(project))
     titles = {tab.title for tab in (*REVIEW_TABS, CHECKS_TAB, AUDIT_TAB)} if changed else set()
-    ours = [view for view in views if _look(view).get(MARK) or _title(view) in titles]
+    ours = [view for view in views if _look(view).get(MARK) or _look(view).get(ASSIGNED) or _title(view) in titles]
     for view in ours:
         client.sdk.views.delete(str(view.id))
     return [sentence(f"Tab {_title(view)!r}", "removed") for view in ours]
@@ -142,12 +163,14 @@ def _title(view: View) -> str:
     return str(_look(view).get("title", ""))
 
 
-def _make(client: Client, project: str, data: Any) -> None:
-    """A new tab, opened once. Raises ToolError, and leaves no tab, if it does not open."""
+def _make(client: Client, project: str, data: Any) -> int:
+    """A new tab, opened once: its id. Raises ToolError, and leaves no tab, if it does not open."""
     view = client.sdk.views.create(project=int(project), data=data)
     if not _opens(client, project, view):
         client.sdk.views.delete(str(view.id))
         raise ToolError(f"project {project}: Label Studio cannot show the tab {data['title']!r}; its version may be too new or too old")
+    assert view.id is not None
+    return int(view.id)
 
 
 def _opens(client: Client, project: str, view: View) -> bool:

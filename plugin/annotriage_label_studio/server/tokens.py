@@ -68,7 +68,7 @@ class Token(httpx.Auth):
             return {"Authorization": f"Bearer {self._access}"}
 
     def advice(self, said: str) -> str:
-        """What to do when the server refused the token with these words."""
+        """What to do when the server refused the token with these words. It answers 401 whatever the cause, and tells it in words alone."""
         if self._kind == "legacy" and "legacy token" in said.lower():
             return f"Legacy tokens are switched off in this organization: {MAKE_ONE} (an administrator may switch them on there, too)"
         if self._kind == "legacy":

@@ -218,13 +218,13 @@ def test_a_picture_that_is_elsewhere_is_a_problem_that_says_what_to_do(tmp_path,
     assert good.problem is None
     assert bad.media is None
     with pytest.raises(AssertionError, match=problem):
-        raise AssertionError(bad.problem)
+        raise AssertionError(bad.problem.text)
 
 
 def test_repeated_ids_are_a_problem(tmp_path):
     items = list(opened(tmp_path, [{"id": 5, "data": {"image": "a.png"}}, {"id": "5", "data": {"image": "b.png"}}]))
     assert [item.id for item in items] == ["5", "5"]
-    assert "entry 2: id '5' was used in entry 1 already" in items[1].problem
+    assert "entry 2: id '5' was used in entry 1 already" in items[1].problem.text
 
 
 # broken files

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotriage.data import Item, open_dataset
+from annotriage.data import Item, Problem, open_dataset
 from annotriage.engine.verdict import Verdict
 from annotriage.errors import DataError, OutputError, SettingError
 from annotriage.labeling_tool import labeling_tool
+from annotriage.states import Failure
 
 CONFIG = """<View><Image name="img" value="$scan"/><Choices name="view" toName="img" choice="single">
 <Choice value="Cat" alias="felis"/><Choice value="Dog"/></Choices></View>"""
@@ -80,7 +81,7 @@ def test_familiar_items_carry_the_models_answer(out, tmp_path, route):
     "given", [verdict(route="outlier"), verdict(route="failed", labels=()), verdict(spot_check=True), verdict(labels=())]
 )
 def test_nothing_anchors_the_person_who_looks_at_the_others(out, given):
-    (task,) = written(out, (given, Item("1", None, path="a.png", problem="gone")))
+    (task,) = written(out, (given, Item("1", None, path="a.png", problem=Problem(Failure.GONE, "gone"))))
     assert task["predictions"][0]["result"] == []
     assert task["data"]["image"] == "a.png"
 

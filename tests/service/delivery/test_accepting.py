@@ -59,7 +59,7 @@ def now(process, project):
 
 
 def machine_made(tool):
-    return {id: [one for one in task.reviews or () if one.machine] for id, task in tool.tasks_by_id.items()}
+    return {id: [review for review in task.reviews or () if review.machine] for id, task in tool.tasks_by_id.items()}
 
 
 def test_after_its_probation_automatic_labels_of_a_dataset_become_annotations(process, running, worker):
@@ -241,7 +241,7 @@ def test_an_annotation_that_appears_after_its_batch_was_taken_back_is_taken_back
     tool.lose_answers = 1
     with pytest.raises(OutcomeUnknown):
         accept_batch(process, project)
-    late = {id: task for id, task in tool.tasks_by_id.items() if any(one.machine for one in task.reviews or ())}
+    late = {id: task for id, task in tool.tasks_by_id.items() if any(review.machine for review in task.reviews or ())}
     for id in late:  # not carried out yet
         tool._set_reviews(id, ())
     with process.store.reading() as connection:

@@ -142,7 +142,7 @@ def test_a_withdrawal_that_fails_in_its_middle_leaves_the_new_predictions_alone(
     change(process, project, tasks, 0.125)
     tool.failure = Failure("withdraw", after, error)
     recover(worker)
-    assert {id: [one.trust for one in tool.shown(id)] for id in tasks} == {id: [0.125] for id in tasks}
+    assert {id: [prediction.trust for prediction in tool.shown(id)] for id in tasks} == {id: [0.125] for id in tasks}
 
 
 @pytest.mark.parametrize("error", [DOWN[0], LOST[0], REFUSED[0], ToolError("500")])
@@ -175,8 +175,11 @@ def test_predictions_that_the_tool_refuses_one_by_one_hold_up_no_other(process, 
     deliver = tool.deliver
 
     def refusing(predictions, version):
-        taken = deliver([one for one in predictions if one.task not in tasks[:2]], version)
-        return replace(taken, refused={one.task: f"{one.task}: no such label" for one in predictions if one.task in tasks[:2]})
+        taken = deliver([prediction for prediction in predictions if prediction.task not in tasks[:2]], version)
+        return replace(
+            taken,
+            refused={prediction.task: f"{prediction.task}: no such label" for prediction in predictions if prediction.task in tasks[:2]},
+        )
 
     monkeypatch.setattr(tool, "deliver", refusing)
     recover(worker)
@@ -218,7 +221,7 @@ def test_a_verdict_that_changes_while_its_prediction_is_sent_is_what_annotators_
 
     tool.faults = change_meanwhile
     recover(worker)
-    assert {id: [one.trust for one in tool.shown(id)] for id in tasks[:3]} == {id: [0.125] for id in tasks[:3]}
+    assert {id: [prediction.trust for prediction in tool.shown(id)] for id in tasks[:3]} == {id: [0.125] for id in tasks[:3]}
     assert {len(tool.shown(id)) for id in tasks} == {1}
 
 
@@ -232,7 +235,7 @@ def test_a_verdict_that_changes_while_nothing_could_be_sent_is_sent_alone(proces
 
     tool.faults = change_and_fail
     recover(worker)
-    assert {id: [one.trust for one in tool.shown(id)] for id in tasks[:3]} == {id: [0.125] for id in tasks[:3]}
+    assert {id: [prediction.trust for prediction in tool.shown(id)] for id in tasks[:3]} == {id: [0.125] for id in tasks[:3]}
     assert "withdraw" not in tool.calls
 
 
@@ -255,7 +258,7 @@ def test_a_verdict_that_changes_while_its_task_is_created_is_what_annotators_see
         tool.faults = change_meanwhile
         recover(worker)
         (task,) = tool.tasks_by_id
-        assert [one.trust for one in tool.shown(task)] == [0.125]
+        assert [prediction.trust for prediction in tool.shown(task)] == [0.125]
 
 
 @databases.both

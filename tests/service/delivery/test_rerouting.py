@@ -24,6 +24,7 @@ from annotriage.service.delivery.rerouting import (
     undo_rerouting,
 )
 from annotriage.service.guarantee.pausing import pause, resume
+from annotriage.states import OUT_FROM
 from annotriage.store import items, reroutings, schema
 from annotriage.store.browsing import item_of_task, items_of
 from annotriage.store.datasets import routes_of
@@ -54,7 +55,7 @@ def with_route(process, route):
 
 def counted(process, project):
     with process.store.reading() as connection:
-        return {one.route: (one.items, one.open) for one in routes_of(connection, project)}
+        return {line.route: (line.items, line.open) for line in routes_of(connection, project)}
 
 
 def reasons(process, project, ids):
@@ -153,7 +154,7 @@ def test_both_can_be_undone_once(process, project):
         undo_rerouting(process, project, 4711, "Ann")
 
 
-def test_what_the_model_sends_to_people_can_be_taken_out_of_the_queue_and_stays_an_outlier(process, project, worker):
+def test_what_the_model_sends_to_people_can_be_taken_out_of_the_queue_and_becomes_no_automatic_label(process, project, worker):
     outliers, unsure = with_route(process, "outlier"), with_route(process, "uncertain")
     before = everything(process), counted(process, project)
     assert send_to_review(process, project, outliers, "Ann").left == {WAITS: len(outliers)}
@@ -168,7 +169,9 @@ def test_what_the_model_sends_to_people_can_be_taken_out_of_the_queue_and_stays_
     worker.settle()
     tool = process.tool_project(project)
     shown = [tool.shown(row.external_id) for row in read(process, select(item.c.external_id).where(item.c.id.in_(outliers)))]
-    assert all(len(ones) == 1 and ones[0].trust > 2 / 3 and ones[0].labels for ones in shown)
+    assert all(len(ones) == 1 and ones[0].labels is None for ones in shown)
+    automatic = [row.trust for row in read(process, select(item.c.trust).where(item.c.route == "auto"))]
+    assert min(ones[0].trust for ones in shown) >= OUT_FROM > max(automatic), "behind all that people are asked about or offered"
     undo_rerouting(process, project, done.id, "Ann")
     assert (everything(process), counted(process, project)) == before
 
@@ -246,9 +249,9 @@ def test_what_was_taken_out_of_the_queue_stays_out_under_a_new_verdict_until_it_
     worker.settle()
     (row,) = read(process, select(item.c.external_id, item.c.dismissed, item.c.trust, item.c.media).where(item.c.id == outlier))
     assert row.dismissed
-    assert row.trust > 2 / 3
+    assert row.trust >= OUT_FROM
     (shown,) = process.tool_project(project).shown(row.external_id)
-    assert shown.labels
+    assert shown.labels is None
     with process.store.writing() as connection:
         items.change_media(connection, project, outlier, row.media + " ")
     worker.settle()

@@ -111,8 +111,8 @@ def test_tasks_that_come_in_meanwhile_get_both_versions(process, running, worker
     advance_rescoring(process, now(process, project))
     new = [tool.add(picture(image)).id for image in digits.incoming[0][60:80]]
     worker.settle()
-    versions = {tuple(sorted(one.version for one in tool.predictions if one.task == id)) for id in new}
-    assert {len(one) for one in versions} == {2}
+    versions = {tuple(sorted(prediction.version for prediction in tool.predictions if prediction.task == id)) for id in new}
+    assert {len(version) for version in versions} == {2}
     advance(process, project, worker)
     assert {len(tool.shown(id)) for id in tool.tasks_by_id} == {1}
     with process.store.reading() as connection:
@@ -155,7 +155,7 @@ def test_predictions_that_are_missing_at_the_check_are_sent_again_first(process,
     start(project)
     advance_rescoring(process, now(process, project))
     worker.settle()
-    lost = [one.id for one in tool.predictions if one.version == stricter.prediction_version][:3]
+    lost = [prediction.id for prediction in tool.predictions if prediction.version == stricter.prediction_version][:3]
     tool.withdraw(lost)
     advance_rescoring(process, now(process, project))
     assert now(process, project).reference_id == project.reference_id, "not yet"

@@ -188,8 +188,8 @@ def test_checks_whose_items_were_erased_count_as_wrong(certifying):
     certifying.answer(certifying.checks())
     before = certifying.now(found.id)
     with certifying.process.store.writing() as connection:
-        one = select(certificate_item.c.item_id).limit(1).scalar_subquery()
-        connection.execute(certificate_item.delete().where(certificate_item.c.item_id == one))
+        first = select(certificate_item.c.item_id).limit(1).scalar_subquery()
+        connection.execute(certificate_item.delete().where(certificate_item.c.item_id == first))
     after = certifying.now(found.id)
     assert (after.checks, after.lost) == (before.checks, 1)
     assert after.most >= before.most
@@ -242,8 +242,8 @@ def test_there_is_nothing_to_certify_without_automatic_labels_or_checks(certifyi
     with pytest.raises(DataError, match="no automatic label"):
         certifying.certify()
     with certifying.process.store.writing() as connection:
-        one = select(func.min(spot_check.c.item_id)).scalar_subquery()
-        connection.execute(update(verdict).where(verdict.c.item_id == one).values(judged="auto"))
+        first = select(func.min(spot_check.c.item_id)).scalar_subquery()
+        connection.execute(update(verdict).where(verdict.c.item_id == first).values(judged="auto"))
         connection.execute(spot_check.delete())
         change_project(connection, certifying.project.id, options={"sample_share": 0.0, "audit_share": 0.0, "dataset_fields": ()})
     alone = certifying.certify()

@@ -40,10 +40,10 @@ def take(process, project):
 def task(number=1, *given, wanted=1, **values):
     """A task as the tool reads it; each given answer is labels, or the fields of a `Review`."""
     read = []
-    for place, one in enumerate(given):
-        fields = one if isinstance(one, dict) else {"labels": (one,)}
+    for place, answered in enumerate(given):
+        fields = answered if isinstance(answered, dict) else {"labels": (answered,)}
         read.append(Review(**{"id": f"{number}-{place}", "annotator": f"ann{place}", "labels": None, "updated_at": 100.0 + place} | fields))
-    counted = sum(not one.skipped for one in read)
+    counted = sum(not review.skipped for review in read)
     return Task(str(number), f"http://host/{number}.png", wanted=wanted, labelled=counted >= wanted, reviews=tuple(read), **values)
 
 
@@ -204,7 +204,7 @@ def test_the_same_reading_again_writes_nothing_and_asks_little(process, project,
     with process.store.reading() as connection:
         take_reviews(connection, get_project(connection, project.id), many)
     assert len(statements) <= 5
-    assert all(one.lstrip().startswith(("SELECT", "BEGIN")) for one in statements)
+    assert all(statement.lstrip().startswith(("SELECT", "BEGIN")) for statement in statements)
 
 
 def test_tasks_without_an_item_are_passed_over(process, project):

@@ -70,11 +70,11 @@ def triaged(connect, worker, picture, mixed):
 def test_triaged_tasks_are_answered_in_the_order_asked_for_as_they_were_delivered(triaged, predictor):
     _, tool, tasks = triaged
     version, shown = predictor.predictions("1", records(tasks[::-1]))
-    assert [one.task for one in shown] == [task.id for task in tasks[::-1]]
-    assert {one.labels is None for one in shown} == {True, False}
-    for one in shown:
-        (stored,) = tool.shown(one.task, version)
-        assert (stored.labels, stored.trust) == (one.labels, one.trust)
+    assert [prediction.task for prediction in shown] == [task.id for task in tasks[::-1]]
+    assert {prediction.labels is None for prediction in shown} == {True, False}
+    for prediction in shown:
+        (stored,) = tool.shown(prediction.task, version)
+        assert (stored.labels, stored.trust) == (prediction.labels, prediction.trust)
 
 
 def test_an_answer_leaves_confirmed_deliveries_alone(triaged, process, predictor):
@@ -174,7 +174,7 @@ def test_spot_checks_are_answered_blind(connect, worker, predictor, picture, dig
     tasks = [tool.add(picture(image)) for image in digits.incoming[0][:5]]
     worker.settle()
     _, shown = predictor.predictions("1", records(tasks))
-    assert [one.labels for one in shown] == [None] * 5
+    assert [prediction.labels for prediction in shown] == [None] * 5
 
 
 def test_a_project_that_is_only_watched_gets_nothing(connect, worker, predictor, picture, digits):
@@ -189,7 +189,7 @@ def test_a_task_that_was_held_for_deleted_is_back_when_the_tool_asks_for_it(tria
     with process.store.writing() as connection:
         ids = [row.id for row in items.find_items(connection, project.id, [tasks[0].id]).values()]
         items.mark_gone(connection, ids)
-    tool.predictions = [one for one in tool.predictions if one.task != tasks[0].id]
+    tool.predictions = [prediction for prediction in tool.predictions if prediction.task != tasks[0].id]
     assert predictor.predictions("1", records(tasks[:1])) is None
     worker.settle()
     assert predictor.predictions("1", records(tasks[:1])) is not None

@@ -226,7 +226,7 @@ def test_which_outliers_belong_together_is_kept_with_the_snapshot(process, conne
         members = snapshots.groups_of(connection, every)
         groups = snapshots.latest(connection, [every], project.reference_id)[every].facts["groups"]
         assert groups
-        assert Counter(members.values()) == {one["number"]: one["size"] for one in groups}
+        assert Counter(members.values()) == {group["number"]: group["size"] for group in groups}
         assert snapshots.groups_of(connection, every, [next(iter(members))]) == dict([next(iter(members.items()))])
     with process.store.writing() as connection:
         snapshots.keep_groups(connection, every, {})

@@ -46,7 +46,7 @@ def test_every_figure_of_a_rule_is_at_metrics(rule, shown):
             if label == "state":  # shown where there are any
                 continue
             wanted = values.split("|") if is_pattern and "." not in values else [values]
-            assert all(any(re.fullmatch(value, one) for one in seen) for value in wanted), (name, label, seen)
+            assert all(any(re.fullmatch(value, text_seen) for text_seen in seen) for value in wanted), (name, label, seen)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])

@@ -97,7 +97,7 @@ def test_connecting_sets_the_tool_up_and_triage_begins(process, tool, digits_ref
     assert shown == [str(number) for number in range(2, 11)]
     assert row(process).title == "In memory"
     with process.store.reading() as connection:
-        assert [one.kind for one in history(connection, row(process).id)][-1] == "connected"
+        assert [event.kind for event in history(connection, row(process).id)][-1] == "connected"
 
 
 def test_connecting_again_repairs_and_takes_over_the_settings(process, tool, digits_reference, worker):
@@ -265,7 +265,7 @@ def test_of_six_commands_at_once_one_connects_and_five_say_why_they_do_not(proce
             said.append(future.result())
             if len(said) == 5:
                 refused.set()
-    assert [type(one) for one in said] == [str] * 5 + [Change]
+    assert [type(part) for part in said] == [str] * 5 + [Change]
     assert all("another command is connecting or disconnecting project 3" in sentence for sentence in said[:5])
     assert tool.calls.count("connect") == 1
 
@@ -333,7 +333,7 @@ def test_watching_writes_nothing_and_going_on_delivers_what_was_found(process, t
                 tables["spot_check"], tables["spot_check"].c.item_id == tables["item"].c.id
             )
         ).all()
-    hidden = {one.external_id for one in found if one.route in ("outlier", "failed") or one.kind}
+    hidden = {seen_item.external_id for seen_item in found if seen_item.route in ("outlier", "failed") or seen_item.kind}
     assert {id for id in tool.tasks_by_id if id != "1" and tool.shown(id)[0].labels is None} == hidden
     assert hidden
     assert rows(process)["field_write"] >= 5
@@ -358,7 +358,7 @@ def test_what_people_took_out_of_the_queue_while_it_was_watched_is_delivered_as_
     (shown,) = tool.shown(taken_out.external_id)
     assert shown.labels is not None
     assert shown.trust > 2 / 3
-    assert all(tool.shown(one.external_id)[0].labels is None for one in left)
+    assert all(tool.shown(seen_item.external_id)[0].labels is None for seen_item in left)
 
 
 def test_a_connected_project_is_not_turned_into_a_watched_one(process, tool, digits_reference):

@@ -13,9 +13,9 @@ import pytest
 from delivery_states import set_state
 from sqlalchemy import update
 
-from annotriage.engine.verdict import Verdict
 from annotriage.errors import MediaUnavailable, SettingError
 from annotriage.labeling_tool import Check
+from annotriage.media.data_uri import encode_data_uri
 from annotriage.service.operations.doctor import LATE_BEAT_SECONDS, PILED_UP, examine
 from annotriage.settings import ServiceSettings
 from annotriage.states import Alarm
@@ -23,7 +23,6 @@ from annotriage.store import inbox, items, work
 from annotriage.store.projects import change_project
 from annotriage.store.schema import heartbeat, item, spot_check
 from annotriage.store.schema import project as project_table
-from annotriage.store.verdicts import Judgement, record
 
 
 @pytest.fixture
@@ -191,24 +190,18 @@ def test_webhooks_that_do_not_arrive_are_told(checks, process, connect, worker, 
     assert checks("3")["webhooks arrive"].ok
 
 
-def test_media_that_failed_are_grouped_by_what_was_wrong(checks, process, connect):
-    project, tool = connect("3")
-    reasons = [
-        *(f"http://cdn.example.com/{n}.png: its host is not on the list; add cdn.example.com to media_hosts" for n in range(30)),
-        "not a picture: 'a.txt'",
-        "not a picture: 'b.txt'",
-    ]
-    with process.store.writing() as connection:
-        items.add_tasks(connection, project, [tool.add("x") for _ in reasons])
-        ids = [row.id for row in items.find_items(connection, project.id, list(tool.tasks_by_id)).values()]
-        verdicts = [Verdict(str(id), "", reason=reason) for id, reason in zip(sorted(ids), reasons, strict=True)]
-        judged = [Judgement(int(one.id), one, "failed", None, 0.0001, None, b"", b"") for one in verdicts]
-        record(connection, project, project.reference_id, judged)
-    found = [check.found for of, check in examine(lambda: process.settings) if check.name == "media"]
-    assert len(found) == 2
-    assert found[0].startswith("30 items could not be judged")
-    assert "add cdn.example.com to media_hosts" in found[0]
-    assert found[1].startswith("2 items")
+def test_media_that_failed_are_grouped_by_what_was_wrong_and_by_host(checks, process, connect, worker):
+    _, tool = connect("3")
+    addresses = [*(f"http://cdn.example.com/{number}.png" for number in range(3)), "http://images.example.com/a.png"]
+    texts = [encode_data_uri(content, "text/plain") for content in (b"not a picture", b"<html>")]
+    for media in (*addresses, *texts):
+        tool.add(media)
+    worker.settle()
+    hosts, pictures, other = (check.found for of, check in examine(lambda: process.settings) if check.name == "media")
+    assert hosts.startswith("3 items could not be judged")
+    assert "add cdn.example.com to the setting media_hosts" in hosts
+    assert pictures.startswith("2 items")
+    assert "add images.example.com to the setting media_hosts" in other
 
 
 def test_predictions_that_the_tool_refused_are_listed(checks, process, connect, worker, picture, digits):

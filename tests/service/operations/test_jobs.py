@@ -169,6 +169,6 @@ def test_a_project_that_is_gone_is_left_alone(process, connect, digits):
     import_tasks(process, project, tool, digits.incoming[0][:3])
     judge(process)
     with process.store.reading() as connection:
-        assert [one.id for one in projects(connection)] == [project.id]
+        assert [connected.id for connected in projects(connection)] == [project.id]
     taking = Snapshots(process)
     assert not taking.step(replace(project, reference_id=project.reference_id + 1)), "nothing was judged under that reference"

@@ -150,8 +150,8 @@ def test_of_two_workers_one_alone_tends_projects(process, connect, monkeypatch):
     other.server = process.server
     beats(process, process.owner, 10.0)
     beats(process, other.owner, 20.0)
-    for one in (process, other):
-        tending(one).round()
+    for either in (process, other):
+        tending(either).round()
     assert tended == [process.owner]
     other.leave()
 

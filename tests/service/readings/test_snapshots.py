@@ -33,7 +33,7 @@ def latest(process, project, kind="all"):
 
 def changed(process, project):
     with process.store.reading() as connection:
-        return {one.id for one in snapshots.changed(connection, project)}
+        return {line.id for line in snapshots.changed(connection, project)}
 
 
 def test_a_snapshot_says_what_triage_of_the_same_pictures_says(process, connect, digits_reference, mixed):
@@ -64,7 +64,7 @@ def test_groups_are_found_with_the_task_that_is_their_face(process, connect, dig
     taken = latest(process, project)
     expected = triage(digits_reference, [Item(task.id, image) for task, image in zip(tasks, digits.strangers[0], strict=True)])
     assert taken.facts["searched"] == expected.searched
-    assert [one["size"] for one in taken.facts["groups"]] == pytest.approx([one.size for one in expected.groups], abs=2)
+    assert [group["size"] for group in taken.facts["groups"]] == pytest.approx([group.size for group in expected.groups], abs=2)
     first = taken.facts["groups"][0]
     assert first["medoid"] == first["ids"][0]
     assert {*first["ids"]} <= {task.id for task in tasks}

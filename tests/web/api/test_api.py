@@ -67,7 +67,7 @@ def items_of(web, query):
 
 
 def counted(routes):
-    return {one["route"]: one["items"] for one in routes}
+    return {line["route"]: line["items"] for line in routes}
 
 
 def test_a_project_says_how_it_stands(web, triaged):
@@ -98,26 +98,26 @@ def test_a_new_reference_shows_how_far_it_is(web, triaged, process, other_refere
 def test_datasets_are_counted_by_route(web, triaged):
     found, count = pages(web, "/api/projects/3/datasets", "datasets", limit=2)
     assert count == 3
-    by_name = {(one["dataset"]["kind"], one["dataset"]["name"]): one for one in found}
+    by_name = {(row["dataset"]["kind"], row["dataset"]["name"]): row for row in found}
     assert by_name[("all", "all")]["items"] == 51
     assert (by_name[("field", "scanner=A")]["items"], by_name[("field", "scanner=B")]["items"]) == (30, 20)
     assert counted(by_name[("field", "scanner=B")]["routes"])["outlier"] > 10
     fields, _ = pages(web, "/api/projects/3/datasets?kind=field", "datasets")
-    assert {one["dataset"]["kind"] for one in fields} == {"field"}
+    assert {line["dataset"]["kind"] for line in fields} == {"field"}
 
 
 def test_items_are_filtered_and_paged_without_gaps(web, triaged):
     _, tool = triaged
     found, count = pages(web, "/api/projects/3/items", "items")
-    assert [one["item"]["task"] for one in found] == sorted(tool.tasks_by_id, key=int)
+    assert [row["item"]["task"] for row in found] == sorted(tool.tasks_by_id, key=int)
     assert count == 8
     datasets, _ = pages(web, "/api/projects/3/datasets?kind=field", "datasets")
-    number = next(one["dataset"]["id"] for one in datasets if one["dataset"]["name"] == "scanner=B")
+    number = next(line["dataset"]["id"] for line in datasets if line["dataset"]["name"] == "scanner=B")
     strangers, _ = pages(web, f"/api/projects/3/items?dataset={number}&route=outlier", "items")
-    assert strangers == [one for one in found[30:50] if one["item"]["route"] == "outlier"]
+    assert strangers == [row for row in found[30:50] if row["item"]["route"] == "outlier"]
     failed, _ = pages(web, "/api/projects/3/items?route=failed", "items")
-    (judged,) = [one["item"]["verdict"] for one in failed]
-    assert (judged["labels"], judged["confidence"]) == ([], None)
+    (judged,) = [row["item"]["verdict"] for row in failed]
+    assert (judged["labels"], judged["confidence"], judged["failure"]) == ([], None, "address")
     assert "nonsense" in judged["reason"]
 
 
@@ -140,17 +140,17 @@ def test_the_queue_has_everything_that_waits_for_a_person_the_strangest_first(we
     queue = [line["item"] for line in lines]
     assert {line["dataset"]["dataset"]["name"] for line in lines} >= {"scanner=A", "scanner=B"}
     assert count > 2
-    trusts = [one["trust"] for one in queue]
+    trusts = [row["trust"] for row in queue]
     assert trusts == sorted(trusts)
     every, _ = pages(web, "/api/projects/3/items", "items", limit=100)
     waits = {line["item"]["task"] for line in every if line["item"]["route"] != "auto" and not line["item"]["spot_check"]}
-    assert {one["task"] for one in queue} == waits
+    assert {row["task"] for row in queue} == waits
     assert len(queue) == len(waits) == web.get("/api/projects").json["projects"][0]["queue"]
     answered = queue[3]["task"]
     tool.annotate(answered, "7")
     worker.settle()
     rest, _ = pages(web, "/api/projects/3/queue", "items")
-    assert [one["item"]["task"] for one in rest] == [one["task"] for one in queue if one["task"] != answered]
+    assert [row["item"]["task"] for row in rest] == [row["task"] for row in queue if row["task"] != answered]
 
 
 def test_an_item_shows_its_verdict_datasets_delivery_and_answers(web, triaged, worker):
@@ -160,10 +160,10 @@ def test_an_item_shows_its_verdict_datasets_delivery_and_answers(web, triaged, w
     found = web.get("/api/projects/3/items/31").json
     assert found["item"]["task"] == "31"
     assert set(found["item"]["verdict"]["members"]) >= {"energy", "knn"}
-    assert {one["dataset"]["kind"] for one in found["datasets"]} == {"all", "batch", "field"}
+    assert {line["dataset"]["kind"] for line in found["datasets"]} == {"all", "batch", "field"}
     (delivery,) = found["deliveries"]
     assert (delivery["version"], delivery["state"]) == (project.version, "confirmed")
-    assert [(one["annotator"], one["labels"]) for one in found["reviews"]] == [("ann", ["7"])]
+    assert [(review["annotator"], review["labels"]) for review in found["reviews"]] == [("ann", ["7"])]
     failed = web.get("/api/projects/3/items/51").json
     assert (failed["item"]["group"], failed["item"]["verdict"]["score"]) == ("patient 1", None)
     assert web.get("/api/projects/3/items/99999").status_code == 404
@@ -173,9 +173,9 @@ def test_spot_checks_show_their_true_route(web, triaged):
     found, _ = pages(web, "/api/projects/3/spot-checks", "spot_checks", limit=3)
     every, _ = pages(web, "/api/projects/3/items", "items", limit=100)
     every = [line["item"] for line in every]
-    routes = {one["task"]: one["route"] for one in every}
+    routes = {row["task"]: row["route"] for row in every}
     assert found
-    assert {one["task"]: one["route"] for one in found} == {one["task"]: routes[one["task"]] for one in every if one["spot_check"]}
+    assert {row["task"]: row["route"] for row in found} == {row["task"]: routes[row["task"]] for row in every if row["spot_check"]}
     assert sum(web.get("/api/projects/3/spot-checks").json["counts"].values()) == len(found)
     assert web.get("/api/projects/3/spot-checks?state=wrong").json["spot_checks"] == []
 
@@ -196,14 +196,14 @@ def test_diversity_and_advice_are_those_of_the_latest_snapshot(web, triaged, pro
     project, _ = triaged
     assert web.get("/api/projects/3/diversity").json["datasets"] == []
     datasets, _ = pages(web, "/api/projects/3/datasets", "datasets")
-    every = next(one["dataset"]["id"] for one in datasets if one["dataset"]["kind"] == "all")
+    every = next(line["dataset"]["id"] for line in datasets if line["dataset"]["kind"] == "all")
     snapshot(process, project, every)
     (found,) = web.get("/api/projects/3/diversity").json["datasets"]
     assert (found["dataset"]["name"], found["latest"]["n"], found["latest"]["failed"]) == ("all", 50, 1)
     assert found["latest"]["low"] < found["latest"]["share"] < found["latest"]["high"]
     assert found["latest"]["facts"]["diversity"]["sentence"]
     (advice,) = web.get("/api/projects/3/advice").json["datasets"]
-    assert {one["question"] for one in advice["questions"]} >= {"train", "deploy", "annotate"}
+    assert {question["question"] for question in advice["questions"]} >= {"train", "deploy", "annotate"}
     history = web.get(f"/api/projects/3/diversity/{every}").json
     assert history["history"] == [{name: found["latest"][name] for name in history["history"][0]}]
     assert web.get("/api/projects/3/diversity/99").status_code == 404
@@ -263,7 +263,7 @@ def test_accepted_labels_are_listed_and_taken_back(web, triaged, process, worker
         found = items.find_items(connection, project.id, tasks)
         acceptances.end_batch(connection, {found[task].id: review for task, review in made.items()})
     worker.settle()
-    assert [one["machine"] for one in items_of(web, "answer=resolved")] == [True] * 3
+    assert [found_row["machine"] for found_row in items_of(web, "answer=resolved")] == [True] * 3
     (line,) = web.get("/api/projects/3/batches").json["batches"]
     assert (line["id"], line["items"], line["undone_at"]) == (batch, 3, None)
     assert "3 annotations" in web.post(f"/api/projects/3/batches/{batch}/undo").json["done"]

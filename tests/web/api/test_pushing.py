@@ -41,7 +41,7 @@ def test_pushed_items_are_triaged_before_they_have_a_task(web, connected, worker
     assert (first["index"], first["id"], first["new"]) == (0, "40", True)
     waiting = web.get(first["url"]).json
     assert (waiting["item"]["task"], waiting["item"]["route"], waiting["item"]["group"]) == (None, None, "p")
-    assert {(one["dataset"]["kind"], one["dataset"]["name"]) for one in waiting["datasets"]} == {
+    assert {(line["dataset"]["kind"], line["dataset"]["name"]) for line in waiting["datasets"]} == {
         ("all", "all"),
         ("pushed", "camera"),
         ("field", "scanner=C"),
@@ -60,8 +60,8 @@ def test_an_item_pushed_again_changes_nothing(web, connected, process):
     project, _ = connected
     first = push(web, {"id": "a", "media": "https://host/a.png"}).json["accepted"][0]
     again = push(web, {"id": "a", "media": "https://host/other.png"}, {"id": "a", "media": "https://host/a.png"}).json["accepted"]
-    assert [one["pushed"] for one in again] == [first["pushed"]] * 2
-    assert [one["new"] for one in again] == [False, False]
+    assert [row["pushed"] for row in again] == [first["pushed"]] * 2
+    assert [row["new"] for row in again] == [False, False]
     elsewhere = push(web, {"id": "a", "media": "https://host/a.png"}, dataset="other").json["accepted"][0]
     assert elsewhere["new"]
     with process.store.reading() as connection:
@@ -72,7 +72,7 @@ def test_an_item_pushed_again_changes_nothing(web, connected, process):
 
 def test_items_without_an_id_are_new_each_time(web, connected):
     found = push(web, {"media": "https://host/a.png"}, {"media": "https://host/a.png"}).json["accepted"]
-    assert [one["new"] for one in found] == [True, True]
+    assert [row["new"] for row in found] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_items_without_an_id_are_new_each_time(web, connected):
 def test_what_is_wrong_with_an_item_is_said_of_it_and_the_others_go_on(web, connected, sent, said):
     answer = push(web, {"media": "https://host/1.png"}, sent, {"media": "https://host/3.png"})
     assert answer.status_code == 202
-    assert [one["index"] for one in answer.json["accepted"]] == [0, 2]
+    assert [row["index"] for row in answer.json["accepted"]] == [0, 2]
     (refused,) = answer.json["refused"]
     assert refused["index"] == 1
     assert said in refused["reason"]
@@ -142,7 +142,7 @@ def test_whatever_is_sent_is_taken_in_or_refused_item_by_item(web, connected, pr
     answer = web.post("/api/datasets/camera/items", json={"project": project, "items": sent})
     assert answer.status_code in (202, 404, 422)
     if answer.status_code == 202:
-        assert sorted(one["index"] for key in ("accepted", "refused") for one in answer.json[key]) == list(range(len(sent)))
+        assert sorted(row["index"] for key in ("accepted", "refused") for row in answer.json[key]) == list(range(len(sent)))
 
 
 def deep(value, levels):
@@ -216,11 +216,11 @@ def test_files_are_pushed_as_a_form(web, connected, worker, mixed):
     content = base64.b64decode(data_uri(mixed[0][3]).partition(",")[2])
     form = {"project": "3", "data": '{"scanner": "C"}', "files": [(io.BytesIO(content), f"{n}.png") for n in (1, 2)]}
     answer = web.post("/api/datasets/camera/items", data=form, content_type="multipart/form-data")
-    assert [one["id"] for one in answer.json["accepted"]] == ["1.png", "2.png"]
+    assert [row["id"] for row in answer.json["accepted"]] == ["1.png", "2.png"]
     worker.settle()
     found = web.get(answer.json["accepted"][0]["url"]).json
     assert found["item"]["route"] in ("auto", "uncertain")
-    assert "scanner=C" in {one["dataset"]["name"] for one in found["datasets"]}
+    assert "scanner=C" in {line["dataset"]["name"] for line in found["datasets"]}
     assert web.post("/api/datasets/camera/items", data={"project": "3"}, content_type="multipart/form-data").status_code == 422
 
 
@@ -230,5 +230,5 @@ def test_a_file_that_is_too_large_is_refused_alone(web, connected, process):
     large, small = ((b'; filename="%s"' % name, b"x" * size) for name, size in ((b"large.png", 2**21), (b"small.png", 9)))
     body = part % (b"project", b"", b"3") + part % (b"files", *large) + part % (b"files", *small) + b"--cut--\r\n"
     answer = web.post("/api/datasets/camera/items", data=body, content_type="multipart/form-data; boundary=cut").json
-    assert [one["id"] for one in answer["accepted"]] == ["small.png"]
+    assert [row["id"] for row in answer["accepted"]] == ["small.png"]
     assert "media_mb" in answer["refused"][0]["reason"]

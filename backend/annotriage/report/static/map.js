@@ -33,6 +33,23 @@ export class PointMap {
     this.#resize();
   }
 
+  /** What stands around it on every page: zoom, lasso, the next point and the one before by key, and the theme. */
+  controls(step, paint) {
+    const on = (id, kind, act) => document.getElementById(id).addEventListener(kind, act);
+    on("map-in", "click", () => this.zoom(1.5));
+    on("map-out", "click", () => this.zoom(1 / 1.5));
+    on("map-lasso", "click", (event) => {
+      this.lassoing = !this.lassoing;
+      event.currentTarget.setAttribute("aria-pressed", this.lassoing);
+    });
+    on("map", "keydown", (event) => {
+      if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+      const by = { n: 1, p: -1 }[event.key.toLowerCase()];
+      if (by) { event.preventDefault(); step(by); }
+    });
+    addEventListener("themechange", () => { this.restyle(); paint(); });
+  }
+
   /** Other points in place of these; the view stays, nothing is selected. Paint and show them next. */
   replace(xy, rank) {
     this.#take(xy, rank);

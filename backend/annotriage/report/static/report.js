@@ -234,24 +234,13 @@ function explore(points) {
   boxes.forEach((box) => box.addEventListener("change", showChosen));
   colourBy.addEventListener("change", paint);
   byId("first").addEventListener("click", () => step(1));
-  byId("map-in").addEventListener("click", () => map.zoom(1.5));
-  byId("map-out").addEventListener("click", () => map.zoom(1 / 1.5));
   byId("map-reset").addEventListener("click", () => {
     boxes.forEach((box) => { box.checked = true; });
     showChosen();
     map.select(-1);
     map.fit();
   });
-  byId("map-lasso").addEventListener("click", (event) => {
-    map.lassoing = !map.lassoing;
-    event.currentTarget.setAttribute("aria-pressed", map.lassoing);
-  });
-  byId("map").addEventListener("keydown", (event) => {
-    if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
-    const by = { n: 1, p: -1 }[event.key.toLowerCase()];
-    if (by) { event.preventDefault(); step(by); }
-  });
-  addEventListener("themechange", () => { map.restyle(); paint(); });
+  map.controls(step, paint);
   document.addEventListener("click", (event) => {
     const group = event.target.closest("[data-group]"), picked = event.target.closest("[data-point]");
     if (group) {

@@ -1,7 +1,8 @@
 """Fields of queued tasks: whoever opens one sees why it waits for a person, and the state of its dataset.
 
 After delivery, in the jobs process: each write costs the labeling tool as much as a page, so there are few, one at a time. A spot check
-is known to be one, and carries nothing of what the model says of it; an outlier says how strange it is, and names no class.
+is known to be one, and carries nothing of what the model says of it; an outlier says how strange it is and how many look like it, and
+names no class. It alone shows the diversity of its dataset: whether it is one stray, or one of many.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from annotriage.advice.numbers import count, percent, percent_range
 from annotriage.advice.strangeness_words import strangeness_sentence
@@ -20,7 +22,7 @@ from annotriage.service.operations.log import log
 from annotriage.states import SPOT_CHECK, SPOT_CHECK_FIELD, FieldWriteState, Route
 from annotriage.store import deliveries, field_writes, snapshots, work
 from annotriage.store.datasets import SHOWN_FROM, dataset_of_all, datasets_named
-from annotriage.store.field_writes import Judged, Taken, Write
+from annotriage.store.field_writes import Judged, Taken, Write, Written
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import find_project
 from annotriage.store.references import get_reference
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
     from annotriage.store.projects import Project
 
 ROUTE, REASON, OUTLIER_SCORE, DIVERSITY = "triage_route", "triage_reason", "triage_outlier_score", "triage_diversity"
+LINK = "triage_link"  # to the item's page here
 CHECKED = SPOT_CHECK_FIELD  # of spot checks alone: a tab can ask whether a task has a field, not whether it lacks a word
-FIELDS = (ROUTE, REASON, OUTLIER_SCORE, DIVERSITY, CHECKED)
+FIELDS = (ROUTE, REASON, OUTLIER_SCORE, DIVERSITY, LINK, CHECKED)
+MAY_CHANGE = (REASON, DIVERSITY, LINK)  # while the item and its verdict stay
 SPOT_CHECK_REASON = "Chosen at random to be answered blind: what the model says stays hidden until a person has answered."
 
 EACH_SECONDS = 0.2  # the least for one write,
@@ -47,9 +51,12 @@ ATTEMPTS = 5
 AGAIN = (60.0, 300.0, 900.0, 3600.0)  # seconds until the next attempt
 
 
-def fields_of(connection: Connection, project: Project, item_ids: Sequence[int]) -> dict[int, dict[str, object]]:
-    """The fields of those of the items that go to a person; triage_diversity is among them once its dataset has a snapshot."""
-    shown = _shown(connection, project, item_ids)
+def fields_of(connection: Connection, project: Project, item_ids: Sequence[int], public_url: str = "") -> dict[int, dict[str, object]]:
+    """The fields of those of the items that go to a person; triage_diversity is among those of outliers once its dataset has a snapshot.
+
+    public_url: where people reach the dashboard, for triage_link; "" makes none.
+    """
+    shown = _shown(connection, project, item_ids, public_url)
     return {id: fields for id, each in shown.items() if (fields := {key: value for key, value in each.fields.items() if value is not None})}
 
 
@@ -76,7 +83,7 @@ class FieldWriting:
         if not taken.writes:
             return False
         with self._process.store.reading() as connection:  # after they were taken: what changes from now on queues them again
-            shown = _shown(connection, project, [write.item_id for write in taken.writes])
+            shown = _shown(connection, project, [write.item_id for write in taken.writes], self._process.settings.public_url)
         run = _Run(self._process, project, taken, each)
         try:
             for write in taken.writes:
@@ -126,10 +133,15 @@ class _Run:
         if shown is None:
             self._over.append(write.item_id)
             return
-        if shown.fields[ROUTE] is not None and shown.dataset_id is None:
+        if shown.waits:
             self._put_off.append(_PutOff(write.item_id, write.attempts, time.time() + WAIT_SECONDS))
             return
-        fields = {DIVERSITY: shown.fields[DIVERSITY]} if write.state == FieldWriteState.STALE else shown.fields
+        fields = shown.fields
+        if write.state == FieldWriteState.STALE:
+            fields = {name: fields[name] for name in MAY_CHANGE if fields[name] is not None}
+            if fields.keys() == {REASON}:  # nothing that the task was created with has changed
+                self._written.append((write.item_id, shown))
+                return
         started = time.monotonic()
         try:
             self._tool.write_fields(write.external_id, fields)
@@ -156,7 +168,7 @@ class _Run:
                 if shown.fields[ROUTE] is None:
                     self._over.append(id)
                 else:
-                    field_writes.finish(connection, taken, [id], FieldWriteState.WRITTEN, shown=(shown.dataset_id, shown.low, shown.high))
+                    field_writes.finish(connection, taken, [id], FieldWriteState.WRITTEN, shown=shown.written)
             for late in self._put_off:
                 state = FieldWriteState.FAILED if late.failed else None
                 field_writes.finish(connection, taken, [late.item_id], state, attempts=late.attempts, not_before=late.not_before)
@@ -188,17 +200,20 @@ class _PutOff:
 # -- what the fields say
 
 
+NOTHING = Written(None, None, None, None)
+
+
 @dataclass(frozen=True)
 class _Shown:
-    """The fields of one item, None for those that it shall not have; the dataset whose diversity it shows, and the limits in it."""
+    """The fields of one item, None for those that it shall not have. written: what of them may change. waits: for the first snapshot of
+    its dataset."""
 
     fields: dict[str, object]
-    dataset_id: int | None = None
-    low: float | None = None
-    high: float | None = None
+    written: Written = NOTHING
+    waits: bool = False
 
 
-def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) -> dict[int, _Shown]:
+def _shown(connection: Connection, project: Project, item_ids: Sequence[int], public_url: str) -> dict[int, _Shown]:
     rows = field_writes.verdicts_shown(connection, project, item_ids)
     chosen = _datasets(connection, project, {row.shown_dataset_id for row in rows})
     found = snapshots.latest(connection, list(set(chosen.values())), project.reference_id)
@@ -210,24 +225,38 @@ def _shown(connection: Connection, project: Project, item_ids: Sequence[int]) ->
         if (row.route == "auto" or row.dismissed) and row.spot_check is None:
             shown[row.item_id] = _Shown(dict.fromkeys(FIELDS))
             continue
-        fields = _words(row, compared)
+        fields = _words(row, compared) | {DIVERSITY: None, LINK: _link(public_url, project, row)}
+        if row.route != Route.OUTLIER or row.spot_check is not None:
+            shown[row.item_id] = _Shown(fields)
+            continue
         snapshot = found.get(chosen[row.shown_dataset_id])
         if snapshot is None:
-            shown[row.item_id] = _Shown(fields | {DIVERSITY: None})
+            shown[row.item_id] = _Shown(fields, waits=True)
         else:
             fields[DIVERSITY] = f"{titles[snapshot.dataset_id]}: {diversity_text(snapshot.facts['diversity'])}"
-            shown[row.item_id] = _Shown(fields, snapshot.dataset_id, snapshot.low, snapshot.high)
+            shown[row.item_id] = _Shown(fields, Written(snapshot.dataset_id, snapshot.low, snapshot.high, row.look_alikes))
     return shown
 
 
+def _link(public_url: str, project: Project, row: Judged) -> str | None:
+    """Where the item's page is; of a pushed item only once it has a task."""
+    page = project_page(public_url, project.external_id)
+    return f"{page}/items/{quote(row.external_id, safe='')}" if page and row.external_id is not None else None
+
+
+def project_page(public_url: str, project_id: str) -> str:
+    """Where people find a project in the dashboard; "" where nobody has said at which address they reach it."""
+    return f"{public_url.rstrip('/')}/projects/{quote(project_id, safe='')}" if public_url else ""
+
+
 def _words(row: Judged, compared: str) -> dict[str, object]:
-    """All fields but the diversity. compared: with which items the reference compares."""
+    """All fields but the diversity and the link. compared: with which items the reference compares."""
     if row.spot_check is not None:
         return {ROUTE: SPOT_CHECK, REASON: SPOT_CHECK_REASON, OUTLIER_SCORE: None, CHECKED: "yes"}
     reason = reason_sentence(row.reason, row.held_back, row.sent_by)
     if row.route == Route.OUTLIER and row.outlier_score is not None:
         why = strangeness_sentence(row.class_score, row.source_score)
-        reason = f"{outlier_sentence(row.outlier_score, compared)} {why}".rstrip()
+        reason = f"{outlier_sentence(row.outlier_score, compared, look_alikes=row.look_alikes or 0)} {why}".rstrip()
     return {ROUTE: row.route, REASON: reason, OUTLIER_SCORE: _figure(row.outlier_score), CHECKED: None}
 
 

@@ -115,7 +115,8 @@ class Delivery:
         with self._process.store.writing() as connection:
             most = min(MOST_CREATED, self._most.get(project.id, MOST))
             taken = deliveries.take_uncreated(connection, project, self._process.owner, most, MOST_BYTES)
-            fields = fields_of(connection, project, [due.item_id for due in taken]) if project.options.item_fields else {}
+            public_url, ids = self._process.settings.public_url, [due.item_id for due in taken]
+            fields = fields_of(connection, project, ids, public_url) if project.options.item_fields else {}
         if not taken:
             return False
         new = [NewTask(due.marker, due.media, {**due.data, **fields.get(due.item_id, {})}, due.labels, due.trust) for due in taken]

@@ -2,8 +2,8 @@
 
 What the model judged stays as `verdict.judged`, and only what
 it judged automatic becomes automatic again: nobody may guarantee more than the model shows. What it sent to people itself can be taken
-out of the queue: it keeps its route and counts as an outlier all the same, but nobody is asked to look at it, and annotators see the
-model's label. Spot checks are left alone, for they are answered blind.
+out of the queue: it keeps its route and counts as an outlier all the same, and becomes no automatic label, but nobody is asked to look
+at it. Spot checks are left alone, for they are answered blind.
 """
 
 from __future__ import annotations
@@ -65,13 +65,14 @@ def send_to_review(process: Process, project: Project, item_ids: Sequence[int], 
     return _act(process, project, item_ids, TO_REVIEW, by)
 
 
-def take_back(process: Process, project: Project, item_ids: Sequence[int], by: str) -> Rerouted:
+def take_back(process: Process, project: Project, item_ids: Sequence[int], by: str, reason: str | None = None) -> Rerouted:
     """These items need no person any more: what the model judged automatic is so again, the others are out of the queue.
 
-    Raises StateError while automatic labels are paused, unless all of them are of the other kind.
+    reason: why they are set aside, to be looked up later. Raises StateError while automatic labels are paused, unless all of them are of
+    the other kind.
     """
     by = _name(by)
-    return _act(process, project, item_ids, BACK, by)
+    return _act(process, project, item_ids, BACK, by, reason=reason)
 
 
 def foresee(process: Process, project: Project, item_ids: Sequence[int]) -> Foreseen:
@@ -96,13 +97,22 @@ def undo_rerouting(process: Process, project: Project, id: int, by: str) -> Rero
     return _act(process, project, item_ids, BACK if done.to == TO_REVIEW else TO_REVIEW, _name(by), undoes=done)
 
 
-def _act(process: Process, project: Project, item_ids: Sequence[int], to: str, by: str, *, undoes: Rerouting | None = None) -> Rerouted:
+def _act(
+    process: Process,
+    project: Project,
+    item_ids: Sequence[int],
+    to: str,
+    by: str,
+    *,
+    undoes: Rerouting | None = None,
+    reason: str | None = None,
+) -> Rerouted:
     """In chunks, a short transaction each."""
     judge = _sendable if to == TO_REVIEW else _restorable
     with process.store.writing() as connection:
         if to == BACK:
             _refuse_paused(connection, get_project(connection, project.id), item_ids)
-        id = reroutings.begin(connection, project.id, to, by) if undoes is None else undoes.id
+        id = reroutings.begin(connection, project.id, to, by, reason) if undoes is None else undoes.id
     changed: list[int] = []
     left: Counter[str] = Counter()
     for ids in chunks(sorted(set(item_ids))):
@@ -124,7 +134,9 @@ def _act(process: Process, project: Project, item_ids: Sequence[int], to: str, b
             reroutings.mark_undone(connection, id)
         if changed:
             said = to if undoes is None else undoes.to
-            note(connection, project.id, EventKind.REROUTED, by=by, to=said, items=len(changed), undone=undoes is not None)
+            given = reason if undoes is None else undoes.reason
+            facts = {"by": by, "to": said, "items": len(changed), "undone": undoes is not None}
+            note(connection, project.id, EventKind.REROUTED, **facts, **({} if given is None else {"reason": given}))
     log("rerouted", project=project.external_id, to=to, by=by, items=len(changed), undoes=undoes and undoes.id)
     return Rerouted(id, to, tuple(changed), dict(left))
 

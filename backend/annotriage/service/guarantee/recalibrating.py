@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from annotriage.advice.guarantee_words import evidence_of
-from annotriage.data import Dataset, Item
+from annotriage.data import Dataset, Item, Problem
 from annotriage.errors import FitError, MediaUnavailable, ToolUnavailable
 from annotriage.guarantee.ranking import least_items
 from annotriage.progress import Progress, silent
@@ -26,8 +26,8 @@ from annotriage.service.operations.references import keep_reference
 from annotriage.states import EventKind
 from annotriage.store import columns, spot_checks
 from annotriage.store.events import note
+from annotriage.store.items import AnsweredItem
 from annotriage.store.projects import Project, change_project, get_project
-from annotriage.store.spot_checks import SampleAnswer
 
 if TYPE_CHECKING:
     from annotriage.engine.collecting import Collected
@@ -64,7 +64,8 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
         answered = _fresh(answered, present)
         incoming = _incoming(process, project) if project.options.compare_incoming else None
         reference = calibrate(dataclasses.replace(present, held_out_notes=()), answered, previous=present.held_out, incoming=incoming)
-        reference = dataclasses.replace(reference, held_out_notes=(*reference.held_out_notes, *looks_seen(reference)))
+        notes = (*reference.held_out_notes, *looks_seen(reference, model, answered))
+        reference = dataclasses.replace(reference, held_out_notes=notes)
         reference = dataclasses.replace(reference, version=reference.content_hash())
         next_id = keep_reference(process.store, reference)
     with process.store.writing() as connection:
@@ -100,7 +101,7 @@ def _fresh(answered: Collected, present: Reference) -> Collected:
     return answered.rows(fresh) if len(answered.ids) > len(fresh) >= FRESH_ENOUGH * least else answered
 
 
-def answered_items(process: Process, project: Project, rows: Sequence[SampleAnswer]) -> Iterator[Item]:
+def answered_items(process: Process, project: Project, rows: Sequence[AnsweredItem]) -> Iterator[Item]:
     """Items with people's labels, their media fetched again. Raises ToolUnavailable if too many cannot be had now."""
     reader = MediaReader(process.settings, process.server)
     missing = 0
@@ -110,7 +111,7 @@ def answered_items(process: Process, project: Project, rows: Sequence[SampleAnsw
                 missing += 1
                 if missing > MOST_MISSING * len(rows):
                     raise ToolUnavailable(f"project {project.external_id}: the media of too many answered items cannot be had now: {item}")
-                item = Item(str(row.id), None, group=row.group, problem=str(item))
+                item = Item(str(row.id), None, group=row.group, problem=Problem(item.failure, str(item)))
             yield dataclasses.replace(item, labels=row.given)
     finally:
         reader.close()

@@ -94,7 +94,7 @@ def judgements(
         held_back = _held_back(draw, row) if verdict.route == "auto" else None
         holds = verdict if held_back is None else replace(verdict, route=Route.UNCERTAIN, trust=verdict.trust - THIRD)
         out = row.dismissed and holds.route in ("outlier", "uncertain")
-        hides = bool(spot_check) or not (out or holds.route in SHOWN)
+        hides = bool(spot_check) or holds.route not in SHOWN
         trust = trust_out_of_queue(holds.trust) if out else holds.trust
         shown = None if hides else holds.labels
         picture = loaded[place].picture

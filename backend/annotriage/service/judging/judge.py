@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Queue
 
-from annotriage.data import Item
+from annotriage.data import Item, Problem
 from annotriage.engine.reference import Reference
 from annotriage.engine.verdict import failed_verdict, verdicts_of
 from annotriage.errors import AnnotriageError, UnknownError
@@ -27,7 +27,7 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, Step
 from annotriage.service.operations.process import Process
 from annotriage.settings import Settings
-from annotriage.states import EventKind
+from annotriage.states import EventKind, Failure
 from annotriage.store import DATABASE_TROUBLE, work
 from annotriage.store.counters import chunks
 from annotriage.store.events import note
@@ -220,8 +220,8 @@ class Judge:
             if not last:
                 later[row.id] = row.tries
             if row.tries + 1 == FAILED_AFTER or last:
-                reason = f"{item}" + ("" if last else " It is tried again by itself.")
-                found.append(failed(row, failed_verdict(reference, Item(str(row.id), None), reason)))
+                problem = Problem(item.failure, f"{item}" + ("" if last else " It is tried again by itself."))
+                found.append(failed(row, failed_verdict(reference, Item(str(row.id), None), problem)))
 
     def _batch(self, claimed: _Claimed, reference: Reference, draw: Draw, batch: Batch, side: int) -> list[Judgement]:
         rows = [claimed.rows[int(item.id)] for item in batch.items]
@@ -243,7 +243,7 @@ class Judge:
             reference = self._process.reference(reference_id)
             settings = self._process.run_settings(reference)
             spec = ModelSpec.load(reference.spec_path or "")
-            model = next((one for other, one, _ in self._models.values() if other.model == reference.model), None)
+            model = next((loaded for fitted, loaded, _ in self._models.values() if fitted.model == reference.model), None)
             model = model or load_model(spec, settings.device, max(1, (os.cpu_count() or 1) - 1))
             reference.check(model)
             while len(self._models) > 1:
@@ -252,8 +252,9 @@ class Judge:
         return self._models[reference_id]
 
 
-def _deadly(row: ClaimedItem) -> str:
-    return (
+def _deadly(row: ClaimedItem) -> Problem:
+    return Problem(
+        Failure.MODEL,
         f"task {row.external_id or row.marker}: the worker failed or died on it {row.attempts - 1} times, so that it is not tried again;"
-        " look at the file, and at the worker's memory"
+        " look at the file, and at the worker's memory",
     )

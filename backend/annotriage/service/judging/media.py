@@ -9,12 +9,13 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
-from annotriage.data import Item
+from annotriage.data import Item, Problem
 from annotriage.errors import AnnotriageError, MediaError, MediaUnavailable, ToolRefused, ToolUnavailable
 from annotriage.labeling_tool import ToolProject, ToolServer
 from annotriage.media.data_uri import decode_data_uri, is_data_uri
 from annotriage.media.fetcher import Fetcher, Limits
 from annotriage.settings import ServiceSettings
+from annotriage.states import Failure
 
 AHEAD = 64  # items whose media are fetched and not used yet
 
@@ -98,11 +99,12 @@ class MediaReader:
         except (ToolRefused, ToolUnavailable) as error:  # neither is this item's fault
             return MediaUnavailable(f"{where}: {error}")
         except AnnotriageError as error:
-            return Item(str(row.id), None, group=row.group, path=where, problem=str(error))
+            failure = error.failure if isinstance(error, MediaError) else Failure.ADDRESS
+            return Item(str(row.id), None, group=row.group, path=where, problem=Problem(failure, str(error)))
 
     def _content(self, tool: ToolProject, row: HasMedia, where: str) -> bytes:
         if not row.media:
-            raise MediaError(f"{where}: its data names no picture; correct the task's data")
+            raise MediaError(Failure.ADDRESS, f"{where}: its data names no picture; correct the task's data")
         if is_data_uri(row.media):
             return decode_data_uri(row.media)
         return self._fetcher.get(tool.media_address(row.media, row.external_id or ""), where)

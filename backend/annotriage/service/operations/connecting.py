@@ -17,7 +17,7 @@ from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.numbers import count
 from annotriage.errors import AnnotriageError, MismatchError, SettingError, StateError, ToolError, ToolGone, UnknownError
 from annotriage.labeling_tool import AUDIT_VERSION, Before, ProjectFacts, Task, ToolProject
-from annotriage.service.delivery.field_writing import FIELDS
+from annotriage.service.delivery.field_writing import FIELDS, project_page
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
@@ -89,7 +89,7 @@ def _connect(process: Process, project_id: str, reference: Reference, watch: boo
     done = _plan(process, present, tasks, facts, reference, watch)
     if dry_run:
         done += _expected(process, tool, [task for task in tasks if not task.labelled], reference)
-        done += [] if watch else tool.connect(*_address(process), dry_run=True)
+        done += [] if watch else tool.connect(*_address(process, project_id), dry_run=True)
         return Change(project_id, facts.title, reference.prediction_version, True, tuple(done))
     reference_id = keep_reference(process.store, reference)
     if not watch:
@@ -177,9 +177,9 @@ def _references(project: Project) -> list[int]:
     return list(dict.fromkeys(id for id in ids if id is not None))
 
 
-def _address(process: Process) -> tuple[str | None, str, str, str]:
+def _address(process: Process, project_id: str) -> tuple[str | None, str, str, str, str]:
     url = process.url if process.settings.calls == "on" else None
-    return url, process.settings.user, process.password, process.webhook_secret
+    return url, process.settings.user, process.password, process.webhook_secret, project_page(process.settings.public_url, project_id)
 
 
 def _refuse_bad_server(process: Process) -> None:
@@ -247,7 +247,7 @@ def _set_up(process: Process, tool: ToolProject, facts: ProjectFacts, present: P
             remember_before(connection, tool.id, Before(facts.version, facts.order))
             before = before_of(connection, tool.id)
     try:
-        return tool.connect(*_address(process), dry_run=False)
+        return tool.connect(*_address(process, tool.id), dry_run=False)
     except (ToolError, KeyboardInterrupt) as error:
         if not new:
             raise

@@ -5,7 +5,6 @@ Looks at the settings, the database, the running processes, the labeling tool's 
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -34,7 +33,7 @@ UNTOLD_SECONDS = 60.0  # after an import its webhook is there, even if the clock
 LATE_BEAT_SECONDS = 15.0  # since a process gave its last sign of life
 LATE_SECONDS = 120.0  # since the labeling tool was last read
 LISTED = 5  # tasks in a line
-RESTART = "Put it right where annotriage serve is started, and start it again: it has its token from there, not from this shell."
+RESTART = "It has its token and address from where annotriage serve is started, not from this shell; changed ones hold from its next start."
 
 
 def examine(load: Callable[[], ServiceSettings], config: Path | None = None) -> Iterator[tuple[str, Check]]:
@@ -96,7 +95,7 @@ def _service(process: Process) -> Iterator[Check]:
     if roles["web"]:
         trouble = work.trouble(living)
         found = trouble or "the labeling tool takes the running service's token"
-        yield Check("the service's access", not trouble, found, RESTART if trouble.startswith("token") else "")
+        yield Check("the service's access", not trouble, found, RESTART if trouble else "")
     if states["new"] > PILED_UP:
         yield Check("webhooks", False, f"{states['new']:,} were not read yet", "The worker is held up; its log says by what.")
     if troubles:
@@ -201,18 +200,12 @@ def _webhooks(connection: Connection, project: Project) -> Iterator[Check]:
 def _failures(connection: Connection, project: Project) -> Iterator[Check]:
     """Items that could not be judged, by what was wrong with them: hosts to allow, media that are gone, no pictures."""
     rows = browsing.failures(connection, project, LOOKED_AT)
-    kinds = Counter(_kind(row.reason) for row in rows)
-    tasks = {_kind(row.reason): row for row in reversed(rows)}
+    kinds = Counter((row.failure, row.host) for row in rows)
+    latest = {(row.failure, row.host): row for row in reversed(rows)}
     for kind, items in kinds.most_common(KINDS):
         number = count(items, "item")
         more = " or more" if len(rows) == LOOKED_AT else ""
-        yield Check("media", False, f"{number}{more} could not be judged, as task {tasks[kind].task}: {tasks[kind].reason}")
-
-
-def _kind(reason: str) -> str:
-    """Failures that differ in paths and numbers alone are of one kind."""
-    without_paths = re.sub(r"(https?://[^/\s]+)/\S*", r"\1", reason)
-    return re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "", without_paths)
+        yield Check("media", False, f"{number}{more} could not be judged, as task {latest[kind].task}: {latest[kind].reason}")
 
 
 def _deliveries(connection: Connection, project: Project) -> Iterator[Check]:

@@ -10,8 +10,8 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 
-from annotriage.data import Dataset, Item
-from annotriage.engine.label_audit import audit_dataset
+from annotriage.data import Dataset, Item, Problem
+from annotriage.engine.label_audit.audit import audit_dataset
 from annotriage.errors import DataError, MediaUnavailable
 from annotriage.labeling_tool import AUDIT_VERSION, Shown
 from annotriage.model import load_model
@@ -23,7 +23,8 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import FindingState
 from annotriage.store import label_audits
-from annotriage.store.label_audits import AnsweredItem, Finding
+from annotriage.store.items import AnsweredItem
+from annotriage.store.label_audits import Finding
 from annotriage.store.projects import Project
 
 MOST_ITEMS = 20_000  # of the latest answers
@@ -106,7 +107,7 @@ def _items(process: Process, project: Project, rows: Sequence[AnsweredItem]) -> 
     try:
         for row, item in reader.read(process.tool_project(project), rows):
             if isinstance(item, MediaUnavailable):
-                item = Item(str(row.id), None, group=row.group, problem=str(item))
+                item = Item(str(row.id), None, group=row.group, problem=Problem(item.failure, str(item)))
             yield dataclasses.replace(item, labels=row.given)
     finally:
         reader.close()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 
-from annotriage.engine.atlas import Fallen, training_atlas
+from annotriage.engine.diagnosis.atlas import Fallen, training_atlas
 from annotriage.progress import Progress, silent
 from annotriage.report.atlas_page import write_atlas
-from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
+from annotriage.service.readings.reporting import keep_page
 from annotriage.store import reports
 from annotriage.store.datasets import dataset_of_project
 from annotriage.store.projects import Project
@@ -31,14 +30,7 @@ def make_atlas(process: Process, project: Project, dataset_id: int, progress: Pr
     strange = [_fallen(rows[id]) for id in waiting if id in rows and rows[id].route == "outlier" and rows[id].compressed is not None]
     with progress("drawing the atlas", None):
         found = training_atlas(reference, name, strange, process.run_settings(reference))
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "atlas.html"
-        write_atlas(found, file)
-        size = file.stat().st_size
-        with process.store.writing() as connection:
-            reports.keep_report(connection, dataset_id, reports.ATLAS, file)
-    log("atlas made", project=project.external_id, dataset=dataset_id, bytes=size)
-    return f"The atlas of {name} is ready ({size / 2**20:.1f} MB)."
+    return keep_page(process, project, dataset_id, reports.ATLAS, name, partial(write_atlas, found))
 
 
 def _fallen(row: Full) -> Fallen:

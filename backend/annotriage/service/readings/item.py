@@ -195,7 +195,7 @@ def _history(
             moments.append(Happened(item.spot_check.answered_at, f"blind check: {said}"))
     if item.rerouting_id is not None:
         word = rerouting_of(connection, project, item.rerouting_id)
-        done = "sent to review" if word.to == "review" else "taken out of review"
+        done = f"set aside ({word.reason})" if word.reason else "sent to review" if word.to == "review" else "taken out of review"
         moments.append(Happened(word.at, f"was {done} by {word.by}" + (", which was undone" if word.undone_at else "")))
     return tuple(sorted(moments, key=lambda moment: -moment.at))
 

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,14 +64,19 @@ def make_report(process: Process, project: Project, dataset_id: int, progress: P
         notes=_notes(len(drawn), len(scored.ids), assessed.searched, scored.counts["outlier"]),
     )
     report = report_of(found, settings, progress)
+    return keep_page(process, project, dataset_id, reports.REPORT, name, partial(write_report, report))
+
+
+def keep_page(process: Process, project: Project, dataset_id: int, kind: str, name: str, write: Callable[[Path], object]) -> str:
+    """Keep a page about a dataset, and tell of it in a sentence. name: of the dataset; write: writes the page into a file."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "report.html"
-        write_report(report, file)
+        file = Path(folder) / f"{kind}.html"
+        write(file)
         size = file.stat().st_size
         with process.store.writing() as connection:
-            reports.keep_report(connection, dataset_id, reports.REPORT, file)
-    log("report made", project=project.external_id, dataset=dataset_id, bytes=size)
-    return f"The report of {name} is ready ({size / 2**20:.1f} MB)."
+            reports.keep_report(connection, dataset_id, kind, file)
+    log(f"{kind} made", project=project.external_id, dataset=dataset_id, bytes=size)
+    return f"The {kind} of {name} is ready ({size / 2**20:.1f} MB)."
 
 
 def _seen(row: Full, reference: Reference) -> Seen:
@@ -79,7 +86,20 @@ def _seen(row: Full, reference: Reference) -> Seen:
 
 def _verdict(row: Full, reference: Reference) -> Verdict:
     axes = ("class_score", "source_score")
-    columns = ("confidence", "cluster", "score", *axes, "p_value", "outlier_score", "trust", "reason", "seconds", "sureness", "labels")
+    columns = (
+        "confidence",
+        "cluster",
+        "score",
+        *axes,
+        "p_value",
+        "outlier_score",
+        "trust",
+        "reason",
+        "failure",
+        "seconds",
+        "sureness",
+        "labels",
+    )
     values: dict[str, Any] = {name: getattr(row.verdict, name) for name in columns}
     path = row.media if len(row.media) <= NAMED and not row.media.startswith("data:") else f"task {row.name}"
     values["members"] = {name: value for name, value in row.verdict.members.items() if value is not None}

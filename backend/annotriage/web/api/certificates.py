@@ -12,7 +12,7 @@ from annotriage.service.readings.certificate import Certificate, certificate_now
 from annotriage.states import Time
 from annotriage.store.datasets import dataset_of_project
 from annotriage.store.projects import project_of
-from annotriage.web.api.openapi import Operation, Parameter
+from annotriage.web.api.openapi import Asked, Operation, Parameter
 from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after, number_in_path
 from annotriage.web.sessions import visitor_name
 
@@ -41,19 +41,16 @@ class CertificateKey:
     key: str
 
 
-def list_certificates(process: Process, project: str, dataset: int | None, after: str | None, limit: int) -> CertificateList:
+def list_certificates(asked: Asked, dataset: int | None, after: str | None, limit: int) -> CertificateList:
     """The project's certificates, as they stand now."""
-    with process.store.reading() as connection:
-        found = project_of(connection, project)
-        rows = certificates_now(connection, found, dataset_id=dataset, after=number_after(after), limit=limit)
+    rows = certificates_now(asked.connection, asked.project, dataset_id=dataset, after=number_after(after), limit=limit)
     return CertificateList(rows, next_page(rows, limit, lambda row: row.id))
 
 
-def get_certificate(process: Process, project: str, certificate: str) -> SignedCertificate:
+def get_certificate(asked: Asked, certificate: str) -> SignedCertificate:
     """A certificate as it stands now, signed."""
-    with process.store.reading() as connection:
-        found = certificate_now(connection, project_of(connection, project), number_in_path(certificate, "certificate"))
-    return SignedCertificate(**signed(process.store, facts_of(found)))
+    found = certificate_now(asked.connection, asked.project, number_in_path(certificate, "certificate"))
+    return SignedCertificate(**signed(asked.process.store, facts_of(found)))
 
 
 def make_certificate(process: Process, project: str, dataset: str, until: float | None, wanted: int | None) -> Certificate:

@@ -6,14 +6,12 @@ import time
 from dataclasses import dataclass
 
 from annotriage.errors import DataError
-from annotriage.service.operations.process import Process
 from annotriage.service.readings import dataset as readings
 from annotriage.service.readings.dataset import DatasetAdvice, DatasetDiversity, DatasetLine, Window
 from annotriage.states import Time
 from annotriage.store.datasets import Dataset, dataset_of_project, datasets_page
-from annotriage.store.projects import project_of
 from annotriage.store.snapshots import Moment, history
-from annotriage.web.api.openapi import Operation, Parameter
+from annotriage.web.api.openapi import Asked, Operation, Parameter
 from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after, number_in_path
 from annotriage.web.plain import time_text
 
@@ -51,48 +49,40 @@ class AdviceList:
     next: str | None
 
 
-def list_datasets(process: Process, project: str, kind: str | None, after: str | None, limit: int) -> DatasetList:
+def list_datasets(asked: Asked, kind: str | None, after: str | None, limit: int) -> DatasetList:
     """The project's datasets, the latest first."""
-    with process.store.reading() as connection:
-        found = project_of(connection, project)
-        datasets = datasets_page(connection, found, kind=kind, after=number_after(after), limit=limit)
-        lines = readings.dataset_lines(connection, found, datasets)
+    datasets = datasets_page(asked.connection, asked.project, kind=kind, after=number_after(after), limit=limit)
+    lines = readings.dataset_lines(asked.connection, asked.project, datasets)
     return DatasetList(lines, next_page(datasets, limit, lambda dataset: dataset.id))
 
 
-def list_diversity(process: Process, project: str, after: str | None, limit: int) -> DiversityList:
+def list_diversity(asked: Asked, after: str | None, limit: int) -> DiversityList:
     """How foreign the project's datasets are."""
-    with process.store.reading() as connection:
-        found = project_of(connection, project)
-        datasets = datasets_page(connection, found, after=number_after(after), limit=limit)
-        lines = readings.diversity_of(connection, found, datasets)
+    datasets = datasets_page(asked.connection, asked.project, after=number_after(after), limit=limit)
+    lines = readings.diversity_of(asked.connection, asked.project, datasets)
     return DiversityList(lines, next_page(datasets, limit, lambda dataset: dataset.id))
 
 
-def get_diversity(process: Process, project: str, dataset: str, after: float | None, limit: int) -> DiversityHistory:
+def get_diversity(asked: Asked, dataset: str, after: float | None, limit: int) -> DiversityHistory:
     """How a dataset's diversity score got where it is."""
-    with process.store.reading() as connection:
-        found = dataset_of_project(connection, project_of(connection, project), number_in_path(dataset, "dataset"))
-        past = history(connection, found.id, before=after, limit=limit)
+    found = dataset_of_project(asked.connection, asked.project, number_in_path(dataset, "dataset"))
+    past = history(asked.connection, found.id, before=after, limit=limit)
     return DiversityHistory(found, tuple(past), next_page(past, limit, lambda moment: repr(moment.at)))
 
 
-def list_advice(process: Process, project: str, after: str | None, limit: int) -> AdviceList:
+def list_advice(asked: Asked, after: str | None, limit: int) -> AdviceList:
     """What to do about the project's datasets."""
-    with process.store.reading() as connection:
-        found = project_of(connection, project)
-        datasets = datasets_page(connection, found, after=number_after(after), limit=limit)
-        lines = readings.advice_on(connection, found, readings.diversity_of(connection, found, datasets))
+    datasets = datasets_page(asked.connection, asked.project, after=number_after(after), limit=limit)
+    lines = readings.advice_on(asked.connection, asked.project, readings.diversity_of(asked.connection, asked.project, datasets))
     return AdviceList(lines, next_page(datasets, limit, lambda dataset: dataset.id))
 
 
-def get_window(process: Process, project: str, start: float | None, end: float | None) -> Window:
+def get_window(asked: Asked, start: float | None, end: float | None) -> Window:
     """The items judged in a time window, and the share of outliers among them."""
     start, end = start or 0.0, time.time() if end is None else end
     if start >= end:
         raise DataError(f"a time window from {time_text(start)} to {time_text(end)} is empty; `from` must be before `to`")
-    with process.store.reading() as connection:
-        return readings.window(connection, project_of(connection, project), start, end)
+    return readings.window(asked.connection, asked.project, start, end)
 
 
 KIND = Parameter("kind", str, "Only datasets of this kind.", choices=("all", "batch", "field", "pushed"))

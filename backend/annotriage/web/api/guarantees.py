@@ -13,7 +13,7 @@ from annotriage.store import acceptances, jobs
 from annotriage.store.acceptances import Batch
 from annotriage.store.projects import project_of
 from annotriage.store.spot_checks import SpotCheckLine, spot_check_counts, spot_checks_page
-from annotriage.web.api.openapi import Operation, Parameter
+from annotriage.web.api.openapi import Asked, Operation, Parameter
 from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after, number_in_path
 from annotriage.web.api.projects import Done
 from annotriage.web.sessions import visitor_name
@@ -35,26 +35,22 @@ class BatchList:
     batches: tuple[Batch, ...]
 
 
-def get_guarantee(process: Process, project: str) -> GuaranteeNow:
+def get_guarantee(asked: Asked) -> GuaranteeNow:
     """What is guaranteed, and how it stands."""
-    with process.store.reading() as connection:
-        return guarantee_now(connection, project_of(connection, project))
+    return guarantee_now(asked.connection, asked.project)
 
 
-def list_spot_checks(process: Process, project: str, state: str | None, after: str | None, limit: int) -> SpotCheckList:
+def list_spot_checks(asked: Asked, state: str | None, after: str | None, limit: int) -> SpotCheckList:
     """Tasks that people answer blind."""
-    with process.store.reading() as connection:
-        found = project_of(connection, project)
-        rows = spot_checks_page(connection, found, state=state, after=number_after(after), limit=limit)
-        counts = spot_check_counts(connection, found)
+    rows = spot_checks_page(asked.connection, asked.project, state=state, after=number_after(after), limit=limit)
+    counts = spot_check_counts(asked.connection, asked.project)
     named = {f"{count.kind} {count.state}": count.n for count in counts}
     return SpotCheckList(tuple(rows), named, next_page(rows, limit, lambda row: row.item_id))
 
 
-def list_batches(process: Process, project: str) -> BatchList:
+def list_batches(asked: Asked) -> BatchList:
     """The batches of automatic labels that became annotations."""
-    with process.store.reading() as connection:
-        return BatchList(tuple(acceptances.batches(connection, project_of(connection, project).id)))
+    return BatchList(tuple(acceptances.batches(asked.connection, asked.project.id)))
 
 
 def undo_batch(process: Process, project: str, batch: str) -> Done:

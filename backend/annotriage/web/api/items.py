@@ -16,7 +16,7 @@ from annotriage.store.datasets import dataset_of_project
 from annotriage.store.projects import project_of
 from annotriage.store.provenance import Label, labels_page
 from annotriage.store.queue import queue_page
-from annotriage.web.api.openapi import Operation, Parameter
+from annotriage.web.api.openapi import Asked, Operation, Parameter
 from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after, trust_after
 from annotriage.web.api.projects import Done
 from annotriage.web.sessions import visitor_name
@@ -47,33 +47,26 @@ class LabelList:
     next: str | None
 
 
-def list_items(
-    process: Process, project: str, route: str | None, dataset: int | None, answer: str | None, after: str | None, limit: int
-) -> ItemList:
+def list_items(asked: Asked, route: str | None, dataset: int | None, answer: str | None, after: str | None, limit: int) -> ItemList:
     """The project's items in the order in which they came."""
-    with process.store.reading() as connection:
-        found = project_of(connection, project)
-        if dataset is not None:
-            dataset_of_project(connection, found, dataset)
-        items = browsing.items_page(
-            connection, found, route=route, dataset_id=dataset, answer=answer, after=number_after(after), limit=limit
-        )
-    return ItemList(item_lines(process.tool_project(found), items), next_page(items, limit, lambda item: item.id))
+    if dataset is not None:
+        dataset_of_project(asked.connection, asked.project, dataset)
+    items = browsing.items_page(
+        asked.connection, asked.project, route=route, dataset_id=dataset, answer=answer, after=number_after(after), limit=limit
+    )
+    return ItemList(item_lines(asked.process.tool_project(asked.project), items), next_page(items, limit, lambda item: item.id))
 
 
-def list_queue(process: Process, project: str, after: str | None, limit: int) -> QueueList:
+def list_queue(asked: Asked, after: str | None, limit: int) -> QueueList:
     """What waits for a person, strangest first."""
-    with process.store.reading() as connection:
-        found = project_of(connection, project)
-        items = queue_page(connection, found, after=trust_after(after), limit=limit).rows
-        lines = queue_lines(connection, process.tool_project(found), found, items)
+    items = queue_page(asked.connection, asked.project, after=trust_after(after), limit=limit).rows
+    lines = queue_lines(asked.connection, asked.process.tool_project(asked.project), asked.project, items)
     return QueueList(lines, next_page(items, limit, lambda item: f"{item.trust!r},{item.id}"))
 
 
-def list_labels(process: Process, project: str, after: str | None, limit: int) -> LabelList:
+def list_labels(asked: Asked, after: str | None, limit: int) -> LabelList:
     """Every item's label and where it comes from, in the order in which items came."""
-    with process.store.reading() as connection:
-        page = labels_page(connection, project_of(connection, project), after=number_after(after), limit=limit)
+    page = labels_page(asked.connection, asked.project, after=number_after(after), limit=limit)
     return LabelList(page.labels, None if page.next is None else str(page.next))
 
 
@@ -100,12 +93,10 @@ def _names() -> list[str]:
     return names
 
 
-def get_item(process: Process, project: str, task: str) -> ItemDetail:
+def get_item(asked: Asked, task: str) -> ItemDetail:
     """One item, by its task or the id it was pushed with."""
-    with process.store.reading() as connection:
-        found = project_of(connection, project)
-        item = browsing.item_of_task(connection, found, task)
-        return item_detail(connection, process.tool_project(found), found, item)
+    item = browsing.item_of_task(asked.connection, asked.project, task)
+    return item_detail(asked.connection, asked.process.tool_project(asked.project), asked.project, item)
 
 
 FILTERS = (

@@ -13,14 +13,17 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import EnumType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from flask import Blueprint, Response, request
+from sqlalchemy import Connection
 
 from annotriage import __version__
 from annotriage.errors import DataError
 from annotriage.service.operations.process import Process
 from annotriage.states import Time
+from annotriage.store.projects import Project, project_of
 from annotriage.web.plain import as_json
 from annotriage.web.problems import MEDIA_TYPE
 
@@ -41,11 +44,20 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A project that is asked about, and the transaction in which it was found."""
+
+    process: Process
+    connection: Connection
+    project: Project
+
+
+@dataclass(frozen=True)
 class Operation:
     """One method at one path.
 
-    view: called with the process, and by name with the path's parts and the query's parameters; gives an `answer`. Its docstring
-    is what the document says of it.
+    view: called with the process, or where it reads of a project with what was `Asked`, and by name with the path's parts and the
+    query's parameters; gives an `answer`. Its docstring is what the document says of it.
 
     body: media types that it takes, with their schemas. statuses: those of errors of its own, by what they mean.
     """
@@ -105,6 +117,8 @@ def schema_of(kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:
         return {"type": "string", "format": "date-time"}
     if kind is Any:
         return {}
+    if isinstance(kind, EnumType):
+        return {"enum": list(kind.__members__.values())}
     if dataclasses.is_dataclass(kind):
         return _component(kind, schemas)
     origin, parts = get_origin(kind), get_args(kind)
@@ -202,7 +216,11 @@ def _answering(operation: Operation, process: Process) -> Callable[..., Response
             allowed = ", ".join(sorted(known)) or "none"
             raise DataError(f"query parameter {unknown[0]!r} means nothing here; {operation.path} takes {allowed}")
         given = {_argument(parameter.name): _read(parameter) for parameter in operation.query}
-        return as_json(operation.view(process, **parts, **given), operation.status)
+        if operation.method != "GET" or "project" not in parts:
+            return as_json(operation.view(process, **parts, **given), operation.status)
+        with process.store.reading() as connection:
+            asked = Asked(process, connection, project_of(connection, parts.pop("project")))
+            return as_json(operation.view(asked, **parts, **given), operation.status)
 
     return answer
 

@@ -13,7 +13,7 @@ from annotriage.service.operations.process import Process
 from annotriage.service.readings.project import EventLine, ProjectDetail, ProjectLine, event_lines, project_detail, project_line
 from annotriage.store.events import history
 from annotriage.store.projects import project_of, projects
-from annotriage.web.api.openapi import Operation
+from annotriage.web.api.openapi import Asked, Operation
 from annotriage.web.api.paging import AFTER, LIMIT, next_page, number_after
 from annotriage.web.storable import why_unstorable
 
@@ -46,16 +46,14 @@ def list_projects(process: Process) -> ProjectList:
         return ProjectList(tuple(project_line(connection, process, found) for found in projects(connection, gone=True)))
 
 
-def get_project(process: Process, project: str) -> ProjectDetail:
+def get_project(asked: Asked) -> ProjectDetail:
     """A project in full."""
-    with process.store.reading() as connection:
-        return project_detail(connection, process, project_of(connection, project))
+    return project_detail(asked.connection, asked.process, asked.project)
 
 
-def list_events(process: Process, project: str, after: str | None, limit: int) -> EventList:
+def list_events(asked: Asked, after: str | None, limit: int) -> EventList:
     """What happened, the latest first."""
-    with process.store.reading() as connection:
-        rows = history(connection, project_of(connection, project).id, before=number_after(after), limit=limit)
+    rows = history(asked.connection, asked.project.id, before=number_after(after), limit=limit)
     return EventList(event_lines(rows), next_page(rows, limit, lambda row: row.id))
 
 

@@ -44,7 +44,10 @@ async function look() {
       if (answer.status === 401) return;
       if (!answer.ok) throw new Error(`${answer.status}`);
       const { mark: now } = await answer.json();
-      if (now !== mark && await refresh()) mark = now; // a part in use is replaced once it is not
+      if (now !== mark) {
+        if (await refresh()) mark = now; // a part in use is replaced once it is not
+        document.dispatchEvent(new Event("changed"));
+      }
     }
     document.documentElement.removeAttribute("data-stale");
   } catch {

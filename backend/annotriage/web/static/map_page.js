@@ -422,8 +422,6 @@ async function explore() {
   colourBy.addEventListener("change", () => { paint(); lastList = ""; remember(); });
   byId("as-points").addEventListener("click", () => view(false));
   byId("as-cells").addEventListener("click", () => view(true));
-  byId("map-in").addEventListener("click", () => map.zoom(1.5));
-  byId("map-out").addEventListener("click", () => map.zoom(1 / 1.5));
   byId("map-png").addEventListener("click", savePicture);
   byId("map-reset").addEventListener("click", () => {
     boxes.forEach((box) => { box.checked = true; });
@@ -433,16 +431,7 @@ async function explore() {
     map.fit();
     remember();
   });
-  byId("map-lasso").addEventListener("click", (event) => {
-    map.lassoing = !map.lassoing;
-    event.currentTarget.setAttribute("aria-pressed", map.lassoing);
-  });
-  byId("map").addEventListener("keydown", (event) => {
-    if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
-    const by = { n: 1, p: -1 }[event.key.toLowerCase()];
-    if (by) { event.preventDefault(); step(by); }
-  });
-  addEventListener("themechange", () => { map.restyle(); paint(); });
+  map.controls(step, paint);
 
   const wanted = new URLSearchParams(location.search);
   fillDatasets();

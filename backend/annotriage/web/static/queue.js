@@ -1,4 +1,4 @@
-// Walks the queue by keyboard, and takes rows out of it without loading the page again.
+// Walks the queue by keyboard, answers tasks in place, and takes rows out of it without loading the page again.
 import { notice, send } from "./page.js";
 
 const form = document.getElementById("queue");
@@ -6,7 +6,9 @@ const help = document.getElementById("help");
 const filters = document.getElementById("filters");
 const SAID = "queue said"; // what happened on the page that was taken out whole
 const rows = () => [...document.querySelectorAll("table.queue tbody tr")];
-let current = null;
+const strip = document.getElementById("answering");
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+let current = null, stoodAt = 0;
 
 // -- where one stands
 
@@ -14,6 +16,10 @@ function stand(row, scroll = true) {
   if (!row) return;
   current?.classList.remove("current");
   current?.removeAttribute("aria-current");
+  if (row !== current) {
+    stoodAt = performance.now();
+    choose(null);
+  }
   current = row;
   row.classList.add("current");
   row.setAttribute("aria-current", "true");
@@ -29,6 +35,38 @@ function move(step) {
   if (next) stand(next);
   else if (step > 0 && all.length) notice("This is the last one on this page; n shows the next page.");
 }
+
+// -- rows that wait no more
+
+async function leave(gone, fades = true) {
+  const all = rows(), stood = current && gone.includes(current);
+  const next = all.slice(Math.max(0, all.indexOf(current))).find((row) => !gone.includes(row)) ?? all.findLast((row) => !gone.includes(row));
+  const focused = gone.some((row) => row.contains(document.activeElement)) || document.activeElement === document.body;
+  if (fades && !still.matches) {
+    gone.forEach((row) => row.classList.add("leaving"));
+    await Promise.all(gone.map((row) => row.animate({ opacity: [0.4, 0] }, { duration: 250 }).finished.catch(() => {})));
+  }
+  gone.forEach((row) => row.remove());
+  count();
+  if (!rows().length) return readAgain();
+  if (!stood && (fades || current)) return;
+  current = null;
+  if (focused || !fades) stand(next);
+}
+
+// What was answered elsewhere fades while one looks.
+document.addEventListener("changed", async () => {
+  const shown = rows().filter((row) => !row.classList.contains("leaving"));
+  if (!form || !shown.length) return;
+  const asked = new URLSearchParams(shown.map((row) => ["item", row.dataset.item]));
+  const show = new URLSearchParams(location.search).get("show");
+  if (show) asked.set("show", show);
+  const answer = await fetch(`${form.dataset.waiting}?${asked}`, { headers: { Accept: "application/json" } });
+  if (!answer.ok) return;
+  const waiting = new Set((await answer.json()).waiting.map(String));
+  const gone = shown.filter((row) => row.isConnected && !row.classList.contains("leaving") && !waiting.has(row.dataset.item));
+  if (gone.length) leave(gone);
+});
 
 // -- what is selected
 
@@ -67,41 +105,106 @@ async function act(button, ids) {
   try {
     const done = await post(form.action, fields);
     const gone = new Set(done.changed.map(String));
-    const all = rows();
-    const stays = (row) => !gone.has(row.dataset.item);
-    const next = all.slice(Math.max(0, all.indexOf(current))).find(stays) ?? all.findLast(stays);
-    all.filter((row) => gone.has(row.dataset.item)).forEach((row) => row.remove());
     leaving.forEach((row) => row.classList.remove("leaving"));
-    count();
-    tell(done.said, gone.size ? done.id : null, form.dataset.undo);
-    if (next) return stand(next, false);
-    try { sessionStorage.setItem(SAID, JSON.stringify([done.said, done.id, form.dataset.undo])); } catch { /* the queue is read again without it */ }
-    location.reload();
+    tell(done.said, form.dataset.undo, gone.size ? { id: done.id } : null);
+    await leave(rows().filter((row) => gone.has(row.dataset.item)), false);
   } catch (error) {
     leaving.forEach((row) => row.classList.remove("leaving"));
     notice(`Nothing was changed: ${error.message}`, "error");
   }
 }
 
-function tell(said, id, undo) {
+let told = null;  // of what happened last, for a page that is loaded again at once
+
+function tell(said, url, fields) {
+  told = [said, url, fields];
   notice(said);
-  if (id !== null) offerUndo(id, undo);
+  if (fields !== null) offerUndo(url, fields);
 }
 
-function offerUndo(id, undo) {
+function offerUndo(url, fields) {
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = "Undo";
   button.addEventListener("click", async () => {
     button.disabled = true;
     try {
-      await post(undo, new URLSearchParams({ id }));
+      await post(url, new URLSearchParams(fields));
       location.reload();
     } catch (error) {
       notice(`Not undone: ${error.message}`, "error");
     }
   });
   document.querySelector("#notices .notice")?.append(" ", button);
+}
+
+// -- answering in place
+
+let labels = [], several = false;
+const chosen = new Set();
+
+function choose(place) {
+  if (place !== null && !several && !chosen.has(place)) chosen.clear();
+  if (place === null) chosen.clear();
+  else if (!chosen.delete(place)) chosen.add(place);
+  strip?.querySelectorAll("button[data-place]").forEach((button) => button.setAttribute("aria-pressed", chosen.has(Number(button.dataset.place))));
+  const submit = document.getElementById("submit-answer");
+  if (submit) submit.disabled = !chosen.size || !current;
+}
+
+async function submit() {
+  if (!current || !chosen.size || current.classList.contains("leaving")) return;
+  const row = current, given = [...chosen].sort((a, b) => a - b).map((place) => labels[place]);
+  const seconds = ((performance.now() - stoodAt) / 1000).toFixed(1);
+  row.classList.add("leaving");
+  choose(null);
+  stand(rows().slice(rows().indexOf(row)).find((other) => !other.classList.contains("leaving")));
+  try {
+    const done = await post(strip.dataset.answer, new URLSearchParams([["item", row.dataset.item], ["seconds", seconds], ...given.map((label) => ["label", label])]));
+    tell(done.said, strip.dataset.undo, { item: done.item, review: done.review });
+    await leave([row]);
+  } catch (error) {
+    row.classList.remove("leaving");
+    notice(`Not answered: ${error.message}`, "error");
+    stand(row);
+  }
+}
+
+async function offerAnswers() {
+  const answer = await fetch(strip.dataset.url, { headers: { Accept: "application/json" } });
+  if (!answer.ok) return;
+  const may = await answer.json();
+  document.getElementById("answering-why").textContent = may.account === null ? may.why : `Answers count as ${may.account}’s.`;
+  if (may.account === null) return;
+  ({ labels, several } = may);
+  const buttons = labels.map((label, place) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.dataset.place = place;
+    button.setAttribute("aria-pressed", "false");
+    if (place < 9) button.append(Object.assign(document.createElement("kbd"), { textContent: place + 1 }), " ");
+    button.append(Object.assign(document.createElement("bdi"), { textContent: label, className: "short" }));
+    button.addEventListener("click", () => {
+      if (!current) move(1);
+      choose(place);
+    });
+    return button;
+  });
+  document.getElementById("choices").replaceChildren(...buttons);
+  document.getElementById("submit-answer").hidden = false;
+  document.getElementById("submit-answer").addEventListener("click", submit);
+  strip.dataset.ready = "";
+  choose(null);
+}
+if (strip) offerAnswers();
+
+// No bar lies over the row on which one stands.
+const bar = document.getElementById("selection");
+if (bar) new ResizeObserver(() => document.documentElement.style.setProperty("--selection", `${bar.offsetHeight}px`)).observe(bar);
+
+function readAgain() {
+  try { if (told) sessionStorage.setItem(SAID, JSON.stringify(told)); } catch { /* the queue is read again without it */ }
+  location.reload();
 }
 
 // -- keys and clicks
@@ -112,7 +215,8 @@ const KEYS = {
   o: () => current && location.assign(current.querySelector("a.walk").href),
   Enter: () => {
     if (!current) return;
-    if (current.dataset.address) window.open(current.dataset.address, "_blank", "noopener");
+    if (chosen.size) submit();
+    else if (current.dataset.address) window.open(current.dataset.address, "_blank", "noopener");
     else notice("This item has no task in the labeling tool that can be opened.", "error");
   },
   u: () => {
@@ -130,7 +234,8 @@ document.addEventListener("keydown", (event) => {
   const target = event.target;
   if (target.matches("textarea, select, input:not([type=checkbox])")) return;
   if (event.key === "Enter" && !target.matches("body, a.walk")) return;
-  const act = KEYS[event.key];
+  const digit = /^[1-9]$/.test(event.key) ? Number(event.key) - 1 : labels.length;
+  const act = digit < labels.length ? () => current && choose(digit) : KEYS[event.key];
   if (!act) return;
   event.preventDefault();
   act();

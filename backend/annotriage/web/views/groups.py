@@ -1,4 +1,7 @@
-"""Groups among the outliers of a dataset: each a candidate for a new class, or for a broken source."""
+"""Groups among the outliers of a dataset: each a candidate for a new class, or for a broken source; given to a person, or set aside.
+
+Groups are found anew with each snapshot: a form names the most typical item too, by which it is seen that the group is still the same.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +9,111 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from flask import flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
+from annotriage.advice.numbers import count
+from annotriage.errors import DataError, StateError
+from annotriage.service.delivery.rerouting import take_back, undo_rerouting
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.groups import Groups, groups_page
 from annotriage.service.readings.item import task_address
-from annotriage.store.browsing import items_of
-from annotriage.store.datasets import Dataset, datasets_page
+from annotriage.store.browsing import Item, items_of
+from annotriage.store.datasets import Dataset, dataset_of_project, datasets_page
 from annotriage.store.projects import Project
-from annotriage.web.query_args import dataset_asked, whole
+from annotriage.store.queue import Filters, queue_page, waiting_in_groups
+from annotriage.store.reroutings import Rerouting, set_aside
+from annotriage.store.snapshots import groups_of
+from annotriage.web.query_args import AT_ONCE, dataset_asked, row_id, whole
 from annotriage.web.routing import Routes
+from annotriage.web.sessions import visitor_name
 
 LISTED = 100  # datasets to choose from
 SHOWN = 20  # groups on a page
+ASIDE = 10  # of what was set aside that are listed
+LONGEST_REASON, LONGEST_PERSON = 200, 60
 
 
 @dataclass(frozen=True)
 class GroupsPage:
     """The groups of a dataset, and which others there are to choose from. addresses: by number, where the most typical task of a group is
-    in the labeling tool; of those that have one."""
+    in the labeling tool; of those that have one. waiting: by number, how many members wait; aside: what was set aside, the latest first."""
 
     project: Project
     dataset: Dataset | None
     datasets: Sequence[Dataset]
     groups: Groups
     addresses: Mapping[int, str]
+    waiting: Mapping[int, int]
+    aside: Sequence[Rerouting]
 
 
 def add_views(routes: Routes) -> None:
-    """Add the page."""
-    routes.project_page("/groups", "groups", partial(_page, routes.process))
+    """Add the page, and what its buttons do."""
+    process = routes.process
+    routes.project_page("/groups", "groups", partial(_page, process))
+
+    @routes.open("/groups/aside", "POST")
+    def set_group_aside(project: Project) -> ResponseReturnValue:
+        """What waits of a group comes from a broken source: nobody is asked about it any more."""
+        reason = " ".join(request.form.get("reason", "").split())[:LONGEST_REASON]
+        if not reason:
+            raise DataError("reason: say what is wrong with the source, for whoever looks later")
+        with process.store.reading() as connection:
+            group = _group_asked(connection, project)
+        done = take_back(process, project, [item.id for item in group.items], visitor_name(), f"broken source, {reason}")
+        flash(
+            f"{count(len(done.changed), 'item')} of group {group.number} set aside: {reason}. Nobody is asked about them any more.", "done"
+        )
+        return _back(project, group.dataset_id)
+
+    @routes.open("/groups/assign", "POST")
+    def assign_group(project: Project) -> ResponseReturnValue:
+        """Give what waits of a group to a person, as a tab in the labeling tool."""
+        person = " ".join(request.form.get("person", "").split())[:LONGEST_PERSON]
+        if not person:
+            raise DataError("person: say for whom the tab is")
+        if project.watch or project.gone:
+            raise StateError("nothing is written into this project, so it gets no tab")
+        with process.store.reading() as connection:
+            group = _group_asked(connection, project)
+        tasks = [item.task for item in group.items if item.task is not None]
+        if not tasks:
+            raise StateError(f"nothing of group {group.number} waits for a person any more")
+        title = f"For {person}: group {group.number}"
+        process.tool_project(project).assign(title, tasks)
+        flash(f"{process.tool.title} has a tab “{title}” now, with {count(len(tasks), 'task')}.", "done")
+        return _back(project, group.dataset_id)
+
+    @routes.open("/groups/undo", "POST")
+    def undo_aside(project: Project) -> ResponseReturnValue:
+        done = undo_rerouting(process, project, row_id(request.form.get("id", "")), visitor_name())
+        flash(f"Undone: {count(len(done.changed), 'item')} {'waits' if len(done.changed) == 1 else 'wait'} again.", "done")
+        return _back(project, row_id(request.form.get("dataset", "")))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The group that a form is about, and what of it waits, the strangest first."""
+
+    dataset_id: int
+    number: int
+    items: Sequence[Item]
+
+
+def _group_asked(connection: Connection, project: Project) -> _Asked:
+    """Raises StateError if the groups were found anew since the page was made."""
+    dataset_id, number, typical = (row_id(request.form.get(name, "")) for name in ("dataset", "group", "typical"))
+    dataset = dataset_of_project(connection, project, dataset_id)
+    if groups_of(connection, dataset.id, [typical]).get(typical) != number:
+        raise StateError("the groups were found anew meanwhile; look at them again")
+    rows = queue_page(connection, project, filters=Filters(dataset=dataset.id, group=number), limit=AT_ONCE).rows
+    return _Asked(dataset.id, number, rows)
+
+
+def _back(project: Project, dataset_id: int) -> ResponseReturnValue:
+    return redirect(url_for("web.groups", project=project.external_id, dataset=dataset_id), 303)
 
 
 def _page(process: Process, connection: Connection, project: Project) -> GroupsPage:
@@ -46,4 +124,7 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
     tool = process.tool_project(project)
     found = {number: task_address(tool, items[id]) for number, id in typical.items() if id in items}
     addresses = {number: address for number, address in found.items() if address}
-    return GroupsPage(project, dataset, datasets_page(connection, project, limit=LISTED), groups, addresses)
+    numbers = [group.number for group in groups.groups]
+    waiting = waiting_in_groups(connection, project, numbers, None if dataset is None else dataset.id)
+    aside = set_aside(connection, project, ASIDE)
+    return GroupsPage(project, dataset, datasets_page(connection, project, limit=LISTED), groups, addresses, waiting, aside)

@@ -25,14 +25,13 @@ from annotriage.store.projects import Project
 from annotriage.store.queue import LOOKED_AT, queue_page
 from annotriage.store.references import get_reference
 from annotriage.store.saved_views import SavedView, forget_view, keep_view, saved_views
-from annotriage.web.query_args import Walk, key_asked, key_text, walk_asked
+from annotriage.web.query_args import Walk, key_asked, key_text, row_id, row_ids, walk_asked
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import local, visitor_name
 
 ROWS = 50
 DATASETS = 200  # offered in the filter
 LONGEST_NAME, LONGEST_QUERY = 80, 2_000
-AT_ONCE = 1_000  # items that one form may change
 ORDER_WORDS = {
     "strangest": "Strangest first",
     "groups": "One of each group first",
@@ -82,7 +81,7 @@ def add_views(routes: Routes) -> None:
 
     @routes.open("/queue/reroute", "POST")
     def reroute(project: Project) -> ResponseReturnValue:
-        items, to = _items(), request.form.get("to", "")
+        items, to = row_ids(request.form.getlist("item")), request.form.get("to", "")
         if to not in ("review", "back"):
             raise DataError(f"to: {to[:40]!r} is neither review nor back")
         act = send_to_review if to == "review" else take_back
@@ -106,10 +105,8 @@ def add_views(routes: Routes) -> None:
 
     @routes.open("/queue/undo", "POST")
     def undo(project: Project) -> ResponseReturnValue:
-        id = request.form.get("id", "")
-        if not (id.isascii() and id.isdigit() and len(id) <= 18):
-            raise DataError("id: what is to be undone is not named; load the page again")
-        return _answer(project, lambda: undo_rerouting(process, project, int(id), visitor_name()), undone=True)
+        id = row_id(request.form.get("id", ""))
+        return _answer(project, lambda: undo_rerouting(process, project, id, visitor_name()), undone=True)
 
 
 def said(done: Rerouted, *, undone: bool = False) -> str:
@@ -136,13 +133,6 @@ def _answer(project: Project, act: Any, *, undone: bool = False) -> ResponseRetu
         flash(said(done, undone=undone), "done")
     back = local(request.form.get("next", ""))
     return redirect(back if back != "/" else url_for("web.queue", project=project.external_id), 303)
-
-
-def _items() -> list[int]:
-    given = request.form.getlist("item")
-    if not given or len(given) > AT_ONCE or not all(id.isascii() and id.isdigit() and len(id) <= 18 for id in given):
-        raise DataError(f"item: choose between 1 and {AT_ONCE:,} items of the page")
-    return [int(id) for id in given]
 
 
 def _page(process: Process, connection: Connection, project: Project, walk: Walk, missing: str | None) -> QueuePage:

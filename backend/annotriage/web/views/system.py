@@ -15,7 +15,7 @@ from annotriage.labeling_tool import Check
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind
 from annotriage.store import deliveries, field_writes, inbox, reviews, work
-from annotriage.store.browsing import Failure, failures
+from annotriage.store.browsing import FailedItem, failures
 from annotriage.store.events import note
 from annotriage.store.inbox import Unreadable
 from annotriage.store.jobs import Job, jobs_of
@@ -41,7 +41,7 @@ class ProjectWork:
     undelivered: dict[str, int]
     troubles: Sequence[deliveries.Trouble]
     failed_fields: int
-    failures: Sequence[Failure]
+    failures: Sequence[FailedItem]
     empty: Sequence[str]
 
 

@@ -14,7 +14,7 @@ from annotriage.diagnosis.pictures import Bars, Heat, Lines, Picture
 from annotriage.diagnosis.query_sets import TOP
 from annotriage.diagnosis.questions import Query
 from annotriage.diagnosis.view import UNLABELLED
-from annotriage.engine.inside import Inside
+from annotriage.engine.diagnosis.inside import Inside
 from annotriage.errors import DataError
 
 Array = NDArray[Any]

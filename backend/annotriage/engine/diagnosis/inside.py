@@ -144,7 +144,7 @@ def look_through(
     chosen = dataset if wanted is None else Dataset(dataset.name, None, lambda: filter(wanted, dataset), dataset.notes)
     with progress(f"items of {dataset.name}", chosen.count) as advance:
         for batch in stream(model, chosen, settings):
-            failures += [problem for problem in batch.problems if problem is not None]
+            failures += batch.failures
             if batch.outputs is not None:
                 if kept is None:
                     width = sum(layer.shape[1] for layer in (batch.outputs.logits, *batch.outputs.activations))

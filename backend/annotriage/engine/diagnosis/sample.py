@@ -14,7 +14,7 @@ from annotriage.data import Source
 from annotriage.diagnosis.query_sets import Accuracy, accuracy, answers
 from annotriage.diagnosis.samplers import Method, check, choose
 from annotriage.diagnosis.view import UNLABELLED, Chosen
-from annotriage.engine.inside import Inside, look_inside
+from annotriage.engine.diagnosis.inside import Inside, look_inside
 from annotriage.engine.reference import Reference
 from annotriage.errors import SettingError
 from annotriage.model import Model

@@ -16,7 +16,7 @@ from annotriage.diagnosis.atlas.cells import SIDES, Cell, cells_of, unit_square
 from annotriage.diagnosis.atlas.classes import class_places, class_similarity
 from annotriage.diagnosis.atlas.head import fit_head
 from annotriage.diagnosis.view import UNLABELLED, View
-from annotriage.engine.inside import LOGITS, NO_CLASS, Inside, look_through
+from annotriage.engine.diagnosis.inside import LOGITS, NO_CLASS, Inside, look_through
 from annotriage.engine.reference import Reference, confidence_logits
 from annotriage.errors import DataError
 from annotriage.guarantee.gate import miss_probability

@@ -13,7 +13,7 @@ from scipy.special import expit, softmax
 from annotriage.advice import label_words
 from annotriage.advice.numbers import count
 from annotriage.engine.collecting import Collected
-from annotriage.engine.label_findings import ClassQuality, LabelFinding
+from annotriage.engine.label_audit.findings import ClassQuality, LabelFinding
 from annotriage.engine.labels import NOTHING
 from annotriage.engine.reference import Judged, Reference
 from annotriage.errors import DataError

@@ -18,8 +18,8 @@ from annotriage.advice import label_words
 from annotriage.advice.numbers import count
 from annotriage.data import Dataset, Item, Source, open_dataset
 from annotriage.engine.collecting import Collected, collect
-from annotriage.engine.label_checking import Called, Checked, one_label_each, several_labels, text_of, units_of
-from annotriage.engine.label_findings import ORDERS, LabelAudit, NewClass
+from annotriage.engine.label_audit.checking import Called, Checked, one_label_each, several_labels, text_of, units_of
+from annotriage.engine.label_audit.findings import ORDERS, LabelAudit, NewClass
 from annotriage.engine.labels import FOREIGN, LabelSet, LabelSpace
 from annotriage.engine.reference import Judged, Reference
 from annotriage.errors import DataError, SettingError

@@ -16,8 +16,8 @@ from annotriage.diagnosis.pictures import Picture
 from annotriage.diagnosis.query_sets import Accuracy, accuracy, answers
 from annotriage.diagnosis.questions import Query
 from annotriage.diagnosis.view import UNLABELLED
-from annotriage.engine import findings
-from annotriage.engine.inside import Inside, look_through
+from annotriage.engine.diagnosis import questions
+from annotriage.engine.diagnosis.inside import Inside, look_through
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import Reference
 from annotriage.errors import DataError, SettingError
@@ -119,13 +119,13 @@ def diagnose(
     with progress("answering", len(asked)) as advance:
         for query in asked:
             if query is Query.LEARNED_FIRST:
-                sentence, pictures, rows = findings.learned(inside, [others(spec, space) for spec in checkpoints])
+                sentence, pictures, rows = questions.learned(inside, [others(spec, space) for spec in checkpoints])
             elif query is Query.MODEL_SIMILARITY:
-                sentence, pictures, rows = findings.similarity(inside, others(other or "", None))
+                sentence, pictures, rows = questions.similarity(inside, others(other or "", None))
             elif query is Query.TAKEN_FOR:
-                sentence, pictures, rows = findings.taken_for(inside, pair)
+                sentence, pictures, rows = questions.taken_for(inside, pair)
             else:
-                sentence, pictures, rows = findings.PLAIN[query](inside)
+                sentence, pictures, rows = questions.PLAIN[query](inside)
             expected = words.expected_sentence(query, quality, pilot) if sample is not None else ""
             found.append(Answered(query, words.TITLES[query], sentence, expected, tuple(pictures), _faces(inside, rows)))
             advance(1)

@@ -1,0 +1,1 @@
+"""The label audit: labels that people gave -> those to look at again."""
