@@ -71,11 +71,14 @@ def test_every_event_is_written_with_the_facts_that_its_sentence_takes():
     """Names alone: a fact that is missing, or that no sentence knows, would fail whoever reads the history."""
     seen = set()
     for file in sorted(PACKAGE.rglob("*.py")):
-        for call in ast.walk(ast.parse(file.read_text("utf-8"))):
+        module = ast.parse(file.read_text("utf-8"))
+        tables = {ast.unparse(line.targets[0]): line.value for line in module.body if isinstance(line, ast.Assign)}
+        for call in ast.walk(module):
             if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "note":
                 continue
             facts = {fact.arg for fact in call.keywords}  # None of what is handed on as a whole
-            for named in ast.walk(call.args[2]):
+            kinds = call.args[2]
+            for named in ast.walk(tables[ast.unparse(kinds.value)] if isinstance(kinds, ast.Subscript) else kinds):
                 if isinstance(named, ast.Attribute) and ast.unparse(named.value) == "EventKind":
                     kind = EventKind[named.attr]
                     parameters = inspect.signature(SENTENCES[kind]).parameters.values()
