@@ -9,6 +9,7 @@ from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.audit import probation
 from annotriage.guarantee.conformal import flagged_rank
 from annotriage.guarantee.diversity import diversity
+from annotriage.guarantee.error_limits import ClassLimit
 from annotriage.guarantee.gate import calibrate_gate
 
 
@@ -18,12 +19,12 @@ def dataset(share, n=4000, held_out=4000, failed=0):
     return diversity(flags, np.zeros(n, int), calibration, np.zeros(held_out, int), ("a",), rank=rank, failed=failed)
 
 
-def guarantee(n):
+def guarantee(n, **changes):
     ranks = np.arange(n, dtype=float)
     zeros = np.zeros(n, int)
     everything = np.ones(n, bool)
     answered = Answered(ranks, everything, everything, zeros, zeros, 0 * ranks, ranks, zeros)
-    return calibrate_gate(answered, class_names=("a",), max_error=0.02, confidence=0.95)
+    return calibrate_gate(answered, class_names=("a", "b"), max_error=0.02, confidence=0.95, **changes)
 
 
 def answers(*args, **kwargs):
@@ -119,6 +120,18 @@ def test_annotating_follows_guarantee_and_probation():
     going = advise(data, given, probation=probation(np.zeros(100, bool), 0.02, 0.95))[3]
     assert "label 60 more of its automatic items blind" in going.would_decide
     assert advise(data, given, probation=probation(np.zeros(200, bool), 0.02, 0.95))[3].answer == "machine"
+
+
+def test_advice_claims_no_more_than_the_highest_limit_and_what_checks_can_show():
+    data, own = dataset(0.06), (ClassLimit("a", (0,), 0.1),)
+    limited = advise(data, guarantee(300, class_limits=own))[3]
+    assert "with at most 10% of their labels wrong in the long run" in limited.reason
+    assert limited.would_decide.endswith("(if none of the 31 is wrong, at most 10% are wrong here too)")
+    priced = advise(data, guarantee(3_000, class_limits=own, costs=np.array([[0, 4.0], [1, 0], [1, 1]])))[3]
+    assert "at an expected cost of at most 0.1 a label in the long run" in priced.reason
+    assert "the limit is shown here too" not in priced.would_decide
+    beyond = advise(data, guarantee(300, stricter=400.0))[3]
+    assert beyond.would_decide == "a recalibration, which sets the gate anew"
 
 
 def test_figures_are_written_for_people():

@@ -134,3 +134,24 @@ def test_what_cannot_be_automatic_does_not_count_as_dear():
     never = np.array([False, True, False])
     assert ErrorLimits(0.1, never, costs=DEAR).dearest == 1.0
     assert ErrorLimits(0.1, np.zeros(3, bool), costs=DEAR).dearest == 10.0
+
+
+def test_a_limit_of_what_is_never_automatic_leaves_the_alarm_as_it_is():
+    never = np.array([False, False, True])
+    assert ErrorLimits(0.02, never, class_limits=(ClassLimit("cyst", (2,), 0.3),)).most_wrong == 0.02
+    assert ErrorLimits(0.02, ~np.ones(3, bool), class_limits=(ClassLimit("cyst", (2,), 0.3),)).most_wrong == 0.3
+
+
+def test_the_limit_of_each_class_is_not_said_of_those_that_have_their_own():
+    answered, _, _ = items(4_000, np.random.default_rng(0))
+    cysts = ClassLimit("cyst", (2,), 0.1)
+    guarantee = guarantee_of(answered, costs=None, max_error=0.03, max_error_per="class", class_limits=(cysts,))
+    said = guarantee_sentence(guarantee)
+    assert said.startswith("At most 3 in 100 automatic labels of each of the other classes are wrong in the long run")
+    assert "With limits of their own: cyst (at most 10 in 100 wrong)." in said
+
+
+def test_fewest_labels_are_those_of_the_highest_limit():
+    answered, _, _ = items(20, np.random.default_rng(0))
+    guarantee = guarantee_of(answered, costs=None, max_error=0.02, class_limits=(ClassLimit("cyst", (2,), 0.1),))
+    assert guarantee_sentence(guarantee).startswith("No label is automatic: 30 labelled held-out items needed at least, 20 there;")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom
 
+from annotriage.advice.guarantee_words import TOO_STRICT, guarantee_sentence
 from annotriage.guarantee.answered import Answered
-from annotriage.guarantee.gate import calibrate_gate
+from annotriage.guarantee.error_limits import ErrorLimits
+from annotriage.guarantee.gate import calibrate_gate, item_taus
 from annotriage.guarantee.tightening import NEEDLESS, log_stake, stricter_tau
+from annotriage.guarantee.what_if import what_if_taus
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.01])
@@ -84,3 +89,29 @@ def test_a_stricter_gate_is_one_of_those_that_the_held_out_items_show():
     assert not calibrate_gate(answered, class_names=("cat",), max_error=0.02, confidence=0.95, stricter=1.9999).auto
     lower = calibrate_gate(answered, class_names=("cat",), max_error=0.02, confidence=0.95, stricter=plain.tau - 0.1)
     assert lower.tau == plain.tau, "never less strict"
+
+
+def test_a_class_without_a_held_out_item_above_the_stricter_gate_is_not_automatic():
+    answered = held_out()
+    dogs = (answered.sureness > 1.2) & (answered.sureness < 1.35) & answered.correct
+    two = replace(answered, predicted=dogs.astype(int), true=np.where(dogs, 1, answered.true))
+    wishes = {"class_names": ("cat", "dog"), "max_error": 0.02, "confidence": 0.95}
+    plain, stricter = calibrate_gate(two, **wishes), calibrate_gate(two, **wishes, stricter=1.4)
+    assert item_taus(plain, np.array([0, 1])).max() < 1.3
+    assert item_taus(stricter, np.array([0, 1])).tolist() == [1.4, np.inf]
+
+
+def test_a_preview_of_other_limits_is_as_strict_as_the_gate_would_be():
+    answered, max_errors = held_out(), (0.003, 0.005, 0.01, 0.02)
+    limits = ErrorLimits(0.02, np.zeros(1, dtype=bool))
+    previewed = what_if_taus(answered, limits, max_errors=max_errors, confidences=(0.95,), stricter=1.65)[:, 0, 0]
+    gates = [calibrate_gate(answered, class_names=("cat",), max_error=limit, confidence=0.95, stricter=1.65) for limit in max_errors]
+    assert previewed.tolist() == [gate.tau for gate in gates]
+    assert np.isinf(previewed).any()
+    assert (previewed == 1.65).any()
+
+
+def test_where_the_stricter_gate_alone_stands_in_the_way_nobody_is_asked_for_more_labels():
+    beyond = calibrate_gate(held_out(), class_names=("cat",), max_error=0.02, confidence=0.95, stricter=1.9999)
+    assert (beyond.auto, beyond.needed) == (False, None)
+    assert guarantee_sentence(beyond) == f"{TOO_STRICT} A recalibration sets the gate anew."

@@ -120,7 +120,8 @@ def _annotate(d: Diversity, guarantee: Guarantee | None, probation: Probation | 
         reason = "Without labelled held-out items no error limit can be guaranteed, so people label everything."
         return _advice("annotate", "people", "by people, for now", reason, LABEL)
     if not guarantee.auto:
-        more = f"{LABEL}: {about(guarantee.needed)} in all" if guarantee.needed else "a better model, or a larger max_error"
+        more = "a better model, or a larger max_error" if guarantee.stricter is None else "a recalibration, which sets the gate anew"
+        more = f"{LABEL}: {about(guarantee.needed)} in all" if guarantee.needed else more
         return _advice("annotate", "people", "by people, for now", _capital(guarantee_sentence(guarantee)), more)
     if d.n + d.failed == 0:
         return _advice("annotate", "people", "no items yet", diversity_sentence(d), "items that can be scored")
@@ -144,14 +145,16 @@ def _annotate(d: Diversity, guarantee: Guarantee | None, probation: Probation | 
 def _kept_limit(guarantee: Guarantee) -> str:
     """The limit of automatic labels, inside a sentence."""
     if guarantee.dearest is not None:
-        return f"at an expected cost of at most {guarantee.max_error:g} a label"
+        highest = max([guarantee.max_error, *(row.max_error for row in guarantee.own_limits)])
+        return f"at an expected cost of at most {highest:g} a label"
     return f"with at most {percent(guarantee.error_limit)} of their labels wrong"
 
 
 def _blind_check(guarantee: Guarantee, probation: Probation | None) -> str:
     """What a person can do to have the guarantee shown on this very dataset."""
     first = first_size(guarantee.error_limit, spent_confidence(guarantee.confidence, 1))
-    number, known = f"{first:,}", f" (if none of the {first:,} is wrong, the limit is shown here too)"
+    shown = "the limit is shown here too" if guarantee.most_wrong is None else f"at most {percent(guarantee.most_wrong)} are wrong here too"
+    number, known = f"{first:,}", f" (if none of the {first:,} is wrong, {shown})"
     if probation is not None and probation.next_at is not None:
         number, known = f"{probation.next_at - probation.answers:,} more", ""
     return f"have people label {number} of its automatic items blind, without the model's label, and compare{known}"

@@ -17,6 +17,7 @@ RESUME = "Resume when the reason is gone."
 HOPELESS = "No label is automatic: the model is wrong too often for the limit."
 TRAIN_FURTHER = "More labels alone will not help: train the model further, or allow a larger error in the settings."
 STRICTER = " Spot checks have made the gate stricter since; a recalibration sets it anew."
+TOO_STRICT = "No label is automatic: spot checks ask for surer labels than those on which the limit is shown."
 NAMED = 5  # limits in a sentence
 UNCHECKED = "No person has checked any of them yet. Some, chosen at random, wait in the tab Spot checks."
 
@@ -56,6 +57,7 @@ def evidence_of(guarantee: Guarantee) -> Evidence:
     """The figures of a guarantee that its sentence takes."""
     from annotriage.guarantee.ranking import least_items
 
+    highest = max([guarantee.max_error, *(row.max_error for row in guarantee.own_limits)])
     return Evidence(
         auto=guarantee.auto,
         max_error=guarantee.max_error,
@@ -67,7 +69,7 @@ def evidence_of(guarantee: Guarantee) -> Evidence:
         needed=guarantee.needed,
         classes=len(guarantee.classes) // 2,
         able=sum(row.tau < math.inf for row in guarantee.classes if row.side == "predicted"),
-        least=least_items(guarantee.max_error, guarantee.dearest, guarantee.tested_confidence),
+        least=least_items(highest, guarantee.dearest, guarantee.tested_confidence),
         cost=guarantee.cost,
         dearest=guarantee.dearest,
         own_limits=tuple((row.name, row.max_error) for row in guarantee.own_limits),
@@ -79,6 +81,8 @@ def evidence_sentence(guarantee: Evidence) -> str:
     """As `guarantee_sentence`, where only the figures are at hand."""
     if guarantee.auto:
         return given_sentence(guarantee)
+    if guarantee.stricter and guarantee.needed is None:
+        return f"{TOO_STRICT} A recalibration sets the gate anew."
     return hopeless_sentence(guarantee) if guarantee.needed is None else shortage_sentence(guarantee, guarantee.needed)
 
 
@@ -87,6 +91,7 @@ def given_sentence(guarantee: Evidence) -> str:
     scope, which = "", "this limit"
     if guarantee.max_error_per == "class":
         scope = f" of each of {guarantee.able:,} (out of {guarantee.classes:,}) classes"
+        scope = " of each of the other classes" if guarantee.own_limits else scope
         which = "the limit of each class by itself"
     elif guarantee.own_limits:
         scope, which = " of the other classes", "each of these limits by itself"
@@ -147,8 +152,9 @@ def holds(guarantee: Mapping[str, Any]) -> str:
     """What is guaranteed. guarantee: of the reference's facts."""
     dearest = guarantee.get("dearest")
     own = [(row["name"], row["max_error"]) for row in guarantee.get("own_limits") or ()]
-    scope = " of the other classes" if own and guarantee["max_error_per"] != "class" else ""
-    scope = " of each class" if guarantee["max_error_per"] == "class" else scope
+    scope = " of the other classes" if own else ""
+    if guarantee["max_error_per"] == "class":
+        scope = " of each of the other classes" if own else " of each class"
     return f"{_limited(guarantee['max_error'], dearest, scope)} in the long run.{own_limits(own, dearest)}"
 
 
@@ -171,7 +177,7 @@ def watched(guarantee: Mapping[str, Any]) -> str:
     if most is None:
         return ""
     why = "where the limit of the expected cost is kept" if guarantee.get("dearest") is not None else "where every limit is kept"
-    return f"Spot checks count wrong labels, whatever they cost: at most {percent(most)} can be {why}."
+    return f"Spot checks count all wrong labels alike: at most {percent(most)} can be {why}."
 
 
 def not_yet(needed: int, labelled: int) -> str:

@@ -58,9 +58,8 @@ def what_if(reference: Reference) -> list[WhatIf]:
             max_errors=max_errors,
             confidences=confidences,
             attempt=reference.guarantee.attempt,
+            stricter=reference.guarantee.stricter,
         )
-        if reference.guarantee.stricter is not None:
-            taus = np.maximum(taus, reference.guarantee.stricter)
         limits = [
             {
                 "max_error": max_error,

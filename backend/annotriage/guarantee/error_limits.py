@@ -55,7 +55,8 @@ class ErrorLimits:
     @property
     def most_wrong(self) -> float:
         """The largest share of wrong labels that keeps the limits, as far as it follows from them; at most 0.5."""
-        largest = max(self.max_error if limit is None else limit for _, limit in self.parts)
+        able = [self.max_error if limit is None else limit for classes, limit in self.parts if np.any(classes & ~self.never)]
+        largest = max(able, default=self.max_error)
         if self.costs is None:
             return largest
         cheapest = float(self.costs[:, ~self.never][_wrong(self.never.size)[:, ~self.never]].min(initial=1.0))

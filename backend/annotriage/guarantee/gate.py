@@ -77,7 +77,8 @@ class Guarantee:
     attempt: the r-th calibration of this project; confidence: what the user asked for; tested_confidence: that of this
     attempt, `binomial.attempt_confidence`. labelled: labelled held-out items; typical: those of them that are no outliers;
     n, errors, bound: the automatic ones among them. coverage: n / labelled. needed: labelled held-out items that are likely
-    to be enough in all when auto is off, rounded up to two digits (None when on, and when no number would help). curve_*: risk
+    to be enough in all when auto is off, rounded up to two digits (None when on, and when no number would help, as where `stricter` alone
+    stands in the way). curve_*: risk
     against coverage down the sureness ranking, at most 200 places.
     cost: None where all errors cost the same; else what an automatic label costs on average, and then max_error, bound and the curve
     are of that. dearest: the most that one can cost. own_limits: of classes that have one. most_wrong: the largest share of wrong labels
@@ -152,16 +153,13 @@ def calibrate_gate(
     tested = attempt_confidence(confidence, attempt)
     rankings = rankings_of(answered, eligible, limits)
     fullest, most = max(zip(rankings, limits.parts, strict=True), key=lambda pair: pair[0].n)
-    taus = class_taus(rankings, answered, eligible, limits, max_error, tested)
-    if stricter is not None:
-        for ranking, (classes, own) in zip(rankings, limits.parts, strict=True):
-            beyond = stricter > ranking.first_place(max_error if own is None else own, tested)
-            taus[classes] = np.inf if beyond else np.maximum(taus[classes], stricter)
+    taus = class_taus(rankings, answered, eligible, limits, max_error, tested, stricter)
     automatic = eligible & (answered.sureness >= taus[answered.predicted])
     n, errors = int(automatic.sum()), int((automatic & ~answered.correct).sum())
     cost = limits.cost(answered)
     largest = max_error if most[1] is None else most[1]
-    enough = None if n else labels_needed(fullest, len(answered), largest, tested, np.random.default_rng(seed))
+    shown = n > 0 or (stricter is not None and np.isfinite(class_taus(rankings, answered, eligible, limits, max_error, tested)).any())
+    enough = None if shown else labels_needed(fullest, len(answered), largest, tested, np.random.default_rng(seed))
     curve_coverage, curve_risk, curve_bound = _curve(_rank(answered, eligible, limits), len(answered), tested)
     return Guarantee(
         auto=n > 0,
@@ -208,15 +206,26 @@ def _rank(answered: Answered, chosen: BoolArray, limits: ErrorLimits) -> Ranking
 
 
 def class_taus(
-    rankings: Sequence[Ranking], answered: Answered, eligible: BoolArray, limits: ErrorLimits, max_error: float, confidence: float
+    rankings: Sequence[Ranking],
+    answered: Answered,
+    eligible: BoolArray,
+    limits: ErrorLimits,
+    max_error: float,
+    confidence: float,
+    stricter: float | None = None,
 ) -> FloatArray:
     """The sureness that the automatic items of each class must reach: (m,), inf where there are none.
 
-    rankings: as `rankings_of` gives them. max_error: in place of that of `limits`. confidence: of the test.
+    rankings: as `rankings_of` gives them. max_error: in place of that of `limits`. confidence: of the test. stricter: as for
+    `calibrate_gate`.
     """
     taus = np.full(limits.never.size, np.inf)
     for ranking, (classes, own) in zip(rankings, limits.parts, strict=True):
-        taus[classes] = ranking.tau(max_error if own is None else own, confidence)
+        limit = max_error if own is None else own
+        tau = ranking.tau(limit, confidence)
+        if stricter is not None:
+            tau = max(tau, stricter) if stricter <= ranking.first_place(limit, confidence) else np.inf
+        taus[classes] = tau
     taus[limits.never] = np.inf
     automatic = eligible & (answered.sureness >= taus[answered.predicted])
     # a class none of whose automatic labels was ever tested is not labelled automatically, nor one without a held-out item of its own

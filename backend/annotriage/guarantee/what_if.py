@@ -20,11 +20,18 @@ FloatArray = NDArray[np.float64]
 
 
 def what_if_taus(
-    answered: Answered, limits: ErrorLimits, *, max_errors: Sequence[float], confidences: Sequence[float], attempt: int = 1
+    answered: Answered,
+    limits: ErrorLimits,
+    *,
+    max_errors: Sequence[float],
+    confidences: Sequence[float],
+    attempt: int = 1,
+    stricter: float | None = None,
 ) -> FloatArray:
     """The sureness that automatic items of each class would have to reach: (len(max_errors), len(confidences), m), inf for none.
 
-    answered: typical by the threshold in question. limits: what holds beside max_error. attempt: as for `calibrate_gate`.
+    answered: typical by the threshold in question. limits: what holds beside max_error. attempt, stricter: as for
+    `calibrate_gate`.
     """
     eligible = eligible_items(answered, limits.never)
     rankings = rankings_of(answered, eligible, limits)
@@ -32,5 +39,5 @@ def what_if_taus(
     for row, max_error in enumerate(max_errors):
         for column, confidence in enumerate(confidences):
             tested = attempt_confidence(confidence, attempt)
-            taus[row, column] = class_taus(rankings, answered, eligible, limits, max_error, tested)
+            taus[row, column] = class_taus(rankings, answered, eligible, limits, max_error, tested, stricter)
     return taus

@@ -73,7 +73,9 @@ def _render(report: Report) -> Iterator[str]:
         answers=[badge_of(advice.answer, advice.headline) for advice in report.advice],
         classes=classes,
         classes_sentence=classes_sentence(classes, report.guarantee.max_error),
-        classes_upper=charts.rows_upper([c.bound for c in classes if c.n], [report.guarantee.max_error]),
+        classes_upper=charts.rows_upper(
+            [c.bound for c in classes if c.n], [report.guarantee.max_error, *(c.limit or 0.0 for c in classes)]
+        ),
         held_out_share=_held_out_share,
         needed=needed,
         missing=max(0, needed - report.guarantee.labelled),

@@ -6,9 +6,11 @@ import numpy as np
 from answered_checks import MODEL_SAYS, SpotChecks
 
 from annotriage.advice.event_words import event_sentence
+from annotriage.advice.guarantee_words import TOO_STRICT
 from annotriage.engine.what_if import what_if
 from annotriage.service.guarantee.changing_limits import with_limits
 from annotriage.service.guarantee.tightening import Tightening, with_stricter_gate
+from annotriage.service.readings.guarantee import guarantee_state
 from annotriage.store.events import history
 from annotriage.store.references import get_reference
 
@@ -62,3 +64,10 @@ def test_other_limits_and_previews_keep_the_gate_as_strict(digits_reference):
 def test_a_gate_beyond_what_was_tested_is_left_to_the_alarm(digits_reference):
     assert with_stricter_gate(digits_reference, 2.0) is None
     assert with_stricter_gate(digits_reference, 0.0) is None, "never less strict"
+
+
+def test_where_the_stricter_gate_alone_keeps_labels_from_being_automatic_a_recalibration_is_asked_for(connect):
+    evidence = {"auto": False, "needed": None, "stricter": 1.9, "labelled": 900}
+    state = guarantee_state(connect()[0], evidence, {"sample_answers": 3, "sample_needed": 40})
+    assert (state.word, state.headline) == ("off", TOO_STRICT)
+    assert state.todo.startswith("Automatic labels go on after a new calibration on what people answered.")

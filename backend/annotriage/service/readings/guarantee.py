@@ -63,6 +63,8 @@ def guarantee_state(
         beyond = beyond_the_limit(evidence, standing, latest)
         headline = " ".join(filter(None, (words.holds(evidence), beyond)))
         return GuaranteeState("on", headline, said, can_recalibrate=enough)
+    if evidence["needed"] is None and evidence.get("stricter") is not None:
+        return GuaranteeState("off", words.TOO_STRICT, words.calibrate_anew(answers, wanted), can_recalibrate=enough)
     if evidence["needed"] is None:
         return GuaranteeState("off", words.HOPELESS, words.TRAIN_FURTHER, can_recalibrate=enough)
     labelled, needed = evidence["labelled"], evidence["needed"]

@@ -69,7 +69,7 @@ def _for_the_guarantee(connection: Connection, project: Project, judged: int) ->
     elif project.alarm is not None or not evidence["auto"]:
         if wanted and answers >= wanted:
             yield _step(next_words.recalibrate(answers), "guarantee", inf)
-        elif wanted and (project.alarm is not None or evidence["needed"] is not None):
+        elif wanted and (project.alarm is not None or evidence["needed"] is not None or evidence.get("stricter") is not None):
             yield _step(next_words.calibrate(wanted - answers, answers), "queue", 1 + freed / (wanted - answers), route="spot check")
     to_decide = len(decisions(connection, project))
     if to_decide:
