@@ -19,6 +19,7 @@ from annotriage.engine.reference import Reference, confidence_logits
 from annotriage.errors import FitError
 from annotriage.guarantee import gate
 from annotriage.guarantee.answered import Answered
+from annotriage.guarantee.binomial import attempt_confidence
 from annotriage.guarantee.conformal import flagged_rank, hashed_places, one_per_group, outlier_threshold
 from annotriage.guarantee.gate import Guarantee, calibrate_gate
 from annotriage.guarantee.ranking import least_items
@@ -90,7 +91,7 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: HeldOut | 
         half = hashed_places(held_out.ids, settings.seed, "density ratio") < 0.5
         compared = half | np.array([labels is None for labels in held_out.labels], dtype=bool)
         own = compared[[labels != FOREIGN for labels in held_out.labels]]
-        ratio, told = _density_ratio(held_out, measured.compressed[own], incoming, compared, reference)
+        ratio, told = _density_ratio(held_out, measured.compressed[own], incoming, compared, reference, attempt)
         reference = replace(reference, ratio=ratio)
         notes.append(told)
         if ratio is not None:
@@ -112,14 +113,16 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: HeldOut | 
 
 
 def _density_ratio(
-    held_out: Collected, points: Array, incoming: Array, compared: Array, reference: Reference
+    held_out: Collected, points: Array, incoming: Array, compared: Array, reference: Reference, attempt: int
 ) -> tuple[DensityRatio | None, str]:
     """What tells incoming items from held-out ones, and a note about it. None where too few labelled ones are left for the guarantee.
 
     points: of the usual held-out items that are compared. compared: which of all held-out items carry no guarantee for that.
     """
     settings = reference.settings
-    needed = least_items(settings.max_error, error_limits(reference.space, settings).dearest, settings.confidence)
+    limits = error_limits(reference.space, settings)
+    highest = max([limits.max_error, *(part.max_error for part in limits.class_limits)])
+    needed = least_items(highest, limits.dearest, attempt_confidence(settings.confidence, attempt))
     left = sum(labels is not None for labels, taken in zip(held_out.labels, compared, strict=True) if not taken)
     if left < needed:
         return None, (

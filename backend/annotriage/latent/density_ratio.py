@@ -25,6 +25,7 @@ Array = NDArray[Any]
 FOLDS = 5
 C = 0.001  # inverse strength of the ridge: strong, as the rule must say little where both sets are alike. Chosen on photos of clothing
 WEIGHT, MOST = 0.05, 0.2  # of the rarity in sureness: where both sets are alike, and where they differ. Chosen on photos of clothing
+# WEIGHT stays as it is: references from before there were two weights hold none, and count with it.
 SLOPE = 1.0  # of the weight, in how well both sets are told apart: 2 AUROC - 1, of items that the rule had not seen
 LEAST = 50  # items of either set, below which a rule is noise
 

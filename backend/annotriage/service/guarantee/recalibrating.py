@@ -88,9 +88,11 @@ def _refuse_few(project: Project, present: Reference, answers: int) -> None:
     """Ask for so many answers that the limit can be shown at all: an attempt with fewer would spend confidence in vain."""
     needed = sample_needed(dataclasses.asdict(present.guarantee))
     if answers < needed:
+        most = present.settings.max_error
+        limit = f"a limit of {100 * most:g}%" if present.guarantee.dearest is None else f"an expected cost of {most:g} per item"
         raise FitError(
-            f"project {project.external_id}: {answers:,} items of the sample are answered, {needed:,} are needed for a limit of"
-            f" {100 * present.settings.max_error:g}%; they wait in the tab Spot checks, and a larger sample_share makes more of them"
+            f"project {project.external_id}: {answers:,} items of the sample are answered, {needed:,} are needed for {limit};"
+            " they wait in the tab Spot checks, and a larger sample_share makes more of them"
         )
 
 
