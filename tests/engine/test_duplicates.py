@@ -15,7 +15,7 @@ from PIL import Image
 from annotriage import duplicates, fit
 from annotriage.cli import main
 from annotriage.data import Item
-from annotriage.engine.duplicates import light_copies
+from annotriage.engine.duplicates import light_copies, twin_threshold
 from annotriage.errors import DataError
 
 
@@ -126,3 +126,8 @@ def test_the_command_writes_the_table(digits_reference, digits, tmp_path):
     assert (again.exit_code, again.stderr) == (1, f"Error: {tmp_path}/twins.csv: exists already; choose another file, or pass --replace\n")
     figures = json.loads(CliRunner().invoke(main, [*words, "--out", str(tmp_path / "twins.csv"), "--json", "--replace"]).stdout)
     assert figures["counts"]["data"] == {"exact": 2}
+
+
+def test_without_contents_to_copy_no_distance_makes_a_twin(digits_reference, quick):
+    model = digits_reference.open_model()
+    assert twin_threshold(lambda outputs: outputs.logits, model, {}, np.ones(3), quick) == 0.0

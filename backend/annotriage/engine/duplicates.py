@@ -230,9 +230,11 @@ def twin_threshold(
     """The distance within which two items are near twins: that of lightly changed copies, at most half of the usual one.
 
     place: what the model makes of n items -> their points, (n, d), in the space of the distances. contents: of the items to copy, as of
-    `Collected`. usual: (N,) distances of items to the nearest other one, most of which are no twins.
+    `Collected`; without any the distance is 0. usual: (N,) distances of items to the nearest other one, most of which are no twins.
     """
     originals = list(contents.values())
+    if not originals:  # of some of the items the sample may hold none
+        return 0.0
     copies = [copy for content in originals for copy in light_copies(content, np.random.default_rng(settings.seed))]
     each = len(copies) // len(originals)
     items = [Item(str(place), content) for place, content in enumerate([*originals, *copies])]
