@@ -26,7 +26,7 @@ class Failure(StrEnum):
 
     ADDRESS = "address"  # its data name no picture that can be asked for
     FORBIDDEN = "forbidden"  # it may not be asked for: its host is not among the media_hosts, or it lies outside of the folder
-    REFUSED = "refused"  # its server does not give it
+    REFUSED = "refused"  # its server does not give it, or its file may not be read
     GONE = "gone"  # there is no such file
     UNAVAILABLE = "unavailable"  # its server is not reached, or is overloaded: that may pass
     TOO_LARGE = "too large"

@@ -1,7 +1,9 @@
+import errno
 import io
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from annotriage.engine.fitting import fit
 from annotriage.errors import DataError, MediaError
 from annotriage.model.inputs import as_pixels, content_hash, load, numbers, read_image, thumbnail
 from annotriage.model.spec import InputSpec
+from annotriage.states import Failure
 
 GREY = InputSpec(size=(6, 8), mode="L", scale=1 / 255)
 COLOUR = InputSpec(size=(6, 8), scale=1 / 255, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
@@ -142,6 +145,18 @@ def test_a_broken_file_is_a_media_error_that_names_it(tmp_path, data, problem):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(MediaError, match=r"task 41: .*gone\.png cannot be read \(No such file"):
         read_image(tmp_path / "gone.png", MANY, "task 41")
+
+
+def test_a_file_that_may_not_be_read_is_refused_and_one_that_is_not_there_is_gone(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")  # root, as which tests may run, is refused nothing
+
+    with pytest.raises(MediaError) as gone:
+        read_image(tmp_path / "gone.png", MANY, "task 41")
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(MediaError, match="Permission denied") as refused:
+        read_image(tmp_path / "mine.png", MANY, "task 41")
+    assert (gone.value.failure, refused.value.failure) == (Failure.GONE, Failure.REFUSED)
 
 
 def test_a_picture_may_be_long_but_not_so_long_that_resizing_it_takes_gigabytes():

@@ -19,7 +19,7 @@ ROUTE_MEANINGS = {
 FAILURES = {
     Failure.ADDRESS: "the data name no picture that can be read",
     Failure.FORBIDDEN: "the picture may not be fetched",
-    Failure.REFUSED: "the picture's server does not give it",
+    Failure.REFUSED: "reading the picture is refused",
     Failure.GONE: "the file is not there",
     Failure.UNAVAILABLE: "the picture's server is not reached",
     Failure.TOO_LARGE: "the picture is too large",

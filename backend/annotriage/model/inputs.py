@@ -202,8 +202,9 @@ def _opened(media: Path | bytes, where: str) -> BinaryIO:
         return media.open("rb")
     except OSError as error:
         which = "" if str(media) in where else f"{media} "
+        failure = Failure.REFUSED if isinstance(error, PermissionError) else Failure.GONE
         raise MediaError(
-            Failure.GONE, f"{where}: {which}cannot be read ({error.strerror}); check that it is still there and readable"
+            failure, f"{where}: {which}cannot be read ({error.strerror}); check that it is still there and readable"
         ) from error
     except ValueError as error:  # half of a character, or NUL
         raise MediaError(Failure.ADDRESS, f"{where}: its path cannot be the name of a file ({error}); write it again") from error
