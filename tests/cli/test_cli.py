@@ -86,6 +86,7 @@ def test_compare_takes_several_foreign_sets_and_writes_its_report(run, saved, fi
     assert facts["best"][0]["sentence"] in html.unescape(page)
     assert run(*words, "--out", tmp_path / "comparison")[0] == 1  # there are results already
     assert run(*words, "--foreign", files / "incoming.npz")[0] == 2  # two sets of one name
+    assert run(*words, "--foreign", "noise=")[0] == 2, "an empty place is not the current folder"
 
 
 def test_an_error_is_its_message_and_status_1(run, tmp_path):

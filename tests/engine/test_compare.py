@@ -1,5 +1,7 @@
 """The comparison of scores and thresholds on one's own data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,7 @@ def test_several_foreign_sets_are_tried_at_once_and_the_best_rule_of_each_is_nam
         assert best.low <= best.auroc <= best.high
         assert 0 < best.sure <= 1
     text = comparison_text(several)
+    assert "known items should be near 0.5%," in comparison_text(replace(several, alpha=0.005))
     assert "Best over all sets: " in text
     assert "Best on noise: " in text
 
@@ -126,7 +129,7 @@ def test_the_comparison_leaves_the_reference_as_it_was(digits_reference, digits)
 
 
 def test_a_dataset_that_cannot_be_scored_is_refused(digits_reference):
-    with pytest.raises(DataError, match="no item could be scored, so that there is nothing to compare"):
+    with pytest.raises(DataError, match="no item could be scored, so that there is nothing to compare: item broken: "):
         compare(digits_reference, [Item("broken", b"", ("1",))])
 
 

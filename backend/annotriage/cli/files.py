@@ -145,6 +145,8 @@ def _named(_context: click.Context, _option: click.Parameter, sets: tuple[str, .
         name, equals, place = text.partition("=")
         if not equals or Path(text).exists():
             name, place = Path(text).stem or text, text
+        if not (name and place):
+            raise click.BadParameter(f"{text!r} lacks a name or data; give NAME=DATA, or DATA alone")
         if name in found:
             raise click.BadParameter(f"two sets have the name {name!r}; name them: --foreign NAME=DATA")
         found[name] = place

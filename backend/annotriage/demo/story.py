@@ -88,7 +88,7 @@ def diversity_story(
                     float(np.mean(right)),
                     int(told.sum()),
                     (
-                        *(published_opinion(level.name, one) for one in found),
+                        *(published_opinion(level.name, method) for method in found),
                         replace(own_opinion(today, level.name, outputs, settings), method="mean-sigma item by item"),
                         own_opinion(ours, level.name, outputs, settings),
                     ),
@@ -104,7 +104,7 @@ def diversity_story(
                     ),
                 )
             )
-    story = Story(CLASSES, len(digits.train[0]), len(digits.held_out[0]), tuple(graphs))
+    story = Story(CLASSES, len(digits.train[0]), len(digits.held_out[0]), settings.alpha, tuple(graphs))
     write_story(story, folder)
     say("")
     say(story_text(story))

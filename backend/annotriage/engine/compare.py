@@ -181,7 +181,7 @@ def compare(
             row = _row(told, scores, None, [found.outlier for found in published], ("mean-sigma", space), False, started)
             tried.append((row, told.of(scores)))
             advance(1)
-    tried.sort(key=lambda one: -(one[0].auroc or 0.0))
+    tried.sort(key=lambda row_and_scores: -(row_and_scores[0].auroc or 0.0))
     rows = tuple(row for row, _ in tried)
     best: tuple[Best, ...] = ()
     if rows[0].auroc is not None:

@@ -39,15 +39,18 @@ def read_set(
 ) -> ComparedSet:
     """At most `size` items of a dataset. Raises DataError if none can be scored. name: instead of the dataset's own."""
     kept: SeededSample[tuple[Item, Array, tuple[Array, ...]]] = SeededSample(size, settings.seed, "compare")
+    failures: list[str] = []
     with progress(f"items of {name or dataset.name}", dataset.count) as advance:
         for batch in stream(model, dataset, settings):
+            failures += batch.failures[: 1 - len(failures)]
             if batch.outputs is not None:
                 for place, row in enumerate(batch.rows):
                     kept.offer(batch.items[row].id, partial(_taken, batch.items[row], batch.outputs, place))
             advance(len(batch.items))
     rows = kept.values()
     if not rows:
-        raise DataError(f"{name or dataset.name}: no item could be scored, so that there is nothing to compare")
+        why = failures[0] if failures else "it holds none; check its place"
+        raise DataError(f"{name or dataset.name}: no item could be scored, so that there is nothing to compare: {why}")
     layers = range(len(model.layers))
     outputs = Outputs(
         np.stack([logits for _, logits, _ in rows]), tuple(np.stack([parts[layer] for _, _, parts in rows]) for layer in layers)

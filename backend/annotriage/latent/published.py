@@ -66,7 +66,7 @@ def published_diversity(
     """Embed (N, d) training and (M, d) incoming activations together, and count the incoming points that fit no cluster.
 
     labels: (N,) true class of the training items, index into names, every name occurring. embedding: one of `JOINT`.
-    dimensions: n, 2 or 3 for t-SNE and UMAP, less than d for PCA; None: 2, or 50 (all that there are, if fewer).
+    dimensions: n, 2 or 3 for t-SNE and UMAP, at most d for PCA; None: 2, or 50 (all that there are, if fewer).
     k_sigma: raise it to flag less. Raises SettingError on an embedding or a number of dimensions that is not possible.
     """
     together = np.vstack([training, incoming]).astype(np.float32)

@@ -42,7 +42,7 @@ def write_comparison(found: Comparison, path: Path, reference: str) -> None:
     pieces = template("comparison.html").generate(
         found=found,
         reference=reference,
-        best=[(best.set or "all sets", name_of(found.rows[best.rule]), best, best_sentence(best, found)) for best in found.best],
+        best=[best_sentence(best, found) for best in found.best],
         tried_on=tried_on(found),
         why=WHY_OURS_DIFFERS,
         short=short_answer,
@@ -101,7 +101,7 @@ def comparison_text(found: Comparison) -> str:
     usual = "known" if found.known or found.foreign else "all"
     lines = [
         tried_on(found),
-        f"Flagged: share above the conformal threshold (known items should be near {found.alpha:.0%}, foreign ones near 100%),",
+        f"Flagged: share above the conformal threshold (known items should be near {percent(found.alpha)}, foreign ones near 100%),",
         "then above mean + k sigma. * = the score that decides in this reference; -joint = the published method, offline only.",
         "",
         f"{'score':<22}{'compression':<13}{'AUROC':>7}{f'flagged: {usual}':>17}{'foreign':>9}"
@@ -141,11 +141,11 @@ def _table_of_sets(found: Comparison) -> list[str]:
 def _table_of_opinions(found: Comparison) -> list[str]:
     """What each method says of each set as a whole, and why ours differs from the published one."""
     lines = [f"{'set':<20}{'method':<24}{'diversity':>10}{'95% limits':>18}{'similarity':>12}  advice"]
-    for one in found.opinions:
-        said = ", ".join(f"{word}: {short_answer(part)}" for part in one.advice for word in [QUESTIONS[part.question]])
-        figures = f"{percent(one.diversity):>10}{limits(one):>18}{percent(one.similarity):>12}"
-        lines.append(f"{one.set[:18]:<20}{one.method:<24}{figures}  {said}")
-    if any(one.method.endswith("-joint") for one in found.opinions):
+    for opinion in found.opinions:
+        said = ", ".join(f"{QUESTIONS[part.question]}: {short_answer(part)}" for part in opinion.advice)
+        figures = f"{percent(opinion.diversity):>10}{limits(opinion):>18}{percent(opinion.similarity):>12}"
+        lines.append(f"{opinion.set[:18]:<20}{opinion.method:<24}{figures}  {said}")
+    if any(opinion.method.endswith("-joint") for opinion in found.opinions):
         lines.append(WHY_OURS_DIFFERS)
     return lines
 

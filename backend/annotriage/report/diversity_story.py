@@ -72,11 +72,12 @@ class Graph:
 
 @dataclass(frozen=True)
 class Story:
-    """All that the page shows. training, held_out: numbers of items."""
+    """All that the page shows. training, held_out: numbers of items. alpha: the share of normal items that our rule flags."""
 
     classes: tuple[str, ...]
     training: int
     held_out: int
+    alpha: float
     graphs: tuple[Graph, ...]
 
 
@@ -96,13 +97,13 @@ def story_facts(story: Story) -> dict[str, Any]:
                 "methods": [
                     {
                         "method": name,
-                        "diversity": one.diversity,
-                        "low": one.low,
-                        "high": one.high,
-                        "similarity": one.similarity,
-                        "advice": {part.question: {"answer": part.answer, "headline": part.headline} for part in one.advice},
+                        "diversity": opinion.diversity,
+                        "low": opinion.low,
+                        "high": opinion.high,
+                        "similarity": opinion.similarity,
+                        "advice": {part.question: {"answer": part.answer, "headline": part.headline} for part in opinion.advice},
                     }
-                    for name, one in zip(METHODS, graph.opinions, strict=True)
+                    for name, opinion in zip(METHODS, graph.opinions, strict=True)
                 ],
             }
             for graph in story.graphs
@@ -115,7 +116,10 @@ def story_text(story: Story) -> str:
     lines = [f"{'diversity score':<36}" + "".join(f"{graph.name:>22}" for graph in story.graphs)]
     for place, name in enumerate(METHODS):
         cells = [graph.opinions[place] for graph in story.graphs]
-        lines.append(f"{name:<36}" + "".join(f"{f'{percent(one.diversity)} ({percent_range(one.low, one.high)})':>22}" for one in cells))
+        lines.append(
+            f"{name:<36}"
+            + "".join(f"{f'{percent(opinion.diversity)} ({percent_range(opinion.low, opinion.high)})':>22}" for opinion in cells)
+        )
     lines.append(f"{'model right on':<36}" + "".join(f"{percent(graph.accuracy):>22}" for graph in story.graphs))
     for question, title in TITLES.items():
         lines.append(title)
@@ -137,7 +141,7 @@ def write_story(story: Story, folder: Path) -> None:
         in_short=_in_short,
         ordered=all(_rise([graph.opinions[place].diversity for graph in story.graphs]) for place in range(len(METHODS))),
         row=_interval,
-        limits=lambda one: percent_range(one.low, one.high),
+        limits=lambda opinion: percent_range(opinion.low, opinion.high),
         why=WHY_OURS_DIFFERS,
         threshold=THRESHOLD,
         sheet=Markup('.story-picture {{ background-image: url("{}"); }}').format(Markup(picture(_sheet(story)))),
@@ -148,8 +152,8 @@ def write_story(story: Story, folder: Path) -> None:
     write_page([json_text(story_facts(story))], folder / FIGURES)
 
 
-def _short(one: Opinion, question: str) -> str:
-    advice = next(part for part in one.advice if part.question == question)
+def _short(opinion: Opinion, question: str) -> str:
+    advice = next(part for part in opinion.advice if part.question == question)
     return badge_of(advice.answer, advice.headline)[0]
 
 
@@ -169,16 +173,16 @@ def _in_short(graph: Graph) -> str:
     return "more items decide."
 
 
-def _badge(one: Opinion, question: str) -> tuple[str, str, str]:
+def _badge(opinion: Opinion, question: str) -> tuple[str, str, str]:
     """Badge, what stands beside it, and the reason."""
-    advice = next(part for part in one.advice if part.question == question)
+    advice = next(part for part in opinion.advice if part.question == question)
     return (*badge_of(advice.answer, advice.headline), advice.reason)
 
 
-def _interval(one: Opinion) -> Markup:
-    described = f"{percent(one.diversity)} outliers, likely {percent_range(one.low, one.high)}"
-    colour = "c-outlier" if one.diversity > THRESHOLD else "c-auto"
-    return interval_row(one.diversity, one.low, one.high, float("nan"), 1.0, described, colour)
+def _interval(opinion: Opinion) -> Markup:
+    described = f"{percent(opinion.diversity)} outliers, likely {percent_range(opinion.low, opinion.high)}"
+    colour = "c-outlier" if opinion.diversity > THRESHOLD else "c-auto"
+    return interval_row(opinion.diversity, opinion.low, opinion.high, float("nan"), 1.0, described, colour)
 
 
 def _scaled(dots: Dots) -> tuple[Array, Array, Array]:
