@@ -16,9 +16,9 @@ from annotriage.report.output import summary_text
 SPACE = LabelSpace.of(("cat", "dog"), multiple=False)
 
 
-def counted(*rows, max_error=0.1):
+def counted(*rows, max_error=0.1, alike=True):
     """Rows of (the data's label, the model's, route)."""
-    tally = LabelTally(SPACE, max_error)
+    tally = LabelTally(SPACE, max_error, alike=alike)
     for label, said, route in rows:
         tally.add(Item("1", None, None if label is None else (label,)), Verdict("1", "", (said,), 0.9, said, route=route))
     return tally.comparison()
@@ -42,6 +42,14 @@ def test_whether_the_limit_held_is_said_with_its_limits(wrong, held):
     found = counted(*[("cat", "dog", "auto")] * wrong, *[("cat", "cat", "auto")] * (100 - wrong))
     assert found.held is held
     assert comparison_sentences(found)[0].startswith(f"By the labels in the data {wrong} of 100 automatic labels are wrong ({wrong}%")
+
+
+def test_with_costs_or_limits_of_classes_few_wrong_labels_do_not_show_that_they_hold():
+    rows = [("cat", "dog", "auto")] * 5 + [("cat", "cat", "auto")] * 95
+    assert comparison_sentences(counted(*rows))[0].endswith(": the limit holds here.")
+    assert ": together no more than is allowed; the limits of single classes" in comparison_sentences(counted(*rows, alike=False))[0]
+    broken = comparison_sentences(counted(*rows, max_error=0.01, alike=False))[0]
+    assert broken.endswith(": the limit does not hold here."), "more wrong than any limit allows"
 
 
 def test_on_digits_the_terminal_tells_the_limit_and_the_strangers_in_the_same_breath(digits_reference, digits_model, mixed):

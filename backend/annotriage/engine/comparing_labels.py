@@ -27,6 +27,7 @@ class LabelComparison:
 
     labelled: items with a label. auto, wrong: automatic ones of them; low, high: 95% limits of the share that is wrong, None without
     any. held: whether at most `max_error` of them are wrong; None where there are more, but so few that chance may have made them.
+    alike: that is all that is guaranteed, so that no class has a limit by itself and no error costs more than another.
     foreign: items whose label is none of the model's classes; foreign_auto: of them automatic, foreign_seen: called outliers.
     classes: of the automatic labels, those most often wrong first.
     """
@@ -42,13 +43,14 @@ class LabelComparison:
     foreign_auto: int
     foreign_seen: int
     classes: tuple[ClassErrors, ...]
+    alike: bool = True
 
 
 class LabelTally:
-    """Counts verdicts that are right and wrong while items pass."""
+    """Counts verdicts that are right and wrong while items pass. max_error, alike: as in `LabelComparison`."""
 
-    def __init__(self, space: LabelSpace, max_error: float) -> None:
-        self._space, self._max_error = space, max_error
+    def __init__(self, space: LabelSpace, max_error: float, *, alike: bool = True) -> None:
+        self._space, self._max_error, self._alike = space, max_error, alike
         self._counts: Counter[str] = Counter()
         self._automatic: Counter[str] = Counter()
         self._wrong: Counter[str] = Counter()
@@ -91,4 +93,5 @@ class LabelTally:
             foreign_auto=self._counts["foreign_auto"],
             foreign_seen=self._counts["foreign_seen"],
             classes=tuple(sorted(classes, key=lambda row: (-row.wrong / row.n, -row.n, row.name))),
+            alike=self._alike,
         )

@@ -141,7 +141,9 @@ class Tally:
         self.outliers: list[Array] = []
         self.groups: list[str] = []
         self.grouped = False
-        self.labels = LabelTally(reference.space, reference.guarantee.error_limit)
+        guarantee = reference.guarantee
+        alike = guarantee.most_wrong is None and guarantee.max_error_per != "class"
+        self.labels = LabelTally(reference.space, guarantee.error_limit, alike=alike)
         self.drawn: SeededSample[Seen] = SeededSample(settings.map_sample, settings.seed, "map")
         self.strange: SeededSample[Stranger] = SeededSample(settings.group_sample, settings.seed, "groups")
         self.waiting: Smallest[Seen] = Smallest(WAITING_KEPT)

@@ -10,6 +10,7 @@ HELD = {
     False: "the limit does not hold here",
     None: "more than allowed, but so few that it may be chance",
 }
+TOGETHER = "together no more than is allowed; the limits of single classes, and what errors cost, are not looked at here"
 NAMED = 5  # classes in a sentence
 
 
@@ -24,7 +25,8 @@ def _automatic(found: LabelComparison) -> str:
     are = "is" if found.wrong == 1 else "are"
     wrong = f"By the labels in the data {found.wrong:,} of {count(found.auto, 'automatic label')} {are} wrong"
     limits = f"likely {percent_range(found.low, found.high)}; allowed {percent(found.max_error)}"
-    return f"{wrong} ({percent(found.wrong / found.auto)}; {limits}): {HELD[found.held]}."
+    held = TOGETHER if found.held and not found.alike else HELD[found.held]
+    return f"{wrong} ({percent(found.wrong / found.auto)}; {limits}): {held}."
 
 
 def _classes(found: LabelComparison) -> str:
