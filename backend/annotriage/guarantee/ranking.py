@@ -92,8 +92,9 @@ class Ranking:
         """The upper limit of what the labels down to each place cost on average: with costs alone. (p,) -> (p,)."""
         losses = np.empty(0) if self.losses is None else self.losses
         values, which = np.unique(losses, return_inverse=True)
-        seen = np.cumsum(which[:, None] == np.arange(values.size), axis=0)
-        return self.dearest * bounded.upper_mean(values, seen[places].astype(np.float64), confidence)
+        seen = [np.bincount(which[: place + 1], minlength=values.size) for place in places]  # at once it would be n x V
+        counts = np.array(seen, dtype=np.float64).reshape(len(places), values.size)
+        return self.dearest * bounded.upper_mean(values, counts, confidence)
 
     def _shown(self, max_error: float, confidence: float) -> BoolArray:
         """Whether the first 1, 2, ... items show the limit: (n,)."""
