@@ -58,6 +58,10 @@ def test_strangers_that_come_in_numbers_are_less_sure_once_they_are_compared(
     assert any(note.startswith(f"{reference.ratio.held_out:,} held-out items were compared with") for note in reference.notes)
     before, after = (passing(each, digits.strangers[0], digits.incoming[0]) for each in (digits_reference, reference))
     assert after < 0.7 * before
+    unsure = [verdict for verdict in triage(reference, mixed).verdicts if verdict.route == "uncertain"]
+    assert len({verdict.trust for verdict in unsure}) == len({verdict.sureness for verdict in unsure}), (
+        "the least sure ones have places, too"
+    )
     reference.save(tmp_path / "reference")
     assert Reference.load(tmp_path / "reference").version == reference.version
 

@@ -28,7 +28,7 @@ from annotriage.guarantee import answered, gate
 from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.conformal import conformal_p_values, empirical_cdf, flagged_rank
 from annotriage.guarantee.gate import Guarantee
-from annotriage.guarantee.routing import route, trust
+from annotriage.guarantee.routing import LEAST_SURENESS, route, trust
 from annotriage.latent import clusters, compression, density_ratio, detector, scores, source, tails
 from annotriage.latent.density_ratio import DensityRatio
 from annotriage.latent.detector import SOURCE, Detector
@@ -112,6 +112,7 @@ class Reference:
         logit = confidence_logits(outputs.logits, self.space)
         labels = self.space.predicted(outputs.logits)
         penalty = None if self.ratio is None else self.ratio.penalty(measured.compressed)
+        least = LEAST_SURENESS - (0.0 if self.ratio is None else self.ratio.most_penalty)
         sure = gate.sureness(logit, measured.axes[:, 0], self.training_confidence, self.detector.training_class, penalty)
         tau = gate.item_taus(self.guarantee, self.space.indices(labels)) if self.guarantee.auto else np.full(len(labels), np.inf)
         outlier = self.is_outlier(measured.score, measured.cluster)
@@ -134,7 +135,7 @@ class Reference:
             outlier=outlier,
             unlike=unlike,
             route=routes,
-            trust=trust(routes, sure, measured.score, tau, origin=self._usual_outlier, scale=self._usual_spread),
+            trust=trust(routes, sure, measured.score, tau, origin=self._usual_outlier, scale=self._usual_spread, least=least),
             compressed=measured.compressed,
         )
 

@@ -29,20 +29,28 @@ def route(outlier: BoolArray, sureness: FloatArray, tau: ArrayLike) -> StringArr
 
 
 def trust(
-    routes: StringArray, sureness: FloatArray, scores: FloatArray, tau: ArrayLike, *, origin: float = 0.0, scale: float = 1.0
+    routes: StringArray,
+    sureness: FloatArray,
+    scores: FloatArray,
+    tau: ArrayLike,
+    *,
+    origin: float = 0.0,
+    scale: float = 1.0,
+    least: float = LEAST_SURENESS,
 ) -> FloatArray:
     """One number in [0, 1] that sorts all items: failed 0, then outliers (strangest first), uncertain, auto (surest last).
 
-    auto 2/3 + c/3 with c from 0 at tau to 1 at sureness 2; uncertain 1/3 + c/3 with c from 0 at sureness 0.5 to 1 at tau
+    auto 2/3 + c/3 with c from 0 at tau to 1 at sureness 2; uncertain 1/3 + c/3 with c from 0 at `least` to 1 at tau
     (at 2 where tau is larger); outlier (1 - r)/3 with r = `squashed(score)`. Each third is shrunk by 1e-4 at both ends.
 
     routes: (N,) of `Route`. sureness, scores: (N,), NaN where failed. tau: scalar or (N,), as for `route`.
     origin, scale: an ordinary outlier's score and spread (the threshold and the held-out spread); any positive scale keeps the order.
+    least: the least sureness there can be: lower where something is taken off it.
     """
     limit = np.minimum(np.broadcast_to(np.asarray(tau, dtype=np.float64), sureness.shape), MOST_SURENESS)
     with np.errstate(invalid="ignore", divide="ignore"):
         above = np.where(limit < MOST_SURENESS, (sureness - limit) / (MOST_SURENESS - limit), 0.0)
-        below = np.where(limit > LEAST_SURENESS, (sureness - LEAST_SURENESS) / (limit - LEAST_SURENESS), 0.0)
+        below = np.where(limit > least, (sureness - least) / (limit - least), 0.0)
         usual = 1.0 - squashed((scores - origin) / scale)
     place = np.select([routes == Route.AUTO, routes == Route.UNCERTAIN], [above, below], default=usual)
     base = np.select([routes == Route.AUTO, routes == Route.UNCERTAIN], [AUTOMATIC_FROM, FAMILIAR_FROM], default=0.0)

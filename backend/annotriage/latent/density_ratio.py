@@ -55,6 +55,11 @@ class DensityRatio:
         at_least = self.usual.size - np.searchsorted(self.usual, self.values(points), side="left")
         return np.asarray(-np.log((1 + at_least) / (self.usual.size + 1)))
 
+    @property
+    def most_penalty(self) -> float:
+        """The most that `penalty` can be."""
+        return float(self.weight * np.log(self.usual.size + 1))
+
     def penalty(self, points: Array) -> Array:
         """What is taken off the sureness of such items: (N,)."""
         return self.weight * self.rarity(points)
