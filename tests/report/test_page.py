@@ -14,6 +14,7 @@ import pytest
 from annotriage.advice.advice import PERSON_FIRST
 from annotriage.advice.diversity_words import diversity_sentence
 from annotriage.errors import OutputError
+from annotriage.guarantee.gate import LimitEvidence
 from annotriage.report.contents import Waiting
 from annotriage.report.page import WAITING_SHOWN, write_report
 from annotriage.states import Failure
@@ -297,3 +298,13 @@ def test_a_full_disk_says_what_to_do(sample_report, tmp_path, monkeypatch):
 def test_a_missing_folder_says_what_to_do(sample_report, tmp_path):
     with pytest.raises(OutputError, match="Create the folder"):
         write_report(sample_report, tmp_path / "nowhere" / "report.html")
+
+
+def test_limits_of_classes_are_told_beside_those_of_the_others_and_a_stricter_gate_asks_for_a_recalibration(write, sample_report):
+    own = LimitEvidence("cyst", 0.1, 1.2, 40, 1, None, 0.09)
+    limited = replace(sample_report.guarantee, max_error_per="class", own_limits=(own,))
+    text = write(replace(sample_report, guarantee=limited)).text
+    assert "wrong among automatic labels, for every class without a limit of its own, kept for" in text
+    assert "Limit of cyst 10%" in text
+    text = write(replace(sample_report, guarantee=replace(limited, auto=False, needed=None, stricter=1.9))).text
+    assert "Recalibrate on fresh answers, or fit again with --calibration : either sets the gate anew." in text
