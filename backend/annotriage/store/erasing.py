@@ -31,6 +31,7 @@ from annotriage.store.schema import (
     report,
     saved_view,
     snapshot,
+    training,
     training_item,
 )
 from annotriage.store.schema import project as project_table
@@ -140,7 +141,7 @@ def _out_of_inbox(connection: Connection, mentioned: re.Pattern[str]) -> None:
 
 def _out_of_history(connection: Connection, project: Project, tasks: Collection[str], mentioned: re.Pattern[str]) -> None:
     """Sentences and facts that name the items; that something happened stays."""
-    for table in (event, job, finding, label_audit, saved_view):
+    for table in (event, job, finding, label_audit, saved_view, training):
         columns = [column for column in table.c if column.name in SPOKEN]
         key = next(iter(table.primary_key))
         rows = connection.execute(select(key, *columns).where(table.c.project_id == project.id)).all()

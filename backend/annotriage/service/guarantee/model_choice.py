@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,6 +55,14 @@ def cancel_training(process: Process, project: Project) -> bool:
     """A person wants the training no more: whether one waited or ran. Whoever runs it stops at its next step."""
     with process.store.writing() as connection:
         return jobs.cancel(connection, project.id, jobs.TRAINING)
+
+
+def stop_training(process: Process, project: Project) -> bool:
+    """A training that runs must not end, because an item that it may learn is erased: whether one ran. What it wrote here is removed."""
+    with process.store.writing() as connection:
+        stopped = jobs.cancel(connection, project.id, jobs.TRAINING, waiting=False)
+    drop_work(process, project)
+    return stopped
 
 
 def refuse_second(project: Project) -> None:
@@ -112,12 +121,7 @@ def work_folder(process: Process, project: Project) -> Path:
 
     The same for every attempt, so that a killed one goes on. Raises OutputError if it cannot be made, or belongs to somebody else.
     """
-    database = process.settings.database
-    if database.startswith(SQLITE) and database != f"{SQLITE}:memory:":
-        file = Path(database.removeprefix(SQLITE)).absolute()
-        base = file.with_name(f"{file.name}.training")
-    else:
-        base = Path(tempfile.gettempdir()) / f"annotriage-training-{hashlib.sha256(database.encode()).hexdigest()[:12]}"
+    base = _work_base(process)
     folder = base / str(project.id)
     try:
         base.mkdir(mode=0o700, exist_ok=True)
@@ -127,3 +131,17 @@ def work_folder(process: Process, project: Project) -> Path:
     except OSError as error:
         raise OutputError(f"{folder} cannot be made ({error.strerror}), and a training works there; make its parent writable") from error
     return folder
+
+
+def drop_work(process: Process, project: Project) -> None:
+    """Remove what trainings of a project have written on this machine, if anything."""
+    shutil.rmtree(_work_base(process) / str(project.id), ignore_errors=True)
+
+
+def _work_base(process: Process) -> Path:
+    """Where trainings work, each project's in a folder of its own."""
+    database = process.settings.database
+    if database.startswith(SQLITE) and database != f"{SQLITE}:memory:":
+        file = Path(database.removeprefix(SQLITE)).absolute()
+        return file.with_name(f"{file.name}.training")
+    return Path(tempfile.gettempdir()) / f"annotriage-training-{hashlib.sha256(database.encode()).hexdigest()[:12]}"

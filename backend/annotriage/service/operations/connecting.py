@@ -18,6 +18,7 @@ from annotriage.advice.numbers import count
 from annotriage.errors import AnnotriageError, MismatchError, SettingError, StateError, ToolError, ToolGone, UnknownError
 from annotriage.labeling_tool import AUDIT_VERSION, Before, ProjectFacts, Task, ToolProject
 from annotriage.service.delivery.field_writing import FIELDS, project_page
+from annotriage.service.guarantee.model_choice import drop_work
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
@@ -133,6 +134,7 @@ def _disconnect(process: Process, project: Project) -> Change:
             change_project(connection, project.id, gone=project.gone)
         raise
     _forget(process, project.external_id)
+    drop_work(process, project)
     log("disconnected", project=project.external_id)
     last = "All that annotriage knew of the project is forgotten."
     return Change(project.external_id, project.title, project.version, False, (*done, last))
