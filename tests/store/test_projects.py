@@ -80,11 +80,18 @@ class TestProjects:
             lambda connection: note(connection, id, EventKind.PAUSED, reason="x"),
             lambda connection: snapshots.save(connection, every, filled.references[0], **found),
             lambda connection: jobs.queue(connection, id, "recalibrate"),
+            lambda connection: jobs.take(connection, "me", ["recalibrate"]),
+            lambda connection: jobs.begin_step(connection, jobs.jobs_of(connection, id)[0].id, "me", "training", 1_000),
+            lambda connection: jobs.advance(connection, jobs.jobs_of(connection, id)[0].id, "me", 10),
         ):
             with store.writing() as connection:
                 change(connection)
             mark()
-        assert len(set(marks)) == 5
+        assert len(set(marks)) == 8
+        with store.writing() as connection:
+            jobs.advance(connection, jobs.jobs_of(connection, id)[0].id, "me", 19)
+        mark()
+        assert len(set(marks)) == 8, "less than a hundredth of a step is not worth reading every page again"
 
     def test_the_standing_is_that_under_the_present_reference(self, store, filled):
         with store.writing() as connection:
