@@ -125,3 +125,17 @@ class TestProjectsOnPostgreSQL:
         assert "were paused already (paused by a person: scanner B)" in said[0]
         with store.reading() as connection:
             assert [event.kind for event in history(connection, filled.project.id)] == ["paused"]
+
+    def test_of_two_references_that_would_take_over_at_once_the_second_sees_the_first(self, store, filled):
+        seen = []
+
+        def second():
+            with store.writing() as connection:
+                seen.append(projects.hold_project(connection, filled.project.id).next_reference_id)
+
+        first = store.writing()
+        connection = first.__enter__()
+        projects.hold_project(connection, filled.project.id)
+        projects.change_project(connection, filled.project.id, next_reference_id=filled.references[1])
+        while_it_waits(store, second, lambda: first.__exit__(None, None, None))
+        assert seen == [filled.references[1]]

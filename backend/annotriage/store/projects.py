@@ -131,6 +131,12 @@ def get_project(connection: Connection, id: int) -> Project:
     return _project(dict(row._mapping))
 
 
+def hold_project(connection: Connection, id: int) -> Project:
+    """As `get_project`; until the transaction ends nobody else changes its row."""
+    connection.execute(select(project.c.id).where(project.c.id == id).with_for_update(key_share=True))
+    return get_project(connection, id)
+
+
 def references_in_use(connection: Connection) -> set[int]:
     """The references that projects judge by, will judge by, or are taking leave of."""
     columns = (project.c.reference_id, project.c.next_reference_id, project.c.old_reference_id)

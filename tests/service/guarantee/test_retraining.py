@@ -15,6 +15,7 @@ from annotriage.service.delivery.rescoring import advance_rescoring
 from annotriage.service.guarantee import retraining
 from annotriage.service.guarantee.model_choice import ask_training, cancel_training, go_back, let_take_over, work_folder
 from annotriage.service.guarantee.retraining import retrain_project
+from annotriage.service.guarantee.tightening import with_stricter_gate
 from annotriage.service.judging.predicting import StorePredictor
 from annotriage.service.operations.erasing import erase
 from annotriage.service.operations.jobs import TRAINING_KINDS, run_queued
@@ -247,11 +248,25 @@ def test_start_training_in_the_labeling_tool_makes_a_new_model_where_that_is_set
     assert state_of(process, project).job.state == JobState.QUEUED
 
 
-def test_two_models_are_not_decided_on_at_once(process, answered):
+def test_a_stricter_gate_meanwhile_costs_no_training_and_two_models_are_not_decided_on_at_once(
+    process, answered, digits_reference, monkeypatch
+):
     project, *_ = answered()
+    sureness = digits_reference.answered.sureness
+    stricter = with_stricter_gate(digits_reference, float(np.quantile(sureness[sureness > digits_reference.guarantee.tau], 0.25)))
+    real, kept = retraining.keep_reference, []
+
+    def made_stricter_meanwhile(store, reference):
+        kept.append(real(store, stricter))
+        with store.writing() as connection:
+            change_project(connection, project.id, reference_id=kept[0])
+        return real(store, reference)
+
+    monkeypatch.setattr(retraining, "keep_reference", made_stricter_meanwhile)
     ask(process, project, epochs=1)
     run_queued(process, TRAINING_KINDS)
     trained = state_of(process, project).trained
+    assert [trained.former_id] == kept
     with process.store.writing() as connection:
         trainings.move(connection, project, trained.id, (TrainedState.OFFERED,), TrainedState.TAKEN)
         change_project(connection, project.id, next_reference_id=None)

@@ -20,7 +20,7 @@ from annotriage.settings import SQLITE
 from annotriage.states import EventKind, TrainedState
 from annotriage.store import jobs, trainings
 from annotriage.store.events import note
-from annotriage.store.projects import Project, change_project, get_project
+from annotriage.store.projects import Project, change_project, hold_project
 from annotriage.store.references import get_reference
 from annotriage.training.plan import PERPLEXITIES, Plan
 
@@ -74,6 +74,18 @@ def refuse_second(project: Project) -> None:
         )
 
 
+def refuse_other(connection: Connection, project: Project) -> Project:
+    """The project as it is now, and stays until the transaction ends: for whoever made a reference from its present one.
+
+    Raises StateError while another reference is taking over, or if one has since the project was read.
+    """
+    now = hold_project(connection, project.id)
+    refuse_second(now)
+    if now.reference_id != project.reference_id:
+        raise StateError(f"project {project.external_id}: another reference took over meanwhile; ask for this again, from that one")
+    return now
+
+
 def let_take_over(process: Process, project: Project, trained_id: int, by: str) -> None:
     """Let a trained model take over: every item is judged again under it before anybody sees it.
 
@@ -106,7 +118,7 @@ def _choose(
     by: str,
 ) -> None:
     with process.store.writing() as connection:
-        present = get_project(connection, project.id)
+        present = hold_project(connection, project.id)
         refuse_second(present)
         trainings.move(connection, project, trained_id, from_, to)
         if present.reference_id == reference_id:

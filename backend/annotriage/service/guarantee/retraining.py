@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING
 from annotriage.data import Dataset, Source
 from annotriage.errors import AnnotriageError, StateError
 from annotriage.progress import Progress, silent
-from annotriage.service.guarantee.model_choice import drop_work, let_take_over, no_training_data, refuse_second, work_folder
+from annotriage.service.guarantee.model_choice import (
+    drop_work,
+    let_take_over,
+    no_training_data,
+    refuse_second,
+    work_folder,
+)
 from annotriage.service.guarantee.recalibrating import answered_items
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
@@ -26,7 +32,8 @@ from annotriage.states import EventKind
 from annotriage.store import jobs, spot_checks, trainings
 from annotriage.store.events import note
 from annotriage.store.jobs import Cancelled, Job
-from annotriage.store.projects import Project, get_project
+from annotriage.store.projects import Project, hold_project
+from annotriage.store.references import get_reference
 
 if TYPE_CHECKING:
     from annotriage.training.plan import Plan
@@ -104,10 +111,11 @@ def train_asked(process: Process, project: Project, job: Job, progress: Progress
     with progress("keeping the model", None):
         reference_id = keep_reference(process.store, reference)
     with process.store.writing() as connection:
-        present_project = get_project(connection, project.id)
-        if present_project.reference_id != project.reference_id:
-            raise StateError(f"project {id}: another reference took over while this model was trained; train again from that one")
-        trained_id = trainings.keep_trained(connection, project, reference_id, facts, out / REPORT, by)
+        now = hold_project(connection, project.id)
+        former, model = (get_reference(connection, used).facts["model"]["hash"] for used in (project.reference_id, now.reference_id))
+        if model != former:  # the same one with another guarantee is as good to compare with
+            raise StateError(f"project {id}: another model took over while this one was trained; train again from that one")
+        trained_id = trainings.keep_trained(connection, now, reference_id, facts, out / REPORT, by)
         takes_over = None if comparison is None else comparison["takes_over"]
         note(connection, project.id, EventKind.TRAINED, version=reference.prediction_version, by=by, takes_over=takes_over)
         if not jobs.finish(connection, job.id, said):

@@ -19,7 +19,7 @@ from annotriage.service.operations.references import keep_reference
 from annotriage.states import EventKind
 from annotriage.store import DATABASE_TROUBLE, spot_checks
 from annotriage.store.events import note
-from annotriage.store.projects import Project, change_project, get_project
+from annotriage.store.projects import Project, change_project, hold_project
 from annotriage.store.references import get_reference
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Tightening:
     def _take_over(self, project: Project, reference: Reference, wrong: int, answers: int) -> bool:
         next_id = keep_reference(self._process.store, reference)
         with self._process.store.writing() as connection:
-            now = get_project(connection, project.id)
+            now = hold_project(connection, project.id)
             if _is_busy(now) or now.reference_id != project.reference_id:
                 return False
             change_project(connection, project.id, next_reference_id=next_id)
