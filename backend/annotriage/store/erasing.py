@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -31,7 +32,6 @@ from annotriage.store.schema import (
     report,
     saved_view,
     snapshot,
-    training,
     training_item,
 )
 from annotriage.store.schema import project as project_table
@@ -90,7 +90,7 @@ def erase(connection: Connection, project: Project, items: Sequence[Doomed]) -> 
     _off_maps(connection, project, ids)
     _out_of_snapshots(connection, sorted(set(datasets)), names)
     connection.execute(report.delete().where(report.c.dataset_id.in_(datasets)))
-    trainings.forget_items(connection, project.id)
+    trainings.forget_items(connection, project.id, partial(mentioned.sub, ERASED))
     drop_unused(connection)
     _out_of_inbox(connection, mentioned)
     _out_of_history(connection, project, tasks, mentioned)
@@ -141,7 +141,7 @@ def _out_of_inbox(connection: Connection, mentioned: re.Pattern[str]) -> None:
 
 def _out_of_history(connection: Connection, project: Project, tasks: Collection[str], mentioned: re.Pattern[str]) -> None:
     """Sentences and facts that name the items; that something happened stays."""
-    for table in (event, job, finding, label_audit, saved_view, training):
+    for table in (event, job, finding, label_audit, saved_view):
         columns = [column for column in table.c if column.name in SPOKEN]
         key = next(iter(table.primary_key))
         rows = connection.execute(select(key, *columns).where(table.c.project_id == project.id)).all()

@@ -24,7 +24,7 @@ from annotriage.states import EventKind, JobState, TrainedState
 from annotriage.store import erasing, jobs, trainings
 from annotriage.store.events import history
 from annotriage.store.projects import change_project, get_project
-from annotriage.store.schema import job, spot_check
+from annotriage.store.schema import job, spot_check, training
 from annotriage.training import side_by_side
 
 
@@ -236,10 +236,13 @@ def test_a_report_goes_with_an_item_that_is_erased(process, answered):
     run_queued(process, TRAINING_KINDS)
     assert state_of(process, project).trained.stored_file_id
     with process.store.writing() as connection:
+        facts = {**state_of(process, project).trained.facts, "notes": ["1 items could not be used: task 1: no picture, task 11: neither"]}
+        connection.execute(update(training).values(facts=facts))
         found = erasing.doomed(connection, project, ["1"])
         erasing.erase(connection, project, list(found.values()))
     trained = state_of(process, project).trained
     assert (trained.stored_file_id, trained.facts["regions"]) == (None, [])
+    assert trained.facts["notes"][0].endswith("task (erased): no picture, task 11: neither")
 
 
 def test_start_training_in_the_labeling_tool_makes_a_new_model_where_that_is_set(process, answered):
