@@ -371,7 +371,8 @@ def test_what_other_people_chose_in_a_project_that_was_never_connected_stays(pro
 def test_a_service_that_is_not_to_be_called_leaves_no_address_in_the_project(project, service, tasks, label_studio):
     connect(project, service)
     done = [line for line in project.connect(None, "annotriage", "pa55word", "s3cret", "", dry_run=False) if not line.startswith("Note")]
-    assert done == [f"Webhook at {service.url}/webhook: removed.", f"ML backend at {service.url}: removed."]
+    gone = ("Webhook at {}/webhook", "ML backend at {}", "Line in the project's description")
+    assert done == [f"{what.format(service.url)}: removed." for what in gone]
     left = set_up(label_studio, project)
     assert (left["webhooks"], left["backends"]) == ([], [])
     project.name_version(VERSION)

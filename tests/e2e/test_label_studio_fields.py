@@ -63,8 +63,10 @@ def test_queued_tasks_say_why_and_keep_what_people_wrote_into_them(process, runn
     wait_until(lambda: _written(process, waiting), what="for the fields")
     assert time.monotonic() - started > (waiting - 1) / 5, "at most five a second"
     found = [label_studio.call("GET", f"/api/tasks/{id}/")["data"] for id in ids]
-    queued = [data for data in found if set(FIELDS) - {"triage_spot_check"} <= set(data)]
+    for_all = {"triage_route", "triage_reason", "triage_outlier_score"}
+    queued = [data for data in found if for_all <= set(data)]
     assert len(queued) == waiting >= 8
+    assert all(("triage_diversity" in data) == (data["triage_route"] == "outlier") for data in queued), "it speaks of strange ones alone"
     assert all(not set(FIELDS) & set(data) for data in found if data not in queued)
     assert all(data["scanner"] == "A" for data in found)
     assert [data["image"] for data in found] == pictures

@@ -209,10 +209,11 @@ def test_tabs_sort_what_waits_strangest_first_and_fields_say_why(label_studio, s
 
     def described():
         tasks = listed(label_studio, project)
-        return [tasks[id]["data"] for id in review if "triage_diversity" in tasks[id]["data"]]
+        fields = [tasks[id]["data"] for id in review]
+        return [data for data in fields if "triage_diversity" in data or data.get("triage_route") == "uncertain"]
 
     wait_until(lambda: len(described()) == len(review), every=1.0, what="for the fields")
-    assert {"triage_route", "triage_reason", "triage_outlier_score", "scanner", "image"} <= set(described()[0])
+    assert {"triage_route", "triage_reason", "triage_outlier_score", "triage_diversity", "scanner", "image"} <= set(described()[0])
     pre_annotated = tab(label_studio, project, "Pre-annotated")
     assert set(pre_annotated) == set(ids) - set(review) - checks
 

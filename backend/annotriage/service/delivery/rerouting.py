@@ -135,8 +135,8 @@ def _act(
         if changed:
             said = to if undoes is None else undoes.to
             given = reason if undoes is None else undoes.reason
-            facts = {"by": by, "to": said, "items": len(changed), "undone": undoes is not None}
-            note(connection, project.id, EventKind.REROUTED, **facts, **({} if given is None else {"reason": given}))
+            undone = undoes is not None
+            note(connection, project.id, EventKind.REROUTED, by=by, to=said, items=len(changed), undone=undone, reason=given)
     log("rerouted", project=project.external_id, to=to, by=by, items=len(changed), undoes=undoes and undoes.id)
     return Rerouted(id, to, tuple(changed), dict(left))
 
