@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, case, func, or_, select, update
 
 from annotriage.errors import StateError, UnknownError
 from annotriage.labeling_tool import Before
@@ -208,7 +208,7 @@ def mark_of(connection: Connection, project_ids: Sequence[int]) -> tuple[object,
     stops = (project.c.paused_at, project.c.pause_reason, project.c.alarm, project.c.trouble, project.c.problem)
     states = select(project.c.id, *stops, project.c.reference_id, project.c.next_reference_id)
     jobs = select(func.max(job.c.id), func.max(job.c.finished_at)).where(job.c.project_id.in_(project_ids))
-    hundredths = job.c.done * 100 // func.nullif(job.c.total, 0)  # no finer: whoever looks at any page reads it again with each change
+    hundredths = case((job.c.total > 0, job.c.done * 100 // job.c.total))  # no finer: pages are read again with each change
     steps = select(job.c.id, job.c.state, job.c.text, hundredths).where(JOB_OPEN, job.c.project_id.in_(project_ids)).order_by(job.c.id)
     events = select(func.max(event.c.id)).where(event.c.project_id.in_(project_ids))
     asked = (counts, latest, states.where(project.c.id.in_(project_ids)).order_by(project.c.id), jobs, steps, events)
