@@ -27,7 +27,7 @@ class TestFieldWrites:
             taken = field_writes.take(connection, project.id, "me", 2)
             field_writes.queue(connection, project.id, {ids[0]: 0.4}, [])
             assert field_writes.take(connection, project.id, "you", 2).writes == (), "nobody writes a task at the same time"
-            assert field_writes.finish(connection, taken, ids, "written", shown=(None, 0.1, 0.2)) == {ids[1]}
+            assert field_writes.finish(connection, taken, ids, "written", shown=field_writes.Written(None, 0.1, 0.2, None)) == {ids[1]}
             field_writes.let_go(connection, taken)
             rows = connection.execute(select(field_write).order_by(field_write.c.item_id)).all()
             assert [(row.state, row.owner) for row in rows] == [("pending", None), ("written", None)]

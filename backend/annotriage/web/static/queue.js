@@ -174,7 +174,7 @@ async function offerAnswers() {
   const answer = await fetch(strip.dataset.url, { headers: { Accept: "application/json" } });
   if (!answer.ok) return;
   const may = await answer.json();
-  document.getElementById("answering-why").textContent = may.account === null ? may.why : `Answers count as ${may.account}’s.`;
+  document.getElementById("answering-why").textContent = may.account === null ? may.why : `as ${may.account}`;
   if (may.account === null) return;
   ({ labels, several } = may);
   const buttons = labels.map((label, place) => {
