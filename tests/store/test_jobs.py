@@ -147,18 +147,22 @@ class TestJob:
     def test_what_has_ended_says_nothing_more(self, store, project):
         with store.writing() as connection:
             id = jobs.queue(connection, project.id, "recalibrate")
-            assert not jobs.begin_step(connection, id, "waits", None)
-            jobs.finish(connection, id, "was never begun")
+            assert not jobs.begin_step(connection, id, "me", "waits", None)
+            assert not jobs.finish(connection, id, "was never begun")
             jobs.take(connection, "me", KINDS)
-            assert jobs.begin_step(connection, id, "half way", 10)
-            assert jobs.advance(connection, id, 5)
+            assert jobs.begin_step(connection, id, "me", "half way", 10)
+            assert not jobs.begin_step(connection, id, "another one", "beginning", 20)
+            assert not jobs.advance(connection, id, "another one", 7)
+            assert jobs.advance(connection, id, "me", 5)
             running = jobs.jobs_of(connection, project.id)[0]
             assert (running.text, running.done, running.total) == ("half way", 5, 10)
             assert running.left >= 0
-            jobs.finish(connection, id, "not possible", failed=True)
-            assert not jobs.begin_step(connection, id, "still there", None)
-            assert not jobs.advance(connection, id, 6)
-            jobs.finish(connection, id, "twice")
+            assert jobs.is_wanted(connection, id)
+            assert jobs.finish(connection, id, "not possible", failed=True)
+            assert not jobs.begin_step(connection, id, "me", "still there", None)
+            assert not jobs.advance(connection, id, "me", 6)
+            assert not jobs.finish(connection, id, "twice")
+            assert not jobs.is_wanted(connection, id)
             (row,) = jobs.jobs_of(connection, project.id)
             assert (row.state, row.text, row.left) == (JobState.FAILED, "not possible", None)
 
@@ -168,9 +172,10 @@ class TestJob:
                 id = jobs.queue(connection, project.id, "recalibrate")
                 if begun:
                     jobs.take(connection, "me", KINDS)
-                assert jobs.cancel(connection, project.id, "recalibrate")
+                assert jobs.cancel(connection, project.id, "recalibrate", waiting=False) == begun
+                assert jobs.cancel(connection, project.id, "recalibrate") != begun
                 assert not jobs.cancel(connection, project.id, "recalibrate")
-                assert not jobs.begin_step(connection, id, "on", None)
+                assert not jobs.begin_step(connection, id, "me", "on", None)
                 jobs.finish(connection, id, "done all the same")
                 row = jobs.jobs_of(connection, project.id)[0]
                 assert (row.id, row.state, row.open) == (id, JobState.CANCELLED, False)

@@ -80,11 +80,18 @@ class TestProjects:
             lambda connection: note(connection, id, EventKind.PAUSED, reason="x"),
             lambda connection: snapshots.save(connection, every, filled.references[0], **found),
             lambda connection: jobs.queue(connection, id, "recalibrate"),
+            lambda connection: jobs.take(connection, "me", ["recalibrate"]),
+            lambda connection: jobs.begin_step(connection, jobs.jobs_of(connection, id)[0].id, "me", "training", 1_000),
+            lambda connection: jobs.advance(connection, jobs.jobs_of(connection, id)[0].id, "me", 10),
         ):
             with store.writing() as connection:
                 change(connection)
             mark()
-        assert len(set(marks)) == 5
+        assert len(set(marks)) == 8
+        with store.writing() as connection:
+            jobs.advance(connection, jobs.jobs_of(connection, id)[0].id, "me", 19)
+        mark()
+        assert len(set(marks)) == 8, "less than a hundredth of a step is not worth reading every page again"
 
     def test_the_standing_is_that_under_the_present_reference(self, store, filled):
         with store.writing() as connection:
@@ -118,3 +125,17 @@ class TestProjectsOnPostgreSQL:
         assert "were paused already (paused by a person: scanner B)" in said[0]
         with store.reading() as connection:
             assert [event.kind for event in history(connection, filled.project.id)] == ["paused"]
+
+    def test_of_two_references_that_would_take_over_at_once_the_second_sees_the_first(self, store, filled):
+        seen = []
+
+        def second():
+            with store.writing() as connection:
+                seen.append(projects.hold_project(connection, filled.project.id).next_reference_id)
+
+        first = store.writing()
+        connection = first.__enter__()
+        projects.hold_project(connection, filled.project.id)
+        projects.change_project(connection, filled.project.id, next_reference_id=filled.references[1])
+        while_it_waits(store, second, lambda: first.__exit__(None, None, None))
+        assert seen == [filled.references[1]]

@@ -10,7 +10,20 @@ from sqlalchemy import event
 from stores import on_sqlite
 
 from annotriage.states import EventKind
-from annotriage.store import browsing, datasets, deliveries, jobs, maps, previews, queue, reviews, snapshots, spot_checks, work
+from annotriage.store import (
+    browsing,
+    datasets,
+    deliveries,
+    field_writes,
+    jobs,
+    maps,
+    previews,
+    queue,
+    reviews,
+    snapshots,
+    spot_checks,
+    work,
+)
 from annotriage.store.events import history, note
 from annotriage.store.projects import mark_of
 
@@ -46,6 +59,11 @@ HOT = {
     "spot checks that wait": lambda c, p: spot_checks.outstanding(c, p.id, p.reference_id),
     "spot checks answered meanwhile": lambda c, p: spot_checks.answered_meanwhile(c, p.id),
     "spot checks to be confirmed": lambda c, p: spot_checks.unconfirmed(c, p.id),
+    "late spot checks": lambda c, p: spot_checks.open_since(c, p.id, p.reference_id, 1e12),
+    "answers on automatic labels": lambda c, p: spot_checks.settled_sureness(c, p.id, p.reference_id),
+    "what may be learned": lambda c, p: spot_checks.learnable(c, p.id, 5),
+    "what still waits": lambda c, p: queue.still_waiting(c, p, [1, 2]),
+    "what fields say": lambda c, p: field_writes.verdicts_shown(c, p, [1, 2]),
     "spot checks of items": lambda c, p: spot_checks.spot_checks_of(c, [1, 2]),
     "automatic ones a week": lambda c, p: spot_checks.automatic_per_week(c, p.id, p.reference_id),
     "the mark": lambda c, p: mark_of(c, [p.id]),

@@ -9,6 +9,9 @@ import pytest
 from web import sign_in
 
 from annotriage.service.operations.jobs import TRAINING_KINDS, run_queued
+from annotriage.states import EventKind
+from annotriage.store import jobs
+from annotriage.store.events import note
 from annotriage.store.projects import change_project, project_of
 
 
@@ -79,11 +82,24 @@ def test_a_failed_training_says_why_and_one_that_cannot_be_says_what_is_missing(
 
 
 @pytest.mark.browser
-def test_how_far_a_training_is_shows_while_it_runs(trainable, open_page):
-    client, dashboard = trainable
-    post(client, "/projects/1/training/start", client.get("/projects/1/training").text)
+def test_a_training_is_asked_for_as_filled_in_and_how_far_it_is_shows_while_it_runs(trainable, open_page):
+    _, dashboard = trainable
     page = open_page(f"{dashboard.url}/projects/1/training", storage_state=dashboard.session())
+    page.get_by_text("How it is trained").click()
+    page.get_by_label("Passes over the items").fill("7")
+    page.get_by_role("heading", name="A new model").click()
+    with dashboard.process.store.writing() as connection:
+        project = project_of(connection, "1")
+        data = project.options.training_data.replace("train.npz", "./train.npz")
+        change_project(connection, project.id, options=project.options.__dict__ | {"training_data": data})
+        note(connection, project.id, EventKind.PROBLEM, error="something that pages show")
+    page.get_by_text("/./train.npz").wait_for()
+    assert page.get_by_label("Passes over the items").input_value() == "7", "what was filled in outlives a refresh"
+    with page.expect_navigation():
+        page.get_by_role("button", name="Train a new model").click()
     page.get_by_text("Training begins within seconds").wait_for()
+    with dashboard.process.store.reading() as connection:
+        assert jobs.jobs_of(connection, project.id)[0].payload["epochs"] == 7
     run_queued(dashboard.process, TRAINING_KINDS)
     page.get_by_role("button", name="Let it take over").wait_for()
     with page.expect_navigation():

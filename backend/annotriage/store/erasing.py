@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -89,7 +90,7 @@ def erase(connection: Connection, project: Project, items: Sequence[Doomed]) -> 
     _off_maps(connection, project, ids)
     _out_of_snapshots(connection, sorted(set(datasets)), names)
     connection.execute(report.delete().where(report.c.dataset_id.in_(datasets)))
-    trainings.forget_items(connection, project.id)
+    trainings.forget_items(connection, project.id, partial(mentioned.sub, ERASED))
     drop_unused(connection)
     _out_of_inbox(connection, mentioned)
     _out_of_history(connection, project, tasks, mentioned)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, true, update
 
 from annotriage.states import JobState, Time
 from annotriage.store.database import columns_of, insert
@@ -24,6 +24,10 @@ GRACE_SECONDS = 60.0  # in which a process that has just taken a job may still h
 
 
 OPEN = (JobState.QUEUED, JobState.RUNNING)
+
+
+class Cancelled(Exception):
+    """A job is to be done here no more: a person cancelled it, or it is another process's by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,32 +141,47 @@ def take(connection: Connection, owner: str, kinds: Sequence[str]) -> Job | None
     return _job(connection.execute(_JOBS.where(job.c.id == id)).one())
 
 
-def begin_step(connection: Connection, id: int, text: str, total: int | None) -> bool:
-    """What a running job is at from now on; False if it runs no more, because a person cancelled it."""
+def begin_step(connection: Connection, id: int, owner: str, text: str, total: int | None) -> bool:
+    """What a job that this owner runs is at from now on; False if it does so no more, because a person cancelled it, or it was held for
+    dead and another one runs it."""
     values = {"text": text, "done": 0, "total": total, "step_at": time.time()}
-    return connection.execute(update(job).where(job.c.id == id, job.c.state == JobState.RUNNING).values(values)).rowcount == 1
+    return connection.execute(update(job).where(*_run_by(id, owner)).values(values)).rowcount == 1
 
 
-def advance(connection: Connection, id: int, done: int) -> bool:
-    """How far a running job is with what it is at; False as for `begin_step`."""
-    return connection.execute(update(job).where(job.c.id == id, job.c.state == JobState.RUNNING).values(done=done)).rowcount == 1
+def advance(connection: Connection, id: int, owner: str, done: int) -> bool:
+    """How far a job is with what it is at; False as for `begin_step`."""
+    return connection.execute(update(job).where(*_run_by(id, owner)).values(done=done)).rowcount == 1
 
 
-def cancel(connection: Connection, project_id: int, kind: str) -> bool:
-    """A person wants no job of that kind any more, whether it waits or runs; whether there was one."""
-    mine = (job.c.project_id == project_id, job.c.kind == kind, job.c.state.in_(OPEN))
+def _run_by(id: int, owner: str) -> tuple[ColumnElement[bool], ...]:
+    return job.c.id == id, job.c.owner == owner, job.c.state == JobState.RUNNING
+
+
+def is_wanted(connection: Connection, id: int) -> bool:
+    """Whether a job waits or runs, wherever it does."""
+    return connection.execute(select(job.c.id).where(job.c.id == id, job.c.state.in_(OPEN))).first() is not None
+
+
+def cancel(connection: Connection, project_id: int, kind: str, *, waiting: bool = True) -> bool:
+    """A job of that kind is wanted no more, whether it waits or runs; whether there was one. waiting: False leaves one that waits."""
+    states = OPEN if waiting else (JobState.RUNNING,)
+    mine = (job.c.project_id == project_id, job.c.kind == kind, job.c.state.in_(states))
     values = {"state": JobState.CANCELLED, "next_payload": None, "owner": None, "finished_at": time.time()}
     return bool(connection.execute(update(job).where(*mine).values(values)).rowcount)
 
 
-def finish(connection: Connection, id: int, text: str, *, failed: bool = False) -> None:
-    """A running job has ended, with a sentence on what came of it; it is queued again if somebody asked for something else meanwhile."""
+def finish(connection: Connection, id: int, text: str, *, failed: bool = False) -> bool:
+    """A running job has ended, with a sentence on what came of it; it is queued again if somebody asked for something else meanwhile.
+
+    False if it ran no more: nothing is changed then.
+    """
     running = (job.c.id == id, job.c.state == JobState.RUNNING)
     again = {"state": JobState.QUEUED, "owner": None, "payload": job.c.next_payload, "next_payload": None, "attempts": 0, "text": ""}
     if connection.execute(update(job).where(*running, job.c.next_payload.is_not(None)).values(again)).rowcount:
-        return
+        return True
     state = JobState.FAILED if failed else JobState.DONE
-    connection.execute(update(job).where(*running).values(state=state, text=text, owner=None, finished_at=time.time()))
+    ended = update(job).where(*running).values(state=state, text=text, owner=None, finished_at=time.time())
+    return connection.execute(ended).rowcount == 1
 
 
 def give_back(connection: Connection, owner: str, kinds: Sequence[str] | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, delete, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, delete, func, literal, null, or_, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.store.blindness import is_blind, is_unnamed
@@ -290,7 +290,9 @@ def _on_map(project: Project) -> Any:
 
 def _rows(project: Project) -> Select[Any]:
     same = and_(point.c.item_id == verdict.c.item_id, point.c.reference_id == verdict.c.reference_id)
-    hidden = or_(is_blind(verdict.c.item_id), is_unnamed(verdict.c.item_id))
+    blind = is_blind(verdict.c.item_id)
+    hidden = or_(blind, is_unnamed(verdict.c.item_id))
+    scores = (case((blind, null()), else_=verdict.c[name]).label(name) for name in ("outlier_score", "class_score", "source_score"))
     return (
         select(
             verdict.c.item_id,
@@ -298,9 +300,7 @@ def _rows(project: Project) -> Select[Any]:
             point.c.nearest,
             verdict.c.route,
             case((hidden, literal([], verdict.c.labels.type)), else_=verdict.c.labels),
-            verdict.c.outlier_score,
-            verdict.c.class_score,
-            verdict.c.source_score,
+            *scores,
             item.c.shown_dataset_id.label("dataset_id"),
             verdict.c.at,
         )

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, case, func, or_, select, update
 
 from annotriage.errors import StateError, UnknownError
 from annotriage.labeling_tool import Before
@@ -131,6 +131,12 @@ def get_project(connection: Connection, id: int) -> Project:
     return _project(dict(row._mapping))
 
 
+def hold_project(connection: Connection, id: int) -> Project:
+    """As `get_project`; until the transaction ends nobody else changes its row."""
+    connection.execute(select(project.c.id).where(project.c.id == id).with_for_update(key_share=True))
+    return get_project(connection, id)
+
+
 def references_in_use(connection: Connection) -> set[int]:
     """The references that projects judge by, will judge by, or are taking leave of."""
     columns = (project.c.reference_id, project.c.next_reference_id, project.c.old_reference_id)
@@ -202,7 +208,8 @@ def mark_of(connection: Connection, project_ids: Sequence[int]) -> tuple[object,
     stops = (project.c.paused_at, project.c.pause_reason, project.c.alarm, project.c.trouble, project.c.problem)
     states = select(project.c.id, *stops, project.c.reference_id, project.c.next_reference_id)
     jobs = select(func.max(job.c.id), func.max(job.c.finished_at)).where(job.c.project_id.in_(project_ids))
-    steps = select(job.c.id, job.c.state, job.c.text, job.c.done).where(JOB_OPEN, job.c.project_id.in_(project_ids)).order_by(job.c.id)
+    hundredths = case((job.c.total > 0, job.c.done * 100 // job.c.total))  # no finer: pages are read again with each change
+    steps = select(job.c.id, job.c.state, job.c.text, hundredths).where(JOB_OPEN, job.c.project_id.in_(project_ids)).order_by(job.c.id)
     events = select(func.max(event.c.id)).where(event.c.project_id.in_(project_ids))
     asked = (counts, latest, states.where(project.c.id.in_(project_ids)).order_by(project.c.id), jobs, steps, events)
     return tuple(tuple(row) for query in asked for row in connection.execute(query))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,10 +82,10 @@ def move(connection: Connection, project: Project, id: int, from_: Sequence[Trai
         raise StateError(f"project {project.external_id}: somebody else has just decided on this model; load the page again")
 
 
-def forget_items(connection: Connection, project_id: int) -> None:
-    """An item was erased: reports go, since its picture may be in one, and the names of items with them."""
+def forget_items(connection: Connection, project_id: int, scrubbed: Callable[[str], str]) -> None:
+    """An item was erased: reports go, since its picture may be in one, and the names of items with them. scrubbed: a note without it."""
     for id, facts in connection.execute(select(training.c.id, training.c.facts).where(training.c.project_id == project_id)).all():
-        values = {"stored_file_id": None, "facts": {**facts, "regions": []}}
+        values = {"stored_file_id": None, "facts": {**facts, "regions": [], "notes": [scrubbed(note) for note in facts["notes"]]}}
         connection.execute(update(training).where(training.c.id == id).values(values))
 
 

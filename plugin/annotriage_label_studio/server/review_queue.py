@@ -7,6 +7,7 @@ Label Studio takes any filter and then answers 500 to whoever opens the tab, so 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from label_studio_sdk.types import View
 
 MARK = "annotriage"  # key in a tab's data that says which of ours it is; Label Studio's pages drop it when somebody changes the tab
-ASSIGNED = "annotriage_assigned"  # in a tab of tasks that were given to a person: its title
+ASSIGNED = "annotriage_assigned"  # in a tab of tasks that were given to a person: its title; it is dropped as the mark is,
+GIVEN = re.compile(r"For .+: group \d+")  # so that the dashboard's titles tell such tabs, too
 CHECKED = "data.triage_spot_check"  # only spot checks have it
 REASONS = ("data.triage_route", "data.triage_reason", "data.triage_outlier_score", "data.triage_diversity", "data.triage_link")
 ANSWER = ("predictions_results", "predictions_score")
@@ -112,7 +114,7 @@ def assign(client: Client, project: str, title: str, tasks: Sequence[str], media
 
     Raises ToolError if it does not open.
     """
-    before = [view for view in client.sdk.views.list(project=int(project)) if _look(view).get(ASSIGNED) == title]
+    before = [view for view in client.sdk.views.list(project=int(project)) if title in (_look(view).get(ASSIGNED), _title(view))]
     listed = condition("id", "in_list", "Number", [int(task) for task in tasks])
     filters = {"conjunction": "and", "items": [listed, condition("completed_at", "empty", "Datetime", True)]}
     tab = Tab(title)
@@ -126,7 +128,14 @@ def remove_tabs(client: Client, project: str, *, changed: bool) -> list[str]:
     """Delete our tabs: what was done, in sentences. changed: those too that only their titles tell, as somebody has changed them."""
     views: list[View] = client.sdk.views.list(project=int(project))
     titles = {tab.title for tab in (*REVIEW_TABS, CHECKS_TAB, AUDIT_TAB)} if changed else set()
-    ours = [view for view in views if _look(view).get(MARK) or _look(view).get(ASSIGNED) or _title(view) in titles]
+    ours = [
+        view
+        for view in views
+        if _look(view).get(MARK)
+        or _look(view).get(ASSIGNED)
+        or _title(view) in titles
+        or (changed and GIVEN.fullmatch(_title(view)) is not None)
+    ]
     for view in ours:
         client.sdk.views.delete(str(view.id))
     return [sentence(f"Tab {_title(view)!r}", "removed") for view in ours]

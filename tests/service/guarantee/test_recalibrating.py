@@ -9,6 +9,7 @@ import pytest
 from annotriage.advice.event_words import event_sentence
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.errors import FitError, StateError
+from annotriage.service.guarantee import recalibrating
 from annotriage.service.guarantee.recalibrating import recalibrate
 from annotriage.service.operations.jobs import run_queued
 from annotriage.store import jobs
@@ -76,6 +77,22 @@ def test_what_came_in_lately_is_compared_with_the_samples_answers(process, strea
     assert reference.guarantee.labelled + reference.ratio.held_out <= len(sample)
     assert reference.guarantee.labelled >= 74
     assert any("were compared with" in note for note in reference.notes)
+
+
+def test_a_model_that_took_over_meanwhile_stays(process, stream, monkeypatch):
+    project, *_ = stream(known=150, strangers=0)
+    real = recalibrating.keep_reference
+
+    def taken_over_meanwhile(store, reference):
+        id = real(store, reference)
+        with store.writing() as connection:
+            change_project(connection, project.id, reference_id=id)
+        return id
+
+    monkeypatch.setattr(recalibrating, "keep_reference", taken_over_meanwhile)
+    with pytest.raises(StateError, match="took over meanwhile"):
+        recalibrate(process, present(process, project))
+    assert present(process, project).next_reference_id is None
 
 
 def test_strangers_that_people_found_count_against_the_guarantee(process, stream, digits_reference):

@@ -7,20 +7,24 @@ import time
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 from waiting import PATIENCE, wait_until
 
 from annotriage.errors import MismatchError, StateError
 from annotriage.service.delivery.rescoring import advance_rescoring
+from annotriage.service.guarantee import retraining
 from annotriage.service.guarantee.model_choice import ask_training, cancel_training, go_back, let_take_over, work_folder
 from annotriage.service.guarantee.retraining import retrain_project
+from annotriage.service.guarantee.tightening import with_stricter_gate
 from annotriage.service.judging.predicting import StorePredictor
+from annotriage.service.operations.erasing import erase
 from annotriage.service.operations.jobs import TRAINING_KINDS, run_queued
 from annotriage.service.readings.training import training_state
-from annotriage.states import JobState, TrainedState
-from annotriage.store import erasing, trainings
+from annotriage.states import EventKind, JobState, TrainedState
+from annotriage.store import erasing, jobs, trainings
 from annotriage.store.events import history
 from annotriage.store.projects import change_project, get_project
-from annotriage.store.schema import spot_check
+from annotriage.store.schema import job, spot_check, training
 from annotriage.training import side_by_side
 
 
@@ -134,12 +138,18 @@ def test_a_model_takes_over_by_itself_only_where_that_is_set_and_it_is_shown_to_
     assert state.trained.state == TrainedState.TAKEN
 
 
-def test_a_class_that_the_labeling_config_has_no_place_for_does_not_take_over(process, answered, server):
-    project, *_ = answered()
+def test_a_class_that_the_labeling_config_has_no_place_for_does_not_take_over(process, answered, monkeypatch):
+    project, *_ = answered(take_over="better")
+    monkeypatch.setattr(side_by_side, "NOT_WORSE", 0.5)
+    process.tool_project(project).problem = "no choice fits the classes 8, 9"
     ask(process, project)
     run_queued(process, TRAINING_KINDS)
-    trained = state_of(process, project).trained
-    process.tool_project(project).problem = "no choice fits the classes 8, 9"
+    state = state_of(process, project)
+    trained = state.trained
+    assert (trained.facts["comparison"]["takes_over"], state.job.state) == ("yes", JobState.DONE)
+    with process.store.reading() as connection:
+        (told,) = [event.facts["error"] for event in history(connection, project.id) if event.kind == EventKind.TRAINING_FAILED]
+    assert "no choice fits the classes 8, 9; then let it take over on the page Training" in told
     with pytest.raises(MismatchError, match="no choice fits"):
         let_take_over(process, project, trained.id, "ann")
     assert state_of(process, project).trained.state == TrainedState.OFFERED
@@ -162,6 +172,50 @@ def test_a_training_that_nobody_wants_any_more_stops_and_leaves_nothing(process,
     assert state_of(process, project).job.state == JobState.QUEUED
 
 
+def test_what_another_process_trains_by_now_is_left_to_it_and_an_erased_item_stops_what_may_have_learned_it(process, answered):
+    project, *_ = answered()
+    ask(process, project, epochs=100_000)
+    kept = work_folder(process, project) / "of another process"
+    kept.touch()
+
+    def train(stop):
+        running = threading.Thread(target=run_queued, args=(process, TRAINING_KINDS))
+        running.start()
+        wait_until(lambda: state_of(process, project).job.text == "training")
+        found = stop()
+        running.join()
+        return found
+
+    def held_for_dead():
+        with process.store.writing() as connection:
+            jobs.take_back(connection, [process.owner])
+            connection.execute(update(job).values(text=""))
+
+    train(held_for_dead)
+    assert (state_of(process, project).job.state, kept.exists()) == (JobState.QUEUED, True)
+
+    done = train(lambda: erase(process, project, ["1"], "ann"))
+    assert any("training that ran was stopped" in sentence for sentence in done.remains)
+    state = state_of(process, project)
+    assert (state.job.state, state.trained, kept.exists()) == (JobState.CANCELLED, None, False)
+
+
+def test_a_training_that_is_cancelled_at_its_very_end_leaves_no_model(process, answered, monkeypatch):
+    project, *_ = answered()
+    real = retraining.keep_reference
+
+    def cancelled_meanwhile(store, reference):
+        id = real(store, reference)
+        assert cancel_training(process, project)
+        return id
+
+    monkeypatch.setattr(retraining, "keep_reference", cancelled_meanwhile)
+    ask(process, project, epochs=1)
+    run_queued(process, TRAINING_KINDS)
+    state = state_of(process, project)
+    assert (state.job.state, state.trained) == (JobState.CANCELLED, None)
+
+
 def test_what_cannot_be_trained_says_what_to_do(process, connect, digits, training_data, tmp_path):
     project, _ = connect()
     with pytest.raises(StateError, match="Manual review"):
@@ -182,10 +236,13 @@ def test_a_report_goes_with_an_item_that_is_erased(process, answered):
     run_queued(process, TRAINING_KINDS)
     assert state_of(process, project).trained.stored_file_id
     with process.store.writing() as connection:
+        facts = {**state_of(process, project).trained.facts, "notes": ["1 items could not be used: task 1: no picture, task 11: neither"]}
+        connection.execute(update(training).values(facts=facts))
         found = erasing.doomed(connection, project, ["1"])
         erasing.erase(connection, project, list(found.values()))
     trained = state_of(process, project).trained
     assert (trained.stored_file_id, trained.facts["regions"]) == (None, [])
+    assert trained.facts["notes"][0].endswith("task (erased): no picture, task 11: neither")
 
 
 def test_start_training_in_the_labeling_tool_makes_a_new_model_where_that_is_set(process, answered):
@@ -194,11 +251,25 @@ def test_start_training_in_the_labeling_tool_makes_a_new_model_where_that_is_set
     assert state_of(process, project).job.state == JobState.QUEUED
 
 
-def test_two_models_are_not_decided_on_at_once(process, answered):
+def test_a_stricter_gate_meanwhile_costs_no_training_and_two_models_are_not_decided_on_at_once(
+    process, answered, digits_reference, monkeypatch
+):
     project, *_ = answered()
+    sureness = digits_reference.answered.sureness
+    stricter = with_stricter_gate(digits_reference, float(np.quantile(sureness[sureness > digits_reference.guarantee.tau], 0.25)))
+    real, kept = retraining.keep_reference, []
+
+    def made_stricter_meanwhile(store, reference):
+        kept.append(real(store, stricter))
+        with store.writing() as connection:
+            change_project(connection, project.id, reference_id=kept[0])
+        return real(store, reference)
+
+    monkeypatch.setattr(retraining, "keep_reference", made_stricter_meanwhile)
     ask(process, project, epochs=1)
     run_queued(process, TRAINING_KINDS)
     trained = state_of(process, project).trained
+    assert [trained.former_id] == kept
     with process.store.writing() as connection:
         trainings.move(connection, project, trained.id, (TrainedState.OFFERED,), TrainedState.TAKEN)
         change_project(connection, project.id, next_reference_id=None)

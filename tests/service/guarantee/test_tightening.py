@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import outages
+import pytest
 from answered_checks import MODEL_SAYS, SpotChecks
 
 from annotriage.advice.event_words import event_sentence
@@ -11,6 +13,7 @@ from annotriage.engine.what_if import what_if
 from annotriage.service.guarantee.changing_limits import with_limits
 from annotriage.service.guarantee.tightening import Tightening, with_stricter_gate
 from annotriage.service.readings.guarantee import guarantee_state
+from annotriage.store import DATABASE_TROUBLE
 from annotriage.store.events import history
 from annotriage.store.references import get_reference
 
@@ -27,11 +30,14 @@ def answered(process, connect, wrong):
     return drawn, reference
 
 
-def test_wrong_answers_near_the_gate_let_a_stricter_one_take_over(process, connect):
+def test_wrong_answers_near_the_gate_let_a_stricter_one_take_over(process, connect, monkeypatch):
     drawn, reference = answered(process, connect, 15)
     assert drawn.present().alarm is None
     tightening = Tightening(process)
-    assert tightening.step(drawn.present())
+    monkeypatch.setattr("annotriage.store.database.BUSY_SECONDS", 0.0)
+    with outages.unusable(process.settings.database), pytest.raises(DATABASE_TROUBLE):
+        tightening.step(drawn.present())
+    assert tightening.step(drawn.present()), "what the database did not take is tried again"
     now = drawn.present()
     assert now.next_reference_id not in (None, now.reference_id)
     with process.store.reading() as connection:

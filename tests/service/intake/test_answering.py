@@ -75,6 +75,22 @@ def test_what_somebody_answered_a_moment_ago_is_not_answered_again(process, aske
     assert len(tool.tasks_by_id[item.task].reviews) == 1
 
 
+def test_two_clicks_at_once_are_one_answer(process, asked):
+    project, tool, (item, *_) = asked
+
+    def clicks_again(name):
+        if name == "answer":
+            with pytest.raises(StateError, match="at this moment"):
+                give_answer(process, project, item.id, ["3"], "ann", 1.0)
+
+    tool.faults = clicks_again
+    given = give_answer(process, project, item.id, ["3"], "ann", 1.0)
+    assert [review.id for review in tool.tasks_by_id[item.task].reviews] == [given.review]
+    tool.faults = lambda name: None
+    take_answer_back(process, project, item.id, given.review, "ann")
+    assert give_answer(process, project, item.id, ["4"], "ann", 1.0).labels == ("4",)
+
+
 @pytest.mark.parametrize("labels", [[], ["no such class"], ["3", "4"], ["3", "no such class"]])
 def test_only_what_can_be_chosen_is_an_answer(process, asked, labels):
     project, tool, (item, *_) = asked

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import databases
 import outages
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 from triaged import data_uri, import_tasks
 
 from annotriage.service.intake.reviewing import take_reviews
@@ -143,6 +145,28 @@ def test_what_could_not_be_written_down_is_judged_again_once_the_database_is_bac
     assert waiting(process, project) == 0
     with process.store.reading() as connection:
         assert get_project(connection, project.id).trouble is None
+
+
+def test_a_claim_that_was_written_down_as_the_database_went_away_is_given_back(process, connect, digits, judge, monkeypatch):
+    project, tool = connect()
+    import_tasks(process, project, tool, digits.incoming[0][:3])
+    writing, falls_silent = process.store.writing, [True]
+
+    @contextmanager
+    def losing():
+        with writing() as connection:
+            yield connection
+        if falls_silent and falls_silent.pop():
+            raise OperationalError("COMMIT", {}, ConnectionError("it was written down, and nobody heard of it"))
+
+    monkeypatch.setattr(process.store, "writing", losing)
+    claims, judges = judge.loops()
+    assert not claims.round()
+    due_now(process)
+    claims, judges = judge.loops()  # what failed is tried again
+    assert claims.round()
+    judges.round()
+    assert waiting(process, project) == 0
 
 
 def test_claiming_goes_on_after_an_error_that_nobody_foresaw(process, connect, digits, judge, monkeypatch):

@@ -55,6 +55,18 @@ def test_what_was_put_off_by_a_clock_ahead_is_due_once_it_is_put_back(process, c
     assert len(tool.predictions) == 3
 
 
+def test_predictions_of_a_clock_ahead_wait_no_longer_for_others(process, connect, worker, ahead, picture, digits):
+    _, tool = connect(sample_share=0.0, audit_share=0.0)
+    tool.add(picture(digits.incoming[0][0]))
+    worker.follow()
+    assert worker.judge.step()
+    tool.add(picture(digits.incoming[0][1]))
+    worker.follow()
+    ahead()
+    assert worker.delivery.step(), "though another item is still to be judged"
+    assert len(tool.predictions) == 1
+
+
 def test_a_worker_that_starts_later_ends_such_waits_as_well(process, connect, worker, ahead, picture, digits):
     _, tool = connect(sample_share=0.0, audit_share=0.0)
     tool.add(picture(digits.incoming[0][0]))

@@ -7,6 +7,7 @@ back (`reading_back`) before it is sent again.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -95,15 +96,16 @@ class Delivery:
         started = time.perf_counter()
         outcomes = self._answer(project, lambda: tool.deliver(shown, taken[0].version), [due.task_id for due in taken])
         seconds = time.perf_counter() - started
-        self._calls[project.id] = (time.time(), seconds)
+        self._calls[project.id] = (time.monotonic(), seconds)
         log("delivered", project=project.external_id, items=len(outcomes.done), seconds=round(seconds, 2))
         self._finish(project, {due.task_id: due for due in taken}, outcomes)
         return True
 
     def _collects(self, project: Project, pending: Waiting) -> bool:
         """Whether predictions wait for others that are being judged."""
-        ended, took = self._calls.get(project.id, (0.0, 0.0))
-        return time.time() < max(pending.since + PATIENCE, ended + PACE * took)
+        ended, took = self._calls.get(project.id, (-math.inf, 0.0))
+        is_new = pending.since <= time.time() < pending.since + PATIENCE  # one of later than now: the clock was put back
+        return is_new or time.monotonic() < ended + PACE * took
 
     def _create(self, project: Project, tool: ToolProject, waiting: Mapping[str, Waiting]) -> bool:
         """Create the tasks of pushed items, with their predictions and fields."""

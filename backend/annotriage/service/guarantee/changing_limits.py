@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from annotriage.advice.guarantee_words import evidence_of
 from annotriage.errors import FitError, StateError
-from annotriage.service.guarantee.model_choice import refuse_second
+from annotriage.service.guarantee.model_choice import refuse_other, refuse_second
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
@@ -19,7 +19,7 @@ from annotriage.settings import Settings
 from annotriage.states import EventKind
 from annotriage.store.events import note
 from annotriage.store.previews import LIMITS
-from annotriage.store.projects import Project, change_project, get_project
+from annotriage.store.projects import Project, change_project
 
 if TYPE_CHECKING:
     from annotriage.engine.reference import Reference
@@ -37,9 +37,8 @@ def change_limits(process: Process, project: Project, limits: Mapping[str, Any])
     reference = with_limits(present, {name: limits[name] for name in LIMITS if name in limits})
     next_id = keep_reference(process.store, reference)
     with process.store.writing() as connection:
-        now = get_project(connection, project.id)
+        now = refuse_other(connection, project)
         _refuse_alarm(now)
-        refuse_second(now)
         if next_id != now.reference_id:
             change_project(connection, project.id, next_reference_id=next_id)
         evidence = dataclasses.asdict(evidence_of(reference.guarantee))

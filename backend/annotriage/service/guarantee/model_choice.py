@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from annotriage.settings import SQLITE
 from annotriage.states import EventKind, TrainedState
 from annotriage.store import jobs, trainings
 from annotriage.store.events import note
-from annotriage.store.projects import Project, change_project, get_project
+from annotriage.store.projects import Project, change_project, hold_project
 from annotriage.store.references import get_reference
 from annotriage.training.plan import PERPLEXITIES, Plan
 
@@ -56,6 +57,14 @@ def cancel_training(process: Process, project: Project) -> bool:
         return jobs.cancel(connection, project.id, jobs.TRAINING)
 
 
+def stop_training(process: Process, project: Project) -> bool:
+    """A training that runs must not end, because an item that it may learn is erased: whether one ran. What it wrote here is removed."""
+    with process.store.writing() as connection:
+        stopped = jobs.cancel(connection, project.id, jobs.TRAINING, waiting=False)
+    drop_work(process, project)
+    return stopped
+
+
 def refuse_second(project: Project) -> None:
     """Raise StateError while another reference is taking over."""
     if project.next_reference_id is not None or project.old_reference_id is not None:
@@ -63,6 +72,18 @@ def refuse_second(project: Project) -> None:
             f"project {project.external_id}: a new reference is taking over at the moment; try again once it has"
             f" (annotriage status --project {project.external_id} shows how far it is)"
         )
+
+
+def refuse_other(connection: Connection, project: Project) -> Project:
+    """The project as it is now, and stays until the transaction ends: for whoever made a reference from its present one.
+
+    Raises StateError while another reference is taking over, or if one has since the project was read.
+    """
+    now = hold_project(connection, project.id)
+    refuse_second(now)
+    if now.reference_id != project.reference_id:
+        raise StateError(f"project {project.external_id}: another reference took over meanwhile; ask for this again, from that one")
+    return now
 
 
 def let_take_over(process: Process, project: Project, trained_id: int, by: str) -> None:
@@ -97,7 +118,7 @@ def _choose(
     by: str,
 ) -> None:
     with process.store.writing() as connection:
-        present = get_project(connection, project.id)
+        present = hold_project(connection, project.id)
         refuse_second(present)
         trainings.move(connection, project, trained_id, from_, to)
         if present.reference_id == reference_id:
@@ -112,12 +133,7 @@ def work_folder(process: Process, project: Project) -> Path:
 
     The same for every attempt, so that a killed one goes on. Raises OutputError if it cannot be made, or belongs to somebody else.
     """
-    database = process.settings.database
-    if database.startswith(SQLITE) and database != f"{SQLITE}:memory:":
-        file = Path(database.removeprefix(SQLITE)).absolute()
-        base = file.with_name(f"{file.name}.training")
-    else:
-        base = Path(tempfile.gettempdir()) / f"annotriage-training-{hashlib.sha256(database.encode()).hexdigest()[:12]}"
+    base = _work_base(process)
     folder = base / str(project.id)
     try:
         base.mkdir(mode=0o700, exist_ok=True)
@@ -127,3 +143,17 @@ def work_folder(process: Process, project: Project) -> Path:
     except OSError as error:
         raise OutputError(f"{folder} cannot be made ({error.strerror}), and a training works there; make its parent writable") from error
     return folder
+
+
+def drop_work(process: Process, project: Project) -> None:
+    """Remove what trainings of a project have written on this machine, if anything."""
+    shutil.rmtree(_work_base(process) / str(project.id), ignore_errors=True)
+
+
+def _work_base(process: Process) -> Path:
+    """Where trainings work, each project's in a folder of its own."""
+    database = process.settings.database
+    if database.startswith(SQLITE) and database != f"{SQLITE}:memory:":
+        file = Path(database.removeprefix(SQLITE)).absolute()
+        return file.with_name(f"{file.name}.training")
+    return Path(tempfile.gettempdir()) / f"annotriage-training-{hashlib.sha256(database.encode()).hexdigest()[:12]}"

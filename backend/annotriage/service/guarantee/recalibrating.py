@@ -17,7 +17,7 @@ from annotriage.data import Dataset, Item, Problem
 from annotriage.errors import FitError, MediaUnavailable, ToolUnavailable
 from annotriage.guarantee.ranking import least_items
 from annotriage.progress import Progress, silent
-from annotriage.service.guarantee.model_choice import refuse_second
+from annotriage.service.guarantee.model_choice import refuse_other, refuse_second
 from annotriage.service.guarantee.spot_checks import sample_needed
 from annotriage.service.judging.media import MediaReader
 from annotriage.service.operations.log import log
@@ -27,7 +27,7 @@ from annotriage.states import EventKind
 from annotriage.store import columns, spot_checks
 from annotriage.store.events import note
 from annotriage.store.items import AnsweredItem
-from annotriage.store.projects import Project, change_project, get_project
+from annotriage.store.projects import Project, change_project
 
 if TYPE_CHECKING:
     from annotriage.engine.collecting import Collected
@@ -69,7 +69,7 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
         reference = dataclasses.replace(reference, version=reference.content_hash())
         next_id = keep_reference(process.store, reference)
     with process.store.writing() as connection:
-        refuse_second(get_project(connection, project.id))
+        refuse_other(connection, project)
         change_project(connection, project.id, next_reference_id=next_id)
         evidence = dataclasses.asdict(evidence_of(reference.guarantee))
         note(connection, project.id, EventKind.RECALIBRATED, answers=len(answered.ids), guarantee=evidence)

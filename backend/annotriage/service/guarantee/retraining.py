@@ -7,25 +7,33 @@ better.
 from __future__ import annotations
 
 import json
+import logging
 import re
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from annotriage.data import Dataset, Source
-from annotriage.errors import StateError
+from annotriage.errors import AnnotriageError, StateError
 from annotriage.progress import Progress, silent
-from annotriage.service.guarantee.model_choice import let_take_over, no_training_data, refuse_second, work_folder
+from annotriage.service.guarantee.model_choice import (
+    drop_work,
+    let_take_over,
+    no_training_data,
+    refuse_second,
+    work_folder,
+)
 from annotriage.service.guarantee.recalibrating import answered_items
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.states import EventKind
-from annotriage.store import spot_checks, trainings
+from annotriage.store import jobs, spot_checks, trainings
 from annotriage.store.events import note
-from annotriage.store.projects import Project, get_project
+from annotriage.store.jobs import Cancelled, Job
+from annotriage.store.projects import Project, hold_project
+from annotriage.store.references import get_reference
 
 if TYPE_CHECKING:
     from annotriage.training.plan import Plan
@@ -78,17 +86,18 @@ def retrain_project(
     )
 
 
-def train_asked(process: Process, project: Project, asked: Mapping[str, Any], progress: Progress = silent) -> str:
+def train_asked(process: Process, project: Project, job: Job, progress: Progress = silent) -> str:
     """Train the model that a person asked for and keep it, with its report: a sentence on what came of it.
 
-    asked: fields of a Plan, and `by`. A run that was killed goes on where it was. Raises StateError if the training data is not known,
-    or another reference is taking over; and what `retrain_project` raises.
+    job: its payload are fields of a Plan, and `by`; it ends as the model is kept, so that neither comes without the other. A run that was
+    killed goes on where it was. Raises StateError if the training data is not known, or another reference is taking over; Cancelled if
+    the job ended meanwhile; and what `retrain_project` raises.
     """
     from annotriage.report.output import REPORT, json_text
     from annotriage.report.training_output import training_facts
     from annotriage.training.plan import Plan
 
-    id, by = project.external_id, str(asked.get("by", ""))
+    id, by, asked = project.external_id, str(job.payload.get("by", "")), job.payload
     if not project.options.training_data:
         raise StateError(no_training_data(project))
     refuse_second(project)
@@ -98,21 +107,35 @@ def train_asked(process: Process, project: Project, asked: Mapping[str, Any], pr
     out = folder / _next_name(present.name)
     found = retrain_project(process, project, project.options.training_data, out, plan=plan, replace_existing=True, progress=progress)
     facts = json.loads(json_text(training_facts(found)))
-    reference, comparison = found.reference, facts["comparison"]
+    reference, comparison, said = found.reference, facts["comparison"], str(facts["sentences"][0])
     with progress("keeping the model", None):
         reference_id = keep_reference(process.store, reference)
     with process.store.writing() as connection:
-        present_project = get_project(connection, project.id)
-        if present_project.reference_id != project.reference_id:
-            raise StateError(f"project {id}: another reference took over while this model was trained; train again from that one")
-        trained_id = trainings.keep_trained(connection, project, reference_id, facts, out / REPORT, by)
+        now = hold_project(connection, project.id)
+        former, model = (get_reference(connection, used).facts["model"]["hash"] for used in (project.reference_id, now.reference_id))
+        if model != former:  # the same one with another guarantee is as good to compare with
+            raise StateError(f"project {id}: another model took over while this one was trained; train again from that one")
+        trained_id = trainings.keep_trained(connection, now, reference_id, facts, out / REPORT, by)
         takes_over = None if comparison is None else comparison["takes_over"]
         note(connection, project.id, EventKind.TRAINED, version=reference.prediction_version, by=by, takes_over=takes_over)
-    shutil.rmtree(folder, ignore_errors=True)
+        if not jobs.finish(connection, job.id, said):
+            raise Cancelled
+    drop_work(process, project)
     log("trained", project=id, version=reference.prediction_version, items=facts["trained_on"])
     if project.options.take_over == "better" and takes_over == "yes":
+        _take_over_by_itself(process, project, trained_id)
+    return said
+
+
+def _take_over_by_itself(process: Process, project: Project, trained_id: int) -> None:
+    """What keeps the model from it is told; it waits on the page Training."""
+    try:
         let_take_over(process, project, trained_id, by="the setting take_over")
-    return str(facts["sentences"][0])
+    except AnnotriageError as error:
+        why = f"a new model was trained, and could not take over by itself: {error}; then let it take over on the page Training"
+        log("model not taken over", level=logging.WARNING, project=project.external_id, error=error)
+        with process.store.writing() as connection:
+            note(connection, project.id, EventKind.TRAINING_FAILED, error=why)
 
 
 def _next_name(name: str) -> str:

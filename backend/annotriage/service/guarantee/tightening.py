@@ -6,7 +6,8 @@ They may only tighten it; a recalibration alone sets it anew. Where no stricter 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +17,9 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.states import EventKind
-from annotriage.store import spot_checks
+from annotriage.store import DATABASE_TROUBLE, spot_checks
 from annotriage.store.events import note
-from annotriage.store.projects import Project, change_project, get_project
+from annotriage.store.projects import Project, change_project, hold_project
 from annotriage.store.references import get_reference
 
 if TYPE_CHECKING:
@@ -43,6 +44,13 @@ class Tightening:
                 return False
             facts = get_reference(connection, project.reference_id).facts["guarantee"]
         self._seen[project.id] = seen
+        try:
+            return self._tighten(project, answers, facts)
+        except DATABASE_TROUBLE:
+            del self._seen[project.id]  # nothing is decided: they are looked at again
+            raise
+
+    def _tighten(self, project: Project, answers: Sequence[tuple[float, bool]], facts: dict[str, Any]) -> bool:
         if not facts["auto"] or not answers:
             return False
         from annotriage.guarantee.tightening import stricter_tau
@@ -56,7 +64,7 @@ class Tightening:
     def _take_over(self, project: Project, reference: Reference, wrong: int, answers: int) -> bool:
         next_id = keep_reference(self._process.store, reference)
         with self._process.store.writing() as connection:
-            now = get_project(connection, project.id)
+            now = hold_project(connection, project.id)
             if _is_busy(now) or now.reference_id != project.reference_id:
                 return False
             change_project(connection, project.id, next_reference_id=next_id)

@@ -6,7 +6,9 @@ The task is read before and after: nobody answers twice, or what somebody else h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from annotriage.errors import DataError, StateError, ToolError, ToolGone
@@ -18,6 +20,9 @@ from annotriage.store.browsing import Item, item_of_id
 from annotriage.store.projects import Project
 
 LONGEST = 600.0  # seconds that an answer may have taken; who took longer was elsewhere
+
+_at: set[tuple[int, int]] = set()  # projects and items that are being answered in this process
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +70,14 @@ def give_answer(process: Process, project: Project, item_id: int, labels: Sequen
     if not chosen or not set(chosen) <= set(choices.labels) or (len(chosen) > 1 and not choices.several):
         raise DataError(f"label: choose {'some' if choices.several else 'one'} of {', '.join(choices.labels)}")
     _, name = _open(process, project, item_id)
-    before = _read(tool, name)
-    if any(review.annotator == account.id and not review.skipped for review in before.reviews or ()):
-        raise StateError(f"task {name}: you have answered it already; the next answer must be somebody else's")
-    if before.labelled:
-        raise StateError(f"task {name}: somebody has answered it meanwhile")
-    review = tool.answer(name, chosen, account.id, min(max(seconds, 0.0), LONGEST))
-    _follow(process, project, tool, name)
+    with _one_at_a_time(project, item_id, name):
+        before = _read(tool, name)
+        if any(review.annotator == account.id and not review.skipped for review in before.reviews or ()):
+            raise StateError(f"task {name}: you have answered it already; the next answer must be somebody else's")
+        if before.labelled:
+            raise StateError(f"task {name}: somebody has answered it meanwhile")
+        review = tool.answer(name, chosen, account.id, min(max(seconds, 0.0), LONGEST))
+        _follow(process, project, tool, name)
     log("answered here", project=project.external_id, task=name, by=visitor)
     return Given(item_id, name, review, chosen)
 
@@ -90,6 +96,21 @@ def take_answer_back(process: Process, project: Project, item_id: int, review_id
     return task
 
 
+@contextmanager
+def _one_at_a_time(project: Project, item_id: int, name: str) -> Iterator[None]:
+    """Of two clicks on one task the second would not see the first one's answer in the labeling tool yet."""
+    mine = (project.id, item_id)
+    with _lock:
+        if mine in _at:
+            raise StateError(f"task {name}: somebody is answering it at this moment; look at it again in some seconds")
+        _at.add(mine)
+    try:
+        yield
+    finally:
+        with _lock:
+            _at.discard(mine)
+
+
 def _is(review: Review, id: str, account: Account) -> bool:
     return review.id == id and review.annotator == account.id and not review.machine
 
@@ -97,7 +118,7 @@ def _is(review: Review, id: str, account: Account) -> bool:
 def _account(process: Process, visitor: str) -> Account | None:
     """The one account that is known by a visitor's name; None if there is none, or several."""
     name = visitor.casefold()
-    found = [one for one in process.server.accounts() if name in {known.casefold() for known in one.signs_in_as}]
+    found = [account for account in process.server.accounts() if name in {known.casefold() for known in account.signs_in_as}]
     return found[0] if len(found) == 1 else None
 
 

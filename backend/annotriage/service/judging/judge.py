@@ -115,11 +115,11 @@ class Judge:
                 if claim is None:
                     return None
                 project = get_project(connection, claim.project_id)
-                self._at_hand |= {row.work_id for row in claim.rows}
-        except DATABASE_TROUBLE:
+        except DATABASE_TROUBLE:  # it may have been written down all the same
             self._in_doubt = True
             raise
         rows = {row.id: row for row in claim.rows}
+        self._at_hand |= {row.work_id for row in claim.rows}
         try:
             tool = self._process.tool_project(project)
             fetched = [row for row in claim.rows if row.attempts < work.GIVEN_UP]

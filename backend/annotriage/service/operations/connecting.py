@@ -18,6 +18,7 @@ from annotriage.advice.numbers import count
 from annotriage.errors import AnnotriageError, MismatchError, SettingError, StateError, ToolError, ToolGone, UnknownError
 from annotriage.labeling_tool import AUDIT_VERSION, Before, ProjectFacts, Task, ToolProject
 from annotriage.service.delivery.field_writing import FIELDS, project_page
+from annotriage.service.guarantee.model_choice import drop_work, refuse_second
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
@@ -35,6 +36,7 @@ from annotriage.store.projects import (
     find_project,
     forget_before,
     forget_items,
+    hold_project,
     project_of,
     remember_before,
     remove_project,
@@ -133,6 +135,7 @@ def _disconnect(process: Process, project: Project) -> Change:
             change_project(connection, project.id, gone=project.gone)
         raise
     _forget(process, project.external_id)
+    drop_work(process, project)
     log("disconnected", project=project.external_id)
     last = "All that annotriage knew of the project is forgotten."
     return Change(project.external_id, project.title, project.version, False, (*done, last))
@@ -266,7 +269,12 @@ def _write_down(process: Process, present: Project | None, facts: ProjectFacts, 
     options = ProjectOptions.of(process.settings)
     described = {"title": facts.title, "config": facts.config, "wanted": facts.wanted, "problem": None}
     with process.store.writing() as connection:
-        project = present or add_project(connection, project_id, facts.title, reference_id, options, watch=watch)
+        if present is None:
+            project = add_project(connection, project_id, facts.title, reference_id, options, watch=watch)
+        else:
+            project = hold_project(connection, present.id)
+        if reference_id not in _references(project):
+            refuse_second(project)  # somebody has let another one take over since it was looked at
         change_project(connection, project.id, **described, options=asdict(options))
         if reference_id not in _references(project):
             change_project(connection, project.id, next_reference_id=reference_id)

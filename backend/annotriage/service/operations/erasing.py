@@ -18,6 +18,7 @@ import numpy as np
 
 from annotriage.advice.numbers import count
 from annotriage.errors import UnknownError
+from annotriage.service.guarantee.model_choice import stop_training
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import REFERENCE, open_reference
@@ -52,20 +53,23 @@ def erase(process: Process, project: Project, names: Sequence[str], by: str) -> 
     """
     with process.store.reading() as connection:
         found = queries.doomed(connection, project, names)
-        references = kept_references(connection)
     if not found:
         raise UnknownError(f"project {project.external_id} has none of {', '.join(names)}; items go by the ids of their tasks")
+    stopped = stop_training(process, project)  # it may have learned them, and would keep a reference and a report that show them
+    with process.store.reading() as connection:
+        references = kept_references(connection)
     items = list({item.id: item for item in found.values()}.values())
     kept_as = {name for item in items for name in (*item.names, str(item.id))}
     changed = [name for id in references if (name := _rewrite(process, id, kept_as)) is not None]
     with process.store.writing() as connection:
         queries.erase(connection, project, items)
+        stopped |= jobs.cancel(connection, project.id, jobs.TRAINING, waiting=False)
         note(connection, project.id, EventKind.ERASED, items=len(items), by=by)
     process.store.compact()
     log("items erased", project=project.external_id, items=len(items))
     tasks = [item.external_id for item in items if item.external_id]
     unknown = tuple(dict.fromkeys(name for name in names if name not in found))
-    return Erasure(len(items), unknown, tuple(dict.fromkeys(changed)), tuple(_remains(process, project, tasks, changed)))
+    return Erasure(len(items), unknown, tuple(dict.fromkeys(changed)), tuple(_remains(process, project, tasks, changed, stopped)))
 
 
 def erase_asked(process: Process, job: jobs.Job) -> str:
@@ -131,7 +135,9 @@ def _replaced(sample: Sample, names: Collection[str]) -> Sample:
     )
 
 
-def _remains(process: Process, project: Project, tasks: Sequence[str], changed: Sequence[str]) -> Iterable[str]:
+def _remains(process: Process, project: Project, tasks: Sequence[str], changed: Sequence[str], stopped: bool) -> Iterable[str]:
+    if stopped:
+        yield "A training that ran was stopped, since it may have learned what was erased: ask for it again."
     if tasks:
         where = process.tool_project(project).address(tasks[0])
         several = f"and {len(tasks) - 1:,} more " if len(tasks) > 1 else ""

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.errors import AnnotriageError
 from annotriage.progress import Advance, Progress
-from annotriage.service.guarantee.model_choice import work_folder
+from annotriage.service.guarantee.model_choice import drop_work
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind
+from annotriage.store import DATABASE_TROUBLE, jobs, reports
 from annotriage.store import erasing as erasures
-from annotriage.store import jobs, reports
 from annotriage.store.events import note
-from annotriage.store.jobs import Job
+from annotriage.store.jobs import Cancelled, Job
 from annotriage.store.projects import Project, get_project
 
 TELL_SECONDS = 1.0  # between two times that the store is told how far a job is
@@ -29,10 +28,6 @@ FAILURES = {  # kinds of jobs whose failure is an event of the project
 }
 
 
-class Cancelled(Exception):
-    """A person does not want the job any more."""
-
-
 def run_job(process: Process, job: Job) -> None:
     """Run a queued job: what came of it, or why nothing did, stands in the job."""
     with process.store.reading() as connection:
@@ -41,17 +36,26 @@ def run_job(process: Process, job: Job) -> None:
     try:
         text = _run(process, project, job, progress_of(process, job))
     except Cancelled:
-        if job.kind == jobs.TRAINING:
-            shutil.rmtree(work_folder(process, project), ignore_errors=True)
-        log("job cancelled", kind=job.kind, project=project.external_id)
+        _leave(process, project, job)
         return
     except AnnotriageError as error:
         text, failed = str(error), True
         log("job failed", kind=job.kind, level=logging.WARNING, project=project.external_id, error=error)
     with process.store.writing() as connection:
-        jobs.finish(connection, job.id, text, failed=failed)
-        if failed and job.kind in FAILURES:
+        ended = jobs.finish(connection, job.id, text, failed=failed)
+        if failed and ended and job.kind in FAILURES:
             note(connection, project.id, FAILURES[job.kind], error=text)
+    if failed and not ended:
+        _leave(process, project, job)
+
+
+def _leave(process: Process, project: Project, job: Job) -> None:
+    """Let go of a job that is to be done here no more. What a training has written stays where another process goes on with it."""
+    with process.store.reading() as connection:
+        wanted = jobs.is_wanted(connection, job.id)
+    if job.kind == jobs.TRAINING and not wanted:
+        drop_work(process, project)
+    log("job left to another process" if wanted else "job cancelled", kind=job.kind, project=project.external_id)
 
 
 def _run(process: Process, project: Project, job: Job, progress: Progress) -> str:
@@ -67,7 +71,7 @@ def _run(process: Process, project: Project, job: Job, progress: Progress) -> st
     if job.kind == jobs.LABEL_AUDIT:
         return audit_project(process, project, progress)
     if job.kind == jobs.TRAINING:
-        return train_asked(process, project, job.payload, progress)
+        return train_asked(process, project, job, progress)
     if job.kind == erasures.KIND:
         return erasing.erase_asked(process, job)
     if job.kind in (reports.REPORT, reports.ATLAS):
@@ -78,12 +82,15 @@ def _run(process: Process, project: Project, job: Job, progress: Progress) -> st
 
 
 def progress_of(process: Process, job: Job) -> Progress:
-    """Progress that stands in the job, for pages to show. Its steps raise Cancelled once a person wants the job no more."""
+    """Progress that stands in the job, for pages to show. Its steps raise Cancelled once the job is to be done here no more.
+
+    What the database does not take now is left out: hours of work are worth more.
+    """
 
     @contextmanager
     def step(label: str, total: int | None) -> Iterator[Advance]:
-        with process.store.writing() as connection:
-            if not jobs.begin_step(connection, job.id, label, total):
+        with suppress(*DATABASE_TROUBLE), process.store.writing() as connection:
+            if not jobs.begin_step(connection, job.id, process.owner, label, total):
                 raise Cancelled
         done, told_at = 0, time.monotonic()
 
@@ -93,8 +100,8 @@ def progress_of(process: Process, job: Job) -> Progress:
             if time.monotonic() - told_at < TELL_SECONDS:
                 return
             told_at = time.monotonic()
-            with process.store.writing() as connection:
-                if not jobs.advance(connection, job.id, done):
+            with suppress(*DATABASE_TROUBLE), process.store.writing() as connection:
+                if not jobs.advance(connection, job.id, process.owner, done):
                     raise Cancelled
 
         yield advance

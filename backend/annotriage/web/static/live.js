@@ -11,6 +11,13 @@ export function inUse(part) {
   return typing || part.querySelector("details.pause[open], dialog[open]") !== null;
 }
 
+/** What somebody has filled in and not sent yet, of fields that are found again by their ids. */
+function filledIn(part) {
+  const before = (field) => field.options ? ([...field.options].find((one) => one.defaultSelected) ?? field.options[0])?.value : field.defaultValue;
+  const touched = (field) => field.type === "checkbox" ? field.checked !== field.defaultChecked : field.value !== before(field);
+  return [...part.querySelectorAll("input[id], select[id], textarea[id]")].filter(touched).map(({ id, value, checked }) => ({ id, value, checked }));
+}
+
 /** Replace what changed; whether all of it could be. */
 async function refresh() {
   let whole = true;
@@ -28,7 +35,9 @@ async function refresh() {
     if (inUse(part)) { whole = false; continue; }
     const open = [...part.querySelectorAll("details[open][id]")].map((one) => one.id);
     const focus = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") ?? document.activeElement.id : null;
+    const filled = filledIn(part);
     part.replaceChildren(...fresh.childNodes);
+    for (const { id, ...values } of filled) Object.assign(part.querySelector(`[id="${CSS.escape(id)}"]`) ?? {}, values);
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
     if (focus) part.querySelector(`[href="${CSS.escape(focus)}"], [id="${CSS.escape(focus)}"]`)?.focus();
     part.dispatchEvent(new CustomEvent("refreshed", { bubbles: true }));

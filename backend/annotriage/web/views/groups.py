@@ -81,7 +81,7 @@ def add_views(routes: Routes) -> None:
         tasks = [item.task for item in group.items if item.task is not None]
         if not tasks:
             raise StateError(f"nothing of group {group.number} waits for a person any more")
-        title = f"For {person}: group {group.number}"
+        title = f"For {person}: group {group.number}"  # the plugin knows such tabs again by that
         process.tool_project(project).assign(title, tasks)
         flash(f"{process.tool.title} has a tab “{title}” now, with {count(len(tasks), 'task')}.", "done")
         return _back(project, group.dataset_id)
