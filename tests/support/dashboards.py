@@ -6,6 +6,7 @@ import copy
 import shutil
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -145,13 +146,16 @@ class Dashboard:
         return Service(self.database, self.tool)
 
     def stop(self) -> None:
-        """End the server."""
-        self._server.trigger.pull_trigger(self._end)  # in the server's own thread
-        self._thread.join()
+        """End the server, in its own thread. Whoever still answers is let finish: each wakes the server by a pipe that is closed then."""
         self._server.task_dispatcher.shutdown()
+        woken = threading.Event()
+        self._server.trigger.pull_trigger(partial(self._end, woken))
+        woken.set()
+        self._thread.join()
         self.process.leave()
 
-    def _end(self) -> None:
+    def _end(self, woken: threading.Event) -> None:
+        woken.wait()
         for channel in list(self._server.active_channels.values()):  # browsers keep their connections
             channel.handle_close()
         self._server.close()
