@@ -111,6 +111,7 @@ class EventKind(StrEnum):
     RECALIBRATION_FAILED = "recalibration failed"
     TRAINED = "trained"  # there is a new model, and nothing uses it yet
     TRAINING_FAILED = "training failed"
+    NOT_TAKEN_OVER = "not taken over"  # a new model was to take over by itself, and could not
     CHOSEN = "chosen"  # a new model is to take over, or the former one again
     SWITCHED = "switched"  # the next reference is the present one
     REROUTED = "rerouted"  # a person sent items to review, or back
@@ -140,6 +141,7 @@ NOTICED = (  # of what they are told
     EventKind.RECALIBRATION_FAILED,
     EventKind.TRAINED,
     EventKind.TRAINING_FAILED,
+    EventKind.NOT_TAKEN_OVER,
 )
 
 

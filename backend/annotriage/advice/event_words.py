@@ -119,6 +119,11 @@ def trained(version: str, by: str, takes_over: str | None) -> str:
     return f"{version}{f', asked for by {by}' if by else ''}: {found}"
 
 
+def not_taken_over(version: str, error: str) -> str:
+    """A new model is shown to be better and was to take over by itself. error: what keeps it from that, as whoever met it said."""
+    return f"{version} could not take over by itself: {error}; then let it take over on the page Training"
+
+
 def chosen(version: str, by: str, back: bool) -> str:
     """Somebody lets another model take over. back: the one that was there before."""
     return f"{by} {'goes back to' if back else 'lets'} {version}{'' if back else ' take over'}"
@@ -185,6 +190,7 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.RECALIBRATED: recalibrated,
     EventKind.TRAINED: trained,
     EventKind.TRAINING_FAILED: failed,
+    EventKind.NOT_TAKEN_OVER: not_taken_over,
     EventKind.CHOSEN: chosen,
     EventKind.RECALIBRATION_FAILED: failed,
     EventKind.SWITCHED: switched,

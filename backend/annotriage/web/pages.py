@@ -105,7 +105,9 @@ def _dress(app: Flask, pages: Blueprint, process: Process) -> None:
     """Give the pages their headers, filters and error pages."""
     app.jinja_env.filters.update({name: getattr(numbers, name) for name in WORDS})
     app.jinja_env.filters.update(surprising=surprise_words, work_time=work_time, route_name=route_name)
-    app.jinja_env.filters.update(moment=page_words.moment, ago=page_words.ago, number=page_words.number, known=_known, ticks=_ticks)
+    app.jinja_env.filters.update(
+        moment=page_words.moment, ago=page_words.ago, number=page_words.number, span=page_words.span, known=_known, ticks=_ticks
+    )
     app.jinja_env.globals.update(badge_of=badge_of, term_of=term_of, unread_for=_unread_for, step_place=_step_place, is_here=_is_here)
     app.jinja_env.globals.update(
         PROJECT_TABS=PROJECT_TABS, ROUTES=ROUTES, why_paused=why_paused, ROUTE_MEANINGS=ROUTE_MEANINGS, TOOL=process.tool.title

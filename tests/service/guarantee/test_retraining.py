@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 from waiting import PATIENCE, wait_until
 
+from annotriage.advice.event_words import event_sentence
 from annotriage.errors import MismatchError, StateError
 from annotriage.service.delivery.rescoring import advance_rescoring
 from annotriage.service.guarantee import retraining
@@ -148,8 +149,8 @@ def test_a_class_that_the_labeling_config_has_no_place_for_does_not_take_over(pr
     trained = state.trained
     assert (trained.facts["comparison"]["takes_over"], state.job.state) == ("yes", JobState.DONE)
     with process.store.reading() as connection:
-        (told,) = [event.facts["error"] for event in history(connection, project.id) if event.kind == EventKind.TRAINING_FAILED]
-    assert "no choice fits the classes 8, 9; then let it take over on the page Training" in told
+        (told,) = [event for event in history(connection, project.id) if event.kind == EventKind.NOT_TAKEN_OVER]
+    assert "no choice fits the classes 8, 9; then let it take over on the page Training" in event_sentence(told.kind, told.facts)
     with pytest.raises(MismatchError, match="no choice fits"):
         let_take_over(process, project, trained.id, "ann")
     assert state_of(process, project).trained.state == TrainedState.OFFERED

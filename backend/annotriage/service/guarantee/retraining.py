@@ -123,19 +123,18 @@ def train_asked(process: Process, project: Project, job: Job, progress: Progress
     drop_work(process, project)
     log("trained", project=id, version=reference.prediction_version, items=facts["trained_on"])
     if project.options.take_over == "better" and takes_over == "yes":
-        _take_over_by_itself(process, project, trained_id)
+        _take_over_by_itself(process, project, trained_id, reference.prediction_version)
     return said
 
 
-def _take_over_by_itself(process: Process, project: Project, trained_id: int) -> None:
+def _take_over_by_itself(process: Process, project: Project, trained_id: int, version: str) -> None:
     """What keeps the model from it is told; it waits on the page Training."""
     try:
         let_take_over(process, project, trained_id, by="the setting take_over")
     except AnnotriageError as error:
-        why = f"a new model was trained, and could not take over by itself: {error}; then let it take over on the page Training"
         log("model not taken over", level=logging.WARNING, project=project.external_id, error=error)
         with process.store.writing() as connection:
-            note(connection, project.id, EventKind.TRAINING_FAILED, error=why)
+            note(connection, project.id, EventKind.NOT_TAKEN_OVER, version=version, error=str(error))
 
 
 def _next_name(name: str) -> str:
