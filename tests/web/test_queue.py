@@ -184,6 +184,14 @@ def test_without_an_account_there_it_says_how_and_digits_choose_nothing(signed_i
     assert page.locator("#choices button").count() == 0
 
 
+def test_a_labeling_tool_that_does_not_say_who_may_answer_is_told(signed_in, open_page):
+    open_page.expected("503")
+    page = signed_in("/projects/1/overview")
+    page.route("**/answering*", lambda request: request.fulfill(status=503, json={}))
+    page.goto(page.url.replace("/overview", "/queue"))
+    page.locator("#answering-why", has_text="cannot be answered here just now").wait_for()
+
+
 def test_an_answer_that_is_refused_leaves_the_row_and_says_why(answering, signed_in, dashboard, open_page):
     open_page.expected("409")
     page = signed_in(f"{QUEUE}?route=outlier")

@@ -61,8 +61,8 @@ document.addEventListener("changed", async () => {
   const asked = new URLSearchParams(shown.map((row) => ["item", row.dataset.item]));
   const show = new URLSearchParams(location.search).get("show");
   if (show) asked.set("show", show);
-  const answer = await fetch(`${form.dataset.waiting}?${asked}`, { headers: { Accept: "application/json" } });
-  if (!answer.ok) return;
+  const answer = await fetch(`${form.dataset.waiting}?${asked}`, { headers: { Accept: "application/json" } }).catch(() => null);
+  if (!answer?.ok) return; // the next change asks again
   const waiting = new Set((await answer.json()).waiting.map(String));
   const gone = shown.filter((row) => row.isConnected && !row.classList.contains("leaving") && !waiting.has(row.dataset.item));
   if (gone.length) leave(gone);
@@ -172,7 +172,7 @@ async function submit() {
 
 async function offerAnswers() {
   const answer = await fetch(strip.dataset.url, { headers: { Accept: "application/json" } });
-  if (!answer.ok) return;
+  if (!answer.ok) throw new Error(`${answer.status}`);
   const may = await answer.json();
   document.getElementById("answering-why").textContent = may.account === null ? may.why : `as ${may.account}`;
   if (may.account === null) return;
@@ -196,7 +196,9 @@ async function offerAnswers() {
   strip.dataset.ready = "";
   choose(null);
 }
-if (strip) offerAnswers();
+if (strip) offerAnswers().catch(() => {
+  document.getElementById("answering-why").textContent = "Tasks cannot be answered here just now; load the page again to try.";
+});
 
 // No bar lies over the row on which one stands.
 const bar = document.getElementById("selection");
