@@ -57,6 +57,9 @@ LONGEST = (
     "tests/engine/test_reference.py",
     "tests/demo/test_story.py",
     "tests/model/test_torch_model.py",
+    "tests/training/test_retraining.py",
+    "tests/test_parsers.py",
+    "tests/test_wheel.py",
 )  # groups and files that begin, the longest first: no process shall be left with one of them when the others have ended
 LABEL_STUDIO = Path(__file__).parent.parent / ".venv-label-studio" / "bin" / "label-studio"
 
