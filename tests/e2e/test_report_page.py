@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from annotriage.advice.diversity_words import diversity_sentence
@@ -132,6 +133,40 @@ def test_a_lasso_says_what_is_inside(page):
     page.mouse.up()
     assert "1,100 items inside the lasso" in page.locator("#panel").text_content()
     assert len(page.locator("#panel textarea").input_value().splitlines()) == 500
+
+
+@pytest.fixture(scope="module")
+def address_in_space(sample_report, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    depth = np.linspace(-3, 3, len(sample_report.drawn), dtype=np.float32)
+    write_report(replace(sample_report, map_xyz=np.column_stack([sample_report.map_xy, depth])), path)
+    return path.as_uri()
+
+
+def test_the_map_is_turned_in_space_and_the_address_says_so(open_page, address_in_space, sample_report):
+    page = open_page(address_in_space)
+    page.wait_for_function(READY)
+    place = next(place for place, point in enumerate(sample_report.drawn) if point.route == "outlier")
+    page.evaluate("i => annotriageMap.select(i)", place)
+    page.get_by_role("radio", name="3-D").check()
+    assert page.url.endswith("#map-3d")
+    assert page.evaluate("[annotriageMap.values, annotriageMap.selected]") == [3, place], "what is chosen stays so"
+    assert page.locator("#panel-id").text_content() == sample_report.drawn[place].id
+    assert page.locator("#map-host canvas").count() == 2
+    before = page.evaluate("i => annotriageMap.position(i)", place)
+    page.locator("#map-host canvas").last.focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("i => annotriageMap.position(i)", place) != before
+    assert "arrows turn" in " ".join(page.locator("#map-help").inner_text().split())
+    again = open_page(page.url)
+    again.wait_for_function(READY)
+    assert again.evaluate("annotriageMap.values") == 3
+    again.get_by_role("radio", name="2-D").check()
+    assert again.evaluate("annotriageMap.values") == 2
+
+
+def test_a_report_without_a_map_in_space_has_no_switch(page):
+    assert page.locator("[name=dimensions]").count() == 0
 
 
 def test_a_group_is_shown_on_the_map(page):

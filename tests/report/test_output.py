@@ -182,6 +182,13 @@ def test_results_survive_a_run_that_is_stopped_while_replacing_them(digits_refer
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
 
 
+def test_the_map_can_be_drawn_in_space_as_well(digits_reference, digits, quick, tmp_path):
+    triage_to_folder(digits_reference, digits.incoming, tmp_path / "out", settings=replace(quick, map="pca-3d"))
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert '"xyz": "' in page
+    assert "PCA, fitted on training and incoming items together" in page
+
+
 def test_no_map_is_drawn_when_none_is_wanted(digits_reference, digits, quick, tmp_path):
     triage_to_folder(digits_reference, digits.incoming, tmp_path / "out", settings=replace(quick, map="none"))
     assert "No map was drawn (setting map = none)" in (tmp_path / "out" / "report.html").read_text()

@@ -39,6 +39,7 @@ COLUMNS = ("id", "path", "label", *FIGURES, "route", "reason")
 NEAREST = 4  # training items shown beside an incoming one
 
 # What each score looks at, for people.
+MAP_NAMES = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA"}
 SCORES_IN_WORDS = {
     "relative-mahalanobis": "how far from its class, beyond what is far from every class: sees unseen classes",
     "mahalanobis": "how far from its class in the last layer: sees foreign sources",
@@ -159,11 +160,15 @@ def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:
     reference = triage.reference
     drawn, points = _drawn(triage)
     started = time.perf_counter()
-    places, method = None, "No map was drawn (setting map = none); leave the setting out to get one."
+    way, places, in_space = settings.map.removesuffix("-3d"), None, None
+    method = "No map was drawn (setting map = none); leave the setting out to get one."
     if settings.map != "none" and drawn:
         with progress(f"drawing the map of {len(drawn):,} points", None):
-            places = fit_map(points, settings.map, settings.seed)
-        method = f"{settings.map.upper() if settings.map != 'tsne' else 't-SNE'}, fitted on training and incoming items together"
+            places = fit_map(points, way, settings.seed)
+        if settings.map != way:
+            with progress(f"drawing the map of {len(drawn):,} points in space", None):
+                in_space = fit_map(points, way, settings.seed, dimensions=3)
+        method = f"{MAP_NAMES[way]}, fitted on training and incoming items together"
     group_of = _groups(triage)
     compared = [] if triage.compared is None else comparison_sentences(triage.compared)
     return Report(
@@ -181,6 +186,7 @@ def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:
         guarantee=reference.guarantee,
         groups=triage.groups,
         map_xy=places,
+        map_xyz=in_space,
         map_method=method,
         drawn=drawn,
         waiting=[Waiting(seen.verdict, seen.picture, group_of.get(seen.verdict.id, -1)) for seen in triage.waiting],
