@@ -17,7 +17,8 @@ from annotriage.store.references import get_reference
 from annotriage.store.schema import item, reference_grid, verdict
 
 LIMITS = ("max_error", "confidence", "alpha")  # what can be previewed, and changed (service.guarantee.changing_limits)
-TABLES = ("class_limits", "costs")  # can be changed too, and are previewed on the held-out items themselves (the same module)
+TABLES = ("class_limits", "costs")  # can be changed too; the same module previews them, on the held-out items themselves
+CHANGED = (*LIMITS, *TABLES)
 NOT_GUARANTEED = (
     "A preview guarantees nothing: limits that were chosen after looking at it are tested again, more strictly, before labels are automatic"
     " under them."

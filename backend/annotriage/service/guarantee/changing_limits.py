@@ -20,10 +20,8 @@ from annotriage.service.operations.references import keep_reference
 from annotriage.settings import Settings
 from annotriage.states import EventKind
 from annotriage.store.events import note
-from annotriage.store.previews import LIMITS, TABLES, Preview, counted
+from annotriage.store.previews import CHANGED, Preview, counted
 from annotriage.store.projects import Project, change_project
-
-CHANGED = (*LIMITS, *TABLES)
 
 if TYPE_CHECKING:
     from annotriage.engine.reference import Reference

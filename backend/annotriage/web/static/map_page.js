@@ -53,13 +53,13 @@ async function askForSpace(base) {
   if (!answer.ok) throw new Error(String(answer.status));
 }
 
-let asked = false;
+let askedForSpace = false;
 
 /** Before the first map: look until it is there. */
 async function waitForMap() {
   const url = new URL(choice.action);
   try {
-    if (inSpace && !asked) { await askForSpace(url.pathname); asked = true; }
+    if (inSpace && !askedForSpace) { await askForSpace(url.pathname); askedForSpace = true; }
     const state = await ask(`${url.pathname}/state?method=${byId("method").value}&dimensions=${inSpace ? 3 : 2}`);
     if (state.newest) { location.reload(); return; }
     showMaking(state.making);

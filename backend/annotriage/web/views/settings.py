@@ -20,7 +20,7 @@ from annotriage.states import EventKind, JobState, Route
 from annotriage.store import jobs, spot_checks
 from annotriage.store.datasets import routes_of
 from annotriage.store.events import note
-from annotriage.store.previews import LIMITS, NOT_GUARANTEED, TABLES, Limits, Preview, limits_of, preview
+from annotriage.store.previews import CHANGED, LIMITS, NOT_GUARANTEED, TABLES, Limits, Preview, limits_of, preview
 from annotriage.store.projects import Project, change_project
 from annotriage.store.references import get_reference
 from annotriage.web.routing import Routes
@@ -30,7 +30,6 @@ INSTEAD = {  # of limits that somebody asked for before
     JobState.QUEUED: "They replace those that were asked for before and had not been tested yet.",
     JobState.RUNNING: "They are tested after those that are being tested now, once these have taken over.",
 }
-CHANGED = (*LIMITS, *TABLES)
 SHARES = ("sample_share", "audit_share", "checks_handed_out")
 HELP = {field.name: field.metadata["help"] for table in (Settings, ServiceSettings) for field in fields(table)}
 TITLES = {
