@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from annotriage.advice.diversity_words import clear_excess, diversity_sentence
 from annotriage.advice.guarantee_words import guarantee_sentence, strangers_pass
+from annotriage.advice.numbers import count
 from annotriage.data import Item, Source
 from annotriage.engine.folders import whole_folder
 from annotriage.engine.reference import Reference
@@ -135,9 +136,9 @@ def _plain(value: Any) -> Any:
 def summary_text(triage: Triage) -> str:
     """What triage found, in a few lines for the terminal."""
     total = sum(triage.counts.values())
-    routes = ", ".join(f"{count:,} {route}" for route, count in triage.counts.items())
+    routes = ", ".join(f"{n:,} {route}" for route, n in triage.counts.items())
     sentence = diversity_sentence(triage.diversity)
-    lines = [f"{total:,} items of {triage.dataset}: {routes}.", sentence, limit_sentence(triage)]
+    lines = [f"{count(total, 'item')} of {triage.dataset}: {routes}.", sentence, limit_sentence(triage)]
     lines += [*([] if triage.compared is None else comparison_sentences(triage.compared)), ""]
     lines += [f"{advice.title} {advice.headline[:1].upper()}{advice.headline[1:]}".rstrip(".") for advice in triage.advice]
     if triage.groups:
@@ -190,7 +191,7 @@ def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:
         map_method=method,
         drawn=drawn,
         waiting=[Waiting(seen.verdict, seen.picture, group_of.get(seen.verdict.id, -1)) for seen in triage.waiting],
-        waiting_total=sum(count for route, count in triage.counts.items() if route != "auto"),
+        waiting_total=sum(n for route, n in triage.counts.items() if route != "auto"),
         members={name: SCORES_IN_WORDS.get(name, _further(name)) for name in reference.member_names},
         notes=(*compared, *triage.notes, *(f"When the reference was fitted: {note}" for note in reference.notes)),
         timings=triage.timings | {"map": time.perf_counter() - started},

@@ -94,8 +94,8 @@ def pack(piece: Piece) -> bytes:
     n = len(piece)
     steps = array("I", [id - before for before, id in zip([0, *piece.ids[:-1]], piece.ids, strict=True)]) if n else array("I")
     halves = [_little(column)[half::2] for column in piece.places for half in (0, 1)]
-    columns = (*halves[:4], piece.route, piece.label, piece.dataset, piece.score, piece.axes, *halves[4:])
-    return gzip.compress(b"".join([struct.pack("<I", n), _little(steps), *columns]), COMPRESSION, mtime=0)
+    codes = [piece.route, piece.label, piece.dataset, piece.score, piece.axes]
+    return gzip.compress(b"".join([struct.pack("<I", n), _little(steps), *halves[:4], *codes, *halves[4:]]), COMPRESSION, mtime=0)
 
 
 def unpack(content: bytes) -> Piece:
@@ -110,7 +110,8 @@ def unpack(content: bytes) -> Piece:
     planes = [data[4 + (4 + k) * n : 4 + (5 + k) * n] for k in range(11 if in_space else 9)]
     steps = _from_little("I", data[4 : 4 + 4 * n])
     x, y, *z = (_joined(low, high) for low, high in zip(planes[:4:2] + planes[9::2], planes[1:4:2] + planes[10::2], strict=True))
-    return Piece(array("I", accumulate(steps)), x, y, *map(bytearray, planes[4:9]), z=z[0] if z else None)
+    route, label, dataset, score, axes = map(bytearray, planes[4:9])
+    return Piece(array("I", accumulate(steps)), x, y, route, label, dataset, score, axes, z[0] if z else None)
 
 
 def _joined(low: bytes, high: bytes) -> array[int]:

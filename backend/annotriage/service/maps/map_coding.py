@@ -113,9 +113,8 @@ def training_piece(reference: Reference, places: Array, names: Names) -> Piece:
     """The training items as a piece, by their places in the sample. places: (s, 2) or (s, 3) uint16."""
     n = len(places)
     labels = bytearray(names.label(label) for label in reference.sample.labels[:n])
-    nothing = (bytearray(n) for _ in range(3))
-    axes = [_column(axis) for axis in places.T]
-    return Piece(array("I", range(n)), *axes[:2], bytearray(n), labels, *nothing, z=axes[2] if len(axes) > 2 else None)
+    x, y, *z = (_column(axis) for axis in places.T)
+    return Piece(array("I", range(n)), x, y, bytearray(n), labels, bytearray(n), bytearray(n), bytearray(n), z[0] if z else None)
 
 
 def extend(piece: Piece, rows: Sequence[Drawn], places: Array, names: Names) -> None:
