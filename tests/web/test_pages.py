@@ -11,6 +11,7 @@ import pytest
 from browsers import follow, is_cut, pixels, text
 from delivery_states import set_state
 from sqlalchemy import select, update
+from waiting import wait_until
 from web import token
 
 from annotriage.advice.event_words import event_sentence
@@ -432,7 +433,8 @@ def test_an_open_page_follows_what_happens(signed_in, dashboard):
     service.settle()
     service.assess()
     service.close()
-    page.wait_for_function("before => document.querySelector('#cards a.big').textContent !== before", arg=before)
+    changed = "before => document.querySelector('#cards a.big').textContent !== before"
+    wait_until(lambda: page.evaluate(changed, before), what="for the card to change")
     assert page.evaluate("performance.getEntriesByType('navigation').length") == 1
 
 
