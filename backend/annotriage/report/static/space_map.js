@@ -14,7 +14,7 @@ const SMALLER = 0.13; // and how much smaller each is
 const SLICES = 1024; // of depth, which order the points
 const PER_PIXEL = 0.008, PER_KEY = 0.12; // radians
 
-const CORNERS = [0, 1, 2, 3, 4, 5, 6, 7].map((k) => [(k & 1) - 0.5, ((k >> 1) & 1) - 0.5, (k >> 2) - 0.5]);
+const CORNERS = [0, 1, 2, 3, 4, 5, 6, 7].map((k) => [k & 1, (k >> 1) & 1, k >> 2].map((end) => 2 * end - 1));
 const EDGES = CORNERS.flatMap((_, a) => [1, 2, 4].filter((bit) => !(a & bit)).map((bit) => [a, a | bit]));
 
 export class SpaceMap extends PointMap {
@@ -41,8 +41,13 @@ export class SpaceMap extends PointMap {
     if (this.side) { low.fill(0); high.fill(this.side); }
     const span = Math.max(...high.map((end, axis) => end - low[axis])) || 1;
     let farthest = 0;
+    this.box = [0, 0, 0]; // from the middle to the farthest point along each axis
     for (let i = 0; i < this.count; i++) {
-      for (let axis = 0; axis < 3; axis++) this.at[3 * i + axis] = whole(i) ? (xyz[3 * i + axis] - (low[axis] + high[axis]) / 2) / span : NaN;
+      for (let axis = 0; axis < 3; axis++) {
+        const along = whole(i) ? (xyz[3 * i + axis] - (low[axis] + high[axis]) / 2) / span : NaN;
+        this.at[3 * i + axis] = along;
+        this.box[axis] = Math.max(this.box[axis], Math.abs(along) || 0);
+      }
       farthest = Math.max(farthest, Math.hypot(this.at[3 * i], this.at[3 * i + 1], this.at[3 * i + 2]) || 0);
     }
     this.reach = Math.max(farthest, 0.05);
@@ -126,9 +131,9 @@ export class SpaceMap extends PointMap {
     return { stamps: sets.flatMap((set) => set.stamps), paper: sets[0].paper };
   }
 
-  /** The cube that the map fills, but for the edges at its nearest corner, so that it is open to the eye. */
+  /** The box around the points, but for the edges at its nearest corner, so that it is open to the eye. */
   drawBehind(context, css) {
-    const seen = this.eye(), corners = CORNERS.map((corner) => seen(...corner, [0, 0, 0]));
+    const seen = this.eye(), corners = CORNERS.map((corner) => seen(...corner.map((end, axis) => end * this.box[axis]), [0, 0, 0]));
     const nearest = corners.reduce((best, corner, k) => (corner[2] > corners[best][2] ? k : best), 0);
     context.beginPath();
     for (const [a, b] of EDGES) {
