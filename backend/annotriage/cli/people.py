@@ -51,9 +51,7 @@ def read_known(file: Path) -> dict[str, tuple[str, ...]]:
         with file.open(encoding="utf-8-sig", newline="") as content:
             rows = csv.DictReader(content)
             if not {"task", "label"} <= set(rows.fieldnames or ()):
-                raise DataError(
-                    f"{file}: needs the columns task and label in its first line; it has {', '.join(rows.fieldnames or ()) or 'none'}"
-                )
+                raise DataError(f"{file}: its first line must name the columns task and label")
             known: dict[str, tuple[str, ...]] = {}
             for row in rows:
                 task, label = (row["task"] or "").strip(), (row["label"] or "").strip()

@@ -72,7 +72,10 @@ class LabelPage:
 
 
 def labels_page(connection: Connection, project: Project, *, after: int | None = None, limit: int) -> LabelPage:
-    """A project's labels, items without one included, those deleted in the labeling tool and gold tasks left out. after: `next` of the page before."""
+    """A project's labels, items without one included, those deleted in the labeling tool and gold tasks left out.
+
+    after: `next` of the page before.
+    """
     rows = connection.execute(_query(connection, project, after).limit(limit)).all()
     reviews = reviews_of(connection, [row.id for row in rows])
     facts = _facts(connection, {row.reference_id for row in rows if row.reference_id is not None})

@@ -23,8 +23,8 @@ from annotriage.store.spot_checks import forget_spot_checks
 def take_reviews(connection: Connection, project: Project, tasks: Sequence[Task]) -> None:
     """Bring the store up to tasks as they were just read; tasks that have no item are passed over. A repeat changes nothing.
 
-    Reviews are compared by id and time, and with them the item's answer, how many answers it asks for, and what it shows: an item
-    whose media field changed is judged anew. Tasks read without reviews (None) keep those that are known. Of a gold task the reviews alone are
+    Reviews are compared by id and time, and with them the item's answer, how many answers it asks for, and what it shows: an item whose
+    media field changed is judged anew. Tasks read without reviews (None) keep those that are known. Of a gold task the reviews alone are
     kept: its item is never answered, so that nothing is learned, drawn or counted of it.
     """
     read = {task.id: task for task in tasks}

@@ -28,7 +28,7 @@ class GoldSet:
 
 
 def get_people(asked: Asked) -> PeopleState:
-    """How often people are wrong where the answer is known, how far they agree, what sways them, and the model beside their blind answers."""
+    """How often people are wrong by known answers, how far they agree, what sways them, and the model beside their blind answers."""
     return people_state(asked.process, asked.connection, asked.project)
 
 

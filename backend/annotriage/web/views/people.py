@@ -29,8 +29,10 @@ DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 @dataclass(frozen=True)
 class PeoplePage:
-    """What the page shows. manages: whether whoever looks may set known answers aside; waiting: those that nobody was asked yet; truths: how
-    many ground truths of the labeling tool could be set aside, counted up to 100."""
+    """What the page shows. manages: whether whoever looks may set known answers aside; waiting: those that nobody was asked yet.
+
+    truths: how many ground truths of the labeling tool could be set aside, counted up to 100.
+    """
 
     project: Project
     state: PeopleState
