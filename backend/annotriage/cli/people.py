@@ -46,7 +46,7 @@ def print_people(
 
 
 def read_known(file: Path) -> dict[str, tuple[str, ...]]:
-    """Known answers by task, from a CSV file with the columns task and label; several rows of a task are several labels. Raises DataError."""
+    """Known answers by task, from a CSV file (task,label); several rows of a task are several labels. Raises DataError."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as content:
             rows = csv.DictReader(content)

@@ -93,7 +93,8 @@ class Rate:
 def rates(shown: Sequence[str], blind: Sequence[str]) -> list[Rate]:
     """For each class its share among answers with a suggestion in view and among blind ones, rare ones first.
 
-    The items of both must be alike but for the suggestion: of one route, blind ones drawn at random. low, high: 95% limits of the blind share.
+    The items of both must be alike but for the suggestion: of one route, blind ones drawn at random. low, high: 95% limits of the blind
+    share.
     """
     from scipy.stats import fisher_exact  # heavy: loaded with the first of these pages
 
