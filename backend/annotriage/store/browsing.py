@@ -339,7 +339,7 @@ def _item(values: tuple[Any, ...]) -> Item:
 def _as_check(found: Item, state: str, given: Any, brought_at: float) -> Item:
     """A gold task as a spot check; once it is answered, as an item that people answered before it was judged."""
     if state == GoldState.ANSWERED:
-        return replace(found, answer="resolved", answered=texts(given))
+        return replace(found, answer="resolved", answered=texts(given), route=None, trust=None)
     return replace(found, answer="open", spot_check=BlindCheck(SpotCheckKind.SAMPLE, SpotCheckState.OPEN, brought_at, None))
 
 

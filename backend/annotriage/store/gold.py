@@ -17,12 +17,12 @@ from sqlalchemy import ColumnElement, Connection, exists, func, literal, or_, se
 
 from annotriage.errors import StateError, UnknownError
 from annotriage.labeling_tool import Task
-from annotriage.states import AnswerState, GoldState, Time
+from annotriage.states import AnswerState, GoldState, Route, Time
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert, texts
 from annotriage.store.deliveries import enqueue
 from annotriage.store.projects import Project
-from annotriage.store.schema import delivery, gold, item, review, spot_check, thumbnail, verdict
+from annotriage.store.schema import delivery, gold, item, review, spot_check, thumbnail
 
 UNASKED = (GoldState.WAITING, GoldState.SENDING, GoldState.OPEN)  # nobody has answered them yet
 
@@ -81,6 +81,11 @@ def copies_among(connection: Connection, item_ids: Sequence[int]) -> frozenset[i
     """Which of these items are gold tasks."""
     query = select(gold.c.item_id)
     return frozenset(id for ids in chunks(item_ids) for id in connection.execute(query.where(gold.c.item_id.in_(ids))).scalars())
+
+
+def source_of(connection: Connection, item_id: int) -> int | None:
+    """The item whose answer a gold task asks for; None of other items."""
+    return connection.execute(select(gold.c.source_id).where(gold.c.item_id == item_id)).scalar_one_or_none()
 
 
 # -- setting aside
@@ -220,7 +225,9 @@ def adopt(connection: Connection, project: Project, tasks: Sequence[Task], media
     who made it, knows it by that, as long as it is on its way.
     """
     query = (
-        select(gold.c.id, gold.c.trust, gold.c.source_id, item.c.media, item.c.media_hash, item.c.group)
+        select(
+            gold.c.id, gold.c.trust, gold.c.source_id, item.c.media, item.c.media_hash, item.c.group, item.c.route, item.c.shown_dataset_id
+        )
         .join(item, item.c.id == gold.c.source_id)
         .where(gold.c.project_id == project.id, gold.c.state == GoldState.SENDING)
         .order_by(gold.c.id)
@@ -257,6 +264,9 @@ def _arrive(connection: Connection, project: Project, task: Task, row: Any) -> N
         "group": row.group,
         "wanted": task.wanted,
         "labelled": True,  # no prediction of a model, no part in any score
+        "route": row.route or Route.UNCERTAIN,  # what its page shows of a spot check
+        "trust": row.trust,
+        "shown_dataset_id": row.shown_dataset_id,
         "at": task.created_at or now,
     }
     add = insert(connection, item).values(values).on_conflict_do_nothing(index_elements=["project_id", "external_id"])
@@ -344,11 +354,9 @@ def copies_in_tool(connection: Connection, project_id: int, *states: GoldState) 
 
 def open_as_checks(connection: Connection, project: Project) -> list[tuple[int, str, str | None, float]]:
     """Open gold tasks as they stand among spot checks: item, task, the route of what they show, and when they came."""
-    judged = (verdict.c.item_id == gold.c.source_id) & (verdict.c.reference_id == project.reference_id)
     query = (
-        select(gold.c.item_id, item.c.external_id, verdict.c.judged, gold.c.brought_at)
+        select(gold.c.item_id, item.c.external_id, item.c.route, gold.c.brought_at)
         .join(item, item.c.id == gold.c.item_id)
-        .outerjoin(verdict, judged)
         .where(gold.c.project_id == project.id, gold.c.state == GoldState.OPEN, ~item.c.gone, item.c.answer == AnswerState.OPEN)
         .order_by(gold.c.item_id.desc())
     )
