@@ -172,9 +172,9 @@ class TestGold:
 
     def test_a_label_that_is_no_longer_offered_is_told_and_comes_back_with_it(self, store, filled, answered):
         with store.writing() as connection:
-            gold.set_fits(connection, filled.project.id, ["dog"])
+            gold.set_fits(connection, gold.changed_fits(connection, filled.project.id, ["dog"]))
             assert gold.unfit_count(connection, filled.project.id) == 3
-            gold.set_fits(connection, filled.project.id, ["dog", "cat"])
+            gold.set_fits(connection, gold.changed_fits(connection, filled.project.id, ["dog", "cat"]))
             assert gold.unfit_count(connection, filled.project.id) == 0
 
     def test_erasing_an_item_erases_its_copy(self, store, filled, answered):

@@ -185,12 +185,17 @@ def answers_since(connection: Connection, project_id: int, at: float) -> int:
     return int(connection.execute(select(func.count()).select_from(review).where(*mine)).scalar_one())
 
 
-def set_fits(connection: Connection, project_id: int, labels: Sequence[str]) -> None:
-    """Which known answers the labeling config still offers. labels: its choices."""
+def changed_fits(connection: Connection, project_id: int, labels: Sequence[str]) -> dict[int, bool]:
+    """Known answers of which it changed whether the labeling config offers them: whether it does now. labels: its choices."""
     offered = set(labels)
-    for row in connection.execute(select(gold.c.id, gold.c.labels, gold.c.fits).where(gold.c.project_id == project_id)).all():
-        if (fits := set(row.labels) <= offered) != row.fits:
-            connection.execute(update(gold).where(gold.c.id == row.id).values(fits=fits))
+    rows = connection.execute(select(gold.c.id, gold.c.labels, gold.c.fits).where(gold.c.project_id == project_id))
+    return {row.id: fits for row in rows if (fits := set(row.labels) <= offered) != row.fits}
+
+
+def set_fits(connection: Connection, fits: Mapping[int, bool]) -> None:
+    """Write down which known answers the labeling config offers."""
+    for id, offered in fits.items():
+        connection.execute(update(gold).where(gold.c.id == id).values(fits=offered))
 
 
 def send(connection: Connection, gold_id: int, trust: float) -> bool:

@@ -32,12 +32,18 @@ FRONT = 100  # tasks for which gold is mixed in at once
 
 def tend_gold(process: Process, project: Project, rng: random.Random | None = None) -> None:
     """Bring the next known answer before people, if one is due. Raises ToolError. rng: of the order and the places."""
-    if project.watch or project.gone or project.problem is not None:
+    if project.watch or project.gone:
         return
     with process.store.reading() as connection:
         there = gold.gold_counts(connection, project.id)
-        lacking = gold.undelivered(connection, project) if there.get(GoldState.OPEN) else {}
-        sent = gold.gold_tasks(connection, project.id, GoldState.SENDING) if there.get(GoldState.SENDING) else []
+    if not there:
+        return
+    _compare_with_config(process, project)
+    if project.problem is not None:
+        return
+    with process.store.reading() as connection:
+        lacking = gold.undelivered(connection, project)
+        sent = gold.gold_tasks(connection, project.id, GoldState.SENDING)
     lost = [known for known in sent if time.time() - (known.sent_at or 0.0) > LOST_SECONDS]
     if lacking or lost:
         with process.store.writing() as connection:
@@ -48,24 +54,32 @@ def tend_gold(process: Process, project: Project, rng: random.Random | None = No
         _bring_next(process, project, rng or random.Random())
 
 
-def _bring_next(process: Process, project: Project, rng: random.Random) -> None:
-    tool = process.tool_project(project)
-    choices = tool.choices().labels
-    with process.store.writing() as connection:
-        gold.set_fits(connection, project.id, choices)
+def _compare_with_config(process: Process, project: Project) -> None:
+    """Mark the known answers that the labeling config does not offer any more, or offers again."""
+    offered = process.tool_project(project).choices().labels
     with process.store.reading() as connection:
-        places = sorted([*front_of_queue(connection, project), *places_of_checks(connection, project)])
-        checks = len(places_of_checks(connection, project))
-        brought = gold.brought_since(connection, project.id, time.time() - COUNTED_DAYS * DAY)
-        answers = gold.answers_since(connection, project.id, brought[-1][0]) if brought else 0
-        out = gold.gold_tasks(connection, project.id, GoldState.OPEN, GoldState.SENDING)
-        waiting = [known for known in gold.gold_tasks(connection, project.id, GoldState.WAITING) if known.fits]
+        changed = gold.changed_fits(connection, project.id, offered)
+    if changed:
+        with process.store.writing() as connection:
+            gold.set_fits(connection, changed)
+
+
+def _bring_next(process: Process, project: Project, rng: random.Random) -> None:
     share = project.options.gold_share
-    most = max(1, round(share * min(max(checks, 1), FRONT)))
-    if not waiting or not places or len(out) >= most or len(brought) >= 1 + share * answers:
+    with process.store.reading() as connection:
+        checks = places_of_checks(connection, project)
+        out = gold.gold_tasks(connection, project.id, GoldState.OPEN, GoldState.SENDING)
+        most = max(1, round(share * min(len(checks), FRONT)))
+        if len(out) >= most:
+            return
+        brought = gold.brought_since(connection, project.id, time.time() - COUNTED_DAYS * DAY)
+        if brought and len(brought) >= 1 + share * gold.answers_since(connection, project.id, brought[-1][0]):
+            return
+        waiting = [known for known in gold.gold_tasks(connection, project.id, GoldState.WAITING) if known.fits]
+        places = sorted([*front_of_queue(connection, project), *checks])
+    if not waiting or not places:
         return
-    last = brought[0][1:] if brought else None
-    known = next_known(waiting, last, rng)
+    known = next_known(waiting, brought[0][1:] if brought else None, rng)
     trust = place_among(places, most, share, rng)
     with process.store.writing() as connection:
         if not gold.send(connection, known.id, trust):
