@@ -65,8 +65,8 @@ def doomed(connection: Connection, project: Project, names: Sequence[str]) -> di
                 found.setdefault(row[0], Doomed(row.id, row.external_id, tuple(filter(None, (*row[2:], _file_of(row.media))))))
     for some in chunks([lost.id for lost in found.values()]):
         copies = select(item.c.id, item.c.external_id, item.c.media).join(gold, gold.c.item_id == item.c.id)
-        for row in connection.execute(copies.where(gold.c.source_id.in_(some))):
-            found.setdefault(row.external_id, Doomed(row.id, row.external_id, tuple(filter(None, (row.external_id, _file_of(row.media))))))
+        for id, task, media in connection.execute(copies.where(gold.c.source_id.in_(some))):
+            found.setdefault(task, Doomed(id, task, tuple(filter(None, (task, _file_of(media))))))
     return found
 
 

@@ -295,10 +295,10 @@ def _gold(connection: Connection, project: Project, known: Sequence[GoldAnswer])
     for line in lines:
         rare = _is_rare(line.true, len(fit), len(lines))
         told = line.p < LEVEL / max(len(lines), 1)
-        low, high = clopper_pearson(line.missed, line.true) if line.true else (0.0, 1.0)
+        limits = clopper_pearson(line.missed, line.true) if line.true else (0.0, 1.0)
         said = words.calling_sentence(line.name, rare, line.missed, line.over) if told else ""
         share = line.missed / line.true if line.true else 0.0
-        classes.append(GoldClass(line.name, line.true, line.missed, share, low, high, line.called, line.over, rare, said))
+        classes.append(GoldClass(line.name, line.true, line.missed, share, *limits, line.called, line.over, rare, said))
     wrong = sum(_is_wrong(answer) for answer in fit)
     unfit = gold.unfit_count(connection, project.id)
     low, high = clopper_pearson(wrong, len(fit)) if fit else (None, None)
@@ -451,8 +451,8 @@ def _people(names: _Names, by_person: Mapping[str, Mapping[tuple[str, ...], int]
 
 
 def _gold_line(names: _Names, answer: GoldAnswer) -> GoldLine:
-    said = [words.known_label(sorted(labels)) for labels in (answer.known, answer.given)]
-    return GoldLine(answer.item_id, answer.task, answer.of, *said, names.of(answer.person), not _is_wrong(answer), answer.at)
+    known, given = words.known_label(sorted(answer.known)), words.known_label(sorted(answer.given))
+    return GoldLine(answer.item_id, answer.task, answer.of, known, given, names.of(answer.person), not _is_wrong(answer), answer.at)
 
 
 def _notes(names: _Names, by_person: Mapping[str, Mapping[tuple[str, ...], int]]) -> list[str]:
