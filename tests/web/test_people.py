@@ -142,7 +142,9 @@ def test_the_error_of_people_stands_beside_the_guarantee_and_what_is_missing_is_
         for _ in range(12):  # others, so that the next one is due
             with watched.service.process.store.reading() as connection:
                 waits = connection.execute(
-                    select(item.c.external_id).where(item.c.project_id == 1, item.c.answer == "open", item.c.route == "outlier").limit(1)
+                    select(item.c.external_id)
+                    .where(item.c.project_id == 1, item.c.answer == "open", item.c.route == "outlier", ~item.c.labelled)
+                    .limit(1)
                 ).scalar_one()
             watched.tool.annotate(waits, "something else", by="7")
             watched.service.settle()
@@ -169,7 +171,11 @@ def test_people_are_named_where_a_setting_says_so(copied, serve_dashboard):
 
 def test_somebody_who_always_says_the_same_is_told_of_and_second_answers_that_were_asked_for_are_left_out(watched):
     with watched.process.store.writing() as connection:
-        ids = connection.execute(select(item.c.id).where(item.c.project_id == 1, item.c.answer == "open").limit(30)).scalars().all()
+        ids = (
+            connection.execute(select(item.c.id).where(item.c.project_id == 1, item.c.answer == "open", ~item.c.labelled).limit(30))
+            .scalars()
+            .all()
+        )
         keep_reviews(connection, 1, {id: [Review(f"x{id}", "9", ("1",), updated_at=time.time())] for id in ids})
         keep_reviews(connection, 1, {id: [Review(f"y{id}", "8", ("2",), updated_at=time.time())] for id in ids[:4]})
         connection.execute(update(item).where(item.c.id.in_(ids[:3])).values(wanted=2))
