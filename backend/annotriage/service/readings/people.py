@@ -28,6 +28,7 @@ LEVEL = 0.05  # of all classes together, at which one of them is told of
 MOST_CLASSES = 20  # of a matrix; the others are one
 MOST_WEEKS = 26
 FROM_ANSWERS = 20  # all alike, from which on somebody is told of
+TOLD_FROM = 5  # answers a class on average, from which on one of them may be called rare
 OTHERS = "other classes"
 
 
@@ -327,8 +328,8 @@ def _gold(connection: Connection, project: Project, known: Sequence[GoldAnswer])
 
 
 def _is_rare(n: int, total: int, classes: int) -> bool:
-    """Whether a class is less than half as frequent as an average one."""
-    return classes > 1 and n < total / (2 * classes)
+    """Whether a class is less than half as frequent as an average one, as far as that can be told from so many answers."""
+    return classes > 1 and total >= TOLD_FROM * classes and n < total / (2 * classes)
 
 
 def _agreement(connection: Connection, project: Project) -> AgreementFigures:
