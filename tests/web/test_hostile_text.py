@@ -6,8 +6,9 @@ import pytest
 from browsers import is_cut
 from sqlalchemy import func, select, update
 
-from annotriage.states import EventKind, FindingState, IssueKind
+from annotriage.states import EventKind, FindingState, InsightKind, IssueKind
 from annotriage.store.events import note
+from annotriage.store.insights import keep_insight
 from annotriage.store.label_audits import Finding, keep_audit
 from annotriage.store.projects import change_project, project_of
 from annotriage.store.schema import dataset, delivery, event, inbox, item, job, review, snapshot, training_item, verdict
@@ -23,6 +24,7 @@ PAGES = (
     "/", "/system", "/projects/1/map", "/projects/1/queue", "/projects/1/queue?order=groups", "/projects/1/diversity",
     "/projects/1/groups", "/projects/1/guarantee", "/projects/1/compare", "/projects/1/settings",
     "/projects/1/training",
+    "/projects/1/model", "/projects/1/model/diagnosis",
     "/projects/1/label-audit", "/projects/1/items/{task}", "/projects/1/overview", "/projects/1/certificates", "/system/accounts",
 )  # fmt: skip
 
@@ -50,6 +52,11 @@ def evil(request, dashboard):
         told = (IssueKind.WRONG, (text,), (text,), 0.9, text, True, FindingState.OPEN)
         facts = {"items": 3, "sentences": ["About a third.", text], "findings": {"wrong": 3}, "notes": [text]}
         keep_audit(connection, project.id, facts, [Finding(id, str(id), place, *told) for place, id in enumerate(doubted)])
+        picture = {"title": text, "rows": [text], "series": [text], "values": [[1.0]]}
+        face = {"name": text, "label": text, "predicted": text, "piece": None}
+        answer = {"query": "layer-means", "title": "Means", "sentence": text, "expected": "", "pictures": [picture], "items": [face]}
+        facts = {"items": 1, "wrong": 1, "which": "training", "layers": [text], "notes": [text], "answers": [answer]}
+        keep_insight(connection, project.id, InsightKind.DIAGNOSIS, "", facts)
         for row in connection.execute(select(snapshot.c.id, snapshot.c.facts)).all():
             for group in row.facts["groups"]:
                 group["label"] = text

@@ -26,7 +26,7 @@ from annotriage.store.projects import Project
 from annotriage.web.problems import MEDIA_TYPE
 from annotriage.web.routing import Plain, Routes
 from annotriage.web.sessions import Sessions, wants_page
-from annotriage.web.tabs import PROJECT_TABS
+from annotriage.web.tabs import MODEL_PAGES, PROJECT_TABS
 from annotriage.web.views import (
     accounts,
     answering,
@@ -41,6 +41,7 @@ from annotriage.web.views import (
     item,
     label_audit,
     map,
+    model,
     overview,
     project_overview,
     queue,
@@ -77,6 +78,7 @@ VIEWS = (
     certificates,
     label_audit,
     training,
+    model,
     compare,
     settings,
     system,
@@ -110,7 +112,12 @@ def _dress(app: Flask, pages: Blueprint, process: Process) -> None:
     )
     app.jinja_env.globals.update(badge_of=badge_of, term_of=term_of, unread_for=_unread_for, step_place=_step_place, is_here=_is_here)
     app.jinja_env.globals.update(
-        PROJECT_TABS=PROJECT_TABS, ROUTES=ROUTES, why_paused=why_paused, ROUTE_MEANINGS=ROUTE_MEANINGS, TOOL=process.tool.title
+        PROJECT_TABS=PROJECT_TABS,
+        MODEL_PAGES=MODEL_PAGES,
+        ROUTES=ROUTES,
+        why_paused=why_paused,
+        ROUTE_MEANINGS=ROUTE_MEANINGS,
+        TOOL=process.tool.title,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 

@@ -9,6 +9,12 @@ PROJECT_TABS = (
     ("guarantee", "Guarantee"),
     ("label_audit", "Label audit"),
     ("training", "Training"),
+    ("model", "Model"),
     ("compare", "Compare"),
     ("settings", "Settings"),
+)
+
+MODEL_PAGES = (  # of the tab Model
+    ("model", "What it is"),
+    ("model_diagnosis", "Diagnosis"),
 )
