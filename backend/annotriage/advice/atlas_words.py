@@ -25,3 +25,15 @@ def strange_sentence(strange: int, total: int, fallen: Sequence[tuple[str, int]]
     are = "is" if strange == 1 else "are"
     sentence = f"{strange:,} of {count(total, 'item')} {are} strange, drawn as diamonds."
     return f"{sentence} The model takes most of them for {where}." if where else sentence
+
+
+def places_sentence(layer: str) -> str:
+    """That one place of each image was taken."""
+    return f"In {layer} one random place of each image stands for it; a cell shows the patch that this place sees."
+
+
+def evidence_sentence(layer: str, gradients: bool) -> str:
+    """How it was found what a cell speaks for."""
+    if gradients:
+        return f"What a cell of {layer} speaks for is its activation times the gradient of the answer, compared with the average item."
+    return f"What a cell of {layer} speaks for is read off the linear map from the layer to the answers, compared with the average item."

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from annotriage.advice.atlas_words import explained_sentence, strange_sentence
+from annotriage.advice.atlas_words import evidence_sentence, explained_sentence, places_sentence, strange_sentence
 from annotriage.data import Source
 from annotriage.diagnosis.view import UNLABELLED
-from annotriage.engine.diagnosis.atlas import Atlas, atlas
+from annotriage.engine.diagnosis.atlas import Atlas, LayerAtlas, atlas
 from annotriage.engine.folders import refuse_existing, whole_folder
 from annotriage.engine.reference import Reference
 from annotriage.report.atlas_data import atlas_data
@@ -45,14 +45,20 @@ def sentences(found: Atlas) -> list[str]:
     inside = found.inside
     taken = Counter(inside.names[kind] for kind in inside.view.predicted[inside.strange].tolist() if kind != UNLABELLED)
     strange = strange_sentence(int(inside.strange.sum()), len(inside.ids), taken.most_common())
-    return [strange, *(explained_sentence(layer.name, layer.explained) for layer in found.layers)]
+    said = [explained_sentence(layer.name, layer.explained) for layer in found.layers]
+    said += [places_sentence(layer.name) for layer in found.layers if layer.patches]
+    return [strange, *said, *(evidence_sentence(layer.name, layer.gradients) for layer in found.layers)]
 
 
 def write_atlas(found: Atlas, path: Path) -> None:
     """Write the page, whole or not at all. Raises OutputError if it cannot be written."""
     program = bundle("elements.js", "theme_button.js", "atlas_walk.js", "atlas.js")
-    pictures = [base64.b64encode(picture).decode() for picture in found.inside.pictures]
-    data = json.loads(json_text(atlas_data(found) | {"ends": np.cumsum([len(picture) for picture in pictures]).tolist()}))
+    whole = atlas_data(found)
+    shown = list(found.inside.pictures)
+    for drawn, layer in zip(whole["layers"], found.layers, strict=True):
+        drawn["patches"] = _patches(layer, shown)
+    pictures = [base64.b64encode(picture).decode() for picture in shown]
+    data = json.loads(json_text(whole | {"ends": np.cumsum([len(picture) for picture in pictures]).tolist()}))
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     pieces = template("atlas.html").generate(
         found=found,
@@ -66,3 +72,13 @@ def write_atlas(found: Atlas, path: Path) -> None:
         **frame(program, "atlas.css"),
     )
     write_page(pieces, path)
+
+
+def _patches(layer: LayerAtlas, shown: list[bytes]) -> dict[int, int]:
+    """The patches of a layer's medoids, put behind the pictures: their places there, by item."""
+    if not layer.patches:
+        return {}
+    medoids = sorted({int(cell.items[0]) for cells in layer.levels.values() for cell in cells})
+    start = len(shown)
+    shown += [layer.patches[item] for item in medoids]
+    return {item: start + place for place, item in enumerate(medoids)}
