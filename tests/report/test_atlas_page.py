@@ -11,8 +11,10 @@ from click.testing import CliRunner
 
 from annotriage import atlas, atlas_to_folder, fit
 from annotriage.cli import main
+from annotriage.data import Item
 from annotriage.engine.diagnosis.atlas import Fallen, training_atlas
 from annotriage.errors import DataError, ModelError, OutputError, SettingError
+from annotriage.report.atlas_data import atlas_data
 from annotriage.report.atlas_page import sentences
 
 
@@ -100,7 +102,7 @@ def test_rows_of_numbers_have_cells_without_pictures(network, quick, tmp_path, o
 @pytest.mark.browser
 def test_of_a_feature_map_one_random_place_of_each_image_may_stand_for_it(torch_reference, digits, tmp_path, open_page):
     early, late = torch_reference.model.layers[1], torch_reference.model.layers[0]
-    found = atlas_to_folder(torch_reference, digits.incoming, tmp_path / "out", [early, late], places="random")
+    found = atlas_to_folder(torch_reference, digits.incoming, tmp_path / "out", [early, late], places="random", faces=6)
     maps, whole = found.layers
     usual = np.flatnonzero(~found.inside.strange)
     assert sorted(np.concatenate([cell.items for cell in maps.levels[6]]).tolist()) == usual.tolist()
@@ -112,6 +114,16 @@ def test_of_a_feature_map_one_random_place_of_each_image_may_stand_for_it(torch_
     assert pixels(page.locator("#plane button img.patch").first) > [0, 0]
     page.locator("#plane button").first.click()
     assert page.locator("#cell-panel img.patch").count() > 0
+    page.locator("#level").select_option("6 × 6")
+    page.get_by_label("Faces").select_option("both")
+    assert pixels(page.locator("#plane .pair img").last) > [0, 0]
+    page.locator("#plane button").first.click()
+    assert "Made by the model" in page.locator("#cell-panel").inner_text()
+
+
+def test_of_an_onnx_model_a_note_says_what_is_shown_in_the_place_of_faces(digits_reference, digits, tmp_path):
+    found = atlas_to_folder(digits_reference, digits.incoming, tmp_path / "out", faces=6)
+    assert "only torch models" in found.inside.notes[-1]
 
 
 @pytest.mark.torch
@@ -154,6 +166,21 @@ def test_people_walk_through_the_atlas(walked, open_page, barriers, theme):
     page.locator("#level").select_option("24 × 24")
     assert cells.count() == len(found.layers[1].levels[24])
     assert barriers(page) == []
+
+
+def test_where_several_classes_may_apply_a_cell_stands_for_a_label_set(choices_model, quick):
+    rows = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32) * 1.5
+    given = [[name for name, value in zip(("low", "middle", "high"), row, strict=True) if abs(value) > 1] for row in rows]
+    items = [Item(str(place), row, tuple(labels)) for place, (row, labels) in enumerate(zip(rows, given, strict=True))]
+    reference = fit(choices_model, items, settings=quick)
+    found = atlas(reference, items)
+    data = atlas_data(found)
+    names = [kind["name"] for kind in data["classes"]]
+    assert "low + middle" in names
+    cells = [cell for cell in data["layers"][0]["levels"][1]["cells"] if cell["n"] >= 5]
+    predicted = data["items"]["predicted"]
+    agree = [cell["top"][0][0] == np.bincount([predicted[item] for item in cell["items"]]).argmax() for cell in cells]
+    assert np.mean(agree) > 0.7
 
 
 @pytest.mark.browser

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 from web import sign_in
 
+from annotriage.engine.diagnosis import faces
 from annotriage.service.inside import inverting
 from annotriage.service.operations.jobs import INSIGHT_KINDS, run_queued
 from annotriage.service.operations.references import keep_reference
@@ -182,7 +183,7 @@ def test_of_an_onnx_model_no_faces_are_made_and_the_page_says_what_is_shown_inst
     ask(client, dashboard, "faces", "/projects/1/model/atlas")
     with dashboard.process.store.reading() as connection:
         latest = next(job for job in jobs.jobs_of(connection, 1) if job.kind == job_kind(InsightKind.FACES))
-    assert (latest.state, "only torch models give here" in latest.text) == ("failed", True)
+    assert (latest.state, "only torch models" in latest.text) == ("failed", True)
 
 
 @pytest.fixture
@@ -199,7 +200,7 @@ def torch_model(model, torch_reference):
 def test_faces_are_made_a_batch_at_a_time_and_go_on_where_they_were(torch_model, monkeypatch):
     client, dashboard = torch_model
     ask(client, dashboard, "atlas", "/projects/1/model/atlas")
-    monkeypatch.setattr(inverting, "AT_ONCE", 8)
+    monkeypatch.setattr(faces, "AT_ONCE", 8)
     keep, kept = inverting._keep, []
 
     def killed(*args):

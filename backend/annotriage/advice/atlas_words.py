@@ -6,6 +6,12 @@ from collections.abc import Sequence
 
 from annotriage.advice.numbers import count, percent
 
+NEEDS_IMAGES = "The model takes rows of numbers; only of a model that looks at images can images be made."
+NEEDS_TORCH = (
+    "Images are made along gradients, and only torch models (a .pt2, or a factory) give them; this one is run by onnxruntime, so each cell"
+    " shows the real picture nearest to its mean."
+)
+
 
 def explained_sentence(layer: str, explained: float) -> str:
     """How far a layer already holds the answers."""

@@ -150,16 +150,21 @@ def diagnose(
     show_default=True,
     help="Of a feature map: its means, so that images lie together, or one random place, so that patches do.",
 )
+@click.option(
+    "--faces", type=click.Choice(("0", "6", "12")), default="0", help="Cells along an edge for which a torch model makes images.  [none]"
+)
 @click.option("--out", type=PATH, required=True, help="Folder for atlas.html and atlas.json.")
 @model_option
 @labeling_config_option
 @replace_option
 @reads_data
-def atlas(run: Run, layers: tuple[str, ...], places: str, out: Path, replace_existing: bool) -> None:
+def atlas(run: Run, layers: tuple[str, ...], places: str, faces: str, out: Path, replace_existing: bool) -> None:
     """The world as a layer of the model sees it, to walk through: cells of alike items, classes, and where strange items fall."""
     from annotriage.report.atlas_page import PAGE, atlas_to_folder, sentences
 
-    found = atlas_to_folder(run.reference, run.data, out, layers, places=places, replace_existing=replace_existing, **run.how)
+    found = atlas_to_folder(
+        run.reference, run.data, out, layers, places=places, faces=int(faces), replace_existing=replace_existing, **run.how
+    )
     if run.as_json:
         print_json(found.summary())
         return

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from annotriage.advice.atlas_words import evidence_sentence, explained_sentence,
 from annotriage.data import Source
 from annotriage.diagnosis.view import UNLABELLED
 from annotriage.engine.diagnosis.atlas import Atlas, LayerAtlas, atlas
+from annotriage.engine.diagnosis.faces import MadeFace, make_faces
 from annotriage.engine.folders import refuse_existing, whole_folder
 from annotriage.engine.reference import Reference
 from annotriage.report.atlas_data import atlas_data
@@ -26,16 +28,30 @@ PAGE, FIGURES = "atlas.html", "atlas.json"
 
 
 def atlas_to_folder(
-    reference: Reference, data: Source, out: Path | str, layers: Sequence[str] = (), *, replace_existing: bool = False, **options: Any
+    reference: Reference,
+    data: Source,
+    out: Path | str,
+    layers: Sequence[str] = (),
+    *,
+    faces: int = 0,
+    replace_existing: bool = False,
+    **options: Any,
 ) -> Atlas:
     """As `annotriage.atlas`, which takes the same options, with atlas.html and atlas.json in the folder `out`.
+
+    faces: cells along an edge (6, 12 or 24) for which a torch model makes images of its own, 0 = none; of other models a note says why not.
 
     Raises OutputError if the folder exists already (unless it holds an atlas that may be replaced) or cannot be written.
     """
     refuse_existing(Path(out), what="results", mark=FIGURES, replaceable=replace_existing)
     found = atlas(reference, data, layers, **options)
+    made: dict[str, list[MadeFace]] = {}
+    if faces:
+        how = {key: options[key] for key in ("model", "settings", "progress") if key in options}
+        made, reason = make_faces(reference, found, faces, **how)
+        found = replace(found, inside=found.inside.noted(reason)) if reason else found
     with whole_folder(Path(out), what="results", mark=FIGURES, replaceable=replace_existing) as folder:
-        write_atlas(found, folder / PAGE)
+        write_atlas(found, folder / PAGE, made, faces)
         (folder / FIGURES).write_text(json_text(found.summary() | {"sentences": sentences(found)}), "utf-8", "backslashreplace")
     return found
 
@@ -50,13 +66,18 @@ def sentences(found: Atlas) -> list[str]:
     return [strange, *said, *(evidence_sentence(layer.name, layer.gradients) for layer in found.layers)]
 
 
-def write_atlas(found: Atlas, path: Path) -> None:
-    """Write the page, whole or not at all. Raises OutputError if it cannot be written."""
+def write_atlas(found: Atlas, path: Path, made: Mapping[str, Sequence[MadeFace]] | None = None, side: int = 0) -> None:
+    """Write the page, whole or not at all. made: images for the cells of each layer, `side` along an edge. Raises OutputError if it cannot
+    be written."""
     program = bundle("elements.js", "theme_button.js", "atlas_walk.js", "atlas.js")
     whole = atlas_data(found)
     shown = list(found.inside.pictures)
     for drawn, layer in zip(whole["layers"], found.layers, strict=True):
         drawn["patches"] = _patches(layer, shown)
+        for level in drawn["levels"] if made and layer.name in made else []:
+            if level["side"] == side:
+                level["made"] = [{"picture": len(shown) + at, "cosine": face.cosine} for at, face in enumerate(made[layer.name])]
+                shown += [face.encoded() for face in made[layer.name]]
     pictures = [base64.b64encode(picture).decode() for picture in shown]
     data = json.loads(json_text(whole | {"ends": np.cumsum([len(picture) for picture in pictures]).tolist()}))
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
@@ -66,7 +87,7 @@ def write_atlas(found: Atlas, path: Path) -> None:
         sentences=sentences(found),
         layer_names=[layer.name for layer in found.layers],
         chosen_layer=0,
-        made=False,
+        made=bool(made),
         data=Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")),
         pictures=Markup("".join(pictures)),
         **frame(program, "atlas.css"),

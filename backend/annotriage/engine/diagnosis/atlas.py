@@ -18,6 +18,7 @@ from annotriage.diagnosis.atlas.head import fit_head
 from annotriage.diagnosis.view import UNLABELLED, View
 from annotriage.engine.diagnosis.inside import LOGITS, NO_CLASS, Cut, Inside, look_through
 from annotriage.engine.diagnosis.widened import AT_PLACE, EVIDENCE, Widened, gives_gradients, map_shapes
+from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import Reference, confidence_logits
 from annotriage.errors import DataError, SettingError
 from annotriage.guarantee.gate import miss_probability
@@ -42,7 +43,8 @@ class LayerAtlas:
     """One layer's plane. places: (N, 2) of all items in the unit square, from the upper left; strange ones among their nearest usual ones.
 
     levels: the cells for each number of cells along an edge. similarity: (m, m) of classes. class_places: (m, 2), NaN of a class without
-    items. explained: share of the model's answers that is linear in this layer. patches: (N,) what each item's place sees of its picture,
+    items. explained: share of the model's answers that is linear in this layer. middle: (d,) mean
+    activation of the usual items. patches: (N,) what each item's place sees of its picture,
     where one place stands for each item. gradients: whether the evidence of cells is that of the model's gradients.
     """
 
@@ -52,6 +54,7 @@ class LayerAtlas:
     similarity: Array
     class_places: Array
     explained: float
+    middle: Array
     patches: tuple[bytes, ...] = ()
     gradients: bool = False
 
@@ -66,7 +69,7 @@ class Atlas:
     sure: Array = field(repr=False)
     reference: str
     model: str
-    multiple: bool
+    space: LabelSpace = field(repr=False)
     layers: tuple[LayerAtlas, ...]
     seconds: dict[str, float]
 
@@ -122,7 +125,7 @@ def atlas(
     dataset = open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes, server=server)
     opened = reference.open_model(model, settings)
     wanted = list(dict.fromkeys(layers)) or [opened.layers[0]]
-    opened = _with_layers(opened, wanted, settings)
+    opened = opened_with(opened, wanted, settings)
     known = len(reference.model.layers)
 
     def strange(outputs: Outputs) -> Array:
@@ -156,7 +159,7 @@ def atlas(
             found.append(_layer(inside, name, usual, settings, seconds, placed=placed))
             advance(1)
     sure = 1 - miss_probability(confidence_logits(inside.layers[-1], reference.space))
-    return Atlas(inside, sure, reference.name, reference.model.name, reference.space.multiple, tuple(found), seconds)
+    return Atlas(inside, sure, reference.name, reference.model.name, reference.space, tuple(found), seconds)
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,7 @@ def training_atlas(
         seconds["laying out"] += time.perf_counter() - started
         layers.append(_drawn(inside, reference.model.layers[0], usual, laid, places))
     sure = np.append(1 - miss_probability(confidence_logits(sample.logits, space)), [np.nan for _ in fallen])
-    return Atlas(inside, sure, reference.name, reference.model.name, space.multiple, tuple(layers), seconds)
+    return Atlas(inside, sure, reference.name, reference.model.name, space, tuple(layers), seconds)
 
 
 def _with_further(inside: Inside, reference: Reference, layers: Sequence[Array], fallen: int) -> Inside:
@@ -240,7 +243,7 @@ def _with_further(inside: Inside, reference: Reference, layers: Sequence[Array],
     return replace(inside, layers=(*padded, *inside.layers), layer_names=(*names, *inside.layer_names), maps=(*maps, *inside.maps))
 
 
-def _with_layers(model: Model, wanted: Sequence[str], settings: Settings) -> Model:
+def opened_with(model: Model, wanted: Sequence[str], settings: Settings) -> Model:
     """The model with the further layers that are asked for, after those that the reference compares."""
     missing = tuple(name for name in wanted if name not in model.layers)
     return load_model(replace(model.spec, layer=(*model.layers, *missing)), settings.device) if missing else model
@@ -301,6 +304,7 @@ def _drawn(inside: Inside, name: str, usual: Array, laid: Array, fallen: Array, 
         class_similarity(activations, predicted, classes),
         class_places(laid, predicted, classes),
         head.explained,
+        activations.mean(axis=0),
         tuple(cuts[placed.index(name)] for cuts in inside.cuts) if name in placed and inside.cuts else (),
         said is not None,
     )

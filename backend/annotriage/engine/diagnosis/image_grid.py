@@ -131,7 +131,7 @@ def look_at_image(
         pasted = Pasted(_shares(opened.run(tensor[None]).logits[0], space.multiple), _encoded(pixels))
     nothing = np.zeros((len(shares), 0, 0))
     found = ImageGrid(
-        space.names, shares, "", "", nothing, np.zeros((0, 0, 4)), np.zeros((0, 0, 0)), _encoded(loaded.content), pasted, notes
+        space.classes, shares, "", "", nothing, np.zeros((0, 0, 4)), np.zeros((0, 0, 0)), _encoded(loaded.content), pasted, notes
     )
     if place is None:
         return found
@@ -141,7 +141,7 @@ def look_at_image(
     boxes = boxes_of(opened, place)
     evidence, boxes, vectors = _coarser(evidence, boxes, vectors[0])
     return ImageGrid(
-        space.names,
+        space.classes,
         shares,
         opened.layers[place],
         how,
@@ -184,7 +184,7 @@ def _evidence(reference: Reference, model: Model, batch: Array, place: int, vect
 
         found = as_map(evidence(model, batch, place))  # type: ignore[arg-type]
         if found is not None:
-            return _both_of_two(found[0], len(reference.space.names)), BY_GRADIENT
+            return _both_of_two(found[0], len(reference.space.classes)), BY_GRADIENT
     kept = reference.sample.full_activations()[place]
     means = kept[:, : vectors.shape[1]]  # of a further layer the deviations follow
     head = fit_head(means, reference.sample.logits)
