@@ -63,7 +63,10 @@ def sentences(found: Atlas) -> list[str]:
     strange = strange_sentence(int(inside.strange.sum()), len(inside.ids), taken.most_common())
     said = [explained_sentence(layer.name, layer.explained) for layer in found.layers]
     said += [places_sentence(layer.name) for layer in found.layers if layer.patches]
-    return [strange, *said, *(evidence_sentence(layer.name, layer.gradients) for layer in found.layers)]
+    for gradients in (False, True):
+        alike = [layer.name for layer in found.layers if layer.gradients == gradients]
+        said += [evidence_sentence(alike, gradients)] if alike else []
+    return [strange, *said]
 
 
 def write_atlas(found: Atlas, path: Path, made: Mapping[str, Sequence[MadeFace]] | None = None, side: int = 0) -> None:
