@@ -219,7 +219,7 @@ def test_faces_are_made_a_batch_at_a_time_and_go_on_where_they_were(torch_model,
     one = made["facts"]["made"][f"{layer}-6"]
     assert one["done"] == one["total"] == len(one["cosine"]) > 16
     assert one["cosine"][:16] == first["cosine"]
-    assert kept[2] == 24
+    assert 16 < kept[2] <= 24
     assert client.get(f"/projects/1/model/pieces/{made['id']}/made-{layer}-6").mimetype.startswith("image/")
 
 
