@@ -206,6 +206,15 @@ class TrainedState(StrEnum):
     RETURNED = "returned"  # a person had the former one back
 
 
+class InsightKind(StrEnum):
+    """What a job can find inside the model of a project."""
+
+    DIAGNOSIS = "diagnosis"  # the questions' answers
+    ATLAS = "atlas"  # the training items as the layers see them
+    FACES = "faces"  # images made so that they mean to the model what a cell of the atlas does
+    IMAGE = "image"  # what each place of one image does
+
+
 @dataclass(frozen=True, slots=True)
 class Pause:
     """A person stopped automatic labels. reason: "" if none was given. at: seconds since 1970."""

@@ -18,6 +18,7 @@ from annotriage.store import jobs, trainings
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.erased import mark_erased
 from annotriage.store.files import drop_unused
+from annotriage.store.insights import forget_insights
 from annotriage.store.maps import piece_to_change, pieces_around, write_piece
 from annotriage.store.projects import Project
 from annotriage.store.schema import (
@@ -99,6 +100,7 @@ def erase(connection: Connection, project: Project, items: Sequence[Doomed]) -> 
     _out_of_snapshots(connection, sorted(set(datasets)), names)
     connection.execute(report.delete().where(report.c.dataset_id.in_(datasets)))
     trainings.forget_items(connection, project.id, partial(mentioned.sub, ERASED))
+    forget_insights(connection, project.id)
     drop_unused(connection)
     _out_of_inbox(connection, mentioned)
     _out_of_history(connection, project, tasks, mentioned)

@@ -439,7 +439,9 @@ job = Table(
     metadata,
     _id(),
     _of("project"),
-    Column("kind", Text, nullable=False),  # recalibrate | limits | report | atlas | label audit | erase | training
+    Column(
+        "kind", Text, nullable=False
+    ),  # recalibrate | limits | report | atlas | label audit | erase | training | model <states.InsightKind>
     Column("state", Text, nullable=False),  # states.JobState
     Column("owner", Text),
     Column("payload", JSON, nullable=False),
@@ -598,6 +600,28 @@ label_audit = Table(
     _of("project", primary=True),
     Column("facts", JSON, nullable=False),  # LabelAudit.summary
     Column("at", Float, nullable=False),
+)
+
+# What jobs found inside the model of a project: the latest of each kind.
+insight = Table(
+    "insight",
+    metadata,
+    _id(),
+    _of("project"),
+    Column("kind", Text, nullable=False),  # states.InsightKind
+    Column("version", Text, nullable=False),  # of the reference that it was found with
+    Column("facts", JSON, nullable=False),  # what the page shows at once
+    Column("at", Float, nullable=False),
+    UniqueConstraint("project_id", "kind"),
+)
+
+# What a page about it fetches by itself: pictures, and figures of which there are many.
+insight_piece = Table(
+    "insight_piece",
+    metadata,
+    _of("insight", primary=True),
+    Column("name", Text, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
 )
 
 finding = Table(

@@ -10,6 +10,14 @@ PROJECT_TABS = (
     ("label_audit", "Label audit"),
     ("people", "People"),
     ("training", "Training"),
+    ("model", "Model"),
     ("compare", "Compare"),
     ("settings", "Settings"),
+)
+
+MODEL_PAGES = (  # of the tab Model
+    ("model", "What it is"),
+    ("model_diagnosis", "Diagnosis"),
+    ("model_atlas", "Atlas"),
+    ("model_image", "One image"),
 )

@@ -195,6 +195,26 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_acceptance")),
     )
     op.create_table(
+        "insight",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_insight_project_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_insight")),
+        sa.UniqueConstraint("project_id", "kind", name=op.f("uq_insight_project_id_kind")),
+    )
+    op.create_table(
+        "insight_piece",
+        sa.Column("insight_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["insight_id"], ["insight.id"], name=op.f("fk_insight_piece_insight_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("insight_id", "name", name=op.f("pk_insight_piece")),
+    )
+    op.create_table(
         "label_audit",
         sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("facts", sa.JSON(), nullable=False),
