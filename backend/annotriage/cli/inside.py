@@ -1,4 +1,4 @@
-"""Commands that look into the model: sample, diagnose, atlas."""
+"""Commands that look into the model: sample, diagnose, atlas, dissect."""
 
 from __future__ import annotations
 
@@ -136,27 +136,77 @@ def diagnose(
     epilog=examples(
         "annotriage atlas --reference reference --data images/new --out atlas",
         "annotriage atlas --reference reference --data images/new --layer maps --layer hidden1 --out atlas",
+        "annotriage atlas --reference reference --data labelled.csv --graph cat --against dog --out atlas",
     )
 )
 @reference_option
 @click.option("--data", required=True, help="DATA to lay out; outliers are drawn in where they fall.")
 @click.option("--layer", "layers", multiple=True, help="A hidden layer, once for each.  [the deciding one]")
+@click.option("--graph", metavar="CLASS", help="Also draw what this class is recognised by, layer by layer: graph.html.")
+@click.option("--against", metavar="CLASS", help="Another class beside it, and what both share.")
 @click.option("--out", type=PATH, required=True, help="Folder for atlas.html and atlas.json.")
 @model_option
 @labeling_config_option
 @replace_option
 @reads_data
-def atlas(run: Run, layers: tuple[str, ...], out: Path, replace_existing: bool) -> None:
+def atlas(run: Run, layers: tuple[str, ...], graph: str | None, against: str | None, out: Path, replace_existing: bool) -> None:
     """The world as a layer of the model sees it, to walk through: cells of alike items, classes, and where strange items fall."""
-    from annotriage.report.atlas_page import PAGE, atlas_to_folder, sentences
+    from annotriage.report.atlas_page import GRAPH, PAGE, atlas_to_folder, sentences
 
-    found = atlas_to_folder(run.reference, run.data, out, layers, replace_existing=replace_existing, **run.how)
+    found = atlas_to_folder(
+        run.reference, run.data, out, layers, graph=graph, against=against, replace_existing=replace_existing, **run.how
+    )
     if run.as_json:
         print_json(found.summary())
         return
     for sentence in (*sentences(found), *(f"Note: {note}" for note in found.inside.notes)):
         click.echo(sentence)
     click.echo(f"Atlas: {out / PAGE}")
+    if found.graph is not None:
+        for sentence in (*found.graph.sentences, *(f"Note: {note}" for note in found.graph.notes)):
+            click.echo(sentence)
+        click.echo(f"Attribution graph: {out / GRAPH}")
 
 
-COMMANDS = (sample, diagnose, atlas)
+@click.command(
+    epilog=examples(
+        "annotriage dissect --reference reference --data images --masks masks --out dissection",
+        "annotriage dissect --reference reference --data images --concepts concepts.csv --layer hidden1 --out dissection",
+    )
+)
+@reference_option
+@click.option("--data", required=True, help="DATA with the items that have concepts.")
+@click.option("--masks", type=PATH, help="Folder of masks: concept/item.png, black where the concept is not.")
+@click.option("--concepts", type=PATH, help="CSV file instead: id (or path), then 1 or 0 for each concept.")
+@click.option("--layer", "layers", multiple=True, help="A hidden layer, once for each.  [those on the way through]")
+@click.option("--quantile", type=float, help="Share of all places on which a unit is active; with masks.  [0.005]")
+@click.option("--out", type=PATH, required=True, help="Folder for dissection.html and dissection.json.")
+@model_option
+@labeling_config_option
+@replace_option
+@reads_data
+def dissect(
+    run: Run,
+    masks: Path | None,
+    concepts: Path | None,
+    layers: tuple[str, ...],
+    quantile: float | None,
+    out: Path,
+    replace_existing: bool,
+) -> None:
+    """Which units of the model stand for which concept, by masks or labels that you give."""
+    from annotriage.report.dissection_page import PAGE, dissect_to_folder
+
+    how = run.how if quantile is None else {**run.how, "quantile": quantile}
+    found = dissect_to_folder(
+        run.reference, run.data, out, masks=masks, concepts=concepts, layers=layers, replace_existing=replace_existing, **how
+    )
+    if run.as_json:
+        print_json(found.summary())
+        return
+    for sentence in (*found.sentences, *(f"Note: {note}" for note in found.notes)):
+        click.echo(sentence)
+    click.echo(f"Units and concepts: {out / PAGE}")
+
+
+COMMANDS = (sample, diagnose, atlas, dissect)

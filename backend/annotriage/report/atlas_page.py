@@ -6,6 +6,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ from annotriage.data import Source
 from annotriage.diagnosis.atlas.cells import Cell
 from annotriage.diagnosis.view import UNLABELLED
 from annotriage.engine.diagnosis.atlas import Atlas, LayerAtlas, atlas
+from annotriage.engine.diagnosis.attribution import attribution_graph
 from annotriage.engine.diagnosis.inside import Inside
 from annotriage.engine.folders import refuse_existing, whole_folder
 from annotriage.engine.reference import Reference
+from annotriage.errors import SettingError
+from annotriage.report.graph_page import PAGE as GRAPH
+from annotriage.report.graph_page import write_graph
 from annotriage.report.html import bundle, frame, template, write_page
 from annotriage.report.output import json_text
 
@@ -31,16 +36,30 @@ TOP = 3  # classes named in a cell
 
 
 def atlas_to_folder(
-    reference: Reference, data: Source, out: Path | str, layers: Sequence[str] = (), *, replace_existing: bool = False, **options: Any
+    reference: Reference,
+    data: Source,
+    out: Path | str,
+    layers: Sequence[str] = (),
+    *,
+    graph: str | None = None,
+    against: str | None = None,
+    replace_existing: bool = False,
+    **options: Any,
 ) -> Atlas:
     """As `annotriage.atlas`, which takes the same options, with atlas.html and atlas.json in the folder `out`.
 
+    graph: a class whose attribution graph is drawn, too, as graph.html; against: another class beside it.
     Raises OutputError if the folder exists already (unless it holds an atlas that may be replaced) or cannot be written.
     """
     refuse_existing(Path(out), what="results", mark=FIGURES, replaceable=replace_existing)
-    found = atlas(reference, data, layers, **options)
+    if against is not None and graph is None:
+        raise SettingError(f"against: there is no graph to set {against!r} against; name its class with --graph")
+    drawn = None if graph is None else attribution_graph(reference, data, graph, against, layers, **options)
+    found = replace(atlas(reference, data, layers, **options), graph=drawn)
     with whole_folder(Path(out), what="results", mark=FIGURES, replaceable=replace_existing) as folder:
         write_atlas(found, folder / PAGE)
+        if found.graph is not None:
+            write_graph(found.graph, folder / GRAPH)
         (folder / FIGURES).write_text(json_text(found.summary() | {"sentences": sentences(found)}), "utf-8", "backslashreplace")
     return found
 
