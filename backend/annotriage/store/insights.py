@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.states import AnswerState, InsightKind, Time
 from annotriage.store.blindness import is_blind
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
+from annotriage.store.items import AnsweredItem
 from annotriage.store.projects import Project
 from annotriage.store.schema import insight, insight_piece, item
 
@@ -53,6 +54,12 @@ def keep_insight(
     return id
 
 
+def change_insight(connection: Connection, id: int, facts: Mapping[str, Any], pieces: Mapping[str, bytes]) -> bool:
+    """More was found: other facts, and further pieces; False if what they belong to is gone."""
+    there = connection.execute(update(insight).where(insight.c.id == id).values(facts=dict(facts), at=time.time())).rowcount == 1
+    return there and keep_pieces(connection, id, pieces)
+
+
 def keep_pieces(connection: Connection, insight_id: int, pieces: Mapping[str, bytes]) -> bool:
     """Keep further pieces, in the place of those of the same name; False if what they belong to is gone."""
     if connection.execute(select(insight.c.id).where(insight.c.id == insight_id)).scalar_one_or_none() is None:
@@ -90,14 +97,20 @@ def piece_of(connection: Connection, project: Project, insight_id: int, name: st
     return bytes(content)
 
 
-def answered_of(connection: Connection, project_id: int, item_ids: Sequence[int]) -> dict[int, str]:
-    """Those of these items whose class may be said, because people have answered them: their names by id."""
-    found: dict[int, str] = {}
+def answered_of(connection: Connection, project_id: int, item_ids: Sequence[int]) -> dict[int, AnsweredItem]:
+    """Those of these items of whose class may be spoken, because people have answered them; by id."""
+    columns = [item.c[name] for name in ("id", "external_id", "marker", "media", "media_hash", "group", "labels")]
+    found: dict[int, AnsweredItem] = {}
     for ids in chunks(list(item_ids)):
-        named = select(item.c.id, item.c.external_id, item.c.marker).where(item.c.project_id == project_id, item.c.id.in_(ids))
+        named = select(*columns).where(item.c.project_id == project_id, item.c.id.in_(ids))
         answered = named.where(item.c.answer == AnswerState.RESOLVED, ~item.c.gone, ~is_blind(item.c.id))
-        found |= {row.id: row.external_id or row.marker or "" for row in connection.execute(answered)}
+        found |= {row.id: AnsweredItem(*row[:6], tuple(row.labels or ())) for row in connection.execute(answered)}
     return found
+
+
+def name_of(answered: AnsweredItem) -> str:
+    """What people call an item: its task, or the id that it was pushed with."""
+    return answered.external_id or answered.marker or ""
 
 
 def forget_insights(connection: Connection, project_id: int) -> None:

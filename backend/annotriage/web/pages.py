@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from flask import Blueprint, Flask, Response, render_template, request, send_from_directory
+from jinja2 import FileSystemLoader, PrefixLoader
 from markupsafe import Markup
 
 from annotriage.advice import numbers, page_words
@@ -105,6 +106,7 @@ def add_pages(app: Flask, process: Process, sessions: Sessions) -> None:
 
 def _dress(app: Flask, pages: Blueprint, process: Process) -> None:
     """Give the pages their headers, filters and error pages."""
+    app.jinja_loader = PrefixLoader({"report": FileSystemLoader(SHARED.parent / "templates")})  # parts that files have, too
     app.jinja_env.filters.update({name: getattr(numbers, name) for name in WORDS})
     app.jinja_env.filters.update(surprising=surprise_words, work_time=work_time, route_name=route_name)
     app.jinja_env.filters.update(

@@ -17,4 +17,6 @@ PROJECT_TABS = (
 MODEL_PAGES = (  # of the tab Model
     ("model", "What it is"),
     ("model_diagnosis", "Diagnosis"),
+    ("model_atlas", "Atlas"),
+    ("model_image", "One image"),
 )

@@ -24,7 +24,7 @@ class Cell:
 
     column, row: from the upper left. items: (n,) rows, the one nearest to the cell's mean activation, its medoid, first. logits: (m,) of
     the mean activation through the head. evidence: (m,) how much the mean activation speaks for each class, beyond the mean of all items:
-    activation times gradient of a linear head.
+    activation times gradient of a linear head. mean: (d,) activation of its items.
     """
 
     column: int
@@ -32,6 +32,7 @@ class Cell:
     items: Array
     logits: Array
     evidence: Array
+    mean: Array
 
 
 def unit_square(places: Array) -> Array:
@@ -60,6 +61,19 @@ def cells_of(places: Array, activations: Array, head: Head, side: int) -> list[C
                 items[np.argsort(away, kind="stable")],
                 head.logits(mean[None])[0],
                 (mean - overall) @ head.weights,
+                mean,
             )
         )
     return found
+
+
+def nearest_cells(vectors: Array, means: Array, middle: Array) -> tuple[Array, Array]:
+    """The cell in whose direction each of N activations points most, and the cosine: (N,) index, (N,).
+
+    vectors: (N, d). means: (c, d) of the cells. middle: (d,) mean of all items, from which directions are taken.
+    """
+    away, towards = vectors - middle, means - middle
+    lengths = np.outer(np.linalg.norm(away, axis=1), np.linalg.norm(towards, axis=1))
+    cosine = away @ towards.T / np.maximum(lengths, 1e-12)
+    best = cosine.argmax(axis=1)
+    return best, cosine[np.arange(len(vectors)), best]

@@ -23,7 +23,7 @@ from annotriage.errors import DataError
 from annotriage.guarantee.gate import miss_probability
 from annotriage.latent.compression import fit_compression
 from annotriage.latent.maps import fit_map, place
-from annotriage.model import Model, Outputs, load_model
+from annotriage.model import Model, Outputs, candidate_layers, load_model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
 from annotriage.settings import ServiceSettings, Settings
@@ -144,18 +144,27 @@ class Fallen:
     picture: bytes
 
 
-def training_atlas(reference: Reference, dataset: str, fallen: Sequence[Fallen], settings: Settings) -> Atlas:
+def training_atlas(
+    reference: Reference,
+    dataset: str,
+    fallen: Sequence[Fallen],
+    settings: Settings,
+    *,
+    further: bool = False,
+    progress: Progress = silent,
+) -> Atlas:
     """The atlas of the training items that a reference keeps (at most 4,000), in its deciding layer, with outliers drawn in.
 
-    Needs no model: for those who have a reference and verdicts alone, as the service has. dataset: what to call the outliers' source.
-    Raises DataError if the reference keeps fewer than ten items.
+    Runs no model: for those who have a reference and verdicts alone, as the service has. dataset: what to call the outliers' source.
+    further: lay out the other layers that the reference compares, too, in the order in which the model computes them; of outliers only
+    the deciding layer is known, so they have no place (NaN) in the others. Raises DataError if the reference keeps fewer than ten items.
     """
     started = time.perf_counter()
     sample, space = reference.sample, reference.space
     count = len(sample.logits)
     if count < FEWEST:
         raise DataError(f"reference {reference.name!r} keeps {count} training items, too few to draw an atlas from; fit it again")
-    latent = sample.full_activations()[0]
+    latent, *others = sample.full_activations()
     predicted = [space.index(answer) for answer in space.predicted(sample.logits)]
     unknown = np.full((len(fallen), latent.shape[1]), np.nan)
     view = View(
@@ -179,15 +188,32 @@ def training_atlas(reference: Reference, dataset: str, fallen: Sequence[Fallen],
         (),
         (f"Cells are made of {count:,} training items; the strange ones are those of {dataset} that wait for a person.",),
     )
+    if further:
+        inside = _with_further(inside, reference, others, len(fallen))
     seconds = {"reading and running": 0.0, "laying out": 0.0, "the rest": time.perf_counter() - started}
-    started = time.perf_counter()
-    points = sample.compressed[:count].astype(np.float32)
-    laid = _laid(points, settings)
-    places = np.empty((0, 2)) if not fallen else place(np.stack([item.point for item in fallen]), points, laid)
-    seconds["laying out"] = time.perf_counter() - started
-    drawn = _drawn(inside, reference.model.layers[0], np.arange(count), laid, places)
+    usual, layers = np.arange(count), []
+    with progress("drawing the atlas", len(inside.layer_names) - 1) as advance:
+        for name in inside.layer_names[:-2]:
+            layers.append(_layer(inside, name, usual, settings, seconds, drawn_in=False))
+            advance(1)
+        started = time.perf_counter()
+        points = sample.compressed[:count].astype(np.float32)
+        laid = _laid(points, settings)
+        places = np.empty((0, 2)) if not fallen else place(np.stack([item.point for item in fallen]), points, laid)
+        seconds["laying out"] += time.perf_counter() - started
+        layers.append(_drawn(inside, reference.model.layers[0], usual, laid, places))
     sure = np.append(1 - miss_probability(confidence_logits(sample.logits, space)), [np.nan for _ in fallen])
-    return Atlas(inside, sure, reference.name, reference.model.name, space.multiple, (drawn,), seconds)
+    return Atlas(inside, sure, reference.name, reference.model.name, space.multiple, tuple(layers), seconds)
+
+
+def _with_further(inside: Inside, reference: Reference, layers: Sequence[Array], fallen: int) -> Inside:
+    """With the other layers that a reference compares before its deciding one; of a feature map the mean of each channel."""
+    ranks = {layer.name: len(layer.shape) for layer in candidate_layers(ModelSpec.load(reference.spec_path or ""))}
+    names = reference.model.layers[1:]
+    maps = tuple(ranks.get(name, 1) > 1 for name in names)
+    means = [layer[:, : layer.shape[1] // 2] if is_map else layer for layer, is_map in zip(layers, maps, strict=True)]
+    padded = (np.concatenate([mean, np.full((fallen, mean.shape[1]), np.nan, mean.dtype)]) for mean in means)
+    return replace(inside, layers=(*padded, *inside.layers), layer_names=(*names, *inside.layer_names), maps=(*maps, *inside.maps))
 
 
 def _with_layers(model: Model, wanted: Sequence[str], settings: Settings) -> Model:
@@ -196,7 +222,8 @@ def _with_layers(model: Model, wanted: Sequence[str], settings: Settings) -> Mod
     return load_model(replace(model.spec, layer=(*model.layers, *missing)), settings.device) if missing else model
 
 
-def _layer(inside: Inside, name: str, usual: Array, settings: Settings, seconds: dict[str, float]) -> LayerAtlas:
+def _layer(inside: Inside, name: str, usual: Array, settings: Settings, seconds: dict[str, float], *, drawn_in: bool = True) -> LayerAtlas:
+    """drawn_in: whether it is known what the layer makes of strange items."""
     started = time.perf_counter()
     activations = inside.layers[inside.layer_names.index(name)]
     compression, points = fit_compression(activations[usual], "pca", COMPRESSED, settings.seed)
@@ -205,7 +232,9 @@ def _layer(inside: Inside, name: str, usual: Array, settings: Settings, seconds:
     laid = _laid(points, settings)
     seconds["laying out"] += time.perf_counter() - started
     started = time.perf_counter()
-    drawn = _drawn(inside, name, usual, laid, place(compression.transform(activations[inside.strange]), points, laid))
+    unknown = np.full((int(inside.strange.sum()), 2), np.nan)
+    fallen = place(compression.transform(activations[inside.strange]), points, laid) if drawn_in else unknown
+    drawn = _drawn(inside, name, usual, laid, fallen)
     seconds["the rest"] += time.perf_counter() - started
     return drawn
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from annotriage.progress import Progress, silent
+from annotriage.service.inside.atlas_laying import lay_out
 from annotriage.service.inside.diagnosing import diagnose_project
+from annotriage.service.inside.imaging import look_at_item
+from annotriage.service.inside.inverting import make_faces
 from annotriage.service.operations.process import Process
 from annotriage.states import InsightKind
 from annotriage.store.insights import job_kind
@@ -14,7 +17,12 @@ from annotriage.store.projects import Project
 
 Maker = Callable[[Process, Project, Job, Progress], str]
 
-MAKERS: dict[InsightKind, Maker] = {InsightKind.DIAGNOSIS: diagnose_project}
+MAKERS: dict[InsightKind, Maker] = {
+    InsightKind.DIAGNOSIS: diagnose_project,
+    InsightKind.ATLAS: lay_out,
+    InsightKind.FACES: make_faces,
+    InsightKind.IMAGE: look_at_item,
+}
 
 
 def look_asked(process: Process, project: Project, job: Job, progress: Progress = silent) -> str:
