@@ -11,7 +11,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from annotriage.engine.diagnosis.attribution import AttributionGraph
 from annotriage.report import svg
 
 WIDTH, HEIGHT, GAP, BETWEEN, TOP, LEFT = 76.0, 76.0, 24.0, 110.0, 48.0, 12.0
@@ -82,52 +81,6 @@ def _shown(node: Mapping[str, Any]) -> tuple[Shown, ...]:
     return tuple(Shown(**patch) for patch in node["patches"])
 
 
-def view_of(graph: AttributionGraph) -> tuple[GraphView, dict[str, bytes]]:
-    """What is drawn of a graph, and the pictures by the names of their pieces.
-
-    In each layer the first class's channels lie above, those of both between, the other's below.
-    """
-    drawn: dict[tuple[int, int], list[float | None]] = {}
-    ranks: dict[tuple[int, int], float] = {}
-    for place, one in enumerate(graph.graphs):
-        for vertex in one.vertices:
-            key = vertex.layer, vertex.channel
-            drawn.setdefault(key, [None] * len(graph.graphs))[place] = vertex.share
-            ranks[key] = max(ranks.get(key, 0.0), vertex.rank)
-    order = {"one": 0, "both": 1, "other": 2}
-    keys = sorted(drawn, key=lambda key: (key[0], order[_owner(drawn[key])], -ranks[key], key[1]))
-    pieces: dict[str, bytes] = {}
-    nodes = []
-    for layer, channel in keys:
-        shown = []
-        for place, patch in enumerate(graph.patches[layer, channel]):
-            piece = f"{layer}-{channel}-{place}" if patch.picture else ""
-            if piece:
-                pieces[piece] = patch.picture
-            shown.append(Shown(patch.id, patch.label, piece))
-        shares = tuple(drawn[layer, channel])
-        nodes.append(Node(f"{layer}-{channel}", layer, graph.name_of(layer, channel), _owner(shares), shares, tuple(shown)))
-    lines: dict[tuple[str, str], list[float | None]] = {}
-    for place, one in enumerate(graph.graphs):
-        for edge in one.edges:
-            ends = f"{edge.layer}-{edge.channel}", f"{edge.layer + 1}-{edge.to}"
-            lines.setdefault(ends, [None] * len(graph.graphs))[place] = edge.share
-    view = GraphView(
-        graph.classes,
-        tuple((layer.name, layer.channels, layer.connected) for layer in graph.layers),
-        tuple(nodes),
-        tuple(Line(start, end, tuple(shares)) for (start, end), shares in lines.items()),
-        tuple(graph.sentences),
-        graph.notes,
-    )
-    return view, pieces
-
-
-def _owner(shares: list[float | None] | tuple[float | None, ...]) -> str:
-    known = [share is not None for share in shares]
-    return "both" if all(known) and len(known) > 1 else "one" if known[0] else "other"
-
-
 def graph_chart(view: GraphView, source: Callable[[str], str]) -> Markup:
     """The graph as SVG. Vertices answer to the keyboard too; the script of the page isolates paths. source: a piece's address."""
     places = _places(view)
@@ -145,6 +98,12 @@ def graph_chart(view: GraphView, source: Callable[[str], str]) -> Markup:
     said = f"{len(view.nodes)} channels in {len(view.layers)} layers, {len(view.lines)} connections; the table below has all of them."
     drawn = '<svg class="graph" role="group" aria-label="{}" viewBox="0 0 {:.0f} {:.0f}" width="{:.0f}" height="{:.0f}">{}</svg>'
     return Markup(drawn).format(f"{title}. {said}", width, height, width, height, Markup("").join(parts))
+
+
+def owner(shares: list[float | None] | tuple[float | None, ...]) -> str:
+    """Whose a vertex or connection is: "one", "other" or "both" of the classes."""
+    known = [share is not None for share in shares]
+    return "both" if all(known) and len(known) > 1 else "one" if known[0] else "other"
 
 
 def _places(view: GraphView) -> dict[str, tuple[float, float]]:
@@ -173,7 +132,7 @@ def _edge(view: GraphView, line: Line, start: Node, end: Node, places: Mapping[s
         '<path class="g-edge g-{}{}" data-from="{}" data-to="{}" d="M{:.1f} {:.1f} C{:.1f} {:.1f} {:.1f} {:.1f} {:.1f} {:.1f}"'
         ' stroke-width="{:.1f}"><title>{}</title></path>'
     ).format(
-        *(_owner(line.shares), loose, line.start, line.end, x1, y1, x1 + bend, y1, x2 - bend, y2, x2, y2),
+        *(owner(line.shares), loose, line.start, line.end, x1, y1, x1 + bend, y1, x2 - bend, y2, x2, y2),
         0.8 + 5 * _strength(line),
         f"{_called(view, start)} to {_called(view, end)}: {said} of the items",
     )

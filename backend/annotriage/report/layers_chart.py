@@ -8,11 +8,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from annotriage.model.layer_graph import LayerGraph
 from annotriage.report import svg
 
 WIDTH, HEIGHT, BETWEEN, BESIDE, LEFT, NAMES = 250.0, 34.0, 18.0, 26.0, 90.0, 260.0
-SHOWN = 3  # kinds of steps that are named in a box
 
 
 @dataclass(frozen=True)
@@ -42,18 +40,6 @@ class DrawnLayers:
     def plain(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)
-
-
-def drawn_layers(graph: LayerGraph) -> DrawnLayers:
-    """What is drawn of a graph of layers."""
-    boxes = []
-    for box in graph.boxes:
-        named = [f"{count} × {kind}" if count > 1 else kind for kind, count in box.kinds[:SHOWN]]
-        rest = sum(count for _, count in box.kinds[SHOWN:])
-        title = ", ".join(named) + (f" and {rest} more" if rest else "")
-        shape = "" if box.shape is None else " × ".join("?" if size is None else f"{size:,}" for size in box.shape)
-        boxes.append(DrawnBox(title, shape, box.layers, box.deciding))
-    return DrawnLayers(tuple(boxes), graph.arrows, graph.exact)
 
 
 def layers_chart(graph: DrawnLayers) -> Markup:
