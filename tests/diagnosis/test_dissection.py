@@ -49,7 +49,8 @@ def test_the_area_is_that_of_the_roc_curve_and_ties_count_half(rng):
     values = np.stack([rng.normal(size=200) + there, np.round(rng.random(200) * 3), -there.astype(float)], axis=1)
     found = rankings(values, there)
     assert found.auroc == pytest.approx([roc_auc_score(there, column) for column in values.T])
-    assert (found.low <= found.auroc).all() and (found.auroc <= found.high).all()
+    assert (found.low <= found.auroc).all()
+    assert (found.auroc <= found.high).all()
     assert found.high[2] < 0.1  # a unit that tells all apart by falling
 
 

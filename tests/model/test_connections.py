@@ -48,7 +48,8 @@ def test_weights_are_found_between_layers_of_an_onnx_model(lenet):
     assert layers == ("first", "second", "third", "logits")
     links, seen = summed(lenet, layers)
     assert [link.kernel.shape for link in links] == [(6, 4, 3, 3), (5, 6, 4, 4), (3, 5)]
-    assert not links[0].kernel[:3, 2:].any() and not links[0].kernel[3:, :2].any()  # its groups
+    assert not links[0].kernel[:3, 2:].any()
+    assert not links[0].kernel[3:, :2].any()
     one = contributions(seen["third"], links[2].kernel)
     bias = seen["logits"] - one.sum(axis=1)
     np.testing.assert_allclose(bias, np.broadcast_to(bias[:1], bias.shape), atol=1e-4)
