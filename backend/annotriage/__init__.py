@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from annotriage.engine.diagnosis.attribution import AttributionGraph, attribution_graph
     from annotriage.engine.diagnosis.diagnose import Diagnosis, diagnose
     from annotriage.engine.diagnosis.dissection import Dissection, dissect
+    from annotriage.engine.diagnosis.image_grid import ImageGrid, Patch, look_at_image
     from annotriage.engine.diagnosis.sample import DiagnosisSample, sample
     from annotriage.engine.duplicates import Duplicates, duplicates
     from annotriage.engine.fitting import fit
@@ -48,9 +49,11 @@ _HOMES = {
     "DiagnosisSample": "annotriage.engine.diagnosis.sample",
     "Dissection": "annotriage.engine.diagnosis.dissection",
     "Duplicates": "annotriage.engine.duplicates",
+    "ImageGrid": "annotriage.engine.diagnosis.image_grid",
     "Item": "annotriage.data",
     "LabelAudit": "annotriage.engine.label_audit.findings",
     "ModelSpec": "annotriage.model.spec",
+    "Patch": "annotriage.engine.diagnosis.image_grid",
     "Plan": "annotriage.training.plan",
     "Reference": "annotriage.engine.reference",
     "Settings": "annotriage.settings",
@@ -73,6 +76,7 @@ _HOMES = {
     "duplicates_to_file": "annotriage.report.duplicates",
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
+    "look_at_image": "annotriage.engine.diagnosis.image_grid",
     "look_alikes": "annotriage.engine.look_alikes",
     "open_dataset": "annotriage.data",
     "sample": "annotriage.engine.diagnosis.sample",
@@ -92,9 +96,11 @@ __all__ = [
     "DiagnosisSample",
     "Dissection",
     "Duplicates",
+    "ImageGrid",
     "Item",
     "LabelAudit",
     "ModelSpec",
+    "Patch",
     "Plan",
     "Reference",
     "Settings",
@@ -118,6 +124,7 @@ __all__ = [
     "fit",
     "load_model",
     "look_alikes",
+    "look_at_image",
     "open_dataset",
     "sample",
     "sample_to_file",

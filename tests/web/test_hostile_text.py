@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from browsers import is_cut
 from sqlalchemy import func, select, update
@@ -24,7 +26,7 @@ PAGES = (
     "/", "/system", "/projects/1/map", "/projects/1/queue", "/projects/1/queue?order=groups", "/projects/1/diversity",
     "/projects/1/groups", "/projects/1/guarantee", "/projects/1/compare", "/projects/1/settings",
     "/projects/1/training",
-    "/projects/1/model", "/projects/1/model/diagnosis",
+    "/projects/1/model", "/projects/1/model/diagnosis", "/projects/1/model/atlas", "/projects/1/model/image",
     "/projects/1/label-audit", "/projects/1/items/{task}", "/projects/1/overview", "/projects/1/certificates", "/system/accounts",
 )  # fmt: skip
 
@@ -57,6 +59,7 @@ def evil(request, dashboard):
         answer = {"query": "layer-means", "title": "Means", "sentence": text, "expected": "", "pictures": [picture], "items": [face]}
         facts = {"items": 1, "wrong": 1, "which": "training", "layers": [text], "notes": [text], "answers": [answer]}
         keep_insight(connection, project.id, InsightKind.DIAGNOSIS, "", facts)
+        keep_insight(connection, project.id, InsightKind.ATLAS, "", *an_atlas(text))
         for row in connection.execute(select(snapshot.c.id, snapshot.c.facts)).all():
             for group in row.facts["groups"]:
                 group["label"] = text
@@ -64,6 +67,18 @@ def evil(request, dashboard):
                 cluster["name"] = text
             connection.execute(update(snapshot).where(snapshot.c.id == row.id).values(facts=row.facts))
     return text
+
+
+def an_atlas(text):
+    """What the page of the atlas is made of: one cell, of one class and layer of this name."""
+    classes, layers = [{"name": text, "items": 1, "right": 0.0, "labelled": 1}], [{"name": text, "explained": 1.0, "cells": {}}]
+    said = {"sentences": [text], "notes": [text], "names": [text, text]}
+    facts = {"items": 1, "strange": 0, "reference_id": 1, "classes": classes, "layers": layers, "pictured": False, **said}
+    cell = {"x": 0, "y": 0, "n": 1, "wrong": 1, "items": [0], "top": [[0, 0.9]], "speaks": [[0, 1.0]]}
+    levels = [{"side": side, "cells": [cell]} for side in (6, 12)]
+    layer = {"name": text, "strange": [], "places": [[0.5, 0.5]], "similarity": [[1.0]], "levels": levels}
+    items = {"predicted": [0], "label": [0], "sure": [0.9], "wrong": [1]}
+    return facts, {"items": json.dumps(items).encode(), "layer-0": json.dumps(layer).encode()}
 
 
 def test_on_every_page_it_is_text_and_stays_in_its_place(signed_in, dashboard, evil):
@@ -77,6 +92,9 @@ def test_on_every_page_it_is_text_and_stays_in_its_place(signed_in, dashboard, e
         assert page.goto(dashboard.url + address).status == 200, address
         if address.endswith("/map"):
             page.wait_for_selector("#map-app[data-ready], #no-map")  # the others are done when they are loaded
+        if address.endswith("/atlas"):
+            page.wait_for_selector("#atlas[data-ready]")
+            page.locator("#plane button").first.click()
         wide += [(address, width) for width in (820, 1280) if is_cut(page, width)]
         if page.evaluate("globalThis.ran"):
             ran.append(address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from annotriage.model.places import as_map
 from annotriage.model.types import Array, Model
 
 EDGES = 32  # lines along each side of the input, at most, at which it is cut
@@ -28,6 +29,18 @@ def seen_boxes(model: Model, place: int, seed: int = 0) -> Array:
     dead = boxes[..., 2] <= boxes[..., 0]
     boxes[dead] = (0, 0, 1, 1)
     return boxes
+
+
+def boxes_of(model: Model, place: int) -> Array:
+    """As `seen_boxes`, of any layer with places. Of tokens, which see the whole image after the first attention: the patch that each
+    began as."""
+    layer = model.run_whole(np.zeros((1, *model.spec.input.shape), np.float32)).layers[place]
+    maps = as_map(layer)
+    if layer.ndim == 4 or maps is None:
+        return seen_boxes(model, place)
+    height, width = maps.shape[2:]
+    rows, columns = np.meshgrid(np.arange(height) / height, np.arange(width) / width, indexing="ij")
+    return np.stack([rows, columns, rows + 1 / height, columns + 1 / width], axis=-1)
 
 
 def _edge(model: Model, place: int, base: Array, other: Array, axis: int, end: int) -> Array:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax
 
 from annotriage.diagnosis.atlas.cells import Cell
 from annotriage.diagnosis.view import UNLABELLED
 from annotriage.engine.diagnosis.atlas import Atlas, LayerAtlas
 from annotriage.engine.diagnosis.inside import Inside
+from annotriage.engine.diagnosis.label_sets import evidence_of, shares_of
+from annotriage.engine.labels import LabelSpace
 
 LISTED = 60  # items of a cell that can be looked at
 SPEAKS = 12  # classes of a cell whose evidence is kept
@@ -30,7 +31,7 @@ def atlas_data(found: Atlas) -> dict[str, Any]:
             "wrong": view.wrong.astype(int).tolist(),
             "strange": np.flatnonzero(inside.strange).tolist(),
         },
-        "layers": [layer_data(inside, layer, found.multiple) for layer in found.layers],
+        "layers": [layer_data(inside, layer, found.space) for layer in found.layers],
     }
 
 
@@ -51,23 +52,21 @@ def _class(inside: Inside, kind: int) -> dict[str, Any]:
     }
 
 
-def layer_data(inside: Inside, layer: LayerAtlas, multiple: bool, listed: int = LISTED) -> dict[str, Any]:
+def layer_data(inside: Inside, layer: LayerAtlas, space: LabelSpace, listed: int = LISTED) -> dict[str, Any]:
     """A layer: its cells in each size, where its classes lie, and which are alike. listed: items of a cell that can be looked at."""
     return {
         "name": layer.name,
         "strange": layer.places[inside.strange].round(4).tolist(),
         "places": layer.class_places.round(4),
         "similarity": layer.similarity.round(3),
-        "levels": [
-            {"side": side, "cells": [_cell(inside, cell, multiple, listed) for cell in cells]} for side, cells in layer.levels.items()
-        ],
+        "levels": [{"side": side, "cells": [_cell(inside, cell, space, listed) for cell in cells]} for side, cells in layer.levels.items()],
     }
 
 
-def _cell(inside: Inside, cell: Cell, multiple: bool, listed: int) -> dict[str, Any]:
-    shares = expit(cell.logits) if multiple else softmax(cell.logits)
+def _cell(inside: Inside, cell: Cell, space: LabelSpace, listed: int) -> dict[str, Any]:
+    shares, evidence = shares_of(cell.logits, space), evidence_of(cell.evidence, space)
     top = np.argsort(-shares, kind="stable")[:TOP]
-    speaks = np.argsort(-np.abs(cell.evidence), kind="stable")[:SPEAKS]
+    speaks = np.argsort(-np.abs(evidence), kind="stable")[:SPEAKS]
     return {
         "x": cell.column,
         "y": cell.row,
@@ -75,5 +74,5 @@ def _cell(inside: Inside, cell: Cell, multiple: bool, listed: int) -> dict[str, 
         "wrong": int(inside.view.wrong[cell.items].sum()),
         "items": cell.items[:listed].tolist(),
         "top": [[int(kind), round(float(shares[kind]), 3)] for kind in top],
-        "speaks": [[int(kind), round(float(cell.evidence[kind]), 3)] for kind in speaks],
+        "speaks": [[int(kind), round(float(evidence[kind]), 3)] for kind in speaks],
     }

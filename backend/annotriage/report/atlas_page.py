@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from annotriage.advice.atlas_words import explained_sentence, strange_sentence
+from annotriage.advice.atlas_words import evidence_sentence, explained_sentence, places_sentence, strange_sentence
 from annotriage.data import Source
 from annotriage.diagnosis.view import UNLABELLED
-from annotriage.engine.diagnosis.atlas import Atlas, atlas
+from annotriage.engine.diagnosis.atlas import Atlas, LayerAtlas, atlas
 from annotriage.engine.diagnosis.attribution import attribution_graph
+from annotriage.engine.diagnosis.faces import MadeFace, make_faces
 from annotriage.engine.folders import refuse_existing, whole_folder
 from annotriage.engine.reference import Reference
 from annotriage.errors import SettingError
@@ -36,6 +37,7 @@ def atlas_to_folder(
     out: Path | str,
     layers: Sequence[str] = (),
     *,
+    faces: int = 0,
     graph: str | None = None,
     against: str | None = None,
     replace_existing: bool = False,
@@ -43,16 +45,24 @@ def atlas_to_folder(
 ) -> Atlas:
     """As `annotriage.atlas`, which takes the same options, with atlas.html and atlas.json in the folder `out`.
 
+    faces: cells along an edge (6, 12 or 24) for which a torch model makes images of its own, 0 = none; of other models a note says why not.
     graph: a class whose attribution graph is drawn, too, as graph.html; against: another class beside it.
+
     Raises OutputError if the folder exists already (unless it holds an atlas that may be replaced) or cannot be written.
     """
     refuse_existing(Path(out), what="results", mark=FIGURES, replaceable=replace_existing)
     if against is not None and graph is None:
         raise SettingError(f"against: there is no graph to set {against!r} against; name its class with --graph")
-    drawn = None if graph is None else attribution_graph(reference, data, graph, against, layers, **options)
+    how = {key: value for key, value in options.items() if key != "places"}
+    drawn = None if graph is None else attribution_graph(reference, data, graph, against, layers, **how)
     found = replace(atlas(reference, data, layers, **options), graph=drawn)
+    made: dict[str, list[MadeFace]] = {}
+    if faces:
+        how = {key: options[key] for key in ("model", "settings", "progress") if key in options}
+        made, reason = make_faces(reference, found, faces, **how)
+        found = replace(found, inside=found.inside.noted(reason)) if reason else found
     with whole_folder(Path(out), what="results", mark=FIGURES, replaceable=replace_existing) as folder:
-        write_atlas(found, folder / PAGE)
+        write_atlas(found, folder / PAGE, made, faces)
         if found.graph is not None:
             write_graph(found.graph, folder / GRAPH)
         (folder / FIGURES).write_text(json_text(found.summary() | {"sentences": sentences(found)}), "utf-8", "backslashreplace")
@@ -64,14 +74,25 @@ def sentences(found: Atlas) -> list[str]:
     inside = found.inside
     taken = Counter(inside.names[kind] for kind in inside.view.predicted[inside.strange].tolist() if kind != UNLABELLED)
     strange = strange_sentence(int(inside.strange.sum()), len(inside.ids), taken.most_common())
-    return [strange, *(explained_sentence(layer.name, layer.explained) for layer in found.layers)]
+    said = [explained_sentence(layer.name, layer.explained) for layer in found.layers]
+    said += [places_sentence(layer.name) for layer in found.layers if layer.patches]
+    return [strange, *said, *(evidence_sentence(layer.name, layer.gradients) for layer in found.layers)]
 
 
-def write_atlas(found: Atlas, path: Path) -> None:
-    """Write the page, whole or not at all. Raises OutputError if it cannot be written."""
+def write_atlas(found: Atlas, path: Path, made: Mapping[str, Sequence[MadeFace]] | None = None, side: int = 0) -> None:
+    """Write the page, whole or not at all. made: images for the cells of each layer, `side` along an edge. Raises OutputError if it cannot
+    be written."""
     program = bundle("elements.js", "theme_button.js", "atlas_walk.js", "atlas.js")
-    pictures = [base64.b64encode(picture).decode() for picture in found.inside.pictures]
-    data = json.loads(json_text(atlas_data(found) | {"ends": np.cumsum([len(picture) for picture in pictures]).tolist()}))
+    whole = atlas_data(found)
+    shown = list(found.inside.pictures)
+    for drawn, layer in zip(whole["layers"], found.layers, strict=True):
+        drawn["patches"] = _patches(layer, shown)
+        for level in drawn["levels"] if made and layer.name in made else []:
+            if level["side"] == side:
+                level["made"] = [{"picture": len(shown) + at, "cosine": face.cosine} for at, face in enumerate(made[layer.name])]
+                shown += [face.encoded() for face in made[layer.name]]
+    pictures = [base64.b64encode(picture).decode() for picture in shown]
+    data = json.loads(json_text(whole | {"ends": np.cumsum([len(picture) for picture in pictures]).tolist()}))
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     pieces = template("atlas.html").generate(
         found=found,
@@ -79,9 +100,19 @@ def write_atlas(found: Atlas, path: Path) -> None:
         sentences=sentences(found),
         layer_names=[layer.name for layer in found.layers],
         chosen_layer=0,
-        made=False,
+        made=bool(made),
         data=Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")),
         pictures=Markup("".join(pictures)),
         **frame(program, "atlas.css"),
     )
     write_page(pieces, path)
+
+
+def _patches(layer: LayerAtlas, shown: list[bytes]) -> dict[int, int]:
+    """The patches of a layer's medoids, put behind the pictures: their places there, by item."""
+    if not layer.patches:
+        return {}
+    medoids = sorted({int(cell.items[0]) for cells in layer.levels.values() for cell in cells})
+    start = len(shown)
+    shown += [layer.patches[item] for item in medoids]
+    return {item: start + place for place, item in enumerate(medoids)}

@@ -21,11 +21,11 @@ from scipy.special import expit, softmax
 from annotriage.data import Media
 from annotriage.diagnosis.atlas.head import fit_head
 from annotriage.engine.reference import Reference
-from annotriage.errors import DataError, SettingError
+from annotriage.errors import DataError, OutputError, SettingError
 from annotriage.model import Model
 from annotriage.model.inputs import load
 from annotriage.model.places import as_map
-from annotriage.model.receptive import seen_boxes
+from annotriage.model.receptive import boxes_of
 from annotriage.model.spec import ModelSpec
 from annotriage.settings import Settings
 
@@ -43,7 +43,7 @@ class Patch:
     """A piece of another image that is pasted. media: that image. box: left, top, width, height of the piece; at: left, top of where it
     goes. All in shares of the image, from 0 to 1."""
 
-    media: Media
+    media: Media | str
     box: tuple[float, float, float, float]
     at: tuple[float, float]
 
@@ -77,6 +77,13 @@ class ImageGrid:
     pasted: Pasted | None
     notes: tuple[str, ...]
 
+    def write_picture(self, path: Path) -> None:
+        """Write what the model saw last, with the piece if there is one, as a PNG. Raises OutputError."""
+        try:
+            path.write_bytes(self.picture if self.pasted is None else self.pasted.picture)
+        except OSError as error:
+            raise OutputError(f"{path}: the picture cannot be written ({error.strerror}); name a file in a folder that is there") from error
+
     def summary(self) -> dict[str, Any]:
         """The figures as plain values: the answer, what each place speaks for most, and the answer after pasting."""
         top = np.argsort(-self.evidence, axis=0, kind="stable")[:TOP]
@@ -92,7 +99,7 @@ class ImageGrid:
 
 def look_at_image(
     reference: Reference,
-    image: Media,
+    image: Media | str,
     layer: str = "",
     *,
     patch: Patch | None = None,
@@ -111,28 +118,30 @@ def look_at_image(
     taken, space = opened.spec.input, reference.space
     if taken.kind != "image":
         raise DataError(f"{opened.spec.path}: takes rows of numbers, which have no places; look at an image model")
-    loaded = load(image, taken, settings.max_pixels, "the image")
+    loaded = load(_media(image), taken, settings.max_pixels, _named(image, "the image"))
     whole = opened.run_whole(loaded.tensor[None])
     place, notes = _place(opened, whole.layers, layer)
     shares = _shares(whole.logits[0], space.multiple)
     pasted = None
     if patch is not None:
-        pixels = _pasted(loaded.content, load(patch.media, taken, settings.max_pixels, "the patch's image").content, patch)
+        pixels = _pasted(
+            loaded.content, load(_media(patch.media), taken, settings.max_pixels, _named(patch.media, "the patch's image")).content, patch
+        )
         tensor = load(pixels.squeeze(), taken, settings.max_pixels, "the pasted image").tensor
         pasted = Pasted(_shares(opened.run(tensor[None]).logits[0], space.multiple), _encoded(pixels))
     nothing = np.zeros((len(shares), 0, 0))
     found = ImageGrid(
-        space.names, shares, "", "", nothing, np.zeros((0, 0, 4)), np.zeros((0, 0, 0)), _encoded(loaded.content), pasted, notes
+        space.classes, shares, "", "", nothing, np.zeros((0, 0, 4)), np.zeros((0, 0, 0)), _encoded(loaded.content), pasted, notes
     )
     if place is None:
         return found
     vectors = as_map(whole.layers[place])
     assert vectors is not None
     evidence, how = _evidence(reference, opened, loaded.tensor[None], place, vectors)
-    boxes = _boxes(opened, place, vectors.shape[2:])
+    boxes = boxes_of(opened, place)
     evidence, boxes, vectors = _coarser(evidence, boxes, vectors[0])
     return ImageGrid(
-        space.names,
+        space.classes,
         shares,
         opened.layers[place],
         how,
@@ -143,6 +152,15 @@ def look_at_image(
         pasted,
         (*notes, *(["This model gives no gradients, so the evidence is that of " + BY_HEAD + "."] if how == BY_HEAD else [])),
     )
+
+
+def _media(given: Media | str) -> Media:
+    return Path(given) if isinstance(given, str) else given
+
+
+def _named(given: Media | str, otherwise: str) -> str:
+    """What to call an image in errors."""
+    return str(given) if isinstance(given, Path | str) else otherwise
 
 
 def _place(model: Model, layers: Sequence[Array], wanted: str) -> tuple[int | None, tuple[str, ...]]:
@@ -166,7 +184,7 @@ def _evidence(reference: Reference, model: Model, batch: Array, place: int, vect
 
         found = as_map(evidence(model, batch, place))  # type: ignore[arg-type]
         if found is not None:
-            return _both_of_two(found[0], len(reference.space.names)), BY_GRADIENT
+            return _both_of_two(found[0], len(reference.space.classes)), BY_GRADIENT
     kept = reference.sample.full_activations()[place]
     means = kept[:, : vectors.shape[1]]  # of a further layer the deviations follow
     head = fit_head(means, reference.sample.logits)
@@ -177,14 +195,6 @@ def _evidence(reference: Reference, model: Model, batch: Array, place: int, vect
 def _both_of_two(evidence: Array, classes: int) -> Array:
     """Of a model with one output for two classes, what speaks for the second speaks against the first."""
     return np.concatenate([-evidence, evidence]) if len(evidence) == 1 and classes == 2 else evidence
-
-
-def _boxes(model: Model, place: int, shape: tuple[int, ...]) -> Array:
-    """What each place sees; of tokens, which all see the whole image after the first attention, the patch that each began as."""
-    if model.run_whole(np.zeros((1, *model.spec.input.shape), np.float32)).layers[place].ndim == 4:
-        return seen_boxes(model, place)
-    rows, columns = np.meshgrid(np.arange(shape[0]) / shape[0], np.arange(shape[1]) / shape[1], indexing="ij")
-    return np.stack([rows, columns, rows + 1 / shape[0], columns + 1 / shape[1]], axis=-1)
 
 
 def _coarser(evidence: Array, boxes: Array, vectors: Array) -> tuple[Array, Array, Array]:

@@ -100,9 +100,9 @@ def _plain(found: Atlas, reference_id: int, item_ids: list[int]) -> tuple[dict[s
     }
     pieces = {"items": json_text(items).encode(), "strange": json.dumps(item_ids).encode()}
     for place, layer in enumerate(found.layers):
-        data = layer_data(inside, layer, found.multiple, LISTED)
+        data = layer_data(inside, layer, found.space, LISTED)
         pieces[f"layer-{place}"] = json.dumps(json.loads(json_text(data)), separators=(",", ":")).encode()
-        pieces[f"means-{place}"] = _means(layer, inside.layers[inside.layer_names.index(layer.name)][usual])
+        pieces[f"means-{place}"] = _means(layer)
         if facts["pictured"]:
             for side, cells in layer.levels.items():
                 pieces[f"faces-{place}-{side}"] = sprite([inside.pictures[cell.items[0]] for cell in cells], TILE)
@@ -118,8 +118,8 @@ def _about(layer: LayerAtlas) -> dict[str, Any]:
     return {"name": layer.name, "explained": layer.explained, "cells": cells}
 
 
-def _means(layer: LayerAtlas, activations: Array) -> bytes:
+def _means(layer: LayerAtlas) -> bytes:
     stream = io.BytesIO()
     means = {str(side): np.stack([cell.mean for cell in cells]).astype(np.float16) for side, cells in layer.levels.items()}
-    np.savez(stream, middle=activations.mean(axis=0), **means)
+    np.savez(stream, middle=layer.middle, **means)
     return stream.getvalue()
