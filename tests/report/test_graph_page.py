@@ -17,11 +17,11 @@ from annotriage.report.graph_page import view_of, write_graph
 
 
 @pytest.fixture(scope="module")
-def drawn(digits_reference, digits, tmp_path_factory):
+def drawn(convolutional_reference, digits, tmp_path_factory):
     """graph.html of 3 beside 5, and the graph."""
     from annotriage import attribution_graph
 
-    found = attribution_graph(digits_reference, digits.train, "3", "5")
+    found = attribution_graph(convolutional_reference, digits.train, "3", "5")
     file = tmp_path_factory.mktemp("graph") / "graph.html"
     write_graph(found, file)
     return file, found

@@ -47,6 +47,6 @@ def _write(folder: Path, first: np.ndarray, second: np.ndarray, weight: np.ndarr
     graph = helper.make_graph(nodes, "digits", given, made, tensors)
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "model.onnx")
-    text = f'[model]\nfile = "model.onnx"\nclasses = {json.dumps(CLASSES)}\n[input]\nsize = [8, 8]\nmode = "L"\n'
+    text = f'[model]\nfile = "model.onnx"\nclasses = {json.dumps(CLASSES)}\nactivation = "softmax"\n[input]\nsize = [8, 8]\nmode = "L"\n'
     (folder / "model.toml").write_text(text, "utf-8")
     return ModelSpec.load(folder / "model.toml")

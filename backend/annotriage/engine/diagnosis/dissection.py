@@ -117,22 +117,18 @@ def dissect(
     run = ConceptRun(walked, dataset, settings, progress)
     chosen, total = run.choose(given)
     found = by_masks(run, given, chosen, quantile) if isinstance(given, Masks) else by_labels(run, given, chosen)
-    counted, layers_found, level, comparisons, notes = found
-    if total > len(chosen):
-        notes = [f"{total:,} items have concepts; {len(chosen):,} of them, drawn at random, were looked at.", *notes]
-    by = "masks" if isinstance(given, Masks) else "labels"
-    name = reference.model.name
-    every = (*dataset.notes, *walked.notes, *notes, *run.failed())
+    drawn = f"{total:,} items have concepts; {len(chosen):,} of them, drawn at random, were looked at."
+    notes = (*dataset.notes, *walked.notes, *((drawn,) if total > len(chosen) else ()), *found.notes, *run.failed())
     return Dissection(
         dataset.name,
         reference.name,
-        name,
-        by,
+        reference.model.name,
+        "masks" if isinstance(given, Masks) else "labels",
         len(chosen),
-        counted,
-        layers_found,
+        found.concepts,
+        found.layers,
         quantile,
-        level,
-        comparisons,
-        tuple(dict.fromkeys(every)),
+        found.level,
+        found.comparisons,
+        tuple(dict.fromkeys(notes)),
     )
