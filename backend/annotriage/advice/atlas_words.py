@@ -38,8 +38,9 @@ def places_sentence(layer: str) -> str:
     return f"In {layer} one random place of each image stands for it; a cell shows the patch that this place sees."
 
 
-def evidence_sentence(layer: str, gradients: bool) -> str:
-    """How it was found what a cell speaks for."""
+def evidence_sentence(layers: Sequence[str], gradients: bool) -> str:
+    """How it was found what a cell of these layers speaks for."""
+    where = f"What a cell speaks for in {', '.join(layers)}"
     if gradients:
-        return f"What a cell of {layer} speaks for is its activation times the gradient of the answer, compared with the average item."
-    return f"What a cell of {layer} speaks for is read off the linear map from the layer to the answers, compared with the average item."
+        return f"{where} is its activation times the gradient of the answer, compared with the average item."
+    return f"{where} is read off the linear map from the layer to the answers, compared with the average item."

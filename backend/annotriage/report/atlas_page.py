@@ -76,7 +76,10 @@ def sentences(found: Atlas) -> list[str]:
     strange = strange_sentence(int(inside.strange.sum()), len(inside.ids), taken.most_common())
     said = [explained_sentence(layer.name, layer.explained) for layer in found.layers]
     said += [places_sentence(layer.name) for layer in found.layers if layer.patches]
-    return [strange, *said, *(evidence_sentence(layer.name, layer.gradients) for layer in found.layers)]
+    for gradients in (False, True):
+        alike = [layer.name for layer in found.layers if layer.gradients == gradients]
+        said += [evidence_sentence(alike, gradients)] if alike else []
+    return [strange, *said]
 
 
 def write_atlas(found: Atlas, path: Path, made: Mapping[str, Sequence[MadeFace]] | None = None, side: int = 0) -> None:
@@ -87,10 +90,11 @@ def write_atlas(found: Atlas, path: Path, made: Mapping[str, Sequence[MadeFace]]
     shown = list(found.inside.pictures)
     for drawn, layer in zip(whole["layers"], found.layers, strict=True):
         drawn["patches"] = _patches(layer, shown)
-        for level in drawn["levels"] if made and layer.name in made else []:
+        for level in drawn["levels"]:
             if level["side"] == side:
-                level["made"] = [{"picture": len(shown) + at, "cosine": face.cosine} for at, face in enumerate(made[layer.name])]
-                shown += [face.encoded() for face in made[layer.name]]
+                some = (made or {}).get(layer.name, ())
+                level["made"] = [{"picture": len(shown) + at, "cosine": face.cosine} for at, face in enumerate(some)] or None
+                shown += [face.encoded() for face in some]
     pictures = [base64.b64encode(picture).decode() for picture in shown]
     data = json.loads(json_text(whole | {"ends": np.cumsum([len(picture) for picture in pictures]).tolist()}))
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))

@@ -104,7 +104,8 @@ def answered_of(connection: Connection, project_id: int, item_ids: Sequence[int]
     for ids in chunks(list(item_ids)):
         named = select(*columns).where(item.c.project_id == project_id, item.c.id.in_(ids))
         answered = named.where(item.c.answer == AnswerState.RESOLVED, ~item.c.gone, ~is_blind(item.c.id))
-        found |= {row.id: AnsweredItem(*row[:6], tuple(row.labels or ())) for row in connection.execute(answered)}
+        for row in connection.execute(answered):
+            found[row.id] = AnsweredItem(*row[:6], given=tuple(row.labels or ()))
     return found
 
 

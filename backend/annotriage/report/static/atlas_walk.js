@@ -144,7 +144,7 @@ export function walkAtlas(atlas, ways) {
     const most = (some, weigh) => [...some].sort((a, b) => weigh(b) - weigh(a)).slice(0, BEST);
     const part = (title, some) => [make("h4", {}, title), some.length ? faces(some) : make("p", { class: "muted" }, "No cell does.")];
     return [make("h3", {}, make("bdi", {}, name(one)), " and ", make("bdi", {}, name(other))),
-      make("p", {}, `Their likeness to the model is ${(shown.similarity[one][other] ?? 0).toFixed(2)} (cosine).`),
+      make("p", {}, `How alike the model finds them: ${(shown.similarity[one][other] ?? 0).toFixed(2)} (cosine).`),
       ...part("Speak for both", most(by.both, (cell) => Math.min(evidence(cell, one), evidence(cell, other)))),
       ...part(`Speak for ${name(one)} alone`, most(by.one, (cell) => evidence(cell, one) - evidence(cell, other))),
       ...part(`Speak for ${name(other)} alone`, most(by.other, (cell) => evidence(cell, other) - evidence(cell, one)))];

@@ -121,5 +121,5 @@ def _about(layer: LayerAtlas) -> dict[str, Any]:
 def _means(layer: LayerAtlas) -> bytes:
     stream = io.BytesIO()
     means = {str(side): np.stack([cell.mean for cell in cells]).astype(np.float16) for side, cells in layer.levels.items()}
-    np.savez(stream, middle=layer.middle, **means)
+    np.savez(stream, middle=layer.middle, **means)  # type: ignore[arg-type]
     return stream.getvalue()
