@@ -39,6 +39,15 @@ def test_a_unit_that_fires_where_a_concept_is_detects_it_and_no_other(rng):
     assert counted.coverage == pytest.approx([4 / 64, 2 / 64])
 
 
+def test_two_large_areas_that_overlap_by_chance_are_no_detection(rng):
+    masks, maps = rng.random((200, 1, 8, 8)) < 0.3, rng.random((200, 1, 8, 8))
+    counted = Overlap.of(1, 1)
+    count_overlap(counted, maps, np.array([0.7]), masks)
+    assert LEAST < counted.iou[0, 0] < counted.limits[0, 0]
+    small = Overlap(np.array([[0.0]]), np.array([5.0]), np.array([10.0]), 1_000)
+    assert small.limits[0, 0] == LEAST  # with the published quantile the limit is the published one
+
+
 def test_no_unit_can_match_what_is_many_times_larger_than_where_it_is_active():
     assert highest_iou(np.array([0.005, 0.1, 0.2])) == pytest.approx([1, 0.05, 0.025])
     assert highest_iou(np.array(0.2)) < LEAST < highest_iou(np.array(0.2), 0.1)

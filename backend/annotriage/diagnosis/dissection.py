@@ -40,6 +40,16 @@ class Overlap:
         return np.asarray(np.where(union > 0, self.both / np.where(union > 0, union, 1), 0.0))
 
     @property
+    def limits(self) -> Array:
+        """(C, K) the IoU above which a unit is a detector: 0.04, and at least twice what two areas of these sizes have by chance.
+
+        With the published quantile chance gives less than 0.01; twice of it is our choice, for larger ones.
+        """
+        active, there = self.active[:, None] / max(self.pixels, 1), self.coverage[None, :]
+        either = active + there - active * there
+        return np.maximum(LEAST, 2 * np.where(either > 0, active * there / np.where(either > 0, either, 1), 0))
+
+    @property
     def coverage(self) -> Array:
         """(K,) share of all pixels that each concept covers."""
         return self.there / max(self.pixels, 1)

@@ -65,7 +65,8 @@ def contributions(
         return np.asarray(entering[:, :, None] * kernel.T[None])
     padded = np.pad(entering, ((0, 0), (0, 0), *pads))
     reach = [(size - 1) * dilation + 1 for size, dilation in zip(kernel.shape[2:], dilations, strict=True)]
-    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=tuple(range(2, 2 + axes)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (1, 1, *reach))
+    windows = windows.reshape(*windows.shape[: 2 + axes], *reach)
     windows = windows[(slice(None), slice(None), *(slice(None, None, stride) for stride in strides))]
     windows = windows[(..., *(slice(None, None, dilation) for dilation in dilations))]
     weights = kernel.reshape(*kernel.shape[:2], -1).transpose(1, 2, 0)  # (C, k, D)

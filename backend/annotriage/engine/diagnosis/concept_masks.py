@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from annotriage.data.concepts import Masks
-from annotriage.diagnosis.dissection import LEAST, Overlap, count_overlap, enlarged, thresholds
+from annotriage.diagnosis.dissection import Overlap, count_overlap, enlarged, thresholds
 from annotriage.engine.diagnosis.concepts import EXAMPLES, Concept, ConceptRun, DissectedLayer, Example, Found, Unit, lit
 from annotriage.errors import DataError, MediaError, SettingError
 from annotriage.model.inputs import read_image
@@ -68,11 +68,10 @@ def by_masks(run: ConceptRun, given: Masks, chosen: dict[str, str], quantile: fl
         iou = overlap.iou
         best = iou.argmax(axis=1)
         values = iou[np.arange(len(iou)), best]
-        order = [unit for unit in np.argsort(-values, kind="stable").tolist() if values[unit] > LEAST] or [int(values.argmax())]
-        units = [
-            Unit(unit, given.names[best[unit]], float(values[unit]), float("nan"), float("nan"), bool(values[unit] > LEAST))
-            for unit in order
-        ]
+        detects = values > overlap.limits[np.arange(len(iou)), best]
+        order = [unit for unit in np.argsort(-values, kind="stable").tolist() if detects[unit]] or [int(values.argmax())]
+        unknown = float("nan")
+        units = [Unit(unit, given.names[best[unit]], float(values[unit]), unknown, unknown, bool(detects[unit])) for unit in order]
         found.append((place, units, np.concatenate(peaks[place])))
     pictured = _mask_examples(run, given, chosen, found, ids, limits, (height, width))
     layers_found = tuple(
