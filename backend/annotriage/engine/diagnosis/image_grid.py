@@ -19,6 +19,7 @@ from PIL import Image
 from scipy.special import expit, softmax
 
 from annotriage.data import Media
+from annotriage.diagnosis.atlas.cells import nearest_cells
 from annotriage.diagnosis.atlas.head import fit_head
 from annotriage.engine.reference import Reference
 from annotriage.errors import DataError, OutputError, SettingError
@@ -76,6 +77,13 @@ class ImageGrid:
     picture: bytes = field(repr=False)
     pasted: Pasted | None
     notes: tuple[str, ...]
+
+    def nearest(self, means: Array, middle: Array) -> tuple[Array, Array]:
+        """The cell of an atlas in whose direction each place's activation points most, and the cosine: (h * w,) each, row by row.
+
+        means: (c, d) of the cells. middle: (d,) mean of all items.
+        """
+        return nearest_cells(self.vectors.reshape(-1, self.vectors.shape[-1]), means, middle)
 
     def write_picture(self, path: Path) -> None:
         """Write what the model saw last, with the piece if there is one, as a PNG. Raises OutputError."""

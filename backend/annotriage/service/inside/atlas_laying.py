@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotriage.diagnosis.view import UNLABELLED
 from annotriage.engine.diagnosis.atlas import Atlas, Fallen, LayerAtlas, training_atlas
 from annotriage.progress import Progress, silent
 from annotriage.report.atlas_data import classes_data, layer_data
@@ -81,7 +80,7 @@ def _plain(found: Atlas, reference_id: int, item_ids: list[int]) -> tuple[dict[s
     usual = np.flatnonzero(~inside.strange)
     items = {
         "predicted": view.predicted[usual],
-        "label": np.where(view.truth[usual] == UNLABELLED, -1, view.truth[usual]),
+        "label": np.where(view.labelled[usual], view.truth[usual], -1),
         "sure": found.sure[usual].round(3),
         "wrong": view.wrong[usual].astype(int),
     }

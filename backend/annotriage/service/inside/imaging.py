@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from annotriage.data import Media
-from annotriage.diagnosis.atlas.cells import nearest_cells
 from annotriage.engine.diagnosis.image_grid import TOP, ImageGrid, Patch, look_at_image
 from annotriage.errors import MediaUnavailable, StateError
 from annotriage.progress import Progress, silent
@@ -107,8 +106,7 @@ def _cells(process: Process, project: Project, found: ImageGrid) -> list[dict[st
     if atlas is None or found.layer not in names:
         return None
     layer = kept_layer(process, project, atlas, names.index(found.layer))
-    vectors = found.vectors.reshape(-1, found.vectors.shape[-1])
-    best, cosine = nearest_cells(vectors, layer.means[SIDE], layer.middle)
+    best, cosine = found.nearest(layer.means[SIDE], layer.middle)
     cells = next(level["cells"] for level in layer.data["levels"] if level["side"] == SIDE)
     nearest = []
     for number, value in zip(best.tolist(), cosine.tolist(), strict=True):
