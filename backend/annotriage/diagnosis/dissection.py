@@ -47,7 +47,7 @@ class Overlap:
         """
         active, there = self.active[:, None] / max(self.pixels, 1), self.coverage[None, :]
         either = active + there - active * there
-        return np.maximum(LEAST, 2 * np.where(either > 0, active * there / np.where(either > 0, either, 1), 0))
+        return np.asarray(np.maximum(LEAST, 2 * np.where(either > 0, active * there / np.where(either > 0, either, 1), 0)))
 
     @property
     def coverage(self) -> Array:

@@ -67,8 +67,8 @@ def contributions(
     reach = [(size - 1) * dilation + 1 for size, dilation in zip(kernel.shape[2:], dilations, strict=True)]
     windows = np.lib.stride_tricks.sliding_window_view(padded, (1, 1, *reach))
     windows = windows.reshape(*windows.shape[: 2 + axes], *reach)
-    windows = windows[(slice(None), slice(None), *(slice(None, None, stride) for stride in strides))]
-    windows = windows[(..., *(slice(None, None, dilation) for dilation in dilations))]
+    taken = [slice(None), slice(None), *(slice(None, None, step) for step in (*strides, *dilations))]
+    windows = windows[tuple(taken)]
     weights = kernel.reshape(*kernel.shape[:2], -1).transpose(1, 2, 0)  # (C, k, D)
     places = int(np.prod(windows.shape[2 : 2 + axes]))
     found = np.empty((len(entering), kernel.shape[1], kernel.shape[0]), dtype=np.float32)

@@ -13,7 +13,7 @@ from annotriage.model.spec import ModelSpec
 from annotriage.model.types import Layer, Model, Outputs
 
 if TYPE_CHECKING:
-    from annotriage.model.connections import Connection
+    from annotriage.model.connecting_weights import Connection
     from annotriage.model.layers import Step
     from annotriage.model.onnx_model import OnnxModel
     from annotriage.model.torch_model import TorchModel

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from annotriage.model.connections import Connection, Kernel, Weights, between
+from annotriage.model.connecting_weights import Connection, Kernel, Weights, between
 from annotriage.model.onnx_graph import read_graph
 from annotriage.model.spec import ModelSpec
 from annotriage.model.types import Array

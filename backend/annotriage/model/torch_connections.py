@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from annotriage.model.connections import Connection, Kernel, Weights, between, connection
+from annotriage.model.connecting_weights import Connection, Kernel, Weights, between, connection
 from annotriage.model.layers import tensor_of, token_of
 from annotriage.model.outputs import probe_batch
 from annotriage.model.spec import ModelSpec

@@ -21,7 +21,7 @@ from annotriage.engine.reference import Reference
 from annotriage.engine.sampling import SeededSample
 from annotriage.errors import DataError, ModelError, SettingError
 from annotriage.model import Model, connections, load_model, steps_of
-from annotriage.model.connections import Connection
+from annotriage.model.connecting_weights import Connection
 from annotriage.model.layers import tensor_of, way_through
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import stream
