@@ -105,7 +105,8 @@ def answered_of(connection: Connection, project_id: int, item_ids: Sequence[int]
         named = select(*columns).where(item.c.project_id == project_id, item.c.id.in_(ids))
         answered = named.where(item.c.answer == AnswerState.RESOLVED, ~item.c.gone, ~is_blind(item.c.id))
         for row in connection.execute(answered):
-            found[row.id] = AnsweredItem(*row[:6], given=tuple(row.labels or ()))
+            id, *rest, labels = tuple(row)
+            found[id] = AnsweredItem(id, *rest, tuple(labels or ()))
     return found
 
 
