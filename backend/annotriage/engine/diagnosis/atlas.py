@@ -279,7 +279,7 @@ def _layer(
 
 
 def _laid(points: Array, settings: Settings) -> Array:
-    return unit_square(fit_map(points, "pca" if settings.map == "none" else settings.map, settings.seed))
+    return unit_square(fit_map(points, "pca" if settings.map == "none" else settings.map.removesuffix("-3d"), settings.seed))
 
 
 def _activations(inside: Inside, name: str, placed: Sequence[str]) -> Array:
