@@ -288,6 +288,14 @@ def digits_reference(digits_model, digits, quick):
 
 
 @pytest.fixture(scope="session")
+def convolutional_reference(digits, quick, tmp_path_factory):
+    """A reference of a convolutional ONNX model whose head was really trained on the digits 0 to 7."""
+    write = importlib.import_module("convolutional_digits").write_convolutional_digits
+    spec = write(tmp_path_factory.mktemp("convolutions"), *digits.train)
+    return fit(spec, digits.train, digits.held_out, settings=quick, name="convolutions")
+
+
+@pytest.fixture(scope="session")
 def torch_reference(digits, quick, tmp_path_factory):
     """A reference of a convolutional torch model that was really trained on the digits 0 to 7."""
     pytest.importorskip("torch")

@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from annotriage.data import Dataset, Item, open_dataset
     from annotriage.engine.compare import compare
     from annotriage.engine.diagnosis.atlas import Atlas, atlas
+    from annotriage.engine.diagnosis.attribution import AttributionGraph, attribution_graph
     from annotriage.engine.diagnosis.diagnose import Diagnosis, diagnose
+    from annotriage.engine.diagnosis.dissection import Dissection, dissect
     from annotriage.engine.diagnosis.image_grid import ImageGrid, Patch, look_at_image
     from annotriage.engine.diagnosis.sample import DiagnosisSample, sample
     from annotriage.engine.duplicates import Duplicates, duplicates
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from annotriage.report.atlas_page import atlas_to_folder
     from annotriage.report.comparison import compare_to_folder
     from annotriage.report.diagnosis_page import diagnose_to_folder
+    from annotriage.report.dissection_page import dissect_to_folder
     from annotriage.report.duplicates import duplicates_to_file
     from annotriage.report.label_audit import audit_labels_to_folder
     from annotriage.report.output import summary_text, triage_to_folder
@@ -41,9 +44,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "AnnotriageError": "annotriage.errors",
     "Atlas": "annotriage.engine.diagnosis.atlas",
+    "AttributionGraph": "annotriage.engine.diagnosis.attribution",
     "Dataset": "annotriage.data",
     "Diagnosis": "annotriage.engine.diagnosis.diagnose",
     "DiagnosisSample": "annotriage.engine.diagnosis.sample",
+    "Dissection": "annotriage.engine.diagnosis.dissection",
     "Duplicates": "annotriage.engine.duplicates",
     "ImageGrid": "annotriage.engine.diagnosis.image_grid",
     "Item": "annotriage.data",
@@ -58,6 +63,7 @@ _HOMES = {
     "Verdict": "annotriage.engine.verdict",
     "atlas": "annotriage.engine.diagnosis.atlas",
     "atlas_to_folder": "annotriage.report.atlas_page",
+    "attribution_graph": "annotriage.engine.diagnosis.attribution",
     "audit_labels": "annotriage.engine.label_audit.audit",
     "audit_labels_to_folder": "annotriage.report.label_audit",
     "Wishes": "annotriage.training.retraining",
@@ -65,6 +71,8 @@ _HOMES = {
     "compare_to_folder": "annotriage.report.comparison",
     "diagnose": "annotriage.engine.diagnosis.diagnose",
     "diagnose_to_folder": "annotriage.report.diagnosis_page",
+    "dissect": "annotriage.engine.diagnosis.dissection",
+    "dissect_to_folder": "annotriage.report.dissection_page",
     "duplicates": "annotriage.engine.duplicates",
     "duplicates_to_file": "annotriage.report.duplicates",
     "fit": "annotriage.engine.fitting",
@@ -84,9 +92,11 @@ _HOMES = {
 __all__ = [
     "AnnotriageError",
     "Atlas",
+    "AttributionGraph",
     "Dataset",
     "Diagnosis",
     "DiagnosisSample",
+    "Dissection",
     "Duplicates",
     "ImageGrid",
     "Item",
@@ -102,12 +112,15 @@ __all__ = [
     "Wishes",
     "atlas",
     "atlas_to_folder",
+    "attribution_graph",
     "audit_labels",
     "audit_labels_to_folder",
     "compare",
     "compare_to_folder",
     "diagnose",
     "diagnose_to_folder",
+    "dissect",
+    "dissect_to_folder",
     "duplicates",
     "duplicates_to_file",
     "fit",

@@ -213,6 +213,9 @@ class InsightKind(StrEnum):
     ATLAS = "atlas"  # the training items as the layers see them
     FACES = "faces"  # images made so that they mean to the model what a cell of the atlas does
     IMAGE = "image"  # what each place of one image does
+    GRAPH = "graph"  # what a class is recognised by, layer by layer
+    UNITS = "units"  # which units stand for which concept
+    LAYERS = "layers"  # the model's graph of layers
 
 
 @dataclass(frozen=True, slots=True)

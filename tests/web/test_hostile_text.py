@@ -27,6 +27,7 @@ PAGES = (
     "/projects/1/groups", "/projects/1/guarantee", "/projects/1/compare", "/projects/1/settings",
     "/projects/1/training", "/projects/1/people",
     "/projects/1/model", "/projects/1/model/diagnosis", "/projects/1/model/atlas", "/projects/1/model/image",
+    "/projects/1/model/graph", "/projects/1/model/units", "/projects/1/model/layers",
     "/projects/1/label-audit", "/projects/1/items/{task}", "/projects/1/overview", "/projects/1/certificates", "/system/accounts",
 )  # fmt: skip
 
@@ -60,6 +61,8 @@ def evil(request, dashboard):
         facts = {"items": 1, "wrong": 1, "which": "training", "layers": [text], "notes": [text], "answers": [answer]}
         keep_insight(connection, project.id, InsightKind.DIAGNOSIS, "", facts)
         keep_insight(connection, project.id, InsightKind.ATLAS, "", *an_atlas(text))
+        for kind, found in channels(text).items():
+            keep_insight(connection, project.id, kind, "", found)
         for row in connection.execute(select(snapshot.c.id, snapshot.c.facts)).all():
             for group in row.facts["groups"]:
                 group["label"] = text
@@ -67,6 +70,25 @@ def evil(request, dashboard):
                 cluster["name"] = text
             connection.execute(update(snapshot).where(snapshot.c.id == row.id).values(facts=row.facts))
     return text
+
+
+def channels(text):
+    """What the pages of the graph, of units and of layers are made of."""
+    patch = {"id": text, "label": text, "piece": ""}
+    nodes = [
+        {"key": f"{layer}-0", "layer": layer, "name": text, "of": "both", "shares": [0.5, 1.0], "patches": [patch]} for layer in range(2)
+    ]
+    lines = [{"start": "0-0", "end": "1-0", "shares": [0.5, None]}]
+    said = {"sentences": [text], "notes": [text]}
+    graph = {"classes": [text, text], "layers": [[text, 1, ""], [text, 1, "weights"]], "nodes": nodes, "lines": lines, **said}
+    unit = {"unit": 0, "concept": text, "value": 0.9, "low": 0.8, "high": 0.95, "detects": True, "examples": []}
+    units = {"items": 1, "concepts": [{"name": text}], "layers": [{"name": text, "units": 1, "found": [unit]}], **said}
+    boxes = [{"title": text, "shape": text, "layers": [text], "deciding": True}]
+    return {
+        InsightKind.GRAPH: graph,
+        InsightKind.UNITS: units,
+        InsightKind.LAYERS: {"boxes": boxes, "arrows": [], "exact": False},
+    }
 
 
 def an_atlas(text):

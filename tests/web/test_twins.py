@@ -34,6 +34,9 @@ FIGURES = {
     "/projects/1/model/diagnosis": (lambda page: page["diagnosis"]["insight"]["facts"]["answers"][0]["sentence"], "{}"),
     "/projects/1/model/atlas": (lambda page: page["atlas"]["insight"]["facts"]["items"], "{:,} training items make the cells"),
     "/projects/1/model/image": (lambda page: page["offered"][0]["name"], "{}</bdi></a>"),
+    "/projects/1/model/graph": (lambda page: page["graph"]["insight"]["facts"]["sentences"][0], "{}"),
+    "/projects/1/model/units": (lambda page: page["units"]["insight"]["facts"]["items"], "{:,} training items"),
+    "/projects/1/model/layers": (lambda page: page["layers"]["insight"]["facts"]["boxes"][0]["title"], "{}</text>"),
     "/projects/1/certificates": (lambda page: page["datasets"][0]["items"], "({} item"),
     "/projects/1/compare": (lambda page: page["a"]["whole"]["n"], "{:,}"),
     "/projects/1/settings": (lambda page: 100 * page["now"]["max_error"], "{:.3g}"),
@@ -55,6 +58,12 @@ def client(copied, serve_dashboard):
         keep_insight(connection, 1, InsightKind.DIAGNOSIS, "", facts)
         nothing = {"classes": [], "names": [], "layers": [], "sentences": [], "notes": [], "strange": 0, "pictured": False}
         keep_insight(connection, 1, InsightKind.ATLAS, "", {"items": 7_125, "reference_id": 1, **nothing})
+        graph = {"classes": ["3"], "layers": [["hidden1", 32, ""]], "nodes": [], "lines": [], "sentences": ["Of 7,126 items."], "notes": []}
+        node = {"key": "0-1", "layer": 0, "name": "channel 1", "of": "one", "shares": [0.5], "patches": []}
+        keep_insight(connection, 1, InsightKind.GRAPH, "", graph | {"nodes": [node]})
+        keep_insight(connection, 1, InsightKind.UNITS, "", {"items": 7_127, "concepts": [], "layers": [], "sentences": [], "notes": []})
+        box = {"title": "Gemm, Relu", "shape": "32", "layers": ["hidden1"], "deciding": True}
+        keep_insight(connection, 1, InsightKind.LAYERS, "", {"boxes": [box], "arrows": [], "exact": True})
         label_audits.keep_audit(connection, 1, {"items": 7_123, "sentences": ["None looks wrong."], "findings": {}, "notes": []}, [])
     return dashboard.app.test_client()
 

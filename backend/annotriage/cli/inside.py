@@ -1,4 +1,4 @@
-"""Commands that look into the model: sample, diagnose, atlas, look."""
+"""Commands that look into the model: sample, diagnose, atlas, look, dissect."""
 
 from __future__ import annotations
 
@@ -138,6 +138,7 @@ def diagnose(
     epilog=examples(
         "annotriage atlas --reference reference --data images/new --out atlas",
         "annotriage atlas --reference reference --data images/new --layer maps --layer hidden1 --out atlas",
+        "annotriage atlas --reference reference --data labelled.csv --graph cat --against dog --out atlas",
     )
 )
 @reference_option
@@ -153,17 +154,38 @@ def diagnose(
 @click.option(
     "--faces", type=click.Choice(("0", "6", "12")), default="0", help="Cells along an edge for which a torch model makes images.  [none]"
 )
+@click.option("--graph", metavar="CLASS", help="Also draw what this class is recognised by, layer by layer: graph.html.")
+@click.option("--against", metavar="CLASS", help="Another class beside it, and what both share.")
 @click.option("--out", type=PATH, required=True, help="Folder for atlas.html and atlas.json.")
 @model_option
 @labeling_config_option
 @replace_option
 @reads_data
-def atlas(run: Run, layers: tuple[str, ...], places: str, faces: str, out: Path, replace_existing: bool) -> None:
+def atlas(
+    run: Run,
+    layers: tuple[str, ...],
+    places: str,
+    faces: str,
+    graph: str | None,
+    against: str | None,
+    out: Path,
+    replace_existing: bool,
+) -> None:
     """The world as a layer of the model sees it, to walk through: cells of alike items, classes, and where strange items fall."""
     from annotriage.report.atlas_page import PAGE, atlas_to_folder, sentences
+    from annotriage.report.graph_page import PAGE as GRAPH
 
     found = atlas_to_folder(
-        run.reference, run.data, out, layers, places=places, faces=int(faces), replace_existing=replace_existing, **run.how
+        run.reference,
+        run.data,
+        out,
+        layers,
+        places=places,
+        faces=int(faces),
+        graph=graph,
+        against=against,
+        replace_existing=replace_existing,
+        **run.how,
     )
     if run.as_json:
         print_json(found.summary())
@@ -171,6 +193,51 @@ def atlas(run: Run, layers: tuple[str, ...], places: str, faces: str, out: Path,
     for sentence in (*sentences(found), *(f"Note: {note}" for note in found.inside.notes)):
         click.echo(sentence)
     click.echo(f"Atlas: {out / PAGE}")
+    if found.graph is not None:
+        for sentence in (*found.graph.sentences, *(f"Note: {note}" for note in found.graph.notes)):
+            click.echo(sentence)
+        click.echo(f"Attribution graph: {out / GRAPH}")
+
+
+@click.command(
+    epilog=examples(
+        "annotriage dissect --reference reference --data images --masks masks --out dissection",
+        "annotriage dissect --reference reference --data images --concepts concepts.csv --layer hidden1 --out dissection",
+    )
+)
+@reference_option
+@click.option("--data", required=True, help="DATA with the items that have concepts.")
+@click.option("--masks", type=PATH, help="Folder of masks: concept/item.png, black where the concept is not.")
+@click.option("--concepts", type=PATH, help="CSV file instead: id (or path), then 1 or 0 for each concept.")
+@click.option("--layer", "layers", multiple=True, help="A hidden layer, once for each.  [those on the way through]")
+@click.option("--quantile", type=float, help="Share of all places on which a unit is active; with masks.  [0.005]")
+@click.option("--out", type=PATH, required=True, help="Folder for dissection.html and dissection.json.")
+@model_option
+@labeling_config_option
+@replace_option
+@reads_data
+def dissect(
+    run: Run,
+    masks: Path | None,
+    concepts: Path | None,
+    layers: tuple[str, ...],
+    quantile: float | None,
+    out: Path,
+    replace_existing: bool,
+) -> None:
+    """Which units of the model stand for which concept, by masks or labels that you give."""
+    from annotriage.report.dissection_page import PAGE, dissect_to_folder
+
+    how = run.how if quantile is None else {**run.how, "quantile": quantile}
+    found = dissect_to_folder(
+        run.reference, run.data, out, masks=masks, concepts=concepts, layers=layers, replace_existing=replace_existing, **how
+    )
+    if run.as_json:
+        print_json(found.summary())
+        return
+    for sentence in (*found.sentences, *(f"Note: {note}" for note in found.notes)):
+        click.echo(sentence)
+    click.echo(f"Units and concepts: {out / PAGE}")
 
 
 @click.command(
@@ -236,4 +303,4 @@ def look(
         click.echo(f"Note: {note}")
 
 
-COMMANDS = (sample, diagnose, atlas, look)
+COMMANDS = (sample, diagnose, atlas, dissect, look)

@@ -136,6 +136,12 @@ def torch_layers(spec: ModelSpec) -> list[Layer]:
     return listed(recorder.steps, recorder.output, spec)
 
 
+def torch_steps(spec: ModelSpec) -> tuple[tuple[Step, ...], str]:
+    """The steps of the model and the name of its output."""
+    recorder = _open(spec, torch.device("cpu"))
+    return recorder.steps, recorder.output
+
+
 def pooled(activation: Tensor, count: int, channels_last: bool) -> Tensor:
     """What `outputs.pool` makes of the activation with so many moments, for a GPU: copying a map from it takes longer than the model."""
     if activation.ndim < 3:

@@ -33,6 +33,7 @@ class HookedModule:
     def __init__(self, spec: ModelSpec, place: torch.device) -> None:
         self._spec = spec
         self._module = build_module(spec).to(place).eval()
+        self.modules = {name: module for name, module in self._module.named_modules() if name}
         parameters = (parameter for parameter in self._module.parameters() if parameter.is_floating_point())
         self.dtype = next((parameter.dtype for parameter in parameters), torch.float32)
         self.steps = self._find_steps(place)
@@ -77,10 +78,9 @@ class HookedModule:
                 f"{self._spec.path}: [model] factory: the module failed on a batch of shape {tuple(probe.shape)}: {error}."
                 " Compare size, mode and layout under [input] with what it takes"
             ) from error
-        modules = dict(self._module.named_modules())
         steps = [Step("", "Input", (), False, None)]
         for name, shape in shapes.items():
-            module = modules[name.removesuffix(_INPUT)]
+            module = self.modules[name.removesuffix(_INPUT)]
             block = not name.endswith(_INPUT) and any(True for _ in module.children())
             weights = any(True for _ in module.parameters(recurse=False))
             source = steps[-1].output if block or name + _INPUT not in shapes else name + _INPUT

@@ -21,8 +21,8 @@ class Program:
     """An exported program; its layers are the nodes of its graph."""
 
     def __init__(self, spec: ModelSpec, place: torch.device) -> None:
-        self._module = _load(spec, place)
-        nodes = list(self._module.graph.nodes)
+        self.module = _load(spec, place)
+        nodes = list(self.module.graph.nodes)
         entries = [node for node in nodes if node.op == "placeholder"]
         if len(entries) != 1:
             names = ", ".join(node.name for node in entries)
@@ -37,7 +37,7 @@ class Program:
 
     def record(self, inputs: Tensor, names: frozenset[str], change: Callable[[str, Tensor], Tensor] | None = None) -> dict[str, Tensor]:
         """The tensors that these nodes make of the inputs. change: gets a node's name and tensor, and makes what goes on in its place."""
-        recorder = _Recorder(self._module, names, change)
+        recorder = _Recorder(self.module, names, change)
         recorder.run(inputs)
         return recorder.recorded
 

@@ -17,10 +17,14 @@ from annotriage.advice.atlas_words import evidence_sentence, explained_sentence,
 from annotriage.data import Source
 from annotriage.diagnosis.view import UNLABELLED
 from annotriage.engine.diagnosis.atlas import Atlas, LayerAtlas, atlas
+from annotriage.engine.diagnosis.attribution import attribution_graph
 from annotriage.engine.diagnosis.faces import MadeFace, make_faces
 from annotriage.engine.folders import refuse_existing, whole_folder
 from annotriage.engine.reference import Reference
+from annotriage.errors import SettingError
 from annotriage.report.atlas_data import atlas_data
+from annotriage.report.graph_page import PAGE as GRAPH
+from annotriage.report.graph_page import write_graph
 from annotriage.report.html import bundle, frame, template, write_page
 from annotriage.report.output import json_text
 
@@ -34,17 +38,24 @@ def atlas_to_folder(
     layers: Sequence[str] = (),
     *,
     faces: int = 0,
+    graph: str | None = None,
+    against: str | None = None,
     replace_existing: bool = False,
     **options: Any,
 ) -> Atlas:
     """As `annotriage.atlas`, which takes the same options, with atlas.html and atlas.json in the folder `out`.
 
     faces: cells along an edge (6, 12 or 24) for which a torch model makes images of its own, 0 = none; of other models a note says why not.
+    graph: a class whose attribution graph is drawn, too, as graph.html; against: another class beside it.
 
     Raises OutputError if the folder exists already (unless it holds an atlas that may be replaced) or cannot be written.
     """
     refuse_existing(Path(out), what="results", mark=FIGURES, replaceable=replace_existing)
-    found = atlas(reference, data, layers, **options)
+    if against is not None and graph is None:
+        raise SettingError(f"against: there is no graph to set {against!r} against; name its class with --graph")
+    how = {key: value for key, value in options.items() if key != "places"}
+    drawn = None if graph is None else attribution_graph(reference, data, graph, against, layers, **how)
+    found = replace(atlas(reference, data, layers, **options), graph=drawn)
     made: dict[str, list[MadeFace]] = {}
     if faces:
         how = {key: options[key] for key in ("model", "settings", "progress") if key in options}
@@ -52,6 +63,8 @@ def atlas_to_folder(
         found = replace(found, inside=found.inside.noted(reason)) if reason else found
     with whole_folder(Path(out), what="results", mark=FIGURES, replaceable=replace_existing) as folder:
         write_atlas(found, folder / PAGE, made, faces)
+        if found.graph is not None:
+            write_graph(found.graph, folder / GRAPH)
         (folder / FIGURES).write_text(json_text(found.summary() | {"sentences": sentences(found)}), "utf-8", "backslashreplace")
     return found
 

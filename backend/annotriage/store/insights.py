@@ -105,8 +105,8 @@ def answered_of(connection: Connection, project_id: int, item_ids: Sequence[int]
         named = select(*columns).where(item.c.project_id == project_id, item.c.id.in_(ids))
         answered = named.where(item.c.answer == AnswerState.RESOLVED, ~item.c.gone, ~is_blind(item.c.id))
         for row in connection.execute(answered):
-            id, external_id, marker, media, media_hash, group, labels = row
-            found[id] = AnsweredItem(id, external_id, marker, media, media_hash, group, tuple(labels or ()))
+            given = tuple(row.labels or ())
+            found[row.id] = AnsweredItem(row.id, row.external_id, row.marker, row.media, row.media_hash, row.group, given)
     return found
 
 

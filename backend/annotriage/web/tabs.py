@@ -20,4 +20,7 @@ MODEL_PAGES = (  # of the tab Model
     ("model_diagnosis", "Diagnosis"),
     ("model_atlas", "Atlas"),
     ("model_image", "One image"),
+    ("model_graph", "Attribution graph"),
+    ("model_units", "Units and concepts"),
+    ("model_layers", "Layers and training"),
 )

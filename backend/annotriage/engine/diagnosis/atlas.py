@@ -16,6 +16,7 @@ from annotriage.diagnosis.atlas.cells import SIDES, Cell, cells_of, unit_square
 from annotriage.diagnosis.atlas.classes import class_places, class_similarity
 from annotriage.diagnosis.atlas.head import fit_head
 from annotriage.diagnosis.view import UNLABELLED, View
+from annotriage.engine.diagnosis.attribution import AttributionGraph
 from annotriage.engine.diagnosis.inside import LOGITS, NO_CLASS, Cut, Inside, look_through
 from annotriage.engine.diagnosis.widened import AT_PLACE, EVIDENCE, Widened, gives_gradients, map_shapes
 from annotriage.engine.labels import LabelSpace
@@ -62,7 +63,7 @@ class LayerAtlas:
 @dataclass(frozen=True)
 class Atlas:
     """The atlas of a dataset. inside: its items. sure: (N,) probability of the model's answer. seconds: reading and running, laying out,
-    and the rest.
+    and the rest. graph: the attribution graph of a class, where one was asked for.
     """
 
     inside: Inside = field(repr=False)
@@ -72,6 +73,7 @@ class Atlas:
     space: LabelSpace = field(repr=False)
     layers: tuple[LayerAtlas, ...]
     seconds: dict[str, float]
+    graph: AttributionGraph | None = None
 
     def summary(self) -> dict[str, Any]:
         """The figures as plain values."""
@@ -92,6 +94,7 @@ class Atlas:
             ],
             "seconds": self.seconds,
             "notes": list(inside.notes),
+            **({} if self.graph is None else {"graph": self.graph.summary()}),
         }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from annotriage.progress import Progress, silent
 from annotriage.service.inside.atlas_laying import lay_out
+from annotriage.service.inside.channels import dissect_units, draw_graph, draw_layers
 from annotriage.service.inside.diagnosing import diagnose_project
 from annotriage.service.inside.imaging import look_at_item
 from annotriage.service.inside.inverting import make_faces
@@ -22,6 +23,9 @@ MAKERS: dict[InsightKind, Maker] = {
     InsightKind.ATLAS: lay_out,
     InsightKind.FACES: make_faces,
     InsightKind.IMAGE: look_at_item,
+    InsightKind.GRAPH: draw_graph,
+    InsightKind.UNITS: dissect_units,
+    InsightKind.LAYERS: draw_layers,
 }
 
 

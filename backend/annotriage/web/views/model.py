@@ -23,6 +23,7 @@ from annotriage.store.items import AnsweredItem
 from annotriage.store.projects import Project
 from annotriage.web.plain import as_json
 from annotriage.web.routing import Routes
+from annotriage.web.views.model_channels import asked_graph
 
 ITEMS = ("answers", "training")  # which the questions can be answered on
 SIDES = (6, 12)  # cells along an edge for which images can be made
@@ -119,6 +120,8 @@ def add_views(routes: Routes) -> None:
     @routes.writing("/model/<kind>/start")
     def look_inside(connection: Connection, project: Project, kind: str) -> ResponseReturnValue:
         wanted = _kind(kind)
+        if wanted not in _ASKED:
+            raise DataError(f"{kind[:40]!r} needs a file; its page has the form")
         payload = _ASKED[wanted](connection, project, request.form)
         jobs.queue(connection, project.id, job_kind(wanted), payload)
         flash("The model is being looked into; what is found shows here.", "done")
@@ -134,8 +137,8 @@ def add_views(routes: Routes) -> None:
 
 def _kind(name: str) -> InsightKind:
     """The kind of this name. Raises DataError."""
-    if name not in _ASKED:
-        raise DataError(f"{name[:40]!r} is nothing that can be looked for; there are {', '.join(_ASKED)}")
+    if name not in PAGES:
+        raise DataError(f"{name[:40]!r} is nothing that can be looked for; there are {', '.join(PAGES)}")
     return InsightKind(name)
 
 
@@ -210,12 +213,17 @@ PAGES: dict[InsightKind, str] = {
     InsightKind.ATLAS: "model_atlas",
     InsightKind.FACES: "model_atlas",
     InsightKind.IMAGE: "model_image",
+    InsightKind.GRAPH: "model_graph",
+    InsightKind.UNITS: "model_units",
+    InsightKind.LAYERS: "model_layers",
 }
 _ASKED: dict[InsightKind, Callable[[Connection, Project, Mapping[str, str]], dict[str, Any]]] = {
     InsightKind.DIAGNOSIS: _asked_items,
     InsightKind.ATLAS: _asked_nothing,
     InsightKind.FACES: _asked_faces,
     InsightKind.IMAGE: _asked_image,
+    InsightKind.GRAPH: asked_graph,
+    InsightKind.LAYERS: _asked_nothing,
 }
 
 
