@@ -84,6 +84,22 @@ class FindingState(StrEnum):
     CORRECTED = "corrected"  # people have answered something else since
 
 
+class ProposalState(StrEnum):
+    """How far a group of look-alikes is on its way to be labelled at once."""
+
+    OFFERED = "offered"  # people see how many answers it takes; nobody is asked yet
+    ASKING = "asking"  # people answer the first members of the draw, blind
+    SHOWN = "shown"  # the answers are enough: the rest may be labelled at once
+    MIXED = "mixed"  # no number of answers is enough any more
+    SPLITTING = "splitting"  # it is being split in two
+    SPLIT = "split"  # its halves go on
+    LABELLING = "labelling"  # the rest is being labelled
+    LABELLED = "labelled"
+    UNDOING = "undoing"  # the labels given at once are being taken back
+    UNDONE = "undone"
+    CLOSED = "closed"  # by a person, or because its items are gone
+
+
 class EventKind(StrEnum):
     """What happened to a project."""
 
@@ -117,6 +133,7 @@ class EventKind(StrEnum):
     REROUTED = "rerouted"  # a person sent items to review, or back
     ACCEPTED = "accepted"  # automatic labels became annotations
     UNDONE = "undone"  # they were taken back
+    LOOK_ALIKES = "look-alikes"  # a group of them went a step further
     CERTIFIED = "certified"  # the automatic labels of a dataset were fixed, and checks of them drawn
     ERASED = "erased"  # all that was known of items was erased
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from annotriage.advice.guarantee_words import Evidence, evidence_sentence
+from annotriage.advice.look_alike_words import step_sentence
 from annotriage.advice.numbers import count, percent
 from annotriage.advice.state_words import alarm_sentence, pause_sentence
 from annotriage.states import Alarm, EventKind, Pause
@@ -197,6 +198,7 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.REROUTED: rerouted,
     EventKind.ACCEPTED: accepted,
     EventKind.UNDONE: undone,
+    EventKind.LOOK_ALIKES: step_sentence,
     EventKind.CERTIFIED: certified,
     EventKind.ERASED: erased,
 }

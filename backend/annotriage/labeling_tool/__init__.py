@@ -5,6 +5,7 @@ from annotriage.labeling_tool.files import LabelingFiles, PredictionWriter
 from annotriage.labeling_tool.server import SECRET_HEADER, DemoServer, LabelingServers, Predictor, ToolProject, ToolServer
 from annotriage.labeling_tool.types import (
     AUDIT_VERSION,
+    LOOK_ALIKES_VERSION,
     Account,
     Before,
     Changes,
@@ -16,12 +17,14 @@ from annotriage.labeling_tool.types import (
     ProjectFacts,
     Review,
     Shown,
+    TabShows,
     Task,
 )
 
 __all__ = [
     "AUDIT_VERSION",
     "DEFAULT",
+    "LOOK_ALIKES_VERSION",
     "SECRET_HEADER",
     "Account",
     "Before",
@@ -40,6 +43,7 @@ __all__ = [
     "ProjectFacts",
     "Review",
     "Shown",
+    "TabShows",
     "Task",
     "ToolProject",
     "ToolServer",

@@ -49,6 +49,8 @@ class ProjectOptions:
             training_data=data_from(Path.cwd(), settings.training_data),
             start_training=settings.start_training,
             take_over=settings.take_over,
+            group_error=settings.group_error,
+            inherit_answers=settings.inherit_answers == "on",
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from annotriage.service.delivery.accepting import accept_due
 from annotriage.service.delivery.outbox import Delivery
 from annotriage.service.delivery.rescoring import advance_rescoring
+from annotriage.service.guarantee.proposals import tend_proposals
 from annotriage.service.guarantee.spot_checks import tend_spot_checks
 from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
@@ -46,4 +47,5 @@ def tending(process: Process) -> Loop:
         return ProjectStep(name, tend)
 
     steps = [step("re-scoring", advance_rescoring), step("spot checks", tend_spot_checks), step("acceptance", accept_due)]
+    steps.append(step("look-alikes", tend_proposals))
     return Loop(process, "tend", steps, TENDED_SECONDS, alone=True)

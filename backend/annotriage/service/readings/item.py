@@ -18,6 +18,7 @@ from annotriage.store.datasets import datasets_named, datasets_of_item, id_of_al
 from annotriage.store.deliveries import Delivery, deliveries_of_item
 from annotriage.store.maps import TrainingItem, nearest_of
 from annotriage.store.projects import Project
+from annotriage.store.proposals import group_of_item
 from annotriage.store.references import edges_of, get_reference
 from annotriage.store.reroutings import rerouting_of
 from annotriage.store.reviews import reviews_of
@@ -70,9 +71,18 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
+class InGroup:
+    """The group of look-alikes that an item is in. at_once: it got the group's labels without an answer of its own."""
+
+    id: int
+    at_once: bool
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ItemDetail(QueueLine):
     """An item in full. datasets: that it belongs to. members: its scores; usual: its p-value in words. nearest: the training items most
-    like it. can: what a person may do with it: "back" (out of the queue), "review" or nothing."""
+    like it. can: what a person may do with it: "back" (out of the queue), "review" or nothing. look_alikes: the group that it is in."""
 
     datasets: tuple[AssessedDataset, ...]
     deliveries: tuple[Delivery, ...]
@@ -82,6 +92,7 @@ class ItemDetail(QueueLine):
     nearest: tuple[TrainingItem, ...]
     history: tuple[Happened, ...]
     can: str
+    look_alikes: InGroup | None
 
 
 def item_lines(tool: ToolProject, items: Sequence[Item]) -> tuple[ItemLine, ...]:
@@ -118,6 +129,7 @@ def item_detail(connection: Connection, tool: ToolProject, project: Project, ite
         nearest_shown(connection, project, item),
         _history(connection, project, item, deliveries, reviews),
         _can(item),
+        _group(connection, project, item),
     )
 
 
@@ -131,6 +143,14 @@ def task_address(tool: ToolProject, item: Item) -> str | None:
     """Where an item's task is in the labeling tool; None for an item without one. Only addresses that a browser may follow."""
     address = "" if item.task is None or item.gone else tool.address(item.task)
     return address if address.startswith(("http://", "https://")) else None
+
+
+def _group(connection: Connection, project: Project, item: Item) -> InGroup | None:
+    found = group_of_item(connection, project, item.id)
+    if found is None:
+        return None
+    group, at_once = found
+    return InGroup(group.id, at_once and (item.machine or item.answer != "resolved"), group.labels or () if at_once else ())
 
 
 def _can(item: Item) -> str:
