@@ -6,7 +6,8 @@ import pytest
 from browsers import is_cut
 from sqlalchemy import func, select, update
 
-from annotriage.states import EventKind, FindingState, IssueKind
+from annotriage.states import EventKind, FindingState, IssueKind, ProposalState
+from annotriage.store import proposals
 from annotriage.store.events import note
 from annotriage.store.label_audits import Finding, keep_audit
 from annotriage.store.projects import change_project, project_of
@@ -22,7 +23,7 @@ EVIL = {
 PAGES = (
     "/", "/system", "/projects/1/map", "/projects/1/queue", "/projects/1/queue?order=groups", "/projects/1/diversity",
     "/projects/1/groups", "/projects/1/guarantee", "/projects/1/compare", "/projects/1/settings",
-    "/projects/1/training",
+    "/projects/1/training", "/projects/1/look-alikes", "/projects/1/look-alikes/1",
     "/projects/1/label-audit", "/projects/1/items/{task}", "/projects/1/overview", "/projects/1/certificates", "/system/accounts",
 )  # fmt: skip
 
@@ -50,6 +51,11 @@ def evil(request, dashboard):
         told = (IssueKind.WRONG, (text,), (text,), 0.9, text, True, FindingState.OPEN)
         facts = {"items": 3, "sentences": ["About a third.", text], "findings": {"wrong": 3}, "notes": [text]}
         keep_audit(connection, project.id, facts, [Finding(id, str(id), place, *told) for place, id in enumerate(doubted)])
+        free = proposals.free_items(connection, project)
+        group = proposals.add_proposal(connection, project, free[:37], text, text, group_error=0.3, confidence=0.95)
+        done = {"labels": [text], "note": text, "labelled_by": text, "labelled_at": 1.0}
+        proposals.move(connection, group, ProposalState.OFFERED, ProposalState.LABELLED, **done)
+        proposals.set_at_once(connection, group, free[20:37])
         for row in connection.execute(select(snapshot.c.id, snapshot.c.facts)).all():
             for group in row.facts["groups"]:
                 group["label"] = text
