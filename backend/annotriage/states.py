@@ -100,6 +100,21 @@ class ProposalState(StrEnum):
     CLOSED = "closed"  # by a person, or because its items are gone
 
 
+class TwinKind(StrEnum):
+    """How an item repeats an earlier one."""
+
+    EXACT = "exact"  # the model makes the very same of both
+    NEAR = "near"  # as a lightly changed copy would
+
+
+class TwinState(StrEnum):
+    """What became of an item that repeats an earlier one."""
+
+    FOUND = "found"
+    INHERITED = "inherited"  # it has the other's answer as a prediction
+    UNDONE = "undone"  # that was taken back, and is not given again
+
+
 class EventKind(StrEnum):
     """What happened to a project."""
 
@@ -134,6 +149,8 @@ class EventKind(StrEnum):
     ACCEPTED = "accepted"  # automatic labels became annotations
     UNDONE = "undone"  # they were taken back
     LOOK_ALIKES = "look-alikes"  # a group of them went a step further
+    INHERITED = "inherited"  # near duplicates got the answers of what they repeat
+    INHERITED_UNDONE = "inherited undone"  # a person took these back
     CERTIFIED = "certified"  # the automatic labels of a dataset were fixed, and checks of them drawn
     ERASED = "erased"  # all that was known of items was erased
 

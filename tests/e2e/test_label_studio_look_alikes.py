@@ -82,7 +82,7 @@ def test_the_rest_of_a_group_is_labelled_at_once_and_taken_back(label_studio, pr
     assert predictions()[version] == dict.fromkeys(rest, NEW)
     assert set(tab(label_studio, there, f"Look-alikes {group}: chosen on the map")) == rest
     labelled = {task: answers for task, answers in annotations(label_studio, there).items() if task in rest}
-    assert labelled == (dict.fromkeys(rest, [NEW]) if accept == "annotate" else {})
+    assert labelled == ({task: [NEW] for task in rest} if accept == "annotate" else {})
     with process.store.reading() as connection:
         assert spot_checks.learnable(connection, project.id, 100) == FIRST, "the machine's labels are nobody's answers"
     deeds.undo_labels(process, present(), group, "boss")

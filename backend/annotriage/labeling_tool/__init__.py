@@ -5,6 +5,7 @@ from annotriage.labeling_tool.files import LabelingFiles, PredictionWriter
 from annotriage.labeling_tool.server import SECRET_HEADER, DemoServer, LabelingServers, Predictor, ToolProject, ToolServer
 from annotriage.labeling_tool.types import (
     AUDIT_VERSION,
+    INHERITED_VERSION,
     LOOK_ALIKES_VERSION,
     Account,
     Before,
@@ -24,6 +25,7 @@ from annotriage.labeling_tool.types import (
 __all__ = [
     "AUDIT_VERSION",
     "DEFAULT",
+    "INHERITED_VERSION",
     "LOOK_ALIKES_VERSION",
     "SECRET_HEADER",
     "Account",

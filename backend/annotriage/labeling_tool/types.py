@@ -13,6 +13,7 @@ from annotriage.text import storable
 AUDIT_VERSION = "annotriage label audit"  # of predictions that say what a label that people gave probably should be; never shown by itself
 
 
+INHERITED_VERSION = "annotriage near duplicates"  # of answers that near duplicates inherited
 LOOK_ALIKES_VERSION = "annotriage look-alikes"  # begins the version of labels that a group of look-alikes got at once
 
 

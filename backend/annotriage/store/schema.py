@@ -259,6 +259,25 @@ point = Table(
     _of("reference", primary=True),
     Column("compressed", LargeBinary, nullable=False),  # (n,) float16
     Column("nearest", LargeBinary),  # (5,) uint16: places in the reference's sample, once it is on a map
+    Column("fingerprint", LargeBinary),  # 64 bits of its picture, b"" without one; null: not compared with other items yet
+)
+_uncompared = text("fingerprint IS NULL")
+Index("ix_point_uncompared", point.c.reference_id, point.c.item_id, sqlite_where=_uncompared, postgresql_where=_uncompared)
+
+# Items that repeat an earlier one, exactly or nearly; twin_id: the first of those that are alike.
+twin = Table(
+    "twin",
+    metadata,
+    _of("item", primary=True),
+    _of("item", name="twin_id"),
+    _of("project"),
+    Column("kind", Text, nullable=False),  # states.TwinKind
+    Column("distance", Float, nullable=False),
+    Column("state", Text, nullable=False),  # states.TwinState
+    Column("labels", JSON(none_as_null=True)),  # the answer that it inherited
+    Column("at", Float, nullable=False),
+    Index(None, "twin_id"),
+    Index(None, "project_id", "state"),
 )
 
 # The reference's sample of training items, for people: in its order.

@@ -23,6 +23,7 @@ from annotriage.store.references import edges_of, get_reference
 from annotriage.store.reroutings import rerouting_of
 from annotriage.store.reviews import reviews_of
 from annotriage.store.snapshots import groups_of
+from annotriage.store.twins import NearDuplicate, near_duplicates
 
 STATES = {
     "pending": "is to be delivered",
@@ -45,10 +46,12 @@ class ItemLine:
 
 @dataclass(frozen=True, slots=True)
 class QueueLine(ItemLine):
-    """An item of the queue. dataset: whose diversity its task shows. outlier_group: the number of the one that it belongs to."""
+    """An item of the queue. dataset: whose diversity its task shows. outlier_group: the number of the one that it belongs to.
+    twin: the item that it repeats, exactly or nearly."""
 
     dataset: AssessedDataset | None
     outlier_group: int | None
+    twin: NearDuplicate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,11 @@ def queue_lines(
     datasets = assessed(connection, project, list(datasets_named(connection, project, shown).values()))
     by_id = {found.dataset.id: found for found in datasets}
     groups = groups_of(connection, dataset_id or id_of_all(project.id), [item.id for item in items])
-    return tuple(QueueLine(item, task_address(tool, item), by_id.get(item.shown_dataset_id or 0), groups.get(item.id)) for item in items)
+    twins = near_duplicates(connection, [item.id for item in items])
+    return tuple(
+        QueueLine(item, task_address(tool, item), by_id.get(item.shown_dataset_id or 0), groups.get(item.id), twins.get(item.id))
+        for item in items
+    )
 
 
 def item_detail(connection: Connection, tool: ToolProject, project: Project, item: Item, dataset_id: int | None = None) -> ItemDetail:
@@ -121,6 +128,7 @@ def item_detail(connection: Connection, tool: ToolProject, project: Project, ite
         task_address(tool, item),
         next((found for found in datasets if found.dataset.id == item.shown_dataset_id), None),
         groups.get(item.id),
+        near_duplicates(connection, [item.id]).get(item.id),
         datasets,
         tuple(deliveries),
         tuple(reviews),

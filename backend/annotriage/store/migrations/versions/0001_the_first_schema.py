@@ -546,10 +546,39 @@ def upgrade() -> None:
         sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("compressed", sa.LargeBinary(), nullable=False),
         sa.Column("nearest", sa.LargeBinary(), nullable=True),
+        sa.Column("fingerprint", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_point_item_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_point_reference_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("item_id", "reference_id", name=op.f("pk_point")),
     )
+    with op.batch_alter_table("point", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_point_uncompared",
+            ["reference_id", "item_id"],
+            unique=False,
+            sqlite_where=sa.text("fingerprint IS NULL"),
+            postgresql_where=sa.text("fingerprint IS NULL"),
+        )
+
+    op.create_table(
+        "twin",
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("twin_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("distance", sa.Float(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("labels", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_twin_item_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_twin_project_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["twin_id"], ["item.id"], name=op.f("fk_twin_twin_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("item_id", name=op.f("pk_twin")),
+    )
+    with op.batch_alter_table("twin", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_twin_project_id_state"), ["project_id", "state"], unique=False)
+        batch_op.create_index(batch_op.f("ix_twin_twin_id"), ["twin_id"], unique=False)
+
     op.create_table(
         "proposal",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
