@@ -33,6 +33,8 @@ class ProjectOptions:
     training_data: str = ""
     start_training: str = "recalibrate"
     take_over: str = "ask"
+    group_error: float = 0.05
+    inherit_answers: bool = False
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> ProjectOptions:

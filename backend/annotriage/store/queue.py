@@ -248,8 +248,8 @@ def _parts(connection: Connection, project: Project, filters: Filters, newest: b
         tests.append(lambda id: exists(select(literal(1)).where(*_verdict_of(project, id), verdict.c.label == filters.label)))
     if filters.proposal is not None:
         asked = select(item.c.id).join(proposal_member, proposal_member.c.item_id == item.c.id)
-        mine = (proposal_member.c.proposal_id == filters.proposal, item.c.project_id == project.id, is_asked(item.c.id))
-        return [asked.where(*mine, *_waits(filters))], tests
+        asked = asked.where(proposal_member.c.proposal_id == filters.proposal, item.c.project_id == project.id, is_asked(item.c.id))
+        return [asked.where(*_waits(filters))], tests
     if filters.group is not None:
         chosen = filters.dataset if filters.dataset is not None else id_of_all(project.id)
         members = select(item.c.id).join(group_member, group_member.c.item_id == item.c.id)

@@ -241,35 +241,41 @@ def answers_of(found: Proposal, members: Sequence[Member]) -> Answers:
 
 def _follow_answers(process: Process, project: Project, found: Proposal) -> None:
     """People are asked: what their answers allow, and whom to ask next."""
-    with process.store.writing() as connection:
-        found, members = _hold(connection, project, found.id)
-        if found.state != ProposalState.ASKING:
-            return
-        answers = answers_of(found, members)
-        state = answers.standing
-        if state.shown:
-            moved = proposals.move(connection, found.id, ProposalState.ASKING, ProposalState.SHOWN, labels=list(answers.labels or ()))
-            if moved:
+    with process.store.reading() as connection:
+        members = proposals.members_of(connection, project, found.id)
+        open_ones = [member.item_id for member in members if member.place < found.asked and member.labels is None]
+        seen = [] if project.watch else proposals.seen_labels(connection, project, open_ones)
+    state = answers_of(found, members).standing
+    if state.shown or state.next_at is None or state.next_at > found.asked or seen:
+        with process.store.writing() as connection:
+            found, members = _hold(connection, project, found.id)
+            if found.state != ProposalState.ASKING:
+                return
+            if _step(connection, project, found, members):
                 _leave_asking(connection, project, found, members)
-                _note(connection, project, found, "shown", items=len(answers.rest), labels=list(answers.labels or ()))
-        elif state.next_at is None:
-            moved = proposals.move(connection, found.id, ProposalState.ASKING, ProposalState.MIXED)
-            if moved:
-                _leave_asking(connection, project, found, members)
-                _note(connection, project, found, "mixed", answers=state.answers, disagreements=state.disagreements)
-        else:
-            moved = False
-            asked = max(found.asked, state.next_at)
-            if asked > found.asked:
-                proposals.change(connection, found.id, asked=asked)
-            _hide(connection, project, [member.item_id for member in members if member.place < asked and member.labels is None])
             found = proposals.proposal_of(connection, project, found.id)
-    if moved:
+    if found.state != ProposalState.ASKING:
         _try_tab(process, project, found, ())
         return
     tasks = [member.task for member in members if member.place < found.asked and not member.gone]
     if found.in_tab != len(tasks):
         _tab(process, project, found, tasks)
+
+
+def _step(connection: Connection, project: Project, found: Proposal, members: Sequence[Member]) -> bool:
+    """Let a group go on as people's answers allow; whether people are asked no more."""
+    answers = answers_of(found, members)
+    state, labels = answers.standing, list(answers.labels or ())
+    if state.shown:
+        _note(connection, project, found, "shown", items=len(answers.rest), labels=labels)
+        return proposals.move(connection, found.id, ProposalState.ASKING, ProposalState.SHOWN, labels=labels)
+    if state.next_at is None:
+        _note(connection, project, found, "mixed", answers=state.answers, disagreements=state.disagreements)
+        return proposals.move(connection, found.id, ProposalState.ASKING, ProposalState.MIXED)
+    asked = max(found.asked, state.next_at)
+    proposals.change(connection, found.id, asked=asked)
+    _hide(connection, project, [member.item_id for member in members if member.place < asked and member.labels is None])
+    return False
 
 
 def _halve(process: Process, project: Project, found: Proposal) -> None:
@@ -303,11 +309,19 @@ def _halve(process: Process, project: Project, found: Proposal) -> None:
         if not proposals.move(connection, found.id, ProposalState.SPLITTING, ProposalState.SPLIT):
             return
         proposals.let_go(connection, found.id)
-        limits = {"group_error": found.group_error, "confidence": confidence, "parent_id": found.id}
         for number, half in enumerate(halves, start=1):
             if half in worth:
                 random.SystemRandom().shuffle(half)
-                proposals.add_proposal(connection, project, half, f"half {number} of {found.reason}", found.by, **limits)
+                proposals.add_proposal(
+                    connection,
+                    project,
+                    half,
+                    f"half {number} of {found.reason}",
+                    found.by,
+                    group_error=found.group_error,
+                    confidence=confidence,
+                    parent_id=found.id,
+                )
 
 
 def _write_labels(process: Process, project: Project, found: Proposal) -> None:

@@ -107,7 +107,9 @@ class NearDuplicates:
             self._known[project.id] = known
         if new & set(known.ids):
             kept = [place for place, id in enumerate(known.ids) if id not in new]
-            known.ids, known.points, known.prints = ([part[place] for place in kept] for part in (known.ids, known.points, known.prints))
+            known.ids = [known.ids[place] for place in kept]
+            known.points = [known.points[place] for place in kept]
+            known.prints = [known.prints[place] for place in kept]
         return known
 
 

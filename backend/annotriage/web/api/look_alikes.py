@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from annotriage.errors import DataError
+from annotriage.errors import DataError, UnknownError
 from annotriage.service.guarantee import proposals as deeds
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.look_alikes import ProposalNow, proposal_now, proposals_now
 from annotriage.store.browsing import item_of_task
-from annotriage.store.datasets import id_of_all
+from annotriage.store.datasets import dataset_of_all
 from annotriage.store.projects import Project, project_of
 from annotriage.store.proposals import proposal_of
 from annotriage.web.api.openapi import Asked, Operation, Parameter
@@ -46,7 +46,11 @@ def propose_look_alikes(process: Process, project: str, like: str | None, group:
     if (like is None) == (group is None):
         raise DataError("say either like, a task, or group, the number of an outlier group")
     if group is not None:
-        return _now(process, found, deeds.propose_groups(process, found, id_of_all(found.id), [group], visitor_name()))
+        with process.store.reading() as connection:
+            every = dataset_of_all(connection, found)
+        if every is None:
+            raise UnknownError(f"project {found.external_id}: nothing was judged yet, so there are no groups")
+        return _now(process, found, deeds.propose_groups(process, found, every.id, [group], visitor_name()))
     with process.store.reading() as connection:
         item = item_of_task(connection, found, like or "")
     return _now(process, found, deeds.propose_similar(process, found, item.id, visitor_name(), count or deeds.COUNT))
