@@ -35,7 +35,7 @@ from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import stream
 from annotriage.progress import Progress, silent
 from annotriage.quality.fingerprints import difference_hash
-from annotriage.quality.twins import NONE, USUAL_PART, near_threshold, nearest_among, nearest_earlier
+from annotriage.quality.twins import COPIES_WITHIN, NONE, USUAL_PART, near_threshold, nearest_among, nearest_earlier
 from annotriage.settings import ServiceSettings, Settings
 
 Array = NDArray[Any]
@@ -318,9 +318,10 @@ def twin_threshold(
 
 
 def print_threshold(contents: Mapping[int, Array], usual: Array, settings: Settings) -> int | None:
-    """By how many bits the fingerprints of near twins may differ: as those of lightly changed copies do, at most half of what is usual.
+    """By how many bits the fingerprints of near twins may differ: as those of lightly changed copies do.
 
-    contents: of the items to copy; None if one is no picture, or there are none. usual: (N,) distances of fingerprints to the nearest.
+    None where that tells nothing: copies differ by more than half of what is usual, as of pictures of a few pixels, or of which all look
+    alike; there are none, or one is no picture. contents: of the items to copy. usual: (N,) distances of fingerprints to the nearest.
     """
     originals = list(contents.values())
     if not originals or not all(map(is_picture, originals)):
@@ -330,7 +331,8 @@ def print_threshold(contents: Mapping[int, Array], usual: Array, settings: Setti
         for content in originals
         for copy in light_copies(content, np.random.default_rng(settings.seed))
     ]
-    return int(near_threshold(np.array(changed), np.square(usual)))
+    within, known = float(np.quantile(changed, COPIES_WITHIN)), usual[np.isfinite(usual)]
+    return int(within) if len(known) and within <= USUAL_PART * float(np.median(np.square(known))) else None
 
 
 def is_picture(content: Array) -> bool:
