@@ -292,18 +292,17 @@ def _halve(process: Process, project: Project, found: Proposal) -> None:
     answers = answers_of(found, members)
     rest = [id for id in rest if id in points]
     sides = np.zeros(len(rest), dtype=int)
-    if len(rest) > 1:
-        placed = np.stack([np.frombuffer(points[id], np.float16) for id in rest]).astype(np.float32)
+    placed = np.array([np.frombuffer(points[id], np.float16) for id in rest], dtype=np.float32)
+    if len(rest) > 1 and np.ptp(placed, axis=0).any():
         sides = KMeans(2, n_init=4, random_state=found.id).fit_predict(placed)
     halves = [[id for id, side in zip(rest, sides, strict=True) if side == which] for which in (0, 1)]
     taken = sum(look.size <= answers.standing.answers for look in looks(found.members, found.group_error, found.confidence))
     confidence = confidence_of_half(found.confidence, max(taken, 1))
     worth = [half for half in halves if len(half) >= SMALLEST and looks(len(half), found.group_error, confidence)]
     with process.store.writing() as connection:
-        if not worth:
-            why = (
-                f"its halves of {len(halves[0])} and {len(halves[1])} items are too small: more than half of them would have to be answered"
-            )
+        if not worth or min(map(len, halves)) < SMALLEST:
+            sizes = f"{len(halves[0])} and {len(halves[1])} items"
+            why = f"its points do not part in two groups that are worth asking about: they are {sizes}"
             proposals.move(connection, found.id, ProposalState.SPLITTING, ProposalState.MIXED, note=why)
             return
         if not proposals.move(connection, found.id, ProposalState.SPLITTING, ProposalState.SPLIT):
