@@ -445,8 +445,32 @@ def _move(connection: Connection, found: Proposal, from_: Sequence[ProposalState
         proposals.let_go(connection, found.id)
 
 
-def _note(connection: Connection, project: Project, found: Proposal, step: str, **facts: object) -> None:
-    note(connection, project.id, EventKind.LOOK_ALIKES, proposal=found.id, reason=found.reason, step=step, **facts)
+def _note(
+    connection: Connection,
+    project: Project,
+    found: Proposal,
+    step: str,
+    *,
+    by: str = "",
+    items: int = 0,
+    answers: int = 0,
+    disagreements: int = 0,
+    labels: Sequence[str] = (),
+) -> None:
+    """Write into the history that a group went a step further; see `advice.look_alike_words.step_sentence`."""
+    note(
+        connection,
+        project.id,
+        EventKind.LOOK_ALIKES,
+        proposal=found.id,
+        reason=found.reason,
+        step=step,
+        by=by,
+        items=items,
+        answers=answers,
+        disagreements=disagreements,
+        labels=list(labels),
+    )
 
 
 def _hide(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
