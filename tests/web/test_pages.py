@@ -28,7 +28,7 @@ pytestmark = pytest.mark.browser
 
 OWN = (
     "/", "/projects/1/diversity", "/projects/1/groups", "/projects/1/guarantee", "/projects/1/compare", "/projects/1/settings", "/system",
-    "/projects/1/label-audit",
+    "/projects/1/label-audit", "/projects/1/look-alikes",
     "/projects/1/training",
     "/projects/1/certificates",
     "/projects/2/diversity", "/projects/2/groups", "/projects/2/guarantee", "/projects/2/compare", "/projects/2/settings",
