@@ -98,9 +98,7 @@ def test_what_saves_too_little_is_not_offered_and_says_what_would(dashboard, aut
     assert "are too few to label at once" in answer.text
     other = {**few, "group": f"{groups[0]['number']}~{groups[-1]['faces'][0]['item_id']}"}
     assert client.post("/projects/1/look-alikes/groups", data=other, auth=auth).status_code == 409
-    selected = client.post(
-        "/projects/1/look-alikes/selection", data=b"\1\0\0\0", auth=auth, headers={"Content-Type": "application/octet-stream"}
-    )
+    selected = client.post("/projects/1/look-alikes/selection", data=b"\1\0\0\0", auth=auth, headers={"X-CSRF-Token": form["csrf"]})
     assert (selected.status_code, "too few" in selected.json["detail"]) == (409, True)
     assert client.get("/projects/1/look-alikes.json", auth=auth).json["groups"] == []
 
