@@ -92,8 +92,9 @@ def test_groups_are_proposed_answered_by_keyboard_labelled_at_once_and_taken_bac
 def test_what_saves_too_little_is_not_offered_and_says_what_would(dashboard, auth):
     client = dashboard.app.test_client()
     form = {"csrf": token(client, "/projects/1/groups", auth=auth)}
-    groups = client.get("/projects/1/groups.json", auth=auth).json["groups"]["groups"]
-    few = {**form, "dataset": 1, "group": f"{groups[-1]['number']}~{groups[-1]['faces'][0]['item_id']}"}
+    page = client.get("/projects/1/groups.json", auth=auth).json
+    groups = page["groups"]["groups"]
+    few = {**form, "dataset": page["dataset"]["id"], "group": f"{groups[-1]['number']}~{groups[-1]['faces'][0]['item_id']}"}
     answer = client.post("/projects/1/look-alikes/groups", data=few, auth=auth, headers=HEADERS, follow_redirects=True)
     assert "are too few to label at once" in answer.text
     other = {**few, "group": f"{groups[0]['number']}~{groups[-1]['faces'][0]['item_id']}"}

@@ -185,13 +185,6 @@ def test_a_harmless_cloud_is_taken_out_of_the_queue(page, dashboard):
     assert queued() == before
 
 
-def test_a_lassoed_cloud_that_saves_too_little_is_not_offered_to_be_labelled_at_once(page, open_page):
-    open_page.expected("409")
-    lasso(page)
-    page.get_by_role("button", name="Label look-alikes at once").click()
-    page.get_by_role("alert").filter(has_text="are too few to label at once").wait_for()
-
-
 def test_an_older_map_can_be_looked_at(signed_in, dashboard):
     service = dashboard.service()
     with service.process.store.reading() as connection:
