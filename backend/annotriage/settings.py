@@ -298,7 +298,11 @@ class Settings(_Table):
     )
     # what is drawn
     map: str = _setting(
-        "umap", "How the map is made. `none` leaves it out and saves its time.", choices=("umap", "tsne", "pca", "none"), run=True
+        "umap",
+        "How the map is made. With `-3d` the report can also draw it in space, which takes as long again; `none` leaves it out and saves"
+        " its time.",
+        choices=("umap", "tsne", "pca", "umap-3d", "pca-3d", "none"),
+        run=True,
     )
     map_sample: int = _setting(
         10_000, "Most points drawn of the training set, and again of the incoming data.", low=10, high=100_000, run=True
@@ -422,7 +426,9 @@ class ServiceSettings(_Table):
     )
     # media
     media_hosts: tuple[str, ...] = _setting(
-        (), "Hosts besides Label Studio's that media may be fetched from, comma-separated; *.example.com takes all below it."
+        (),
+        "Hosts besides Label Studio's that media may be fetched from, comma-separated; *.example.com takes all below it, s3://bucket"
+        " lets manifests name files in that bucket.",
     )
     media_seconds: float = _setting(30.0, "Longest time for one file. Raise it for large scans on slow storage.", low=0.1, high=3600)
     media_mb: int = _setting(64, "Largest file that is fetched, in MB. Raise it for large scans.", low=1, high=4096)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,28 +14,28 @@ from numpy.typing import NDArray
 
 from annotriage.advice.diversity_words import clear_excess, diversity_sentence
 from annotriage.advice.guarantee_words import guarantee_sentence, strangers_pass
+from annotriage.advice.numbers import count
 from annotriage.data import Item, Source
 from annotriage.engine.folders import whole_folder
 from annotriage.engine.reference import Reference
 from annotriage.engine.triage import Triage, triage
 from annotriage.engine.verdict import Verdict
-from annotriage.labeling_tool import DEFAULT, PredictionWriter, labeling_tool
+from annotriage.labeling_tool import DEFAULT, labeling_tool
 from annotriage.latent.maps import fit_map, nearest_training
 from annotriage.model import Model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
 from annotriage.report.contents import Drawn, Report, Waiting
-from annotriage.report.csv_cells import text_cell
 from annotriage.report.label_sentences import comparison_sentences
 from annotriage.report.page import write_report
+from annotriage.report.verdict_files import verdict_file
 from annotriage.settings import ServiceSettings, Settings
 
-VERDICTS, PREDICTIONS, SUMMARY, REPORT = "verdicts.csv", "predictions.json", "summary.json", "report.html"
-FIGURES = ("confidence", "cluster", "score", "class_score", "source_score", "p_value", "outlier_score", "trust")
-COLUMNS = ("id", "path", "label", *FIGURES, "route", "reason")
+PREDICTIONS, SUMMARY, REPORT = "predictions.json", "summary.json", "report.html"
 NEAREST = 4  # training items shown beside an incoming one
 
 # What each score looks at, for people.
+MAP_NAMES = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA"}
 SCORES_IN_WORDS = {
     "relative-mahalanobis": "how far from its class, beyond what is far from every class: sees unseen classes",
     "mahalanobis": "how far from its class in the last layer: sees foreign sources",
@@ -60,21 +57,29 @@ def triage_to_folder(
     replace_existing: bool = False,
     labeling_config: Path | None = None,
     server: ServiceSettings | None = None,
+    table: str = "csv",
     progress: Progress = silent,
 ) -> Triage:
     """As `annotriage.triage`, with verdicts.csv, predictions.json, summary.json and report.html in the folder `out`.
 
     The folder is made whole or not at all. replace_existing: whether it may hold results already. labeling_config: also says
-    how predictions.json names labels. server: as of `triage`. Gives the triage with what there is to say about the files and how long
-    all took.
+    how predictions.json names labels. server: as of `triage`. table: "parquet" for verdicts.parquet in place of the CSV. Gives the triage
+    with what there is to say about the files and how long all took.
     Raises OutputError if the folder exists already (unless it holds results that may be replaced) or cannot be written.
     """
     settings, server = settings or reference.settings, server or ServiceSettings.load()
     with whole_folder(Path(out), what="results", mark=SUMMARY, replaceable=replace_existing) as folder:
-        with _item_files(folder, reference, labeling_config, server.control) as (table, predictions):
+        predicting = labeling_tool(DEFAULT).prediction_writer(
+            folder / PREDICTIONS,
+            classes=reference.space.classes,
+            model_version=reference.prediction_version,
+            labeling_config=labeling_config,
+            control=server.control,
+        )
+        with verdict_file(folder, table) as write_verdict, predicting as predictions:
 
             def write(verdict: Verdict, item: Item) -> None:
-                table.writerow(_row(verdict))
+                write_verdict(verdict)
                 predictions.write(verdict, item)
 
             found = triage(
@@ -87,38 +92,16 @@ def triage_to_folder(
                 each=write,
                 progress=progress,
             )
-        found = replace(found, notes=(*found.notes, *predictions.notes))
-        report = report_of(found, settings, progress)
-        found = replace(found, timings=dict(report.timings))
-        (folder / SUMMARY).write_text(json_text(found.summary()), "utf-8", "backslashreplace")
-        write_report(report, folder / REPORT)
-        return found
+        return write_summary(folder, replace(found, notes=(*found.notes, *predictions.notes)), settings, progress)
 
 
-@contextmanager
-def _item_files(
-    folder: Path, reference: Reference, labeling_config: Path | None, control: Sequence[str]
-) -> Iterator[tuple[Any, PredictionWriter]]:
-    """The two files with a line for each item: a CSV writer and the labeling tool's predictions."""
-    with (folder / VERDICTS).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
-        writer = labeling_tool(DEFAULT).prediction_writer(
-            folder / PREDICTIONS,
-            classes=reference.space.classes,
-            model_version=reference.prediction_version,
-            labeling_config=labeling_config,
-            control=control,
-        )
-        with writer as predictions:
-            yield table, predictions
-
-
-def _row(verdict: Verdict) -> list[Any]:
-    values = [getattr(verdict, name) for name in FIGURES]
-    figures = ["" if value is None else text_cell(value) if isinstance(value, str) else f"{value:.6g}" for value in values]
-    labels = "|".join(label.replace("|", "\\|") for label in verdict.labels)
-    return [text_cell(verdict.id), text_cell(verdict.path), text_cell(labels), *figures, verdict.route, text_cell(verdict.reason)]
+def write_summary(folder: Path, found: Triage, settings: Settings, progress: Progress) -> Triage:
+    """summary.json and report.html of a triage, which is given with how long all took. Raises OSError."""
+    report = report_of(found, settings, progress)
+    found = replace(found, timings=dict(report.timings))
+    (folder / SUMMARY).write_text(json_text(found.summary()), "utf-8", "backslashreplace")
+    write_report(report, folder / REPORT)
+    return found
 
 
 def json_text(value: Any) -> str:
@@ -134,9 +117,9 @@ def _plain(value: Any) -> Any:
 def summary_text(triage: Triage) -> str:
     """What triage found, in a few lines for the terminal."""
     total = sum(triage.counts.values())
-    routes = ", ".join(f"{count:,} {route}" for route, count in triage.counts.items())
+    routes = ", ".join(f"{n:,} {route}" for route, n in triage.counts.items())
     sentence = diversity_sentence(triage.diversity)
-    lines = [f"{total:,} items of {triage.dataset}: {routes}.", sentence, limit_sentence(triage)]
+    lines = [f"{count(total, 'item')} of {triage.dataset}: {routes}.", sentence, limit_sentence(triage)]
     lines += [*([] if triage.compared is None else comparison_sentences(triage.compared)), ""]
     lines += [f"{advice.title} {advice.headline[:1].upper()}{advice.headline[1:]}".rstrip(".") for advice in triage.advice]
     if triage.groups:
@@ -159,11 +142,15 @@ def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:
     reference = triage.reference
     drawn, points = _drawn(triage)
     started = time.perf_counter()
-    places, method = None, "No map was drawn (setting map = none); leave the setting out to get one."
+    way, places, in_space = settings.map.removesuffix("-3d"), None, None
+    method = "No map was drawn (setting map = none); leave the setting out to get one."
     if settings.map != "none" and drawn:
         with progress(f"drawing the map of {len(drawn):,} points", None):
-            places = fit_map(points, settings.map, settings.seed)
-        method = f"{settings.map.upper() if settings.map != 'tsne' else 't-SNE'}, fitted on training and incoming items together"
+            places = fit_map(points, way, settings.seed)
+        if settings.map != way:
+            with progress(f"drawing the map of {len(drawn):,} points in space", None):
+                in_space = fit_map(points, way, settings.seed, dimensions=3)
+        method = f"{MAP_NAMES[way]}, fitted on training and incoming items together"
     group_of = _groups(triage)
     compared = [] if triage.compared is None else comparison_sentences(triage.compared)
     return Report(
@@ -181,10 +168,11 @@ def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:
         guarantee=reference.guarantee,
         groups=triage.groups,
         map_xy=places,
+        map_xyz=in_space,
         map_method=method,
         drawn=drawn,
         waiting=[Waiting(seen.verdict, seen.picture, group_of.get(seen.verdict.id, -1)) for seen in triage.waiting],
-        waiting_total=sum(count for route, count in triage.counts.items() if route != "auto"),
+        waiting_total=sum(n for route, n in triage.counts.items() if route != "auto"),
         members={name: SCORES_IN_WORDS.get(name, _further(name)) for name in reference.member_names},
         notes=(*compared, *triage.notes, *(f"When the reference was fitted: {note}" for note in reference.notes)),
         timings=triage.timings | {"map": time.perf_counter() - started},

@@ -29,7 +29,7 @@ ADMINISTERING = (
 )
 PRIVATE = ("web.deeds_csv", "web.accounts", "web.accounts_json")  # pages for administrators alone
 FOR_ALL = ("web.sign_in", "web.sign_out")
-LOOKING = ("web.map_foresee",)  # what would be, before anybody does it
+LOOKING = ("web.map_foresee", "web.map_ask")  # what would be, before anybody does it; what is drawn for who looks
 
 
 def needed(method: str, endpoint: str | None) -> Role:
