@@ -20,6 +20,7 @@ import fitting
 import growth
 import guarantees
 import live
+import loop
 import map as map_page
 import overhead
 import pages
@@ -45,6 +46,7 @@ THEMES = {
     "pages": pages.figures,
     "strangers": strangers.figures,
     "quality": quality.figures,
+    "loop": loop.figures,
 }
 
 

@@ -13,7 +13,21 @@ from typing import TypeVar
 
 from annotriage import states
 from annotriage.errors import MediaError, OutcomeUnknown, ToolError, ToolGone
-from annotriage.labeling_tool import Account, Before, Changes, Check, Choices, Event, NewTask, Outcomes, ProjectFacts, Review, Shown, Task
+from annotriage.labeling_tool import (
+    Account,
+    Before,
+    Changes,
+    Check,
+    Choices,
+    Event,
+    NewTask,
+    Outcomes,
+    ProjectFacts,
+    Review,
+    Shown,
+    TabShows,
+    Task,
+)
 
 Part = TypeVar("Part")
 
@@ -303,9 +317,11 @@ class MemoryProject:
         self.data = {id: {key: value for key, value in data.items() if key not in fields} for id, data in self.data.items()}
         return ["sends no webhooks any more"]
 
-    def assign(self, title: str, tasks: Sequence[str]) -> str:
+    def assign(self, title: str, tasks: Sequence[str], shows: TabShows = TabShows.REASONS) -> str:
         self._call("assign")
-        self.assigned[title] = list(tasks)
+        self.assigned.pop(title, None)
+        if tasks:
+            self.assigned[title] = list(tasks)
         return self.address()
 
     def repair(self) -> list[str]:

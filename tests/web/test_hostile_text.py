@@ -8,7 +8,8 @@ import pytest
 from browsers import is_cut
 from sqlalchemy import func, select, update
 
-from annotriage.states import EventKind, FindingState, InsightKind, IssueKind
+from annotriage.states import EventKind, FindingState, InsightKind, IssueKind, ProposalState
+from annotriage.store import proposals
 from annotriage.store.events import note
 from annotriage.store.insights import keep_insight
 from annotriage.store.label_audits import Finding, keep_audit
@@ -28,6 +29,7 @@ PAGES = (
     "/projects/1/training", "/projects/1/people",
     "/projects/1/model", "/projects/1/model/diagnosis", "/projects/1/model/atlas", "/projects/1/model/image",
     "/projects/1/model/graph", "/projects/1/model/units", "/projects/1/model/layers",
+    "/projects/1/look-alikes", "/projects/1/look-alikes/1",
     "/projects/1/label-audit", "/projects/1/items/{task}", "/projects/1/overview", "/projects/1/certificates", "/system/accounts",
 )  # fmt: skip
 
@@ -63,6 +65,11 @@ def evil(request, dashboard):
         keep_insight(connection, project.id, InsightKind.ATLAS, "", *an_atlas(text))
         for kind, found in channels(text).items():
             keep_insight(connection, project.id, kind, "", found)
+        free = proposals.free_items(connection, project)
+        group = proposals.add_proposal(connection, project, free[:37], text, text, group_error=0.3, confidence=0.95)
+        done = {"labels": [text], "note": text, "labelled_by": text, "labelled_at": 1.0}
+        proposals.move(connection, group, ProposalState.OFFERED, ProposalState.LABELLED, **done)
+        proposals.set_at_once(connection, group, free[20:37])
         for row in connection.execute(select(snapshot.c.id, snapshot.c.facts)).all():
             for group in row.facts["groups"]:
                 group["label"] = text

@@ -10,8 +10,9 @@ from triaged import import_tasks, judge
 
 from annotriage.service.guarantee.pausing import pause
 from annotriage.states import InsightKind
-from annotriage.store import label_audits
+from annotriage.store import label_audits, proposals
 from annotriage.store.insights import keep_insight
+from annotriage.store.projects import project_of
 from annotriage.store.schema import item
 
 # A figure of each page: where it is in the twin, and how the page shows it.
@@ -38,6 +39,7 @@ FIGURES = {
     "/projects/1/model/units": (lambda page: page["units"]["insight"]["facts"]["items"], "{:,} training items"),
     "/projects/1/model/layers": (lambda page: page["layers"]["insight"]["facts"]["boxes"][0]["title"], "{}</text>"),
     "/projects/1/certificates": (lambda page: page["datasets"][0]["items"], "({} item"),
+    "/projects/1/look-alikes": (lambda page: page["groups"][0]["proposal"]["members"], "{} items, proposed by"),
     "/projects/1/compare": (lambda page: page["a"]["whole"]["n"], "{:,}"),
     "/projects/1/settings": (lambda page: 100 * page["now"]["max_error"], "{:.3g}"),
     "/projects/1/items/1": (lambda page: page["detail"]["item"]["verdict"]["reason"][:40], "{}"),
@@ -65,6 +67,9 @@ def client(copied, serve_dashboard):
         box = {"title": "Gemm, Relu", "shape": "32", "layers": ["hidden1"], "deciding": True}
         keep_insight(connection, 1, InsightKind.LAYERS, "", {"boxes": [box], "arrows": [], "exact": True})
         label_audits.keep_audit(connection, 1, {"items": 7_123, "sentences": ["None looks wrong."], "findings": {}, "notes": []}, [])
+        project = project_of(connection, "1")
+        free = proposals.free_items(connection, project)
+        proposals.add_proposal(connection, project, free[:37], "outlier group 1", "ann", group_error=0.3, confidence=0.95)
     return dashboard.app.test_client()
 
 

@@ -31,6 +31,7 @@ from annotriage.store.schema import (
     job,
     label_audit,
     map_,
+    proposal,
     report,
     saved_view,
     snapshot,
@@ -40,7 +41,7 @@ from annotriage.store.schema import project as project_table
 
 KIND = "erase"  # of the job
 ERASED = "(erased)"
-SPOKEN = ("facts", "payload", "next_payload", "text", "reason", "query")  # columns in which items may be named
+SPOKEN = ("facts", "payload", "next_payload", "text", "reason", "note", "query")  # columns in which items may be named
 DISTINCT = 8  # characters of a file's name from which on it is one
 
 
@@ -151,7 +152,7 @@ def _out_of_inbox(connection: Connection, mentioned: re.Pattern[str]) -> None:
 
 def _out_of_history(connection: Connection, project: Project, tasks: Collection[str], mentioned: re.Pattern[str]) -> None:
     """Sentences and facts that name the items; that something happened stays."""
-    for table in (event, job, finding, label_audit, saved_view):
+    for table in (event, job, finding, label_audit, proposal, saved_view):
         columns = [column for column in table.c if column.name in SPOKEN]
         key = next(iter(table.primary_key))
         rows = connection.execute(select(key, *columns).where(table.c.project_id == project.id)).all()

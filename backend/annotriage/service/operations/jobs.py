@@ -55,6 +55,7 @@ def run_jobs(process: Process) -> None:
 def job_loops(process: Process) -> list[Loop]:
     """What the jobs process does again and again, each in a thread of its own."""
     from annotriage.service.quality.auditing import withdraw_decided
+    from annotriage.service.quality.near_duplicates import NearDuplicates
 
     def each(name: str, act: Callable[[Project], bool], pause: float = IDLE_SECONDS) -> Loop:
         return Loop(process, name, [ProjectStep(name, act)], pause, alone=True)
@@ -65,6 +66,7 @@ def job_loops(process: Process) -> list[Loop]:
         each("tightening", Tightening(process).step, QUEUED_SECONDS),
         each("fields", FieldWriting(process).step),
         each("decided findings", lambda project: withdraw_decided(process, project), AUDIT_SECONDS),
+        each("near duplicates", put_off(process, NearDuplicates(process).step), QUEUED_SECONDS),
         each("maps", put_off(process, MapMaking(process).step), MAP_SECONDS),
         each("places", Placing(process).step, MAP_SECONDS),
         Loop(process, "queued", [Step("queued jobs", lambda: run_queued(process))], QUEUED_SECONDS, back_off=SOON),
