@@ -22,9 +22,11 @@ from annotriage.store import (
     reviews,
     snapshots,
     spot_checks,
+    tallies,
     work,
 )
 from annotriage.store.events import history, note
+from annotriage.store.filters import Filters
 from annotriage.store.projects import mark_of
 
 # Few rows, whatever the number of items: reading all of them is as good as an index.
@@ -36,8 +38,14 @@ HOT = {
     "queue, strangest first": lambda c, p: queue.queue_page(c, p, limit=5),
     "queue, newest first": lambda c, p: queue.queue_page(c, p, order="newest", limit=5),
     "queue, groups first": lambda c, p: queue.queue_page(c, p, order="groups", limit=5),
-    "queue, of a dataset": lambda c, p: queue.queue_page(c, p, filters=queue.Filters(dataset=1), limit=5),
-    "queue, by label": lambda c, p: queue.queue_page(c, p, filters=queue.Filters(label="cat"), limit=5),
+    "queue, of a dataset": lambda c, p: queue.queue_page(c, p, filters=Filters(dataset=1), limit=5),
+    "queue, by label": lambda c, p: queue.queue_page(c, p, filters=Filters(label="cat"), limit=5),
+    "items that pass": lambda c, p: queue.ids_of(c, p, Filters(state=None, label="cat", score=0.5, since="week")),
+    "items of a group": lambda c, p: queue.ids_of(c, p, Filters(state=None, group=1)),
+    "all items, strangest first": lambda c, p: queue.queue_page(c, p, filters=Filters(state=None), limit=5),
+    "a tally": tallies.tally,
+    "a tally of a dataset": lambda c, p: tallies.tally(c, p, 1),
+    "open spot checks by route": lambda c, p: queue.open_by_route(c, p, Filters(state=None)),
     "queue's length": queue.queue_length,
     "what waits, by kind": queue.waiting_by_kind,
     "what waits of groups": lambda c, p: queue.waiting_in_groups(c, p, [1, 2]),

@@ -10,6 +10,7 @@ from sqlalchemy import event, insert, select, update
 from annotriage.engine.verdict import Verdict
 from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Task
+from annotriage.states import Standing
 from annotriage.store import items, queue
 from annotriage.store.browsing import item_of_task, items_of
 from annotriage.store.counters import recounted
@@ -207,8 +208,24 @@ class TestQueue:
     def test_what_was_taken_out_can_be_looked_at(self, store, walk):
         _answer(store, 5, dismissed=True)
         _answer(store, 3, dismissed=True)
-        assert walk(out=True) == [5, 3]
-        assert walk("newest", out=True, label="dog") == [3], "the class of an outlier is hidden"
+        assert walk(state=Standing.OUT) == [5, 3]
+        assert walk("newest", state=Standing.OUT, label="dog") == [3], "the class of an outlier is hidden"
+
+    def test_a_list_of_all_items_has_each_once_whatever_its_state_and_leads_from_one_to_the_next(self, store, project, walk):
+        _answer(store, 5)
+        _answer(store, 3, dismissed=True)
+        every = walk(state=None)
+        assert sorted(every) == list(range(1, len(ITEMS) + 1))
+        parts = {state: walk(state=state) for state in Standing}
+        assert parts == {"waiting": [4, 1, 8, 7], "out": [3], "answered": [5], "unasked": [9, 2]}
+        assert walk(state=None, route="spot check") == [SPOT_CHECK]
+        for place, id in enumerate(every):
+            with store.reading() as connection:
+                found = neighbours(connection, project, id, filters=Filters(state=None))
+            assert found == (every[place - 1] if place else None, every[place + 1] if place + 1 < len(every) else None)
+
+    def test_a_route_that_never_waits_has_nothing_in_the_queue(self, walk):
+        assert walk(route="auto") == []
 
     def test_disputed_items_wait(self, store, walk):
         _answer(store, 5, answer="disputed")
@@ -239,7 +256,14 @@ class TestQueue:
         if not store.is_sqlite:
             pytest.skip("on a table of nine rows PostgreSQL rightly scans; see benchmarks/pages.py")
         for order in queue.ORDERS:
-            for filters in (Filters(), Filters(label="cat"), Filters(route="spot check"), Filters(out=True)):
+            for filters in (
+                Filters(),
+                Filters(label="cat"),
+                Filters(route="spot check"),
+                Filters(state=Standing.OUT),
+                Filters(state=None),
+                Filters(state=None, score=0.5, since="day"),
+            ):
                 plan = _plan(
                     store, lambda connection, order=order, filters=filters: queue_page(connection, project, order=order, filters=filters)
                 )

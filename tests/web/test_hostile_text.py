@@ -20,7 +20,8 @@ EVIL = {
     "length": "W" * 10_000,
 }
 PAGES = (
-    "/", "/system", "/projects/1/map", "/projects/1/queue", "/projects/1/queue?order=groups", "/projects/1/diversity",
+    "/", "/system", "/projects/1/map", "/projects/1/queue", "/projects/1/queue?order=groups",
+    "/projects/1/items?zoom=large", "/projects/1/diversity",
     "/projects/1/groups", "/projects/1/guarantee", "/projects/1/compare", "/projects/1/settings",
     "/projects/1/training",
     "/projects/1/label-audit", "/projects/1/items/{task}", "/projects/1/overview", "/projects/1/certificates", "/system/accounts",

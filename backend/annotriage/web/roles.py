@@ -11,6 +11,7 @@ DECIDING = (  # endpoints; whatever else changes something is for administrators
     "web.start_training", "web.cancel_training",
     "web.reveal", "web.save_view", "web.delete_view", "web.map_reroute", "web.map_undo", "web.reroute", "web.undo",
     "web.answer", "web.take_back_answer", "web.set_group_aside", "web.assign_group", "web.undo_aside",
+    "web.like_picture",
     "api.pause", "api.resume", "api.undo_batch", "api.recalibrate", "api.train", "api.make_certificate",
 )  # fmt: skip
 ADMINISTERING = (
@@ -25,7 +26,7 @@ ADMINISTERING = (
 )
 PRIVATE = ("web.deeds_csv", "web.accounts", "web.accounts_json")  # pages for administrators alone
 FOR_ALL = ("web.sign_in", "web.sign_out")
-LOOKING = ("web.map_foresee",)  # what would be, before anybody does it
+LOOKING = ("web.map_foresee", "web.like_item")  # what would be, before anybody does it; what is looked for
 
 
 def needed(method: str, endpoint: str | None) -> Role:

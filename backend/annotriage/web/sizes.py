@@ -11,9 +11,9 @@ from werkzeug.exceptions import HTTPException
 from annotriage.settings import ServiceSettings
 
 FORM = 64 * 2**10  # bytes; it holds every form, and all that a stranger may send
-SELECTION = 2**19  # a lasso around all items of a map
+SELECTION = 2**19  # a lasso around all items of a map, or a picture that others are looked for by
 FIELD = 2**20  # one text field among files
-SELECTING, PUSHING = ("web.map_reroute", "web.map_foresee"), "api.push_items"  # endpoints
+SELECTING, PUSHING = ("web.map_reroute", "web.map_foresee", "web.like_picture"), "api.push_items"  # endpoints
 
 
 def most_bytes(endpoint: str | None, tool: str, settings: ServiceSettings) -> int:
