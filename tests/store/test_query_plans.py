@@ -83,6 +83,7 @@ HOT = {
     "what changed": snapshots.changed,
     "what a task's reviews are": lambda c, p: reviews.known(c, p.id, ["1", "2"]),
     "items on a map since": lambda c, p: maps.judged_since(c, p, time.time()),
+    "spot checks on a map since": lambda c, p: maps.checked_since(c, p, time.time()),
     "strangest of a dataset": lambda c, p: browsing.strangest_of(c, p, 1, 5),
     "strangest between": lambda c, p: browsing.strangest_between(c, p, 0.0, 1e12, 5),
     "groups": lambda c, p: snapshots.groups_of(c, datasets.id_of_all(p.id), [1, 2]),
