@@ -224,6 +224,18 @@ class TestQueue:
                 found = neighbours(connection, project, id, filters=Filters(state=None))
             assert found == (every[place - 1] if place else None, every[place + 1] if place + 1 < len(every) else None)
 
+    def test_a_spot_check_that_is_answered_has_its_true_place_among_all_items(self, store, project, walk):
+        _answer(store, SPOT_CHECK)
+        assert walk(state=None)[:3] == [4, 5, SPOT_CHECK], "while it is open, a random one"
+        with store.writing() as connection:
+            connection.execute(update(spot_check).values(state="right"))
+        assert walk(state=None)[-1] == SPOT_CHECK or walk(state=None)[-2] == SPOT_CHECK
+        assert sorted(walk(state=None)) == list(range(1, len(ITEMS) + 1))
+        for place, id in enumerate(whole := walk(state=None)):
+            with store.reading() as connection:
+                found = neighbours(connection, project, id, filters=Filters(state=None))
+            assert found == (whole[place - 1] if place else None, whole[place + 1] if place + 1 < len(whole) else None)
+
     def test_a_route_that_never_waits_has_nothing_in_the_queue(self, walk):
         assert walk(route="auto") == []
 

@@ -35,7 +35,7 @@ class TestTallies:
             "strange": filled.judged(3, "outlier", labels=("dog",)),
             "unsure": filled.judged(2, "uncertain", labels=("dog",)),
             "automatic": filled.judged(3, labels=("cat",)),
-            "unreadable": filled.judged(1, "failed", labels=()),
+            "unreadable": filled.judged(1, "failed"),
             "blind": filled.judged(2, spot_check="audit", labels=("dog",)),
             "out": filled.judged(1, "outlier", labels=("cat",)),
             "answered": filled.judged(2, "outlier", labels=("dog",)),

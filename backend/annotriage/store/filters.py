@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, exists, literal, select
+from sqlalchemy import ColumnElement, Select, exists, false, literal, select
 
 from annotriage.states import FOR_PEOPLE, ROUTES, SPOT_CHECK, UNANSWERED, AnswerState, Route, Standing
 from annotriage.store.blindness import is_blind, is_unnamed
@@ -54,7 +54,7 @@ class Filters:
     @property
     def blind(self) -> bool:
         """Whether open spot checks are wanted."""
-        return self.route == SPOT_CHECK or (self.route is None and self.state is None)
+        return (self.route == SPOT_CHECK and self.state != Standing.UNASKED) or (self.route is None and self.state is None)
 
 
 def ranges(filters: Filters) -> list[tuple[ColumnElement[bool], ...]]:
@@ -83,7 +83,7 @@ def of_routes(query: Select[Any], filters: Filters) -> Select[Any]:
     if filters.route is None and filters.state is None:
         return query
     if filters.route == SPOT_CHECK:
-        return query.where(is_blind(item.c.id))
+        return query.where(is_blind(item.c.id) if filters.blind else false())
     return query.where(item.c.route.in_(filters.routes), ~is_blind(item.c.id))
 
 

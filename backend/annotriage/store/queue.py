@@ -10,18 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, false, func, or_, select, true, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, func, or_, select, true, tuple_, union_all
 
-from annotriage.states import FOR_PEOPLE, UNSETTLED, Route, Standing
+from annotriage.states import FOR_PEOPLE, SETTLED, UNSETTLED, Route, Standing
 from annotriage.store.blindness import is_blind
 from annotriage.store.browsing import Item, items_of
 from annotriage.store.counters import chunks
 from annotriage.store.datasets import id_of_all, routes_of, routes_of_datasets
 from annotriage.store.filters import Filters, Test, of_routes, ranges, stands, tests
 from annotriage.store.projects import Project
-from annotriage.store.schema import counter, group_member, item, item_dataset, spot_check
+from annotriage.store.schema import counter, group_member, item, item_dataset, spot_check, verdict
 
 WAITING = Filters()
+QUEUED = (Standing.WAITING, Standing.OUT)
 ORDERS = ("strangest", "groups", "boundary", "newest")
 LOOKED_AT = 2_000  # rows that a filter looks at for one page
 DAYS_WORK = 10_000  # items
@@ -82,8 +83,8 @@ def queue_page(
 
 def front_of_queue(connection: Connection, project: Project) -> list[float]:
     """The trusts of what waits, spot checks left out, the strangest first: so many as people may be handed in a day."""
-    parts, _ = _parts(connection, project, Filters())
-    ordered = [part.with_only_columns(item.c.trust).order_by(item.c.trust).limit(DAYS_WORK) for part in parts]
+    parts, _ = _parts(connection, project, WAITING)
+    ordered = [part.with_only_columns(rank.label("trust")).order_by(rank).limit(DAYS_WORK) for part, rank in parts]
     every = union_all(*(select(part.subquery()) for part in ordered)).subquery()
     return list(connection.execute(select(every.c.trust).order_by(every.c.trust).limit(DAYS_WORK)).scalars())
 
@@ -146,7 +147,7 @@ def waiting_in_groups(connection: Connection, project: Project, numbers: Sequenc
 def ids_of(connection: Connection, project: Project, filters: Filters) -> list[int]:
     """The ids of all judged items that are wanted, ascending."""
     parts, left = _parts(connection, project, filters)
-    every = union_all(*parts).subquery()
+    every = union_all(*(part for part, _ in parts)).subquery()
     query = select(every.c.id).where(*(test(every.c.id) for test in left)).order_by(every.c.id)
     return list(connection.execute(query).scalars())
 
@@ -177,7 +178,7 @@ def neighbours(
         if place + 1 < len(faces):
             return before, faces[place + 1]
         return before, next(iter(_walk(connection, project, order, filters, None, 1, backwards=False, without=faces)[0]), None)
-    row = connection.execute(select(item.c.trust).where(item.c.id == item_id)).one_or_none()
+    row = connection.execute(select(_place(project, filters).label("trust")).where(item.c.id == item_id)).one_or_none()
     if row is None or (row.trust is None and order != "newest"):
         return None, None
     key = (float(item_id if order == "newest" else row.trust), item_id)
@@ -206,9 +207,9 @@ def _walk(
     parts, left = _parts(connection, project, filters)
     most = LOOKED_AT if left else limit + len(without) + 1
     pieces = []
-    for part in parts:
+    for part, place in parts:
         id = part.selected_columns.id
-        rank = id if newest else item.c.trust
+        rank = id if newest else place
         ordered = part.add_columns(rank.label("rank")).where(_beyond(rank, id, after, falls)).order_by(*_by(rank, id, falls))
         pieces.append(select(ordered.limit(most).subquery()))
     every = union_all(*pieces).subquery()
@@ -240,26 +241,42 @@ def _beyond(rank: ColumnElement[Any], id: ColumnElement[Any], after: Key | None,
     return place < tuple_(*after) if falls else place > tuple_(*after)
 
 
-def _parts(connection: Connection, project: Project, filters: Filters) -> tuple[list[Select[Any]], list[Test]]:
-    """Queries each of which reads along one range of an index, and the tests that their rows have still to pass."""
+def _parts(connection: Connection, project: Project, filters: Filters) -> tuple[list[tuple[Select[Any], ColumnElement[Any]]], list[Test]]:
+    """Queries each of which reads along one range of an index, with what ranks their rows; and the tests that these have still to pass."""
+    place = _place(project, filters)
     if filters.group is not None:
         chosen = filters.dataset if filters.dataset is not None else id_of_all(project.id)
         members = select(item.c.id).join(group_member, group_member.c.item_id == item.c.id)
         members = members.where(group_member.c.dataset_id == chosen, group_member.c.number == filters.group, *stands(filters))
-        return [of_routes(members, filters)], tests(project, filters, dataset=False)
+        return [(of_routes(members, filters), place)], tests(project, filters, dataset=False)
     if filters.dataset is not None and size_of(connection, project, filters.dataset) <= FEW:
         few = select(item.c.id).join(item_dataset, item_dataset.c.item_id == item.c.id)
         few = few.where(item_dataset.c.dataset_id == filters.dataset, *stands(filters))
-        return [of_routes(few, filters)], tests(project, filters, dataset=False)
-    parts = []
+        return [(of_routes(few, filters), place)], tests(project, filters, dataset=False)
+    parts: list[tuple[Select[Any], ColumnElement[Any]]] = []
+    drawn = select(item.c.id).join(spot_check, spot_check.c.item_id == item.c.id)
+    drawn = drawn.where(spot_check.c.project_id == project.id, *stands(filters))
     if filters.blind:
-        drawn = select(item.c.id).join(spot_check, spot_check.c.item_id == item.c.id)
-        mine = (spot_check.c.project_id == project.id, *stands(filters))
-        parts += [drawn.where(*mine, spot_check.c.state == state) for state in UNSETTLED]
+        parts += [(drawn.where(spot_check.c.state == state), item.c.trust) for state in UNSETTLED]
+    others = [~is_blind(item.c.id)]
+    if filters.state not in QUEUED:
+        ranked = drawn.join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id))
+        ranked = ranked.where(item.c.route.in_(filters.routes))
+        parts += [(ranked.where(spot_check.c.state == state), verdict.c.trust) for state in SETTLED]
+        others = [~exists().where(spot_check.c.item_id == item.c.id)]
     for within in ranges(filters):
-        there = (item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone, ~is_blind(item.c.id))
-        parts.append(select(item.c.id).where(*within, *there))
-    return parts or [select(item.c.id).where(false())], tests(project, filters, dataset=True)
+        there = (item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone, *others)
+        parts.append((select(item.c.id).where(*within, *there), item.c.trust))
+    return parts or [(select(item.c.id).where(false()), item.c.trust)], tests(project, filters, dataset=True)
+
+
+def _place(project: Project, filters: Filters) -> ColumnElement[Any]:
+    """What an item is ranked by: its place in the tool's queue, and in other lists its own trust once it is a spot check no more."""
+    if filters.state in QUEUED:
+        return item.c.trust
+    own = select(verdict.c.trust).join(spot_check, spot_check.c.item_id == verdict.c.item_id)
+    own = own.where(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id, spot_check.c.state.in_(SETTLED))
+    return func.coalesce(own.correlate(item).scalar_subquery(), item.c.trust)
 
 
 def _in_dataset(dataset_id: int) -> ColumnElement[bool]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, case, func, null, or_, select
 
-from annotriage.states import SPOT_CHECK, UNANSWERED, UNSETTLED, AnswerState, Route, Standing
+from annotriage.states import SPOT_CHECK, UNSETTLED, AnswerState, Route, Standing
 from annotriage.store.blindness import hides_class
 from annotriage.store.datasets import id_of_all
 from annotriage.store.filters import SCORE_STEPS, SINCE, Filters
@@ -59,11 +59,10 @@ def tally(connection: Connection, project: Project, dataset_id: int | None = Non
     blind, now = check.c.item_id.is_not(None), time.time()
     steps = [(verdict.c.outlier_score >= step, step) for step in reversed(SCORE_STEPS)]
     state = case(
-        (and_(blind, item.c.answer.in_(UNANSWERED)), Standing.WAITING),
-        (item.c.answer == AnswerState.RESOLVED, Standing.ANSWERED),
-        (item.c.route == Route.AUTO, Standing.UNASKED),
-        (item.c.dismissed, Standing.OUT),
-        else_=Standing.WAITING,
+        (item.c.answer == AnswerState.RESOLVED, Standing.ANSWERED.value),
+        (and_(item.c.route == Route.AUTO, ~blind), Standing.UNASKED.value),
+        (item.c.dismissed, Standing.OUT.value),
+        else_=Standing.WAITING.value,
     )
     columns = (
         case((blind, SPOT_CHECK), else_=item.c.route).label("route"),

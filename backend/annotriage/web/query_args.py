@@ -108,7 +108,7 @@ class Walk:
             "label": self.filters.label,
             "route": self.filters.route,
             "group": self.filters.group,
-            "state": None if self.filters.state == USUAL_STATE[self.page] else self.filters.state,
+            "state": None if self.filters.state == self.usual_state else self.filters.state,
             "score": None if self.filters.score is None else repr(self.filters.score),
             "since": self.filters.since,
         }
@@ -119,9 +119,14 @@ class Walk:
         return self.args(within=None if self.page == "queue" else self.page)
 
     @property
+    def usual_state(self) -> Standing | None:
+        """The state of what the list shows unless another one is asked for."""
+        return USUAL_STATE[self.page]
+
+    @property
     def narrowed(self) -> bool:
         """Whether anything is left out of the list."""
-        return self.filters != Filters(state=USUAL_STATE[self.page])
+        return self.filters != Filters(state=self.usual_state)
 
 
 def walk_asked(page: str) -> Walk:
