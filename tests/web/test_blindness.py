@@ -84,6 +84,8 @@ def test_no_address_no_look_alike_and_no_filter_tells_what_the_model_says_until_
     items = {
         "items",
         "items.json",
+        "map",
+        "map.json",
         "items.csv",
         "labels.csv",
         "queue",

@@ -250,7 +250,7 @@ async function explore() {
   panel.addEventListener("click", (event) => {
     const alike = event.target.closest("[data-alike]");
     if (alike) { find(`${base}/items/${alike.dataset.alike}/alike`, null, `Most like task ${alike.dataset.name}`, alike); return; }
-    const stepping = event.target.closest("[data-step]"), similar = event.target.closest("[data-training]"), face = event.target.closest("[data-point]");
+    const stepping = event.target.closest("[data-step]"), similar = event.target.closest("button[data-training]"), face = event.target.closest("[data-point]");
     if (stepping) step(Number(stepping.dataset.step));
     else if (similar) choose(points.findTraining(Number(similar.dataset.training)));
     else if (face) choose(Number(face.dataset.point));
