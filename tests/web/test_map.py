@@ -381,7 +381,7 @@ def test_many_points_in_one_place_look_like_many(page):
         return painted / map.ratio;
     }"""
     wait_until(lambda: page.evaluate("i => annotriageMap.stackOf(i)", place) == 15, what="for the points to lie there")
-    wait_until(lambda: page.evaluate(wide, place) > 30, what="for the points to be drawn as a disc")
+    wait_until(lambda: page.evaluate(wide, place) > 25, what="for the points to be drawn as a disc")
     page.evaluate("i => annotriageMap.show(Uint8Array.from(annotriageMap.shown, (_, k) => k === i ? 1 : 0))", place)
     wait_until(lambda: 0 < page.evaluate(wide, place) < 15, what="for a single point")
 
@@ -396,6 +396,11 @@ def test_faces_show_what_lies_in_each_cell(page):
     first.click()
     assert label.split(":")[0] in page.locator("#panel-body h3").first.text_content()
     assert page.locator("#point-list li").count() > 0 or "training" in page.locator("#panel p").first.text_content()
+    face = page.locator("#panel-body .face").first
+    chosen = int(face.get_attribute("data-point"))
+    face.click()
+    page.locator("#panel-id").wait_for()
+    assert page.evaluate("annotriageMap.selected") == chosen
 
 
 def test_the_list_beside_the_map_is_walked_by_keyboard(page):

@@ -72,10 +72,10 @@ def facets_of(
     """
     chosen = None if filters.dataset is None else dataset_of_project(connection, project, filters.dataset)
     whole = chosen or dataset_of_all(connection, project)
-    few = grouped or whole is None or size_of(connection, project, whole.id) <= COUNTED
+    few = whole is None or size_of(connection, project, whole.id) <= COUNTED
     alike = tally(connection, project, filters.dataset, grouped=grouped) if few else None
     numbers = _group_numbers(connection, project, whole)
-    counts = _kept_counts(connection, project, filters, numbers) if alike is None else _counted(alike, filters)
+    counts = _counted(alike, filters) if alike is not None else {} if grouped else _kept_counts(connection, project, filters, numbers)
     routes = ROUTES if Standing.UNASKED in states else FOR_PEOPLE
     choices = {
         "state": [(standing, words) for standing, words in STATES.items() if standing in states],
