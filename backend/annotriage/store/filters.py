@@ -19,7 +19,9 @@ SINCE = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}  # secon
 
 Test = Callable[[ColumnElement[int]], ColumnElement[bool]]  # of an item's id
 
-_STANDS = {  # what each standing says of answers, of being taken out, and of routes
+_STANDS: dict[
+    Standing | None, tuple[tuple[str, ...], tuple[bool, ...], tuple[str, ...]]
+] = {  # what each standing says of answers, of being taken out, and of routes
     Standing.WAITING: (UNANSWERED, (False,), FOR_PEOPLE),
     Standing.OUT: (UNANSWERED, (True,), FOR_PEOPLE),
     Standing.ANSWERED: ((AnswerState.RESOLVED,), (False, True), ROUTES),

@@ -77,7 +77,7 @@ def facets_of(
     numbers = _group_numbers(connection, project, whole)
     counts = _counted(alike, filters) if alike is not None else {} if grouped else _kept_counts(connection, project, filters, numbers)
     routes = ROUTES if Standing.UNASKED in states else FOR_PEOPLE
-    choices = {
+    choices: dict[str, list[tuple[str, str]]] = {
         "state": [(standing, words) for standing, words in STATES.items() if standing in states],
         "route": [(route, route) for route in (*routes, SPOT_CHECK)],
         "label": [(name, name) for name in _classes(connection, project, counts.get("label"))],
@@ -85,7 +85,7 @@ def facets_of(
         "since": list(SPANS.items()),
         "group": [(str(number), f"Group {number}") for number in numbers],
     }
-    asked = {
+    asked: dict[str, str | None] = {
         "state": filters.state,
         "route": filters.route,
         "label": filters.label,
@@ -144,8 +144,8 @@ def _kept_counts(connection: Connection, project: Project, filters: Filters, num
     if filters.state == Standing.WAITING:
         kinds = waiting_by_kind(connection, project, filters.dataset)
         waits = waiting_in_groups(connection, project, numbers, filters.dataset)
-        routes = {Route.OUTLIER: kinds.strange, Route.UNCERTAIN: kinds.unsure + kinds.sent, Route.FAILED: kinds.unreadable}
-        counts = {"route": {**routes, SPOT_CHECK: kinds.spot_checks}}
+        routes: dict[str, int] = {Route.OUTLIER: kinds.strange, Route.UNCERTAIN: kinds.unsure + kinds.sent, Route.FAILED: kinds.unreadable}
+        counts: dict[str, Mapping[str, int]] = {"route": {**routes, SPOT_CHECK: kinds.spot_checks}}
         return counts if filters.route is not None else {**counts, "group": {str(number): n for number, n in waits.items()}}
     if filters.state is not None:
         return {}
