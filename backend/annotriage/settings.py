@@ -298,7 +298,11 @@ class Settings(_Table):
     )
     # what is drawn
     map: str = _setting(
-        "umap", "How the map is made. `none` leaves it out and saves its time.", choices=("umap", "tsne", "pca", "none"), run=True
+        "umap",
+        "How the map is made. With `-3d` the report can also draw it in space, which takes as long again; `none` leaves it out and saves"
+        " its time.",
+        choices=("umap", "tsne", "pca", "umap-3d", "pca-3d", "none"),
+        run=True,
     )
     map_sample: int = _setting(
         10_000, "Most points drawn of the training set, and again of the incoming data.", low=10, high=100_000, run=True

@@ -201,7 +201,8 @@ def tsne_embedding(points: Array, seed: int, start: Array | None = None, dimensi
         begin = initialization.pca(points, n_components=dimensions, random_state=seed)
     else:
         begin = initialization.rescale(start.astype(np.float64))
-    embedding = TSNEEmbedding(begin, _tsne_affinities(points, seed), random_state=seed)
+    ways = {"negative_gradient_method": "bh"} if dimensions == 3 else {}  # the faster way is there for up to 2 values alone
+    embedding = TSNEEmbedding(begin, _tsne_affinities(points, seed), random_state=seed, **ways)
     embedding = embedding.optimize(n_iter=250, exaggeration=12, momentum=0.5).optimize(n_iter=500, momentum=0.8)
     placed = np.asarray(embedding, dtype=np.float32)
     return np.asarray(placed - placed.mean(axis=0))

@@ -318,15 +318,15 @@ map_ = Table(
     _id(),
     _of("project"),
     _of("reference"),
-    Column("method", Text, nullable=False),  # umap | tsne
+    Column("method", Text, nullable=False),  # umap | tsne | umap-3d
     Column("seed", Integer, nullable=False),
-    Column("state", Text, nullable=False),  # making | ready | failed
+    Column("state", Text, nullable=False),  # asked | making | ready | failed
     Column("progress", Float, nullable=False, server_default=text("0")),  # share of the making that is done
     Column("text", Text, nullable=False, server_default=""),  # what it is at, or why it failed
     Column("training", Integer, nullable=False, server_default=text("0")),  # training items that it was fitted on,
     Column("fitted", Integer, nullable=False, server_default=text("0")),  # incoming ones,
     Column("total", Integer, nullable=False, server_default=text("0")),  # and the incoming ones that there were
-    Column("frame", JSON),  # west, south and side of the square that the places fill
+    Column("frame", JSON),  # the lowest corner and the side of the square, or cube, that the places fill
     Column("names", JSON),  # what the codes stand for: {"class": [...], "dataset": [ids]}
     Column("read_until", Float, nullable=False, server_default=text("0")),  # verdicts from before that are on it
     Column("at", Float, nullable=False),

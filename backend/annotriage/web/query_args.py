@@ -27,7 +27,7 @@ LONGEST_KEPT = 100
 AT_ONCE = 1_000  # items of one request
 USUAL_STATE = {"queue": Standing.WAITING, "items": None, "map": None, "groups": None}  # by page: of what it lists
 LISTED_STATES = {page: tuple(Standing) if page != "queue" else (Standing.WAITING, Standing.OUT) for page in USUAL_STATE}
-KEPT = {"queue": (), "items": ("zoom",), "map": ("method", "map", "colour", "hide"), "groups": ()}
+KEPT = {"queue": (), "items": ("zoom",), "map": ("method", "dimensions", "map", "colour", "hide"), "groups": ()}
 
 
 @dataclass(frozen=True)

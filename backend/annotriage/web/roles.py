@@ -26,7 +26,7 @@ ADMINISTERING = (
 )
 PRIVATE = ("web.deeds_csv", "web.accounts", "web.accounts_json")  # pages for administrators alone
 FOR_ALL = ("web.sign_in", "web.sign_out")
-LOOKING = ("web.map_foresee", "web.like_item")  # what would be, before anybody does it; what is looked for
+LOOKING = ("web.map_foresee", "web.map_ask", "web.like_item")  # what would be, what is drawn or looked for, for who looks
 
 
 def needed(method: str, endpoint: str | None) -> Role:

@@ -35,16 +35,21 @@ from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
 METHOD_NAMES = {"umap": "UMAP", "tsne": "t-SNE"}
+IN_SPACE = maps.IN_SPACE[0]
 MOST_SELECTED = 100_000
 POINTS = "application/vnd.annotriage.points"
 
 
 @dataclass(frozen=True)
 class MapPage:
-    """The page around the map. map: the one asked for, None before the first. older: of its method. sentence: what it shows, in words."""
+    """The page around the map.
+
+    dimensions: 2 or 3. map: the one asked for, None before the first. older: of its method. sentence: what it shows, in words.
+    """
 
     project: Project
     method: str
+    dimensions: int
     map: Map | None
     older: Sequence[Map]
     scored: int
@@ -73,7 +78,13 @@ def add_views(routes: Routes) -> None:
 
     @routes.reading("/map/state")
     def map_state(connection: Connection, project: Project) -> ResponseReturnValue:
-        return _state(connection, project, _method(), request.args.get("map", type=int))
+        return _state(connection, project, _kind(), request.args.get("map", type=int))
+
+    @routes.writing("/map/ask")
+    def map_ask(connection: Connection, project: Project) -> ResponseReturnValue:
+        """Somebody looks at the map in space, which is made for who asks: again where it is old."""
+        maps.ask_for(connection, project, IN_SPACE)
+        return {}
 
     @routes.reading("/map/<int:map_id>/legend")
     def map_legend(connection: Connection, project: Project, map_id: int) -> ResponseReturnValue:
@@ -142,21 +153,22 @@ def add_views(routes: Routes) -> None:
 
 
 def _page(connection: Connection, project: Project, walk: Walk, missing: str | None) -> MapPage:
-    method, map_id = _method(), request.args.get("map", type=int)
+    method, map_id = _kind(), request.args.get("map", type=int)
     older = maps.ready_maps(connection, project.id, method)
     chosen = next((row for row in older if row.id == map_id), older[0] if older else None)
     counts = {of_route.route: of_route.items for of_route in routes_of(connection, project)}
     failed = counts.get("failed", 0)
     return MapPage(
         project=project,
-        method=method,
+        method=maps.layout(method),
+        dimensions=maps.dimensions(method),
         map=chosen,
         older=older,
         scored=sum(counts.values()) - failed,
         failed=failed,
         waiting=work.waiting(connection, project.id, project.reference_id),
         attempt=maps.latest_attempt(connection, project.id, method),
-        sentence=_sentence(chosen, counts),
+        sentence=_sentence(chosen, counts, "together in space" if method == IN_SPACE else "together"),
         walk=walk,
         facets=facets_of(connection, project, walk.filters),
         views=saved_views(connection, project, "map"),
@@ -164,13 +176,13 @@ def _page(connection: Connection, project: Project, walk: Walk, missing: str | N
     )
 
 
-def _sentence(found: Map | None, counts: Mapping[str, int]) -> str:
+def _sentence(found: Map | None, counts: Mapping[str, int], how: str) -> str:
     """What a person sees at a glance, for those who cannot."""
     if found is None:
         return ""
     incoming = sum(n for route, n in counts.items() if route != "failed")
     sentence = (
-        f"{count(found.training, 'training item')} and {count(incoming, 'incoming one')}, laid out together: items that the model sees"
+        f"{count(found.training, 'training item')} and {count(incoming, 'incoming one')}, laid out {how}: items that the model sees"
         " alike lie near each other."
     )
     outliers = counts.get("outlier", 0)
@@ -232,7 +244,10 @@ def _answer(process: Process, project: Project, done: Rerouted, *, undone: bool 
     }
 
 
-def _method() -> str:
+def _kind() -> str:
+    """Which of the maps is asked for: by its method, and whether in space, for which there is one method alone."""
+    if request.args.get("dimensions") == "3":
+        return IN_SPACE
     method = request.args.get("method", "umap")
     return method if method in METHOD_NAMES else "umap"
 
