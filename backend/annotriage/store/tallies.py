@@ -82,4 +82,4 @@ def tally(connection: Connection, project: Project, dataset_id: int | None = Non
         query = query.join(item_dataset, and_(item_dataset.c.item_id == item.c.id, item_dataset.c.dataset_id == dataset_id))
     each = query.where(item.c.project_id == project.id, item.c.route.is_not(None), ~item.c.labelled, ~item.c.gone).subquery()
     found = connection.execute(select(*each.c, func.count()).group_by(*each.c))
-    return [Alike(*row[:-1], int(row[-1])) for row in found]
+    return [Alike(*row) for row in found]
