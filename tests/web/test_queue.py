@@ -324,7 +324,7 @@ def test_filters_and_orders_are_chosen_from_lists_and_stand_in_the_address(signe
 def test_choices_say_what_they_leave_and_several_are_taken_together(signed_in, dashboard):
     page = signed_in(QUEUE)
     for facet in ("dataset", "route", "score", "since"):
-        choice = page.locator(f"ul[aria-labelledby=facet-{facet}] li").first
+        choice = page.locator(f"ul[aria-labelledby=facet-{facet}] li", has_text="strange" if facet == "route" else "").first
         said = int(choice.locator(".muted").inner_text().replace(",", ""))
         follow(page, choice.locator("a"))
         shown_now = len(waiting(dashboard, filters=walk_of(page.url)))
