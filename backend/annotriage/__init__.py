@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from annotriage.engine.compare import compare
     from annotriage.engine.diagnosis.atlas import Atlas, atlas
     from annotriage.engine.diagnosis.diagnose import Diagnosis, diagnose
+    from annotriage.engine.diagnosis.image_grid import ImageGrid, Patch, look_at_image
     from annotriage.engine.diagnosis.sample import DiagnosisSample, sample
     from annotriage.engine.duplicates import Duplicates, duplicates
     from annotriage.engine.fitting import fit
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from annotriage.report.output import summary_text, triage_to_folder
     from annotriage.report.sample_file import sample_to_file
     from annotriage.report.training_output import train
+    from annotriage.service.readings.people import people
     from annotriage.settings import Settings
     from annotriage.training.plan import Plan
     from annotriage.training.retraining import Training, Wishes
@@ -43,9 +45,11 @@ _HOMES = {
     "Diagnosis": "annotriage.engine.diagnosis.diagnose",
     "DiagnosisSample": "annotriage.engine.diagnosis.sample",
     "Duplicates": "annotriage.engine.duplicates",
+    "ImageGrid": "annotriage.engine.diagnosis.image_grid",
     "Item": "annotriage.data",
     "LabelAudit": "annotriage.engine.label_audit.findings",
     "ModelSpec": "annotriage.model.spec",
+    "Patch": "annotriage.engine.diagnosis.image_grid",
     "Plan": "annotriage.training.plan",
     "Reference": "annotriage.engine.reference",
     "Settings": "annotriage.settings",
@@ -65,8 +69,10 @@ _HOMES = {
     "duplicates_to_file": "annotriage.report.duplicates",
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
+    "look_at_image": "annotriage.engine.diagnosis.image_grid",
     "look_alikes": "annotriage.engine.look_alikes",
     "open_dataset": "annotriage.data",
+    "people": "annotriage.service.readings.people",
     "sample": "annotriage.engine.diagnosis.sample",
     "sample_to_file": "annotriage.report.sample_file",
     "summary_text": "annotriage.report.output",
@@ -82,9 +88,11 @@ __all__ = [
     "Diagnosis",
     "DiagnosisSample",
     "Duplicates",
+    "ImageGrid",
     "Item",
     "LabelAudit",
     "ModelSpec",
+    "Patch",
     "Plan",
     "Reference",
     "Settings",
@@ -105,7 +113,9 @@ __all__ = [
     "fit",
     "load_model",
     "look_alikes",
+    "look_at_image",
     "open_dataset",
+    "people",
     "sample",
     "sample_to_file",
     "summary_text",

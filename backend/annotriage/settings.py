@@ -436,7 +436,10 @@ class ServiceSettings(_Table):
         8, "Files fetched at the same time. More than Label Studio can serve slows its pages.", low=1, high=64
     )
     show_people: str = _setting(
-        "on", "Whether the dashboard's overview names who answered how much; off: it says how many people did.", choices=("on", "off")
+        "on",
+        "Whether the dashboard names who answered how much (Overview) and how well (People); off: people are numbered or called person A,"
+        " person B.",
+        choices=("on", "off"),
     )
     # how often
     poll_seconds: float = _setting(3.0, "How often Label Studio is asked for what no webhook told.", low=0.2, high=3600)
@@ -504,6 +507,13 @@ class ServiceSettings(_Table):
         "Share of spot checks among the tasks that the Label button hands out, as long as some of them are open.",
         low=0.01,
         high=1.0,
+    )
+    gold_share: float = _setting(
+        0.0,
+        "Share of tasks with a known answer among those that people are handed, to learn how often people are wrong; 0: none. They look"
+        " like spot checks. Known answers are set aside on the People page. 0.02 to 0.05 is usual.",
+        low=0.0,
+        high=0.5,
     )
     compare_incoming: str = _setting(
         "off",

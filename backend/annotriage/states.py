@@ -76,6 +76,16 @@ class SpotCheckState(StrEnum):
     WRONG = "wrong"
 
 
+class GoldState(StrEnum):
+    """How far a known answer is on its way to people, who are asked it blind."""
+
+    WAITING = "waiting"  # set aside
+    SENDING = "sending"  # its copy is being made in the labeling tool, or may have been
+    OPEN = "open"  # its copy waits for people among the spot checks
+    ANSWERED = "answered"
+    WITHDRAWN = "withdrawn"  # its task is gone, or shows something else since
+
+
 class IssueKind(StrEnum):
     """What may be amiss with a label that people gave."""
 
@@ -203,6 +213,15 @@ class TrainedState(StrEnum):
     OFFERED = "offered"  # it waits for a person to let it take over
     TAKEN = "taken"  # it took over, or is about to
     RETURNED = "returned"  # a person had the former one back
+
+
+class InsightKind(StrEnum):
+    """What a job can find inside the model of a project."""
+
+    DIAGNOSIS = "diagnosis"  # the questions' answers
+    ATLAS = "atlas"  # the training items as the layers see them
+    FACES = "faces"  # images made so that they mean to the model what a cell of the atlas does
+    IMAGE = "image"  # what each place of one image does
 
 
 @dataclass(frozen=True, slots=True)

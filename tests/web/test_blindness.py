@@ -8,7 +8,10 @@ import pytest
 from sqlalchemy import text
 from web import token
 
+from annotriage.service.operations.jobs import INSIGHT_KINDS, run_queued
+from annotriage.states import InsightKind
 from annotriage.store import jobs, maps
+from annotriage.store.insights import insight_of, job_kind
 
 AUTH = ("annotriage", "right")
 LABEL, FIGURE = "quagga", 0.1234567  # of the one item, and of no other
@@ -33,14 +36,19 @@ def seen(request, copied, serve_dashboard):
         connection.execute(text(f"UPDATE verdict SET {assigned} WHERE item_id = :item"), {**SAYS, **FIGURES, "item": item})
         for kind, payload in (("map", {"method": "pca"}), ("report", {"dataset": 1})):
             jobs.queue(connection, 1, kind, payload)
+        for kind in (InsightKind.ATLAS, InsightKind.DIAGNOSIS):
+            jobs.queue(connection, 1, job_kind(kind))
     service = dashboard.service()
     service.run_jobs()
+    while run_queued(service.process, INSIGHT_KINDS):
+        pass
     with store.writing() as connection:  # a cluster that the reference does not have, which no job may meet
         connection.execute(text("UPDATE verdict SET cluster = :label WHERE item_id = :item"), {"label": LABEL, "item": item})
         made = maps.newest(connection, 1, "pca")
+        drawn = insight_of(connection, 1, InsightKind.ATLAS)
     parts = {
         "project": "1", "task": task, "item_id": item, "dataset": 1, "dataset_id": 1, "reference_id": 1, "place": 0, "number": 0,
-        "map_id": made.id if made else 1, "name": "page.js", "filename": "page.js", "method": "pca",
+        "map_id": made.id if made else 1, "insight_id": drawn.id, "name": "page.js", "filename": "page.js", "method": "pca",
     }  # fmt: skip
     queries = ("", "limit=500", FILTER)
 
@@ -81,21 +89,10 @@ def test_no_address_no_look_alike_and_no_filter_tells_what_the_model_says_until_
     assert json.loads(before[filtered])["lines"] == []
     settle()
     after = look()
-    items = {
-        "items",
-        "items.json",
-        "map",
-        "map.json",
-        "items.csv",
-        "labels.csv",
-        "queue",
-        "queue.json",
-        "queue.csv",
-        f"items/{task}",
-        f"items/{task}.json",
-        f"map/items/{item}",
-    }
-    lists = {"items", "labels", f"items/{task}", "queue", "spot-checks"}
+    items = {"items.csv", "labels.csv", "queue", "queue.json", "queue.csv", f"items/{task}", f"items/{task}.json", f"map/items/{item}"}
+    items |= {"items", "items.json", "map", "map.json"}  # the face and its class among the choices
+    items |= {"people", "people.json"}  # the model beside what people answered blind
+    lists = {"items", "labels", f"items/{task}", "queue", "spot-checks", "people"}
     assert telling(after) == {f"/projects/1/{path}" for path in items} | {f"/api/projects/1/{path}" for path in lists}
     assert len(json.loads(after[filtered])["lines"]) == 1
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from browsers import is_cut
 from sqlalchemy import func, select, update
 
-from annotriage.states import EventKind, FindingState, IssueKind
+from annotriage.states import EventKind, FindingState, InsightKind, IssueKind
 from annotriage.store.events import note
+from annotriage.store.insights import keep_insight
 from annotriage.store.label_audits import Finding, keep_audit
 from annotriage.store.projects import change_project, project_of
 from annotriage.store.schema import dataset, delivery, event, inbox, item, job, review, snapshot, training_item, verdict
@@ -23,7 +26,8 @@ PAGES = (
     "/", "/system", "/projects/1/map", "/projects/1/queue", "/projects/1/queue?order=groups",
     "/projects/1/items?zoom=large", "/projects/1/diversity",
     "/projects/1/groups", "/projects/1/guarantee", "/projects/1/compare", "/projects/1/settings",
-    "/projects/1/training",
+    "/projects/1/training", "/projects/1/people",
+    "/projects/1/model", "/projects/1/model/diagnosis", "/projects/1/model/atlas", "/projects/1/model/image",
     "/projects/1/label-audit", "/projects/1/items/{task}", "/projects/1/overview", "/projects/1/certificates", "/system/accounts",
 )  # fmt: skip
 
@@ -51,6 +55,12 @@ def evil(request, dashboard):
         told = (IssueKind.WRONG, (text,), (text,), 0.9, text, True, FindingState.OPEN)
         facts = {"items": 3, "sentences": ["About a third.", text], "findings": {"wrong": 3}, "notes": [text]}
         keep_audit(connection, project.id, facts, [Finding(id, str(id), place, *told) for place, id in enumerate(doubted)])
+        picture = {"title": text, "rows": [text], "series": [text], "values": [[1.0]]}
+        face = {"name": text, "label": text, "predicted": text, "piece": None}
+        answer = {"query": "layer-means", "title": "Means", "sentence": text, "expected": "", "pictures": [picture], "items": [face]}
+        facts = {"items": 1, "wrong": 1, "which": "training", "layers": [text], "notes": [text], "answers": [answer]}
+        keep_insight(connection, project.id, InsightKind.DIAGNOSIS, "", facts)
+        keep_insight(connection, project.id, InsightKind.ATLAS, "", *an_atlas(text))
         for row in connection.execute(select(snapshot.c.id, snapshot.c.facts)).all():
             for group in row.facts["groups"]:
                 group["label"] = text
@@ -58,6 +68,18 @@ def evil(request, dashboard):
                 cluster["name"] = text
             connection.execute(update(snapshot).where(snapshot.c.id == row.id).values(facts=row.facts))
     return text
+
+
+def an_atlas(text):
+    """What the page of the atlas is made of: one cell, of one class and layer of this name."""
+    classes, layers = [{"name": text, "items": 1, "right": 0.0, "labelled": 1}], [{"name": text, "explained": 1.0, "cells": {}}]
+    said = {"sentences": [text], "notes": [text], "names": [text, text]}
+    facts = {"items": 1, "strange": 0, "reference_id": 1, "classes": classes, "layers": layers, "pictured": False, **said}
+    cell = {"x": 0, "y": 0, "n": 1, "wrong": 1, "items": [0], "top": [[0, 0.9]], "speaks": [[0, 1.0]]}
+    levels = [{"side": side, "cells": [cell]} for side in (6, 12)]
+    layer = {"name": text, "strange": [], "places": [[0.5, 0.5]], "similarity": [[1.0]], "levels": levels}
+    items = {"predicted": [0], "label": [0], "sure": [0.9], "wrong": [1]}
+    return facts, {"items": json.dumps(items).encode(), "layer-0": json.dumps(layer).encode()}
 
 
 def test_on_every_page_it_is_text_and_stays_in_its_place(signed_in, dashboard, evil):
@@ -71,6 +93,9 @@ def test_on_every_page_it_is_text_and_stays_in_its_place(signed_in, dashboard, e
         assert page.goto(dashboard.url + address).status == 200, address
         if address.endswith("/map"):
             page.wait_for_selector("#map-app[data-ready], #no-map")  # the others are done when they are loaded
+        if address.endswith("/atlas"):
+            page.wait_for_selector("#atlas[data-ready]")
+            page.locator("#plane button").first.click()
         wide += [(address, width) for width in (820, 1280) if is_cut(page, width)]
         if page.evaluate("globalThis.ran"):
             ran.append(address)

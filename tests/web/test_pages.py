@@ -31,6 +31,8 @@ OWN = (
     "/", "/projects/1/diversity", "/projects/1/groups", "/projects/1/guarantee", "/projects/1/compare", "/projects/1/settings", "/system",
     "/projects/1/label-audit",
     "/projects/1/training",
+    "/projects/1/people?said=1&answered=1",
+    "/projects/1/model", "/projects/1/model/diagnosis", "/projects/1/model/atlas", "/projects/1/model/image",
     "/projects/1/certificates",
     "/projects/1/items",
     "/projects/2/diversity", "/projects/2/groups", "/projects/2/guarantee", "/projects/2/compare", "/projects/2/settings",

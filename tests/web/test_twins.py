@@ -9,7 +9,9 @@ from sqlalchemy import update
 from triaged import import_tasks, judge
 
 from annotriage.service.guarantee.pausing import pause
+from annotriage.states import InsightKind
 from annotriage.store import label_audits
+from annotriage.store.insights import keep_insight
 from annotriage.store.schema import item
 
 # A figure of each page: where it is in the twin, and how the page shows it.
@@ -27,7 +29,12 @@ FIGURES = {
     "/projects/1/groups": (lambda page: page["groups"]["searched"], "{:,}"),
     "/projects/1/guarantee": (lambda page: page["standing"]["sample_drawn"], "{:,} drawn"),
     "/projects/1/label-audit": (lambda page: page["audit"]["facts"]["items"], "{:,}</b>"),
+    "/projects/1/people": (lambda page: page["state"]["blind"]["routes"][0]["n"], "{:,}</td>"),
     "/projects/1/training": (lambda page: page["training"]["learnable"], "{:,}</b>"),
+    "/projects/1/model": (lambda page: page["model"]["hash"], "{}</code>"),
+    "/projects/1/model/diagnosis": (lambda page: page["diagnosis"]["insight"]["facts"]["answers"][0]["sentence"], "{}"),
+    "/projects/1/model/atlas": (lambda page: page["atlas"]["insight"]["facts"]["items"], "{:,} training items make the cells"),
+    "/projects/1/model/image": (lambda page: page["offered"][0]["name"], "{}</bdi></a>"),
     "/projects/1/certificates": (lambda page: page["datasets"][0]["items"], "({} item"),
     "/projects/1/compare": (lambda page: page["a"]["whole"]["n"], "{:,}"),
     "/projects/1/settings": (lambda page: 100 * page["now"]["max_error"], "{:.3g}"),
@@ -44,6 +51,11 @@ def twin_of(path):
 def client(copied, serve_dashboard):
     dashboard = serve_dashboard(*copied, password=AUTH[1])
     with dashboard.process.store.writing() as connection:
+        answer = {"query": "layer-means", "title": "Means", "sentence": "7,124 differ.", "expected": "", "pictures": [], "items": []}
+        facts = {"items": 1, "wrong": 0, "which": "training", "layers": ["hidden1"], "notes": [], "answers": [answer]}
+        keep_insight(connection, 1, InsightKind.DIAGNOSIS, "", facts)
+        nothing = {"classes": [], "names": [], "layers": [], "sentences": [], "notes": [], "strange": 0, "pictured": False}
+        keep_insight(connection, 1, InsightKind.ATLAS, "", {"items": 7_125, "reference_id": 1, **nothing})
         label_audits.keep_audit(connection, 1, {"items": 7_123, "sentences": ["None looks wrong."], "findings": {}, "notes": []}, [])
     return dashboard.app.test_client()
 

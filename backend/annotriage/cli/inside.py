@@ -1,4 +1,4 @@
-"""Commands that look into the model: sample, diagnose, atlas."""
+"""Commands that look into the model: sample, diagnose, atlas, look."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 from annotriage.cli.options import (
     PATH,
     Run,
+    common_options,
     examples,
     labeling_config_option,
     model_option,
@@ -16,6 +17,7 @@ from annotriage.cli.options import (
     reads_data,
     reference_option,
     replace_option,
+    run_settings,
 )
 
 METHODS = (
@@ -141,16 +143,28 @@ def diagnose(
 @reference_option
 @click.option("--data", required=True, help="DATA to lay out; outliers are drawn in where they fall.")
 @click.option("--layer", "layers", multiple=True, help="A hidden layer, once for each.  [the deciding one]")
+@click.option(
+    "--places",
+    type=click.Choice(("pooled", "random")),
+    default="pooled",
+    show_default=True,
+    help="Of a feature map: its means, so that images lie together, or one random place, so that patches do.",
+)
+@click.option(
+    "--faces", type=click.Choice(("0", "6", "12")), default="0", help="Cells along an edge for which a torch model makes images.  [none]"
+)
 @click.option("--out", type=PATH, required=True, help="Folder for atlas.html and atlas.json.")
 @model_option
 @labeling_config_option
 @replace_option
 @reads_data
-def atlas(run: Run, layers: tuple[str, ...], out: Path, replace_existing: bool) -> None:
+def atlas(run: Run, layers: tuple[str, ...], places: str, faces: str, out: Path, replace_existing: bool) -> None:
     """The world as a layer of the model sees it, to walk through: cells of alike items, classes, and where strange items fall."""
     from annotriage.report.atlas_page import PAGE, atlas_to_folder, sentences
 
-    found = atlas_to_folder(run.reference, run.data, out, layers, replace_existing=replace_existing, **run.how)
+    found = atlas_to_folder(
+        run.reference, run.data, out, layers, places=places, faces=int(faces), replace_existing=replace_existing, **run.how
+    )
     if run.as_json:
         print_json(found.summary())
         return
@@ -159,4 +173,67 @@ def atlas(run: Run, layers: tuple[str, ...], out: Path, replace_existing: bool) 
     click.echo(f"Atlas: {out / PAGE}")
 
 
-COMMANDS = (sample, diagnose, atlas)
+@click.command(
+    epilog=examples(
+        "annotriage look --reference reference --image scans/a.png",
+        "annotriage look --reference reference --image a.png --paste b.png --box 0.2 0.2 0.4 0.4 --at 0.5 0.1 --picture pasted.png",
+    )
+)
+@reference_option
+@click.option("--image", type=PATH, required=True, help="The image file to look at.")
+@click.option("--layer", default="", help="A layer that the reference compares.  [the last that has places]")
+@click.option("--paste", type=PATH, help="Another image, of which a piece is put on the first.")
+@click.option(
+    "--box",
+    nargs=4,
+    type=float,
+    default=(0.0, 0.0, 1.0, 1.0),
+    metavar="LEFT TOP WIDTH HEIGHT",
+    help="The piece, in shares of its image.  [all of it]",
+)
+@click.option(
+    "--at", nargs=2, type=float, default=(0.0, 0.0), metavar="LEFT TOP", help="Where it goes, in shares of the first image.  [0 0]"
+)
+@click.option("--picture", type=PATH, help="Write what the model saw, with the piece if there is one, here as a PNG.")
+@model_option
+@common_options
+def look(
+    reference_path: Path,
+    image: Path,
+    layer: str,
+    paste: Path | None,
+    box: tuple[float, float, float, float],
+    at: tuple[float, float],
+    picture: Path | None,
+    model_path: Path | None,
+    config: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """What each place of an image speaks for; and how a piece of another image, pasted on it, moves the answer."""
+    from annotriage.advice.numbers import percent
+    from annotriage.engine.diagnosis.image_grid import Patch, look_at_image
+    from annotriage.engine.reference import Reference
+
+    reference = Reference.load(reference_path)
+    patch = None if paste is None else Patch(paste, box, at)
+    settings = run_settings(config, {}, reference.settings)
+    found = look_at_image(reference, image, layer, patch=patch, model=model_path, settings=settings)
+    if picture is not None:
+        found.write_picture(picture)
+    if as_json:
+        print_json(found.summary())
+        return
+    after = found.shares if found.pasted is None else found.pasted.shares
+    for kind in sorted(range(len(after)), key=lambda kind: -after[kind]):
+        was = "" if found.pasted is None else f", {percent(found.shares[kind])} before"
+        click.echo(f"{found.classes[kind]}: {percent(after[kind])}{was}")
+    if found.layer:
+        click.echo(f"What each place of {found.layer} speaks for most, by {found.how}:")
+        for row in found.evidence.argmax(axis=0).tolist():
+            click.echo("  " + " ".join(found.classes[kind] for kind in row))
+    for note in found.notes:
+        click.echo(f"Note: {note}")
+
+
+COMMANDS = (sample, diagnose, atlas, look)

@@ -18,11 +18,13 @@ from annotriage.store import jobs, trainings
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.erased import mark_erased
 from annotriage.store.files import drop_unused
+from annotriage.store.insights import forget_insights
 from annotriage.store.maps import piece_to_change, pieces_around, write_piece
 from annotriage.store.projects import Project
 from annotriage.store.schema import (
     event,
     finding,
+    gold,
     inbox,
     item,
     item_dataset,
@@ -52,13 +54,20 @@ class Doomed:
 
 
 def doomed(connection: Connection, project: Project, names: Sequence[str]) -> dict[str, Doomed]:
-    """The items of these tasks or markers, by the name that was given; those that are not there are left out."""
+    """The items of these tasks or markers, by the name that was given; those that are not there are left out.
+
+    With an item go its copies that people are asked as gold tasks, by their own names.
+    """
     found: dict[str, Doomed] = {}
     for column in (item.c.external_id, item.c.marker):
         for some in chunks(list(names)):
             query = select(column, item.c.id, item.c.external_id, item.c.marker, item.c.media)
             for row in connection.execute(query.where(item.c.project_id == project.id, column.in_(some))):
                 found.setdefault(row[0], Doomed(row.id, row.external_id, tuple(filter(None, (*row[2:], _file_of(row.media))))))
+    for some in chunks([lost.id for lost in found.values()]):
+        copies = select(item.c.id, item.c.external_id, item.c.media).join(gold, gold.c.item_id == item.c.id)
+        for id, task, media in connection.execute(copies.where(gold.c.source_id.in_(some))):
+            found.setdefault(task, Doomed(id, task, tuple(filter(None, (task, _file_of(media))))))
     return found
 
 
@@ -91,6 +100,7 @@ def erase(connection: Connection, project: Project, items: Sequence[Doomed]) -> 
     _out_of_snapshots(connection, sorted(set(datasets)), names)
     connection.execute(report.delete().where(report.c.dataset_id.in_(datasets)))
     trainings.forget_items(connection, project.id, partial(mentioned.sub, ERASED))
+    forget_insights(connection, project.id)
     drop_unused(connection)
     _out_of_inbox(connection, mentioned)
     _out_of_history(connection, project, tasks, mentioned)

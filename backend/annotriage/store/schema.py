@@ -22,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     text,
+    true,
 )
 
 metadata = MetaData(
@@ -438,7 +439,9 @@ job = Table(
     metadata,
     _id(),
     _of("project"),
-    Column("kind", Text, nullable=False),  # recalibrate | limits | report | atlas | label audit | erase | training
+    Column(
+        "kind", Text, nullable=False
+    ),  # recalibrate | limits | report | atlas | label audit | erase | training | model <states.InsightKind>
     Column("state", Text, nullable=False),  # states.JobState
     Column("owner", Text),
     Column("payload", JSON, nullable=False),
@@ -495,6 +498,29 @@ spot_check = Table(
     Column("decided_by", Text),  # who settled it, where nobody else was there to give a second answer
     Index(None, "project_id", "state"),
     Index(None, "project_id", "answered_at"),
+)
+
+# Known answers to which people's are compared: tasks that are asked once more, as copies that nobody can tell from spot checks.
+gold = Table(
+    "gold",
+    metadata,
+    _id(),
+    _of("project"),
+    _of("item", name="source_id"),  # whose answer is known
+    _of("item", null=True),  # its copy, once that is in the labeling tool: never judged, in no dataset
+    Column("labels", JSON, nullable=False),  # the known answer
+    Column("state", Text, nullable=False, server_default="waiting"),  # states.GoldState
+    Column("fits", Boolean, nullable=False, server_default=true()),  # the labeling config still offers the known answer
+    Column("trust", Float),  # its place among the tasks that are handed out
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("sent_at", Float),
+    Column("brought_at", Float),
+    Column("answered_at", Float),
+    Column("given", JSON),  # what people said, once they have
+    Index(None, "project_id", "state"),
+    Index(None, "source_id"),
+    Index(None, "item_id", unique=True),
 )
 
 # What is fixed of the automatic labels of a dataset, so that something can be certified of them (service.guarantee.certifying).
@@ -574,6 +600,28 @@ label_audit = Table(
     _of("project", primary=True),
     Column("facts", JSON, nullable=False),  # LabelAudit.summary
     Column("at", Float, nullable=False),
+)
+
+# What jobs found inside the model of a project: the latest of each kind.
+insight = Table(
+    "insight",
+    metadata,
+    _id(),
+    _of("project"),
+    Column("kind", Text, nullable=False),  # states.InsightKind
+    Column("version", Text, nullable=False),  # of the reference that it was found with
+    Column("facts", JSON, nullable=False),  # what the page shows at once
+    Column("at", Float, nullable=False),
+    UniqueConstraint("project_id", "kind"),
+)
+
+# What a page about it fetches by itself: pictures, and figures of which there are many.
+insight_piece = Table(
+    "insight_piece",
+    metadata,
+    _of("insight", primary=True),
+    Column("name", Text, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
 )
 
 finding = Table(

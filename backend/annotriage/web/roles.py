@@ -8,11 +8,13 @@ from annotriage.web.sessions import SAFE
 DECIDING = (  # endpoints; whatever else changes something is for administrators
     "web.pause", "web.resume", "web.recalibrate", "web.decide_spot_check", "web.retry_deliveries", "web.retry_fields",
     "web.make_report", "web.mark_dataset", "web.make_certificate", "web.keep_label", "web.start_label_audit",
-    "web.start_training", "web.cancel_training",
+    "web.start_training", "web.cancel_training", "web.set_gold", "web.forget_gold", "web.take_gold_out",
+    "web.look_inside", "web.stop_looking",
     "web.reveal", "web.save_view", "web.delete_view", "web.map_reroute", "web.map_undo", "web.reroute", "web.undo",
     "web.answer", "web.take_back_answer", "web.set_group_aside", "web.assign_group", "web.undo_aside",
     "web.like_picture",
     "api.pause", "api.resume", "api.undo_batch", "api.recalibrate", "api.train", "api.make_certificate",
+    "api.set_gold",
 )  # fmt: skip
 ADMINISTERING = (
     "web.save_settings",

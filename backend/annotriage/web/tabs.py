@@ -9,7 +9,16 @@ PROJECT_TABS = (
     ("groups", "Groups"),
     ("guarantee", "Guarantee"),
     ("label_audit", "Label audit"),
+    ("people", "People"),
     ("training", "Training"),
+    ("model", "Model"),
     ("compare", "Compare"),
     ("settings", "Settings"),
+)
+
+MODEL_PAGES = (  # of the tab Model
+    ("model", "What it is"),
+    ("model_diagnosis", "Diagnosis"),
+    ("model_atlas", "Atlas"),
+    ("model_image", "One image"),
 )

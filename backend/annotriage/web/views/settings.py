@@ -30,7 +30,7 @@ INSTEAD = {  # of limits that somebody asked for before
     JobState.QUEUED: "They replace those that were asked for before and had not been tested yet.",
     JobState.RUNNING: "They are tested after those that are being tested now, once these have taken over.",
 }
-SHARES = ("sample_share", "audit_share", "checks_handed_out")
+SHARES = ("sample_share", "audit_share", "checks_handed_out", "gold_share")
 HELP = {field.name: field.metadata["help"] for table in (Settings, ServiceSettings) for field in fields(table)}
 TITLES = {
     "max_error": "Largest share of wrong automatic labels",
@@ -41,6 +41,7 @@ TITLES = {
     "sample_share": "Spot checks drawn from all items",
     "audit_share": "Spot checks of automatic labels, at least",
     "checks_handed_out": "Spot checks among what the Label button hands out",
+    "gold_share": "Tasks with a known answer among what people are handed",
     "accept": "What becomes of automatic labels",
 }
 
