@@ -51,6 +51,15 @@ class AnswerState(StrEnum):
     DISPUTED = "disputed"
 
 
+class Standing(StrEnum):
+    """Where an item stands with people. Open spot checks, which people answer blind, stand apart."""
+
+    WAITING = "waiting"
+    OUT = "out"  # a person took it out of the queue
+    ANSWERED = "answered"
+    UNASKED = "unasked"  # labelled by the model
+
+
 class SpotCheckKind(StrEnum):
     """From what a spot check was drawn."""
 

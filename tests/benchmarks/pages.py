@@ -52,6 +52,9 @@ PAGES = {
     "queue, boundary first": "/projects/1/queue?order=boundary",
     "queue, groups first": "/projects/1/queue?order=groups",
     "queue of a class": "/projects/1/queue?label=3",
+    "items": "/projects/1/items",
+    "items, newest first": "/projects/1/items?order=newest",
+    "items of a class": "/projects/1/items?label=3",
     "changes": "/projects/1/changes",
 }
 

@@ -23,9 +23,11 @@ from annotriage.store import (
     reviews,
     snapshots,
     spot_checks,
+    tallies,
     work,
 )
 from annotriage.store.events import history, note
+from annotriage.store.filters import Filters
 from annotriage.store.projects import mark_of
 
 # Few rows, whatever the number of items: reading all of them is as good as an index.
@@ -37,9 +39,15 @@ HOT = {
     "queue, strangest first": lambda c, p: queue.queue_page(c, p, limit=5),
     "queue, newest first": lambda c, p: queue.queue_page(c, p, order="newest", limit=5),
     "queue, groups first": lambda c, p: queue.queue_page(c, p, order="groups", limit=5),
-    "queue, of a dataset": lambda c, p: queue.queue_page(c, p, filters=queue.Filters(dataset=1), limit=5),
-    "queue, by label": lambda c, p: queue.queue_page(c, p, filters=queue.Filters(label="cat"), limit=5),
-    "queue, of look-alikes": lambda c, p: queue.queue_page(c, p, filters=queue.Filters(proposal=1), limit=5),
+    "queue, of a dataset": lambda c, p: queue.queue_page(c, p, filters=Filters(dataset=1), limit=5),
+    "queue, by label": lambda c, p: queue.queue_page(c, p, filters=Filters(label="cat"), limit=5),
+    "items that pass": lambda c, p: queue.ids_of(c, p, Filters(state=None, label="cat", score=0.5, since="week")),
+    "items of a group": lambda c, p: queue.ids_of(c, p, Filters(state=None, group=1)),
+    "all items, strangest first": lambda c, p: queue.queue_page(c, p, filters=Filters(state=None), limit=5),
+    "a tally": tallies.tally,
+    "a tally of a dataset": lambda c, p: tallies.tally(c, p, 1),
+    "open spot checks by route": lambda c, p: queue.open_by_route(c, p, Filters(state=None)),
+    "queue, of look-alikes": lambda c, p: queue.queue_page(c, p, filters=Filters(proposal=1), limit=5),
     "look-alikes to go on with": lambda c, p: proposals.at_work(c, p.id),
     "look-alikes of an item": lambda c, p: proposals.group_of_item(c, p, 1),
     "queue's length": queue.queue_length,
@@ -79,6 +87,7 @@ HOT = {
     "what changed": snapshots.changed,
     "what a task's reviews are": lambda c, p: reviews.known(c, p.id, ["1", "2"]),
     "items on a map since": lambda c, p: maps.judged_since(c, p, time.time()),
+    "spot checks on a map since": lambda c, p: maps.checked_since(c, p, time.time()),
     "strangest of a dataset": lambda c, p: browsing.strangest_of(c, p, 1, 5),
     "strangest between": lambda c, p: browsing.strangest_between(c, p, 0.0, 1e12, 5),
     "groups": lambda c, p: snapshots.groups_of(c, datasets.id_of_all(p.id), [1, 2]),

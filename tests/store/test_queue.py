@@ -10,6 +10,7 @@ from sqlalchemy import event, insert, select, update
 from annotriage.engine.verdict import Verdict
 from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Task
+from annotriage.states import Standing
 from annotriage.store import items, queue
 from annotriage.store.browsing import item_of_task, items_of
 from annotriage.store.counters import recounted
@@ -207,8 +208,36 @@ class TestQueue:
     def test_what_was_taken_out_can_be_looked_at(self, store, walk):
         _answer(store, 5, dismissed=True)
         _answer(store, 3, dismissed=True)
-        assert walk(out=True) == [5, 3]
-        assert walk("newest", out=True, label="dog") == [3], "the class of an outlier is hidden"
+        assert walk(state=Standing.OUT) == [5, 3]
+        assert walk("newest", state=Standing.OUT, label="dog") == [3], "the class of an outlier is hidden"
+
+    def test_a_list_of_all_items_has_each_once_whatever_its_state_and_leads_from_one_to_the_next(self, store, project, walk):
+        _answer(store, 5)
+        _answer(store, 3, dismissed=True)
+        every = walk(state=None)
+        assert sorted(every) == list(range(1, len(ITEMS) + 1))
+        parts = {state: walk(state=state) for state in Standing}
+        assert parts == {"waiting": [4, 1, 8, 7], "out": [3], "answered": [5], "unasked": [9, 2]}
+        assert walk(state=None, route="spot check") == [SPOT_CHECK]
+        for place, id in enumerate(every):
+            with store.reading() as connection:
+                found = neighbours(connection, project, id, filters=Filters(state=None))
+            assert found == (every[place - 1] if place else None, every[place + 1] if place + 1 < len(every) else None)
+
+    def test_a_spot_check_that_is_answered_has_its_true_place_among_all_items(self, store, project, walk):
+        _answer(store, SPOT_CHECK)
+        assert walk(state=None)[:3] == [4, 5, SPOT_CHECK], "while it is open, a random one"
+        with store.writing() as connection:
+            connection.execute(update(spot_check).values(state="right"))
+        assert walk(state=None)[-1] == SPOT_CHECK or walk(state=None)[-2] == SPOT_CHECK
+        assert sorted(walk(state=None)) == list(range(1, len(ITEMS) + 1))
+        for place, id in enumerate(whole := walk(state=None)):
+            with store.reading() as connection:
+                found = neighbours(connection, project, id, filters=Filters(state=None))
+            assert found == (whole[place - 1] if place else None, whole[place + 1] if place + 1 < len(whole) else None)
+
+    def test_a_route_that_never_waits_has_nothing_in_the_queue(self, walk):
+        assert walk(route="auto") == []
 
     def test_disputed_items_wait(self, store, walk):
         _answer(store, 5, answer="disputed")
@@ -239,7 +268,14 @@ class TestQueue:
         if not store.is_sqlite:
             pytest.skip("on a table of nine rows PostgreSQL rightly scans; see benchmarks/pages.py")
         for order in queue.ORDERS:
-            for filters in (Filters(), Filters(label="cat"), Filters(route="spot check"), Filters(out=True)):
+            for filters in (
+                Filters(),
+                Filters(label="cat"),
+                Filters(route="spot check"),
+                Filters(state=Standing.OUT),
+                Filters(state=None),
+                Filters(state=None, score=0.5, since="day"),
+            ):
                 plan = _plan(
                     store, lambda connection, order=order, filters=filters: queue_page(connection, project, order=order, filters=filters)
                 )

@@ -90,6 +90,7 @@ def test_no_address_no_look_alike_and_no_filter_tells_what_the_model_says_until_
     settle()
     after = look()
     items = {"items.csv", "labels.csv", "queue", "queue.json", "queue.csv", f"items/{task}", f"items/{task}.json", f"map/items/{item}"}
+    items |= {"items", "items.json", "map", "map.json"}  # the face and its class among the choices
     items |= {"people", "people.json"}  # the model beside what people answered blind
     lists = {"items", "labels", f"items/{task}", "queue", "spot-checks", "people"}
     assert telling(after) == {f"/projects/1/{path}" for path in items} | {f"/api/projects/1/{path}" for path in lists}

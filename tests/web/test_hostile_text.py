@@ -24,7 +24,8 @@ EVIL = {
     "length": "W" * 10_000,
 }
 PAGES = (
-    "/", "/system", "/projects/1/map", "/projects/1/queue", "/projects/1/queue?order=groups", "/projects/1/diversity",
+    "/", "/system", "/projects/1/map", "/projects/1/queue", "/projects/1/queue?order=groups",
+    "/projects/1/items?zoom=large", "/projects/1/diversity",
     "/projects/1/groups", "/projects/1/guarantee", "/projects/1/compare", "/projects/1/settings",
     "/projects/1/training", "/projects/1/people",
     "/projects/1/model", "/projects/1/model/diagnosis", "/projects/1/model/atlas", "/projects/1/model/image",

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import dashboards
 import numpy as np
 import pytest
+from browsers import follow
 from sqlalchemy import select
 from waiting import wait_until
+from web import token
 
+from annotriage.media.data_uri import decode_data_uri
 from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.states import UNSETTLED
 from annotriage.store import maps
+from annotriage.store.filters import Filters
 from annotriage.store.map_points import KINDS, Piece, pack
 from annotriage.store.projects import project_of
-from annotriage.store.queue import queue_length
+from annotriage.store.queue import ids_of, queue_length
 from annotriage.store.schema import item, spot_check, verdict
 
 pytestmark = pytest.mark.browser
@@ -104,7 +111,7 @@ def test_a_click_on_a_point_shows_that_very_item(page, dashboard):
         click_point(page, place)
         page.get_by_role("heading", name=f"Task {row.external_id}", exact=True).wait_for()
         assert page.locator("#panel .panel-picture img").get_attribute("src").endswith(f"/items/{row.id}/thumbnail")
-        assert page.locator("#panel .faces button").count() == 5, "its nearest training items"
+        assert page.locator("#panel .faces button[data-training]").count() == 5, "its nearest training items"
         assert page.locator("#panel dl").text_content().count("larger is stranger") >= 1, "scores per member"
         shown += 1
     assert shown >= 3
@@ -113,7 +120,7 @@ def test_a_click_on_a_point_shows_that_very_item(page, dashboard):
 
 def test_a_training_item_can_be_looked_at_too(page):
     click_point(page, point_of(page, 1))
-    page.locator("#panel .faces button").first.click()
+    page.locator("#panel .faces button[data-training]").first.click()
     page.get_by_text("One of the items that the model was trained on").wait_for()
 
 
@@ -125,6 +132,17 @@ def test_hovering_shows_the_picture(page):
     tip = page.locator("#map-tip")
     tip.wait_for()
     assert tip.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    assert re.search(r"(automatic|unsure|strange).*scanner=[AB]", tip.inner_text(), re.DOTALL)
+
+
+def test_hovering_tells_no_class_that_is_hidden(page, dashboard):
+    hidden = read(dashboard, select(spot_check.c.item_id).where(spot_check.c.project_id == 1, spot_check.c.state == "open"))
+    shown = page.evaluate("ids => ids.map((id) => annotriagePoints().find(id)).filter((i) => i >= 0)", [row.item_id for row in hidden])
+    assert shown
+    page.evaluate("i => { const [x, y] = annotriageMap.position(i); annotriageMap.on.hover(i, x, y); }", shown[0])
+    tip = page.locator("#map-tip")
+    tip.wait_for()
+    assert tip.locator(".strong").count() == 0
 
 
 def test_a_lassoed_cloud_goes_to_review_and_back(page, dashboard):
@@ -217,16 +235,157 @@ def test_colours_tell_routes_classes_datasets_scores_and_groups_apart(page):
     assert any(label.startswith("group 1") for label in legends["group"])
 
 
-def test_kinds_and_datasets_can_be_hidden(page):
-    count = "annotriageMap.shown.reduce((a, b) => a + b, 0)"
-    everything = page.evaluate(count)
+COUNT = "annotriageMap.shown.reduce((a, b) => a + b, 0)"
+
+
+def test_kinds_can_be_hidden(page):
+    everything = page.evaluate(COUNT)
     page.locator("[data-show=training]").uncheck()
-    assert page.evaluate(count) == everything - 640
-    page.locator("#dataset").select_option(label="scanner=B")
-    only_b = page.evaluate(count)
-    assert 0 < only_b < everything - 640
+    assert page.evaluate(COUNT) == everything - 640
     page.locator("#map-reset").click()
-    assert page.evaluate(count) == everything
+    assert page.evaluate(COUNT) == everything
+
+
+def drawn_items(page):
+    """The row ids of the items that are shown."""
+    shown = "[...annotriagePoints().ids.keys()].filter((i) => annotriagePoints().route[i] && annotriageMap.shown[i])"
+    return set(page.evaluate(f"{shown}.map((i) => annotriagePoints().ids[i])"))
+
+
+def passing(dashboard, **filters):
+    with dashboard.process.store.reading() as connection:
+        project = project_of(connection, "1")
+        drawn = set(connection.execute(select(verdict.c.item_id).where(verdict.c.project_id == 1, verdict.c.score.is_not(None))).scalars())
+        return drawn & set(ids_of(connection, project, Filters(**{"state": None, **filters})))
+
+
+def test_the_sidebar_narrows_the_map_in_place_and_the_address_has_it(page, dashboard):
+    page.evaluate("annotriageMap.zoom(2); globalThis.stayed = annotriageMap.scale")
+    page.locator("#colour-by").select_option("score")
+    page.locator("ul[aria-labelledby=facet-state] a", has_text="answered").click()
+    page.locator("#map-app[data-narrowed='state=answered']").wait_for()
+    assert drawn_items(page) == passing(dashboard, state="answered")
+    page.locator("ul[aria-labelledby=facet-label] a").first.click()
+    page.locator("#map-app[data-narrowed*='label=']").wait_for()
+    asked = parse_qs(urlsplit(page.url).query)
+    assert set(asked) == {"state", "label", "colour"}
+    assert drawn_items(page) == passing(dashboard, state="answered", label=asked["label"][0])
+    assert page.evaluate("annotriageMap.scale === globalThis.stayed"), "the page was not loaded again, and the view stays"
+    page.reload()
+    page.wait_for_selector(READY)
+    assert drawn_items(page) == passing(dashboard, state="answered", label=asked["label"][0])
+    assert page.locator("#colour-by").input_value() == "score"
+    page.locator("#all-of-it").click()
+    page.locator("#map-app[data-narrowed='']").wait_for()
+    assert drawn_items(page) == passing(dashboard)
+
+
+def test_a_dataset_has_the_map_for_itself_and_a_kept_view_brings_its_colours_back(signed_in, page, dashboard):
+    follow(page, page.get_by_role("link", name="scanner=B", exact=True))
+    page.wait_for_selector(READY)
+    chosen = int(parse_qs(urlsplit(page.url).query)["dataset"][0])
+    assert drawn_items(page) == passing(dashboard, dataset=chosen)
+    page.locator("#colour-by").select_option("class")
+    page.locator("[data-show=training]").uncheck()
+    page.get_by_label("Name of the view").fill("B by class")
+    follow(page, page.get_by_role("button", name="Keep"))
+    page.goto(f"{dashboard.url}/projects/1/map")
+    follow(page, page.get_by_role("link", name="B by class"))
+    page.wait_for_selector(READY)
+    assert page.locator("#colour-by").input_value() == "class"
+    assert not page.locator("[data-show=training]").is_checked()
+    assert drawn_items(page) == passing(dashboard, dataset=chosen)
+
+
+def test_a_task_that_is_searched_for_is_chosen_on_the_map(page, dashboard):
+    (row,) = read(dashboard, select(item.c.id, item.c.external_id).where(item.c.project_id == 1, item.c.route == "auto").limit(1))
+    page.locator("#search").fill(row.external_id)
+    follow(page, page.get_by_role("button", name="Find", exact=True))
+    page.get_by_role("heading", name=f"Task {row.external_id}", exact=True).wait_for()
+    assert page.evaluate("annotriagePoints().ids[annotriageMap.selected]") == row.id
+    page.locator("#search").fill("no such task")
+    follow(page, page.get_by_role("button", name="Find", exact=True))
+    page.get_by_text("There is no task no such task here").wait_for()
+
+
+def test_what_is_like_an_item_is_shown_as_faces_and_stands_out_on_the_map(page, dashboard):
+    checks = select(spot_check.c.item_id)
+    wanted = select(item.c.id, item.c.external_id).where(item.c.project_id == 1, item.c.route == "auto", item.c.id.not_in(checks)).limit(1)
+    (row,) = read(dashboard, wanted)
+    page.evaluate("id => annotriageMap.select(annotriagePoints().find(id))", row.id)
+    page.get_by_role("heading", name="Next to it on the map").wait_for()
+    assert page.locator("#panel-near .face").count() == 8
+    page.get_by_role("button", name="Find similar").click()
+    page.get_by_role("heading", name=f"Most like task {row.external_id}").wait_for()
+    assert page.locator("#found .face").count() == 24
+    assert page.evaluate("annotriageMap.marked.reduce((a, b) => a + b, 0)") == 24, "all else is dimmed"
+    first = int(page.locator("#found .face").first.get_attribute("data-point"))
+    page.locator("#found .face").first.click()
+    page.locator("#panel-id").wait_for()
+    assert page.evaluate("annotriageMap.selected") == first
+
+
+def test_a_picture_of_ones_own_finds_what_looks_like_it_and_is_kept_nowhere(page, dashboard):
+    (known,) = read(
+        dashboard,
+        select(item.c.id, item.c.media)
+        .where(item.c.project_id == 1, item.c.route == "auto", item.c.id.not_in(select(spot_check.c.item_id)))
+        .limit(1),
+    )
+    picture = decode_data_uri(known.media)
+    sent = picture + b"nobody keeps this"  # behind the end of a PNG anything may stand
+    page.locator("#picture").set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": sent})
+    page.get_by_role("heading", name="Most like mine.png").wait_for()
+    first = int(page.locator("#found .face").first.get_attribute("data-point"))
+    assert page.evaluate("i => annotriagePoints().ids[i]", first) == known.id, "the very same picture is nearest"
+    stored = b"".join(file.read_bytes() for file in Path(dashboard.database.removeprefix("sqlite:///")).parent.iterdir() if file.is_file())
+    assert b"nobody keeps this" not in stored
+
+
+def test_a_file_that_is_no_picture_is_answered_with_what_is_wrong(page, open_page):
+    open_page.expected("422")
+    page.locator("#picture").set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture at all"})
+    page.locator("#panel .warning", has_text="Nothing was found: ").wait_for()
+
+
+def test_what_looks_like_a_spot_check_is_told_nobody(dashboard):
+    client, auth = dashboard.app.test_client(), (dashboard.user, dashboard.password)
+    checks = read(dashboard, select(spot_check.c.item_id).where(spot_check.c.project_id == 1, spot_check.c.state == "open"))
+    given = {"auth": auth, "headers": {"X-CSRF-Token": token(client, "/projects/1/map", auth=auth)}}
+    refused = client.post(f"/projects/1/map/items/{checks[0].item_id}/alike", **given)
+    assert (refused.status_code, "stays hidden" in refused.json["detail"]) == (409, True)
+    found = client.post("/projects/1/map/items/1/alike", **given).json["items"]
+    assert len(found) == 24
+    assert {row["id"] for row in found}.isdisjoint({1, *(check.item_id for check in checks)})
+    assert all(set(row) == {"id", "name", "route", "distance"} for row in found), "no class"
+    assert client.post("/projects/1/map/alike", data=b"x" * 600_000, **given).status_code == 413
+
+
+def test_many_points_in_one_place_look_like_many(page):
+    place = page.evaluate(
+        """() => {
+            const map = annotriageMap, points = annotriagePoints(), { codes, styles } = map;
+            const chosen = [...points.route.keys()].filter((i) => points.route[i]).slice(0, 15), xy = points.xy.slice();
+            for (const i of chosen) { xy[2 * i] = xy[2 * chosen[0]]; xy[2 * i + 1] = xy[2 * chosen[0] + 1]; }
+            map.replace(xy, points.route);
+            map.paint(codes, styles);
+            map.show(Uint8Array.from(map.shown, (_, i) => chosen.includes(i) ? 1 : 0));
+            return chosen[0];
+        }"""
+    )
+    wide = """i => {
+        const map = annotriageMap, y = Math.round(map.position(i)[1] * map.ratio), width = map.base.width;
+        const copy = new OffscreenCanvas(width, 1).getContext("2d", { willReadFrequently: true });
+        copy.drawImage(map.base, 0, -y);
+        const row = copy.getImageData(0, 0, width, 1).data, paper = row.slice(0, 3).join();
+        let painted = 0;
+        for (let k = 0; k < row.length; k += 4) if (row.slice(k, k + 3).join() !== paper) painted++;
+        return painted / map.ratio;
+    }"""
+    wait_until(lambda: page.evaluate("i => annotriageMap.stackOf(i)", place) == 15, what="for the points to lie there")
+    wait_until(lambda: page.evaluate(wide, place) > 25, what="for the points to be drawn as a disc")
+    page.evaluate("i => annotriageMap.show(Uint8Array.from(annotriageMap.shown, (_, k) => k === i ? 1 : 0))", place)
+    wait_until(lambda: 0 < page.evaluate(wide, place) < 15, what="for a single point")
 
 
 def test_faces_show_what_lies_in_each_cell(page):
@@ -239,6 +398,11 @@ def test_faces_show_what_lies_in_each_cell(page):
     first.click()
     assert label.split(":")[0] in page.locator("#panel-body h3").first.text_content()
     assert page.locator("#point-list li").count() > 0 or "training" in page.locator("#panel p").first.text_content()
+    face = page.locator("#panel-body .face").first
+    chosen = int(face.get_attribute("data-point"))
+    face.click()
+    page.locator("#panel-id").wait_for()
+    assert page.evaluate("annotriageMap.selected") == chosen
 
 
 def test_the_list_beside_the_map_is_walked_by_keyboard(page):

@@ -35,6 +35,7 @@ OWN = (
     "/projects/1/model", "/projects/1/model/diagnosis", "/projects/1/model/atlas", "/projects/1/model/image",
     "/projects/1/model/graph", "/projects/1/model/units", "/projects/1/model/layers",
     "/projects/1/certificates",
+    "/projects/1/items",
     "/projects/2/diversity", "/projects/2/groups", "/projects/2/guarantee", "/projects/2/compare", "/projects/2/settings",
 )  # fmt: skip
 
@@ -228,6 +229,20 @@ def test_a_form_about_a_group_that_is_another_one_by_now_changes_nothing(dashboa
     assert dashboard.tool.projects["1"].assigned == {}
 
 
+def test_groups_are_narrowed_to_those_with_members_that_pass(signed_in, dashboard):
+    page = signed_in("/projects/1/groups")
+    whole = page.locator("section.group").count()
+    choice = page.locator("ul[aria-labelledby=facet-score] li").last
+    n = int(choice.locator(".muted").inner_text())
+    follow(page, choice.locator("a"))
+    passing = [int(re.search(r"(\d+) members? pass", said)[1]) for said in page.locator("section.group .group-head").all_inner_texts()]
+    assert (sum(passing), len(passing) <= whole) == (n, True)
+    page.get_by_label("Name of the view").fill("hardly strange")
+    follow(page, page.get_by_role("button", name="Keep"))
+    assert "score=" in page.url
+    assert page.get_by_role("link", name="hardly strange").count() == 1
+
+
 def waiting_of_group(dashboard, number):
     """The tasks of a group of all items that wait, as the store has them."""
     with dashboard.process.store.reading() as connection:
@@ -237,8 +252,7 @@ def waiting_of_group(dashboard, number):
 
 def test_a_dataset_without_groups_says_so(signed_in):
     page = signed_in("/projects/1/groups")
-    page.get_by_label("Dataset").select_option(label="scanner=A")
-    follow(page, page.get_by_role("button", name="Show"))
+    follow(page, page.get_by_role("link", name="scanner=A", exact=True))
     assert "No groups among the 8 strange items" in text(page)
 
 

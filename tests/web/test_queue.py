@@ -297,8 +297,8 @@ def test_what_was_taken_out_can_be_looked_at_and_sent_back(signed_in, dashboard)
         project = project_of(connection, "1")
     take_back(dashboard.process, project, ids, "Ann")
     page = signed_in(QUEUE)
-    page.get_by_label("Show").select_option("what was taken out")
-    page.wait_for_url("**show=out*")
+    follow(page, page.get_by_role("link", name="taken out of the queue"))
+    assert "state=out" in page.url
     assert set(shown(page)) == set(ids)
     page.keyboard.press("j")
     page.keyboard.press("u")
@@ -319,6 +319,38 @@ def test_filters_and_orders_are_chosen_from_lists_and_stand_in_the_address(signe
     page.get_by_role("link", name="strange", exact=True).first.click()
     page.wait_for_url("**route=outlier*")
     assert {text.split()[0] for text in page.locator("table.queue .route").all_inner_texts()} <= {"strange"}
+
+
+def test_choices_say_what_they_leave_and_several_are_taken_together(signed_in, dashboard):
+    page = signed_in(QUEUE)
+    for facet in ("dataset", "route", "score", "since"):
+        choice = page.locator(f"ul[aria-labelledby=facet-{facet}] li", has_text="strange" if facet == "route" else "").first
+        said = int(choice.locator(".muted").inner_text().replace(",", ""))
+        follow(page, choice.locator("a"))
+        shown_now = len(waiting(dashboard, filters=walk_of(page.url)))
+        assert shown_now == said, facet
+        assert page.locator(f"ul[aria-labelledby=facet-{facet}] a[aria-current]").count() == 1
+    follow(page, page.get_by_role("link", name="Show everything again"))
+    assert urlsplit(page.url).query == ""
+
+
+def walk_of(url):
+    """The filters that an address names."""
+    asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+    kinds = {"dataset": int, "score": float}
+    return Filters(**{name: kinds.get(name, str)(value) for name, value in asked.items()})
+
+
+def test_a_view_is_kept_for_everybody_under_a_name_and_deleted_again(signed_in):
+    page = signed_in(f"{QUEUE}?route=outlier&order=newest")
+    page.get_by_label("Name of the view").fill("new <b>strangers</b>")
+    follow(page, page.get_by_role("button", name="Keep"))
+    assert "The view new <b>strangers</b> is kept for everybody" in text(page, "#notices")
+    follow(page, page.get_by_role("link", name="Show everything again"))
+    follow(page, page.get_by_role("link", name="new <b>strangers</b>"))
+    assert parse_qs(urlsplit(page.url).query) == {"route": ["outlier"], "order": ["newest"]}
+    follow(page, page.get_by_role("button", name="Delete the view"))
+    assert page.locator("#views").count() == 0
 
 
 def test_one_of_each_group_comes_first(signed_in, dashboard):
@@ -402,6 +434,9 @@ def test_hostile_text_is_text_and_widens_nothing(signed_in, dashboard):
         ("route=<b>", "is none of failed"),
         ("dataset=999999", "has no dataset 999999"),
         ("group=-1", "is not a number"),
+        ("state=answered", "is none of waiting, out"),
+        ("score=0.3", "is none of 0.0, 0.5"),
+        ("since=<i>", "is none of day, week, month"),
     ],
 )
 def test_an_address_that_makes_no_sense_is_answered_with_what_is_wrong(signed_in, open_page, query, complaint):

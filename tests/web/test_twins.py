@@ -25,6 +25,7 @@ FIGURES = {
     "/glossary": (lambda page: page["terms"][0]["meaning"], "{}"),
     "/projects/1/map": (lambda page: page["scored"], "{:,} items were judged"),
     "/projects/1/queue": (lambda page: page["waiting"]["sentence"], "{}"),
+    "/projects/1/items": (lambda page: page["facets"][0]["choices"][0]["n"], '<span class="muted">{:,}</span>'),
     "/projects/1/diversity": (lambda page: 100 * page["score"]["outliers"] / page["score"]["n"], "{:.1f}%"),
     "/projects/1/groups": (lambda page: page["groups"]["searched"], "{:,}"),
     "/projects/1/guarantee": (lambda page: page["standing"]["sample_drawn"], "{:,} drawn"),

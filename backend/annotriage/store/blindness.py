@@ -54,6 +54,11 @@ def is_unnamed(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
     return exists().where(*mine).correlate_except(_OWN)
 
 
+def hides_class() -> ColumnElement[bool]:
+    """As `is_unnamed`, in a query that has the item already."""
+    return and_(item.c.route == Route.OUTLIER, item.c.answer.in_(UNANSWERED), ~item.c.labelled)
+
+
 def keeps_class(route: str | None, answer: str) -> bool:
     """As `is_unnamed`, of an item that was read."""
     return route == Route.OUTLIER and answer in UNANSWERED

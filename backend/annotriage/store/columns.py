@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, exists, func, select
 
 from annotriage.states import SpotCheckKind
+from annotriage.store.blindness import is_hidden
 from annotriage.store.counters import chunks
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, item_dataset, point, spot_check, twin, verdict
@@ -119,3 +120,16 @@ def points_of(connection: Connection, reference_id: int, item_ids: Sequence[int]
     for ids in chunks(item_ids):
         found |= {row.item_id: Point(*row) for row in connection.execute(query.where(point.c.item_id.in_(ids)))}
     return found
+
+
+def points_to_search(connection: Connection, project: Project) -> Iterator[tuple[list[int], list[bytes]]]:
+    """The ids of a project's items and where they lie, (n,) float16 each, some at a time. What looks like a spot check is not told:
+    open ones are left out, as are items that are gone."""
+    query = (
+        select(point.c.item_id, point.c.compressed)
+        .join(item, item.c.id == point.c.item_id)
+        .where(item.c.project_id == project.id, point.c.reference_id == project.reference_id)
+        .where(~item.c.labelled, ~item.c.gone, ~is_hidden(item.c.id))
+    )
+    for rows in connection.execute(query.execution_options(yield_per=AT_ONCE)).partitions():
+        yield [row.item_id for row in rows], [row.compressed for row in rows]

@@ -10,13 +10,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, delete, func, literal, null, or_, select, update
 
 from annotriage.errors import UnknownError
+from annotriage.states import UNSETTLED
 from annotriage.store.blindness import is_hidden, is_unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, insert
 from annotriage.store.locks import lock_items
 from annotriage.store.map_points import KINDS, Piece, pack, unpack
 from annotriage.store.projects import Project
-from annotriage.store.schema import item, map_, map_piece, point, rerouting, training_item, verdict
+from annotriage.store.schema import item, map_, map_piece, point, rerouting, spot_check, training_item, verdict
 
 METHODS = ("umap", "tsne")
 IN_SPACE = ("umap-3d",)  # three values a point: made for who asks (t-SNE in space takes minutes)
@@ -253,6 +254,17 @@ def rerouted_since(connection: Connection, project: Project, at: float) -> set[t
     later = or_(rerouting.c.at > at - OVERLAP, rerouting.c.undone_at > at - OVERLAP)
     query = select(rerouting.c.id, rerouting.c.undone_at).where(rerouting.c.project_id == project.id, rerouting.c.n > 0, later)
     return {(id, undone_at) for id, undone_at in connection.execute(query)}
+
+
+def checked_since(connection: Connection, project: Project, at: float) -> set[tuple[int, str]]:
+    """The spot checks that were drawn after a moment and are open, or that were answered after it: (item id, state)."""
+    mine = (spot_check.c.project_id == project.id,)
+    drawn = (spot_check.c.state.in_(UNSETTLED), spot_check.c.drawn_at > at - OVERLAP)
+    found: set[tuple[int, str]] = set()
+    for which in (drawn, (spot_check.c.answered_at > at - OVERLAP,)):  # an index each
+        query = select(spot_check.c.item_id, spot_check.c.state).where(*mine, *which)
+        found |= {(id, state) for id, state in connection.execute(query)}
+    return found
 
 
 # -- training items

@@ -1,4 +1,4 @@
-"""The queue: what waits for a person, in the order and with the filters that somebody asks for.
+"""The queue: what waits for a person, in the order and with the filters that somebody asks for; and other lists of items in its order.
 
 Every page is read by key: from the last row on, along an index, however deep it is. Filters for which there is no index look at a
 fixed number of rows at a time and say where they stopped.
@@ -10,39 +10,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal, or_, select, true, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, func, or_, select, true, tuple_, union_all
 
-from annotriage.states import FOR_PEOPLE, SPOT_CHECK, UNANSWERED, UNSETTLED, Route
-from annotriage.store.blindness import is_asked, is_blind, is_hidden, is_unnamed
+from annotriage.states import FOR_PEOPLE, SETTLED, UNSETTLED, Route, Standing
+from annotriage.store.blindness import is_asked, is_blind, is_hidden
 from annotriage.store.browsing import Item, items_of
 from annotriage.store.counters import chunks
 from annotriage.store.datasets import id_of_all, routes_of, routes_of_datasets
+from annotriage.store.filters import Filters, Test, of_routes, ranges, stands, tests
 from annotriage.store.projects import Project
 from annotriage.store.schema import counter, group_member, item, item_dataset, proposal_member, spot_check, verdict
 
+WAITING = Filters()
+QUEUED = (Standing.WAITING, Standing.OUT)
 ORDERS = ("strangest", "groups", "boundary", "newest")
 LOOKED_AT = 2_000  # rows that a filter looks at for one page
 DAYS_WORK = 10_000  # items
 FEW = 5_000  # items of a dataset up to which it is read whole
 
 Key = tuple[float, int]  # of the last row: its trust (its id, newest first) and its id
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What is wanted of the queue; None: all of it.
-
-    dataset: its row's id. label: what the model says. route: of those that wait for people, or states.SPOT_CHECK: what is answered blind.
-    group: number of a group among the outliers of the dataset, or of all items. out: instead of what waits, what a person took out of
-    the queue and nobody answered. proposal: members of this group of look-alikes that people are asked about.
-    """
-
-    dataset: int | None = None
-    label: str | None = None
-    route: str | None = None
-    group: int | None = None
-    out: bool = False
-    proposal: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +65,7 @@ def queue_page(
     project: Project,
     *,
     order: str = "strangest",
-    filters: Filters = Filters(),
+    filters: Filters = WAITING,
     after: Key | None = None,
     limit: int = 50,
 ) -> Page:
@@ -97,8 +83,8 @@ def queue_page(
 
 def front_of_queue(connection: Connection, project: Project) -> list[float]:
     """The trusts of what waits, spot checks left out, the strangest first: so many as people may be handed in a day."""
-    parts, _ = _parts(connection, project, Filters(), newest=False)
-    ordered = [part.with_only_columns(item.c.trust).order_by(item.c.trust).limit(DAYS_WORK) for part in parts]
+    parts, _ = _parts(connection, project, WAITING)
+    ordered = [part.with_only_columns(rank.label("trust")).order_by(rank).limit(DAYS_WORK) for part, rank in parts]
     every = union_all(*(select(part.subquery()) for part in ordered)).subquery()
     return list(connection.execute(select(every.c.trust).order_by(every.c.trust).limit(DAYS_WORK)).scalars())
 
@@ -113,14 +99,11 @@ def places_of_checks(connection: Connection, project: Project) -> list[float]:
 def waiting_by_kind(connection: Connection, project: Project, dataset_id: int | None = None) -> Waiting:
     """What waits for people, counted by why; each item once. dataset_id: of this dataset alone."""
     routes = routes_of(connection, project)
-    mine = [spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), *_waits(Filters())]
     if dataset_id is not None:
         routes = routes_of_datasets(connection, project, [dataset_id]).get(dataset_id, [])
-        mine.append(_in_dataset(dataset_id))
     queued = {count.route: count.open for count in routes if count.route in FOR_PEOPLE}
-    drawn = select(item.c.route, func.count()).join(spot_check, spot_check.c.item_id == item.c.id).where(*mine)
-    checks = {route: int(n) for route, n in connection.execute(drawn.group_by(item.c.route))}
-    asked = [item.c.project_id == project.id, item.c.sent_by.is_not(None), item.c.route == Route.UNCERTAIN, *_waits(Filters())]
+    checks = open_by_route(connection, project, Filters(dataset=dataset_id))
+    asked = [item.c.project_id == project.id, item.c.sent_by.is_not(None), item.c.route == Route.UNCERTAIN, *stands(Filters())]
     if dataset_id is not None:
         asked.append(_in_dataset(dataset_id))
     sent = int(connection.execute(select(func.count()).where(*asked, ~is_blind(item.c.id))).scalar_one())
@@ -131,11 +114,20 @@ def waiting_by_kind(connection: Connection, project: Project, dataset_id: int | 
     return Waiting(of(Route.OUTLIER), max(0, of(Route.UNCERTAIN) - sent), sent, of(Route.FAILED), sum(checks.values()))
 
 
+def open_by_route(connection: Connection, project: Project, filters: Filters) -> dict[str, int]:
+    """The open spot checks of a project, or of the wanted dataset, by the route that they have besides."""
+    mine = [spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), *stands(filters)]
+    if filters.dataset is not None:
+        mine.append(_in_dataset(filters.dataset))
+    drawn = select(item.c.route, func.count()).join(spot_check, spot_check.c.item_id == item.c.id).where(*mine)
+    return {route: int(n) for route, n in connection.execute(drawn.group_by(item.c.route))}
+
+
 def waiting_in_datasets(connection: Connection, project: Project, dataset_ids: Sequence[int]) -> dict[int, int]:
     """How many items of each dataset wait for a person, spot checks left out; of those that have any."""
     routes = routes_of_datasets(connection, project, dataset_ids)
     waits = {id: sum(count.open for count in counts if count.route in FOR_PEOPLE) for id, counts in routes.items()}
-    mine = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), item.c.route.in_(FOR_PEOPLE), *_waits(Filters()))
+    mine = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), item.c.route.in_(FOR_PEOPLE), *stands(Filters()))
     query = select(item_dataset.c.dataset_id, func.count()).select_from(spot_check).join(item, item.c.id == spot_check.c.item_id)
     query = query.join(item_dataset, item_dataset.c.item_id == item.c.id).where(*mine, item_dataset.c.dataset_id.in_(waits))
     for id, checks in connection.execute(query.group_by(item_dataset.c.dataset_id)):
@@ -147,14 +139,22 @@ def waiting_in_groups(connection: Connection, project: Project, numbers: Sequenc
     """How many members of groups among the outliers of a dataset, by default of all items, wait for a person; of those that have any."""
     chosen = dataset_id if dataset_id is not None else id_of_all(project.id)
     query = select(group_member.c.number, func.count()).join(item, item.c.id == group_member.c.item_id)
-    query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(numbers), *_waits(Filters()))
-    found = connection.execute(_of_routes(query, None).group_by(group_member.c.number))
+    query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(numbers), *stands(Filters()))
+    found = connection.execute(of_routes(query, Filters()).group_by(group_member.c.number))
     return {number: int(n) for number, n in found}
+
+
+def ids_of(connection: Connection, project: Project, filters: Filters) -> list[int]:
+    """The ids of all judged items that are wanted, ascending."""
+    parts, left = _parts(connection, project, filters)
+    every = union_all(*(part for part, _ in parts)).subquery()
+    query = select(every.c.id).where(*(test(every.c.id) for test in left)).order_by(every.c.id)
+    return list(connection.execute(query).scalars())
 
 
 def still_waiting(connection: Connection, project: Project, item_ids: Sequence[int], *, out: bool = False) -> list[int]:
     """Those of the items that wait for a person, spot checks among them. out: that are out of the queue, and unanswered."""
-    query = select(item.c.id).where(item.c.project_id == project.id, *_waits(Filters(out=out)))
+    query = select(item.c.id).where(item.c.project_id == project.id, *stands(Filters(state=Standing.OUT if out else Standing.WAITING)))
     query = query.where(or_(item.c.route.in_(FOR_PEOPLE), is_hidden(item.c.id)))
     return [int(id) for ids in chunks(item_ids) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars()]
 
@@ -162,13 +162,13 @@ def still_waiting(connection: Connection, project: Project, item_ids: Sequence[i
 def queue_length(connection: Connection, project: Project) -> int:
     """How many items wait for a person, spot checks left out."""
     queued = sum(count.open for count in routes_of(connection, project) if count.route in FOR_PEOPLE)
-    checks = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), *_waits(Filters()), item.c.route.in_(FOR_PEOPLE))
+    checks = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), *stands(Filters()), item.c.route.in_(FOR_PEOPLE))
     query = select(func.count()).select_from(spot_check).join(item, item.c.id == spot_check.c.item_id)
     return queued - int(connection.execute(query.where(*checks)).scalar_one())
 
 
 def neighbours(
-    connection: Connection, project: Project, item_id: int, *, order: str = "strangest", filters: Filters = Filters()
+    connection: Connection, project: Project, item_id: int, *, order: str = "strangest", filters: Filters = WAITING
 ) -> tuple[int | None, int | None]:
     """The ids of the items before and after one in the queue; of an item that waits no more, those beside its former place."""
     faces = _faces(connection, project, filters) if order == "groups" else []
@@ -178,7 +178,7 @@ def neighbours(
         if place + 1 < len(faces):
             return before, faces[place + 1]
         return before, next(iter(_walk(connection, project, order, filters, None, 1, backwards=False, without=faces)[0]), None)
-    row = connection.execute(select(item.c.trust).where(item.c.id == item_id)).one_or_none()
+    row = connection.execute(select(_place(project, filters).label("trust")).where(item.c.id == item_id)).one_or_none()
     if row is None or (row.trust is None and order != "newest"):
         return None, None
     key = (float(item_id if order == "newest" else row.trust), item_id)
@@ -204,25 +204,25 @@ def _walk(
     """Ids from a key on, the key to go on from, and whether a filter stopped before it had found enough."""
     newest = order == "newest"
     falls = (order in ("boundary", "newest")) != backwards
-    parts, tests = _parts(connection, project, filters, newest)
-    most = LOOKED_AT if tests else limit + len(without) + 1
+    parts, left = _parts(connection, project, filters)
+    most = LOOKED_AT if left else limit + len(without) + 1
     pieces = []
-    for part in parts:
+    for part, place in parts:
         id = part.selected_columns.id
-        rank = id if newest else item.c.trust
+        rank = id if newest else place
         ordered = part.add_columns(rank.label("rank")).where(_beyond(rank, id, after, falls)).order_by(*_by(rank, id, falls))
         pieces.append(select(ordered.limit(most).subquery()))
     every = union_all(*pieces).subquery()
     looked_at = select(every).order_by(*_by(every.c.rank, every.c.id, falls)).limit(most).subquery()
     in_order = select(looked_at).order_by(*_by(looked_at.c.rank, looked_at.c.id, falls))
-    passed = in_order.where(*(test(looked_at.c.id) for test in tests))
+    passed = in_order.where(*(test(looked_at.c.id) for test in left))
     if without:
         passed = passed.where(looked_at.c.id.not_in(without))
     rows = connection.execute(passed.limit(limit + 1)).all()
     ids = [int(row.id) for row in rows[:limit]]
     if len(rows) > limit:
         return ids, (float(rows[limit - 1].rank), ids[-1]), False
-    last = connection.execute(in_order.offset(most - 1).limit(1)).one_or_none() if tests else None
+    last = connection.execute(in_order.offset(most - 1).limit(1)).one_or_none() if left else None
     return ids, None if last is None else (float(last.rank), int(last.id)), last is not None
 
 
@@ -241,60 +241,51 @@ def _beyond(rank: ColumnElement[Any], id: ColumnElement[Any], after: Key | None,
     return place < tuple_(*after) if falls else place > tuple_(*after)
 
 
-def _parts(connection: Connection, project: Project, filters: Filters, newest: bool) -> tuple[list[Select[Any]], list[Any]]:
-    """Queries each of which reads along one range of an index, and the tests that their rows have still to pass."""
-    tests: list[Any] = []
-    if filters.label is not None:
-        tests.append(lambda id: exists(select(literal(1)).where(*_verdict_of(project, id), verdict.c.label == filters.label)))
+def _parts(connection: Connection, project: Project, filters: Filters) -> tuple[list[tuple[Select[Any], ColumnElement[Any]]], list[Test]]:
+    """Queries each of which reads along one range of an index, with what ranks their rows; and the tests that these have still to pass."""
+    place = _place(project, filters)
     if filters.proposal is not None:
         asked = select(item.c.id).join(proposal_member, proposal_member.c.item_id == item.c.id)
         asked = asked.where(proposal_member.c.proposal_id == filters.proposal, item.c.project_id == project.id, is_asked(item.c.id))
-        return [asked.where(*_waits(filters))], tests
+        return [(asked.where(*stands(filters)), place)], tests(project, filters, dataset=True)
     if filters.group is not None:
         chosen = filters.dataset if filters.dataset is not None else id_of_all(project.id)
         members = select(item.c.id).join(group_member, group_member.c.item_id == item.c.id)
-        members = members.where(group_member.c.dataset_id == chosen, group_member.c.number == filters.group, *_waits(filters))
-        return [_of_routes(members, filters.route)], tests
-    if filters.dataset is not None and _size(connection, project, filters.dataset) <= FEW:
+        members = members.where(group_member.c.dataset_id == chosen, group_member.c.number == filters.group, *stands(filters))
+        return [(of_routes(members, filters), place)], tests(project, filters, dataset=False)
+    if filters.dataset is not None and size_of(connection, project, filters.dataset) <= FEW:
         few = select(item.c.id).join(item_dataset, item_dataset.c.item_id == item.c.id)
-        return [_of_routes(few.where(item_dataset.c.dataset_id == filters.dataset, *_waits(filters)), filters.route)], tests
-    if filters.dataset is not None:
-        tests.append(
-            lambda id: exists(select(literal(1)).where(item_dataset.c.dataset_id == filters.dataset, item_dataset.c.item_id == id))
-        )
-    if filters.route == SPOT_CHECK:
-        drawn = select(item.c.id).join(spot_check, spot_check.c.item_id == item.c.id)
-        mine = (spot_check.c.project_id == project.id, *_waits(filters))
-        return [drawn.where(*mine, spot_check.c.state == state) for state in UNSETTLED], tests
-    parts = []
-    for route in FOR_PEOPLE if filters.route is None else [filters.route]:
-        for answer in UNANSWERED:
-            dismissed = item.c.dismissed if filters.out else ~item.c.dismissed
-            waits = (item.c.project_id == project.id, item.c.answer == answer, dismissed, item.c.route == route)
-            parts.append(select(item.c.id).where(*waits, ~item.c.labelled, ~item.c.gone, ~is_blind(item.c.id)))
-    return parts, tests
+        few = few.where(item_dataset.c.dataset_id == filters.dataset, *stands(filters))
+        return [(of_routes(few, filters), place)], tests(project, filters, dataset=False)
+    parts: list[tuple[Select[Any], ColumnElement[Any]]] = []
+    drawn = select(item.c.id).join(spot_check, spot_check.c.item_id == item.c.id)
+    drawn = drawn.where(spot_check.c.project_id == project.id, *stands(filters))
+    if filters.blind:
+        parts += [(drawn.where(spot_check.c.state == state), item.c.trust) for state in UNSETTLED]
+    others = [~is_blind(item.c.id)]
+    if filters.state not in QUEUED:
+        ranked = drawn.join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id))
+        ranked = ranked.where(item.c.route.in_(filters.routes))
+        parts += [(ranked.where(spot_check.c.state == state), verdict.c.trust) for state in SETTLED]
+        others = [~exists().where(spot_check.c.item_id == item.c.id)]
+    for within in ranges(filters):
+        there = (item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone, *others)
+        parts.append((select(item.c.id).where(*within, *there), item.c.trust))
+    return parts or [(select(item.c.id).where(false()), item.c.trust)], tests(project, filters, dataset=True)
+
+
+def _place(project: Project, filters: Filters) -> ColumnElement[Any]:
+    """What an item is ranked by: its place in the tool's queue, and in other lists its own trust once it is a spot check no more."""
+    if filters.state in QUEUED:
+        return item.c.trust
+    own = select(verdict.c.trust).join(spot_check, spot_check.c.item_id == verdict.c.item_id)
+    own = own.where(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id, spot_check.c.state.in_(SETTLED))
+    return func.coalesce(own.correlate(item).scalar_subquery(), item.c.trust)
 
 
 def _in_dataset(dataset_id: int) -> ColumnElement[bool]:
     member = item_dataset.alias("member")
     return exists().where(member.c.dataset_id == dataset_id, member.c.item_id == item.c.id).correlate_except(member)
-
-
-def _waits(filters: Filters) -> tuple[ColumnElement[bool], ...]:
-    """Nobody has answered it, whichever route it has: for queries that come from elsewhere than the queue's index."""
-    dismissed = item.c.dismissed if filters.out else ~item.c.dismissed
-    return (item.c.answer.in_(UNANSWERED), dismissed, ~item.c.labelled, ~item.c.gone)
-
-
-def _of_routes(query: Select[Any], route: str | None) -> Select[Any]:
-    """Those of a route that wait, or the open spot checks."""
-    if route == SPOT_CHECK:
-        return query.where(is_blind(item.c.id))
-    return query.where(item.c.route.in_(FOR_PEOPLE if route is None else (route,)), ~is_blind(item.c.id))
-
-
-def _verdict_of(project: Project, id: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
-    return (verdict.c.item_id == id, verdict.c.reference_id == project.reference_id, ~is_hidden(id), ~is_unnamed(id))
 
 
 def _faces(connection: Connection, project: Project, filters: Filters) -> list[int]:
@@ -305,15 +296,14 @@ def _faces(connection: Connection, project: Project, filters: Filters) -> list[i
         groups = groups.where(group_member.c.number == filters.group)
     group = groups.subquery()
     of_it = (group_member.c.dataset_id == chosen, group_member.c.number == group.c.number, group_member.c.item_id == item.c.id)
-    members = _of_routes(select(item.c.id).where(*of_it, *_waits(filters)), filters.route).order_by(group_member.c.item_id).limit(1)
-    if filters.label is not None:
-        members = members.where(exists(select(literal(1)).where(*_verdict_of(project, item.c.id), verdict.c.label == filters.label)))
+    members = of_routes(select(item.c.id).where(*of_it, *stands(filters)), filters).order_by(group_member.c.item_id).limit(1)
+    members = members.where(*(test(item.c.id) for test in tests(project, filters, dataset=False)))
     face = members.correlate(group).scalar_subquery()
     found = connection.execute(select(face).select_from(group).order_by(group.c.number)).scalars()
     return [int(id) for id in found if id is not None]
 
 
-def _size(connection: Connection, project: Project, dataset_id: int) -> int:
+def size_of(connection: Connection, project: Project, dataset_id: int) -> int:
     """How many judged items a dataset has."""
     mine = (counter.c.dataset_id == dataset_id, counter.c.reference_id == project.reference_id)
     return int(connection.execute(select(func.coalesce(func.sum(counter.c.n), 0)).where(*mine)).scalar_one())

@@ -13,6 +13,7 @@ from flask import Response, request
 
 KINDS = (
     "text/html", "text/css", "text/javascript", "application/javascript", "application/json", "application/problem+json", "image/svg+xml",
+    "application/vnd.annotriage.points",
 )  # fmt: skip
 LEAST = 1_000  # bytes: what is smaller fits a packet anyway
 LEVEL = 5  # of 9: nearly as small as can be, in a tenth of the time

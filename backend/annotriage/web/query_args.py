@@ -1,4 +1,4 @@
-"""What pages are asked to show, out of their addresses: a dataset, a stretch of time, a walk through the queue."""
+"""What pages are asked to show, out of their addresses: a dataset, a stretch of time, a walk through a list of items."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,17 +14,23 @@ from typing import Any
 from flask import request
 from sqlalchemy import Connection
 
-from annotriage.errors import DataError, SettingError
-from annotriage.states import FOR_PEOPLE, SPOT_CHECK
+from annotriage.errors import DataError, SettingError, UnknownError
+from annotriage.states import FOR_PEOPLE, ROUTES, SPOT_CHECK, Standing
+from annotriage.store.browsing import Item, item_of_task
 from annotriage.store.datasets import Dataset, dataset_of_all, dataset_of_project
+from annotriage.store.filters import SCORE_STEPS, SINCE, Filters
 from annotriage.store.projects import Project
-from annotriage.store.queue import ORDERS, Filters, Key
+from annotriage.store.queue import ORDERS, Key
 
 DAY = 86_400.0
 SPANS = (("day", "24 hours", DAY), ("week", "7 days", 7 * DAY), ("month", "30 days", 30 * DAY), ("all", "all time", 0.0))
 LONGEST_LABEL = 1_000
+LONGEST_KEPT = 100
 AT_ONCE = 1_000  # items of one request
 MOST_SELECTED = 100_000  # items of one selection on a map
+USUAL_STATE = {"queue": Standing.WAITING, "items": None, "map": None, "groups": None}  # by page: of what it lists
+LISTED_STATES = {page: tuple(Standing) if page != "queue" else (Standing.WAITING, Standing.OUT) for page in USUAL_STATE}
+KEPT = {"queue": (), "items": ("zoom",), "map": ("method", "dimensions", "map", "colour", "hide"), "groups": ()}
 
 
 @dataclass(frozen=True)
@@ -97,35 +103,87 @@ def stretch_asked(first: float | None) -> Stretch:
 
 @dataclass(frozen=True)
 class Walk:
-    """A walk through the queue: its order and its filters, as in `store.queue`. The same on the queue's and on an item's page."""
+    """A walk through a list of items: its page, its order and its filters. kept: what else the address says, and links lead on with.
 
+    The same on the page of the list and on the pages of its items.
+    """
+
+    page: str
     order: str
     filters: Filters
+    kept: Mapping[str, str]
 
     def args(self, **others: object) -> dict[str, Any]:
         """Its parameters of an address, those left out that say nothing. others: that go with them; None takes one away."""
         own = {
+            **self.kept,
             "order": None if self.order == ORDERS[0] else self.order,
             "dataset": self.filters.dataset,
             "label": self.filters.label,
             "route": self.filters.route,
             "group": self.filters.group,
-            "show": "out" if self.filters.out else None,
+            "state": None if self.filters.state == self.usual_state else self.filters.state,
+            "score": None if self.filters.score is None else repr(self.filters.score),
+            "since": self.filters.since,
             "proposal": self.filters.proposal,
         }
-        return {name: value for name, value in {**own, **others}.items() if value is not None}
+        return {name: str(value) for name, value in {**own, **others}.items() if value is not None}
+
+    def item_args(self) -> dict[str, Any]:
+        """Its parameters of an item's address, which name the list as well."""
+        return self.args(within=None if self.page == "queue" else self.page)
+
+    @property
+    def usual_state(self) -> Standing | None:
+        """The state of what the list shows unless another one is asked for."""
+        return USUAL_STATE[self.page]
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether anything is left out of the list."""
+        return self.filters != Filters(state=self.usual_state)
 
 
-def walk_asked() -> Walk:
-    """The walk that the address names. Raises DataError."""
-    order, route = request.args.get("order") or ORDERS[0], request.args.get("route") or None
-    if order not in ORDERS:
-        raise DataError(f"order: {order[:40]!r} is none of {', '.join(ORDERS)}")
-    if route is not None and route not in (*FOR_PEOPLE, SPOT_CHECK):
-        raise DataError(f"route: {route[:40]!r} is none of {', '.join(FOR_PEOPLE)} and {SPOT_CHECK}")
-    label = (request.args.get("label") or "")[:LONGEST_LABEL] or None
-    out = request.args.get("show") == "out"
-    return Walk(order, Filters(whole("dataset"), label, route, whole("group"), out, whole("proposal")))
+def walk_asked(page: str) -> Walk:
+    """The walk that the address names, through the list of that page. Raises DataError."""
+    order, routes = _one_of("order", ORDERS) or ORDERS[0], FOR_PEOPLE if page == "queue" else ROUTES
+    state, score = _one_of("state", LISTED_STATES[page]), _one_of("score", [repr(step) for step in SCORE_STEPS])
+    filters = Filters(
+        dataset=whole("dataset"),
+        label=(request.args.get("label") or "")[:LONGEST_LABEL] or None,
+        route=_one_of("route", (*routes, SPOT_CHECK)),
+        group=whole("group"),
+        proposal=whole("proposal") if page == "queue" else None,
+        state=USUAL_STATE[page] if state is None else Standing(state),
+        score=None if score is None else float(score),
+        since=_one_of("since", tuple(SINCE)),
+    )
+    kept = {name: request.args[name][:LONGEST_KEPT] for name in KEPT[page] if request.args.get(name)}
+    return Walk(page, order, filters, kept)
+
+
+def walk_around() -> Walk:
+    """The walk through a list that the address of one of its items names. Raises DataError."""
+    return walk_asked(_one_of("within", tuple(USUAL_STATE)) or "queue")
+
+
+def item_asked(connection: Connection, project: Project) -> tuple[Item | None, str | None]:
+    """The item of the task that somebody searches for, and the task if there is none such."""
+    task = request.args.get("task", "").strip()
+    if not task:
+        return None, None
+    try:
+        return item_of_task(connection, project, task), None
+    except UnknownError:
+        return None, task
+
+
+def _one_of(name: str, known: Sequence[str]) -> str | None:
+    """A parameter that is one of a few words. Raises DataError."""
+    text = request.args.get(name) or None
+    if text is not None and text not in known:
+        raise DataError(f"{name}: {text[:40]!r} is none of {', '.join(known)}")
+    return text
 
 
 def key_asked() -> Key | None:

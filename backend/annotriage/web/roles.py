@@ -14,6 +14,7 @@ DECIDING = (  # endpoints; whatever else changes something is for administrators
     "web.split_look_alikes", "web.undo_look_alikes", "web.label_look_alikes", "web.undo_inherited",
     "web.reveal", "web.save_view", "web.delete_view", "web.map_reroute", "web.map_undo", "web.reroute", "web.undo",
     "web.answer", "web.take_back_answer", "web.set_group_aside", "web.assign_group", "web.undo_aside",
+    "web.like_picture",
     "api.pause", "api.resume", "api.undo_batch", "api.recalibrate", "api.train", "api.make_certificate",
     "api.set_gold",
     "api.propose_look_alikes", "api.ask_about_look_alikes", "api.label_look_alikes_at_once", "api.split_group_of_look_alikes",
@@ -31,7 +32,7 @@ ADMINISTERING = (
 )
 PRIVATE = ("web.deeds_csv", "web.accounts", "web.accounts_json")  # pages for administrators alone
 FOR_ALL = ("web.sign_in", "web.sign_out")
-LOOKING = ("web.map_foresee", "web.map_ask")  # what would be, before anybody does it; what is drawn for who looks
+LOOKING = ("web.map_foresee", "web.map_ask", "web.like_item")  # what would be, what is drawn or looked for, for who looks
 
 
 def needed(method: str, endpoint: str | None) -> Role:

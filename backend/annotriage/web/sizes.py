@@ -12,9 +12,10 @@ from annotriage.settings import ServiceSettings
 
 FORM = 64 * 2**10  # bytes; it holds every form, and all that a stranger may send
 TABLE = 2**20  # a CSV file of concepts
-SELECTION = 2**19  # a lasso around all items of a map
+SELECTION = 2**19  # a lasso around all items of a map, or a picture that others are looked for by
 FIELD = 2**20  # one text field among files
-SELECTING, PUSHING, DISSECTING = ("web.map_reroute", "web.map_foresee"), "api.push_items", "web.dissect_units"  # endpoints
+SELECTING = ("web.map_reroute", "web.map_foresee", "web.like_picture")  # endpoints
+PUSHING, DISSECTING = "api.push_items", "web.dissect_units"
 
 
 def most_bytes(endpoint: str | None, tool: str, settings: ServiceSettings) -> int:

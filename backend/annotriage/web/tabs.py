@@ -4,6 +4,7 @@ PROJECT_TABS = (
     ("project_overview", "Overview"),
     ("map", "Map"),
     ("queue", "Queue"),
+    ("items", "Items"),
     ("diversity", "Diversity"),
     ("groups", "Groups"),
     ("guarantee", "Guarantee"),

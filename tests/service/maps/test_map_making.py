@@ -21,7 +21,7 @@ from annotriage.service.maps.map_placing import Placing
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.store import erasing, maps, snapshots
 from annotriage.store.map_points import KINDS, Piece, axes_code, pack, unpack
-from annotriage.store.schema import dataset, item, point, verdict
+from annotriage.store.schema import dataset, item, point, spot_check, verdict
 
 
 def newest(process, project, method="umap"):
@@ -145,6 +145,32 @@ def test_an_item_that_is_erased_as_it_is_placed_is_on_no_map(process, project, d
         ids = {row.external_id: row.id for row in connection.execute(select(item.c.id, item.c.external_id))}
     assert (lost.id in ids, other.id in ids) == (False, True)
     assert set(drawn(process, newest(process, project).id)) == set(ids.values())
+
+
+def test_what_becomes_a_spot_check_loses_its_class_on_the_map_until_it_is_answered(process, project):
+    MapMaking(process).step(project)
+    made, placing = newest(process, project), Placing(process)
+    with process.store.reading() as connection:
+        automatic = select(verdict.c.item_id).where(verdict.c.route == "auto").order_by(verdict.c.item_id).limit(1)
+        id = connection.execute(automatic).scalar_one()
+
+    def coded():
+        with process.store.reading() as connection:
+            piece = maps.read_piece(connection, made.id, 1)
+        at = piece.find(id)
+        return piece.label[at], piece.score[at]
+
+    before = coded()
+    drawn_later = {"reference_id": project.reference_id, "kind": "audit", "route": "auto", "state": "open", "drawn_at": time.time()}
+    with process.store.writing() as connection:
+        connection.execute(spot_check.insert().values(item_id=id, project_id=project.id, **drawn_later))
+    placing.step(project)
+    assert before[0] > 0
+    assert coded() == (0, 0)
+    with process.store.writing() as connection:
+        connection.execute(update(spot_check).values(state="right", answered_at=time.time()))
+    placing.step(project)
+    assert coded() == before
 
 
 def test_a_picture_that_changed_is_placed_anew(process, project, digits):

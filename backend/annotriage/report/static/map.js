@@ -11,7 +11,9 @@ import { makeStamps } from "./markers.js";
 
 const DENSE = 100_000; // points in view
 const ABOVE = 3; // the rank from which on points stay points
-const CELL = 2; // CSS pixels of a cell of the density
+const CELL = 2; // CSS pixels of a cell of the density, and of what counts as one place
+const SEVERAL = 6; // points in one place from which on they look like so many
+const WIDEST = 7; // how many times wider than a marker they may look
 
 export class PointMap {
   /** host: an element with a size. xy: Float32Array, x and y of each point in turn. rank: Uint8Array, higher ones lie above.
@@ -176,6 +178,30 @@ export class PointMap {
     return best;
   }
 
+  /** How many shown points lie in the place of this one, as the map stands now. */
+  stackOf(i) {
+    const [x, y] = this.position(i), reach = CELL / 2;
+    let found = 0;
+    this.visit(x - reach, y - reach, x + reach, y + reach, (other) => {
+      const [px, py] = this.position(other);
+      if (Math.abs(px - x) <= reach && Math.abs(py - y) <= reach) found++;
+    });
+    return found;
+  }
+
+  /** The shown points that lie nearest to one of them, itself left out, the nearest first; of those that are `wanted`. */
+  around(i, count, wanted = () => true) {
+    this.grid ??= new Grid(this.x, this.y);
+    for (let reach = 0.004; ; reach *= 3) {
+      const found = [];
+      this.grid.visit(this.x[i] - reach, this.y[i] - reach, this.x[i] + reach, this.y[i] + reach, (other) => {
+        const away = Math.hypot(this.x[other] - this.x[i], this.y[other] - this.y[i]);
+        if (other !== i && this.shown[other] && away <= reach && wanted(other)) found.push([away, other]);
+      });
+      if (found.length >= count || reach > 2) return found.sort((a, b) => a[0] - b[0] || a[1] - b[1]).slice(0, count).map(([, other]) => other);
+    }
+  }
+
   #take(xy, rank) {
     this.count = xy.length / this.values;
     this.selected = -1;
@@ -303,6 +329,42 @@ export class PointMap {
       stampAll((i) => marked[i]);
     } else stampAll(() => true);
     this.context.putImageData(this.image, 0, 0);
+    if (!dense && !looks) this.#drawStacks(scale, left, top, radius);
+  }
+
+  /** Many points in one place look like one: a disc around them is as large as all of them beside each other, and says how many. */
+  #drawStacks(scale, left, top, radius) {
+    const { x, y, shown, order, marked, context, ratio } = this;
+    const { width, height } = this.base;
+    const size = Math.max(1, Math.round(CELL * ratio)), across = Math.ceil(width / size), down = Math.ceil(height / size);
+    const counts = new Uint32Array(across * down), highest = new Map();
+    for (const i of order) {
+      if (!shown[i] || (marked && !marked[i])) continue;
+      const px = x[i] * scale + left, py = y[i] * scale + top;
+      if (!(px >= 0 && py >= 0 && px < width && py < height)) continue;
+      const cell = ((py / size) | 0) * across + ((px / size) | 0);
+      if (++counts[cell] >= SEVERAL) highest.set(cell, i);
+    }
+    const css = getComputedStyle(this.host);
+    context.save();
+    context.textBaseline = "middle";
+    context.font = `600 ${11 * ratio}px ${css.fontFamily}`;
+    for (const [cell, i] of highest) {
+      const n = counts[cell], px = x[i] * scale + left, py = y[i] * scale + top, wide = radius * ratio * Math.min(WIDEST, Math.sqrt(n));
+      context.beginPath();
+      context.arc(px, py, wide, 0, 7);
+      context.globalAlpha = 0.3;
+      context.fillStyle = css.getPropertyValue(this.styles[this.codes[i]].colour);
+      context.fill();
+      context.globalAlpha = 1;
+      context.lineWidth = 3 * ratio;
+      context.strokeStyle = css.getPropertyValue("--paper");
+      context.fillStyle = css.getPropertyValue("--ink");
+      const text = String(n), beside = px + (radius + 3) * ratio;
+      context.strokeText(text, beside, py);
+      context.fillText(text, beside, py);
+    }
+    context.restore();
   }
 
   /** Bring everything that is drawn so far nearer to the paper. */

@@ -99,6 +99,23 @@ export class SpaceMap extends PointMap {
     return best;
   }
 
+  /** Points behind each other are in no one place. */
+  stackOf() { return 1; }
+
+  /** The shown points nearest to one of them in space, itself left out, the nearest first; of those that are `wanted`. */
+  around(i, count, wanted = () => true) {
+    const { at, shown } = this, best = [];
+    for (let other = 0; other < this.count; other++) {
+      if (other === i || !shown[other] || !wanted(other)) continue;
+      const away = Math.hypot(at[3 * other] - at[3 * i], at[3 * other + 1] - at[3 * i + 1], at[3 * other + 2] - at[3 * i + 2]);
+      if (!Number.isFinite(away) || (best.length === count && away >= best[count - 1][0])) continue;
+      best.push([away, other]);
+      best.sort((a, b) => a[0] - b[0]);
+      best.length = Math.min(best.length, count);
+    }
+    return best.map(([, other]) => other);
+  }
+
   /** The farthest first. */
   sort() {
     const { near, order, reach } = this, starts = new Uint32Array(SLICES + 1), slice = new Uint16Array(this.count);

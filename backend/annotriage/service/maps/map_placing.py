@@ -35,14 +35,20 @@ NEAREST = 5  # training items that are kept as the most similar ones
 class Placed:
     """What placing further items on a map takes.
 
-    ids: (N,) ascending, of items on it. anchors: (A, n) compressed points with their places (A, d). rerouted: what people sent
-    elsewhere and is drawn already.
+    ids: (N,) ascending, of items on it. anchors: (A, n) compressed points with their places (A, d). rerouted, checked: what people sent
+    elsewhere, and spot checks with their state, that are drawn already.
     """
 
     ids: Array
     anchors: Array
     places: Array
     rerouted: set[tuple[int, float | None]]
+    checked: set[tuple[int, str]]
+
+    def holds(self, id: int) -> bool:
+        """Whether an item is on the map."""
+        at = int(np.searchsorted(self.ids, id))
+        return at < len(self.ids) and int(self.ids[at]) == id
 
 
 class Placing:
@@ -53,7 +59,7 @@ class Placing:
         self._placed: dict[int, Placed] = {}
 
     def step(self, project: Project) -> bool:
-        """Put on the newest maps what was judged since, and show what people sent elsewhere; whether anything was."""
+        """Put on the newest maps what was judged since, and show what people sent elsewhere or check; whether anything was."""
         done = False
         for method in LAYOUTS:
             with self._process.store.reading() as connection:
@@ -70,7 +76,8 @@ class Placing:
             quiet = latest <= map_row.read_until and time.time() > latest + maps.OVERLAP
             judged = [] if quiet else maps.judged_since(connection, project, map_row.read_until)
             said = maps.rerouted_since(connection, project, map_row.at)
-        if not judged and not said:
+            checks = maps.checked_since(connection, project, map_row.at)  # what the model says of them is hidden, or is not any more
+        if not judged and not said and not checks:
             return False
         placed = self._placed_on(project, map_row)
         known = np.isin(np.array([id for id, _ in judged], dtype=np.int64), placed.ids)
@@ -78,6 +85,8 @@ class Placing:
         with store.reading() as connection:
             changed |= {id for rerouting_id, *_ in said - placed.rerouted for id in items_of(connection, rerouting_id)}
         placed.rerouted |= said
+        changed |= {id for id, _ in checks - placed.checked if placed.holds(id)}
+        placed.checked |= checks
         new = [id for (id, _), on_it in zip(judged, known, strict=True) if not on_it]
         frame, names = Frame.of(map_row.frame), Names.of(map_row.names)
         for start in range(0, len(new), AT_ONCE):
@@ -160,7 +169,7 @@ class Placing:
         there = all_places[np.searchsorted(all_ids, sampled)]
         anchors = np.concatenate([training, points]) if len(points) else training
         self._placed = {key: value for key, value in self._placed.items() if key in self._current(project)}
-        self._placed[map_row.id] = Placed(all_ids, anchors, np.concatenate([own, there]).astype(np.float32), set())
+        self._placed[map_row.id] = Placed(all_ids, anchors, np.concatenate([own, there]).astype(np.float32), set(), set())
         return self._placed[map_row.id]
 
     def _numbers(self, map_id: int) -> list[int]:

@@ -1,24 +1,47 @@
-"""What the queue can be narrowed to, and how much of it each choice leaves."""
+"""What lists of items can be narrowed to, and how many each choice leaves: beside the map, the queue, groups and items alike."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from annotriage.service.readings.dataset import snapshot_of
-from annotriage.states import SPOT_CHECK, Route
-from annotriage.store.datasets import Dataset, dataset_of_all
+from annotriage.states import FOR_PEOPLE, ROUTES, SPOT_CHECK, Route, Standing
+from annotriage.store.datasets import Dataset, dataset_of_all, dataset_of_project, datasets_page, routes_of, routes_of_datasets
+from annotriage.store.filters import SCORE_STEPS, SINCE, Filters
 from annotriage.store.projects import Project
-from annotriage.store.queue import Waiting, waiting_by_kind, waiting_in_datasets, waiting_in_groups
+from annotriage.store.queue import open_by_route, size_of, waiting_by_kind, waiting_in_datasets, waiting_in_groups
+from annotriage.store.references import get_reference
+from annotriage.store.tallies import Alike, tally
 
-MOST = 12  # choices of one kind that are listed
+COUNTED = 5_000  # items up to which all choices are counted; of more those alone whose counts are kept
+DATASETS = 200  # that are offered
+CLASSES = 200
+
+TITLES = {
+    "state": "State",
+    "route": "Route",
+    "label": "Class",
+    "score": "Outlier score",
+    "since": "Arrived",
+    "dataset": "Dataset",
+    "group": "Group",
+}
+STATES = {
+    Standing.WAITING: "waits for a person",
+    Standing.ANSWERED: "answered",
+    Standing.OUT: "taken out of the queue",
+    Standing.UNASKED: "labelled by the model",
+}
+SPANS = {"day": "last 24 hours", "week": "last 7 days", "month": "last 30 days"}
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Something to narrow the queue to. value: as the address has it; n: items that it leaves, null where nobody counts them."""
+    """Something to narrow a list to. value: as the address has it; n: items that it leaves, null where nobody counts them."""
 
     value: str
     name: str
@@ -26,39 +49,150 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Facets:
-    """The choices of each kind, the largest first. Classes are not counted: what the model says of a strange item is hidden."""
+class Facet:
+    """The choices of one kind. name: of the address's parameter; chosen: null for all of them."""
 
-    routes: Sequence[Choice]
-    datasets: Sequence[Choice]
-    groups: Sequence[Choice]
-
-
-def queue_facets(connection: Connection, project: Project, datasets: Sequence[Dataset], chosen: Dataset | None) -> Facets:
-    """The choices for the queue of a project, or of a chosen dataset. datasets: that are offered."""
-    kinds = waiting_by_kind(connection, project, None if chosen is None else chosen.id)
-    snapshot = snapshot_of(connection, project, chosen or dataset_of_all(connection, project))
-    numbers = [] if snapshot is None else [group["number"] for group in snapshot.facts["groups"][:MOST]]
-    waits = waiting_in_groups(connection, project, numbers, None if chosen is None else chosen.id)
-    return Facets(
-        routes=[Choice(value, value, n) for value, n in _routes(kinds).items() if n],
-        datasets=_datasets(connection, project, datasets, chosen),
-        groups=[Choice(str(number), f"Group {number}", waits.get(number, 0)) for number in numbers],
-    )
+    name: str
+    title: str
+    choices: Sequence[Choice]
+    chosen: str | None
 
 
-def _routes(kinds: Waiting) -> dict[str, int]:
-    return {
-        Route.OUTLIER: kinds.strange,
-        Route.UNCERTAIN: kinds.unsure + kinds.sent,
-        Route.FAILED: kinds.unreadable,
-        SPOT_CHECK: kinds.spot_checks,
+def facets_of(
+    connection: Connection,
+    project: Project,
+    filters: Filters,
+    *,
+    states: Sequence[Standing] = tuple(STATES),
+    grouped: bool = False,
+) -> tuple[Facet, ...]:
+    """The choices of each kind for a list of a project's items.
+
+    states: that the list may show. grouped: it shows what belongs to groups among the outliers.
+    """
+    chosen = None if filters.dataset is None else dataset_of_project(connection, project, filters.dataset)
+    whole = chosen or dataset_of_all(connection, project)
+    few = whole is None or size_of(connection, project, whole.id) <= COUNTED
+    alike = tally(connection, project, filters.dataset, grouped=grouped) if few else None
+    numbers = _group_numbers(connection, project, whole)
+    counts = _counted(alike, filters) if alike is not None else {} if grouped else _kept_counts(connection, project, filters, numbers)
+    routes = ROUTES if Standing.UNASKED in states else FOR_PEOPLE
+    choices: dict[str, list[tuple[str, str]]] = {
+        "state": [(standing, words) for standing, words in STATES.items() if standing in states],
+        "route": [(route, route) for route in (*routes, SPOT_CHECK)],
+        "label": [(name, name) for name in _classes(connection, project, counts.get("label"))],
+        "score": [(repr(step), _step_words(step)) for step in reversed(SCORE_STEPS)],
+        "since": list(SPANS.items()),
+        "group": [(str(number), f"Group {number}") for number in numbers],
     }
+    asked: dict[str, str | None] = {
+        "state": filters.state,
+        "route": filters.route,
+        "label": filters.label,
+        "score": None if filters.score is None else repr(filters.score),
+        "since": filters.since,
+        "dataset": None if chosen is None or chosen.kind == "all" else str(chosen.id),
+        "group": None if filters.group is None else str(filters.group),
+    }
+    found = []
+    for kind in TITLES:
+        if kind == "dataset":
+            listed = _datasets(connection, project, chosen, filters.state, grouped=grouped)
+        else:
+            listed = _listed(choices[kind], counts.get(kind), asked[kind])
+        if any(choice.value != asked[kind] for choice in listed) or asked[kind] is not None:
+            found.append(Facet(kind, TITLES[kind], listed, asked[kind]))
+    return tuple(found)
 
 
-def _datasets(connection: Connection, project: Project, datasets: Sequence[Dataset], chosen: Dataset | None) -> list[Choice]:
-    offered = [row for row in datasets if row.kind != "all"]
-    waits = waiting_in_datasets(connection, project, [row.id for row in offered])
-    ordered = sorted((row for row in offered if waits.get(row.id) or row == chosen), key=lambda row: -waits.get(row.id, 0))
-    listed = ordered[:MOST] + [row for row in ordered[MOST:] if row == chosen]
-    return [Choice(str(row.id), row.name, waits.get(row.id, 0)) for row in listed]
+def group_sizes(connection: Connection, project: Project, filters: Filters) -> dict[int, int]:
+    """How many members of each group among the outliers of a dataset are wanted; of those that have any."""
+    sizes: Counter[int] = Counter()
+    for some in tally(connection, project, filters.dataset, grouped=True):
+        if some.group is not None and some.passes(filters):
+            sizes[some.group] += some.n
+    return dict(sizes)
+
+
+def _listed(choices: Sequence[tuple[str, str]], counts: Mapping[str, int] | None, chosen: str | None) -> list[Choice]:
+    """Those that leave something, and the chosen one; all of them where nobody counts."""
+    known = [(value, words) for value, words in choices if counts is None or counts.get(value) or value == chosen]
+    if chosen is not None and chosen not in dict(known):
+        known.append((chosen, chosen))
+    return [Choice(str(value), words, None if counts is None else counts.get(value, 0)) for value, words in known]
+
+
+def _counted(alike: Sequence[Alike], filters: Filters) -> dict[str, Mapping[str, int]]:
+    """What each choice leaves, the other filters as they are."""
+    found: dict[str, Counter[str]] = {}
+    for kind in ("state", "route", "label", "score", "since", "group"):
+        counts: Counter[str] = Counter()
+        for some in alike:
+            if some.passes(filters, kind) and (kind != "state" or some.route != SPOT_CHECK or filters.route == SPOT_CHECK):
+                value = getattr(some, kind)
+                if value not in (None, ""):
+                    counts[repr(value) if kind == "score" else str(value)] += some.n
+        found[kind] = counts
+    days, weeks, months = (found["since"].get(name, 0) for name in SINCE)
+    return {**found, "since": {"day": days, "week": days + weeks, "month": days + weeks + months}}
+
+
+def _kept_counts(connection: Connection, project: Project, filters: Filters, numbers: Sequence[int]) -> dict[str, Mapping[str, int]]:
+    """What is known without counting, of a large project or dataset: routes and groups, as long as nothing else is chosen."""
+    if any(value is not None for value in (filters.label, filters.score, filters.since, filters.group)):
+        return {}
+    if filters.state == Standing.WAITING:
+        kinds = waiting_by_kind(connection, project, filters.dataset)
+        waits = waiting_in_groups(connection, project, numbers, filters.dataset)
+        routes: dict[str, int] = {Route.OUTLIER: kinds.strange, Route.UNCERTAIN: kinds.unsure + kinds.sent, Route.FAILED: kinds.unreadable}
+        counts: dict[str, Mapping[str, int]] = {"route": {**routes, SPOT_CHECK: kinds.spot_checks}}
+        return counts if filters.route is not None else {**counts, "group": {str(number): n for number, n in waits.items()}}
+    if filters.state is not None:
+        return {}
+    if filters.dataset is None:
+        of_route = routes_of(connection, project)
+    else:
+        of_route = routes_of_datasets(connection, project, [filters.dataset]).get(filters.dataset, [])
+    blind = open_by_route(connection, project, Filters(dataset=filters.dataset, state=None))
+    routes = {count.route: count.items - blind.get(count.route, 0) for count in of_route}
+    return {"route": {**routes, SPOT_CHECK: sum(blind.values())}}
+
+
+def _group_numbers(connection: Connection, project: Project, whole: Dataset | None) -> list[int]:
+    snapshot = snapshot_of(connection, project, whole)
+    return [] if snapshot is None else [group["number"] for group in snapshot.facts["groups"]]
+
+
+def _classes(connection: Connection, project: Project, counts: Mapping[str, int] | None) -> list[str]:
+    """The classes that are offered: the most frequent first where they are counted."""
+    if counts is not None:
+        return sorted(counts, key=lambda name: (-counts[name], name))[:CLASSES]
+    guarantee = get_reference(connection, project.reference_id).facts["guarantee"]
+    return [line["name"] for line in guarantee.get("classes", ()) if line["side"] == "predicted"][:CLASSES]
+
+
+def _step_words(step: float) -> str:
+    later = [other for other in SCORE_STEPS if other > step]
+    if not later:
+        return f"{step:g} and above"
+    return f"{step:g} to {later[0]:g}" if step else f"below {later[0]:g}"
+
+
+def _datasets(connection: Connection, project: Project, chosen: Dataset | None, state: Standing | None, *, grouped: bool) -> list[Choice]:
+    """The datasets with what they hold, what of that waits, or what of it is strange; whatever else is chosen."""
+    offered = [row for row in datasets_page(connection, project, limit=DATASETS) if row.kind != "all"]
+    if chosen is not None and chosen.kind != "all" and chosen not in offered:
+        offered.append(chosen)
+    ids = [row.id for row in offered]
+    held: Mapping[int, int] | None = None
+    if state == Standing.WAITING and not grouped:
+        held = waiting_in_datasets(connection, project, ids)
+    elif grouped or state is None:
+        wanted = (Route.OUTLIER,) if grouped else ROUTES
+        held = {
+            id: sum(count.items for count in counts if count.route in wanted)
+            for id, counts in routes_of_datasets(connection, project, ids).items()
+        }
+    listed = [row for row in offered if held is None or held.get(row.id) or row == chosen]
+    listed.sort(key=lambda row: 0 if held is None else -held.get(row.id, 0))
+    return [Choice(str(row.id), row.name, None if held is None else held.get(row.id, 0)) for row in listed]

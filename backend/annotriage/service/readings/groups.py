@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -38,13 +39,16 @@ class Groups:
     next: int | None
 
 
-def groups_page(connection: Connection, project: Project, dataset: Dataset | None, *, after: int = 0, limit: int) -> Groups:
-    """The groups of a dataset. after: the number of the last one seen."""
+def groups_page(
+    connection: Connection, project: Project, dataset: Dataset | None, *, only: Container[int] | None = None, after: int = 0, limit: int
+) -> Groups:
+    """The groups of a dataset. only: the numbers of those that are wanted; after: the number of the last one seen."""
     snapshot = snapshot_of(connection, project, dataset)
     if snapshot is None:
         return Groups(None, 0, 0, (), None)
     found, searched = snapshot.facts["groups"], int(snapshot.facts["searched"])
-    shown = [group for group in found if group["number"] > after][:limit]
+    wanted = [group for group in found if only is None or group["number"] in only]
+    shown = [group for group in wanted if group["number"] > after][:limit]
     names = [tuple(dict.fromkeys([group["medoid"], *group["ids"][:FACES]])) for group in shown]
     items = items_named(connection, project, [name for of_group in names for name in of_group])
     groups = []
@@ -52,6 +56,6 @@ def groups_page(connection: Connection, project: Project, dataset: Dataset | Non
         share = group["size"] / searched if searched else 0.0
         faces = tuple(Face(name, items.get(name)) for name in of_group)
         groups.append(Group(group["number"], group["size"], share, faces, share >= NEARLY_ONE))
-    more = bool(shown) and shown[-1]["number"] < found[-1]["number"]
+    more = bool(shown) and shown[-1]["number"] < wanted[-1]["number"]
     grouped = sum(group["size"] for group in found)
     return Groups(searched, grouped, len(found), tuple(groups), shown[-1]["number"] if more else None)

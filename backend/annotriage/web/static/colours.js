@@ -40,7 +40,7 @@ export const COLOURINGS = {
     known.forEach(({ number }, k) => { place[number] = k + 2; });
     return {
       codes: each(points, (i) => (points.route[i] === 0 ? 0 : points.group[i] ? place[points.group[i]] : 1)),
-      styles: [TRAINING, { ...REST, label: "in no group", faint: true }, ...known.map(({ number, label }, k) => ({ label: `group ${number} (${label || "no label"})`, ...series(k) }))],
+      styles: [TRAINING, { ...REST, label: "in no group", faint: true }, ...known.map(({ number }, k) => ({ label: `group ${number}`, ...series(k) }))],
     };
   },
 };

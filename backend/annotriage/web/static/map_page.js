@@ -9,7 +9,9 @@ import { cut } from "./cells.js";
 import { send } from "./page.js";
 import { Points } from "./points.js";
 
-const EVERY = 3000, FULL = 65535, LISTED = 100, SIDE = 14, FACES = 18;
+const EVERY = 3000, FULL = 65535, LISTED = 100, SIDE = 14, FACES = 18, NEAR = 8;
+const FILTERS = ["dataset", "label", "route", "group", "state", "score", "since"];
+const LARGEST = 500_000, SHRUNK = 1024; // bytes of a picture that is sent, and the longer side of one that was larger, in pixels
 const counted = (n, one, many = `${one}s`) => `${number.format(n)} ${n === 1 ? one : many}`;
 
 const app = byId("map-app");
@@ -69,21 +71,22 @@ async function waitForMap() {
 
 async function explore() {
   const host = byId("map-host"), panel = byId("panel-body"), tip = byId("map-tip"), status = byId("map-status"), loading = byId("map-loading");
-  const list = byId("point-list"), cellsHost = byId("map-cells"), colourBy = byId("colour-by"), dataset = byId("dataset");
+  const list = byId("point-list"), cellsHost = byId("map-cells"), colourBy = byId("colour-by");
   const boxes = [...document.querySelectorAll("[data-show]")];
-  const { base, items, training } = app.dataset;
+  const { base, items: itemsAt, training } = app.dataset;
   const welcome = [...panel.childNodes];
   app.hidden = false;
 
   const first = await ask(app.dataset.state + (app.dataset.fixed ? `&map=${app.dataset.fixed}` : ""));
+  const dataset = new URLSearchParams(location.search).get("dataset") ?? "";
   if (inSpace) askForSpace(base).catch(() => { /* it stays as it is */ });
-  let points = new Points(base, Number(first.map), inSpace ? 3 : 2);
+  let points = new Points(base, Number(first.map), inSpace ? 3 : 2, dataset);
   await points.load(first.pieces, (done, total) => { loading.textContent = `Loading ${number.format(done)} of ${number.format(total)} points…`; });
   loading.hidden = true;
 
   const map = new (inSpace ? SpaceMap : PointMap)(host, points.xy, points.route, { hover, select, lasso, view: later(listInView) }, FULL);
   const canvas = map.overlay;
-  let asCells = false, lastList = "", strangest = order();
+  let asCells = false, lastList = "", strangest = order(), passing = null;
   for (const [name, value] of Object.entries({ role: "application", "aria-label": inSpace ? "Map of the items in space" : "Map of the items", "aria-describedby": "map-text map-help" })) {
     canvas.setAttribute(name, value);
   }
@@ -100,8 +103,13 @@ async function explore() {
   function paint() {
     const { codes, styles } = COLOURINGS[colourBy.value](points);
     map.paint(codes, styles);
-    const counts = new Uint32Array(256);
-    for (let i = 0; i < codes.length; i++) counts[codes[i]]++;
+    showLegend();
+  }
+
+  /** What is shown, by colour. */
+  function showLegend() {
+    const { codes, styles, shown } = map, counts = new Uint32Array(256);
+    for (let i = 0; i < codes.length; i++) if (shown[i]) counts[codes[i]]++;
     const entries = new Map();
     styles.forEach((style, code) => { if (counts[code]) entries.set(style.label, { style, n: (entries.get(style.label)?.n ?? 0) + counts[code] }); });
     byId("legend").replaceChildren(...[...entries].map(([label, { style, n }]) =>
@@ -110,33 +118,99 @@ async function explore() {
 
   function showChosen() {
     const shown = new Set(boxes.filter((box) => box.checked).map((box) => points.legend.routes.indexOf(box.dataset.show)));
-    const wanted = dataset?.value ? Number(dataset.value) : 0;
     const mask = new Uint8Array(points.count), counts = new Uint32Array(points.legend.routes.length);
     for (let i = 0; i < points.count; i++) {
-      counts[points.route[i]]++;
-      mask[i] = shown.has(points.route[i]) && (!wanted || points.route[i] === 0 || points.dataset[i] === wanted);
+      const passes = !passing || passing[i];
+      if (passes) counts[points.route[i]]++;
+      mask[i] = passes && shown.has(points.route[i]);
     }
     map.show(mask);
     points.legend.routes.forEach((route, code) => {
       const box = document.querySelector(`[data-count="${route}"]`);
       if (box) box.textContent = number.format(counts[code]);
     });
+    if (map.codes.length === points.count) showLegend();
     if (asCells) showCells();
   }
 
-  function fillDatasets() {
-    if (!dataset) return;
-    const before = dataset.value;
-    dataset.replaceChildren(make("option", { value: "" }, "all"), ...points.legend.datasets.map((one, k) => make("option", { value: k + 1 }, one.name.slice(0, 80))));
-    dataset.value = before;
+  // -- what is narrowed down: the sidebar says by what, the address has it, and the service tells which items pass
+
+  const filters = () => {
+    const asked = new URLSearchParams(location.search);
+    return new URLSearchParams(FILTERS.filter((name) => asked.get(name)).map((name) => [name, asked.get(name)]));
+  };
+
+  /** The items that pass, ascending; null where nothing is asked for. */
+  async function askPassing() {
+    const wanted = filters();
+    if (![...wanted].length) return null;
+    const answer = await fetch(`${base}/chosen?${wanted}`);
+    if (!answer.ok) throw new Error(`the filters could not be asked (${answer.status})`);
+    return new Uint32Array(await answer.arrayBuffer()).subarray(1);
+  }
+
+  async function narrow() {
+    const items = await askPassing();
+    passing = items && points.among(items);
+    app.dataset.narrowed = String(filters());
+  }
+
+  /** Another choice in the sidebar: the points stay, and so does the view. */
+  async function turnTo(address) {
+    for (const name of ["colour", "hide", "item"]) {
+      const kept = new URLSearchParams(location.search).get(name);
+      if (kept) address.searchParams.set(name, kept); else address.searchParams.delete(name);
+    }
+    try {
+      const answer = await fetch(address, { headers: { Accept: "text/html" } });
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("facets");
+      if (!answer.ok || !fresh) throw new Error(String(answer.status));
+      history.pushState(null, "", address);
+      const folded = !document.querySelector("#facets > details").open;
+      byId("facets").replaceChildren(...[...fresh.childNodes].filter((node) => node.nodeName !== "SCRIPT"));
+      document.querySelector("#facets > details").open = !folded;
+      await narrow();
+    } catch { location.assign(address); return; }
+    showChosen();
+    if (map.marked || (map.selected >= 0 && !map.shown[map.selected])) map.select(-1);
+    lookAtGroup();
+    lastList = "";
+    status.textContent = `${counted(map.shown.reduce((sum, one, i) => sum + (one && points.route[i] ? 1 : 0), 0), "item")} on the map`;
+  }
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("#facets .choices:not(#views) a[href], #all-of-it");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    const address = new URL(link.href);
+    if ((address.searchParams.get("dataset") ?? "") !== dataset) return; // its groups are other ones: the page is loaded again
+    event.preventDefault();
+    turnTo(address);
+  });
+  addEventListener("popstate", () => location.reload());
+  document.addEventListener("submit", (event) => {
+    if (event.target.id !== "keep-view") return;
+    const kept = new URLSearchParams(location.search);
+    kept.delete("item");
+    event.target.querySelector('input[name="query"]').value = kept;
+  });
+
+  function lookAtGroup() {
+    const group = Number(new URLSearchParams(location.search).get("group"));
+    if (!group) return;
+    colourBy.value = "group";
+    paint();
+    map.frame([...points.group.keys()].filter((i) => points.group[i] === group));
   }
 
   // -- pointing at items
 
   function thumbnail(i, size, lazy = true) {
-    const source = points.isTraining(i) ? `${training}${points.ids[i]}/thumbnail` : `${items}${points.ids[i]}/thumbnail`;
+    const source = points.isTraining(i) ? `${training}${points.ids[i]}/thumbnail` : `${itemsAt}${points.ids[i]}/thumbnail`;
     return make("img", { class: "thumbnail tiny", alt: "", width: size, height: size, src: source, ...(lazy ? { loading: "lazy" } : {}) });
   }
+
+  /** Its class; none of an item whose class is hidden. */
+  const caption = (i) => points.labelOf(i) || (points.isTraining(i) ? "no label" : "");
 
   function hover(i, x, y) {
     tip.hidden = i < 0;
@@ -144,9 +218,12 @@ async function explore() {
     if (i < 0) return;
     if (tip.dataset.point !== String(i)) {
       tip.dataset.point = i;
+      const here = map.stackOf(i);
       tip.replaceChildren(thumbnail(i, 64, false), make("div", {},
-        make("bdi", { class: "short strong" }, points.labelOf(i) || "no label"),
-        make("span", { class: "muted" }, [KIND_NAMES[points.kindOf(i)], points.strangeness(i)].filter(Boolean).join(", "))));
+        caption(i) ? make("bdi", { class: "short strong" }, caption(i)) : null,
+        make("span", { class: "muted block" }, [KIND_NAMES[points.kindOf(i)], points.strangeness(i)].filter(Boolean).join(", ")),
+        points.datasetOf(i) ? make("bdi", { class: "short muted" }, points.datasetOf(i)) : null,
+        here > 1 ? make("span", { class: "block" }, `${number.format(here)} points in this place`) : null));
     }
     const right = x > map.width - 220, low = y > map.height - 130;
     tip.style.left = `${right ? x - tip.offsetWidth - 14 : x + 14}px`;
@@ -168,14 +245,27 @@ async function explore() {
       if (mine !== asked) return;
       panel.replaceChildren(...(answer.ok ? page.body.childNodes : [make("p", { class: "warning" }, page.querySelector("main")?.textContent.trim() || "It could not be shown.")]));
       byId("panel").scrollTop = 0;
+      showNear(i);
       status.textContent = `${KIND_NAMES[points.kindOf(i)]}, ${points.labelOf(i).slice(0, 80)}, ${panel.querySelector("#panel-id")?.textContent.slice(0, 80) ?? ""}`;
     } catch {
       if (mine === asked) panel.replaceChildren(make("p", { class: "warning" }, "The service does not answer. Click again in a moment."));
     }
   }
 
+  /** Faces of the items that lie nearest to it on the map. */
+  function showNear(i) {
+    const box = byId("panel-near");
+    const near = box ? map.around(i, NEAR, (other) => points.route[other] > 0) : [];
+    if (!near.length) return;
+    box.hidden = false;
+    box.querySelector(".faces").replaceChildren(...near.map((other) =>
+      make("button", { type: "button", class: "face", "data-point": other, "aria-label": `${KIND_NAMES[points.kindOf(other)]} item` }, thumbnail(other, 40))));
+  }
+
   panel.addEventListener("click", (event) => {
-    const stepping = event.target.closest("[data-step]"), similar = event.target.closest("[data-training]"), face = event.target.closest("[data-point]");
+    const alike = event.target.closest("[data-alike]");
+    if (alike) { find(`${base}/items/${alike.dataset.alike}/alike`, null, `Most like task ${alike.dataset.name}`, alike); return; }
+    const stepping = event.target.closest("[data-step]"), similar = event.target.closest("button[data-training]"), face = event.target.closest("[data-point]");
     if (stepping) step(Number(stepping.dataset.step));
     else if (similar) choose(points.findTraining(Number(similar.dataset.training)));
     else if (face) choose(Number(face.dataset.point));
@@ -185,7 +275,9 @@ async function explore() {
   function choose(i) {
     if (i < 0) return;
     const box = boxes.find((one) => one.dataset.show === points.kindOf(i));
-    if (box && !box.checked) { box.checked = true; showChosen(); }
+    if (passing) passing[i] = 1;
+    if (box) box.checked = true;
+    if (!map.shown[i]) showChosen();
     map.select(i);
   }
 
@@ -217,7 +309,7 @@ async function explore() {
     if (key === lastList) return;
     lastList = key;
     list.replaceChildren(...found.map((i, k) => make("li", { role: "option", id: `point-${k}`, "data-point": i, "aria-selected": i === map.selected },
-      thumbnail(i, 34), make("span", {}, make("bdi", { class: "short strong" }, points.labelOf(i) || "no label"), make("span", { class: "muted block" }, points.strangeness(i))),
+      thumbnail(i, 34), make("span", {}, make("bdi", { class: "short strong" }, caption(i)), make("span", { class: "muted block" }, points.strangeness(i))),
       make("span", { class: `route route-${points.kindOf(i)}` }, KIND_NAMES[points.kindOf(i)]))));
   }
 
@@ -229,6 +321,69 @@ async function explore() {
     event.preventDefault();
     choose(Number(lines[Math.max(0, Math.min(lines.length - 1, next))].dataset.point));
   });
+
+  // -- likeness
+
+  /** Ask for what is alike, and show it: as faces, and on the map, where all else is dimmed. */
+  async function find(url, body, title, control) {
+    const mine = ++asked;
+    control.disabled = true;
+    const waiting = make("p", { class: "muted", role: "status" }, "Looking for what is alike …");
+    panel.prepend(waiting);
+    try {
+      const answer = await send(url, { body, headers: { Accept: "application/json", "Content-Type": "application/octet-stream" } });
+      const found = await answer.json();
+      if (!answer.ok) throw new Error(found.detail ?? String(answer.status));
+      if (mine === asked) showFound(found.items, title);
+    } catch (error) {
+      if (mine === asked) panel.prepend(make("p", { class: "warning", role: "alert" }, `Nothing was found: ${error.message}`));
+    } finally {
+      waiting.remove();
+      control.disabled = false;
+    }
+  }
+
+  function showFound(items, title) {
+    const drawn = items.map((item) => points.find(item.id)).filter((i) => i >= 0);
+    map.select(-1, false);
+    remember();
+    drawn.forEach((i) => { map.shown[i] = 1; });
+    if (drawn.length) { map.mark(drawn); map.frame(drawn); }
+    panel.replaceChildren(
+      make("h3", { id: "found-title", tabindex: "-1" }, title),
+      make("p", { class: "muted" }, items.length ? `${counted(items.length, "item")}, the most similar first. What is not among them is dimmed on the map.` : "No judged item is there to be found."),
+      make("div", { class: "faces", id: "found" }, ...items.map((item) => {
+        const i = points.find(item.id), picture = make("img", { class: "thumbnail tiny", alt: `Task ${item.name.slice(0, 80)}`, width: 56, height: 56, src: `${itemsAt}${item.id}/thumbnail` });
+        const kind = make("span", { class: `route route-${item.route}` }, KIND_NAMES[item.route] ?? "");
+        return i >= 0 ? make("button", { type: "button", class: "face", "data-point": i }, picture, kind)
+          : make("a", { class: "face", href: `${app.dataset.pages}${encodeURIComponent(item.name)}` }, picture, kind);
+      })));
+    byId("list-title").textContent = "Found, most similar first";
+    fill(drawn);
+    byId("panel").scrollTop = 0;
+    byId("found-title").focus();
+    status.textContent = title;
+  }
+
+  byId("picture")?.addEventListener("change", async (event) => {
+    const [file] = event.target.files;
+    if (!file) return;
+    try {
+      await find(`${base}/alike`, await small(file), `Most like ${file.name.slice(0, 60)}`, event.target);
+    } catch {
+      panel.prepend(make("p", { class: "warning", role: "alert" }, `${file.name.slice(0, 60)} is larger than ${number.format(LARGEST / 1000)} kB, and your browser cannot make it smaller.`));
+    }
+    event.target.value = "";
+  });
+
+  /** The picture as it is, or smaller where it would be too much to send. */
+  async function small(file) {
+    if (file.size <= LARGEST) return file;
+    const picture = await createImageBitmap(file), scale = Math.min(1, SHRUNK / Math.max(picture.width, picture.height));
+    const canvas = new OffscreenCanvas(Math.max(1, Math.round(picture.width * scale)), Math.max(1, Math.round(picture.height * scale)));
+    canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+    return canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 });
+  }
 
   // -- many items at once
 
@@ -256,7 +411,7 @@ async function explore() {
         others ? make("button", { type: "button", click: () => propose(incoming) }, "Label look-alikes at once…") : null),
       make("p", { class: "hint" }, "People look at what is sent to review. What is taken out of it needs nobody any more; only what the model itself judged automatic becomes automatic again. Spot checks stay. Each can be undone."),
       make("div", { class: "faces" }, ...(incoming.length ? incoming : indices).slice(0, FACES).map((i) =>
-        make("button", { type: "button", class: "face", "data-point": i, title: points.strangeness(i) }, thumbnail(i, 40), make("bdi", { class: "short" }, points.labelOf(i) || "no label")))));
+        make("button", { type: "button", class: "face", "data-point": i, title: points.strangeness(i) }, thumbnail(i, 40), make("bdi", { class: "short" }, caption(i))))));
     byId("panel").scrollTop = 0;
     status.textContent = title;
   }
@@ -401,7 +556,7 @@ async function explore() {
       if (!document.hidden) {
         const state = await ask(app.dataset.state + (app.dataset.fixed ? `&map=${app.dataset.fixed}` : ""));
         showMaking(state.making);
-        if (state.map !== points.id) await take(new Points(base, state.map, points.values), state.pieces);
+        if (state.map !== points.id) await take(new Points(base, state.map, points.values, dataset), state.pieces);
         else if (state.pieces.some(([piece, , version]) => points.pieces.get(piece)?.version !== version)) await take(points, state.pieces);
       }
     } catch { /* asked again */ }
@@ -411,11 +566,12 @@ async function explore() {
   /** Other points, or more of them: the view stays, and so does what is chosen. */
   async function take(next, pieces) {
     const chosen = map.selected < 0 ? null : { training: points.isTraining(map.selected), id: points.ids[map.selected] };
+    const items = await askPassing();
     if (!(await next.load(pieces))) return;
     points = next;
+    passing = items && points.among(items);
     strangest = order();
     map.replace(points.xy, points.route);
-    fillDatasets();
     paint();
     showChosen();
     lastList = "";
@@ -428,7 +584,7 @@ async function explore() {
     const address = new URL(location.href), hidden = boxes.filter((box) => !box.checked).map((box) => box.dataset.show);
     const state = {
       colour: colourBy.value === "route" ? "" : colourBy.value, hide: hidden.join(" "),
-      dataset: dataset?.value ? points.legend.datasets[dataset.value - 1]?.id : "", item: map.selected >= 0 && !points.isTraining(map.selected) ? points.ids[map.selected] : "",
+      item: map.selected >= 0 && !points.isTraining(map.selected) ? points.ids[map.selected] : "",
     };
     for (const [name, value] of Object.entries(state)) {
       if (value) address.searchParams.set(name, value); else address.searchParams.delete(name);
@@ -440,21 +596,17 @@ async function explore() {
     if (COLOURINGS[wanted.get("colour")]) colourBy.value = wanted.get("colour");
     const hidden = (wanted.get("hide") ?? "").split(" ");
     boxes.forEach((box) => { box.checked = !hidden.includes(box.dataset.show); });
-    const place = points.legend.datasets.findIndex((one) => String(one.id) === wanted.get("dataset"));
-    if (dataset && place >= 0) dataset.value = String(place + 1);
   }
 
   // -- wiring
 
   boxes.forEach((box) => box.addEventListener("change", () => { showChosen(); remember(); }));
-  dataset?.addEventListener("change", () => { showChosen(); remember(); });
   colourBy.addEventListener("change", () => { paint(); lastList = ""; remember(); });
   byId("as-points").addEventListener("click", () => view(false));
   byId("as-cells").addEventListener("click", () => view(true));
   byId("map-png").addEventListener("click", savePicture);
   byId("map-reset").addEventListener("click", () => {
     boxes.forEach((box) => { box.checked = true; });
-    if (dataset) dataset.value = "";
     showChosen();
     map.select(-1);
     map.reset();
@@ -463,15 +615,11 @@ async function explore() {
   map.controls(step, paint);
 
   const wanted = new URLSearchParams(location.search);
-  fillDatasets();
   recall(wanted);
+  await narrow();
   paint();
   showChosen();
-  if (wanted.get("group")) {
-    colourBy.value = "group";
-    paint();
-    map.frame([...points.group.keys()].filter((i) => points.group[i] === Number(wanted.get("group"))));
-  }
+  lookAtGroup();
   if (wanted.get("item")) choose(points.find(Number(wanted.get("item"))));
   globalThis.annotriageMap = map;
   globalThis.annotriagePoints = () => points;

@@ -16,11 +16,12 @@ function unpack(buffer) {
 }
 
 export class Points {
-  /** base: the address of the map's page. values: of each place, 2 or, in space, 3. */
-  constructor(base, id, values = 2) {
+  /** base: the address of the map's page. values: of each place, 2 or, in space, 3. dataset: the one whose groups are told, "" for all. */
+  constructor(base, id, values = 2, dataset = "") {
     this.values = values;
     this.base = base;
     this.id = id;
+    this.query = dataset ? `?dataset=${encodeURIComponent(dataset)}` : "";
     this.pieces = new Map();
     this.members = new Map();
   }
@@ -38,10 +39,10 @@ export class Points {
       told(done += n, total);
       return [number, { ...piece, version }];
     });
-    const answer = await fetch(`${this.base}/${this.id}/legend`);
+    const answer = await fetch(`${this.base}/${this.id}/legend${this.query}`);
     if (!answer.ok) throw new Error(`the legend could not be had (${answer.status})`);
     const legend = await answer.json();
-    const groups = new Uint32Array(await (await fetch(`${this.base}/groups`)).arrayBuffer());
+    const groups = new Uint32Array(await (await fetch(`${this.base}/groups${this.query}`)).arrayBuffer());
     const members = groups[0] ?? 0;
     // From here on nothing is waited for: half of it new, points would be looked for where they are not.
     for (const [number, piece] of fetched) this.pieces.set(number, piece);
@@ -53,6 +54,7 @@ export class Points {
 
   isTraining(i) { return this.route[i] === 0; }
   kindOf(i) { return this.legend.routes[this.route[i]]; }
+  datasetOf(i) { return this.isTraining(i) ? "" : this.legend.datasets[this.dataset[i] - 1]?.name ?? ""; }
   labelOf(i) { return name(this.label[i], this.legend.classes, "other classes"); }
 
   /** The point of an item, -1 if it is not on the map. */
@@ -67,6 +69,19 @@ export class Points {
       }
     }
     return -1;
+  }
+
+  /** 1 for each point of these items, which are ascending, and for all training items; else 0. */
+  among(items) {
+    const mask = new Uint8Array(this.count);
+    for (const [number, piece] of this.pieces) {
+      if (number === 0) { mask.fill(1, piece.start, piece.start + piece.n); continue; }
+      for (let i = 0, k = 0; i < piece.n && k < items.length;) {
+        if (piece.ids[i] === items[k]) mask[piece.start + i] = 1;
+        if (piece.ids[i] <= items[k]) i++; else k++;
+      }
+    }
+    return mask;
   }
 
   /** The point of a training item by its place in the sample. */

@@ -59,8 +59,8 @@ document.addEventListener("changed", async () => {
   const shown = rows().filter((row) => !row.classList.contains("leaving"));
   if (!form || !shown.length) return;
   const asked = new URLSearchParams(shown.map((row) => ["item", row.dataset.item]));
-  const show = new URLSearchParams(location.search).get("show");
-  if (show) asked.set("show", show);
+  const state = new URLSearchParams(location.search).get("state");
+  if (state) asked.set("state", state);
   const answer = await fetch(`${form.dataset.waiting}?${asked}`, { headers: { Accept: "application/json" } }).catch(() => null);
   if (!answer?.ok) return; // the next change asks again
   const waiting = new Set((await answer.json()).waiting.map(String));

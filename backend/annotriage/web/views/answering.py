@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from annotriage.errors import DataError
 from annotriage.service.intake.answering import answering, give_answer, take_answer_back
+from annotriage.states import Standing
 from annotriage.store.projects import Project
 from annotriage.store.queue import still_waiting
 from annotriage.web.query_args import row_id, row_ids
@@ -30,7 +31,7 @@ def add_views(routes: Routes) -> None:
     @routes.reading("/queue/waiting")
     def waiting(connection: Connection, project: Project) -> ResponseReturnValue:
         """Which of these items wait for a person still."""
-        ids, out = row_ids(request.args.getlist("item")), request.args.get("show") == "out"
+        ids, out = row_ids(request.args.getlist("item")), request.args.get("state") == Standing.OUT
         return {"waiting": still_waiting(connection, project, ids, out=out)}
 
     @routes.open("/queue/answer", "POST")

@@ -63,8 +63,10 @@ def add_views(routes: Routes) -> None:
 
     @routes.open("/queue.csv")
     def queue_csv(project: Project) -> ResponseReturnValue:
-        _asked(process, project)
-        walk = walk_asked()
+        walk = walk_asked("queue")
+        if walk.filters.dataset is not None:
+            with process.store.reading() as connection:
+                dataset_of_project(connection, project, walk.filters.dataset)
 
         def pages() -> Iterator[Sequence[Item]]:
             after: Key | None = None

@@ -6,30 +6,34 @@ Groups are found anew with each snapshot: a form names the most typical item too
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
+from werkzeug.wrappers import Response
 
 from annotriage.advice.numbers import count
 from annotriage.errors import DataError, StateError
 from annotriage.service.delivery.rerouting import take_back, undo_rerouting
 from annotriage.service.operations.process import Process
+from annotriage.service.readings.facets import Facet, facets_of, group_sizes
 from annotriage.service.readings.groups import Groups, groups_page
 from annotriage.service.readings.item import task_address
 from annotriage.store.browsing import Item, items_of
-from annotriage.store.datasets import Dataset, dataset_of_project, datasets_page
+from annotriage.store.datasets import Dataset, dataset_of_project
+from annotriage.store.filters import Filters
 from annotriage.store.projects import Project
-from annotriage.store.queue import Filters, queue_page, waiting_in_groups
+from annotriage.store.queue import queue_page, waiting_in_groups
 from annotriage.store.reroutings import Rerouting, set_aside
+from annotriage.store.saved_views import SavedView, saved_views
 from annotriage.store.snapshots import groups_of
-from annotriage.web.query_args import AT_ONCE, dataset_asked, row_id, whole
+from annotriage.web.query_args import AT_ONCE, Walk, dataset_asked, item_asked, row_id, walk_asked, whole
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
+from annotriage.web.views.queue import place_of_item
 
-LISTED = 100  # datasets to choose from
 SHOWN = 20  # groups on a page
 ASIDE = 10  # of what was set aside that are listed
 LONGEST_REASON, LONGEST_PERSON = 200, 60
@@ -37,16 +41,21 @@ LONGEST_REASON, LONGEST_PERSON = 200, 60
 
 @dataclass(frozen=True)
 class GroupsPage:
-    """The groups of a dataset, and which others there are to choose from. addresses: by number, where the most typical task of a group is
+    """The groups of a dataset, those that are asked for. matching: by number, how many members pass the filters; null where there are
+    none. addresses: by number, where the most typical task of a group is
     in the labeling tool; of those that have one. waiting: by number, how many members wait; aside: what was set aside, the latest first."""
 
     project: Project
+    walk: Walk
     dataset: Dataset | None
-    datasets: Sequence[Dataset]
     groups: Groups
+    matching: Mapping[int, int] | None
     addresses: Mapping[int, str]
     waiting: Mapping[int, int]
     aside: Sequence[Rerouting]
+    facets: Sequence[Facet]
+    views: Sequence[SavedView]
+    missing: str | None
 
 
 def add_views(routes: Routes) -> None:
@@ -116,15 +125,31 @@ def _back(project: Project, dataset_id: int) -> ResponseReturnValue:
     return redirect(url_for("web.groups", project=project.external_id, dataset=dataset_id), 303)
 
 
-def _page(process: Process, connection: Connection, project: Project) -> GroupsPage:
+def _page(process: Process, connection: Connection, project: Project) -> GroupsPage | Response:
+    walk, (searched, missing) = walk_asked("groups"), item_asked(connection, project)
+    if searched is not None:
+        return redirect(place_of_item(project, searched, walk))
     dataset = dataset_asked(connection, project)
-    groups = groups_page(connection, project, dataset, after=whole("after") or 0, limit=SHOWN)
+    if dataset is not None and dataset.kind == "all":
+        walk = replace(walk, filters=replace(walk.filters, dataset=None))
+    filters = walk.filters
+    matching = group_sizes(connection, project, filters) if replace(filters, dataset=None) != Filters(state=None) else None
+    groups = groups_page(connection, project, dataset, only=matching, after=whole("after") or 0, limit=SHOWN)
     typical = {group.number: group.faces[0].item_id for group in groups.groups if group.faces}
     items = {item.id: item for item in items_of(connection, project, [id for id in typical.values() if id is not None])}
     tool = process.tool_project(project)
     found = {number: task_address(tool, items[id]) for number, id in typical.items() if id in items}
-    addresses = {number: address for number, address in found.items() if address}
     numbers = [group.number for group in groups.groups]
-    waiting = waiting_in_groups(connection, project, numbers, None if dataset is None else dataset.id)
-    aside = set_aside(connection, project, ASIDE)
-    return GroupsPage(project, dataset, datasets_page(connection, project, limit=LISTED), groups, addresses, waiting, aside)
+    return GroupsPage(
+        project=project,
+        walk=walk,
+        dataset=dataset,
+        groups=groups,
+        matching=matching,
+        addresses={number: address for number, address in found.items() if address},
+        waiting=waiting_in_groups(connection, project, numbers, None if dataset is None else dataset.id),
+        aside=set_aside(connection, project, ASIDE),
+        facets=facets_of(connection, project, filters, grouped=True),
+        views=saved_views(connection, project, "groups"),
+        missing=missing,
+    )

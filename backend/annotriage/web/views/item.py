@@ -19,7 +19,7 @@ from annotriage.store.events import note
 from annotriage.store.projects import Project
 from annotriage.store.queue import neighbours
 from annotriage.web.full_pictures import FullPictures
-from annotriage.web.query_args import Walk, walk_asked
+from annotriage.web.query_args import Walk, walk_around
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
@@ -71,7 +71,7 @@ def add_views(routes: Routes) -> None:
 
 
 def _page(process: Process, connection: Connection, project: Project, task: str) -> ItemPage:
-    item, walk = item_of_task(connection, project, task), walk_asked()
+    item, walk = item_of_task(connection, project, task), walk_around()
     detail = item_detail(connection, process.tool_project(project), project, item, walk.filters.dataset)
     beside = neighbours(connection, project, item.id, order=walk.order, filters=walk.filters)
     names = {found.id: found.name for found in items_of(connection, project, [id for id in beside if id is not None])}

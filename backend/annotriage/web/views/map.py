@@ -7,24 +7,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flask import Response, abort, render_template, request, url_for
+from flask import Response, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
+from werkzeug.wrappers import Response as Redirect
 
 from annotriage.advice.numbers import count
 from annotriage.errors import SettingError
 from annotriage.service.delivery.rerouting import Rerouted, foresee, send_to_review, take_back, undo_rerouting
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.dataset import snapshot_of
+from annotriage.service.readings.facets import Facet, facets_of
 from annotriage.service.readings.item import nearest_shown, queue_lines
 from annotriage.store import maps, work
 from annotriage.store.browsing import item_of_id
-from annotriage.store.datasets import Dataset, dataset_of_all, datasets_named, datasets_page, id_of_all, routes_of
+from annotriage.store.datasets import datasets_named, routes_of
 from annotriage.store.map_points import KINDS, SCORE_EDGES
 from annotriage.store.maps import Map
 from annotriage.store.projects import Project
+from annotriage.store.queue import ids_of
+from annotriage.store.saved_views import SavedView, saved_views
 from annotriage.store.snapshots import groups_of
-from annotriage.web.query_args import selected_ids
+from annotriage.web.query_args import Walk, dataset_asked, item_asked, selected_ids, walk_asked
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
@@ -48,17 +52,24 @@ class MapPage:
     scored: int
     failed: int
     waiting: int
-    datasets: Sequence[Dataset]
     attempt: Map | None
     sentence: str
+    walk: Walk
+    facets: Sequence[Facet]
+    views: Sequence[SavedView]
+    missing: str | None
 
 
 def add_views(routes: Routes) -> None:
     """Add the page and what it asks for."""
     process = routes.process
 
-    def build(connection: Connection, project: Project) -> MapPage:
-        return _page(connection, project, _kind(), request.args.get("map", type=int))
+    def build(connection: Connection, project: Project) -> MapPage | Redirect:
+        walk, (searched, missing) = walk_asked("map"), item_asked(connection, project)
+        if searched is None:
+            return _page(connection, project, walk, missing)
+        twin = "_json" if (request.endpoint or "").endswith("_json") else ""
+        return redirect(url_for(f"web.map{twin}", project=project.external_id, **walk.args(item=searched.id)))
 
     routes.project_page("/map", "map", build, METHODS=METHOD_NAMES)
 
@@ -86,10 +97,17 @@ def add_views(routes: Routes) -> None:
         response.headers["Cache-Control"] = "private, max-age=86400, immutable" if "version" in request.args else "no-store"
         return response
 
+    @routes.reading("/map/chosen")
+    def map_chosen(connection: Connection, project: Project) -> ResponseReturnValue:
+        """Which items pass the filters that the page's address names: n, n row ids (uint32, little-endian), ascending."""
+        ids = ids_of(connection, project, walk_asked("map").filters)
+        return Response(struct.pack(f"<I{len(ids)}I", len(ids), *ids), mimetype=POINTS)
+
     @routes.reading("/map/groups")
     def map_groups(connection: Connection, project: Project) -> ResponseReturnValue:
-        """Which items belong to groups: n, n row ids, n numbers (uint32, little-endian)."""
-        members = groups_of(connection, id_of_all(project.id))
+        """Which items belong to groups of the dataset that is asked for: n, n row ids, n numbers (uint32, little-endian)."""
+        dataset = dataset_asked(connection, project)
+        members = {} if dataset is None else groups_of(connection, dataset.id)
         return Response(struct.pack(f"<I{2 * len(members)}I", len(members), *members, *members.values()), mimetype=POINTS)
 
     @routes.reading("/map/items/<int:item_id>")
@@ -131,7 +149,8 @@ def add_views(routes: Routes) -> None:
         return _answer(process, project, undo_rerouting(process, project, rerouting_id, visitor_name()), undone=True)
 
 
-def _page(connection: Connection, project: Project, method: str, map_id: int | None) -> MapPage:
+def _page(connection: Connection, project: Project, walk: Walk, missing: str | None) -> MapPage:
+    method, map_id = _kind(), request.args.get("map", type=int)
     older = maps.ready_maps(connection, project.id, method)
     chosen = next((row for row in older if row.id == map_id), older[0] if older else None)
     counts = {of_route.route: of_route.items for of_route in routes_of(connection, project)}
@@ -145,9 +164,12 @@ def _page(connection: Connection, project: Project, method: str, map_id: int | N
         scored=sum(counts.values()) - failed,
         failed=failed,
         waiting=work.waiting(connection, project.id, project.reference_id),
-        datasets=datasets_page(connection, project, limit=200),
         attempt=maps.latest_attempt(connection, project.id, method),
         sentence=_sentence(chosen, counts, "together in space" if method == IN_SPACE else "together"),
+        walk=walk,
+        facets=facets_of(connection, project, walk.filters),
+        views=saved_views(connection, project, "map"),
+        missing=missing,
     )
 
 
@@ -186,7 +208,7 @@ def _making(attempt: Map) -> dict[str, Any]:
 def _legend(connection: Connection, project: Project, found: Map) -> dict[str, Any]:
     """What the codes of a map's points stand for."""
     named = datasets_named(connection, project, found.names["dataset"])
-    snapshot = snapshot_of(connection, project, dataset_of_all(connection, project))
+    snapshot = snapshot_of(connection, project, dataset_asked(connection, project))
     return {
         "map": found.id,
         "reference": found.reference_id,

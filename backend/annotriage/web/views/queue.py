@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,25 +12,22 @@ from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
 from annotriage.advice.numbers import count
-from annotriage.errors import AnnotriageError, DataError, UnknownError
+from annotriage.errors import AnnotriageError, DataError
 from annotriage.service.delivery.rerouting import Rerouted, send_to_review, take_back, undo_rerouting
 from annotriage.service.operations.process import Process
-from annotriage.service.readings.facets import Facets, queue_facets
+from annotriage.service.readings.facets import Facet, facets_of
 from annotriage.service.readings.item import QueueLine, queue_lines
 from annotriage.service.readings.waiting import WaitingWork, waiting_work
-from annotriage.store.browsing import Item, item_of_task
-from annotriage.store.datasets import Dataset, dataset_of_project, datasets_page, routes_of
+from annotriage.store.browsing import Item
+from annotriage.store.datasets import routes_of
 from annotriage.store.projects import Project
 from annotriage.store.queue import LOOKED_AT, queue_page
-from annotriage.store.references import get_reference
-from annotriage.store.saved_views import SavedView, forget_view, keep_view, saved_views
-from annotriage.web.query_args import Walk, key_asked, key_text, row_id, row_ids, walk_asked
+from annotriage.store.saved_views import SavedView, saved_views
+from annotriage.web.query_args import LISTED_STATES, Walk, item_asked, key_asked, key_text, row_id, row_ids, walk_asked
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import local, visitor_name
 
 ROWS = 50
-DATASETS = 200  # offered in the filter
-LONGEST_NAME, LONGEST_QUERY = 80, 2_000
 ORDER_WORDS = {
     "strangest": "Strangest first",
     "groups": "One of each group first",
@@ -56,10 +52,7 @@ class QueuePage:
     begun: bool
     waiting: WaitingWork
     judged: int
-    datasets: Sequence[Dataset]
-    dataset: Dataset | None
-    classes: Sequence[str]
-    facets: Facets
+    facets: Sequence[Facet]
     views: Sequence[SavedView]
     missing: str | None
     calibrated: bool
@@ -70,12 +63,10 @@ def add_views(routes: Routes) -> None:
     process = routes.process
 
     def build(connection: Connection, project: Project) -> QueuePage | Response:
-        walk, task = walk_asked(), request.args.get("task", "").strip()
-        searched = _searched(connection, project, task)
+        walk, (searched, missing) = walk_asked("queue"), item_asked(connection, project)
         if searched is None:
-            return _page(process, connection, project, walk, task or None)
-        address = {"project": project.external_id, "task": searched.name, **walk.args()}
-        return redirect(url_for("web.item_json" if request.endpoint == "web.queue_json" else "web.item", **address))
+            return _page(process, connection, project, walk, missing)
+        return redirect(place_of_item(project, searched, walk))
 
     routes.project_page("/queue", "queue", build, ORDER_WORDS=ORDER_WORDS, LOOKED_AT=LOOKED_AT)
 
@@ -87,26 +78,16 @@ def add_views(routes: Routes) -> None:
         act = send_to_review if to == "review" else take_back
         return _answer(project, lambda: act(process, project, items, visitor_name()))
 
-    @routes.writing("/queue/views")
-    def save_view(connection: Connection, project: Project) -> ResponseReturnValue:
-        """Keep the filters and the order of the queue under a name, for everybody."""
-        name, query = " ".join(request.form.get("name", "").split())[:LONGEST_NAME], request.form.get("query", "")[:LONGEST_QUERY]
-        if not name:
-            raise DataError("name: a view needs one; say what it shows")
-        keep_view(connection, project, "queue", name, query.lstrip("?"), visitor_name())
-        flash(f"The view {name} is kept for everybody.", "done")
-        return redirect(f"{url_for('web.queue', project=project.external_id)}?{query.lstrip('?')}", 303)
-
-    @routes.writing("/queue/views/<int:view_id>/delete")
-    def delete_view(connection: Connection, project: Project, view_id: int) -> ResponseReturnValue:
-        forget_view(connection, project, view_id)
-        flash("The view is deleted.", "done")
-        return redirect(url_for("web.queue", project=project.external_id), 303)
-
     @routes.open("/queue/undo", "POST")
     def undo(project: Project) -> ResponseReturnValue:
         id = row_id(request.form.get("id", ""))
         return _answer(project, lambda: undo_rerouting(process, project, id, visitor_name()), undone=True)
+
+
+def place_of_item(project: Project, item: Item, walk: Walk) -> str:
+    """The address of an item within a walk: of its page, or of the page's twin for whoever asks a twin."""
+    kind = "web.item_json" if (request.endpoint or "").endswith("_json") else "web.item"
+    return url_for(kind, project=project.external_id, task=item.name, **walk.item_args())
 
 
 def said(done: Rerouted, *, undone: bool = False) -> str:
@@ -137,35 +118,19 @@ def _answer(project: Project, act: Any, *, undone: bool = False) -> ResponseRetu
 
 def _page(process: Process, connection: Connection, project: Project, walk: Walk, missing: str | None) -> QueuePage:
     after = key_asked()
-    chosen = walk.filters.dataset
-    dataset = None if chosen is None else dataset_of_project(connection, project, chosen)
-    datasets = datasets_page(connection, project, limit=DATASETS)
-    if dataset is not None and dataset not in datasets:
-        datasets.append(dataset)
     found = queue_page(connection, project, order=walk.order, filters=walk.filters, after=after, limit=ROWS)
     next_key = key_text(found.next)
-    guarantee = get_reference(connection, project.reference_id).facts["guarantee"]
     return QueuePage(
         project=project,
         walk=walk,
-        lines=queue_lines(connection, process.tool_project(project), project, found.rows, chosen),
+        lines=queue_lines(connection, process.tool_project(project), project, found.rows, walk.filters.dataset),
         next=None if next_key is None else url_for("web.queue", project=project.external_id, **walk.args(after=next_key)),
         stopped=found.stopped,
         begun=after is None,
         waiting=waiting_work(connection, project),
         judged=sum(count.items for count in routes_of(connection, project)),
-        datasets=datasets,
-        dataset=dataset,
-        classes=[line["name"] for line in guarantee["classes"] if line["side"] == "predicted"],
-        facets=queue_facets(connection, project, datasets, dataset),
+        facets=facets_of(connection, project, walk.filters, states=LISTED_STATES["queue"]),
         views=saved_views(connection, project, "queue"),
         missing=missing,
         calibrated=project.calibrated,
     )
-
-
-def _searched(connection: Connection, project: Project, task: str) -> Item | None:
-    """The item of the task that somebody searches for, if there is one."""
-    with suppress(UnknownError):
-        return item_of_task(connection, project, task) if task else None
-    return None

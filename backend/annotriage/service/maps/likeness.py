@@ -1,0 +1,173 @@
+"""What items of a project are most like one of them, or like a picture that a person has: near to it in the space of the outlier score.
+
+The web process computes nothing: each search runs in a process of its own, which ends with it. A picture reaches that through a pipe and is
+written nowhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from annotriage.errors import AnnotriageError, DataError, MediaError, Overloaded, StateError
+from annotriage.service.operations.log import log
+from annotriage.service.operations.process import Process
+from annotriage.states import UNSETTLED
+from annotriage.store.browsing import item_of_id
+from annotriage.store.projects import Project, get_project
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection as Pipe
+    from pathlib import Path
+
+    from annotriage.settings import ServiceSettings
+
+FOUND = 24  # items
+SECONDS = 60.0  # at most for a search: the model is loaded for it
+PATIENCE = 10.0  # seconds to wait for a turn
+NICENESS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """An item that is like what was looked for. distance: between their points; 0 for the very same."""
+
+    item_id: int
+    distance: float
+
+
+class Likeness:
+    """Looks for items that are alike, one search at a time; any number of threads may use one."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._turns = threading.BoundedSemaphore(1)
+
+    def like_item(self, project: Project, item_id: int) -> list[Like]:
+        """The items most like one, itself left out, the most similar first. Raises UnknownError, StateError, Overloaded.
+
+        What looks like an open spot check would tell what the model says of it: nobody is told.
+        """
+        with self._process.store.reading() as connection:
+            found = item_of_id(connection, project, item_id)
+        if found.spot_check is not None and found.spot_check.state in UNSETTLED:
+            raise StateError("what looks like a spot check stays hidden until people have answered it")
+        return self._search(project, item_id, None)
+
+    def like_picture(self, project: Project, picture: bytes) -> list[Like]:
+        """The items most like a picture by the project's model and reference. Raises DataError if it is none, StateError, Overloaded."""
+        if not picture:
+            raise DataError("choose a picture")
+        return self._search(project, None, picture)
+
+    def _search(self, project: Project, item_id: int | None, picture: bytes | None) -> list[Like]:
+        process = self._process
+        with self._turn():
+            context = multiprocessing.get_context("spawn")
+            theirs, ours = context.Pipe(duplex=False)
+            asked = (process.settings, process.config, project.id, item_id, picture, ours)
+            child = context.Process(target=answer, args=asked, name="annotriage-search", daemon=True)
+            child.start()
+            ours.close()
+            try:
+                if not theirs.poll(SECONDS):
+                    raise StateError(f"the search took longer than {SECONDS:g} s; try again when the machine has less to do")
+                kind, found = theirs.recv()
+            except EOFError:
+                raise StateError("the search ended without a result; the log says more") from None
+            finally:
+                theirs.close()
+                child.kill()  # it has nothing left to do
+                child.join()
+        if kind == "found":
+            return [Like(*row) for row in found]
+        raise DataError(found) if kind == "no picture" else StateError(found)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._turns.acquire(timeout=PATIENCE):
+            raise Overloaded("another search is running at this moment; try again in some seconds")
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+
+def answer(settings: ServiceSettings, config: Path | None, project_id: int, item_id: int | None, picture: bytes | None, pipe: Pipe) -> None:
+    """One search, in its own process: what was found, or why nothing was, goes into the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group, and whoever asked ends this
+    os.nice(NICENESS)
+    process = Process(settings, "command", config)
+    said: tuple[str, Any]
+    try:
+        with process.store.reading() as connection:
+            project = get_project(connection, project_id)
+        point = _point_of_item(process, project, item_id) if picture is None else _point_of_picture(process, project, picture)
+        said = "found", _nearest(process, project, point, item_id)
+    except MediaError as error:
+        said = "no picture", str(error)
+    except AnnotriageError as error:
+        log("search failed", level=logging.WARNING, project=project_id, error=error)
+        said = "failed", str(error)
+    finally:
+        process.close()
+    pipe.send(said)
+    pipe.close()
+
+
+def _point_of_item(process: Process, project: Project, item_id: int | None) -> Any:
+    """Where an item lies: (n,) float32. Raises StateError if it is not judged."""
+    import numpy as np
+
+    from annotriage.store.columns import points_of
+
+    with process.store.reading() as connection:
+        found = points_of(connection, project.reference_id, [item_id or 0])
+    if not found:
+        raise StateError("it has no place to look around: it was not judged yet, or could not be")
+    return np.frombuffer(next(iter(found.values())).compressed, np.float16).astype(np.float32)
+
+
+def _point_of_picture(process: Process, project: Project, picture: bytes) -> Any:
+    """Where a picture lies, as if it had come in: (n,) float32. Raises MediaError, MismatchError, ModelError."""
+    import numpy as np
+
+    from annotriage.data import Item
+    from annotriage.model import load_model
+    from annotriage.model.spec import ModelSpec
+    from annotriage.model.stream import stream
+
+    reference = process.reference(project.reference_id)
+    settings = process.run_settings(reference)
+    model = load_model(ModelSpec.load(reference.spec_path or ""), settings.device, 1)
+    reference.check(model)
+    (batch,) = stream(model, [Item("picture", picture, path="the picture")], settings)
+    (problem,) = batch.problems
+    if problem is not None or batch.outputs is None:
+        raise MediaError(problem.failure, problem.text) if problem is not None else StateError("the model makes nothing of the picture")
+    return np.asarray(reference.judge(batch.outputs).compressed[0]).astype(np.float16).astype(np.float32)
+
+
+def _nearest(process: Process, project: Project, point: Any, without: int | None) -> list[tuple[int, float]]:
+    """(item id, distance) of the nearest items."""
+    import numpy as np
+
+    from annotriage.latent.maps import nearest_training
+    from annotriage.store.columns import points_to_search
+
+    best: list[tuple[float, int]] = []
+    with process.store.reading() as connection:
+        for ids, compressed in points_to_search(connection, project):
+            points = np.frombuffer(b"".join(compressed), np.float16).reshape(len(ids), -1).astype(np.float32)
+            nearest = nearest_training(point[None], points, FOUND + 1)[0]
+            away = np.linalg.norm(points[nearest] - point, axis=1)
+            some = [(float(distance), ids[place]) for distance, place in zip(away, nearest.tolist(), strict=True)]
+            best = sorted([*best, *some])[: FOUND + 1]
+    return [(id, distance) for distance, id in best if id != without][:FOUND]
