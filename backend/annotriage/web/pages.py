@@ -47,6 +47,7 @@ from annotriage.web.views import (
     settings,
     system,
     training,
+    versions,
 )
 
 POLICY = (
@@ -78,6 +79,7 @@ VIEWS = (
     label_audit,
     training,
     compare,
+    versions,
     settings,
     system,
     accounts,

@@ -8,10 +8,10 @@ from annotriage.web.sessions import SAFE
 DECIDING = (  # endpoints; whatever else changes something is for administrators
     "web.pause", "web.resume", "web.recalibrate", "web.decide_spot_check", "web.retry_deliveries", "web.retry_fields",
     "web.make_report", "web.mark_dataset", "web.make_certificate", "web.keep_label", "web.start_label_audit",
-    "web.start_training", "web.cancel_training",
+    "web.start_training", "web.cancel_training", "web.compare_versions", "web.cancel_versions",
     "web.reveal", "web.save_view", "web.delete_view", "web.map_reroute", "web.map_undo", "web.reroute", "web.undo",
     "web.answer", "web.take_back_answer", "web.set_group_aside", "web.assign_group", "web.undo_aside",
-    "api.pause", "api.resume", "api.undo_batch", "api.recalibrate", "api.train", "api.make_certificate",
+    "api.pause", "api.resume", "api.undo_batch", "api.recalibrate", "api.train", "api.make_certificate", "api.compare_versions",
 )  # fmt: skip
 ADMINISTERING = (
     "web.save_settings",

@@ -1,4 +1,4 @@
-"""Queued jobs, each run by what it is for: a recalibration, a change of limits, a report, an atlas, an audit, an erasure, a training."""
+"""Queued jobs, each run by what it is for: recalibration, limits, reports, atlas, audit, erasure, training, comparison of versions."""
 
 from __future__ import annotations
 
@@ -63,6 +63,7 @@ def _run(process: Process, project: Project, job: Job, progress: Progress) -> st
     from annotriage.service.guarantee.changing_limits import change_limits
     from annotriage.service.guarantee.recalibrating import recalibrate
     from annotriage.service.guarantee.retraining import train_asked
+    from annotriage.service.judging.versions import compare_asked
     from annotriage.service.operations import erasing
     from annotriage.service.quality.auditing import audit_project
     from annotriage.service.readings.atlas_making import make_atlas
@@ -72,6 +73,8 @@ def _run(process: Process, project: Project, job: Job, progress: Progress) -> st
         return audit_project(process, project, progress)
     if job.kind == jobs.TRAINING:
         return train_asked(process, project, job, progress)
+    if job.kind == jobs.VERSIONS:
+        return compare_asked(process, project, job, progress)
     if job.kind == erasures.KIND:
         return erasing.erase_asked(process, job)
     if job.kind in (reports.REPORT, reports.ATLAS):
