@@ -430,7 +430,9 @@ class ServiceSettings(_Table):
         8, "Files fetched at the same time. More than Label Studio can serve slows its pages.", low=1, high=64
     )
     show_people: str = _setting(
-        "on", "Whether the dashboard's overview names who answered how much; off: it says how many people did.", choices=("on", "off")
+        "on",
+        "Whether pages name who answered: how much on the overview, and what in an item's history; off: they name nobody.",
+        choices=("on", "off"),
     )
     # how often
     poll_seconds: float = _setting(3.0, "How often Label Studio is asked for what no webhook told.", low=0.2, high=3600)

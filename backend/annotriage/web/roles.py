@@ -16,6 +16,8 @@ DECIDING = (  # endpoints; whatever else changes something is for administrators
 ADMINISTERING = (
     "web.save_settings",
     "web.take_over",
+    "web.add_new_class",
+    "web.take_back_class",
     "web.go_back",
     "web.clear_inbox",
     "web.set_account",

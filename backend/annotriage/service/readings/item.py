@@ -12,6 +12,7 @@ from annotriage.advice.page_words import about_one_in
 from annotriage.advice.route_words import route_name
 from annotriage.labeling_tool import Review, ToolProject
 from annotriage.service.readings.dataset import AssessedDataset, assessed
+from annotriage.service.readings.names import Names
 from annotriage.states import UNSETTLED, Time
 from annotriage.store.browsing import Item
 from annotriage.store.datasets import datasets_named, datasets_of_item, id_of_all
@@ -100,8 +101,10 @@ def queue_lines(
     return tuple(QueueLine(item, task_address(tool, item), by_id.get(item.shown_dataset_id or 0), groups.get(item.id)) for item in items)
 
 
-def item_detail(connection: Connection, tool: ToolProject, project: Project, item: Item, dataset_id: int | None = None) -> ItemDetail:
-    """An item with all that is known of it. tool, dataset_id: as for `queue_lines`."""
+def item_detail(
+    connection: Connection, tool: ToolProject, project: Project, item: Item, dataset_id: int | None = None, *, names: Names | None
+) -> ItemDetail:
+    """An item with all that is known of it. tool, dataset_id: as for `queue_lines`. names: of annotators; None names nobody."""
     datasets = assessed(connection, project, datasets_of_item(connection, item.id))
     deliveries, reviews = deliveries_of_item(connection, item.id), reviews_of(connection, [item.id]).get(item.id, [])
     groups = groups_of(connection, dataset_id or id_of_all(project.id), [item.id])
@@ -112,11 +115,11 @@ def item_detail(connection: Connection, tool: ToolProject, project: Project, ite
         groups.get(item.id),
         datasets,
         tuple(deliveries),
-        tuple(reviews),
+        tuple(reviews if names is not None else (replace(review, annotator="") for review in reviews)),
         _members(connection, project, item),
         _usual(connection, project, item),
         nearest_shown(connection, project, item),
-        _history(connection, project, item, deliveries, reviews),
+        _history(connection, project, item, deliveries, reviews, names),
         _can(item),
     )
 
@@ -175,7 +178,7 @@ def _usual(connection: Connection, project: Project, item: Item) -> str:
 
 
 def _history(
-    connection: Connection, project: Project, item: Item, deliveries: Sequence[Delivery], reviews: Sequence[Review]
+    connection: Connection, project: Project, item: Item, deliveries: Sequence[Delivery], reviews: Sequence[Review], names: Names | None
 ) -> tuple[Happened, ...]:
     """What happened to the item, the latest first."""
     moments = [Happened(item.at, "came in" if item.task or not item.pushed else "was pushed by another system")]
@@ -186,7 +189,7 @@ def _history(
         what = "without a label to see" if sent.labels is None else f"that says {' + '.join(sent.labels) or 'none of the classes'}"
         said = f"prediction {what} {STATES.get(sent.state, sent.state)} ({sent.version})"
         moments.append(Happened(sent.at, said, sent.error or ""))
-    moments += [Happened(review.updated_at, _answered(review)) for review in reviews]
+    moments += [Happened(review.updated_at, _answered(review, names)) for review in reviews]
     if item.spot_check is not None:
         drawn = {"sample": "of all items", "audit": "of the automatic ones"}.get(item.spot_check.kind, "")
         moments.append(Happened(item.spot_check.drawn_at, f"was drawn at random {drawn} for a blind check"))
@@ -200,10 +203,10 @@ def _history(
     return tuple(sorted(moments, key=lambda moment: -moment.at))
 
 
-def _answered(review: Review) -> str:
+def _answered(review: Review, names: Names | None) -> str:
     if review.machine:
         return f"the model's label {' + '.join(review.labels or ())} was accepted"
-    who = f"annotator {review.annotator}" if review.annotator.isdecimal() else review.annotator  # by number where the tool gave no name
+    who = "somebody" if names is None else names(review.annotator)
     if review.skipped:
         return f"{who} skipped it"
     if review.empty:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from annotriage.advice.numbers import count
 from annotriage.errors import DataError, StateError
 from annotriage.service.delivery.rerouting import take_back, undo_rerouting
+from annotriage.service.intake.new_class import AddedClass, added_classes
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.groups import Groups, groups_page
 from annotriage.service.readings.item import task_address
@@ -38,7 +39,8 @@ LONGEST_REASON, LONGEST_PERSON = 200, 60
 @dataclass(frozen=True)
 class GroupsPage:
     """The groups of a dataset, and which others there are to choose from. addresses: by number, where the most typical task of a group is
-    in the labeling tool; of those that have one. waiting: by number, how many members wait; aside: what was set aside, the latest first."""
+    in the labeling tool; of those that have one. waiting: by number, how many members wait; aside: what was set
+    aside, added: classes that were added from here, the latest first."""
 
     project: Project
     dataset: Dataset | None
@@ -47,6 +49,7 @@ class GroupsPage:
     addresses: Mapping[int, str]
     waiting: Mapping[int, int]
     aside: Sequence[Rerouting]
+    added: Sequence[AddedClass]
 
 
 def add_views(routes: Routes) -> None:
@@ -127,4 +130,13 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
     numbers = [group.number for group in groups.groups]
     waiting = waiting_in_groups(connection, project, numbers, None if dataset is None else dataset.id)
     aside = set_aside(connection, project, ASIDE)
-    return GroupsPage(project, dataset, datasets_page(connection, project, limit=LISTED), groups, addresses, waiting, aside)
+    return GroupsPage(
+        project,
+        dataset,
+        datasets_page(connection, project, limit=LISTED),
+        groups,
+        addresses,
+        waiting,
+        aside,
+        added_classes(connection, project),
+    )

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.groups import Group, groups_page
+from annotriage.service.readings.names import names_of
 from annotriage.service.readings.next_step import NextStep, next_steps
 from annotriage.service.readings.project import EventLine, event_lines
 from annotriage.store.datasets import dataset_of_all
@@ -43,13 +44,13 @@ def add_views(routes: Routes) -> None:
 
 
 def _page(process: Process, connection: Connection, project: Project) -> ProjectOverviewPage:
-    named = process.settings.show_people == "on"
+    names = names_of(process)
     steps = sorted(next_steps(connection, project), key=lambda step: -step.gain)
     return ProjectOverviewPage(
         project=project,
         card=card(connection, process, project),
         steps=steps[1:STEPS],
         groups=groups_page(connection, project, dataset_of_all(connection, project), limit=GROUPS).groups,
-        people=[row if named else replace(row, person="") for row in answers_by_person(connection, project)],
+        people=[replace(row, person="" if names is None else names(row.person)) for row in answers_by_person(connection, project)],
         events=event_lines(history(connection, project.id, limit=EVENTS)),
     )
