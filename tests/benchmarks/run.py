@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import barriers
 import certificates
 import detection
 import diagnosis
@@ -43,6 +44,7 @@ THEMES = {
     "training": training.figures,
     "live": live.figures,
     "pages": pages.figures,
+    "barriers": barriers.figures,
     "strangers": strangers.figures,
     "quality": quality.figures,
 }
