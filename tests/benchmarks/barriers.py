@@ -93,7 +93,7 @@ def _axe(npm: str, folder: Path) -> str:
 
 
 def _made(folder: Path) -> tuple[Any, list[Path]]:
-    """A dashboard with a map, an audit, a comparison of versions, a trained model and a certificate; and files that it makes."""
+    """A dashboard with a map, an audit, a comparison of versions and a trained model; and files that it makes."""
     import dashboards
     import numpy as np
 

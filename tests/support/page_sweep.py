@@ -20,7 +20,7 @@ new PerformanceObserver((list) => { for (const entry of list.getEntries()) if (!
 SETTLED = """async () => {
   const drawn = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   const loading = [...document.images].filter((image) => image.loading !== "lazy" && !image.complete);
-  await Promise.all(loading.map((image) => new Promise((done) => image.addEventListener("load", done) ?? image.addEventListener("error", done))));
+  await Promise.all(loading.map((image) => new Promise((done) => { for (const end of ["load", "error"]) image.addEventListener(end, done); })));
   await document.fonts.ready;
   await drawn();
   await drawn();
