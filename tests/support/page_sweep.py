@@ -20,7 +20,8 @@ new PerformanceObserver((list) => { for (const entry of list.getEntries()) if (!
 SETTLED = """async () => {
   const drawn = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   const loading = [...document.images].filter((image) => image.loading !== "lazy" && !image.complete);
-  await Promise.all(loading.map((image) => new Promise((done) => { for (const end of ["load", "error"]) image.addEventListener(end, done); })));
+  const ended = (image) => new Promise((done) => { for (const end of ["load", "error"]) image.addEventListener(end, done); });
+  await Promise.all(loading.map(ended));
   await document.fonts.ready;
   await drawn();
   await drawn();
