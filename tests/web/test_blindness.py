@@ -8,7 +8,10 @@ import pytest
 from sqlalchemy import text
 from web import token
 
-from annotriage.store import jobs, maps
+from annotriage.store import jobs, maps, versions
+from annotriage.store.projects import project_of
+from annotriage.store.schema import verdict
+from annotriage.store.versions import Said
 
 AUTH = ("annotriage", "right")
 LABEL, FIGURE = "quagga", 0.1234567  # of the one item, and of no other
@@ -31,6 +34,7 @@ def seen(request, copied, serve_dashboard):
         item, task = connection.execute(text(f"{found} ORDER BY item.id LIMIT 1")).one()
         assigned = ", ".join(f"{name} = :{name}" for name in SAYS | FIGURES)
         connection.execute(text(f"UPDATE verdict SET {assigned} WHERE item_id = :item"), {**SAYS, **FIGURES, "item": item})
+        compared_with_a_former_version(connection, item)
         for kind, payload in (("map", {"method": "pca"}), ("report", {"dataset": 1})):
             jobs.queue(connection, 1, kind, payload)
     service = dashboard.service()
@@ -66,6 +70,17 @@ def seen(request, copied, serve_dashboard):
     service.close()
 
 
+def compared_with_a_former_version(connection, item):
+    """Somebody compared two versions, which differ on this item and on another one."""
+    project, columns = project_of(connection, "1"), ", ".join(column.name for column in verdict.c)
+    copied = columns.replace("reference_id", "2")
+    other = f"item_id = (SELECT min(item_id) FROM verdict WHERE item_id <> {item} AND project_id = 1)"
+    connection.execute(text(f"INSERT INTO verdict ({columns}) SELECT {copied} FROM verdict WHERE {other}"))
+    now = versions.said_by(connection, project.reference_id, [item])[item]
+    before = Said("auto" if now.route == "uncertain" else "uncertain", now.labels)
+    versions.keep_comparison(connection, project, 2, project.reference_id, {item: (before, now)}, 1, "Ann")
+
+
 def telling(answers):
     """The addresses that say it; a page repeats a filter that it is asked for."""
     told = (LABEL, str(FIGURE))
@@ -82,7 +97,8 @@ def test_no_address_no_look_alike_and_no_filter_tells_what_the_model_says_until_
     settle()
     after = look()
     items = {"items.csv", "labels.csv", "queue", "queue.json", "queue.csv", f"items/{task}", f"items/{task}.json", f"map/items/{item}"}
-    lists = {"items", "labels", f"items/{task}", "queue", "spot-checks"}
+    items |= {"versions", "versions.json"}
+    lists = {"items", "labels", f"items/{task}", "queue", "spot-checks", "versions"}
     assert telling(after) == {f"/projects/1/{path}" for path in items} | {f"/api/projects/1/{path}" for path in lists}
     assert len(json.loads(after[filtered])["lines"]) == 1
 

@@ -101,14 +101,8 @@ def versions_now(
 ) -> VersionsNow:
     """How two versions differ; by default the one in use, and what may follow it or was there before it. Raises UnknownError."""
     known = versions.versions_of(connection, project)
-    before, after = (
-        _chosen(known, before_id, after_id)
-        if before_id is None or after_id is None
-        else (
-            versions.version_of_project(connection, project, before_id),
-            versions.version_of_project(connection, project, after_id),
-        )
-    )
+    named = [None if id is None else versions.version_of_project(connection, project, id) for id in (before_id, after_id)]
+    before, after = _chosen(known, *named)
     asked = next((job for job in jobs.jobs_of(connection, project.id) if job.kind == jobs.VERSIONS), None)
     made = None if before is None or after is None else versions.comparison_of(connection, project, before.id, after.id)
     if made is None:
@@ -126,19 +120,16 @@ def versions_now(
     )
 
 
-def _chosen(known: Sequence[Version], before_id: int | None, after_id: int | None) -> tuple[Version | None, Version | None]:
-    """Both versions where not both were named: the older one first, one of them in use."""
-    named = next((version for version in known if version.id in (before_id, after_id)), None)
-    present = next((version for version in known if version.use == "present"), None)
-    first = named or present
-    others = [version for version in known if first is not None and version.id != first.id]
+def _chosen(known: Sequence[Version], before: Version | None, after: Version | None) -> tuple[Version | None, Version | None]:
+    """Both versions, where not both were named: one of them in use, and the older one first."""
+    if before is not None and after is not None:
+        return before, after
+    first = before or after or next((version for version in known if version.use == "present"), None)
     order = ("present", "next", "trained", "former")
+    others = [version for version in known if first is not None and version.id != first.id]
     other = min(others, key=lambda version: order.index(version.use), default=None)
-    if first is None or other is None:
-        return first, None
-    if named is not None:
-        return (named, other) if before_id is not None else (other, named)
-    return (other, first) if other.use == "former" else (first, other)
+    backwards = after is not None or (before is None and other is not None and other.use == "former")
+    return (other, first) if backwards else (first, other)
 
 
 def _differences(rows: Sequence[ComparedItem], blind: int, made: versions.Comparison) -> Differences:
