@@ -76,9 +76,9 @@ def compared_with_a_former_version(connection, item):
     copied = columns.replace("reference_id", "2")
     other = f"item_id = (SELECT min(item_id) FROM verdict WHERE item_id <> {item} AND project_id = 1)"
     connection.execute(text(f"INSERT INTO verdict ({columns}) SELECT {copied} FROM verdict WHERE {other}"))
-    now = versions.said_by(connection, project.reference_id, [item])[item]
-    before = Said("auto" if now.route == "uncertain" else "uncertain", now.labels)
-    versions.keep_comparison(connection, project, 2, project.reference_id, {item: (before, now)}, 1, "Ann")
+    labels = versions.said_by(connection, project.reference_id, [item])[item].labels
+    said = {item: (Said("auto", labels), Said("uncertain", labels))}
+    versions.keep_comparison(connection, project, 2, project.reference_id, said, 1, "Ann")
 
 
 def telling(answers):

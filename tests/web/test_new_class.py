@@ -25,7 +25,7 @@ def test_the_change_is_shown_made_and_undone(signed_in, dashboard, barriers):
     page.get_by_label("What people would call group 1").fill(f" {NAME} ")
     follow(page, page.locator("section.group >> nth=0").get_by_role("button", name="New class"))
     assert there.config == before, "looking changes nothing"
-    assert NAME in text(page, "pre .added")
+    assert NAME in text(page, "pre.change")
     assert barriers(page) == []
     follow(page, page.get_by_role("button", name="Add"))
     assert f"offers {NAME} now" in text(page, "#notices")
