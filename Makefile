@@ -58,7 +58,7 @@ endef
 
 .venv/test.stamp: .venv/base.stamp
 	@echo "Installing the test tools ..."
-	@$(PIP) -e ".[test,postgres,oidc]"
+	@$(PIP) -e ".[test,postgres,oidc,ray]"
 	@touch $@
 
 .venv/torch.stamp: .venv/base.stamp

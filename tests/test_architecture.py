@@ -58,6 +58,11 @@ ROOMS = (
         "results as files for people",
         (*ROOT, "advice.numbers", "data", "model", "latent", "diagnosis", "guarantee", "advice", "engine", "training", "labeling_tool"),
     ),
+    Room(
+        "lake",
+        "triage by many workers, of data that no single machine holds",
+        (*ROOT, "data", "model", "engine", "report"),
+    ),
     Room("store", "the database: every table and every query", (*ROOT, "data", "guarantee", "advice", "engine", "labeling_tool")),
     Room(
         "service",
@@ -79,7 +84,7 @@ ROOMS = (
         "commands: parse, call one function, print",
         (
             *(*ROOT, "advice.numbers", "data", "model", "latent", "guarantee", "advice", "engine", "training"),
-            *("report", "store", "service", "web", "demo"),
+            *("report", "lake", "store", "service", "web", "demo"),
         ),
     ),
 )

@@ -422,7 +422,9 @@ class ServiceSettings(_Table):
     )
     # media
     media_hosts: tuple[str, ...] = _setting(
-        (), "Hosts besides Label Studio's that media may be fetched from, comma-separated; *.example.com takes all below it."
+        (),
+        "Hosts besides Label Studio's that media may be fetched from, comma-separated; *.example.com takes all below it, s3://bucket"
+        " lets manifests name files in that bucket.",
     )
     media_seconds: float = _setting(30.0, "Longest time for one file. Raise it for large scans on slow storage.", low=0.1, high=3600)
     media_mb: int = _setting(64, "Largest file that is fetched, in MB. Raise it for large scans.", low=1, high=4096)

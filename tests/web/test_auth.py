@@ -90,8 +90,10 @@ def sleeps(monkeypatch):
 def test_guessing_is_slow_from_an_address_that_once_knew_the_password(web, monkeypatch):
     pauses = sleeps(monkeypatch)
     assert web.get("/api/projects").status_code == 200
-    answers = [web.get("/api/projects", headers=basic(b"annotriage:guess")) for _ in range(auth.TRIES + 100)]
-    assert not any(pauses[: auth.TRIES + 1])
+    for _ in range(auth.TRIES):
+        web.get("/api/projects", headers=basic(b"annotriage:guess"))
+    assert pauses == []
+    answers = [web.get("/api/projects", headers=basic(b"annotriage:guess")) for _ in range(100)]
     assert max(pauses) == pytest.approx(auth.LONGEST_WAIT, abs=auth.TURN)
     assert answers[-1].status_code == 429, "nobody waits for ever: threads are left for others"
     assert int(answers[-1].headers["Retry-After"]) <= 2, "a delay, no lock-out"
@@ -105,7 +107,7 @@ def test_guessing_is_slow_from_many_addresses_together_and_nobody_else_waits_for
     assert max(pauses) > 1.0
     pauses.clear()
     assert web.get("/api/projects").status_code == 200
-    assert pauses == [0.0], "where the password is known"
+    assert pauses == [], "where the password is known"
 
 
 def test_guessing_may_go_on_after_a_while(web, monkeypatch):

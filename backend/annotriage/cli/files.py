@@ -102,7 +102,13 @@ def fit(
     click.echo(f"Next: annotriage triage --reference {out} --data DATA --out results")
 
 
-@click.command(epilog=examples("annotriage triage --reference reference --data images/new --out results", "open results/report.html"))
+@click.command(
+    epilog=examples(
+        "annotriage triage --reference reference --data images/new --out results",
+        "open results/report.html",
+        "annotriage triage --reference reference --data s3://scans/2026 --engine ray --ray-address auto --out results",
+    )
+)
 @reference_option
 @click.option("--data", required=True, help="DATA to judge.")
 @click.option("--out", type=PATH, required=True, help="Folder for verdicts.csv, predictions.json, summary.json and report.html.")
@@ -111,18 +117,49 @@ def fit(
     "--labeling-config", type=PATH, help="Label Studio's labeling config (XML), for predictions.json.  [Choices label on Image image]"
 )
 @replace_option
+@click.option(
+    "--table", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True, help="How the verdicts are written, one row each."
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="ray: by many workers, on this machine or a cluster; a run that was ended is continued. The verdicts come as Parquet parts.",
+)
+@click.option("--workers", type=click.IntRange(1), help="With --engine ray: how many judge side by side.  [as many as the cores carry]")
+@click.option("--worker-gpus", type=click.FloatRange(0), default=0.0, show_default=True, help="With --engine ray: GPUs of each worker.")
+@click.option("--ray-address", help="With --engine ray: a running cluster; auto for this machine's.  [Ray is started here]")
 @reads_data
-def triage(run: Run, out: Path, replace_existing: bool) -> None:
+def triage(
+    run: Run,
+    out: Path,
+    replace_existing: bool,
+    table: str,
+    engine: str,
+    workers: int | None,
+    worker_gpus: float,
+    ray_address: str | None,
+) -> None:
     """Judge every item: which the model may label, which a person must see, and how foreign the dataset is."""
-    from annotriage.report.output import REPORT, VERDICTS, summary_text, triage_to_folder
+    from annotriage.report.output import REPORT, summary_text, triage_to_folder
+    from annotriage.report.verdict_files import FILES
 
-    result = triage_to_folder(run.reference, run.data, out, replace_existing=replace_existing, **run.how)
+    if engine == "ray":
+        from annotriage.lake.ray_triage import VERDICTS, triage_on_ray
+
+        written = VERDICTS
+        cluster: dict[str, Any] = {"workers": workers, "gpus": worker_gpus, "address": ray_address}
+        result = triage_on_ray(run.reference, run.data, out, replace_existing=replace_existing, **cluster, **run.how)
+    else:
+        written = FILES[table]
+        result = triage_to_folder(run.reference, run.data, out, replace_existing=replace_existing, table=table, **run.how)
     if run.as_json:
         print_json(result.summary())
     if result.waiting and not result.diversity.n:
         raise DataError(
             f"none of the {len(result.verdicts):,} items of {result.dataset} could be scored: {result.waiting[0].verdict.reason}."
-            f" {out / VERDICTS} has the reason of each; correct the data, and run this again with --replace"
+            f" {out / written} has the reason of each; correct the data, and run this again with --replace"
         )
     if not run.as_json:
         click.echo(summary_text(result))

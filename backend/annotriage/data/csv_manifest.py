@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from annotriage.data.items import Dataset, Item, Problem
-from annotriage.data.local_paths import local_path
+from annotriage.data.items import Dataset, Item, Media, Problem
+from annotriage.data.remote_media import MediaReader, ahead
 from annotriage.data.unique_ids import mark_repeats, repeated_ids
 from annotriage.errors import DataError, MediaError
-from annotriage.media.data_uri import decode_data_uri, is_data_uri
+from annotriage.media.data_uri import is_data_uri
+from annotriage.settings import ServiceSettings
 from annotriage.states import Failure
 from annotriage.text import name_of
 
@@ -28,13 +29,14 @@ LONGEST_HEADER = 2**16
 _BAR = re.compile(r"(?<!\\)\|")
 
 
-def open_manifest(manifest: Path, name: str, classes: Sequence[str] = ()) -> Dataset:
+def open_manifest(manifest: Path, name: str, classes: Sequence[str] = (), settings: ServiceSettings | None = None) -> Dataset:
     """The items of a CSV manifest, in the file's order.
 
     UTF-8 with or without a byte order mark; separated by comma, semicolon or tab, as the header shows. Paths are
     relative to the manifest's folder. Several labels are separated by `|`, a bar within a name is written `\\|`; a cell that is one of
     the model's `classes` is that class. An empty cell means unlabelled, and `|` alone that none of the classes applies. Without an id
-    the path is the id. Reads the file once to count its rows and to find repeated ids.
+    the path is the id. Addresses are fetched from the hosts and buckets that the `settings` allow, by default the environment's. Reads the
+    file once to count its rows and to find repeated ids.
     Raises DataError if the file cannot be read, is not UTF-8, has no column `path` or no rows.
     """
     header = _read_header(manifest)
@@ -45,7 +47,9 @@ def open_manifest(manifest: Path, name: str, classes: Sequence[str] = ()) -> Dat
     notes = (f"{manifest}: columns that are not used: {', '.join(map(repr, unused))}",) if unused else ()
 
     def read() -> Iterator[Item]:
-        items = ((row.line, _item(row, manifest, classes)) for row in _rows(manifest, header))
+        reader = MediaReader(settings or ServiceSettings.load(), str(manifest))
+        rows = ahead(_rows(manifest, header), lambda row: None if row.problem else row.path, reader)
+        items = ((row.line, _item(row, found, manifest, classes)) for row, found in rows)
         return mark_repeats(items, repeats, f"{manifest}: row")
 
     return Dataset(name, count, read, notes)
@@ -117,12 +121,9 @@ def _row(values: Sequence[str], header: _Header, line: int) -> _Row:
     return _Row(line, **row, problem=problem)
 
 
-def _item(row: _Row, manifest: Path, classes: Sequence[str]) -> Item:
-    media, failure, problem = None, Failure.ADDRESS, row.problem
-    try:
-        media = None if problem else _media(row.path, manifest.parent)
-    except MediaError as error:
-        failure, problem = error.failure, str(error)
+def _item(row: _Row, found: Media | MediaError | None, manifest: Path, classes: Sequence[str]) -> Item:
+    failure, problem = (found.failure, str(found)) if isinstance(found, MediaError) else (Failure.ADDRESS, row.problem)
+    media = None if isinstance(found, MediaError) else found
     path = f"{manifest.name} row {row.line}" if is_data_uri(row.path) else row.path
     return Item(
         row.id,
@@ -138,16 +139,6 @@ def _labels(cell: str, classes: Sequence[str]) -> tuple[str, ...]:
     if name_of(cell) in classes:
         return (cell,)
     return tuple(label.replace("\\|", "|").strip() for label in _BAR.split(cell) if label.strip())
-
-
-def _media(path: str, folder: Path) -> Path | bytes:
-    if is_data_uri(path):
-        return decode_data_uri(path)
-    if re.match(r"(?!file:)[a-z][a-z0-9+.-]*://", path, re.IGNORECASE):
-        raise MediaError(
-            Failure.ADDRESS, f"{path} is an address; offline triage reads local files and data: URIs only, so download it and name the file"
-        )
-    return local_path(path, folder)
 
 
 @contextmanager

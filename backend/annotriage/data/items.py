@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +64,33 @@ class Item:
 class Dataset:
     """A named set of items that can be read again from the start; `count` is None where counting would mean reading.
 
-    notes: sentences for people about the reading: what was left out, what was detected and not stated.
+    notes: sentences for people about the reading: what was left out, what was detected and not stated. part: reads the items from one place
+    up to another, where the source can jump there; see `between`.
     """
 
     name: str
     count: int | None
     read: Callable[[], Iterator[Item]]
     notes: tuple[str, ...] = ()
+    part: Callable[[int, int], Iterator[Item]] | None = None
 
     def __iter__(self) -> Iterator[Item]:
         return self.read()
 
+    def between(self, start: int, stop: int) -> Iterator[Item]:
+        """The items from one place up to another. Where the source cannot jump there, those before are read and left out."""
+        return islice(self.read(), start, stop) if self.part is None else self.part(start, stop)
+
     def renamed(self, names: Mapping[str, str]) -> Dataset:
         """The same items, with other names for some labels. names: what the data say -> what is meant."""
-        return replace(self, read=lambda: (_renamed(item, names) for item in self.read())) if names else self
+        if not names:
+            return self
+        part = self.part
+        return replace(
+            self,
+            read=lambda: (_renamed(item, names) for item in self.read()),
+            part=None if part is None else lambda start, stop: (_renamed(item, names) for item in part(start, stop)),
+        )
 
 
 def _renamed(item: Item, names: Mapping[str, str]) -> Item:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from annotriage.data import Item
@@ -72,6 +73,15 @@ class LabelTally:
             name = " + ".join(verdict.labels)
             self._automatic[name] += 1
             self._wrong[name] += foreign or verdict.labels != self._space.texts(label)
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """What was counted, as plain values that `absorb` takes."""
+        return {"counts": dict(self._counts), "automatic": dict(self._automatic), "wrong": dict(self._wrong)}
+
+    def absorb(self, counters: Mapping[str, Mapping[str, int]]) -> None:
+        """Count what another tally, of the same space and limits, has counted."""
+        for own, name in ((self._counts, "counts"), (self._automatic, "automatic"), (self._wrong, "wrong")):
+            own.update(counters[name])
 
     def comparison(self) -> LabelComparison | None:
         """What came of it; None if no item carried a label."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from annotriage.settings import ServiceSettings, Settings
 from annotriage.states import ROUTES
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 WAITING_KEPT = 1_000  # items for a person whose pictures are kept for the report
 FAILED_KEPT = 100
@@ -61,7 +62,7 @@ class Triage:
 
     dataset: str
     reference: Reference
-    verdicts: Verdicts
+    verdicts: Sequence[Verdict]
     counts: dict[str, int]
     diversity: Diversity
     advice: tuple[Advice, ...]
@@ -127,7 +128,27 @@ def triage(
                     each(verdict, item)
             advance(len(batch.items))
     notes = (*dataset.notes, *model.notes)
-    return _finished(tally, dataset.name, verdicts, progress, notes, time.perf_counter() - started)
+    return finished(tally, dataset.name, verdicts, progress, notes, time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a `Tally` has counted and kept of some items of a dataset, for the tally of the whole.
+
+    counts: items per route. scores (N,) float32, clusters (N,) int32, outliers (N,) bool: of the scored items, in order; groups: theirs,
+    None where none is named. labels: as `LabelTally.counters`. drawn, strange, waiting, failed: its samples.
+    """
+
+    counts: dict[str, int]
+    scores: Array
+    clusters: Array
+    outliers: Array
+    groups: list[str | None]
+    labels: dict[str, dict[str, int]]
+    drawn: list[Seen]
+    strange: list[Stranger]
+    waiting: list[Seen]
+    failed: list[Seen]
 
 
 class Tally:
@@ -139,8 +160,7 @@ class Tally:
         self.scores: list[Array] = []
         self.clusters: list[Array] = []
         self.outliers: list[Array] = []
-        self.groups: list[str] = []
-        self.grouped = False
+        self.groups: list[str | None] = []  # empty as long as no item names one
         guarantee = reference.guarantee
         alike = guarantee.most_wrong is None and guarantee.max_error_per != "class"
         self.labels = LabelTally(reference.space, guarantee.error_limit, alike=alike)
@@ -168,16 +188,48 @@ class Tally:
             self.labels.add(item, verdict)
             yield item, verdict
 
+    def piece(self) -> Piece:
+        """What has been counted and kept so far."""
+        scored = sum(map(len, self.scores))
+        return Piece(
+            counts=dict(self.counts),
+            scores=np.concatenate([*self.scores, np.empty(0, dtype=np.float32)]),
+            clusters=np.concatenate([*self.clusters, np.empty(0, dtype=np.int32)]),
+            outliers=np.concatenate([*self.outliers, np.empty(0, dtype=bool)]),
+            groups=list(self.groups) if self.groups else [None] * scored,
+            labels=self.labels.counters(),
+            drawn=self.drawn.values(),
+            strange=self.strange.values(),
+            waiting=self.waiting.values(),
+            failed=self.failed.values(),
+        )
+
+    def absorb(self, piece: Piece) -> None:
+        """Count and keep what another tally has, of the items that come next: as if they had passed here."""
+        before = sum(self.counts.values())
+        self.counts.update(piece.counts)
+        self.labels.absorb(piece.labels)
+        self._append(piece.scores, piece.clusters, piece.outliers, piece.groups)
+        for seen in piece.drawn:
+            self.drawn.offer(seen.verdict.id, partial(_given, seen))
+        for stranger in piece.strange:
+            self.strange.offer(stranger.id, partial(_given, stranger))
+        for seen in piece.waiting:
+            self.waiting.add(seen.verdict.trust, partial(_given, seen))
+        for place, seen in enumerate(piece.failed, start=before):
+            self.failed.add(float(place), partial(_given, seen))
+
+    def _append(self, scores: Array, clusters: Array, outliers: Array, groups: list[str | None]) -> None:
+        before = sum(map(len, self.scores))
+        self.scores.append(scores.astype(np.float32))
+        self.clusters.append(clusters.astype(np.int32))
+        self.outliers.append(outliers)
+        if self.groups or any(groups):
+            self.groups += [None] * (before - len(self.groups))
+            self.groups += groups
+
     def _keep(self, items: list[Item], verdicts: list[Verdict], judged: Judged, loaded: list[Loaded]) -> None:
-        self.scores.append(judged.score.astype(np.float32))
-        self.clusters.append(judged.cluster.astype(np.int32))
-        self.outliers.append(judged.outlier)
-        if not self.grouped and any(item.group for item in items):
-            self.grouped = True
-            self.groups = [f"item {place}" for place in range(sum(map(len, self.scores)) - len(items))]
-        if self.grouped:
-            start = len(self.groups)
-            self.groups += [item.group or f"item {start + place}" for place, item in enumerate(items)]
+        self._append(judged.score, judged.cluster, judged.outlier, [item.group or None for item in items])
         for place, verdict in enumerate(verdicts):
             seen = _Lazily(verdict, judged.compressed[place], loaded[place], self.settings.thumbnail)
             self.drawn.offer(verdict.id, seen)
@@ -202,13 +254,17 @@ class _Lazily:
         return self._made
 
 
+def _given(value: T) -> T:
+    return value
+
+
 def _stranger(make: Callable[[], Seen]) -> Stranger:
     """Half of a `Seen`, for there may be many."""
     seen = make()
     return Stranger(seen.verdict.id, " + ".join(seen.verdict.labels), seen.point.astype(np.float16), seen.picture)
 
 
-def _finished(tally: Tally, dataset: str, verdicts: Verdicts, progress: Progress, notes: tuple[str, ...], seconds: float) -> Triage:
+def finished(tally: Tally, dataset: str, verdicts: Sequence[Verdict], progress: Progress, notes: tuple[str, ...], seconds: float) -> Triage:
     """The state of the dataset, once all its items have passed. notes: what reading and running had to say."""
     reference = tally.reference
     started = time.perf_counter()
@@ -241,7 +297,7 @@ def _columns(tally: Tally, drawn: list[Seen]) -> Columns:
         outliers=np.empty(0, dtype=bool) if empty else np.concatenate(tally.outliers),
         clusters=np.empty(0, dtype=np.intp) if empty else np.concatenate(tally.clusters).astype(np.intp),
         scores=np.empty(0) if empty else np.concatenate(tally.scores).astype(np.float64),
-        groups=tally.groups if tally.grouped else None,
+        groups=[group or f"item {place}" for place, group in enumerate(tally.groups)] if tally.groups else None,
         failed=tally.counts["failed"],
         points=np.stack([seen.point for seen in sample]) if sample else np.empty((0, 0)),
         point_clusters=np.array([places[str(seen.verdict.cluster)] for seen in sample], dtype=np.intp),
@@ -258,6 +314,6 @@ def _sample_notes(tally: Tally, drawn: int, searched: int) -> list[str]:
         notes.append(
             f"Groups were searched in a seeded sample of {searched:,} of {tally.counts['outlier']:,} outliers (setting group_sample)."
         )
-    if not tally.grouped:
+    if not tally.groups:
         notes.append("No groups (patient, series, video) are named: intervals and p-values take the items as unrelated.")
     return notes

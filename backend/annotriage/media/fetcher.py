@@ -28,6 +28,7 @@ from urllib3.exceptions import (
 
 from annotriage.errors import MediaError, MediaUnavailable
 from annotriage.media import deadline
+from annotriage.media.object_store import is_stored
 from annotriage.media.url_policy import HostRule, Origin, is_address, is_public, read_url, shown
 from annotriage.states import Failure
 
@@ -75,7 +76,7 @@ class Fetcher:
         limits: Limits = Limits(),
         connections: int = 8,
     ) -> None:
-        self._rules = [HostRule.read(entry) for entry in allowed]
+        self._rules = [HostRule.read(entry) for entry in allowed if not is_stored(entry)]  # buckets are for `object_store`
         self._trusted = {Origin.of(base): headers for base, headers in trusted.items()}
         self._limits = limits
         self._names = _Names()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,20 +19,18 @@ from annotriage.engine.folders import whole_folder
 from annotriage.engine.reference import Reference
 from annotriage.engine.triage import Triage, triage
 from annotriage.engine.verdict import Verdict
-from annotriage.labeling_tool import DEFAULT, PredictionWriter, labeling_tool
+from annotriage.labeling_tool import DEFAULT, labeling_tool
 from annotriage.latent.maps import fit_map, nearest_training
 from annotriage.model import Model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
 from annotriage.report.contents import Drawn, Report, Waiting
-from annotriage.report.csv_cells import text_cell
 from annotriage.report.label_sentences import comparison_sentences
 from annotriage.report.page import write_report
+from annotriage.report.verdict_files import verdict_file
 from annotriage.settings import ServiceSettings, Settings
 
-VERDICTS, PREDICTIONS, SUMMARY, REPORT = "verdicts.csv", "predictions.json", "summary.json", "report.html"
-FIGURES = ("confidence", "cluster", "score", "class_score", "source_score", "p_value", "outlier_score", "trust")
-COLUMNS = ("id", "path", "label", *FIGURES, "route", "reason")
+PREDICTIONS, SUMMARY, REPORT = "predictions.json", "summary.json", "report.html"
 NEAREST = 4  # training items shown beside an incoming one
 
 # What each score looks at, for people.
@@ -60,21 +55,29 @@ def triage_to_folder(
     replace_existing: bool = False,
     labeling_config: Path | None = None,
     server: ServiceSettings | None = None,
+    table: str = "csv",
     progress: Progress = silent,
 ) -> Triage:
     """As `annotriage.triage`, with verdicts.csv, predictions.json, summary.json and report.html in the folder `out`.
 
     The folder is made whole or not at all. replace_existing: whether it may hold results already. labeling_config: also says
-    how predictions.json names labels. server: as of `triage`. Gives the triage with what there is to say about the files and how long
-    all took.
+    how predictions.json names labels. server: as of `triage`. table: "parquet" for verdicts.parquet in place of the CSV. Gives the triage
+    with what there is to say about the files and how long all took.
     Raises OutputError if the folder exists already (unless it holds results that may be replaced) or cannot be written.
     """
     settings, server = settings or reference.settings, server or ServiceSettings.load()
     with whole_folder(Path(out), what="results", mark=SUMMARY, replaceable=replace_existing) as folder:
-        with _item_files(folder, reference, labeling_config, server.control) as (table, predictions):
+        predicting = labeling_tool(DEFAULT).prediction_writer(
+            folder / PREDICTIONS,
+            classes=reference.space.classes,
+            model_version=reference.prediction_version,
+            labeling_config=labeling_config,
+            control=server.control,
+        )
+        with verdict_file(folder, table) as write_verdict, predicting as predictions:
 
             def write(verdict: Verdict, item: Item) -> None:
-                table.writerow(_row(verdict))
+                write_verdict(verdict)
                 predictions.write(verdict, item)
 
             found = triage(
@@ -87,38 +90,16 @@ def triage_to_folder(
                 each=write,
                 progress=progress,
             )
-        found = replace(found, notes=(*found.notes, *predictions.notes))
-        report = report_of(found, settings, progress)
-        found = replace(found, timings=dict(report.timings))
-        (folder / SUMMARY).write_text(json_text(found.summary()), "utf-8", "backslashreplace")
-        write_report(report, folder / REPORT)
-        return found
+        return write_summary(folder, replace(found, notes=(*found.notes, *predictions.notes)), settings, progress)
 
 
-@contextmanager
-def _item_files(
-    folder: Path, reference: Reference, labeling_config: Path | None, control: Sequence[str]
-) -> Iterator[tuple[Any, PredictionWriter]]:
-    """The two files with a line for each item: a CSV writer and the labeling tool's predictions."""
-    with (folder / VERDICTS).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
-        writer = labeling_tool(DEFAULT).prediction_writer(
-            folder / PREDICTIONS,
-            classes=reference.space.classes,
-            model_version=reference.prediction_version,
-            labeling_config=labeling_config,
-            control=control,
-        )
-        with writer as predictions:
-            yield table, predictions
-
-
-def _row(verdict: Verdict) -> list[Any]:
-    values = [getattr(verdict, name) for name in FIGURES]
-    figures = ["" if value is None else text_cell(value) if isinstance(value, str) else f"{value:.6g}" for value in values]
-    labels = "|".join(label.replace("|", "\\|") for label in verdict.labels)
-    return [text_cell(verdict.id), text_cell(verdict.path), text_cell(labels), *figures, verdict.route, text_cell(verdict.reason)]
+def write_summary(folder: Path, found: Triage, settings: Settings, progress: Progress) -> Triage:
+    """summary.json and report.html of a triage, which is given with how long all took. Raises OSError."""
+    report = report_of(found, settings, progress)
+    found = replace(found, timings=dict(report.timings))
+    (folder / SUMMARY).write_text(json_text(found.summary()), "utf-8", "backslashreplace")
+    write_report(report, folder / REPORT)
+    return found
 
 
 def json_text(value: Any) -> str:

@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,7 +33,11 @@ def write_table(file: Path, columns: Mapping[str, type], pages: Iterable[Sequenc
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".parquet":
-            count = _write_parquet(partial, columns, pages)
+            with write_parquet(partial, columns) as write:
+                count = 0
+                for rows in pages:
+                    write(rows)
+                    count += len(rows)
         else:
             lines = csv_texts if file.suffix == ".csv" else json_lines
             with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
@@ -79,12 +83,14 @@ def _write_text(stream: IO[str], texts: Callable[[Iterable[Sequence[Row]]], Iter
     return count
 
 
-def _write_parquet(file: Path, columns: Mapping[str, type], pages: Iterable[Sequence[Row]]) -> int:
+@contextmanager
+def write_parquet(file: Path, columns: Mapping[str, type]) -> Iterator[Callable[[Sequence[Row]], None]]:
+    """A function that writes rows into a Parquet file in the making. columns: as of `write_table`. Raises OutputError without pyarrow."""
     try:
         import pyarrow
         import pyarrow.parquet
     except ModuleNotFoundError as error:
-        raise OutputError(f"{file.name}: needs pyarrow; pip install pyarrow, or choose .csv or .jsonl") from error
+        raise OutputError(f'{file.name}: needs pyarrow; pip install "annotriage[parquet]", or choose another kind of file') from error
     kinds = {
         str: pyarrow.string(),
         float: pyarrow.float64(),
@@ -93,12 +99,8 @@ def _write_parquet(file: Path, columns: Mapping[str, type], pages: Iterable[Sequ
         list: pyarrow.list_(pyarrow.string()),
     }
     schema = pyarrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
-    count = 0
     with pyarrow.parquet.ParquetWriter(file, schema) as writer:
-        for rows in pages:
-            writer.write_table(pyarrow.Table.from_pylist([dict(row) for row in rows], schema=schema))
-            count += len(rows)
-    return count
+        yield lambda rows: writer.write_table(pyarrow.Table.from_pylist([dict(row) for row in rows], schema=schema))
 
 
 def _cell(value: Any) -> Any:

@@ -17,11 +17,14 @@ from sqlalchemy import ColumnElement, and_, exists, or_
 from annotriage.states import UNANSWERED, UNSETTLED, Route
 from annotriage.store.schema import item, spot_check, verdict
 
+# Made once: a new alias of a wide table copies all its columns, for each question anew.
+_CHECK = spot_check.alias("open_check")
+_OWN = item.alias("unnamed")
+
 
 def is_blind(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether the item is a spot check that is not answered yet."""
-    check = spot_check.alias("open_check")
-    return exists().where(check.c.item_id == item_id, check.c.state.in_(UNSETTLED)).correlate_except(check)
+    return exists().where(_CHECK.c.item_id == item_id, _CHECK.c.state.in_(UNSETTLED)).correlate_except(_CHECK)
 
 
 def shown_verdict(reference_id: Any) -> ColumnElement[bool]:
@@ -32,9 +35,8 @@ def shown_verdict(reference_id: Any) -> ColumnElement[bool]:
 
 def is_unnamed(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether the item is an outlier that nobody has answered, so that its class is hidden."""
-    own = item.alias("unnamed")
-    mine = (own.c.id == item_id, own.c.route == Route.OUTLIER, own.c.answer.in_(UNANSWERED), ~own.c.labelled)
-    return exists().where(*mine).correlate_except(own)
+    mine = (_OWN.c.id == item_id, _OWN.c.route == Route.OUTLIER, _OWN.c.answer.in_(UNANSWERED), ~_OWN.c.labelled)
+    return exists().where(*mine).correlate_except(_OWN)
 
 
 def keeps_class(route: str | None, answer: str) -> bool:

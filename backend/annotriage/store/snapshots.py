@@ -51,6 +51,7 @@ class Snapshot(Moment):
 
 _OUTLIERS = cast(snapshot.c.outliers, Float) / func.nullif(snapshot.c.n, 0)
 _MOMENT = [_OUTLIERS if name == "share" else snapshot.c[name] for name in Moment.__dataclass_fields__]
+_OTHER = snapshot.alias()
 _SNAPSHOT = (*_MOMENT, snapshot.c.id, snapshot.c.dataset_id, snapshot.c.facts)
 
 
@@ -195,6 +196,5 @@ def thin_out(connection: Connection) -> int:
 
 
 def _latest_id(dataset_id: Any, reference_id: int) -> ScalarSelect[int]:
-    inner = snapshot.alias()
-    of_it = select(inner.c.id).where(inner.c.dataset_id == dataset_id, inner.c.reference_id == reference_id)
-    return of_it.order_by(inner.c.at.desc()).limit(1).correlate(dataset_id.table).scalar_subquery()
+    of_it = select(_OTHER.c.id).where(_OTHER.c.dataset_id == dataset_id, _OTHER.c.reference_id == reference_id)
+    return of_it.order_by(_OTHER.c.at.desc()).limit(1).correlate(dataset_id.table).scalar_subquery()

@@ -53,7 +53,7 @@ def make_report(process: Process, project: Project, dataset_id: int, progress: P
     found = Triage(
         dataset=name,
         reference=reference,
-        verdicts=[],  # type: ignore[arg-type]
+        verdicts=[],
         counts=dict(scored.counts),
         diversity=assessed.diversity,
         advice=assessed.advice,

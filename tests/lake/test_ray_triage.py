@@ -1,0 +1,189 @@
+"""Triage on Ray: the same as on one machine, goes on where it was ended, and loses nothing when a worker dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from parquet_files import write
+
+from annotriage import triage_to_folder
+from annotriage.errors import OutputError
+from annotriage.lake import ray_triage
+from annotriage.lake.piece_files import read_piece, write_piece
+from annotriage.lake.ray_triage import triage_on_ray
+from annotriage.report.output import json_text
+
+pytestmark = pytest.mark.xdist_group("ray")  # it is started once
+PIECE = 96  # items: seven pieces of whole batches
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Ray on this machine, with two workers' worth of cores, for all tests here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        import ray
+
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1", object_store_memory=80 * 2**20)
+        yield ray
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def parts(digits, tmp_path_factory):
+    """The demo's incoming digits as a folder of Parquet parts, one of them damaged, with people's labels and series."""
+    x, y = digits.incoming
+    folder = tmp_path_factory.mktemp("lake") / "digits"
+    for number, rows in enumerate(np.array_split(np.arange(len(x)), 4)):
+        ids, groups = [f"scan-{row}" for row in rows], [f"series {row // 3}" for row in rows]
+        pictures = [x[row].tolist() for row in rows]
+        write(folder / f"part-{number}.parquet", 50, x=pictures, label=[str(y[row]) for row in rows], id=ids, group=groups)
+    (folder / "part-9.parquet").write_bytes(b"cut off")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(digits_reference, parts, tmp_path_factory):
+    """The same on one machine."""
+    return triage_to_folder(digits_reference, parts, tmp_path_factory.mktemp("alone") / "out", table="parquet")
+
+
+@pytest.fixture(scope="module")
+def together(cluster, digits_reference, parts, tmp_path_factory):
+    out = tmp_path_factory.mktemp("together") / "out"
+    return triage_on_ray(digits_reference, parts, out, workers=2, piece_items=PIECE), out
+
+
+def test_verdicts_and_the_state_of_the_dataset_are_those_of_one_machine(alone, together):
+    found, _ = together
+    one, many = list(alone.verdicts), list(found.verdicts)
+    assert [(verdict.id, verdict.route, verdict.labels, verdict.reason) for verdict in one] == [
+        (verdict.id, verdict.route, verdict.labels, verdict.reason) for verdict in many
+    ]
+    for name in ("score", "confidence", "outlier_score", "trust"):
+        figures = [[getattr(verdict, name) or 0.0 for verdict in verdicts] for verdicts in (one, many)]
+        assert np.allclose(*figures, atol=1e-5)
+    states = [json.loads(json_text({**triage.summary(), "timings": None, "notes": None})) for triage in (alone, found)]
+    mmd = [state["diversity"].pop("mmd") for state in states]
+    assert mmd[0] == pytest.approx(mmd[1], abs=1e-5)
+    assert states[0] == states[1]
+    assert [seen.verdict.id for seen in alone.waiting] == [seen.verdict.id for seen in found.waiting]
+    assert [seen.verdict.id for seen in alone.drawn] == [seen.verdict.id for seen in found.drawn]
+    assert found.counts["failed"] == 1
+
+
+def test_the_folder_holds_parquet_parts_and_the_report(together):
+    found, out = together
+    assert sorted(path.name for path in out.iterdir()) == ["report.html", "summary.json", "verdicts"]
+    assert json.loads((out / "summary.json").read_text())["counts"] == found.counts
+    assert found.verdicts[3].id == list(found.verdicts)[3].id
+    assert found.verdicts[-1].id == list(found.verdicts)[-1].id
+    assert not list(out.parent.glob(".*"))
+
+
+DYING = """
+import os, sys
+from contextlib import contextmanager
+from annotriage import Reference
+from annotriage.lake.ray_triage import triage_on_ray
+
+@contextmanager
+def dying(label, total):
+    seen = []
+    def advance(count):
+        seen.extend([count] if count else [])
+        if len(seen) == 2:
+            os.kill(os.getpid(), 9)
+    yield advance
+
+reference, data, out, address, piece = sys.argv[1:]
+triage_on_ray(Reference.load(reference), data, out, address=address, workers=1, piece_items=int(piece), progress=dying)
+"""
+
+
+def test_a_run_that_was_killed_judges_what_is_missing_alone(cluster, digits_reference, parts, together, tmp_path):
+    kept, out = tmp_path / "reference", tmp_path / "out"
+    digits_reference.save(kept)
+    address = cluster.get_runtime_context().gcs_address
+    ended = subprocess.run([sys.executable, "-c", DYING, kept, parts, out, address, str(PIECE)], env=os.environ, timeout=300)
+    assert ended.returncode == -signal.SIGKILL
+    assert not out.exists()
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / ".out.unfinished" / "verdicts").glob("*.parquet")}
+    assert len(before) >= 2
+
+    finished = triage_on_ray(digits_reference, parts, out, workers=1, piece_items=PIECE)
+    assert finished.counts == together[0].counts
+    assert {name: (out / "verdicts" / name).stat().st_mtime_ns for name in before} == before
+    assert [verdict.id for verdict in finished.verdicts] == [verdict.id for verdict in together[0].verdicts]
+
+
+def test_an_unfinished_run_of_something_else_is_not_continued(digits_reference, parts, tmp_path, monkeypatch):
+    def ended(*_):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(ray_triage, "_run", ended)
+    with pytest.raises(KeyboardInterrupt):
+        triage_on_ray(digits_reference, parts, tmp_path / "out", piece_items=PIECE)
+    with pytest.raises(OutputError, match="an unfinished run with another reference, other data or settings; pass --replace"):
+        triage_on_ray(digits_reference, parts, tmp_path / "out", piece_items=2 * PIECE)
+    with pytest.raises(KeyboardInterrupt):
+        triage_on_ray(digits_reference, parts, tmp_path / "out", piece_items=2 * PIECE, replace_existing=True)
+
+
+def test_a_worker_that_is_killed_costs_no_item(cluster, digits_reference, parts, together, tmp_path):
+    """Ray starts another one, which judges what the first left undone."""
+    killed = []
+
+    @contextmanager
+    def killing(label, total):
+        def advance(count):
+            if count and not killed:
+                workers = [child for child in psutil.Process().children(recursive=True) if "MapWorker" in " ".join(child.cmdline())]
+                killed.extend(workers)
+                for worker in workers:
+                    worker.kill()
+
+        yield advance
+
+    out = tmp_path / "out"
+    finished = triage_on_ray(digits_reference, parts, out, workers=1, piece_items=32, progress=killing)
+    assert killed
+    assert finished.counts == together[0].counts
+    assert [verdict.id for verdict in finished.verdicts] == [verdict.id for verdict in together[0].verdicts]
+
+
+def test_a_piece_is_read_back_as_it_was_written(alone, digits_reference, parts, tmp_path):
+    from annotriage.data import open_dataset
+    from annotriage.engine.triage import Tally
+    from annotriage.model.stream import stream
+
+    settings = digits_reference.settings
+    tally = Tally(digits_reference, settings)
+    for batch in stream(digits_reference.open_model(None, settings), open_dataset(parts).between(0, 64), settings):
+        list(tally.add(batch))
+    piece = tally.piece()
+    write_piece(tmp_path / "piece.npz", piece)
+    back = read_piece(tmp_path / "piece.npz")
+    assert (back.counts, back.labels, back.groups) == (piece.counts, piece.labels, piece.groups)
+    for name in ("scores", "clusters", "outliers"):
+        assert np.array_equal(getattr(back, name), getattr(piece, name))
+    for name in ("drawn", "waiting", "failed", "strange"):
+        for one, other in zip(getattr(back, name), getattr(piece, name), strict=True):
+            assert np.array_equal(one.point, other.point)
+            assert one.picture == other.picture
+    assert [seen.verdict for seen in back.drawn] == [seen.verdict for seen in piece.drawn]
+
+
+def test_a_damaged_piece_says_what_to_do(tmp_path):
+    (tmp_path / "piece.npz").write_bytes(b"half")
+    with pytest.raises(OutputError, match="remove this file and run the same command again"):
+        read_piece(Path(tmp_path / "piece.npz"))
