@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import gc
 import importlib
 import itertools
 import json
@@ -27,7 +29,7 @@ from sklearn.neural_network import MLPClassifier
 from annotriage.engine.fitting import fit
 from annotriage.settings import Settings
 from annotriage.store import Store, database
-from annotriage_label_studio.demo.server import serving
+from annotriage_label_studio.demo import server as label_studio_server
 
 pytest_plugins = ["service_fixtures"]
 
@@ -43,6 +45,22 @@ SHARED = {
     "label_studio_executable": "label-studio",
     "history": "dashboard",
 }  # by fixture: the group of the tests that use it
+LONGEST = (
+    "dashboard",
+    "tests/e2e/test_live_triage.py",  # a group for itself, or all that uses a Label Studio would take longer than all else
+    "label-studio",
+    "outages",
+    "tests/faults/test_storms.py",
+    "tests/test_docs.py",
+    "tests/model/test_transformers.py",
+    "tests/service/maps/test_map_making.py",
+    "tests/engine/test_reference.py",
+    "tests/demo/test_story.py",
+    "tests/model/test_torch_model.py",
+    "tests/training/test_retraining.py",
+    "tests/test_parsers.py",
+    "tests/test_wheel.py",
+)  # groups and files that begin, the longest first: no process shall be left with one of them when the others have ended
 LABEL_STUDIO = Path(__file__).parent.parent / ".venv-label-studio" / "bin" / "label-studio"
 
 
@@ -60,16 +78,23 @@ def pytest_xdist_auto_num_workers():
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Spread tests over cores file by file; those that share what takes long to make stay together and begin, since they take longest."""
+    """Spread tests over cores file by file; those that share what takes long to make stay together, and what takes longest begins."""
 
     def group(item):
         shared = (name for fixture, name in SHARED.items() if fixture in item.fixturenames)
-        return next(shared, item.location[0])
+        file = Path(item.location[0]).as_posix()
+        return file if file in LONGEST else next(shared, file)
 
-    first = {name: place for place, name in enumerate(SHARED.values())}
+    first = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: first.get(group(item), len(first)))
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
+def pytest_collection_finish():
+    """What is loaded by now stays: it need not be looked through again whenever memory is tidied up."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -89,10 +114,27 @@ def label_studio_executable():
 
 
 @pytest.fixture(scope="session")
-def label_studio(label_studio_executable, tmp_path_factory):
+def start_label_studio(label_studio_executable, tmp_path_factory):
+    """Start the Label Studio of a folder, which `demo.server.stop` ends; one process at a time, since the first start of all makes a
+    database for half a minute that the others copy."""
+
+    def start_label_studio(folder, port):
+        with (tmp_path_factory.getbasetemp().parent / "label-studio.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return label_studio_server.start(label_studio_executable, folder, port=port)
+
+    return start_label_studio
+
+
+@pytest.fixture(scope="session")
+def label_studio(start_label_studio, tmp_path_factory):
     """A real Label Studio, one for the session; each test makes its own project in it."""
-    with serving(label_studio_executable, tmp_path_factory.mktemp("label-studio"), port=free_port()) as server:
+    folder = tmp_path_factory.mktemp("label-studio")
+    try:
+        server = start_label_studio(folder, free_port())
         yield LabelStudio(server.url, server.token, Person(server.url, server.email, server.password))
+    finally:
+        label_studio_server.stop(folder)
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from annotriage.report.output import summary_text, triage_to_folder
     from annotriage.report.sample_file import sample_to_file
     from annotriage.report.training_output import train
+    from annotriage.service.readings.people import people
     from annotriage.settings import Settings
     from annotriage.training.plan import Plan
     from annotriage.training.retraining import Training, Wishes
@@ -67,6 +68,7 @@ _HOMES = {
     "load_model": "annotriage.model",
     "look_alikes": "annotriage.engine.look_alikes",
     "open_dataset": "annotriage.data",
+    "people": "annotriage.service.readings.people",
     "sample": "annotriage.engine.diagnosis.sample",
     "sample_to_file": "annotriage.report.sample_file",
     "summary_text": "annotriage.report.output",
@@ -106,6 +108,7 @@ __all__ = [
     "load_model",
     "look_alikes",
     "open_dataset",
+    "people",
     "sample",
     "sample_to_file",
     "summary_text",

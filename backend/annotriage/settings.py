@@ -298,7 +298,11 @@ class Settings(_Table):
     )
     # what is drawn
     map: str = _setting(
-        "umap", "How the map is made. `none` leaves it out and saves its time.", choices=("umap", "tsne", "pca", "none"), run=True
+        "umap",
+        "How the map is made. With `-3d` the report can also draw it in space, which takes as long again; `none` leaves it out and saves"
+        " its time.",
+        choices=("umap", "tsne", "pca", "umap-3d", "pca-3d", "none"),
+        run=True,
     )
     map_sample: int = _setting(
         10_000, "Most points drawn of the training set, and again of the incoming data.", low=10, high=100_000, run=True
@@ -433,7 +437,8 @@ class ServiceSettings(_Table):
     )
     show_people: str = _setting(
         "on",
-        "Whether pages name who answered: how much on the overview, and what in an item's history; off: they name nobody.",
+        "Whether pages name who answered: how much (Overview), how well (People), and what in an item's history; off: people are numbered,"
+        " called person A, person B, or not named.",
         choices=("on", "off"),
     )
     # how often
@@ -502,6 +507,13 @@ class ServiceSettings(_Table):
         "Share of spot checks among the tasks that the Label button hands out, as long as some of them are open.",
         low=0.01,
         high=1.0,
+    )
+    gold_share: float = _setting(
+        0.0,
+        "Share of tasks with a known answer among those that people are handed, to learn how often people are wrong; 0: none. They look"
+        " like spot checks. Known answers are set aside on the People page. 0.02 to 0.05 is usual.",
+        low=0.0,
+        high=0.5,
     )
     compare_incoming: str = _setting(
         "off",

@@ -67,6 +67,16 @@ class SpotCheckState(StrEnum):
     WRONG = "wrong"
 
 
+class GoldState(StrEnum):
+    """How far a known answer is on its way to people, who are asked it blind."""
+
+    WAITING = "waiting"  # set aside
+    SENDING = "sending"  # its copy is being made in the labeling tool, or may have been
+    OPEN = "open"  # its copy waits for people among the spot checks
+    ANSWERED = "answered"
+    WITHDRAWN = "withdrawn"  # its task is gone, or shows something else since
+
+
 class IssueKind(StrEnum):
     """What may be amiss with a label that people gave."""
 

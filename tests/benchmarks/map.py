@@ -49,6 +49,7 @@ def figures(data: Path | None) -> Iterator[Figure]:
         map_id = _make(process)
         yield Figure(f"a first map of {POINTS - TRAINING:,} items, on one core", "-", f"{time.perf_counter() - started:.0f} s", None)
         yield _click(process)
+        _in_space(process, map_id)
         sent = _million(process, map_id)
         yield Figure(f"payload of {MANY:,} points", f"<= {PAYLOAD / 1e6:g} MB", f"{sent / 1e6:.2f} MB", sent <= PAYLOAD)
         path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -81,6 +82,24 @@ def _click(process: Process) -> Figure:
         assert answer.status_code == 200, answer.text
     worst = f"{1000 * np.median(taken[1:]):.0f} ms (slowest {1000 * max(taken):.0f} ms)"
     return Figure(f"server time of a click, {POINTS:,} points", f"<= {1000 * CLICK_SECONDS:g} ms", worst, max(taken) <= CLICK_SECONDS)
+
+
+def _in_space(process: Process, map_id: int) -> None:
+    """The same points in space: each class at a height of its own, as what is drawn takes its time wherever it lies."""
+    rng = np.random.default_rng(0)
+    with process.store.reading() as connection:
+        project, row = project_of(connection, "1"), maps.newest(connection, 1, "umap")
+        assert row is not None
+        pieces = {facts.number: maps.read_piece(connection, map_id, facts.number) for facts in maps.pieces(connection, map_id)}
+    with process.store.writing() as connection:
+        space = maps.begin(connection, project, "umap-3d", 0)
+        for number, piece in pieces.items():
+            assert piece is not None
+            heights = 7_000 * np.frombuffer(bytes(piece.label), np.uint8).astype(float) + rng.normal(0, 2_000, len(piece))
+            piece.z = array("H", heights.clip(0, FULL).astype(np.uint16).tobytes())
+            maps.write_piece(connection, space, number, piece)
+        values = {name: getattr(row, name) for name in ("training", "fitted", "names", "read_until", "total")}
+        maps.finish(connection, space, frame=[*row.frame[:2], 0.0, row.frame[2]], **values)
 
 
 def _million(process: Process, map_id: int) -> int:
@@ -120,9 +139,13 @@ def _browse(process: Process, path: str) -> Iterator[Figure]:
 
     with _served(process) as url, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_OPTIONS))
-        for method, count, wanted in (("umap", POINTS, READY_SECONDS), ("tsne", MANY, None)):
-            ready, frames = zip(*(_open(chromium, process, url, method) for _ in range(ROUNDS)), strict=True)
-            name = f"{count:,} points" + (", each drawn by itself" if count == POINTS else ", a density below the outliers")
+        kinds = (
+            ("method=umap", "pan(3, 0)", f"{POINTS:,} points, each drawn by itself", READY_SECONDS),
+            ("dimensions=3", "turn(0.02, 0)", f"{POINTS:,} points in space", READY_SECONDS),
+            ("method=tsne", "pan(3, 0)", f"{MANY:,} points, a density below the outliers", None),
+        )
+        for query, move, name, wanted in kinds:
+            ready, frames = zip(*(_open(chromium, process, url, query, move) for _ in range(ROUNDS)), strict=True)
             middle = float(np.median(ready))
             limit = "-" if wanted is None else f"<= {wanted:g} s"
             yield Figure(f"click to a usable map: {name}", limit, f"{middle:.2f} s", None if wanted is None else middle <= wanted)
@@ -131,7 +154,7 @@ def _browse(process: Process, path: str) -> Iterator[Figure]:
         chromium.close()
 
 
-def _open(chromium: Any, process: Process, url: str, method: str) -> tuple[float, float]:
+def _open(chromium: Any, process: Process, url: str, query: str, moved: str) -> tuple[float, float]:
     """Open the map in a fresh browser context: seconds from the click until it answers, and seconds a frame."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
@@ -141,14 +164,16 @@ def _open(chromium: Any, process: Process, url: str, method: str) -> tuple[float
     page.click("main form button")
     page.wait_for_url(f"{url}/")
     started = time.perf_counter()
-    page.goto(f"{url}/projects/1/map?method={method}", wait_until="commit")
+    page.goto(f"{url}/projects/1/map?{query}", wait_until="commit")
     page.wait_for_selector("#map-app[data-ready]", timeout=60_000)
     page.evaluate("annotriageMap.nearest(300, 300)")  # it answers
     ready = time.perf_counter() - started
-    move = """() => new Promise(done => {
-        annotriageMap.pan(3, 0);
-        requestAnimationFrame(() => requestAnimationFrame(() => done(annotriageMap.drawMilliseconds)));
-    })"""
+    move = f"""() => new Promise(done => {{
+        const start = performance.now();
+        annotriageMap.{moved};
+        const placed = performance.now() - start;
+        requestAnimationFrame(() => requestAnimationFrame(() => done(placed + annotriageMap.drawMilliseconds)));
+    }})"""
     frames = sorted(page.evaluate(move) for _ in range(9))
     context.close()
     return ready, frames[4] / 1000

@@ -25,6 +25,8 @@ from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
+from annotriage.service.quality.gold import set_aside, take_gold_out, tend_gold
+from annotriage.service.readings.people import people_error, people_state
 from annotriage.settings import ServiceSettings
 from annotriage.store import acceptances
 from annotriage.store.projects import ProjectOptions, add_project, get_project
@@ -61,7 +63,7 @@ class Triaged:
         self.id = label_studio.project(config=CONFIG, sampling="Uncertainty sampling")
         reference_id = keep_reference(self.process.store, reference)
         with self.process.store.writing() as connection:
-            options = ProjectOptions(item_fields=False, **options)
+            options = ProjectOptions(**{"item_fields": False, **options})
             self.key = add_project(connection, str(self.id), "Digits", reference_id, options, watch=False).id
         self.add(images)
 
@@ -133,6 +135,42 @@ def triaged(tmp_path, label_studio, lenient):
 def answer(person, task, label):
     result = [{"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [label]}}]
     return person.call("POST", f"/api/tasks/{task}/annotations/", {"result": result})["id"]
+
+
+def test_a_known_answer_is_handed_out_as_a_spot_check_compared_and_taken_out(triaged, label_studio, digits):
+    options = {"sample_share": 0.3, "audit_share": 0.0, "gold_share": 0.4, "item_fields": True}
+    project = triaged(digits.incoming[0][:14], **options)
+    truth = {id: str(label) for id, label in zip(sorted(project.items(), key=int), digits.incoming[1][:14], strict=True)}
+    checks = project.spot_checks()
+    known = next(id for id in truth if id not in checks)
+    label_studio.annotate(int(known), truth[known])
+    project.follow()
+    assert set_aside(project.process, project.project, {known: (truth[known],)}, "boss").added == 1
+    before = project.items()
+    tend_gold(project.process, project.project)
+    project.settle()
+    (copy,) = project.items().keys() - before.keys()
+    task = project.tasks()[copy]
+    assert task["data"]["image"] == project.tasks()[known]["data"]["image"]
+    assert (task["data"]["triage_route"], task["data"]["triage_spot_check"]) == ("spot check", "yes")
+    assert (task["annotations"], task["meta"]) == ([], project.tasks()[known]["meta"])
+    (shown,), (drawn,) = project.predictions()[copy], project.predictions()[next(iter(checks))]
+    assert (shown["result"], shown["model_version"]) == (drawn["result"], drawn["model_version"]) == ([], project.version())
+    person, handed = label_studio.user(), []
+    while (task := person.next_task(project.id)) is not None:
+        handed.append(str(task["id"]))
+        wrong = str((int(truth[known]) + 1) % 8)
+        answer(person, handed[-1], wrong if handed[-1] == copy else truth[handed[-1]])
+    assert copy in handed
+    project.follow()
+    with project.process.store.reading() as connection:
+        assert people_error(connection, project.project).startswith("People were wrong on 1 of 1 task")
+    assert take_gold_out(project.process, project.project)
+    assert copy not in project.tasks()
+    with project.process.store.reading() as connection:
+        (told,) = people_state(project.process, connection, project.project, managers=True).answered_gold
+    assert (told.of, told.known, told.right) == (known, truth[known], False)
+    assert told.person == person.email  # as show_people says
 
 
 def test_an_answer_given_here_is_its_persons_own_in_label_studio(tmp_path, label_studio, digits_reference, digits):

@@ -37,6 +37,19 @@ def service(label_studio, tmp_path_factory):
     service.stop()
 
 
+@pytest.fixture(autouse=True)
+def deleted(label_studio, service):
+    """What a test connected is deleted after it: a service reads its projects every second, and Label Studio would soon do nothing else."""
+
+    def connected():
+        return {line["project"] for line in service.get("/api/projects")["projects"] if not line["gone"]}
+
+    before = connected()
+    yield
+    for project in connected() - before:
+        label_studio.call("DELETE", f"/api/projects/{project}/")
+
+
 @pytest.fixture
 def project(label_studio, service, reference):
     """A project that is connected, still empty."""

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from waiting import wait_until
 
 from annotriage.advice.diversity_words import diversity_sentence
 from annotriage.report.page import write_report
 
 pytestmark = pytest.mark.browser
 READY = "globalThis.annotriageMap?.drawMilliseconds > 0"
+
+
+def wait_for(page, condition, given=None):
+    """Wait until something holds on the page, by asking: a page's policy lets no function wait on it, unless it holds at once."""
+    wait_until(lambda: page.evaluate(condition, given), every=0.05, what=f"for {condition}")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +30,7 @@ def address(sample_report, tmp_path_factory):
 @pytest.fixture
 def page(open_page, address):
     page = open_page(address)
-    page.wait_for_function(READY)
+    wait_for(page, READY)
     return page
 
 
@@ -97,11 +104,11 @@ def test_the_page_scrolls_over_the_map_until_it_is_clicked(page, sample_report):
     scale = page.evaluate("annotriageMap.scale")
     page.evaluate("addEventListener('wheel', () => { globalThis.wheeled = true; })")
     page.mouse.wheel(0, -40)
-    page.wait_for_function("globalThis.wheeled")
+    wait_for(page, "globalThis.wheeled")
     assert page.evaluate("annotriageMap.scale") == scale
     click_point(page, place)
     page.mouse.wheel(0, -100)
-    page.wait_for_function("scale => annotriageMap.scale > scale", arg=scale)
+    wait_for(page, "scale => annotriageMap.scale > scale", scale)
 
 
 def test_hiding_training_items_leaves_none_to_click(page, sample_report):
@@ -134,6 +141,40 @@ def test_a_lasso_says_what_is_inside(page):
     assert len(page.locator("#panel textarea").input_value().splitlines()) == 500
 
 
+@pytest.fixture(scope="module")
+def address_in_space(sample_report, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    depth = np.linspace(-3, 3, len(sample_report.drawn), dtype=np.float32)
+    write_report(replace(sample_report, map_xyz=np.column_stack([sample_report.map_xy, depth])), path)
+    return path.as_uri()
+
+
+def test_the_map_is_turned_in_space_and_the_address_says_so(open_page, address_in_space, sample_report):
+    page = open_page(address_in_space)
+    wait_for(page, READY)
+    place = next(place for place, point in enumerate(sample_report.drawn) if point.route == "outlier")
+    page.evaluate("i => annotriageMap.select(i)", place)
+    page.get_by_role("radio", name="3-D").check()
+    assert page.url.endswith("#map-3d")
+    assert page.evaluate("[annotriageMap.values, annotriageMap.selected]") == [3, place], "what is chosen stays so"
+    assert page.locator("#panel-id").text_content() == sample_report.drawn[place].id
+    assert page.locator("#map-host canvas").count() == 2
+    before = page.evaluate("i => annotriageMap.position(i)", place)
+    page.locator("#map-host canvas").last.focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("i => annotriageMap.position(i)", place) != before
+    assert "arrows turn" in " ".join(page.locator("#map-help").inner_text().split())
+    again = open_page(page.url)
+    wait_for(again, READY)
+    assert again.evaluate("annotriageMap.values") == 3
+    again.get_by_role("radio", name="2-D").check()
+    assert again.evaluate("annotriageMap.values") == 2
+
+
+def test_a_report_without_a_map_in_space_has_no_switch(page):
+    assert page.locator("[name=dimensions]").count() == 0
+
+
 def test_a_group_is_shown_on_the_map(page):
     page.locator("[data-group='1']").click()
     assert page.locator("#colour-by").input_value() == "group"
@@ -145,7 +186,7 @@ def test_dark_follows_the_system_and_the_toggle(open_page, address):
     assert page.evaluate(paper) == "rgb(22, 26, 30)"
     page.locator("#theme").click()
     assert page.evaluate(paper) == "rgb(255, 255, 255)"
-    page.wait_for_function("annotriageMap.context.getImageData(2, 2, 1, 1).data[0] === 255")
+    wait_for(page, "annotriageMap.context.getImageData(2, 2, 1, 1).data[0] === 255")
 
 
 @pytest.mark.parametrize("width", [1280, 820, 400])
@@ -173,7 +214,7 @@ def test_twenty_thousand_points_with_thumbnails_open_fast_and_move_smoothly(open
     page = open_page("about:blank")
     seconds = busy_seconds(page)
     page.goto(path.as_uri())
-    page.wait_for_function(READY)
+    wait_for(page, READY)
     assert seconds() < 3
     before = seconds()
     for _ in range(9):

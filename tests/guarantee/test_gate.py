@@ -10,6 +10,7 @@ from scipy.stats import binom
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.numbers import about
 from annotriage.guarantee.answered import Answered
+from annotriage.guarantee.binomial import attempt_confidence, passing_sizes
 from annotriage.guarantee.conformal import outlier_threshold
 from annotriage.guarantee.gate import calibrate_gate, confidence_logit, item_taus, miss_probability, multi_choice_confidence_logit, sureness
 
@@ -65,6 +66,22 @@ def test_what_comes_in_more_often_now_is_less_sure():
     train = np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.0, 1.0])
     known = np.array([9.0, 9.0, 0.0]), np.array([-1.0, -1.0, 5.0])
     assert sureness(*known, *train, np.array([0.0, 0.3, 0.3])) == pytest.approx([2.0, 1.7, 0.2])
+
+
+@pytest.mark.parametrize(("before_the_next_size", "all_pass"), [(3, True), (60, False)])
+def test_an_error_just_before_one_more_may_pass_does_not_end_the_walk(before_the_next_size, all_pass):
+    tested = attempt_confidence(0.95, 1)
+    sizes = passing_sizes(0.02, tested, 1_000)
+    c = 5
+    wrong = np.zeros(1_000, dtype=bool)
+    wrong[sizes[1 : c + 1] - 1] = True  # always as many as may pass, from where they may
+    wrong[sizes[c + 1] - 1 - before_the_next_size] = True
+    at = 2 - np.arange(1_000) / 1_000
+    zeros = np.zeros(1_000, dtype=int)
+    answered = Answered(at, ~wrong, np.ones(1_000, dtype=bool), zeros, np.where(wrong, -1, 0), np.full(1_000, 1e-6), at, zeros)
+    guarantee = calibrate_gate(answered, class_names=("cat",), max_error=0.02, confidence=0.95)
+    assert (guarantee.n == 1_000) == all_pass
+    assert guarantee.bound <= 0.02
 
 
 def test_a_good_model_gets_a_guarantee_whose_bound_is_below_the_limit():

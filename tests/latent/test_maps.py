@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from annotriage.latent.maps import fit_map, nearest_training
+from annotriage.latent.maps import fit_map, laid_over, nearest_training, place
 
 
 @pytest.fixture
@@ -20,11 +20,30 @@ def test_a_map_is_the_same_every_time_and_keeps_crowds_apart(crowds, method):
 
 
 @pytest.mark.parametrize("method", ["umap", "tsne", "pca"])
+def test_a_map_in_space_keeps_crowds_apart_and_takes_further_points(crowds, method):
+    places = fit_map(crowds, method, 0, dimensions=3)
+    assert places.shape == (80, 3)
+    apart = np.linalg.norm(places[:40].mean(axis=0) - places[40:].mean(axis=0))
+    assert apart > 2 * places[:40].std(axis=0).max()
+    assert place(crowds[:5], crowds, places) == pytest.approx(places[:5], abs=1e-3)
+
+
+def test_a_map_in_space_is_turned_onto_the_former_one():
+    rng = np.random.default_rng(0)
+    former = rng.standard_normal((30, 3)).astype(np.float32)
+    turn, _ = np.linalg.qr(rng.standard_normal((3, 3)))
+    assert laid_over((3 * former @ turn + 5).astype(np.float32), former) == pytest.approx(former, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["umap", "tsne", "pca"])
 @pytest.mark.parametrize(("count", "width"), [(1, 8), (2, 8), (10, 8), (30, 1), (30, 2)])
 def test_few_points_and_narrow_ones_are_drawn_too(method, count, width):
     places = fit_map(np.random.default_rng(0).standard_normal((count, width)), method, 0)
     assert places.shape == (count, 2)
     assert np.isfinite(places).all()
+    in_space = fit_map(np.random.default_rng(0).standard_normal((min(count, 10), width)), method, 0, dimensions=3)
+    assert in_space.shape == (min(count, 10), 3)
+    assert np.isfinite(in_space).all()
 
 
 @pytest.mark.parametrize("method", ["tsne", "pca"])

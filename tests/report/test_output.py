@@ -11,6 +11,7 @@ from annotriage import triage_to_folder
 from annotriage.data import Item, Problem
 from annotriage.engine.fitting import fit
 from annotriage.errors import DataError, OutputError
+from annotriage.report.output import summary_text
 from annotriage.states import Failure
 
 FILES = ["predictions.json", "report.html", "summary.json", "verdicts.csv"]
@@ -180,6 +181,18 @@ def test_results_survive_a_run_that_is_stopped_while_replacing_them(digits_refer
     with pytest.raises(DataError):
         triage_to_folder(digits_reference, broken(), tmp_path / "out", replace_existing=True)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
+
+
+def test_one_item_is_told_of_as_one(digits_reference, digits, quick, tmp_path):
+    found = triage_to_folder(digits_reference, digits.incoming[0][:1], tmp_path / "out", settings=quick)
+    assert summary_text(found).startswith("1 item of ")
+
+
+def test_the_map_can_be_drawn_in_space_as_well(digits_reference, digits, quick, tmp_path):
+    triage_to_folder(digits_reference, digits.incoming, tmp_path / "out", settings=replace(quick, map="pca-3d"))
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert '"xyz": "' in page
+    assert "PCA, fitted on training and incoming items together" in page
 
 
 def test_no_map_is_drawn_when_none_is_wanted(digits_reference, digits, quick, tmp_path):

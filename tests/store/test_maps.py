@@ -42,6 +42,20 @@ class TestMaps:
             making = map_.select().where(map_.c.state == "making")
             assert [row.seed for row in connection.execute(making)] == [2]
 
+    def test_a_map_that_is_asked_for_is_asked_for_once_until_it_is_begun(self, store, filled):
+        project = filled.project
+        with store.writing() as connection:
+            assert not maps.is_asked_for(connection, project.id, "umap-3d")
+            for _ in range(2):
+                maps.ask_for(connection, project, "umap-3d")
+            assert maps.is_asked_for(connection, project.id, "umap-3d")
+            assert maps.latest_attempt(connection, project.id, "umap-3d") is None, "nothing is being made yet"
+            assert maps.newest(connection, project.id, "umap-3d") is None
+            assert len(connection.execute(map_.select()).all()) == 1
+            made(connection, project, "umap-3d")
+            assert not maps.is_asked_for(connection, project.id, "umap-3d")
+            assert maps.newest(connection, project.id, "umap") is None
+
     def test_what_is_drawn_of_items_is_what_was_judged_of_them(self, store, filled):
         ids = filled.judged(2)
         filled.judged(1, "failed")

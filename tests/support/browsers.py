@@ -16,6 +16,7 @@ CHROMIUM_OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the first draws no windows of its own
 AXE = "axe-core@4.10"
 
 
@@ -29,9 +30,9 @@ def missing(what):
 @pytest.fixture(scope="session")
 def browser():
     """The installed Chromium; tests that ask for it are skipped where there is none."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        missing("no browser: install the package `chromium`")
+        missing("no browser: install the package `chromium-headless-shell`, or `chromium`")
     playwright = pytest.importorskip("playwright.sync_api", reason="install the package `playwright`").sync_playwright().start()
     chromium = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_OPTIONS), timeout=1000 * PATIENCE)
     yield chromium

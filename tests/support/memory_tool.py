@@ -226,6 +226,28 @@ class MemoryProject:
         self._call("created")
         return {task.marker: id for id, task in self.tasks_by_id.items() if task.marker in set(markers)}
 
+    def copy_task(self, task_id: str, fields: Mapping[str, object]) -> str:
+        self._call("copy_task")
+        if task_id not in self.tasks_by_id:
+            raise ToolGone(f"task {task_id} does not exist")
+        source = self.tasks_by_id[task_id]
+
+        def make(id: str) -> str:
+            task = self.add(source.media, group=source.group, fields=source.fields)
+            own = {key: value for key, value in self.data[id].items() if not key.startswith("triage_")}
+            self.data[task.id] = own | dict(fields)
+            return task.id
+
+        outcomes = self._each("copy_task", {task_id: task_id}, make)
+        self._whole(outcomes)
+        return outcomes.done[task_id]
+
+    def delete_tasks(self, ids: Sequence[str]) -> None:
+        self._call("delete_tasks")
+        for id in ids:
+            if id in self.tasks_by_id:
+                self.delete_task(id)
+
     def write_fields(self, task_id: str, fields: Mapping[str, object]) -> None:
         self._call("write_fields")
         if task_id not in self.tasks_by_id:

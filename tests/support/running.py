@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import requests
+from commands import Command
 from waiting import PATIENCE
 
 from annotriage.settings import ServiceSettings
@@ -98,12 +99,10 @@ class RunningService:
         assert begun.returncode == 0 or not check, f"annotriage {' '.join(map(str, words))}\n{said}"
         return said
 
-    def begin(self, *words: object) -> subprocess.Popen[str]:
-        """One of the commands, not waited for; what it says is all in its standard output."""
-        command = [sys.executable, "-m", "annotriage.cli", *map(str, words), "--config", str(self.config)]
+    def begin(self, *words: object) -> Command:
+        """One of the commands, not waited for."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ANNOTRIAGE_")}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, cwd=self.folder, env=environment)
+        return Command([*map(str, words), "--config", str(self.config)], self.folder, environment)
 
     def call(self, method: str, path: str, **options: object) -> requests.Response:
         """A call of its API."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from memory_tool import MemoryServer
 from PIL import Image
 from waiting import PATIENCE
 
+from annotriage.engine import what_if
 from annotriage.engine.fitting import fit
 from annotriage.media.data_uri import encode_data_uri
 from annotriage.service.delivery.outbox import Delivery
@@ -20,6 +22,22 @@ from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.settings import ServiceSettings
 from annotriage.store.projects import ProjectOptions, add_project, change_project
+
+
+@pytest.fixture(scope="session", autouse=True)
+def previewed_once():
+    """What a reference would decide under other limits is found once: the databases of hundreds of tests keep the same one."""
+    found, plain = {}, what_if.what_if
+
+    def once(reference):
+        known, grid = found.get(id(reference), (None, None))
+        if known is None or known() is not reference:
+            known, grid = found[id(reference)] = weakref.ref(reference), plain(reference)
+        return grid
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(what_if, "what_if", once)
+        yield
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def kill_migration(site: Site, rng: Random) -> str:
     site.empty_database()
     for _ in range(rng.randint(1, 3)):
         begun = site.service.begin("serve")
-        time.sleep(rng.uniform(0.3, 3))
+        time.sleep(rng.uniform(0, 3))
         for process in [psutil.Process(begun.pid), *psutil.Process(begun.pid).children(recursive=True)]:
             with suppress(psutil.Error):
                 process.kill()

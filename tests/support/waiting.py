@@ -9,11 +9,19 @@ import time
 from collections.abc import Callable
 
 PATIENCE = 120.0  # seconds
+HASTY = 0.1  # seconds; who looks more often than that is after a moment
 
 
 def wait_until(condition: Callable[[], object], seconds: float = PATIENCE, every: float = 0.2, what: str = "") -> None:
-    """Wait until `condition()` holds; fails with what it was waited for."""
+    """Wait until `condition()` holds; fails with what it was waited for.
+
+    every: seconds between two looks. Where a look takes long the pause is longer, too: looks would hold up what is waited for.
+    """
     end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited {seconds:g} s in vain {what}"
-        time.sleep(every)
+    while True:
+        began = time.monotonic()
+        if condition():
+            return
+        now = time.monotonic()
+        assert now < end, f"waited {seconds:g} s in vain {what}"
+        time.sleep(every if every < HASTY else max(every, min(2.0, 2 * (now - began))))

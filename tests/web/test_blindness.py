@@ -97,8 +97,9 @@ def test_no_address_no_look_alike_and_no_filter_tells_what_the_model_says_until_
     settle()
     after = look()
     items = {"items.csv", "labels.csv", "queue", "queue.json", "queue.csv", f"items/{task}", f"items/{task}.json", f"map/items/{item}"}
+    items |= {"people", "people.json"}  # the model beside what people answered blind
     items |= {"versions", "versions.json"}
-    lists = {"items", "labels", f"items/{task}", "queue", "spot-checks", "versions"}
+    lists = {"items", "labels", f"items/{task}", "queue", "spot-checks", "people", "versions"}
     assert telling(after) == {f"/projects/1/{path}" for path in items} | {f"/api/projects/1/{path}" for path in lists}
     assert len(json.loads(after[filtered])["lines"]) == 1
 

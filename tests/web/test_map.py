@@ -12,6 +12,7 @@ from waiting import wait_until
 
 from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
+from annotriage.states import UNSETTLED
 from annotriage.store import maps
 from annotriage.store.map_points import KINDS, Piece, pack
 from annotriage.store.projects import project_of
@@ -24,11 +25,12 @@ READY = "#map-app[data-ready]"  # what a page's policy forbids, the browser of t
 
 @pytest.fixture(scope="session")
 def mapped(history, tmp_path_factory):
-    """The history with both maps of project 1."""
+    """The history with all maps of project 1."""
     folder = tmp_path_factory.mktemp("mapped")
     service = dashboards.Service(*dashboards.copied(history, folder))
-    with service.process.store.reading() as connection:
+    with service.process.store.writing() as connection:
         project = project_of(connection, "1")
+        maps.ask_for(connection, project, "umap-3d")
     making = MapMaking(service.process)
     while making.step(project):
         pass
@@ -306,6 +308,98 @@ def test_both_methods_have_a_map(signed_in):
     page.wait_for_url("**method=tsne**")
     page.wait_for_selector(READY)
     assert page.evaluate("[...annotriagePoints().xy.slice(0, 40)]") != umap
+
+
+@pytest.fixture
+def space(signed_in):
+    page = signed_in("/projects/1/map?dimensions=3")
+    page.wait_for_selector(READY)
+    return page
+
+
+def test_a_map_in_space_is_made_for_who_looks_and_the_switch_keeps_the_colours(signed_in, dashboard):
+    page = signed_in("/projects/2/map?colour=class")
+    page.get_by_role("radio", name="3-D").check()
+    page.wait_for_url("**dimensions=3**")
+    assert "colour=class" in page.url
+    page.get_by_text("The first map in space is being made.").wait_for()
+    service = dashboard.service()
+    with service.process.store.reading() as connection:
+        project = project_of(connection, "2")
+
+    def is_asked_for():
+        with service.process.store.reading() as connection:
+            return maps.is_asked_for(connection, project.id, "umap-3d")
+
+    wait_until(lambda: page.evaluate("true") and is_asked_for(), what="for the page to ask")
+    making = MapMaking(service.process)
+    while making.step(project):
+        pass
+    service.close()
+    page.wait_for_selector(READY)
+    assert page.locator("#colour-by").input_value() == "class"
+    assert page.evaluate("annotriageMap.values") == 3
+
+
+def test_dragging_and_arrows_turn_the_map_and_reset_brings_it_back(space):
+    view = "[annotriageMap.view.around, annotriageMap.view.above, annotriageMap.scale, annotriageMap.left]"
+    start = space.evaluate(view)
+    space.locator("#map-host").scroll_into_view_if_needed()
+    box = space.locator("#map-host").bounding_box()
+    x, y = box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.85
+    space.mouse.move(x, y)
+    space.mouse.down()
+    space.mouse.move(x + 100, y + 30, steps=4)
+    space.mouse.up()
+    turned = space.evaluate(view)
+    assert turned[0] == pytest.approx(start[0] + 0.8)
+    assert turned[1] == pytest.approx(start[1] + 0.24)
+    assert turned[2:] == start[2:]
+    space.locator("#map-host canvas").last.focus()
+    space.keyboard.press("ArrowRight")
+    assert space.evaluate(view)[0] > turned[0]
+    space.keyboard.press("Shift+ArrowRight")
+    assert space.evaluate(view)[3] != start[3]
+    for _ in range(40):
+        space.keyboard.press("ArrowDown")
+    assert abs(space.evaluate(view)[1]) == pytest.approx(np.pi / 2), "from above, not over"
+    space.keyboard.press("+")
+    assert space.evaluate(view)[2] > start[2]
+    space.locator("#map-reset").click()
+    assert space.evaluate(view) == start
+
+
+def test_a_click_on_a_point_in_space_shows_that_very_item(space, dashboard):
+    assert space.evaluate("annotriageMap.values") == 3
+    strange = read(dashboard, select(item.c.id, item.c.external_id).where(item.c.project_id == 1, item.c.route == "outlier").limit(60))
+    shown = 0
+    for row in strange:
+        place = point_of(space, row.id)
+        x, y = space.evaluate("i => annotriageMap.position(i)", place)
+        if space.evaluate("([x, y]) => annotriageMap.nearest(x, y)", [x, y]) != place:
+            continue  # another one lies before it
+        click_point(space, place)
+        space.get_by_role("heading", name=f"Task {row.external_id}", exact=True).wait_for()
+        shown += 1
+        if shown == 3:
+            break
+    assert shown == 3
+    assert space.locator("#map-text").text_content().count("laid out together in space") == 1
+    assert f"item={row.id}" in space.url
+
+
+def test_of_open_spot_checks_the_map_in_space_tells_no_class_either(space, dashboard):
+    checks = read(dashboard, select(spot_check.c.item_id).where(spot_check.c.state.in_(UNSETTLED)))
+    told = "ids => ids.map(id => annotriagePoints().find(id)).filter(i => i >= 0).map(i => annotriagePoints().label[i])"
+    assert set(space.evaluate(told, [check.item_id for check in checks])) == {0}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_map_in_space_has_no_barriers(signed_in, barriers, theme):
+    page = signed_in("/projects/1/map?dimensions=3", color_scheme=theme, viewport={"width": 390, "height": 844})
+    page.wait_for_selector(READY)
+    assert barriers(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_a_project_whose_map_is_being_made_says_so_and_shows_it_when_it_is_there(signed_in, dashboard):

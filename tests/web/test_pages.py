@@ -11,6 +11,7 @@ import pytest
 from browsers import follow, is_cut, pixels, text
 from delivery_states import set_state
 from sqlalchemy import select, update
+from waiting import wait_until
 from web import token
 
 from annotriage.advice.event_words import event_sentence
@@ -30,6 +31,7 @@ OWN = (
     "/", "/projects/1/diversity", "/projects/1/groups", "/projects/1/guarantee", "/projects/1/compare", "/projects/1/settings", "/system",
     "/projects/1/label-audit",
     "/projects/1/training",
+    "/projects/1/people?said=1&answered=1",
     "/projects/1/certificates",
     "/projects/2/diversity", "/projects/2/groups", "/projects/2/guarantee", "/projects/2/compare", "/projects/2/settings",
 )  # fmt: skip
@@ -331,6 +333,38 @@ def test_new_limits_are_tested_on_the_held_out_items_before_they_hold(signed_in,
     assert "A new reference is taking over" in text(page)
 
 
+def test_costs_and_limits_of_classes_are_tried_tested_and_shown(signed_in, dashboard):
+    page = signed_in("/projects/1/settings")
+    page.get_by_label("What errors cost").fill("3 > 55 = 4")
+    page.locator("#preview").get_by_text("setting costs: '55' is none of the model's classes").wait_for()
+    page.get_by_label("What errors cost").fill("dear")
+    page.locator("#preview").get_by_text("'dear' is not a name and a number; write a line such as").wait_for()
+    page.get_by_label("Largest share of wrong automatic labels").fill("20")
+    page.get_by_label("Limits of single classes").fill("1 = 0.25\n2 | 4 = 0.3")
+    page.get_by_label("What errors cost").fill("3 > 5 = 4\n* > 7 = 2")
+    page.locator("#preview").get_by_text("with a limit of 20%").wait_for()
+    foreseen = int(re.search(r"Automatic (\d+) of 454 items", text(page, "#preview"))[1])
+    follow(page, page.get_by_role("button", name="Save"))
+    assert "being tested on the held-out items" in text(page, "#notices")
+    service = dashboard.service()
+    service.run_jobs()
+    kind, said = events(dashboard)[0]
+    assert kind == "limits"
+    tables = "class_limits none -> 1 = 0.25, 2 | 4 = 0.3; costs none -> 3 > 5 = 4, * > 7 = 2 by annotriage: "
+    assert said.startswith(f"max_error 0.04 -> 0.2; {tables}The expected cost of automatic labels of the other classes")
+    with service.process.store.writing() as connection:
+        change_project(connection, project(dashboard).id, reference_id=project(dashboard).next_reference_id, next_reference_id=None)
+    service.close()
+    page.goto(f"{dashboard.url}/projects/1/guarantee")
+    assert "What errors cost: 3 > 5 4, * > 7 2, all others 1" in text(page)
+    assert "Limit of 2 | 4 expected cost 0.3 per item" in text(page)
+    page.goto(f"{dashboard.url}/projects/1/settings")
+    assert page.get_by_label("What errors cost").input_value() == "3 > 5 = 4\n* > 7 = 2\n"
+    assert page.get_by_label("Limits of single classes").input_value() == "1 = 0.25\n2 | 4 = 0.3\n"
+    assert "Errors cost unlike amounts here (a usual one 1, the dearest 4)" in text(page)
+    assert 0 < foreseen <= 454
+
+
 def test_the_system_page_tells_what_is_missing_and_sends_again(signed_in, dashboard):
     store, found = dashboard.process.store, project(dashboard)
     with store.writing() as connection:
@@ -389,7 +423,8 @@ def test_an_open_page_follows_what_happens(signed_in, dashboard):
     service.settle()
     service.assess()
     service.close()
-    page.wait_for_function("before => document.querySelector('#cards a.big').textContent !== before", arg=before)
+    changed = "before => document.querySelector('#cards a.big').textContent !== before"
+    wait_until(lambda: page.evaluate(changed, before), what="for the card to change")
     assert page.evaluate("performance.getEntriesByType('navigation').length") == 1
 
 

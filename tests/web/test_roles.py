@@ -56,6 +56,7 @@ def test_every_address_that_changes_something_takes_a_role_that_somebody_chose(a
         ("GET", "/api/projects", Role.LOOK),
         ("GET", "/metrics", Role.LOOK),
         ("POST", "/api/projects/9/pause", Role.DECIDE),
+        ("POST", "/api/projects/9/gold", Role.DECIDE),
         ("POST", "/api/projects/9/erasures", Role.ADMINISTER),
         ("POST", "/api/datasets/x/items", Role.ADMINISTER),
         ("GET", "/system/accounts.json", Role.ADMINISTER),

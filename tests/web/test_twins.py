@@ -26,6 +26,7 @@ FIGURES = {
     "/projects/1/groups": (lambda page: page["groups"]["searched"], "{:,}"),
     "/projects/1/guarantee": (lambda page: page["standing"]["sample_drawn"], "{:,} drawn"),
     "/projects/1/label-audit": (lambda page: page["audit"]["facts"]["items"], "{:,}</b>"),
+    "/projects/1/people": (lambda page: page["state"]["blind"]["routes"][0]["n"], "{:,}</td>"),
     "/projects/1/training": (lambda page: page["training"]["learnable"], "{:,}</b>"),
     "/projects/1/certificates": (lambda page: page["datasets"][0]["items"], "({} item"),
     "/projects/1/compare": (lambda page: page["a"]["whole"]["n"], "{:,}"),

@@ -86,8 +86,13 @@ def settings(changes: Changes, by: str) -> str:
 
 def limits(changes: Changes, by: str | None, guarantee: Mapping[str, Any]) -> str:
     """Other limits were tested on the same held-out items. guarantee: the facts of an `Evidence`."""
-    said = ", ".join(f"{name} {before:g} -> {after:g}" for name, (before, after) in changes.items()) or "nothing changed"
+    said = "; ".join(f"{name} {_of_limit(before)} -> {_of_limit(after)}" for name, (before, after) in changes.items()) or "nothing changed"
     return f"{said}{f' by {by}' if by else ''}: {evidence_sentence(Evidence(**guarantee))}"
+
+
+def _of_limit(value: Any) -> str:
+    """A number, or the numbers that names have."""
+    return f"{value:g}" if isinstance(value, int | float) else ", ".join(f"{name} = {number:g}" for name, number in value) or "none"
 
 
 def limits_withdrawn(by: str) -> str:

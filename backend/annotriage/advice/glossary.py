@@ -55,6 +55,11 @@ GLOSSARY = (
         "The item looks as if another scanner, light or camera made it, whatever it shows.",
         ("source axis",),
     ),
+    Term(
+        "gold task",
+        "A task whose answer is known, asked once more. It cannot be told from a spot check, and shows how often people are wrong.",
+        ("known answer",),
+    ),
     Term("group", "Strange items that look alike. Often a new class, or a source that broke."),
     Term(
         "guarantee",

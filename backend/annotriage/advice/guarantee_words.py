@@ -158,7 +158,7 @@ def holds(guarantee: Mapping[str, Any]) -> str:
     return f"{_limited(guarantee['max_error'], dearest, scope)} in the long run.{own_limits(own, dearest)}"
 
 
-def fixed_limits(guarantee: Mapping[str, Any]) -> str:
+def meaning_of_limits(guarantee: Mapping[str, Any]) -> str:
     """What costs and limits of classes mean for whoever changes the limits; "" without any. guarantee: of the reference's facts."""
     dearest, own = guarantee.get("dearest"), [(row["name"], row["max_error"]) for row in guarantee.get("own_limits") or ()]
     costs = ""
@@ -168,7 +168,7 @@ def fixed_limits(guarantee: Mapping[str, Any]) -> str:
             f"Errors cost unlike amounts here (a usual one 1, the dearest {dearest:g}): the limit is of the expected cost of automatic"
             f" labels, and {share} stands for {most:g} per item."
         )
-    return " ".join(filter(None, (costs, own_limits(own, dearest).strip(), "Both change with annotriage fit." if costs or own else "")))
+    return " ".join(filter(None, (costs, own_limits(own, dearest).strip())))
 
 
 def watched(guarantee: Mapping[str, Any]) -> str:

@@ -128,9 +128,48 @@ def erase(project: str, items: tuple[str, ...], as_json: bool, config: Path | No
         click.echo(sentence)
 
 
-@click.group(cls=click.Group, epilog=examples("annotriage people add ann --role decide", "annotriage people list"))
-def people() -> None:
-    """Accounts: who may look, decide or administer, and who did what. The service's own user may do everything."""
+@click.group(
+    cls=click.Group,
+    invoke_without_command=True,
+    epilog=examples(
+        "annotriage people --project 3",
+        "annotriage people --project 3 --gold known.csv",
+        "annotriage people add ann --role decide",
+        "annotriage people list",
+    ),
+)
+@click.option("--project", help="Show how well people answer in this project.")
+@click.option("--gold", type=PATH, help="With --project: CSV of known answers (task,label) to be set aside and asked blind.")
+@click.option(
+    "--ground-truths", type=click.IntRange(1, 1000), help="With --project: set so many answers aside that are marked as ground truth."
+)
+@click.option("--take-gold-out", is_flag=True, help="With --project: delete answered gold tasks from the labeling tool.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@config_option
+@click.pass_context
+def people(
+    context: click.Context,
+    project: str | None,
+    gold: Path | None,
+    ground_truths: int | None,
+    take_gold_out: bool,
+    as_json: bool,
+    config: Path | None,
+) -> None:
+    """How well people answer in a project; and accounts: who may look, decide or administer, and who did what.
+
+    With --project: how often they are wrong where the answer is known, how far they agree, what sways them, and the model beside what they
+    answer blind. The commands are about accounts; the service's own user may do everything.
+    """
+    if context.invoked_subcommand is not None:
+        if project is not None:
+            raise click.UsageError("--project goes without a command: annotriage people --project 3")
+        return
+    if project is None:
+        raise click.UsageError("give --project to see how well people answer, or one of the commands: add, list, log, remove")
+    from annotriage.cli.people import print_people
+
+    print_people(project, gold, ground_truths, take_gold_out, as_json, config)
 
 
 @people.command("add", epilog=examples("annotriage people add ann --role decide"))

@@ -15,6 +15,7 @@ from annotriage.engine.labels import OTHER_SETS
 from annotriage.engine.reference import Reference
 from annotriage.guarantee.conformal import flagged_rank, outlier_threshold
 from annotriage.guarantee.what_if import what_if_taus
+from annotriage.settings import Settings
 
 ALPHAS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3)
 MAX_ERRORS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.1)
@@ -34,16 +35,20 @@ class WhatIf:
     limits: tuple[dict[str, Any], ...]
 
 
-def what_if(reference: Reference) -> list[WhatIf]:
-    """The grid, the reference's own settings among it; empty without labelled held-out items that calibrate."""
-    answered, settings = reference.answered, reference.settings
+def what_if(reference: Reference, asked: Settings | None = None) -> list[WhatIf]:
+    """The grid, the reference's own settings among it; empty without labelled held-out items that calibrate.
+
+    asked: look at these settings alone, which may have other costs and limits of classes. Raises SettingError where they name no class.
+    """
+    answered, settings = reference.answered, asked or reference.settings
     if answered is None or not reference.calibrated:
         return []
     by_sigma = settings.threshold == "mean-sigma"
-    alphas = (settings.alpha,) if by_sigma else sorted({*ALPHAS, settings.alpha})
-    max_errors = sorted({*MAX_ERRORS, settings.max_error})
+    alphas = (settings.alpha,) if by_sigma or asked else sorted({*ALPHAS, settings.alpha})
+    max_errors = (settings.max_error,) if asked else sorted({*MAX_ERRORS, settings.max_error})
     parts = settings.max_error_per == "class" or settings.class_limits or settings.costs
-    confidences = (settings.confidence,) if parts else sorted({*CONFIDENCES, settings.confidence})  # several rankings, or costs, take long
+    # several rankings, or costs, take long
+    confidences = (settings.confidence,) if parts or asked else sorted({*CONFIDENCES, settings.confidence})
     names = reference.space.names
     kept = error_limits(reference.space, settings)
     found = []

@@ -136,14 +136,14 @@ def calibrate_gate(
 
     Fixed-sequence testing (Angelopoulos et al., Learn then Test, 2021) down the sureness ranking of those items that could
     become automatic: typical ones whose predicted class is not in `never_auto`. It starts at `ranking.first_test`, which looks
-    at no label, tests at the end of each group of equal sureness and stops at the first failure; the last pass gives tau.
+    at no label, tests at ends of groups of equal sureness (`ranking.is_tested`) and stops at the first failure; the last pass gives tau.
     With max_error_per = "class" each predicted class is tested alone, at the same confidence: each class's guarantee may be
     wrong for 1 project in 20 by itself, and nothing is guaranteed about all classes together. So with class_limits: the labels of each
     group of classes are tested by themselves, and those of all others together.
     costs: (m + 1, m), as in `ErrorLimits`: max_error is then a limit of the expected cost of a label, by `bounded`'s test.
 
     stricter: what automatic items must reach whatever is shown of less sure ones. Nothing is automatic where it lies above the first place
-    that was tested; all places from there down to tau are shown together, so that any of them may be taken.
+    that was tested; all tested places from there down to tau are shown together, so that any of them may be taken.
 
     answered: its classes are indices into `class_names`. attempt: which calibration of this project this is, counted from 1.
     """
@@ -222,10 +222,7 @@ def class_taus(
     taus = np.full(limits.never.size, np.inf)
     for ranking, (classes, own) in zip(rankings, limits.parts, strict=True):
         limit = max_error if own is None else own
-        tau = ranking.tau(limit, confidence)
-        if stricter is not None:
-            tau = max(tau, stricter) if stricter <= ranking.first_place(limit, confidence) else np.inf
-        taus[classes] = tau
+        taus[classes] = ranking.tau(limit, confidence, stricter)
     taus[limits.never] = np.inf
     automatic = eligible & (answered.sureness >= taus[answered.predicted])
     # a class none of whose automatic labels was ever tested is not labelled automatically, nor one without a held-out item of its own

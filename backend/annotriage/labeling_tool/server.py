@@ -148,6 +148,15 @@ class ToolProject(Protocol):
     def created(self, markers: Sequence[str]) -> dict[str, str]:
         """Which of the markers have a task already: marker -> task id."""
 
+    def copy_task(self, task_id: str, fields: Mapping[str, object]) -> str:
+        """A new task with the data of another one, our own fields left out and these put in: its id. No answer goes with it.
+
+        Raises ToolGone if that task is gone, OutcomeUnknown if it may have been made all the same.
+        """
+
+    def delete_tasks(self, ids: Sequence[str]) -> None:
+        """Delete tasks with all that hangs on them; those that are gone already are no error."""
+
     def write_fields(self, task_id: str, fields: Mapping[str, object]) -> None:
         """Merge fields into a task's data; whatever else stands there stays. A value of None takes a field away."""
 

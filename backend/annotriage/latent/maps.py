@@ -1,4 +1,4 @@
-"""The map: a picture of training and incoming points together, made for eyes; nothing is decided on it."""
+"""The map: a picture of training and incoming points together, in the plane or in space, made for eyes; nothing is decided on it."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ NEIGHBOURS = 5  # among which a further point is placed
 SHARPNESS = 4  # how much more the nearest of them count: a point belongs to an island, not between two
 
 
-def fit_map(points: Array, method: str, seed: int, former: Array | None = None) -> Array:
-    """Lay out (P, n) compressed points of both sets in the plane: (P, 2) float32, repeatable for a seed.
+def fit_map(points: Array, method: str, seed: int, former: Array | None = None, dimensions: int = 2) -> Array:
+    """Lay out (P, n) compressed points of both sets in the plane or in space: (P, 2) or (P, 3) float32, repeatable for a seed.
 
     method: "umap", "tsne" or "pca". Fitting both sets together lets a foreign source form an island of its own.
-    former: (P, 2), the places on an earlier map, NaN of points that were not on it: the new map starts from there and is laid over
-    it, so that what people know stays where it is.
+    former: the places on an earlier map, NaN of points that were not on it: the new map starts from there and is laid over
+    it, so that what people know stays where it is. dimensions: 2 or 3, how many values each place has.
     """
     points = np.asarray(points, dtype=np.float32)
     known = None if former is None else np.isfinite(former).all(axis=1)
     if former is None or known is None or known.sum() < FEWEST:
-        return _fit(points, method, seed, None)
+        return _fit(points, method, seed, None, dimensions)
     start = np.array(former, dtype=np.float32)
     start[~known] = place(points[~known], points[known], start[known])
-    return laid_over(_fit(points, method, seed, start), former)
+    return laid_over(_fit(points, method, seed, start, dimensions), former)
 
 
 def place(points: Array, anchors: Array, places: Array) -> Array:
-    """Places for N further points, each among the anchors that are nearest to it: (N, n), (A, n), (A, 2) -> (N, 2) float32."""
-    placed = np.empty((len(points), 2), dtype=np.float32)
+    """Places for N further points, each among the anchors that are nearest to it: (N, n), (A, n), (A, d) -> (N, d) float32."""
+    placed = np.empty((len(points), places.shape[1]), dtype=np.float32)
     if not len(points):
         return placed
     nearest = nearest_training(points, anchors, NEIGHBOURS)
@@ -45,9 +45,9 @@ def place(points: Array, anchors: Array, places: Array) -> Array:
 
 
 def laid_over(places: Array, former: Array) -> Array:
-    """The (P, 2) places turned, mirrored, shifted and scaled onto former ones (P, 2), NaN where there was none (Procrustes)."""
+    """The (P, d) places turned, mirrored, shifted and scaled onto former ones (P, d), NaN where there was none (Procrustes)."""
     known = np.isfinite(former).all(axis=1)
-    if known.sum() < 3:
+    if known.sum() <= places.shape[1]:
         return places
     middle, target = places[known].mean(axis=0), former[known].mean(axis=0)
     own, other = (places[known] - middle).astype(np.float64), (former[known] - target).astype(np.float64)
@@ -70,10 +70,11 @@ def nearest_training(points: Array, training: Array, count: int) -> Array:
     return nearest
 
 
-def _fit(points: Array, method: str, seed: int, start: Array | None) -> Array:
-    if method == "pca" or len(points) <= FEWEST or points.shape[1] < 3:
+def _fit(points: Array, method: str, seed: int, start: Array | None, dimensions: int) -> Array:
+    if method == "pca" or len(points) <= FEWEST or points.shape[1] <= dimensions:
         flat = points - points.mean(axis=0)
         _, _, axes = np.linalg.svd(flat, full_matrices=False)
-        plane = flat @ axes[:2].T
-        return np.asarray(np.pad(plane, ((0, 0), (0, 2 - plane.shape[1]))), dtype=np.float32)
-    return umap_embedding(points, seed, start) if method == "umap" else tsne_embedding(points, seed, start)
+        along = flat @ axes[:dimensions].T
+        return np.asarray(np.pad(along, ((0, 0), (0, dimensions - along.shape[1]))), dtype=np.float32)
+    embed = umap_embedding if method == "umap" else tsne_embedding
+    return embed(points, seed, start, dimensions)

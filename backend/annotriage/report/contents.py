@@ -58,9 +58,9 @@ class Report:
     """All that report.html shows.
 
     counts: items per route, of the whole dataset. alpha: share of normal items that may be flagged. waiting: in the order of the
-    queue; `waiting_total` says how many there are in all. map_xy: (P, 2), a place for each of `drawn`, or None. map_method: how the
-    map was made or, when there is none, why and how to get one. members: what each member of the score measures, by name. notes:
-    sample sizes, warnings, each a sentence. timings: seconds by stage.
+    queue; `waiting_total` says how many there are in all. map_xy: (P, 2), a place for each of `drawn`, or None; map_xyz: (P, 3) likewise,
+    in space. map_method: how the map was made or, when there is none, why and how to get one. members: what each member of the score
+    measures, by name. notes: sample sizes, warnings, each a sentence. timings: seconds by stage.
     """
 
     title: str
@@ -77,6 +77,7 @@ class Report:
     guarantee: Guarantee
     groups: tuple[OutlierGroup, ...] = ()
     map_xy: NDArray[np.float32] | None = None
+    map_xyz: NDArray[np.float32] | None = None
     map_method: str = ""
     drawn: Sequence[Drawn] = ()
     waiting: Sequence[Waiting] = ()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from annotriage.advice.diversity_words import clear_excess, diversity_sentence
 from annotriage.advice.guarantee_words import guarantee_sentence, strangers_pass
+from annotriage.advice.numbers import count
 from annotriage.data import Item, Source
 from annotriage.engine.folders import whole_folder
 from annotriage.engine.reference import Reference
@@ -34,6 +35,7 @@ PREDICTIONS, SUMMARY, REPORT = "predictions.json", "summary.json", "report.html"
 NEAREST = 4  # training items shown beside an incoming one
 
 # What each score looks at, for people.
+MAP_NAMES = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA"}
 SCORES_IN_WORDS = {
     "relative-mahalanobis": "how far from its class, beyond what is far from every class: sees unseen classes",
     "mahalanobis": "how far from its class in the last layer: sees foreign sources",
@@ -115,9 +117,9 @@ def _plain(value: Any) -> Any:
 def summary_text(triage: Triage) -> str:
     """What triage found, in a few lines for the terminal."""
     total = sum(triage.counts.values())
-    routes = ", ".join(f"{count:,} {route}" for route, count in triage.counts.items())
+    routes = ", ".join(f"{n:,} {route}" for route, n in triage.counts.items())
     sentence = diversity_sentence(triage.diversity)
-    lines = [f"{total:,} items of {triage.dataset}: {routes}.", sentence, limit_sentence(triage)]
+    lines = [f"{count(total, 'item')} of {triage.dataset}: {routes}.", sentence, limit_sentence(triage)]
     lines += [*([] if triage.compared is None else comparison_sentences(triage.compared)), ""]
     lines += [f"{advice.title} {advice.headline[:1].upper()}{advice.headline[1:]}".rstrip(".") for advice in triage.advice]
     if triage.groups:
@@ -140,11 +142,15 @@ def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:
     reference = triage.reference
     drawn, points = _drawn(triage)
     started = time.perf_counter()
-    places, method = None, "No map was drawn (setting map = none); leave the setting out to get one."
+    way, places, in_space = settings.map.removesuffix("-3d"), None, None
+    method = "No map was drawn (setting map = none); leave the setting out to get one."
     if settings.map != "none" and drawn:
         with progress(f"drawing the map of {len(drawn):,} points", None):
-            places = fit_map(points, settings.map, settings.seed)
-        method = f"{settings.map.upper() if settings.map != 'tsne' else 't-SNE'}, fitted on training and incoming items together"
+            places = fit_map(points, way, settings.seed)
+        if settings.map != way:
+            with progress(f"drawing the map of {len(drawn):,} points in space", None):
+                in_space = fit_map(points, way, settings.seed, dimensions=3)
+        method = f"{MAP_NAMES[way]}, fitted on training and incoming items together"
     group_of = _groups(triage)
     compared = [] if triage.compared is None else comparison_sentences(triage.compared)
     return Report(
@@ -162,10 +168,11 @@ def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:
         guarantee=reference.guarantee,
         groups=triage.groups,
         map_xy=places,
+        map_xyz=in_space,
         map_method=method,
         drawn=drawn,
         waiting=[Waiting(seen.verdict, seen.picture, group_of.get(seen.verdict.id, -1)) for seen in triage.waiting],
-        waiting_total=sum(count for route, count in triage.counts.items() if route != "auto"),
+        waiting_total=sum(n for route, n in triage.counts.items() if route != "auto"),
         members={name: SCORES_IN_WORDS.get(name, _further(name)) for name in reference.member_names},
         notes=(*compared, *triage.notes, *(f"When the reference was fitted: {note}" for note in reference.notes)),
         timings=triage.timings | {"map": time.perf_counter() - started},

@@ -48,8 +48,8 @@ def _render(report: Report) -> Iterator[str]:
     """The page in pieces, so that no second copy of the embedded data is held."""
     if report.map_xy is not None and report.map_xy.shape != (len(report.drawn), 2):
         raise ValueError(f"map_xy has shape {report.map_xy.shape}, {len(report.drawn)} points are drawn")
-    program = bundle("elements.js", "grid.js", "markers.js", "map.js", "theme_button.js", "report.js")
-    data = _data(report.drawn, report.map_xy) if report.map_xy is not None and report.drawn else None
+    program = bundle("elements.js", "grid.js", "markers.js", "map.js", "space_map.js", "theme_button.js", "report.js")
+    data = _data(report.drawn, report.map_xy, report.map_xyz) if report.map_xy is not None and report.drawn else None
     clusters = sorted(report.diversity.clusters, key=lambda cluster: (_unknown_last(cluster.p_value), _unknown_last(-cluster.share)))
     classes = report.guarantee.classes if report.guarantee.auto else ()
     needed = rough(report.guarantee.needed or 0)
@@ -88,7 +88,7 @@ def _render(report: Report) -> Iterator[str]:
     )
 
 
-def _data(drawn: Sequence[Drawn], xy: NDArray[np.float32]) -> dict[str, Markup]:
+def _data(drawn: Sequence[Drawn], xy: NDArray[np.float32], xyz: NDArray[np.float32] | None) -> dict[str, Markup]:
     """What the map needs, as text for two <script> elements: the points as JSON and all thumbnails as one run of base64.
 
     Each thumbnail is encoded by itself, so that a slice of the run is a whole picture and nothing is decoded before it is shown.
@@ -114,6 +114,8 @@ def _data(drawn: Sequence[Drawn], xy: NDArray[np.float32]) -> dict[str, Markup]:
     for figure in ("outlier_score", "confidence", "p_value", "trust", "score", "class_score", "source_score"):
         values = [getattr(point, figure) for point in drawn]
         points[figure] = _packed([math.nan if value is None else value for value in values], "<f4")
+    if xyz is not None:
+        points["xyz"] = _packed(xyz, "<f4")
     text = json.dumps(points).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return {"points": Markup(text), "thumbnails": Markup("".join(thumbnails))}
 

@@ -12,12 +12,13 @@ from sqlalchemy import Connection, Select, and_, case, false, func, select
 from annotriage.advice.strangeness_words import strangeness_sentence
 from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
 from annotriage.errors import UnknownError
-from annotriage.states import FOR_PEOPLE, UNANSWERED, Failure, Time
+from annotriage.states import FOR_PEOPLE, UNANSWERED, Failure, GoldState, SpotCheckKind, SpotCheckState, Time
 from annotriage.store.blindness import keeps_class, shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, texts
+from annotriage.store.gold import is_copy
 from annotriage.store.projects import Project
-from annotriage.store.schema import item, item_dataset, spot_check, thumbnail, verdict
+from annotriage.store.schema import gold, item, item_dataset, spot_check, thumbnail, verdict
 from annotriage.store.schema import project as project_table
 
 ADDRESS = 500  # characters of what an item shows, in which the host of its address stands
@@ -154,6 +155,7 @@ _OF_ITEM = (
 _SENT_BY = _OF_ITEM.index(item.c.sent_by)
 OF_VERDICT = columns_of(verdict, Judged)
 _OF_SPOT_CHECK = columns_of(spot_check, BlindCheck)
+_OF_GOLD = (gold.c.state, gold.c.given, gold.c.brought_at)
 
 
 def items_page(
@@ -166,8 +168,9 @@ def items_page(
     after: int | None = None,
     limit: int,
 ) -> list[Item]:
-    """A project's items in the order in which they came, those deleted in the labeling tool left out; after: the last one's id."""
-    query = _query(project).where(item.c.project_id == project.id, ~item.c.gone).order_by(item.c.id).limit(limit)
+    """A project's items in the order in which they came, those deleted in the labeling tool and gold tasks left out; after: the last one's
+    id."""
+    query = _query(project).where(item.c.project_id == project.id, ~item.c.gone, ~is_copy(item.c.id)).order_by(item.c.id).limit(limit)
     if dataset_id is not None:
         member = and_(item_dataset.c.item_id == item.c.id, item_dataset.c.dataset_id == dataset_id)
         query = query.join(item_dataset, member).order_by(None).order_by(item_dataset.c.item_id)
@@ -309,11 +312,12 @@ def last_import(connection: Connection, project: Project) -> float | None:
 def _query(project: Project) -> Select[Any]:
     """Items with their verdict under the project's reference, if there is one yet, and their spot check."""
     return (
-        select(*_OF_ITEM, *OF_VERDICT, *_OF_SPOT_CHECK)
+        select(*_OF_ITEM, *OF_VERDICT, *_OF_SPOT_CHECK, *_OF_GOLD)
         .select_from(item)
         .outerjoin(verdict, shown_verdict(project.reference_id))
         .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
         .outerjoin(thumbnail, thumbnail.c.item_id == item.c.id)
+        .outerjoin(gold, gold.c.item_id == item.c.id)
     )
 
 
@@ -322,11 +326,21 @@ def _items(connection: Connection, query: Select[Any]) -> list[Item]:
 
 
 def _item(values: tuple[Any, ...]) -> Item:
+    values, of_gold = values[: -len(_OF_GOLD)], values[-len(_OF_GOLD) :]
     own, of_verdict, of_check = values[: len(_OF_ITEM)], values[len(_OF_ITEM) : -len(_OF_SPOT_CHECK)], values[-len(_OF_SPOT_CHECK) :]
     judged = None if of_verdict[0] is None else judged_of(of_verdict, sent_by=own[_SENT_BY])
     drawn = None if of_check[0] is None else BlindCheck(*of_check)
     found = Item(*(*own[:8], texts(own[8]), *own[9:], judged, drawn))
+    if of_gold[0] is not None:
+        return _as_check(found, *of_gold)
     return replace(found, verdict=unnamed(found.verdict)) if found.verdict is not None and found.unnamed else found
+
+
+def _as_check(found: Item, state: str, given: Any, brought_at: float) -> Item:
+    """A gold task as a spot check; once it is answered, as an item that people answered before it was judged."""
+    if state == GoldState.ANSWERED:
+        return replace(found, answer="resolved", answered=texts(given), route=None, trust=None)
+    return replace(found, answer="open", spot_check=BlindCheck(SpotCheckKind.SAMPLE, SpotCheckState.OPEN, brought_at, None))
 
 
 def judged_of(values: Sequence[Any], *, sent_by: str | None) -> Judged:

@@ -23,6 +23,7 @@ from annotriage.store.projects import Project
 from annotriage.store.schema import (
     event,
     finding,
+    gold,
     inbox,
     item,
     item_dataset,
@@ -52,13 +53,20 @@ class Doomed:
 
 
 def doomed(connection: Connection, project: Project, names: Sequence[str]) -> dict[str, Doomed]:
-    """The items of these tasks or markers, by the name that was given; those that are not there are left out."""
+    """The items of these tasks or markers, by the name that was given; those that are not there are left out.
+
+    With an item go its copies that people are asked as gold tasks, by their own names.
+    """
     found: dict[str, Doomed] = {}
     for column in (item.c.external_id, item.c.marker):
         for some in chunks(list(names)):
             query = select(column, item.c.id, item.c.external_id, item.c.marker, item.c.media)
             for row in connection.execute(query.where(item.c.project_id == project.id, column.in_(some))):
                 found.setdefault(row[0], Doomed(row.id, row.external_id, tuple(filter(None, (*row[2:], _file_of(row.media))))))
+    for some in chunks([lost.id for lost in found.values()]):
+        copies = select(item.c.id, item.c.external_id, item.c.media).join(gold, gold.c.item_id == item.c.id)
+        for id, task, media in connection.execute(copies.where(gold.c.source_id.in_(some))):
+            found.setdefault(task, Doomed(id, task, tuple(filter(None, (task, _file_of(media))))))
     return found
 
 

@@ -14,6 +14,7 @@ from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import insert
 from annotriage.store.datasets import batch_of, file_items
 from annotriage.store.erased import without_erased
+from annotriage.store.gold import adopt, copies_among
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, field_write, item, verdict, work
 
@@ -43,9 +44,11 @@ def add_tasks(connection: Connection, project: Project, tasks: Sequence[Task], *
     """Take in tasks that are new: as items of `all`, of their batch and of one dataset per configured field, with work for each
     reference; how many were new.
 
-    Tasks that people had labelled before are kept as labelled and get no work. A task made for a pushed item becomes that item's.
+    Tasks that people had labelled before are kept as labelled and get no work. A task made for a pushed item becomes that item's, one
+    that is the copy of a known answer a gold task.
     """
     tasks = without_erased(connection, project.id, _without_own(connection, project, tasks))
+    tasks = adopt(connection, project, tasks, {task.id: media_hash(task.media) for task in tasks})
     now = time.time()
     rows = [
         {
@@ -74,7 +77,9 @@ def add_tasks(connection: Connection, project: Project, tasks: Sequence[Task], *
 
 
 def add_work(connection: Connection, project: Project, item_ids: Sequence[int], *, urgent: bool = False) -> None:
-    """Let these items be judged under each of the project's references (again, if they were)."""
+    """Let these items be judged under each of the project's references (again, if they were); gold tasks never are."""
+    golden = copies_among(connection, item_ids)
+    item_ids = [id for id in item_ids if id not in golden]
     rows = [
         {"item_id": id, "reference_id": reference_id, "project_id": project.id, "urgent": urgent}
         for reference_id in project.references

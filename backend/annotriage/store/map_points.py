@@ -3,7 +3,8 @@
 Beside store and web; the standard library only, so that the web process stays light. static/points.js reads the same layout:
 the number of points n (uint32), n ids (uint32, ascending, each as the difference from the one before), then n bytes each of the low
 and the high half of x and of y (uint16, over the map's frame), and of the codes of route, class, dataset, outlier score and
-both axes (the last not in maps that were drawn before there were any). All little-endian. Halves apart compress better.
+both axes (the last not in maps that were drawn before there were any); last, of a map in space, both halves of z. All
+little-endian. Halves apart compress better.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ COMPRESSION = 6
 class Piece:
     """Some points of a map, by ascending id: row ids of items or, in the first piece, places in the reference's sample.
 
-    x, y: 0 to FULL over the frame. route: place in KINDS. label, dataset: 0 none, else the place in the map's names plus one, or
-    OTHERS. score: 0 none, else how many of SCORE_EDGES are reached plus one. axes: likewise by AXIS_EDGES, "like no class" in the low
-    half of the byte, "another source" in the high one.
+    x, y, and z in space: 0 to FULL over the frame. route: place in KINDS. label, dataset: 0 none, else the place in the map's names plus
+    one, or OTHERS. score: 0 none, else how many of SCORE_EDGES are reached plus one. axes: likewise by AXIS_EDGES, "like no class" in the
+    low half of the byte, "another source" in the high one.
     """
 
     ids: array[int] = field(default_factory=lambda: array("I"))
@@ -45,14 +46,20 @@ class Piece:
     dataset: bytearray = field(default_factory=bytearray)
     score: bytearray = field(default_factory=bytearray)
     axes: bytearray = field(default_factory=bytearray)
+    z: array[int] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
+    def places(self) -> tuple[array[int], ...]:
+        """Two columns, or three in space."""
+        return (self.x, self.y) if self.z is None else (self.x, self.y, self.z)
+
+    @property
     def columns(self) -> tuple[array[int] | bytearray, ...]:
         """All but the ids, in the order of `put`."""
-        return self.x, self.y, self.route, self.label, self.dataset, self.score, self.axes
+        return *self.places, self.route, self.label, self.dataset, self.score, self.axes
 
     def find(self, id: int) -> int | None:
         """Where a point is in it; None if it is not."""
@@ -60,7 +67,7 @@ class Piece:
         return at if at < len(self.ids) and self.ids[at] == id else None
 
     def put(self, id: int, values: Sequence[int]) -> None:
-        """Add a point, or change the one of that id. values: x, y, route, label, dataset, score, axes."""
+        """Add a point, or change the one of that id. values: x, y (and z in space), route, label, dataset, score, axes."""
         columns = self.columns
         at = self.find(id)
         if at is None:
@@ -86,9 +93,9 @@ def pack(piece: Piece) -> bytes:
     """The piece as it is stored and sent: gzipped."""
     n = len(piece)
     steps = array("I", [id - before for before, id in zip([0, *piece.ids[:-1]], piece.ids, strict=True)]) if n else array("I")
-    halves = [_little(column)[half::2] for column in (piece.x, piece.y) for half in (0, 1)]
-    columns = (piece.route, piece.label, piece.dataset, piece.score, piece.axes)
-    return gzip.compress(b"".join([struct.pack("<I", n), _little(steps), *halves, *columns]), COMPRESSION, mtime=0)
+    halves = [_little(column)[half::2] for column in piece.places for half in (0, 1)]
+    codes = [piece.route, piece.label, piece.dataset, piece.score, piece.axes]
+    return gzip.compress(b"".join([struct.pack("<I", n), _little(steps), *halves[:4], *codes, *halves[4:]]), COMPRESSION, mtime=0)
 
 
 def unpack(content: bytes) -> Piece:
@@ -97,17 +104,20 @@ def unpack(content: bytes) -> Piece:
     (n,) = struct.unpack_from("<I", data)
     if len(data) == 4 + 12 * n:  # drawn before there were axes
         data += bytes(n)
-    if len(data) != 4 + 13 * n:
-        raise ValueError(f"a piece of {n} points has {4 + 13 * n} bytes, not {len(data)}")
-    planes = [data[4 + (4 + k) * n : 4 + (5 + k) * n] for k in range(9)]
+    in_space = n > 0 and len(data) == 4 + 15 * n
+    if len(data) != 4 + 13 * n and not in_space:
+        raise ValueError(f"a piece of {n} points has {4 + 13 * n} bytes, or {4 + 15 * n} in space, not {len(data)}")
+    planes = [data[4 + (4 + k) * n : 4 + (5 + k) * n] for k in range(11 if in_space else 9)]
     steps = _from_little("I", data[4 : 4 + 4 * n])
-    places = []
-    for low, high in (planes[:2], planes[2:4]):
-        both = bytearray(2 * n)
-        both[0::2], both[1::2] = low, high
-        places.append(_from_little("H", both))
-    x, y = places
-    return Piece(array("I", accumulate(steps)), x, y, *map(bytearray, planes[4:]))
+    x, y, *z = (_joined(low, high) for low, high in zip(planes[:4:2] + planes[9::2], planes[1:4:2] + planes[10::2], strict=True))
+    route, label, dataset, score, axes = map(bytearray, planes[4:9])
+    return Piece(array("I", accumulate(steps)), x, y, route, label, dataset, score, axes, z[0] if z else None)
+
+
+def _joined(low: bytes, high: bytes) -> array[int]:
+    both = bytearray(2 * len(low))
+    both[0::2], both[1::2] = low, high
+    return _from_little("H", both)
 
 
 def score_code(score: float | None) -> int:

@@ -19,6 +19,8 @@ from annotriage.store.projects import Project
 from annotriage.store.schema import item, map_, map_piece, point, rerouting, training_item, verdict
 
 METHODS = ("umap", "tsne")
+IN_SPACE = ("umap-3d",)  # three values a point: made for who asks (t-SNE in space takes minutes)
+LAYOUTS = (*METHODS, *IN_SPACE)
 KEPT = 5  # maps of each method
 TRAINING = 0  # the number of the piece that holds the training items
 OVERLAP = 60.0  # seconds for which a verdict may be on its way into the database
@@ -83,6 +85,29 @@ class PieceFacts:
 # -- maps
 
 
+def layout(method: str) -> str:
+    """What lays a map's points out: one of METHODS."""
+    return method.removesuffix("-3d")
+
+
+def dimensions(method: str) -> int:
+    """How many values the places on a map have: 2 or 3."""
+    return 3 if method in IN_SPACE else 2
+
+
+def ask_for(connection: Connection, project: Project, method: str) -> None:
+    """Somebody wants to see this map: where it is missing or old it is made by and by. Asked for once, however often."""
+    if not is_asked_for(connection, project.id, method):
+        values = {"project_id": project.id, "reference_id": project.reference_id, "method": method, "seed": 0, "state": "asked"}
+        connection.execute(map_.insert().values(**values, at=time.time()))
+
+
+def is_asked_for(connection: Connection, project_id: int, method: str) -> bool:
+    """Whether somebody has asked to see this map since it was last begun."""
+    query = select(map_.c.id).where(map_.c.project_id == project_id, map_.c.method == method, map_.c.state == "asked")
+    return connection.execute(query.limit(1)).scalar_one_or_none() is not None
+
+
 def newest(connection: Connection, project_id: int, method: str, state: str = "ready") -> Map | None:
     """The latest map of a method in that state."""
     return next(iter(_maps(connection, project_id, map_.c.method == method, map_.c.state == state, limit=1)), None)
@@ -90,7 +115,7 @@ def newest(connection: Connection, project_id: int, method: str, state: str = "r
 
 def latest_attempt(connection: Connection, project_id: int, method: str) -> Map | None:
     """The map of a method that was begun last, whatever came of it."""
-    return next(iter(_maps(connection, project_id, map_.c.method == method, limit=1)), None)
+    return next(iter(_maps(connection, project_id, map_.c.method == method, map_.c.state != "asked", limit=1)), None)
 
 
 def map_of(connection: Connection, project: Project, map_id: int) -> Map:

@@ -15,11 +15,10 @@ from annotriage.store.schema import delivery, item, project, reference, work
 class Known:
     """A task that can be answered: its prediction as it was, or will be, delivered. labels: what annotators see, None hides it.
 
-    labelled: people had answered it before triage saw it; nothing is delivered for it, and `state` is None.
+    state, trust: None of a task that people had answered before triage saw it; nothing is delivered for it.
     """
 
     item_id: int
-    labelled: bool
     state: str | None
     labels: Sequence[str] | None
     trust: float | None
@@ -69,7 +68,7 @@ def known_predictions(connection: Connection, external_id: str, tasks: Sequence[
             if found is None:
                 found = Predictions(row.prediction_version, row.reference_id, row.watch, {})
             if row.id is not None and (row.labelled or row.state is not None):
-                found.by_task[row.external_id] = Known(row.id, row.labelled, row.state, row.labels, row.trust)
+                found.by_task[row.external_id] = Known(row.id, row.state, row.labels, row.trust)
         if found is None:
             return None
     return found

@@ -5,7 +5,7 @@ The limits come from a grid that was computed when the reference was kept (`what
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from annotriage.store.references import get_reference
 from annotriage.store.schema import item, reference_grid, verdict
 
 LIMITS = ("max_error", "confidence", "alpha")  # what can be previewed, and changed (service.guarantee.changing_limits)
+TABLES = ("class_limits", "costs")  # can be changed too; the same module previews them, on the held-out items themselves
+CHANGED = (*LIMITS, *TABLES)
 NOT_GUARANTEED = (
     "A preview guarantees nothing: limits that were chosen after looking at it are tested again, more strictly, before labels are automatic"
     " under them."
@@ -101,9 +103,21 @@ def preview(
     chosen = (reference_grid.c.reference_id == project.reference_id, reference_grid.c.alpha == line)
     threshold, grid = connection.execute(select(reference_grid.c.threshold, reference_grid.c.taus).where(*chosen)).one()
     taus = next(cell["taus"] for cell in grid["limits"] if (cell["max_error"], cell["confidence"]) == (max_error, confidence))
-    sure = _sure(taus, grid["names"], grid["rest"])
-    auto, uncertain, outlier, failed = _count(connection, project, threshold, sure)
-    return Preview(alpha, max_error, confidence, min(taus.values(), default=None), auto, uncertain, outlier, failed)
+    return counted(connection, project, (alpha, max_error, confidence), threshold, taus, grid["names"], grid["rest"])
+
+
+def counted(
+    connection: Connection,
+    project: Project,
+    limits: tuple[float, float, float],
+    threshold: float | None,
+    taus: Mapping[str, float],
+    names: Sequence[str],
+    rest: str | None,
+) -> Preview:
+    """What would become of the items judged so far. limits: alpha, max_error, confidence; the rest as in `engine.what_if.WhatIf`."""
+    auto, uncertain, outlier, failed = _count(connection, project, threshold, _sure(taus, names, rest))
+    return Preview(*limits, min(taus.values(), default=None), auto, uncertain, outlier, failed)
 
 
 def _stricter(name: str, asked: float, values: tuple[float, ...], *, up: bool) -> float:
@@ -132,7 +146,7 @@ def _count(connection: Connection, project: Project, threshold: float | None, su
     return auto, total - failed - outliers - auto, outliers, failed
 
 
-def _sure(taus: Mapping[str, float], names: list[str], rest: str | None) -> ColumnElement[bool]:
+def _sure(taus: Mapping[str, float], names: Sequence[str], rest: str | None) -> ColumnElement[bool]:
     """Whether an item is sure enough for its class: classes with the same limit are tested together."""
     by_tau: dict[float, list[str]] = {}
     for name, tau in taus.items():

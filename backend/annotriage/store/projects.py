@@ -33,6 +33,7 @@ class ProjectOptions:
     training_data: str = ""
     start_training: str = "recalibrate"
     take_over: str = "ask"
+    gold_share: float = 0.0
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> ProjectOptions:
@@ -49,6 +50,7 @@ class ProjectOptions:
             training_data=data_from(Path.cwd(), settings.training_data),
             start_training=settings.start_training,
             take_over=settings.take_over,
+            gold_share=settings.gold_share,
         )
 
 

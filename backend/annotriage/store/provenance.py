@@ -16,6 +16,7 @@ from annotriage.labeling_tool import Review
 from annotriage.states import SETTLED, AnswerState, EventKind, Route, Time
 from annotriage.store.blindness import is_unnamed, shown_verdict
 from annotriage.store.database import texts
+from annotriage.store.gold import is_copy
 from annotriage.store.projects import Project
 from annotriage.store.reviews import reviews_of
 from annotriage.store.schema import acceptance, accepted, event, item, reference, spot_check, verdict
@@ -71,7 +72,10 @@ class LabelPage:
 
 
 def labels_page(connection: Connection, project: Project, *, after: int | None = None, limit: int) -> LabelPage:
-    """A project's labels, items without one included, those deleted in the labeling tool left out. after: `next` of the page before."""
+    """A project's labels, items without one included, those deleted in the labeling tool and gold tasks left out.
+
+    after: `next` of the page before.
+    """
     rows = connection.execute(_query(connection, project, after).limit(limit)).all()
     reviews = reviews_of(connection, [row.id for row in rows])
     facts = _facts(connection, {row.reference_id for row in rows if row.reference_id is not None})
@@ -109,7 +113,7 @@ def _query(connection: Connection, project: Project, after: int | None) -> Selec
         .outerjoin(acceptance, acceptance.c.id == accepted.c.acceptance_id)
         .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
         .outerjoin(verdict, shown_verdict(in_force))
-        .where(item.c.project_id == project.id, ~item.c.gone)
+        .where(item.c.project_id == project.id, ~item.c.gone, ~is_copy(item.c.id))
         .order_by(item.c.id)
     )
     return query if after is None else query.where(item.c.id > after)

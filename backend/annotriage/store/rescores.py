@@ -90,7 +90,9 @@ def behind(connection: Connection, project: Project, after: int, limit: int) -> 
     """Items with larger ids than `after` whose place in the queue is not that of their verdict under the present reference."""
     judged = (verdict.c.item_id == item.c.id) & (verdict.c.reference_id == project.reference_id)
     differs = item.c.route.is_distinct_from(verdict.c.route) | item.c.trust.is_distinct_from(verdict.c.shown_trust)
-    query = select(item.c.id).outerjoin(verdict, judged).where(item.c.project_id == project.id, item.c.id > after, differs)
+    query = (
+        select(item.c.id).outerjoin(verdict, judged).where(item.c.project_id == project.id, ~item.c.labelled, item.c.id > after, differs)
+    )
     return list(connection.execute(query.order_by(item.c.id).limit(limit)).scalars())
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     text,
+    true,
 )
 
 metadata = MetaData(
@@ -318,15 +319,15 @@ map_ = Table(
     _id(),
     _of("project"),
     _of("reference"),
-    Column("method", Text, nullable=False),  # umap | tsne
+    Column("method", Text, nullable=False),  # umap | tsne | umap-3d
     Column("seed", Integer, nullable=False),
-    Column("state", Text, nullable=False),  # making | ready | failed
+    Column("state", Text, nullable=False),  # asked | making | ready | failed
     Column("progress", Float, nullable=False, server_default=text("0")),  # share of the making that is done
     Column("text", Text, nullable=False, server_default=""),  # what it is at, or why it failed
     Column("training", Integer, nullable=False, server_default=text("0")),  # training items that it was fitted on,
     Column("fitted", Integer, nullable=False, server_default=text("0")),  # incoming ones,
     Column("total", Integer, nullable=False, server_default=text("0")),  # and the incoming ones that there were
-    Column("frame", JSON),  # west, south and side of the square that the places fill
+    Column("frame", JSON),  # the lowest corner and the side of the square, or cube, that the places fill
     Column("names", JSON),  # what the codes stand for: {"class": [...], "dataset": [ids]}
     Column("read_until", Float, nullable=False, server_default=text("0")),  # verdicts from before that are on it
     Column("at", Float, nullable=False),
@@ -495,6 +496,29 @@ spot_check = Table(
     Column("decided_by", Text),  # who settled it, where nobody else was there to give a second answer
     Index(None, "project_id", "state"),
     Index(None, "project_id", "answered_at"),
+)
+
+# Known answers to which people's are compared: tasks that are asked once more, as copies that nobody can tell from spot checks.
+gold = Table(
+    "gold",
+    metadata,
+    _id(),
+    _of("project"),
+    _of("item", name="source_id"),  # whose answer is known
+    _of("item", null=True),  # its copy, once that is in the labeling tool: never judged, in no dataset
+    Column("labels", JSON, nullable=False),  # the known answer
+    Column("state", Text, nullable=False, server_default="waiting"),  # states.GoldState
+    Column("fits", Boolean, nullable=False, server_default=true()),  # the labeling config still offers the known answer
+    Column("trust", Float),  # its place among the tasks that are handed out
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("sent_at", Float),
+    Column("brought_at", Float),
+    Column("answered_at", Float),
+    Column("given", JSON),  # what people said, once they have
+    Index(None, "project_id", "state"),
+    Index(None, "source_id"),
+    Index(None, "item_id", unique=True),
 )
 
 # What is fixed of the automatic labels of a dataset, so that something can be certified of them (service.guarantee.certifying).

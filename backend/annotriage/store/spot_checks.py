@@ -12,6 +12,7 @@ from annotriage.states import SETTLED, UNSETTLED, AnswerState, Route, SpotCheckK
 from annotriage.store.blindness import shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import texts
+from annotriage.store.gold import is_copy, is_source, open_as_checks
 from annotriage.store.items import AnsweredItem
 from annotriage.store.projects import Project
 from annotriage.store.schema import dataset, delivery, item, review, spot_check, verdict
@@ -121,7 +122,10 @@ def spot_checks_of(connection: Connection, item_ids: Sequence[int], *, lock: boo
 
 
 def spot_checks_page(connection: Connection, project: Project, *, state: str | None, after: int | None, limit: int) -> list[SpotCheckLine]:
-    """The spot checks of a project with their tasks, the latest items first; after: the last one's item id."""
+    """The spot checks of a project with their tasks, the latest items first; after: the last one's item id.
+
+    Open gold tasks stand among them, as nobody is to tell them apart.
+    """
     of_it = [spot_check.c[name] for name in ("kind", "route", "state")]
     query = (
         select(item.c.id, item.c.external_id, *of_it, verdict.c.labels, item.c.labels, spot_check.c.drawn_at, spot_check.c.answered_at)
@@ -135,17 +139,29 @@ def spot_checks_page(connection: Connection, project: Project, *, state: str | N
     if state is not None:
         query = query.where(spot_check.c.state == state)
     rows = connection.execute(query if after is None else query.where(spot_check.c.item_id < after))
-    return [
+    lines = [
         SpotCheckLine(*(*own, texts(labels), texts(answered), drawn_at, answered_at))
         for *own, labels, answered, drawn_at, answered_at in rows
     ]
+    if state in (None, SpotCheckState.OPEN):
+        lines += [
+            SpotCheckLine(id, task, SpotCheckKind.SAMPLE, route or Route.UNCERTAIN, SpotCheckState.OPEN, None, None, at, None)
+            for id, task, route, at in open_as_checks(connection, project)
+            if after is None or id < after
+        ]
+    return sorted(lines, key=lambda line: -line.item_id)[:limit]
 
 
 def spot_check_counts(connection: Connection, project: Project) -> list[SpotCheckCount]:
-    """How many spot checks there are of each kind and state; spot checks are few."""
+    """How many spot checks there are of each kind and state, open gold tasks among them; both are few."""
     keys = (spot_check.c.kind, spot_check.c.state)
     query = select(*keys, func.count(), func.max(spot_check.c.answered_at)).where(spot_check.c.project_id == project.id)
-    return [SpotCheckCount(*row) for row in connection.execute(query.group_by(*keys).order_by(*keys))]
+    found = {row[:2]: SpotCheckCount(*row) for row in connection.execute(query.group_by(*keys).order_by(*keys))}
+    if extra := len(open_as_checks(connection, project)):
+        key = (SpotCheckKind.SAMPLE.value, SpotCheckState.OPEN.value)
+        before = found.get(key, SpotCheckCount(*key, 0, None))
+        found[key] = SpotCheckCount(*key, before.n + extra, before.answered_at)
+    return list(found.values())
 
 
 def move(connection: Connection, moves: Sequence[Move]) -> list[int]:
@@ -330,10 +346,10 @@ def sample_answers(connection: Connection, project_id: int) -> list[AnsweredItem
 
 
 def other_answers(connection: Connection, project_id: int) -> list[AnsweredItem]:
-    """Items that people answered and that nobody drew at random: what may be trained on."""
+    """Items that people answered, that nobody drew at random and whose answer is not set aside as gold: what may be trained on."""
     columns = [item.c[name] for name in ("id", "external_id", "marker", "media", "media_hash", "group")]
     drawn = select(spot_check.c.item_id).where(spot_check.c.project_id == project_id)
-    query = select(*columns, item.c.labels).where(item.c.project_id == project_id, item.c.id.not_in(drawn))
+    query = select(*columns, item.c.labels).where(item.c.project_id == project_id, item.c.id.not_in(drawn), ~is_source(item.c.id))
     query = query.where(item.c.answer == AnswerState.RESOLVED)
     rows = connection.execute(query.where(~item.c.machine, ~item.c.gone, item.c.labels.is_not(None)).order_by(item.c.id))
     return [AnsweredItem(*row[:6], tuple(row.labels or ())) for row in rows]
@@ -361,16 +377,16 @@ def labels_of_tasks(connection: Connection, project_id: int, external_ids: Seque
 def learnable(connection: Connection, project_id: int, most: int) -> int:
     """How many items `other_answers` would give, counted up to `most`."""
     drawn = select(spot_check.c.item_id).where(spot_check.c.project_id == project_id)
-    mine = (item.c.project_id == project_id, item.c.answer == AnswerState.RESOLVED, item.c.id.not_in(drawn))
+    mine = (item.c.project_id == project_id, item.c.answer == AnswerState.RESOLVED, item.c.id.not_in(drawn), ~is_source(item.c.id))
     some = select(item.c.id).where(*mine, ~item.c.machine, ~item.c.gone, item.c.labels.is_not(None)).limit(most)
     return int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one())
 
 
 def all_drawn(connection: Connection, project_id: int) -> list[AnsweredItem]:
-    """All spot checks, of both kinds, answered or not, without their labels: what must never be trained on."""
+    """All spot checks, of both kinds, answered or not, and known answers, without their labels: what must never be trained on."""
     columns = [item.c[name] for name in ("id", "external_id", "marker", "media", "media_hash", "group")]
-    query = select(*columns).join(spot_check, spot_check.c.item_id == item.c.id)
-    rows = connection.execute(query.where(spot_check.c.project_id == project_id, ~item.c.gone).order_by(item.c.id))
+    drawn = or_(exists().where(spot_check.c.item_id == item.c.id), is_source(item.c.id), is_copy(item.c.id))
+    rows = connection.execute(select(*columns).where(item.c.project_id == project_id, drawn, ~item.c.gone).order_by(item.c.id))
     return [AnsweredItem(**row._mapping, given=()) for row in rows]
 
 

@@ -9,9 +9,11 @@ DECIDING = (  # endpoints; whatever else changes something is for administrators
     "web.pause", "web.resume", "web.recalibrate", "web.decide_spot_check", "web.retry_deliveries", "web.retry_fields",
     "web.make_report", "web.mark_dataset", "web.make_certificate", "web.keep_label", "web.start_label_audit",
     "web.start_training", "web.cancel_training", "web.compare_versions", "web.cancel_versions",
+    "web.set_gold", "web.forget_gold", "web.take_gold_out",
     "web.reveal", "web.save_view", "web.delete_view", "web.map_reroute", "web.map_undo", "web.reroute", "web.undo",
     "web.answer", "web.take_back_answer", "web.set_group_aside", "web.assign_group", "web.undo_aside",
-    "api.pause", "api.resume", "api.undo_batch", "api.recalibrate", "api.train", "api.make_certificate", "api.compare_versions",
+    "api.pause", "api.resume", "api.undo_batch", "api.recalibrate", "api.train", "api.make_certificate",
+    "api.set_gold", "api.compare_versions",
 )  # fmt: skip
 ADMINISTERING = (
     "web.save_settings",
@@ -27,7 +29,7 @@ ADMINISTERING = (
 )
 PRIVATE = ("web.deeds_csv", "web.accounts", "web.accounts_json")  # pages for administrators alone
 FOR_ALL = ("web.sign_in", "web.sign_out")
-LOOKING = ("web.map_foresee",)  # what would be, before anybody does it
+LOOKING = ("web.map_foresee", "web.map_ask")  # what would be, before anybody does it; what is drawn for who looks
 
 
 def needed(method: str, endpoint: str | None) -> Role:

@@ -248,6 +248,12 @@ def visitor_name() -> str:
     return str(g.get("person") or current_app.extensions[VISITOR]() or "")
 
 
+def visitor_may(role: Role) -> bool:
+    """Whether whoever looks may do at least that much."""
+    found: Role | None = g.get("role")
+    return found is not None and found.may(role)
+
+
 def csrf_token() -> str:
     """The token of this session, made when a form first needs it."""
     if "csrf" not in session:

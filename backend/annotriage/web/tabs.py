@@ -8,6 +8,7 @@ PROJECT_TABS = (
     ("groups", "Groups"),
     ("guarantee", "Guarantee"),
     ("label_audit", "Label audit"),
+    ("people", "People"),
     ("training", "Training"),
     ("compare", "Compare"),
     ("settings", "Settings"),

@@ -227,6 +227,14 @@ class LabelStudioProject:
         """Which of the markers have a task already."""
         return listing.tasks_made_for(self._client, self.id, markers)
 
+    def copy_task(self, task_id: str, fields: Mapping[str, object]) -> str:
+        """Import a task's data once more, with other fields of ours. Raises ToolGone if the task is gone."""
+        return delivery.copy_task(self._client, self.id, task_id, fields)
+
+    def delete_tasks(self, ids: Sequence[str]) -> None:
+        """Delete tasks, with their predictions and annotations."""
+        delivery.delete_tasks(self._client, self.id, ids)
+
     def write_fields(self, task_id: str, fields: Mapping[str, object]) -> None:
         """Merge fields into a task's data; None takes one away. Raises ToolGone if the task is gone."""
         delivery.write_fields(self._client, self.id, task_id, fields)

@@ -12,7 +12,7 @@ from typing import Any
 
 from annotriage.errors import OutcomeUnknown, ToolError, ToolGone
 from annotriage.labeling_tool import Outcomes
-from annotriage_label_studio.editor.tasks import is_machine_made
+from annotriage_label_studio.editor.tasks import OWN_FIELDS, is_machine_made
 from annotriage_label_studio.server import listing
 from annotriage_label_studio.server.client import Client
 
@@ -123,6 +123,23 @@ def write_fields(client: Client, project: str, task_id: str, fields: Mapping[str
     after = {key: value for key, value in {**before, **fields}.items() if key not in fields or value is not None}
     if after != before:
         client.patch(f"/api/tasks/{task_id}/", {"data": after})  # by hand: data may hold text that the SDK cannot encode
+
+
+def copy_task(client: Client, project: str, task_id: str, fields: Mapping[str, object]) -> str:
+    """Import the data of a task once more: the new task's id. Nothing tells it from other tasks: no field of ours but these."""
+    task = _task(client, project, task_id, "id,data,meta")
+    data = {key: value for key, value in task["data"].items() if not key.startswith(OWN_FIELDS)}
+    row = {"data": data | dict(fields)} | ({"meta": task["meta"]} if task.get("meta") else {})
+    answer = client.post(f"/api/projects/{project}/import", [row], seconds=LONG, return_task_ids="true")
+    return str(answer["task_ids"][0])
+
+
+def delete_tasks(client: Client, project: str, ids: Sequence[str]) -> None:
+    """Delete tasks in one call; those that are gone already are passed over by the server."""
+    chosen = [int(id) for id in ids if id.isascii() and id.isdigit()]
+    if chosen:
+        body = {"selectedItems": {"all": False, "included": chosen}}
+        client.post("/api/dm/actions", body, seconds=LONG, id="delete_tasks", project=project)
 
 
 def ask_again(client: Client, project: str, task_id: str, answers: int) -> None:

@@ -9,12 +9,13 @@ from annotriage.advice.event_words import event_sentence
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.engine.fitting import fit
 from annotriage.errors import FitError, SettingError, StateError
-from annotriage.service.guarantee.changing_limits import change_limits, with_limits
+from annotriage.service.guarantee.changing_limits import change_limits, preview_with, with_limits
 from annotriage.service.guarantee.standings import Standings
 from annotriage.service.operations.jobs import run_queued
 from annotriage.states import Alarm
 from annotriage.store import jobs
 from annotriage.store.events import history
+from annotriage.store.previews import preview
 from annotriage.store.projects import change_project, get_project, raise_alarm, standing_of
 
 
@@ -36,6 +37,21 @@ def test_what_is_found_is_what_a_fit_with_these_limits_finds(digits_model, digit
     assert changed.threshold == fitted.threshold
     assert changed.guarantee.typical == fitted.guarantee.typical
     assert [(row.name, row.side) for row in changed.guarantee.classes] == [(row.name, row.side) for row in fitted.guarantee.classes]
+
+
+def test_what_is_foreseen_of_costs_is_what_comes_of_them_but_for_the_stricter_test(process, connect, digits, digits_reference):
+    project, tool = connect()
+    import_tasks(process, project, tool, digits.incoming[0][:200])
+    judge(process)
+    asked = {"max_error": 0.2, "costs": [["3 > 5", 4]], "class_limits": [["1", 0.3]]}
+    with process.store.reading() as connection:
+        same = preview_with(process, connection, project, {})
+        assert same == preview(connection, project)
+        foreseen = preview_with(process, connection, project, asked)
+    assert (foreseen.total, foreseen.max_error) == (same.total, 0.2)
+    assert with_limits(digits_reference, asked).guarantee.tau >= foreseen.tau, "the test itself is stricter"
+    with process.store.reading() as connection, pytest.raises(SettingError, match="setting costs: '33' is none of the model's classes"):
+        preview_with(process, connection, project, {"costs": [["33 > 5", 4]]})
 
 
 def test_a_limit_that_nothing_shows_switches_labels_off_and_says_so(digits_reference):

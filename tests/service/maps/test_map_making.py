@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import time
+from array import array
 from collections import Counter
 
 import databases
@@ -81,6 +82,32 @@ def test_each_method_has_its_map_and_nothing_is_made_twice(process, project):
     making = MapMaking(process)
     assert [making.step(project) for _ in range(3)] == [True, True, False]
     assert {newest(process, project, method).method for method in maps.METHODS} == {"umap", "tsne"}
+
+
+def test_a_map_in_space_is_made_for_who_asks_and_what_comes_in_is_placed_on_it(process, project, digits):
+    making, placing = MapMaking(process), Placing(process)
+    while making.step(project):
+        pass
+    assert newest(process, project, "umap-3d") is None
+    with process.store.writing() as connection:
+        maps.ask_for(connection, project, "umap-3d")
+    assert making.step(project)
+    made = newest(process, project, "umap-3d")
+    with process.store.reading() as connection:
+        training, items = (maps.read_piece(connection, made.id, number) for number in (maps.TRAINING, 1))
+    assert (len(training), len(items), len(made.frame)) == (made.training, 160, 4)
+    assert [KINDS[route] for route in items.route] == [routes(process)[id] for id in items.ids]
+    places = np.column_stack([*training.places])
+    assert places.shape == (made.training, 3)
+    assert all(np.ptp(places, axis=0) > 10_000), "it fills its cube in every direction"
+    assert not making.step(project), "nobody has asked again"
+    import_tasks(process, project, process.tool_project(project), [digits.incoming[0][7]])
+    judge(process)
+    assert placing.step(project)
+    with process.store.reading() as connection:
+        piece = maps.read_piece(connection, made.id, 1)
+    assert len(piece) == 161
+    assert [axis[160] for axis in piece.places] == pytest.approx([axis[7] for axis in piece.places], abs=20)
 
 
 def test_what_comes_in_is_placed_at_once_among_its_like(process, project, connect, digits):
@@ -173,7 +200,7 @@ def test_a_map_is_made_anew_when_a_fifth_has_come_in_and_the_picture_stays(proce
 
 
 def test_the_last_five_maps_are_kept(process, project, monkeypatch):
-    monkeypatch.setattr(map_making, "fit_map", lambda points, method, seed, former: points[:, :2])
+    monkeypatch.setattr(map_making, "fit_map", lambda points, *_: points[:, :2])
     making = MapMaking(process)
     for _ in range(7):
         making._make(project, "umap")
@@ -242,6 +269,18 @@ def test_points_come_back_from_their_packing():
     assert again == piece
     assert list(again.ids) == [3, 500, 70_000]
     assert (again.x[1], again.route[1], again.dataset[1], again.axes[1]) == (1, 4, 255, 0x51)
+
+
+def test_points_in_space_come_back_too_and_an_empty_piece_takes_either():
+    piece = Piece(z=array("H"))
+    for id in (70_000, 3, 500):
+        piece.put(id, (id % 65_536, 65_535, id % 256 * 250, 1, 2, 3, 4, 5))
+    again = unpack(pack(piece))
+    assert again == piece
+    assert list(again.z) == [750, 61_000, 28_000]
+    assert again.drop(500)
+    assert (len(again.z), len(unpack(pack(again)))) == (2, 2)
+    assert unpack(pack(Piece(z=array("H")))) == Piece()
 
 
 def test_points_that_were_packed_before_there_were_axes_are_read_without_them():

@@ -208,7 +208,7 @@ def _layer(inside: Inside, name: str, usual: Array, settings: Settings, seconds:
 
 
 def _laid(points: Array, settings: Settings) -> Array:
-    return unit_square(fit_map(points, "pca" if settings.map == "none" else settings.map, settings.seed))
+    return unit_square(fit_map(points, "pca" if settings.map == "none" else settings.map.removesuffix("-3d"), settings.seed))
 
 
 def _drawn(inside: Inside, name: str, usual: Array, laid: Array, fallen: Array) -> LayerAtlas:

@@ -23,19 +23,30 @@ export class PointMap {
     this.on = on;
     this.side = side;
     this.lassoing = false;
+    this.gone = new AbortController();
     this.styles = [{ colour: "--ink", shape: "circle" }];
     this.#take(xy, rank);
     this.base = host.appendChild(document.createElement("canvas"));
     this.overlay = host.appendChild(document.createElement("canvas"));
     this.context = this.base.getContext("2d", { alpha: false });
     this.#listen();
-    new ResizeObserver(() => this.#resize()).observe(host);
+    this.watching = new ResizeObserver(() => this.#resize());
+    this.watching.observe(host);
     this.#resize();
+  }
+
+  /** Take it off the page; its `controls` go with it. */
+  remove() {
+    this.watching.disconnect();
+    this.gone.abort();
+    this.base.remove();
+    this.overlay.remove();
   }
 
   /** What stands around it on every page: zoom, lasso, the next point and the one before by key, and the theme. */
   controls(step, paint) {
-    const on = (id, kind, act) => document.getElementById(id).addEventListener(kind, act);
+    const { signal } = this.gone;
+    const on = (id, kind, act) => document.getElementById(id).addEventListener(kind, act, { signal });
     on("map-in", "click", () => this.zoom(1.5));
     on("map-out", "click", () => this.zoom(1 / 1.5));
     on("map-lasso", "click", (event) => {
@@ -47,19 +58,19 @@ export class PointMap {
       const by = { n: 1, p: -1 }[event.key.toLowerCase()];
       if (by) { event.preventDefault(); step(by); }
     });
-    addEventListener("themechange", () => { this.restyle(); paint(); });
+    addEventListener("themechange", () => { this.restyle(); paint(); }, { signal });
   }
 
   /** Other points in place of these; the view stays, nothing is selected. Paint and show them next. */
   replace(xy, rank) {
     this.#take(xy, rank);
-    this.#later();
+    this.redraw();
   }
 
   /** The indices of the shown points in view. */
   inView() {
     const found = [];
-    this.#visit(0, 0, this.width, this.height, (i) => {
+    this.visit(0, 0, this.width, this.height, (i) => {
       const [x, y] = this.position(i);
       if (x >= 0 && y >= 0 && x <= this.width && y <= this.height) found.push(i);
     });
@@ -76,20 +87,20 @@ export class PointMap {
   /** Which points are there: a Uint8Array of 0 and 1. */
   show(mask) {
     this.shown = mask;
-    this.#later();
+    this.redraw();
   }
 
   /** Take the colours from the page's CSS again, after the theme has changed. */
   restyle() {
     this.stamps = null;
-    this.#later();
+    this.redraw();
   }
 
   select(index, tell = true) {
     this.selected = index;
     if (index < 0) this.mark(null);
     if (index >= 0) this.#bringIntoView(index);
-    this.#later();
+    this.redraw();
     if (tell) this.on.select(index);
   }
 
@@ -98,7 +109,7 @@ export class PointMap {
     this.marked = indices && new Uint8Array(this.count);
     indices?.forEach((i) => { this.marked[i] = 1; });
     this.outline = outline;
-    this.#later();
+    this.redraw();
   }
 
   /** Everything in view again. */
@@ -107,8 +118,11 @@ export class PointMap {
     this.scale = this.fitted = Math.min((width - 48) / this.spanX, (height - 48) / this.spanY);
     this.left = width / 2;
     this.top = height / 2;
-    this.#later();
+    this.redraw();
   }
+
+  /** As it was at first. */
+  reset() { this.fit(); }
 
   /** Bring these points into view, with room around them. */
   frame(indices) {
@@ -123,7 +137,7 @@ export class PointMap {
     this.scale = Math.min(most, this.fitted * 8);
     this.left = width / 2 - ((west + east) / 2) * this.scale;
     this.top = height / 2 - ((north + south) / 2) * this.scale;
-    this.#later();
+    this.redraw();
   }
 
   zoom(factor, x = this.host.clientWidth / 2, y = this.host.clientHeight / 2) {
@@ -131,14 +145,20 @@ export class PointMap {
     this.left = x - ((x - this.left) * scale) / this.scale;
     this.top = y - ((y - this.top) * scale) / this.scale;
     this.scale = scale;
-    this.#later();
+    this.redraw();
   }
 
   pan(dx, dy) {
     this.left += dx;
     this.top += dy;
-    this.#later();
+    this.redraw();
   }
+
+  /** What dragging does. */
+  drag(dx, dy) { this.pan(dx, dy); }
+
+  /** What an arrow key does: the map moves by so much. */
+  arrow(dx, dy) { this.pan(dx, dy); }
 
   /** Where a point is drawn, in CSS pixels from the host's corner. */
   position(i) {
@@ -148,7 +168,7 @@ export class PointMap {
   /** The shown point nearest to (x, y) within `reach` CSS pixels, else -1. */
   nearest(x, y, reach = 10) {
     let best = -1, least = reach * reach;
-    this.#visit(x - reach, y - reach, x + reach, y + reach, (i) => {
+    this.visit(x - reach, y - reach, x + reach, y + reach, (i) => {
       const [px, py] = this.position(i);
       const distance = (px - x) ** 2 + (py - y) ** 2;
       if (distance < least || (distance === least && i === this.selected)) { best = i; least = distance; }
@@ -157,24 +177,31 @@ export class PointMap {
   }
 
   #take(xy, rank) {
-    this.count = xy.length / 2;
+    this.count = xy.length / this.values;
     this.selected = -1;
     this.hovered = -1;
     this.marked = this.outline = null;
     this.shown = new Uint8Array(this.count).fill(1);
     this.codes = new Uint8Array(this.count);
     this.rank = rank;
-    this.#place(xy);
-    this.grid = new Grid(this.x, this.y);
-    const starts = new Uint32Array(257);
+    this.place(xy);
+    this.sort();
+  }
+
+  /** In which order they are drawn: the last lie above. */
+  sort() {
+    const { rank } = this, starts = new Uint32Array(257);
     for (let i = 0; i < this.count; i++) starts[rank[i] + 1]++;
     for (let r = 0; r < 256; r++) starts[r + 1] += starts[r];
     this.order = new Uint32Array(this.count);
     for (let i = 0; i < this.count; i++) this.order[starts[rank[i]]++] = i;
   }
 
+  /** How many values a place has in what is given. */
+  get values() { return 2; }
+
   /** Places around 0, the larger side 1, y upwards; points without a place are never shown. */
-  #place(xy) {
+  place(xy) {
     this.x = new Float32Array(this.count);
     this.y = new Float32Array(this.count);
     let [west, east, south, north] = [Infinity, -Infinity, Infinity, -Infinity];
@@ -189,13 +216,15 @@ export class PointMap {
       this.x[i] = (xy[2 * i] - (west + east) / 2) / span;
       this.y[i] = ((south + north) / 2 - xy[2 * i + 1]) / span;
     }
+    this.grid = null; // made when something is first looked for
     this.spanX = Math.max((east - west) / span, 0.05) || 1;
     this.spanY = Math.max((north - south) / span, 0.05) || 1;
   }
 
   /** Call `found(i)` for every shown point in the cells that touch a box, given in CSS pixels. */
-  #visit(x1, y1, x2, y2, found) {
+  visit(x1, y1, x2, y2, found) {
     const across = (x) => (x - this.left) / this.scale, down = (y) => (y - this.top) / this.scale;
+    this.grid ??= new Grid(this.x, this.y);
     this.grid.visit(across(x1), down(y1), across(x2), down(y2), (i) => this.shown[i] && found(i));
   }
 
@@ -216,7 +245,8 @@ export class PointMap {
     else this.fit();
   }
 
-  #later() {
+  /** Draw it anew with the next frame. */
+  redraw() {
     this.pending ??= requestAnimationFrame(() => {
       this.pending = null;
       if (!this.pixels) return;
@@ -228,16 +258,21 @@ export class PointMap {
     });
   }
 
+  /** A stamp for each code. */
+  makeStamps(radius, css) {
+    return makeStamps(this.styles, radius, this.ratio, this.base.width, css);
+  }
+
   /** Small maps have large points; they grow slowly while zooming in. */
-  #radius() {
+  radius() {
     const still = Math.max(2.5, 7.6 - 1.2 * Math.log10(Math.max(this.count, 1)));
     return Math.round(4 * still * Math.min(2.2, Math.max(1, this.scale / this.fitted) ** 0.3)) / 4;
   }
 
   #drawPoints() {
-    const radius = this.#radius();
+    const radius = this.radius();
     if (!this.stamps || this.stampRadius !== radius) {
-      Object.assign(this, makeStamps(this.styles, radius, this.ratio, this.base.width, getComputedStyle(this.host)));
+      Object.assign(this, this.makeStamps(radius, getComputedStyle(this.host)));
       this.stampRadius = radius;
     }
     const { pixels, ratio, x, y, shown, codes, stamps } = this;
@@ -245,11 +280,11 @@ export class PointMap {
     const [scale, left, top] = [this.scale * ratio, this.left * ratio, this.top * ratio];
     pixels.fill(this.paper);
     const dense = this.count > DENSE && this.#drawDensity(scale, left, top);
-    const { order, rank, marked } = this;
+    const { order, rank, marked, looks } = this;
     const stampAll = (wanted) => {
       for (const i of order) {
         if (!shown[i] || (dense && rank[i] < ABOVE) || !wanted(i)) continue;
-        const stamp = stamps[codes[i]];
+        const stamp = stamps[looks ? looks[i] : codes[i]];
         const px = Math.round(x[i] * scale + left), py = Math.round(y[i] * scale + top);
         if (!(px >= stamp.half && py >= stamp.half && px < width - stamp.half && py < height - stamp.half)) continue;
         const at = py * width + px;
@@ -326,8 +361,9 @@ export class PointMap {
         context.stroke();
       }
     };
-    if (this.hovered >= 0) ring(this.hovered, this.#radius() + 4, 1.5);
-    if (this.selected >= 0) ring(this.selected, this.#radius() + 7, 2.5);
+    this.drawBehind?.(context, css);
+    if (this.hovered >= 0) ring(this.hovered, this.radius() + 4, 1.5);
+    if (this.selected >= 0) ring(this.selected, this.radius() + 7, 2.5);
     const line = this.loop ?? this.outline?.map(([x, y]) => [x * this.scale + this.left, y * this.scale + this.top]);
     if (line) {
       context.beginPath();
@@ -390,7 +426,7 @@ export class PointMap {
         this.pan(dx / 2, dy / 2);
         this.zoom(wide / (pinch || wide), (a[0] + b[0]) / 2, (a[1] + b[1]) / 2);
         pinch = wide;
-      } else if (travelled > 4) { this.#hover(-1); this.pan(dx, dy); }
+      } else if (travelled > 4) { this.#hover(-1); this.drag(dx, dy, event); }
     });
     const lift = (event) => {
       if (!pointers.delete(event.pointerId)) return;
@@ -417,13 +453,15 @@ export class PointMap {
       this.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0018)), ...place(event));
     }, { passive: false });
     const keys = {
-      ArrowLeft: () => this.pan(48, 0), ArrowRight: () => this.pan(-48, 0), ArrowUp: () => this.pan(0, 48), ArrowDown: () => this.pan(0, -48),
-      "+": () => this.zoom(1.4), "=": () => this.zoom(1.4), "-": () => this.zoom(1 / 1.4), 0: () => this.fit(), Escape: () => this.select(-1),
+      ArrowLeft: [48, 0], ArrowRight: [-48, 0], ArrowUp: [0, 48], ArrowDown: [0, -48],
+      "+": () => this.zoom(1.4), "=": () => this.zoom(1.4), "-": () => this.zoom(1 / 1.4), 0: () => this.reset(), Escape: () => this.select(-1),
     };
     canvas.addEventListener("keydown", (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
+      const act = keys[event.key];
+      if (event.ctrlKey || event.metaKey || event.altKey || !act) return;
       event.preventDefault();
-      keys[event.key]();
+      if (Array.isArray(act)) this.arrow(...act, event);
+      else act();
     });
     canvas.tabIndex = 0;
   }
@@ -432,7 +470,7 @@ export class PointMap {
   #within(loop) {
     const [xs, ys] = [loop.map(([x]) => x), loop.map(([, y]) => y)];
     const inside = [];
-    this.#visit(Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys), (i) => {
+    this.visit(Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys), (i) => {
       const [x, y] = this.position(i);
       let odd = false;
       for (let a = 0, b = loop.length - 1; a < loop.length; b = a++) {

@@ -27,8 +27,9 @@ export function marker(style, host, size = 14) {
 }
 
 /** For each style its marker as pixels, as offsets from its middle in a picture of `rowLength`: solid pixels are copied, soft ones blended.
- *  radius: in CSS pixels, times `ratio` in the picture. css: the computed style that holds the colours. Also returns the paper's colour. */
-export function makeStamps(styles, radius, ratio, rowLength, css) {
+ *  radius: in CSS pixels, times `ratio` in the picture. css: the computed style that holds the colours. fade: how much of the paper there is
+ *  in each colour. Also returns the paper's colour. */
+export function makeStamps(styles, radius, ratio, rowLength, css, fade = 0) {
   const size = 2 * Math.ceil(radius * 1.5 * ratio + 2) + 1, half = (size - 1) / 2;
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = size;
@@ -51,6 +52,14 @@ export function makeStamps(styles, radius, ratio, rowLength, css) {
     }
     context.fillStyle = css.getPropertyValue(colour);
     context.fill(path);
+    if (fade) {
+      context.globalCompositeOperation = "source-atop";
+      context.globalAlpha = fade;
+      context.fillStyle = css.getPropertyValue("--paper");
+      context.fill(path);
+      context.globalAlpha = 1;
+      context.globalCompositeOperation = "source-over";
+    }
 
     const solid = [], solidColour = [], soft = [], softColour = [], softAlpha = [];
     read().forEach((pixel, k) => {

@@ -1,6 +1,7 @@
 /* The glue of report.html: the map with its legend and side panel, the list of items, the theme. Text from data is only ever set as text. */
 import { byId, make, number } from "./elements.js";
 import { PointMap } from "./map.js";
+import { SpaceMap } from "./space_map.js";
 import { KIND_NAMES, SHAPE_NAMES, marker } from "./markers.js";
 import { theme } from "./theme_button.js";
 
@@ -19,6 +20,7 @@ class Points {
     this.calibrated = source.dataset.calibrated === "true";
     this.groups = JSON.parse(source.dataset.groups);
     this.count = this.id.length;
+    if (data.xyz) this.xyz = column(data.xyz, Float32Array);
     for (const name of ["xy", "outlier_score", "confidence", "p_value", "trust", "score", "class_score", "source_score"]) this[name] = column(data[name], Float32Array);
     for (const name of ["label", "cluster", "route", "group", "nearest", "nearestEnd", "thumbnailEnd"]) this[name] = column(data[name], Int32Array);
   }
@@ -124,13 +126,27 @@ function explore(points) {
     .sort((a, b) => points.outlier_score[b] - points.outlier_score[a] || points.score[b] - points.score[a] || a - b);
   const ways = colourings(points);
   const empty = [...panel.childNodes];
-  let row = null;
-  const map = new PointMap(host, points.xy, rank, { hover, select, lasso });
-  const canvas = map.overlay;
-  for (const [name, value] of Object.entries({ role: "application", "aria-label": "Map of the items", "aria-describedby": "map-text map-help" })) {
-    canvas.setAttribute(name, value);
-  }
+  const inSpace = byId("map-3d"); // not there if no map in space was made
+  let row = null, map = null, canvas = null;
   byId("map-app").hidden = false;
+
+  /** Draw the map in the plane or in space, as the switch says; what is chosen stays so. */
+  function lay() {
+    const chosen = map?.selected ?? -1;
+    map?.remove();
+    map = inSpace?.checked ? new SpaceMap(host, points.xyz, rank, { hover, select, lasso }) : new PointMap(host, points.xy, rank, { hover, select, lasso });
+    canvas = map.overlay;
+    const name = inSpace?.checked ? "Map of the items in space" : "Map of the items";
+    for (const [key, value] of Object.entries({ role: "application", "aria-label": name, "aria-describedby": "map-text map-help" })) canvas.setAttribute(key, value);
+    document.querySelectorAll("[data-help]").forEach((part) => { part.hidden = part.dataset.help !== (inSpace?.checked ? "3" : "2"); });
+    byId("map-lasso").setAttribute("aria-pressed", "false");
+    hover(-1);
+    map.controls(step, paint);
+    paint();
+    showChosen();
+    if (chosen >= 0) map.select(chosen);
+    globalThis.annotriageMap = map;
+  }
 
   function paint() {
     const { codes, styles } = ways[colourBy.value]();
@@ -238,9 +254,12 @@ function explore(points) {
     boxes.forEach((box) => { box.checked = true; });
     showChosen();
     map.select(-1);
-    map.fit();
+    map.reset();
   });
-  map.controls(step, paint);
+  document.querySelectorAll("[name=dimensions]").forEach((radio) => radio.addEventListener("change", () => {
+    lay();
+    history.replaceState(null, "", inSpace.checked ? "#map-3d" : "#map");
+  }));
   document.addEventListener("click", (event) => {
     const group = event.target.closest("[data-group]"), picked = event.target.closest("[data-point]");
     if (group) {
@@ -255,9 +274,8 @@ function explore(points) {
       canvas.focus({ preventScroll: true });
     }
   });
-  paint();
-  showChosen();
-  globalThis.annotriageMap = map;
+  if (inSpace && location.hash === "#map-3d") inSpace.checked = true;
+  lay();
 }
 
 /** The list of items for people: a route, a few letters, and what is left. */

@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 
 from annotriage.labeling_tool import Review, Task
 from annotriage.service.guarantee.spot_checks import settle
-from annotriage.service.intake.answers import answer_of
-from annotriage.store import items, reviews
+from annotriage.service.intake.answers import answer_of, latest, same
+from annotriage.store import gold, items, reviews
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
 from annotriage.store.reviews import Answer
@@ -23,8 +23,9 @@ from annotriage.store.spot_checks import forget_spot_checks
 def take_reviews(connection: Connection, project: Project, tasks: Sequence[Task]) -> None:
     """Bring the store up to tasks as they were just read; tasks that have no item are passed over. A repeat changes nothing.
 
-    Reviews are compared by id and time, and with them the item's answer, how many answers it asks for, and what it shows: an item
-    whose media field changed is judged anew. Tasks read without reviews (None) keep those that are known.
+    Reviews are compared by id and time, and with them the item's answer, how many answers it asks for, and what it shows: an item whose
+    media field changed is judged anew. Tasks read without reviews (None) keep those that are known. Of a gold task the reviews alone are
+    kept: its item is never answered, so that nothing is learned, drawn or counted of it.
     """
     read = {task.id: task for task in tasks}
     known = reviews.known(connection, project.id, list(read))
@@ -34,11 +35,12 @@ def take_reviews(connection: Connection, project: Project, tasks: Sequence[Task]
     changed: dict[int, list[Review]] = {}
     answers: dict[int, Answer] = {}
     ordinary: list[int] = []
+    golden = gold.copies_among(connection, [before.id for before in known.values()])
     for task_id, before in known.items():
         task = read[task_id]
         if task.reviews is None:
             continue
-        if before.labelled and not task.labelled:
+        if before.labelled and not task.labelled and before.id not in golden:
             ordinary.append(before.id)
         now = {review.id: review for review in task.reviews}
         missing = [id for id in before.reviews if id not in now]
@@ -47,10 +49,11 @@ def take_reviews(connection: Connection, project: Project, tasks: Sequence[Task]
             gone += missing
             changed[before.id] = different
         answer = answer_of(task)
-        if (answer.state, answer.labels, answer.machine) != (before.answer, before.labels, before.machine):
+        if before.id not in golden and (answer.state, answer.labels, answer.machine) != (before.answer, before.labels, before.machine):
             answers[before.id] = answer
     lock_items(connection, [*wanted, *media, *changed, *answers, *ordinary])
     reviews.set_wanted(connection, wanted)
+    gold.withdraw_changed(connection, list(media))
     forget_spot_checks(connection, list(media))  # drawn, and perhaps answered, for what the tasks showed then
     for item_id, shown in media.items():
         items.change_media(connection, project, item_id, shown)
@@ -59,6 +62,15 @@ def take_reviews(connection: Connection, project: Project, tasks: Sequence[Task]
     reviews.set_answers(connection, answers, ordinary)
     items.add_work(connection, project, ordinary)
     settle(connection, project, list(changed))
+    gold.settle(
+        connection, {before.id: _said(read[task]) for task, before in known.items() if before.id in golden and before.id in changed}
+    )
+
+
+def _said(task: Task) -> tuple[tuple[str, ...], float] | None:
+    """What the last person said on a gold task, and when; None as long as nobody has."""
+    given = [review for review in latest(task.reviews or ()) if not review.machine]
+    return (same(given[-1].labels), given[-1].updated_at) if given else None
 
 
 def _differs(known: Review, now: Review) -> bool:

@@ -166,6 +166,6 @@ class StorePredictor:
 
 
 def _shown(task: str, known: Known) -> Shown:
-    if known.labelled or known.trust is None:
+    if known.trust is None:  # people had labelled it before
         return Shown(task, None, NOTHING_TO_SHOW)
     return Shown(task, None if known.labels is None else tuple(known.labels), known.trust)

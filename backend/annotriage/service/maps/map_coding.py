@@ -26,24 +26,28 @@ MARGIN = 0.03  # of the frame, around the points
 
 @dataclass(frozen=True)
 class Frame:
-    """The square that a map fills: its lower left corner and its side, in the map's own units."""
+    """The square, or cube, that a map fills: its lowest corner and its side, in the map's own units."""
 
-    west: float
-    south: float
+    corner: tuple[float, ...]
     side: float
+
+    @classmethod
+    def of(cls, stored: Sequence[float]) -> Frame:
+        """The one that was stored."""
+        return cls(tuple(stored[:-1]), stored[-1])
 
     def as_list(self) -> list[float]:
         """As it is stored."""
-        return [self.west, self.south, self.side]
+        return [*self.corner, self.side]
 
     def within(self, places: Array) -> Array:
-        """(N, 2) places as uint16; those outside lie on the edge."""
-        scaled = (places - np.array([self.west, self.south], dtype=np.float64)) / self.side * FULL
+        """(N, d) places as uint16; those outside lie on the edge."""
+        scaled = (places - np.array(self.corner, dtype=np.float64)) / self.side * FULL
         return np.asarray(scaled.round().clip(0, FULL), dtype=np.uint16)
 
     def outside(self, places: Array) -> Array:
-        """The way back: (N, 2) float32."""
-        return np.asarray(places.astype(np.float64) / FULL * self.side + (self.west, self.south), dtype=np.float32)
+        """The way back: (N, d) float32."""
+        return np.asarray(places.astype(np.float64) / FULL * self.side + self.corner, dtype=np.float32)
 
 
 class Names:
@@ -94,31 +98,32 @@ def points_of(rows: Sequence[Drawn], width: int = 0) -> Array:
 
 
 def places_of(piece: Piece) -> Array:
-    """The places of a piece's points: (n, 2) uint16."""
-    return np.column_stack([np.array(piece.x, dtype=np.uint16), np.array(piece.y, dtype=np.uint16)])
+    """The places of a piece's points: (n, 2) or (n, 3) uint16."""
+    return np.column_stack([np.array(axis, dtype=np.uint16) for axis in piece.places])
 
 
 def frame_around(places: Array) -> Frame:
-    """The square around (P, 2) places, with a margin."""
+    """The square around (P, 2) places, or the cube around (P, 3) ones, with a margin."""
     low, high = places.min(axis=0).astype(np.float64), places.max(axis=0).astype(np.float64)
     side = max(float((high - low).max()) * (1 + 2 * MARGIN), 1e-6)
-    west, south = (low + high) / 2 - side / 2
-    return Frame(float(west), float(south), side)
+    return Frame(tuple(((low + high) / 2 - side / 2).tolist()), side)
 
 
 def training_piece(reference: Reference, places: Array, names: Names) -> Piece:
-    """The training items as a piece, by their places in the sample. places: (s, 2) uint16."""
+    """The training items as a piece, by their places in the sample. places: (s, 2) or (s, 3) uint16."""
     n = len(places)
     labels = bytearray(names.label(label) for label in reference.sample.labels[:n])
-    nothing = (bytearray(n) for _ in range(3))
-    return Piece(array("I", range(n)), _column(places[:, 0]), _column(places[:, 1]), bytearray(n), labels, *nothing)
+    x, y, *z = (_column(axis) for axis in places.T)
+    return Piece(array("I", range(n)), x, y, bytearray(n), labels, bytearray(n), bytearray(n), bytearray(n), z[0] if z else None)
 
 
 def extend(piece: Piece, rows: Sequence[Drawn], places: Array, names: Names) -> None:
-    """Add rows to a piece, whose ids stay in order."""
+    """Add rows to a piece, whose ids stay in order. places: (N, 2) or (N, 3) uint16."""
+    if not len(piece):
+        piece.z = array("H") if places.shape[1] == 3 else None
     in_order = not len(piece) or rows[0].item_id > piece.ids[-1]
-    for row, (x, y) in zip(rows, places.tolist(), strict=True):
-        values = (x, y, *names.codes(row))
+    for row, place in zip(rows, places.tolist(), strict=True):
+        values = (*place, *names.codes(row))
         if in_order:
             piece.ids.append(row.item_id)
             for column, value in zip(piece.columns, values, strict=True):

@@ -1,7 +1,7 @@
 """Maps of a project's items beside its training items: fitted in the background, kept up to date as items come in.
 
 A map is fitted on seeded samples; what is not in them, and what comes in later, is placed at once among its nearest neighbours. A new
-fit starts from the one before it.
+fit starts from the one before it. A map in space is made, and made anew, only when somebody has asked to see it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from annotriage.service.operations.log import log
 from annotriage.store import maps, work
 from annotriage.store.datasets import routes_of
 from annotriage.store.map_points import Piece
-from annotriage.store.maps import METHODS
+from annotriage.store.maps import IN_SPACE, LAYOUTS
 from annotriage.store.projects import Project
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class MapMaking:
 
     def step(self, project: Project) -> bool:
         """Make the map that is due, if one is; whether one was made."""
-        for method in METHODS:
+        for method in LAYOUTS:
             if self._is_due(project, method):
                 self._make(project, method)
                 return True
@@ -52,6 +52,8 @@ class MapMaking:
 
     def _is_due(self, project: Project, method: str) -> bool:
         with self._process.store.reading() as connection:
+            if method in IN_SPACE and not maps.is_asked_for(connection, project.id, method):
+                return False
             total = sum(route.items for route in routes_of(connection, project) if route.route != "failed")
             last = maps.newest(connection, project.id, method)
             failed = maps.newest(connection, project.id, method, "failed")
@@ -84,7 +86,7 @@ class MapMaking:
             self._tell(map_id, 0.1, f"laying out {len(training):,} training and {len(sampled):,} incoming items")
             former = self._former(project, method, training, sampled)
             anchors = np.concatenate([training, points])
-            places = fit_map(anchors, method, seed, former)
+            places = fit_map(anchors, maps.layout(method), seed, former, maps.dimensions(method))
             frame = frame_around(places)
             names = Names(reference)
             values = {"training": len(training), "fitted": len(sampled), "total": total, "frame": frame.as_list(), "read_until": started}
@@ -109,8 +111,8 @@ class MapMaking:
             last = maps.newest(connection, project.id, method)
             if last is None:
                 return None
-            frame = Frame(*last.frame)
-            found = np.full((len(training) + len(sampled), 2), np.nan, dtype=np.float32)
+            frame = Frame.of(last.frame)
+            found = np.full((len(training) + len(sampled), maps.dimensions(method)), np.nan, dtype=np.float32)
             kept = maps.read_piece(connection, last.id, maps.TRAINING)
             same = last.reference_id == project.reference_id or self._same_sample(last.reference_id, project.reference_id)
             if kept is not None and same and len(kept) == len(training):

@@ -15,7 +15,7 @@ from annotriage.latent.maps import nearest_training, place
 from annotriage.service.maps.map_coding import Frame, Names, extend, places_of, points_of
 from annotriage.store import maps
 from annotriage.store.map_points import FULL, Piece
-from annotriage.store.maps import METHODS
+from annotriage.store.maps import LAYOUTS
 from annotriage.store.projects import Project
 from annotriage.store.reroutings import items_of
 
@@ -35,7 +35,7 @@ NEAREST = 5  # training items that are kept as the most similar ones
 class Placed:
     """What placing further items on a map takes.
 
-    ids: (N,) ascending, of items on it. anchors: (A, n) compressed points with their places (A, 2). rerouted: what people sent
+    ids: (N,) ascending, of items on it. anchors: (A, n) compressed points with their places (A, d). rerouted: what people sent
     elsewhere and is drawn already.
     """
 
@@ -55,7 +55,7 @@ class Placing:
     def step(self, project: Project) -> bool:
         """Put on the newest maps what was judged since, and show what people sent elsewhere; whether anything was."""
         done = False
-        for method in METHODS:
+        for method in LAYOUTS:
             with self._process.store.reading() as connection:
                 found = maps.newest(connection, project.id, method)
             if found is not None and found.reference_id == project.reference_id:
@@ -79,7 +79,7 @@ class Placing:
             changed |= {id for rerouting_id, *_ in said - placed.rerouted for id in items_of(connection, rerouting_id)}
         placed.rerouted |= said
         new = [id for (id, _), on_it in zip(judged, known, strict=True) if not on_it]
-        frame, names = Frame(*map_row.frame), Names.of(map_row.names)
+        frame, names = Frame.of(map_row.frame), Names.of(map_row.names)
         for start in range(0, len(new), AT_ONCE):
             self._add(project, map_row, rows_of(self._process, project, new[start : start + AT_ONCE]), placed, frame, names)
         if changed:
@@ -126,8 +126,8 @@ class Placing:
                     if at is None:
                         continue
                     moved = row.at > map_row.read_until  # judged anew, perhaps on another picture
-                    x, y = own[id] if moved else (piece.x[at], piece.y[at])
-                    values = (int(x), int(y), *names.codes(row))
+                    there = own[id] if moved else [axis[at] for axis in piece.places]
+                    values = (*map(int, there), *names.codes(row))
                     touched |= values != tuple(column[at] for column in piece.columns)
                     piece.put(id, values)
                 if touched and len(piece) == before:
@@ -139,10 +139,10 @@ class Placing:
             return self._placed[map_row.id]
         reference = self._process.reference(map_row.reference_id)
         training = reference.sample.compressed[: map_row.training].astype(np.float32)
-        frame = Frame(*map_row.frame)
-        own: Array = np.empty((0, 2))
+        frame = Frame.of(map_row.frame)
+        own: Array = np.empty((0, maps.dimensions(map_row.method)))
         all_ids: Array = np.empty(0, dtype=np.int64)
-        all_places: Array = np.empty((0, 2))
+        all_places: Array = np.empty((0, maps.dimensions(map_row.method)))
         for number in self._numbers(map_row.id):
             with self._process.store.reading() as connection:
                 piece = maps.read_piece(connection, map_row.id, number)
@@ -170,7 +170,7 @@ class Placing:
     def _current(self, project: Project) -> set[int]:
         """The maps whose anchors are kept: all but this project's former ones."""
         with self._process.store.reading() as connection:
-            old = {row.id for method in METHODS for row in maps.ready_maps(connection, project.id, method)[1:]}
+            old = {row.id for method in LAYOUTS for row in maps.ready_maps(connection, project.id, method)[1:]}
         return set(self._placed) - old
 
 

@@ -22,6 +22,7 @@ from annotriage.service.guarantee.model_choice import drop_work, refuse_second
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
+from annotriage.service.quality.gold import take_gold_out
 from annotriage.states import EventKind
 from annotriage.store import field_writes, items
 from annotriage.store.datasets import routes_of
@@ -126,7 +127,7 @@ def _disconnect(process: Process, project: Project) -> Change:
     tool = process.tool_project(project)
     try:
         _await_deliveries(process, project)
-        done = [] if project.watch else _ask_as_before(process, project, tool)
+        done = [] if project.watch else [*_ask_as_before(process, project, tool), *take_gold_out(process, project, unanswered=True)]
         done += [] if project.watch else tool.disconnect(process.url, versions, FIELDS, before)
     except ToolGone:
         done = ["The project was deleted in the labeling tool: there is nothing to take back."]

@@ -12,6 +12,7 @@ from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
 from annotriage.service.operations.loops import Loop, ProjectStep, heartbeat, run_loops
 from annotriage.service.operations.process import Process
+from annotriage.service.quality.gold import tend_gold
 from annotriage.store.projects import Project
 
 TENDED_SECONDS = 2.0
@@ -45,5 +46,10 @@ def tending(process: Process) -> Loop:
 
         return ProjectStep(name, tend)
 
-    steps = [step("re-scoring", advance_rescoring), step("spot checks", tend_spot_checks), step("acceptance", accept_due)]
+    steps = [
+        step("re-scoring", advance_rescoring),
+        step("spot checks", tend_spot_checks),
+        step("gold tasks", tend_gold),
+        step("acceptance", accept_due),
+    ]
     return Loop(process, "tend", steps, TENDED_SECONDS, alone=True)

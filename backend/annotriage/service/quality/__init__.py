@@ -1,1 +1,1 @@
-"""What the project's own answers are worth: labels that people gave are audited."""
+"""What the project's own answers are worth: labels that people gave are audited, and people are asked what is known."""

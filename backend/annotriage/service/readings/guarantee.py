@@ -12,6 +12,7 @@ from annotriage.advice import guarantee_words as words
 from annotriage.advice.diversity_words import clear_excess
 from annotriage.advice.state_words import why_paused
 from annotriage.service.readings.dataset import snapshot_of
+from annotriage.service.readings.people import people_error
 from annotriage.store.datasets import dataset_of_all
 from annotriage.store.projects import Project, standing_of
 from annotriage.store.references import get_reference
@@ -23,13 +24,14 @@ DAY = 86_400.0
 @dataclass(frozen=True, slots=True)
 class GuaranteeNow:
     """What is guaranteed of automatic labels, and how it stands. evidence: what it rests on; standing: what blind answers
-    say since, null until it was found."""
+    say since, null until it was found. people: how often those are wrong whose labels it takes as truth."""
 
     sentence: str
     version: str
     paused: str | None
     evidence: dict[str, Any]
     standing: dict[str, Any] | None
+    people: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,4 +97,4 @@ def guarantee_now(connection: Connection, project: Project) -> GuaranteeNow:
     beyond = beyond_the_limit(evidence, standing, snapshot_of(connection, project, dataset_of_all(connection, project)))
     sentence = " ".join(filter(None, (evidence["sentence"], beyond)))
     paused = why_paused(project.pause, project.alarm, project.external_id)
-    return GuaranteeNow(sentence, project.version, paused, evidence, standing)
+    return GuaranteeNow(sentence, project.version, paused, evidence, standing, people_error(connection, project))

@@ -17,6 +17,7 @@ from annotriage.states import UNSETTLED, Time
 from annotriage.store.browsing import Item
 from annotriage.store.datasets import datasets_named, datasets_of_item, id_of_all
 from annotriage.store.deliveries import Delivery, deliveries_of_item
+from annotriage.store.gold import source_of
 from annotriage.store.maps import TrainingItem, nearest_of
 from annotriage.store.projects import Project
 from annotriage.store.references import edges_of, get_reference
@@ -105,7 +106,7 @@ def item_detail(
     connection: Connection, tool: ToolProject, project: Project, item: Item, dataset_id: int | None = None, *, names: Names | None
 ) -> ItemDetail:
     """An item with all that is known of it. tool, dataset_id: as for `queue_lines`. names: of annotators; None names nobody."""
-    datasets = assessed(connection, project, datasets_of_item(connection, item.id))
+    datasets = assessed(connection, project, datasets_of_item(connection, source_of(connection, item.id) or item.id))
     deliveries, reviews = deliveries_of_item(connection, item.id), reviews_of(connection, [item.id]).get(item.id, [])
     groups = groups_of(connection, dataset_id or id_of_all(project.id), [item.id])
     return ItemDetail(

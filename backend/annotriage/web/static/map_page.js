@@ -2,6 +2,7 @@
  * to date while items come in. Text from data is only ever set as text. */
 import { byId, make, number } from "./shared/elements.js";
 import { PointMap } from "./shared/map.js";
+import { SpaceMap } from "./shared/space_map.js";
 import { KIND_NAMES, marker } from "./shared/markers.js";
 import { COLOURINGS } from "./colours.js";
 import { cut } from "./cells.js";
@@ -13,9 +14,13 @@ const counted = (n, one, many = `${one}s`) => `${number.format(n)} ${n === 1 ? o
 
 const app = byId("map-app");
 const choice = byId("map-choice");
+const inSpace = choice.dataset.dimensions === "3";
 for (const field of choice.elements) {
   field.addEventListener("change", () => {
-    if (field.name === "method" && choice.elements.map) choice.elements.map.value = "";
+    if (field.name !== "map" && choice.elements.map) choice.elements.map.value = "";
+    for (const [name, value] of new URLSearchParams(location.search)) { // what is coloured and hidden stays so
+      if (!choice.elements[name]) choice.append(make("input", { type: "hidden", name, value }));
+    }
     choice.requestSubmit();
   });
 }
@@ -42,11 +47,20 @@ async function ask(url) {
 if (app) explore().catch((error) => { byId("map-loading").textContent = `The map could not be shown: ${error.message}. Load the page again.`; });
 else if (byId("no-map")) waitForMap();
 
+/** The map in space is made for who asks, and made anew where it is old. */
+async function askForSpace(base) {
+  const answer = await send(`${base}/ask`, { headers: { Accept: "application/json" } });
+  if (!answer.ok) throw new Error(String(answer.status));
+}
+
+let askedForSpace = false;
+
 /** Before the first map: look until it is there. */
 async function waitForMap() {
   const url = new URL(choice.action);
   try {
-    const state = await ask(`${url.pathname}/state?method=${byId("method").value}`);
+    if (inSpace && !askedForSpace) { await askForSpace(url.pathname); askedForSpace = true; }
+    const state = await ask(`${url.pathname}/state?method=${byId("method").value}&dimensions=${inSpace ? 3 : 2}`);
     if (state.newest) { location.reload(); return; }
     showMaking(state.making);
   } catch { /* asked again */ }
@@ -62,14 +76,15 @@ async function explore() {
   app.hidden = false;
 
   const first = await ask(app.dataset.state + (app.dataset.fixed ? `&map=${app.dataset.fixed}` : ""));
-  let points = new Points(base, Number(first.map));
+  if (inSpace) askForSpace(base).catch(() => { /* it stays as it is */ });
+  let points = new Points(base, Number(first.map), inSpace ? 3 : 2);
   await points.load(first.pieces, (done, total) => { loading.textContent = `Loading ${number.format(done)} of ${number.format(total)} points…`; });
   loading.hidden = true;
 
-  const map = new PointMap(host, points.xy, points.route, { hover, select, lasso, view: later(listInView) }, FULL);
+  const map = new (inSpace ? SpaceMap : PointMap)(host, points.xy, points.route, { hover, select, lasso, view: later(listInView) }, FULL);
   const canvas = map.overlay;
   let asCells = false, lastList = "", strangest = order();
-  for (const [name, value] of Object.entries({ role: "application", "aria-label": "Map of the items", "aria-describedby": "map-text map-help" })) {
+  for (const [name, value] of Object.entries({ role: "application", "aria-label": inSpace ? "Map of the items in space" : "Map of the items", "aria-describedby": "map-text map-help" })) {
     canvas.setAttribute(name, value);
   }
 
@@ -351,7 +366,7 @@ async function explore() {
     context.fillStyle = css.getPropertyValue("--ink");
     context.textBaseline = "middle";
     context.font = `600 ${15 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
-    context.fillText(`${app.dataset.title.slice(0, 80)} · ${byId("method").selectedOptions[0].text}, coloured by ${colourBy.selectedOptions[0].text}`, pad, line);
+    context.fillText(`${app.dataset.title.slice(0, 80)} · ${byId("method").selectedOptions[0].text}${inSpace ? " in space" : ""}, coloured by ${colourBy.selectedOptions[0].text}`, pad, line);
     context.drawImage(map.base, 0, 1.8 * line);
     context.font = font;
     for (const { text, x: left, row, picture } of places) {
@@ -372,7 +387,7 @@ async function explore() {
       if (!document.hidden) {
         const state = await ask(app.dataset.state + (app.dataset.fixed ? `&map=${app.dataset.fixed}` : ""));
         showMaking(state.making);
-        if (state.map !== points.id) await take(new Points(base, state.map), state.pieces);
+        if (state.map !== points.id) await take(new Points(base, state.map, points.values), state.pieces);
         else if (state.pieces.some(([piece, , version]) => points.pieces.get(piece)?.version !== version)) await take(points, state.pieces);
       }
     } catch { /* asked again */ }
@@ -428,7 +443,7 @@ async function explore() {
     if (dataset) dataset.value = "";
     showChosen();
     map.select(-1);
-    map.fit();
+    map.reset();
     remember();
   });
   map.controls(step, paint);

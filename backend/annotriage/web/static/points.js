@@ -2,20 +2,23 @@
 
 const OTHERS = 255;
 
-/** One piece: {n, ids, x, y, route, label, dataset, score, axes}; maps that were drawn before there were axes have none. */
+/** One piece: {n, ids, x, y, z, route, label, dataset, score, axes}, z of a map in space; maps that were drawn before there were axes have none. */
 function unpack(buffer) {
   const n = new DataView(buffer).getUint32(0, true);
   const ids = new Uint32Array(buffer, 4, n).slice();
   for (let i = 1; i < n; i++) ids[i] += ids[i - 1];
   const plane = (k) => new Uint8Array(buffer, 4 + (4 + k) * n, n);
   const axes = buffer.byteLength >= 4 + 13 * n ? plane(8) : new Uint8Array(n);
+  const inSpace = n > 0 && buffer.byteLength === 4 + 15 * n;
   const both = (low, high) => Uint16Array.from({ length: n }, (_, i) => low[i] | (high[i] << 8));
-  return { n, ids, x: both(plane(0), plane(1)), y: both(plane(2), plane(3)), route: plane(4), label: plane(5), dataset: plane(6), score: plane(7), axes };
+  const z = inSpace ? both(plane(9), plane(10)) : null;
+  return { n, ids, x: both(plane(0), plane(1)), y: both(plane(2), plane(3)), z, route: plane(4), label: plane(5), dataset: plane(6), score: plane(7), axes };
 }
 
 export class Points {
-  /** base: the address of the map's page. */
-  constructor(base, id) {
+  /** base: the address of the map's page. values: of each place, 2 or, in space, 3. */
+  constructor(base, id, values = 2) {
+    this.values = values;
     this.base = base;
     this.id = id;
     this.pieces = new Map();
@@ -94,7 +97,7 @@ export class Points {
     const numbers = [...this.pieces.keys()].sort((a, b) => a - b);
     this.count = numbers.reduce((sum, number) => sum + this.pieces.get(number).n, 0);
     this.ids = new Uint32Array(this.count);
-    this.xy = new Float32Array(2 * this.count);
+    this.xy = new Float32Array(this.values * this.count);
     for (const column of ["route", "label", "dataset", "score", "axes", "group"]) this[column] = new Uint8Array(this.count);
     let start = 0;
     for (const number of numbers) {
@@ -102,10 +105,9 @@ export class Points {
       piece.start = start;
       this.ids.set(piece.ids, start);
       for (const column of ["route", "label", "dataset", "score", "axes"]) this[column].set(piece[column], start);
-      for (let i = 0; i < piece.n; i++) {
-        this.xy[2 * (start + i)] = piece.x[i];
-        this.xy[2 * (start + i) + 1] = piece.y[i];
-      }
+      [piece.x, piece.y, piece.z].slice(0, this.values).forEach((axis, k) => {
+        for (let i = 0; i < piece.n; i++) this.xy[this.values * (start + i) + k] = axis[i];
+      });
       start += piece.n;
     }
     for (const [item, number] of this.members) {

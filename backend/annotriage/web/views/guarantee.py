@@ -20,6 +20,7 @@ from annotriage.service.guarantee.decisions import Decision, decide, decisions
 from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING, OLDEST_DAYS
 from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.guarantee import GuaranteeState, guarantee_state, oldest_days
+from annotriage.service.readings.people import people_error
 from annotriage.service.readings.project import EventLine, Rescoring, event_lines, rescoring_of
 from annotriage.states import SETTLED
 from annotriage.store import jobs
@@ -55,7 +56,8 @@ class ClassLine:
 
 @dataclass(frozen=True)
 class GuaranteePage:
-    """What the page shows. guarantee: the reference's facts of it; standing: None until the jobs process has found it."""
+    """What the page shows. guarantee: the reference's facts of it; standing: None until the jobs process has found it. people: how often
+    they are wrong, whose labels are taken as truth."""
 
     project: Project
     version: str
@@ -76,6 +78,7 @@ class GuaranteePage:
     next: int | None
     rescoring: Rescoring | None
     watched: str
+    people: str
 
 
 def add_views(routes: Routes) -> None:
@@ -115,6 +118,7 @@ def _page(connection: Connection, project: Project) -> GuaranteePage:
         next=rows[-1].id if len(rows) == EVENTS else None,
         rescoring=rescoring_of(connection, project),
         watched=watched(guarantee),
+        people=people_error(connection, project),
     )
 
 

@@ -30,16 +30,21 @@ from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
 METHOD_NAMES = {"umap": "UMAP", "tsne": "t-SNE"}
+IN_SPACE = maps.IN_SPACE[0]
 MOST_SELECTED = 100_000
 POINTS = "application/vnd.annotriage.points"
 
 
 @dataclass(frozen=True)
 class MapPage:
-    """The page around the map. map: the one asked for, None before the first. older: of its method. sentence: what it shows, in words."""
+    """The page around the map.
+
+    dimensions: 2 or 3. map: the one asked for, None before the first. older: of its method. sentence: what it shows, in words.
+    """
 
     project: Project
     method: str
+    dimensions: int
     map: Map | None
     older: Sequence[Map]
     scored: int
@@ -55,13 +60,19 @@ def add_views(routes: Routes) -> None:
     process = routes.process
 
     def build(connection: Connection, project: Project) -> MapPage:
-        return _page(connection, project, _method(), request.args.get("map", type=int))
+        return _page(connection, project, _kind(), request.args.get("map", type=int))
 
     routes.project_page("/map", "map", build, METHODS=METHOD_NAMES)
 
     @routes.reading("/map/state")
     def map_state(connection: Connection, project: Project) -> ResponseReturnValue:
-        return _state(connection, project, _method(), request.args.get("map", type=int))
+        return _state(connection, project, _kind(), request.args.get("map", type=int))
+
+    @routes.writing("/map/ask")
+    def map_ask(connection: Connection, project: Project) -> ResponseReturnValue:
+        """Somebody looks at the map in space, which is made for who asks: again where it is old."""
+        maps.ask_for(connection, project, IN_SPACE)
+        return {}
 
     @routes.reading("/map/<int:map_id>/legend")
     def map_legend(connection: Connection, project: Project, map_id: int) -> ResponseReturnValue:
@@ -129,7 +140,8 @@ def _page(connection: Connection, project: Project, method: str, map_id: int | N
     failed = counts.get("failed", 0)
     return MapPage(
         project=project,
-        method=method,
+        method=maps.layout(method),
+        dimensions=maps.dimensions(method),
         map=chosen,
         older=older,
         scored=sum(counts.values()) - failed,
@@ -137,17 +149,17 @@ def _page(connection: Connection, project: Project, method: str, map_id: int | N
         waiting=work.waiting(connection, project.id, project.reference_id),
         datasets=datasets_page(connection, project, limit=200),
         attempt=maps.latest_attempt(connection, project.id, method),
-        sentence=_sentence(chosen, counts),
+        sentence=_sentence(chosen, counts, "together in space" if method == IN_SPACE else "together"),
     )
 
 
-def _sentence(found: Map | None, counts: Mapping[str, int]) -> str:
+def _sentence(found: Map | None, counts: Mapping[str, int], how: str) -> str:
     """What a person sees at a glance, for those who cannot."""
     if found is None:
         return ""
     incoming = sum(n for route, n in counts.items() if route != "failed")
     sentence = (
-        f"{count(found.training, 'training item')} and {count(incoming, 'incoming one')}, laid out together: items that the model sees"
+        f"{count(found.training, 'training item')} and {count(incoming, 'incoming one')}, laid out {how}: items that the model sees"
         " alike lie near each other."
     )
     outliers = counts.get("outlier", 0)
@@ -209,7 +221,10 @@ def _answer(process: Process, project: Project, done: Rerouted, *, undone: bool 
     }
 
 
-def _method() -> str:
+def _kind() -> str:
+    """Which of the maps is asked for: by its method, and whether in space, for which there is one method alone."""
+    if request.args.get("dimensions") == "3":
+        return IN_SPACE
     method = request.args.get("method", "umap")
     return method if method in METHOD_NAMES else "umap"
 

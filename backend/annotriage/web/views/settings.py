@@ -10,16 +10,17 @@ from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
-from annotriage.advice.guarantee_words import fixed_limits
+from annotriage.advice.guarantee_words import meaning_of_limits
 from annotriage.advice.numbers import percent
 from annotriage.errors import SettingError, StateError
+from annotriage.service.operations.process import Process
 from annotriage.service.readings.waiting import WaitingWork, waiting_work
 from annotriage.settings import ServiceSettings, Settings
 from annotriage.states import EventKind, JobState, Route
 from annotriage.store import jobs, spot_checks
 from annotriage.store.datasets import routes_of
 from annotriage.store.events import note
-from annotriage.store.previews import LIMITS, NOT_GUARANTEED, Limits, Preview, limits_of, preview
+from annotriage.store.previews import CHANGED, LIMITS, NOT_GUARANTEED, TABLES, Limits, Preview, limits_of, preview
 from annotriage.store.projects import Project, change_project
 from annotriage.store.references import get_reference
 from annotriage.web.routing import Routes
@@ -29,15 +30,18 @@ INSTEAD = {  # of limits that somebody asked for before
     JobState.QUEUED: "They replace those that were asked for before and had not been tested yet.",
     JobState.RUNNING: "They are tested after those that are being tested now, once these have taken over.",
 }
-SHARES = ("sample_share", "audit_share", "checks_handed_out")
+SHARES = ("sample_share", "audit_share", "checks_handed_out", "gold_share")
 HELP = {field.name: field.metadata["help"] for table in (Settings, ServiceSettings) for field in fields(table)}
 TITLES = {
     "max_error": "Largest share of wrong automatic labels",
     "confidence": "How sure the guarantee is",
     "alpha": "Normal items that may be called strange",
+    "class_limits": "Limits of single classes",
+    "costs": "What errors cost",
     "sample_share": "Spot checks drawn from all items",
     "audit_share": "Spot checks of automatic labels, at least",
     "checks_handed_out": "Spot checks among what the Label button hands out",
+    "gold_share": "Tasks with a known answer among what people are handed",
     "accept": "What becomes of automatic labels",
 }
 
@@ -49,7 +53,8 @@ class SettingsPage:
     now: the values that hold; asked: those in the form. preview: of the asked, before: of those that hold. checked: automatic items that
     people check blind, or would. waiting: what waits for people now, as everywhere. held: items that the limits would let be automatic, but
     that were judged while labels were stopped, or that a person sent to people. trouble: why there is no preview, or what is wrong with a
-    value. fixed: what of the limits is set where the reference is fitted.
+    value. meant: what the limit is of, where it is not of the share of wrong labels alone. one_class: whether the model gives one class per
+    item: only then there are costs and limits of single classes.
     """
 
     project: Project
@@ -62,23 +67,29 @@ class SettingsPage:
     waiting: WaitingWork
     held: int
     trouble: str
-    fixed: str
+    meant: str
+    one_class: bool
 
 
 def add_views(routes: Routes) -> None:
     """Add the page."""
-    routes.project_page("/settings", "settings", _page, TITLES=TITLES, HELP=HELP, NOT_GUARANTEED=NOT_GUARANTEED)
+
+    def build(connection: Connection, project: Project) -> SettingsPage:
+        return _page(routes.process, connection, project)
+
+    routes.project_page("/settings", "settings", build, TITLES=TITLES, HELP=HELP, NOT_GUARANTEED=NOT_GUARANTEED)
 
     @routes.writing("/settings")
     def save_settings(connection: Connection, project: Project) -> ResponseReturnValue:
         now = _now(connection, project)
         asked = _checked(_given(now, request.form))
+        _refuse_unknown(connection, project, now, asked)
         said = [*_save_options(connection, project, now, asked), *_queue_limits(connection, project, now, asked)]
         flash(" ".join(said) or "Nothing was changed.", "done")
         return redirect(url_for("web.settings", project=project.external_id), 303)
 
 
-def _page(connection: Connection, project: Project) -> SettingsPage:
+def _page(process: Process, connection: Connection, project: Project) -> SettingsPage:
     now, trouble = _now(connection, project), ""
     asked, limits = dict(now), limits_of(connection, project)
     shown: Preview | None = None
@@ -86,14 +97,15 @@ def _page(connection: Connection, project: Project) -> SettingsPage:
     try:
         asked = _given(now, request.args)
         _checked(asked)
+        _refuse_unknown(connection, project, now, asked)
         if limits is not None and request.args:
             before = preview(connection, project)
-            same = all(asked[name] == now[name] for name in LIMITS)
-            shown = before if same else preview(connection, project, **{name: asked[name] for name in LIMITS})
+            shown = _preview(process, connection, project, before, {name: asked[name] for name in CHANGED if asked[name] != now[name]})
     except (SettingError, StateError) as error:
         trouble = str(error)
     drawn = spot_checks.automatic_drawn(connection, project.id, project.reference_id)
     checked = drawn if shown is None or before is None or not before.auto else _checks_foreseen(connection, project, drawn, before, shown)
+    facts = get_reference(connection, project.reference_id).facts
     automatic = sum(count.items for count in routes_of(connection, project) if count.route == Route.AUTO)
     return SettingsPage(
         project=project,
@@ -106,8 +118,20 @@ def _page(connection: Connection, project: Project) -> SettingsPage:
         waiting=waiting_work(connection, project),
         held=0 if before is None else max(0, before.auto - automatic),
         trouble=trouble,
-        fixed=fixed_limits(get_reference(connection, project.reference_id).facts["guarantee"]),
+        meant=meaning_of_limits(facts["guarantee"]),
+        one_class=_spec(facts).get("choice") != "multiple",
     )
+
+
+def _preview(process: Process, connection: Connection, project: Project, before: Preview, changed: Mapping[str, Any]) -> Preview:
+    """What the values would do: by the reference's grid, or where it does not hold them on its held-out items."""
+    if not changed:
+        return before
+    if not set(changed) & set(TABLES):
+        return preview(connection, project, **changed)
+    from annotriage.service.guarantee.changing_limits import preview_with  # only whoever changes limits loads what computes
+
+    return preview_with(process, connection, project, changed)
 
 
 def _checks_foreseen(connection: Connection, project: Project, drawn: int, before: Preview, shown: Preview) -> int:
@@ -125,11 +149,12 @@ def _now(connection: Connection, project: Project) -> dict[str, Any]:
     """The values that hold for the project."""
     fitted = get_reference(connection, project.reference_id).facts["settings"]
     of_options = {name: getattr(project.options, name) for name in (*SHARES, "accept")}
-    return {**{name: fitted[name] for name in LIMITS}, **of_options}
+    tables = {name: tuple((key, float(number)) for key, number in fitted.get(name) or ()) for name in TABLES}
+    return {**{name: fitted[name] for name in LIMITS}, **tables, **of_options}
 
 
 def _given(now: Mapping[str, Any], form: Mapping[str, str]) -> dict[str, Any]:
-    """The values in the form, shares in percent; what is left out stays. Raises SettingError."""
+    """The values in the form, shares in percent, tables a line each; what is left out stays. Raises SettingError."""
     values = dict(now)
     for name in (*LIMITS, *SHARES):
         text = form.get(name, "").strip().replace(",", ".")
@@ -141,7 +166,40 @@ def _given(now: Mapping[str, Any], form: Mapping[str, str]) -> dict[str, Any]:
             raise SettingError(f"{TITLES[name].lower()}: {text[:40]!r} is not a number of percent") from None
         # What the form showed of a value that has more digits is that value.
         values[name] = now[name] if f"{given:.6g}" == f"{now[name]:.6g}" else given
-    return values | ({"accept": form["accept"]} if form.get("accept") else {})
+    tables = {name: _table(name, form[name]) for name in TABLES if name in form}
+    return values | tables | ({"accept": form["accept"]} if form.get("accept") else {})
+
+
+def _table(name: str, text: str) -> tuple[tuple[str, float], ...]:
+    """Lines of a name and its number. Raises SettingError."""
+    found = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        key, _, number = line.rpartition("=")
+        try:
+            found.append((key.strip(), float(number.strip().replace(",", "."))))
+        except ValueError:
+            found.append(("", 0.0))
+        if not found[-1][0]:
+            example = "fracture > healthy = 10" if name == "costs" else "fracture = 0.005"
+            raise SettingError(f"{TITLES[name]}: {line[:60]!r} is not a name and a number; write a line such as {example}")
+    return tuple(found)
+
+
+def _spec(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    model: Mapping[str, Any] = facts["model"]["spec"]["model"]
+    return model
+
+
+def _refuse_unknown(connection: Connection, project: Project, now: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raise SettingError where costs or limits that are asked for name no class of the model."""
+    changed = {name: asked[name] for name in TABLES if asked[name] != now[name]}
+    if not changed:
+        return
+    from annotriage.engine.error_limits import refuse_unknown  # only whoever changes them loads what computes
+    from annotriage.engine.labels import LabelSpace
+
+    spec = _spec(get_reference(connection, project.reference_id).facts)
+    refuse_unknown(LabelSpace.of(spec["classes"], spec.get("choice") == "multiple"), Settings(**changed))
 
 
 def _checked(values: dict[str, Any]) -> dict[str, Any]:
@@ -151,7 +209,7 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
         if not (low or 0.0) <= value <= (1.0 if high is None else high):
             limits = f"{percent(low or 0.0)} and {percent(1.0 if high is None else high, 2)}"
             raise SettingError(f"{TITLES[field.name]}: {percent(value)} is out of range; choose between {limits}")
-    Settings(**{name: values[name] for name in LIMITS})
+    Settings(**{name: values[name] for name in CHANGED})
     ServiceSettings(**{name: values[name] for name in (*SHARES, "accept")})
     return values
 
@@ -167,7 +225,7 @@ def _save_options(connection: Connection, project: Project, now: Mapping[str, An
 
 
 def _queue_limits(connection: Connection, project: Project, now: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    changed = {name: asked[name] for name in LIMITS if asked[name] != now[name]}
+    changed = {name: asked[name] for name in CHANGED if asked[name] != now[name]}
     if not changed:
         if not jobs.withdraw(connection, project.id, jobs.LIMITS):
             return []

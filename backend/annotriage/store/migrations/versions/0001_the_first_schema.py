@@ -465,6 +465,32 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_finding_project_id_state_place"), ["project_id", "state", "place"], unique=False)
 
     op.create_table(
+        "gold",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("source_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("labels", sa.JSON(), nullable=False),
+        sa.Column("state", sa.Text(), server_default="waiting", nullable=False),
+        sa.Column("fits", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.Column("trust", sa.Float(), nullable=True),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("sent_at", sa.Float(), nullable=True),
+        sa.Column("brought_at", sa.Float(), nullable=True),
+        sa.Column("answered_at", sa.Float(), nullable=True),
+        sa.Column("given", sa.JSON(), nullable=True),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_gold_item_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_gold_project_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["source_id"], ["item.id"], name=op.f("fk_gold_source_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_gold")),
+    )
+    with op.batch_alter_table("gold", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_gold_item_id"), ["item_id"], unique=True)
+        batch_op.create_index(batch_op.f("ix_gold_project_id_state"), ["project_id", "state"], unique=False)
+        batch_op.create_index(batch_op.f("ix_gold_source_id"), ["source_id"], unique=False)
+
+    op.create_table(
         "delivery",
         sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),

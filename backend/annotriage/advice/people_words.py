@@ -1,0 +1,124 @@
+"""How often people are wrong, how far they agree, and what sways them: one function a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from annotriage.advice.numbers import count, percent, percent_range
+
+FEW = 30  # answers below which a figure is a first impression
+NO_GOLD = (
+    "How often people are wrong is not known: no task with a known answer was asked. Set known answers aside on the People page and set"
+    " gold_share, for example to 3%."
+)
+ALL_WRONG = (
+    "Every answer differs from the known one. Look at the known answers and at the names of the labels first: it is likelier that they are"
+    " amiss than that people are always wrong."
+)
+NO_ANSWERS = "People have answered nothing here yet. What they answer is compared as it comes in."
+ONE_CLASS = (
+    "All known answers are of one class, so nothing shows how people do on the others. Set known answers of other classes aside, too."
+)
+NOBODY_TWICE = (
+    "No task was answered by two people, so nothing shows how far they agree. Let some tasks be answered twice: in Label Studio's project"
+    " settings, Annotation, set annotations per task to 2."
+)
+ALIKE = (
+    "All these answers are one and the same label. Chance would agree as well, so only the raw figure can be told: ask several people on"
+    " tasks of other classes, too."
+)
+NO_BLIND = "Nobody has answered blind yet. The spot checks wait in the tab of that name, and the Label button hands them out."
+NOT_CORRECTED = "Every guarantee takes people's labels as truth, and none is corrected by this."
+
+
+def gold_sentence(wrong: int, answers: int, low: float, high: float) -> str:
+    """How often people are wrong, by tasks with a known answer."""
+    few = f" Few answers so far: the limits narrow with more than {FEW}." if answers < FEW else ""
+    return (
+        f"People were wrong on {wrong:,} of {count(answers, 'task')} with a known answer that they were asked blind:"
+        f" {percent(wrong / answers)}, 95% limits {percent_range(low, high)}.{few}"
+    )
+
+
+def beside_guarantee(wrong: int, answers: int, low: float, high: float) -> str:
+    """The same beside the guarantee, which takes people's labels as truth."""
+    return f"{gold_sentence(wrong, answers, low, high)} {NOT_CORRECTED}"
+
+
+def gold_state(share: float, waiting: int, open_: int, answered: int) -> str:
+    """How the known answers stand, and what to do next."""
+    if not waiting and not open_ and not answered:
+        return NO_GOLD
+    if not share:
+        return f"{count(waiting, 'known answer')} set aside, and none is mixed in: gold_share is 0. Set it on the Settings page."
+    if not waiting:
+        return "All known answers are with people or answered: set more aside, or nothing more is learned."
+    return f"{count(waiting, 'known answer')} wait to be mixed in, {percent(share)} of what people are handed."
+
+
+def left_out_unfit(number: int) -> str:
+    """Known answers that the labeling config does not offer any more."""
+    return (
+        f"{count(number, 'known answer names a label', 'known answers name labels')} that the labeling config does not offer any more."
+        " They are left out and not asked: put the labels back, or set other known answers aside."
+    )
+
+
+def agreement_sentence(items: int, raw: float, low: float | None, high: float | None) -> str:
+    """How often two people say the same."""
+    limits = "" if low is None else f", 95% limits {percent_range(low, high)}"
+    return f"On {count(items, 'task')} that several people answered, two of them say the same in {percent(raw)} of the cases{limits}."
+
+
+def left_out_second(number: int) -> str:
+    """Tasks that are not in the agreement."""
+    return (
+        f"{count(number, 'task')} with a second answer that was asked for because the first contradicted the model"
+        f" {'is' if number == 1 else 'are'} left out: such tasks are the hard ones."
+    )
+
+
+def anchoring_sentence(route: str, kept: float | None, low: float | None, high: float | None, blind: int) -> str:
+    """How often a wrong suggestion is kept. route: as people call it."""
+    if not blind:
+        return f"No blind answer on {route} items yet, so nothing shows whether people are swayed there. Answer the spot checks."
+    if kept is None or low is None or high is None:
+        return f"Blind answers contradict none of the {route} labels, so no wrong suggestion was there to be kept."
+    limits = f"95% limits {percent_range(low, high)}"
+    return f"Of {route} labels that blind answers call wrong, people who saw them kept about {percent(kept, 0)} ({limits})."
+
+
+def calling_sentence(name: str, rare: bool, missed: int, over: int) -> str:
+    """A class that people call too seldom, or too often."""
+    kind = "The rare class" if rare else "The class"
+    if missed > over:
+        return f"{kind} {name} is called too seldom: {missed:,} of it got another label, and only {over:,} of others got this one."
+    return f"{kind} {name} is called too often: {over:,} of others got this label, and only {missed:,} of it got another one."
+
+
+def rate_sentence(name: str, rare: bool, route: str, shown: float, blind: float) -> str:
+    """A class that people name unlike often with a suggestion in view."""
+    kind = "The rare class" if rare else "The class"
+    more = "less" if shown < blind else "more"
+    shares = f"{percent(shown)} beside {percent(blind)} of {route} items"
+    return f"{kind} {name} is named {more} often with a suggestion in view than blind: {shares}."
+
+
+def monotone_sentence(person: str, answers: int, label: str) -> str:
+    """Somebody who always says the same."""
+    said = f"{person[:1].upper()}{person[1:]} gave the same answer, {label}, on all of {count(answers, 'task')}"
+    return f"{said}, while others gave several: ask whether the task is clear."
+
+
+def letters(place: int) -> str:
+    """What a person is called who is not to be named: 0 -> "person A", 26 -> "person AA"."""
+    text, rest = "", place + 1
+    while rest:
+        rest, digit = divmod(rest - 1, 26)
+        text = chr(ord("A") + digit) + text
+    return f"person {text}"
+
+
+def known_label(labels: Sequence[str]) -> str:
+    """Labels as one text."""
+    return " + ".join(labels) or "none of the classes"

@@ -1,0 +1,160 @@
+"""What people say beside what the model says: answered blind, with a suggestion in view, and several people on one task.
+
+Blind are settled spot checks, and strange items, of which nobody sees the class before it is answered. Gold tasks are in none of these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, exists, func, select
+
+from annotriage.states import SETTLED, SHOWN, AnswerState, EventKind, Route, Time
+from annotriage.store.database import texts
+from annotriage.store.gold import is_copy
+from annotriage.store.projects import Project
+from annotriage.store.reviews import reviews_of
+from annotriage.store.schema import delivery, event, item, review, spot_check, verdict
+
+MOST_ITEMS = 20_000  # of the latest, of one kind
+SKEW_SECONDS = 5.0  # that the labeling tool's clock may be behind
+
+
+@dataclass(frozen=True, slots=True)
+class BlindAnswer:
+    """An item that people answered blind. route: the model's; said: its labels; answered: people's."""
+
+    item_id: int
+    name: str
+    route: str
+    said: tuple[str, ...]
+    answered: tuple[str, ...]
+    at: Time
+
+    @property
+    def right(self) -> bool:
+        """Whether both say the same."""
+        return set(self.said) == set(self.answered)
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralAnswers:
+    """What several people said of one task, each once."""
+
+    item_id: int
+    given: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAnswer:
+    """The first answer of a person on an item of a route. blind: the suggestion was hidden; said: the model's labels."""
+
+    route: str
+    blind: bool
+    said: tuple[str, ...]
+    answered: tuple[str, ...]
+
+
+def blind_answers(connection: Connection, project: Project) -> list[BlindAnswer]:
+    """All that people answered blind, the latest first, most of the latest if there are many."""
+    name = func.coalesce(item.c.external_id, item.c.marker)
+    judged = and_(verdict.c.item_id == spot_check.c.item_id, verdict.c.reference_id == spot_check.c.reference_id)
+    checks = (
+        select(item.c.id, name, spot_check.c.route, verdict.c.labels, spot_check.c.labels, spot_check.c.answered_at)
+        .select_from(spot_check)
+        .join(item, item.c.id == spot_check.c.item_id)
+        .join(verdict, judged)
+        .where(spot_check.c.project_id == project.id, spot_check.c.state.in_(SETTLED), ~item.c.gone)
+        .order_by(spot_check.c.answered_at.desc(), item.c.id.desc())
+        .limit(MOST_ITEMS)
+    )
+    own = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
+    seen = verdict.alias("seen")  # another reference may have shown its label before
+    was_shown = exists().where(seen.c.item_id == item.c.id, seen.c.route.in_(SHOWN), seen.c.at < item.c.answered_at)
+    strangers = (
+        select(item.c.id, name, verdict.c.judged, verdict.c.labels, item.c.labels, item.c.answered_at)
+        .select_from(item)
+        .join(verdict, own)
+        .where(item.c.project_id == project.id, item.c.answer == AnswerState.RESOLVED, verdict.c.route == Route.OUTLIER)
+        .where(~item.c.machine, ~item.c.gone, ~item.c.labelled, ~was_shown)
+        .where(~exists().where(spot_check.c.item_id == item.c.id))
+        .order_by(item.c.answered_at.desc(), item.c.id.desc())
+        .limit(MOST_ITEMS)
+    )
+    revealed = _revealed(connection, project)
+    rows = [*connection.execute(checks), *(row for row in connection.execute(strangers) if row[1] not in revealed)]
+    found = [BlindAnswer(row[0], row[1] or "", row[2], tuple(row[3]), texts(row[4]) or (), row[5] or 0.0) for row in rows]
+    return sorted(found, key=lambda answer: (-answer.at, -answer.item_id))
+
+
+def _revealed(connection: Connection, project: Project) -> set[str]:
+    """Tasks whose class somebody had told before answering."""
+    told = select(event.c.facts).where(event.c.project_id == project.id, event.c.kind == EventKind.REVEALED)
+    return {str(value) for facts in connection.execute(told).scalars() for value in (facts or {}).values()}
+
+
+def several_answers(connection: Connection, project: Project) -> tuple[list[SeveralAnswers], int]:
+    """Tasks that several people answered, the latest first; and how many are left out because a second answer was asked for.
+
+    A second answer is asked for where the first contradicted the model: such tasks are the hard ones, and would make people look divided.
+    """
+    people = func.count(func.distinct(review.c.annotator))
+    counted = (review.c.project_id == project.id, ~review.c.machine, ~review.c.skipped, ~review.c.empty, review.c.labels.is_not(None))
+    query = (
+        select(review.c.item_id, func.max(item.c.wanted).label("wanted"))
+        .join(item, item.c.id == review.c.item_id)
+        .where(*counted, ~item.c.gone, ~is_copy(item.c.id))
+        .group_by(review.c.item_id)
+        .having(people > 1)
+        .order_by(func.max(review.c.updated_at).desc(), review.c.item_id.desc())
+        .limit(MOST_ITEMS)
+    )
+    rows = connection.execute(query).all()
+    kept = [row.item_id for row in rows if row.wanted <= max(project.wanted, 1)]
+    given = reviews_of(connection, kept)
+    found = []
+    for id in kept:
+        last = {one.annotator: tuple(sorted(one.labels)) for one in given.get(id, ()) if one.labels is not None and not one.machine}
+        if len(last) > 1:
+            found.append(SeveralAnswers(id, last))
+    return found, len(rows) - len(kept)
+
+
+def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]:
+    """People's first answers on items whose suggestion is shown, and on spot checks of the same routes, under the present reference.
+
+    The latest items if there are many; answers from before the verdict are left out.
+    """
+    shown = and_(delivery.c.item_id == item.c.id, delivery.c.reference_id == project.reference_id, delivery.c.labels.is_not(None))
+    drawn = exists().where(spot_check.c.item_id == item.c.id, spot_check.c.reference_id == project.reference_id)
+    judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
+    answered = exists().where(review.c.item_id == item.c.id, ~review.c.machine, review.c.labels.is_not(None))
+    query = (
+        select(item.c.id, verdict.c.judged, verdict.c.route, verdict.c.labels, verdict.c.at, drawn.label("drawn"))
+        .select_from(item)
+        .join(verdict, judged)
+        .where(item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone, verdict.c.route.in_(SHOWN), answered)
+        .where(drawn | exists().where(shown))
+        .order_by(item.c.id.desc())
+        .limit(MOST_ITEMS)
+    )
+    rows = connection.execute(query).all()
+    given = reviews_of(connection, [row.id for row in rows])
+    found = []
+    for row in rows:
+        first = next((one for one in given.get(row.id, ()) if one.labels is not None and not one.machine), None)
+        if first is not None and first.updated_at >= row.at - SKEW_SECONDS:
+            found.append(FirstAnswer(row.judged, bool(row.drawn), tuple(sorted(row.labels)), tuple(sorted(first.labels or ()))))
+    return found
+
+
+def answers_of(connection: Connection, project: Project) -> dict[str, dict[tuple[str, ...], int]]:
+    """How often each person gave which answer, by person; gold tasks included, machines, skips and empty ones left out."""
+    counted = (review.c.project_id == project.id, ~review.c.machine, ~review.c.skipped, ~review.c.empty, review.c.labels.is_not(None))
+    latest = select(review.c.annotator, review.c.labels).where(*counted).order_by(review.c.updated_at.desc()).limit(MOST_ITEMS)
+    found: dict[str, dict[tuple[str, ...], int]] = {}
+    for person, labels in connection.execute(latest):
+        mine = found.setdefault(person, {})
+        said = tuple(sorted(labels))
+        mine[said] = mine.get(said, 0) + 1
+    return found

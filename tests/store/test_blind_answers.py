@@ -1,0 +1,73 @@
+"""What counts as answered blind, with a suggestion in view, and by several people."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import update
+
+from annotriage.labeling_tool import Review
+from annotriage.states import EventKind
+from annotriage.store.blind_answers import answers_of, blind_answers, first_answers, several_answers
+from annotriage.store.events import note
+from annotriage.store.reviews import Answer, keep_reviews, set_answers
+from annotriage.store.schema import item, spot_check
+
+
+def answer(store, filled, ids, label, *, person="7", resolved=True, at=None):
+    at = time.time() + 1 if at is None else at
+    with store.writing() as connection:
+        given = {id: [Review(f"{person}-{id}", person, (label,), updated_at=at)] for id in ids}
+        keep_reviews(connection, filled.project.id, given)
+        if resolved:
+            set_answers(connection, {id: Answer("resolved", (label,), at=at) for id in ids})
+
+
+def settle(store, id, state, label):
+    with store.writing() as connection:
+        values = {"state": state, "labels": [label], "answered_at": 5.0}
+        connection.execute(update(spot_check).where(spot_check.c.item_id == id).values(values))
+
+
+class TestBlindAnswers:
+    def test_settled_checks_and_strange_items_were_answered_blind_and_nothing_else(self, store, filled):
+        (right, wrong, unsettled), (seen,) = filled.judged(3, spot_check="sample"), filled.judged(1)
+        strange, told = filled.judged(2, "outlier")
+        settle(store, right, "right", "cat")
+        settle(store, wrong, "wrong", "dog")
+        answer(store, filled, [seen, strange, told, unsettled], "dog")
+        with store.writing() as connection:
+            note(connection, filled.project.id, EventKind.REVEALED, task=str(told), by="boss")
+            found = {row.item_id: row for row in blind_answers(connection, filled.project)}
+        assert set(found) == {right, wrong, strange}
+        assert [found[id].right for id in (right, wrong, strange)] == [True, False, False]
+        assert (found[strange].route, found[strange].said, found[strange].answered) == ("outlier", ("cat",), ("dog",))
+
+    def test_a_strange_item_whose_label_another_reference_showed_before_was_not_answered_blind(self, store, filled):
+        (id,) = filled.judged(1, "outlier")
+        filled.judge([id], "auto", reference_id=filled.references[1])
+        answer(store, filled, [id], "dog")
+        with store.reading() as connection:
+            assert blind_answers(connection, filled.project) == []
+
+    def test_first_answers_tell_what_was_in_view_from_what_was_blind(self, store, filled):
+        shown, early = filled.judged(2)
+        (check,), (strange,) = filled.judged(1, spot_check="sample"), filled.judged(1, "outlier")
+        answer(store, filled, [shown, check, strange], "dog")
+        answer(store, filled, [early], "dog", at=1.0)  # before it was judged
+        answer(store, filled, [shown], "cat", person="8", at=time.time() + 9)  # the second one
+        with store.reading() as connection:
+            found = {(row.route, row.blind, row.said, row.answered) for row in first_answers(connection, filled.project)}
+        assert found == {("auto", False, ("cat",), ("dog",)), ("auto", True, ("cat",), ("dog",))}
+
+    def test_answers_of_several_people_leave_out_those_that_were_asked_for(self, store, filled):
+        twice, again, once = filled.judged(3)
+        answer(store, filled, [twice, again, once], "cat")
+        answer(store, filled, [twice, again], "dog", person="8")
+        with store.writing() as connection:
+            connection.execute(update(item).where(item.c.id == again).values(wanted=2))
+            found, left_out = several_answers(connection, filled.project)
+            counted = answers_of(connection, filled.project)
+        assert [(row.item_id, row.given) for row in found] == [(twice, {"7": ("cat",), "8": ("dog",)})]
+        assert left_out == 1
+        assert counted == {"7": {("cat",): 3}, "8": {("dog",): 2}}

@@ -1,0 +1,245 @@
+"""The page about people: what it tells, to whom, and that nothing tells a gold task from a spot check until it is answered."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from dataclasses import asdict
+
+import pytest
+from browsers import follow, text
+from sqlalchemy import select, update
+from web import PAGE
+
+from annotriage.labeling_tool import Account, Review
+from annotriage.service.quality.gold import set_aside, tend_gold
+from annotriage.service.readings.people import people
+from annotriage.states import GoldState, Role
+from annotriage.store import gold
+from annotriage.store.people import set_person
+from annotriage.store.projects import change_project, project_of
+from annotriage.store.reviews import keep_reviews
+from annotriage.store.schema import item, spot_check
+
+AUTH = ("annotriage", "right")
+PASSWORD = "correct horse"
+
+
+class Watched:
+    """A dashboard on whose project known answers are set aside. client: signed in as nobody."""
+
+    def __init__(self, dashboard):
+        self.dashboard, self.process = dashboard, dashboard.process
+        self.client = dashboard.app.test_client()
+        self.service = dashboard.service()
+        self.tool = self.service.process.tool_project(self.project)
+
+    @property
+    def project(self):
+        with self.process.store.reading() as connection:
+            return project_of(connection, "1")
+
+    def set_aside(self, most=20):
+        """Answered items that are no spot checks, with the answers that people gave: by task."""
+        with self.process.store.reading() as connection:
+            checks = select(spot_check.c.item_id)
+            query = select(item.c.external_id, item.c.labels).where(item.c.project_id == 1, item.c.answer == "resolved", ~item.c.machine)
+            rows = connection.execute(query.where(item.c.id.not_in(checks)).order_by(item.c.id).limit(most)).all()
+        known = {row.external_id: tuple(row.labels) for row in rows}
+        set_aside(self.service.process, self.project, known, "boss")
+        return known
+
+    def bring(self):
+        """The next gold task: its copy, and the task whose answer is known."""
+        tend_gold(self.service.process, self.project, random.Random(0))
+        self.service.settle()
+        with self.process.store.reading() as connection:
+            (known,) = gold.gold_tasks(connection, 1, GoldState.OPEN)
+        return known.copy, known.task, known.labels
+
+    def get(self, path, user=AUTH):
+        return self.client.get(path, auth=user)
+
+
+@pytest.fixture
+def watched(copied, serve_dashboard):
+    dashboard = serve_dashboard(*copied, password=AUTH[1])
+    with dashboard.process.store.writing() as connection:
+        for role in Role:
+            set_person(connection, f"may {role}", role, PASSWORD, service_user="annotriage")
+        options = {**asdict(project_of(connection, "1").options), "gold_share": 0.1}
+        change_project(connection, 1, options=options)
+    found = Watched(dashboard)
+    yield found
+    found.service.close()
+
+
+def test_nothing_tells_a_gold_task_from_a_spot_check_and_no_export_has_it(watched):
+    watched.set_aside()
+    exports = ("/projects/1/items.csv", "/projects/1/labels.csv", "/projects/1/queue.csv", "/api/projects/1/items?limit=500")
+    before = {path: watched.get(path).data for path in exports}
+    copy, _, _ = watched.bring()
+    with watched.process.store.reading() as connection:
+        check = connection.execute(
+            select(item.c.external_id).join(spot_check).where(spot_check.c.state == "open", item.c.project_id == 1).limit(1)
+        ).scalar_one()
+        row = connection.execute(select(item.c.id).where(item.c.external_id == copy, item.c.project_id == 1)).scalar_one()
+    looker = (f"may {Role.LOOK}", PASSWORD)
+    for path in ("/projects/1/items/{}.json", "/api/projects/1/items/{}"):
+        ours, theirs = (json.loads(watched.get(path.format(task), looker).data) for task in (copy, check))
+        assert ours.keys() == theirs.keys()
+        ours, theirs = (found.get("item") or found["detail"]["item"] for found in (ours, theirs))
+        assert {key for key in ours if type(ours[key]) is not type(theirs[key])} <= {"route", "trust", "shown_dataset_id"}
+        assert ours["spot_check"] | {"drawn_at": 0} == {"kind": "sample", "state": "open", "drawn_at": 0, "answered_at": None}
+    listed = {line["task"]: line for line in watched.get("/api/projects/1/spot-checks?limit=500", looker).json["spot_checks"]}
+    assert listed[copy].keys() == listed[check].keys()
+    for path in (
+        f"/projects/1/items/{copy}",
+        f"/projects/1/items/{copy}.json",
+        f"/api/projects/1/items/{copy}",
+        f"/projects/1/map/items/{row}",
+    ):
+        answer = watched.get(path, looker)
+        assert answer.status_code in (200, 404), path
+        assert "gold" not in answer.data.decode().lower(), path
+    assert {path: watched.get(path).data for path in exports} == before
+    watched.tool.annotate(copy, "1", by="7")
+    watched.service.settle()
+    assert {path: watched.get(path).data for path in exports} == before
+    assert "gold" not in watched.get(f"/projects/1/items/{copy}", looker).data.decode().lower()
+
+
+def test_which_tasks_were_gold_is_told_to_those_who_manage_alone(watched):
+    watched.set_aside()
+    copy, of, known = watched.bring()
+    wrong = "1" if known != ("1",) else "2"
+    watched.tool.annotate(copy, wrong, by="7")
+    watched.service.settle()
+    for role in Role:
+        found = watched.get("/projects/1/people.json", (f"may {role}", PASSWORD)).json
+        assert found["state"]["gold"]["wrong"] == found["state"]["gold"]["answers"] == 1
+        assert len(found["state"]["answered_gold"]) == len(found["waiting"][:1]) == (role is not Role.LOOK)
+    told = watched.get("/projects/1/people.json", (f"may {Role.DECIDE}", PASSWORD)).json["state"]["answered_gold"][0]
+    assert (told["of"], told["known"], told["given"], told["right"]) == (of, known[0], wrong, False)
+    assert watched.get("/api/projects/1/people").json["answered_gold"] == []
+    assert people("1", settings=watched.process.settings).answered_gold[0].of == of
+
+
+def test_the_error_of_people_stands_beside_the_guarantee_and_what_is_missing_is_said(watched):
+    def beside():
+        page = watched.client.get("/projects/1/guarantee", auth=AUTH, headers=PAGE).text
+        return re.search(r'id="people-error">(.*?)<a', page, re.DOTALL).group(1)
+
+    assert "is not known: no task with a known answer was asked" in beside()
+    watched.set_aside()
+    assert "is not known yet. 20 known answers wait to be mixed in" in beside()
+    for right in (True, False):
+        copy, _, known = watched.bring()
+        watched.tool.annotate(copy, known[0] if right else ("1" if known != ("1",) else "2"), by="7")
+        watched.service.settle()
+        for _ in range(12):  # others, so that the next one is due
+            with watched.service.process.store.reading() as connection:
+                waits = connection.execute(
+                    select(item.c.external_id)
+                    .where(item.c.project_id == 1, item.c.answer == "open", item.c.route == "outlier", ~item.c.labelled)
+                    .limit(1)
+                ).scalar_one()
+            watched.tool.annotate(waits, "something else", by="7")
+            watched.service.settle()
+    assert "People were wrong on 1 of 2 tasks with a known answer that they were asked blind: 50%" in beside()
+    assert "none is corrected by this" in beside()
+    assert "People were wrong on 1 of 2" in watched.get("/api/projects/1/guarantee").json["people"]
+
+
+def test_people_are_named_where_a_setting_says_so(copied, serve_dashboard):
+    for setting, named in (("on", True), ("off", False)):
+        dashboard = serve_dashboard(*copied, password=AUTH[1], show_people=setting)
+        dashboard.tool.people[:] = [
+            Account("ann", "Ann Example", ("ann@example.com",)),
+            Account("bob", "Bob Example", ("bob@example.com",)),
+        ]
+        client = dashboard.app.test_client()
+        for path in ("/projects/1/people.json", "/projects/1/people", "/api/projects/1/people"):
+            body = client.get(path, auth=AUTH, headers=PAGE if path.endswith("people") and "api" not in path else {}).data.decode()
+            assert ("Ann Example" in body) == named, path
+            assert ("person A" in body) == (not named), path
+        if not named:
+            assert not {"ann", "bob"} & {row["person"] for row in client.get("/projects/1/people.json", auth=AUTH).json["state"]["people"]}
+
+
+def test_somebody_who_always_says_the_same_is_told_of_and_second_answers_that_were_asked_for_are_left_out(watched):
+    with watched.process.store.writing() as connection:
+        ids = (
+            connection.execute(select(item.c.id).where(item.c.project_id == 1, item.c.answer == "open", ~item.c.labelled).limit(30))
+            .scalars()
+            .all()
+        )
+        keep_reviews(connection, 1, {id: [Review(f"x{id}", "9", ("1",), updated_at=time.time())] for id in ids})
+        keep_reviews(connection, 1, {id: [Review(f"y{id}", "8", ("2",), updated_at=time.time())] for id in ids[:4]})
+        connection.execute(update(item).where(item.c.id.in_(ids[:3])).values(wanted=2))
+    found = watched.get("/projects/1/people.json").json["state"]
+    assert any("gave the same answer, 1, on all of 30 tasks" in note for note in found["notes"])
+    assert (found["agreement"]["items"], found["agreement"]["left_out"]) == (1, 3)
+
+
+def test_without_answers_the_page_says_what_to_do(copied, serve_dashboard):
+    client = serve_dashboard(*copied, password=AUTH[1]).app.test_client()
+    found = client.get("/projects/2/people.json", auth=AUTH).json["state"]
+    assert found["notes"] == ["People have answered nothing here yet. What they answer is compared as it comes in."]
+    assert (found["gold"]["error"], found["agreement"]["raw"], found["blind"]["n"]) == (None, None, 0)
+    page = client.get("/projects/2/people", auth=AUTH, headers=PAGE).text
+    assert "Set known answers aside" in page
+    assert "Nobody has answered blind yet." in page
+
+
+def test_the_cells_of_the_matrix_lead_to_their_items(watched):
+    everything = watched.get("/projects/1/people.json").json["state"]["blind"]
+    assert everything["n"] == sum(map(sum, everything["matrix"]["counts"])) == sum(row["n"] for row in everything["weeks"]) > 20
+    classes = everything["matrix"]["classes"]
+    said, row = next((classes[place], row) for place, row in enumerate(everything["matrix"]["counts"]) if sum(row) > 1)
+    answered = classes[max(range(len(row)), key=row.__getitem__)]
+    found = watched.get(f"/projects/1/people.json?said={said}&answered={answered}").json["state"]["blind"]
+    assert len(found["items"]) == found["found"] == max(row)
+    assert {(line["said"][0], line["answered"][0]) for line in found["items"]} == {(said, answered)}
+    for week in everything["weeks"]:
+        within = watched.get(f"/projects/1/people.json?week={week['monday']}").json["state"]["blind"]
+        assert sum(map(sum, within["matrix"]["counts"])) == week["n"]
+    assert watched.get("/projects/1/people.json?week=yesterday").status_code == 422
+    assert watched.get("/projects/1/people.json?route=sideways").status_code == 422
+
+
+def test_known_answers_are_set_aside_by_the_api_and_what_is_wrong_is_said(watched):
+    def post(body, user=AUTH):
+        return watched.client.post("/api/projects/1/gold", json=body, auth=user)
+
+    with watched.process.store.reading() as connection:
+        task = connection.execute(
+            select(item.c.external_id).where(item.c.project_id == 1, item.c.answer == "resolved").limit(1)
+        ).scalar_one()
+    assert post({"answers": [{"task": "4711000", "labels": ["1"]}]}).json == {"added": 0, "left": {"no task of that number is here": 1}}
+    assert post({"answers": [{"task": task, "labels": ["zebra"]}]}).status_code == 409
+    assert post({"answers": []}).status_code == 422
+    assert post({"answers": [{"task": 7, "labels": ["1"]}]}).status_code == 422
+    assert post({"answers": []}, (f"may {Role.LOOK}", PASSWORD)).status_code == 403
+
+
+@pytest.mark.browser
+def test_a_manager_sets_an_answer_aside_and_looks_behind_a_cell(signed_in, dashboard):
+    with dashboard.process.store.reading() as connection:
+        checks = select(spot_check.c.item_id)
+        rows = select(item.c.external_id, item.c.labels).where(
+            item.c.project_id == 1, item.c.answer == "resolved", item.c.id.not_in(checks)
+        )
+        task, labels = connection.execute(rows.order_by(item.c.id).limit(1)).one()
+    page = signed_in("/projects/1/people")
+    page.get_by_label("Tasks and their labels").fill(f"{task},{labels[0]}")
+    follow(page, page.get_by_role("button", name="Set aside", exact=True))
+    assert "1 known answer set aside." in text(page)
+    page.get_by_text("1 known answer not asked yet").click()
+    follow(page, page.get_by_role("button", name="Do not ask"))
+    assert "This answer is not asked." in text(page)
+    follow(page, page.locator("table:has(caption) td a").first)
+    assert "model" in text(page, "#items")
+    assert page.locator("#items + .table tbody tr").count() >= 1
