@@ -288,6 +288,23 @@ def digits_reference(digits_model, digits, quick):
 
 
 @pytest.fixture(scope="session")
+def convolutional_reference(digits, quick, tmp_path_factory):
+    """A reference of a convolutional ONNX model whose head was really trained on the digits 0 to 7."""
+    write = importlib.import_module("convolutional_digits").write_convolutional_digits
+    spec = write(tmp_path_factory.mktemp("convolutions"), *digits.train)
+    return fit(spec, digits.train, digits.held_out, settings=quick, name="convolutions")
+
+
+@pytest.fixture(scope="session")
+def torch_reference(digits, quick, tmp_path_factory):
+    """A reference of a convolutional torch model that was really trained on the digits 0 to 7."""
+    pytest.importorskip("torch")
+    write = importlib.import_module("torch_digits").write_torch_digits
+    spec = write(tmp_path_factory.mktemp("torch digits"), *digits.train)
+    return fit(spec, digits.train, digits.held_out, settings=quick, name="torch digits")
+
+
+@pytest.fixture(scope="session")
 def choices_model(tmp_path_factory):
     """A model of numbers with three answers that do not exclude each other: a number beyond 1 in size is "low", "middle" or "high"."""
     first = np.zeros((3, 6))

@@ -27,6 +27,9 @@ README = (ROOT / "README.md").read_text("utf-8")
 def demo_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     write_digits(folder / ".demo" / DIGITS)
+    ids = [path.relative_to(folder / ".demo" / DIGITS / "train") for path in sorted((folder / ".demo" / DIGITS / "train").glob("*/*"))]
+    rows = ["id,closed loop", *(f"{id.as_posix()},{int(id.parts[0] in '06')}" for id in ids)]
+    (folder / "concepts.csv").write_text("\n".join(rows), "utf-8")
     return folder
 
 
@@ -55,7 +58,7 @@ def test_every_setting_says_what_it_is_for():
 
 COMMANDS = re.findall(r"^annotriage .*$", README, re.MULTILINE)
 # The others need a running Label Studio, and are run end to end.
-ON_FILES = ("fit", "triage", "compare", "layers", "audit-labels", "duplicates", "sample", "diagnose", "atlas", "train")
+ON_FILES = ("fit", "triage", "compare", "layers", "audit-labels", "duplicates", "sample", "diagnose", "atlas", "dissect", "train")
 
 
 @pytest.mark.parametrize("line", COMMANDS)

@@ -8,7 +8,10 @@ if TYPE_CHECKING:
     from annotriage.data import Dataset, Item, open_dataset
     from annotriage.engine.compare import compare
     from annotriage.engine.diagnosis.atlas import Atlas, atlas
+    from annotriage.engine.diagnosis.attribution import AttributionGraph, attribution_graph
     from annotriage.engine.diagnosis.diagnose import Diagnosis, diagnose
+    from annotriage.engine.diagnosis.dissection import Dissection, dissect
+    from annotriage.engine.diagnosis.image_grid import ImageGrid, Patch, look_at_image
     from annotriage.engine.diagnosis.sample import DiagnosisSample, sample
     from annotriage.engine.duplicates import Duplicates, duplicates
     from annotriage.engine.fitting import fit
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from annotriage.report.atlas_page import atlas_to_folder
     from annotriage.report.comparison import compare_to_folder
     from annotriage.report.diagnosis_page import diagnose_to_folder
+    from annotriage.report.dissection_page import dissect_to_folder
     from annotriage.report.duplicates import duplicates_to_file
     from annotriage.report.label_audit import audit_labels_to_folder
     from annotriage.report.output import summary_text, triage_to_folder
@@ -40,13 +44,17 @@ __version__ = "0.1.0"
 _HOMES = {
     "AnnotriageError": "annotriage.errors",
     "Atlas": "annotriage.engine.diagnosis.atlas",
+    "AttributionGraph": "annotriage.engine.diagnosis.attribution",
     "Dataset": "annotriage.data",
     "Diagnosis": "annotriage.engine.diagnosis.diagnose",
     "DiagnosisSample": "annotriage.engine.diagnosis.sample",
+    "Dissection": "annotriage.engine.diagnosis.dissection",
     "Duplicates": "annotriage.engine.duplicates",
+    "ImageGrid": "annotriage.engine.diagnosis.image_grid",
     "Item": "annotriage.data",
     "LabelAudit": "annotriage.engine.label_audit.findings",
     "ModelSpec": "annotriage.model.spec",
+    "Patch": "annotriage.engine.diagnosis.image_grid",
     "Plan": "annotriage.training.plan",
     "Reference": "annotriage.engine.reference",
     "Settings": "annotriage.settings",
@@ -55,6 +63,7 @@ _HOMES = {
     "Verdict": "annotriage.engine.verdict",
     "atlas": "annotriage.engine.diagnosis.atlas",
     "atlas_to_folder": "annotriage.report.atlas_page",
+    "attribution_graph": "annotriage.engine.diagnosis.attribution",
     "audit_labels": "annotriage.engine.label_audit.audit",
     "audit_labels_to_folder": "annotriage.report.label_audit",
     "Wishes": "annotriage.training.retraining",
@@ -62,10 +71,13 @@ _HOMES = {
     "compare_to_folder": "annotriage.report.comparison",
     "diagnose": "annotriage.engine.diagnosis.diagnose",
     "diagnose_to_folder": "annotriage.report.diagnosis_page",
+    "dissect": "annotriage.engine.diagnosis.dissection",
+    "dissect_to_folder": "annotriage.report.dissection_page",
     "duplicates": "annotriage.engine.duplicates",
     "duplicates_to_file": "annotriage.report.duplicates",
     "fit": "annotriage.engine.fitting",
     "load_model": "annotriage.model",
+    "look_at_image": "annotriage.engine.diagnosis.image_grid",
     "look_alikes": "annotriage.engine.look_alikes",
     "open_dataset": "annotriage.data",
     "people": "annotriage.service.readings.people",
@@ -80,13 +92,17 @@ _HOMES = {
 __all__ = [
     "AnnotriageError",
     "Atlas",
+    "AttributionGraph",
     "Dataset",
     "Diagnosis",
     "DiagnosisSample",
+    "Dissection",
     "Duplicates",
+    "ImageGrid",
     "Item",
     "LabelAudit",
     "ModelSpec",
+    "Patch",
     "Plan",
     "Reference",
     "Settings",
@@ -96,17 +112,21 @@ __all__ = [
     "Wishes",
     "atlas",
     "atlas_to_folder",
+    "attribution_graph",
     "audit_labels",
     "audit_labels_to_folder",
     "compare",
     "compare_to_folder",
     "diagnose",
     "diagnose_to_folder",
+    "dissect",
+    "dissect_to_folder",
     "duplicates",
     "duplicates_to_file",
     "fit",
     "load_model",
     "look_alikes",
+    "look_at_image",
     "open_dataset",
     "people",
     "sample",

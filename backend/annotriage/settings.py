@@ -543,6 +543,19 @@ class ServiceSettings(_Table):
         " once their dataset has passed its probation.",
         choices=("suggest", "annotate"),
     )
+    group_error: float = _setting(
+        0.05,
+        "Share of a group of look-alikes that may have another label where people answered some of it and the rest is labelled at once."
+        " Lower it and more must be answered.",
+        low=0.001,
+        high=0.5,
+    )
+    inherit_answers: str = _setting(
+        "off",
+        "Whether a near duplicate of an answered item gets its answer as a prediction of its own version. It can be undone, and never"
+        " counts as a person's answer.",
+        choices=("on", "off"),
+    )
 
     @classmethod
     def load(

@@ -94,6 +94,37 @@ class FindingState(StrEnum):
     CORRECTED = "corrected"  # people have answered something else since
 
 
+class ProposalState(StrEnum):
+    """How far a group of look-alikes is on its way to be labelled at once."""
+
+    OFFERED = "offered"  # people see how many answers it takes; nobody is asked yet
+    ASKING = "asking"  # people answer the first members of the draw, blind
+    SHOWN = "shown"  # the answers are enough: the rest may be labelled at once
+    MIXED = "mixed"  # no number of answers is enough any more
+    SPLITTING = "splitting"  # it is being split in two
+    SPLIT = "split"  # its halves go on
+    LABELLING = "labelling"  # the rest is being labelled
+    LABELLED = "labelled"
+    UNDOING = "undoing"  # the labels given at once are being taken back
+    UNDONE = "undone"
+    CLOSED = "closed"  # by a person, or because its items are gone
+
+
+class TwinKind(StrEnum):
+    """How an item repeats an earlier one."""
+
+    EXACT = "exact"  # the model makes the very same of both
+    NEAR = "near"  # as a lightly changed copy would
+
+
+class TwinState(StrEnum):
+    """What became of an item that repeats an earlier one."""
+
+    FOUND = "found"
+    INHERITED = "inherited"  # it has the other's answer as a prediction
+    UNDONE = "undone"  # that was taken back, and is not given again
+
+
 class EventKind(StrEnum):
     """What happened to a project."""
 
@@ -129,6 +160,9 @@ class EventKind(StrEnum):
     REROUTED = "rerouted"  # a person sent items to review, or back
     ACCEPTED = "accepted"  # automatic labels became annotations
     UNDONE = "undone"  # they were taken back
+    LOOK_ALIKES = "look-alikes"  # a group of them went a step further
+    INHERITED = "inherited"  # near duplicates got the answers of what they repeat
+    INHERITED_UNDONE = "inherited undone"  # a person took these back
     CERTIFIED = "certified"  # the automatic labels of a dataset were fixed, and checks of them drawn
     ERASED = "erased"  # all that was known of items was erased
 
@@ -206,6 +240,18 @@ class TrainedState(StrEnum):
     OFFERED = "offered"  # it waits for a person to let it take over
     TAKEN = "taken"  # it took over, or is about to
     RETURNED = "returned"  # a person had the former one back
+
+
+class InsightKind(StrEnum):
+    """What a job can find inside the model of a project."""
+
+    DIAGNOSIS = "diagnosis"  # the questions' answers
+    ATLAS = "atlas"  # the training items as the layers see them
+    FACES = "faces"  # images made so that they mean to the model what a cell of the atlas does
+    IMAGE = "image"  # what each place of one image does
+    GRAPH = "graph"  # what a class is recognised by, layer by layer
+    UNITS = "units"  # which units stand for which concept
+    LAYERS = "layers"  # the model's graph of layers
 
 
 @dataclass(frozen=True, slots=True)

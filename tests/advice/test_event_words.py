@@ -46,6 +46,16 @@ EVIDENCE = {
         ("rerouted", {"by": "Ann", "to": "back", "items": 1200, "undone": False}, "Ann took 1,200 items out of review"),
         ("rerouted", {"by": "Bob", "to": "review", "items": 3, "undone": True}, "Bob undid sending 3 items to review"),
         ("rerouted", {"by": "Bob", "to": "back", "items": 3, "undone": True}, "Bob undid taking 3 items out of review"),
+        (
+            "look-alikes",
+            {"proposal": 3, "reason": "outlier group 1", "step": "asked", "by": "Ann", "answers": 73},
+            "look-alikes 3, outlier group 1: Ann asks for 73 answers",
+        ),
+        (
+            "look-alikes",
+            {"proposal": 3, "reason": "outlier group 1", "step": "labelled", "by": "Ann", "items": 127, "labels": ["9"]},
+            "look-alikes 3, outlier group 1: Ann let 127 items be labelled 9 at once",
+        ),
         ("accepted", {"batch": 4, "labels": 30}, "batch 4: 30 automatic labels became annotations"),
     ],
 )

@@ -21,6 +21,7 @@ import fitting
 import growth
 import guarantees
 import live
+import loop
 import map as map_page
 import overhead
 import pages
@@ -47,6 +48,7 @@ THEMES = {
     "barriers": barriers.figures,
     "strangers": strangers.figures,
     "quality": quality.figures,
+    "loop": loop.figures,
 }
 
 

@@ -106,12 +106,19 @@ def retrainings() -> Iterator[Figure]:
         auto = np.array([verdict.route == "auto" for verdict in found.verdicts])
         right = np.array([verdict.labels[:1] == (truth,) for verdict, truth in zip(found.verdicts, test[1], strict=True)])
         new = np.isin(test[1], ("8", "9"))
-        rows.append((auto.mean(), auto[new].mean(), (auto & ~right).sum() / max(1, auto.sum())))
+        of_new = auto & new
+        spent = ANSWERS + int(np.isin(sample[1], ("8", "9")).sum())
+        wrong = (auto & ~right).sum() / max(1, auto.sum())
+        rows.append((auto.mean(), auto[new].mean(), wrong, (of_new & ~right).sum(), of_new.sum(), spent))
     shares = np.array(rows)
     broken = int((shares[:, 2] > DIGITS_ERROR).sum())
     name = f"{ANSWERS} answers on 8s and 9s learned, {RANDOM} random ones calibrate, {RETRAININGS} seeds"
     yield Figure(f"{name}: automatic", "for information", f"{shares[:, 0].mean():.1%}, of 8s and 9s {shares[:, 1].mean():.1%}", None)
     yield Figure(f"true error of automatic labels, limit {DIGITS_ERROR:.0%}", "for information", f"{shares[:, 2].mean():.2%}", None)
+    of_new = f"{shares[:, 3].sum() / max(1, shares[:, 4].sum()):.2%} of {shares[:, 4].mean():.0f} a seed"
+    yield Figure("true error of automatic labels on 8s and 9s", "for information", of_new, None)
+    answers = f"{shares[:, 5].mean():.0f}: {ANSWERS} learned, the others in the random sample"
+    yield Figure("answers spent on 8s and 9s", "for information", answers, None)
     yield Figure("seeds whose test items show more", "for information", f"{broken} of {RETRAININGS}", None)
     if curve is not None:
         measured = f"{curve.a:.2f} m^{curve.b:.2f} + {curve.c:.3f}; 500 more: -{percent(curve.gain)}"

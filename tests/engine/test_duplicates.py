@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from sklearn.datasets import load_sample_image
 
 from annotriage import duplicates, fit
 from annotriage.cli import main
 from annotriage.data import Item
-from annotriage.engine.duplicates import light_copies, twin_threshold
+from annotriage.engine.duplicates import Nearness, light_copies, near_rows, print_threshold, twin_threshold
 from annotriage.errors import DataError
+from annotriage.quality.fingerprints import difference_hash
+from annotriage.quality.twins import nearest_earlier
 
 
 def items_of(images, name):
@@ -131,3 +134,28 @@ def test_the_command_writes_the_table(digits_reference, digits, tmp_path):
 def test_without_contents_to_copy_no_distance_makes_a_twin(digits_reference, quick):
     model = digits_reference.open_model()
     assert twin_threshold(lambda outputs: outputs.logits, model, {}, np.ones(3), quick) == 0.0
+
+
+def test_fingerprints_decide_where_copies_differ_far_less_than_pictures_do(digits, quick):
+    photos = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
+    pieces = [photo[top : top + 90, left : left + 120] for photo in photos for top in (0, 110, 220, 330) for left in range(0, 480, 120)]
+    small = [image[:, :, None] for image in digits.incoming[0][:60]]
+    found = []
+    for pictures in (pieces, small):
+        usual = nearest_earlier(np.stack([difference_hash(picture) for picture in pictures]))[1]
+        found.append(print_threshold(dict(enumerate(pictures)), usual, quick))
+    assert 1 <= found[0] <= 8
+    assert found[1] is None, "eight pixels are too few"
+    assert print_threshold({}, np.ones(3), quick) is None
+    assert print_threshold({0: np.ones(4)}, np.ones(3), quick) is None, "a row of numbers is no picture"
+
+
+def test_a_picture_makes_a_twin_where_activations_do_not_unless_the_model_sees_them_far_apart():
+    points = np.array([[0.0], [10.0], [14.0], [40.0]])
+    prints = np.zeros((4, 64), dtype=np.float32)
+    prints[1, :30] = 1
+    by_points, by_print = nearest_earlier(points), nearest_earlier(prints)
+    index, distance, close = near_rows(points, points, by_points, by_print, Nearness(distance=1.0, bits=3, far=20.0))
+    assert close.tolist() == [False, False, True, False], "the third shows what the first does, the fourth lies too far off"
+    assert (index[2], distance[2]) == (0, 14.0)
+    assert not near_rows(points, points, by_points, None, Nearness(1.0, 3, 20.0))[2].any()

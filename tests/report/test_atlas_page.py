@@ -11,8 +11,12 @@ from click.testing import CliRunner
 
 from annotriage import atlas, atlas_to_folder, fit
 from annotriage.cli import main
+from annotriage.data import Item
 from annotriage.engine.diagnosis.atlas import Fallen, training_atlas
-from annotriage.errors import DataError, ModelError, OutputError
+from annotriage.engine.diagnosis.label_sets import evidence_of, shares_of
+from annotriage.engine.labels import LabelSpace
+from annotriage.errors import DataError, ModelError, OutputError, SettingError
+from annotriage.report.atlas_data import atlas_data
 from annotriage.report.atlas_page import sentences
 
 
@@ -96,6 +100,54 @@ def test_rows_of_numbers_have_cells_without_pictures(network, quick, tmp_path, o
     assert "no picture" in page.locator("#cell-panel").inner_text()
 
 
+@pytest.mark.torch
+@pytest.mark.browser
+def test_of_a_feature_map_one_random_place_of_each_image_may_stand_for_it(torch_reference, digits, tmp_path, open_page):
+    early, late = torch_reference.model.layers[1], torch_reference.model.layers[0]
+    found = atlas_to_folder(torch_reference, digits.incoming, tmp_path / "out", [early, late], places="random", faces=6)
+    maps, whole = found.layers
+    usual = np.flatnonzero(~found.inside.strange)
+    assert sorted(np.concatenate([cell.items for cell in maps.levels[6]]).tolist()) == usual.tolist()
+    assert len(maps.patches) == len(found.inside.ids)
+    assert (maps.gradients, whole.gradients, whole.patches) == (True, False, ())
+    assert f"In {early} one random place of each image stands for it" in " ".join(sentences(found))
+    assert f"{late} has no places" in found.inside.notes[-1]
+    page = open_page((tmp_path / "out" / "atlas.html").as_uri())
+    assert pixels(page.locator("#plane button img.patch").first) > [0, 0]
+    page.locator("#plane button").first.click()
+    assert page.locator("#cell-panel img.patch").count() > 0
+    page.locator("#level").select_option("6 × 6")
+    page.get_by_label("Faces").select_option("both")
+    assert pixels(page.locator("#plane .pair img").last) > [0, 0]
+    page.locator("#plane button").first.click()
+    assert "Made by the model" in page.locator("#cell-panel").inner_text()
+
+
+def test_of_an_onnx_model_a_note_says_what_is_shown_in_the_place_of_faces(digits_reference, digits, tmp_path):
+    found = atlas_to_folder(digits_reference, digits.incoming, tmp_path / "out", faces=6)
+    assert "only torch models" in found.inside.notes[-1]
+
+
+@pytest.mark.torch
+def test_by_gradients_a_cell_of_an_early_layer_speaks_for_what_its_items_are(torch_reference, digits):
+    (layer,) = atlas(torch_reference, digits.incoming, [torch_reference.model.layers[-1]]).layers
+    cells = [cell for cell in layer.levels[6] if len(cell.items) >= 4]
+    predicted = torch_predicted(torch_reference, digits)
+    agree = [np.bincount(predicted[cell.items], minlength=8).argmax() == cell.evidence.argmax() for cell in cells]
+    assert layer.gradients
+    assert np.mean(agree) > 0.6
+
+
+def torch_predicted(reference, digits):
+    images = digits.incoming[0][:, None].astype(np.float32) / 255
+    return reference.open_model().run(images).logits.argmax(axis=1)
+
+
+def test_places_are_pooled_or_random(digits_reference, digits):
+    with pytest.raises(SettingError, match="'corner' is none of pooled, random"):
+        atlas(digits_reference, digits.incoming, places="corner")
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_people_walk_through_the_atlas(walked, open_page, barriers, theme):
@@ -118,6 +170,28 @@ def test_people_walk_through_the_atlas(walked, open_page, barriers, theme):
     assert barriers(page) == []
 
 
+def test_where_several_classes_may_apply_a_cell_stands_for_a_label_set(choices_model, quick):
+    rows = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32) * 1.5
+    given = [[name for name, value in zip(("low", "middle", "high"), row, strict=True) if abs(value) > 1] for row in rows]
+    items = [Item(str(place), row, tuple(labels)) for place, (row, labels) in enumerate(zip(rows, given, strict=True))]
+    reference = fit(choices_model, items, settings=quick)
+    found = atlas(reference, items)
+    data = atlas_data(found)
+    names = [kind["name"] for kind in data["classes"]]
+    assert "low + middle" in names
+    cells = [cell for level in data["layers"][0]["levels"] for cell in level["cells"]]
+    assert {kind for cell in cells for kind, _ in (*cell["top"], *cell["speaks"])} <= set(range(len(names)))
+    assert {"low + middle", "none of them"} <= {names[cell["top"][0][0]] for cell in cells}
+
+
+def test_shares_and_evidence_of_classes_become_those_of_label_sets():
+    space = LabelSpace(("a", "b"), True, ((), (0,), (0, 1)))
+    a, b = 1 / (1 + np.exp(-2.0)), 1 / (1 + np.exp(2.0))
+    found = shares_of(np.array([2.0, -2.0]), space)
+    assert found == pytest.approx([(1 - a) * (1 - b), a * (1 - b), a * b, (1 - a) * b])
+    assert evidence_of(np.array([1.0, 2.0]), space).tolist() == [-3, -1, 3, 0]
+
+
 @pytest.mark.browser
 def test_the_sidebar_searches_sorts_and_compares_classes(walked, open_page):
     page = open_page((walked[0] / "atlas.html").as_uri())
@@ -135,6 +209,13 @@ def test_the_sidebar_searches_sorts_and_compares_classes(walked, open_page):
     assert listed.first.inner_text().startswith("3")
     page.get_by_label("Compare with").select_option("5")
     assert "cells speak for both" in page.locator("#legend").inner_text()
+    said = page.locator("#cell-panel").inner_text()
+    assert all(part in said for part in ("3 and 5", "Speak for both", "Speak for 3 alone", "Speak for 5 alone"))
+    page.get_by_label("only those with errors").check()
+    assert 0 < listed.count() < 8
+    page.get_by_label("only those with errors").uncheck()
+    page.locator("#plane .class-name", has_text="7").press("Enter")
+    assert page.locator("#cell-panel h3").inner_text() == "7 and 5"
 
 
 @pytest.mark.browser
@@ -154,3 +235,23 @@ def test_the_command_draws_the_atlas(digits_reference, mixed, tmp_path):
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["items"] == len(mixed[0])
     assert json.loads((tmp_path / "out" / "atlas.json").read_text())["layers"][0]["name"] == "hidden1"
+
+
+def test_the_command_looks_at_an_image_and_pastes_a_piece(digits_reference, digits, tmp_path):
+    from PIL import Image
+
+    digits_reference.save(tmp_path / "reference")
+    images, labels = digits.incoming
+    for digit in ("1", "0"):
+        Image.fromarray(images[labels == digit][0]).save(tmp_path / f"{digit}.png")
+    words = ["look", "--reference", str(tmp_path / "reference"), "--image", str(tmp_path / "1.png"), "--paste", str(tmp_path / "0.png")]
+    done = CliRunner().invoke(main, [*words, "--picture", str(tmp_path / "pasted.png"), "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert max(found["answer"], key=found["answer"].get) == "1"
+    assert max(found["pasted"], key=found["pasted"].get) == "0"
+    with Image.open(tmp_path / "pasted.png") as picture:
+        assert picture.size == (320, 320)
+    plain = CliRunner().invoke(main, words)
+    assert "before" in plain.stdout
+    assert "Note: " in plain.stdout

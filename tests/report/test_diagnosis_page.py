@@ -136,6 +136,11 @@ def test_rows_of_numbers_have_no_pictures(network, quick, tmp_path):
     assert "no picture" in (out / "diagnosis.html").read_text("utf-8")
 
 
+def test_what_the_model_has_no_class_for_is_not_among_what_it_learns(digits_reference, digits_model, digits, mixed):
+    found = diagnose(digits_reference, mixed, ["learned-first"], checkpoints=[digits_model])
+    assert set(found.answers[0].pictures[0].series) == {str(digit) for digit in range(8)}
+
+
 def test_a_confusion_can_be_named(digits_reference, digits):
     found = diagnose(digits_reference, digits.held_out, ["taken-for"], confusion=("0", "7"))
     assert found.answers[0].sentence == "No item of 0 is taken as 7 here."

@@ -18,6 +18,7 @@ from annotriage.store import (
     jobs,
     maps,
     previews,
+    proposals,
     queue,
     reviews,
     snapshots,
@@ -28,7 +29,7 @@ from annotriage.store.events import history, note
 from annotriage.store.projects import mark_of
 
 # Few rows, whatever the number of items: reading all of them is as good as an index.
-SMALL = {"project", "reference", "dataset", "inbox", "job", "heartbeat", "reference_grid", "map", "rerouting", "acceptance"}
+SMALL = {"project", "reference", "dataset", "inbox", "job", "heartbeat", "reference_grid", "map", "rerouting", "acceptance", "proposal"}
 # Along an index in its order is as good, for whoever stops after a few rows.
 WHOLE = re.compile(r"^SCAN (\w+)(?! USING INDEX)")
 
@@ -38,6 +39,9 @@ HOT = {
     "queue, groups first": lambda c, p: queue.queue_page(c, p, order="groups", limit=5),
     "queue, of a dataset": lambda c, p: queue.queue_page(c, p, filters=queue.Filters(dataset=1), limit=5),
     "queue, by label": lambda c, p: queue.queue_page(c, p, filters=queue.Filters(label="cat"), limit=5),
+    "queue, of look-alikes": lambda c, p: queue.queue_page(c, p, filters=queue.Filters(proposal=1), limit=5),
+    "look-alikes to go on with": lambda c, p: proposals.at_work(c, p.id),
+    "look-alikes of an item": lambda c, p: proposals.group_of_item(c, p, 1),
     "queue's length": queue.queue_length,
     "what waits, by kind": queue.waiting_by_kind,
     "what waits of groups": lambda c, p: queue.waiting_in_groups(c, p, [1, 2]),

@@ -27,6 +27,7 @@ from annotriage.labeling_tool import (
     ProjectFacts,
     Review,
     Shown,
+    TabShows,
     Task,
 )
 
@@ -334,9 +335,11 @@ class MemoryProject:
         self.data = {id: {key: value for key, value in data.items() if key not in fields} for id, data in self.data.items()}
         return ["sends no webhooks any more"]
 
-    def assign(self, title: str, tasks: Sequence[str]) -> str:
+    def assign(self, title: str, tasks: Sequence[str], shows: TabShows = TabShows.REASONS) -> str:
         self._call("assign")
-        self.assigned[title] = list(tasks)
+        self.assigned.pop(title, None)
+        if tasks:
+            self.assigned[title] = list(tasks)
         return self.address()
 
     def repair(self) -> list[str]:

@@ -8,7 +8,10 @@ import pytest
 from sqlalchemy import text
 from web import token
 
+from annotriage.service.operations.jobs import INSIGHT_KINDS, run_queued
+from annotriage.states import InsightKind
 from annotriage.store import jobs, maps, versions
+from annotriage.store.insights import insight_of, job_kind
 from annotriage.store.projects import project_of
 from annotriage.store.schema import verdict
 from annotriage.store.versions import Said
@@ -37,14 +40,19 @@ def seen(request, copied, serve_dashboard):
         compared_with_a_former_version(connection, item)
         for kind, payload in (("map", {"method": "pca"}), ("report", {"dataset": 1})):
             jobs.queue(connection, 1, kind, payload)
+        for kind in (InsightKind.ATLAS, InsightKind.DIAGNOSIS):
+            jobs.queue(connection, 1, job_kind(kind))
     service = dashboard.service()
     service.run_jobs()
+    while run_queued(service.process, INSIGHT_KINDS):
+        pass
     with store.writing() as connection:  # a cluster that the reference does not have, which no job may meet
         connection.execute(text("UPDATE verdict SET cluster = :label WHERE item_id = :item"), {"label": LABEL, "item": item})
         made = maps.newest(connection, 1, "pca")
+        drawn = insight_of(connection, 1, InsightKind.ATLAS)
     parts = {
         "project": "1", "task": task, "item_id": item, "dataset": 1, "dataset_id": 1, "reference_id": 1, "place": 0, "number": 0,
-        "map_id": made.id if made else 1, "name": "page.js", "filename": "page.js", "method": "pca",
+        "map_id": made.id if made else 1, "insight_id": drawn.id, "name": "page.js", "filename": "page.js", "method": "pca",
     }  # fmt: skip
     queries = ("", "limit=500", FILTER)
 

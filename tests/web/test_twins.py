@@ -9,7 +9,10 @@ from sqlalchemy import update
 from triaged import import_tasks, judge
 
 from annotriage.service.guarantee.pausing import pause
-from annotriage.store import label_audits
+from annotriage.states import InsightKind
+from annotriage.store import label_audits, proposals
+from annotriage.store.insights import keep_insight
+from annotriage.store.projects import project_of
 from annotriage.store.schema import item
 
 # A figure of each page: where it is in the twin, and how the page shows it.
@@ -28,7 +31,15 @@ FIGURES = {
     "/projects/1/label-audit": (lambda page: page["audit"]["facts"]["items"], "{:,}</b>"),
     "/projects/1/people": (lambda page: page["state"]["blind"]["routes"][0]["n"], "{:,}</td>"),
     "/projects/1/training": (lambda page: page["training"]["learnable"], "{:,}</b>"),
+    "/projects/1/model": (lambda page: page["model"]["hash"], "{}</code>"),
+    "/projects/1/model/diagnosis": (lambda page: page["diagnosis"]["insight"]["facts"]["answers"][0]["sentence"], "{}"),
+    "/projects/1/model/atlas": (lambda page: page["atlas"]["insight"]["facts"]["items"], "{:,} training items make the cells"),
+    "/projects/1/model/image": (lambda page: page["offered"][0]["name"], "{}</bdi></a>"),
+    "/projects/1/model/graph": (lambda page: page["graph"]["insight"]["facts"]["sentences"][0], "{}"),
+    "/projects/1/model/units": (lambda page: page["units"]["insight"]["facts"]["items"], "{:,} training items"),
+    "/projects/1/model/layers": (lambda page: page["layers"]["insight"]["facts"]["boxes"][0]["title"], "{}</text>"),
     "/projects/1/certificates": (lambda page: page["datasets"][0]["items"], "({} item"),
+    "/projects/1/look-alikes": (lambda page: page["groups"][0]["proposal"]["members"], "{} items, proposed by"),
     "/projects/1/compare": (lambda page: page["a"]["whole"]["n"], "{:,}"),
     "/projects/1/versions": (lambda page: page["now"]["versions"][0]["use"] == "present" and "one version so far", "{}"),
     "/projects/1/groups/new-class": (lambda page: page["name"] or "Name of the class", "{}"),
@@ -46,7 +57,21 @@ def twin_of(path):
 def client(copied, serve_dashboard):
     dashboard = serve_dashboard(*copied, password=AUTH[1])
     with dashboard.process.store.writing() as connection:
+        answer = {"query": "layer-means", "title": "Means", "sentence": "7,124 differ.", "expected": "", "pictures": [], "items": []}
+        facts = {"items": 1, "wrong": 0, "which": "training", "layers": ["hidden1"], "notes": [], "answers": [answer]}
+        keep_insight(connection, 1, InsightKind.DIAGNOSIS, "", facts)
+        nothing = {"classes": [], "names": [], "layers": [], "sentences": [], "notes": [], "strange": 0, "pictured": False}
+        keep_insight(connection, 1, InsightKind.ATLAS, "", {"items": 7_125, "reference_id": 1, **nothing})
+        graph = {"classes": ["3"], "layers": [["hidden1", 32, ""]], "nodes": [], "lines": [], "sentences": ["Of 7,126 items."], "notes": []}
+        node = {"key": "0-1", "layer": 0, "name": "channel 1", "of": "one", "shares": [0.5], "patches": []}
+        keep_insight(connection, 1, InsightKind.GRAPH, "", graph | {"nodes": [node]})
+        keep_insight(connection, 1, InsightKind.UNITS, "", {"items": 7_127, "concepts": [], "layers": [], "sentences": [], "notes": []})
+        box = {"title": "Gemm, Relu", "shape": "32", "layers": ["hidden1"], "deciding": True}
+        keep_insight(connection, 1, InsightKind.LAYERS, "", {"boxes": [box], "arrows": [], "exact": True})
         label_audits.keep_audit(connection, 1, {"items": 7_123, "sentences": ["None looks wrong."], "findings": {}, "notes": []}, [])
+        project = project_of(connection, "1")
+        free = proposals.free_items(connection, project)
+        proposals.add_proposal(connection, project, free[:37], "outlier group 1", "ann", group_error=0.3, confidence=0.95)
     return dashboard.app.test_client()
 
 

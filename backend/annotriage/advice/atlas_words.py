@@ -6,6 +6,12 @@ from collections.abc import Sequence
 
 from annotriage.advice.numbers import count, percent
 
+NEEDS_IMAGES = "The model takes rows of numbers; only of a model that looks at images can images be made."
+NEEDS_TORCH = (
+    "Images are made along gradients, and only torch models (a .pt2, or a factory) give them; this one is run by onnxruntime, so each cell"
+    " shows the real picture nearest to its mean."
+)
+
 
 def explained_sentence(layer: str, explained: float) -> str:
     """How far a layer already holds the answers."""
@@ -25,3 +31,16 @@ def strange_sentence(strange: int, total: int, fallen: Sequence[tuple[str, int]]
     are = "is" if strange == 1 else "are"
     sentence = f"{strange:,} of {count(total, 'item')} {are} strange, drawn as diamonds."
     return f"{sentence} The model takes most of them for {where}." if where else sentence
+
+
+def places_sentence(layer: str) -> str:
+    """That one place of each image was taken."""
+    return f"In {layer} one random place of each image stands for it; a cell shows the patch that this place sees."
+
+
+def evidence_sentence(layers: Sequence[str], gradients: bool) -> str:
+    """How it was found what a cell of these layers speaks for."""
+    where = f"What a cell speaks for in {', '.join(layers)}"
+    if gradients:
+        return f"{where} is its activation times the gradient of the answer, compared with the average item."
+    return f"{where} is read off the linear map from the layer to the answers, compared with the average item."

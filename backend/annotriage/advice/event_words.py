@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from annotriage.advice.guarantee_words import Evidence, evidence_sentence
+from annotriage.advice.look_alike_words import step_sentence
 from annotriage.advice.numbers import count, percent
 from annotriage.advice.state_words import alarm_sentence, pause_sentence
 from annotriage.states import Alarm, EventKind, Pause
@@ -170,6 +171,17 @@ def undone(batch: int, labels: int) -> str:
     return f"batch {batch}: {labels} accepted labels were taken back"
 
 
+def inherited(items: int) -> str:
+    """Near duplicates of answered items got their answers as predictions."""
+    which = "it repeats" if items == 1 else "they repeat"
+    return f"{count(items, 'near duplicate')} got the answer of the item that {which}, as a prediction"
+
+
+def inherited_undone(items: int, by: str) -> str:
+    """A person took inherited answers back."""
+    return f"{by} took the inherited answers of {count(items, 'near duplicate')} back"
+
+
 def certified(dataset: str, labels: int, drawn: int, by: str) -> str:
     """The automatic labels of a dataset were fixed."""
     more = f", {count(drawn, 'check')} drawn for it" if drawn else ""
@@ -214,6 +226,9 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.REROUTED: rerouted,
     EventKind.ACCEPTED: accepted,
     EventKind.UNDONE: undone,
+    EventKind.INHERITED: inherited,
+    EventKind.INHERITED_UNDONE: inherited_undone,
+    EventKind.LOOK_ALIKES: step_sentence,
     EventKind.CERTIFIED: certified,
     EventKind.ERASED: erased,
 }

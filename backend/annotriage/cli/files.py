@@ -250,15 +250,21 @@ def compare(
         click.echo(f"Report: {out / PAGE}")
 
 
-@click.command(epilog=examples("annotriage layers --model model.toml"))
+@click.command(epilog=examples("annotriage layers --model model.toml", "annotriage layers --model model.toml --picture layers.html"))
 @click.option("--model", "model_path", type=PATH, required=True, help="The model spec, a TOML file beside the model.")
+@click.option("--picture", type=PATH, help="HTML file for a picture of the model's graph, the compared layers marked.")
 @click.option("--json", "as_json", is_flag=True, help="Print the layers as JSON.")
-def layers(model_path: Path, as_json: bool) -> None:
+def layers(model_path: Path, picture: Path | None, as_json: bool) -> None:
     """The hidden layers that can be compared, and which of them layer = "auto" takes."""
     from annotriage.model import candidate_layers
     from annotriage.model.spec import ModelSpec
 
-    found = candidate_layers(ModelSpec.load(model_path))
+    spec = ModelSpec.load(model_path)
+    found = candidate_layers(spec)
+    if picture is not None:
+        from annotriage.report.layers_page import write_layers
+
+        write_layers(spec, picture)
     if as_json:
         print_json([dataclasses.asdict(layer) for layer in found])
         return
@@ -269,6 +275,8 @@ def layers(model_path: Path, as_json: bool) -> None:
     click.echo(
         '\nIn the model spec: layer = "auto" takes the marked ones; layer = "NAME" or ["NAME", ...] takes others, the first decides.'
     )
+    if picture is not None:
+        click.echo(f"Picture: {picture}")
 
 
 @click.command(

@@ -1,4 +1,4 @@
-"""Commands that look into the model: sample, diagnose, atlas."""
+"""Commands that look into the model: sample, diagnose, atlas, look, dissect."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 from annotriage.cli.options import (
     PATH,
     Run,
+    common_options,
     examples,
     labeling_config_option,
     model_option,
@@ -16,6 +17,7 @@ from annotriage.cli.options import (
     reads_data,
     reference_option,
     replace_option,
+    run_settings,
 )
 
 METHODS = (
@@ -136,27 +138,169 @@ def diagnose(
     epilog=examples(
         "annotriage atlas --reference reference --data images/new --out atlas",
         "annotriage atlas --reference reference --data images/new --layer maps --layer hidden1 --out atlas",
+        "annotriage atlas --reference reference --data labelled.csv --graph cat --against dog --out atlas",
     )
 )
 @reference_option
 @click.option("--data", required=True, help="DATA to lay out; outliers are drawn in where they fall.")
 @click.option("--layer", "layers", multiple=True, help="A hidden layer, once for each.  [the deciding one]")
+@click.option(
+    "--places",
+    type=click.Choice(("pooled", "random")),
+    default="pooled",
+    show_default=True,
+    help="Of a feature map: its means, so that images lie together, or one random place, so that patches do.",
+)
+@click.option(
+    "--faces", type=click.Choice(("0", "6", "12")), default="0", help="Cells along an edge for which a torch model makes images.  [none]"
+)
+@click.option("--graph", metavar="CLASS", help="Also draw what this class is recognised by, layer by layer: graph.html.")
+@click.option("--against", metavar="CLASS", help="Another class beside it, and what both share.")
 @click.option("--out", type=PATH, required=True, help="Folder for atlas.html and atlas.json.")
 @model_option
 @labeling_config_option
 @replace_option
 @reads_data
-def atlas(run: Run, layers: tuple[str, ...], out: Path, replace_existing: bool) -> None:
+def atlas(
+    run: Run,
+    layers: tuple[str, ...],
+    places: str,
+    faces: str,
+    graph: str | None,
+    against: str | None,
+    out: Path,
+    replace_existing: bool,
+) -> None:
     """The world as a layer of the model sees it, to walk through: cells of alike items, classes, and where strange items fall."""
     from annotriage.report.atlas_page import PAGE, atlas_to_folder, sentences
+    from annotriage.report.graph_page import PAGE as GRAPH
 
-    found = atlas_to_folder(run.reference, run.data, out, layers, replace_existing=replace_existing, **run.how)
+    found = atlas_to_folder(
+        run.reference,
+        run.data,
+        out,
+        layers,
+        places=places,
+        faces=int(faces),
+        graph=graph,
+        against=against,
+        replace_existing=replace_existing,
+        **run.how,
+    )
     if run.as_json:
         print_json(found.summary())
         return
     for sentence in (*sentences(found), *(f"Note: {note}" for note in found.inside.notes)):
         click.echo(sentence)
     click.echo(f"Atlas: {out / PAGE}")
+    if found.graph is not None:
+        for sentence in (*found.graph.sentences, *(f"Note: {note}" for note in found.graph.notes)):
+            click.echo(sentence)
+        click.echo(f"Attribution graph: {out / GRAPH}")
 
 
-COMMANDS = (sample, diagnose, atlas)
+@click.command(
+    epilog=examples(
+        "annotriage dissect --reference reference --data images --masks masks --out dissection",
+        "annotriage dissect --reference reference --data images --concepts concepts.csv --layer hidden1 --out dissection",
+    )
+)
+@reference_option
+@click.option("--data", required=True, help="DATA with the items that have concepts.")
+@click.option("--masks", type=PATH, help="Folder of masks: concept/item.png, black where the concept is not.")
+@click.option("--concepts", type=PATH, help="CSV file instead: id (or path), then 1 or 0 for each concept.")
+@click.option("--layer", "layers", multiple=True, help="A hidden layer, once for each.  [those on the way through]")
+@click.option("--quantile", type=float, help="Share of all places on which a unit is active; with masks.  [0.005]")
+@click.option("--out", type=PATH, required=True, help="Folder for dissection.html and dissection.json.")
+@model_option
+@labeling_config_option
+@replace_option
+@reads_data
+def dissect(
+    run: Run,
+    masks: Path | None,
+    concepts: Path | None,
+    layers: tuple[str, ...],
+    quantile: float | None,
+    out: Path,
+    replace_existing: bool,
+) -> None:
+    """Which units of the model stand for which concept, by masks or labels that you give."""
+    from annotriage.report.dissection_page import PAGE, dissect_to_folder
+
+    how = run.how if quantile is None else {**run.how, "quantile": quantile}
+    found = dissect_to_folder(
+        run.reference, run.data, out, masks=masks, concepts=concepts, layers=layers, replace_existing=replace_existing, **how
+    )
+    if run.as_json:
+        print_json(found.summary())
+        return
+    for sentence in (*found.sentences, *(f"Note: {note}" for note in found.notes)):
+        click.echo(sentence)
+    click.echo(f"Units and concepts: {out / PAGE}")
+
+
+@click.command(
+    epilog=examples(
+        "annotriage look --reference reference --image scans/a.png",
+        "annotriage look --reference reference --image a.png --paste b.png --box 0.2 0.2 0.4 0.4 --at 0.5 0.1 --picture pasted.png",
+    )
+)
+@reference_option
+@click.option("--image", type=PATH, required=True, help="The image file to look at.")
+@click.option("--layer", default="", help="A layer that the reference compares.  [the last that has places]")
+@click.option("--paste", type=PATH, help="Another image, of which a piece is put on the first.")
+@click.option(
+    "--box",
+    nargs=4,
+    type=float,
+    default=(0.0, 0.0, 1.0, 1.0),
+    metavar="LEFT TOP WIDTH HEIGHT",
+    help="The piece, in shares of its image.  [all of it]",
+)
+@click.option(
+    "--at", nargs=2, type=float, default=(0.0, 0.0), metavar="LEFT TOP", help="Where it goes, in shares of the first image.  [0 0]"
+)
+@click.option("--picture", type=PATH, help="Write what the model saw, with the piece if there is one, here as a PNG.")
+@model_option
+@common_options
+def look(
+    reference_path: Path,
+    image: Path,
+    layer: str,
+    paste: Path | None,
+    box: tuple[float, float, float, float],
+    at: tuple[float, float],
+    picture: Path | None,
+    model_path: Path | None,
+    config: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """What each place of an image speaks for; and how a piece of another image, pasted on it, moves the answer."""
+    from annotriage.advice.numbers import percent
+    from annotriage.engine.diagnosis.image_grid import Patch, look_at_image
+    from annotriage.engine.reference import Reference
+
+    reference = Reference.load(reference_path)
+    patch = None if paste is None else Patch(paste, box, at)
+    settings = run_settings(config, {}, reference.settings)
+    found = look_at_image(reference, image, layer, patch=patch, model=model_path, settings=settings)
+    if picture is not None:
+        found.write_picture(picture)
+    if as_json:
+        print_json(found.summary())
+        return
+    after = found.shares if found.pasted is None else found.pasted.shares
+    for kind in sorted(range(len(after)), key=lambda kind: -after[kind]):
+        was = "" if found.pasted is None else f", {percent(found.shares[kind])} before"
+        click.echo(f"{found.classes[kind]}: {percent(after[kind])}{was}")
+    if found.layer:
+        click.echo(f"What each place of {found.layer} speaks for most, by {found.how}:")
+        for row in found.evidence.argmax(axis=0).tolist():
+            click.echo("  " + " ".join(found.classes[kind] for kind in row))
+    for note in found.notes:
+        click.echo(f"Note: {note}")
+
+
+COMMANDS = (sample, diagnose, atlas, dissect, look)

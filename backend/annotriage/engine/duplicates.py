@@ -1,7 +1,9 @@
 """Duplicates: items that are in a dataset twice, or in two that must not share any.
 
 Exact ones show the model the same content. Near ones lie, in the space of the map, within the distance of lightly changed copies, which are
-made of items of the data itself: brighter or darker by 5%, with noise of 2%, recompressed, and large pictures shrunk by a tenth.
+made of items of the data itself: brighter or darker by 5%, with noise of 2%, recompressed, and large pictures shrunk by a tenth. Pictures
+are near, too, whose fingerprints differ by no more bits than those of such copies do, unless the model sees them as far apart as
+different items usually are.
 """
 
 from __future__ import annotations
@@ -32,10 +34,12 @@ from annotriage.model.inputs import content_hash
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import stream
 from annotriage.progress import Progress, silent
-from annotriage.quality.twins import NONE, USUAL_PART, near_threshold, nearest_among, nearest_earlier
+from annotriage.quality.fingerprints import difference_hash
+from annotriage.quality.twins import COPIES_WITHIN, NONE, USUAL_PART, near_threshold, nearest_among, nearest_earlier
 from annotriage.settings import ServiceSettings, Settings
 
 Array = NDArray[Any]
+Nearest = tuple[Array, Array]  # indices and distances, as of quality.twins
 
 BRIGHTNESS, NOISE, QUALITY, SHRUNK = 0.05, 0.02, 90, 0.9
 LARGE = 64  # pixels of the shorter side, from which a picture is also shrunk
@@ -59,7 +63,8 @@ class Duplicates:
     """What is there twice.
 
     threshold: the distance within which items are near twins; usual: the median distance of an item to the nearest other one.
-    twins: in the order of the data; one of each set at most for an item.
+    twins: in the order of the data; one of each set at most for an item. bits: of 64, by which the fingerprints of near pictures may
+    differ, None without pictures.
     """
 
     dataset: str
@@ -71,6 +76,7 @@ class Duplicates:
     failed: int
     threshold: float
     usual: float
+    bits: int | None
     twins: tuple[Twin, ...]
     notes: tuple[str, ...]
 
@@ -93,7 +99,8 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class _Points:
-    """A dataset as points: ids, content hashes, (N, n) compressed points, and the contents of a seeded sample by row."""
+    """A dataset as points: ids, content hashes, (N, n) compressed points, the contents of a seeded sample by row, and fingerprints
+    (N, 64), None where not all are pictures."""
 
     name: str
     ids: list[str]
@@ -101,6 +108,17 @@ class _Points:
     points: Array
     contents: dict[int, Array]
     failures: list[str]
+    prints: Array | None
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """What makes two items near twins. distance: of their points. bits: by which their fingerprints may differ, None without pictures;
+    far: the distance of points beyond which they are no twins, whatever the pictures say."""
+
+    distance: float
+    bits: int | None
+    far: float
 
 
 def duplicates(
@@ -133,16 +151,22 @@ def duplicates(
         earlier, distance = nearest_earlier(mine.points)
         between = None if others is None else nearest_among(mine.points, others.points)
         threshold = twin_threshold(partial(compressed, reference.detector), model, mine.contents, distance, settings)
+        usual = distance[np.isfinite(distance)]
+        by_print = None if mine.prints is None else nearest_earlier(mine.prints)
+        bits = None if by_print is None else print_threshold(mine.contents, by_print[1], settings)
+        near = Nearness(threshold, bits, float(np.median(usual)) if len(usual) else 0.0)
+        within = near_rows(mine.points, mine.points, (earlier, distance), by_print, near)
+        if others is not None and between is not None:
+            across = None if mine.prints is None or others.prints is None else nearest_among(mine.prints, others.prints)
+            beyond = near_rows(mine.points, others.points, between, across, near)
     known: dict[str, int] = {}
     theirs = {} if others is None else {content: row for row, content in reversed(list(enumerate(others.hashes)))}
     found: list[Twin] = []
     for row, content in enumerate(mine.hashes):
-        found += _twin(mine, row, mine, known.setdefault(content, row), int(earlier[row]), distance[row], threshold, DATA)
-        if others is not None and between is not None:
-            place, away = int(between[0][row]), between[1][row]
-            found += _twin(mine, row, others, theirs.get(content, NONE), place, away, threshold, AGAINST)
+        found += _twin(mine, row, mine, known.setdefault(content, row), within, DATA)
+        if others is not None:
+            found += _twin(mine, row, others, theirs.get(content, NONE), beyond, AGAINST)
     failures = [*mine.failures, *([] if others is None else others.failures)]
-    usual = distance[np.isfinite(distance)]
     return Duplicates(
         dataset=mine.name,
         against=None if others is None else others.name,
@@ -153,6 +177,7 @@ def duplicates(
         failed=len(failures),
         threshold=threshold,
         usual=float(np.median(usual)) if len(usual) else float("nan"),
+        bits=bits,
         twins=tuple(found),
         notes=(twin_words.failed_sentence(failures),) if failures else (),
     )
@@ -185,12 +210,13 @@ def have_near_twins(
     return np.asarray(nearest_among(points, others)[1] <= twin_threshold(place, model, contents, usual, settings))
 
 
-def _twin(mine: _Points, row: int, others: _Points, same: int, near: int, distance: float, threshold: float, which: str) -> Iterator[Twin]:
-    """The twin of an item in one set, if it has one. same: row of the same content; near: of the nearest."""
+def _twin(mine: _Points, row: int, others: _Points, same: int, near: tuple[Array, Array, Array], which: str) -> Iterator[Twin]:
+    """The twin of an item in one set, if it has one. same: row of the same content; near: as `near_rows` gives it."""
+    index, distance, close = (part[row] for part in near)
     if same != NONE and not (which == DATA and same == row):
         yield Twin(mine.ids[row], others.ids[same], which, 0.0, "exact")
-    elif near != NONE and distance <= threshold:
-        yield Twin(mine.ids[row], others.ids[near], which, float(distance), "near")
+    elif index != NONE and close:
+        yield Twin(mine.ids[row], others.ids[index], which, float(distance), "near")
 
 
 def _pointed(reference: Reference, model: Model, dataset: Any, settings: Settings, progress: Progress) -> _Points:
@@ -198,6 +224,7 @@ def _pointed(reference: Reference, model: Model, dataset: Any, settings: Setting
     hashes: list[str] = []
     points: list[Array] = []
     failures: list[str] = []
+    prints: list[Array] = []
     contents: SeededSample[tuple[int, Array]] = SeededSample(CONTENTS, settings.seed, "contents")
     with progress(f"items of {dataset.name}", dataset.count) as advance, threadpool_limits(1, user_api="blas"):
         for batch in stream(model, dataset, settings):
@@ -206,13 +233,55 @@ def _pointed(reference: Reference, model: Model, dataset: Any, settings: Setting
                 contents.offer(batch.items[row].id, partial(_numbered, len(ids), loaded.content))
                 ids.append(batch.items[row].id)
                 hashes.append(content_hash(loaded))
+                if is_picture(loaded.content):
+                    prints.append(difference_hash(loaded.content))
             if batch.outputs is not None:
                 points.append(compressed(reference.detector, batch.outputs).astype(np.float32))
             advance(len(batch.items))
     if not points:
         why = f": {failures[0]}" if failures else ""
         raise DataError(f"{dataset.name}: no item could be read, so that there is nothing to compare{why}")
-    return _Points(dataset.name, ids, hashes, np.concatenate(points), dict(contents.values()), failures)
+    pictured = np.stack(prints) if len(prints) == len(ids) else None
+    return _Points(dataset.name, ids, hashes, np.concatenate(points), dict(contents.values()), failures, pictured)
+
+
+def near_rows(points: Array, others: Array, nearest: Nearest, by_print: Nearest | None, near: Nearness) -> tuple[Array, Array, Array]:
+    """For each of (N, n) points its nearest among others, its distance, and whether that makes it a near twin: (N,) each.
+
+    nearest: by points; by_print: by fingerprints, None without pictures: whoever has no near twin by the first may have one by these.
+    """
+    index, distance = (part.copy() for part in nearest)
+    close = distance <= near.distance
+    if by_print is not None and near.bits is not None:
+        for row in np.flatnonzero(~close & (np.square(by_print[1]) <= near.bits + 0.5)):
+            apart = float(np.linalg.norm(points[row] - others[by_print[0][row]]))
+            if apart <= near.far:
+                index[row], distance[row], close[row] = by_print[0][row], apart, True
+    return index, distance, close
+
+
+def nearness_of(reference: Reference, model: Model, settings: Settings) -> Nearness:
+    """What makes items near twins by what a reference keeps of its training items, whose small pictures are copied.
+
+    Without pictures only what the model cannot tell apart is a twin.
+    """
+    sample, size = reference.sample, min(CONTENTS, len(reference.sample.ids))
+    pictures = {row: content for row in range(size) if (content := _kept_picture(sample.thumbnail(row), model.spec.input.mode)) is not None}
+    points = sample.compressed.astype(np.float32)
+    apart = nearest_earlier(points[:USUAL_OF])[1]
+    usual = apart[np.isfinite(apart)]
+    threshold = twin_threshold(partial(compressed, reference.detector), model, pictures, usual, settings)
+    prints = np.stack([difference_hash(content) for content in pictures.values()]) if pictures else None
+    bits = None if prints is None else print_threshold(pictures, nearest_earlier(prints)[1], settings)
+    return Nearness(threshold, bits, float(np.median(usual)) if len(usual) else 0.0)
+
+
+def _kept_picture(encoded: bytes, mode: str) -> Array | None:
+    """A small picture as the model's kind of input, (H, W, C) uint8; None if there is none."""
+    if not encoded:
+        return None
+    pixels = np.asarray(Image.open(io.BytesIO(encoded)).convert(mode))
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 def _numbered(row: int, content: Array) -> tuple[int, Array]:
@@ -248,9 +317,32 @@ def twin_threshold(
     return near_threshold(np.linalg.norm(after - np.repeat(before, each, axis=0), axis=1), usual)
 
 
+def print_threshold(contents: Mapping[int, Array], usual: Array, settings: Settings) -> int | None:
+    """By how many bits the fingerprints of near twins may differ: as those of lightly changed copies do.
+
+    None where that tells nothing: copies differ by more than half of what is usual, as of pictures of a few pixels, or of which all look
+    alike; there are none, or one is no picture. contents: of the items to copy. usual: (N,) distances of fingerprints to the nearest.
+    """
+    originals = list(contents.values())
+    if not originals or not all(map(is_picture, originals)):
+        return None
+    changed = [
+        float(np.abs(difference_hash(copy) - difference_hash(content)).sum())
+        for content in originals
+        for copy in light_copies(content, np.random.default_rng(settings.seed))
+    ]
+    within, known = float(np.quantile(changed, COPIES_WITHIN)), usual[np.isfinite(usual)]
+    return int(within) if len(known) and within <= USUAL_PART * float(np.median(np.square(known))) else None
+
+
+def is_picture(content: Array) -> bool:
+    """Whether what the model sees of an item is a picture: (H, W, C) uint8."""
+    return content.dtype == np.uint8 and content.ndim == 3
+
+
 def light_copies(content: Array, rng: np.random.Generator) -> Sequence[Array]:
     """An item as it might come back from another export: (H, W, C) uint8 pixels, or a row of numbers, which gets noise alone."""
-    if content.dtype != np.uint8 or content.ndim != 3:
+    if not is_picture(content):
         spread = NOISE * max(float(np.std(content)), 1e-12)
         return [(content + rng.normal(0, spread, content.shape)).astype(content.dtype)]
     pixels = content.astype(np.float32)

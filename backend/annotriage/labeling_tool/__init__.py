@@ -5,6 +5,8 @@ from annotriage.labeling_tool.files import LabelingFiles, PredictionWriter
 from annotriage.labeling_tool.server import SECRET_HEADER, DemoServer, LabelingServers, Predictor, ToolProject, ToolServer
 from annotriage.labeling_tool.types import (
     AUDIT_VERSION,
+    INHERITED_VERSION,
+    LOOK_ALIKES_VERSION,
     Account,
     Before,
     Changes,
@@ -17,12 +19,15 @@ from annotriage.labeling_tool.types import (
     ProjectFacts,
     Review,
     Shown,
+    TabShows,
     Task,
 )
 
 __all__ = [
     "AUDIT_VERSION",
     "DEFAULT",
+    "INHERITED_VERSION",
+    "LOOK_ALIKES_VERSION",
     "SECRET_HEADER",
     "Account",
     "Before",
@@ -42,6 +47,7 @@ __all__ = [
     "ProjectFacts",
     "Review",
     "Shown",
+    "TabShows",
     "Task",
     "ToolProject",
     "ToolServer",

@@ -18,6 +18,7 @@ from annotriage.labeling_tool.types import (
     Outcomes,
     ProjectFacts,
     Shown,
+    TabShows,
     Task,
 )
 from annotriage.progress import Progress, silent
@@ -207,8 +208,11 @@ class ToolProject(Protocol):
         before: what the project was like; None if nobody knows that it was ever connected: then only what is surely ours is taken back.
         """
 
-    def assign(self, title: str, tasks: Sequence[str]) -> str:
-        """Make a tab for a person, with these tasks as long as they are not answered, in place of one of the same title: its address."""
+    def assign(self, title: str, tasks: Sequence[str], shows: TabShows = TabShows.REASONS) -> str:
+        """Make a tab for people in place of one of the same title: its address. Without tasks there is none of that title any more.
+
+        With ANSWERS it holds the tasks for good, else as long as they are not answered.
+        """
 
     def repair(self) -> list[str]:
         """Make again what people deleted of tabs and order."""

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from annotriage.errors import ToolError
 from annotriage.states import Time
 from annotriage.text import storable
 
 AUDIT_VERSION = "annotriage label audit"  # of predictions that say what a label that people gave probably should be; never shown by itself
+
+
+INHERITED_VERSION = "annotriage near duplicates"  # of answers that near duplicates inherited
+LOOK_ALIKES_VERSION = "annotriage look-alikes"  # begins the version of labels that a group of look-alikes got at once
+
+
+class TabShows(StrEnum):
+    """What a tab for people shows beside their tasks."""
+
+    REASONS = "reasons"  # why each waits
+    NOTHING = "nothing"  # they are answered blind
+    ANSWERS = "answers"  # what was answered, and what was predicted
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,12 @@ from annotriage.model.spec import ModelSpec
 from annotriage.model.types import Layer, Model, Outputs
 
 if TYPE_CHECKING:
+    from annotriage.model.connecting_weights import Connection
+    from annotriage.model.layers import Step
     from annotriage.model.onnx_model import OnnxModel
     from annotriage.model.torch_model import TorchModel
 
-__all__ = ["Layer", "Model", "Outputs", "candidate_layers", "load_model", "model_files"]
+__all__ = ["Layer", "Model", "Outputs", "candidate_layers", "connections", "load_model", "model_files", "steps_of"]
 
 
 def load_model(spec: ModelSpec, device: str = "auto", threads: int = 0) -> Model:
@@ -47,6 +50,29 @@ def candidate_layers(spec: ModelSpec) -> list[Layer]:
     from annotriage.model.onnx_model import onnx_layers
 
     return onnx_layers(spec)
+
+
+def steps_of(spec: ModelSpec) -> tuple[tuple[Step, ...], str]:
+    """The model's graph as steps in order of execution, and the name of its output. The model is not made ready to run."""
+    if _is_torch(spec):
+        from annotriage.model.torch_model import torch_steps
+
+        return torch_steps(spec)
+    from annotriage.model.onnx_graph import read_graph
+
+    graph = read_graph(spec)
+    return graph.steps, graph.output
+
+
+def connections(spec: ModelSpec, layers: Sequence[str]) -> list[Connection | None]:
+    """How each of these layers comes of the one before it, one fewer than there are: by which weights, or None where by more than those."""
+    if _is_torch(spec):
+        from annotriage.model.torch_connections import torch_connections
+
+        return torch_connections(spec, layers)
+    from annotriage.model.onnx_connections import onnx_connections
+
+    return onnx_connections(spec, layers)
 
 
 def model_files(spec: ModelSpec) -> tuple[Path, ...]:

@@ -109,6 +109,27 @@ def _choice(steps: Sequence[Step], output: str, spec: ModelSpec) -> Choice:
     return Choice(logits, spec.layer, closing)
 
 
+def way_through(steps: Sequence[Step], output: str, spec: ModelSpec, most: int) -> tuple[str, ...]:
+    """The layers on the way from the input to the answer, at most so many, and the logits at the end.
+
+    Those behind an activation function, spread evenly where there are more; of a model without any, sums, blocks and layers with weights.
+    """
+    choice = _choice(steps, output, spec)
+    before = _ancestors(steps, choice.logits) - {choice.logits}
+    hidden = [step for step in steps if step.output in before and step.shape is not None and 2 <= len(step.shape) <= 5]
+    kinds = (
+        [step for step in hidden if (step.word in _ACTIVATIONS or step.word == "tanh") and _is_map(step.shape)],
+        [step for step in hidden if step.block or (step.word == "add" and len(step.inputs) == 2)],
+        [step for step in hidden if _is_hidden_layer(step)],
+    )
+    found = next((kind for kind in kinds if kind), [])
+    count = min(most, len(found))
+    places = [round((len(found) - 1) * (part + 1) / count) if count > 1 else len(found) - 1 for part in range(count)]
+    if count == len(found):
+        places = list(range(count))
+    return (*(found[place].output for place in dict.fromkeys(places)), choice.logits)
+
+
 def candidates(steps: Sequence[Step], choice: Choice) -> list[Layer]:
     """The hidden layers worth comparing, in the graph's order, and those chosen among them."""
     before = _ancestors(steps, choice.logits) - {choice.logits}

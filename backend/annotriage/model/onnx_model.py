@@ -18,9 +18,9 @@ import onnxruntime
 from annotriage.errors import ModelError
 from annotriage.model.layers import channels_last, choose, listed, tensor_of
 from annotriage.model.onnx_graph import Graph, read_graph
-from annotriage.model.outputs import find_reading, probe_batch, run_in_batches
+from annotriage.model.outputs import find_reading, probe_batch, run_in_batches, whole_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
-from annotriage.model.types import Array, Layer, Outputs
+from annotriage.model.types import Array, Layer, Outputs, Whole
 
 
 class OnnxModel:
@@ -59,6 +59,10 @@ class OnnxModel:
     def run(self, batch: Array) -> Outputs:
         """Outputs for (N, ...) inputs, any N. Raises ModelError if the runtime refuses the batch."""
         return run_in_batches(self._forward, batch, self.fixed_batch, self._reading)
+
+    def run_whole(self, batch: Array) -> Whole:
+        """As `run`, with maps as they are, channels first."""
+        return whole_in_batches(self._forward, batch, self.fixed_batch, self._reading)
 
     def _forward(self, batch: Array) -> tuple[Array, Sequence[Array]]:
         if not np.issubdtype(self._dtype, np.floating):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from annotriage.errors import ModelError
 from annotriage.model.layers import Choice, token_of
 from annotriage.model.spec import ModelSpec
-from annotriage.model.types import Array, Outputs
+from annotriage.model.types import Array, Outputs, Whole
 
 Floats = NDArray[np.float32]
 Forward = Callable[[Array], tuple[Array, Sequence[Array]]]  # a batch -> what the model puts out, its hidden layers
@@ -195,6 +195,29 @@ def _notes(choice: str, spec: ModelSpec) -> tuple[str, ...]:
 
 def run_in_batches(forward: Forward, batch: Array, fixed_batch: int | None, reading: Reading) -> Outputs:
     """Outputs for a batch of any size: where the model takes one size only, the batch is split and its end padded."""
+
+    def pooled(index: int, activation: Array) -> Floats:
+        return pool(activation, moments(index), reading.channels_last[index])
+
+    logits, *layers = _in_batches(forward, batch, fixed_batch, reading, pooled)
+    return Outputs(logits, tuple(layers))
+
+
+def whole_in_batches(forward: Forward, batch: Array, fixed_batch: int | None, reading: Reading) -> Whole:
+    """As `run_in_batches`, without pooling."""
+
+    def channels_first(index: int, activation: Array) -> Floats:
+        moved = np.moveaxis(activation, -1, 1) if activation.ndim > 2 and reading.channels_last[index] else activation
+        return np.ascontiguousarray(moved, dtype=np.float32)
+
+    logits, *layers = _in_batches(forward, batch, fixed_batch, reading, channels_first)
+    return Whole(logits, tuple(layers))
+
+
+def _in_batches(
+    forward: Forward, batch: Array, fixed_batch: int | None, reading: Reading, read: Callable[[int, Array], Floats]
+) -> list[Floats]:
+    """The logits, then what `read` makes of each layer, by its place."""
     size = fixed_batch or max(len(batch), 1)
     parts: list[tuple[Floats, ...]] = []
     for start in range(0, max(len(batch), 1), size):
@@ -203,13 +226,12 @@ def run_in_batches(forward: Forward, batch: Array, fixed_batch: int | None, read
         if kept < size:
             part = np.concatenate([part, np.zeros((size - kept, *batch.shape[1:]), batch.dtype)])
         output, activations = forward(part)
-        vectors = [
-            pool(only_token(activation, token), moments(index), last)
-            for index, (activation, last, token) in enumerate(zip(activations, reading.channels_last, reading.tokens, strict=True))
+        layers = [
+            read(index, only_token(activation, token))
+            for index, (activation, token) in enumerate(zip(activations, reading.tokens, strict=True))
         ]
-        parts.append(tuple(values[:kept] for values in (as_logits(output, reading.spec), *vectors)))
-    logits, *pooled = (np.concatenate(same) if len(parts) > 1 else same[0] for same in zip(*parts, strict=True))
-    return Outputs(logits, tuple(pooled))
+        parts.append(tuple(values[:kept] for values in (as_logits(output, reading.spec), *layers)))
+    return [np.concatenate(same) if len(parts) > 1 else same[0] for same in zip(*parts, strict=True)]
 
 
 def as_logits(output: Array, spec: ModelSpec) -> Floats:

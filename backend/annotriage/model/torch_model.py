@@ -6,8 +6,9 @@ No pickled module is ever loaded: weights are safetensors or state_dicts.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -16,11 +17,13 @@ from torch import Tensor
 
 from annotriage.errors import ModelError
 from annotriage.model.layers import Step, channels_last, choose, listed, tensor_of, token_of
-from annotriage.model.outputs import find_reading, moments, only_token, run_in_batches
+from annotriage.model.outputs import find_reading, moments, only_token, run_in_batches, whole_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
 from annotriage.model.torch_module import HookedModule
 from annotriage.model.torch_program import Program
-from annotriage.model.types import Array, Layer, Outputs
+from annotriage.model.types import Array, Layer, Outputs, Whole
+
+Change = Callable[[str, Tensor], Tensor]
 
 
 class Recorder(Protocol):
@@ -31,8 +34,9 @@ class Recorder(Protocol):
     dtype: torch.dtype
     fixed_batch: int | None
 
-    def record(self, inputs: Tensor, names: frozenset[str]) -> dict[str, Tensor]:
-        """The tensors of that name on the way from these inputs to the output."""
+    def record(self, inputs: Tensor, names: frozenset[str], change: Change | None = None) -> dict[str, Tensor]:
+        """The tensors of that name on the way from these inputs to the output; with `change`, which gets name and tensor, as it made
+        them, and so what follows."""
         ...
 
 
@@ -53,9 +57,9 @@ class TorchModel:
         self.fixed_batch = self._recorder.fixed_batch
         self.hash = hash_files([spec.model_path])
         self._logits = choice.logits
-        self._last = tuple(channels_last(self._recorder.steps, tensor_of(name), spec.input.layout) for name in self.layers)
+        self.channels_last = tuple(channels_last(self._recorder.steps, tensor_of(name), spec.input.layout) for name in self.layers)
         dtype = np.float32 if self._recorder.dtype.is_floating_point else np.int64
-        self._reading = find_reading(self._forward, dtype, self.fixed_batch, choice, self._last, spec)
+        self._reading = find_reading(self._forward, dtype, self.fixed_batch, choice, self.channels_last, spec)
         self.spec, self.fixed_batch = self._reading.spec, self._reading.fixed_batch
         self.notes = (*self.notes, *self._reading.notes)
 
@@ -70,9 +74,29 @@ class TorchModel:
         """Outputs for (N, ...) inputs, any N. Raises ModelError if torch refuses the batch."""
         return run_in_batches(self._forward, batch, self.fixed_batch, self._reading)
 
-    def _forward(self, batch: Array) -> tuple[Array, Sequence[Array]]:
+    def run_whole(self, batch: Array) -> Whole:
+        """As `run`, with maps as they are, channels first."""
+        return whole_in_batches(partial(self._forward, whole=True), batch, self.fixed_batch, self._reading)
+
+    def traced(self, inputs: Tensor, place: int, change: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Logits (N, m) and one layer for inputs as the model takes them, with what gradients need; the layer has its channels first.
+
+        place: of the layer in `layers`. change: makes of the layer's whole tensor what goes on in its place. Raises ModelError.
+        """
+        name = tensor_of(self.layers[place])
+        changed = None if change is None else (lambda found, tensor: change(tensor) if found == name else tensor)
         try:
-            return self._computed(batch)
+            with self._lock, torch.enable_grad(), _full_precision(self._place):
+                recorded = self._recorder.record(inputs.to(self._place, self._recorder.dtype), frozenset((self._logits, name)), changed)
+        except Exception as error:  # as in _forward
+            raise ModelError(f"{self.spec.model_path}: torch could not trace a batch of shape {tuple(inputs.shape)}: {error}") from error
+        layer = only_token(recorded[name], token_of(self.layers[place]))
+        layer = layer.movedim(-1, 1) if layer.ndim > 2 and self.channels_last[place] else layer
+        return recorded[self._logits].flatten(1).float(), layer.float()
+
+    def _forward(self, batch: Array, whole: bool = False) -> tuple[Array, Sequence[Array]]:
+        try:
+            return self._computed(batch, whole)
         except ModelError:
             raise
         except Exception as error:  # a module's forward is the user's code and may raise anything
@@ -82,17 +106,17 @@ class TorchModel:
                     " If memory is short, lower batch_size; else compare the input's size and layout in the spec with the model"
                 ) from error
             self._leave_gpu(str(error).partition("\n")[0])
-        return self._forward(batch)
+        return self._forward(batch, whole)
 
-    def _computed(self, batch: Array) -> tuple[Array, Sequence[Array]]:
+    def _computed(self, batch: Array, whole: bool) -> tuple[Array, Sequence[Array]]:
         if not self._recorder.dtype.is_floating_point:
             batch = np.rint(batch)
         with self._lock, torch.inference_mode(), _full_precision(self._place):
             inputs = torch.from_numpy(np.ascontiguousarray(batch)).to(self._place, self._recorder.dtype)
             recorded = self._recorder.record(inputs, frozenset((self._logits, *map(tensor_of, self.layers))))
             activations = [recorded[tensor_of(name)] for name in self.layers]
-            if self.device == "cuda":
-                places = enumerate(zip(self.layers, activations, self._last, strict=True))
+            if self.device == "cuda" and not whole:
+                places = enumerate(zip(self.layers, activations, self.channels_last, strict=True))
                 activations = [
                     pooled(only_token(activation, token_of(name)), moments(place), last) for place, (name, activation, last) in places
                 ]
@@ -110,6 +134,12 @@ def torch_layers(spec: ModelSpec) -> list[Layer]:
     """The hidden layers that can be compared: a program's nodes, or a module's modules ("name:input" is what enters one)."""
     recorder = _open(spec, torch.device("cpu"))
     return listed(recorder.steps, recorder.output, spec)
+
+
+def torch_steps(spec: ModelSpec) -> tuple[tuple[Step, ...], str]:
+    """The steps of the model and the name of its output."""
+    recorder = _open(spec, torch.device("cpu"))
+    return recorder.steps, recorder.output
 
 
 def pooled(activation: Tensor, count: int, channels_last: bool) -> Tensor:

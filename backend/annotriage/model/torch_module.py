@@ -33,18 +33,25 @@ class HookedModule:
     def __init__(self, spec: ModelSpec, place: torch.device) -> None:
         self._spec = spec
         self._module = build_module(spec).to(place).eval()
+        self.modules = {name: module for name, module in self._module.named_modules() if name}
         parameters = (parameter for parameter in self._module.parameters() if parameter.is_floating_point())
         self.dtype = next((parameter.dtype for parameter in parameters), torch.float32)
         self.steps = self._find_steps(place)
         self.output = self.steps[-1].output
 
-    def record(self, inputs: Tensor, names: frozenset[str]) -> dict[str, Tensor]:
-        """What enters or leaves these modules, and the output, for the inputs; of a module that runs twice, the second time."""
+    def record(self, inputs: Tensor, names: frozenset[str], change: Callable[[str, Tensor], Tensor] | None = None) -> dict[str, Tensor]:
+        """What enters or leaves these modules, and the output, for the inputs; of a module that runs twice, the second time.
+
+        change: gets the name and the tensor, and makes what goes on in its place.
+        """
         recorded: dict[str, Tensor] = {}
 
-        def keep(name: str, tensor: Any) -> None:
-            if isinstance(tensor, Tensor):
-                recorded[name] = tensor.clone()  # a module that works in place may follow
+        def keep(name: str, tensor: Any) -> Tensor | None:
+            if not isinstance(tensor, Tensor):
+                return None
+            made = tensor if change is None else change(name, tensor)
+            recorded[name] = made.clone()  # a module that works in place may follow
+            return None if change is None else made
 
         returned = self._run(inputs, keep, lambda name: name in names)
         recorded[_OUTPUT] = select_output(returned, self._spec)
@@ -55,11 +62,12 @@ class HookedModule:
         shapes: dict[str, tuple[int | None, ...]] = {}
         leaving: dict[str, Tensor] = {}
 
-        def keep(name: str, tensor: Any) -> None:
+        def keep(name: str, tensor: Any) -> Tensor | None:
             if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.ndim and len(tensor) == 2:
                 shapes.pop(name, None)
                 shapes[name] = (None, *tensor.shape[1:])
                 leaving[name] = tensor
+            return None
 
         probe = torch.from_numpy(probe_batch(self._spec.input.shape, 2, np.float32)).to(place, self.dtype)
         try:
@@ -70,10 +78,9 @@ class HookedModule:
                 f"{self._spec.path}: [model] factory: the module failed on a batch of shape {tuple(probe.shape)}: {error}."
                 " Compare size, mode and layout under [input] with what it takes"
             ) from error
-        modules = dict(self._module.named_modules())
         steps = [Step("", "Input", (), False, None)]
         for name, shape in shapes.items():
-            module = modules[name.removesuffix(_INPUT)]
+            module = self.modules[name.removesuffix(_INPUT)]
             block = not name.endswith(_INPUT) and any(True for _ in module.children())
             weights = any(True for _ in module.parameters(recurse=False))
             source = steps[-1].output if block or name + _INPUT not in shapes else name + _INPUT
@@ -87,15 +94,19 @@ class HookedModule:
         makers = [step.output for step in before if step.operation != "Input" and not step.block and leaving[step.output] is entering]
         return (*before, replace(final, inputs=(makers[-1],)) if makers and not final.weights else final)
 
-    def _run(self, inputs: Tensor, keep: Callable[[str, Any], None], wanted: Callable[[str], bool]) -> Any:
+    def _run(self, inputs: Tensor, keep: Callable[[str, Any], Tensor | None], wanted: Callable[[str], bool]) -> Any:
+        """Run the module; what `keep` gives goes on in the place of what it got."""
+
+        def entering(name: str, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            made = keep(name + _INPUT, given[0] if given else None)
+            return None if made is None else (made, *given[1:])
+
         hooks = []
         for name, module in self._module.named_modules():
             if name and wanted(name):
                 hooks.append(module.register_forward_hook(lambda _module, _given, made, name=name: keep(name, made)))
             if name and wanted(name + _INPUT):
-                hooks.append(
-                    module.register_forward_pre_hook(lambda _module, given, name=name: keep(name + _INPUT, given[0] if given else None))
-                )
+                hooks.append(module.register_forward_pre_hook(lambda _module, given, name=name: entering(name, given)))
         try:
             return self._module(inputs)
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -21,8 +21,8 @@ class Program:
     """An exported program; its layers are the nodes of its graph."""
 
     def __init__(self, spec: ModelSpec, place: torch.device) -> None:
-        self._module = _load(spec, place)
-        nodes = list(self._module.graph.nodes)
+        self.module = _load(spec, place)
+        nodes = list(self.module.graph.nodes)
         entries = [node for node in nodes if node.op == "placeholder"]
         if len(entries) != 1:
             names = ", ".join(node.name for node in entries)
@@ -35,22 +35,24 @@ class Program:
         self.steps = tuple(_steps(nodes))
         self.output = _output(nodes[-1], {step.output for step in self.steps}, spec)
 
-    def record(self, inputs: Tensor, names: frozenset[str]) -> dict[str, Tensor]:
-        """The tensors that these nodes make of the inputs."""
-        recorder = _Recorder(self._module, names)
+    def record(self, inputs: Tensor, names: frozenset[str], change: Callable[[str, Tensor], Tensor] | None = None) -> dict[str, Tensor]:
+        """The tensors that these nodes make of the inputs. change: gets a node's name and tensor, and makes what goes on in its place."""
+        recorder = _Recorder(self.module, names, change)
         recorder.run(inputs)
         return recorder.recorded
 
 
 class _Recorder(fx.Interpreter):
-    def __init__(self, module: fx.GraphModule, names: frozenset[str]) -> None:
+    def __init__(self, module: fx.GraphModule, names: frozenset[str], change: Callable[[str, Tensor], Tensor] | None) -> None:
         super().__init__(module)
+        self._change = change
         self.recorded: dict[str, Tensor] = {}
         self._names = names
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         if n.name in self._names:
+            result = result if self._change is None else self._change(n.name, result)
             self.recorded[n.name] = result.clone()  # a step that works in place may follow
         return result
 

@@ -26,6 +26,18 @@ class Outputs:
     activations: tuple[NDArray[np.float32], ...]
 
 
+@dataclass(frozen=True)
+class Whole:
+    """What the model makes of a batch of N inputs, place by place.
+
+    logits: (N, m) float32, as in `Outputs`. layers: one float32 array per layer of `Model.layers`: (N, d), or a map with its channels
+    first, (N, C, ...).
+    """
+
+    logits: NDArray[np.float32]
+    layers: tuple[NDArray[np.float32], ...]
+
+
 class Model(Protocol):
     """A model that is loaded and ready; made by `annotriage.model.load_model`."""
 
@@ -38,6 +50,10 @@ class Model(Protocol):
 
     def run(self, batch: Array) -> Outputs:
         """Outputs for (N, ...) inputs, any N: shorter batches are padded where the model's batch size is fixed."""
+        ...
+
+    def run_whole(self, batch: Array) -> Whole:
+        """As `run`, with maps as they are, not pooled."""
         ...
 
 

@@ -22,7 +22,7 @@ def bars_chart(title: str, rows: Sequence[str], series: Sequence[str], values: S
     if len(series) > 1:
         for place, name in enumerate(series):
             parts.append(Markup('<rect class="{}" x="{:.0f}" y="6" width="14" height="14"/>').format(SERIES[place], left + 150 * place))
-            parts.append(svg.text(left + 150 * place + 20, 18, name, "c-name c-start"))
+            parts.append(svg.text(left + 150 * place + 20, 18, _shortened(name, 17), "c-name c-start"))
     for number, (name, row) in enumerate(zip(rows, values, strict=True)):
         y = top + height * number
         parts.append(svg.text(left - 12, y + (height - gap) / 2 + 5, _shortened(name), "c-name c-end"))

@@ -90,6 +90,32 @@ def loss_chart(losses: Sequence[float]) -> Markup:
     return frame("Loss", described, right + 24, bottom + 50, parts)
 
 
+def right_chart(shares: Sequence[float]) -> Markup:
+    """The share of the samples seen that were right, epoch by epoch; NaN where none was seen."""
+    known = {epoch: float(share) for epoch, share in enumerate(shares) if math.isfinite(share)}
+    left, right, top, bottom = 58.0, 760.0, 14.0, 200.0
+    last = max(len(shares) - 1, 1)
+
+    def x(epoch: float) -> float:
+        return left + 10 + (right - left - 20) * epoch / last
+
+    def y(share: float) -> float:
+        return _y(share, top, bottom)
+
+    marks = (0, 0.25, 0.5, 0.75, 1)
+    parts = [
+        line(left, y(mark), right, y(mark), "c-grid") + text(left - 10, y(mark) + 4, tick_label(mark), "c-tick c-end") for mark in marks
+    ]
+    numbered = max(1, math.ceil(len(shares) / NAMES))
+    parts += [text(x(epoch), bottom + 20, str(epoch + 1), "c-tick") for epoch in range(0, len(shares), numbered)]
+    parts.append(path(list(known.items()), x, y, "c-risk"))
+    parts += [dot(x(epoch), y(share), 4, "c-auto") for epoch, share in known.items()]
+    parts.append(text((left + right) / 2, bottom + 42, "epoch", "c-tick"))
+    measured = list(known.values())
+    described = f"{percent(measured[0])} in the first epoch, {percent(measured[-1])} in the last." if measured else "No epoch was run."
+    return frame("Right on the samples seen", described, right + 24, bottom + 50, parts)
+
+
 def learning_curve_chart(sizes: Sequence[float], errors: Sequence[float], a: float, b: float, c: float, further: float) -> Markup:
     """Measured errors against training items, and the curve a m^b + c through them up to `further` items."""
     left, right, top, bottom = 62.0, 760.0, 14.0, 220.0

@@ -118,6 +118,7 @@ def training_facts(training: Training) -> dict[str, Any]:
             "visits": course.visits,
             "took_part": course.took_part.mean(axis=1),
             "losses": course.losses,
+            "right": course.right_shares,
             "drop_below": course.below,
             "drop_above": course.above,
             "resumed_epochs": training.resumed,

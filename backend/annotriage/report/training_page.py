@@ -7,8 +7,11 @@ from pathlib import Path
 from annotriage.advice import numbers
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.training_words import comparison_sentence, gain_sentence, pruning_sentence, takeover_sentence, visits_sentence
+from annotriage.model.layer_graph import layer_graph
 from annotriage.report import training_charts as charts
 from annotriage.report.html import bundle, frame, template, write_page
+from annotriage.report.layers_chart import layers_chart
+from annotriage.report.layers_page import drawn_layers
 from annotriage.training.learning_curve import MORE
 from annotriage.training.retraining import Training
 from annotriage.training.side_by_side import NOT_WORSE
@@ -42,7 +45,8 @@ def write_training_page(training: Training, path: Path) -> None:
         ),
         gain=None if curve is None else gain_sentence(curve.gain, curve.low, curve.high, MORE),
         further=0 if curve is None else curve.now + MORE,
+        layers=layers_chart(drawn_layers(layer_graph(training.spec, training.reference.model.layers))),
         pruned=None if proposal is None else pruning_sentence(proposal.share, rows, proposal.whole),
-        **frame(bundle("elements.js", "theme_button.js", "theme_alone.js")),
+        **frame(bundle("elements.js", "theme_button.js", "theme_alone.js"), "layers.css"),
     )
     write_page(pieces, path)

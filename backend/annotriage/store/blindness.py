@@ -4,6 +4,8 @@ The class of an outlier is hidden as well until people have answered it, for who
 scores and what makes it strange are shown, its label, its cluster and how sure the model is are not. A person may have one told, which is
 written down; of a spot check nobody may.
 
+So it is with a member of a group of look-alikes that people are asked about: they answer it blind.
+
 That it is a spot check may be known. Whatever people or programs read of an item's verdict is joined by `shown_verdict`, so that pages,
 their twins, the API, exports and reports hide the same. A failed item has no answer to hide.
 """
@@ -14,8 +16,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, or_
 
-from annotriage.states import UNANSWERED, UNSETTLED, Route
-from annotriage.store.schema import item, spot_check, verdict
+from annotriage.states import UNANSWERED, UNSETTLED, ProposalState, Route
+from annotriage.store.schema import item, proposal, proposal_member, spot_check, verdict
 
 # Made once: a new alias of a wide table copies all its columns, for each question anew.
 _CHECK = spot_check.alias("open_check")
@@ -27,9 +29,22 @@ def is_blind(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
     return exists().where(_CHECK.c.item_id == item_id, _CHECK.c.state.in_(UNSETTLED)).correlate_except(_CHECK)
 
 
+def is_asked(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether people are asked to answer the item blind as a member of a group of look-alikes, and have not."""
+    own, member, group = item.alias("asked_item"), proposal_member.alias("asked_member"), proposal.alias("asked_group")
+    mine = (member.c.item_id == item_id, member.c.active, own.c.id == item_id, own.c.answer.in_(UNANSWERED))
+    asked = (group.c.id == member.c.proposal_id, member.c.place < group.c.asked, group.c.state == ProposalState.ASKING)
+    return exists().where(*mine, *asked).correlate_except(own, member, group)
+
+
+def is_hidden(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether nobody may see what the model says of the item."""
+    return or_(is_blind(item_id), is_asked(item_id))
+
+
 def shown_verdict(reference_id: Any) -> ColumnElement[bool]:
     """The condition under which a verdict is joined to its item: it is that of the reference, and not hidden."""
-    seen = or_(verdict.c.judged == Route.FAILED, ~is_blind(item.c.id))
+    seen = or_(verdict.c.judged == Route.FAILED, ~is_hidden(item.c.id))
     return and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == reference_id, seen)
 
 

@@ -13,7 +13,7 @@ from annotriage.advice.strangeness_words import strangeness_sentence
 from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
 from annotriage.errors import UnknownError
 from annotriage.states import FOR_PEOPLE, UNANSWERED, Failure, GoldState, SpotCheckKind, SpotCheckState, Time
-from annotriage.store.blindness import keeps_class, shown_verdict
+from annotriage.store.blindness import is_asked, keeps_class, shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, texts
 from annotriage.store.gold import is_copy
@@ -72,7 +72,8 @@ class Item:
     group: what it belongs to, such as a patient. route: null until it is judged; trust: by which annotators' tasks are sorted (another
     one than the verdict's for a spot check). answer: open, resolved, disputed or labelled (before triage saw it); answered: people's
     labels; machine: the model's label was accepted. dismissed: a person took it out of the queue without an answer; sent_by: who wants
-    people to look at it. gone: deleted in the labeling tool. pictured: there is a small picture of it.
+    people to look at it. gone: deleted in the labeling tool. pictured: there is a small picture of it. asked: people are asked to answer it
+    blind, for a group of look-alikes.
     """
 
     id: int
@@ -91,6 +92,7 @@ class Item:
     shown_dataset_id: int | None
     gone: bool
     pictured: bool
+    asked: bool
     verdict: Judged | None
     spot_check: BlindCheck | None
 
@@ -151,6 +153,7 @@ _OF_ITEM = (
     item.c.shown_dataset_id,
     item.c.gone,
     thumbnail.c.item_id.is_not(None),
+    is_asked(item.c.id),
 )
 _SENT_BY = _OF_ITEM.index(item.c.sent_by)
 OF_VERDICT = columns_of(verdict, Judged)

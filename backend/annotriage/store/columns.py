@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, exists, func, select
 from annotriage.states import SpotCheckKind
 from annotriage.store.counters import chunks
 from annotriage.store.projects import Project
-from annotriage.store.schema import item, item_dataset, point, spot_check, verdict
+from annotriage.store.schema import item, item_dataset, point, spot_check, twin, verdict
 
 Array = NDArray[Any]
 
@@ -27,7 +27,7 @@ class Scored:
     """The judged items of a dataset. counts: of all, per route. The columns are of those that have a score, in the order of their ids.
 
     ids, outliers, clusters, scores: (N,) row ids of items, flag, index of the nearest cluster, deciding score. groups: (N,) names of
-    what belongs together, None where nothing is named.
+    what belongs together, near duplicates among it; None where nothing does.
     """
 
     counts: Counter[str]
@@ -41,8 +41,9 @@ class Scored:
 def of_dataset(connection: Connection, dataset_id: int, reference_id: int, cluster_names: Sequence[str]) -> Scored:
     """The judged items of a dataset under a reference; those labelled at first sight and those gone take no part."""
     query = (
-        select(verdict.c.item_id, verdict.c.route, verdict.c.cluster, verdict.c.score, item.c.group)
+        select(verdict.c.item_id, verdict.c.route, verdict.c.cluster, verdict.c.score, item.c.group, twin.c.twin_id)
         .join(item, item.c.id == verdict.c.item_id)
+        .outerjoin(twin, twin.c.item_id == item.c.id)
         .join(item_dataset, item_dataset.c.item_id == verdict.c.item_id)
         .where(item_dataset.c.dataset_id == dataset_id, verdict.c.reference_id == reference_id, ~item.c.labelled, ~item.c.gone)
         .order_by(item_dataset.c.item_id)
@@ -51,7 +52,8 @@ def of_dataset(connection: Connection, dataset_id: int, reference_id: int, clust
     counts: Counter[str] = Counter()
     ids, outliers, clusters, scores = array("q"), array("b"), array("i"), array("f")
     groups: list[str | None] = []
-    for item_id, route, cluster, score, group in connection.execute(query.execution_options(yield_per=AT_ONCE)):
+    roots: dict[int, int] = {}
+    for item_id, route, cluster, score, group, root in connection.execute(query.execution_options(yield_per=AT_ONCE)):
         counts[route] += 1
         if score is None:
             continue
@@ -60,14 +62,24 @@ def of_dataset(connection: Connection, dataset_id: int, reference_id: int, clust
         clusters.append(places[cluster])
         scores.append(score)
         groups.append(group)
+        if root is not None:
+            roots[item_id] = root
     return Scored(
         counts=counts,
         ids=np.array(ids, dtype=np.int64),
         outliers=np.array(outliers, dtype=bool),
         clusters=np.array(clusters, dtype=np.intp),
         scores=np.array(scores, dtype=np.float64),
-        groups=[group or f"item {place}" for place, group in enumerate(groups)] if any(groups) else None,
+        groups=_groups(ids, groups, roots),
     )
+
+
+def _groups(ids: Sequence[int], groups: Sequence[str | None], roots: Mapping[int, int]) -> list[str] | None:
+    """What belongs together: items of one group, and what repeats an item with that. None where nothing does."""
+    if not (roots or any(groups)):
+        return None
+    named = {id: group for id, group in zip(ids, groups, strict=True) if group}
+    return [group or named.get(roots.get(id, id)) or f"item {roots.get(id, id)}" for id, group in zip(ids, groups, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

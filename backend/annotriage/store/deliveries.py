@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, case, func, null, or_, select, tuple_, update
 
 from annotriage.states import DeliveryState, Time
-from annotriage.store.blindness import is_blind, is_unnamed
+from annotriage.store.blindness import is_hidden, is_unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert, texts
 from annotriage.store.projects import Project
@@ -260,7 +260,7 @@ def undelivered(connection: Connection, project_id: int, reference_id: int | Non
 
 def deliveries_of_item(connection: Connection, item_id: int) -> list[Delivery]:
     """An item's deliveries. What an earlier reference said they tell neither of an open spot check nor of an outlier without an answer."""
-    hidden = case((or_(is_blind(delivery.c.item_id), is_unnamed(delivery.c.item_id)), null()), else_=delivery.c.labels)
+    hidden = case((or_(is_hidden(delivery.c.item_id), is_unnamed(delivery.c.item_id)), null()), else_=delivery.c.labels)
     of_it = (hidden if name == "labels" else delivery.c[name] for name in list(Delivery.__dataclass_fields__)[1:])
     columns = (reference.c.prediction_version.label("version"), *of_it)
     query = select(*columns).join(reference, reference.c.id == delivery.c.reference_id).where(delivery.c.item_id == item_id)

@@ -18,6 +18,7 @@ from annotriage.store import jobs, trainings
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.erased import mark_erased
 from annotriage.store.files import drop_unused
+from annotriage.store.insights import forget_insights
 from annotriage.store.maps import piece_to_change, pieces_around, write_piece
 from annotriage.store.projects import Project
 from annotriage.store.schema import (
@@ -30,6 +31,7 @@ from annotriage.store.schema import (
     job,
     label_audit,
     map_,
+    proposal,
     report,
     saved_view,
     snapshot,
@@ -39,7 +41,7 @@ from annotriage.store.schema import project as project_table
 
 KIND = "erase"  # of the job
 ERASED = "(erased)"
-SPOKEN = ("facts", "payload", "next_payload", "text", "reason", "query")  # columns in which items may be named
+SPOKEN = ("facts", "payload", "next_payload", "text", "reason", "note", "query")  # columns in which items may be named
 DISTINCT = 8  # characters of a file's name from which on it is one
 
 
@@ -99,6 +101,7 @@ def erase(connection: Connection, project: Project, items: Sequence[Doomed]) -> 
     _out_of_snapshots(connection, sorted(set(datasets)), names)
     connection.execute(report.delete().where(report.c.dataset_id.in_(datasets)))
     trainings.forget_items(connection, project.id, partial(mentioned.sub, ERASED))
+    forget_insights(connection, project.id)
     drop_unused(connection)
     _out_of_inbox(connection, mentioned)
     _out_of_history(connection, project, tasks, mentioned)
@@ -149,7 +152,7 @@ def _out_of_inbox(connection: Connection, mentioned: re.Pattern[str]) -> None:
 
 def _out_of_history(connection: Connection, project: Project, tasks: Collection[str], mentioned: re.Pattern[str]) -> None:
     """Sentences and facts that name the items; that something happened stays."""
-    for table in (event, job, finding, label_audit, saved_view):
+    for table in (event, job, finding, label_audit, proposal, saved_view):
         columns = [column for column in table.c if column.name in SPOKEN]
         key = next(iter(table.primary_key))
         rows = connection.execute(select(key, *columns).where(table.c.project_id == project.id)).all()

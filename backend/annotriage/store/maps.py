@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, delete, func, literal, null, or_, select, update
 
 from annotriage.errors import UnknownError
-from annotriage.store.blindness import is_blind, is_unnamed
+from annotriage.store.blindness import is_hidden, is_unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, insert
 from annotriage.store.locks import lock_items
@@ -297,7 +297,7 @@ def keep_nearest(connection: Connection, reference_id: int, nearest: Mapping[int
 
 def nearest_of(connection: Connection, item_id: int, reference_id: int) -> list[TrainingItem]:
     """The training items nearest to an item, the nearest first; none before it is on a map, or while what it looks like is hidden."""
-    query = select(point.c.nearest).where(point.c.item_id == item_id, point.c.reference_id == reference_id, ~is_blind(point.c.item_id))
+    query = select(point.c.nearest).where(point.c.item_id == item_id, point.c.reference_id == reference_id, ~is_hidden(point.c.item_id))
     packed = connection.execute(query).scalar_one_or_none() or b""
     places = [int.from_bytes(packed[start : start + 2], "little") for start in range(0, len(packed), 2)]
     return training_items(connection, reference_id, places)
@@ -315,7 +315,7 @@ def _on_map(project: Project) -> Any:
 
 def _rows(project: Project) -> Select[Any]:
     same = and_(point.c.item_id == verdict.c.item_id, point.c.reference_id == verdict.c.reference_id)
-    blind = is_blind(verdict.c.item_id)
+    blind = is_hidden(verdict.c.item_id)
     hidden = or_(blind, is_unnamed(verdict.c.item_id))
     scores = (case((blind, null()), else_=verdict.c[name]).label(name) for name in ("outlier_score", "class_score", "source_score"))
     return (

@@ -15,7 +15,7 @@ from annotriage.labeling_tool import Before
 from annotriage.settings import ServiceSettings, data_from
 from annotriage.states import Alarm, Pause
 from annotriage.store.database import insert
-from annotriage.store.schema import JOB_OPEN, before_connecting, counter, dataset, event, item, job, project, reference, snapshot
+from annotriage.store.schema import JOB_OPEN, before_connecting, counter, dataset, event, item, job, project, proposal, reference, snapshot
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class ProjectOptions:
     start_training: str = "recalibrate"
     take_over: str = "ask"
     gold_share: float = 0.0
+    group_error: float = 0.05
+    inherit_answers: bool = False
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> ProjectOptions:
@@ -51,6 +53,8 @@ class ProjectOptions:
             start_training=settings.start_training,
             take_over=settings.take_over,
             gold_share=settings.gold_share,
+            group_error=settings.group_error,
+            inherit_answers=settings.inherit_answers == "on",
         )
 
 
@@ -213,7 +217,9 @@ def mark_of(connection: Connection, project_ids: Sequence[int]) -> tuple[object,
     hundredths = case((job.c.total > 0, job.c.done * 100 // job.c.total))  # no finer: pages are read again with each change
     steps = select(job.c.id, job.c.state, job.c.text, hundredths).where(JOB_OPEN, job.c.project_id.in_(project_ids)).order_by(job.c.id)
     events = select(func.max(event.c.id)).where(event.c.project_id.in_(project_ids))
-    asked = (counts, latest, states.where(project.c.id.in_(project_ids)).order_by(project.c.id), jobs, steps, events)
+    alike = select(proposal.c.state, func.count(), func.sum(proposal.c.asked)).where(proposal.c.project_id.in_(project_ids))
+    alike = alike.group_by(proposal.c.state).order_by(proposal.c.state)
+    asked = (counts, latest, states.where(project.c.id.in_(project_ids)).order_by(project.c.id), jobs, steps, events, alike)
     return tuple(tuple(row) for query in asked for row in connection.execute(query))
 
 

@@ -19,9 +19,9 @@ from annotriage.store.database import texts
 from annotriage.store.gold import is_copy
 from annotriage.store.projects import Project
 from annotriage.store.reviews import reviews_of
-from annotriage.store.schema import acceptance, accepted, event, item, reference, spot_check, verdict
+from annotriage.store.schema import acceptance, accepted, event, item, proposal, proposal_member, reference, spot_check, verdict
 
-PERSON, MACHINE, MODEL, NOBODY = "person", "machine", "model", "nobody"
+PERSON, MACHINE, MODEL, LOOK_ALIKE, NOBODY = "person", "machine", "model", "look-alike", "nobody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,10 @@ class Label:
     """An item with its label, and where that comes from.
 
     task: its id in the labeling tool, pushed: the id that it was pushed with; either may be null. label: what holds now, null if nothing
-    does. source: `person`, `machine` (a model's label that became an annotation), `model` (its suggestion, which nobody has confirmed) or
-    `nobody`. by: who gave it, by the ids of their accounts in the labeling tool. at: when. answer: open, resolved, disputed or labelled
-    (before triage saw it); answers: how many were given. route: the model's way for it; held_back: why that did not hold.
+    does. source: `person`, `machine` (a model's label that became an annotation), `model` (its suggestion, which nobody has confirmed),
+    `look-alike` (a group's label that it got without an answer of its own: `look_alikes` is the group's number) or `nobody`. by: who
+    gave it, by the ids of their accounts in the labeling tool. at: when. answer: open, resolved, disputed or labelled (before triage saw
+    it); answers: how many were given. route: the model's way for it; held_back: why that did not hold.
     model_label, confidence: what the model says, null while that is hidden; model: the hash of its files; reference, reference_version:
     what judged it, by name and hash, in force when the label was given. guaranteed: whether the label is the model's, and its error was
     limited: to max_error, with that probability, in the long run. spot_check: sample (drawn of all items) or audit (of automatic ones),
@@ -61,6 +62,7 @@ class Label:
     decided_by: str | None
     judged_at: Time | None
     batch: int | None
+    look_alikes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ def labels_page(connection: Connection, project: Project, *, after: int | None =
 
 def _query(connection: Connection, project: Project, after: int | None) -> Select[Any]:
     undone = acceptance.c.undone_at.is_not(None)
+    at_once = and_(proposal_member.c.item_id == item.c.id, proposal_member.c.active, proposal_member.c.at_once)
     in_force = case((and_(item.c.machine, ~undone), acceptance.c.reference_id), else_=_in_force(connection, project))
     query = (
         select(
@@ -107,8 +110,13 @@ def _query(connection: Connection, project: Project, after: int | None) -> Selec
             spot_check.c.state,
             spot_check.c.decided_by,
             case((undone, None), else_=accepted.c.acceptance_id).label("batch"),
+            proposal.c.id.label("look_alikes"),
+            proposal.c.labels.label("group_labels"),
+            proposal.c.labelled_at,
         )
         .select_from(item)
+        .outerjoin(proposal_member, at_once)
+        .outerjoin(proposal, proposal.c.id == proposal_member.c.proposal_id)
         .outerjoin(accepted, accepted.c.item_id == item.c.id)
         .outerjoin(acceptance, acceptance.c.id == accepted.c.acceptance_id)
         .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
@@ -160,6 +168,9 @@ def _label(row: Any, reviews: Sequence[Review], facts: Sequence[Any] | None) -> 
         source = MACHINE if row.machine else PERSON
     elif suggested and row.answer == AnswerState.OPEN and row.route == Route.AUTO:
         source, label, at = MODEL, suggested, row.judged_at
+    look_alikes = row.look_alikes if source != PERSON and row.answer != AnswerState.DISPUTED else None
+    if look_alikes is not None:
+        source, label, at = LOOK_ALIKE, texts(row.group_labels), row.labelled_at
     is_models = source in (MACHINE, MODEL)
     return Label(
         task=row.task,
@@ -185,4 +196,5 @@ def _label(row: Any, reviews: Sequence[Review], facts: Sequence[Any] | None) -> 
         decided_by=row.decided_by if row.state in SETTLED else None,
         judged_at=row.judged_at,
         batch=row.batch if row.machine else None,
+        look_alikes=look_alikes,
     )

@@ -13,12 +13,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal, or_, select, true, tuple_, union_all
 
 from annotriage.states import FOR_PEOPLE, SPOT_CHECK, UNANSWERED, UNSETTLED, Route
-from annotriage.store.blindness import is_blind, is_unnamed
+from annotriage.store.blindness import is_asked, is_blind, is_hidden, is_unnamed
 from annotriage.store.browsing import Item, items_of
 from annotriage.store.counters import chunks
 from annotriage.store.datasets import id_of_all, routes_of, routes_of_datasets
 from annotriage.store.projects import Project
-from annotriage.store.schema import counter, group_member, item, item_dataset, spot_check, verdict
+from annotriage.store.schema import counter, group_member, item, item_dataset, proposal_member, spot_check, verdict
 
 ORDERS = ("strangest", "groups", "boundary", "newest")
 LOOKED_AT = 2_000  # rows that a filter looks at for one page
@@ -34,7 +34,7 @@ class Filters:
 
     dataset: its row's id. label: what the model says. route: of those that wait for people, or states.SPOT_CHECK: what is answered blind.
     group: number of a group among the outliers of the dataset, or of all items. out: instead of what waits, what a person took out of
-    the queue and nobody answered.
+    the queue and nobody answered. proposal: members of this group of look-alikes that people are asked about.
     """
 
     dataset: int | None = None
@@ -42,6 +42,7 @@ class Filters:
     route: str | None = None
     group: int | None = None
     out: bool = False
+    proposal: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ def waiting_in_groups(connection: Connection, project: Project, numbers: Sequenc
 def still_waiting(connection: Connection, project: Project, item_ids: Sequence[int], *, out: bool = False) -> list[int]:
     """Those of the items that wait for a person, spot checks among them. out: that are out of the queue, and unanswered."""
     query = select(item.c.id).where(item.c.project_id == project.id, *_waits(Filters(out=out)))
-    query = query.where(or_(item.c.route.in_(FOR_PEOPLE), is_blind(item.c.id)))
+    query = query.where(or_(item.c.route.in_(FOR_PEOPLE), is_hidden(item.c.id)))
     return [int(id) for ids in chunks(item_ids) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars()]
 
 
@@ -245,6 +246,10 @@ def _parts(connection: Connection, project: Project, filters: Filters, newest: b
     tests: list[Any] = []
     if filters.label is not None:
         tests.append(lambda id: exists(select(literal(1)).where(*_verdict_of(project, id), verdict.c.label == filters.label)))
+    if filters.proposal is not None:
+        asked = select(item.c.id).join(proposal_member, proposal_member.c.item_id == item.c.id)
+        asked = asked.where(proposal_member.c.proposal_id == filters.proposal, item.c.project_id == project.id, is_asked(item.c.id))
+        return [asked.where(*_waits(filters))], tests
     if filters.group is not None:
         chosen = filters.dataset if filters.dataset is not None else id_of_all(project.id)
         members = select(item.c.id).join(group_member, group_member.c.item_id == item.c.id)
@@ -289,7 +294,7 @@ def _of_routes(query: Select[Any], route: str | None) -> Select[Any]:
 
 
 def _verdict_of(project: Project, id: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
-    return (verdict.c.item_id == id, verdict.c.reference_id == project.reference_id, ~is_blind(id), ~is_unnamed(id))
+    return (verdict.c.item_id == id, verdict.c.reference_id == project.reference_id, ~is_hidden(id), ~is_unnamed(id))
 
 
 def _faces(connection: Connection, project: Project, filters: Filters) -> list[int]:

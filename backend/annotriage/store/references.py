@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_, select, update
 from annotriage.errors import StateError, UnknownError
 from annotriage.store.database import insert
 from annotriage.store.files import drop_unused, pieces_of, store_file
-from annotriage.store.schema import reference, reference_edge, reference_file, reference_grid, verdict
+from annotriage.store.schema import reference, reference_edge, reference_file, reference_grid, stored_file, verdict
 
 if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.engine.what_if import WhatIf
@@ -90,6 +90,13 @@ def write_files(connection: Connection, reference_id: int, folder: Path) -> None
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("wb") as file:
             file.writelines(pieces_of(connection, file_id))
+
+
+def model_files_of(connection: Connection, id: int) -> dict[str, int]:
+    """The files of a reference's model, without its spec: their sizes in bytes by their paths."""
+    query = select(reference_file.c.path, stored_file.c.size).join(stored_file, stored_file.c.id == reference_file.c.stored_file_id)
+    rows = connection.execute(query.where(reference_file.c.reference_id == id).order_by(reference_file.c.path))
+    return {path.removeprefix("model/"): size for path, size in rows if path.startswith("model/") and path != "model/model.toml"}
 
 
 def kept_references(connection: Connection) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, ScalarSelect, func, select
 
 from annotriage.states import Time
 from annotriage.store.blindness import keeps_class, shown_verdict
@@ -65,7 +65,7 @@ def items_in_full(connection: Connection, reference_id: int, item_ids: Sequence[
     return found
 
 
-def waiting_in(connection: Connection, project: Project, dataset_id: int, limit: int) -> list[int]:
+def waiting_in(connection: Connection, project: Project, dataset_id: int | ScalarSelect[int], limit: int) -> list[int]:
     """The items of a dataset that wait for a person, those that could not be judged first, then the strangest."""
     query = (
         select(item.c.id)

@@ -174,10 +174,32 @@ def _items(connection: Connection, project: Project, item_ids: Sequence[int], **
     connection.execute(update(item).where(item.c.id.in_(item_ids)).values(route=route, trust=trust, **values))
 
 
+def routed(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Deliveries of what annotators shall see of these items by their routes: rows for `deliveries.enqueue`."""
+    return [
+        {
+            "item_id": row.item_id,
+            "reference_id": row.reference_id,
+            "project_id": row.project_id,
+            "labels": row.labels if row.route in SHOWN else None,
+            "trust": row.shown_trust,
+        }
+        for row in _judged(connection, project, item_ids)
+    ]
+
+
 def _deliver(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
     """The labeling tool gets the new trust, by which its tabs and its queue sort, and the new fields."""
     if project.watch:
         return
+    deliveries.enqueue(connection, routed(connection, project, item_ids))
+    if project.options.item_fields:
+        present = [row for row in _judged(connection, project, item_ids) if row.reference_id == project.reference_id]
+        for_people = {row.item_id: row.shown_trust for row in present if row.route != "auto" and not row.dismissed}
+        field_writes.queue(connection, project.id, for_people, [row.item_id for row in present if row.item_id not in for_people])
+
+
+def _judged(connection: Connection, project: Project, item_ids: Sequence[int]) -> Sequence[Any]:
     query = select(
         verdict.c.item_id,
         verdict.c.reference_id,
@@ -187,21 +209,5 @@ def _deliver(connection: Connection, project: Project, item_ids: Sequence[int]) 
         verdict.c.route,
         item.c.dismissed,
     ).join(item, item.c.id == verdict.c.item_id)
-    rows = connection.execute(query.where(verdict.c.item_id.in_(item_ids), verdict.c.reference_id.in_(project.references))).all()
-    deliveries.enqueue(
-        connection,
-        [
-            {
-                "item_id": row.item_id,
-                "reference_id": row.reference_id,
-                "project_id": row.project_id,
-                "labels": row.labels if row.route in SHOWN else None,
-                "trust": row.shown_trust,
-            }
-            for row in rows
-        ],
-    )
-    if project.options.item_fields:
-        present = [row for row in rows if row.reference_id == project.reference_id]
-        for_people = {row.item_id: row.shown_trust for row in present if row.route != "auto" and not row.dismissed}
-        field_writes.queue(connection, project.id, for_people, [row.item_id for row in present if row.item_id not in for_people])
+    query = query.where(verdict.c.reference_id.in_(project.references))
+    return [row for ids in chunks(item_ids) for row in connection.execute(query.where(verdict.c.item_id.in_(ids)))]

@@ -260,6 +260,25 @@ point = Table(
     _of("reference", primary=True),
     Column("compressed", LargeBinary, nullable=False),  # (n,) float16
     Column("nearest", LargeBinary),  # (5,) uint16: places in the reference's sample, once it is on a map
+    Column("fingerprint", LargeBinary),  # 64 bits of its picture, b"" without one; null: not compared with other items yet
+)
+_uncompared = text("fingerprint IS NULL")
+Index("ix_point_uncompared", point.c.reference_id, point.c.item_id, sqlite_where=_uncompared, postgresql_where=_uncompared)
+
+# Items that repeat an earlier one, exactly or nearly; twin_id: the first of those that are alike.
+twin = Table(
+    "twin",
+    metadata,
+    _of("item", primary=True),
+    _of("item", name="twin_id"),
+    _of("project"),
+    Column("kind", Text, nullable=False),  # states.TwinKind
+    Column("distance", Float, nullable=False),
+    Column("state", Text, nullable=False),  # states.TwinState
+    Column("labels", JSON(none_as_null=True)),  # the answer that it inherited
+    Column("at", Float, nullable=False),
+    Index(None, "twin_id"),
+    Index(None, "project_id", "state"),
 )
 
 # The reference's sample of training items, for people: in its order.
@@ -439,7 +458,8 @@ job = Table(
     metadata,
     _id(),
     _of("project"),
-    Column("kind", Text, nullable=False),  # recalibrate | limits | report | atlas | label audit | erase | training | versions
+    # recalibrate | limits | report | atlas | label audit | erase | training | versions | model <states.InsightKind>
+    Column("kind", Text, nullable=False),
     Column("state", Text, nullable=False),  # states.JobState
     Column("owner", Text),
     Column("payload", JSON, nullable=False),
@@ -575,6 +595,46 @@ accepted = Table(
 _open = text("state IN ('asked', 'undoing')")  # few, and looked for all the time
 Index("ix_accepted_open", accepted.c.item_id, sqlite_where=_open, postgresql_where=_open)
 
+# A group of items that look alike, of which people answer some, drawn at random, so that the rest can be labelled at once.
+proposal = Table(
+    "proposal",
+    metadata,
+    _id(),
+    _of("project"),
+    _of("proposal", name="parent_id", null=True, on_delete="SET NULL"),  # of which it is a half
+    Column("reason", Text, nullable=False),  # what makes them a group
+    Column("members", Integer, nullable=False),
+    Column("group_error", Float, nullable=False),  # share of the rest that may have another label
+    Column("confidence", Float, nullable=False),  # of that, shared with earlier attempts at the same items
+    Column("state", Text, nullable=False),  # states.ProposalState
+    Column("asked", Integer, nullable=False, server_default=text("0")),  # the first so many members are answered blind
+    Column("in_tab", Integer, nullable=False, server_default=text("0")),  # of them the labeling tool has so many in a tab
+    Column("labels", JSON(none_as_null=True)),  # the group's, once it is shown
+    Column("note", Text, nullable=False, server_default=""),  # what keeps it from going on
+    _of("acceptance", null=True, on_delete="SET NULL"),  # by which its labels became annotations
+    _of("rerouting", null=True, on_delete="SET NULL"),  # by which they left the queue
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("labelled_by", Text),
+    Column("labelled_at", Float),
+    Index(None, "project_id", "state"),
+    Index(None, "project_id", "id"),
+)
+
+proposal_member = Table(
+    "proposal_member",
+    metadata,
+    _of("proposal", primary=True),
+    _of("item", primary=True),
+    Column("place", Integer, nullable=False),  # in the order of the draw
+    Column("active", Boolean, nullable=False),  # as long as the proposal goes on
+    Column("at_once", Boolean, nullable=False, server_default=false()),  # it got the group's label without an answer
+    Index(None, "item_id"),
+)
+# An item is in one group at a time.
+_active = (text("active = 1"), text("active"))
+Index("uq_proposal_member_active", proposal_member.c.item_id, unique=True, sqlite_where=_active[0], postgresql_where=_active[1])
+
 # The latest audit of a project's labels, and the labels that it doubts.
 # A model that a project trained, its reference and its report.
 training = Table(
@@ -598,6 +658,28 @@ label_audit = Table(
     _of("project", primary=True),
     Column("facts", JSON, nullable=False),  # LabelAudit.summary
     Column("at", Float, nullable=False),
+)
+
+# What jobs found inside the model of a project: the latest of each kind.
+insight = Table(
+    "insight",
+    metadata,
+    _id(),
+    _of("project"),
+    Column("kind", Text, nullable=False),  # states.InsightKind
+    Column("version", Text, nullable=False),  # of the reference that it was found with
+    Column("facts", JSON, nullable=False),  # what the page shows at once
+    Column("at", Float, nullable=False),
+    UniqueConstraint("project_id", "kind"),
+)
+
+# What a page about it fetches by itself: pictures, and figures of which there are many.
+insight_piece = Table(
+    "insight_piece",
+    metadata,
+    _of("insight", primary=True),
+    Column("name", Text, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
 )
 
 finding = Table(

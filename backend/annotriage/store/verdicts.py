@@ -144,7 +144,7 @@ def _write_pictures(connection: Connection, reference_id: int, judgements: Seque
     ]
     if points:
         add = insert(connection, point)
-        values = {"compressed": add.excluded.compressed}
+        values = {"compressed": add.excluded.compressed, "fingerprint": None}  # it may show something else now
         connection.execute(add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values), points)
     pictures = [{"item_id": judgement.item_id, "content": judgement.thumbnail} for judgement in judgements if judgement.thumbnail]
     if pictures:

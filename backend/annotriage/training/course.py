@@ -45,6 +45,12 @@ class Course:
         return int(self.took_part.sum())
 
     @property
+    def right_shares(self) -> Array:
+        """Share of the samples seen in each epoch on which the model was right when it saw them: (E,), NaN where none was."""
+        seen = (self.right >= 0).sum(axis=1)
+        return np.asarray(np.where(seen > 0, (self.right == 1).sum(axis=1) / np.maximum(seen, 1), np.nan))
+
+    @property
     def epochs(self) -> int:
         """Epochs that were run."""
         return len(self.losses)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from flask import Blueprint, Flask, Response, render_template, request, send_from_directory
+from jinja2 import FileSystemLoader, PrefixLoader
 from markupsafe import Markup
 
 from annotriage.advice import numbers, page_words
@@ -26,7 +27,7 @@ from annotriage.store.projects import Project
 from annotriage.web.problems import MEDIA_TYPE
 from annotriage.web.routing import Plain, Routes
 from annotriage.web.sessions import Sessions, wants_page
-from annotriage.web.tabs import PROJECT_TABS
+from annotriage.web.tabs import MODEL_PAGES, PROJECT_TABS
 from annotriage.web.views import (
     accounts,
     answering,
@@ -40,7 +41,10 @@ from annotriage.web.views import (
     guarantee,
     item,
     label_audit,
+    look_alikes,
     map,
+    model,
+    model_channels,
     new_class,
     overview,
     people,
@@ -81,7 +85,10 @@ VIEWS = (
     certificates,
     label_audit,
     people,
+    look_alikes,
     training,
+    model,
+    model_channels,
     compare,
     versions,
     settings,
@@ -109,6 +116,7 @@ def add_pages(app: Flask, process: Process, sessions: Sessions) -> None:
 
 def _dress(app: Flask, pages: Blueprint, process: Process) -> None:
     """Give the pages their headers, filters and error pages."""
+    app.jinja_loader = PrefixLoader({"report": FileSystemLoader(SHARED.parent / "templates")})  # parts that files have, too
     app.jinja_env.filters.update({name: getattr(numbers, name) for name in WORDS})
     app.jinja_env.filters.update(surprising=surprise_words, work_time=work_time, route_name=route_name)
     app.jinja_env.filters.update(
@@ -116,7 +124,12 @@ def _dress(app: Flask, pages: Blueprint, process: Process) -> None:
     )
     app.jinja_env.globals.update(badge_of=badge_of, term_of=term_of, unread_for=_unread_for, step_place=_step_place, is_here=_is_here)
     app.jinja_env.globals.update(
-        PROJECT_TABS=PROJECT_TABS, ROUTES=ROUTES, why_paused=why_paused, ROUTE_MEANINGS=ROUTE_MEANINGS, TOOL=process.tool.title
+        PROJECT_TABS=PROJECT_TABS,
+        MODEL_PAGES=MODEL_PAGES,
+        ROUTES=ROUTES,
+        why_paused=why_paused,
+        ROUTE_MEANINGS=ROUTE_MEANINGS,
+        TOOL=process.tool.title,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +14,7 @@ from typing import Any
 from flask import request
 from sqlalchemy import Connection
 
-from annotriage.errors import DataError
+from annotriage.errors import DataError, SettingError
 from annotriage.states import FOR_PEOPLE, SPOT_CHECK
 from annotriage.store.datasets import Dataset, dataset_of_all, dataset_of_project
 from annotriage.store.projects import Project
@@ -22,6 +24,7 @@ DAY = 86_400.0
 SPANS = (("day", "24 hours", DAY), ("week", "7 days", 7 * DAY), ("month", "30 days", 30 * DAY), ("all", "all time", 0.0))
 LONGEST_LABEL = 1_000
 AT_ONCE = 1_000  # items of one request
+MOST_SELECTED = 100_000  # items of one selection on a map
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,17 @@ def row_ids(given: Sequence[str]) -> list[int]:
     if not 1 <= len(given) <= AT_ONCE:
         raise DataError(f"item: choose between 1 and {AT_ONCE:,} items of the page")
     return [row_id(text) for text in given]
+
+
+def selected_ids(body: bytes) -> list[int]:
+    """Row ids of items as a map sends them: uint32, little-endian. Raises SettingError where there are none, or too many."""
+    if not body or len(body) % 4 or len(body) > 4 * MOST_SELECTED:
+        raise SettingError(f"the selection is empty, damaged, or larger than {MOST_SELECTED:,} items; select fewer at once")
+    ids = array("I")
+    ids.frombytes(body)
+    if sys.byteorder == "big":
+        ids.byteswap()
+    return ids.tolist()
 
 
 def dataset_asked(connection: Connection, project: Project) -> Dataset | None:
@@ -97,6 +111,7 @@ class Walk:
             "route": self.filters.route,
             "group": self.filters.group,
             "show": "out" if self.filters.out else None,
+            "proposal": self.filters.proposal,
         }
         return {name: value for name, value in {**own, **others}.items() if value is not None}
 
@@ -110,7 +125,7 @@ def walk_asked() -> Walk:
         raise DataError(f"route: {route[:40]!r} is none of {', '.join(FOR_PEOPLE)} and {SPOT_CHECK}")
     label = (request.args.get("label") or "")[:LONGEST_LABEL] or None
     out = request.args.get("show") == "out"
-    return Walk(order, Filters(whole("dataset"), label, route, whole("group"), out))
+    return Walk(order, Filters(whole("dataset"), label, route, whole("group"), out, whole("proposal")))
 
 
 def key_asked() -> Key | None:

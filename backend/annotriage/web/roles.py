@@ -8,12 +8,16 @@ from annotriage.web.sessions import SAFE
 DECIDING = (  # endpoints; whatever else changes something is for administrators
     "web.pause", "web.resume", "web.recalibrate", "web.decide_spot_check", "web.retry_deliveries", "web.retry_fields",
     "web.make_report", "web.mark_dataset", "web.make_certificate", "web.keep_label", "web.start_label_audit",
-    "web.start_training", "web.cancel_training", "web.compare_versions", "web.cancel_versions",
-    "web.set_gold", "web.forget_gold", "web.take_gold_out",
+    "web.start_training", "web.cancel_training", "web.set_gold", "web.forget_gold", "web.take_gold_out",
+    "web.compare_versions", "web.cancel_versions", "web.look_inside", "web.stop_looking", "web.dissect_units",
+    "web.propose_groups", "web.propose_similar", "web.propose_selection", "web.ask_look_alikes", "web.close_look_alikes",
+    "web.split_look_alikes", "web.undo_look_alikes", "web.label_look_alikes", "web.undo_inherited",
     "web.reveal", "web.save_view", "web.delete_view", "web.map_reroute", "web.map_undo", "web.reroute", "web.undo",
     "web.answer", "web.take_back_answer", "web.set_group_aside", "web.assign_group", "web.undo_aside",
     "api.pause", "api.resume", "api.undo_batch", "api.recalibrate", "api.train", "api.make_certificate",
     "api.set_gold", "api.compare_versions",
+    "api.propose_look_alikes", "api.ask_about_look_alikes", "api.label_look_alikes_at_once", "api.split_group_of_look_alikes",
+    "api.undo_labels_at_once", "api.close_group_of_look_alikes",
 )  # fmt: skip
 ADMINISTERING = (
     "web.save_settings",

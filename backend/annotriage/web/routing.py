@@ -30,11 +30,11 @@ class Plain(UnicodeConverter):
 
     regex = r"[^/]+(?<![.]json)"
 
-    def to_url(self, value: str) -> str:
+    def to_url(self, value: object) -> str:
         """Nothing for what ends as a twin does: the address of such a thing is another one."""
-        if value.endswith(".json"):
+        if str(value).endswith(".json"):
             raise ValidationError
-        return super().to_url(value)
+        return super().to_url(str(value))
 
 
 class Routes:

@@ -11,15 +11,18 @@ from werkzeug.exceptions import HTTPException
 from annotriage.settings import ServiceSettings
 
 FORM = 64 * 2**10  # bytes; it holds every form, and all that a stranger may send
+TABLE = 2**20  # a CSV file of concepts
 SELECTION = 2**19  # a lasso around all items of a map
 FIELD = 2**20  # one text field among files
-SELECTING, PUSHING = ("web.map_reroute", "web.map_foresee"), "api.push_items"  # endpoints
+SELECTING, PUSHING, DISSECTING = ("web.map_reroute", "web.map_foresee"), "api.push_items", "web.dissect_units"  # endpoints
 
 
 def most_bytes(endpoint: str | None, tool: str, settings: ServiceSettings) -> int:
     """The largest body in bytes that an endpoint takes. tool: the name of the labeling tool's blueprint."""
     if endpoint in SELECTING:
         return SELECTION
+    if endpoint == DISSECTING:
+        return TABLE
     if endpoint == PUSHING or (endpoint or "").startswith(f"{tool}."):
         return settings.max_request_mb * 2**20
     return FORM

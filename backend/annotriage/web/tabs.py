@@ -10,6 +10,17 @@ PROJECT_TABS = (
     ("label_audit", "Label audit"),
     ("people", "People"),
     ("training", "Training"),
+    ("model", "Model"),
     ("compare", "Compare"),
     ("settings", "Settings"),
+)
+
+MODEL_PAGES = (  # of the tab Model
+    ("model", "What it is"),
+    ("model_diagnosis", "Diagnosis"),
+    ("model_atlas", "Atlas"),
+    ("model_image", "One image"),
+    ("model_graph", "Attribution graph"),
+    ("model_units", "Units and concepts"),
+    ("model_layers", "Layers and training"),
 )

@@ -26,7 +26,15 @@ def prediction(verdict: Verdict, control: ChoicesControl, results: dict[str, str
 
 
 def results_of(shown: Sequence[Shown], control: ChoicesControl, choices: dict[str, str], version: str) -> list[dict[str, Any]]:
-    """Predictions as Label Studio stores them, in order. choices: for each class the control's choice, as `match_classes` gives it."""
+    """Predictions as Label Studio stores them, in order. choices: for each label the control's choice.
+
+    Raises DataError for a label that cannot be chosen, as the labeling config may have changed since somebody chose it.
+    """
+    unknown = {label for prediction in shown for label in prediction.labels or ()} - set(choices)
+    if unknown:
+        raise DataError(
+            f"the control {control.name!r} has no choice {', '.join(map(repr, sorted(unknown)))}; add it to the labeling config"
+        )
     return [
         {
             "model_version": version,

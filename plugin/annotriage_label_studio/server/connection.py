@@ -22,6 +22,7 @@ from annotriage.labeling_tool import (
     Outcomes,
     ProjectFacts,
     Shown,
+    TabShows,
     Task,
 )
 from annotriage.settings import ServiceSettings
@@ -269,8 +270,8 @@ class LabelStudioProject:
 
     def answer(self, task_id: str, labels: Sequence[str], account: str, seconds: float) -> str:
         """Make an annotation of choices, in the name of an account of the server's."""
-        control, names = self._control(), self._config().names
-        results = {names.get(name_of(choice.result), choice.result): choice.result for choice in reversed(control.choices)}
+        control = self._control()
+        results = choices_by_label(control, self._config().names)
         if not labels or (unknown := set(labels) - set(results)):
             raise ToolError(f"task {task_id}: {', '.join(map(repr, sorted(unknown))) if labels else 'nothing'} cannot be chosen there")
         result = choices_result([results[label] for label in labels], control)
@@ -299,10 +300,10 @@ class LabelStudioProject:
 
         return connect.disconnect(self._client, self._read_project(), service_url, versions, fields, before)
 
-    def assign(self, title: str, tasks: Sequence[str]) -> str:
-        """Make a tab of these tasks."""
-        tab = assign(self._client, self.id, title, tasks, self._control().field)
-        return f"{self.address()}?tab={tab}"
+    def assign(self, title: str, tasks: Sequence[str], shows: TabShows = TabShows.REASONS) -> str:
+        """Make a tab of these tasks, or remove it."""
+        tab = assign(self._client, self.id, title, tasks, self._control().field, shows)
+        return self.address() if tab is None else f"{self.address()}?tab={tab}"
 
     def repair(self) -> list[str]:
         """Make again the tabs and the order that people took away."""
@@ -326,9 +327,9 @@ class LabelStudioProject:
         return [task_of(record, control, names, reviews=reviews) for record in records]
 
     def _results(self, shown: Sequence[Shown], version: str) -> list[dict[str, Any]]:
-        control = self._fitting()
+        control, known = self._fitting(), self._config()
         try:
-            return results_of(shown, control, self._config().choices, version)
+            return results_of(shown, control, choices_by_label(control, known.names) | known.choices, version)
         except DataError as error:
             raise ToolError(f"project {self.id}: {error}") from error
 
@@ -370,6 +371,11 @@ class LabelStudioProject:
         project: LseProjectResponse = self._client.sdk.projects.get(int(self.id))
         self._known = _read_config(project.label_config or "", self._classes, self._names)
         return project
+
+
+def choices_by_label(control: ChoicesControl, names: Mapping[str, str]) -> dict[str, str]:
+    """For everything that an answer may say, classes that the model does not know among it, the control's choice."""
+    return {names.get(name_of(choice.result), choice.result): choice.result for choice in reversed(control.choices)}
 
 
 def _account(user: Mapping[str, Any]) -> Account:

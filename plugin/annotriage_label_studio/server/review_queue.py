@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from annotriage.errors import ToolError, ToolUnavailable
-from annotriage.labeling_tool import AUDIT_VERSION
+from annotriage.labeling_tool import AUDIT_VERSION, TabShows
 from annotriage.states import AUTOMATIC_FROM, FAMILIAR_FROM, OUT_FROM
 from annotriage_label_studio.editor.tasks import MARKER
 from annotriage_label_studio.server import delivery
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MARK = "annotriage"  # key in a tab's data that says which of ours it is; Label Studio's pages drop it when somebody changes the tab
 ASSIGNED = "annotriage_assigned"  # in a tab of tasks that were given to a person: its title; it is dropped as the mark is,
-GIVEN = re.compile(r"For .+: group \d+")  # so that the dashboard's titles tell such tabs, too
+GIVEN = re.compile(r"For .+: group \d+|Look-alikes \d+: .+")  # so that the dashboard's titles tell such tabs, too
 CHECKED = "data.triage_spot_check"  # only spot checks have it
 REASONS = ("data.triage_route", "data.triage_reason", "data.triage_outlier_score", "data.triage_diversity", "data.triage_link")
 ANSWER = ("predictions_results", "predictions_score")
@@ -109,17 +109,25 @@ def set_up_tabs(client: Client, project: Project, media_field: str, *, opening: 
     return done
 
 
-def assign(client: Client, project: str, title: str, tasks: Sequence[str], media_field: str) -> int:
-    """Make a tab of these tasks, as long as they are not answered, the strangest first; one of that title is replaced. Its id.
+SHOWN_IN_TABS = {TabShows.REASONS: REASONS, TabShows.NOTHING: (), TabShows.ANSWERS: ("annotations_results", "predictions_results")}
+
+
+def assign(client: Client, project: str, title: str, tasks: Sequence[str], media_field: str, shows: TabShows) -> int | None:
+    """Make a tab of these tasks, as long as they are not answered (with ANSWERS for good), the strangest first; one of that title is
+    replaced. Its id; None if there are no tasks, and so no tab.
 
     Raises ToolError if it does not open.
     """
     before = [view for view in client.sdk.views.list(project=int(project)) if title in (_look(view).get(ASSIGNED), _title(view))]
-    listed = condition("id", "in_list", "Number", [int(task) for task in tasks])
-    filters = {"conjunction": "and", "items": [listed, condition("completed_at", "empty", "Datetime", True)]}
-    tab = Tab(title)
-    look = {key: value for key, value in _appearance(tab, _columns(client, project), media_field).items() if key != MARK}
-    made = _make(client, project, {"title": title, "filters": filters, "ordering": [tab.order], **look, ASSIGNED: title})
+    made = None
+    if tasks:
+        items = [condition("id", "in_list", "Number", [int(task) for task in tasks])]
+        if shows != TabShows.ANSWERS:
+            items.append(condition("completed_at", "empty", "Datetime", True))
+        tab = Tab(title, columns=SHOWN_IN_TABS[shows])
+        look = {key: value for key, value in _appearance(tab, _columns(client, project), media_field).items() if key != MARK}
+        filters = {"conjunction": "and", "items": items}
+        made = _make(client, project, {"title": title, "filters": filters, "ordering": [tab.order], **look, ASSIGNED: title})
     delivery.remove(client.sdk.views.delete, [str(view.id) for view in before])
     return made
 

@@ -19,7 +19,7 @@ from annotriage.settings import ServiceSettings
 from annotriage.store.projects import projects
 from annotriage.web.app import create_app
 
-KNOWN = {"project": ["1", "2"], "task": ["1", "7", "250"], "name": ["camera"], "version": ["1"], "batch": ["1"]}
+KNOWN = {"project": ["1", "2"], "task": ["1", "7", "250"], "name": ["camera"], "version": ["1"], "batch": ["1"], "proposal": ["1"]}
 PUSHED = [{"project": "1", "items": [{"id": "a", "media": "https://host/a.png"}]}]
 
 

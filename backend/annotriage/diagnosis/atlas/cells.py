@@ -24,7 +24,7 @@ class Cell:
 
     column, row: from the upper left. items: (n,) rows, the one nearest to the cell's mean activation, its medoid, first. logits: (m,) of
     the mean activation through the head. evidence: (m,) how much the mean activation speaks for each class, beyond the mean of all items:
-    activation times gradient of a linear head.
+    activation times gradient, of the model or of a linear head. mean: (d,) activation of its items.
     """
 
     column: int
@@ -32,6 +32,7 @@ class Cell:
     items: Array
     logits: Array
     evidence: Array
+    mean: Array
 
 
 def unit_square(places: Array) -> Array:
@@ -40,10 +41,11 @@ def unit_square(places: Array) -> Array:
     return np.asarray(np.where(extent > 0, (places - low) / np.where(extent > 0, extent, 1), 0.5))
 
 
-def cells_of(places: Array, activations: Array, head: Head, side: int) -> list[Cell]:
+def cells_of(places: Array, activations: Array, head: Head, side: int, evidence: Array | None = None) -> list[Cell]:
     """The cells of a grid with `side` cells along each edge, from the upper left, empty ones left out.
 
-    places: (N, 2) in the unit square. activations: (N, d).
+    places: (N, 2) in the unit square. activations: (N, d). evidence: (N, m) how much each item speaks for each class; by default that of
+    the head.
     """
     at = np.minimum((places * side).astype(np.intp), side - 1)
     numbers = at[:, 1] * side + at[:, 0]
@@ -52,6 +54,7 @@ def cells_of(places: Array, activations: Array, head: Head, side: int) -> list[C
     for number in np.unique(numbers).tolist():
         items = np.flatnonzero(numbers == number)
         mean = activations[items].mean(axis=0, dtype=np.float64)
+        said = (mean - overall) @ head.weights if evidence is None else evidence[items].mean(axis=0) - evidence.mean(axis=0)
         away = np.square(activations[items] - mean).sum(axis=1)
         found.append(
             Cell(
@@ -59,7 +62,20 @@ def cells_of(places: Array, activations: Array, head: Head, side: int) -> list[C
                 number // side,
                 items[np.argsort(away, kind="stable")],
                 head.logits(mean[None])[0],
-                (mean - overall) @ head.weights,
+                said,
+                mean,
             )
         )
     return found
+
+
+def nearest_cells(vectors: Array, means: Array, middle: Array) -> tuple[Array, Array]:
+    """The cell in whose direction each of N activations points most, and the cosine: (N,) index, (N,).
+
+    vectors: (N, d). means: (c, d) of the cells. middle: (d,) mean of all items, from which directions are taken.
+    """
+    away, towards = vectors - middle, means - middle
+    lengths = np.outer(np.linalg.norm(away, axis=1), np.linalg.norm(towards, axis=1))
+    cosine = away @ towards.T / np.maximum(lengths, 1e-12)
+    best = cosine.argmax(axis=1)
+    return best, cosine[np.arange(len(vectors)), best]

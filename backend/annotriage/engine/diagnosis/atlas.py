@@ -16,19 +16,25 @@ from annotriage.diagnosis.atlas.cells import SIDES, Cell, cells_of, unit_square
 from annotriage.diagnosis.atlas.classes import class_places, class_similarity
 from annotriage.diagnosis.atlas.head import fit_head
 from annotriage.diagnosis.view import UNLABELLED, View
-from annotriage.engine.diagnosis.inside import LOGITS, NO_CLASS, Inside, look_through
+from annotriage.engine.diagnosis.attribution import AttributionGraph
+from annotriage.engine.diagnosis.inside import LOGITS, NO_CLASS, Cut, Inside, look_through
+from annotriage.engine.diagnosis.widened import AT_PLACE, EVIDENCE, Widened, gives_gradients, map_shapes
+from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import Reference, confidence_logits
-from annotriage.errors import DataError
+from annotriage.errors import DataError, SettingError
 from annotriage.guarantee.gate import miss_probability
 from annotriage.latent.compression import fit_compression
 from annotriage.latent.maps import fit_map, place
-from annotriage.model import Model, Outputs, load_model
+from annotriage.model import Model, Outputs, candidate_layers, load_model
+from annotriage.model.inputs import Loaded, thumbnail
+from annotriage.model.receptive import boxes_of
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
 from annotriage.settings import ServiceSettings, Settings
 
 Array = NDArray[Any]
 
+POOLED, RANDOM = "pooled", "random"  # what of a feature map stands for an item
 FEWEST = 10  # usual items from which an atlas can be drawn
 COMPRESSED = 50  # principal components that the layout starts from
 
@@ -38,7 +44,9 @@ class LayerAtlas:
     """One layer's plane. places: (N, 2) of all items in the unit square, from the upper left; strange ones among their nearest usual ones.
 
     levels: the cells for each number of cells along an edge. similarity: (m, m) of classes. class_places: (m, 2), NaN of a class without
-    items. explained: share of the model's answers that is linear in this layer.
+    items. explained: share of the model's answers that is linear in this layer. middle: (d,) mean
+    activation of the usual items. patches: (N,) what each item's place sees of its picture,
+    where one place stands for each item. gradients: whether the evidence of cells is that of the model's gradients.
     """
 
     name: str
@@ -47,21 +55,25 @@ class LayerAtlas:
     similarity: Array
     class_places: Array
     explained: float
+    middle: Array
+    patches: tuple[bytes, ...] = ()
+    gradients: bool = False
 
 
 @dataclass(frozen=True)
 class Atlas:
     """The atlas of a dataset. inside: its items. sure: (N,) probability of the model's answer. seconds: reading and running, laying out,
-    and the rest.
+    and the rest. graph: the attribution graph of a class, where one was asked for.
     """
 
     inside: Inside = field(repr=False)
     sure: Array = field(repr=False)
     reference: str
     model: str
-    multiple: bool
+    space: LabelSpace = field(repr=False)
     layers: tuple[LayerAtlas, ...]
     seconds: dict[str, float]
+    graph: AttributionGraph | None = None
 
     def summary(self) -> dict[str, Any]:
         """The figures as plain values."""
@@ -82,6 +94,7 @@ class Atlas:
             ],
             "seconds": self.seconds,
             "notes": list(inside.notes),
+            **({} if self.graph is None else {"graph": self.graph.summary()}),
         }
 
 
@@ -90,6 +103,7 @@ def atlas(
     data: Source,
     layers: Sequence[str] = (),
     *,
+    places: str = POOLED,
     model: ModelSpec | Path | str | None = None,
     settings: Settings | None = None,
     labeling_config: Path | None = None,
@@ -98,26 +112,45 @@ def atlas(
 ) -> Atlas:
     """Lay a dataset out as a layer of the model sees it.
 
-    layers: names, as `annotriage layers` lists them; by default the reference's deciding one. Feature maps are pooled to the mean of each
-    channel. The plane is made of the usual items alone (by the setting map: UMAP by default), and outliers are drawn in where their
-    nearest usual items lie. More items than the setting map_sample are sampled. The rest as of `annotriage.triage`.
+    layers: names, as `annotriage layers` lists them; by default the reference's deciding one. places: of a feature map, "pooled" takes
+    the mean of each channel, so that whole images lie together; "random" takes one place of each image, so that patches do. The plane is
+    made of the usual items alone (by the setting map: UMAP by default), and outliers are drawn in where their nearest usual items lie.
+    More items than the setting map_sample are sampled. The rest as of `annotriage.triage`.
     Source: Carter et al., Activation Atlases, 2019; the classes' sidebar: Hohman et al., Summit, 2019.
-    Raises DataError with fewer than ten usual items, ModelError for a layer that is none, MismatchError.
+    What a cell speaks for is activation times gradient of a torch model; of an ONNX one, which gives no gradients, that of the layer's
+    linear map to the answers.
+    Raises DataError with fewer than ten usual items, SettingError, ModelError for a layer that is none, MismatchError.
     """
+    if places not in (POOLED, RANDOM):
+        raise SettingError(f"places: {places!r} is none of {POOLED}, {RANDOM}")
     settings = settings or reference.settings
     started = time.perf_counter()
     dataset = open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes, server=server)
     opened = reference.open_model(model, settings)
     wanted = list(dict.fromkeys(layers)) or [opened.layers[0]]
-    opened = _with_layers(opened, wanted, settings)
+    opened = opened_with(opened, wanted, settings)
     known = len(reference.model.layers)
 
     def strange(outputs: Outputs) -> Array:
         return reference.judge(Outputs(outputs.logits, outputs.activations[:known])).outlier
 
+    shapes = map_shapes(opened) if places == RANDOM else {}
+    placed = [name for name in wanted if name in shapes]
+    earlier = [name for name in wanted if name != opened.layers[0]] if gives_gradients(opened) else []  # the last is linear anyway
     inside = look_through(
-        opened, reference.space, dataset, settings, pictures=True, strange=strange, most=settings.map_sample, progress=progress
+        Widened(opened, placed, settings.seed, evidence=earlier) if placed or earlier else opened,
+        reference.space,
+        dataset,
+        settings,
+        pictures=True,
+        strange=strange,
+        cut=_cut(opened, placed, settings.thumbnail) if placed and opened.spec.input.kind == "image" else None,
+        most=settings.map_sample,
+        progress=progress,
     )
+    if places == RANDOM and len(placed) < len(wanted):
+        others = ", ".join(name for name in wanted if name not in placed)
+        inside = inside.noted(f"{others} has no places, so that the whole item is drawn.")
     usual = np.flatnonzero(~inside.strange)
     if len(usual) < FEWEST:
         few = f"{len(usual)} of its {len(inside.ids):,} items are usual"
@@ -126,10 +159,10 @@ def atlas(
     found = []
     with progress("drawing the atlas", len(wanted)) as advance:
         for name in wanted:
-            found.append(_layer(inside, name, usual, settings, seconds))
+            found.append(_layer(inside, name, usual, settings, seconds, placed=placed))
             advance(1)
     sure = 1 - miss_probability(confidence_logits(inside.layers[-1], reference.space))
-    return Atlas(inside, sure, reference.name, reference.model.name, reference.space.multiple, tuple(found), seconds)
+    return Atlas(inside, sure, reference.name, reference.model.name, reference.space, tuple(found), seconds)
 
 
 @dataclass(frozen=True)
@@ -141,18 +174,27 @@ class Fallen:
     picture: bytes
 
 
-def training_atlas(reference: Reference, dataset: str, fallen: Sequence[Fallen], settings: Settings) -> Atlas:
+def training_atlas(
+    reference: Reference,
+    dataset: str,
+    fallen: Sequence[Fallen],
+    settings: Settings,
+    *,
+    further: bool = False,
+    progress: Progress = silent,
+) -> Atlas:
     """The atlas of the training items that a reference keeps (at most 4,000), in its deciding layer, with outliers drawn in.
 
-    Needs no model: for those who have a reference and verdicts alone, as the service has. dataset: what to call the outliers' source.
-    Raises DataError if the reference keeps fewer than ten items.
+    Runs no model: for those who have a reference and verdicts alone, as the service has. dataset: what to call the outliers' source.
+    further: lay out the other layers that the reference compares, too, in the order in which the model computes them; of outliers only
+    the deciding layer is known, so they have no place (NaN) in the others. Raises DataError if the reference keeps fewer than ten items.
     """
     started = time.perf_counter()
     sample, space = reference.sample, reference.space
     count = len(sample.logits)
     if count < FEWEST:
         raise DataError(f"reference {reference.name!r} keeps {count} training items, too few to draw an atlas from; fit it again")
-    latent = sample.full_activations()[0]
+    latent, *others = sample.full_activations()
     predicted = [space.index(answer) for answer in space.predicted(sample.logits)]
     unknown = np.full((len(fallen), latent.shape[1]), np.nan)
     view = View(
@@ -176,33 +218,62 @@ def training_atlas(reference: Reference, dataset: str, fallen: Sequence[Fallen],
         (),
         (f"Cells are made of {count:,} training items; the strange ones are those of {dataset} that wait for a person.",),
     )
+    if further:
+        inside = _with_further(inside, reference, others, len(fallen))
     seconds = {"reading and running": 0.0, "laying out": 0.0, "the rest": time.perf_counter() - started}
-    started = time.perf_counter()
-    points = sample.compressed[:count].astype(np.float32)
-    laid = _laid(points, settings)
-    places = np.empty((0, 2)) if not fallen else place(np.stack([item.point for item in fallen]), points, laid)
-    seconds["laying out"] = time.perf_counter() - started
-    drawn = _drawn(inside, reference.model.layers[0], np.arange(count), laid, places)
+    usual, layers = np.arange(count), []
+    with progress("drawing the atlas", len(inside.layer_names) - 1) as advance:
+        for name in inside.layer_names[:-2]:
+            layers.append(_layer(inside, name, usual, settings, seconds, drawn_in=False))
+            advance(1)
+        started = time.perf_counter()
+        points = sample.compressed[:count].astype(np.float32)
+        laid = _laid(points, settings)
+        places = np.empty((0, 2)) if not fallen else place(np.stack([item.point for item in fallen]), points, laid)
+        seconds["laying out"] += time.perf_counter() - started
+        layers.append(_drawn(inside, reference.model.layers[0], usual, laid, places))
     sure = np.append(1 - miss_probability(confidence_logits(sample.logits, space)), [np.nan for _ in fallen])
-    return Atlas(inside, sure, reference.name, reference.model.name, space.multiple, (drawn,), seconds)
+    return Atlas(inside, sure, reference.name, reference.model.name, space, tuple(layers), seconds)
 
 
-def _with_layers(model: Model, wanted: Sequence[str], settings: Settings) -> Model:
+def _with_further(inside: Inside, reference: Reference, layers: Sequence[Array], fallen: int) -> Inside:
+    """With the other layers that a reference compares before its deciding one; of a feature map the mean of each channel."""
+    ranks = {layer.name: len(layer.shape) for layer in candidate_layers(ModelSpec.load(reference.spec_path or ""))}
+    names = reference.model.layers[1:]
+    maps = tuple(ranks.get(name, 1) > 1 for name in names)
+    means = [layer[:, : layer.shape[1] // 2] if is_map else layer for layer, is_map in zip(layers, maps, strict=True)]
+    padded = (np.concatenate([mean, np.full((fallen, mean.shape[1]), np.nan, mean.dtype)]) for mean in means)
+    return replace(inside, layers=(*padded, *inside.layers), layer_names=(*names, *inside.layer_names), maps=(*maps, *inside.maps))
+
+
+def opened_with(model: Model, wanted: Sequence[str], settings: Settings) -> Model:
     """The model with the further layers that are asked for, after those that the reference compares."""
     missing = tuple(name for name in wanted if name not in model.layers)
     return load_model(replace(model.spec, layer=(*model.layers, *missing)), settings.device) if missing else model
 
 
-def _layer(inside: Inside, name: str, usual: Array, settings: Settings, seconds: dict[str, float]) -> LayerAtlas:
+def _layer(
+    inside: Inside,
+    name: str,
+    usual: Array,
+    settings: Settings,
+    seconds: dict[str, float],
+    *,
+    drawn_in: bool = True,
+    placed: Sequence[str] = (),
+) -> LayerAtlas:
+    """drawn_in: whether it is known what the layer makes of strange items. placed: layers of which one place stands for each item."""
     started = time.perf_counter()
-    activations = inside.layers[inside.layer_names.index(name)]
+    activations = _activations(inside, name, placed)
     compression, points = fit_compression(activations[usual], "pca", COMPRESSED, settings.seed)
     seconds["the rest"] += time.perf_counter() - started
     started = time.perf_counter()
     laid = _laid(points, settings)
     seconds["laying out"] += time.perf_counter() - started
     started = time.perf_counter()
-    drawn = _drawn(inside, name, usual, laid, place(compression.transform(activations[inside.strange]), points, laid))
+    unknown = np.full((int(inside.strange.sum()), 2), np.nan)
+    fallen = place(compression.transform(activations[inside.strange]), points, laid) if drawn_in else unknown
+    drawn = _drawn(inside, name, usual, laid, fallen, placed)
     seconds["the rest"] += time.perf_counter() - started
     return drawn
 
@@ -211,18 +282,49 @@ def _laid(points: Array, settings: Settings) -> Array:
     return unit_square(fit_map(points, "pca" if settings.map == "none" else settings.map.removesuffix("-3d"), settings.seed))
 
 
-def _drawn(inside: Inside, name: str, usual: Array, laid: Array, fallen: Array) -> LayerAtlas:
+def _activations(inside: Inside, name: str, placed: Sequence[str]) -> Array:
+    """(N, d) of a layer: of one place of each item, or of the whole."""
+    if name in placed:
+        return np.asarray(inside.layers[inside.layer_names.index(name + AT_PLACE)][:, :-1])
+    return inside.layers[inside.layer_names.index(name)]
+
+
+def _drawn(inside: Inside, name: str, usual: Array, laid: Array, fallen: Array, placed: Sequence[str] = ()) -> LayerAtlas:
     """usual: rows. laid: their places. fallen: the places of the strange ones."""
-    places = np.empty((len(inside.ids), 2))
-    places[usual], places[inside.strange] = laid, fallen
-    activations, logits = inside.layers[inside.layer_names.index(name)][usual], inside.layers[-1][usual]
-    head = fit_head(activations, logits)
+    at = np.empty((len(inside.ids), 2))
+    at[usual], at[inside.strange] = laid, fallen
+    activations, logits = _activations(inside, name, placed)[usual], inside.layers[-1][usual]
+    head = fit_head(inside.layers[inside.layer_names.index(name)][usual], logits)  # of a map's means: one place alone says little
+    said = inside.layers[inside.layer_names.index(name + EVIDENCE)][usual] if name + EVIDENCE in inside.layer_names else None
+    if said is not None and said.shape[1] == 1:  # one output for two classes
+        said = np.concatenate([-said, said], axis=1)
+    levels = {side: [replace(cell, items=usual[cell.items]) for cell in cells_of(laid, activations, head, side, said)] for side in SIDES}
     predicted, classes = inside.view.predicted[usual], inside.view.classes
     return LayerAtlas(
         name,
-        places,
-        {side: [replace(cell, items=usual[cell.items]) for cell in cells_of(laid, activations, head, side)] for side in SIDES},
+        at,
+        levels,
         class_similarity(activations, predicted, classes),
         class_places(laid, predicted, classes),
         head.explained,
+        activations.mean(axis=0),
+        tuple(cuts[placed.index(name)] for cuts in inside.cuts) if name in placed and inside.cuts else (),
+        said is not None,
     )
+
+
+def _cut(model: Model, placed: Sequence[str], side: int) -> Cut:
+    """What cuts out of an item's picture the part that its place in each of these layers sees. side: pixels of what is kept, at most."""
+    boxes = [boxes_of(model, model.layers.index(name)).reshape(-1, 4) for name in placed]
+
+    def cut(loaded: Loaded, outputs: Outputs, row: int) -> tuple[bytes, ...]:
+        height, width, channels = loaded.content.shape
+        found = []
+        for number, box in enumerate(boxes):
+            place = int(outputs.activations[len(model.layers) + number][row, -1])
+            top, left, bottom, right = (box[place] * (height, width, height, width)).round().astype(int).tolist()
+            piece = loaded.content[top : max(bottom, top + 1), left : max(right, left + 1)]
+            found.append(thumbnail(np.ascontiguousarray(piece[:, :, 0] if channels == 1 else piece), side))
+        return tuple(found)
+
+    return cut

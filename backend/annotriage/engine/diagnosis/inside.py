@@ -26,6 +26,8 @@ from annotriage.settings import ServiceSettings, Settings
 
 Array = NDArray[Any]
 
+Cut = Callable[[Loaded, Outputs, int], tuple[bytes, ...]]
+
 MEMORY = 2**31  # bytes of activations and pictures that are held; of a larger dataset a seeded sample
 PICTURE = 3_000  # bytes of a thumbnail, roughly
 NO_CLASS = "none of the model's classes"
@@ -40,7 +42,7 @@ class Inside:
     hidden one and the logits at the end; of a feature map the mean of each channel. layer_names: as the model has them. maps: which of
     the layers are feature maps. pictures: (N,) encoded thumbnails, empty if none were asked for. strange: (N,) bool, which are outliers,
     if that was asked for. read: items of the dataset. failures: what is wrong with those that could not be used. notes: what was left out,
-    and why.
+    and why. cuts: (N,) what else was cut out of each picture, if that was asked for.
     """
 
     dataset: str
@@ -56,13 +58,15 @@ class Inside:
     read: int
     failures: tuple[str, ...]
     notes: tuple[str, ...]
+    cuts: tuple[tuple[bytes, ...], ...] = ()
 
     def rows(self, which: Array) -> Inside:
         """Some of the items, by index."""
         view = View(self.view.latent[which], self.view.predicted[which], self.view.truth[which], self.view.classes)
         layers = tuple(layer[which] for layer in self.layers)
         ids, paths, pictures = (tuple(part[row] for row in which) if part else () for part in (self.ids, self.paths, self.pictures))
-        return replace(self, ids=ids, paths=paths, view=view, layers=layers, pictures=pictures, strange=self.strange[which])
+        cuts = tuple(self.cuts[row] for row in which) if self.cuts else ()
+        return replace(self, ids=ids, paths=paths, view=view, layers=layers, pictures=pictures, strange=self.strange[which], cuts=cuts)
 
     def noted(self, note: str) -> Inside:
         """With one more note."""
@@ -93,6 +97,7 @@ class _Kept:
     activations: tuple[Array, ...]
     picture: bytes
     strange: bool
+    cuts: tuple[bytes, ...]
 
 
 def look_inside(
@@ -129,13 +134,15 @@ def look_through(
     pictures: bool = False,
     wanted: Callable[[Item], bool] | None = None,
     strange: Callable[[Outputs], Array] | None = None,
+    cut: Cut | None = None,
     memory: int = MEMORY,
     most: int | None = None,
     progress: Progress = silent,
 ) -> Inside:
     """As `look_inside`, for any model with these classes.
 
-    strange: which of a batch are outliers, (n,) bool. most: items to hold at most.
+    strange: which of a batch are outliers, (n,) bool. cut: what to cut out of an item's picture, given the item, what the model made of
+    its batch, and its row there. most: items to hold at most.
     """
     kept: SeededSample[_Kept] | None = None
     failures: list[str] = []
@@ -151,7 +158,7 @@ def look_through(
                     fitting = max(1, memory // (4 * width + PICTURE * pictures))
                     kept = SeededSample(min(fitting, most or fitting), settings.seed, "inside")
                 flags = np.zeros(len(batch.rows), dtype=bool) if strange is None else strange(batch.outputs)
-                _keep(kept, batch, batch.outputs, flags, space, read, settings.thumbnail if pictures else 0)
+                _keep(kept, batch, batch.outputs, flags, space, read, settings.thumbnail if pictures else 0, cut)
                 good += len(batch.rows)
             read += len(batch.items)
             advance(len(batch.items))
@@ -169,20 +176,32 @@ def look_through(
     return _inside(model, space, dataset.name, rows, read, tuple(failures), tuple(notes), pictures)
 
 
-def _keep(kept: SeededSample[_Kept], batch: Batch, outputs: Outputs, flags: Array, space: LabelSpace, read: int, side: int) -> None:
+def _keep(
+    kept: SeededSample[_Kept], batch: Batch, outputs: Outputs, flags: Array, space: LabelSpace, read: int, side: int, cut: Cut | None
+) -> None:
     for place, (row, answer) in enumerate(zip(batch.rows, space.predicted(outputs.logits), strict=True)):
         item, loaded = batch.items[row], batch.loaded[place]
-        kept.offer(item.id, partial(_kept, item, loaded, outputs, place, space, answer, read + row, side, bool(flags[place])))
+        kept.offer(item.id, partial(_kept, item, loaded, outputs, place, space, answer, read + row, side, bool(flags[place]), cut))
 
 
 def _kept(
-    item: Item, loaded: Loaded, outputs: Outputs, place: int, space: LabelSpace, answer: LabelSet, row: int, side: int, strange: bool
+    item: Item,
+    loaded: Loaded,
+    outputs: Outputs,
+    place: int,
+    space: LabelSpace,
+    answer: LabelSet,
+    row: int,
+    side: int,
+    strange: bool,
+    cut: Cut | None,
 ) -> _Kept:
     labels = space.known_or_foreign(item)
     truth = UNLABELLED if labels is None else len(space.names) if labels == FOREIGN else space.index(labels)
     picture = thumbnail(loaded.picture, side) if side and loaded.picture is not None else b""
     activations = tuple(layer[place].copy() for layer in outputs.activations)
-    return _Kept(row, item.id, item.path, truth, space.index(answer), outputs.logits[place].copy(), activations, picture, strange)
+    cuts = () if cut is None else cut(loaded, outputs, place)
+    return _Kept(row, item.id, item.path, truth, space.index(answer), outputs.logits[place].copy(), activations, picture, strange, cuts)
 
 
 def _inside(
@@ -222,4 +241,5 @@ def _inside(
         read,
         failures,
         notes,
+        tuple(row.cuts for row in rows) if rows[0].cuts else (),
     )

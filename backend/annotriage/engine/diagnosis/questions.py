@@ -116,7 +116,10 @@ def learned(inside: Inside, checkpoints: Sequence[Inside]) -> Found:
         return words.UNLABELLED, (), ()
     mine, others = _same_items(inside, checkpoints)
     stages = [(other.layers[other.last_hidden], other.view.predicted) for other in others]
-    found = questions.learned_first(stages, mine.layers[mine.last_hidden], mine.view.truth)
+    learnable = np.where(mine.view.truth < mine.view.classes, mine.view.truth, UNLABELLED)  # what it has no class for it cannot learn
+    if not (learnable != UNLABELLED).any():
+        return words.UNLABELLED, (), ()
+    found = questions.learned_first(stages, mine.layers[mine.last_hidden], learnable)
     names = tuple(inside.names[kind] for kind in found.classes)
     places = tuple(f"checkpoint {place + 1}" for place in range(len(stages)))
     pictures = (

@@ -65,14 +65,16 @@ def send_to_review(process: Process, project: Project, item_ids: Sequence[int], 
     return _act(process, project, item_ids, TO_REVIEW, by)
 
 
-def take_back(process: Process, project: Project, item_ids: Sequence[int], by: str, reason: str | None = None) -> Rerouted:
+def take_back(
+    process: Process, project: Project, item_ids: Sequence[int], by: str, reason: str | None = None, *, begun: int | None = None
+) -> Rerouted:
     """These items need no person any more: what the model judged automatic is so again, the others are out of the queue.
 
-    reason: why they are set aside, to be looked up later. Raises StateError while automatic labels are paused, unless all of them are of
-    the other kind.
+    reason: why they are set aside, to be looked up later. begun: goes on with what was begun under this number.
+    Raises StateError while automatic labels are paused, unless all of them are of the other kind.
     """
     by = _name(by)
-    return _act(process, project, item_ids, BACK, by, reason=reason)
+    return _act(process, project, item_ids, BACK, by, reason=reason, begun=begun)
 
 
 def foresee(process: Process, project: Project, item_ids: Sequence[int]) -> Foreseen:
@@ -106,13 +108,14 @@ def _act(
     *,
     undoes: Rerouting | None = None,
     reason: str | None = None,
+    begun: int | None = None,
 ) -> Rerouted:
     """In chunks, a short transaction each."""
     judge = _sendable if to == TO_REVIEW else _restorable
     with process.store.writing() as connection:
         if to == BACK:
             _refuse_paused(connection, get_project(connection, project.id), item_ids)
-        id = reroutings.begin(connection, project.id, to, by, reason) if undoes is None else undoes.id
+        id = undoes.id if undoes is not None else begun or reroutings.begin(connection, project.id, to, by, reason)
     changed: list[int] = []
     left: Counter[str] = Counter()
     for ids in chunks(sorted(set(item_ids))):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from annotriage.latent.maps import fit_map, place
 from annotriage.service.maps.map_coding import Frame, Names, extend, frame_around, places_of, points_of, training_piece
 from annotriage.service.maps.map_placing import AT_ONCE, keep_nearest, rows_of, sample
+from annotriage.service.maps.training_items import keep_training
 from annotriage.service.operations.log import log
 from annotriage.store import maps, work
 from annotriage.store.datasets import routes_of
@@ -23,7 +24,6 @@ from annotriage.store.maps import IN_SPACE, LAYOUTS
 from annotriage.store.projects import Project
 
 if TYPE_CHECKING:
-    from annotriage.engine.reference import Reference
     from annotriage.service.operations.process import Process
 
 Array = NDArray[Any]
@@ -77,7 +77,7 @@ class MapMaking:
         total = 0
         try:
             self._tell(map_id, 0.02, "reading the items")
-            self._keep_training(project.reference_id, reference)
+            keep_training(self._process.store, project.reference_id, reference)
             with process.store.reading() as connection:
                 ids = np.array(maps.scored_ids(connection, project), dtype=np.int64)
             total = len(ids)
@@ -163,18 +163,6 @@ class MapMaking:
             with self._process.store.writing() as connection:
                 maps.drop_gone(connection, piece, piece.ids)
                 maps.write_piece(connection, map_id, number, piece)
-
-    def _keep_training(self, reference_id: int, reference: Reference) -> None:
-        """Keep the reference's sample for people, once."""
-        with self._process.store.reading() as connection:
-            if maps.has_training_items(connection, reference_id):
-                return
-        kept = reference.sample
-        for start in range(0, len(kept.ids), AT_ONCE):
-            places = range(start, min(start + AT_ONCE, len(kept.ids)))
-            rows = [(at, kept.ids[at], kept.labels[at], kept.thumbnail(at)) for at in places]
-            with self._process.store.writing() as connection:
-                maps.keep_training_items(connection, reference_id, rows)
 
     def _tell(self, map_id: int, progress: float, text: str) -> None:
         with self._process.store.writing() as connection:

@@ -16,7 +16,7 @@ from annotriage.advice.connecting_words import EMPTY, expected_sentences
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.numbers import count
 from annotriage.errors import AnnotriageError, MismatchError, SettingError, StateError, ToolError, ToolGone, UnknownError
-from annotriage.labeling_tool import AUDIT_VERSION, Before, ProjectFacts, Task, ToolProject
+from annotriage.labeling_tool import AUDIT_VERSION, INHERITED_VERSION, LOOK_ALIKES_VERSION, Before, ProjectFacts, Task, ToolProject
 from annotriage.service.delivery.field_writing import FIELDS, project_page
 from annotriage.service.guarantee.model_choice import drop_work, refuse_second
 from annotriage.service.operations.log import log
@@ -24,7 +24,7 @@ from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.service.quality.gold import take_gold_out
 from annotriage.states import EventKind
-from annotriage.store import field_writes, items
+from annotriage.store import field_writes, items, proposals
 from annotriage.store.datasets import routes_of
 from annotriage.store.deliveries import undelivered
 from annotriage.store.events import note
@@ -121,7 +121,8 @@ def disconnect(process: Process, project_id: str) -> Change:
 
 def _disconnect(process: Process, project: Project) -> Change:
     with process.store.writing() as connection:
-        versions = [*(get_reference(connection, id).prediction_version for id in _references(project)), AUDIT_VERSION]
+        versions = [*(get_reference(connection, id).prediction_version for id in _references(project)), AUDIT_VERSION, INHERITED_VERSION]
+        versions += [f"{LOOK_ALIKES_VERSION} {id}" for id in proposals.ids_of(connection, project.id)]
         before = before_of(connection, project.external_id) or Before()
         change_project(connection, project.id, gone=True)  # the worker lets go of it
     tool = process.tool_project(project)

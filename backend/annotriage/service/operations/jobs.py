@@ -24,6 +24,7 @@ from annotriage.service.operations.notices import drop_unwanted, tell, ways_of
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.store import browsing, erasing, inbox, jobs, reports, snapshots, work
+from annotriage.store.insights import JOB_KINDS
 from annotriage.store.projects import Project
 from annotriage.store.snapshots import Changed
 
@@ -36,6 +37,7 @@ REST = 3.0  # in any case so many times what the last one took
 KINDS = ("recalibrate", jobs.LIMITS, reports.REPORT, reports.ATLAS, jobs.LABEL_AUDIT, jobs.VERSIONS, erasing.KIND)
 QUEUED_SECONDS = 2.0
 TRAINING_KINDS = (jobs.TRAINING,)  # in a thread of their own: they may take hours, and nothing waits for them
+INSIGHT_KINDS = JOB_KINDS  # likewise: some take many minutes
 MAP_SECONDS = 1.0
 AUDIT_SECONDS = 5.0
 PUT_OFF_SECONDS = 180.0  # for which a map waits while items are judged
@@ -53,6 +55,7 @@ def run_jobs(process: Process) -> None:
 def job_loops(process: Process) -> list[Loop]:
     """What the jobs process does again and again, each in a thread of its own."""
     from annotriage.service.quality.auditing import withdraw_decided
+    from annotriage.service.quality.near_duplicates import NearDuplicates
 
     def each(name: str, act: Callable[[Project], bool], pause: float = IDLE_SECONDS) -> Loop:
         return Loop(process, name, [ProjectStep(name, act)], pause, alone=True)
@@ -63,10 +66,12 @@ def job_loops(process: Process) -> list[Loop]:
         each("tightening", Tightening(process).step, QUEUED_SECONDS),
         each("fields", FieldWriting(process).step),
         each("decided findings", lambda project: withdraw_decided(process, project), AUDIT_SECONDS),
+        each("near duplicates", put_off(process, NearDuplicates(process).step), QUEUED_SECONDS),
         each("maps", put_off(process, MapMaking(process).step), MAP_SECONDS),
         each("places", Placing(process).step, MAP_SECONDS),
         Loop(process, "queued", [Step("queued jobs", lambda: run_queued(process))], QUEUED_SECONDS, back_off=SOON),
         Loop(process, "training", [Step("training", lambda: run_queued(process, TRAINING_KINDS))], QUEUED_SECONDS, back_off=SOON),
+        Loop(process, "insights", [Step("insights", lambda: run_queued(process, INSIGHT_KINDS))], QUEUED_SECONDS, back_off=SOON),
         *told_elsewhere(process),
         Loop(process, "cleaning", [Step("cleaning", lambda: clean(process))], CLEAN_SECONDS, alone=True),
     ]

@@ -1,4 +1,5 @@
-"""Queued jobs, each run by what it is for: recalibration, limits, reports, atlas, audit, erasure, training, comparison of versions."""
+"""Queued jobs, each run by what it is for: recalibration, limits, report, atlas, audit, erasure, training, comparing versions, a look into
+the model."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from annotriage.states import EventKind
 from annotriage.store import DATABASE_TROUBLE, jobs, reports
 from annotriage.store import erasing as erasures
 from annotriage.store.events import note
+from annotriage.store.insights import JOB_KINDS
 from annotriage.store.jobs import Cancelled, Job
 from annotriage.store.projects import Project, get_project
 
@@ -63,12 +65,15 @@ def _run(process: Process, project: Project, job: Job, progress: Progress) -> st
     from annotriage.service.guarantee.changing_limits import change_limits
     from annotriage.service.guarantee.recalibrating import recalibrate
     from annotriage.service.guarantee.retraining import train_asked
+    from annotriage.service.inside.looking import look_asked
     from annotriage.service.judging.versions import compare_asked
     from annotriage.service.operations import erasing
     from annotriage.service.quality.auditing import audit_project
     from annotriage.service.readings.atlas_making import make_atlas
     from annotriage.service.readings.reporting import make_report
 
+    if job.kind in JOB_KINDS:
+        return look_asked(process, project, job, progress)
     if job.kind == jobs.LABEL_AUDIT:
         return audit_project(process, project, progress)
     if job.kind == jobs.TRAINING:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from annotriage.service.delivery.accepting import accept_due
 from annotriage.service.delivery.outbox import Delivery
 from annotriage.service.delivery.rescoring import advance_rescoring
+from annotriage.service.guarantee.proposals import tend_proposals
 from annotriage.service.guarantee.spot_checks import tend_spot_checks
 from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
@@ -51,5 +52,6 @@ def tending(process: Process) -> Loop:
         step("spot checks", tend_spot_checks),
         step("gold tasks", tend_gold),
         step("acceptance", accept_due),
+        step("look-alikes", tend_proposals),
     ]
     return Loop(process, "tend", steps, TENDED_SECONDS, alone=True)

@@ -20,10 +20,12 @@ from annotriage.store.deliveries import Delivery, deliveries_of_item
 from annotriage.store.gold import source_of
 from annotriage.store.maps import TrainingItem, nearest_of
 from annotriage.store.projects import Project
+from annotriage.store.proposals import group_of_item
 from annotriage.store.references import edges_of, get_reference
 from annotriage.store.reroutings import rerouting_of
 from annotriage.store.reviews import reviews_of
 from annotriage.store.snapshots import groups_of
+from annotriage.store.twins import NearDuplicate, near_duplicates
 
 STATES = {
     "pending": "is to be delivered",
@@ -46,10 +48,12 @@ class ItemLine:
 
 @dataclass(frozen=True, slots=True)
 class QueueLine(ItemLine):
-    """An item of the queue. dataset: whose diversity its task shows. outlier_group: the number of the one that it belongs to."""
+    """An item of the queue. dataset: whose diversity its task shows. outlier_group: the number of the one that it belongs to.
+    twin: the item that it repeats, exactly or nearly."""
 
     dataset: AssessedDataset | None
     outlier_group: int | None
+    twin: NearDuplicate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,18 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
+class InGroup:
+    """The group of look-alikes that an item is in. at_once: it got the group's labels without an answer of its own."""
+
+    id: int
+    at_once: bool
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ItemDetail(QueueLine):
     """An item in full. datasets: that it belongs to. members: its scores; usual: its p-value in words. nearest: the training items most
-    like it. can: what a person may do with it: "back" (out of the queue), "review" or nothing."""
+    like it. can: what a person may do with it: "back" (out of the queue), "review" or nothing. look_alikes: the group that it is in."""
 
     datasets: tuple[AssessedDataset, ...]
     deliveries: tuple[Delivery, ...]
@@ -84,6 +97,7 @@ class ItemDetail(QueueLine):
     nearest: tuple[TrainingItem, ...]
     history: tuple[Happened, ...]
     can: str
+    look_alikes: InGroup | None
 
 
 def item_lines(tool: ToolProject, items: Sequence[Item]) -> tuple[ItemLine, ...]:
@@ -99,7 +113,11 @@ def queue_lines(
     datasets = assessed(connection, project, list(datasets_named(connection, project, shown).values()))
     by_id = {found.dataset.id: found for found in datasets}
     groups = groups_of(connection, dataset_id or id_of_all(project.id), [item.id for item in items])
-    return tuple(QueueLine(item, task_address(tool, item), by_id.get(item.shown_dataset_id or 0), groups.get(item.id)) for item in items)
+    twins = near_duplicates(connection, [item.id for item in items])
+    return tuple(
+        QueueLine(item, task_address(tool, item), by_id.get(item.shown_dataset_id or 0), groups.get(item.id), twins.get(item.id))
+        for item in items
+    )
 
 
 def item_detail(
@@ -114,6 +132,7 @@ def item_detail(
         task_address(tool, item),
         next((found for found in datasets if found.dataset.id == item.shown_dataset_id), None),
         groups.get(item.id),
+        near_duplicates(connection, [item.id]).get(item.id),
         datasets,
         tuple(deliveries),
         tuple(reviews if names is not None else (replace(review, annotator="") for review in reviews)),
@@ -122,6 +141,7 @@ def item_detail(
         nearest_shown(connection, project, item),
         _history(connection, project, item, deliveries, reviews, names),
         _can(item),
+        _group(connection, project, item),
     )
 
 
@@ -135,6 +155,14 @@ def task_address(tool: ToolProject, item: Item) -> str | None:
     """Where an item's task is in the labeling tool; None for an item without one. Only addresses that a browser may follow."""
     address = "" if item.task is None or item.gone else tool.address(item.task)
     return address if address.startswith(("http://", "https://")) else None
+
+
+def _group(connection: Connection, project: Project, item: Item) -> InGroup | None:
+    found = group_of_item(connection, project, item.id)
+    if found is None:
+        return None
+    group, at_once = found
+    return InGroup(group.id, at_once and (item.machine or item.answer != "resolved"), group.labels or () if at_once else ())
 
 
 def _can(item: Item) -> str:

@@ -252,7 +252,8 @@ async function explore() {
       make("h3", {}, title),
       make("p", {}, tally.map(([route, n]) => `${number.format(n)} ${KIND_NAMES[route]}`).join(", ")),
       make("div", { class: "selection-actions" },
-        auto ? toReview : null, others ? back : null),
+        auto ? toReview : null, others ? back : null,
+        others ? make("button", { type: "button", click: () => propose(incoming) }, "Label look-alikes at once…") : null),
       make("p", { class: "hint" }, "People look at what is sent to review. What is taken out of it needs nobody any more; only what the model itself judged automatic becomes automatic again. Spot checks stay. Each can be undone."),
       make("div", { class: "faces" }, ...(incoming.length ? incoming : indices).slice(0, FACES).map((i) =>
         make("button", { type: "button", class: "face", "data-point": i, title: points.strangeness(i) }, thumbnail(i, 40), make("bdi", { class: "short" }, points.labelOf(i) || "no label")))));
@@ -272,6 +273,19 @@ async function explore() {
       toReview.hidden = !found.review;
       back.hidden = !found.back;
     } catch { /* the buttons say what the map knows */ }
+  }
+
+  /** Offer the selection as a group of which people answer some: its page says how many. */
+  async function propose(incoming) {
+    try {
+      const body = Uint32Array.from(incoming, (i) => points.ids[i]);
+      const answer = await send(app.dataset.propose, { body, headers: { Accept: "application/json", "Content-Type": "application/octet-stream" } });
+      const done = await answer.json();
+      if (!answer.ok) throw new Error(done.detail);
+      location.assign(done.address);
+    } catch (error) {
+      panel.prepend(make("p", { class: "warning", role: "alert" }, error.message || "The service does not answer; nothing was changed."));
+    }
   }
 
   async function reroute(to, incoming) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flask import flash, redirect, url_for
@@ -9,10 +10,13 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
 from annotriage.advice.label_words import MEANINGS
+from annotriage.advice.numbers import count
+from annotriage.service.quality.inheriting import take_inherited_back
 from annotriage.service.readings.label_audit import LabelAuditState, label_audit_state
 from annotriage.store import jobs, label_audits
 from annotriage.store.jobs import Job
 from annotriage.store.projects import Project
+from annotriage.store.twins import twin_counts
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
@@ -21,11 +25,12 @@ SHOWN = 100  # findings on the page
 
 @dataclass(frozen=True)
 class LabelAuditPage:
-    """What the page shows. job: the latest audit that was asked for."""
+    """What the page shows. job: the latest audit that was asked for. twins: items that repeat another one, by states.TwinState."""
 
     project: Project
     audit: LabelAuditState
     job: Job | None
+    twins: Mapping[str, int]
 
 
 def add_views(routes: Routes) -> None:
@@ -43,7 +48,15 @@ def add_views(routes: Routes) -> None:
         label_audits.keep_label(connection, project, item_id, visitor_name())
         return redirect(url_for("web.label_audit", project=project.external_id, _anchor="findings"), 303)
 
+    @routes.open("/label-audit/inherited/undo", "POST")
+    def undo_inherited(project: Project) -> ResponseReturnValue:
+        taken = take_inherited_back(routes.process, project, visitor_name())
+        flash(f"{count(taken, 'inherited answer')} {'was' if taken == 1 else 'were'} taken back.", "done")
+        return redirect(url_for("web.label_audit", project=project.external_id, _anchor="duplicates"), 303)
+
 
 def _page(connection: Connection, project: Project) -> LabelAuditPage:
     asked = [job for job in jobs.jobs_of(connection, project.id) if job.kind == jobs.LABEL_AUDIT]
-    return LabelAuditPage(project, label_audit_state(connection, project, SHOWN), asked[0] if asked else None)
+    return LabelAuditPage(
+        project, label_audit_state(connection, project, SHOWN), asked[0] if asked else None, twin_counts(connection, project)
+    )

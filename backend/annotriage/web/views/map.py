@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import struct
-import sys
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,12 +24,12 @@ from annotriage.store.map_points import KINDS, SCORE_EDGES
 from annotriage.store.maps import Map
 from annotriage.store.projects import Project
 from annotriage.store.snapshots import groups_of
+from annotriage.web.query_args import selected_ids
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
 METHOD_NAMES = {"umap": "UMAP", "tsne": "t-SNE"}
 IN_SPACE = maps.IN_SPACE[0]
-MOST_SELECTED = 100_000
 POINTS = "application/vnd.annotriage.points"
 
 
@@ -121,12 +119,12 @@ def add_views(routes: Routes) -> None:
         act = {"review": send_to_review, "back": take_back}.get(request.args.get("to", ""))
         if act is None:
             raise SettingError("to: is neither review nor back")
-        return _answer(process, project, act(process, project, _selected(request.get_data()), visitor_name()))
+        return _answer(process, project, act(process, project, selected_ids(request.get_data()), visitor_name()))
 
     @routes.open("/map/foresee", "POST")
     def map_foresee(project: Project) -> ResponseReturnValue:
         """What sending the items in the body to review, or taking them out of it, would change; nothing is changed."""
-        return asdict(foresee(process, project, _selected(request.get_data())))
+        return asdict(foresee(process, project, selected_ids(request.get_data())))
 
     @routes.open("/map/reroute/<int:rerouting_id>/undo", "POST")
     def map_undo(project: Project, rerouting_id: int) -> ResponseReturnValue:
@@ -227,13 +225,3 @@ def _kind() -> str:
         return IN_SPACE
     method = request.args.get("method", "umap")
     return method if method in METHOD_NAMES else "umap"
-
-
-def _selected(body: bytes) -> list[int]:
-    if not body or len(body) % 4 or len(body) > 4 * MOST_SELECTED:
-        raise SettingError(f"the selection is empty, damaged, or larger than {MOST_SELECTED:,} items; select fewer at once")
-    ids = array("I")
-    ids.frombytes(body)
-    if sys.byteorder == "big":
-        ids.byteswap()
-    return ids.tolist()

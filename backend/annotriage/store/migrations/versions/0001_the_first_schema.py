@@ -195,6 +195,26 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_acceptance")),
     )
     op.create_table(
+        "insight",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_insight_project_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_insight")),
+        sa.UniqueConstraint("project_id", "kind", name=op.f("uq_insight_project_id_kind")),
+    )
+    op.create_table(
+        "insight_piece",
+        sa.Column("insight_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["insight_id"], ["insight.id"], name=op.f("fk_insight_piece_insight_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("insight_id", "name", name=op.f("pk_insight_piece")),
+    )
+    op.create_table(
         "label_audit",
         sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("facts", sa.JSON(), nullable=False),
@@ -572,10 +592,86 @@ def upgrade() -> None:
         sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("compressed", sa.LargeBinary(), nullable=False),
         sa.Column("nearest", sa.LargeBinary(), nullable=True),
+        sa.Column("fingerprint", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_point_item_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_point_reference_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("item_id", "reference_id", name=op.f("pk_point")),
     )
+    with op.batch_alter_table("point", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_point_uncompared",
+            ["reference_id", "item_id"],
+            unique=False,
+            sqlite_where=sa.text("fingerprint IS NULL"),
+            postgresql_where=sa.text("fingerprint IS NULL"),
+        )
+
+    op.create_table(
+        "twin",
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("twin_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("distance", sa.Float(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("labels", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_twin_item_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_twin_project_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["twin_id"], ["item.id"], name=op.f("fk_twin_twin_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("item_id", name=op.f("pk_twin")),
+    )
+    with op.batch_alter_table("twin", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_twin_project_id_state"), ["project_id", "state"], unique=False)
+        batch_op.create_index(batch_op.f("ix_twin_twin_id"), ["twin_id"], unique=False)
+
+    op.create_table(
+        "proposal",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("parent_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("members", sa.Integer(), nullable=False),
+        sa.Column("group_error", sa.Float(), nullable=False),
+        sa.Column("confidence", sa.Float(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("asked", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("in_tab", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("labels", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("note", sa.Text(), server_default="", nullable=False),
+        sa.Column("acceptance_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("rerouting_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("labelled_by", sa.Text(), nullable=True),
+        sa.Column("labelled_at", sa.Float(), nullable=True),
+        sa.ForeignKeyConstraint(["acceptance_id"], ["acceptance.id"], name=op.f("fk_proposal_acceptance_id"), ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["parent_id"], ["proposal.id"], name=op.f("fk_proposal_parent_id"), ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_proposal_project_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["rerouting_id"], ["rerouting.id"], name=op.f("fk_proposal_rerouting_id"), ondelete="SET NULL"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_proposal")),
+    )
+    with op.batch_alter_table("proposal", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_proposal_project_id_id"), ["project_id", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_proposal_project_id_state"), ["project_id", "state"], unique=False)
+
+    op.create_table(
+        "proposal_member",
+        sa.Column("proposal_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("place", sa.Integer(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("at_once", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_proposal_member_item_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["proposal_id"], ["proposal.id"], name=op.f("fk_proposal_member_proposal_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("proposal_id", "item_id", name=op.f("pk_proposal_member")),
+    )
+    with op.batch_alter_table("proposal_member", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_proposal_member_item_id"), ["item_id"], unique=False)
+        batch_op.create_index(
+            "uq_proposal_member_active", ["item_id"], unique=True, sqlite_where=sa.text("active = 1"), postgresql_where=sa.text("active")
+        )
+
     op.create_table(
         "spot_check",
         sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),

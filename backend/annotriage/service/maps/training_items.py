@@ -1,0 +1,25 @@
+"""The training items that a reference keeps, put into the database for people to see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from annotriage.store import Store, maps
+
+if TYPE_CHECKING:
+    from annotriage.engine.reference import Reference
+
+AT_ONCE = 2_000
+
+
+def keep_training(store: Store, reference_id: int, reference: Reference) -> None:
+    """Keep the reference's sample for people, once: names, labels, pictures."""
+    with store.reading() as connection:
+        if maps.has_training_items(connection, reference_id):
+            return
+    kept = reference.sample
+    for start in range(0, len(kept.ids), AT_ONCE):
+        places = range(start, min(start + AT_ONCE, len(kept.ids)))
+        rows = [(at, kept.ids[at], kept.labels[at], kept.thumbnail(at)) for at in places]
+        with store.writing() as connection:
+            maps.keep_training_items(connection, reference_id, rows)

@@ -1,0 +1,53 @@
+"""Inherited answers: where a project wants it, a near duplicate gets the answer that people gave on the item that it repeats.
+
+As a prediction of a version of its own: it is nobody's answer, and all of them are taken back at once.
+"""
+
+from __future__ import annotations
+
+from annotriage.errors import StateError
+from annotriage.labeling_tool import INHERITED_VERSION, Shown
+from annotriage.service.operations.process import Process
+from annotriage.states import EventKind
+from annotriage.store import twins
+from annotriage.store.events import note
+from annotriage.store.projects import Project, get_project
+
+AT_ONCE = 2_000  # items
+TRUST = 0.5  # of an inherited answer: nobody has said how often one is right
+
+
+def inherit(process: Process, project: Project) -> bool:
+    """Let near duplicates of answered items have the answers as predictions, where the project wants it; whether there were any."""
+    if not project.options.inherit_answers or project.watch or project.gone or project.problem or not project.shown_version:
+        return False
+    with process.store.reading() as connection:
+        found = twins.heirs(connection, project, AT_ONCE)
+    if not found:
+        return False
+    tool, by_task = process.tool_project(project), {heir.task: heir for heir in found}
+    there = tool.delivered(list(by_task), INHERITED_VERSION)
+    tool.withdraw([id for ids in there.values() for id in ids])  # of an earlier answer, or of a call whose answer was lost
+    outcomes = tool.deliver([Shown(heir.task, heir.labels, TRUST) for heir in found], INHERITED_VERSION)
+    done = {by_task[task].item_id: by_task[task].labels for task in (*outcomes.done, *outcomes.refused, *outcomes.gone)}
+    with process.store.writing() as connection:
+        twins.set_inherited(connection, done)
+        if outcomes.done:
+            note(connection, project.id, EventKind.INHERITED, items=len(outcomes.done))
+    if outcomes.error is not None:
+        raise outcomes.error
+    return bool(done)
+
+
+def take_inherited_back(process: Process, project: Project, by: str) -> int:
+    """Take all inherited answers of a project back, for good: how many. Raises StateError if there are none, ToolError."""
+    with process.store.writing() as connection:
+        project = get_project(connection, project.id)
+        items = twins.undo_inherited(connection, project)
+        if not items:
+            raise StateError(f"project {project.external_id}: no answer was inherited, or all of them were taken back already")
+        note(connection, project.id, EventKind.INHERITED_UNDONE, items=items, by=by)
+    tool = process.tool_project(project)
+    if INHERITED_VERSION in tool.versions():
+        tool.drop_version(INHERITED_VERSION, keep=project.shown_version)
+    return items

@@ -1,0 +1,236 @@
+"""Proposals: groups of look-alikes, of which people answer some, drawn at random, so that the rest can be labelled at once.
+
+offered -> asking -> shown -> labelling -> labelled -> undoing -> undone. A mixed one, for which no number of answers is enough, is split in
+two (splitting -> split) or closed. A state is changed only from the state that it was read in. The order of the draw is fixed when a
+proposal is made: the first `asked` members are answered blind. As long as a proposal goes on its items belong to no other one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, exists, func, select, update
+
+from annotriage.errors import UnknownError
+from annotriage.states import AnswerState, ProposalState, Route, Time
+from annotriage.store.counters import chunks
+from annotriage.store.database import columns_of, insert, texts
+from annotriage.store.projects import Project
+from annotriage.store.schema import delivery, item, point, proposal, proposal_member, spot_check, verdict
+
+AT_WORK = (ProposalState.ASKING, ProposalState.SPLITTING, ProposalState.LABELLING, ProposalState.UNDOING)  # of the service
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A group of look-alikes.
+
+    reason: what makes them a group. members: how many there are; group_error, confidence: of the statement about those nobody answered.
+    asked: so many of the first are answered blind; in_tab: so many the labeling tool has in a tab. labels: the group's, once it is shown.
+    note: what keeps it from going on, "" if nothing does. acceptance_id: the batch by which its labels became annotations.
+    """
+
+    id: int
+    parent_id: int | None
+    reason: str
+    members: int
+    group_error: float
+    confidence: float
+    state: ProposalState
+    asked: int
+    in_tab: int
+    labels: tuple[str, ...] | None
+    note: str
+    acceptance_id: int | None
+    rerouting_id: int | None
+    by: str
+    at: Time
+    labelled_by: str | None
+    labelled_at: Time | None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An item of a group. place: in the order of the draw, from 0. labels: what people answered, None while they have not. gone: the task
+    was deleted. at_once: it got the group's label without an answer; machine: as an annotation. judged: the model's route for it."""
+
+    item_id: int
+    place: int
+    task: str
+    labels: tuple[str, ...] | None
+    gone: bool
+    at_once: bool
+    machine: bool
+    judged: str | None
+
+
+_COLUMNS = columns_of(proposal, Proposal)
+
+
+def free_items(connection: Connection, project: Project, item_ids: Collection[int] | None = None) -> list[int]:
+    """Items that may become members: they wait for a person, could be judged, and nobody drew them at random. None: all of the project."""
+    others = (
+        exists(select(spot_check.c.item_id).where(spot_check.c.item_id == item.c.id)),
+        exists(select(proposal_member.c.item_id).where(proposal_member.c.item_id == item.c.id, proposal_member.c.active)),
+    )
+    query = select(item.c.id).where(
+        item.c.project_id == project.id,
+        item.c.answer == AnswerState.OPEN,
+        ~item.c.dismissed,
+        ~item.c.labelled,
+        ~item.c.gone,
+        item.c.route.in_((Route.OUTLIER, Route.UNCERTAIN)),
+        item.c.external_id.is_not(None),
+        *(~other for other in others),
+    )
+    if item_ids is None:
+        return list(connection.execute(query.order_by(item.c.id)).scalars())
+    return [id for ids in chunks(sorted(set(item_ids))) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars()]
+
+
+def attempts(connection: Connection, item_ids: Sequence[int]) -> int:
+    """In how many groups, at most, any of these items was before, whose answers people had begun to give."""
+    most = 0
+    for ids in chunks(sorted(item_ids)):
+        begun = select(func.count().label("n")).select_from(proposal_member).join(proposal, proposal.c.id == proposal_member.c.proposal_id)
+        begun = begun.where(proposal_member.c.item_id.in_(ids), proposal.c.asked > 0).group_by(proposal_member.c.item_id)
+        most = max(most, int(connection.execute(select(func.max(begun.subquery().c.n))).scalar_one() or 0))
+    return most
+
+
+def add_proposal(
+    connection: Connection,
+    project: Project,
+    drawn: Sequence[int],
+    reason: str,
+    by: str,
+    *,
+    group_error: float,
+    confidence: float,
+    parent_id: int | None = None,
+) -> int:
+    """Offer a group. drawn: its items in the order of the draw. Its id. Raises IntegrityError if one of them is in another group."""
+    facts = {"reason": reason, "by": by, "group_error": group_error, "confidence": confidence, "parent_id": parent_id}
+    values = {"project_id": project.id, "members": len(drawn), "state": ProposalState.OFFERED, "at": time.time(), **facts}
+    id = int(connection.execute(proposal.insert().values(values).returning(proposal.c.id)).scalar_one())
+    rows = [{"proposal_id": id, "item_id": item_id, "place": place, "active": True} for place, item_id in enumerate(drawn)]
+    connection.execute(insert(connection, proposal_member), rows)
+    return id
+
+
+def proposals_page(connection: Connection, project: Project, *, after: int | None = None, limit: int) -> list[Proposal]:
+    """A project's groups, the latest first; after: the id of the last one seen."""
+    query = select(*_COLUMNS).where(proposal.c.project_id == project.id).order_by(proposal.c.id.desc()).limit(limit)
+    return [_proposal(row) for row in connection.execute(query if after is None else query.where(proposal.c.id < after))]
+
+
+def proposal_of(connection: Connection, project: Project, id: int) -> Proposal:
+    """One of a project's groups. Raises UnknownError."""
+    row = connection.execute(select(*_COLUMNS).where(proposal.c.project_id == project.id, proposal.c.id == id)).one_or_none()
+    if row is None:
+        raise UnknownError(
+            f"project {project.external_id} has no group of look-alikes with the number {id}; its page Look-alikes lists them"
+        )
+    return _proposal(row)
+
+
+def at_work(connection: Connection, project_id: int) -> list[Proposal]:
+    """The groups with which the service goes on by itself, the earliest first."""
+    query = select(*_COLUMNS).where(proposal.c.project_id == project_id, proposal.c.state.in_(AT_WORK)).order_by(proposal.c.id)
+    return [_proposal(row) for row in connection.execute(query)]
+
+
+def halves_of(connection: Connection, id: int) -> list[int]:
+    """The groups that were made by splitting one."""
+    return list(connection.execute(select(proposal.c.id).where(proposal.c.parent_id == id).order_by(proposal.c.id)).scalars())
+
+
+def members_of(connection: Connection, project: Project, id: int) -> list[Member]:
+    """The members of a group in the order of the draw; those whose items were erased are left out."""
+    query = (
+        select(
+            proposal_member.c.item_id,
+            proposal_member.c.place,
+            item.c.external_id,
+            item.c.labels,
+            item.c.answer,
+            item.c.gone,
+            proposal_member.c.at_once,
+            item.c.machine,
+            verdict.c.judged,
+        )
+        .join(item, item.c.id == proposal_member.c.item_id)
+        .outerjoin(verdict, (verdict.c.item_id == item.c.id) & (verdict.c.reference_id == project.reference_id))
+        .where(proposal_member.c.proposal_id == id)
+        .order_by(proposal_member.c.place)
+    )
+    found = []
+    for row in connection.execute(query):
+        given = (texts(row.labels) or ()) if row.answer == AnswerState.RESOLVED and not row.machine else None
+        of_it = (row.external_id or "", given, row.gone, row.at_once, row.answer == AnswerState.RESOLVED and row.machine, row.judged)
+        found.append(Member(row.item_id, row.place, *of_it))
+    return found
+
+
+def move(connection: Connection, id: int, from_: ProposalState, to: ProposalState, **values: Any) -> bool:
+    """Let a group go from one state to another, if it is still in the first: whether it was. values: of other columns."""
+    mine = (proposal.c.id == id, proposal.c.state == from_)
+    return connection.execute(update(proposal).where(*mine).values(state=to, **values)).rowcount > 0
+
+
+def change(connection: Connection, id: int, **values: Any) -> None:
+    """Write columns of a group."""
+    connection.execute(update(proposal).where(proposal.c.id == id).values(values))
+
+
+def let_go(connection: Connection, id: int) -> None:
+    """The group goes on no more: its items may be in another one."""
+    connection.execute(update(proposal_member).where(proposal_member.c.proposal_id == id).values(active=False))
+
+
+def set_at_once(connection: Connection, id: int, item_ids: Sequence[int]) -> None:
+    """These members get the group's label without an answer, and no others."""
+    mine = proposal_member.c.proposal_id == id
+    connection.execute(update(proposal_member).where(mine).values(at_once=False))
+    for ids in chunks(item_ids):
+        connection.execute(update(proposal_member).where(mine, proposal_member.c.item_id.in_(ids)).values(at_once=True))
+
+
+def seen_labels(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[int]:
+    """Those of these items of which the labeling tool shows, or is to show, what the model says."""
+    found: set[int] = set()
+    for ids in chunks(item_ids):
+        query = select(delivery.c.item_id, delivery.c.labels)
+        query = query.where(delivery.c.item_id.in_(ids), delivery.c.reference_id.in_(project.references))
+        found.update(row.item_id for row in connection.execute(query) if row.labels is not None)
+    return sorted(found)
+
+
+def points_of(connection: Connection, project: Project, item_ids: Sequence[int]) -> dict[int, bytes]:
+    """Where items lie, (n,) float16 as bytes each; those that have no place are left out."""
+    found: dict[int, bytes] = {}
+    for ids in chunks(item_ids):
+        query = select(point.c.item_id, point.c.compressed).where(point.c.reference_id == project.reference_id, point.c.item_id.in_(ids))
+        found |= {row.item_id: row.compressed for row in connection.execute(query)}
+    return found
+
+
+def group_of_item(connection: Connection, project: Project, item_id: int) -> tuple[Proposal, bool] | None:
+    """The group of look-alikes that an item is in, as long as it goes on; and whether it labelled the item at once."""
+    mine = (proposal_member.c.item_id == item_id, proposal_member.c.active)
+    query = select(*_COLUMNS, proposal_member.c.at_once).join(proposal_member, proposal_member.c.proposal_id == proposal.c.id)
+    row = connection.execute(query.where(*mine, proposal.c.project_id == project.id)).one_or_none()
+    return None if row is None else (_proposal(row), bool(row.at_once))
+
+
+def ids_of(connection: Connection, project_id: int) -> list[int]:
+    """All groups of a project."""
+    return list(connection.execute(select(proposal.c.id).where(proposal.c.project_id == project_id)).scalars())
+
+
+def _proposal(row: Any) -> Proposal:
+    values = {name: row._mapping[name] for name in Proposal.__dataclass_fields__}
+    return Proposal(**values | {"state": ProposalState(row.state), "labels": texts(row.labels)})

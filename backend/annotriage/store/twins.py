@@ -1,0 +1,159 @@
+"""Twins: items of a project that repeat an earlier one, exactly or nearly, and the answers that they inherit.
+
+Each points at the first of those that are alike, never at one that points elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select, update
+
+from annotriage.states import AnswerState, TwinKind, TwinState
+from annotriage.store.blindness import is_hidden
+from annotriage.store.counters import chunks
+from annotriage.store.database import insert, texts
+from annotriage.store.projects import Project
+from annotriage.store.schema import item, point, thumbnail, twin
+
+MOST = 100_000  # of the latest items, with which new ones are compared
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where an item lies, (n,) float16 as bytes. fingerprint: 8 bytes, b"" without a picture, None while it was not compared."""
+
+    item_id: int
+    compressed: bytes
+    fingerprint: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class NearDuplicate:
+    """That an item repeats another one. task: the other's; labels: what people answered on that, null while they have not. inherited:
+    whether the item has that answer as a prediction."""
+
+    item_id: int
+    task: str
+    kind: TwinKind
+    labels: tuple[str, ...] | None
+    inherited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Heir:
+    """An item that is to inherit an answer. task: its own."""
+
+    item_id: int
+    task: str
+    labels: tuple[str, ...]
+
+
+def uncompared(connection: Connection, project: Project, limit: int) -> list[tuple[Placed, bytes | None]]:
+    """Items that were not compared with the others yet, the earliest first, each with its small picture."""
+    query = (
+        select(point.c.item_id, point.c.compressed, point.c.fingerprint, thumbnail.c.content)
+        .join(item, item.c.id == point.c.item_id)
+        .outerjoin(thumbnail, thumbnail.c.item_id == point.c.item_id)
+        .where(point.c.reference_id == project.reference_id, point.c.fingerprint.is_(None), item.c.project_id == project.id)
+        .order_by(point.c.item_id)
+        .limit(limit)
+    )
+    return [(Placed(*row[:3]), row.content) for row in connection.execute(query)]
+
+
+def compared(connection: Connection, project: Project) -> list[Placed]:
+    """Items that were compared already, the latest of them, in the order in which they came."""
+    query = (
+        select(point.c.item_id, point.c.compressed, point.c.fingerprint)
+        .join(item, item.c.id == point.c.item_id)
+        .where(point.c.reference_id == project.reference_id, point.c.fingerprint.is_not(None))
+        .where(item.c.project_id == project.id, ~item.c.gone)
+        .order_by(point.c.item_id.desc())
+        .limit(MOST)
+    )
+    return [Placed(*row) for row in reversed(connection.execute(query).all())]
+
+
+def roots_of(connection: Connection, item_ids: Sequence[int]) -> dict[int, int]:
+    """Of items that repeat another one: the first of those that are alike."""
+    query = select(twin.c.item_id, twin.c.twin_id)
+    return {row.item_id: row.twin_id for ids in chunks(item_ids) for row in connection.execute(query.where(twin.c.item_id.in_(ids)))}
+
+
+def keep_compared(
+    connection: Connection, project: Project, fingerprints: Mapping[int, bytes], found: Mapping[int, tuple[int, TwinKind, float]]
+) -> None:
+    """These items were compared. found: those that repeat another one: which, how, and at which distance."""
+    for item_id, bits in fingerprints.items():
+        mine = (point.c.item_id == item_id, point.c.reference_id == project.reference_id)
+        connection.execute(update(point).where(*mine).values(fingerprint=bits))
+    for ids in chunks(list(fingerprints)):  # it may have shown something else before
+        connection.execute(twin.delete().where(twin.c.item_id.in_(ids), twin.c.state == TwinState.FOUND))
+    now = time.time()
+    rows = [
+        {"item_id": id, "twin_id": other, "project_id": project.id, "kind": kind, "distance": distance, "state": TwinState.FOUND, "at": now}
+        for id, (other, kind, distance) in found.items()
+    ]
+    if rows:
+        connection.execute(insert(connection, twin).on_conflict_do_nothing(index_elements=["item_id"]), rows)
+
+
+def near_duplicates(connection: Connection, item_ids: Sequence[int]) -> dict[int, NearDuplicate]:
+    """Those of these items that repeat another one, but for those that are answered blind."""
+    query = _with_other().where(~is_hidden(twin.c.item_id))
+    found = {}
+    for ids in chunks(item_ids):
+        for row in connection.execute(query.where(twin.c.item_id.in_(ids))):
+            labels = None if row.labels is None else tuple(row.labels)
+            given = labels if row.answer == AnswerState.RESOLVED and not row.machine else None
+            found[row.item_id] = NearDuplicate(row.item_id, row.task or "", TwinKind(row.kind), given, row.state == TwinState.INHERITED)
+    return found
+
+
+def heirs(connection: Connection, project: Project, limit: int) -> list[Heir]:
+    """Items without an answer that repeat one that people have answered, and have not inherited that yet."""
+    mine = item.alias("mine")
+    query = _with_other().join(mine, mine.c.id == twin.c.item_id).add_columns(mine.c.external_id.label("own"))
+    query = query.where(
+        twin.c.project_id == project.id,
+        twin.c.state == TwinState.FOUND,
+        item.c.answer == AnswerState.RESOLVED,
+        ~item.c.machine,
+        mine.c.answer == AnswerState.OPEN,
+        mine.c.external_id.is_not(None),
+        ~mine.c.labelled,
+        ~mine.c.gone,
+        ~is_hidden(twin.c.item_id),
+    )
+    rows = connection.execute(query.order_by(twin.c.item_id).limit(limit))
+    return [Heir(row.item_id, row.own, texts(row.labels) or ()) for row in rows if row.labels]
+
+
+def set_inherited(connection: Connection, labels: Mapping[int, Sequence[str]]) -> None:
+    """These items have inherited answers."""
+    for item_id, given in labels.items():
+        values = {"state": TwinState.INHERITED, "labels": list(given)}
+        connection.execute(update(twin).where(twin.c.item_id == item_id, twin.c.state == TwinState.FOUND).values(values))
+
+
+def undo_inherited(connection: Connection, project: Project) -> int:
+    """No inherited answer holds any more, and none of them is given again: how many there were."""
+    mine = (twin.c.project_id == project.id, twin.c.state == TwinState.INHERITED)
+    return int(connection.execute(update(twin).where(*mine).values(state=TwinState.UNDONE)).rowcount)
+
+
+def twin_counts(connection: Connection, project: Project) -> dict[str, int]:
+    """How many items repeat another one, by what became of that."""
+    query = select(twin.c.state, func.count()).where(twin.c.project_id == project.id).group_by(twin.c.state)
+    return {state: int(n) for state, n in connection.execute(query)}
+
+
+def _with_other() -> Select[Any]:
+    """Twins, each with the item that it repeats, which is still there."""
+    columns = (twin.c.item_id, twin.c.kind, twin.c.state, item.c.labels, item.c.answer, item.c.machine)
+    query = select(*columns, func.coalesce(item.c.external_id, item.c.marker).label("task"))
+    return query.join(item, item.c.id == twin.c.twin_id).where(~item.c.gone)

@@ -1,0 +1,96 @@
+"""Near duplicates among real digits that come in: marked, told apart from different ones, and heirs of an answer where that is wanted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from annotriage.errors import StateError
+from annotriage.labeling_tool import INHERITED_VERSION
+from annotriage.service.quality.inheriting import inherit, take_inherited_back
+from annotriage.service.quality.near_duplicates import NearDuplicates
+from annotriage.store import label_audits, spot_checks
+from annotriage.store.projects import get_project
+from annotriage.store.schema import item, twin
+
+DIGITS, COPIES = 40, 12
+
+
+@pytest.fixture
+def came_in(process, connect, worker, digits, picture):
+    """A project with digits, which inherits answers, and after them copies of the first, the first three exact: project, tool, tasks."""
+    project, tool = connect(sample_share=0.0, audit_share=0.0, inherit_answers=True)
+    rng = np.random.default_rng(0)
+    images = digits.incoming[0][:DIGITS]
+    originals = [tool.add(picture(image)).id for image in images]
+    worker.settle()
+    step = NearDuplicates(process).step
+    assert step(project)
+    noisy = [np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8) for image in images[3:COPIES]]
+    copies = [tool.add(picture(image)).id for image in [*images[:3], *noisy]]
+    worker.settle()
+    worker.follow()
+    with process.store.reading() as connection:
+        project = get_project(connection, project.id)
+    assert step(project)
+    assert not step(project), "each item is compared once"
+    return project, tool, originals, copies
+
+
+def found(process):
+    """Which task repeats which, and how."""
+    with process.store.reading() as connection:
+        names = dict(connection.execute(select(item.c.id, item.c.external_id)).all())
+        rows = connection.execute(select(twin.c.item_id, twin.c.twin_id, twin.c.kind)).all()
+    return {names[row.item_id]: (names[row.twin_id], row.kind) for row in rows}
+
+
+def test_copies_are_marked_with_what_they_repeat_and_different_digits_are_not(process, came_in):
+    _, _, originals, copies = came_in
+    twins = found(process)
+    assert [twins[copy] for copy in copies[:3]] == [(original, "exact") for original in originals[:3]]
+    near = [twins.get(copy) for copy in copies[3:]]
+    assert sum(one == (original, "near") for one, original in zip(near, originals[3:], strict=False)) >= 0.8 * len(near)
+    assert not set(twins) & set(originals)
+
+
+def test_what_was_compared_before_a_restart_is_known_after_it(process, came_in, worker, digits, picture):
+    project, tool, originals, _ = came_in
+    again = tool.add(picture(digits.incoming[0][5])).id
+    worker.settle()
+    NearDuplicates(process).step(project)
+    assert found(process)[again] == (originals[5], "exact")
+
+
+def test_an_answer_is_inherited_as_a_prediction_that_counts_nowhere_and_is_taken_back(process, came_in, worker):
+    project, tool, originals, copies = came_in
+    assert not inherit(process, project), "nobody has answered anything"
+    for task in (originals[0], originals[20]):
+        tool.annotate(task, "something else")
+    worker.follow()
+    assert inherit(process, project)
+    assert not inherit(process, project)
+    given = [stored for stored in tool.predictions if stored.version == INHERITED_VERSION]
+    assert [(stored.task, stored.labels) for stored in given] == [(copies[0], ("something else",))]
+    assert tool.shown(copies[0]), "the model's own prediction stays"
+    with process.store.reading() as connection:
+        assert spot_checks.learnable(connection, project.id, 100) == len(label_audits.answered_items(connection, project.id, 100)) == 2
+    assert take_inherited_back(process, project, "boss") == 1
+    assert [stored for stored in tool.predictions if stored.version == INHERITED_VERSION] == []
+    assert not inherit(process, project), "what was taken back is not given again"
+    with pytest.raises(StateError, match="no answer was inherited"):
+        take_inherited_back(process, project, "boss")
+
+
+def test_without_the_setting_nothing_is_inherited(process, connect, worker, digits, picture):
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
+    first, _ = (tool.add(picture(digits.incoming[0][0])).id for _ in range(2))
+    worker.settle()
+    tool.annotate(first, "3")
+    worker.follow()
+    with process.store.reading() as connection:
+        project = get_project(connection, project.id)
+    NearDuplicates(process).step(project)
+    assert len(found(process)) == 1
+    assert [stored for stored in tool.predictions if stored.version == INHERITED_VERSION] == []

@@ -1,0 +1,96 @@
+"""Twins: what was compared, what repeats what, and the answers that are inherited once."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from annotriage.states import ProposalState, TwinKind
+from annotriage.store import columns, proposals, twins
+from annotriage.store.reviews import Answer, set_answers
+from annotriage.store.schema import dataset
+
+
+def keep(store, project, found, *, others=()):
+    """Items that repeat another one, and others, are compared."""
+    with store.writing() as connection:
+        compared = dict.fromkeys([*found, *others], b"12345678")
+        twins.keep_compared(connection, project, compared, {id: (other, TwinKind.NEAR, 0.5) for id, other in found.items()})
+
+
+def answer(store, id, label="dog", **values):
+    with store.writing() as connection:
+        set_answers(connection, {id: Answer("resolved", (label,), at=1.0, **values)})
+
+
+class TestTwins:
+    def test_each_item_is_compared_once_and_again_when_it_was_judged_anew(self, store, filled):
+        first, second = filled.judged(2, "outlier")
+
+        def waiting():
+            with store.reading() as connection:
+                return [placed.item_id for placed, _ in twins.uncompared(connection, filled.project, 9)]
+
+        assert waiting() == [first, second]
+        keep(store, filled.project, {second: first}, others=[first])
+        assert waiting() == []
+        with store.reading() as connection:
+            assert [(one.item_id, one.fingerprint) for one in twins.compared(connection, filled.project)] == [
+                (first, b"12345678"),
+                (second, b"12345678"),
+            ]
+            assert twins.roots_of(connection, [first, second]) == {second: first}
+        filled.judge([second], "outlier")
+        assert waiting() == [second]
+        keep(store, filled.project, {}, others=[second])
+        with store.reading() as connection:
+            assert twins.roots_of(connection, [first, second]) == {}, "it shows something else now"
+
+    def test_a_persons_answer_is_inherited_and_no_machines_or_blind_ones(self, store, filled):
+        root, heir, other, heir_of_machine = filled.judged(4, "outlier")
+        (check,) = filled.judged(1, "outlier", spot_check="sample")
+        keep(store, filled.project, {heir: root, check: root, heir_of_machine: other})
+
+        def heirs():
+            with store.reading() as connection:
+                return [(found.item_id, found.labels) for found in twins.heirs(connection, filled.project, 9)]
+
+        assert heirs() == []
+        answer(store, root)
+        answer(store, other, machine=True)
+        assert heirs() == [(heir, ("dog",))]
+        with store.reading() as connection:
+            told = twins.near_duplicates(connection, [heir, check, heir_of_machine, root])
+        assert {id: (found.task, found.labels, found.inherited) for id, found in told.items()} == {
+            heir: (str(root), ("dog",), False),
+            heir_of_machine: (str(other), None, False),
+        }
+        with store.writing() as connection:
+            twins.set_inherited(connection, {heir: ("dog",)})
+        assert heirs() == []
+        with store.writing() as connection:
+            assert twins.near_duplicates(connection, [heir])[heir].inherited
+            assert twins.twin_counts(connection, filled.project) == {"found": 2, "inherited": 1}
+            assert [twins.undo_inherited(connection, filled.project) for _ in range(2)] == [1, 0]
+        assert heirs() == [], "what was taken back is not given again"
+
+    def test_who_is_asked_about_look_alikes_is_told_of_no_twin(self, store, filled):
+        root, heir = filled.judged(2, "outlier")
+        keep(store, filled.project, {heir: root})
+        answer(store, root)
+        with store.writing() as connection:
+            group = proposals.add_proposal(connection, filled.project, [heir], "some", "ann", group_error=0.05, confidence=0.95)
+            proposals.move(connection, group, ProposalState.OFFERED, ProposalState.ASKING, asked=1)
+            assert twins.near_duplicates(connection, [heir]) == {}
+            assert twins.heirs(connection, filled.project, 9) == []
+
+    def test_near_duplicates_count_once_as_a_group_with_what_they_repeat(self, store, filled):
+        first, second, third, alone = filled.judged(4, "outlier")
+        (patient,) = filled.judge(filled.add(1, group="patient 7"), "outlier")
+        (copy,) = filled.judged(1, "outlier")
+        keep(store, filled.project, {second: first, third: first, copy: patient})
+        with store.reading() as connection:
+            every = connection.execute(select(dataset.c.id).where(dataset.c.kind == "all")).scalar_one()
+            scored = columns.of_dataset(connection, every, filled.project.reference_id, ["cat"])
+        groups = dict(zip(scored.ids.tolist(), scored.groups, strict=True))
+        assert groups[first] == groups[second] == groups[third] != groups[alone]
+        assert groups[patient] == groups[copy] == "patient 7"

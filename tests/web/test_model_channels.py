@@ -1,0 +1,108 @@
+"""The pages of the tab Model about channels: the graph of a class, units against concepts, the layers; from training items alone."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from web import sign_in
+
+from annotriage.service.operations.jobs import INSIGHT_KINDS, run_queued
+
+
+@pytest.fixture
+def model(copied, serve_dashboard):
+    """A dashboard: a signed-in client, and the dashboard itself."""
+    dashboard = serve_dashboard(*copied, password="right")
+    client = dashboard.app.test_client()
+    sign_in(client, "right")
+    return client, dashboard
+
+
+def post(client, path, page, **values):
+    token = re.search(r'name="csrf" value="([^"]+)"', client.get(page).text).group(1)
+    return client.post(path, data={"csrf": token, **values}, follow_redirects=True)
+
+
+def look(dashboard):
+    """Run the jobs that look into models."""
+    service = dashboard.service()
+    while run_queued(service.process, INSIGHT_KINDS):
+        pass
+    service.close()
+
+
+GRAPH, UNITS, LAYERS = (f"/projects/1/model/{name}" for name in ("graph", "units", "layers"))
+
+
+def test_the_graph_of_a_class_is_drawn_from_training_items(model, digits_reference):
+    client, dashboard = model
+    assert "No graph is drawn yet." in client.get(GRAPH).text
+    post(client, f"{GRAPH}/start", GRAPH, **{"class": "3", "against": "5"})
+    look(dashboard)
+    twin = client.get(f"{GRAPH}.json").json
+    assert (twin["graph"]["job"]["state"], twin["view"]["classes"]) == ("done", ["3", "5"])
+    page = client.get(GRAPH).text
+    assert page.count('class="g-vertex') == len(twin["view"]["nodes"])
+    assert "Drawn from training items" in page
+    shown = {patch["id"] for node in twin["view"]["nodes"] for patch in node["patches"]}
+    assert shown
+    assert shown <= set(digits_reference.sample.ids)
+    piece = re.search(r'<image href="([^"]+)"', page).group(1)
+    assert client.get(piece).mimetype == "image/png"
+
+
+def test_a_class_that_is_none_or_the_same_twice_is_refused(model):
+    client, _ = model
+    assert post(client, f"{GRAPH}/start", GRAPH, **{"class": "nine"}).status_code == 422
+    assert post(client, f"{GRAPH}/start", GRAPH, **{"class": "3", "against": "3"}).status_code == 422
+
+
+def test_concepts_are_sent_as_a_table_and_held_against_units(model, digits_reference):
+    client, dashboard = model
+    sample = digits_reference.sample
+    rows = ["id,closed loop", *(f"{id},{int(label in '06')}" for id, label in zip(sample.ids[:200], sample.labels, strict=False))]
+    file = (io.BytesIO("\n".join(rows).encode()), "concepts.csv")
+    assert "held against your concepts" in post(client, f"{UNITS}/concepts", UNITS, concepts=file).text
+    look(dashboard)
+    twin = client.get(f"{UNITS}.json").json
+    facts = twin["units"]["insight"]["facts"]
+    assert (twin["units"]["job"]["state"], facts["by"], facts["concepts"][0]["of"]) == ("done", "labels", 200)
+    page = client.get(UNITS).text
+    assert "with closed loop: AUROC" in page
+    assert client.get(re.search(r'<img[^>]*src="([^"]+/pieces/[^"]+)"', page).group(1)).mimetype == "image/png"
+    assert post(client, f"{UNITS}/concepts", UNITS, concepts=(io.BytesIO(b" "), "concepts.csv")).status_code == 422
+    assert post(client, f"{UNITS}/start", UNITS).status_code == 422
+    post(client, f"{UNITS}/concepts", UNITS, concepts=(io.BytesIO(b"id,loop\nnobody,1"), "concepts.csv"))
+    look(dashboard)
+    assert "no row of the CSV file belongs to any of its items" in client.get(UNITS).text
+
+
+def test_the_layers_are_drawn_and_the_deciding_one_is_marked(model):
+    client, dashboard = model
+    assert "This model was not trained here." in client.get(LAYERS).text
+    post(client, f"{LAYERS}/start", LAYERS)
+    look(dashboard)
+    page = client.get(LAYERS).text
+    assert page.count('class="l-deciding"') == 1
+    assert "hidden1 (deciding)" in page
+    assert client.get(f"{LAYERS}.json").json["layers"]["job"]["state"] == "done"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_people_follow_paths_on_the_page(dashboard, signed_in, barriers, theme):
+    page = signed_in(GRAPH)
+    page.locator("#class").select_option("3")
+    page.locator("#against").select_option("5")
+    page.get_by_role("button", name="Draw the graph").click()
+    page.get_by_text("The model is being looked into").wait_for()
+    look(dashboard)
+    page.goto(f"{dashboard.url}{GRAPH}")
+    if theme == "dark":
+        page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    page.locator('.g-vertex[data-key^="1-"]').first.click()
+    assert page.locator("svg.isolated .on-path").count() > 1
+    assert page.locator("[data-panel]:not([hidden]) img").first.is_visible()
+    assert barriers(page) == []
