@@ -437,8 +437,8 @@ class ServiceSettings(_Table):
     )
     show_people: str = _setting(
         "on",
-        "Whether the dashboard names who answered how much (Overview) and how well (People); off: people are numbered or called person A,"
-        " person B.",
+        "Whether pages name who answered: how much (Overview), how well (People), and what in an item's history; off: people are numbered,"
+        " called person A, person B, or not named.",
         choices=("on", "off"),
     )
     # how often

@@ -163,6 +163,8 @@ class EventKind(StrEnum):
     TRAINING_FAILED = "training failed"
     NOT_TAKEN_OVER = "not taken over"  # a new model was to take over by itself, and could not
     CHOSEN = "chosen"  # a new model is to take over, or the former one again
+    CLASS_ADDED = "class added"  # a person let the labeling tool offer another label
+    CLASS_TAKEN_BACK = "class taken back"
     SWITCHED = "switched"  # the next reference is the present one
     REROUTED = "rerouted"  # a person sent items to review, or back
     ACCEPTED = "accepted"  # automatic labels became annotations

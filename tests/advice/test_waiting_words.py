@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from annotriage.advice.waiting_words import effort, kinds_in_words, pace, waiting_sentence
+from annotriage.advice.waiting_words import effort, kinds_in_words, load, pace, waiting_sentence
 
 
 def test_what_waits_is_the_sum_of_its_kinds():
@@ -36,3 +36,18 @@ def test_when_people_are_through_is_said_only_where_it_is_known():
     assert "after a day of answers" in pace(10, None)
     assert pace(10, 100.0) == "done in less than a day at the present rate"
     assert pace(210, 30.0) == "done in about 7 days at the present rate"
+
+
+@pytest.mark.parametrize(
+    ("total", "per_day", "said"),
+    [
+        (100, 39.4, "Together they answer about 39 items a day: what waits is done in about 3 days."),
+        (10, 39.4, "Together they answer about 39 items a day: what waits is done in less than a day."),
+        (30, 0.3, "Together they answer about 2 items a week: what waits is done in about 100 days."),
+        (0, 1.0, "Together they answer about 1 item a day; nothing waits now."),
+        (10, 0.0, ""),
+        (10, None, ""),
+    ],
+)
+def test_how_far_the_queue_goes_is_said_beside_who_answered(total, per_day, said):
+    assert load(total, per_day) == said

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,15 +23,19 @@ from sqlalchemy import Table, select
 from annotriage import ModelSpec, Reference, fit, triage
 from annotriage.demo.digits import load_digits, train_model
 from annotriage.model.spec import InputSpec
+from annotriage.service.guarantee.changing_limits import with_limits
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.settings import ServiceSettings, Settings
-from annotriage.store import Store, snapshots
+from annotriage.states import FindingState, IssueKind
+from annotriage.store import Store, label_audits, snapshots, versions
 from annotriage.store.counters import recounted
 from annotriage.store.datasets import dataset_of
+from annotriage.store.label_audits import Finding
 from annotriage.store.projects import Project, ProjectOptions, add_project, change_project, projects
 from annotriage.store.schema import delivery, group_member, item, item_dataset, point, review, spot_check, thumbnail, verdict
+from annotriage.store.versions import Said
 
 MANY = 300_000
 STRANGERS, FAILED, SPOT_CHECKS, ANSWERED = 0.06, 0.002, 0.03, 0.15
@@ -38,6 +43,8 @@ SPOT_CHECKS_ANSWERED = 0.8  # they come first
 BATCHES, SCANNERS = 12, ("A", "B", "C")
 FACES = 3_000  # items with a thumbnail
 GROUPS, GROUPED = 9, 4_500
+COMPARED = 5_000  # items of the comparison of two versions
+DOUBTED = 1_000  # findings of the label audit
 AT_ONCE = 10_000
 DAY = 86_400.0
 
@@ -76,8 +83,34 @@ def fill(database: str, reference: Reference, count: int = MANY) -> None:
         rows = [{"dataset_id": every, "item_id": id, "number": 1 + place % GROUPS} for place, id in enumerate(members)]
         if rows:
             connection.execute(group_member.insert(), rows)
+    _add_later_work(store, project, reference)
+    with store.writing() as connection:
         connection.exec_driver_sql("ANALYZE")
     store.close()
+
+
+def _add_later_work(store: Store, project: Project, reference: Reference) -> None:
+    """A former version that was compared with the present one, and a label audit with as many findings as are kept."""
+    former = keep_reference(store, with_limits(reference, {"alpha": 0.2}))
+    with store.writing() as connection:
+        every = versions.comparable_items(connection, project)
+        drawn = sorted(random.Random(0).sample(every, min(COMPARED, len(every))))
+        now = versions.said_by(connection, project.reference_id, drawn)
+        columns = [column.name for column in verdict.c]
+        copied = ", ".join(str(former) if name == "reference_id" else name for name in columns)
+        some = f"item_id IN (SELECT id FROM item ORDER BY id LIMIT {COMPARED})"
+        connection.exec_driver_sql(f"INSERT INTO verdict ({', '.join(columns)}) SELECT {copied} FROM verdict WHERE {some}")
+        stranger = {id: Said("outlier", now[id].labels) if id % 11 == 0 else now[id] for id in drawn}
+        versions.keep_comparison(
+            connection, project, former, project.reference_id, {id: (stranger[id], now[id]) for id in drawn}, len(every), "Ann"
+        )
+        answered = label_audits.answered_items(connection, project.id, DOUBTED)
+        findings = [
+            Finding(row.id, "", place, IssueKind.WRONG, row.given, ("7",), 0.1, "The model finds it unlikely.", True, FindingState.OPEN)
+            for place, row in enumerate(answered)
+        ]
+        facts = {"items": len(every), "sentences": [f"{len(findings):,} labels look wrong."], "findings": {}, "notes": []}
+        label_audits.keep_audit(connection, project.id, facts, findings)
 
 
 def take_snapshots(database: str) -> None:

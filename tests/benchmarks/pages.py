@@ -33,6 +33,8 @@ from annotriage.web.app import create_app
 sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 from memory_tool import MemoryServer
 
+SECONDS = 0.3  # that any page may take of the server
+BYTES = 60_000  # that any page may send, compressed
 TIMES = 3.0  # what a page may take of an empty project's time
 SLACK = 0.010  # seconds more that nobody notices: an empty project's page shows no rows and takes two milliseconds
 PREVIEW_SECONDS = 1.0
@@ -45,7 +47,15 @@ PAGES = {
     "guarantee": "/projects/1/guarantee",
     "compare": "/projects/1/compare",
     "settings": "/projects/1/settings",
+    "overview of a project": "/projects/1/overview",
+    "label audit": "/projects/1/label-audit",
+    "training": "/projects/1/training",
+    "certificates": "/projects/1/certificates",
+    "versions": "/projects/1/versions",
+    "new class": "/projects/1/groups/new-class?name=stripes",
     "system": "/system",
+    "accounts": "/system/accounts",
+    "glossary": "/glossary",
     "map": "/projects/1/map",
     "queue": "/projects/1/queue",
     "queue, newest first": "/projects/1/queue?order=newest",
@@ -82,11 +92,13 @@ def figures(data: Path | None) -> Iterator[Figure]:
         for page, path in PAGES.items():
             here, middle, there = (_seconds(lambda ask=ask, path=path: ask(path)) for ask in (large, some, small))
             yield from _page(page, here, middle, there)
+            yield from _whole(page, here, large(path))
         tasks = [_outlier(ask.process) for ask in (large, some)]
         here, middle = (
             _seconds(lambda ask=ask, task=task: ask(f"/projects/1/items/{task}")) for ask, task in zip((large, some), tasks, strict=True)
         )
         yield from _page("item", here, middle, _seconds(lambda: small(PAGES["queue"])))
+        yield from _whole("item", here, large(f"/projects/1/items/{tasks[0]}"))
         yield from _depths(large.process)
         yield from _previews(large.process)
         for client in (large, some, small):
@@ -100,10 +112,11 @@ def _client(file: Path) -> Any:
     client = create_app(process).test_client()
     signed_in = (process.settings.user, "right")
 
-    def ask(path: str) -> None:
-        answer = client.get(path, headers={"Accept": "text/html"}, auth=signed_in)
+    def ask(path: str) -> int:
+        answer = client.get(path, headers={"Accept": "text/html", "Accept-Encoding": "gzip"}, auth=signed_in)
         if answer.status_code != 200:
             raise RuntimeError(f"{path} answered {answer.status_code}")
+        return len(answer.data)
 
     ask.process = process  # type: ignore[attr-defined]
     return ask
@@ -135,6 +148,13 @@ def _page(name: str, here: float, middle: float, there: float) -> Iterator[Figur
         f"{here / middle:.1f} times ({1000 * here:.1f} to {1000 * middle:.1f} ms)",
         here <= TIMES * middle,
     )
+
+
+def _whole(name: str, seconds: float, size: int) -> Iterator[Figure]:
+    """What a page takes of the server, and sends."""
+    milliseconds = f"{1000 * seconds:.1f} ms"
+    yield Figure(f"page {name}: time of the server at 300,000 items", f"<= {1000 * SECONDS:g} ms", milliseconds, seconds <= SECONDS)
+    yield Figure(f"page {name}: sent, compressed", f"<= {BYTES:,} bytes", f"{size:,} bytes", size <= BYTES)
 
 
 def _outlier(process: Process) -> str:

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import barriers
 import certificates
 import detection
 import diagnosis
@@ -44,6 +45,7 @@ THEMES = {
     "training": training.figures,
     "live": live.figures,
     "pages": pages.figures,
+    "barriers": barriers.figures,
     "strangers": strangers.figures,
     "quality": quality.figures,
     "loop": loop.figures,

@@ -11,7 +11,7 @@ import pytest
 import requests
 from waiting import PATIENCE, wait_until
 
-from annotriage.errors import MediaError, OutcomeUnknown, ToolError, ToolGone
+from annotriage.errors import MediaError, OutcomeUnknown, StateError, ToolError, ToolGone
 from annotriage.labeling_tool import Event, NewTask, Outcomes, Shown
 from annotriage.media.fetcher import Fetcher
 from annotriage.settings import ServiceSettings
@@ -412,6 +412,31 @@ def test_calls_from_several_threads_do_not_disturb_each_other(project, tasks):
     for thread in threads:
         thread.join()
     assert results == [2 * len(tasks)] * 8
+
+
+# -- the labeling config
+
+
+def test_a_choice_is_added_as_it_was_foreseen_and_taken_back_unless_people_have_answered_with_it(project, tasks, label_studio):
+    def config():
+        return label_studio.call("GET", f"/api/projects/{project.id}/")["label_config"]
+
+    before = config()
+    change = project.with_choice("stripes & dots")
+    assert (config(), change.before) == (before, before)
+    project.change_config(change)
+    assert config() == change.after
+    assert project.choices().labels == ("cat", "dog", "stripes & dots")
+    with pytest.raises(StateError, match="somebody has changed the labeling config"):
+        project.change_config(change)
+    project.change_config(project.without_choice("stripes & dots"))
+    assert config() == before
+    project.change_config(project.with_choice("stripes & dots"))
+    label_studio.annotate(int(tasks[0]), "stripes & dots")
+    assert project.tasks(tasks[:1])[0].reviews[0].labels == ("stripes & dots",)
+    with pytest.raises(ToolError):
+        project.change_config(project.without_choice("stripes & dots"))
+    assert project.choices().labels == ("cat", "dog", "stripes & dots")
 
 
 # -- the server

@@ -6,19 +6,21 @@ Component tests of the service run against it; whether the real tool behaves lik
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from annotriage import states
-from annotriage.errors import MediaError, OutcomeUnknown, ToolError, ToolGone
+from annotriage.errors import DataError, MediaError, OutcomeUnknown, StateError, ToolError, ToolGone
 from annotriage.labeling_tool import (
     Account,
     Before,
     Changes,
     Check,
     Choices,
+    ConfigChange,
     Event,
     NewTask,
     Outcomes,
@@ -267,7 +269,23 @@ class MemoryProject:
 
     def choices(self) -> Choices:
         self._call("choices")
-        return Choices((*self.classes, "something else"), self.several)
+        return Choices((*self.classes, *self._added(), "something else"), self.several)
+
+    def with_choice(self, label: str) -> ConfigChange:
+        self._call("with_choice")
+        if label in self.choices().labels:
+            raise DataError(f"{label!r} is offered already")
+        return ConfigChange(self._written(self._added()), self._written([*self._added(), label]))
+
+    def without_choice(self, label: str) -> ConfigChange:
+        self._call("without_choice")
+        return ConfigChange(self._written(self._added()), self._written([one for one in self._added() if one != label]))
+
+    def change_config(self, change: ConfigChange) -> None:
+        self._call("change_config")
+        if self._written(self._added()) != change.before:
+            raise StateError("somebody has changed the labeling config meanwhile")
+        self.config = change.after
 
     def answer(self, task_id: str, labels: Sequence[str], account: str, seconds: float) -> str:
         self._call("answer")
@@ -332,6 +350,14 @@ class MemoryProject:
         return [Check("project", True, self.title)]
 
     # -- inside
+
+    def _added(self) -> list[str]:
+        """The choices that the labeling config holds besides the model's classes."""
+        return re.findall(r'<Choice value="([^"]*)"/>', self.config)
+
+    def _written(self, added: Sequence[str]) -> str:
+        """The labeling config with these choices."""
+        return "\n".join(["<View>", *(f'  <Choice value="{label}"/>' for label in added), "</View>"]) if added else "<View/>"
 
     def _call(self, name: str) -> None:
         self.calls.append(name)

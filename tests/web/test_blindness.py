@@ -10,8 +10,11 @@ from web import token
 
 from annotriage.service.operations.jobs import INSIGHT_KINDS, run_queued
 from annotriage.states import InsightKind
-from annotriage.store import jobs, maps
+from annotriage.store import jobs, maps, versions
 from annotriage.store.insights import insight_of, job_kind
+from annotriage.store.projects import project_of
+from annotriage.store.schema import verdict
+from annotriage.store.versions import Said
 
 AUTH = ("annotriage", "right")
 LABEL, FIGURE = "quagga", 0.1234567  # of the one item, and of no other
@@ -34,6 +37,7 @@ def seen(request, copied, serve_dashboard):
         item, task = connection.execute(text(f"{found} ORDER BY item.id LIMIT 1")).one()
         assigned = ", ".join(f"{name} = :{name}" for name in SAYS | FIGURES)
         connection.execute(text(f"UPDATE verdict SET {assigned} WHERE item_id = :item"), {**SAYS, **FIGURES, "item": item})
+        compared_with_a_former_version(connection, item)
         for kind, payload in (("map", {"method": "pca"}), ("report", {"dataset": 1})):
             jobs.queue(connection, 1, kind, payload)
         for kind in (InsightKind.ATLAS, InsightKind.DIAGNOSIS):
@@ -74,6 +78,17 @@ def seen(request, copied, serve_dashboard):
     service.close()
 
 
+def compared_with_a_former_version(connection, item):
+    """Somebody compared two versions, which differ on this item and on another one."""
+    project, columns = project_of(connection, "1"), ", ".join(column.name for column in verdict.c)
+    copied = columns.replace("reference_id", "2")
+    other = f"item_id = (SELECT min(item_id) FROM verdict WHERE item_id <> {item} AND project_id = 1)"
+    connection.execute(text(f"INSERT INTO verdict ({columns}) SELECT {copied} FROM verdict WHERE {other}"))
+    labels = versions.said_by(connection, project.reference_id, [item])[item].labels
+    said = {item: (Said("auto", labels), Said("uncertain", labels))}
+    versions.keep_comparison(connection, project, 2, project.reference_id, said, 1, "Ann")
+
+
 def telling(answers):
     """The addresses that say it; a page repeats a filter that it is asked for."""
     told = (LABEL, str(FIGURE))
@@ -92,7 +107,8 @@ def test_no_address_no_look_alike_and_no_filter_tells_what_the_model_says_until_
     items = {"items.csv", "labels.csv", "queue", "queue.json", "queue.csv", f"items/{task}", f"items/{task}.json", f"map/items/{item}"}
     items |= {"items", "items.json", "map", "map.json"}  # the face and its class among the choices
     items |= {"people", "people.json"}  # the model beside what people answered blind
-    lists = {"items", "labels", f"items/{task}", "queue", "spot-checks", "people"}
+    items |= {"versions", "versions.json"}
+    lists = {"items", "labels", f"items/{task}", "queue", "spot-checks", "people", "versions"}
     assert telling(after) == {f"/projects/1/{path}" for path in items} | {f"/api/projects/1/{path}" for path in lists}
     assert len(json.loads(after[filtered])["lines"]) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.server
+import re
 import threading
 from contextlib import suppress
 
@@ -11,7 +12,9 @@ import pytest
 from browsers import follow, pixels, text
 from sqlalchemy import select, update
 
+from annotriage.labeling_tool import Account
 from annotriage.service.delivery.rerouting import send_to_review
+from annotriage.service.readings.names import names_of
 from annotriage.store import items
 from annotriage.store.projects import project_of
 from annotriage.store.queue import Filters, queue_page
@@ -167,6 +170,72 @@ def test_its_history_tells_what_happened(signed_in, dashboard):
     for what in ("came in", "was judged", "is in the labeling tool", f"{answered.annotator} answered {answered.labels[0]}"):
         assert what in said
     assert "People answered" in text(page, "#verdict-part")
+
+
+def test_people_are_called_as_the_labeling_tool_calls_them_where_pages_name_people(copied, serve_dashboard):
+    def said(**settings):
+        dashboard = serve_dashboard(*copied, **settings)
+        dashboard.tool.people = [Account("ann", "Ann Example", ("ann@example.com",))]
+        with dashboard.process.store.reading() as connection:
+            by_ann = select(item.c.external_id).join(review, review.c.item_id == item.c.id).where(review.c.annotator == "ann").limit(1)
+            task = connection.execute(by_ann).scalar_one()
+        client, auth = dashboard.app.test_client(), (dashboard.user, dashboard.password)
+        paths = (f"/projects/1/items/{task}", f"/projects/1/items/{task}.json", f"/api/projects/1/items/{task}", "/projects/1/overview")
+        return [client.get(path, auth=auth).text for path in paths]
+
+    page, twin, _, overview = said()
+    assert "Ann Example answered" in page
+    assert "Ann Example answered" in twin
+    assert "Ann Example" in overview
+    for text_ in said(show_people="off"):
+        assert "somebody answered" in text_ or "gave" in text_
+        assert not re.search("Ann Example|\\bann\\b", text_)
+
+
+def test_a_labeling_tool_that_does_not_answer_holds_no_page_up(copied, serve_dashboard):
+    dashboard = serve_dashboard(*copied)
+    answers, asked = threading.Event(), []
+
+    def accounts():
+        asked.append(1)
+        answers.wait()
+        return [Account("ann", "Ann Example", ())]
+
+    dashboard.tool.accounts = accounts
+    names = names_of(dashboard.process)
+    assert [names("ann"), names("7"), names("ann")] == ["ann", "annotator 7", "ann"]
+    assert asked == [1]
+    answers.set()
+    assert names_of(dashboard.process)("ann") == "Ann Example"
+
+
+def test_the_picture_is_seen_on_the_whole_screen_zoomed_and_moved_by_keyboard(signed_in, outlier, barriers):
+    page = signed_in(f"/projects/1/items/{outlier.task}")
+    assert pixels(page.locator("#media")) == [8, 8]
+    page.get_by_role("button", name="Zoom, full screen").press("f")
+    page.locator("#viewer[data-ready]").wait_for()
+    image, said = page.locator("#viewer img"), page.locator("#viewer output")
+    width = image.evaluate("image => image.getBoundingClientRect().width")
+    assert width == pytest.approx(
+        image.evaluate("image => Math.min(image.parentElement.clientWidth, image.parentElement.clientHeight)"), abs=2
+    )
+    for _ in range(4):
+        page.keyboard.press("+")
+    assert said.inner_text() == "2.4 times"
+    box = image.bounding_box()
+    assert box["width"] == pytest.approx(width * 1.25**4, rel=0.01)
+    page.keyboard.press("ArrowLeft")
+    assert image.bounding_box()["x"] > box["x"], "it moved, and the page did not walk on"
+    assert f"/items/{outlier.task}" in page.url
+    assert barriers(page) == []
+    page.keyboard.press("0")
+    assert said.inner_text() == "all of it"
+    page.mouse.move(640, 300)
+    page.mouse.wheel(0, -100)
+    assert said.inner_text() == "1.3 times"
+    page.keyboard.press("f")
+    page.locator("#viewer").wait_for(state="hidden")
+    assert page.evaluate("document.activeElement.id") == "enlarge"
 
 
 def test_a_deleted_and_an_unjudged_and_an_unknown_item_say_so(signed_in, open_page, dashboard, outlier):

@@ -50,17 +50,6 @@ def events(dashboard, id="1"):
         return [(row.kind, event_sentence(row.kind, row.facts)) for row in history(connection, project_of(connection, id).id)]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_no_page_has_barriers(signed_in, dashboard, open_page, barriers, theme):
-    open_page.expected("404")
-    page = signed_in("/", color_scheme=theme)
-    found = {}
-    for path in (*OWN, "/nowhere"):
-        page.goto(dashboard.url + path)
-        found[path] = barriers(page)
-    assert {path: lines for path, lines in found.items() if lines} == {}
-
-
 def test_no_page_is_wider_than_the_screen(signed_in, dashboard):
     page = signed_in("/")
     wide = []

@@ -42,6 +42,8 @@ FIGURES = {
     "/projects/1/certificates": (lambda page: page["datasets"][0]["items"], "({} item"),
     "/projects/1/look-alikes": (lambda page: page["groups"][0]["proposal"]["members"], "{} items, proposed by"),
     "/projects/1/compare": (lambda page: page["a"]["whole"]["n"], "{:,}"),
+    "/projects/1/versions": (lambda page: page["now"]["versions"][0]["use"] == "present" and "one version so far", "{}"),
+    "/projects/1/groups/new-class": (lambda page: page["name"] or "Name of the class", "{}"),
     "/projects/1/settings": (lambda page: 100 * page["now"]["max_error"], "{:.3g}"),
     "/projects/1/items/1": (lambda page: page["detail"]["item"]["verdict"]["reason"][:40], "{}"),
 }

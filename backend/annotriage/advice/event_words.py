@@ -135,6 +135,16 @@ def chosen(version: str, by: str, back: bool) -> str:
     return f"{by} {'goes back to' if back else 'lets'} {version}{'' if back else ' take over'}"
 
 
+def class_added(label: str, by: str) -> str:
+    """A person let the labeling tool offer another label."""
+    return f"{by} added the class {label} to the labeling config"
+
+
+def class_taken_back(label: str, by: str) -> str:
+    """A person took such a label away again."""
+    return f"{by} took the class {label} out of the labeling config again"
+
+
 def switched(version: str) -> str:
     """The next reference is the present one."""
     return f"{version} has taken over: every task has its prediction and its verdict from it"
@@ -210,6 +220,8 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.NOT_TAKEN_OVER: not_taken_over,
     EventKind.CHOSEN: chosen,
     EventKind.RECALIBRATION_FAILED: failed,
+    EventKind.CLASS_ADDED: class_added,
+    EventKind.CLASS_TAKEN_BACK: class_taken_back,
     EventKind.SWITCHED: switched,
     EventKind.REROUTED: rerouted,
     EventKind.ACCEPTED: accepted,

@@ -108,6 +108,7 @@ GLOSSARY = (
     Term("strange", "Unlike the training data: a person labels it, without the model's label in view.", ("foreign",)),
     Term("trust", "The one number by which the labeling tool sorts tasks: low comes first."),
     Term("unreadable", "The item could not be read or scored. The reason says why."),
+    Term("version", "A model with its reference. A recalibration, other limits or a training makes another one."),
     Term("unsure", "The item is familiar, but the model is not sure enough. A person decides and sees the model's label."),
 )
 _BY_NAME = {name: term for term in GLOSSARY for name in (term.name, *term.also)}

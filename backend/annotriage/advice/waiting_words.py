@@ -45,6 +45,21 @@ def work_time(seconds: float) -> str:
     return f"about {rounded:g} {'hour' if rounded == 1 else 'hours'}"
 
 
+def load(total: int, per_day: float | None) -> str:
+    """How much people answer together, and how far what waits goes at that rate: "Together they answer about 39 items a day: what waits is
+    done in about 3 days." "" where nobody knows."""
+    if not per_day:
+        return ""
+    rate = (
+        f"about {count(max(1, round(per_day)), 'item')} a day"
+        if per_day >= 1
+        else f"about {count(max(1, round(7 * per_day)), 'item')} a week"
+    )
+    days = total / per_day
+    through = "less than a day" if days < 0.95 else f"about {count(max(1, round(days)), 'day')}"
+    return f"Together they answer {rate}{f': what waits is done in {through}' if total else '; nothing waits now'}."
+
+
 def pace(total: int, per_day: float | None) -> str:
     """When people are through, at the rate at which they answered lately. per_day: None before anybody can know it."""
     if not total:

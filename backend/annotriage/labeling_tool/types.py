@@ -99,6 +99,14 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigChange:
+    """What the labeling config is, and what it would become."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """Tasks that changed, with their reviews. until: the tool's own time of the latest change that was looked at."""
 

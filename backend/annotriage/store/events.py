@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,3 +49,11 @@ def history(connection: Connection, project_id: int, *, before: int | None = Non
     query = query.order_by(event.c.id.desc()).limit(limit)
     rows = connection.execute(query if before is None else query.where(event.c.id < before))
     return [Event(row.id, EventKind(row.kind), row.facts, row.at) for row in rows]
+
+
+def events_of(connection: Connection, project_id: int, kinds: Sequence[EventKind], limit: int) -> list[Event]:
+    """The project's events of these kinds, the latest first."""
+    query = select(event.c.id, event.c.kind, event.c.facts, event.c.at).where(event.c.project_id == project_id, event.c.kind.in_(kinds))
+    return [
+        Event(row.id, EventKind(row.kind), row.facts, row.at) for row in connection.execute(query.order_by(event.c.id.desc()).limit(limit))
+    ]

@@ -16,7 +16,7 @@ from annotriage.store.datasets import batch_of, file_items
 from annotriage.store.erased import without_erased
 from annotriage.store.gold import adopt, copies_among
 from annotriage.store.projects import Project
-from annotriage.store.schema import delivery, field_write, item, work
+from annotriage.store.schema import delivery, field_write, item, verdict, work
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,8 @@ def change_media(connection: Connection, project: Project, item_id: int, media: 
     values = {"media": media, "media_hash": media_hash(media), "dismissed": False, "sent_by": None}  # what a person said was of the other
     with recounted(connection, [item_id]):
         labelled = connection.execute(update(item).where(item.c.id == item_id).values(values).returning(item.c.labelled)).scalar_one()
+        former = (verdict.c.item_id == item_id, verdict.c.reference_id.not_in(project.references))
+        connection.execute(verdict.delete().where(*former))  # they never judge it anew
     connection.execute(work.delete().where(work.c.item_id == item_id))  # whoever is at it looks at what it showed before
     if not labelled:
         add_work(connection, project, [item_id])

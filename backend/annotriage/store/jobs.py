@@ -19,6 +19,7 @@ from annotriage.store.schema import JOB_OPEN, heartbeat, job, project
 LIMITS = "limits"  # the kind that changes the limits of a guarantee
 LABEL_AUDIT = "label audit"
 TRAINING = "training"
+VERSIONS = "versions"  # two references are compared
 MOST_ATTEMPTS = 3
 GRACE_SECONDS = 60.0  # in which a process that has just taken a job may still have to give its first sign of life
 

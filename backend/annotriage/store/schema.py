@@ -458,9 +458,8 @@ job = Table(
     metadata,
     _id(),
     _of("project"),
-    Column(
-        "kind", Text, nullable=False
-    ),  # recalibrate | limits | report | atlas | label audit | erase | training | model <states.InsightKind>
+    # recalibrate | limits | report | atlas | label audit | erase | training | versions | model <states.InsightKind>
+    Column("kind", Text, nullable=False),
     Column("state", Text, nullable=False),  # states.JobState
     Column("owner", Text),
     Column("payload", JSON, nullable=False),
@@ -699,6 +698,32 @@ finding = Table(
     Column("decided_by", Text),  # who said that the label is right
     Column("shown", Boolean, nullable=False, server_default=false()),  # a prediction in the labeling tool says what is likely
     Index(None, "project_id", "state", "place"),
+)
+
+# What two references make of the same items, drawn at random: the latest time that somebody asked, of each two.
+version_comparison = Table(
+    "version_comparison",
+    metadata,
+    _id(),
+    _of("project"),
+    _of("reference", name="before_id"),
+    _of("reference", name="after_id"),
+    Column("total", Integer, nullable=False),  # items that they were drawn from
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    UniqueConstraint("project_id", "before_id", "after_id"),
+)
+
+compared_item = Table(
+    "compared_item",
+    metadata,
+    _of("version_comparison", primary=True),
+    _of("item", primary=True),
+    Column("before_route", Text, nullable=False),  # as the model judged
+    Column("before_labels", JSON, nullable=False),
+    Column("after_route", Text, nullable=False),
+    Column("after_labels", JSON, nullable=False),
+    Index(None, "item_id"),
 )
 
 # -- the service itself

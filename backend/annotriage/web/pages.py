@@ -47,6 +47,7 @@ from annotriage.web.views import (
     map,
     model,
     model_channels,
+    new_class,
     overview,
     people,
     project_overview,
@@ -55,6 +56,7 @@ from annotriage.web.views import (
     settings,
     system,
     training,
+    versions,
 )
 
 POLICY = (
@@ -81,6 +83,7 @@ VIEWS = (
     changes,
     diversity,
     groups,
+    new_class,
     guarantee,
     certificates,
     label_audit,
@@ -90,6 +93,7 @@ VIEWS = (
     model,
     model_channels,
     compare,
+    versions,
     settings,
     system,
     accounts,

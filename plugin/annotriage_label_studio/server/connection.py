@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from annotriage.errors import DataError, OutcomeUnknown, ToolError, ToolGone
-from annotriage.labeling_tool import Account, Before, Changes, Check, Choices, Event, NewTask, Outcomes, ProjectFacts, Shown, TabShows, Task
+from annotriage.errors import DataError, OutcomeUnknown, StateError, ToolError, ToolGone
+from annotriage.labeling_tool import (
+    Account,
+    Before,
+    Changes,
+    Check,
+    Choices,
+    ConfigChange,
+    Event,
+    NewTask,
+    Outcomes,
+    ProjectFacts,
+    Shown,
+    TabShows,
+    Task,
+)
 from annotriage.settings import ServiceSettings
 from annotriage.text import name_of, storable
+from annotriage_label_studio.editor.choices import with_choice, without_choice
 from annotriage_label_studio.editor.labeling_config import ChoicesControl, answer_names, choices_control, match_classes
 from annotriage_label_studio.editor.predictions import choices_result, results_of
 from annotriage_label_studio.editor.tasks import MARKER, task_of
@@ -237,6 +252,22 @@ class LabelStudioProject:
         labels = (names.get(name_of(choice.result), choice.result) for choice in control.choices)
         return Choices(tuple(dict.fromkeys(labels)), control.multiple)
 
+    def with_choice(self, label: str) -> ConfigChange:
+        """What one more choice of the control that the model answers would change."""
+        return self._changed(label, with_choice)
+
+    def without_choice(self, label: str) -> ConfigChange:
+        """What taking it out again would change."""
+        return self._changed(label, without_choice)
+
+    def change_config(self, change: ConfigChange) -> None:
+        """Write it, unless somebody has changed the labeling config meanwhile. Label Studio refuses to drop a choice that is in use."""
+        project = self._read_project()
+        if (project.label_config or "") != change.before:
+            raise StateError(f"project {self.id}: somebody has changed the labeling config meanwhile; look at the change again")
+        self._client.sdk.projects.update(int(self.id), label_config=change.after)
+        self._read_project()
+
     def answer(self, task_id: str, labels: Sequence[str], account: str, seconds: float) -> str:
         """Make an annotation of choices, in the name of an account of the server's."""
         control = self._control()
@@ -331,6 +362,10 @@ class LabelStudioProject:
             types = frozenset(storage["type"] for storage in self._client.get("/api/storages/", project=self.id))
             self._storages = time.monotonic() + CONFIG_SECONDS, types
         return types
+
+    def _changed(self, label: str, change: Callable[[str, ChoicesControl, str], str]) -> ConfigChange:
+        config = self._read_project().label_config or ""
+        return ConfigChange(config, change(config, self._control(), label))
 
     def _read_project(self) -> LseProjectResponse:
         project: LseProjectResponse = self._client.sdk.projects.get(int(self.id))

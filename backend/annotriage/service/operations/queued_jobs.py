@@ -1,5 +1,5 @@
-"""Queued jobs, each run by what it is for: a recalibration, a change of limits, a report, an atlas, an audit, an erasure, a training,
-a look into the model."""
+"""Queued jobs, each run by what it is for: recalibration, limits, report, atlas, audit, erasure, training, comparing versions, a look into
+the model."""
 
 from __future__ import annotations
 
@@ -66,6 +66,7 @@ def _run(process: Process, project: Project, job: Job, progress: Progress) -> st
     from annotriage.service.guarantee.recalibrating import recalibrate
     from annotriage.service.guarantee.retraining import train_asked
     from annotriage.service.inside.looking import look_asked
+    from annotriage.service.judging.versions import compare_asked
     from annotriage.service.operations import erasing
     from annotriage.service.quality.auditing import audit_project
     from annotriage.service.readings.atlas_making import make_atlas
@@ -77,6 +78,8 @@ def _run(process: Process, project: Project, job: Job, progress: Progress) -> st
         return audit_project(process, project, progress)
     if job.kind == jobs.TRAINING:
         return train_asked(process, project, job, progress)
+    if job.kind == jobs.VERSIONS:
+        return compare_asked(process, project, job, progress)
     if job.kind == erasures.KIND:
         return erasing.erase_asked(process, job)
     if job.kind in (reports.REPORT, reports.ATLAS):

@@ -12,6 +12,7 @@ from annotriage.advice.page_words import about_one_in
 from annotriage.advice.route_words import route_name
 from annotriage.labeling_tool import Review, ToolProject
 from annotriage.service.readings.dataset import AssessedDataset, assessed
+from annotriage.service.readings.names import Names
 from annotriage.states import UNSETTLED, Time
 from annotriage.store.browsing import Item
 from annotriage.store.datasets import datasets_named, datasets_of_item, id_of_all
@@ -119,8 +120,10 @@ def queue_lines(
     )
 
 
-def item_detail(connection: Connection, tool: ToolProject, project: Project, item: Item, dataset_id: int | None = None) -> ItemDetail:
-    """An item with all that is known of it. tool, dataset_id: as for `queue_lines`."""
+def item_detail(
+    connection: Connection, tool: ToolProject, project: Project, item: Item, dataset_id: int | None = None, *, names: Names | None
+) -> ItemDetail:
+    """An item with all that is known of it. tool, dataset_id: as for `queue_lines`. names: of annotators; None names nobody."""
     datasets = assessed(connection, project, datasets_of_item(connection, source_of(connection, item.id) or item.id))
     deliveries, reviews = deliveries_of_item(connection, item.id), reviews_of(connection, [item.id]).get(item.id, [])
     groups = groups_of(connection, dataset_id or id_of_all(project.id), [item.id])
@@ -132,11 +135,11 @@ def item_detail(connection: Connection, tool: ToolProject, project: Project, ite
         near_duplicates(connection, [item.id]).get(item.id),
         datasets,
         tuple(deliveries),
-        tuple(reviews),
+        tuple(reviews if names is not None else (replace(review, annotator="") for review in reviews)),
         _members(connection, project, item),
         _usual(connection, project, item),
         nearest_shown(connection, project, item),
-        _history(connection, project, item, deliveries, reviews),
+        _history(connection, project, item, deliveries, reviews, names),
         _can(item),
         _group(connection, project, item),
     )
@@ -204,7 +207,7 @@ def _usual(connection: Connection, project: Project, item: Item) -> str:
 
 
 def _history(
-    connection: Connection, project: Project, item: Item, deliveries: Sequence[Delivery], reviews: Sequence[Review]
+    connection: Connection, project: Project, item: Item, deliveries: Sequence[Delivery], reviews: Sequence[Review], names: Names | None
 ) -> tuple[Happened, ...]:
     """What happened to the item, the latest first."""
     moments = [Happened(item.at, "came in" if item.task or not item.pushed else "was pushed by another system")]
@@ -215,7 +218,7 @@ def _history(
         what = "without a label to see" if sent.labels is None else f"that says {' + '.join(sent.labels) or 'none of the classes'}"
         said = f"prediction {what} {STATES.get(sent.state, sent.state)} ({sent.version})"
         moments.append(Happened(sent.at, said, sent.error or ""))
-    moments += [Happened(review.updated_at, _answered(review)) for review in reviews]
+    moments += [Happened(review.updated_at, _answered(review, names)) for review in reviews]
     if item.spot_check is not None:
         drawn = {"sample": "of all items", "audit": "of the automatic ones"}.get(item.spot_check.kind, "")
         moments.append(Happened(item.spot_check.drawn_at, f"was drawn at random {drawn} for a blind check"))
@@ -229,10 +232,10 @@ def _history(
     return tuple(sorted(moments, key=lambda moment: -moment.at))
 
 
-def _answered(review: Review) -> str:
+def _answered(review: Review, names: Names | None) -> str:
     if review.machine:
         return f"the model's label {' + '.join(review.labels or ())} was accepted"
-    who = f"annotator {review.annotator}" if review.annotator.isdecimal() else review.annotator  # by number where the tool gave no name
+    who = "somebody" if names is None else names(review.annotator)
     if review.skipped:
         return f"{who} skipped it"
     if review.empty:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from flask import Blueprint
 
 from annotriage.service.operations.process import Process
-from annotriage.web.api import certificates, datasets, guarantees, items, look_alikes, people, projects, pushing
+from annotriage.web.api import certificates, datasets, guarantees, items, look_alikes, people, projects, pushing, versions
 from annotriage.web.api.openapi import add_routes
 
 OPERATIONS = (
@@ -18,6 +18,7 @@ OPERATIONS = (
     *items.OPERATIONS,
     *guarantees.OPERATIONS,
     *certificates.OPERATIONS,
+    *versions.OPERATIONS,
     *people.OPERATIONS,
     *look_alikes.OPERATIONS,
     *pushing.OPERATIONS,

@@ -11,6 +11,7 @@ from annotriage.advice.numbers import count
 from annotriage.errors import DataError, UnknownError
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.item import ItemDetail, ItemLine, QueueLine, item_detail, item_lines, queue_lines
+from annotriage.service.readings.names import names_of
 from annotriage.store import browsing, erasing
 from annotriage.store.datasets import dataset_of_project
 from annotriage.store.projects import project_of
@@ -96,7 +97,7 @@ def _names() -> list[str]:
 def get_item(asked: Asked, task: str) -> ItemDetail:
     """One item, by its task or the id it was pushed with."""
     item = browsing.item_of_task(asked.connection, asked.project, task)
-    return item_detail(asked.connection, asked.process.tool_project(asked.project), asked.project, item)
+    return item_detail(asked.connection, asked.process.tool_project(asked.project), asked.project, item, names=names_of(asked.process))
 
 
 FILTERS = (

@@ -1,5 +1,6 @@
 // The item's page: walks on by keyboard, and falls back to the small picture where the full one cannot be had.
 import { notice } from "./page.js";
+import { viewerOf } from "./viewer.js";
 
 const walk = document.getElementById("walk");
 const media = document.getElementById("media");
@@ -13,6 +14,7 @@ async function fallBack() {
     delete media.dataset.thumbnail;
   } else {
     media.hidden = true;
+    document.getElementById("enlarge").hidden = true;
   }
   let why = "its picture cannot be shown.";
   try {
@@ -28,6 +30,10 @@ else media.addEventListener("error", fallBack, { once: true });
 media.addEventListener("load", () => { if (media.naturalWidth && media.naturalWidth <= 128) media.classList.add("small-picture"); });
 if (media.complete && media.naturalWidth && media.naturalWidth <= 128) media.classList.add("small-picture");
 
+const enlarge = viewerOf(media);
+document.getElementById("enlarge").addEventListener("click", enlarge);
+media.addEventListener("click", enlarge);
+
 const go = (id, otherwise) => {
   const link = document.getElementById(id);
   if (link) location.assign(link.href);
@@ -38,6 +44,7 @@ const KEYS = {
   k: () => go("before", "This is the first one of the queue."), ArrowLeft: () => go("before", "This is the first one of the queue."),
   u: () => document.querySelector("#reroute button")?.click(),
   q: () => location.assign(walk.dataset.queue),
+  f: enlarge, "+": enlarge,
   Enter: () => walk.dataset.address && window.open(walk.dataset.address, "_blank", "noopener"),
 };
 document.addEventListener("keydown", (event) => {

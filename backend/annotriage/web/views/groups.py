@@ -17,6 +17,7 @@ from werkzeug.wrappers import Response
 from annotriage.advice.numbers import count
 from annotriage.errors import DataError, StateError
 from annotriage.service.delivery.rerouting import take_back, undo_rerouting
+from annotriage.service.intake.new_class import AddedClass, added_classes
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.facets import Facet, facets_of, group_sizes
 from annotriage.service.readings.groups import Groups, groups_page
@@ -42,8 +43,8 @@ LONGEST_REASON, LONGEST_PERSON = 200, 60
 @dataclass(frozen=True)
 class GroupsPage:
     """The groups of a dataset, those that are asked for. matching: by number, how many members pass the filters; null where there are
-    none. addresses: by number, where the most typical task of a group is
-    in the labeling tool; of those that have one. waiting: by number, how many members wait; aside: what was set aside, the latest first."""
+    none. addresses: by number, where the most typical task of a group is in the labeling tool; of those that have one. waiting: by number,
+    how many members wait; aside: what was set aside, added: classes that were added from here, the latest first."""
 
     project: Project
     walk: Walk
@@ -53,6 +54,7 @@ class GroupsPage:
     addresses: Mapping[int, str]
     waiting: Mapping[int, int]
     aside: Sequence[Rerouting]
+    added: Sequence[AddedClass]
     facets: Sequence[Facet]
     views: Sequence[SavedView]
     missing: str | None
@@ -149,6 +151,7 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
         addresses={number: address for number, address in found.items() if address},
         waiting=waiting_in_groups(connection, project, numbers, None if dataset is None else dataset.id),
         aside=set_aside(connection, project, ASIDE),
+        added=added_classes(connection, project),
         facets=facets_of(connection, project, filters, grouped=True),
         views=saved_views(connection, project, "groups"),
         missing=missing,

@@ -13,6 +13,7 @@ from annotriage.advice.verdict_words import revealed_sentence
 from annotriage.errors import StateError
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.item import ItemDetail, item_detail
+from annotriage.service.readings.names import names_of
 from annotriage.states import EventKind
 from annotriage.store.browsing import item_of_id, item_of_task, items_of, medium_of, revealed, thumbnail_of
 from annotriage.store.events import note
@@ -72,7 +73,7 @@ def add_views(routes: Routes) -> None:
 
 def _page(process: Process, connection: Connection, project: Project, task: str) -> ItemPage:
     item, walk = item_of_task(connection, project, task), walk_around()
-    detail = item_detail(connection, process.tool_project(project), project, item, walk.filters.dataset)
+    detail = item_detail(connection, process.tool_project(project), project, item, walk.filters.dataset, names=names_of(process))
     beside = neighbours(connection, project, item.id, order=walk.order, filters=walk.filters)
     names = {found.id: found.name for found in items_of(connection, project, [id for id in beside if id is not None])}
     before, behind = (names.get(id or 0) for id in beside)

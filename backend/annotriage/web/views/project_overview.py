@@ -8,8 +8,10 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from annotriage.advice.waiting_words import load
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.groups import Group, groups_page
+from annotriage.service.readings.names import names_of
 from annotriage.service.readings.next_step import NextStep, next_steps
 from annotriage.service.readings.project import EventLine, event_lines
 from annotriage.store.datasets import dataset_of_all
@@ -27,13 +29,14 @@ STEPS = 4  # the first is what the head of the page says
 @dataclass(frozen=True)
 class ProjectOverviewPage:
     """What the page shows. steps: what else is useful, the most useful first; people: who answered how much lately, without names where the
-    setting show_people says so."""
+    setting show_people says so; load: how far what waits goes at their rate, "" where nobody knows."""
 
     project: Project
     card: Card
     steps: Sequence[NextStep]
     groups: Sequence[Group]
     people: Sequence[AnswersOfPerson]
+    load: str
     events: Sequence[EventLine]
 
 
@@ -43,13 +46,15 @@ def add_views(routes: Routes) -> None:
 
 
 def _page(process: Process, connection: Connection, project: Project) -> ProjectOverviewPage:
-    named = process.settings.show_people == "on"
+    names = names_of(process)
     steps = sorted(next_steps(connection, project), key=lambda step: -step.gain)
+    shown = card(connection, process, project)
     return ProjectOverviewPage(
         project=project,
-        card=card(connection, process, project),
+        card=shown,
         steps=steps[1:STEPS],
         groups=groups_page(connection, project, dataset_of_all(connection, project), limit=GROUPS).groups,
-        people=[row if named else replace(row, person="") for row in answers_by_person(connection, project)],
+        people=[replace(row, person="" if names is None else names(row.person)) for row in answers_by_person(connection, project)],
+        load=load(shown.waiting.total, shown.waiting.per_day),
         events=event_lines(history(connection, project.id, limit=EVENTS)),
     )

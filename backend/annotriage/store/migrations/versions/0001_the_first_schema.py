@@ -825,6 +825,41 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "version_comparison",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("before_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("after_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["after_id"], ["reference.id"], name=op.f("fk_version_comparison_after_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["before_id"], ["reference.id"], name=op.f("fk_version_comparison_before_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_version_comparison_project_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_version_comparison")),
+        sa.UniqueConstraint("project_id", "before_id", "after_id", name=op.f("uq_version_comparison_project_id_before_id_after_id")),
+    )
+    op.create_table(
+        "compared_item",
+        sa.Column("version_comparison_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("before_route", sa.Text(), nullable=False),
+        sa.Column("before_labels", sa.JSON(), nullable=False),
+        sa.Column("after_route", sa.Text(), nullable=False),
+        sa.Column("after_labels", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_compared_item_item_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["version_comparison_id"],
+            ["version_comparison.id"],
+            name=op.f("fk_compared_item_version_comparison_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("version_comparison_id", "item_id", name=op.f("pk_compared_item")),
+    )
+    with op.batch_alter_table("compared_item", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_compared_item_item_id"), ["item_id"], unique=False)
+
+    op.create_table(
         "work",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
