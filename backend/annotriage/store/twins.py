@@ -6,7 +6,7 @@ Each points at the first of those that are alike, never at one that points elsew
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from annotriage.states import AnswerState, TwinKind, TwinState
 from annotriage.store.blindness import is_hidden
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert, texts
+from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, point, thumbnail, twin
 
@@ -82,6 +83,13 @@ def roots_of(connection: Connection, item_ids: Sequence[int]) -> dict[int, int]:
     """Of items that repeat another one: the first of those that are alike."""
     query = select(twin.c.item_id, twin.c.twin_id)
     return {row.item_id: row.twin_id for ids in chunks(item_ids) for row in connection.execute(query.where(twin.c.item_id.in_(ids)))}
+
+
+def hold(connection: Connection, project: Project, item_ids: Collection[int]) -> set[int]:
+    """Those of these items that are still there, which nobody erases until the transaction ends."""
+    lock_items(connection, item_ids)
+    query = select(item.c.id).where(item.c.project_id == project.id)
+    return {id for ids in chunks(sorted(item_ids)) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars()}
 
 
 def keep_compared(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from annotriage.errors import StateError
+from annotriage.errors import StateError, ToolUnavailable
 from annotriage.labeling_tool import INHERITED_VERSION
 from annotriage.service.quality.inheriting import inherit, take_inherited_back
 from annotriage.service.quality.near_duplicates import NearDuplicates
@@ -61,6 +61,38 @@ def test_what_was_compared_before_a_restart_is_known_after_it(process, came_in, 
     worker.settle()
     NearDuplicates(process).step(project)
     assert found(process)[again] == (originals[5], "exact")
+
+
+def test_what_was_erased_meanwhile_is_repeated_by_nothing(process, connect, worker, digits, picture):
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
+    images, step = digits.incoming[0][:3], NearDuplicates(process).step
+    originals = [tool.add(picture(image)).id for image in images]
+    worker.settle()
+    assert step(project)
+    copies = [tool.add(picture(image)).id for image in images]
+    worker.settle()
+    with process.store.writing() as connection:
+        connection.execute(item.delete().where(item.c.external_id == originals[0]))
+    while step(project):
+        pass
+    assert found(process) == {copy: (original, "exact") for copy, original in zip(copies[1:], originals[1:], strict=True)}
+
+
+def test_taking_inherited_answers_back_goes_on_where_it_broke_off(process, came_in, worker):
+    def refuse(name):
+        if name == "drop_version":
+            raise ToolUnavailable("not now")
+
+    project, tool, originals, _ = came_in
+    tool.annotate(originals[0], "something else")
+    worker.follow()
+    assert inherit(process, project)
+    tool.faults = refuse
+    with pytest.raises(ToolUnavailable):
+        take_inherited_back(process, project, "boss")
+    tool.faults = lambda name: None
+    assert take_inherited_back(process, project, "boss") == 1
+    assert [stored for stored in tool.predictions if stored.version == INHERITED_VERSION] == []
 
 
 def test_an_answer_is_inherited_as_a_prediction_that_counts_nowhere_and_is_taken_back(process, came_in, worker):

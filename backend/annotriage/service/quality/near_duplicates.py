@@ -60,27 +60,32 @@ class NearDuplicates:
         return inherit(self._process, project) or bool(new)
 
     def _compare(self, project: Project, new: Sequence[Placed], pictures: Sequence[bytes | None]) -> None:
+        """What was found is written, unless an item that is repeated was erased meanwhile: then all are compared anew the next time."""
         known = self._known_of(project, {placed.item_id for placed in new})
         points = np.stack([_point(placed.compressed) for placed in new])
         bits = [_bits(picture) for picture in pictures]
         prints = np.stack([np.full(BITS, np.nan, np.float32) if one is None else one for one in bits])
         before = np.stack(known.points) if known.ids else np.empty((0, points.shape[1]), np.float32)
-        others, their_prints = np.concatenate([before, points]), np.concatenate([*([np.stack(known.prints)] if known.ids else []), prints])
+        every, their_prints = np.concatenate([before, points]), np.concatenate([*([np.stack(known.prints)] if known.ids else []), prints])
         ids = [*known.ids, *(placed.item_id for placed in new)]
         nearest = _nearest(points, before)
-        by_print = None
-        if known.near.bits is not None and not np.isnan(their_prints).any():
-            by_print = _nearest(prints, their_prints[: len(before)])
-        index, distance, close = near_rows(points, others, nearest, by_print, known.near)
+        by_print = None if known.near.bits is None else _nearest_print(prints, their_prints[: len(before)])
+        index, distance, close = near_rows(points, every, nearest, by_print, known.near)
         rows = np.flatnonzero(close & (index != NONE))
         with self._process.store.writing() as connection:
-            roots = twins.roots_of(connection, [ids[place] for place in index[rows]])
+            others = {ids[place] for place in index[rows]}
+            roots = twins.roots_of(connection, sorted(others))
+            there = twins.hold(connection, project, {*others, *roots.values(), *(placed.item_id for placed in new)})
+            if not others <= there:
+                self._known[project.id] = self._read(project, known.near)
+                return
             found: dict[int, tuple[int, TwinKind, float]] = {}
             for row in rows:
-                other = ids[index[row]]
+                other, id = ids[index[row]], new[row].item_id
                 first = found[other][0] if other in found else roots.get(other, other)
                 kind = TwinKind.EXACT if distance[row] == 0 else TwinKind.NEAR
-                found[new[row].item_id] = first, kind, float(distance[row])
+                if id in there:
+                    found[id] = first if first in there else other, kind, float(distance[row])
             compared = {placed.item_id: b"" if one is None else _packed(one) for placed, one in zip(new, bits, strict=True)}
             twins.keep_compared(connection, project, compared, found)
         known.ids += [placed.item_id for placed in new]
@@ -98,19 +103,19 @@ class NearDuplicates:
             reference = self._process.reference(project.reference_id)
             settings = self._process.run_settings(reference)
             model = load_model(ModelSpec.load(reference.spec_path or ""), settings.device)
-            known = _Known(project.reference_id, nearness_of(reference, model, settings))
-            with self._process.store.reading() as connection:
-                placed = twins.compared(connection, project)
-            known.ids = [one.item_id for one in placed]
-            known.points = [_point(one.compressed) for one in placed]
-            known.prints = [_unpacked(one.fingerprint or b"") for one in placed]
-            self._known[project.id] = known
+            known = self._known[project.id] = self._read(project, nearness_of(reference, model, settings))
         if new & set(known.ids):
             kept = [place for place, id in enumerate(known.ids) if id not in new]
             known.ids = [known.ids[place] for place in kept]
             known.points = [known.points[place] for place in kept]
             known.prints = [known.prints[place] for place in kept]
         return known
+
+    def _read(self, project: Project, near: Nearness) -> _Known:
+        with self._process.store.reading() as connection:
+            placed = twins.compared(connection, project)
+        ids, points = [one.item_id for one in placed], [_point(one.compressed) for one in placed]
+        return _Known(project.reference_id, near, ids, points, [_unpacked(one.fingerprint or b"") for one in placed])
 
 
 def _nearest(new: Array, before: Array) -> tuple[Array, Array]:
@@ -121,6 +126,17 @@ def _nearest(new: Array, before: Array) -> tuple[Array, Array]:
         other, apart = nearest_among(new, before)
         older = apart <= distance
         index, distance = np.where(older, other, index), np.where(older, apart, distance)
+    return index, distance
+
+
+def _nearest_print(new: Array, before: Array) -> tuple[Array, Array]:
+    """As `_nearest`, by fingerprints: among those items that have a picture; the others are near to none."""
+    mine, theirs = (np.flatnonzero(~np.isnan(prints[:, 0])) for prints in (new, before))
+    index, distance = np.full(len(new), NONE, dtype=np.intp), np.full(len(new), np.inf)
+    found, apart = _nearest(new[mine], before[theirs])
+    places = np.concatenate([theirs, len(before) + mine])
+    index[mine] = np.where(found == NONE, NONE, places[found]) if len(places) else NONE
+    distance[mine] = apart
     return index, distance
 
 
