@@ -7,10 +7,11 @@ from sqlalchemy.exc import IntegrityError
 
 from annotriage.errors import UnknownError
 from annotriage.states import ProposalState
-from annotriage.store import proposals, queue
+from annotriage.store import proposals, queue, versions
 from annotriage.store.browsing import items_of
 from annotriage.store.provenance import labels_page
 from annotriage.store.reviews import Answer, set_answers
+from annotriage.store.versions import Said
 
 LIMITS = {"group_error": 0.05, "confidence": 0.95}
 
@@ -79,6 +80,33 @@ class TestProposals:
         assert seen() == ([(False, True), (True, False)], [other], [asked], [asked, other])
         answer(store, asked)
         assert seen() == ([(True, False), (True, False)], [other], [], [other])
+
+    def test_who_is_asked_is_in_no_comparison_of_versions(self, store, project, judged):
+        asked, other = judged(2, "uncertain")
+        group, said = offer(store, project, [asked, other]), (Said("auto", ("cat",)), Said("uncertain", ("dog",)))
+        with store.writing() as connection:
+            versions.keep_comparison(connection, project, 1, 2, {asked: said, other: said}, 2, "ann")
+            made = versions.comparison_of(connection, project, 1, 2)
+            assert versions.compared_items(connection, made.id).blind == 0
+            proposals.move(connection, group, ProposalState.OFFERED, ProposalState.ASKING, asked=1)
+            found = versions.compared_items(connection, made.id)
+        assert ([row.item_id for row in found.shown], found.blind) == ([other], 1)
+
+    def test_what_nobody_answered_is_counted_without_reading_the_members(self, store, project, judged):
+        ids = judged(6, "outlier")
+        group = offer(store, project, ids)
+        answer(store, ids[0])
+        answer(store, ids[3])
+        answer(store, ids[4], machine=True)
+        with store.writing() as connection:
+            set_answers(connection, {ids[5]: Answer("disputed", None, at=1.0)})
+            proposals.change(connection, group, asked=1)
+            proposals.set_at_once(connection, group, ids[2:])
+            found = proposals.proposal_of(connection, project, group)
+            assert proposals.rest_of(connection, found) == proposals.Rest(unasked=2, at_once=2, annotations=1)
+            assert [member.item_id for member in proposals.members_of(connection, project, group, first=2)] == ids[:2]
+            proposals.not_at_once(connection, group, ids[2:3])
+            assert proposals.rest_of(connection, found).at_once == 1
 
     def test_attempts_count_where_people_were_asked(self, store, project, judged):
         ids = judged(3, "outlier")

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, exists, or_, select
 
 from annotriage.errors import UnknownError
 from annotriage.states import Time
-from annotriage.store.blindness import is_blind
+from annotriage.store.blindness import is_hidden
 from annotriage.store.counters import chunks
 from annotriage.store.items import AnsweredItem
 from annotriage.store.projects import Project
@@ -64,7 +64,8 @@ class ComparedItem:
 
 @dataclass(frozen=True, slots=True)
 class ComparedItems:
-    """The items of a comparison in the order in which they came. blind: how many are left out, as spot checks that nobody has answered."""
+    """The items of a comparison in the order in which they came. blind: how many are left out, as people answer them blind and have not
+    yet."""
 
     shown: tuple[ComparedItem, ...]
     blind: int
@@ -145,7 +146,7 @@ def compared_items(connection: Connection, comparison_id: int) -> ComparedItems:
     name = [item.c.external_id, item.c.marker]
     sides = (compared_item.c.before_route, compared_item.c.before_labels, compared_item.c.after_route, compared_item.c.after_labels)
     state = (item.c.route, item.c.answer, item.c.labels, item.c.machine)
-    query = select(item.c.id, *name, *sides, *state, is_blind(item.c.id)).join(item, item.c.id == compared_item.c.item_id)
+    query = select(item.c.id, *name, *sides, *state, is_hidden(item.c.id)).join(item, item.c.id == compared_item.c.item_id)
     rows = connection.execute(query.where(compared_item.c.version_comparison_id == comparison_id, ~item.c.gone).order_by(item.c.id)).all()
     shown = tuple(
         ComparedItem(
@@ -158,8 +159,8 @@ def compared_items(connection: Connection, comparison_id: int) -> ComparedItems:
             None if labels is None else tuple(labels),
             machine,
         )
-        for id, task, marker, before, before_labels, after, after_labels, route, answer, labels, machine, blind in rows
-        if not blind
+        for id, task, marker, before, before_labels, after, after_labels, route, answer, labels, machine, hidden in rows
+        if not hidden
     )
     return ComparedItems(shown, len(rows) - len(shown))
 
