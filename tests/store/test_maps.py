@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from annotriage.errors import UnknownError
-from annotriage.store import maps
+from annotriage.states import ProposalState
+from annotriage.store import maps, proposals
 from annotriage.store.schema import map_, verdict
 
 
@@ -75,6 +78,19 @@ class TestMaps:
             hidden, told = maps.rows_of(connection, filled.project, [check, known])
             assert (hidden.labels, hidden.outlier_score, hidden.class_score, hidden.source_score) == ([], None, None, None)
             assert (told.labels, told.outlier_score, told.class_score, told.source_score) == (["cat"], 0.4, 2.0, 1.0)
+
+    def test_who_is_asked_about_look_alikes_is_drawn_anew_and_again_when_that_is_over(self, store, filled):
+        asked, other = filled.judged(2, "uncertain")
+        later = time.time() + 1e6  # whenever the map was made
+        with store.writing() as connection:
+            limits = {"group_error": 0.05, "confidence": 0.95}
+            group = proposals.add_proposal(connection, filled.project, [asked, other], "some", "ann", **limits)
+            assert maps.checked_since(connection, filled.project, later) == set()
+            proposals.move(connection, group, ProposalState.OFFERED, ProposalState.ASKING, asked=1)
+            assert maps.checked_since(connection, filled.project, later) == {(asked, "asked")}
+            assert maps.rows_of(connection, filled.project, [asked])[0].labels == []
+            proposals.move(connection, group, ProposalState.ASKING, ProposalState.CLOSED)
+            assert maps.checked_since(connection, filled.project, later) == {(asked, "not asked")}
 
     def test_the_training_items_nearest_to_an_item_come_nearest_first(self, store, filled):
         (id,) = filled.judged(1)

@@ -11,13 +11,13 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case,
 
 from annotriage.errors import UnknownError
 from annotriage.states import UNSETTLED
-from annotriage.store.blindness import is_hidden, is_unnamed
+from annotriage.store.blindness import is_asked, is_hidden, is_unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, insert
 from annotriage.store.locks import lock_items
 from annotriage.store.map_points import KINDS, Piece, pack, unpack
 from annotriage.store.projects import Project
-from annotriage.store.schema import item, map_, map_piece, point, rerouting, spot_check, training_item, verdict
+from annotriage.store.schema import item, map_, map_piece, point, proposal, proposal_member, rerouting, spot_check, training_item, verdict
 
 METHODS = ("umap", "tsne")
 IN_SPACE = ("umap-3d",)  # three values a point: made for who asks (t-SNE in space takes minutes)
@@ -257,14 +257,17 @@ def rerouted_since(connection: Connection, project: Project, at: float) -> set[t
 
 
 def checked_since(connection: Connection, project: Project, at: float) -> set[tuple[int, str]]:
-    """The spot checks that were drawn after a moment and are open, or that were answered after it: (item id, state)."""
+    """What people answer blind: (item id, state), of the spot checks that were drawn after a moment and are open, or that were answered
+    after it, and of the look-alikes about which people are asked, or were: nobody writes down since when."""
     mine = (spot_check.c.project_id == project.id,)
     drawn = (spot_check.c.state.in_(UNSETTLED), spot_check.c.drawn_at > at - OVERLAP)
     found: set[tuple[int, str]] = set()
     for which in (drawn, (spot_check.c.answered_at > at - OVERLAP,)):  # an index each
         query = select(spot_check.c.item_id, spot_check.c.state).where(*mine, *which)
         found |= {(id, state) for id, state in connection.execute(query)}
-    return found
+    of_groups = select(proposal_member.c.item_id, is_asked(proposal_member.c.item_id)).join(proposal).distinct()
+    of_groups = of_groups.where(proposal.c.project_id == project.id, proposal_member.c.place < proposal.c.asked)
+    return found | {(id, "asked" if asked else "not asked") for id, asked in connection.execute(of_groups)}
 
 
 # -- training items

@@ -36,7 +36,7 @@ class Placed:
     """What placing further items on a map takes.
 
     ids: (N,) ascending, of items on it. anchors: (A, n) compressed points with their places (A, d). rerouted, checked: what people sent
-    elsewhere, and spot checks with their state, that are drawn already.
+    elsewhere, and what they answer blind with its state, that are drawn already.
     """
 
     ids: Array
@@ -76,7 +76,7 @@ class Placing:
             quiet = latest <= map_row.read_until and time.time() > latest + maps.OVERLAP
             judged = [] if quiet else maps.judged_since(connection, project, map_row.read_until)
             said = maps.rerouted_since(connection, project, map_row.at)
-            checks = maps.checked_since(connection, project, map_row.at)  # what the model says of them is hidden, or is not any more
+            checks = maps.checked_since(connection, project, map_row.at)  # what is hidden of them, or is not any more
         if not judged and not said and not checks:
             return False
         placed = self._placed_on(project, map_row)
@@ -85,8 +85,8 @@ class Placing:
         with store.reading() as connection:
             changed |= {id for rerouting_id, *_ in said - placed.rerouted for id in items_of(connection, rerouting_id)}
         placed.rerouted |= said
-        changed |= {id for id, _ in checks - placed.checked if placed.holds(id)}
-        placed.checked |= checks
+        changed |= {id for id, _ in checks ^ placed.checked if placed.holds(id)}
+        placed.checked = checks
         new = [id for (id, _), on_it in zip(judged, known, strict=True) if not on_it]
         frame, names = Frame.of(map_row.frame), Names.of(map_row.names)
         for start in range(0, len(new), AT_ONCE):
