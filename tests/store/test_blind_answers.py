@@ -9,6 +9,7 @@ from sqlalchemy import update
 from annotriage.labeling_tool import Review
 from annotriage.states import EventKind
 from annotriage.store.blind_answers import answers_of, blind_answers, first_answers, several_answers
+from annotriage.store.deliveries import enqueue
 from annotriage.store.events import note
 from annotriage.store.reviews import Answer, keep_reviews, set_answers
 from annotriage.store.schema import item, spot_check
@@ -59,6 +60,23 @@ class TestBlindAnswers:
         with store.reading() as connection:
             found = {(row.route, row.blind, row.said, row.answered) for row in first_answers(connection, filled.project)}
         assert found == {("auto", False, ("cat",), ("dog",)), ("auto", True, ("cat",), ("dog",))}
+
+    def test_where_the_suggestion_was_taken_away_nothing_was_in_view(self, store, filled):
+        hidden, _ = filled.judged(2)
+        with store.writing() as connection:
+            rows = [
+                {
+                    "item_id": hidden,
+                    "reference_id": filled.project.reference_id,
+                    "project_id": filled.project.id,
+                    "labels": None,
+                    "trust": 0.5,
+                }
+            ]
+            enqueue(connection, rows)
+        answer(store, filled, [hidden], "dog")
+        with store.reading() as connection:
+            assert first_answers(connection, filled.project) == []
 
     def test_answers_of_several_people_leave_out_those_that_were_asked_for(self, store, filled):
         twice, again, once = filled.judged(3)

@@ -14,7 +14,8 @@ from annotriage.store.database import texts
 from annotriage.store.gold import is_copy
 from annotriage.store.projects import Project
 from annotriage.store.reviews import reviews_of
-from annotriage.store.schema import delivery, event, item, review, spot_check, verdict
+from annotriage.store.schema import delivery, event, item, proposal_member, review, spot_check, verdict
+from annotriage.store.twins import was_told
 
 MOST_ITEMS = 20_000  # of the latest, of one kind
 SKEW_SECONDS = 5.0  # that the labeling tool's clock may be behind
@@ -125,20 +126,29 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
 
     The latest items if there are many; answers from before the verdict are left out.
     """
-    shown = and_(delivery.c.item_id == item.c.id, delivery.c.reference_id == project.reference_id, delivery.c.labels.is_not(None))
+    delivered = and_(delivery.c.item_id == item.c.id, delivery.c.reference_id == project.reference_id)
     drawn = exists().where(spot_check.c.item_id == item.c.id, spot_check.c.reference_id == project.reference_id)
     judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     answered = exists().where(review.c.item_id == item.c.id, ~review.c.machine, review.c.labels.is_not(None))
     query = (
-        select(item.c.id, verdict.c.judged, verdict.c.route, verdict.c.labels, verdict.c.at, drawn.label("drawn"))
+        select(
+            item.c.id,
+            verdict.c.judged,
+            verdict.c.route,
+            verdict.c.labels,
+            verdict.c.at,
+            drawn.label("drawn"),
+            delivery.c.labels.label("shown"),
+        )
         .select_from(item)
         .join(verdict, judged)
+        .outerjoin(delivery, delivered)
         .where(item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone, verdict.c.route.in_(SHOWN), answered)
-        .where(drawn | exists().where(shown))
+        .where(drawn | delivery.c.item_id.is_not(None))
         .order_by(item.c.id.desc())
         .limit(MOST_ITEMS)
     )
-    rows = connection.execute(query).all()
+    rows = [row for row in connection.execute(query) if row.drawn or row.shown is not None]  # hidden: null, or the null of JSON
     given = reviews_of(connection, [row.id for row in rows])
     found = []
     for row in rows:
