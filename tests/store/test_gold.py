@@ -11,7 +11,7 @@ from annotriage.service.intake.reviewing import take_reviews
 from annotriage.states import GoldState
 from annotriage.store import gold, items, spot_checks
 from annotriage.store.blind_answers import answers_of, several_answers
-from annotriage.store.browsing import item_of_task, items_page
+from annotriage.store.browsing import item_of_task, items_page, last_import
 from annotriage.store.erasing import doomed, erase
 from annotriage.store.items import media_hash
 from annotriage.store.predictions import known_predictions
@@ -176,6 +176,23 @@ class TestGold:
             assert gold.unfit_count(connection, filled.project.id) == 3
             gold.set_fits(connection, gold.changed_fits(connection, filled.project.id, ["dog", "cat"]))
             assert gold.unfit_count(connection, filled.project.id) == 0
+
+    def test_what_is_deleted_in_the_labeling_tool_is_out_no_more(self, store, filled, answered):
+        bring(store, filled)
+        with store.writing() as connection:
+            items.mark_gone(connection, [item_of_task(connection, filled.project, COPY).id])
+            assert gold.gold_tasks(connection, filled.project.id, *gold.UNASKED[1:]) == []
+            assert gold.unlinked(connection, filled.project.id) == []
+            assert gold.gold_counts(connection, filled.project.id) == {"waiting": 2, "withdrawn": 1}
+            items.mark_gone(connection, [answered[1]])  # that waits to be asked
+            assert gold.gold_counts(connection, filled.project.id) == {"waiting": 1, "withdrawn": 1}
+
+    def test_a_copy_is_no_import(self, store, filled, answered):
+        with store.reading() as connection:
+            before = last_import(connection, filled.project)
+        bring(store, filled)
+        with store.reading() as connection:
+            assert last_import(connection, filled.project) == before
 
     def test_erasing_an_item_erases_its_copy(self, store, filled, answered):
         bring(store, filled)

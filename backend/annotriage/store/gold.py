@@ -216,6 +216,12 @@ def withdraw(connection: Connection, gold_id: int) -> None:
     connection.execute(update(gold).where(gold.c.id == gold_id, gold.c.state.in_(UNASKED)).values(state=GoldState.WITHDRAWN))
 
 
+def withdraw_gone(connection: Connection, item_ids: Sequence[int]) -> None:
+    """These items are gone: those that are copies are asked of nobody any more."""
+    for ids in chunks(item_ids):
+        connection.execute(update(gold).where(gold.c.item_id.in_(ids), gold.c.state == GoldState.OPEN).values(state=GoldState.WITHDRAWN))
+
+
 def withdraw_changed(connection: Connection, item_ids: Sequence[int]) -> None:
     """These items show something else now: what was known of them, or asked, is about what they showed before."""
     for ids in chunks(item_ids):

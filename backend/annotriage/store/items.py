@@ -14,7 +14,7 @@ from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import insert
 from annotriage.store.datasets import batch_of, file_items
 from annotriage.store.erased import without_erased
-from annotriage.store.gold import adopt, copies_among
+from annotriage.store.gold import adopt, copies_among, withdraw_gone
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, field_write, item, verdict, work
 
@@ -126,6 +126,7 @@ def mark_gone(connection: Connection, item_ids: Sequence[int]) -> None:
             connection.execute(update(item).where(item.c.id.in_(ids)).values(gone=True))
             for table in (work, delivery, field_write):
                 connection.execute(table.delete().where(table.c.item_id.in_(ids)))
+    withdraw_gone(connection, item_ids)
 
 
 def mark_back(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
