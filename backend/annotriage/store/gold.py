@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, exists, func, literal, or_, se
 
 from annotriage.errors import StateError, UnknownError
 from annotriage.labeling_tool import Task
-from annotriage.states import AnswerState, GoldState, Route, Time
+from annotriage.states import GoldState, Route, Time
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert, texts
 from annotriage.store.deliveries import enqueue
@@ -361,14 +361,3 @@ def copies_in_tool(connection: Connection, project_id: int, *states: GoldState) 
     """The copies that stand in the labeling tool, by their tasks."""
     query = select(item.c.external_id).join(gold, gold.c.item_id == item.c.id).where(gold.c.project_id == project_id, ~item.c.gone)
     return list(connection.execute(query.where(gold.c.state.in_(states)).order_by(item.c.id)).scalars())
-
-
-def open_as_checks(connection: Connection, project: Project) -> list[tuple[int, str, str | None, float]]:
-    """Open gold tasks as they stand among spot checks: item, task, the route of what they show, and when they came."""
-    query = (
-        select(gold.c.item_id, item.c.external_id, item.c.route, gold.c.brought_at)
-        .join(item, item.c.id == gold.c.item_id)
-        .where(gold.c.project_id == project.id, gold.c.state == GoldState.OPEN, ~item.c.gone, item.c.answer == AnswerState.OPEN)
-        .order_by(gold.c.item_id.desc())
-    )
-    return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]

@@ -12,7 +12,7 @@ from annotriage.states import SETTLED, UNSETTLED, AnswerState, Route, SpotCheckK
 from annotriage.store.blindness import shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import texts
-from annotriage.store.gold import is_copy, is_source, open_as_checks
+from annotriage.store.gold import is_copy, is_source
 from annotriage.store.items import AnsweredItem
 from annotriage.store.projects import Project
 from annotriage.store.schema import dataset, delivery, item, review, spot_check, verdict
@@ -124,7 +124,7 @@ def spot_checks_of(connection: Connection, item_ids: Sequence[int], *, lock: boo
 def spot_checks_page(connection: Connection, project: Project, *, state: str | None, after: int | None, limit: int) -> list[SpotCheckLine]:
     """The spot checks of a project with their tasks, the latest items first; after: the last one's item id.
 
-    Open gold tasks stand among them, as nobody is to tell them apart.
+    Gold tasks are in this list as little as in any other.
     """
     of_it = [spot_check.c[name] for name in ("kind", "route", "state")]
     query = (
@@ -139,29 +139,17 @@ def spot_checks_page(connection: Connection, project: Project, *, state: str | N
     if state is not None:
         query = query.where(spot_check.c.state == state)
     rows = connection.execute(query if after is None else query.where(spot_check.c.item_id < after))
-    lines = [
+    return [
         SpotCheckLine(*(*own, texts(labels), texts(answered), drawn_at, answered_at))
         for *own, labels, answered, drawn_at, answered_at in rows
     ]
-    if state in (None, SpotCheckState.OPEN):
-        lines += [
-            SpotCheckLine(id, task, SpotCheckKind.SAMPLE, route or Route.UNCERTAIN, SpotCheckState.OPEN, None, None, at, None)
-            for id, task, route, at in open_as_checks(connection, project)
-            if after is None or id < after
-        ]
-    return sorted(lines, key=lambda line: -line.item_id)[:limit]
 
 
 def spot_check_counts(connection: Connection, project: Project) -> list[SpotCheckCount]:
-    """How many spot checks there are of each kind and state, open gold tasks among them; both are few."""
+    """How many spot checks there are of each kind and state; both are few."""
     keys = (spot_check.c.kind, spot_check.c.state)
     query = select(*keys, func.count(), func.max(spot_check.c.answered_at)).where(spot_check.c.project_id == project.id)
-    found = {row[:2]: SpotCheckCount(*row) for row in connection.execute(query.group_by(*keys).order_by(*keys))}
-    if extra := len(open_as_checks(connection, project)):
-        key = (SpotCheckKind.SAMPLE.value, SpotCheckState.OPEN.value)
-        before = found.get(key, SpotCheckCount(*key, 0, None))
-        found[key] = SpotCheckCount(*key, before.n + extra, before.answered_at)
-    return list(found.values())
+    return [SpotCheckCount(*row) for row in connection.execute(query.group_by(*keys).order_by(*keys))]
 
 
 def move(connection: Connection, moves: Sequence[Move]) -> list[int]:
