@@ -8,7 +8,7 @@ from __future__ import annotations
 from annotriage.errors import StateError
 from annotriage.labeling_tool import INHERITED_VERSION, Shown
 from annotriage.service.operations.process import Process
-from annotriage.states import EventKind
+from annotriage.states import EventKind, TwinState
 from annotriage.store import twins
 from annotriage.store.events import note
 from annotriage.store.projects import Project, get_project
@@ -40,14 +40,28 @@ def inherit(process: Process, project: Project) -> bool:
 
 
 def take_inherited_back(process: Process, project: Project, by: str) -> int:
-    """Take all inherited answers of a project back, for good: how many. Raises StateError if there are none, ToolError."""
-    with process.store.writing() as connection:
+    """Take all inherited answers of a project back, for good: how many. Raises StateError if there are none, ToolError.
+
+    They count as taken back once the labeling tool has none any more, so that it can be asked again whatever breaks off.
+    """
+    with process.store.reading() as connection:
         project = get_project(connection, project.id)
+        inherited = twins.twin_counts(connection, project).get(TwinState.INHERITED)
+    dropped = _drop(process, project)
+    if not (inherited or dropped):
+        raise StateError(f"project {project.external_id}: no answer was inherited, or all of them were taken back already")
+    with process.store.writing() as connection:
         items = twins.undo_inherited(connection, project)
-        if not items:
-            raise StateError(f"project {project.external_id}: no answer was inherited, or all of them were taken back already")
-        note(connection, project.id, EventKind.INHERITED_UNDONE, items=items, by=by)
-    tool = process.tool_project(project)
-    if INHERITED_VERSION in tool.versions():
-        tool.drop_version(INHERITED_VERSION, keep=project.shown_version)
+        if items:
+            note(connection, project.id, EventKind.INHERITED_UNDONE, items=items, by=by)
+    _drop(process, project)  # what was inherited between the two
     return items
+
+
+def _drop(process: Process, project: Project) -> bool:
+    """Delete the version's predictions; whether there were any."""
+    tool = process.tool_project(project)
+    if INHERITED_VERSION not in tool.versions():
+        return False
+    tool.drop_version(INHERITED_VERSION, keep=project.shown_version)
+    return True
