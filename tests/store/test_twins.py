@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from annotriage.states import ProposalState, TwinKind
-from annotriage.store import columns, proposals, twins
+from annotriage.store import certificates, columns, proposals, twins
+from annotriage.store.blind_answers import blind_answers
 from annotriage.store.reviews import Answer, set_answers
 from annotriage.store.schema import dataset
 
@@ -79,9 +80,36 @@ class TestTwins:
         answer(store, root)
         with store.writing() as connection:
             group = proposals.add_proposal(connection, filled.project, [heir], "some", "ann", group_error=0.05, confidence=0.95)
+            assert twins.heirs(connection, filled.project, 9) == [], "it may be asked about any time"
             proposals.move(connection, group, ProposalState.OFFERED, ProposalState.ASKING, asked=1)
             assert twins.near_duplicates(connection, [heir]) == {}
             assert twins.heirs(connection, filled.project, 9) == []
+
+    def test_whose_answer_was_seen_as_a_prediction_is_asked_blind_no_more(self, store, filled):
+        root, heir, other = filled.judged(3, "outlier")
+        keep(store, filled.project, {heir: root, other: root})
+        with store.writing() as connection:
+            twins.set_inherited(connection, {heir: ("dog",)})
+            free = [proposals.free_items(connection, filled.project), sorted(certificates.still_unseen(connection, [root, heir, other]))]
+            assert free == [[root, other]] * 2
+            twins.undo_inherited(connection, filled.project)
+            assert proposals.free_items(connection, filled.project) == [root, other]
+        answer(store, heir), answer(store, other)
+        with store.reading() as connection:
+            assert [row.item_id for row in blind_answers(connection, filled.project)] == [other]
+
+    def test_groups_that_a_near_duplicate_joins_count_as_one(self, store, filled):
+        (first,), (second,) = (filled.judge(filled.add(1, group=name), "outlier") for name in ("patient 7", "patient 8"))
+        (plain,), (third,) = filled.judged(1, "outlier"), filled.judge(filled.add(1, group="patient 9"), "outlier")
+        (alone,) = filled.judge(filled.add(1, group="patient 10"), "outlier")
+        keep(store, filled.project, {second: first, third: plain})
+        with store.reading() as connection:
+            every = connection.execute(select(dataset.c.id).where(dataset.c.kind == "all")).scalar_one()
+            scored = columns.of_dataset(connection, every, filled.project.reference_id, ["cat"])
+        groups = dict(zip(scored.ids.tolist(), scored.groups, strict=True))
+        assert groups[first] == groups[second] == "patient 7"
+        assert groups[plain] == groups[third]
+        assert len({groups[first], groups[plain], groups[alone]}) == 3
 
     def test_near_duplicates_count_once_as_a_group_with_what_they_repeat(self, store, filled):
         first, second, third, alone = filled.judged(4, "outlier")

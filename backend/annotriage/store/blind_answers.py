@@ -72,13 +72,14 @@ def blind_answers(connection: Connection, project: Project) -> list[BlindAnswer]
     own = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     seen = verdict.alias("seen")  # another reference may have shown its label before
     was_shown = exists().where(seen.c.item_id == item.c.id, seen.c.route.in_(SHOWN), seen.c.at < item.c.answered_at)
+    at_once = exists().where(proposal_member.c.item_id == item.c.id, proposal_member.c.at_once)
     strangers = (
         select(item.c.id, name, verdict.c.judged, verdict.c.labels, item.c.labels, item.c.answered_at)
         .select_from(item)
         .join(verdict, own)
         .where(item.c.project_id == project.id, item.c.answer == AnswerState.RESOLVED, verdict.c.route == Route.OUTLIER)
         .where(~item.c.machine, ~item.c.gone, ~item.c.labelled, ~was_shown)
-        .where(~exists().where(spot_check.c.item_id == item.c.id))
+        .where(~exists().where(spot_check.c.item_id == item.c.id), ~was_told(item.c.id), ~at_once)
         .order_by(item.c.answered_at.desc(), item.c.id.desc())
         .limit(MOST_ITEMS)
     )

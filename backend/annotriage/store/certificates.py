@@ -21,6 +21,7 @@ from annotriage.store.database import columns_of, insert, texts
 from annotriage.store.projects import Project, get_project
 from annotriage.store.schema import accepted, certificate, certificate_item, event, item, item_dataset, review, spot_check, verdict
 from annotriage.store.schema import project as project_rows
+from annotriage.store.twins import was_told
 
 AT_ONCE = 20_000  # rows in memory
 
@@ -174,9 +175,10 @@ def draw(connection: Connection, project: Project, places: Mapping[int, float]) 
 
 
 def still_unseen(connection: Connection, item_ids: Sequence[int]) -> list[int]:
-    """Those of these items that nobody has answered or accepted, and that are no spot checks: they can be checked blind."""
+    """Those of these items that nobody has answered or accepted, and that are no spot checks and inherited no answer: they can be checked
+    blind."""
     seen = [exists(select(table.c.item_id).where(table.c.item_id == item.c.id)) for table in (review, accepted, spot_check)]
-    query = select(item.c.id).where(item.c.answer == "open", ~item.c.gone, *(~known for known in seen))
+    query = select(item.c.id).where(item.c.answer == "open", ~item.c.gone, *(~known for known in seen), ~was_told(item.c.id))
     return [id for ids in chunks(sorted(item_ids)) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars()]
 
 

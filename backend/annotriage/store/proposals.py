@@ -8,11 +8,11 @@ proposal is made: the first `asked` members are answered blind. As long as a pro
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, exists, func, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.states import AnswerState, ProposalState, Route, Time
@@ -20,8 +20,10 @@ from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, insert, texts
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, item, point, proposal, proposal_member, spot_check, verdict
+from annotriage.store.twins import was_told
 
 AT_WORK = (ProposalState.ASKING, ProposalState.SPLITTING, ProposalState.LABELLING, ProposalState.UNDOING)  # of the service
+AT_ONCE = 20_000  # points in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,28 @@ _COLUMNS = columns_of(proposal, Proposal)
 
 
 def free_items(connection: Connection, project: Project, item_ids: Collection[int] | None = None) -> list[int]:
-    """Items that may become members: they wait for a person, could be judged, and nobody drew them at random. None: all of the project."""
+    """Items that may become members: they wait for a person, could be judged, and nobody drew them at random or has seen an answer of
+    theirs. None: all of the project."""
+    query = select(item.c.id).where(*_free(project))
+    if item_ids is None:
+        return list(connection.execute(query.order_by(item.c.id)).scalars())
+    return [id for ids in chunks(sorted(set(item_ids))) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars()]
+
+
+def free_points(connection: Connection, project: Project, most: int) -> Iterator[tuple[list[int], list[bytes]]]:
+    """The latest items that may become members and where they lie, (n,) float16 as bytes each: so many at most, some at a time."""
+    query = select(item.c.id, point.c.compressed).join(point, point.c.item_id == item.c.id)
+    query = query.where(point.c.reference_id == project.reference_id, *_free(project)).order_by(item.c.id.desc()).limit(most)
+    for rows in connection.execute(query.execution_options(yield_per=AT_ONCE)).partitions():
+        yield [row.id for row in rows], [row.compressed for row in rows]
+
+
+def _free(project: Project) -> tuple[ColumnElement[bool], ...]:
     others = (
         exists(select(spot_check.c.item_id).where(spot_check.c.item_id == item.c.id)),
         exists(select(proposal_member.c.item_id).where(proposal_member.c.item_id == item.c.id, proposal_member.c.active)),
     )
-    query = select(item.c.id).where(
+    return (
         item.c.project_id == project.id,
         item.c.answer == AnswerState.OPEN,
         ~item.c.dismissed,
@@ -85,10 +103,8 @@ def free_items(connection: Connection, project: Project, item_ids: Collection[in
         item.c.route.in_((Route.OUTLIER, Route.UNCERTAIN)),
         item.c.external_id.is_not(None),
         *(~other for other in others),
+        ~was_told(item.c.id),
     )
-    if item_ids is None:
-        return list(connection.execute(query.order_by(item.c.id)).scalars())
-    return [id for ids in chunks(sorted(set(item_ids))) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars()]
 
 
 def attempts(connection: Connection, item_ids: Sequence[int]) -> int:

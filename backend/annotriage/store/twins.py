@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, select, update
 
 from annotriage.states import AnswerState, TwinKind, TwinState
 from annotriage.store.blindness import is_hidden
@@ -18,7 +18,7 @@ from annotriage.store.counters import chunks
 from annotriage.store.database import insert, texts
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
-from annotriage.store.schema import item, point, thumbnail, twin
+from annotriage.store.schema import item, point, proposal_member, thumbnail, twin
 
 MOST = 100_000  # of the latest items, with which new ones are compared
 
@@ -51,6 +51,12 @@ class Heir:
     item_id: int
     task: str
     labels: tuple[str, ...]
+
+
+def was_told(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether an item has, or had, an inherited answer as a prediction, which whoever answers it has seen."""
+    own = twin.alias("own_twin")
+    return exists().where(own.c.item_id == item_id, own.c.state != TwinState.FOUND).correlate_except(own)
 
 
 def uncompared(connection: Connection, project: Project, limit: int) -> list[tuple[Placed, bytes | None]]:
@@ -123,7 +129,10 @@ def near_duplicates(connection: Connection, item_ids: Sequence[int]) -> dict[int
 
 
 def heirs(connection: Connection, project: Project, limit: int) -> list[Heir]:
-    """Items without an answer that repeat one that people have answered, and have not inherited that yet."""
+    """Items without an answer that repeat one that people have answered, and have not inherited that yet.
+
+    A member of a group of look-alikes may be answered blind any time: it inherits nothing.
+    """
     mine = item.alias("mine")
     query = _with_other().join(mine, mine.c.id == twin.c.item_id).add_columns(mine.c.external_id.label("own"))
     query = query.where(
@@ -136,6 +145,7 @@ def heirs(connection: Connection, project: Project, limit: int) -> list[Heir]:
         ~mine.c.labelled,
         ~mine.c.gone,
         ~is_hidden(twin.c.item_id),
+        ~exists().where(proposal_member.c.item_id == twin.c.item_id, proposal_member.c.active),
     )
     rows = connection.execute(query.order_by(twin.c.item_id).limit(limit))
     return [Heir(row.item_id, row.own, texts(row.labels) or ()) for row in rows if row.labels]
