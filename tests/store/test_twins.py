@@ -69,7 +69,8 @@ class TestTwins:
             twins.set_inherited(connection, {heir: ("dog",)})
         assert heirs() == []
         with store.writing() as connection:
-            assert twins.near_duplicates(connection, [heir])[heir].inherited
+            told = twins.near_duplicates(connection, [heir])[heir]
+            assert (told.labels, told.inherited) == (("cat",), ("dog",)), "what was sent, whatever people say since"
             assert twins.twin_counts(connection, filled.project) == {"found": 2, "inherited": 1}
             assert [twins.undo_inherited(connection, filled.project) for _ in range(2)] == [1, 0]
         assert heirs() == [], "what was taken back is not given again"

@@ -35,13 +35,13 @@ class Placed:
 @dataclass(frozen=True, slots=True)
 class NearDuplicate:
     """That an item repeats another one. task: the other's; labels: what people answered on that, null while they have not. inherited:
-    whether the item has that answer as a prediction."""
+    the answer that the item got from it as a prediction, null for none: people may have answered otherwise since."""
 
     item_id: int
     task: str
     kind: TwinKind
     labels: tuple[str, ...] | None
-    inherited: bool
+    inherited: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,8 @@ def near_duplicates(connection: Connection, item_ids: Sequence[int]) -> dict[int
         for row in connection.execute(query.where(twin.c.item_id.in_(ids))):
             labels = None if row.labels is None else tuple(row.labels)
             given = labels if row.answer == AnswerState.RESOLVED and not row.machine else None
-            found[row.item_id] = NearDuplicate(row.item_id, row.task or "", TwinKind(row.kind), given, row.state == TwinState.INHERITED)
+            inherited = texts(row.inherited) if row.state == TwinState.INHERITED else None
+            found[row.item_id] = NearDuplicate(row.item_id, row.task or "", TwinKind(row.kind), given, inherited)
     return found
 
 
@@ -172,6 +173,6 @@ def twin_counts(connection: Connection, project: Project) -> dict[str, int]:
 
 def _with_other() -> Select[Any]:
     """Twins, each with the item that it repeats, which is still there."""
-    columns = (twin.c.item_id, twin.c.kind, twin.c.state, item.c.labels, item.c.answer, item.c.machine)
+    columns = (twin.c.item_id, twin.c.kind, twin.c.state, twin.c.labels.label("inherited"), item.c.labels, item.c.answer, item.c.machine)
     query = select(*columns, func.coalesce(item.c.external_id, item.c.marker).label("task"))
     return query.join(item, item.c.id == twin.c.twin_id).where(~item.c.gone)
