@@ -62,12 +62,13 @@ class TestTwins:
         with store.reading() as connection:
             told = twins.near_duplicates(connection, [heir, check, heir_of_machine, root])
         assert {id: (found.task, found.labels, found.inherited) for id, found in told.items()} == {
-            heir: (str(root), ("dog",), False),
-            heir_of_machine: (str(other), None, False),
+            heir: (str(root), ("dog",), None),
+            heir_of_machine: (str(other), None, None),
         }
         with store.writing() as connection:
             twins.set_inherited(connection, {heir: ("dog",)})
         assert heirs() == []
+        answer(store, root, "cat")
         with store.writing() as connection:
             told = twins.near_duplicates(connection, [heir])[heir]
             assert (told.labels, told.inherited) == (("cat",), ("dog",)), "what was sent, whatever people say since"

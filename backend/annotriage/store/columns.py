@@ -76,11 +76,23 @@ def of_dataset(connection: Connection, dataset_id: int, reference_id: int, clust
 
 
 def _groups(ids: Sequence[int], groups: Sequence[str | None], roots: Mapping[int, int]) -> list[str] | None:
-    """What belongs together: items of one group, and what repeats an item with that. None where nothing does."""
+    """What belongs together: items of one group, and what repeats one of them with its own group. None where nothing does."""
     if not (roots or any(groups)):
         return None
     named = {id: group for id, group in zip(ids, groups, strict=True) if group}
-    return [group or named.get(roots.get(id, id)) or f"item {roots.get(id, id)}" for id, group in zip(ids, groups, strict=True)]
+    joined: dict[str, str] = {}
+
+    def name_of(id: int) -> str:
+        name = named.get(id) or f"item {id}"
+        while name in joined:
+            name = joined[name]
+        return name
+
+    for id, root in roots.items():
+        first, other = name_of(root), name_of(id)
+        if first != other:
+            joined[other] = first
+    return [name_of(id) for id in ids]
 
 
 @dataclass(frozen=True, slots=True)
