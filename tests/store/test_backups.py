@@ -14,7 +14,7 @@ from annotriage.states import EventKind
 from annotriage.store import Store, events, work
 from annotriage.store.backups import CHECKSUM, back_up, restore
 from annotriage.store.files import pieces_of, store_file
-from annotriage.store.schema import delivery, heartbeat, item, metadata, notice, project, session, snapshot, stored_file
+from annotriage.store.schema import delivery, heartbeat, item, metadata, notice, project, proposal, session, snapshot, stored_file
 
 
 def contents(store):
@@ -68,6 +68,27 @@ class TestBackup:
         there = Store(other)
         assert contents(there) == contents(full.store)
         there.close()
+
+    def test_a_half_that_was_changed_before_its_group_comes_back(self, full, tmp_path):
+        with full.store.writing() as connection:
+            values = {
+                "project_id": full.project.id,
+                "reason": "r",
+                "members": 1,
+                "group_error": 0.1,
+                "confidence": 0.9,
+                "state": "split",
+                "by": "a",
+            }
+            whole, half = (
+                connection.execute(proposal.insert().values(**values, at=1.0).returning(proposal.c.id)).scalar_one() for _ in range(2)
+            )
+            connection.execute(proposal.update().where(proposal.c.id == half).values(parent_id=whole))
+            connection.execute(proposal.update().where(proposal.c.id == whole).values(note="last"))  # PostgreSQL reads it last
+        back_up(full.store, tmp_path / "b")
+        restore(address(full.store), tmp_path / "b", force=True)
+        with full.store.reading() as connection:
+            assert connection.execute(select(proposal.c.parent_id).order_by(proposal.c.id)).scalars().all() == [None, whole]
 
     def test_null_and_the_null_of_json_stay_apart(self, full, tmp_path):
         with full.store.writing() as connection:

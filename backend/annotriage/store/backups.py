@@ -255,9 +255,11 @@ def _rows(connection: Connection, table: Table) -> int:
 
 
 def _copy(there: Connection, here: Connection, progress: Progress) -> None:
-    """All rows of one database into the other, as they are; ids go on behind the largest."""
+    """All rows of one database into the other, as they are, earlier ones first: a row may name one of its own table; ids go on behind the
+    largest."""
     for table in metadata.sorted_tables:
         read = select(*(cast(column, Text).label(column.name) if isinstance(column.type, JSON) else column for column in table.c))
+        read = read.order_by(*table.primary_key)
         write = insert(table).values({column.name: _given(column, here) for column in table.c})
         with progress(f"copying {table.name}", _rows(there, table)) as advance:
             size = LARGE.get(table.name, ROWS)
