@@ -135,7 +135,7 @@ def test_nothing_is_offered_that_saves_less_than_half(group):
         deeds.propose_groups(g.process, g.project, 1, [4], "ann")
 
 
-def test_groups_of_one_answer_are_pooled_and_similar_items_are_the_nearest(group):
+def test_groups_of_one_answer_are_pooled_and_similar_items_are_the_nearest(group, monkeypatch):
     g = group()
     deeds.close(g.process, g.project, g.id, "ann")
     with g.process.store.writing() as connection:
@@ -148,6 +148,11 @@ def test_groups_of_one_answer_are_pooled_and_similar_items_are_the_nearest(group
     deeds.close(g.process, g.project, pooled.id, "ann")
     similar = deeds.propose_similar(g.process, g.project, g.ids[50], "ann", 45)
     assert sorted(member.item_id for member in g.members(similar)) == g.ids[15:]
+    deeds.close(g.process, g.project, similar, "ann")
+    monkeypatch.setattr(deeds, "SEARCHED", 50)
+    monkeypatch.setattr(proposals, "AT_ONCE", 20)
+    among = deeds.propose_similar(g.process, g.project, g.ids[0], "ann", 45)
+    assert sorted(member.item_id for member in g.members(among)) == g.ids[10:55], "of the latest that wait"
 
 
 def test_people_answer_some_blind_and_the_rest_is_labelled_as_predictions_out_of_the_queue_and_back(group):

@@ -12,9 +12,9 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -37,10 +37,13 @@ from annotriage.store.references import get_reference
 from annotriage.store.snapshots import groups_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from annotriage.guarantee.look_alikes import Standing
 
 COUNT = 200  # most similar to an item
 MOST = 10_000  # members
+SEARCHED = 100_000  # of the latest that wait, among which the most similar are looked for
 SMALLEST = 20  # members of a half that is worth asking about by itself
 TITLE = 40  # characters of a tab's title that say what it is
 
@@ -79,11 +82,10 @@ def propose_similar(process: Process, project: Project, item_id: int, by: str, c
         raise DataError(f"count: {count} is not between 1 and {MOST:,}")
     with process.store.reading() as connection:
         item = item_of_id(connection, project, item_id)
-        free = proposals.free_items(connection, project)
-        points = proposals.points_of(connection, project, [*free, item_id])
-    if item_id not in points:
-        raise StateError(f"task {item.name}: it has no place among the others, for it could not be judged")
-    nearest = _nearest(points, points[item_id], [id for id in free if id in points], count)
+        points = proposals.points_of(connection, project, [item_id])
+        if item_id not in points:
+            raise StateError(f"task {item.name}: it has no place among the others, for it could not be judged")
+        nearest = _nearest(proposals.free_points(connection, project, SEARCHED), points[item_id], count)
     return propose_items(process, project, nearest, by, reason=f"the {len(nearest)} most similar to task {item.name}")
 
 
@@ -426,15 +428,19 @@ def _worth_asking(free: int, chosen: int, group_error: float, confidence: float,
     raise StateError(too_few_sentence(reason, chosen, free, enough))
 
 
-def _nearest(points: dict[int, bytes], at: bytes, ids: Sequence[int], most: int) -> list[int]:
-    """The items nearest to a point, by the distance in the space of the map."""
+def _nearest(placed: Iterable[tuple[Sequence[int], Sequence[bytes]]], at: bytes, most: int) -> list[int]:
+    """The items nearest to a point, by the distance in the space of the map. placed: some at a time."""
     import numpy as np
 
-    if not ids:
-        return []
     center = np.frombuffer(at, np.float16).astype(np.float32)
-    placed = np.frombuffer(b"".join(points[id] for id in ids), np.float16).reshape(len(ids), -1).astype(np.float32)
-    return [ids[row] for row in np.argsort(np.square(placed - center).sum(axis=1), kind="stable")[:most]]
+    ids: NDArray[Any] = np.empty(0, dtype=np.int64)
+    apart: NDArray[Any] = np.empty(0, dtype=np.float32)
+    for some, points in placed:
+        lying = np.frombuffer(b"".join(points), np.float16).reshape(len(points), -1).astype(np.float32)
+        ids, apart = np.append(ids, some), np.append(apart, np.square(lying - center).sum(axis=1))
+        kept = np.lexsort((ids, apart))[:most]
+        ids, apart = ids[kept], apart[kept]
+    return [int(id) for id in ids]
 
 
 def _move(connection: Connection, found: Proposal, from_: Sequence[ProposalState], to: ProposalState, **values: object) -> None:
