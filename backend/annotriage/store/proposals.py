@@ -57,7 +57,8 @@ class Proposal:
 @dataclass(frozen=True, slots=True)
 class Member:
     """An item of a group. place: in the order of the draw, from 0. labels: what people answered, None while they have not. gone: the task
-    was deleted. at_once: it got the group's label without an answer; machine: as an annotation. judged: the model's route for it."""
+    was deleted. at_once: it got the group's label without an answer; machine: as an annotation. judged: the model's route for it.
+    disputed: people's answers contradict each other."""
 
     item_id: int
     place: int
@@ -67,6 +68,22 @@ class Member:
     at_once: bool
     machine: bool
     judged: str | None
+    disputed: bool = False
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody has answered it, and somebody can."""
+        return self.labels is None and not (self.gone or self.machine or self.disputed)
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Members that nobody answered. unasked: those behind the members that are asked; at_once: those that got the group's label;
+    annotations: of them as an annotation."""
+
+    unasked: int
+    at_once: int
+    annotations: int
 
 
 _COLUMNS = columns_of(proposal, Proposal)
@@ -164,8 +181,21 @@ def halves_of(connection: Connection, id: int) -> list[int]:
     return list(connection.execute(select(proposal.c.id).where(proposal.c.parent_id == id).order_by(proposal.c.id)).scalars())
 
 
-def members_of(connection: Connection, project: Project, id: int) -> list[Member]:
-    """The members of a group in the order of the draw; those whose items were erased are left out."""
+def rest_of(connection: Connection, found: Proposal) -> Rest:
+    """How many members of a group have no answer of a person."""
+    open_, machine = item.c.answer == AnswerState.OPEN, (item.c.answer == AnswerState.RESOLVED) & item.c.machine
+    of_it = (
+        open_ & (proposal_member.c.place >= found.asked),
+        proposal_member.c.at_once & (open_ | machine),
+        proposal_member.c.at_once & machine,
+    )
+    query = select(*(func.count().filter(which) for which in of_it)).join(proposal_member, proposal_member.c.item_id == item.c.id)
+    row = connection.execute(query.where(proposal_member.c.proposal_id == found.id, ~item.c.gone)).one()
+    return Rest(row[0], row[1], row[2])
+
+
+def members_of(connection: Connection, project: Project, id: int, *, first: int | None = None) -> list[Member]:
+    """The members of a group in the order of the draw; those whose items were erased are left out. first: so many of the draw."""
     query = (
         select(
             proposal_member.c.item_id,
@@ -184,10 +214,10 @@ def members_of(connection: Connection, project: Project, id: int) -> list[Member
         .order_by(proposal_member.c.place)
     )
     found = []
-    for row in connection.execute(query):
+    for row in connection.execute(query if first is None else query.where(proposal_member.c.place < first)):
         given = (texts(row.labels) or ()) if row.answer == AnswerState.RESOLVED and not row.machine else None
         of_it = (row.external_id or "", given, row.gone, row.at_once, row.answer == AnswerState.RESOLVED and row.machine, row.judged)
-        found.append(Member(row.item_id, row.place, *of_it))
+        found.append(Member(row.item_id, row.place, *of_it, row.answer == AnswerState.DISPUTED))
     return found
 
 
@@ -213,6 +243,13 @@ def set_at_once(connection: Connection, id: int, item_ids: Sequence[int]) -> Non
     connection.execute(update(proposal_member).where(mine).values(at_once=False))
     for ids in chunks(item_ids):
         connection.execute(update(proposal_member).where(mine, proposal_member.c.item_id.in_(ids)).values(at_once=True))
+
+
+def not_at_once(connection: Connection, id: int, item_ids: Sequence[int]) -> None:
+    """These members did not get the group's label after all."""
+    for ids in chunks(item_ids):
+        mine = (proposal_member.c.proposal_id == id, proposal_member.c.item_id.in_(ids))
+        connection.execute(update(proposal_member).where(*mine).values(at_once=False))
 
 
 def seen_labels(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[int]:

@@ -60,14 +60,14 @@ def proposal_now(connection: Connection, project: Project, found: Proposal) -> P
     """How a group stands."""
     from annotriage.guarantee.look_alikes import looks  # heavy: loaded with the first of these pages
 
-    members = proposals.members_of(connection, project, found.id)
+    members = proposals.members_of(connection, project, found.id, first=max(found.asked, FACES))
+    others = proposals.rest_of(connection, found)
     so_far = answers_of(found, members)
     given = found.labels if found.labels is not None else so_far.labels
     label = None if given is None else " + ".join(given) or "none of the classes"
     planned = looks(found.members, found.group_error, found.confidence)
     done = found.state in (ProposalState.LABELLING, ProposalState.LABELLED)
-    at_once = [member for member in members if member.at_once and member.labels is None and not member.gone]
-    rest = len(at_once) if done else len(so_far.rest)
+    rest = others.at_once if done else others.unasked + sum(member.place < found.asked for member in so_far.rest)
     shown = (so_far.standing, planned[0], len(so_far.asked), rest, found.group_error, found.confidence)
     can = DEEDS.get(found.state, ())
     if found.state == ProposalState.ASKING and not so_far.standing.disagreements:
@@ -80,7 +80,7 @@ def proposal_now(connection: Connection, project: Project, found: Proposal) -> P
         so_far.standing.disagreements,
         len(so_far.asked),
         rest,
-        sum(member.machine for member in at_once) if done else 0,
+        others.annotations if done else 0,
         tuple(FixedLook(look.size, look.allowed) for look in planned),
         can,
         tuple(proposals.halves_of(connection, found.id)),
