@@ -83,10 +83,15 @@ def acceptable(connection: Connection, project: Project, datasets: Collection[in
     return [Acceptable(row.id, row.external_id) for row in connection.execute(query) if row.labels]
 
 
-def begin_batch(connection: Connection, project: Project, item_ids: Sequence[int]) -> tuple[int, set[int]]:
-    """Ask for these items: the batch's number, and those that are in it. What was asked for before, by anybody, is in no other batch."""
-    values = {"project_id": project.id, "reference_id": project.reference_id, "at": time.time()}
-    batch = int(connection.execute(acceptance.insert().values(values).returning(acceptance.c.id)).scalar_one())
+def begin_batch(connection: Connection, project: Project, item_ids: Sequence[int], batch: int | None = None) -> tuple[int, set[int]]:
+    """Ask for these items: the batch's number, and those that are asked for now. What was asked for before, by anybody, is in no other
+    batch. batch: that they are added to, asked for from now on; None makes one."""
+    now = time.time()
+    if batch is None:
+        values = {"project_id": project.id, "reference_id": project.reference_id, "at": now}
+        batch = int(connection.execute(acceptance.insert().values(values).returning(acceptance.c.id)).scalar_one())
+    else:
+        connection.execute(update(acceptance).where(acceptance.c.id == batch).values(at=now))
     add = insert(connection, accepted).on_conflict_do_nothing(index_elements=["item_id"]).returning(accepted.c.item_id)
     rows = [{"item_id": id, "acceptance_id": batch, "state": "asked"} for id in item_ids]
     taken = set(connection.execute(add, rows).scalars()) if rows else set()
@@ -110,6 +115,12 @@ def not_accepted(connection: Connection, item_ids: Iterable[int]) -> None:
         asked = (accepted.c.item_id.in_(ids), accepted.c.state == "asked", _present())
         batches.update(connection.execute(accepted.delete().where(*asked).returning(accepted.c.acceptance_id)).scalars())
     _drop_empty(connection, sorted(batches))
+
+
+def is_undecided(connection: Connection, batch: int) -> bool:
+    """Whether it is not known of every item of a batch what became of it."""
+    asked = select(accepted.c.item_id).where(accepted.c.acceptance_id == batch, accepted.c.state.in_(OPEN))
+    return connection.execute(asked.limit(1)).one_or_none() is not None
 
 
 def undecided(connection: Connection, project_id: int, before: float, limit: int) -> list[Undecided]:

@@ -5,13 +5,17 @@ Items are judged at a word, so that no model runs.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from memory_tool import Failure
 from sqlalchemy import update
 from stores import Filled
 
-from annotriage.errors import OutcomeUnknown, StateError, UnknownError
+from annotriage.errors import OutcomeUnknown, StateError, ToolUnavailable, UnknownError
 from annotriage.guarantee.look_alikes import looks
+from annotriage.service.delivery.accepting import accept_due
 from annotriage.service.guarantee import proposals as deeds
 from annotriage.service.readings.look_alikes import proposal_now
 from annotriage.states import ProposalState
@@ -20,7 +24,7 @@ from annotriage.store.browsing import items_of
 from annotriage.store.items import mark_gone
 from annotriage.store.projects import get_project
 from annotriage.store.provenance import labels_page
-from annotriage.store.schema import group_member, item, point
+from annotriage.store.schema import acceptance, group_member, item, point
 
 SIZE, ERROR = 60, 0.2
 PLANNED = looks(SIZE, ERROR, 0.95)
@@ -222,6 +226,82 @@ def test_where_labels_become_annotations_they_are_the_machines_and_count_nowhere
     left = {member.task: [review.labels for review in g.tool.tasks_by_id[member.task].reviews] for member in g.members()[first:]}
     assert left == {task: [("3",)] if task == kept else [] for task in left}
     assert (g.of_version(), g.waiting()) == ({}, SIZE - first - 1)
+
+
+def test_annotations_that_the_tool_did_not_take_are_made_later(group):
+    def refuse(name):
+        if name == "accept":
+            raise ToolUnavailable("not now")
+
+    g = group(accept="annotate")
+    g.ask()
+    first = PLANNED[0].size
+    g.answer(*[NEW] * first)
+    g.tool.faults = refuse
+    with pytest.raises(ToolUnavailable):
+        g.label()
+    assert (g.now().proposal.state, g.now().proposal.acceptance_id) == (ProposalState.LABELLING, None)
+    g.tool.faults = lambda name: None
+    held, taken = (member.task for member in g.members()[-2:])
+    g.tool.annotate(held, "3", by="bob")  # at this moment
+    g.tool.failure = Failure("accept", 3, ToolUnavailable("not now"))
+    with pytest.raises(ToolUnavailable):
+        g.tend()
+    g.tend()
+    g.worker.follow()
+    now = g.now()
+    assert (now.proposal.state, now.annotations, now.rest) == (ProposalState.LABELLED, SIZE - first - 1, SIZE - first - 1)
+    assert now.sentence == f"{SIZE - first - 1} items were labelled {NEW} at once."
+    assert [review.labels for review in g.tool.tasks_by_id[taken].reviews] == [(NEW,)]
+
+
+def test_annotations_whose_answer_was_lost_are_read_back_before_it_goes_on(group):
+    g = group(accept="annotate")
+    g.ask()
+    first = PLANNED[0].size
+    g.answer(*[NEW] * first)
+
+    def break_off(name):
+        if name == "accept":
+            raise OutcomeUnknown("the connection broke off")
+
+    g.tool.faults = break_off
+    with pytest.raises(OutcomeUnknown):
+        g.label()
+    g.tool.faults = lambda name: None
+    g.tend()
+    assert g.now().proposal.state == ProposalState.LABELLING, "they may be there"
+    with g.process.store.writing() as connection:
+        connection.execute(update(acceptance).values(at=0.0))  # a while ago
+    accept_due(g.process, g.project)
+    g.tend()
+    g.worker.follow()
+    assert (g.now().proposal.state, g.now().annotations) == (ProposalState.LABELLED, SIZE - first)
+
+
+def test_what_people_disagree_about_or_the_tool_refuses_is_not_labelled_at_once(group, monkeypatch):
+    g = group()
+    g.ask()
+    first = PLANNED[0].size
+    g.answer(*[NEW] * first)
+    disputed, refused = g.members()[-2:]
+    with g.process.store.writing() as connection:
+        reviews.set_answers(connection, {disputed.item_id: reviews.Answer("disputed", None, at=1.0)})
+    assert g.now().rest == SIZE - first - 1
+    deliver = g.tool.deliver
+
+    def refuse(shown, version):
+        outcomes = deliver([one for one in shown if one.task != refused.task], version)
+        return replace(outcomes, refused={one.task: "not this" for one in shown if one.task == refused.task})
+
+    monkeypatch.setattr(g.tool, "deliver", refuse)
+    g.label()
+    assert set(g.of_version()) == {member.task for member in g.members()[first:-2]}
+    now = g.now()
+    assert (now.proposal.state, now.rest) == (ProposalState.LABELLED, SIZE - first - 2)
+    with g.process.store.reading() as connection:
+        labels = {label.task: label.source for label in labels_page(connection, g.project, limit=500).labels}
+    assert "look-alike" not in (labels[disputed.task], labels[refused.task])
 
 
 def test_one_disagreement_more_takes_more_answers_and_too_many_split_it_in_two(group):

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from annotriage.advice.look_alike_words import too_few_sentence
-from annotriage.errors import DataError, StateError, ToolError, UnknownError
+from annotriage.errors import DataError, OutcomeUnknown, StateError, ToolError, UnknownError
 from annotriage.labeling_tool import LOOK_ALIKES_VERSION, Shown, TabShows, ToolProject
 from annotriage.service.delivery import accepting
 from annotriage.service.delivery.rerouting import take_back, undo_rerouting
@@ -156,12 +156,14 @@ def label_rest(process: Process, project: Project, id: int, by: str) -> int:
             changed = True
         else:
             changed = False
-            rest = [member.item_id for member in answers.rest]
+            annotates = project.options.accept == "annotate"
+            # What the model judged automatic itself would go back to its own label: that stays with a person.
+            rest = [member.item_id for member in answers.rest if annotates or member.judged not in ("auto", None)]
             if found.state == ProposalState.SHOWN and not found.labels:
                 raise StateError("people say that none of the classes applies, and there is no label for that; answer the rest one by one")
             if found.state == ProposalState.SHOWN and not rest:
                 raise StateError("nothing is left to be labelled: all of it was answered meanwhile")
-            begun = None if project.options.accept == "annotate" else reroutings.begin(connection, project.id, "back", by)
+            begun = None if annotates else reroutings.begin(connection, project.id, "back", by)
             values = {"labelled_by": by, "labelled_at": time.time(), "rerouting_id": begun, "note": ""}
             _move(connection, found, (ProposalState.SHOWN,), ProposalState.LABELLING, **values)
             proposals.set_at_once(connection, id, rest)
@@ -238,7 +240,8 @@ def answers_of(found: Proposal, members: Sequence[Member]) -> Answers:
     state = standing(found.members, [labels is not None and one == labels for one in given], found.group_error, found.confidence)
     waiting = [member for member in members if member.labels is None and not member.gone and not member.machine]
     asked = tuple(member for member in waiting if member.place < found.asked)
-    return Answers(labels, state, tuple(member for member in waiting if member.place >= len(given)), asked)
+    rest = tuple(member for member in waiting if member.place >= len(given) and not member.disputed)
+    return Answers(labels, state, rest, asked)
 
 
 def _follow_answers(process: Process, project: Project, found: Proposal) -> None:
@@ -289,7 +292,7 @@ def _halve(process: Process, project: Project, found: Proposal) -> None:
 
     with process.store.reading() as connection:
         members = proposals.members_of(connection, project, found.id)
-        rest = [member.item_id for member in members if member.labels is None and not member.gone and not member.machine]
+        rest = [member.item_id for member in members if member.untouched]
         points = proposals.points_of(connection, project, rest)
     answers = answers_of(found, members)
     rest = [id for id in rest if id in points]
@@ -332,45 +335,66 @@ def _write_labels(process: Process, project: Project, found: Proposal) -> None:
     with process.store.reading() as connection:
         members = [member for member in proposals.members_of(connection, project, found.id) if member.at_once and not member.gone]
     tool, version = process.tool_project(project), version_of(found)
-    tasks = {member.task: member for member in members if member.labels is None}
+    tasks = {member.task: member for member in members if member.labels is None and not member.disputed}
     there = tool.delivered(list(tasks), version)
     tool.withdraw([id for ids in there.values() for id in ids[1:]])  # a call whose answer was lost may have come twice
     missing = [Shown(task, found.labels, 1 - found.group_error) for task in tasks if task not in there]
     outcomes = tool.deliver(missing, version)
     if outcomes.error is not None:
         raise outcomes.error
-    refused = next(iter(outcomes.refused.values()), "")
-    with process.store.writing() as connection:
-        proposals.change(connection, found.id, note=refused)
+    if outcomes.refused:
+        _not_labelled(process, found, [tasks.pop(task).item_id for task in outcomes.refused], next(iter(outcomes.refused.values())))
     if found.rerouting_id is not None:
-        # What the model judged automatic itself would go back to its own label: that stays with a person.
-        free = [member.item_id for member in tasks.values() if member.judged not in ("auto", None) and member.task not in outcomes.refused]
-        if free:
+        if free := [member.item_id for member in tasks.values()]:
             take_back(process, project, free, found.labelled_by or "", begun=found.rerouting_id)
-    elif found.acceptance_id is None:
-        _annotate(process, project, found, tool, {task: member.item_id for task, member in tasks.items()}, version)
+    elif not _annotate(process, project, found, tool, {task: member.item_id for task, member in tasks.items()}, version):
+        return
     _tab(process, project, found, list(tasks), TabShows.ANSWERS)
     with process.store.writing() as connection:
         proposals.move(connection, found.id, ProposalState.LABELLING, ProposalState.LABELLED)
     log("labelled at once", project=project.external_id, proposal=found.id, items=len(tasks))
 
 
-def _annotate(process: Process, project: Project, found: Proposal, tool: ToolProject, tasks: dict[str, int], version: str) -> None:
-    """Annotations of the predictions, as a batch that can be undone as all others can."""
+def _annotate(process: Process, project: Project, found: Proposal, tool: ToolProject, tasks: dict[str, int], version: str) -> bool:
+    """Annotations of the predictions, as a batch that can be undone as all others can; whether it is known of each what became of it.
+
+    One whose answer is lost is read back with all other acceptances, and asked for again if nothing came of it.
+    """
     with process.store.writing() as connection:
-        batch, taken = acceptances.begin_batch(connection, project, list(tasks.values()))
+        batch = proposals.proposal_of(connection, project, found.id).acceptance_id
+        if batch is not None and acceptances.is_undecided(connection, batch):
+            return False
+        batch, taken = acceptances.begin_batch(connection, project, list(tasks.values()), batch)
         if taken:
             proposals.change(connection, found.id, acceptance_id=batch)
     asked = {task: id for task, id in tasks.items() if id in taken}
     if not asked:
-        return
-    outcomes = tool.accept(list(asked), version)  # one whose answer is lost is read back with all other acceptances
-    known = {*outcomes.done, *outcomes.refused, *outcomes.unknown}
+        return True
+    try:
+        outcomes = tool.accept(list(asked), version)
+    except OutcomeUnknown:
+        raise
+    except ToolError:
+        with process.store.writing() as connection:
+            acceptances.not_accepted(connection, asked.values())
+        raise
     with process.store.writing() as connection:
         acceptances.end_batch(connection, {asked[task]: review for task, review in outcomes.done.items()})
-        acceptances.not_accepted(connection, [id for task, id in asked.items() if task not in known])
+        acceptances.not_accepted(connection, [id for task, id in asked.items() if task not in (*outcomes.done, *outcomes.unknown)])
+    if outcomes.refused:
+        seen = tool.delivered(list(outcomes.refused), version)
+        tool.withdraw([id for ids in seen.values() for id in ids])
+        _not_labelled(process, found, [asked[task] for task in outcomes.refused], next(iter(outcomes.refused.values())))
     if outcomes.error is not None:
         raise outcomes.error
+    return not outcomes.unknown
+
+
+def _not_labelled(process: Process, found: Proposal, item_ids: Sequence[int], why: str) -> None:
+    """The labeling tool refuses these: they wait for answers of their own."""
+    with process.store.writing() as connection:
+        proposals.not_at_once(connection, found.id, item_ids)
+        proposals.change(connection, found.id, note=why)
 
 
 def _take_labels_back(process: Process, project: Project, found: Proposal) -> None:
