@@ -300,6 +300,18 @@ def deliver(connection: Connection, project: Project, trusts: Mapping[int, float
     enqueue(connection, rows)
 
 
+def unlinked(connection: Connection, project_id: int) -> list[str]:
+    """The tasks of open copies that lack the link which spot checks have."""
+    query = select(item.c.external_id).join(gold, gold.c.item_id == item.c.id).where(gold.c.project_id == project_id, ~gold.c.linked)
+    return list(connection.execute(query.where(gold.c.state == GoldState.OPEN, ~item.c.gone).order_by(item.c.id)).scalars())
+
+
+def set_linked(connection: Connection, project_id: int, task: str) -> None:
+    """This copy has its link."""
+    mine = select(item.c.id).where(item.c.project_id == project_id, item.c.external_id == task)
+    connection.execute(update(gold).where(gold.c.item_id.in_(mine)).values(linked=True))
+
+
 def undelivered(connection: Connection, project: Project) -> dict[int, float]:
     """Open gold tasks that lack a prediction of a reference of the project: their places, by item."""
     lacking = [

@@ -529,6 +529,7 @@ gold = Table(
     Column("labels", JSON, nullable=False),  # the known answer
     Column("state", Text, nullable=False, server_default="waiting"),  # states.GoldState
     Column("fits", Boolean, nullable=False, server_default=true()),  # the labeling config still offers the known answer
+    Column("linked", Boolean, nullable=False, server_default=false()),  # its copy has the link to its page, as spot checks have
     Column("trust", Float),  # its place among the tasks that are handed out
     Column("by", Text, nullable=False),
     Column("at", Float, nullable=False),

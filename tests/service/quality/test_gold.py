@@ -196,6 +196,24 @@ def test_a_copy_that_was_made_without_our_knowing_is_found_and_made_no_second_ti
     assert asked.tend() == []
 
 
+def test_the_link_to_its_page_is_written_later_where_it_could_not_be_at_once(asked):
+    def refuse(name):
+        if name == "write_fields":
+            raise ToolUnavailable("not now")
+
+    asked.process.settings = replace(asked.process.settings, public_url="https://triage.example.com/")
+    asked.tool.faults = refuse
+    before = set(asked.tool.tasks_by_id)
+    with pytest.raises(ToolUnavailable):
+        tend_gold(asked.process, asked.project, asked.rng)
+    (copy,) = set(asked.tool.tasks_by_id) - before
+    asked.tool.faults = lambda name: None
+    for _ in range(2):
+        assert asked.tend() == []
+    assert asked.tool.data[copy]["triage_link"] == f"https://triage.example.com/projects/{asked.project.external_id}/items/{copy}"
+    assert asked.tool.calls.count("write_fields") == 2
+
+
 def test_what_the_tool_does_not_take_is_asked_later_and_a_deleted_task_never(asked):
     def refuse(name):
         if name == "copy_task":

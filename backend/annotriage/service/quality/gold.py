@@ -11,6 +11,7 @@ import math
 import random
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from annotriage.advice.numbers import count
 from annotriage.errors import OutcomeUnknown, StateError, ToolGone
@@ -52,6 +53,7 @@ def tend_gold(process: Process, project: Project, rng: random.Random | None = No
                 gold.put_back(connection, known.id)
     if project.options.gold_share and there.get(GoldState.WAITING) and project.shown_version:
         _bring_next(process, project, rng or random.Random())
+    _link(process, project)
 
 
 def _compare_with_config(process: Process, project: Project) -> None:
@@ -129,10 +131,21 @@ def _copy(process: Process, project: Project, known: GoldTask) -> None:
     for task in tool.tasks([copy]):
         with process.store.writing() as connection:
             gold.adopt(connection, project, [task], {task.id: media_hash(task.media)})
-    page = project_page(process.settings.public_url, project.external_id)
-    if page and project.options.item_fields:
-        tool.write_fields(copy, {LINK: f"{page}/items/{copy}"})
     log("task brought", project=project.external_id)
+
+
+def _link(process: Process, project: Project) -> None:
+    """Give the copies the link of spot checks, which holds their number: whoever made them could not write it yet, or broke off."""
+    page = project_page(process.settings.public_url, project.external_id)
+    if not page or not project.options.item_fields:
+        return
+    with process.store.reading() as connection:
+        lacking = gold.unlinked(connection, project.id)
+    for copy in lacking:
+        with suppress(ToolGone):
+            process.tool_project(project).write_fields(copy, {LINK: f"{page}/items/{copy}"})
+        with process.store.writing() as connection:
+            gold.set_linked(connection, project.id, copy)
 
 
 # -- what managers do

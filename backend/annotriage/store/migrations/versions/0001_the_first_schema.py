@@ -493,6 +493,7 @@ def upgrade() -> None:
         sa.Column("labels", sa.JSON(), nullable=False),
         sa.Column("state", sa.Text(), server_default="waiting", nullable=False),
         sa.Column("fits", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.Column("linked", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("trust", sa.Float(), nullable=True),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
