@@ -498,6 +498,8 @@ review = Table(
     Index(None, "project_id", "empty"),
     Index(None, "project_id", "updated_at"),
 )
+_truths = (text("ground_truth = 1"), text("ground_truth"))  # few
+Index("ix_review_ground_truth", review.c.project_id, sqlite_where=_truths[0], postgresql_where=_truths[1])
 
 spot_check = Table(
     "spot_check",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from annotriage.service.delivery.accepting import accept_due
@@ -17,6 +18,7 @@ from annotriage.service.quality.gold import tend_gold
 from annotriage.store.projects import Project
 
 TENDED_SECONDS = 2.0
+GOLD_SECONDS = 10.0
 
 
 def run_worker(process: Process) -> None:
@@ -50,8 +52,21 @@ def tending(process: Process) -> Loop:
     steps = [
         step("re-scoring", advance_rescoring),
         step("spot checks", tend_spot_checks),
-        step("gold tasks", tend_gold),
+        step("gold tasks", _seldom(tend_gold, GOLD_SECONDS)),
         step("acceptance", accept_due),
         step("look-alikes", tend_proposals),
     ]
     return Loop(process, "tend", steps, TENDED_SECONDS, alone=True)
+
+
+def _seldom(act: Callable[[Process, Project], None], seconds: float) -> Callable[[Process, Project], None]:
+    """What takes a while to find out, done for each project so many seconds after the last time at the earliest."""
+    last: dict[int, float] = {}
+
+    def tend(process: Process, project: Project) -> None:
+        now = time.monotonic()
+        if now - last.get(project.id, -seconds) >= seconds:
+            last[project.id] = now
+            act(process, project)
+
+    return tend

@@ -164,9 +164,10 @@ def set_aside(process: Process, project: Project, known: Mapping[str, Sequence[s
 def set_truths_aside(process: Process, project: Project, most: int, by: str, rng: random.Random | None = None) -> SetAside:
     """Set answers aside that people marked as ground truth in the labeling tool: at random so many of them at most."""
     offered = set(process.tool_project(project).choices().labels)
-    with process.store.writing() as connection:
+    with process.store.reading() as connection:
         found = {task: labels for task, labels in gold.ground_truths(connection, project, 10_000).items() if set(labels) <= offered}
-        chosen = (rng or random.Random()).sample(sorted(found), min(most, len(found)))
+    chosen = (rng or random.Random()).sample(sorted(found), min(most, len(found)))
+    with process.store.writing() as connection:
         return gold.set_aside(connection, project, {task: found[task] for task in chosen}, by)
 
 

@@ -755,6 +755,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("project_id", "external_id", name=op.f("uq_review_project_id_external_id")),
     )
     with op.batch_alter_table("review", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_review_ground_truth",
+            ["project_id"],
+            unique=False,
+            sqlite_where=sa.text("ground_truth = 1"),
+            postgresql_where=sa.text("ground_truth"),
+        )
         batch_op.create_index(batch_op.f("ix_review_item_id"), ["item_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_review_project_id_empty"), ["project_id", "empty"], unique=False)
         batch_op.create_index(batch_op.f("ix_review_project_id_updated_at"), ["project_id", "updated_at"], unique=False)
