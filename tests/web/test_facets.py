@@ -25,6 +25,11 @@ def told(copied, serve_dashboard):
     return told
 
 
+def test_a_group_of_look_alikes_has_no_counts_of_the_whole_queue(told):
+    assert told("queue.json")
+    assert told("queue.json?proposal=1") == {}
+
+
 def test_kept_counts_are_those_that_counting_gives(told, monkeypatch):
     scanner = max(told("items.json")["dataset"], key=int)
     asked = ("queue.json", "items.json", f"queue.json?dataset={scanner}", f"items.json?dataset={scanner}", "map.json")

@@ -68,8 +68,11 @@ def facets_of(
 ) -> tuple[Facet, ...]:
     """The choices of each kind for a list of a project's items.
 
-    states: that the list may show. grouped: it shows what belongs to groups among the outliers.
+    states: that the list may show. grouped: it shows what belongs to groups among the outliers. A group of look-alikes has none: nobody
+    counts its members so.
     """
+    if filters.proposal is not None:
+        return ()
     chosen = None if filters.dataset is None else dataset_of_project(connection, project, filters.dataset)
     whole = chosen or dataset_of_all(connection, project)
     few = whole is None or size_of(connection, project, whole.id) <= COUNTED
