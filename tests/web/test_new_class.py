@@ -9,7 +9,7 @@ from browsers import follow, text
 from web import sign_in, token
 
 from annotriage.advice.event_words import event_sentence
-from annotriage.errors import ToolRefused
+from annotriage.errors import OutcomeUnknown, ToolRefused
 from annotriage.store.events import history
 from annotriage.store.projects import change_project, project_of
 
@@ -86,3 +86,27 @@ def test_a_class_that_people_have_answered_with_stays(client, dashboard):
     assert [one["label"] for one in client.get("/projects/1/groups.json").json["added"]] == ["stripes"]
     assert client.post(f"{PAGE}/take-back", data={**form, "name": "3"}).status_code == 409
     assert "3" in there.choices().labels
+
+
+def test_a_class_whose_adding_failed_is_in_no_history_and_one_whose_answer_was_lost_can_be_taken_back(client, dashboard):
+    there = dashboard.tool.projects["1"]
+    shown = client.get(f"{PAGE}.json?name=stripes").json
+    form = {"csrf": token(client, PAGE), "name": "stripes", "mark": shown["mark"]}
+
+    def fail_with(error):
+        def fail(name):
+            if name == "change_config":
+                raise error
+
+        there.faults = fail
+
+    def added():
+        there.faults = lambda name: None
+        return [one["label"] for one in client.get("/projects/1/groups.json").json["added"]]
+
+    fail_with(ToolRefused("not this"))
+    assert client.post(f"{PAGE}/add", data=form).status_code >= 400
+    assert added() == []
+    fail_with(OutcomeUnknown("the connection broke off"))
+    assert client.post(f"{PAGE}/add", data=form).status_code >= 400
+    assert added() == ["stripes"]

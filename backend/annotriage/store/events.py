@@ -26,21 +26,28 @@ class Event:
     at: float
 
 
-def note(connection: Connection, project_id: int, kind: EventKind, **facts: Any) -> None:
-    """Write an event into the project's history, unless the last one there is the same, or the project was disconnected meanwhile.
+def note(connection: Connection, project_id: int, kind: EventKind, **facts: Any) -> int | None:
+    """Write an event into the project's history: its id; None if the last one there is the same, or the project was disconnected meanwhile.
 
     facts: values of JSON, named as the sentence of the kind in `advice.event_words` takes them.
     """
     if connection.execute(select(project.c.id).where(project.c.id == project_id)).one_or_none() is None:
-        return
+        return None
     last = connection.execute(
         select(event.c.kind, event.c.facts).where(event.c.project_id == project_id).order_by(event.c.id.desc()).limit(1)
     ).one_or_none()
-    if last is None or last.kind != kind or kind in COUNTED or last.facts != json.loads(json.dumps(facts)):
-        values = {"project_id": project_id, "kind": kind, "facts": facts, "at": time.time()}
-        id = connection.execute(event.insert().values(values).returning(event.c.id)).scalar_one()
-        if kind in NOTICED:
-            connection.execute(notice.insert(), [{"event_id": id, "way": way} for way in NoticeWay])
+    if last is not None and last.kind == kind and kind not in COUNTED and last.facts == json.loads(json.dumps(facts)):
+        return None
+    values = {"project_id": project_id, "kind": kind, "facts": facts, "at": time.time()}
+    id = int(connection.execute(event.insert().values(values).returning(event.c.id)).scalar_one())
+    if kind in NOTICED:
+        connection.execute(notice.insert(), [{"event_id": id, "way": way} for way in NoticeWay])
+    return id
+
+
+def unnote(connection: Connection, id: int) -> None:
+    """It did not happen after all."""
+    connection.execute(event.delete().where(event.c.id == id))
 
 
 def history(connection: Connection, project_id: int, *, before: int | None = None, limit: int = 100) -> list[Event]:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from annotriage.errors import StateError
+from annotriage.errors import AnnotriageError, OutcomeUnknown, StateError
 from annotriage.labeling_tool import ConfigChange
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind, Time
-from annotriage.store.events import events_of, note
+from annotriage.store.events import events_of, note, unnote
 from annotriage.store.projects import Project
 
 KINDS = (EventKind.CLASS_ADDED, EventKind.CLASS_TAKEN_BACK)
@@ -47,9 +47,17 @@ def add_class(process: Process, project: Project, label: str, seen: str, by: str
     change = foresee_class(process, project, label)
     if mark(change) != seen:
         raise StateError("somebody has changed the labeling config meanwhile; look at the change again")
-    process.tool_project(project).change_config(change)
-    with process.store.writing() as connection:
-        note(connection, project.id, EventKind.CLASS_ADDED, label=_tidy(label), by=by)
+    with process.store.writing() as connection:  # first: what is written down can be taken back, whatever breaks off
+        noted = note(connection, project.id, EventKind.CLASS_ADDED, label=_tidy(label), by=by)
+    try:
+        process.tool_project(project).change_config(change)
+    except OutcomeUnknown:
+        raise
+    except AnnotriageError:
+        if noted is not None:
+            with process.store.writing() as connection:
+                unnote(connection, noted)
+        raise
     log("class added", project=project.external_id, label=_tidy(label))
     return _tidy(label)
 
