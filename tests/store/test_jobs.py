@@ -59,6 +59,16 @@ class TestJob:
         assert len(ids) == 8
         assert len(set(ids)) == 1
 
+    def test_the_latest_of_a_kind_is_found_however_many_others_came_since(self, store, project):
+        with store.writing() as connection:
+            assert jobs.latest_job(connection, project.id, jobs.VERSIONS) is None
+            id = jobs.queue(connection, project.id, jobs.VERSIONS)
+            for _ in range(21):
+                jobs.queue(connection, project.id, "map")
+                jobs.cancel(connection, project.id, "map")
+            found = jobs.latest_job(connection, project.id, jobs.VERSIONS)
+        assert (found.id, found.open) == (id, True)
+
     def test_the_last_word_replaces_one_that_waits(self, store, project):
         with store.writing() as connection:
             assert jobs.queue_last_word(connection, project.id, LIMITS, {"max_error": 0.05}) is None

@@ -218,6 +218,14 @@ def jobs_of(connection: Connection, project_id: int | None = None, limit: int = 
     return [_job(row) for row in connection.execute(query if project_id is None else query.where(job.c.project_id == project_id))]
 
 
+def latest_job(connection: Connection, project_id: int, kind: str) -> Job | None:
+    """The latest job of a kind in a project, however many others came since; at most one of a kind is open, and that is the latest."""
+    row = connection.execute(
+        _JOBS.where(job.c.project_id == project_id, job.c.kind == kind).order_by(job.c.id.desc()).limit(1)
+    ).one_or_none()
+    return None if row is None else _job(row)
+
+
 _JOBS = select(*columns_of(job, Job))
 
 

@@ -38,8 +38,8 @@ def ask_comparison(connection: Connection, project: Project, before_id: int, aft
     for id in (before_id, after_id):
         versions.version_of_project(connection, project, id)
     asked = {"before": before_id, "after": after_id, "items": items, "by": by}
-    waiting = next((job for job in jobs.jobs_of(connection, project.id) if job.kind == jobs.VERSIONS and job.open), None)
-    if waiting is not None and (waiting.payload["before"], waiting.payload["after"]) != (before_id, after_id):
+    waiting = jobs.latest_job(connection, project.id, jobs.VERSIONS)
+    if waiting is not None and waiting.open and (waiting.payload["before"], waiting.payload["after"]) != (before_id, after_id):
         raise StateError("two other versions are being compared at this moment; ask again once that is done, or cancel it")
     jobs.queue(connection, project.id, jobs.VERSIONS, asked)
 

@@ -103,7 +103,7 @@ def versions_now(
     known = versions.versions_of(connection, project)
     named = [None if id is None else versions.version_of_project(connection, project, id) for id in (before_id, after_id)]
     before, after = _chosen(known, *named)
-    asked = next((job for job in jobs.jobs_of(connection, project.id) if job.kind == jobs.VERSIONS), None)
+    asked = jobs.latest_job(connection, project.id, jobs.VERSIONS)
     made = None if before is None or after is None else versions.comparison_of(connection, project, before.id, after.id)
     if made is None:
         return VersionsNow(tuple(known), before, after, None, (), 0, asked)

@@ -56,7 +56,5 @@ def add_views(routes: Routes) -> None:
 
 
 def _page(connection: Connection, project: Project) -> LabelAuditPage:
-    asked = [job for job in jobs.jobs_of(connection, project.id) if job.kind == jobs.LABEL_AUDIT]
-    return LabelAuditPage(
-        project, label_audit_state(connection, project, SHOWN), asked[0] if asked else None, twin_counts(connection, project)
-    )
+    asked = jobs.latest_job(connection, project.id, jobs.LABEL_AUDIT)
+    return LabelAuditPage(project, label_audit_state(connection, project, SHOWN), asked, twin_counts(connection, project))
