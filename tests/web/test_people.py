@@ -11,7 +11,7 @@ from dataclasses import asdict
 import pytest
 from browsers import follow, text
 from sqlalchemy import select, update
-from web import PAGE
+from web import PAGE, token
 
 from annotriage.labeling_tool import Account, Review
 from annotriage.service.quality.gold import set_aside, tend_gold
@@ -223,6 +223,16 @@ def test_known_answers_are_set_aside_by_the_api_and_what_is_wrong_is_said(watche
     assert post({"answers": []}).status_code == 422
     assert post({"answers": [{"task": 7, "labels": ["1"]}]}).status_code == 422
     assert post({"answers": []}, (f"may {Role.LOOK}", PASSWORD)).status_code == 403
+
+
+def test_no_more_ground_truths_are_set_aside_than_the_form_allows(watched, monkeypatch):
+    asked = []
+    monkeypatch.setattr("annotriage.web.views.people.gold.set_truths_aside", lambda *given: asked.append(given))
+    user = f"may {Role.DECIDE}", PASSWORD
+    for most in ("00500", "101", "0", "-1", "²"):
+        form = {"most": most, "csrf": token(watched.client, "/projects/1/people", auth=user)}
+        assert watched.client.post("/projects/1/people/gold", data=form, auth=user).status_code == 422, most
+    assert asked == []
 
 
 @pytest.mark.browser

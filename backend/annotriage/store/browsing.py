@@ -306,7 +306,8 @@ def _host(media: str) -> str | None:
 
 def last_import(connection: Connection, project: Project) -> float | None:
     """When the latest task was made in the labeling tool, if that was after the project was connected."""
-    latest = select(item.c.at).where(item.c.project_id == project.id, item.c.external_id.is_not(None)).order_by(item.c.id.desc()).limit(1)
+    imported = (item.c.project_id == project.id, item.c.external_id.is_not(None), ~is_copy(item.c.id))
+    latest = select(item.c.at).where(*imported).order_by(item.c.id.desc()).limit(1)
     connected = select(project_table.c.at).where(project_table.c.id == project.id)
     at, since = connection.execute(latest).scalar_one_or_none(), connection.execute(connected).scalar_one()
     return at if at is not None and at > since else None

@@ -358,9 +358,10 @@ def gold_answers(connection: Connection, project_id: int) -> list[GoldAnswer]:
 
 
 def gold_counts(connection: Connection, project_id: int) -> dict[str, int]:
-    """How many known answers are in each state."""
-    query = select(gold.c.state, func.count()).where(gold.c.project_id == project_id).group_by(gold.c.state)
-    return {state: int(n) for state, n in connection.execute(query)}
+    """How many known answers are in each state; those that wait and whose task is gone are never asked, and left out."""
+    query = select(gold.c.state, func.count()).join(item, item.c.id == gold.c.source_id).group_by(gold.c.state)
+    asked = query.where(gold.c.project_id == project_id, or_(gold.c.state != GoldState.WAITING, ~item.c.gone))
+    return {state: int(n) for state, n in connection.execute(asked)}
 
 
 def unfit_count(connection: Connection, project_id: int) -> int:
