@@ -173,7 +173,7 @@ class ToolProject(Protocol):
         """What one more label to choose would change; nothing is changed. Raises DataError, saying what to do, where it cannot be added."""
 
     def without_choice(self, label: str) -> ConfigChange:
-        """What taking it back would change. Raises DataError where it is not there as it was added, StateError if people answered with it."""
+        """What taking it back would change. Raises DataError where it is not as it was added, StateError if people answered with it."""
 
     def change_config(self, change: ConfigChange) -> None:
         """Make such a change. Raises StateError if the labeling config is another one by now."""
