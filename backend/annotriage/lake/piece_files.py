@@ -63,7 +63,7 @@ def write_piece(file: Path, piece: Piece) -> None:
 def read_piece(file: Path) -> Piece:
     """A piece that `write_piece` wrote. Raises OutputError if the file is damaged."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             facts = json.loads(arrays["facts"].tobytes())
             seen = {
                 name: [
