@@ -18,6 +18,22 @@ from annotriage.store.schema import heartbeat, job
 KINDS = ("recalibrate", LIMITS, "report")
 
 
+class TestHeldJob:
+    @pytest.mark.parametrize("end", ["cancelled", "another's"])
+    def test_what_a_job_found_is_kept_only_while_it_is_wanted_here(self, store, project, end):
+        with store.writing() as connection:
+            id = jobs.queue(connection, project.id, "recalibrate")
+            jobs.take(connection, "me", KINDS)
+            jobs.hold(connection, id, "me")
+            if end == "cancelled":
+                jobs.cancel(connection, project.id, "recalibrate")
+            else:
+                jobs.give_back(connection, "me")
+                jobs.take(connection, "you", KINDS)
+            with pytest.raises(jobs.Cancelled):
+                jobs.hold(connection, id, "me")
+
+
 class TestJob:
     def test_a_job_is_asked_for_once_and_taken_once(self, store, project):
         with store.writing() as connection:

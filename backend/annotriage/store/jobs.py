@@ -154,6 +154,13 @@ def advance(connection: Connection, id: int, owner: str, done: int) -> bool:
     return connection.execute(update(job).where(*_run_by(id, owner)).values(done=done)).rowcount == 1
 
 
+def hold(connection: Connection, id: int, owner: str) -> None:
+    """A job that this owner runs is cancelled by nobody until the transaction ends: what it found can be kept in it. Raises Cancelled if
+    the owner does so no more."""
+    if not connection.execute(update(job).where(*_run_by(id, owner)).values(owner=owner)).rowcount:
+        raise Cancelled
+
+
 def _run_by(id: int, owner: str) -> tuple[ColumnElement[bool], ...]:
     return job.c.id == id, job.c.owner == owner, job.c.state == JobState.RUNNING
 

@@ -21,6 +21,7 @@ from annotriage.progress import Progress, silent
 from annotriage.report.graph_page import view_of
 from annotriage.report.layers_page import drawn_layers
 from annotriage.report.output import json_text
+from annotriage.service.inside.keeping import keeping
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import InsightKind
@@ -39,7 +40,7 @@ def draw_graph(process: Process, project: Project, job: Job, progress: Progress 
     settings = process.run_settings(reference)
     found = attribution_graph(reference, _training(reference, project), kind, against, settings=settings, progress=progress)
     view, pieces = view_of(found)
-    with process.store.writing() as connection:
+    with keeping(process, job) as connection:
         keep_insight(connection, project.id, InsightKind.GRAPH, reference.version, json.loads(json_text(asdict(view))), pieces)
     log("attribution graph drawn", project=project.external_id, channels=len(view.nodes))
     return f"The attribution graph of {' and '.join(found.classes)} is drawn: {len(view.nodes)} channels."
@@ -65,7 +66,7 @@ def dissect_units(process: Process, project: Project, job: Job, progress: Progre
                 name = f"unit-{len(pieces)}"
                 pieces[name] = example.picture
                 row["examples"].append({"id": example.id, "piece": name})
-    with process.store.writing() as connection:
+    with keeping(process, job) as connection:
         keep_insight(connection, project.id, InsightKind.UNITS, reference.version, facts, pieces)
     log("units dissected", project=project.external_id, concepts=len(found.concepts))
     return found.sentences[0]
@@ -76,7 +77,7 @@ def draw_layers(process: Process, project: Project, job: Job, progress: Progress
     reference = process.reference(project.reference_id)
     with progress("reading the model", None):
         drawn = drawn_layers(layer_graph(ModelSpec.load(reference.spec_path or ""), reference.model.layers))
-    with process.store.writing() as connection:
+    with keeping(process, job) as connection:
         keep_insight(connection, project.id, InsightKind.LAYERS, reference.version, drawn.plain())
     return f"The layers are drawn: {len(drawn.boxes)} boxes."
 
