@@ -64,7 +64,7 @@ def erase(process: Process, project: Project, names: Sequence[str], by: str) -> 
     changed = [name for id in references if (name := _rewrite(process, id, kept_as)) is not None]
     with process.store.writing() as connection:
         # Before anything is erased: who keeps what it found holds its job first, too, and neither waits for the other for ever.
-        looks = [jobs.cancel(connection, project.id, kind, waiting=False) for kind in JOB_KINDS]
+        looks = [jobs.cancel(connection, project.id, kind, waiting=False, forget=True) for kind in JOB_KINDS]
         queries.erase(connection, project, items)
         stopped |= jobs.cancel(connection, project.id, jobs.TRAINING, waiting=False)
         note(connection, project.id, EventKind.ERASED, items=len(items), by=by)
@@ -72,7 +72,8 @@ def erase(process: Process, project: Project, names: Sequence[str], by: str) -> 
     log("items erased", project=project.external_id, items=len(items))
     tasks = [item.external_id for item in items if item.external_id]
     unknown = tuple(dict.fromkeys(name for name in names if name not in found))
-    return Erasure(len(items), unknown, tuple(dict.fromkeys(changed)), tuple(_remains(process, project, tasks, changed, stopped, any(looks))))
+    remains = tuple(_remains(process, project, tasks, changed, stopped, any(looks)))
+    return Erasure(len(items), unknown, tuple(dict.fromkeys(changed)), remains)
 
 
 def erase_asked(process: Process, job: jobs.Job) -> str:
