@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -78,8 +78,16 @@ def open_concepts(file: Path) -> ConceptLabels:
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.reader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            return read_concepts(stream, str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read as a CSV file in UTF-8 ({error})") from error
+
+
+def read_concepts(lines: Iterable[str], file: str) -> ConceptLabels:
+    """As `open_concepts`, of the lines of a file. file: what errors call it. Raises DataError."""
+    try:
+        rows = list(csv.reader(lines))
+    except csv.Error as error:
         raise DataError(f"{file}: cannot be read as a CSV file in UTF-8 ({error})") from error
     header = [name_of(cell) for cell in rows[0]] if rows else []
     key = next((place for place, name in enumerate(header) if name in ("id", "path")), None)

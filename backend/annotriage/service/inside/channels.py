@@ -5,12 +5,12 @@ Only training items are looked at, so that nothing is said of an item that is bl
 
 from __future__ import annotations
 
+import io
 import json
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 
 from annotriage.data import Source
+from annotriage.data.concepts import read_concepts
 from annotriage.engine.diagnosis.attribution import attribution_graph
 from annotriage.engine.diagnosis.dissection import dissect
 from annotriage.engine.diagnosis.kept_training import kept_training
@@ -47,16 +47,14 @@ def draw_graph(process: Process, project: Project, job: Job, progress: Progress 
 
 
 def dissect_units(process: Process, project: Project, job: Job, progress: Progress = silent) -> str:
-    """Hold the model's units against concepts and keep what was found: a sentence on it. job: its payload is the CSV file's text.
+    """Hold the model's units against concepts and keep what was found: a sentence on it. job: its payload is a CSV file's name and text.
 
     Raises DataError, ModelError, MismatchError.
     """
     reference = process.reference(project.reference_id)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "concepts.csv"
-        file.write_text(str(job.payload["concepts"]), "utf-8")
-        settings = process.run_settings(reference)
-        found = dissect(reference, _training(reference, project), concepts=file, settings=settings, progress=progress)
+    concepts = read_concepts(io.StringIO(str(job.payload["concepts"]), newline=""), str(job.payload.get("name", "concepts.csv")))
+    settings = process.run_settings(reference)
+    found = dissect(reference, _training(reference, project), concepts=concepts, settings=settings, progress=progress)
     facts = json.loads(json_text(found.summary()))
     pieces: dict[str, bytes] = {}
     for layer, plain in zip(found.layers, facts["layers"], strict=True):
