@@ -98,8 +98,9 @@ def dissect(
     the share `quantile` of all places; it is a detector of the concept with the largest intersection over union, if that is above 0.04 and
     twice what chance gives. concepts: instead, a CSV file (or what `read_concepts` made of one) with a column id or path and a column of 1
     and 0 for each concept; each unit, with its mean over all places, is ranked by its AUROC, with intervals that hold for all units and
-    concepts together. layers: by default up to nine on the way through the model. quantile: raise it where concepts cover much of the image: no unit can match what is many
-    times larger than what it is active on. At most 1,000 items are looked at, drawn at random. The rest as of `annotriage.triage`.
+    concepts together. layers: by default up to nine on the way through the model. quantile: raise it where concepts cover much of the
+    image: no unit can match what is many times larger than what it is active on. At most 1,000 items are looked at, drawn at random. The
+    rest as of `annotriage.triage`.
     Source: Bau et al., Network Dissection, CVPR 2017.
     Raises SettingError, DataError naming the file, ModelError, MismatchError.
     """
