@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 from annotriage.errors import AnnotriageError, DataError, MediaError, Overloaded, StateError
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
-from annotriage.states import UNSETTLED
-from annotriage.store.browsing import item_of_id
+from annotriage.store.browsing import is_item_hidden, item_of_id
 from annotriage.store.projects import Project, get_project
 
 if TYPE_CHECKING:
@@ -53,12 +52,13 @@ class Likeness:
     def like_item(self, project: Project, item_id: int) -> list[Like]:
         """The items most like one, itself left out, the most similar first. Raises UnknownError, StateError, Overloaded.
 
-        What looks like an open spot check would tell what the model says of it: nobody is told.
+        What looks like an item that people are asked about blind would tell what the model says of it: nobody is told.
         """
         with self._process.store.reading() as connection:
-            found = item_of_id(connection, project, item_id)
-        if found.spot_check is not None and found.spot_check.state in UNSETTLED:
-            raise StateError("what looks like a spot check stays hidden until people have answered it")
+            item_of_id(connection, project, item_id)
+            hidden = is_item_hidden(connection, item_id)
+        if hidden:
+            raise StateError("people are asked about it blind: what looks like it stays hidden until they have answered")
         return self._search(project, item_id, None)
 
     def like_picture(self, project: Project, picture: bytes) -> list[Like]:
