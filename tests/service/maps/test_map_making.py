@@ -6,6 +6,7 @@ import gzip
 import time
 from array import array
 from collections import Counter
+from multiprocessing import resource_tracker, spawn
 
 import databases
 import numpy as np
@@ -13,9 +14,11 @@ import pytest
 from sqlalchemy import select, update
 from triaged import import_tasks, judge
 
+from annotriage.errors import StateError
 from annotriage.latent.maps import fit_map, laid_over, place
 from annotriage.service.delivery.rerouting import send_to_review
 from annotriage.service.maps import map_making, map_placing
+from annotriage.service.maps.likeness import Likeness
 from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.service.readings.snapshots import snapshot
@@ -51,6 +54,17 @@ def project(process, connect, digits):
     import_tasks(process, project, tool, [*digits.incoming[0][:120], *digits.strangers[0][:40]])
     judge(process)
     return project
+
+
+def test_a_search_whose_process_dies_at_once_is_an_error_however_large_the_picture(process, project):
+    resource_tracker.ensure_running()
+    usual = spawn.get_executable()
+    spawn.set_executable("/bin/false")
+    try:
+        with pytest.raises(StateError, match="ended without a result"):
+            Likeness(process).like_picture(project, b"x" * 2**20)
+    finally:
+        spawn.set_executable(usual)
 
 
 @databases.both
