@@ -191,10 +191,12 @@ def test_the_file_of_sqlite_itself_has_nothing_of_it(process, full, tmp_path):
 
 
 @databases.both
-def test_a_look_into_the_model_that_saw_an_erased_item_keeps_nothing(process, full):
+def test_a_look_into_the_model_that_saw_an_erased_item_keeps_nothing(process, full, connect, remembered):
     project, _, _ = full
+    other, _ = connect("another with the same reference", remembered)
     kind = job_kind(InsightKind.DIAGNOSIS)
     with process.store.writing() as connection:
+        keep_insight(connection, other.id, InsightKind.GRAPH, "v1", {"names": [NAME]})
         jobs.queue(connection, project.id, kind)
         running = jobs.take(connection, process.owner, [kind])
     done = erase(process, project, [NAME], "ann")
@@ -203,6 +205,7 @@ def test_a_look_into_the_model_that_saw_an_erased_item_keeps_nothing(process, fu
         keep_insight(connection, project.id, InsightKind.DIAGNOSIS, "v1", {"names": [NAME]})
     with process.store.reading() as connection:
         assert insight_of(connection, project.id, InsightKind.DIAGNOSIS) is None
+        assert insight_of(connection, other.id, InsightKind.GRAPH) is None
 
 
 def test_what_nobody_knows_is_an_error(process, full):
