@@ -109,7 +109,7 @@ def pytest_runtest_makereport():
 @pytest.fixture(scope="session", autouse=True)
 def compiled_umap(pytestconfig):
     """What is compiled of UMAP is kept, for the other processes and the next run."""
-    with kept_code(pytestconfig.cache.mkdir("compiled")):
+    with kept_code(pytestconfig.rootpath / ".pytest_cache" / "compiled"):
         yield
 
 

@@ -24,6 +24,7 @@ def kept_code(folder):
         from numba.core.caching import IndexDataCacheFile
         from umap import layouts, umap_, utils
 
+        folder.mkdir(parents=True, exist_ok=True)
         save = IndexDataCacheFile.save
 
         def save_alone(file, key, data):
