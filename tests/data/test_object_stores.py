@@ -37,7 +37,7 @@ def test_pictures_in_a_store_are_read_like_those_in_a_folder(bucket):
         ("cat/2.png", ("cat",), picture(1)),
         ("dog/3.png", ("dog",), picture(2)),
     ]
-    assert [item.id for item in dataset.between(1, 3)] == ["cat/1.png", "cat/2.png"]
+    assert [item.id for item in dataset.part(1, 3)] == ["cat/1.png", "cat/2.png"]
     assert ".txt: 1" in dataset.notes[0]
 
 
@@ -77,3 +77,32 @@ def test_a_file_larger_than_the_limit_is_not_read(bucket, tmp_path):
 def test_an_empty_place_says_what_to_check(bucket):
     with pytest.raises(DataError, match="nothing is stored there; check the bucket and the path"):
         open_dataset("s3://scans/nothing")
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://[x/key", "s3://sc\tans/new/4.png", "s3://scans?x/4.png", "s3://scans/../private/a.png", "s3:///a.png"]
+)
+def test_an_address_that_names_no_bucket_fails_by_itself(bucket, tmp_path, address):
+    (tmp_path / "items.csv").write_text(f'path\n"{address}"\ns3://scans/new/4.png\n')
+    asked = len(bucket.asked)
+    wrong, right = open_dataset(tmp_path / "items.csv", server=ServiceSettings(media_hosts=("s3://scans",)))
+    assert wrong.problem.failure == Failure.ADDRESS
+    assert right.media == picture(3)
+    assert set(bucket.asked[asked:]) == {"scans/new/4.png"}
+    with pytest.raises(DataError):
+        open_dataset(address)
+
+
+def test_a_piece_of_a_manifest_fetches_its_own_files_alone(bucket, tmp_path):
+    (tmp_path / "items.csv").write_text("path\n" + "".join(f"s3://scans/new/cat/{n}.png\n" for n in (1, 2, 9, 8)))
+    asked = len(bucket.asked)
+    dataset = open_dataset(tmp_path / "items.csv", server=ServiceSettings(media_hosts=("s3://scans",)))
+    assert [item.media for item in dataset.part(1, 2)] == [picture(1)]
+    assert set(bucket.asked[asked:]) == {"scans/new/cat/2.png"}
+
+
+def test_parts_in_folders_name_files_beside_themselves(bucket, tmp_path):
+    for site in ("a", "b"):
+        bucket.files[f"scans/hive/site={site}/part.parquet"] = write(tmp_path / f"{site}.parquet", path=["1.png"], id=[site]).read_bytes()
+        bucket.files[f"scans/hive/site={site}/1.png"] = picture(ord(site))
+    assert [item.media for item in open_dataset("s3://scans/hive")] == [picture(ord("a")), picture(ord("b"))]

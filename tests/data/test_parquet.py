@@ -58,14 +58,14 @@ def test_a_folder_of_parts_is_one_dataset_and_any_piece_of_it_can_be_read(tmp_pa
     assert [values for _, values in whole] == [[float(row)] for row in range(22)]
     assert len({id for id, _ in whole}) == 22
     for start, stop in ((0, 22), (3, 5), (8, 17), (21, 22), (10, 10)):
-        assert [(item.id, item.media.tolist()) for item in dataset.between(start, stop)] == whole[start:stop]
+        assert [(item.id, item.media.tolist()) for item in dataset.part(start, stop)] == whole[start:stop]
 
 
 def test_an_id_used_twice_fails_where_it_stands_again_whichever_piece_is_read(tmp_path):
     write(tmp_path / "lake/a.parquet", x=[[1.0], [2.0]], id=["one", "two"])
     write(tmp_path / "lake/b.parquet", x=[[3.0], [4.0]], id=["one", "four"])
     dataset = open_dataset(tmp_path / "lake")
-    for items in (list(dataset)[2:], list(dataset.between(2, 4))):
+    for items in (list(dataset)[2:], list(dataset.part(2, 4))):
         assert [item.problem and item.problem.failure for item in items] == [Failure.REPEATED, None]
     assert "id 'one' was used in row 0 already" in list(dataset)[2].problem.text
 
@@ -118,3 +118,19 @@ def test_what_cannot_be_a_dataset_is_refused_with_what_is_wanted(tmp_path):
 def test_columns_that_nobody_reads_are_noted(tmp_path):
     (note,) = open_dataset(write(tmp_path / "a.parquet", x=[[1.0]], site=["A"])).notes
     assert "not used: 'site'" in note
+
+
+def test_paths_that_are_no_text_are_refused_and_whole_floats_are_classes(tmp_path):
+    with pytest.raises(DataError, match="its column 'path' is of type int64; it must be text"):
+        open_dataset(write(tmp_path / "a.parquet", path=[1, 2]))
+    labels = [item.labels for item in open_dataset(write(tmp_path / "b.parquet", x=[[1.0]] * 3, label=[1.0, None, -1.0]))]
+    assert labels == [(1,), None, None]
+
+
+def test_pieces_of_folders_and_arrays_are_those_of_the_whole(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in "abcde":
+        (tmp_path / "images" / f"{name}.png").write_bytes(picture())
+    for dataset in (open_dataset(tmp_path / "images"), open_dataset((np.arange(10.0).reshape(5, 2), np.arange(5)))):
+        whole = [(item.id, item.labels) for item in dataset]
+        assert [(item.id, item.labels) for item in dataset.part(2, 4)] == whole[2:4]

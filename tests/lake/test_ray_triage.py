@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 from parquet_files import write
 
 from annotriage import triage_to_folder
-from annotriage.errors import OutputError
+from annotriage.data import Item
+from annotriage.errors import DataError, OutputError, SettingError
 from annotriage.lake import ray_triage
 from annotriage.lake.piece_files import read_piece, write_piece
 from annotriage.lake.ray_triage import triage_on_ray
@@ -91,7 +93,8 @@ def test_the_folder_holds_parquet_parts_and_the_report(together):
 
 DYING = """
 import os, sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from annotriage import Reference
 from annotriage.lake.ray_triage import triage_on_ray
 
@@ -147,10 +150,11 @@ def test_a_worker_that_is_killed_costs_no_item(cluster, digits_reference, parts,
     def killing(label, total):
         def advance(count):
             if count and not killed:
-                workers = [child for child in psutil.Process().children(recursive=True) if "MapWorker" in " ".join(child.cmdline())]
-                killed.extend(workers)
-                for worker in workers:
-                    worker.kill()
+                for child in psutil.Process().children(recursive=True):
+                    with suppress(psutil.Error):  # it has ended meanwhile
+                        if "MapWorker" in " ".join(child.cmdline()):
+                            child.kill()
+                            killed.append(child.pid)
 
         yield advance
 
@@ -168,7 +172,7 @@ def test_a_piece_is_read_back_as_it_was_written(alone, digits_reference, parts, 
 
     settings = digits_reference.settings
     tally = Tally(digits_reference, settings)
-    for batch in stream(digits_reference.open_model(None, settings), open_dataset(parts).between(0, 64), settings):
+    for batch in stream(digits_reference.open_model(None, settings), open_dataset(parts).part(0, 64), settings):
         list(tally.add(batch))
     piece = tally.piece()
     write_piece(tmp_path / "piece.npz", piece)
@@ -183,7 +187,36 @@ def test_a_piece_is_read_back_as_it_was_written(alone, digits_reference, parts, 
     assert [seen.verdict for seen in back.drawn] == [seen.verdict for seen in piece.drawn]
 
 
-def test_a_damaged_piece_says_what_to_do(tmp_path):
-    (tmp_path / "piece.npz").write_bytes(b"half")
-    with pytest.raises(OutputError, match="remove this file and run the same command again"):
+@pytest.mark.parametrize("content", [b"half", b"", b"PK\x03\x04 and no more"])
+def test_a_damaged_piece_says_what_to_do(tmp_path, content):
+    (tmp_path / "piece.npz").write_bytes(content)
+    with pytest.raises(OutputError, match="run the same command again, which makes it anew"):
         read_piece(Path(tmp_path / "piece.npz"))
+
+
+def test_workers_that_no_machine_can_carry_are_refused_at_once(cluster, digits_reference, parts, tmp_path):
+    with pytest.raises(SettingError, match="no node has 1 cores and 1 GPUs for a worker; lower the setting threads, or --worker-gpus"):
+        triage_on_ray(digits_reference, parts, tmp_path / "out", gpus=1.0, piece_items=PIECE)
+
+
+def test_data_that_cannot_be_read_in_pieces_are_refused(digits_reference, tmp_path):
+    with pytest.raises(DataError, match="cannot be read in pieces; give a folder, a manifest"):
+        triage_on_ray(digits_reference, iter([Item("a", np.zeros((8, 8), np.uint8))]), tmp_path / "out")
+
+
+def test_two_runs_do_not_write_the_same_results_at_once(digits_reference, parts, tmp_path, monkeypatch):
+    def meanwhile(*_):
+        with pytest.raises(OutputError, match="another run writes these results at this moment"):
+            triage_on_ray(digits_reference, parts, tmp_path / "out", piece_items=PIECE)
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(ray_triage, "_run", meanwhile)
+    with pytest.raises(KeyboardInterrupt):
+        triage_on_ray(digits_reference, parts, tmp_path / "out", piece_items=PIECE)
+
+
+def test_a_large_dataset_keeps_of_each_piece_what_its_sample_can_need(digits_reference):
+    settings = replace(digits_reference.settings, map_sample=10_000)
+    assert ray_triage._sampling(settings, 5_000, 100_000_000).map_sample < 120
+    assert ray_triage._sampling(settings, 5_000, 8_000).map_sample > 7_000

@@ -12,7 +12,7 @@ from sklearn.neural_network import MLPClassifier
 
 from annotriage import diagnose, diagnose_to_folder, fit, sample
 from annotriage.cli import main
-from annotriage.cli.inside import QUERIES
+from annotriage.cli.diagnosis import QUERIES
 from annotriage.diagnosis.questions import Query
 from annotriage.errors import DataError, OutputError, SettingError
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from annotriage import Item, ModelSpec, Settings, atlas, diagnose, fit, load_model, sample, sample_to_file
 from annotriage.cli import main
-from annotriage.cli.inside import METHODS
+from annotriage.cli.diagnosis import METHODS
 from annotriage.demo.digits import write_digits
 from annotriage.diagnosis.samplers import Method
 from annotriage.engine.diagnosis.inside import NO_CLASS, look_inside

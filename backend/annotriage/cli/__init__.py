@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from annotriage import __version__
-from annotriage.cli import certificates, files, inside, keeping, look_alikes, quality, reviews, service, training
+from annotriage.cli import backups, certificates, diagnosis, look_alikes, quality, reviews, service, training, triage
 from annotriage.cli.options import Group
 
 
@@ -16,11 +16,11 @@ def main() -> None:
 
     \b
     In this order: annotriage fit, then annotriage triage. annotriage demo shows both on real digits.
-    DATA is an image folder (class/name.png, or flat when unlabelled), a CSV manifest (path,label), an .npz file
-    (x, y), Label Studio tasks or export as JSON, or what people labelled in a project of it, as label-studio:3.
+    DATA is an image folder (class/name.png, or flat when unlabelled), a CSV or Parquet manifest (path,label), an
+    .npz file (x, y), either of the first two in an object store (s3://bucket/folder), Label Studio tasks or export as JSON, or what people labelled in a project of it, as label-studio:3.
     """
 
 
-for _module in (files, quality, look_alikes, inside, training, service, reviews, certificates, keeping):
+for _module in (triage, quality, look_alikes, diagnosis, training, service, reviews, certificates, backups):
     for _command in _module.COMMANDS:
         main.add_command(_command)

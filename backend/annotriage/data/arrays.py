@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -45,10 +46,12 @@ def open_columns(columns: Mapping[str, Column], name: str, place: str, notes: tu
 
     repeats = repeated_ids(enumerate(map(_text, columns["id"].rows())))[1] if "id" in columns else {}
 
-    def read() -> Iterator[Item]:
-        return mark_repeats(enumerate(_items(columns, place)), repeats, f"{place}: row")
+    count = columns["x"].shape[0]
 
-    return Dataset(name, columns["x"].shape[0], read, notes)
+    def part(start: int, stop: int) -> Iterator[Item]:
+        return mark_repeats(enumerate(_items(columns, place, start, stop), start), repeats, f"{place}: row")
+
+    return Dataset(name, count, lambda: part(0, count), notes, part)
 
 
 def _check(key: str, column: Column, x: Column, place: str) -> None:
@@ -80,9 +83,10 @@ def _check_flags(y: Column, place: str) -> None:
             raise DataError(f"{place}: y has shape {y.shape}, so it must hold 0 and 1, a column per class; row {i} is {row}")
 
 
-def _items(columns: Mapping[str, Column], place: str) -> Iterator[Item]:
+def _items(columns: Mapping[str, Column], place: str, start: int, stop: int) -> Iterator[Item]:
     names = [key for key in ("x", "y", "group", "id") if key in columns]
-    for i, values in enumerate(zip(*(columns[key].rows() for key in names), strict=True)):
+    rows = islice(zip(*(columns[key].rows() for key in names), strict=True), start, stop)
+    for i, values in enumerate(rows, start):
         row = dict(zip(names, values, strict=True))
         media = np.array(row["x"])  # a copy: a view would keep its whole block alive
         labels = _labels(row["y"]) if "y" in row else None

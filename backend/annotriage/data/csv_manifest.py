@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
@@ -46,13 +47,14 @@ def open_manifest(manifest: Path, name: str, classes: Sequence[str] = (), settin
     unused = [column for column in header.columns if column not in COLUMNS]
     notes = (f"{manifest}: columns that are not used: {', '.join(map(repr, unused))}",) if unused else ()
 
-    def read() -> Iterator[Item]:
+    def part(start: int, stop: int) -> Iterator[Item]:
         reader = MediaReader(settings or ServiceSettings.load(), str(manifest))
-        rows = ahead(_rows(manifest, header), lambda row: None if row.problem else row.path, reader)
+        wanted = islice(_rows(manifest, header), start, stop)
+        rows = ahead(wanted, lambda row: None if row.problem else row.path, reader)
         items = ((row.line, _item(row, found, manifest, classes)) for row, found in rows)
         return mark_repeats(items, repeats, f"{manifest}: row")
 
-    return Dataset(name, count, read, notes)
+    return Dataset(name, count, lambda: part(0, count), notes, part)
 
 
 @dataclass(frozen=True)

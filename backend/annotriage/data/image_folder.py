@@ -10,6 +10,7 @@ import heapq
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from annotriage.data.items import Dataset, Item, Problem
@@ -43,11 +44,11 @@ def open_image_folder(folder: Path, name: str) -> Dataset:
             f"{folder}: no images in this folder{found}. Expected class/name.png, or images directly in it, whatever their ending"
         )
     notes = (f"{folder}: left out {_counted(left_out)}",) if left_out else ()
-    return Dataset(name, count, lambda: _read(folder), notes)
+    return Dataset(name, count, lambda: _read(folder), notes, lambda start, stop: _read(folder, start, stop))
 
 
-def _read(folder: Path) -> Iterator[Item]:
-    for path in _image_paths(folder, _names_in_order, Counter()):
+def _read(folder: Path, start: int = 0, stop: int | None = None) -> Iterator[Item]:
+    for path in islice(_image_paths(folder, _names_in_order, Counter()), start, stop):
         file = folder / path
         id = storable(path)
         label = (id.split("/")[0],) if "/" in id.rstrip("/") else None

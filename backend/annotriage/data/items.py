@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,7 @@ class Dataset:
     """A named set of items that can be read again from the start; `count` is None where counting would mean reading.
 
     notes: sentences for people about the reading: what was left out, what was detected and not stated. part: reads the items from one place
-    up to another, where the source can jump there; see `between`.
+    up to another, as many workers do; None where all before would have to be fetched, too.
     """
 
     name: str
@@ -76,10 +75,6 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Item]:
         return self.read()
-
-    def between(self, start: int, stop: int) -> Iterator[Item]:
-        """The items from one place up to another. Where the source cannot jump there, those before are read and left out."""
-        return islice(self.read(), start, stop) if self.part is None else self.part(start, stop)
 
     def renamed(self, names: Mapping[str, str]) -> Dataset:
         """The same items, with other names for some labels. names: what the data say -> what is meant."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from annotriage.data.items import Dataset, Item, Media, Problem
-from annotriage.data.remote_media import MediaReader, ahead
+from annotriage.data.remote_media import MediaReader, ahead, beside
 from annotriage.data.unique_ids import mark_repeats, repeated_ids
 from annotriage.errors import DataError, MediaError
 from annotriage.media.object_store import addresses, is_stored, listed, opened
@@ -92,12 +92,13 @@ class Manifest:
                 for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=list(self.columns)):
                     for values in batch.to_pylist():
                         if place in wanted:
-                            yield _Row.of(values, self.media, first + place, f"{name}:{place}", f"{path} row {place}")
+                            found = _Row.of(values, self.media, first + place, f"{name}:{place}", f"{path} row {place}")
+                            yield found if found.written is None else replace(found, written=beside(path, found.written))
                         place += 1
         except (OSError, ValueError) as error:
-            found = f"{path}: damaged in rows {place} to {wanted.stop - 1} ({_said(error)}); write this part again"
+            told = f"{path}: damaged in rows {place} to {wanted.stop - 1} ({_said(error)}); write this part again"
             for row in range(max(place, wanted.start), wanted.stop):
-                item = Item(f"{name}:{row}", None, path=f"{path} row {row}", problem=Problem(Failure.UNREADABLE, found))
+                item = Item(f"{name}:{row}", None, path=f"{path} row {row}", problem=Problem(Failure.UNREADABLE, told))
                 yield _Row(first + row, item)
 
 
@@ -156,6 +157,8 @@ def open_parquet(place: str, name: str, settings: ServiceSettings) -> Dataset:
             f"{place}: has the columns {', '.join(map(repr, first.names))[:300]}; one must be 'path' (the file of each item), 'image' (its"
             " bytes) or 'x' (numbers)"
         )
+    if media == "path" and not _is_text(first.field("path").type):
+        raise DataError(f"{place}: its column 'path' is of type {first.field('path').type}; it must be text, the file of each item")
     columns = tuple(column for column in (media, "label", "id", "group") if column in first.names)
     manifest = Manifest(place, tuple(part for part in parts if part.count), media, columns, {}, settings)
     if not manifest.count:
@@ -258,9 +261,20 @@ def _labels(cell: Any) -> tuple[str | int, ...] | None:
         return None
     if isinstance(cell, list):
         return tuple(value for value in cell if value is not None)
+    if isinstance(cell, float):  # whole numbers with gaps, as pandas writes them
+        if cell != cell:
+            return None
+        cell = int(cell) if cell.is_integer() else str(cell)
     if isinstance(cell, int):
         return (cell,) if cell >= 0 else None
     return (str(cell),)
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def _said(error: Exception) -> str:

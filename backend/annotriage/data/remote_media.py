@@ -61,8 +61,15 @@ class MediaReader:
                 )
             return self._fetcher.get(written, "its media")
         if self._stored:
-            return self._store.get(f"{self._place.rpartition('/')[0]}/{written}")
+            return self._store.get(beside(self._place, written))
         return local_path(written, Path(self._place).parent)
+
+
+def beside(manifest: str, written: str) -> str:
+    """A cell of a manifest in an object store as a whole address; as it is where it is one, or the manifest lies on this machine."""
+    if not is_stored(manifest) or is_data_uri(written) or _ADDRESS.match(written):
+        return written
+    return f"{manifest.rpartition('/')[0]}/{written}"
 
 
 def ahead(rows: Iterable[T], written: Callable[[T], str | None], reader: MediaReader) -> Iterator[tuple[T, Media | MediaError | None]]:

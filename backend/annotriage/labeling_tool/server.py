@@ -173,10 +173,10 @@ class ToolProject(Protocol):
         """What one more label to choose would change; nothing is changed. Raises DataError, saying what to do, where it cannot be added."""
 
     def without_choice(self, label: str) -> ConfigChange:
-        """What taking it back would change. Raises DataError where it is not there as it was added."""
+        """What taking it back would change. Raises DataError where it is not as it was added, StateError if people answered with it."""
 
     def change_config(self, change: ConfigChange) -> None:
-        """Make such a change. Raises StateError if the labeling config is another one by now, ToolRefused if it is answered in use."""
+        """Make such a change. Raises StateError if the labeling config is another one by now."""
 
     def answer(self, task_id: str, labels: Sequence[str], account: str, seconds: float) -> str:
         """Answer a task in the name of an account: the review's id. seconds: that its person took.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
+import zipfile
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ def write_piece(file: Path, piece: Piece) -> None:
     facts["strange"] = [[stranger.id, stranger.label] for stranger in piece.strange]
     arrays |= _arrays("strange", [one.point for one in piece.strange], [one.picture for one in piece.strange])
     arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
-    partial = file.with_name(f".{file.name}.{os.getpid()}.part")
+    partial = file.with_name(f".{file.name}.{uuid4().hex}.part")  # workers on other machines have the same process ids
     with partial.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
     partial.replace(file)
@@ -62,7 +63,7 @@ def write_piece(file: Path, piece: Piece) -> None:
 def read_piece(file: Path) -> Piece:
     """A piece that `write_piece` wrote. Raises OutputError if the file is damaged."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             facts = json.loads(arrays["facts"].tobytes())
             seen = {
                 name: [
@@ -76,8 +77,8 @@ def read_piece(file: Path) -> Piece:
                 for (id, label), point, picture in zip(facts["strange"], *_columns(arrays, "strange"), strict=True)
             ]
             scores, clusters, outliers = arrays["scores"], arrays["clusters"], arrays["outliers"]
-    except (OSError, ValueError, KeyError) as error:
-        raise OutputError(f"{file}: damaged ({error}); remove this file and run the same command again, which makes it anew") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise OutputError(f"{file}: damaged ({error}); run the same command again, which makes it anew") from error
     groups = facts["groups"] or [None] * len(scores)
     return Piece(facts["counts"], scores, clusters, outliers, groups, facts["labels"], strange=strange, **seen)
 

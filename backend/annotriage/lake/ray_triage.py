@@ -7,15 +7,18 @@ together in order, the pieces come to the same numbers as one machine: samples a
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
+from uuid import uuid4
 
 from threadpoolctl import threadpool_limits
 
@@ -37,7 +40,7 @@ from annotriage.settings import ServiceSettings, Settings
 VERDICTS = "verdicts"  # the folder of parts
 PIECE_ITEMS = 5_000  # in a piece: what one dead worker costs; about a minute of a ResNet-18 on one core
 T = TypeVar("T")
-_PIECES, _RUN = "pieces", "run.json"
+_PIECES, _RUN, _LOCK = "pieces", "run.json", "run.lock"
 
 
 class PartVerdicts(Sequence[Verdict]):
@@ -90,15 +93,15 @@ def triage_on_ray(
     see the model, the data and `out` under the same paths. workers: by default as many as the cluster's cores (or GPUs) carry; each uses
     the cores of the setting `threads`, 1 if that is not set. gpus: of each worker. address: of a running cluster, "auto" for the one of
     this machine; by default Ray is started here and ended afterwards. piece_items: raise it for tiny models, a piece may take a minute.
-    An unfinished run of the same reference, data and settings is continued; replace_existing begins anew.
+    An unfinished run of the same reference, data and settings is continued; replace_existing also throws away one of others.
     Raises what `triage` raises, and SettingError without Ray.
     """
     out, settings, server = Path(out).resolve(), settings or reference.settings, server or ServiceSettings.load()
     refuse_existing(out, what="results", mark=SUMMARY, replaceable=replace_existing)
     dataset = open_dataset(_here(data), labeling_config=labeling_config, classes=reference.space.classes, server=server)
-    if (count := dataset.count) is None:
+    if (count := dataset.count) is None or dataset.part is None:
         raise DataError(
-            f"{dataset.name}: its number of items is not known, so it cannot be cut into pieces; triage it without --engine ray"
+            f"{dataset.name}: cannot be read in pieces; give a folder, a manifest (CSV, Parquet) or arrays, or leave --engine ray out"
         )
     settings = replace(settings, threads=settings.threads or 1)
     model = _here(model)
@@ -107,16 +110,18 @@ def triage_on_ray(
     batch = opened.fixed_batch or settings.batch_size
     piece_items = -(-piece_items // batch) * batch  # whole batches: the model gets the very batches that it would on one machine
     pieces = list(_pieces(count, piece_items))
-    unfinished = _begun(out, _facts(reference, dataset, settings, piece_items), anew=replace_existing)
-    task = _Task(reference, model, settings, dataset, unfinished)
-    started = time.perf_counter()
-    missing = [piece for piece in pieces if not _is_done(unfinished, piece["number"])]
-    with progress(f"triage of {dataset.name}", count) as advance:
-        advance(count - sum(piece["stop"] - piece["start"] for piece in missing))
-        if missing:
-            for done in _run(task, missing, workers, gpus, address):
-                advance(done)
-    return _together(reference, dataset, settings, unfinished, out, pieces, time.perf_counter() - started, opened.notes, progress)
+    place = {"data": _place(data), "model": str(model), "labeling_config": str(labeling_config), "media_hosts": list(server.media_hosts)}
+    facts = {"reference": reference.version, "items": count, "piece_items": piece_items, "settings": asdict(settings), **place}
+    with _begun(out, facts, anew=replace_existing) as unfinished:
+        task = _Task(reference, model, settings, _sampling(settings, piece_items, count), dataset, unfinished)
+        started = time.perf_counter()
+        missing = [piece for piece in pieces if not _is_done(unfinished, piece["number"])]
+        with progress(f"triage of {dataset.name}", count) as advance:
+            advance(count - sum(piece["stop"] - piece["start"] for piece in missing))
+            if missing:
+                for done in _run(task, missing, workers, gpus, address):
+                    advance(done)
+        return _together(reference, dataset, settings, unfinished, out, pieces, time.perf_counter() - started, opened.notes, progress)
 
 
 def _together(
@@ -133,20 +138,38 @@ def _together(
     """The whole from its pieces; the folder takes its name at the end."""
     tally = Tally(reference, settings)
     for piece in pieces:
-        tally.absorb(read_piece(unfinished / _PIECES / _kept(piece["number"])))
+        try:
+            tally.absorb(read_piece(unfinished / _PIECES / _kept(piece["number"])))
+        except OutputError:
+            (unfinished / VERDICTS / _part(piece["number"])).unlink(missing_ok=True)  # so that it is judged anew
+            raise
     counts = [piece["stop"] - piece["start"] for piece in pieces]
     said = (*dataset.notes, *notes, "Run on Ray: the verdicts are Parquet parts, and no predictions.json was written.")
     with threadpool_limits(1, user_api="blas"):
         found = finished(tally, dataset.name, PartVerdicts(out / VERDICTS, counts), progress, said, seconds)
     found = write_summary(unfinished, found, settings, progress)
-    shutil.rmtree(unfinished / _PIECES)
-    (unfinished / _RUN).unlink()
-    former = out.with_name(f".{out.name}.{os.getpid()}.old")
-    if out.exists():
-        out.rename(former)
-    unfinished.rename(out)
+    former = out.with_name(f".{out.name}.{uuid4().hex}.old")
+    try:
+        if out.exists():
+            out.rename(former)
+        unfinished.rename(out)
+    finally:
+        if former.exists() and not out.exists():
+            former.rename(out)
+    shutil.rmtree(out / _PIECES)
+    for file in (_RUN, _LOCK):
+        (out / file).unlink()
     shutil.rmtree(former, ignore_errors=True)
     return found
+
+
+def _sampling(settings: Settings, piece_items: int, count: int) -> Settings:
+    """The settings with which pieces are judged: of the sample for the map each keeps no more than it can have in that of the whole.
+
+    The sample is drawn by hashes, so a piece's share of it is binomial: ten standard deviations above its mean it never is.
+    """
+    mean = settings.map_sample * min(1.0, piece_items / count)
+    return replace(settings, map_sample=min(settings.map_sample, int(mean + 10 * mean**0.5 + 100)))
 
 
 @dataclass(frozen=True)
@@ -156,6 +179,7 @@ class _Task:
     reference: Reference
     model: ModelSpec | Path | str | None
     settings: Settings
+    sampling: Settings
     dataset: Dataset
     folder: Path
 
@@ -173,12 +197,12 @@ class _Judge:
     def __call__(self, piece: dict[str, Any]) -> dict[str, Any]:
         number, start, stop = (int(piece[key]) for key in ("number", "start", "stop"))
         task = self._task
-        tally = Tally(task.reference, task.settings)
+        tally = Tally(task.reference, task.sampling)
+        part = task.dataset.part
+        assert part is not None  # looked at before the run
         with threadpool_limits(1, user_api="blas"):
             rows = [
-                verdict_row(verdict)
-                for batch in stream(self._model, task.dataset.between(start, stop), task.settings)
-                for _, verdict in tally.add(batch)
+                verdict_row(verdict) for batch in stream(self._model, part(start, stop), task.settings) for _, verdict in tally.add(batch)
             ]
         if len(rows) != stop - start:
             raise DataError(
@@ -193,7 +217,7 @@ class _Judge:
 def _run(task: _Task, pieces: list[dict[str, int]], workers: int | None, gpus: float, address: str | None) -> Iterator[int]:
     """The numbers of items as pieces are done, in whatever order."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
-    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters is raised
     try:
         import ray
         from ray.data import DataContext
@@ -203,12 +227,19 @@ def _run(task: _Task, pieces: list[dict[str, int]], workers: int | None, gpus: f
     began, cores = not ray.is_initialized(), task.settings.threads or 1
     if began:
         here: dict[str, Any] = {} if address else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **here)
+        try:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **here)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise SettingError(
+                f"--ray-address: Ray cannot be reached or started ({str(error).strip()[:300]}); is the cluster running?"
+            ) from error
     try:
         DataContext.get_current().enable_progress_bars = False
-        resources = ray.cluster_resources()
-        fits = resources.get("GPU", 0) / gpus if gpus else resources.get("CPU", 1) / cores
-        at_once = max(1, min(workers or int(fits), len(pieces)))
+        fits = sum(_fitting(node["Resources"], cores, gpus) for node in ray.nodes() if node["Alive"])
+        if not fits:
+            needs = f"{cores} cores{f' and {gpus:g} GPUs' if gpus else ''}"
+            raise SettingError(f"--engine ray: no node has {needs} for a worker; lower the setting threads, or --worker-gpus")
+        at_once = min(workers or fits, len(pieces))
         blocks = ray.data.from_items(pieces, override_num_blocks=len(pieces))
         compute = ray.data.ActorPoolStrategy(size=at_once)
         judged = blocks.map(_Judge, fn_constructor_args=[[ray.put(task)]], compute=compute, num_cpus=cores, num_gpus=gpus or None)
@@ -219,6 +250,12 @@ def _run(task: _Task, pieces: list[dict[str, int]], workers: int | None, gpus: f
     finally:
         if began:
             ray.shutdown()
+
+
+def _fitting(resources: dict[str, float], cores: int, gpus: float) -> int:
+    """How many workers a node carries."""
+    by_core = int(resources.get("CPU", 0) // cores)
+    return min(by_core, int(resources.get("GPU", 0) / gpus)) if gpus else by_core
 
 
 def _own(error: Exception) -> AnnotriageError:
@@ -242,36 +279,50 @@ def _pieces(count: int, size: int) -> Iterable[dict[str, int]]:
         yield {"number": number, "start": start, "stop": min(start + size, count)}
 
 
-def _facts(reference: Reference, dataset: Dataset, settings: Settings, piece_items: int) -> dict[str, Any]:
-    """What a run must have in common with one that it continues."""
-    facts = {
-        "reference": reference.version,
-        "dataset": dataset.name,
-        "items": dataset.count,
-        "piece_items": piece_items,
-        "settings": asdict(settings),
-    }
-    return dict(json.loads(json.dumps(facts, default=str)))
+def _place(data: Source) -> list[Any]:
+    """What data a run is on, as far as it can be told without reading them: where they lie, and how large and old a local file is."""
+    if not isinstance(data, str | Path):
+        return [type(data).__name__]
+    path = Path(data)
+    status = path.stat() if path.exists() else None
+    return [str(_here(data)), *([] if status is None else [status.st_size, status.st_mtime_ns])]
 
 
-def _begun(out: Path, facts: dict[str, Any], *, anew: bool) -> Path:
-    """The folder in the making, of this run or of one that was ended. Raises OutputError if another run left one."""
+@contextmanager
+def _begun(out: Path, facts: dict[str, Any], *, anew: bool) -> Iterator[Path]:
+    """The folder in the making, of this run or of one like it that was ended. anew: whether what another run left is thrown away.
+
+    Raises OutputError if it is not, or if another process is at work there.
+    """
     unfinished = out.with_name(f".{out.name}.unfinished")
+    with ExitStack() as stack:
+        try:
+            unfinished.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context((unfinished / _LOCK).open("a"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _prepare(unfinished, json.loads(json.dumps(facts, default=str)), anew=anew)
+        except BlockingIOError as error:
+            raise OutputError(f"{out}: another run writes these results at this moment; wait for it, or choose another folder") from error
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{unfinished}: cannot be written ({error}); choose another folder for the results") from error
+        yield unfinished
+
+
+def _prepare(unfinished: Path, facts: dict[str, Any], *, anew: bool) -> None:
     run = unfinished / _RUN
-    try:
-        if anew:
-            shutil.rmtree(unfinished, ignore_errors=True)
-        if run.is_file() and json.loads(run.read_text("utf-8")) != facts:
+    if run.is_file() and json.loads(run.read_text("utf-8")) != facts:
+        if not anew:
             raise OutputError(
                 f"{unfinished}: an unfinished run with another reference, other data or settings; pass --replace to begin anew, or choose"
                 " another folder for the results"
             )
         for folder in (_PIECES, VERDICTS):
-            (unfinished / folder).mkdir(parents=True, exist_ok=True)
-        run.write_text(json.dumps(facts), "utf-8")
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{unfinished}: cannot be written ({error}); choose another folder for the results") from error
-    return unfinished
+            shutil.rmtree(unfinished / folder, ignore_errors=True)
+    for folder in (_PIECES, VERDICTS):
+        (unfinished / folder).mkdir(exist_ok=True)
+    partial = unfinished / f".{_RUN}.part"
+    partial.write_text(json.dumps(facts), "utf-8")
+    partial.replace(run)
 
 
 def _is_done(unfinished: Path, number: int) -> bool:

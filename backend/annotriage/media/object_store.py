@@ -6,16 +6,17 @@ manifest's own bucket and in those that the setting `media_hosts` lists (as s3:/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
 from annotriage.errors import DataError, MediaError, MediaUnavailable
 from annotriage.states import Failure
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
+_ADDRESS = re.compile(r"(?P<scheme>[A-Za-z0-9]+)://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._@-]*)(?P<path>(/.*)?)")
 
 
 def is_stored(address: str) -> bool:
@@ -24,10 +25,15 @@ def is_stored(address: str) -> bool:
     return bool(mark) and scheme.lower() in SCHEMES
 
 
-def bucket_of(address: str) -> str:
-    """The bucket of an address, with its scheme: "s3://photos"."""
-    parts = urlsplit(address)
-    return f"{parts.scheme.lower()}://{parts.netloc}"
+def split(address: str) -> tuple[str, str]:
+    """The bucket of an address with its scheme, "s3://photos", and what is behind it, as it is written.
+
+    One reading for what is checked and what is opened. Raises DataError if it names no bucket, or what is behind it leads elsewhere.
+    """
+    found = _ADDRESS.fullmatch(address)
+    if found is None or not address.isprintable() or ".." in found["path"].split("/"):
+        raise DataError(f"{address[:200]!r}: no address in an object store; it looks like s3://bucket/folder/file.png")
+    return f"{found['scheme'].lower()}://{found['bucket']}", found["path"]
 
 
 @lru_cache(maxsize=64)
@@ -46,9 +52,9 @@ def _opened(bucket: str) -> tuple[Any, str]:
 
 def opened(address: str) -> tuple[Any, str]:
     """The pyarrow file system behind an address, and the file's or folder's path in it. Raises DataError if there is none."""
-    bucket = bucket_of(address)
+    bucket, path = split(address)
     system, root = _opened(bucket)
-    return system, f"{root}{address[address.index('://') + 3 + len(urlsplit(address).netloc) :]}".rstrip("/")
+    return system, f"{root}{path}".rstrip("/")
 
 
 def listed(address: str) -> list[tuple[str, int]]:
@@ -56,15 +62,15 @@ def listed(address: str) -> list[tuple[str, int]]:
 
     Raises DataError if nothing is there or it may not be listed.
     """
+    system, path = opened(address)
     from pyarrow import fs
 
-    system, path = opened(address)
     try:
         here = system.get_file_info(path)
         if here.type == fs.FileType.File:
             return [("", int(here.size))]
         found = system.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{address}: cannot be listed ({_said(error)}); check the address and this machine's credentials") from error
     files = sorted((info.path[len(path) :].lstrip("/"), int(info.size)) for info in found if info.type == fs.FileType.File)
     if not files:
@@ -82,12 +88,15 @@ class StoreReader:
     @classmethod
     def of(cls, allowed: Iterable[str], size: int, own: str | None = None) -> StoreReader:
         """For the buckets among the `media_hosts`, and that of the manifest at the address `own`."""
-        listed_buckets = {bucket_of(entry) for entry in allowed if is_stored(entry)}
-        return cls(frozenset(listed_buckets | ({bucket_of(own)} if own is not None and is_stored(own) else set())), size)
+        named = [entry for entry in (*allowed, own or "") if is_stored(entry)]
+        return cls(frozenset(split(entry)[0] for entry in named), size)
 
     def get(self, address: str) -> bytes:
         """The content of a file. Raises MediaUnavailable where the store is away or throttles for long, else MediaError."""
-        bucket = bucket_of(address)
+        try:
+            bucket, _ = split(address)
+        except DataError as error:
+            raise MediaError(Failure.ADDRESS, str(error)) from error
         if bucket not in self.buckets:
             raise MediaError(
                 Failure.FORBIDDEN, f"{address}: {bucket} may not be read; add {bucket} to the setting media_hosts if it is meant"
@@ -107,6 +116,8 @@ class StoreReader:
                 return bytes(file.read())
         except FileNotFoundError:
             raise MediaError(Failure.GONE, f"{address}: no such file in the store; correct the address or put it there") from None
+        except ValueError as error:
+            raise MediaError(Failure.ADDRESS, f"{address}: no file can be called so ({_said(error)}); correct the address") from error
         except OSError as error:
             if isinstance(error, PermissionError) or "ACCESS_DENIED" in str(error):
                 raise MediaError(

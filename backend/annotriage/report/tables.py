@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
 
 from annotriage.errors import OutputError
 from annotriage.report.csv_cells import text_cell
@@ -29,7 +29,7 @@ def write_table(file: Path, columns: Mapping[str, type], pages: Iterable[Sequenc
         raise OutputError(f"{file}: its ending says how it is written; choose one of {', '.join(ENDINGS)}")
     if file.exists() and not replace:
         raise OutputError(f"{file}: exists already; choose another name, or pass --replace")
-    partial = file.with_name(f".{file.name}.{os.getpid()}.part")
+    partial = file.with_name(f".{file.name}.{uuid4().hex}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".parquet":

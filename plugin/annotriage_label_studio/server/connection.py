@@ -257,11 +257,19 @@ class LabelStudioProject:
         return self._changed(label, with_choice)
 
     def without_choice(self, label: str) -> ConfigChange:
-        """What taking it out again would change."""
-        return self._changed(label, without_choice)
+        """What taking it out again would change. Raises StateError if people answered with it: Label Studio would drop it even then."""
+        change = self._changed(label, without_choice)
+        written = self._client.get(f"/api/projects/{self.id}/summary/")
+        control = self._control()
+        chosen = choices_by_label(control, self._config().names).get(label, label)
+        answers, drafts = ((written.get(kind) or {}).get(control.name, {}) for kind in ("created_labels", "created_labels_drafts"))
+        if count := int(answers.get(chosen, 0)) + int(drafts.get(chosen, 0)):
+            named = "1 answer names" if count == 1 else f"{count:,} answers name"
+            raise StateError(f"project {self.id}: {named} the class {label!r}, so it stays; change them first")
+        return change
 
     def change_config(self, change: ConfigChange) -> None:
-        """Write it, unless somebody has changed the labeling config meanwhile. Label Studio refuses to drop a choice that is in use."""
+        """Write it, unless somebody has changed the labeling config meanwhile."""
         project = self._read_project()
         if (project.label_config or "") != change.before:
             raise StateError(f"project {self.id}: somebody has changed the labeling config meanwhile; look at the change again")

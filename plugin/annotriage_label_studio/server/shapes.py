@@ -36,6 +36,7 @@ SHAPES: tuple[tuple[str, str, Any], ...] = (
     ("GET", r"/api/tasks/?", TASKS),
     ("GET", r"/api/projects/\d+/?", PROJECT),
     ("PATCH", r"/api/projects/\d+/?", PROJECT),
+    ("GET", r"/api/projects/\d+/summary/?", {"created_labels?": (dict, type(None)), "created_labels_drafts?": (dict, type(None))}),
     ("GET", r"/api/projects/\d+/model-versions/?", {"static": [{"model_version": TEXT, "count": int}]}),
     ("POST", r"/api/projects/\d+/import/predictions/?", {"created": int}),
     ("GET", r"/api/predictions/?", [PREDICTION]),

@@ -55,7 +55,7 @@ def add_class(process: Process, project: Project, label: str, seen: str, by: str
 
 
 def take_class_back(process: Process, project: Project, label: str, by: str) -> None:
-    """Take a class away that was added from here. Raises StateError if none of that name was, ToolRefused if people answered with it."""
+    """Take a class away that was added from here. Raises StateError if none of that name was, or if people answered with it."""
     _refuse_unwritten(project)
     with process.store.reading() as connection:
         if label not in {added.label for added in added_classes(connection, project)}:
