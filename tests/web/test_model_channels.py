@@ -79,7 +79,7 @@ def test_concepts_are_sent_as_a_table_and_held_against_units(model, digits_refer
     assert post(client, f"{UNITS}/start", UNITS).status_code == 422
     post(client, f"{UNITS}/concepts", UNITS, concepts=(io.BytesIO(b"id,loop\nnobody,maybe"), "mine.csv"))
     look(dashboard)
-    assert "failed: mine.csv: row 2, &#39;loop&#39;: &#39;maybe&#39; is none of 1" in client.get(UNITS).text
+    assert ">mine.csv: row 2, &#39;loop&#39;: &#39;maybe&#39; is none of 1" in client.get(UNITS).text
     assert client.get(f"{UNITS}.json").json["units"]["job"]["payload"] == {}
 
 
