@@ -17,7 +17,8 @@ def main() -> None:
     \b
     In this order: annotriage fit, then annotriage triage. annotriage demo shows both on real digits.
     DATA is an image folder (class/name.png, or flat when unlabelled), a CSV or Parquet manifest (path,label), an
-    .npz file (x, y), either of the first two in an object store (s3://bucket/folder), Label Studio tasks or export as JSON, or what people labelled in a project of it, as label-studio:3.
+    .npz file (x, y), pictures or Parquet in an object store (s3://bucket/folder), Label Studio tasks or export as
+    JSON, or what people labelled in a project of it, as label-studio:3.
     """
 
 
