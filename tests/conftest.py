@@ -20,6 +20,7 @@ import postgresql
 import pytest
 from browsers import axe_source, barriers, browser, missing, open_page
 from hypothesis import settings as hypothesis
+from kept_code import kept_code
 from label_studio import LabelStudio, Person
 from onnx import TensorProto, helper, numpy_helper
 from running import free_port
@@ -103,6 +104,13 @@ def pytest_runtest_makereport():
     report = yield
     report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_umap(pytestconfig):
+    """What is compiled of UMAP is kept, for the other processes and the next run."""
+    with kept_code(pytestconfig.rootpath / ".pytest_cache" / "compiled"):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -134,6 +134,7 @@ def test_a_variable_that_cannot_be_is_named():
         (b"seed = 1\nalpa = 0.1", r"annotriage.toml, line 2: no setting is called 'alpa'; did you mean alpha\?"),
         (b"alpha = ", r"annotriage.toml: not valid TOML"),
         (b"map = '\xff'", r"annotriage.toml: not valid TOML"),
+        pytest.param(b"alpha = " + b"[" * 9_000, r"annotriage.toml: not valid TOML", id="deeper than Python goes"),
         (b"alpha = 3", r"annotriage.toml, line 1: setting alpha: 3.0 is out of range"),
         (b"# alpha = 2\n\n  'alpha' = 3", r"annotriage.toml, line 3: setting alpha: 3.0 is out of range"),
         (b"[alpha]\nx = 1", r"annotriage.toml, line 1: setting alpha: \{'x': 1\} is not a number"),

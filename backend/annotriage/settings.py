@@ -585,7 +585,7 @@ def _from_file(file: Path) -> dict[str, Any]:
         table = tomllib.loads(text)
     except OSError as error:
         raise SettingError(f"{file}: cannot be read ({error.strerror}); check the path given to --config") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingError(f"{file}: not valid TOML: {error}") from error
     unknown = sorted(set(table) - set(_FIELDS))
     if unknown:

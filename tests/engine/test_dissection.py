@@ -117,6 +117,7 @@ def test_masks_lie_in_folders_as_the_items_do(convolutional_reference, digits, t
         ([["id", "loop"]], "no rows below the header"),
         ([["id", "loop"], ["1", "maybe"]], "row 2, 'loop': 'maybe' is none of 1"),
         ([["id", "loop"], ["1", "1"], ["1", "0"]], "row 3 names an item for the second time"),
+        ([["id", *(f"c{place}" for place in range(101))]], "concepts.csv: 101 concepts are too many; leave at most 100"),
         ([["id", "loop"], ["nobody", "1"]], "no row of the CSV file belongs"),
         ([["id", "loop"], *([str(row), "1"] for row in range(20))], "loop: fewer than 5 items are with it or without it"),
     ],

@@ -121,6 +121,7 @@ def test_specs_are_equal_wherever_their_files_lie(write, tmp_path):
         ('kind = "image"', 'kind = "array"', r'has no meaning for kind = "array"; remove it'),
         ("[input]", "[inputs]", "unknown key 'inputs'"),
         ("[model]", "model", "not valid TOML"),
+        pytest.param("0.225]", "[" * 9_000, "not valid TOML", id="deeper than Python goes"),
     ],
 )
 def test_every_mistake_names_the_file_the_key_and_the_fix(write, old, new, message):

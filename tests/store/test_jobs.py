@@ -18,6 +18,49 @@ from annotriage.store.schema import heartbeat, job
 KINDS = ("recalibrate", LIMITS, "report")
 
 
+class TestLatestJob:
+    def test_the_page_of_a_kind_finds_its_job_among_any_number_of_others_and_reads_no_payload(self, store, project):
+        others = [{"project_id": project.id, "kind": "report", "payload": {}, "at": 0.0, "state": "done"}] * 60
+        with store.writing() as connection:
+            assert jobs.latest_of(connection, project.id, "recalibrate") is None
+            id = jobs.queue(connection, project.id, "recalibrate", {"file": "large"})
+            connection.execute(job.insert(), others)
+            found = jobs.latest_of(connection, project.id, "recalibrate")
+        assert (found.id, found.state, found.payload) == (id, JobState.QUEUED, {})
+
+    @pytest.mark.parametrize("end", ["done", "cancelled"])
+    def test_what_a_job_was_asked_for_is_forgotten_at_its_end_where_that_is_wanted(self, store, project, end):
+        with store.writing() as connection:
+            id = jobs.queue(connection, project.id, "recalibrate", {"file": "large"})
+            jobs.take(connection, "me", KINDS)
+            assert jobs.is_doing(connection, project.id, "recalibrate", {"file": "large"})
+            jobs.queue_last_word(connection, project.id, "recalibrate", {"file": "other"})
+            assert not jobs.is_doing(connection, project.id, "recalibrate", {"file": "large"})
+            if end == "done":
+                jobs.finish(connection, id, "well", forget=True)
+                assert jobs.take(connection, "me", KINDS).payload == {"file": "other"}
+                jobs.finish(connection, id, "well", forget=True)
+            else:
+                jobs.cancel(connection, project.id, "recalibrate", forget=True)
+            assert [(row.state, row.payload) for row in jobs.jobs_of(connection, project.id)] == [(end, {})]
+
+
+class TestHeldJob:
+    @pytest.mark.parametrize("end", ["cancelled", "another's"])
+    def test_what_a_job_found_is_kept_only_while_it_is_wanted_here(self, store, project, end):
+        with store.writing() as connection:
+            id = jobs.queue(connection, project.id, "recalibrate")
+            jobs.take(connection, "me", KINDS)
+            jobs.hold(connection, id, "me")
+            if end == "cancelled":
+                jobs.cancel(connection, project.id, "recalibrate")
+            else:
+                jobs.give_back(connection, "me")
+                jobs.take(connection, "you", KINDS)
+            with pytest.raises(jobs.Cancelled):
+                jobs.hold(connection, id, "me")
+
+
 class TestJob:
     def test_a_job_is_asked_for_once_and_taken_once(self, store, project):
         with store.writing() as connection:

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from annotriage.errors import UnknownError
 from annotriage.states import ProposalState
 from annotriage.store import proposals, queue, versions
-from annotriage.store.browsing import items_of
+from annotriage.store.browsing import is_item_hidden, items_of
 from annotriage.store.provenance import labels_page
 from annotriage.store.reviews import Answer, set_answers
 from annotriage.store.versions import Said
@@ -71,6 +71,7 @@ class TestProposals:
                 filtered = queue.queue_page(connection, project, filters=queue.Filters(label="cat")).rows
                 of_group = queue.queue_page(connection, project, filters=queue.Filters(proposal=group)).rows
                 waits = queue.still_waiting(connection, project, [asked, other])
+                assert [is_item_hidden(connection, row.id) for row in rows] == [row.asked for row in rows]
             shown = [(row.verdict is not None, row.asked) for row in rows]
             return shown, [row.id for row in filtered], [row.id for row in of_group], waits
 

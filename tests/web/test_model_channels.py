@@ -9,6 +9,9 @@ import pytest
 from web import sign_in
 
 from annotriage.service.operations.jobs import INSIGHT_KINDS, run_queued
+from annotriage.states import InsightKind
+from annotriage.store import jobs
+from annotriage.store.insights import job_kind
 
 
 @pytest.fixture
@@ -74,9 +77,24 @@ def test_concepts_are_sent_as_a_table_and_held_against_units(model, digits_refer
     assert client.get(re.search(r'<img[^>]*src="([^"]+/pieces/[^"]+)"', page).group(1)).mimetype == "image/png"
     assert post(client, f"{UNITS}/concepts", UNITS, concepts=(io.BytesIO(b" "), "concepts.csv")).status_code == 422
     assert post(client, f"{UNITS}/start", UNITS).status_code == 422
-    post(client, f"{UNITS}/concepts", UNITS, concepts=(io.BytesIO(b"id,loop\nnobody,1"), "concepts.csv"))
+    post(client, f"{UNITS}/concepts", UNITS, concepts=(io.BytesIO(b"id,loop\nnobody,maybe"), "mine.csv"))
     look(dashboard)
-    assert "no row of the CSV file belongs to any of its items" in client.get(UNITS).text
+    assert ">mine.csv: row 2, &#39;loop&#39;: &#39;maybe&#39; is none of 1" in client.get(UNITS).text
+    assert client.get(f"{UNITS}.json").json["units"]["job"]["payload"] == {}
+
+
+def test_who_asks_while_another_graph_is_drawn_gets_theirs_afterwards(model):
+    client, dashboard = model
+    kind = job_kind(InsightKind.GRAPH)
+    ask = {name: {"class": name} for name in "35"}
+    post(client, f"{GRAPH}/start", GRAPH, **ask["3"])
+    with dashboard.process.store.writing() as connection:
+        running = jobs.take(connection, "me", [kind])
+    assert "The model is being looked into" in post(client, f"{GRAPH}/start", GRAPH, **ask["3"]).text
+    assert "yours follows it" in post(client, f"{GRAPH}/start", GRAPH, **ask["5"]).text
+    with dashboard.process.store.writing() as connection:
+        jobs.finish(connection, running.id, "drawn")
+        assert jobs.take(connection, "me", [kind]).payload["class"] == "5"
 
 
 def test_the_layers_are_drawn_and_the_deciding_one_is_marked(model):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +11,7 @@ from annotriage.data.image_folder import BESIDE
 from annotriage.errors import DataError
 from annotriage.text import name_of
 
+MOST = 100  # concepts of a file: each is compared with every unit
 YES, NO = frozenset({"1", "yes", "true", "y"}), frozenset({"0", "no", "false", "n"})
 
 
@@ -70,20 +71,31 @@ class ConceptLabels:
 
 
 def open_concepts(file: Path) -> ConceptLabels:
-    """Concepts per item from a CSV file: a column `id` or `path`, then one column for each concept with 1 or 0; empty = nobody looked.
+    """Concepts per item from a CSV file: a column `id` or `path`, then one column for each of at most 100 concepts with 1 or 0; empty =
+    nobody looked.
 
     Raises DataError naming row and column if it cannot be read so.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.reader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            return read_concepts(stream, str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read as a CSV file in UTF-8 ({error})") from error
+
+
+def read_concepts(lines: Iterable[str], file: str) -> ConceptLabels:
+    """As `open_concepts`, of the lines of a file. file: what errors call it. Raises DataError."""
+    try:
+        rows = list(csv.reader(lines))
+    except csv.Error as error:
         raise DataError(f"{file}: cannot be read as a CSV file in UTF-8 ({error})") from error
     header = [name_of(cell) for cell in rows[0]] if rows else []
     key = next((place for place, name in enumerate(header) if name in ("id", "path")), None)
     columns = [place for place in range(len(header)) if place != key and header[place] not in ("", "id", "path", "label", "group")]
     if key is None or not columns:
         raise DataError(f"{file}: expected are a column id (or path) and one column for each concept, with 1 or 0 for each item")
+    if len(columns) > MOST:
+        raise DataError(f"{file}: {len(columns):,} concepts are too many; leave at most {MOST} columns beside id, path, label and group")
     found: dict[str, tuple[bool | None, ...]] = {}
     for number, row in enumerate(rows[1:], start=2):
         if not any(row):

@@ -211,10 +211,7 @@ def _passes(ranking: Ranking, share: float, size: int, max_error: float, confide
     for count, total, missed in zip(counts, totals, misses, strict=True):
         start = first_test(total, missed, ranking.miss, sizes[sizes <= total[-1]], ranking.calm(max_error))
         if start:
-            ends = ranking.ends[np.searchsorted(ranking.ends, np.searchsorted(total, start)) :]
-            if factors is None:
-                ends = ends[is_tested(total[ends], sizes[sizes <= total[-1]])]
-            end = ends[0] + 1
+            end = ranking.ends[np.searchsorted(ranking.ends, np.searchsorted(total, start))] + 1
             if factors is None:
                 passed += bool(count[:end] @ ranking.wrong[:end] <= np.searchsorted(sizes, total[end - 1], side="right") - 1)
             else:

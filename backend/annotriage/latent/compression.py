@@ -8,9 +8,8 @@ Every fit is seeded; a fitted compression is plain arrays and can be stored with
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -161,19 +160,8 @@ def umap_embedding(points: Array, seed: int, start: Array | None = None, dimensi
 def _umap_model(seed: int, count: int, **options: Any) -> Any:
     import umap
 
-    _keep_compiled()
     options = {"n_components": 2, **options}
     return umap.UMAP(n_neighbors=min(15, count - 1), random_state=seed, n_jobs=1, transform_seed=seed, **options)
-
-
-@cache
-def _keep_compiled() -> None:
-    """Let numba keep what it compiles of UMAP, beside UMAP's own code or in the user's cache: it takes many seconds in every process."""
-    from umap import layouts, umap_, utils
-
-    for found in [one for module in (layouts, umap_, utils) for one in vars(module).values() if hasattr(one, "enable_caching")]:
-        with suppress(RuntimeError):  # no folder can be written to
-            found.enable_caching()
 
 
 @dataclass(frozen=True)

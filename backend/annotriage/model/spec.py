@@ -77,7 +77,7 @@ class ModelSpec:
             table = tomllib.loads(path.read_text("utf-8"))
         except OSError as error:
             raise ModelError(f"{path}: cannot be read ({error.strerror}); check the path given to --model") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ModelError(f"{path}: not valid TOML: {error}") from error
         spec = cls.from_dict(table, path)
         if not spec.model_path.is_file():

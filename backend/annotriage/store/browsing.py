@@ -13,7 +13,7 @@ from annotriage.advice.strangeness_words import strangeness_sentence
 from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
 from annotriage.errors import UnknownError
 from annotriage.states import FOR_PEOPLE, UNANSWERED, Failure, GoldState, SpotCheckKind, SpotCheckState, Time
-from annotriage.store.blindness import is_asked, keeps_class, shown_verdict
+from annotriage.store.blindness import is_asked, is_hidden, keeps_class, shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, texts
 from annotriage.store.gold import is_copy
@@ -209,6 +209,11 @@ def item_of_id(connection: Connection, project: Project, item_id: int) -> Item:
     if not found:
         raise _unknown(project, item_id)
     return found[0]
+
+
+def is_item_hidden(connection: Connection, item_id: int) -> bool:
+    """Whether nobody may see what the model says of an item (`blindness.is_hidden`)."""
+    return bool(connection.execute(select(item.c.id).where(item.c.id == item_id, is_hidden(item.c.id))).first())
 
 
 def revealed(connection: Connection, project: Project, item_id: int) -> Judged | None:

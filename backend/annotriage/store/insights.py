@@ -11,12 +11,13 @@ from sqlalchemy import Connection, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.states import AnswerState, InsightKind, Time
+from annotriage.store import jobs
 from annotriage.store.blindness import is_blind
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
 from annotriage.store.items import AnsweredItem
 from annotriage.store.projects import Project
-from annotriage.store.schema import insight, insight_piece, item
+from annotriage.store.schema import insight, insight_piece, item, project
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,19 @@ def answered_of(connection: Connection, project_id: int, item_ids: Sequence[int]
 def name_of(answered: AnsweredItem) -> str:
     """What people call an item: its task, or the id that it was pushed with."""
     return answered.external_id or answered.marker or ""
+
+
+def stop_looks(connection: Connection, project_id: int) -> bool:
+    """What runs keeps nothing, since it may have seen an item that is erased: whether anything ran. What waits has seen none."""
+    stopped = [jobs.cancel(connection, project_id, kind, waiting=False, forget=True) for kind in JOB_KINDS]
+    return any(stopped)
+
+
+def forget_reference(connection: Connection, reference_id: int) -> None:
+    """An item is erased from a reference: of all projects that use it, what was found goes, and what runs keeps nothing."""
+    for id in connection.execute(select(project.c.id).where(project.c.reference_id == reference_id)).scalars().all():
+        stop_looks(connection, id)
+        forget_insights(connection, id)
 
 
 def forget_insights(connection: Connection, project_id: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, true, update
+from sqlalchemy import JSON, ColumnElement, Connection, Select, and_, case, func, literal, or_, select, true, update
 
 from annotriage.states import JobState, Time
 from annotriage.store.database import columns_of, insert
@@ -89,6 +89,13 @@ def queue_last_word(connection: Connection, project_id: int, kind: str, payload:
             return None
 
 
+def is_doing(connection: Connection, project_id: int, kind: str, payload: Mapping[str, Any]) -> bool:
+    """Whether just this is at work, and nothing else is asked for after it."""
+    running = select(job.c.payload, job.c.next_payload).where(job.c.project_id == project_id, job.c.kind == kind)
+    row = connection.execute(running.where(job.c.state == JobState.RUNNING)).one_or_none()
+    return row is not None and row.next_payload is None and row.payload == dict(payload)
+
+
 def withdraw(connection: Connection, project_id: int, kind: str) -> bool:
     """What waits of that kind is not wanted any more; whether anything did. What runs goes on."""
     mine = (job.c.project_id == project_id, job.c.kind == kind)
@@ -154,6 +161,13 @@ def advance(connection: Connection, id: int, owner: str, done: int) -> bool:
     return connection.execute(update(job).where(*_run_by(id, owner)).values(done=done)).rowcount == 1
 
 
+def hold(connection: Connection, id: int, owner: str) -> None:
+    """A job that this owner runs is cancelled by nobody until the transaction ends: what it found can be kept in it. Raises Cancelled if
+    the owner does so no more."""
+    if not connection.execute(update(job).where(*_run_by(id, owner)).values(owner=owner)).rowcount:
+        raise Cancelled
+
+
 def _run_by(id: int, owner: str) -> tuple[ColumnElement[bool], ...]:
     return job.c.id == id, job.c.owner == owner, job.c.state == JobState.RUNNING
 
@@ -163,26 +177,29 @@ def is_wanted(connection: Connection, id: int) -> bool:
     return connection.execute(select(job.c.id).where(job.c.id == id, job.c.state.in_(OPEN))).first() is not None
 
 
-def cancel(connection: Connection, project_id: int, kind: str, *, waiting: bool = True) -> bool:
-    """A job of that kind is wanted no more, whether it waits or runs; whether there was one. waiting: False leaves one that waits."""
+def cancel(connection: Connection, project_id: int, kind: str, *, waiting: bool = True, forget: bool = False) -> bool:
+    """A job of that kind is wanted no more, whether it waits or runs; whether there was one. waiting: False leaves one that waits.
+    forget: what it was asked for is not to be known any more."""
     states = OPEN if waiting else (JobState.RUNNING,)
     mine = (job.c.project_id == project_id, job.c.kind == kind, job.c.state.in_(states))
-    values = {"state": JobState.CANCELLED, "next_payload": None, "owner": None, "finished_at": time.time()}
+    values: dict[str, Any] = {"state": JobState.CANCELLED, "next_payload": None, "owner": None, "finished_at": time.time()}
+    values |= {"payload": {}} if forget else {}
     return bool(connection.execute(update(job).where(*mine).values(values)).rowcount)
 
 
-def finish(connection: Connection, id: int, text: str, *, failed: bool = False) -> bool:
+def finish(connection: Connection, id: int, text: str, *, failed: bool = False, forget: bool = False) -> bool:
     """A running job has ended, with a sentence on what came of it; it is queued again if somebody asked for something else meanwhile.
 
-    False if it ran no more: nothing is changed then.
+    False if it ran no more: nothing is changed then. forget: what it was asked for is not to be known any more.
     """
     running = (job.c.id == id, job.c.state == JobState.RUNNING)
     again = {"state": JobState.QUEUED, "owner": None, "payload": job.c.next_payload, "next_payload": None, "attempts": 0, "text": ""}
     if connection.execute(update(job).where(*running, job.c.next_payload.is_not(None)).values(again)).rowcount:
         return True
     state = JobState.FAILED if failed else JobState.DONE
-    ended = update(job).where(*running).values(state=state, text=text, owner=None, finished_at=time.time())
-    return connection.execute(ended).rowcount == 1
+    values: dict[str, Any] = {"state": state, "text": text, "owner": None, "finished_at": time.time()}
+    values |= {"payload": {}} if forget else {}
+    return connection.execute(update(job).where(*running).values(values)).rowcount == 1
 
 
 def give_back(connection: Connection, owner: str, kinds: Sequence[str] | None = None) -> None:
@@ -218,11 +235,18 @@ def jobs_of(connection: Connection, project_id: int | None = None, limit: int = 
     return [_job(row) for row in connection.execute(query if project_id is None else query.where(job.c.project_id == project_id))]
 
 
+def latest_of(connection: Connection, project_id: int, kind: str) -> Job | None:
+    """The latest job of a kind, without its payload, which may be large: the open one, if one is. None if there was none."""
+    columns = [literal({}, JSON).label("payload") if column.name == "payload" else column for column in columns_of(job, Job)]
+    query = select(*columns).where(job.c.project_id == project_id, job.c.kind == kind).order_by(job.c.id.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _job(row)
+
+
 def latest_job(connection: Connection, project_id: int, kind: str) -> Job | None:
-    """The latest job of a kind in a project, however many others came since; at most one of a kind is open, and that is the latest."""
-    row = connection.execute(
-        _JOBS.where(job.c.project_id == project_id, job.c.kind == kind).order_by(job.c.id.desc()).limit(1)
-    ).one_or_none()
+    """As `latest_of`, with its payload."""
+    query = _JOBS.where(job.c.project_id == project_id, job.c.kind == kind).order_by(job.c.id.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
     return None if row is None else _job(row)
 
 

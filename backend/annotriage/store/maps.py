@@ -273,10 +273,11 @@ def checked_since(connection: Connection, project: Project, at: float) -> set[tu
 # -- training items
 
 
-def has_training_items(connection: Connection, reference_id: int) -> bool:
-    """Whether the reference's sample is kept for people."""
-    query = select(training_item.c.place).where(training_item.c.reference_id == reference_id)
-    return connection.execute(query.limit(1)).scalar_one_or_none() is not None
+def training_items_kept(connection: Connection, reference_id: int) -> int:
+    """How many items of the reference's sample are kept for people, in its order."""
+    last = select(func.max(training_item.c.place)).where(training_item.c.reference_id == reference_id)
+    place = connection.execute(last).scalar_one()
+    return 0 if place is None else int(place) + 1
 
 
 def keep_training_items(connection: Connection, reference_id: int, rows: Sequence[tuple[int, str, str, bytes]]) -> None:

@@ -109,6 +109,12 @@ def version_of(connection: Connection, id: int) -> str | None:
     return connection.execute(select(reference.c.version).where(reference.c.id == id)).scalar_one_or_none()
 
 
+def holds_version(connection: Connection, id: int, version: str) -> bool:
+    """Whether a reference is still of this version; it then stays so until the transaction ends."""
+    query = select(reference.c.id).where(reference.c.id == id, reference.c.version == version)
+    return connection.execute(query.with_for_update(read=True)).first() is not None
+
+
 def rewrite_reference(connection: Connection, id: int, *, version: str, facts: Mapping[str, Any], files: Mapping[str, Path]) -> None:
     """Put another version in the place of a reference: it judges alike, and its predictions keep their name. files: all that differ."""
     connection.execute(update(reference).where(reference.c.id == id).values(version=version, facts=dict(facts)))

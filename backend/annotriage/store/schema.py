@@ -674,6 +674,7 @@ insight = Table(
     Column("facts", JSON, nullable=False),  # what the page shows at once
     Column("at", Float, nullable=False),
     UniqueConstraint("project_id", "kind"),
+    sqlite_autoincrement=True,  # an id is never given again: browsers keep pieces by it, and faces know their atlas by it
 )
 
 # What a page about it fetches by itself: pictures, and figures of which there are many.

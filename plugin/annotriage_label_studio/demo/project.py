@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
+from annotriage.errors import ToolGone
 from annotriage.progress import Progress
 from annotriage_label_studio.demo.server import start
 from annotriage_label_studio.server.client import Client
@@ -50,9 +52,12 @@ class LabelStudioDemo:
         return self._listed(project=project)
 
     def tabs(self, project: str) -> dict[str, list[Mapping[str, object]]]:
-        """Each tab's tasks."""
-        views = self._client.get("/api/dm/views/", project=project)
-        return {view["data"]["title"]: self._listed(view=view["id"]) for view in views}
+        """Each tab's tasks; one that the service makes anew at this moment is left out."""
+        found = {}
+        for view in self._client.get("/api/dm/views/", project=project):
+            with suppress(ToolGone):
+                found[view["data"]["title"]] = self._listed(view=view["id"])
+        return found
 
     def _listed(self, **where: object) -> list[Mapping[str, object]]:
         found: list[Mapping[str, object]] = []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import time
 from array import array
 from collections import Counter
+from multiprocessing import resource_tracker, spawn
 
 import databases
 import numpy as np
@@ -13,11 +15,14 @@ import pytest
 from sqlalchemy import select, update
 from triaged import import_tasks, judge
 
+from annotriage.errors import StateError
 from annotriage.latent.maps import fit_map, laid_over, place
 from annotriage.service.delivery.rerouting import send_to_review
 from annotriage.service.maps import map_making, map_placing
+from annotriage.service.maps.likeness import Likeness
 from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
+from annotriage.service.maps.training_items import keep_training
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.store import erasing, maps, snapshots
 from annotriage.store.map_points import KINDS, Piece, axes_code, pack, unpack
@@ -51,6 +56,34 @@ def project(process, connect, digits):
     import_tasks(process, project, tool, [*digits.incoming[0][:120], *digits.strangers[0][:40]])
     judge(process)
     return project
+
+
+def test_training_items_are_kept_from_where_somebody_was_killed_and_never_of_a_version_that_is_gone(process, project, digits_reference):
+    store, id, sample = process.store, project.reference_id, digits_reference.sample
+
+    def kept():
+        with store.reading() as connection:
+            return maps.training_items_kept(connection, id)
+
+    keep_training(store, id, dataclasses.replace(digits_reference, version="before an item was erased"))
+    assert kept() == 0
+    with store.writing() as connection:
+        maps.keep_training_items(connection, id, [(place, "", "", b"") for place in range(3)])
+    keep_training(store, id, digits_reference)
+    assert kept() == len(sample.ids)
+    with store.reading() as connection:
+        assert [row.name for row in maps.training_items(connection, id, [2, 3])] == ["", sample.ids[3]]
+
+
+def test_a_search_whose_process_dies_at_once_is_an_error_however_large_the_picture(process, project):
+    resource_tracker.ensure_running()
+    usual = spawn.get_executable()
+    spawn.set_executable("/bin/false")
+    try:
+        with pytest.raises(StateError, match="ended without a result"):
+            Likeness(process).like_picture(project, b"x" * 2**20)
+    finally:
+        spawn.set_executable(usual)
 
 
 @databases.both

@@ -12,13 +12,15 @@ from sqlalchemy import func, select
 from triaged import data_uri, import_tasks, judge
 
 from annotriage.errors import UnknownError
+from annotriage.service.inside.keeping import keeping
 from annotriage.service.operations.erasing import erase
 from annotriage.service.operations.jobs import run_queued
 from annotriage.service.readings.reporting import make_report
 from annotriage.service.readings.snapshots import snapshot
-from annotriage.states import EventKind
-from annotriage.store import events, inbox, items, maps, schema, snapshots
+from annotriage.states import EventKind, InsightKind
+from annotriage.store import events, inbox, items, jobs, maps, schema, snapshots
 from annotriage.store.erasing import ask
+from annotriage.store.insights import insight_of, job_kind, keep_insight
 from annotriage.store.map_points import Piece
 from annotriage.store.projects import change_project, get_project
 from annotriage.store.references import get_reference
@@ -186,6 +188,24 @@ def test_the_file_of_sqlite_itself_has_nothing_of_it(process, full, tmp_path):
     erase(process, project, [NAME], "ann")
     content = b"".join(file.read_bytes() for file in tmp_path.glob("store.db*"))
     assert full[2][0].media.encode() not in content
+
+
+@databases.both
+def test_a_look_into_the_model_that_saw_an_erased_item_keeps_nothing(process, full, connect, remembered):
+    project, _, _ = full
+    other, _ = connect("another with the same reference", remembered)
+    kind = job_kind(InsightKind.DIAGNOSIS)
+    with process.store.writing() as connection:
+        keep_insight(connection, other.id, InsightKind.GRAPH, "v1", {"names": [NAME]})
+        jobs.queue(connection, project.id, kind)
+        running = jobs.take(connection, process.owner, [kind])
+    done = erase(process, project, [NAME], "ann")
+    assert any("look into the model" in said for said in done.remains)
+    with pytest.raises(jobs.Cancelled), keeping(process, running) as connection:
+        keep_insight(connection, project.id, InsightKind.DIAGNOSIS, "v1", {"names": [NAME]})
+    with process.store.reading() as connection:
+        assert insight_of(connection, project.id, InsightKind.DIAGNOSIS) is None
+        assert insight_of(connection, other.id, InsightKind.GRAPH) is None
 
 
 def test_what_nobody_knows_is_an_error(process, full):

@@ -35,6 +35,7 @@ ITEMS = 200  # of each class at most; a seeded sample of more
 FEWEST = 5  # items of a class from which its graph can be drawn
 PATCHES = 6  # shown of a channel
 BATCH = 16  # items at a time: whole feature maps are large
+PAIRS = 2**22  # channels of two layers at a time where no weights are looked at: each takes some numbers of eight bytes
 CONTENTS = 2**28  # bytes of images that are held for their patches
 
 
@@ -336,10 +337,12 @@ def _count(influences: list[list[Array] | None], place: int, link: Connection, e
     shape = (int(mine.sum()), link.kernel.shape[1], *entering.shape[2:])
     if entering.ndim == 2 and link.kernel.ndim > 2:  # laid flat
         shape = (shape[0], *link.kernel.shape[1:])
-    contributed = contributions(entering[mine].reshape(shape), link.kernel, link.strides, link.pads, link.dilations)
-    counts = influences[place] or [np.zeros(contributed.shape[1:], dtype=np.intp) for _ in range(classes)]
-    rows = belongs[mine]
-    influences[place] = [before + aggregated_influences(contributed[rows[:, number]]) for number, before in enumerate(counts)]
+    counts = influences[place] or [np.zeros(link.kernel.shape[1::-1], dtype=np.intp) for _ in range(classes)]
+    influences[place] = counts
+    for item, kinds in zip(entering[mine].reshape(shape), belongs[mine], strict=True):  # one by one: each takes channels times channels
+        done = aggregated_influences(contributions(item[None], link.kernel, link.strides, link.pads, link.dilations))
+        for number in np.flatnonzero(kinds).tolist():
+            counts[number] += done
 
 
 def _correlated(earlier: Array, later: Array, rows: Array) -> Array:
@@ -347,8 +350,9 @@ def _correlated(earlier: Array, later: Array, rows: Array) -> Array:
     statistics = [(values.mean(axis=0), values.std(axis=0)) for values in (earlier, later)]
     middle, spread = zip(*statistics, strict=True)
     counts = np.zeros((earlier.shape[1], later.shape[1]), dtype=np.intp)
-    for start in range(0, len(rows), BATCH):
-        part = rows[start : start + BATCH]
+    step = max(1, PAIRS // counts.size)
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
         counts += aggregated_influences(together(earlier[part], later[part], middle, spread))
     return counts
 
@@ -360,10 +364,7 @@ def _patches(seen: _Seen, boxes: Array | None, layer: int, channel: int, space: 
         if values[row] <= 0:
             break
         item = seen.items[row]
-        said = [
-            space.classes[label] if isinstance(label, int) and label < len(space.classes) else str(label) for label in item.labels or ()
-        ]
-        called = " + ".join(said) if item.labels is not None else space.classes[seen.predicted[row]]
+        called = _called(item, space) if item.labels is not None else space.classes[seen.predicted[row]]
         found.append(Patch(item.id, called, float(values[row]), patch(seen.contents[row], boxes, int(seen.at[layer][row, channel]))))
     return tuple(found)
 

@@ -44,19 +44,21 @@ def by_labels(run: ConceptRun, given: ConceptLabels, chosen: dict[str, str]) -> 
     level = 1 - 0.05 / comparisons
     found = []
     examples: dict[str, list[tuple[int, Unit]]] = {}
-    for place, layer in enumerate(table):
-        units = []
-        for name, known, there in usable:
-            ranked = rankings(layer[known], there[known], level)
-            order = np.argsort(-np.abs(ranked.auroc - 0.5), kind="stable")[:BEST].tolist()
-            for number, unit in enumerate(order):
-                low, high = float(ranked.low[unit]), float(ranked.high[unit])
-                made = Unit(unit, name, float(ranked.auroc[unit]), low, high, low > 0.5 or high < 0.5)
-                units.append(made)
-                if number == 0:
-                    for row in np.argsort(-layer[:, unit], kind="stable")[:EXAMPLES]:
-                        examples.setdefault(ids[row], []).append((place, made))
-        found.append(units)
+    with run.step("ranking units", len(table) * len(usable)) as advance:
+        for place, layer in enumerate(table):
+            units = []
+            for name, known, there in usable:
+                ranked = rankings(layer[known], there[known], level)
+                order = np.argsort(-np.abs(ranked.auroc - 0.5), kind="stable")[:BEST].tolist()
+                for number, unit in enumerate(order):
+                    low, high = float(ranked.low[unit]), float(ranked.high[unit])
+                    made = Unit(unit, name, float(ranked.auroc[unit]), low, high, low > 0.5 or high < 0.5)
+                    units.append(made)
+                    if number == 0:
+                        for row in np.argsort(-layer[:, unit], kind="stable")[:EXAMPLES]:
+                            examples.setdefault(ids[row], []).append((place, made))
+                advance(1)
+            found.append(units)
     drawn = _label_examples(run, examples, table, ids)
     layers_found = tuple(
         DissectedLayer(name, table[place].shape[1], tuple(replace(unit, examples=drawn.get((place, unit), ())) for unit in found[place]))

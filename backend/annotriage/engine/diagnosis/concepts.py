@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Set
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from annotriage.engine.diagnosis.item_batches import ItemBatch, item_batches
 from annotriage.engine.sampling import SeededSample
 from annotriage.errors import DataError
 from annotriage.model import Model
-from annotriage.progress import Progress
+from annotriage.progress import Advance, Progress
 from annotriage.settings import Settings
 
 Array = NDArray[Any]
@@ -125,6 +126,10 @@ class ConceptRun:
                 f" {next(iter(self._dataset)).id!r}"
             )
         return dict(sample.values()), total
+
+    def step(self, doing: str, total: int) -> AbstractContextManager[Advance]:
+        """A step of its own: whoever looks sees how far it is, and it can be cancelled."""
+        return self._progress(doing, total)
 
     def batches(self, ids: Set[str], doing: str) -> Iterator[tuple[ItemBatch, tuple[Array, ...]]]:
         """The items with these ids and what the layers make of them."""

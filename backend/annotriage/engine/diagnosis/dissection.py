@@ -82,7 +82,7 @@ def dissect(
     data: Source,
     *,
     masks: Path | str | None = None,
-    concepts: Path | str | None = None,
+    concepts: ConceptLabels | Path | str | None = None,
     layers: Sequence[str] = (),
     quantile: float = QUANTILE,
     model: ModelSpec | Path | str | None = None,
@@ -96,10 +96,11 @@ def dissect(
     masks: a folder with a folder of pictures for each concept, `concept/item.png`, where what is not black is the concept; an item with a
     mask of any concept counts for all of them. A unit is active where its map, enlarged to the image, exceeds the value that it exceeds at
     the share `quantile` of all places; it is a detector of the concept with the largest intersection over union, if that is above 0.04 and
-    twice what chance gives. concepts: instead, a CSV file with a column id or path and a column of 1 and 0 for each concept; each unit,
-    with its mean over all places, is ranked by its AUROC, with intervals that hold for all units and concepts together. layers: by default
-    up to nine on the way through the model. quantile: raise it where concepts cover much of the image: no unit can match what is many
-    times larger than what it is active on. At most 1,000 items are looked at, drawn at random. The rest as of `annotriage.triage`.
+    twice what chance gives. concepts: instead, a CSV file (or what `read_concepts` made of one) with a column id or path and a column of 1
+    and 0 for each concept; each unit, with its mean over all places, is ranked by its AUROC, with intervals that hold for all units and
+    concepts together. layers: by default up to nine on the way through the model. quantile: raise it where concepts cover much of the
+    image: no unit can match what is many times larger than what it is active on. At most 1,000 items are looked at, drawn at random. The
+    rest as of `annotriage.triage`.
     Source: Bau et al., Network Dissection, CVPR 2017.
     Raises SettingError, DataError naming the file, ModelError, MismatchError.
     """
@@ -108,7 +109,11 @@ def dissect(
     if not 0 < quantile <= 0.5:
         raise SettingError(f"quantile: must be above 0 and at most 0.5, not {quantile:g}; 0.005 is what the method was published with")
     settings = settings or reference.settings
-    given: Masks | ConceptLabels = open_masks(Path(masks)) if masks is not None else open_concepts(Path(concepts or ""))
+    given: Masks | ConceptLabels
+    if masks is not None:
+        given = open_masks(Path(masks))
+    else:
+        given = concepts if isinstance(concepts, ConceptLabels) else open_concepts(Path(concepts or ""))
     dataset = open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes, server=server)
     opened = reference.open_model(model, settings)
     steps, output = steps_of(opened.spec)

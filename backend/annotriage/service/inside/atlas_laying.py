@@ -19,6 +19,7 @@ from annotriage.report.atlas_data import classes_data, layer_data
 from annotriage.report.atlas_page import sentences
 from annotriage.report.output import json_text
 from annotriage.report.sprite import sprite
+from annotriage.service.inside.keeping import keeping
 from annotriage.service.maps.training_items import keep_training
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
@@ -49,7 +50,7 @@ def lay_out(process: Process, project: Project, job: Job, progress: Progress = s
     with progress("keeping the atlas", None):
         keep_training(process.store, project.reference_id, reference)
         facts, pieces = _plain(found, project.reference_id, [row.item_id for row in strange])
-        with process.store.writing() as connection:
+        with keeping(process, job) as connection:
             keep_insight(connection, project.id, InsightKind.ATLAS, reference.version, facts, pieces)
     log("atlas laid out", project=project.external_id, layers=len(found.layers), bytes=sum(map(len, pieces.values())))
     return f"The atlas is drawn: {facts['items']:,} training items in {len(found.layers)} layers."

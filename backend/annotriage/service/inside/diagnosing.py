@@ -9,6 +9,7 @@ from annotriage.engine.diagnosis.diagnose import Answered, Diagnosis, diagnose
 from annotriage.progress import Progress, silent
 from annotriage.report.output import json_text
 from annotriage.service.inside.items import Which, labelled_items
+from annotriage.service.inside.keeping import keeping
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import InsightKind
@@ -27,7 +28,7 @@ def diagnose_project(process: Process, project: Project, job: Job, progress: Pro
     source = labelled_items(process, project, which)
     found = diagnose(reference, source, settings=process.run_settings(reference), progress=progress)
     facts, pieces = _plain(found, which)
-    with process.store.writing() as connection:
+    with keeping(process, job) as connection:
         keep_insight(connection, project.id, InsightKind.DIAGNOSIS, reference.version, facts, pieces)
     log("model diagnosed", project=project.external_id, items=found.items, wrong=found.wrong)
     return f"The questions are answered on {found.items:,} items, {found.wrong:,} of which the model has wrong."

@@ -17,6 +17,7 @@ from annotriage.errors import MediaUnavailable, StateError
 from annotriage.progress import Progress, silent
 from annotriage.report.output import json_text
 from annotriage.service.inside.atlas_laying import kept_layer
+from annotriage.service.inside.keeping import keeping
 from annotriage.service.judging.media import MediaReader
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
@@ -46,7 +47,7 @@ def look_at_item(process: Process, project: Project, job: Job, progress: Progres
         found = look_at_image(reference, media[ids[0]], str(asked.get("layer") or ""), patch=piece, settings=settings)
     facts = json.loads(json_text({**_plain(process, project, found), "item_id": ids[0], "patch": patch}))
     pictures = {"image": found.picture} | ({} if found.pasted is None else {"pasted": found.pasted.picture})
-    with process.store.writing() as connection:
+    with keeping(process, job) as connection:
         keep_insight(connection, project.id, InsightKind.IMAGE, reference.version, facts, pictures)
     log("image looked at", project=project.external_id, item=ids[0], layer=found.layer)
     return "The image is looked at."

@@ -15,6 +15,7 @@ from annotriage.errors import DataError, StateError
 from annotriage.progress import Progress, silent
 from annotriage.report.sprite import sprite, tiles_of
 from annotriage.service.inside.atlas_laying import kept_layer
+from annotriage.service.inside.keeping import keeping
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import InsightKind
@@ -58,7 +59,7 @@ def make_faces(process: Process, project: Project, job: Job, progress: Progress 
             tiles += [Image.fromarray(face.pixels) for face in made]
             cosines += [face.cosine for face in made]
             facts = {"name": layer.name, "done": len(tiles), "total": total, "tile": tile, "cosine": cosines}
-            _keep(process, project, atlas, name, facts, sprite(tiles, tile))
+            _keep(process, project, atlas, name, facts, sprite(tiles, tile), job)
             advance(len(made))
     log("faces made", project=project.external_id, layer=layer.name, cells=total, cosine=float(np.median(cosines)))
     return f"{total:,} faces are made in {layer.name}; half of them point {np.median(cosines):.2f} or more along their cell."
@@ -75,9 +76,9 @@ def _begun(process: Process, project: Project, atlas: Insight, name: str) -> tup
     return list(made["cosine"]), tiles_of(whole, made["done"], made["tile"])
 
 
-def _keep(process: Process, project: Project, atlas: Insight, name: str, facts: dict[str, Any], made: bytes) -> None:
-    """Keep what was made so far. Raises Cancelled if the cells are those of an atlas that is gone."""
-    with process.store.writing() as connection:
+def _keep(process: Process, project: Project, atlas: Insight, name: str, facts: dict[str, Any], made: bytes, job: Job) -> None:
+    """Keep what was made so far. Raises Cancelled as `keeping`, and if the cells are those of an atlas that is gone."""
+    with keeping(process, job) as connection:
         present = insight_of(connection, project.id, InsightKind.ATLAS)
         if present is None or present.id != atlas.id:
             raise Cancelled

@@ -12,15 +12,14 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from annotriage.errors import AnnotriageError, DataError, MediaError, Overloaded, StateError
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
-from annotriage.states import UNSETTLED
-from annotriage.store.browsing import item_of_id
+from annotriage.store.browsing import is_item_hidden, item_of_id
 from annotriage.store.projects import Project, get_project
 
 if TYPE_CHECKING:
@@ -53,12 +52,13 @@ class Likeness:
     def like_item(self, project: Project, item_id: int) -> list[Like]:
         """The items most like one, itself left out, the most similar first. Raises UnknownError, StateError, Overloaded.
 
-        What looks like an open spot check would tell what the model says of it: nobody is told.
+        What looks like an item that people are asked about blind would tell what the model says of it: nobody is told.
         """
         with self._process.store.reading() as connection:
-            found = item_of_id(connection, project, item_id)
-        if found.spot_check is not None and found.spot_check.state in UNSETTLED:
-            raise StateError("what looks like a spot check stays hidden until people have answered it")
+            item_of_id(connection, project, item_id)
+            hidden = is_item_hidden(connection, item_id)
+        if hidden:
+            raise StateError("people are asked about it blind: what looks like it stays hidden until they have answered")
         return self._search(project, item_id, None)
 
     def like_picture(self, project: Project, picture: bytes) -> list[Like]:
@@ -71,21 +71,27 @@ class Likeness:
         process = self._process
         with self._turn():
             context = multiprocessing.get_context("spawn")
-            theirs, ours = context.Pipe(duplex=False)
-            asked = (process.settings, process.config, project.id, item_id, picture, ours)
+            ours, theirs = context.Pipe()
+            asked = (process.settings, process.config, project.id, item_id, theirs)
             child = context.Process(target=answer, args=asked, name="annotriage-search", daemon=True)
-            child.start()
-            ours.close()
+            giver = threading.Thread(target=_give, args=(ours, picture), daemon=True)
             try:
-                if not theirs.poll(SECONDS):
+                child.start()
+                theirs.close()
+                giver.start()  # a large picture is taken only once the child runs, and it may never do
+                if not ours.poll(SECONDS):
                     raise StateError(f"the search took longer than {SECONDS:g} s; try again when the machine has less to do")
-                kind, found = theirs.recv()
-            except EOFError:
+                kind, found = ours.recv()
+            except (EOFError, OSError):
                 raise StateError("the search ended without a result; the log says more") from None
             finally:
                 theirs.close()
-                child.kill()  # it has nothing left to do
-                child.join()
+                if child.pid is not None:
+                    child.kill()  # it has nothing left to do
+                    child.join()
+                if giver.ident is not None:
+                    giver.join()  # it gives to nobody any more
+                ours.close()
         if kind == "found":
             return [Like(*row) for row in found]
         raise DataError(found) if kind == "no picture" else StateError(found)
@@ -100,10 +106,16 @@ class Likeness:
             self._turns.release()
 
 
-def answer(settings: ServiceSettings, config: Path | None, project_id: int, item_id: int | None, picture: bytes | None, pipe: Pipe) -> None:
-    """One search, in its own process: what was found, or why nothing was, goes into the pipe."""
+def _give(pipe: Pipe, picture: bytes | None) -> None:
+    with suppress(OSError):  # the child has ended
+        pipe.send(picture)
+
+
+def answer(settings: ServiceSettings, config: Path | None, project_id: int, item_id: int | None, pipe: Pipe) -> None:
+    """One search, in its own process: a picture comes by the pipe, and what was found, or why nothing was, goes there."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group, and whoever asked ends this
     os.nice(NICENESS)
+    picture: bytes | None = pipe.recv()
     process = Process(settings, "command", config)
     said: tuple[str, Any]
     try:

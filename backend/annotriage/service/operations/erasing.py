@@ -26,6 +26,7 @@ from annotriage.states import EventKind
 from annotriage.store import erasing as queries
 from annotriage.store import jobs
 from annotriage.store.events import note
+from annotriage.store.insights import forget_reference, stop_looks
 from annotriage.store.projects import Project, get_project
 from annotriage.store.references import kept_references, rewrite_reference
 
@@ -56,12 +57,15 @@ def erase(process: Process, project: Project, names: Sequence[str], by: str) -> 
     if not found:
         raise UnknownError(f"project {project.external_id} has none of {', '.join(names)}; items go by the ids of their tasks")
     stopped = stop_training(process, project)  # it may have learned them, and would keep a reference and a report that show them
-    with process.store.reading() as connection:
+    with process.store.writing() as connection:
+        looked = stop_looks(connection, project.id)
         references = kept_references(connection)
     items = list({item.id: item for item in found.values()}.values())
     kept_as = {name for item in items for name in (*item.names, str(item.id))}
     changed = [name for id in references if (name := _rewrite(process, id, kept_as)) is not None]
     with process.store.writing() as connection:
+        # Before anything is erased: who keeps what it found holds its job first, too, and neither waits for the other for ever.
+        looked |= stop_looks(connection, project.id)
         queries.erase(connection, project, items)
         stopped |= jobs.cancel(connection, project.id, jobs.TRAINING, waiting=False)
         note(connection, project.id, EventKind.ERASED, items=len(items), by=by)
@@ -69,7 +73,8 @@ def erase(process: Process, project: Project, names: Sequence[str], by: str) -> 
     log("items erased", project=project.external_id, items=len(items))
     tasks = [item.external_id for item in items if item.external_id]
     unknown = tuple(dict.fromkeys(name for name in names if name not in found))
-    return Erasure(len(items), unknown, tuple(dict.fromkeys(changed)), tuple(_remains(process, project, tasks, changed, stopped)))
+    remains = tuple(_remains(process, project, tasks, changed, stopped, looked))
+    return Erasure(len(items), unknown, tuple(dict.fromkeys(changed)), remains)
 
 
 def erase_asked(process: Process, job: jobs.Job) -> str:
@@ -97,6 +102,7 @@ def _rewrite(process: Process, id: int, names: Collection[str]) -> str | None:
         clean.save(folder)
         written = {f"{REFERENCE}/{file.name}": file for file in folder.iterdir()}
         with process.store.writing() as connection:
+            forget_reference(connection, id)
             rewrite_reference(connection, id, version=clean.version, facts=clean.facts(), files=written)
     return reference.name
 
@@ -135,9 +141,13 @@ def _replaced(sample: Sample, names: Collection[str]) -> Sample:
     )
 
 
-def _remains(process: Process, project: Project, tasks: Sequence[str], changed: Sequence[str], stopped: bool) -> Iterable[str]:
+def _remains(
+    process: Process, project: Project, tasks: Sequence[str], changed: Sequence[str], stopped: bool, looked: bool
+) -> Iterable[str]:
     if stopped:
         yield "A training that ran was stopped, since it may have learned what was erased: ask for it again."
+    if looked:
+        yield "A look into the model that ran was stopped, since it may have seen what was erased: ask for it again."
     if tasks:
         where = process.tool_project(project).address(tasks[0])
         several = f"and {len(tasks) - 1:,} more " if len(tasks) > 1 else ""

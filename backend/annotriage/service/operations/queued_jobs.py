@@ -44,7 +44,8 @@ def run_job(process: Process, job: Job) -> None:
         text, failed = str(error), True
         log("job failed", kind=job.kind, level=logging.WARNING, project=project.external_id, error=error)
     with process.store.writing() as connection:
-        ended = jobs.finish(connection, job.id, text, failed=failed)
+        # what a look was asked for may be a large file, and nobody reads it again
+        ended = jobs.finish(connection, job.id, text, failed=failed, forget=job.kind in JOB_KINDS)
         if failed and ended and job.kind in FAILURES:
             note(connection, project.id, FAILURES[job.kind], error=text)
     if failed and not ended:

@@ -45,7 +45,7 @@ class ModelState:
 
 @dataclass(frozen=True, slots=True)
 class InsightState:
-    """What a job found. current: whether it was found with the reference in use. job: the latest that was asked for."""
+    """What a job found. current: whether it was found with the reference in use. job: the latest, without its payload."""
 
     insight: Insight | None
     current: bool
@@ -82,6 +82,5 @@ def model_state(connection: Connection, project: Project) -> ModelState:
 def insight_state(connection: Connection, project: Project, kind: InsightKind) -> InsightState:
     """What was found of this kind, and whether it is being found anew."""
     found = insight_of(connection, project.id, kind)
-    asked = [job for job in jobs.jobs_of(connection, project.id, 50) if job.kind == job_kind(kind)]
     version = references.version_of(connection, project.reference_id)
-    return InsightState(found, found is not None and found.version == version, asked[0] if asked else None)
+    return InsightState(found, found is not None and found.version == version, jobs.latest_of(connection, project.id, job_kind(kind)))

@@ -56,5 +56,5 @@ def add_views(routes: Routes) -> None:
 
 
 def _page(connection: Connection, project: Project) -> LabelAuditPage:
-    asked = jobs.latest_job(connection, project.id, jobs.LABEL_AUDIT)
+    asked = jobs.latest_of(connection, project.id, jobs.LABEL_AUDIT)
     return LabelAuditPage(project, label_audit_state(connection, project, SHOWN), asked, twin_counts(connection, project))

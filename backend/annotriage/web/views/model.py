@@ -23,7 +23,7 @@ from annotriage.store.items import AnsweredItem
 from annotriage.store.projects import Project
 from annotriage.web.plain import as_json
 from annotriage.web.routing import Routes
-from annotriage.web.views.model_channels import asked_graph
+from annotriage.web.views.model_channels import ask, asked_graph
 
 ITEMS = ("answers", "training")  # which the questions can be answered on
 SIDES = (6, 12)  # cells along an edge for which images can be made
@@ -123,14 +123,13 @@ def add_views(routes: Routes) -> None:
         if wanted not in _ASKED:
             raise DataError(f"{kind[:40]!r} needs a file; its page has the form")
         payload = _ASKED[wanted](connection, project, request.form)
-        jobs.queue(connection, project.id, job_kind(wanted), payload)
-        flash("The model is being looked into; what is found shows here.", "done")
+        flash(ask(connection, project, wanted, payload, "The model is being looked into; what is found shows here."), "done")
         return _back(project, wanted)
 
     @routes.writing("/model/<kind>/cancel")
     def stop_looking(connection: Connection, project: Project, kind: str) -> ResponseReturnValue:
         wanted = _kind(kind)
-        stopped = jobs.cancel(connection, project.id, job_kind(wanted))
+        stopped = jobs.cancel(connection, project.id, job_kind(wanted), forget=True)
         flash("Cancelled; what was found before stays." if stopped else "It had ended already.", "done")
         return _back(project, wanted)
 

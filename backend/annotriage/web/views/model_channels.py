@@ -17,12 +17,14 @@ from annotriage.report import inside_charts
 from annotriage.report.graph_chart import GraphView, graph_chart
 from annotriage.report.layers_chart import DrawnLayers, layers_chart
 from annotriage.service.readings.model import InsightState, ModelState, insight_state, model_state
-from annotriage.states import InsightKind
+from annotriage.states import InsightKind, JobState
 from annotriage.store import jobs, trainings
 from annotriage.store.insights import job_kind
 from annotriage.store.projects import Project
+from annotriage.text import name_of
 from annotriage.web.routing import Routes
 
+NAME = 100  # characters of a file's name that are said
 NAMED = 10  # epochs that are numbered
 LEAST = 1e-9
 
@@ -79,9 +81,18 @@ def add_views(routes: Routes) -> None:
 
     @routes.writing("/model/units/concepts")
     def dissect_units(connection: Connection, project: Project) -> ResponseReturnValue:
-        jobs.queue(connection, project.id, job_kind(InsightKind.UNITS), {"concepts": _concepts()})
-        flash("The units are held against your concepts; what is found shows here.", "done")
+        said = "The units are held against your concepts; what is found shows here."
+        flash(ask(connection, project, InsightKind.UNITS, _concepts(), said), "done")
         return redirect(url_for("web.model_units", project=project.external_id), 303)
+
+
+def ask(connection: Connection, project: Project, kind: InsightKind, payload: Mapping[str, Any], said: str) -> str:
+    """Ask for a look into the model, the last word counts: what to say of it. said: where nothing else runs before."""
+    if jobs.is_doing(connection, project.id, job_kind(kind), payload):
+        return said
+    if jobs.queue_last_word(connection, project.id, job_kind(kind), payload) == JobState.RUNNING:
+        return "Another one runs at the moment; yours follows it, in the place of any that waits. Cancelling ends both."
+    return said
 
 
 def asked_graph(connection: Connection, project: Project, form: Mapping[str, str]) -> dict[str, Any]:
@@ -96,14 +107,14 @@ def asked_graph(connection: Connection, project: Project, form: Mapping[str, str
     return {"class": kind, "against": against or None}
 
 
-def _concepts() -> str:
-    """The text of the CSV file that was sent. Raises DataError."""
+def _concepts() -> dict[str, str]:
+    """The name and the text of the CSV file that was sent. Raises DataError."""
     file = request.files.get("concepts")
     content = b"" if file is None else file.read()
     if not content.strip():
         raise DataError("no file was chosen; choose a CSV file with a column id and one column of 1 and 0 for each concept")
     try:
-        return content.decode("utf-8-sig")
+        return {"name": name_of((file and file.filename) or "")[:NAME] or "the file", "concepts": content.decode("utf-8-sig")}
     except UnicodeDecodeError as error:
         raise DataError(f"the file is no text in UTF-8 ({error.reason} at byte {error.start}); save it as CSV in UTF-8") from None
 

@@ -205,6 +205,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_insight_project_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_insight")),
         sa.UniqueConstraint("project_id", "kind", name=op.f("uq_insight_project_id_kind")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "insight_piece",
