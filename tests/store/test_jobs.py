@@ -26,6 +26,7 @@ class TestLatestJob:
             id = jobs.queue(connection, project.id, "recalibrate", {"file": "large"})
             connection.execute(job.insert(), others)
             found = jobs.latest_of(connection, project.id, "recalibrate")
+            assert [row.id for row in jobs.jobs_of(connection, project.id, kinds=("recalibrate", LIMITS))] == [id]
         assert (found.id, found.state, found.payload) == (id, JobState.QUEUED, {})
 
     @pytest.mark.parametrize("end", ["done", "cancelled"])

@@ -229,9 +229,10 @@ def take_back(connection: Connection, dead: Sequence[str]) -> None:
     connection.execute(update(job).where(left).values(values))
 
 
-def jobs_of(connection: Connection, project_id: int | None = None, limit: int = 20) -> list[Job]:
-    """The latest jobs of a project, or of all."""
+def jobs_of(connection: Connection, project_id: int | None = None, limit: int = 20, kinds: Sequence[str] = ()) -> list[Job]:
+    """The latest jobs of a project, or of all. kinds: these alone, among however many others."""
     query = _JOBS.order_by(job.c.id.desc()).limit(limit)
+    query = query.where(job.c.kind.in_(kinds)) if kinds else query
     return [_job(row) for row in connection.execute(query if project_id is None else query.where(job.c.project_id == project_id))]
 
 

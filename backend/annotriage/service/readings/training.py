@@ -37,7 +37,7 @@ class TrainingState:
 
 def training_state(connection: Connection, project: Project) -> TrainingState:
     """How training stands in a project."""
-    asked = [job for job in jobs.jobs_of(connection, project.id) if job.kind == jobs.TRAINING]
+    asked = jobs.jobs_of(connection, project.id, kinds=(jobs.TRAINING,))
     trained = trainings.latest_trained(connection, project.id)
     return TrainingState(
         project.options.training_data,

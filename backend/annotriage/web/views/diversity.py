@@ -123,7 +123,7 @@ def _page(connection: Connection, project: Project) -> DiversityPage:
 
 
 def _files(connection: Connection, project: Project, dataset_id: int) -> list[PageFile]:
-    mine = [job for job in jobs.jobs_of(connection, project.id) if job.payload.get("dataset") == dataset_id]
+    mine = [job for job in jobs.jobs_of(connection, project.id, kinds=tuple(PAGE_FILES)) if job.payload.get("dataset") == dataset_id]
     lines = []
     for kind, meaning in PAGE_FILES.items():
         latest = next((job for job in mine if job.kind == kind), None)

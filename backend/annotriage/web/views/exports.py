@@ -103,7 +103,7 @@ def add_views(routes: Routes) -> None:
     def make_report(connection: Connection, project: Project, dataset: int, kind: str) -> ResponseReturnValue:
         row = dataset_of_project(connection, project, dataset)
         id = jobs.queue(connection, project.id, kind, {"dataset": row.id})
-        mine = any(job.id == id and job.payload["dataset"] == row.id for job in jobs.jobs_of(connection, project.id))
+        mine = any(job.id == id and job.payload["dataset"] == row.id for job in jobs.jobs_of(connection, project.id, kinds=(kind,)))
         said = (
             f"The {kind} is being made; it shows here once it is ready."
             if mine

@@ -124,7 +124,7 @@ def _page(connection: Connection, project: Project) -> GuaranteePage:
 
 def _jobs(connection: Connection, project: Project) -> list[Job]:
     """The calibrations that are under way, and the last one that was."""
-    rows = [job for job in jobs.jobs_of(connection, project.id) if job.kind in KINDS]
+    rows = jobs.jobs_of(connection, project.id, kinds=KINDS)
     return [job for place, job in enumerate(rows) if place == 0 or job.state in ("queued", "running")]
 
 
