@@ -27,9 +27,6 @@ README = (ROOT / "README.md").read_text("utf-8")
 def demo_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     write_digits(folder / ".demo" / DIGITS)
-    ids = [path.relative_to(folder / ".demo" / DIGITS / "train") for path in sorted((folder / ".demo" / DIGITS / "train").glob("*/*"))]
-    rows = ["id,closed loop", *(f"{id.as_posix()},{int(id.parts[0] in '06')}" for id in ids)]
-    (folder / "concepts.csv").write_text("\n".join(rows), "utf-8")
     return folder
 
 

@@ -23,7 +23,8 @@ KNOWN = 8  # digits 0 to 7
 ENLARGED = 16  # people look at the files; the model sees 8 x 8 again
 DAMAGES = ("noise", "stripe", "inverted", "half missing")
 
-SPEC_FILE, MANIFEST = "model.toml", "incoming.csv"
+SPEC_FILE, MANIFEST, CONCEPTS = "model.toml", "incoming.csv", "concepts.csv"
+LOOPS = (0, 6)  # of the known digits those with a closed loop: a concept that units may stand for
 SPEC = """\
 [model]
 file = "digits.onnx"
@@ -120,7 +121,16 @@ def _write(folder: Path, digits: Digits, seed: int) -> None:
     for name, (images, labels) in (("train", digits.train), ("held_out", digits.held_out)):
         for place, (image, label) in enumerate(zip(images, labels, strict=True)):
             _write_image(folder / name / str(label) / f"{place:04}.png", image)
+    _write_concepts(folder, digits.train[1])
     _write_incoming(folder, digits, np.random.default_rng(seed))
+
+
+def _write_concepts(folder: Path, labels: Array) -> None:
+    """Of each training image whether it shows a closed loop."""
+    with (folder / CONCEPTS).open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "closed loop"])
+        table.writerows([f"{label}/{place:04}.png", int(label in LOOPS)] for place, label in enumerate(labels))
 
 
 def _write_incoming(folder: Path, digits: Digits, rng: np.random.Generator) -> None:
