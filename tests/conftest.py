@@ -73,8 +73,8 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(optionalhook=True)  # of xdist
 def pytest_xdist_auto_num_workers():
-    """Two processes more than there are cores: tests that wait for a browser, a server or a clock leave theirs to others."""
-    return (os.cpu_count() or 1) + 2
+    """One process more than there are cores: tests that wait for a browser, a server or a clock leave theirs to others."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
