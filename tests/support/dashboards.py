@@ -6,6 +6,7 @@ import copy
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from annotriage.service.delivery.outbox import Delivery
 from annotriage.service.guarantee.standings import Standings
 from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
-from annotriage.service.operations.jobs import Snapshots, run_queued
+from annotriage.service.operations.jobs import KINDS, Snapshots, run_queued
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.settings import ServiceSettings
@@ -83,9 +84,9 @@ class Service:
             self.snapshots.step(found)
             self.standings.step(found)
 
-    def run_jobs(self) -> None:
-        """Run the jobs that are queued."""
-        while run_queued(self.process):
+    def run_jobs(self, kinds: Sequence[str] = KINDS) -> None:
+        """Run the jobs of these kinds that are queued."""
+        while run_queued(self.process, kinds):
             pass
 
     def days_pass(self, days: float) -> None:

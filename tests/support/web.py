@@ -23,6 +23,11 @@ def sign_in(client, password="right", **values):
     return client.post("/sign-in", data=form, headers=PAGE)
 
 
+def submit(client, path, page, **form):
+    """What a form of the page at the address `page` is answered with, in the end."""
+    return client.post(path, data={"csrf": token(client, page), **form}, follow_redirects=True)
+
+
 class Web:
     """A client of an app on a process. covered: operations with the statuses that were seen, as (method, path, status)."""
 

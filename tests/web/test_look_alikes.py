@@ -123,7 +123,10 @@ def test_the_most_similar_to_an_item_are_proposed_on_its_page_and_the_api_says_t
     again = client.post(f"/api/projects/1/look-alikes?like={item.task}&count=40", auth=auth, json={})
     assert again.status_code == 201, "of the others there are 40 more"
     asked = client.post("/api/projects/1/look-alikes/1/ask", auth=auth, json={}).json
-    assert (asked["proposal"]["state"], asked["waiting"]) == ("asking", listed["looks"][0]["answers"])
+    first = listed["looks"][0]["answers"]
+    assert f"the other {40 - first} may get it, too" in listed["sentence"]
+    assert (asked["proposal"]["state"], asked["waiting"]) == ("asking", first)
+    assert listed["rest"] == asked["rest"] == 40 - first
     for deed, status in (("label", 409), ("undo", 409), ("split", 409), ("close", 200)):
         assert client.post(f"/api/projects/1/look-alikes/1/{deed}", auth=auth, json={}).status_code == status, deed
     assert client.get("/api/projects/1/look-alikes/99", auth=auth).status_code == 404

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from sqlalchemy import text
-from web import sign_in
+from web import sign_in, submit
 
 from annotriage.engine.diagnosis import faces
 from annotriage.service.inside import inverting
-from annotriage.service.operations.jobs import INSIGHT_KINDS, run_queued
+from annotriage.service.operations.jobs import INSIGHT_KINDS
 from annotriage.service.operations.references import keep_reference
 from annotriage.states import InsightKind
 from annotriage.store import erasing, jobs
@@ -27,16 +25,10 @@ def model(copied, serve_dashboard):
     return client, dashboard
 
 
-def post(client, path, page, **form):
-    token = re.search(r'name="csrf" value="([^"]+)"', client.get(page).text).group(1)
-    return client.post(path, data={"csrf": token, **form}, follow_redirects=True)
-
-
 def look(dashboard):
     """Run the jobs that look into models."""
     service = dashboard.service()
-    while run_queued(service.process, INSIGHT_KINDS):
-        pass
+    service.run_jobs(INSIGHT_KINDS)
     service.close()
 
 
@@ -55,7 +47,7 @@ def test_the_first_page_says_what_the_model_is(model, digits_reference):
 def test_questions_are_asked_by_a_click_and_answered_on_what_people_answered(model):
     client, dashboard = model
     assert "Nobody has asked the model yet." in client.get("/projects/1/model/diagnosis").text
-    assert "The model is being looked into" in post(client, "/projects/1/model/diagnosis/start", "/projects/1/model/diagnosis").text
+    assert "The model is being looked into" in submit(client, "/projects/1/model/diagnosis/start", "/projects/1/model/diagnosis").text
     look(dashboard)
     twin = client.get("/projects/1/model/diagnosis.json").json
     facts = twin["diagnosis"]["insight"]["facts"]
@@ -75,7 +67,7 @@ def test_an_item_whose_answer_was_taken_back_is_shown_no_more(model):
         id = connection.execute(text(two), {"two": '["2"]'}).scalar_one()
         connection.execute(text("UPDATE item SET labels = :wrong WHERE id = :id"), {"wrong": '["1"]', "id": id})
         connection.execute(text("DELETE FROM spot_check WHERE item_id = :id"), {"id": id})
-    post(client, "/projects/1/model/diagnosis/start", "/projects/1/model/diagnosis")
+    submit(client, "/projects/1/model/diagnosis/start", "/projects/1/model/diagnosis")
     look(dashboard)
 
     def shown():
@@ -91,21 +83,21 @@ def test_an_item_whose_answer_was_taken_back_is_shown_no_more(model):
 def test_what_cannot_be_found_says_why_and_a_look_can_be_cancelled(model):
     client, dashboard = model
     page = "/projects/2/model/diagnosis"
-    post(client, "/projects/2/model/diagnosis/start", page)
-    assert "Cancelled" in post(client, "/projects/2/model/diagnosis/cancel", page).text
+    submit(client, "/projects/2/model/diagnosis/start", page)
+    assert "Cancelled" in submit(client, "/projects/2/model/diagnosis/cancel", page).text
     look(dashboard)
     with dashboard.process.store.reading() as connection:
         asked = jobs.jobs_of(connection, 2)
     assert [job.state for job in asked if job.kind == job_kind(InsightKind.DIAGNOSIS)] == ["cancelled"]
-    post(client, "/projects/2/model/diagnosis/start", page)
+    submit(client, "/projects/2/model/diagnosis/start", page)
     look(dashboard)
     assert "people have answered no items yet" in client.get(page).text
-    assert post(client, "/projects/1/model/horoscope/start", page).status_code == 422
+    assert submit(client, "/projects/1/model/horoscope/start", page).status_code == 422
 
 
 def test_erasing_an_item_takes_along_what_was_found(model):
     client, dashboard = model
-    post(client, "/projects/1/model/diagnosis/start", "/projects/1/model/diagnosis")
+    submit(client, "/projects/1/model/diagnosis/start", "/projects/1/model/diagnosis")
     look(dashboard)
     with dashboard.process.store.writing() as connection:
         project = project_of(connection, "1")
@@ -115,7 +107,7 @@ def test_erasing_an_item_takes_along_what_was_found(model):
 
 def ask(client, dashboard, kind, page, **form):
     """Ask for a look and let it happen."""
-    answer = post(client, f"/projects/1/model/{kind}/start", page, **form)
+    answer = submit(client, f"/projects/1/model/{kind}/start", page, **form)
     assert answer.status_code == 200, answer.text
     look(dashboard)
 
@@ -251,9 +243,9 @@ def test_an_image_that_nobody_answered_is_not_looked_at(model):
         hidden = [connection.execute(text(f"{query} LIMIT 1")).scalar_one() for query in (check, outlier)]
     for task in hidden:
         assert client.get("/projects/1/model/image", query_string={"task": task}).status_code == 409
-        assert post(client, "/projects/1/model/image/start", "/projects/1/model/image", task=task).status_code == 409
+        assert submit(client, "/projects/1/model/image/start", "/projects/1/model/image", task=task).status_code == 409
     for form in ({}, {"task": "1", "from": "1", "left": "80", "width": "40", "height": "10"}, {"task": "1", "from": "1", "left": "x"}):
-        assert post(client, "/projects/1/model/image/start", "/projects/1/model/image", **form).status_code in (409, 422)
+        assert submit(client, "/projects/1/model/image/start", "/projects/1/model/image", **form).status_code in (409, 422)
 
 
 @pytest.mark.browser

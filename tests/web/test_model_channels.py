@@ -6,9 +6,9 @@ import io
 import re
 
 import pytest
-from web import sign_in
+from web import sign_in, submit
 
-from annotriage.service.operations.jobs import INSIGHT_KINDS, run_queued
+from annotriage.service.operations.jobs import INSIGHT_KINDS
 from annotriage.states import InsightKind
 from annotriage.store import jobs
 from annotriage.store.insights import job_kind
@@ -23,16 +23,10 @@ def model(copied, serve_dashboard):
     return client, dashboard
 
 
-def post(client, path, page, **values):
-    token = re.search(r'name="csrf" value="([^"]+)"', client.get(page).text).group(1)
-    return client.post(path, data={"csrf": token, **values}, follow_redirects=True)
-
-
 def look(dashboard):
     """Run the jobs that look into models."""
     service = dashboard.service()
-    while run_queued(service.process, INSIGHT_KINDS):
-        pass
+    service.run_jobs(INSIGHT_KINDS)
     service.close()
 
 
@@ -42,7 +36,7 @@ GRAPH, UNITS, LAYERS = (f"/projects/1/model/{name}" for name in ("graph", "units
 def test_the_graph_of_a_class_is_drawn_from_training_items(model, digits_reference):
     client, dashboard = model
     assert "No graph is drawn yet." in client.get(GRAPH).text
-    post(client, f"{GRAPH}/start", GRAPH, **{"class": "3", "against": "5"})
+    submit(client, f"{GRAPH}/start", GRAPH, **{"class": "3", "against": "5"})
     look(dashboard)
     twin = client.get(f"{GRAPH}.json").json
     assert (twin["graph"]["job"]["state"], twin["view"]["classes"]) == ("done", ["3", "5"])
@@ -58,8 +52,8 @@ def test_the_graph_of_a_class_is_drawn_from_training_items(model, digits_referen
 
 def test_a_class_that_is_none_or_the_same_twice_is_refused(model):
     client, _ = model
-    assert post(client, f"{GRAPH}/start", GRAPH, **{"class": "nine"}).status_code == 422
-    assert post(client, f"{GRAPH}/start", GRAPH, **{"class": "3", "against": "3"}).status_code == 422
+    assert submit(client, f"{GRAPH}/start", GRAPH, **{"class": "nine"}).status_code == 422
+    assert submit(client, f"{GRAPH}/start", GRAPH, **{"class": "3", "against": "3"}).status_code == 422
 
 
 def test_concepts_are_sent_as_a_table_and_held_against_units(model, digits_reference):
@@ -67,7 +61,7 @@ def test_concepts_are_sent_as_a_table_and_held_against_units(model, digits_refer
     sample = digits_reference.sample
     rows = ["id,closed loop", *(f"{id},{int(label in '06')}" for id, label in zip(sample.ids[:200], sample.labels, strict=False))]
     file = (io.BytesIO("\n".join(rows).encode()), "concepts.csv")
-    assert "held against your concepts" in post(client, f"{UNITS}/concepts", UNITS, concepts=file).text
+    assert "held against your concepts" in submit(client, f"{UNITS}/concepts", UNITS, concepts=file).text
     look(dashboard)
     twin = client.get(f"{UNITS}.json").json
     facts = twin["units"]["insight"]["facts"]
@@ -75,9 +69,9 @@ def test_concepts_are_sent_as_a_table_and_held_against_units(model, digits_refer
     page = client.get(UNITS).text
     assert "with closed loop: AUROC" in page
     assert client.get(re.search(r'<img[^>]*src="([^"]+/pieces/[^"]+)"', page).group(1)).mimetype == "image/png"
-    assert post(client, f"{UNITS}/concepts", UNITS, concepts=(io.BytesIO(b" "), "concepts.csv")).status_code == 422
-    assert post(client, f"{UNITS}/start", UNITS).status_code == 422
-    post(client, f"{UNITS}/concepts", UNITS, concepts=(io.BytesIO(b"id,loop\nnobody,maybe"), "mine.csv"))
+    assert submit(client, f"{UNITS}/concepts", UNITS, concepts=(io.BytesIO(b" "), "concepts.csv")).status_code == 422
+    assert submit(client, f"{UNITS}/start", UNITS).status_code == 422
+    submit(client, f"{UNITS}/concepts", UNITS, concepts=(io.BytesIO(b"id,loop\nnobody,maybe"), "mine.csv"))
     look(dashboard)
     assert ">mine.csv: row 2, &#39;loop&#39;: &#39;maybe&#39; is none of 1" in client.get(UNITS).text
     assert client.get(f"{UNITS}.json").json["units"]["job"]["payload"] == {}
@@ -87,11 +81,11 @@ def test_who_asks_while_another_graph_is_drawn_gets_theirs_afterwards(model):
     client, dashboard = model
     kind = job_kind(InsightKind.GRAPH)
     ask = {name: {"class": name} for name in "35"}
-    post(client, f"{GRAPH}/start", GRAPH, **ask["3"])
+    submit(client, f"{GRAPH}/start", GRAPH, **ask["3"])
     with dashboard.process.store.writing() as connection:
         running = jobs.take(connection, "me", [kind])
-    assert "The model is being looked into" in post(client, f"{GRAPH}/start", GRAPH, **ask["3"]).text
-    assert "yours follows it" in post(client, f"{GRAPH}/start", GRAPH, **ask["5"]).text
+    assert "The model is being looked into" in submit(client, f"{GRAPH}/start", GRAPH, **ask["3"]).text
+    assert "yours follows it" in submit(client, f"{GRAPH}/start", GRAPH, **ask["5"]).text
     with dashboard.process.store.writing() as connection:
         jobs.finish(connection, running.id, "drawn")
         assert jobs.take(connection, "me", [kind]).payload["class"] == "5"
@@ -100,7 +94,7 @@ def test_who_asks_while_another_graph_is_drawn_gets_theirs_afterwards(model):
 def test_the_layers_are_drawn_and_the_deciding_one_is_marked(model):
     client, dashboard = model
     assert "This model was not trained here." in client.get(LAYERS).text
-    post(client, f"{LAYERS}/start", LAYERS)
+    submit(client, f"{LAYERS}/start", LAYERS)
     look(dashboard)
     page = client.get(LAYERS).text
     assert page.count('class="l-deciding"') == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from annotriage.errors import ModelError
 from annotriage.model.pickled import pickled_module
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from annotriage.model.onnx_model import OnnxModel
     from annotriage.model.torch_model import TorchModel
 
-__all__ = ["Layer", "Model", "Outputs", "candidate_layers", "connections", "load_model", "model_files", "steps_of"]
+__all__ = ["Layer", "Model", "Outputs", "candidate_layers", "connections", "has_gradients", "load_model", "model_files", "steps_of"]
 
 
 def load_model(spec: ModelSpec, device: str = "auto", threads: int = 0) -> Model:
@@ -39,6 +39,11 @@ def load_model(spec: ModelSpec, device: str = "auto", threads: int = 0) -> Model
     model = runtime(spec, "cpu", threads)  # where the spec is at fault, this says so
     model.notes = (*([note] if note else ()), *model.notes)
     return model
+
+
+def has_gradients(model: Model) -> TypeGuard[TorchModel]:
+    """Whether torch runs the model, so that gradients can be asked for."""
+    return hasattr(model, "traced")  # looked at without torch, which may not be installed
 
 
 def candidate_layers(spec: ModelSpec) -> list[Layer]:

@@ -16,7 +16,7 @@ from PIL import Image
 from annotriage.advice.atlas_words import NEEDS_IMAGES, NEEDS_TORCH
 from annotriage.engine.diagnosis.atlas import Atlas, opened_with
 from annotriage.engine.reference import Reference
-from annotriage.model import Model
+from annotriage.model import Model, has_gradients
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
 from annotriage.settings import Settings
@@ -48,7 +48,7 @@ def why_no_faces(model: Model) -> str:
     """Why a model can make none, and what there is instead; "" if it can."""
     if model.spec.input.kind != "image":
         return NEEDS_IMAGES
-    return "" if hasattr(model, "traced") else NEEDS_TORCH
+    return "" if has_gradients(model) else NEEDS_TORCH
 
 
 def faces_of(model: Model, layer: str, means: Array, middle: Array, colours: Colours, begun: int = 0) -> Iterator[list[MadeFace]]:

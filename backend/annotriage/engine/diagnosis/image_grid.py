@@ -23,7 +23,7 @@ from annotriage.diagnosis.atlas.cells import nearest_cells
 from annotriage.diagnosis.atlas.head import fit_head
 from annotriage.engine.reference import Reference
 from annotriage.errors import DataError, OutputError, SettingError
-from annotriage.model import Model
+from annotriage.model import Model, has_gradients
 from annotriage.model.inputs import load
 from annotriage.model.places import as_map
 from annotriage.model.receptive import boxes_of
@@ -187,10 +187,10 @@ def _place(model: Model, layers: Sequence[Array], wanted: str) -> tuple[int | No
 
 def _evidence(reference: Reference, model: Model, batch: Array, place: int, vectors: Array) -> tuple[Array, str]:
     """(m, h, w), and how it was found. vectors: (1, d, h, w)."""
-    if hasattr(model, "traced"):
+    if has_gradients(model):
         from annotriage.model.torch_evidence import evidence
 
-        found = as_map(evidence(model, batch, place))  # type: ignore[arg-type]
+        found = as_map(evidence(model, batch, place))
         if found is not None:
             return _both_of_two(found[0], len(reference.space.classes)), BY_GRADIENT
     kept = reference.sample.full_activations()[place]

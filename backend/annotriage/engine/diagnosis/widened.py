@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from annotriage.model import Model, Outputs
+from annotriage.model import Model, Outputs, has_gradients
 from annotriage.model.outputs import moments, pool
 from annotriage.model.places import as_map
 from annotriage.model.types import Array, Whole
@@ -80,4 +80,4 @@ def map_shapes(model: Model) -> dict[str, tuple[int, int]]:
 
 def gives_gradients(model: Model) -> bool:
     """Whether it is a torch model of so few classes that a gradient for each is quick."""
-    return hasattr(model, "traced") and len(model.spec.classes) <= MOST_CLASSES
+    return has_gradients(model) and len(model.spec.classes) <= MOST_CLASSES

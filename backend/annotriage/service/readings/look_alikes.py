@@ -37,7 +37,8 @@ class ProposalNow:
     """A group of look-alikes as it stands.
 
     sentence: that, in words. label: what most people said; answers: on the first members of the draw, disagreements: of them. waiting:
-    members that people are asked about and have not answered. rest: members that may get the label, or got it, without an answer;
+    members that people are asked about and have not answered. rest: members that get the label, or got it, without an answer, if nobody is
+    asked about more than now or, before anybody is asked, than at the first look;
     annotations: of them that became annotations. looks: when it is looked. can: what a person may do with it. halves: the groups that
     it was split into.
     """
@@ -67,7 +68,13 @@ def proposal_now(connection: Connection, project: Project, found: Proposal) -> P
     label = None if given is None else " + ".join(given) or "none of the classes"
     planned = looks(found.members, found.group_error, found.confidence)
     done = found.state in (ProposalState.LABELLING, ProposalState.LABELLED)
-    rest = others.at_once if done else others.unasked + sum(member.place < found.asked for member in so_far.rest)
+    if done:
+        rest = others.at_once
+    elif found.state == ProposalState.OFFERED:
+        rest = found.members - planned[0].size
+    else:
+        rest = others.unasked + sum(member.place < found.asked for member in so_far.rest)
+        rest -= len(so_far.asked) if found.state == ProposalState.ASKING else 0
     shown = (so_far.standing, planned[0], len(so_far.asked), rest, found.group_error, found.confidence)
     can = DEEDS.get(found.state, ())
     if found.state == ProposalState.ASKING and not so_far.standing.disagreements:
