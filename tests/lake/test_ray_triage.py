@@ -195,7 +195,7 @@ def test_a_damaged_piece_says_what_to_do(tmp_path, content):
 
 
 def test_workers_that_no_machine_can_carry_are_refused_at_once(cluster, digits_reference, parts, tmp_path):
-    with pytest.raises(SettingError, match="no node has 1 cores and 1 GPUs for a worker; lower the setting threads, or --worker-gpus"):
+    with pytest.raises(SettingError, match="no node has 1 core and 1 GPU for a worker; lower the setting threads, or --worker-gpus"):
         triage_on_ray(digits_reference, parts, tmp_path / "out", gpus=1.0, piece_items=PIECE)
 
 

@@ -237,7 +237,7 @@ def _run(task: _Task, pieces: list[dict[str, int]], workers: int | None, gpus: f
         DataContext.get_current().enable_progress_bars = False
         fits = sum(_fitting(node["Resources"], cores, gpus) for node in ray.nodes() if node["Alive"])
         if not fits:
-            needs = f"{cores} cores{f' and {gpus:g} GPUs' if gpus else ''}"
+            needs = f"{cores} {'core' if cores == 1 else 'cores'}{f' and {gpus:g} GPU' if gpus else ''}"
             raise SettingError(f"--engine ray: no node has {needs} for a worker; lower the setting threads, or --worker-gpus")
         at_once = min(workers or fits, len(pieces))
         blocks = ray.data.from_items(pieces, override_num_blocks=len(pieces))
