@@ -8,6 +8,7 @@ from web import sign_in, submit
 
 from annotriage.engine.diagnosis import faces
 from annotriage.service.inside import inverting
+from annotriage.service.operations import queued_jobs
 from annotriage.service.operations.jobs import INSIGHT_KINDS
 from annotriage.service.operations.references import keep_reference
 from annotriage.states import InsightKind
@@ -212,6 +213,32 @@ def test_faces_are_made_a_batch_at_a_time_and_go_on_where_they_were(torch_model,
     assert one["cosine"][:16] == first["cosine"]
     assert 16 < kept[2] <= 24
     assert client.get(f"/projects/1/model/pieces/{made['id']}/made-{layer}-6").mimetype.startswith("image/")
+
+
+@pytest.mark.torch
+def test_making_faces_ends_in_the_middle_of_a_batch_when_it_is_cancelled(torch_model, monkeypatch):
+    client, dashboard = torch_model
+    page = "/projects/1/model/atlas"
+    ask(client, dashboard, "atlas", page)
+    monkeypatch.setattr(queued_jobs, "TELL_SECONDS", 0.0)
+    told = []
+
+    def cancelled(*args):
+        *given, advance = args
+
+        def step(count):
+            told.append(client.get(f"{page}.json").json["faces"]["job"]["state"])
+            if len(told) == 20:
+                assert "Cancelled" in submit(client, "/projects/1/model/faces/cancel", page).text
+            advance(count)
+
+        return faces.faces_of(*given, step)
+
+    monkeypatch.setattr(inverting, "faces_of", cancelled)
+    ask(client, dashboard, "faces", page, layer="0", side="6")
+    assert told == ["running"] * 20
+    twin = client.get(f"{page}.json").json["faces"]
+    assert (twin["job"]["state"], twin["job"]["done"] > 0, twin["insight"]) == ("cancelled", True, None)
 
 
 def torch_layers(client):
