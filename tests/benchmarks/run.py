@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import atlas
 import barriers
 import certificates
 import detection
@@ -20,6 +21,7 @@ import diagnosis
 import fitting
 import growth
 import guarantees
+import inversion
 import live
 import loop
 import map as map_page
@@ -34,6 +36,8 @@ import training
 THEMES = {
     "detection": detection.figures,
     "diagnosis": diagnosis.figures,
+    "atlas": atlas.figures,
+    "inversion": inversion.figures,
     "overhead": overhead.figures,
     "fitting": fitting.figures,
     "growth": growth.figures,

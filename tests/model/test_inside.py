@@ -91,7 +91,7 @@ def test_images_are_made_whose_activation_points_along_a_cell(torch_reference, c
 
 
 @pytest.mark.torch
-def test_images_are_made_as_many_at_once_as_memory_allows_and_say_after_every_step_how_far_they_are(torch_reference, convolved, monkeypatch):
+def test_images_are_made_as_many_at_once_as_memory_allows_and_every_step_says_how_far_it_is(torch_reference, convolved, monkeypatch):
     from annotriage.model.torch_inversion import STEPS, bytes_of_one
 
     latent = torch_reference.sample.full_activations()[0]
