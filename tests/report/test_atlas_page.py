@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from annotriage.engine.diagnosis.atlas import Fallen, training_atlas
 from annotriage.engine.diagnosis.label_sets import evidence_of, shares_of
 from annotriage.engine.labels import LabelSpace
 from annotriage.errors import DataError, ModelError, OutputError, SettingError
-from annotriage.report.atlas_data import atlas_data
+from annotriage.report.atlas_data import LISTED, atlas_data
 from annotriage.report.atlas_page import sentences
 
 
@@ -80,6 +81,16 @@ def test_a_reference_alone_has_an_atlas_into_which_outliers_are_drawn(digits_ref
 def test_too_few_items_are_refused(digits_reference, digits):
     with pytest.raises(DataError, match="too few to draw an atlas"):
         atlas(digits_reference, tuple(part[:6] for part in digits.incoming))
+
+
+def test_the_page_holds_the_pictures_that_a_click_shows(digits_reference, digits, tmp_path):
+    images = np.concatenate([np.repeat(digits.held_out[0][:1], 100, axis=0), digits.held_out[0][1:60]])
+    found = atlas_to_folder(digits_reference, (images, np.repeat("0", 159)), tmp_path / "out")
+    assert not found.inside.strange[:100].any()
+    text = re.search(r'id="data">(.*?)</script>', (tmp_path / "out" / "atlas.html").read_text("utf-8")).group(1)
+    sizes = np.diff(json.loads(text)["ends"], prepend=0)
+    assert (sizes[:100] == 0).sum() == 100 - LISTED
+    assert (sizes[100:] > 0).all()
 
 
 @pytest.mark.browser
