@@ -131,7 +131,7 @@ def test_advice_claims_no_more_than_the_highest_limit_and_what_checks_can_show()
     assert "at an expected cost of at most 0.1 a label in the long run" in priced.reason
     assert "the limit is shown here too" not in priced.would_decide
     beyond = advise(data, guarantee(300, stricter=400.0))[3]
-    assert beyond.would_decide == "a recalibration, which sets the gate anew"
+    assert beyond.would_decide == "a recalibration, which sets the gate again"
 
 
 def test_figures_are_written_for_people():

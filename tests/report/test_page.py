@@ -61,7 +61,7 @@ def test_the_headline_says_share_interval_excess_and_chance(write, sample_report
     text = write(sample_report).text
     assert diversity_sentence(sample_report.diversity) in text
     assert "10.2% outliers: 51 of 500 scored items" in text
-    assert "95% interval of their source: 7.7 to 13.2%" in text
+    assert "likely range 7.7 to 13.2%" in text
     assert "5.2 points" in text
     assert "p < 0.0001" in text
 
@@ -218,7 +218,10 @@ def test_the_raw_score_that_orders_the_queue_is_listed(write, sample_report):
 
 
 def test_trust_is_explained(write, sample_report):
-    assert "trust one number that sorts the queue: failed 0, outliers below 1/3, uncertain to 2/3, auto above" in write(sample_report).text
+    assert (
+        "trust one number that sorts the queue: unreadable 0, strange below 1/3, unsure up to 2/3, automatic above"
+        in write(sample_report).text
+    )
 
 
 def test_a_cluster_without_items_has_no_figures(write, sample_report):
@@ -307,4 +310,4 @@ def test_limits_of_classes_are_told_beside_those_of_the_others_and_a_stricter_ga
     assert "wrong among automatic labels, for every class without a limit of its own, kept for" in text
     assert "Limit of cyst 10%" in text
     text = write(replace(sample_report, guarantee=replace(limited, auto=False, needed=None, stricter=1.9))).text
-    assert "Recalibrate on fresh answers, or fit again with --calibration : either sets the gate anew." in text
+    assert "Recalibrate on fresh answers, or fit again with --calibration : either sets the gate again." in text

@@ -513,7 +513,7 @@ def test_a_project_before_its_first_item_says_what_happens_next(signed_in, dashb
     assert "Nothing is assessed yet" in text(page)
     for path, said in (
         ("diversity", "Import tasks in Label Studio"),
-        ("groups", "Groups are looked for some seconds after"),
+        ("groups", "Groups are looked for a few seconds after"),
         ("compare", "not assessed yet"),
         ("guarantee", "At most 4 in 100"),
     ):

@@ -102,7 +102,7 @@ GLOSSARY = (
     Term(
         "spot check",
         "An item drawn at random that people answer blind. Some are drawn from all items, for a new guarantee; others from automatic"
-        " labels, to see how many are wrong. What the model says of it stays hidden until people have answered.",
+        " labels, to see how many are wrong. The model’s answer stays hidden until people have answered.",
         ("sample", "audit"),
     ),
     Term("strange", "Unlike the training data: a person labels it, without the model's label in view.", ("foreign",)),

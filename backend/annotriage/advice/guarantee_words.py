@@ -16,7 +16,7 @@ STOPPED = "The alarm stopped automatic labels: too many of those checked were wr
 RESUME = "Resume when the reason is gone."
 HOPELESS = "No label is automatic: the model is wrong too often for the limit."
 TRAIN_FURTHER = "More labels alone will not help: train the model further, or allow a larger error in the settings."
-STRICTER = " Spot checks have made the gate stricter since; a recalibration sets it anew."
+STRICTER = " Spot checks have made the gate stricter since; a recalibration sets it again."
 TOO_STRICT = "No label is automatic: spot checks ask for surer labels than those on which the limit is shown."
 NAMED = 5  # limits in a sentence
 UNCHECKED = "No person has checked any of them yet. Some, chosen at random, wait in the tab Spot checks."
@@ -82,7 +82,7 @@ def evidence_sentence(guarantee: Evidence) -> str:
     if guarantee.auto:
         return given_sentence(guarantee)
     if guarantee.stricter and guarantee.needed is None:
-        return f"{TOO_STRICT} A recalibration sets the gate anew."
+        return f"{TOO_STRICT} A recalibration sets the gate again."
     return hopeless_sentence(guarantee) if guarantee.needed is None else shortage_sentence(guarantee, guarantee.needed)
 
 
@@ -236,14 +236,14 @@ def until_stop(until_alarm: int | None) -> str:
 
 
 def days_until(missing: float, per_day: float | None) -> str:
-    """How long so many answers take at the present rate."""
+    """How long so many answers take at the current rate."""
     if missing <= 0:
         return "now"
     if per_day is None:
         return "known after a day of answers"
     if per_day <= 0:
-        return "not known, as none was answered lately"
-    return f"in about {count(max(1, math.ceil(missing / per_day)), 'day')} at the present rate"
+        return "not known, as none was answered recently"
+    return f"in about {count(max(1, math.ceil(missing / per_day)), 'day')} at the current rate"
 
 
 def _sample(answers: int, wanted: int | None) -> str:

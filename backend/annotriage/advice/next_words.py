@@ -41,7 +41,7 @@ def decide(checks: int) -> Words:
 
 
 def look_alikes(size: int, outliers: int) -> Words:
-    """Many outliers resemble each other."""
+    """Many strange items look alike."""
     return f"{size:,} of {count(outliers, 'strange item')} look alike: a new class, or a broken source?", f"See the {size:,}"
 
 

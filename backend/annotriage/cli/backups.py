@@ -75,7 +75,7 @@ def restore(file: Path, force: bool, as_json: bool, quiet: bool, config: Path | 
         return
     for note in done.notes:
         click.echo(f"Note: {note}")
-    click.echo(f"{done.projects:,} projects, {done.rows:,} rows are back. Next: annotriage serve; everybody signs in anew.")
+    click.echo(f"{done.projects:,} projects, {done.rows:,} rows are back. Next: annotriage serve; everybody must sign in again.")
 
 
 @click.command(epilog=examples("annotriage export --project 3 --out labels.csv"))

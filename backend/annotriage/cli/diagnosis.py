@@ -142,7 +142,7 @@ def diagnose(
     )
 )
 @reference_option
-@click.option("--data", required=True, help="DATA to lay out; outliers are drawn in where they fall.")
+@click.option("--data", required=True, help="DATA to lay out; strange items are drawn in where they fall.")
 @click.option("--layer", "layers", multiple=True, help="A hidden layer, once for each.  [the deciding one]")
 @click.option(
     "--places",

@@ -85,7 +85,9 @@ def _service(process: Process) -> Iterator[Check]:
     missing = [role for role in ("web", "worker", "jobs") if not roles[role]]
     late = [row for row in living if row.role not in VISITORS and time.time() - row.at > LATE_BEAT_SECONDS]
     if missing:
-        found = f"no sign of life of {', '.join(missing)}: {'nothing is judged or delivered' if 'worker' in missing else 'not all is done'}"
+        found = (
+            f"no sign of life from {', '.join(missing)}: {'nothing is judged or delivered' if 'worker' in missing else 'not all is done'}"
+        )
         yield Check("running", False, found, "Start annotriage serve, or look into its log.")
     elif late:
         found = f"the {late[0].role} process gave its last sign of life {time.time() - late[0].at:.0f} s ago, and should each 5 s"
@@ -190,7 +192,7 @@ def _webhooks(connection: Connection, project: Project) -> Iterator[Check]:
     if project.watch or not project.options.calls or imported is None or imported > time.time() - UNTOLD_SECONDS:
         return
     if imported > project.told_at + UNTOLD_SECONDS:
-        found = "tasks came in of which no webhook told; polling found them, some seconds later"
+        found = "tasks came in without a webhook; polling found them, a few seconds later"
         fix = f"annotriage connect --project {project.external_id} mends the webhook; can the labeling tool reach this service?"
         yield Check("webhooks arrive", False, found, fix)
     else:
