@@ -252,7 +252,7 @@ class Settings(_Table):
     )
     compression: str = _setting(
         "pca",
-        "Space in which `knn` and `mean-sigma` measure distances. `umap` and `tsne` are for comparison: they hide strangers.",
+        "Space in which `knn` and `mean-sigma` measure distances. `umap` and `tsne` are for comparison: they hide what is strange.",
         choices=("pca", "none", "umap", "tsne"),
         fault=_joint_fault,
     )

@@ -207,10 +207,9 @@ def checked(wrong: int, answers: int, contradicted: int, until_alarm: int | None
 
 def strangers_pass(seen: str = "") -> str:
     """That the limit does not speak of strangers, for data with more outliers than usual. seen: what checks or labels say of them."""
-    known = seen or "How many is not known before people have checked some"
     return (
-        f"But this data differs from the held-out items, and strangers that look familiar pass. {known}."
-        " Have people check automatic labels of this source before you rely on them (spot checks; annotriage certify counts them)."
+        f"But this data differs from the held-out items, and strange items that look familiar pass.{f' {seen}.' if seen else ''}"
+        " Have people answer the spot checks before you rely on these labels."
     )
 
 

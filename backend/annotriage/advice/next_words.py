@@ -40,9 +40,9 @@ def decide(checks: int) -> Words:
     return f"{count(checks, 'spot check waits', 'spot checks wait')} for your decision: one person alone answers here.", "Decide"
 
 
-def look_alikes(size: int, outliers: int) -> Words:
-    """Many strange items look alike."""
-    return f"{size:,} of {count(outliers, 'strange item')} look alike: a new class, or a broken source?", f"See the {size:,}"
+def look_alikes(alike: int, strange: int) -> Words:
+    """Many of the strange items that wait look alike."""
+    return f"{alike:,} of the {strange:,} strange items that wait look alike: a new class, or a broken source?", f"See the {alike:,}"
 
 
 def differing(stranger: str, share: float, other: str, other_share: float) -> Words:

@@ -53,7 +53,7 @@ def certify(
     as_json: bool,
     config: Path | None,
 ) -> None:
-    """How many automatic labels of a finished dataset are wrong at most, strangers included, by labels that people checked blind.
+    """How many automatic labels of a finished dataset are wrong at most, strange items included, by labels that people checked blind.
 
     The labels and the checks are fixed the first time, and checks that are lacking wait in the tab Spot checks; asked for again it says
     how it stands. Open answers count as wrong, so the number falls as people answer.

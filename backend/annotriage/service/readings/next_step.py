@@ -55,7 +55,7 @@ def next_steps(connection: Connection, project: Project) -> Iterator[NextStep]:
         yield _step(next_words.judging(coming), "system", inf) if coming else _step(next_words.import_tasks(), "", inf)
         return
     yield from _for_the_guarantee(connection, project, sum(judged.values()))
-    yield from _among_outliers(connection, project)
+    yield from _among_outliers(connection, project, waits.strange)
     yield _in_the_queue(waits)
 
 
@@ -80,14 +80,14 @@ def _for_the_guarantee(connection: Connection, project: Project, judged: int) ->
         yield _step(next_words.answer_checks(outstanding, MOST_OUTSTANDING), "queue", gain, route="spot check")
 
 
-def _among_outliers(connection: Connection, project: Project) -> Iterator[NextStep]:
-    """Outliers that one look at a few faces settles: a large group, or a source that differs from its like."""
+def _among_outliers(connection: Connection, project: Project, strange: int) -> Iterator[NextStep]:
+    """Outliers that one look at a few faces settles: a large group, or a source that differs from its like. strange: how many wait."""
     snapshot = snapshot_of(connection, project, dataset_of_all(connection, project))
     if snapshot is not None and snapshot.facts["groups"]:
         largest = snapshot.facts["groups"][0]
         waiting = waiting_in_groups(connection, project, [largest["number"]]).get(largest["number"], 0)
         if waiting >= LEAST_GROUP:
-            words = next_words.look_alikes(largest["size"], snapshot.outliers)
+            words = next_words.look_alikes(waiting, strange)
             yield _step(words, "queue", waiting / FACES, group=largest["number"])
     fields = datasets_page(connection, project, kind="field", limit=FIELDS)
     found = snapshots.latest_moments(connection, [field.id for field in fields], project.reference_id)
