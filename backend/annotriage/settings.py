@@ -226,7 +226,7 @@ class Settings(_Table):
     costs: tuple[tuple[str, float], ...] = _setting(
         (),
         "What errors cost where they are unlike: `fracture > healthy = 10` is a fracture called healthy, `* > healthy = 10` anything called"
-        " so, strangers included; a table [costs.fracture] in the file. All others cost 1, and max_error limits the expected cost of an"
+        " so, strange items included; a table [costs.fracture] in the file. All others cost 1, and max_error limits the expected cost of an"
         " automatic label.",
         low=0.0,
         high=1e6,

@@ -52,9 +52,7 @@ def test_failed_items_and_one_group_ask_for_a_person_first():
     assert answers(dataset(0.2), None, largest_group_share=0.3)["train"] == "yes"
     train = advise(dataset(0.2), None, largest_group_share=0.7)[0]
     assert (train.answer, train.headline) == ("undecided", PERSON_FIRST)
-    assert (
-        train.reason == "A person looks first where more than half of the strange items are one group: here it is 70% of 800 strange items."
-    )
+    assert train.reason == "A person should look first: 560 of 800 strange items are one group."
     assert answers(dataset(0.05, failed=900), None)["deploy"] == "undecided"
     assert answers(dataset(0.05, failed=3), None, largest_group_share=0.9)["deploy"] == "yes"
 
@@ -63,10 +61,12 @@ def test_asking_for_a_person_first_says_by_which_rule():
     def why(data, share=0.0):
         return advise(data, None, largest_group_share=share)[0].reason
 
-    assert why(dataset(0.9)).startswith("A person looks first where the excess is surely above 50 points. 90% are strange where 5%")
-    assert why(dataset(0.0, failed=900)).endswith("many items fail: here 900 of 4,900 items could not be scored.")
-    assert why(dataset(0.05, failed=900), 0.5).endswith("all that is odd: here 900 unreadable items and 100 of 200 strange ones.")
-    assert why(dataset(0.0, n=0, failed=1)).endswith("here 1 of 1 item could not be scored.")
+    assert why(dataset(0.9)).startswith("A person should look first: the excess is surely above 50 points. 90% are strange where 5%")
+    assert why(dataset(0.0, failed=900)).endswith("look first: 900 of 4,900 items could not be scored.")
+    assert why(dataset(0.05, failed=900), 0.5).endswith(
+        "look first: 900 unreadable items and one group of 100 strange items are more than half of the 1,100 items that are strange or unreadable."
+    )
+    assert why(dataset(0.0, n=0, failed=1)).endswith("look first: 1 of 1 item could not be scored.")
 
 
 def test_without_any_scored_item_no_figure_is_invented():

@@ -113,6 +113,15 @@ def test_the_checks_say_at_once_that_they_take_a_while(signed_in):
     assert "Checking" in text(page, "#notices")
 
 
+def test_what_is_wrong_comes_first_among_the_checks_and_its_fix_is_read_on_a_telephone(signed_in):
+    page = signed_in("/system/checks", **PHONE)
+    rows = page.locator("table.checks tbody tr")
+    wrong = [said.count("wrong") for said in rows.locator("td:nth-child(3)").all_inner_texts()]
+    assert wrong == sorted(wrong, reverse=True) and wrong[0] == 1, "no process of this service runs"
+    fix = rows.first.locator("td").last.bounding_box()
+    assert fix["x"] >= 0 and fix["x"] + fix["width"] <= 390
+
+
 def test_augmentation_is_judged_only_for_what_is_said_to_be_augmented(signed_in):
     page = signed_in("/projects/1/diversity")
     page.get_by_role("link", name="scanner=B", exact=True).click()

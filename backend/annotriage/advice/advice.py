@@ -164,22 +164,19 @@ def _person_first(d: Diversity, limits: Thresholds, largest_group_share: float) 
     """Why a person must look before anything is decided on this data; "" if nothing says so."""
     most = limits.augmentation_below
     if d.calibrated and d.excess_low > most:
-        return f"A person looks first where the excess is surely above {points(most)}. {_figures(d, most, 'above')}"
+        return f"A person should look first: the excess is surely above {points(most)}. {_figures(d, most, 'above')}"
     total, odd = d.n + d.failed, d.outliers + d.failed
     grouped = round(largest_group_share * d.outliers)
     unusual = _side(d, limits.train_above) > 0 or d.failed > limits.train_above * total
     if not unusual or 2 * (d.failed + largest_group_share * d.outliers) <= odd:
         return ""
     if not d.failed:
-        return (
-            f"A person looks first where more than half of the strange items are one group: here it is {percent(largest_group_share)} of"
-            f" {count(d.outliers, 'strange item')}."
-        )
+        return f"A person should look first: {grouped:,} of {count(d.outliers, 'strange item')} are one group."
     if not d.outliers:
-        return f"A person looks first where many items fail: here {d.failed:,} of {count(total, 'item')} could not be scored."
+        return f"A person should look first: {d.failed:,} of {count(total, 'item')} could not be scored."
     return (
-        "A person looks first where unreadable items and the largest group of strange ones are more than half of all that is odd: here"
-        f" {count(d.failed, 'unreadable item')} and {grouped:,} of {count(d.outliers, 'strange one')}."
+        f"A person should look first: {count(d.failed, 'unreadable item')} and one group of {count(grouped, 'strange item')} are more than"
+        f" half of the {odd:,} items that are strange or unreadable."
     )
 
 

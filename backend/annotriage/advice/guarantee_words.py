@@ -19,7 +19,7 @@ TRAIN_FURTHER = "More labels alone will not help: train the model further, or al
 STRICTER = " Spot checks have made the gate stricter since; a recalibration sets it again."
 TOO_STRICT = "No label is automatic: spot checks ask for surer labels than those on which the limit is shown."
 NAMED = 5  # limits in a sentence
-UNCHECKED = "No person has checked any of them yet. Some, chosen at random, wait in the tab Spot checks."
+UNCHECKED = "Nobody has checked any of them yet. Some, chosen at random, wait in the tab Spot checks."
 
 
 @dataclass(frozen=True, slots=True)

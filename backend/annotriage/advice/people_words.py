@@ -33,7 +33,7 @@ NOT_CORRECTED = "Every guarantee takes people's labels as truth, and none is cor
 
 def gold_sentence(wrong: int, answers: int, low: float, high: float) -> str:
     """How often people are wrong, by tasks with a known answer."""
-    few = f" Few answers so far: the limits narrow with more than {FEW}." if answers < FEW else ""
+    few = f" Few answers so far: the range narrows with more than {FEW}." if answers < FEW else ""
     return (
         f"People were wrong on {wrong:,} of {count(answers, 'task')} with a known answer that they were asked blind:"
         f" {percent(wrong / answers)}, likely {percent_range(low, high)}.{few}"

@@ -24,7 +24,11 @@ from annotriage.errors import DataError, OutputError
 @click.option("--project", help="The project's id in the labeling tool.")
 @click.option("--dataset", help="The dataset: its name, the value of its field, or its number; all for everything.")
 @click.option("--until", help="Only items that came in until this day (2026-11-26) or moment (2026-11-26T12:00:00Z).  [now]")
-@click.option("--wanted", type=click.IntRange(min=0), help="Draw so many checks that at most so many labels are wrong, if all are right.")
+@click.option(
+    "--wanted",
+    type=click.IntRange(min=0),
+    help="Draw enough checks to show that at most this many labels are wrong, if all checks are right.",
+)
 @click.option(
     "--anew", is_flag=True, help="Fix the labels anew, with what came in since; else the latest certificate is shown as it stands."
 )

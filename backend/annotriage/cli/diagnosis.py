@@ -171,7 +171,7 @@ def atlas(
     out: Path,
     replace_existing: bool,
 ) -> None:
-    """The world as a layer of the model sees it, to walk through: cells of alike items, classes, and where strange items fall."""
+    """The data as a layer of the model sees it, to walk through: cells of similar items, classes, and where strange items fall."""
     from annotriage.report.atlas_page import PAGE, atlas_to_folder, sentences
     from annotriage.report.graph_page import PAGE as GRAPH
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import inf
 from typing import Any
 
 from sqlalchemy import Connection
 
-from annotriage.advice import next_words
+from annotriage.advice import next_words, waiting_words
 from annotriage.service.guarantee.decisions import decisions
 from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING
 from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.groups import FACES
-from annotriage.states import Route
 from annotriage.store import snapshots, work
 from annotriage.store.datasets import dataset_of_all, datasets_page, routes_of
 from annotriage.store.projects import Project, standing_of
@@ -107,9 +106,9 @@ def _among_outliers(connection: Connection, project: Project, strange: int) -> I
 
 
 def _in_the_queue(waits: Waiting) -> NextStep:
-    queued = {Route.OUTLIER: waits.strange, Route.UNCERTAIN: waits.unsure + waits.sent, Route.FAILED: waits.unreadable}
-    if any(queued.values()):
-        return _step(next_words.work_off(sum(queued.values()), max(queued, key=lambda route: queued[route])), "queue", 1.0)
+    if waits.total > waits.spot_checks:
+        said = waiting_words.waiting_sentence(waits.total, waiting_words.kinds_in_words(**asdict(waits)))
+        return _step(next_words.work_off(said), "queue", 1.0)
     if waits.spot_checks:
         return _step(next_words.spot_checks_left(waits.spot_checks), "queue", 0.5, route="spot check")
     return _step(next_words.nothing(), "diversity", 0.0)
