@@ -41,7 +41,7 @@ def examine(load: Callable[[], ServiceSettings], config: Path | None = None) -> 
     try:
         settings = load()
     except SettingError as error:
-        yield "service", Check("settings", False, str(error), "Correct it there; README has the table of settings.")
+        yield "service", Check("settings", False, str(error), "Correct it there; docs/settings.md lists all settings.")
         return
     yield "service", Check("settings", True, "read" if config is None else f"read from {config}")
     try:
@@ -90,7 +90,10 @@ def _service(process: Process) -> Iterator[Check]:
         )
         yield Check("running", False, found, "Start annotriage serve, or look into its log.")
     elif late:
-        found = f"the {late[0].role} process gave its last sign of life {time.time() - late[0].at:.0f}\u00a0s ago, and should give one every 5\u00a0s"
+        found = (
+            f"the {late[0].role} process gave its last sign of life {time.time() - late[0].at:.0f}\u00a0s ago, and should give one every"
+            " 5\u00a0s"
+        )
         yield Check("running", False, found, "It hangs, or cannot write to the database; its log says more.")
     else:
         yield Check("running", True, ", ".join(f"{roles[role]} {role}" for role in ("web", "worker", "jobs")))
