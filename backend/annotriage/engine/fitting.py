@@ -185,7 +185,7 @@ def _doubts(reference: Reference, trained: Collected) -> list[str]:
             notes.append(f"No training items of {', '.join(missing)}: such items have no cluster, and are compared with the others.")
     small = [f"{name} ({count})" for name, count in counts.items() if count < FEW]
     if small:
-        notes.append(f"Few training items, so that little is known of what is usual: {', '.join(small)}.")
+        notes.append(f"Few training items, so little is known about what is usual: {', '.join(small)}.")
     return notes
 
 
