@@ -77,9 +77,8 @@ def _smallest(values: Array, count: int) -> Array:
     bundles = values.shape[1] // BUNDLE
     if bundles <= BUNDLE * count:
         return _sorted_columns(values, count)
-    bundled = values[:, : bundles * BUNDLE].reshape(
-        len(values), BUNDLE, bundles
-    )  # every so many columns, since that is fastest to look through
+    # A bundle is every so many columns, not neighbours: minima of those are found fastest.
+    bundled = values[:, : bundles * BUNDLE].reshape(len(values), BUNDLE, bundles)
     best = np.argpartition(bundled.min(axis=1), count - 1, axis=1)[:, :count]
     columns = (best[:, None, :] + bundles * np.arange(BUNDLE)[None, :, None]).reshape(len(values), -1)
     over = np.broadcast_to(np.arange(bundles * BUNDLE, values.shape[1]), (len(values), values.shape[1] - bundles * BUNDLE))
