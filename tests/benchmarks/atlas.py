@@ -16,7 +16,7 @@ from annotriage.demo.digits import load_digits, write_digits
 from annotriage.engine.diagnosis.atlas import Atlas
 
 ITEMS = 100_000
-LEAST = 0.95  # of the time, UMAP's
+MOST = 0.05  # of the time, for all that is neither UMAP nor the model
 
 
 def figures(data: Path | None) -> Iterator[Figure]:
@@ -26,8 +26,9 @@ def figures(data: Path | None) -> Iterator[Figure]:
     rest = whole - umap - running
     name = f"atlas of {len(found.inside.ids):,} pictures to its page"
     yield Figure(f"{name}: reading them and running the model", "-", f"{running:.1f} s", None)
-    yield Figure(f"{name}: cells, classes, and the page", "-", f"{rest:.1f} s, {rest / whole:.1%} of all", None)
-    yield Figure(f"{name}: UMAP's share", f"at least {LEAST:.0%}", f"{umap / whole:.1%} of {whole:.0f} s", bool(umap >= LEAST * whole))
+    yield Figure(f"{name}: UMAP", "-", f"{umap:.0f} s, {umap / whole:.1%} of all", None)
+    share = f"{rest:.1f} s, {rest / whole:.1%} of all"
+    yield Figure(f"{name}: cells, classes, and the page", f"at most {MOST:.0%}", share, bool(rest <= MOST * whole))
 
 
 def drawn(method: str, items: int) -> tuple[Atlas, float]:

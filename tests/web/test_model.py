@@ -48,7 +48,7 @@ def test_the_first_page_says_what_the_model_is(model, digits_reference):
 def test_questions_are_asked_by_a_click_and_answered_on_what_people_answered(model):
     client, dashboard = model
     assert "Nobody has asked the model yet." in client.get("/projects/1/model/diagnosis").text
-    assert "The model is being looked into" in submit(client, "/projects/1/model/diagnosis/start", "/projects/1/model/diagnosis").text
+    assert "The questions are being answered" in submit(client, "/projects/1/model/diagnosis/start", "/projects/1/model/diagnosis").text
     look(dashboard)
     twin = client.get("/projects/1/model/diagnosis.json").json
     facts = twin["diagnosis"]["insight"]["facts"]
@@ -280,7 +280,7 @@ def test_an_image_that_nobody_answered_is_not_looked_at(model):
 def test_people_walk_through_the_atlas_in_the_dashboard(dashboard, signed_in, barriers, theme):
     page = signed_in("/projects/1/model/atlas", color_scheme=theme)
     page.get_by_role("button", name="Draw the atlas").click()
-    page.get_by_text("The model is being looked into").wait_for()
+    page.get_by_text("The atlas is being drawn").wait_for()
     look(dashboard)
     page.locator("#atlas[data-ready]").wait_for()  # the page loads itself again once the atlas is there
     cells = page.locator("#plane button:not(.strange)")
@@ -313,7 +313,7 @@ def test_people_paste_a_piece_and_see_the_scores_move(torch_model, signed_in, ba
     page.mouse.up()
     assert 45 < float(page.get_by_label("width").input_value()) < 55
     page.get_by_role("button", name="Paste and look").click()
-    page.get_by_text("The model is being looked into").wait_for()
+    page.get_by_text("The image is being looked at").wait_for()
     look(dashboard)
     page.get_by_text("With the piece, as the model sees it").wait_for()
     page.locator("[data-place]").first.click()
