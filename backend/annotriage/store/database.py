@@ -14,8 +14,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Column, Connection, Engine, Float, Table, create_engine, event, select, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -49,6 +50,7 @@ IDLE_SECONDS = 120.0  # for which a transaction on PostgreSQL may ask nothing
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
 # What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to.
 DATABASE_TROUBLE = (StoreError, OperationalError, InternalError, InterfaceError, NoConnection)
+P, T = ParamSpec("P"), TypeVar("T")
 MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database uses
 
 
@@ -88,7 +90,7 @@ class Store:
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database, however many queries it asks, and cannot write."""
         self._check_file()
-        with self.engine.connect().execution_options(**self._snapshot) as connection:
+        with self.engine.connect().execution_options(**self._snapshot, known={}) as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -186,6 +188,25 @@ class Store:
 def at_the_end(connection: Connection, act: Callable[[Connection, list[Any]], None], part: Any) -> None:
     """Let `act` be called once, as the last thing in this writing transaction, with all the parts that are handed in for it."""
     connection.get_execution_options()["last"].setdefault(act, []).append(part)
+
+
+def read_once(question: Callable[Concatenate[Connection, P], T]) -> Callable[Concatenate[Connection, P], T]:
+    """For questions that a page asks again and again: within one `reading`, which sees one state of the database, the answer is kept.
+
+    Whoever writes asks each time. All share one answer, and change nothing of it; arguments can be keys of a dictionary.
+    """
+
+    @wraps(question)
+    def ask(connection: Connection, *args: P.args, **named: P.kwargs) -> T:
+        known: dict[Any, T] | None = connection.get_execution_options().get("known")
+        if known is None:
+            return question(connection, *args, **named)
+        asked = (question, args, tuple(named.items()))
+        if asked not in known:
+            known[asked] = question(connection, *args, **named)
+        return known[asked]
+
+    return ask
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, ScalarSelect, Select, case, func, select, upd
 from annotriage.errors import UnknownError
 from annotriage.states import Time
 from annotriage.store.counters import chunks
-from annotriage.store.database import columns_of, insert
+from annotriage.store.database import columns_of, insert, read_once
 from annotriage.store.projects import Project
 from annotriage.store.schema import counter, dataset, item, item_dataset, verdict
 
@@ -63,6 +63,7 @@ def datasets_page(
     return [Dataset(*row) for row in connection.execute(query if after is None else query.where(dataset.c.id < after))]
 
 
+@read_once
 def dataset_of_all(connection: Connection, project: Project) -> Dataset | None:
     """The dataset of all items; None before there is one."""
     row = connection.execute(select(*_COLUMNS).where(dataset.c.project_id == project.id, dataset.c.kind == "all")).one_or_none()
@@ -105,6 +106,7 @@ def mark_augmented(connection: Connection, dataset_id: int, augmented: bool) -> 
     connection.execute(update(dataset).where(dataset.c.id == dataset_id).values(augmented=augmented))
 
 
+@read_once
 def routes_of(connection: Connection, project: Project) -> list[RouteCount]:
     """The items of a project by route, under its reference."""
     query = _routes(project).where(counter.c.dataset_id == id_of_all(project.id))

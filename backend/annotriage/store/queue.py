@@ -16,6 +16,7 @@ from annotriage.states import FOR_PEOPLE, SETTLED, UNSETTLED, Route, Standing
 from annotriage.store.blindness import is_asked, is_blind, is_hidden
 from annotriage.store.browsing import Item, items_of
 from annotriage.store.counters import chunks
+from annotriage.store.database import read_once
 from annotriage.store.datasets import id_of_all, routes_of, routes_of_datasets
 from annotriage.store.filters import Filters, Test, of_routes, ranges, stands, tests
 from annotriage.store.projects import Project
@@ -96,13 +97,14 @@ def places_of_checks(connection: Connection, project: Project) -> list[float]:
     return list(connection.execute(query.limit(DAYS_WORK)).scalars())
 
 
+@read_once
 def waiting_by_kind(connection: Connection, project: Project, dataset_id: int | None = None) -> Waiting:
     """What waits for people, counted by why; each item once. dataset_id: of this dataset alone."""
     routes = routes_of(connection, project)
     if dataset_id is not None:
         routes = routes_of_datasets(connection, project, [dataset_id]).get(dataset_id, [])
     queued = {count.route: count.open for count in routes if count.route in FOR_PEOPLE}
-    checks = open_by_route(connection, project, Filters(dataset=dataset_id))
+    checks = checks_by_route(connection, project, dataset_id)
     asked = [item.c.project_id == project.id, item.c.sent_by.is_not(None), item.c.route == Route.UNCERTAIN, *stands(Filters())]
     if dataset_id is not None:
         asked.append(_in_dataset(dataset_id))
@@ -114,24 +116,27 @@ def waiting_by_kind(connection: Connection, project: Project, dataset_id: int | 
     return Waiting(of(Route.OUTLIER), max(0, of(Route.UNCERTAIN) - sent), sent, of(Route.FAILED), sum(checks.values()))
 
 
-def open_by_route(connection: Connection, project: Project, filters: Filters) -> dict[str, int]:
-    """The open spot checks of a project, or of the wanted dataset, by the route that they have besides."""
-    mine = [spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), *stands(filters)]
-    if filters.dataset is not None:
-        mine.append(_in_dataset(filters.dataset))
-    drawn = select(item.c.route, func.count()).join(spot_check, spot_check.c.item_id == item.c.id).where(*mine)
-    return {route: int(n) for route, n in connection.execute(drawn.group_by(item.c.route))}
+@read_once
+def checks_by_route(connection: Connection, project: Project, dataset_id: int | None = None, *, answered: bool = False) -> dict[str, int]:
+    """The spot checks of a project, or of a dataset, that wait for people, by the route that they have besides.
+
+    answered: those too that people have answered or taken out of the queue, but that are not settled.
+    """
+    number = counter.c.checks if answered else counter.c.open_checks
+    of_it = (counter.c.dataset_id == (id_of_all(project.id) if dataset_id is None else dataset_id), number > 0)
+    query = select(counter.c.route, func.sum(number)).where(counter.c.reference_id == project.reference_id, *of_it)
+    return {route: int(n) for route, n in connection.execute(query.group_by(counter.c.route))}
 
 
 def waiting_in_datasets(connection: Connection, project: Project, dataset_ids: Sequence[int]) -> dict[int, int]:
     """How many items of each dataset wait for a person, spot checks left out; of those that have any."""
     routes = routes_of_datasets(connection, project, dataset_ids)
     waits = {id: sum(count.open for count in counts if count.route in FOR_PEOPLE) for id, counts in routes.items()}
-    mine = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), item.c.route.in_(FOR_PEOPLE), *stands(Filters()))
-    query = select(item_dataset.c.dataset_id, func.count()).select_from(spot_check).join(item, item.c.id == spot_check.c.item_id)
-    query = query.join(item_dataset, item_dataset.c.item_id == item.c.id).where(*mine, item_dataset.c.dataset_id.in_(waits))
-    for id, checks in connection.execute(query.group_by(item_dataset.c.dataset_id)):
-        waits[id] = max(0, waits[id] - checks)
+    query = select(counter.c.dataset_id, func.sum(counter.c.open_checks)).where(counter.c.reference_id == project.reference_id)
+    query = query.where(counter.c.route.in_(FOR_PEOPLE)).group_by(counter.c.dataset_id)
+    for ids in chunks(list(waits)):
+        for id, checks in connection.execute(query.where(counter.c.dataset_id.in_(ids))):
+            waits[id] = max(0, waits[id] - checks)
     return waits
 
 
@@ -162,9 +167,7 @@ def still_waiting(connection: Connection, project: Project, item_ids: Sequence[i
 def queue_length(connection: Connection, project: Project) -> int:
     """How many items wait for a person, spot checks left out."""
     queued = sum(count.open for count in routes_of(connection, project) if count.route in FOR_PEOPLE)
-    checks = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), *stands(Filters()), item.c.route.in_(FOR_PEOPLE))
-    query = select(func.count()).select_from(spot_check).join(item, item.c.id == spot_check.c.item_id)
-    return queued - int(connection.execute(query.where(*checks)).scalar_one())
+    return queued - sum(n for route, n in checks_by_route(connection, project).items() if route in FOR_PEOPLE)
 
 
 def neighbours(
@@ -303,6 +306,7 @@ def _faces(connection: Connection, project: Project, filters: Filters) -> list[i
     return [int(id) for id in found if id is not None]
 
 
+@read_once
 def size_of(connection: Connection, project: Project, dataset_id: int) -> int:
     """How many judged items a dataset has."""
     mine = (counter.c.dataset_id == dataset_id, counter.c.reference_id == project.reference_id)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, and_, select, update
 
 from annotriage.errors import StateError, UnknownError
-from annotriage.store.database import insert
+from annotriage.store.database import insert, read_once
 from annotriage.store.files import drop_unused, pieces_of, store_file
 from annotriage.store.schema import reference, reference_edge, reference_file, reference_grid, stored_file, verdict
 
@@ -124,6 +124,7 @@ def rewrite_reference(connection: Connection, id: int, *, version: str, facts: M
     drop_unused(connection)
 
 
+@read_once
 def get_reference(connection: Connection, id: int) -> StoredReference:
     """A reference's row. Raises UnknownError."""
     columns = (reference.c[name] for name in StoredReference.__dataclass_fields__)

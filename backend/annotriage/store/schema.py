@@ -303,6 +303,8 @@ counter = Table(
     Column("cluster", Text, primary_key=True),
     Column("n", Integer, nullable=False),
     Column("open", Integer, nullable=False),  # of them not answered yet
+    Column("checks", Integer, nullable=False),  # of n: spot checks that are not settled,
+    Column("open_checks", Integer, nullable=False),  # and not answered yet
 )
 
 snapshot = Table(

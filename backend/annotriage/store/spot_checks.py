@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, 
 
 from annotriage.states import SETTLED, UNSETTLED, AnswerState, Route, SpotCheckKind, SpotCheckState, Time
 from annotriage.store.blindness import shown_verdict
-from annotriage.store.counters import chunks
+from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import texts
 from annotriage.store.gold import is_copy, is_source
 from annotriage.store.items import AnsweredItem
@@ -155,11 +155,12 @@ def spot_check_counts(connection: Connection, project: Project) -> list[SpotChec
 def move(connection: Connection, moves: Sequence[Move]) -> list[int]:
     """Move spot checks that are still in the states from which they are to go: the items of those that were."""
     moved = []
-    for step in moves:
-        seen = (spot_check.c.item_id == step.item_id, spot_check.c.state == step.from_)
-        labels = None if step.labels is None else list(step.labels)
-        if connection.execute(update(spot_check).where(*seen).values(state=step.to, labels=labels, answered_at=step.at)).rowcount:
-            moved.append(step.item_id)
+    with recounted(connection, [step.item_id for step in moves]):
+        for step in moves:
+            seen = (spot_check.c.item_id == step.item_id, spot_check.c.state == step.from_)
+            labels = None if step.labels is None else list(step.labels)
+            if connection.execute(update(spot_check).where(*seen).values(state=step.to, labels=labels, answered_at=step.at)).rowcount:
+                moved.append(step.item_id)
     return moved
 
 
@@ -186,8 +187,9 @@ def answered_meanwhile(connection: Connection, project_id: int) -> list[int]:
 
 def forget_spot_checks(connection: Connection, item_ids: Sequence[int]) -> None:
     """These items are no spot checks any more."""
-    for ids in chunks(item_ids):
-        connection.execute(spot_check.delete().where(spot_check.c.item_id.in_(ids)))
+    with recounted(connection, item_ids):
+        for ids in chunks(item_ids):
+            connection.execute(spot_check.delete().where(spot_check.c.item_id.in_(ids)))
 
 
 def unconfirmed(connection: Connection, project_id: int) -> list[Unconfirmed]:
@@ -256,7 +258,8 @@ def decide(connection: Connection, item_id: int, state: SpotCheckState, labels: 
     """Somebody decides a spot check in the place of a second answer, if it still waits for one."""
     waiting = (spot_check.c.item_id == item_id, spot_check.c.state == SpotCheckState.DISAGREED)
     values = {"state": state, "labels": list(labels), "answered_at": time.time(), "decided_by": by}
-    connection.execute(update(spot_check).where(*waiting).values(values))
+    with recounted(connection, [item_id]):
+        connection.execute(update(spot_check).where(*waiting).values(values))
 
 
 def outstanding(connection: Connection, project_id: int, reference_id: int) -> tuple[int, float | None]:

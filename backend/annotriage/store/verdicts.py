@@ -61,8 +61,8 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
             rows = [{"of": judgement.item_id, "to_route": judgement.verdict.route, "to_trust": judgement.trust} for judgement in judgements]
             of_it = update(item).where(item.c.id == bindparam("of"))
             connection.execute(of_it.values(route=bindparam("to_route"), trust=bindparam("to_trust")), rows)
+        _write_spot_checks(connection, project, reference_id, judgements, now)
     _write_pictures(connection, reference_id, judgements)
-    _write_spot_checks(connection, project, reference_id, judgements, now)
     if project.watch:
         return ids
     deliveries.enqueue(

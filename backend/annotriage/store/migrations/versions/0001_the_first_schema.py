@@ -349,6 +349,8 @@ def upgrade() -> None:
         sa.Column("cluster", sa.Text(), nullable=False),
         sa.Column("n", sa.Integer(), nullable=False),
         sa.Column("open", sa.Integer(), nullable=False),
+        sa.Column("checks", sa.Integer(), nullable=False),
+        sa.Column("open_checks", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_counter_dataset_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_counter_reference_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("dataset_id", "reference_id", "route", "cluster", name=op.f("pk_counter")),
