@@ -195,7 +195,7 @@ def seconds_per_answer(connection: Connection, project: Project) -> float | None
     query = select(review.c.annotator, review.c.updated_at).where(*given).order_by(review.c.updated_at.desc()).limit(COUNTED)
     before: dict[str, float] = {}
     gaps = []
-    for annotator, at in connection.execute(query):
+    for annotator, at in connection.execute(query).all():  # one by one takes three times as long
         gap = before.get(annotator, math.inf) - at
         if SHORTEST <= gap <= BREAK:
             gaps.append(gap)

@@ -15,7 +15,7 @@ from annotriage.store.database import texts
 from annotriage.store.gold import is_copy, is_source
 from annotriage.store.items import AnsweredItem
 from annotriage.store.projects import Project
-from annotriage.store.schema import dataset, delivery, item, review, spot_check, verdict
+from annotriage.store.schema import DISAGREED, dataset, delivery, item, review, spot_check, verdict
 
 WEEK = 7 * 86_400.0
 COUNTED = 2_000
@@ -245,7 +245,7 @@ def contradicted(connection: Connection, project_id: int, before: float) -> list
         .join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id))
         .where(
             spot_check.c.project_id == project_id,
-            spot_check.c.state == SpotCheckState.DISAGREED,
+            DISAGREED,
             spot_check.c.answered_at < before,
             ~item.c.gone,
         )
@@ -367,8 +367,8 @@ def labels_of_tasks(connection: Connection, project_id: int, external_ids: Seque
 
 def learnable(connection: Connection, project_id: int, most: int) -> int:
     """How many items `other_answers` would give, counted up to `most`."""
-    drawn = select(spot_check.c.item_id).where(spot_check.c.project_id == project_id)
-    mine = (item.c.project_id == project_id, item.c.answer == AnswerState.RESOLVED, item.c.id.not_in(drawn), ~is_source(item.c.id))
+    drawn = exists().where(spot_check.c.item_id == item.c.id)
+    mine = (item.c.project_id == project_id, item.c.answer == AnswerState.RESOLVED, ~drawn, ~is_source(item.c.id))
     some = select(item.c.id).where(*mine, ~item.c.machine, ~item.c.gone, item.c.labels.is_not(None)).limit(most)
     return int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one())
 
@@ -433,8 +433,9 @@ def keep_answered(connection: Connection, project_id: int, former_id: int, refer
 
 def automatic_drawn(connection: Connection, project_id: int, reference_id: int) -> int:
     """How many spot checks of automatic labels were drawn, of the sample and of the audit."""
-    query = select(func.count()).join(item, item.c.id == spot_check.c.item_id).where(_automatic(project_id, reference_id), ~item.c.gone)
-    return int(connection.execute(query).scalar_one())
+    drawn = select(func.count()).select_from(spot_check).where(_automatic(project_id, reference_id))
+    gone = drawn.join(item, item.c.id == spot_check.c.item_id).where(item.c.project_id == project_id, item.c.gone)  # few
+    return int(connection.execute(drawn).scalar_one()) - int(connection.execute(gone).scalar_one())
 
 
 def _automatic(project_id: int, reference_id: int) -> ColumnElement[bool]:
