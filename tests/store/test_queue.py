@@ -10,8 +10,9 @@ from sqlalchemy import event, insert, select, update
 from annotriage.engine.verdict import Verdict
 from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Task
+from annotriage.states import SPOT_CHECK as BLIND
 from annotriage.states import Standing
-from annotriage.store import items, queue
+from annotriage.store import items, queue, spot_checks
 from annotriage.store.browsing import item_of_task, items_of
 from annotriage.store.counters import recounted
 from annotriage.store.datasets import dataset_of
@@ -25,6 +26,7 @@ from annotriage.store.queue import (
     waiting_in_datasets,
     waiting_in_groups,
 )
+from annotriage.store.reviews import Answer, set_answers
 from annotriage.store.schema import dataset, group_member, item, spot_check, verdict
 from annotriage.store.verdicts import Judgement, record
 
@@ -184,6 +186,28 @@ class TestQueue:
         assert {id: waits.get(id, 0) for id in ids} == {id: len(walk(dataset=id)) for id in ids}
         assert groups == {1: 1}
         assert (walk(group=1), walk(group=2)) == ([1], [])
+
+    @pytest.mark.parametrize("order", ["strangest", "boundary"])
+    @pytest.mark.parametrize("wanted", [{"state": None}, {"state": Standing.ANSWERED}, {"state": None, "route": BLIND}, {"route": BLIND}])
+    def test_many_spot_checks_stand_in_the_order_in_which_few_do(self, store, filled, wanted, order):
+        ids = [filled.judged(1, ("auto", "outlier")[n % 2], trust=0.9 - n / 20, spot_check="sample")[0] for n in range(14)]
+        filled.judged(2)
+        filled.judged(2, "outlier")
+        with store.writing() as connection:
+            set_answers(connection, {id: Answer("resolved", ("cat",), at=1.0) for id in ids[:8]})
+            spot_checks.move(connection, [spot_checks.Move(id, "open", "right", ("cat",), 1.0) for id in ids[:8]])
+
+        def walk(limit):  # few of them are looked for along all items, many are sorted
+            found, after = [], None
+            with store.reading() as connection:
+                while not found or after is not None:
+                    page = queue_page(connection, filled.project, order=order, filters=Filters(**wanted), after=after, limit=limit)
+                    found, after = found + [row.id for row in page.rows], page.next
+            return found
+
+        found = walk(100)
+        assert walk(1) == walk(2) == found
+        assert len(found) == {None: 18, Standing.ANSWERED: 8}.get(wanted.get("state"), 6) if "route" not in wanted else len(found) == 6
 
     def test_one_of_each_group_comes_first_then_the_strangest(self, store, project, walk):
         with store.writing() as connection:

@@ -162,9 +162,8 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
         .order_by(item.c.id.desc())
         .limit(MOST_ITEMS)
     )
-    rows = [
-        row for row in connection.execute(query).all() if row.drawn or _labels(row.shown) is not None
-    ]  # hidden: null, or the null of JSON
+    read = connection.execute(query).all()
+    rows = [row for row in read if row.drawn or _labels(row.shown) is not None]  # hidden: null, or the null of JSON
     first = _first(connection, [row.id for row in rows])
     return [
         FirstAnswer(row.judged, bool(row.drawn), _in_order(row.labels), _in_order(first[row.id][0]))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, func, or_, select, true, tuple_, union_all
 
-from annotriage.states import FOR_PEOPLE, SETTLED, UNSETTLED, Route, Standing
+from annotriage.states import FOR_PEOPLE, ROUTES, SETTLED, UNSETTLED, Route, Standing
 from annotriage.store.blindness import is_asked, is_blind, is_hidden
 from annotriage.store.browsing import Item, items_of
 from annotriage.store.counters import chunks
@@ -207,7 +208,7 @@ def _walk(
     """Ids from a key on, the key to go on from, and whether a filter stopped before it had found enough."""
     newest = order == "newest"
     falls = (order in ("boundary", "newest")) != backwards
-    parts, left = _parts(connection, project, filters)
+    parts, left = _parts(connection, project, filters, 0 if newest else limit + len(without) + 1)
     most = LOOKED_AT if left else limit + len(without) + 1
     pieces = []
     for part, place in parts:
@@ -244,8 +245,13 @@ def _beyond(rank: ColumnElement[Any], id: ColumnElement[Any], after: Key | None,
     return place < tuple_(*after) if falls else place > tuple_(*after)
 
 
-def _parts(connection: Connection, project: Project, filters: Filters) -> tuple[list[tuple[Select[Any], ColumnElement[Any]]], list[Test]]:
-    """Queries each of which reads along one range of an index, with what ranks their rows; and the tests that these have still to pass."""
+def _parts(
+    connection: Connection, project: Project, filters: Filters, most: int = 0
+) -> tuple[list[tuple[Select[Any], ColumnElement[Any]]], list[Test]]:
+    """Queries each of which reads along one range of an index, with what ranks their rows; and the tests that these have still to pass.
+
+    most: so many rows of each are wanted in the order of their rank; 0: all, or in another order.
+    """
     place = _place(project, filters)
     if filters.proposal is not None:
         asked = select(item.c.id).join(proposal_member, proposal_member.c.item_id == item.c.id)
@@ -261,20 +267,51 @@ def _parts(connection: Connection, project: Project, filters: Filters) -> tuple[
         few = few.where(item_dataset.c.dataset_id == filters.dataset, *stands(filters))
         return [(of_routes(few, filters), place)], tests(project, filters, dataset=False)
     parts: list[tuple[Select[Any], ColumnElement[Any]]] = []
+    left = tests(project, filters, dataset=True)
+    many = _many(connection, project, LOOKED_AT if left and most else most)
+    there = (item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone)
     drawn = select(item.c.id).join(spot_check, spot_check.c.item_id == item.c.id)
     drawn = drawn.where(spot_check.c.project_id == project.id, *stands(filters))
-    if filters.blind:
+    if filters.blind and _is_more(connection, project, UNSETTLED, many):
+        within_all = ranges(filters, ROUTES)
+        parts += [(select(item.c.id).where(*within, *there, is_blind(item.c.id)), item.c.trust) for within in within_all]
+    elif filters.blind:
         parts += [(drawn.where(spot_check.c.state == state), item.c.trust) for state in UNSETTLED]
     others = [~is_blind(item.c.id)]
     if filters.state not in QUEUED:
-        ranked = drawn.join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id))
-        ranked = ranked.where(item.c.route.in_(filters.routes))
-        parts += [(ranked.where(spot_check.c.state == state), verdict.c.trust) for state in SETTLED]
+        if _is_more(connection, project, SETTLED, many):
+            parts += [(_settled(project, filters, route), verdict.c.trust) for route in filters.routes]
+        else:
+            ranked = drawn.join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id))
+            ranked = ranked.where(item.c.route.in_(filters.routes))
+            parts += [(ranked.where(spot_check.c.state == state), verdict.c.trust) for state in SETTLED]
         others = [~exists().where(spot_check.c.item_id == item.c.id)]
-    for within in ranges(filters):
-        there = (item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone, *others)
-        parts.append((select(item.c.id).where(*within, *there), item.c.trust))
-    return parts or [(select(item.c.id).where(false()), item.c.trust)], tests(project, filters, dataset=True)
+    parts += [(select(item.c.id).where(*within, *there, *others), item.c.trust) for within in ranges(filters)]
+    return parts or [(select(item.c.id).where(false()), item.c.trust)], left
+
+
+def _many(connection: Connection, project: Project, most: int) -> int:
+    """So many spot checks that it is faster to look for `most` of them along all items, in their order, than to sort them.
+
+    Of n items of which k are spot checks that takes most * n / k steps, each half as long as one of the k of sorting. 0: never.
+    """
+    return isqrt(most * sum(count.items for count in routes_of(connection, project)) // 2) if most else 0
+
+
+def _is_more(connection: Connection, project: Project, states: Sequence[str], many: int) -> bool:
+    """Whether there are more spot checks in these states, in so many steps at most."""
+    if not many:
+        return False
+    some = select(spot_check.c.item_id).where(spot_check.c.project_id == project.id, spot_check.c.state.in_(states)).limit(many + 1)
+    return int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one()) > many
+
+
+def _settled(project: Project, filters: Filters, route: str) -> Select[Any]:
+    """The settled spot checks of a route along the verdicts, in the order of their trusts."""
+    of_it = (verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.route == route)
+    settled = exists().where(spot_check.c.item_id == verdict.c.item_id, spot_check.c.state.in_(SETTLED)).correlate(verdict)
+    stands_so = exists().where(item.c.id == verdict.c.item_id, item.c.route == route, *stands(filters)).correlate(verdict)
+    return select(verdict.c.item_id.label("id")).where(*of_it, settled, stands_so)
 
 
 def _place(project: Project, filters: Filters) -> ColumnElement[Any]:
