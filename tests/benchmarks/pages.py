@@ -3,7 +3,8 @@
     .venv/bin/python tests/benchmarks/run.py --only pages
 
 The store is big_store.py's on SQLite, made anew in some minutes; a store that was made before is taken from the environment variable
-ANNOTRIAGE_BIG_STORE (FILE.db), of whatever size: 1,000,000 items take ten minutes to make. Requests go through the app's test client: everything but the network.
+ANNOTRIAGE_BIG_STORE (FILE.db), of whatever size: 1,000,000 items take ten minutes to make. Requests go through the app's test client:
+everything but the network.
 """
 
 from __future__ import annotations

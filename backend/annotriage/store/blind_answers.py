@@ -5,16 +5,15 @@ Blind are settled spot checks, and strange items, of which nobody sees the class
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, cast, exists, func, select
+from sqlalchemy import Connection, and_, exists, func, select
 
 from annotriage.states import SETTLED, SHOWN, AnswerState, EventKind, Route, Time
 from annotriage.store.counters import chunks
+from annotriage.store.database import labels_of, stored
 from annotriage.store.gold import is_copy
 from annotriage.store.projects import Project
 from annotriage.store.reviews import reviews_of
@@ -66,7 +65,7 @@ def blind_answers(connection: Connection, project: Project) -> list[BlindAnswer]
     name = func.coalesce(item.c.external_id, item.c.marker)
     judged = and_(verdict.c.item_id == spot_check.c.item_id, verdict.c.reference_id == spot_check.c.reference_id)
     checks = (
-        select(item.c.id, name, spot_check.c.route, _text(verdict.c.labels), _text(spot_check.c.labels), spot_check.c.answered_at)
+        select(item.c.id, name, spot_check.c.route, stored(verdict.c.labels), stored(spot_check.c.labels), spot_check.c.answered_at)
         .select_from(spot_check)
         .join(item, item.c.id == spot_check.c.item_id)
         .join(verdict, judged)
@@ -81,7 +80,7 @@ def blind_answers(connection: Connection, project: Project) -> list[BlindAnswer]
     given = (item.c.project_id == project.id, ~item.c.machine, item.c.answered_at.is_not(None))
     latest = select(item.c.id).where(*given).order_by(item.c.answered_at.desc()).limit(LOOKED_AT).subquery("latest")
     strangers = (
-        select(item.c.id, name, verdict.c.judged, _text(verdict.c.labels), _text(item.c.labels), item.c.answered_at)
+        select(item.c.id, name, verdict.c.judged, stored(verdict.c.labels), stored(item.c.labels), item.c.answered_at)
         .select_from(latest)
         .join(item, item.c.id == latest.c.id)
         .join(verdict, own)
@@ -93,7 +92,7 @@ def blind_answers(connection: Connection, project: Project) -> list[BlindAnswer]
     )
     revealed = _revealed(connection, project)
     rows = [*connection.execute(checks).all(), *(row for row in connection.execute(strangers).all() if row[1] not in revealed)]
-    found = [BlindAnswer(row[0], row[1] or "", row[2], _labels(row[3]) or (), _labels(row[4]) or (), row[5] or 0.0) for row in rows]
+    found = [BlindAnswer(row[0], row[1] or "", row[2], labels_of(row[3]) or (), labels_of(row[4]) or (), row[5] or 0.0) for row in rows]
     return sorted(found, key=lambda answer: (-answer.at, -answer.item_id))
 
 
@@ -149,10 +148,10 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
             item.c.id,
             verdict.c.judged,
             verdict.c.route,
-            _text(verdict.c.labels).label("labels"),
+            stored(verdict.c.labels).label("labels"),
             verdict.c.at,
             drawn.label("drawn"),
-            _text(delivery.c.labels).label("shown"),
+            stored(delivery.c.labels).label("shown"),
         )
         .select_from(item)
         .join(verdict, judged)
@@ -163,7 +162,7 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
         .limit(MOST_ITEMS)
     )
     read = connection.execute(query).all()
-    rows = [row for row in read if row.drawn or _labels(row.shown) is not None]  # hidden: null, or the null of JSON
+    rows = [row for row in read if row.drawn or labels_of(row.shown) is not None]  # hidden: null, or the null of JSON
     first = _first(connection, [row.id for row in rows])
     return [
         FirstAnswer(row.judged, bool(row.drawn), _in_order(row.labels), _in_order(first[row.id][0]))
@@ -174,39 +173,28 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
 
 def _first(connection: Connection, item_ids: Sequence[int]) -> dict[int, tuple[str, float]]:
     """The first answer of a person on each of these items that has one, as it is stored, and when it was given."""
-    query = select(review.c.item_id, _text(review.c.labels), review.c.updated_at).where(~review.c.machine, review.c.labels.is_not(None))
+    query = select(review.c.item_id, stored(review.c.labels), review.c.updated_at).where(~review.c.machine, review.c.labels.is_not(None))
     query = query.order_by(review.c.updated_at.desc(), review.c.id.desc())
     found: dict[int, tuple[str, float]] = {}
     for ids in chunks(item_ids):
         for item_id, labels, at in connection.execute(query.where(review.c.item_id.in_(ids))).all():
-            if _labels(labels) is not None:
+            if labels_of(labels) is not None:
                 found[item_id] = labels, at
     return found
 
 
-def _text(labels: ColumnElement[Any]) -> ColumnElement[str]:
-    """Labels as they are stored: thousands of them are read, and few differ."""
-    return cast(labels, Text)
-
-
-@lru_cache(10_000)
-def _labels(text: str | None) -> tuple[str, ...] | None:
-    found = None if text is None else json.loads(text)
-    return None if found is None else tuple(found)
-
-
 @lru_cache(10_000)
 def _in_order(text: str) -> tuple[str, ...]:
-    return tuple(sorted(_labels(text) or ()))
+    return tuple(sorted(labels_of(text) or ()))
 
 
 def answers_of(connection: Connection, project: Project) -> dict[str, dict[tuple[str, ...], int]]:
     """How often each person gave which answer, by person; gold tasks included, machines, skips and empty ones left out."""
     counted = (review.c.project_id == project.id, ~review.c.machine, ~review.c.skipped, ~review.c.empty, review.c.labels.is_not(None))
-    latest = select(review.c.annotator, _text(review.c.labels)).where(*counted).order_by(review.c.updated_at.desc()).limit(MOST_ITEMS)
+    latest = select(review.c.annotator, stored(review.c.labels)).where(*counted).order_by(review.c.updated_at.desc()).limit(MOST_ITEMS)
     found: dict[str, dict[tuple[str, ...], int]] = {}
     for person, labels in connection.execute(latest).all():
-        if _labels(labels) is None:
+        if labels_of(labels) is None:
             continue
         mine = found.setdefault(person, {})
         said = _in_order(labels)

@@ -109,6 +109,7 @@ _FACTS = (reference.c.facts["model"]["spec"]["model"]["classes"].label("classes"
 _SELECT = select(*_COLUMNS, reference.c.prediction_version, *_FACTS).join(reference, reference.c.id == project.c.reference_id)
 
 
+_NAMED = _SELECT.where(project.c.external_id == bindparam("named"))
 _SHOWN = bindparam("shown", expanding=True)  # ids of projects
 _OF_ALL = select(dataset.c.id).where(dataset.c.project_id.in_(_SHOWN), dataset.c.kind == "all")
 _COUNTED = [select(func.sum(column)).where(counter.c.dataset_id.in_(_OF_ALL)) for column in (counter.c.n, counter.c.open)]
@@ -132,7 +133,7 @@ def projects(connection: Connection, *, gone: bool = False) -> list[Project]:
 
 def find_project(connection: Connection, external_id: str) -> Project | None:
     """The project with that id in the labeling tool."""
-    row = connection.execute(_SELECT.where(project.c.external_id == external_id)).one_or_none()
+    row = connection.execute(_NAMED, {"named": external_id}).one_or_none()
     return None if row is None else _project(dict(row._mapping))
 
 

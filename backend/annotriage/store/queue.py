@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isqrt
 from typing import Any
 
@@ -106,15 +107,19 @@ def waiting_by_kind(connection: Connection, project: Project, dataset_id: int | 
         routes = routes_of_datasets(connection, project, [dataset_id]).get(dataset_id, [])
     queued = {count.route: count.open for count in routes if count.route in FOR_PEOPLE}
     checks = checks_by_route(connection, project, dataset_id)
-    asked = [item.c.project_id == project.id, item.c.sent_by.is_not(None), item.c.route == Route.UNCERTAIN, *stands(Filters())]
-    if dataset_id is not None:
-        asked.append(_in_dataset(dataset_id))
-    sent = int(connection.execute(select(func.count()).where(*asked, ~is_blind(item.c.id))).scalar_one())
+    asked = _sent(project.id)
+    sent = int(connection.execute(asked if dataset_id is None else asked.where(_in_dataset(dataset_id))).scalar_one())
 
     def of(route: str) -> int:
         return max(0, queued.get(route, 0) - checks.get(route, 0))
 
     return Waiting(of(Route.OUTLIER), max(0, of(Route.UNCERTAIN) - sent), sent, of(Route.FAILED), sum(checks.values()))
+
+
+@lru_cache(64)
+def _sent(project_id: int) -> Select[tuple[int]]:
+    mine = (item.c.project_id == project_id, item.c.sent_by.is_not(None), item.c.route == Route.UNCERTAIN, *stands(Filters()))
+    return select(func.count()).where(*mine, ~is_blind(item.c.id))
 
 
 @read_once
@@ -123,10 +128,16 @@ def checks_by_route(connection: Connection, project: Project, dataset_id: int | 
 
     answered: those too that people have answered or taken out of the queue, but that are not settled.
     """
+    query = _checks(project.id, project.reference_id, dataset_id, answered)
+    return {route: int(n) for route, n in connection.execute(query)}
+
+
+@lru_cache(64)
+def _checks(project_id: int, reference_id: int, dataset_id: int | None, answered: bool) -> Select[tuple[str, int]]:
     number = counter.c.checks if answered else counter.c.open_checks
-    of_it = (counter.c.dataset_id == (id_of_all(project.id) if dataset_id is None else dataset_id), number > 0)
-    query = select(counter.c.route, func.sum(number)).where(counter.c.reference_id == project.reference_id, *of_it)
-    return {route: int(n) for route, n in connection.execute(query.group_by(counter.c.route))}
+    of_it = (counter.c.dataset_id == (id_of_all(project_id) if dataset_id is None else dataset_id), number > 0)
+    query = select(counter.c.route, func.sum(number)).where(counter.c.reference_id == reference_id, *of_it)
+    return query.group_by(counter.c.route)
 
 
 def waiting_in_datasets(connection: Connection, project: Project, dataset_ids: Sequence[int]) -> dict[int, int]:
@@ -143,11 +154,16 @@ def waiting_in_datasets(connection: Connection, project: Project, dataset_ids: S
 
 def waiting_in_groups(connection: Connection, project: Project, numbers: Sequence[int], dataset_id: int | None = None) -> dict[int, int]:
     """How many members of groups among the outliers of a dataset, by default of all items, wait for a person; of those that have any."""
-    chosen = dataset_id if dataset_id is not None else id_of_all(project.id)
-    query = select(group_member.c.number, func.count()).join(item, item.c.id == group_member.c.item_id)
-    query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(numbers), *stands(Filters()))
-    found = connection.execute(of_routes(query, Filters()).group_by(group_member.c.number))
+    found = connection.execute(_in_groups(project.id, dataset_id).where(group_member.c.number.in_(numbers)))
     return {number: int(n) for number, n in found}
+
+
+@lru_cache(64)
+def _in_groups(project_id: int, dataset_id: int | None) -> Select[tuple[int, int]]:
+    chosen = dataset_id if dataset_id is not None else id_of_all(project_id)
+    query = select(group_member.c.number, func.count()).join(item, item.c.id == group_member.c.item_id)
+    query = query.where(group_member.c.dataset_id == chosen, *stands(Filters()))
+    return of_routes(query, Filters()).group_by(group_member.c.number)
 
 
 def ids_of(connection: Connection, project: Project, filters: Filters) -> list[int]:

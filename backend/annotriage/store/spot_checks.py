@@ -239,19 +239,22 @@ def settled_sureness(connection: Connection, project_id: int, reference_id: int)
 
 def contradicted(connection: Connection, project_id: int, before: float) -> list[Contradicted]:
     """Spot checks on which one person contradicted the model before that moment, and nobody else has answered; the earliest first."""
-    query = (
-        select(spot_check.c.item_id, item.c.external_id, item.c.marker, verdict.c.labels)
-        .join(item, item.c.id == spot_check.c.item_id)
-        .join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id))
-        .where(
-            spot_check.c.project_id == project_id,
-            DISAGREED,
-            spot_check.c.answered_at < before,
-            ~item.c.gone,
-        )
-        .order_by(spot_check.c.answered_at, spot_check.c.item_id)
+    rows = connection.execute(_CONTRADICTED, {"of_project": project_id, "before": before})
+    return [Contradicted(*row[:3], tuple(row.labels)) for row in rows]
+
+
+_CONTRADICTED = (
+    select(spot_check.c.item_id, item.c.external_id, item.c.marker, verdict.c.labels)
+    .join(item, item.c.id == spot_check.c.item_id)
+    .join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id))
+    .where(
+        spot_check.c.project_id == bindparam("of_project"),
+        DISAGREED,
+        spot_check.c.answered_at < bindparam("before"),
+        ~item.c.gone,
     )
-    return [Contradicted(*row[:3], tuple(row.labels)) for row in connection.execute(query)]
+    .order_by(spot_check.c.answered_at, spot_check.c.item_id)
+)
 
 
 def decide(connection: Connection, item_id: int, state: SpotCheckState, labels: Sequence[str], by: str) -> None:
