@@ -13,12 +13,27 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Engine, Float, Table, Text, cast, create_engine, event, select, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Float,
+    Insert,
+    Table,
+    Text,
+    Update,
+    cast,
+    create_engine,
+    event,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
@@ -47,6 +62,7 @@ PATIENCE = {
     "tcp_user_timeout": 60_000,
 }
 IDLE_SECONDS = 120.0  # for which a transaction on PostgreSQL may ask nothing
+MANY = 100  # rows from which on a statement is worth being made for them
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
 # What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to.
 DATABASE_TROUBLE = (StoreError, OperationalError, InternalError, InterfaceError, NoConnection)
@@ -250,6 +266,25 @@ def insert(connection: Connection, table: Table) -> Any:
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
+def execute_many(connection: Connection, statement: Insert | Update, rows: Sequence[Mapping[str, Any]]) -> None:
+    """As `connection.execute(statement, rows)`, in a third of the time on SQLite where there are many rows, which all have the same keys.
+
+    What takes the time there is not the database: values are looked up and converted one by one, by their names.
+    """
+    if connection.dialect.name != "sqlite" or len(rows) < MANY:
+        connection.execute(statement, rows)
+        return
+    dialect = connection.dialect
+    compiled: Any = statement.compile(dialect=dialect, column_keys=list(rows[0]))
+    constants = compiled.params  # values that stand in the statement itself
+    columns = []
+    for name in compiled.positiontup:
+        convert = compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)
+        values = [row[name] for row in rows] if name in rows[0] else [constants[name]] * len(rows)
+        columns.append(values if convert is None else [convert(value) for value in values])
+    connection.exec_driver_sql(str(compiled), list(zip(*columns, strict=True)))
+
+
 class whole(FunctionElement[float]):  # noqa: N801, a function of SQL
     """A number that is not negative without its fraction. A cast does that on SQLite; PostgreSQL's rounds."""
 
@@ -363,12 +398,15 @@ def _begin_writing(connection: Any, until: float) -> None:
         connection.execute(f"PRAGMA busy_timeout={1000 * BUSY_SECONDS}")
 
 
+_encoded = json.JSONEncoder(allow_nan=False).encode
+
+
 def _json(value: Any) -> str:
     """JSON proper: what is not finite is null, which PostgreSQL insists on."""
     try:
-        return json.dumps(value, allow_nan=False)
+        return _encoded(value)
     except ValueError:
-        return json.dumps(finite(value), allow_nan=False)
+        return _encoded(finite(value))
 
 
 def finite(value: Any) -> Any:
