@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -53,25 +54,36 @@ def _write(connection: Connection, changes: list[_Counts]) -> None:
 
 def _counted(connection: Connection, ids: Sequence[int]) -> _Counts:
     """How many of these items each counter holds, of each of COUNTS."""
-    keys = (item_dataset.c.dataset_id, verdict.c.reference_id, verdict.c.route, func.coalesce(verdict.c.cluster, ""))
-    still_open: ColumnElement[int] = case((item.c.answer == AnswerState.RESOLVED, 0), (item.c.dismissed, 0), else_=1)
-    blind: ColumnElement[int] = case((spot_check.c.item_id.is_not(None), 1), else_=0)
-    unsettled = and_(spot_check.c.item_id == verdict.c.item_id, spot_check.c.state.in_(UNSETTLED))
     found = _Counts()
-    for some in chunks(ids):
-        query = (
-            select(*keys, func.count(), func.sum(still_open), func.sum(blind), func.sum(blind * still_open))
-            .select_from(verdict)
-            .join(item_dataset, item_dataset.c.item_id == verdict.c.item_id)
-            .join(item, item.c.id == verdict.c.item_id)
-            .outerjoin(spot_check, unsettled)
-            .where(verdict.c.item_id.in_(some), ~item.c.labelled, ~item.c.gone)
-            .group_by(*keys)
-        )
-        for row in connection.execute(query):
+    for some in one_of(connection, verdict.c.item_id, ids):
+        for row in connection.execute(_COUNTED.where(some)):
             for which, number in zip(COUNTS, row[len(KEYS) :], strict=True):
                 found[tuple(row[: len(KEYS)]), which] += number
     return found
+
+
+_OF_COUNTER = (item_dataset.c.dataset_id, verdict.c.reference_id, verdict.c.route, func.coalesce(verdict.c.cluster, ""))
+_IS_OPEN: ColumnElement[int] = case((item.c.answer == AnswerState.RESOLVED, 0), (item.c.dismissed, 0), else_=1)
+_IS_BLIND: ColumnElement[int] = case((spot_check.c.item_id.is_not(None), 1), else_=0)
+_COUNTED = (
+    select(*_OF_COUNTER, func.count(), func.sum(_IS_OPEN), func.sum(_IS_BLIND), func.sum(_IS_BLIND * _IS_OPEN))
+    .select_from(verdict)
+    .join(item_dataset, item_dataset.c.item_id == verdict.c.item_id)
+    .join(item, item.c.id == verdict.c.item_id)
+    .outerjoin(spot_check, and_(spot_check.c.item_id == verdict.c.item_id, spot_check.c.state.in_(UNSETTLED)))
+    .where(~item.c.labelled, ~item.c.gone)
+    .group_by(*_OF_COUNTER)
+)
+
+
+def one_of(connection: Connection, column: ColumnElement[int], ids: Sequence[int]) -> Iterator[ColumnElement[bool]]:
+    """Conditions that a column holds one of the ids, each for as many as fit into a statement: on SQLite, which reads them out of a list
+    in JSON, all of them, where the names of so many parameters take longer than the query."""
+    if connection.dialect.name == "sqlite":
+        listed = func.json_each(json.dumps(list(ids))).table_valued("value")
+        yield column.in_(select(listed.c.value))
+    else:
+        yield from (column.in_(some) for some in chunks(ids))
 
 
 def chunks(ids: Sequence[Any], size: int = AT_ONCE) -> Iterator[Sequence[Any]]:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from annotriage.states import HeldBack
 from annotriage.store import deliveries, field_writes
-from annotriage.store.counters import chunks, recounted
+from annotriage.store.counters import chunks, one_of, recounted
 from annotriage.store.database import execute_many, insert
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
@@ -88,14 +88,16 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
     return ids
 
 
+_SHOWN = select(item.c.id, item.c.media_hash)
+
+
 def _of_what_is_shown(connection: Connection, judgements: Sequence[Judgement]) -> list[Judgement]:
     """The judgements on what their items show now, which nobody can change until the transaction ends."""
     shown: dict[int, str] = {}
     wanted = [judgement.item_id for judgement in judgements]
     lock_items(connection, wanted)
-    for ids in chunks(wanted):
-        query = select(item.c.id, item.c.media_hash).where(item.c.id.in_(ids))
-        shown |= {row.id: row.media_hash for row in connection.execute(query)}
+    for some in one_of(connection, item.c.id, wanted):
+        shown |= {row.id: row.media_hash for row in connection.execute(_SHOWN.where(some)).all()}
     return [
         judgement for judgement in judgements if judgement.item_id in shown and judgement.media_hash in (None, shown[judgement.item_id])
     ]
