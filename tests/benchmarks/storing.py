@@ -41,10 +41,12 @@ def figures(data: Path | None) -> Iterator[Figure]:
         plain = _plainly(folder / "own.db", folder / "plain.db")
         ratio = own.sum() / plain
         said = f"{ratio:.1f} times ({1e6 * own.sum() / VERDICTS:.0f} to {1e6 * plain / VERDICTS:.0f} us a verdict)"
-        yield Figure(f"{VERDICTS:,} verdicts against a plain bulk insert of the same rows", f"<= {TIMES:g} times", said, ratio <= TIMES)
+        yield Figure(
+            f"{VERDICTS:,} verdicts against a plain bulk insert of the same rows", f"<= {TIMES:g} times", said, bool(ratio <= TIMES)
+        )
         batches = FIRST // BATCH
         growth = np.median(own[-batches:]) / np.median(own[:batches])
-        yield Figure(f"the last {FIRST:,} verdicts against the first", "<= 1.5 times", f"{growth:.2f} times", growth <= 1.5)
+        yield Figure(f"the last {FIRST:,} verdicts against the first", "<= 1.5 times", f"{growth:.2f} times", bool(growth <= 1.5))
 
 
 def _through_the_store(file: Path) -> list[float]:
