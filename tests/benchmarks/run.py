@@ -30,6 +30,7 @@ import pages
 import quality
 import serving
 import snapshots
+import storing
 import strangers
 import training
 
@@ -46,6 +47,7 @@ THEMES = {
     "certificates": certificates.figures,
     "serving": serving.figures,
     "snapshots": snapshots.figures,
+    "storing": storing.figures,
     "training": training.figures,
     "live": live.figures,
     "pages": pages.figures,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -320,10 +321,15 @@ def last_import(connection: Connection, project: Project) -> float | None:
 
 def _query(project: Project) -> Select[Any]:
     """Items with their verdict under the project's reference, if there is one yet, and their spot check."""
+    return _under(project.reference_id)
+
+
+@lru_cache(64)
+def _under(reference_id: int) -> Select[Any]:
     return (
         select(*_OF_ITEM, *OF_VERDICT, *_OF_SPOT_CHECK, *_OF_GOLD)
         .select_from(item)
-        .outerjoin(verdict, shown_verdict(project.reference_id))
+        .outerjoin(verdict, shown_verdict(reference_id))
         .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
         .outerjoin(thumbnail, thumbnail.c.item_id == item.c.id)
         .outerjoin(gold, gold.c.item_id == item.c.id)

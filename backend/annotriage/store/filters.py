@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,12 +61,13 @@ class Filters:
         return (self.route == SPOT_CHECK and self.state != Standing.UNASKED) or (self.route is None and self.state is None)
 
 
-def ranges(filters: Filters) -> list[tuple[ColumnElement[bool], ...]]:
-    """One condition for each range of the queue's index in which wanted items lie; spot checks may be among them."""
+def ranges(filters: Filters, routes: Sequence[str] | None = None) -> list[tuple[ColumnElement[bool], ...]]:
+    """One condition for each range of the queue's index in which wanted items lie; spot checks may be among them. routes: in the place of
+    those that are wanted."""
     answers, dismissed, _ = _STANDS[filters.state]
     return [
         (item.c.answer == answer, item.c.dismissed if out else ~item.c.dismissed, item.c.route == route)
-        for route in filters.routes
+        for route in (filters.routes if routes is None else routes)
         for answer in answers
         for out in dismissed
     ]

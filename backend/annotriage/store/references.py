@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, and_, select, update
 
 from annotriage.errors import StateError, UnknownError
-from annotriage.store.database import insert
+from annotriage.store.database import columns_of, insert, read_once
 from annotriage.store.files import drop_unused, pieces_of, store_file
 from annotriage.store.schema import reference, reference_edge, reference_file, reference_grid, stored_file, verdict
 
@@ -30,6 +30,9 @@ class StoredReference:
     name: str
     prediction_version: str
     facts: Mapping[str, Any]
+
+
+_SELECT = select(*columns_of(reference, StoredReference))
 
 
 def save_reference(
@@ -124,10 +127,10 @@ def rewrite_reference(connection: Connection, id: int, *, version: str, facts: M
     drop_unused(connection)
 
 
+@read_once
 def get_reference(connection: Connection, id: int) -> StoredReference:
     """A reference's row. Raises UnknownError."""
-    columns = (reference.c[name] for name in StoredReference.__dataclass_fields__)
-    row = connection.execute(select(*columns).where(reference.c.id == id)).one_or_none()
+    row = connection.execute(_SELECT.where(reference.c.id == id)).one_or_none()
     if row is None:
         raise UnknownError(f"reference {id} is not in the database any more; connect the project again")
     return StoredReference(**row._mapping)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, select, update
@@ -171,6 +172,7 @@ def twin_counts(connection: Connection, project: Project) -> dict[str, int]:
     return {state: int(n) for state, n in connection.execute(query)}
 
 
+@cache
 def _with_other() -> Select[Any]:
     """Twins, each with the item that it repeats, which is still there."""
     columns = (twin.c.item_id, twin.c.kind, twin.c.state, twin.c.labels.label("inherited"), item.c.labels, item.c.answer, item.c.machine)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 
 from annotriage.store import deliveries, jobs
 from annotriage.store.counters import chunks
-from annotriage.store.database import insert
+from annotriage.store.database import insert, read_once
 from annotriage.store.locks import lock_items
 from annotriage.store.schema import delivery, field_write, heartbeat, item, project, work
 
@@ -134,6 +134,7 @@ def held(connection: Connection, owner: str) -> set[int]:
     return set(connection.execute(select(work.c.id).where(work.c.owner == owner)).scalars())
 
 
+@read_once
 def waiting(connection: Connection, project_id: int, reference_id: int) -> int:
     """How many items are still to be judged under a reference."""
     query = select(func.count()).select_from(work).where(work.c.project_id == project_id, work.c.reference_id == reference_id)
