@@ -17,8 +17,9 @@ from werkzeug.routing import UnicodeConverter, ValidationError
 
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.next_step import next_step
-from annotriage.store.projects import mark_of, project_of, projects
+from annotriage.store.projects import mark_of, projects
 from annotriage.web.plain import as_json
+from annotriage.web.visited import visited_project
 
 View = Callable[..., ResponseReturnValue]
 Decorator = Callable[[View], View]
@@ -80,7 +81,7 @@ class Routes:
 
         def of_project(project: str, **parts: Any) -> Any:
             with self.process.store.reading() as connection:
-                return build(connection, project_of(connection, project), **parts)
+                return build(connection, visited_project(connection, project), **parts)
 
         self.page(PROJECT + rule, name, of_project, **shown)
 
@@ -96,7 +97,7 @@ class Routes:
     def mark(self, project: str | None = None) -> str:
         """A short text that changes whenever something that pages show does: those of a project, or those of all."""
         with self.process.store.reading() as connection:
-            shown = projects(connection, gone=True) if project is None else [project_of(connection, project)]
+            shown = projects(connection, gone=True) if project is None else [visited_project(connection, project)]
             return hashlib.sha256(repr(mark_of(connection, [found.id for found in shown])).encode()).hexdigest()[:16]
 
     def reading(self, rule: str) -> Decorator:
@@ -112,7 +113,7 @@ class Routes:
 
         def called(view: View, project: str, **parts: Any) -> ResponseReturnValue:
             with self.process.store.reading() as connection:
-                found = project_of(connection, project)
+                found = visited_project(connection, project)
             return view(found, **parts)
 
         return self._of_project(rule, method, called)
@@ -120,7 +121,7 @@ class Routes:
     def _in(self, transaction: Callable[[], Any]) -> View:
         def called(view: View, project: str, **parts: Any) -> ResponseReturnValue:
             with transaction() as connection:
-                return view(connection, project_of(connection, project), **parts)
+                return view(connection, visited_project(connection, project), **parts)
 
         return called
 
