@@ -14,7 +14,9 @@ import annotriage
 from annotriage import Plan, Reference, Settings, Wishes, load_model, train
 from annotriage.data import Item
 from annotriage.errors import SettingError, TrainingError
+from annotriage.guarantee.gate import LimitEvidence
 from annotriage.model.spec import ModelSpec
+from annotriage.report.training_output import training_sentences
 from annotriage.training.state import SavedState
 
 
@@ -39,6 +41,20 @@ def test_the_new_classes_are_learned_and_the_old_ones_kept(trained):
     assert compared.new.accuracy > compared.old.accuracy + 0.15
     assert compared.fresh.p_better < 0.001
     assert abs(compared.old_classes.difference) < 0.03
+
+
+def test_where_new_classes_may_be_automatic_it_is_said_that_the_limit_is_over_all_and_what_limits_them(trained, retraining, tmp_path):
+    def said(made):
+        return [sentence for sentence in training_sentences(made) if "class_limits" in sentence]
+
+    made, _ = trained
+    assert made.reference.guarantee.auto
+    (sentence,) = said(made)
+    assert "among the labels 8 and 9 more may be wrong" in sentence
+    assert "8 | 9 = " in sentence
+    limited = replace(made.reference.guarantee, own_limits=(LimitEvidence("8 | 9", 0.1, 0.5, 40, 0, None, 0.08),))
+    assert said(replace(made, reference=replace(made.reference, guarantee=limited))) == []
+    assert said(replace(made, never_auto=("8", "9"))) == []
 
 
 def test_what_is_written_is_a_valid_model_and_its_reference(trained, retraining):

@@ -81,6 +81,17 @@ def never_auto_sentence(classes: Sequence[str]) -> str:
     return f"{', '.join(classes)}: never automatic, until there are random held-out items of {'it' if len(classes) == 1 else 'them'}."
 
 
+def new_class_limits_sentence(classes: Sequence[str], max_error: float, least: int) -> str:
+    """That the limit does not hold for new classes by themselves, and what gives them one. least: items that show it at best."""
+    which = f"its label {classes[0]}" if len(classes) == 1 else f"the labels {', '.join(classes[:-1])} and {classes[-1]}"
+    new = "A new class often does" if len(classes) == 1 else "New classes often do"
+    return (
+        f"The error limit of {percent(max_error)} holds over all automatic labels together. {new} worse than the rest: among {which} more may"
+        f" be wrong. A limit of {'its' if len(classes) == 1 else 'their'} own is the setting class_limits, for example"
+        f" {' | '.join(classes)} = {max_error:g}; to show it takes {least:,} held-out items labelled so at least."
+    )
+
+
 def _more_items(kept: Paired, margin: float) -> float:
     """How many items would narrow the interval enough, if the difference stays as it is; 0 if it is itself beyond the margin."""
     room = kept.difference + margin
