@@ -27,11 +27,11 @@ ANSWERED, WRONG = 160, 6
 
 @pytest.fixture
 def triaged(tmp_path, label_studio, digits_model, digits, quick):
-    """Makes a project with such images, whose limit a few dozen answers can show."""
+    """Makes a project with such images, and with a limit that a few dozen answers can show."""
     made = []
 
     def triaged(images, **options):
-        lenient = fit(digits_model, digits.train, digits.held_out, settings=dataclasses.replace(quick, max_error=0.1), name="digits")
+        lenient = fit(digits_model, digits.train, digits.held_out, settings=dataclasses.replace(quick, max_error=0.2), name="digits")
         made.append(Triaged(tmp_path, label_studio, lenient, images, config=CONFIG, **options))
         return made[-1]
 
@@ -63,12 +63,13 @@ def test_a_copy_inherits_an_answer_as_a_prediction_of_its_own_and_loses_it_again
 
 def test_wrong_answers_are_found_corrected_and_learned_and_fewer_items_wait(triaged, label_studio, digits, tmp_path):
     np.savez(tmp_path / "train.npz", x=digits.train[0], y=digits.train[1])
-    images, labels = (np.concatenate(part) for part in zip(digits.incoming, digits.strangers, strict=True))
-    rows = np.random.default_rng(0).permutation(len(images))[: ANSWERED + 40]
+    images, labels = (np.concatenate([known[:-10], new[:-40]]) for known, new in zip(digits.incoming, digits.strangers, strict=True))
+    rows = np.random.default_rng(0).permutation(len(images))[:ANSWERED]
+    later = np.concatenate([digits.incoming[0][-10:], digits.strangers[0][-40:]])
     options = {"sample_share": 0.5, "audit_share": 0.0, "training_data": str(tmp_path / "train.npz")}
-    project = triaged(images[rows], **options)
-    truth = {task: str(labels[row]) for task, row in zip(sorted(project.items(), key=int), rows, strict=True)}
-    answered, checks = list(truth)[:ANSWERED], project.spot_checks()
+    project = triaged(np.concatenate([images[rows], later]), **options)
+    answered, checks = sorted(project.items(), key=int)[:ANSWERED], project.spot_checks()
+    truth = {task: str(labels[row]) for task, row in zip(answered, rows, strict=True)}
     wrong = [task for task in answered if task not in checks and int(truth[task]) < 8][:WRONG]
     given = {task: label_studio.annotate(int(task), str((int(truth[task]) + 3) % 8 if task in wrong else truth[task])) for task in answered}
     project.follow()
@@ -76,6 +77,10 @@ def test_wrong_answers_are_found_corrected_and_learned_and_fewer_items_wait(tria
     def read(question, *others, **options):
         with project.process.store.reading() as connection:
             return question(connection, project.project, *others, **options)
+
+    def waiting():
+        found = read(waiting_by_kind)
+        return found.strange + found.unsure
 
     def take_over():
         while project.project.next_reference_id or project.project.old_reference_id:
@@ -96,7 +101,7 @@ def test_wrong_answers_are_found_corrected_and_learned_and_fewer_items_wait(tria
         doubted
     ) - set(wrong), "what was corrected is not in doubt any more"
 
-    former, waited = project.version(), read(waiting_by_kind).total
+    former, waited = project.version(), waiting()
     with project.process.store.writing() as connection:
         ask_training(connection, project.project, "ann")
     assert run_queued(project.process, TRAINING_KINDS)
@@ -107,10 +112,10 @@ def test_wrong_answers_are_found_corrected_and_learned_and_fewer_items_wait(tria
     assert project.version() == state.trained.version != former
     shown = {task: [one["model_version"] for one in said] for task, said in project.predictions().items() if task not in doubted}
     assert all(versions == [project.version()] for versions in shown.values())
-    assert read(waiting_by_kind).total < waited
+    assert waiting() < 0.7 * waited, state.trained.facts["guarantee"]["sentence"]
     go_back(project.process, project.project, state.trained.id, "bob")
     take_over()
-    assert (project.version(), read(waiting_by_kind).total) == (former, waited)
+    assert (project.version(), waiting()) == (former, waited)
 
 
 def choice(label):

@@ -30,7 +30,7 @@ def trained(retraining, tmp_path_factory):
         reviewed=retraining.reviewed,
         calibration=retraining.fresh,
         plan=Plan(perplexity="kl", drop_below=0.05, readmit=2),
-        wishes=Wishes(scores=True, prune=True, curve=True, pool=retraining.reviewed[0]),
+        wishes=Wishes(scores=True, prune=True, curve=True, strange=True, pool=retraining.reviewed[0]),
     )
     return made, out
 
@@ -55,6 +55,15 @@ def test_where_new_classes_may_be_automatic_it_is_said_that_the_limit_is_over_al
     limited = replace(made.reference.guarantee, own_limits=(LimitEvidence("8 | 9", 0.1, 0.5, 40, 0, None, 0.08),))
     assert said(replace(made, reference=replace(made.reference, guarantee=limited))) == []
     assert said(replace(made, never_auto=("8", "9"))) == []
+
+
+def test_what_the_strange_items_brought_is_measured_beside_as_many_others(trained):
+    found = trained[0].strange
+    assert 0 < found.strange < found.added <= 120
+    assert found.compared.n == trained[0].comparison.new.n
+    assert found.compared.difference > 0, "8s and 9s are what the model does not know"
+    (sentence,) = [one for one in training_sentences(trained[0]) if "strange to the old model" in one]
+    assert sentence.startswith(f"{found.strange} of {found.added} added items are strange")
 
 
 def test_what_is_written_is_a_valid_model_and_its_reference(trained, retraining):

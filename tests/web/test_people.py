@@ -176,10 +176,11 @@ def test_the_error_of_people_stands_beside_the_guarantee_and_what_is_missing_is_
     assert "is not known: no task with a known answer was asked" in beside()
     watched.set_aside()
     assert "is not known yet. 20 known answers wait to be mixed in" in beside()
-    for right in (True, False):
+    for right in (False, True):
         copy, _, known = watched.bring()
         watched.tool.annotate(copy, known[0] if right else ("1" if known != ("1",) else "2"), by="7")
         watched.service.settle()
+        assert ("Every answer differs from the known one. Look at the known answers" in beside()) == (not right)
         for _ in range(12):  # others, so that the next one is due
             with watched.service.process.store.reading() as connection:
                 waits = connection.execute(

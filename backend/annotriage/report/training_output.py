@@ -15,6 +15,7 @@ from annotriage.advice.training_words import (
     never_auto_sentence,
     new_class_limits_sentence,
     pruning_sentence,
+    strange_sentence,
     takeover_sentence,
     visits_sentence,
 )
@@ -139,6 +140,7 @@ def training_facts(training: Training) -> dict[str, Any]:
         ],
         "pruning": None if training.proposal is None else asdict(training.proposal),
         "learning_curve": None if training.curve is None else asdict(training.curve),
+        "strange": None if training.strange is None else asdict(training.strange),
         "notes": [*training.notes, *training.reference.notes],
         "seconds": training.seconds,
         "sentences": training_sentences(training),
@@ -165,6 +167,8 @@ def training_sentences(training: Training) -> list[str]:
     if training.proposal is not None:
         rows = [(row.share, row.el2n, row.random) for row in training.proposal.rows]
         said.append(pruning_sentence(training.proposal.share, rows, training.proposal.whole))
+    if (found := training.strange) is not None:
+        said.append(strange_sentence(found.strange, found.added, found.compared, found.random))
     return said
 
 
