@@ -5,6 +5,7 @@ Digits of all ten classes, of whose labels some are wrong before a network is tr
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from figure import Figure, spread, turns
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.neighbors import NearestNeighbors
 from sklearn.neural_network import MLPClassifier
@@ -99,7 +101,10 @@ def worth(name: str, world: World) -> Figure:
         drawn = np.ones(len(flagged), dtype=bool)
         drawn[rng.permutation(len(flagged))[: flagged.sum()]] = False
         for place, rows in enumerate((~flagged, drawn)):
-            network = MLPClassifier((48,), max_iter=200, random_state=seed).fit(flat(world.images[rows]), world.given[rows])
+            network = MLPClassifier((48,), max_iter=200, random_state=seed)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # 200 passes for each, whether or not more would help
+                network.fit(flat(world.images[rows]), world.given[rows])
             reached[seed, place] = network.score(flat(images[tested]), truth[tested])
     without, random = reached.mean(axis=0)
     measured = f"{without:.1%} against {random:.1%}"

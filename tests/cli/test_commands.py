@@ -219,7 +219,7 @@ def test_people_says_how_well_they_answer_and_sets_known_answers_aside(run, conn
     status, out, _ = run("people", "--project", "3", **connected)
     assert (status, out.splitlines()[0]) == (0, "People have answered nothing here yet. What they answer is compared as it comes in.")
     with process.store.writing() as connection:
-        items.add_tasks(connection, project_of(connection, "3"), [Task("7", "a.png", {})])
+        items.add_tasks(connection, project_of(connection, "3"), [Task("7", "http://host/7.png")])
     (tmp_path / "known.csv").write_text("task,label\n7,3\n8,3\n")
     status, out, _ = run("people", "--project", "3", "--gold", "known.csv", "--json", **connected)
     told = json.loads(out)

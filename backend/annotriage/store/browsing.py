@@ -200,9 +200,7 @@ def item_of_task(connection: Connection, project: Project, task: str) -> Item:
         found = _items(connection, _query(project).where(item.c.project_id == project.id, column == task))
         if found:
             return found[0]
-    later = "what was imported a moment ago takes some seconds"
-    if project.hides_checks:
-        later += ", and a spot check is shown once it is answered"
+    later = f"what was imported a moment ago takes some seconds{_unless_check(project)}"
     raise UnknownError(f"project {project.external_id} has no task {task} here; {later}")
 
 
@@ -381,4 +379,8 @@ def unnamed(judged: Judged) -> Judged:
 
 
 def _unknown(project: Project, item_id: int) -> UnknownError:
-    return UnknownError(f"project {project.external_id} has no item {item_id}; load the page again")
+    return UnknownError(f"project {project.external_id} has no item {item_id}; load the page again{_unless_check(project)}")
+
+
+def _unless_check(project: Project) -> str:
+    return ", and a spot check is shown once it is answered" if project.hides_checks else ""
