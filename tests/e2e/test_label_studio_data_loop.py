@@ -6,12 +6,18 @@ import dataclasses
 
 import numpy as np
 import pytest
-from triaged_project import Triaged
+from click.testing import CliRunner
+from encoders import encoder_of
+from triaged_project import Triaged, picture
 
+from annotriage.cli import main
 from annotriage.engine.fitting import fit
+from annotriage.engine.reference import Reference
 from annotriage.labeling_tool import AUDIT_VERSION, INHERITED_VERSION
+from annotriage.model.spec import ModelSpec
 from annotriage.service.delivery.rescoring import advance_rescoring
 from annotriage.service.guarantee.model_choice import ask_training, go_back, let_take_over
+from annotriage.service.guarantee.retraining import retrain_project
 from annotriage.service.operations.jobs import TRAINING_KINDS, run_queued
 from annotriage.service.quality.auditing import audit_project, withdraw_decided
 from annotriage.service.quality.inheriting import take_inherited_back
@@ -116,6 +122,34 @@ def test_wrong_answers_are_found_corrected_and_learned_and_fewer_items_wait(tria
     go_back(project.process, project.project, state.trained.id, "bob")
     take_over()
     assert (project.version(), waiting()) == (former, waited)
+
+
+def test_an_encoder_gets_its_head_from_the_first_answers_in_label_studio_and_grows_with_those_that_follow(
+    label_studio, digits, digits_reference, tmp_path
+):
+    images, labels = (np.concatenate(part) for part in zip(digits.incoming, digits.strangers, strict=True))
+    rows = np.random.default_rng(1).permutation(len(images))
+    first, later = rows[:120], rows[120:160]
+    earlier = label_studio.project(config=CONFIG)
+    answered = [{"data": {"image": picture(images[row])}, "annotations": [{"result": choice(str(labels[row]))}]} for row in first]
+    label_studio.import_tasks(earlier, answered)
+    encoder = encoder_of(ModelSpec.load(digits_reference.spec_path), tmp_path)
+    words = ["train", "--model", str(encoder), "--train", f"label-studio:{earlier}", "--out", str(tmp_path / "first"), "--quiet"]
+    there = {"ANNOTRIAGE_LABEL_STUDIO_URL": label_studio.url, "ANNOTRIAGE_LABEL_STUDIO_TOKEN": label_studio.token}
+    done = CliRunner().invoke(main, words, env=there)
+    assert done.exit_code == 0, done.output
+    reference = Reference.load(tmp_path / "first" / "reference")
+    assert sorted(reference.space.classes) == list("0123456789")
+    project = Triaged(tmp_path, label_studio, reference, images[later], config=CONFIG, sample_share=0.0, audit_share=0.0)
+    try:
+        assert all(len(said) == 1 for said in project.predictions().values()), "triaged from the first day"
+        for task, row in zip(sorted(project.items(), key=int), later, strict=True):
+            label_studio.annotate(int(task), str(labels[row]))
+        project.follow()
+        made = retrain_project(project.process, project.project, f"label-studio:{earlier}", tmp_path / "second")
+        assert made.examples.added.sum() > 0.8 * len(later), "grown by what people answered since"
+    finally:
+        project.process.leave()
 
 
 def choice(label):

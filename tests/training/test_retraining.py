@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from encoders import encoder_of
 from waiting import PATIENCE
 
 import annotriage
@@ -233,19 +234,10 @@ def test_a_plan_that_cannot_work_is_refused(wrong):
 
 
 def test_an_encoder_gets_its_first_head(retraining, tmp_path):
-    spec = ModelSpec.load(retraining.reference.spec_path)
-    graph = onnx.load(spec.model_path)
-    features = graph.graph.node[-1].input[0]
-    del graph.graph.output[:]
-    graph.graph.output.append(onnx.helper.make_tensor_value_info(features, onnx.TensorProto.FLOAT, ["N", 32]))
-    del graph.graph.node[-1]
-    onnx.save(graph, tmp_path / "encoder.onnx")
-    (tmp_path / "encoder.toml").write_text('[model]\nfile = "encoder.onnx"\nhead = "none"\n[input]\nsize = [8, 8]\nmode = "L"\n', "utf-8")
+    encoder = encoder_of(ModelSpec.load(retraining.reference.spec_path), tmp_path)
     images, labels = (np.concatenate(part) for part in zip(retraining.train, retraining.reviewed, strict=True))
     few = slice(400, None)
-    made = train(
-        tmp_path / "encoder.toml", (images[few], labels[few]), tmp_path / "out", calibration=retraining.fresh, settings=Settings(map="pca")
-    )
+    made = train(encoder, (images[few], labels[few]), tmp_path / "out", calibration=retraining.fresh, settings=Settings(map="pca"))
     assert sorted(made.reference.space.classes) == list("0123456789")
     assert made.comparison.old is None
     assert made.comparison.new.accuracy > 0.85

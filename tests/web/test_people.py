@@ -137,7 +137,8 @@ def test_who_may_only_look_finds_open_spot_checks_as_little_as_gold_tasks(watche
                     continue
                 own = bool(rule.arguments & {"task", "item_id", "item"})
                 for query in ("", "?state=all&route=spot check&limit=500", "?limit=500"):
-                    answer = watched.get(adapter.build(rule.endpoint, {key: parts[key] for key in rule.arguments}) + query, role)
+                    path = adapter.build(rule.endpoint, {key: parts[key] for key in rule.arguments}) + query
+                    answer = watched.client.get(path, auth=role, buffered=True)
                     if own:
                         asked[kind][rule.rule + query] = answer.status_code
                     elif name.encode() in answer.data:
