@@ -84,7 +84,7 @@ class TestTwins:
         def told():
             with store.reading() as connection:
                 listed = twins.latest_repeats(connection, filled.project, 9)
-                assert [one.of for one in listed] == list(twins.near_duplicates(connection, [other, copy]).values())
+                assert {one.of.item_id: one.of for one in listed} == twins.near_duplicates(connection, [other, copy])
                 return [(one.task, one.of.task) for one in listed]
 
         assert told() == [(str(other), str(root))], "the model's label on the one is as good as that on the other"
