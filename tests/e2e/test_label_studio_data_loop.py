@@ -129,7 +129,7 @@ def test_an_encoder_gets_its_head_from_the_first_answers_in_label_studio_and_gro
 ):
     images, labels = (np.concatenate(part) for part in zip(digits.incoming, digits.strangers, strict=True))
     rows = np.random.default_rng(1).permutation(len(images))
-    first, later = rows[:120], rows[120:160]
+    first, later = rows[:150], rows[150:210]
     earlier = label_studio.project(config=CONFIG)
     answered = [{"data": {"image": picture(images[row])}, "annotations": [{"result": choice(str(labels[row]))}]} for row in first]
     label_studio.import_tasks(earlier, answered)
@@ -139,7 +139,8 @@ def test_an_encoder_gets_its_head_from_the_first_answers_in_label_studio_and_gro
     done = CliRunner().invoke(main, words, env=there)
     assert done.exit_code == 0, done.output
     reference = Reference.load(tmp_path / "first" / "reference")
-    assert sorted(reference.space.classes) == list("0123456789")
+    begun = set(reference.space.classes)
+    assert {"8", "9"} < begun, "a class needs ten answers"
     project = Triaged(tmp_path, label_studio, reference, images[later], config=CONFIG, sample_share=0.0, audit_share=0.0)
     try:
         assert all(len(said) == 1 for said in project.predictions().values()), "triaged from the first day"
@@ -148,6 +149,7 @@ def test_an_encoder_gets_its_head_from_the_first_answers_in_label_studio_and_gro
         project.follow()
         made = retrain_project(project.process, project.project, f"label-studio:{earlier}", tmp_path / "second")
         assert made.examples.added.sum() > 0.8 * len(later), "grown by what people answered since"
+        assert begun < set(made.reference.space.classes)
     finally:
         project.process.leave()
 
