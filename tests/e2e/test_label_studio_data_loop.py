@@ -148,7 +148,7 @@ def test_an_encoder_gets_its_head_from_the_first_answers_in_label_studio_and_gro
             label_studio.annotate(int(task), str(labels[row]))
         project.follow()
         made = retrain_project(project.process, project.project, f"label-studio:{earlier}", tmp_path / "second")
-        assert made.examples.added.sum() > 0.8 * len(later), "grown by what people answered since"
+        assert made.examples.added.sum() > 0.5 * len(later), "grown by what people answered since"
         assert begun < set(made.reference.space.classes)
     finally:
         project.process.leave()
