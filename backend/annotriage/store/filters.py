@@ -95,6 +95,8 @@ def of_routes(query: Select[Any], filters: Filters) -> Select[Any]:
 def tests(project: Project, filters: Filters, *, dataset: bool) -> list[Test]:
     """What items have still to pass for which there is no index. dataset: whether they may be of others than the one that is wanted."""
     found: list[Test] = []
+    if filters.blind and project.hides_checks:
+        found.append(lambda id: ~is_blind(id))
     if filters.label is not None:
         found.append(lambda id: exists(select(literal(1)).where(*named(project, id), verdict.c.label == filters.label)))
     if filters.score is not None:

@@ -63,7 +63,8 @@ class Project:
     """A connected project. The columns of its table; `version` and `next_version` are those of its references' predictions.
 
     pause, alarm: who stopped automatic labels; trouble: why nothing is judged, problem: why nothing is delivered at the moment.
-    All None where all is well. calibrated: whether the reference carries a guarantee.
+    All None where all is well. calibrated: whether the reference carries a guarantee. hides_checks: whether what is open to be answered
+    blind is in no list: for who may only look.
     """
 
     id: int
@@ -90,6 +91,7 @@ class Project:
     options: ProjectOptions
     classes: tuple[str, ...]
     calibrated: bool
+    hides_checks: bool = False
 
     @property
     def paused(self) -> bool:

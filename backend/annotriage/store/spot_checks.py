@@ -124,7 +124,7 @@ def spot_checks_of(connection: Connection, item_ids: Sequence[int], *, lock: boo
 def spot_checks_page(connection: Connection, project: Project, *, state: str | None, after: int | None, limit: int) -> list[SpotCheckLine]:
     """The spot checks of a project with their tasks, the latest items first; after: the last one's item id.
 
-    Gold tasks are in this list as little as in any other.
+    Gold tasks are in this list as little as in any other. Where the project hides them, open ones are left out.
     """
     of_it = [spot_check.c[name] for name in ("kind", "route", "state")]
     query = (
@@ -138,6 +138,8 @@ def spot_checks_page(connection: Connection, project: Project, *, state: str | N
     )
     if state is not None:
         query = query.where(spot_check.c.state == state)
+    if project.hides_checks:
+        query = query.where(spot_check.c.state.not_in(UNSETTLED))
     rows = connection.execute(query if after is None else query.where(spot_check.c.item_id < after))
     return [
         SpotCheckLine(*(*own, texts(labels), texts(answered), drawn_at, answered_at))

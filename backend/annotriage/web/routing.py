@@ -17,8 +17,9 @@ from werkzeug.routing import UnicodeConverter, ValidationError
 
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.next_step import NextStep, next_step
-from annotriage.store.projects import mark_of, project_of, projects
+from annotriage.store.projects import mark_of, projects
 from annotriage.web.plain import as_json
+from annotriage.web.visited import visited_project
 
 View = Callable[..., ResponseReturnValue]
 Decorator = Callable[[View], View]
@@ -75,14 +76,14 @@ class Routes:
 
         def whole(project: str, **parts: Any) -> _Whole:
             with self.process.store.reading() as connection:
-                of = project_of(connection, project)
+                of = visited_project(connection, project)
                 mark = _text_of(mark_of(connection, [of]))
                 page = build(connection, of, **parts)
                 return page, mark, next_step(connection, of) if dataclasses.is_dataclass(page) else None
 
         def of_project(project: str, **parts: Any) -> Any:
             with self.process.store.reading() as connection:
-                return build(connection, project_of(connection, project), **parts)
+                return build(connection, visited_project(connection, project), **parts)
 
         self._add(PROJECT + rule, name, whole, of_project, shown)
 
@@ -118,7 +119,7 @@ class Routes:
     def mark(self, project: str | None = None) -> str:
         """A short text that changes whenever something that pages show does: those of a project, or those of all."""
         with self.process.store.reading() as connection:
-            shown = projects(connection, gone=True) if project is None else [project_of(connection, project)]
+            shown = projects(connection, gone=True) if project is None else [visited_project(connection, project)]
             return _text_of(mark_of(connection, shown))
 
     def reading(self, rule: str) -> Decorator:
@@ -134,7 +135,7 @@ class Routes:
 
         def called(view: View, project: str, **parts: Any) -> ResponseReturnValue:
             with self.process.store.reading() as connection:
-                found = project_of(connection, project)
+                found = visited_project(connection, project)
             return view(found, **parts)
 
         return self._of_project(rule, method, called)
@@ -142,7 +143,7 @@ class Routes:
     def _in(self, transaction: Callable[[], Any]) -> View:
         def called(view: View, project: str, **parts: Any) -> ResponseReturnValue:
             with transaction() as connection:
-                return view(connection, project_of(connection, project), **parts)
+                return view(connection, visited_project(connection, project), **parts)
 
         return called
 
