@@ -18,10 +18,10 @@ from annotriage.labeling_tool import Check
 from annotriage.media.data_uri import encode_data_uri
 from annotriage.service.operations.doctor import LATE_BEAT_SECONDS, PILED_UP, examine
 from annotriage.settings import ServiceSettings
-from annotriage.states import Alarm
+from annotriage.states import Alarm, Failure
 from annotriage.store import inbox, items, work
 from annotriage.store.projects import change_project
-from annotriage.store.schema import heartbeat, item, spot_check
+from annotriage.store.schema import heartbeat, item, spot_check, verdict
 from annotriage.store.schema import project as project_table
 
 
@@ -202,6 +202,23 @@ def test_media_that_failed_are_grouped_by_what_was_wrong_and_by_host(checks, pro
     assert "add cdn.example.com to the setting media_hosts" in hosts
     assert pictures.startswith("2 items")
     assert "add images.example.com to the setting media_hosts" in other
+
+
+def test_every_task_that_the_tool_fails_to_show_is_named_whatever_else_failed(checks, process, connect, worker, picture, digits):
+    project, tool = connect("3")
+    broken = [tool.add(picture(image)).id for image in digits.incoming[0][:3]]
+    for host in range(3):
+        for number in range(4):
+            tool.add(f"http://{host}.example.com/{number}.png")
+    worker.settle()
+    with process.store.writing() as connection:
+        for found in items.find_items(connection, project.id, broken).values():
+            values = {"route": "failed", "failure": Failure.UNLISTED, "reason": f"task {found.external_id}: it cannot be listed"}
+            connection.execute(update(verdict).where(verdict.c.item_id == found.id).values(values))
+    found = checks("3")
+    assert found["tasks"].ok is False
+    assert f"fails to show {', '.join(broken)}. task {broken[-1]}: it cannot be listed" in found["tasks"].found
+    assert found["media"].found.startswith("4 items could not be judged")
 
 
 def test_predictions_that_the_tool_refused_are_listed(checks, process, connect, worker, picture, digits):

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from annotriage.data.local_paths import has_file
 from annotriage.errors import MismatchError
 from annotriage.store import Store
 from annotriage.store import references as queries
@@ -29,7 +30,7 @@ def keep_reference(store: Store, reference: Reference) -> int:
     from annotriage.model import model_files
     from annotriage.model.spec import ModelSpec
 
-    if reference.spec_path is None or not reference.spec_path.is_file():
+    if reference.spec_path is None or not has_file(reference.spec_path):
         raise MismatchError(
             f"reference {reference.name!r}: its model spec {reference.spec_path or reference.model.name} is not there any more;"
             " put it back, or fit again"
