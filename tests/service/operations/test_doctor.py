@@ -11,7 +11,7 @@ import databases
 import outages
 import pytest
 from delivery_states import set_state
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from annotriage.errors import MediaUnavailable, SettingError
 from annotriage.labeling_tool import Check
@@ -252,6 +252,22 @@ def test_blind_checks_that_wait_too_long_are_told(checks, process, connect, work
     with process.store.writing() as connection:
         connection.execute(update(spot_check).values(drawn_at=time.time() - 30 * 86_400))
     assert "for 30 days" in checks("3")["blind checks"].found
+
+
+def test_one_person_alone_is_told_that_nobody_can_confirm_a_contradiction(checks, process, connect, worker, picture, digits):
+    _, tool = connect("3", sample_share=0.0, audit_share=1.0)
+    for image in digits.incoming[0][:20]:
+        tool.add(picture(image))
+    worker.settle()
+    assert "second answers" not in checks("3")
+    with process.store.writing() as connection:
+        three = connection.execute(select(spot_check.c.item_id).limit(3)).scalars().all()
+        connection.execute(update(spot_check).where(spot_check.c.item_id.in_(three)).values(state="disagreed", answered_at=time.time()))
+    found = checks("3")
+    assert "3 of 3 automatic labels" in found["guarantee"].found
+    assert "3 contradicted, second answer awaited" in found["guarantee"].found
+    assert "one person alone answers: nobody else can confirm 3 contradictions" in found["second answers"].found
+    assert "page Guarantee" in found["second answers"].fix
 
 
 def test_what_the_tool_itself_finds_is_among_it(checks, connect):
