@@ -214,8 +214,8 @@ def test_every_task_that_the_tool_fails_to_show_is_named_whatever_else_failed(ch
             tool.add(f"http://{host}.example.com/{number}.png")
     worker.settle()
     with process.store.writing() as connection:
-        for found in items.find_items(connection, project.id, broken).values():
-            values = {"route": "failed", "failure": Failure.UNLISTED, "reason": f"task {found.external_id}: it cannot be listed"}
+        for task, found in items.find_items(connection, project.id, broken).items():
+            values = {"route": "failed", "failure": Failure.UNLISTED, "reason": f"task {task}: it cannot be listed"}
             connection.execute(update(verdict).where(verdict.c.item_id == found.id).values(values))
     found = checks("3")
     assert found["tasks"].ok is False

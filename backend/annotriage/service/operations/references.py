@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annotriage.data.local_paths import has_file
 from annotriage.errors import MismatchError
 from annotriage.store import Store
 from annotriage.store import references as queries
@@ -26,6 +25,7 @@ def keep_reference(store: Store, reference: Reference) -> int:
 
     Raises MismatchError if its model is not where the reference says.
     """
+    from annotriage.data.local_paths import has_file
     from annotriage.engine.what_if import what_if
     from annotriage.model import model_files
     from annotriage.model.spec import ModelSpec
