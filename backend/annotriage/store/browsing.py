@@ -293,8 +293,8 @@ def _strangest(connection: Connection, project: Project, latest: Select[Any], li
     return [Face(*row) for row in connection.execute(query)]
 
 
-def failures(connection: Connection, project: Project, limit: int) -> list[FailedItem]:
-    """The latest items that could not be judged."""
+def failures(connection: Connection, project: Project, limit: int, of: Failure | None = None) -> list[FailedItem]:
+    """The latest items that could not be judged; of one kind, where that is given."""
     query = (
         select(item.c.external_id, verdict.c.failure, func.substr(item.c.media, 1, ADDRESS), verdict.c.reason, verdict.c.at)
         .join(item, item.c.id == verdict.c.item_id)
@@ -303,6 +303,8 @@ def failures(connection: Connection, project: Project, limit: int) -> list[Faile
         .order_by(verdict.c.item_id.desc())
         .limit(limit)
     )
+    if of is not None:
+        query = query.where(verdict.c.failure == of)
     return [FailedItem(task, failure, _host(media), *rest) for task, failure, media, *rest in connection.execute(query)]
 
 

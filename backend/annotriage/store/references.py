@@ -86,10 +86,12 @@ def save_reference(
 
 
 def write_files(connection: Connection, reference_id: int, folder: Path) -> None:
-    """Write all files of a reference below a folder."""
+    """Write all files of a reference below a folder. Raises StateError if one would lie elsewhere: the database may be anybody's backup."""
     query = select(reference_file.c.path, reference_file.c.stored_file_id).where(reference_file.c.reference_id == reference_id)
     for path, file_id in connection.execute(query).all():
         place = folder / path
+        if not place.resolve().is_relative_to(folder.resolve()):
+            raise StateError(f"a file of reference {reference_id} is called {path!r}, which leads out of its folder: nothing is written")
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("wb") as file:
             file.writelines(pieces_of(connection, file_id))

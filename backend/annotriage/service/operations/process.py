@@ -51,6 +51,7 @@ class Process:
         self.store = Store(settings.database, checkpoints=role != "web", make=role not in VISITORS)
         self.tool: LabelingTool = labeling_tool()
         self.server: ToolServer = self.tool.connect_server(settings)
+        self.beats = 0  # signs of life that were written down
         self.unwritten = ""  # why the last sign of life could not be written down
         self.trouble = ""  # why the labeling tool cannot be used; others learn of it by the sign of life
         self.stopping = threading.Event()
@@ -111,6 +112,7 @@ class Process:
             self.unwritten = cause(error)
             raise
         self.unwritten = ""
+        self.beats += 1
         return False
 
     def _put_back(self) -> bool:

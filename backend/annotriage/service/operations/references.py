@@ -25,11 +25,12 @@ def keep_reference(store: Store, reference: Reference) -> int:
 
     Raises MismatchError if its model is not where the reference says.
     """
+    from annotriage.data.local_paths import has_file
     from annotriage.engine.what_if import what_if
     from annotriage.model import model_files
     from annotriage.model.spec import ModelSpec
 
-    if reference.spec_path is None or not reference.spec_path.is_file():
+    if reference.spec_path is None or not has_file(reference.spec_path):
         raise MismatchError(
             f"reference {reference.name!r}: its model spec {reference.spec_path or reference.model.name} is not there any more;"
             " put it back, or fit again"
