@@ -136,7 +136,7 @@ def create_app(process: Process) -> Flask:
     def ready() -> ResponseReturnValue:
         with process.store.reading() as connection:
             is_answering(connection)
-            roles = {row.role for row in living(connection)}
+            roles = {row.role for row in living(connection) if row.host == process.host}  # each replica answers for itself
         if process.unwritten:
             return problem(503, f"the database cannot be written to ({process.unwritten}): nothing goes on", {"Retry-After": RETRY_AFTER})
         if "worker" not in roles:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from annotriage.errors import SettingError, StoreError
 from annotriage.labeling_tool import Check, labeling_tool
+from annotriage.service.operations.joining import REFUSED
 from annotriage.service.operations.log import log, start_log
 from annotriage.service.operations.loops import SOON, Loop, Step, heartbeat
 from annotriage.service.operations.notices import ways_of
@@ -55,7 +57,7 @@ def serve(
     say: Callable[[str], None],
     config: Path | None = None,
 ) -> int:
-    """Run the service until it is told to stop (Ctrl-C, SIGTERM): its exit status.
+    """Run the service until it is told to stop (Ctrl-C, SIGTERM), or its worker is not let join those of other replicas: its exit status.
 
     create_server: makes the web server on a socket (annotriage.web.app.create_server).
     say: told where the service is, once it answers, and what keeps it from the labeling tool. Raises SettingError without a token or if
@@ -75,7 +77,13 @@ def serve(
         listener.close()
         raise
     server = create_server(process, listener)
-    children = Children(lambda role: start_child(role, settings, config))
+    refused = threading.Event()
+
+    def leave() -> None:
+        refused.set()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    children = Children(lambda role: start_child(role, settings, config), refused=leave)
     watch = Loop(process, "children", [Step("children", children.watch)], WATCH_SECONDS, back_off=SOON)
     loops = (watch, heartbeat(process), looking(process, say))
     threads = [threading.Thread(target=loop.run, name=loop.name, daemon=True) for loop in loops]
@@ -93,13 +101,13 @@ def serve(
     except KeyboardInterrupt:
         pass
     finally:
-        say("Stopping: what is being judged is given back.")
+        say("Stopping: the line `not let join` before says why." if refused.is_set() else "Stopping: what is being judged is given back.")
         process.stopping.set()
         threads[0].join()  # no child is started any more
         children.end()
         server.close()
         process.leave()
-    return 0
+    return int(refused.is_set())
 
 
 def looking(process: Process, say: Callable[[str], None]) -> Loop:
@@ -142,8 +150,11 @@ class Child(Protocol):
 class Children:
     """The worker and jobs processes."""
 
-    def __init__(self, start: Callable[[str], Child], clock: Callable[[], float] = time.monotonic) -> None:
-        self._start, self._clock = start, clock
+    def __init__(
+        self, start: Callable[[str], Child], clock: Callable[[], float] = time.monotonic, refused: Callable[[], None] = lambda: None
+    ) -> None:
+        """refused: called when a worker may not join those of other replicas; it is not started again."""
+        self._start, self._clock, self._refused = start, clock, refused
         self._running: dict[str, tuple[Child, float]] = {}  # by role, with when it was started
         self._dead: dict[str, tuple[int, float]] = {}  # by role: failures in a row, and when the next one is started
 
@@ -164,7 +175,12 @@ class Children:
 
     def _keep_running(self, role: str) -> bool:
         if role in self._running and self._running[role][0].exitcode is not None:
-            self._bury(role)
+            if self._running[role][0].exitcode == REFUSED:
+                self._running.pop(role)[0].stop()
+                self._dead[role] = (0, math.inf)
+                self._refused()
+            else:
+                self._bury(role)
         _, again = self._dead.get(role, (0, 0.0))
         if role in self._running or (role in self._dead and self._clock() < again):
             return False
