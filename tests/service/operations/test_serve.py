@@ -10,6 +10,7 @@ from running import free_port
 
 from annotriage.errors import SettingError, StoreError
 from annotriage.labeling_tool import Check
+from annotriage.service.operations.joining import REFUSED
 from annotriage.service.operations.serve import RESTART, ROLES, SOUND_SECONDS, Children, looking, serve
 from annotriage.settings import ServiceSettings
 from annotriage.store import Store, work
@@ -86,6 +87,19 @@ def test_a_child_that_lived_for_long_is_started_anew_at_once(children):
     now[0] += RESTART[0]
     watched.watch()
     assert len(started["worker"]) == number + 1
+
+
+def test_a_worker_that_may_not_join_is_not_started_again_and_ends_the_service(children):
+    watched, started, now = children
+    told = []
+    watched._refused = lambda: told.append("refused")
+    watched.watch()
+    started["worker"][-1].exitcode = REFUSED
+    for _ in range(3):
+        watched.watch()
+        now[0] += 1000
+    assert told == ["refused"]
+    assert len(started["worker"]) == 1
 
 
 def test_a_start_that_fails_is_tried_again(children):
