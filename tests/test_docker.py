@@ -37,9 +37,9 @@ SERVICE_KEYS = {
 CHECK_KEYS = {"test", "interval", "timeout", "start_period", "retries"}
 TRY = """
 export ANNOTRIAGE_LABEL_STUDIO_TOKEN=unused
-$START 2>/tmp/log & service=$!
-for _ in $(seq 600); do $HEALTH 2>/dev/null && break; kill -0 $service || { cat /tmp/log; exit 1; }; sleep 0.1; done
-$HEALTH
+sh -c "exec $START" 2>/tmp/log & service=$!
+for _ in $(seq 600); do sh -c "$HEALTH" 2>/dev/null && break; kill -0 $service || { cat /tmp/log; exit 1; }; sleep 0.1; done
+sh -c "$HEALTH"
 id -u; grep CapEff /proc/self/status; touch /nowhere 2>/dev/null && echo writable
 annotriage status
 kill -TERM $service; wait $service; echo "ended $?"

@@ -26,6 +26,7 @@ import map as map_page
 import overhead
 import pages
 import quality
+import replicas
 import serving
 import snapshots
 import strangers
@@ -44,6 +45,7 @@ THEMES = {
     "snapshots": snapshots.figures,
     "training": training.figures,
     "live": live.figures,
+    "replicas": replicas.figures,
     "pages": pages.figures,
     "barriers": barriers.figures,
     "strangers": strangers.figures,

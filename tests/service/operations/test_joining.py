@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from triaged import import_tasks
 
 from annotriage.engine.fitting import fit
 from annotriage.errors import MismatchError, ModelError, StateError
+from annotriage.service.judging import judge as judging
 from annotriage.service.judging.judge import Judge
 from annotriage.service.operations import joining
 from annotriage.service.operations.joining import REFUSED, refuse_unlike
@@ -125,3 +127,21 @@ def test_processes_are_counted_where_their_numbers_are(process):
     name, _, mark = inside.stdout.strip().partition(" ")
     assert (name, mark) != tuple(machine().split(" ")), "a container that has its machine's name is not this machine"
     assert name == machine().split(" ")[0]
+
+
+def test_a_process_that_is_bound_to_one_core_has_one():
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("processes cannot be bound to cores here")
+    core = min(os.sched_getaffinity(0))
+    bound = f"import os; os.sched_setaffinity(0, {{{core}}}); from annotriage.service.operations.machine import cores; print(cores())"
+    assert subprocess.run([sys.executable, "-c", bound], capture_output=True, text=True, check=True).stdout == "1\n"
+
+
+def test_slow_models_claim_little_at_a_time_so_that_other_replicas_find_some(process, connect, another, digits, monkeypatch):
+    monkeypatch.setattr(judging, "CLAIM_SECONDS", 0.0)  # as of a model that takes a second for an item
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
+    import_tasks(process, project, tool, digits.incoming[0][:80])
+    claims = [judge._claim() for judge in (Judge(process), Judge(another))]
+    assert [len(claimed.rows) for claimed in claims] == [judging.FEWEST] * 2
+    for claimed in claims:
+        claimed.media.close()

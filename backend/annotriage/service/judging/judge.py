@@ -6,7 +6,6 @@ Items of one project and reference at a time, in one stream: media of the next o
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -25,6 +24,7 @@ from annotriage.service.judging.kept_model import load_kept_model, refuse_change
 from annotriage.service.judging.media import MediaReader, Reading
 from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, Step
+from annotriage.service.operations.machine import cores
 from annotriage.service.operations.process import Process
 from annotriage.settings import Settings
 from annotriage.states import EventKind, Failure
@@ -35,7 +35,8 @@ from annotriage.store.projects import Project, change_project, get_project
 from annotriage.store.verdicts import Judgement, record
 from annotriage.store.work import ClaimedItem
 
-CLAIMED = 256  # items at a time
+FEWEST, CLAIMED = 32, 256  # items at a time, at first and at most:
+CLAIM_SECONDS = 1.0  # about so much work, since what one worker has claimed no other can take
 RECORDED = 128  # verdicts in one transaction: some 20 ms
 IDLE_SECONDS = 0.1
 AHEAD = 2  # claims whose media are being fetched while another one is judged
@@ -65,6 +66,7 @@ class Judge:
         self._ahead: Queue[_Claimed] = Queue(maxsize=AHEAD)
         self._models: dict[int, tuple[Reference, Model, Settings]] = {}
         self._at_hand: set[int] = set()  # work that is claimed, and not finished or given back
+        self._size = FEWEST
         self._left: dict[int, tuple[float, set[int]]] = {}  # references whose model does not run here: until when, and what was left
         self._in_doubt = False  # whether more may be claimed than is at hand: the database went away over it
 
@@ -113,7 +115,7 @@ class Judge:
                 return None
         try:
             with store.writing() as connection:
-                claim = work.claim(connection, self._process.owner, CLAIMED, left)
+                claim = work.claim(connection, self._process.owner, min(self._size, CLAIMED), left)
                 if claim is None:
                     return None
                 project = get_project(connection, claim.project_id)
@@ -137,7 +139,9 @@ class Judge:
         done = False
         try:
             reference, model, settings = self.open(claimed.reference_id)
+            began = time.monotonic()
             found, later = self._run(claimed, reference, model, settings)
+            self._size = max(FEWEST, int(CLAIM_SECONDS * len(claimed.rows) / max(1e-3, time.monotonic() - began)))
             self._record(claimed, found, later)
             done = True
         except DATABASE_TROUBLE:  # what is still claimed is given back once the database is there again
@@ -266,7 +270,7 @@ class Judge:
             settings = self._process.run_settings(reference)
             model = next((loaded for fitted, loaded, _ in self._models.values() if fitted.model == reference.model), None)
             if model is None:
-                model = load_kept_model(reference, settings, max(1, (os.cpu_count() or 1) - 1))
+                model = load_kept_model(reference, settings, max(1, cores() - 1))
             else:
                 refuse_changed(reference, model)
             while len(self._models) > 1:
