@@ -26,11 +26,11 @@ import map as map_page
 import overhead
 import pages
 import quality
-import replicas
 import serving
 import snapshots
 import strangers
 import training
+import two_replicas
 
 THEMES = {
     "detection": detection.figures,
@@ -45,7 +45,7 @@ THEMES = {
     "snapshots": snapshots.figures,
     "training": training.figures,
     "live": live.figures,
-    "replicas": replicas.figures,
+    "replicas": two_replicas.figures,
     "pages": pages.figures,
     "barriers": barriers.figures,
     "strangers": strangers.figures,
