@@ -33,6 +33,7 @@ import snapshots
 import storing
 import strangers
 import training
+import two_replicas
 
 THEMES = {
     "detection": detection.figures,
@@ -50,6 +51,7 @@ THEMES = {
     "storing": storing.figures,
     "training": training.figures,
     "live": live.figures,
+    "replicas": two_replicas.figures,
     "pages": pages.figures,
     "barriers": barriers.figures,
     "strangers": strangers.figures,

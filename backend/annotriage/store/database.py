@@ -261,6 +261,13 @@ def is_answering(connection: Connection) -> None:
     connection.execute(select(1)).scalar_one()
 
 
+def seconds_of_database(connection: Connection) -> float | None:
+    """The time by the clock of the database's machine, as time.time() counts it; None on SQLite, which has no other."""
+    if connection.dialect.name == "sqlite":
+        return None
+    return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+
+
 def insert(connection: Connection, table: Table) -> Any:
     """An INSERT of this database's own dialect, which knows what to do on a conflict."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)

@@ -15,6 +15,7 @@ from sqlalchemy import update
 
 from annotriage.errors import SettingError, StoreError
 from annotriage.labeling_tool import Check
+from annotriage.service.operations.joining import REFUSED
 from annotriage.service.operations.serve import RESTART, ROLES, SILENT, SOUND_SECONDS, Children, SpawnedChild, looking, serve
 from annotriage.settings import ServiceSettings
 from annotriage.store import Store, work
@@ -155,6 +156,19 @@ def test_a_process_that_was_stopped_can_be_ended():
     child.stop()
     child.kill()
     assert child.exitcode == -signal.SIGKILL
+
+
+def test_a_worker_that_may_not_join_is_not_started_again_and_ends_the_service(children):
+    watched, started, now = children
+    told = []
+    watched._refused = lambda: told.append("refused")
+    watched.watch()
+    started["worker"][-1].exitcode = REFUSED
+    for _ in range(3):
+        watched.watch()
+        now[0] += 1000
+    assert told == ["refused"]
+    assert len(started["worker"]) == 1
 
 
 def test_a_start_that_fails_is_tried_again(children, process):

@@ -16,6 +16,7 @@ from annotriage.progress import Progress, silent
 from annotriage.report.sprite import sprite, tiles_of
 from annotriage.service.inside.atlas_laying import kept_layer
 from annotriage.service.inside.keeping import keeping
+from annotriage.service.judging.kept_model import load_kept_model
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import InsightKind
@@ -41,7 +42,7 @@ def make_faces(process: Process, project: Project, job: Job, progress: Progress 
     place, side = int(job.payload.get("layer", 0)), int(job.payload.get("side", SIDES[0]))
     if not 0 <= place < len(atlas.facts["layers"]) or side not in SIDES:
         raise DataError(f"the atlas has no layer {place} with {side} cells along an edge")
-    model = reference.open_model(None, process.run_settings(reference))
+    model = load_kept_model(reference, process.run_settings(reference))
     if reason := why_no_faces(model):
         raise StateError(reason)
     layer = kept_layer(process, project, atlas, place)

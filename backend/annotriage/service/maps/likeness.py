@@ -174,14 +174,12 @@ def _point_of_picture(process: Process, project: Project, picture: bytes) -> Any
     import numpy as np
 
     from annotriage.data import Item
-    from annotriage.model import load_model
-    from annotriage.model.spec import ModelSpec
     from annotriage.model.stream import stream
+    from annotriage.service.judging.kept_model import load_kept_model
 
     reference = process.reference(project.reference_id)
     settings = process.run_settings(reference)
-    model = load_model(ModelSpec.load(reference.spec_path or ""), settings.device, 1)
-    reference.check(model)
+    model = load_kept_model(reference, settings, 1)
     (batch,) = stream(model, [Item("picture", picture, path="the picture")], settings)
     (problem,) = batch.problems
     if problem is not None or batch.outputs is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from annotriage.errors import SettingError, StoreError
 from annotriage.labeling_tool import Check, labeling_tool
+from annotriage.service.operations.joining import REFUSED
 from annotriage.service.operations.log import log, start_log
 from annotriage.service.operations.loops import SOON, Loop, Step, heartbeat
 from annotriage.service.operations.notices import ways_of
@@ -59,7 +61,7 @@ def serve(
     say: Callable[[str], None],
     config: Path | None = None,
 ) -> int:
-    """Run the service until it is told to stop (Ctrl-C, SIGTERM): its exit status.
+    """Run the service until it is told to stop (Ctrl-C, SIGTERM), or its worker is not let join those of other replicas: its exit status.
 
     create_server: makes the web server on a socket (annotriage.web.app.create_server).
     say: told where the service is, once it answers, and what keeps it from the labeling tool. Raises SettingError without a token or if
@@ -79,7 +81,13 @@ def serve(
         listener.close()
         raise
     server = create_server(process, listener)
-    children = Children(process, lambda role: start_child(role, settings, config))
+    refused = threading.Event()
+
+    def leave() -> None:
+        refused.set()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    children = Children(process, lambda role: start_child(role, settings, config), refused=leave)
     watch = Loop(process, "children", [Step("children", children.watch)], WATCH_SECONDS, back_off=SOON)
     loops = (watch, heartbeat(process), looking(process, say))
     threads = [threading.Thread(target=loop.run, name=loop.name, daemon=True) for loop in loops]
@@ -97,13 +105,13 @@ def serve(
     except KeyboardInterrupt:
         pass
     finally:
-        say("Stopping: what is being judged is given back.")
+        say("Stopping: the line `not let join` before says why." if refused.is_set() else "Stopping: what is being judged is given back.")
         process.stopping.set()
         threads[0].join()  # no child is started any more
         children.end()
         server.close()
         process.leave()
-    return 0
+    return int(refused.is_set())
 
 
 def looking(process: Process, say: Callable[[str], None]) -> Loop:
@@ -164,8 +172,15 @@ class Children:
     web process itself writes meanwhile: where nobody can write to the database, nobody is held for hanging.
     """
 
-    def __init__(self, process: Process, start: Callable[[str], Child], clock: Callable[[], float] = time.monotonic) -> None:
-        self._process, self._start, self._clock = process, start, clock
+    def __init__(
+        self,
+        process: Process,
+        start: Callable[[str], Child],
+        clock: Callable[[], float] = time.monotonic,
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
+        """refused: called when a worker may not join those of other replicas; it is not started again."""
+        self._process, self._start, self._clock, self._refused = process, start, clock, refused
         self._running: dict[str, _Running] = {}
         self._dead: dict[str, tuple[int, float]] = {}  # by role: failures in a row, and when the next one is started
         self._beats = 0  # of our own, when we last looked for theirs
@@ -202,8 +217,14 @@ class Children:
                 running.at = self._beats
 
     def _keep_running(self, role: str) -> bool:
-        if role in self._running and self._running[role].child.exitcode is not None:
-            self._bury(role)
+        if role in self._running and (ended := self._running[role].child).exitcode is not None:
+            if ended.exitcode == REFUSED:
+                self._running.pop(role)
+                ended.stop()
+                self._dead[role] = (0, math.inf)
+                self._refused()
+            else:
+                self._bury(role)
         _, again = self._dead.get(role, (0, 0.0))
         if role in self._running or (role in self._dead and self._clock() < again):
             return False
