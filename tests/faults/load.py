@@ -77,7 +77,7 @@ def main() -> int:
 def _burst(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: float) -> int:
     """So many webhooks a second, at their times whether or not the last ones were answered."""
     secret, samples, stop = secret_of(site.store, "webhook"), list[Sample](), threading.Event()
-    watching = threading.Thread(target=_watch, args=(site, samples, stop, 1.0))
+    watching = threading.Thread(target=_watch, args=(site, samples, stop, 1.0, False), daemon=True)
     watching.start()
     answers: Counter[int] = Counter()
     late: list[float] = []
@@ -97,6 +97,11 @@ def _burst(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: 
             time.sleep(max(0.0, due - time.monotonic()))
             senders.submit(send, due)
     sent_in = time.monotonic() - began
+    taken, mb = _times(site), max(sample.mb for sample in samples)
+    p50, p99, longest = (float(np.percentile(taken, share)) for share in (50, 99, 100))
+    print(f"{rate * seconds:,.0f} webhooks of {tasks} tasks in {sent_in:.0f} s, at most {max(late):.1f} s late")
+    print(f"answered {dict(answers)}; the machine's load was {os.getloadavg()[0]:.1f}")
+    print(f"a webhook in ms: median {p50:.1f}, 99% {p99:.1f}, longest {longest:.0f}; at most {mb:,.0f} MB", flush=True)
     sent = rate * seconds * tasks
     site.wait(lambda: site.counts()["judged"] >= sent, f"for {sent:,.0f} tasks to be judged", seconds=7200, every=2.0)
     judged_in = time.monotonic() - began
@@ -105,14 +110,9 @@ def _burst(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: 
     stop.set()
     watching.join()
     predictions = Counter(len(found) for found in studio.predictions(site.project.id).values())
-    taken = _times(site)
-    p50, p99, longest = (float(np.percentile(taken, share)) for share in (50, 99, 100))
     mb = max(sample.mb for sample in samples)
-    print(f"{rate * seconds:,.0f} webhooks of {tasks} tasks in {sent_in:.0f} s, at most {max(late):.1f} s late")
-    print(f"answered {dict(answers)}; the machine's load was {os.getloadavg()[0]:.1f} in the end")
-    print(f"a webhook in ms: median {p50:.1f}, 99% {p99:.1f}, longest {longest:.0f}")
-    print(f"memory of all processes: at most {mb:,.0f} MB")
-    print(f"all judged after {judged_in:.0f} s, all delivered after {delivered_in:.0f} s; predictions of a task: {dict(predictions)}")
+    print(f"memory of all processes: at most {mb:,.0f} MB; predictions of a task: {dict(predictions)}")
+    print(f"all judged after {judged_in:.0f} s, all delivered after {delivered_in:.0f} s; the load was {os.getloadavg()[0]:.1f} in the end")
     kept = p99 < MOST_MS and mb < MOST_MB and set(predictions) == {1} and set(answers) <= {200, 429, 503}
     print("kept" if kept else "NOT KEPT")
     return int(not kept)
@@ -121,7 +121,7 @@ def _burst(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: 
 def _steady(site: Site, studio: FakeLabelStudio, minutes: float) -> int:
     """A webhook of ten tasks every second."""
     samples, stop = list[Sample](), threading.Event()
-    watching = threading.Thread(target=_watch, args=(site, samples, stop, 15.0))
+    watching = threading.Thread(target=_watch, args=(site, samples, stop, 15.0, True), daemon=True)
     watching.start()
     began = time.monotonic()
     while (passed := time.monotonic() - began) < 60 * minutes:
@@ -145,21 +145,21 @@ def _steady(site: Site, studio: FakeLabelStudio, minutes: float) -> int:
     return int(not (kept and state.is_sound))
 
 
-def _watch(site: Site, samples: list[Sample], stop: threading.Event, every: float) -> None:
+def _watch(site: Site, samples: list[Sample], stop: threading.Event, every: float, rows: bool) -> None:
+    """rows: whether they are counted, which takes a while where there are hundreds of thousands."""
     while not stop.wait(every):
-        processes = site.processes()
-        with site.store.reading() as connection:
-            rows = {
-                table.name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-                for table in metadata.sorted_tables
-            }
+        processes, counted = site.processes(), Counter[str]()
+        if rows:
+            with site.store.reading() as connection:
+                for table in metadata.sorted_tables:
+                    counted[table.name] = int(connection.execute(select(func.count()).select_from(table)).scalar_one())
         samples.append(
             Sample(
                 mb=sum(process.memory_info().rss for process in processes) / 2**20,
                 threads=sum(process.num_threads() for process in processes),
                 descriptors=sum(process.num_fds() for process in processes),
-                rows=sum(rows.values()),
-                items=rows["item"],
+                rows=counted.total(),
+                items=counted["item"],
             )
         )
 

@@ -65,7 +65,7 @@ def address(store):
 
 
 def everything(store):
-    with store.reading() as connection:
+    with store.engine.connect() as connection:
         return [connection.execute(select(func.count()).select_from(table)).scalar_one() for table in (item, verdict)]
 
 
@@ -89,9 +89,12 @@ class TestUpgrade:
             Store(address)
         with pytest.raises(StoreError, match=r"newer version of annotriage .*start that version again"):
             store.refuse_newer()
+        for transaction in (store.reading, store.writing):
+            with pytest.raises(StoreError, match=r"newer version of annotriage .*start that version again"), transaction():
+                pass  # what runs on does nothing any more
         assert tightened.secret(address, "meanwhile") == meanwhile, "who was refused has changed nothing"
         assert everything(store) == [4, 4], "rebuilding a table takes nothing along that names its rows"
-        with store.reading() as connection:
+        with store.engine.connect() as connection:
             made = dict(tuple(row) for row in connection.execute(text("SELECT name, made_at FROM secret")))
         assert made == {"before": 0.0, "meanwhile": 0.0, "migrated": 0.0, "theirs": 7.0}
 

@@ -420,7 +420,7 @@ class Site:
         datasets = self.service.get(f"/api/projects/{self.project.id}/diversity", limit=100)["datasets"]
         return any(one["dataset"]["kind"] == "all" and abs(one["latest"]["share"] - expected) < 1e-9 for one in datasets)
 
-    def told(self, doctor: str = "", *, ready: str = "", unless: Callable[[], bool] = bool) -> str:
+    def told(self, doctor: str = "", ready: str = "", *, unless: Callable[[], bool] = bool) -> str:
         """What doctor and /ready say is wrong. doctor, ready: patterns of what they must say before long, unless something comes about.
 
         Raises AssertionError if they do not.
@@ -439,7 +439,7 @@ class Site:
     def _ready(self) -> str:
         """What /ready says is wrong; "" if it is ready."""
         try:
-            answer = requests.get(f"{self.service.url}/ready", timeout=15)
+            answer = requests.get(f"{self.service.url}/ready", auth=(self.service.settings.user, self.service.password), timeout=15)
             return "" if answer.ok else f"/ready {answer.status_code}: {answer.json()['detail']}"
         except requests.RequestException as error:
             return f"/ready: {type(error).__name__}"

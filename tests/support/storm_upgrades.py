@@ -37,6 +37,9 @@ def upgrade_side_by_side(site: Site, rng: Random) -> str:
         others[1].start()
         site.send(TASKS)
         told = site.told(REFUSED, ready=REFUSED)
+        answer = old.call("GET", f"/api/projects/{site.project.id}")
+        assert answer.status_code == 503, "what runs on does nothing any more"
+        assert REFUSED in answer.text
         others.pop(0).stop()
         _downgrade_refused(site, others[0])
         site.settle()

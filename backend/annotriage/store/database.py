@@ -72,6 +72,7 @@ class Store:
         self._gives_way = self.is_sqlite and checkpoints
         self._file = Path(str(self.engine.url.database)).absolute()
         self._opened: tuple[int, int] | None = None
+        self._refused = ""  # why this code may no longer touch the database
         try:
             self._migrate()
         except StoreError:
@@ -87,14 +88,14 @@ class Store:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database, however many queries it asks, and cannot write."""
-        self._check_file()
+        self._check()
         with self.engine.connect().execution_options(**self._snapshot) as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that is committed when the block ends well and undone when it does not. Keep it short."""
-        self._check_file()
+        self._check()
         last: dict[Callable[[Connection, list[Any]], None], list[Any]] = {}
         with self._writer() as connection:
             with connection.execution_options(last=last).begin():
@@ -126,12 +127,14 @@ class Store:
             raise StoreError(f"{beside}: cannot be written ({error.strerror}); the service needs to write where its database is") from error
 
     def refuse_newer(self) -> None:
-        """Raise StoreError if a newer version has meanwhile changed what this code reads or writes."""
+        """Raise StoreError if a newer version has meanwhile changed what this code reads or writes: from then on nobody who uses this
+        store reads or writes anything."""
         with self.reading() as connection:
             try:
                 refuse_newer(connection, self.known)
             except StoreError as error:
-                raise StoreError(f"{_shown(str(self.engine.url))}: {error}") from error
+                self._refused = f"{_shown(str(self.engine.url))}: {error}"
+                raise StoreError(self._refused) from error
 
     def compact(self) -> None:
         """Let what was overwritten leave SQLite's log, too, unless somebody reads it at this moment: then it does so later."""
@@ -145,8 +148,10 @@ class Store:
         if self._reserved is not None:
             self._reserved.close()
 
-    def _check_file(self) -> None:
-        """What is written into a file that was deleted is lost. Raises StoreError."""
+    def _check(self) -> None:
+        """Raise StoreError if the database is not this code's any more, or its file was deleted: what is written into that is lost."""
+        if self._refused:
+            raise StoreError(self._refused)
         if self._opened is not None and _identity(self._file) != self._opened:
             raise StoreError(
                 f"{self._file}: was deleted or replaced while the service ran, and what is written is lost; stop the service, put the file"
