@@ -22,6 +22,7 @@ import requests
 from faulty_proxy import FaultyProxy
 from newer_versions import NewerVersion
 from PIL import Image
+from postgresql import Running
 from running import RunningService
 from sqlalchemy import Connection, NullPool, create_engine, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -124,7 +125,7 @@ class State:
 class Site:
     """One service for one Label Studio. tool: what the service sees of Label Studio; hooks: what Label Studio sees of the service.
 
-    Everything random comes from `rng`. restart_database: of PostgreSQL. kills: SIGKILLs so far.
+    Everything random comes from `rng`. postgres: the server that the database is on, if it is one. kills: SIGKILLs so far.
     """
 
     kills = 0
@@ -138,10 +139,10 @@ class Site:
         rng: Random,
         *,
         database: str,
-        restart_database: Callable[[], None] | None = None,
+        postgres: Running | None = None,
     ) -> None:
         self.studio, self.reference, self.pictures, self.rng = studio, reference, sent, rng
-        self.folder, self.restart_database = folder, restart_database
+        self.folder, self.postgres = folder, postgres
         self.tool = FaultyProxy(studio.url)
         self.service = RunningService(
             folder,

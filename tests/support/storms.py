@@ -156,19 +156,16 @@ def unwritable(site: Site, rng: Random) -> str:
 
 
 def read_only(site: Site, rng: Random) -> str:
-    """The server lets everybody read and nobody write, as the spare one does that took over too early."""
-    engine = site.store.engine.execution_options(isolation_level="AUTOCOMMIT")
+    """The server lets everybody read and nobody write, as a spare one does that has not taken over yet; then it takes over."""
+    assert site.postgres is not None
+    site.send(TASKS)
+    site.postgres.stand_by()
     try:
-        with engine.connect() as connection:
-            connection.execute(text("ALTER SYSTEM SET default_transaction_read_only = on"))
-            connection.execute(text("SELECT pg_reload_conf()"))
         site.send(TASKS)
         time.sleep(rng.uniform(0, 20))
         return site.told(*UNWRITABLE)
     finally:
-        with engine.connect() as connection:
-            connection.execute(text("ALTER SYSTEM RESET default_transaction_read_only"))
-            connection.execute(text("SELECT pg_reload_conf()"))
+        site.postgres.promote()
 
 
 def locked(site: Site, rng: Random) -> str:
@@ -183,11 +180,11 @@ def locked(site: Site, rng: Random) -> str:
 
 def restart_postgresql(site: Site, rng: Random) -> str:
     """The database crashes and comes back, once or several times, while tasks come in."""
-    assert site.restart_database is not None
+    assert site.postgres is not None
     for _ in range(rng.randint(1, 3)):
         site.send(TASKS)
         time.sleep(rng.uniform(0, 1.5))
-        site.restart_database()
+        site.postgres.restart()
     return ""
 
 
