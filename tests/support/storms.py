@@ -172,7 +172,8 @@ def locked(site: Site, rng: Random) -> str:
     """Somebody else holds the database for longer than anybody waits for it."""
     with site.store.engine.connect().execution_options(writing=True, until=time.monotonic() + 10) as connection, connection.begin():
         if not site.store.is_sqlite:
-            connection.execute(text("LOCK TABLE work, delivery, item, heartbeat IN ACCESS EXCLUSIVE MODE"))
+            connection.execute(text("LOCK TABLE work, delivery, item IN ACCESS EXCLUSIVE MODE"))
+            connection.execute(text("LOCK TABLE heartbeat IN EXCLUSIVE MODE"))
         site.send(TASKS)
         time.sleep(rng.uniform(0, 12))
         return site.told(*UNWRITABLE)
