@@ -212,7 +212,7 @@ def kill_replica(site: Site, rng: Random) -> str:
 
 
 def label_studio(behaviour: Callable[[Random, float], Behaviour], share: float, doctor: str = "") -> Act:
-    """Label Studio answers a share of all calls otherwise than it should, for some seconds, and then every call. doctor: what it says of
+    """Label Studio answers a share of all calls otherwise than it should, for a few seconds, and then every call. doctor: what it says of
     that; the service itself is ready all the time.
     """
 
