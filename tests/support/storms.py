@@ -71,14 +71,16 @@ def run(site: Site, storm: Storm, rng: Random) -> Outcome:
     """One storm, and what was true after it."""
     unforeseen = site.unforeseen()
     told, failure, kills = "", "", site.kills
-    ended = time.monotonic()
     try:
         site.choose_project()
         told = storm.act(site, rng)
-        ended = time.monotonic()
-        state = site.settle()
     except Exception as error:  # the table says so, and the next storm comes
         failure = f"{type(error).__name__}: {error}"
+    ended = time.monotonic()
+    try:
+        state = site.settle()
+    except Exception as error:
+        failure += f"{type(error).__name__}: {error}"
         state = UNKNOWN
         with suppress(Exception):
             state = site.state()
