@@ -25,6 +25,7 @@ from sqlalchemy.exc import (
     InterfaceError,
     InternalError,
     NoSuchModuleError,
+    NotSupportedError,
     OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as NoConnection
@@ -47,8 +48,9 @@ PATIENCE = {
 }
 IDLE_SECONDS = 120.0  # for which a transaction on PostgreSQL may ask nothing
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
-# What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to.
-DATABASE_TROUBLE = (StoreError, OperationalError, InternalError, InterfaceError, NoConnection)
+# What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to. Not
+# supported is what a spare server says of writing as long as it has not taken over.
+DATABASE_TROUBLE = (StoreError, OperationalError, InternalError, InterfaceError, NotSupportedError, NoConnection)
 MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database uses
 
 
