@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 import threading
@@ -66,6 +67,7 @@ class Sample:
 
 def main() -> int:
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whatever runs is ended
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="annotriage-load-")))
         studio = stack.enter_context(FakeLabelStudio().started())
