@@ -47,6 +47,7 @@ PATIENCE = {
     "tcp_user_timeout": 60_000,
 }
 IDLE_SECONDS = 120.0  # for which a transaction on PostgreSQL may ask nothing
+CACHE_KB = 16 * 1024  # of SQLite's pages that a connection keeps; each process has up to 30, and the system keeps the file's pages, too
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
 # What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to. Not
 # supported is what a spare server says of writing as long as it has not taken over.
@@ -257,7 +258,8 @@ def _engine(url: str, checkpoints: bool, make: bool) -> Engine:
                     )
                 file.parent.mkdir(parents=True, exist_ok=True)
             options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
-            engine = create_engine(address, connect_args=options, pool_size=20, json_serializer=_json)
+            # The connection that was used last is taken first: its pages are at hand, and the others' are not read.
+            engine = create_engine(address, connect_args=options, pool_size=20, pool_use_lifo=True, json_serializer=_json)
             _tune_sqlite(engine, checkpoints)
             return engine
         if address.get_backend_name() != "postgresql":
@@ -289,7 +291,7 @@ def _tune_sqlite(engine: Engine, checkpoints: bool) -> None:
     def prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions begin as `begin` says, not as the driver guesses
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-65536"):
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", f"cache_size=-{CACHE_KB}"):
             cursor.execute(f"PRAGMA {pragma}")
         if not checkpoints:
             cursor.execute("PRAGMA wal_autocheckpoint=0")
