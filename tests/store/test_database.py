@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 
+import psutil
 import pytest
 from sqlalchemy import Text, case, cast, select, text
 from sqlalchemy.exc import DBAPIError
@@ -92,6 +93,26 @@ class TestDatabaseOnPostgreSQL:
     def test_a_reading_transaction_cannot_write(self, store, filled):
         with store.reading() as connection, pytest.raises(DBAPIError, match="read-only"):
             change_project(connection, filled.project.id, title="Renamed")
+
+
+def test_sqlite_connections_keep_little_of_what_they_read(tmp_path):
+    """Each of a process's threads has one, for hours: what they keep is of a fixed size, and who comes alone takes the same one again."""
+    with closing(Store(f"sqlite:///{tmp_path / 'large.db'}")) as store:
+        with store.writing() as connection:
+            connection.execute(text("CREATE TABLE large (number INTEGER PRIMARY KEY, content BLOB)"))
+            numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) SELECT i, randomblob(2000) FROM n"
+            connection.execute(text(f"INSERT INTO large {numbers}"))
+        before = psutil.Process().memory_info().rss
+        with ExitStack() as opened:
+            connections = [opened.enter_context(store.reading()) for _ in range(16)]
+            for connection in connections:
+                connection.execute(text("SELECT sum(length(content)) FROM large"))
+            assert psutil.Process().memory_info().rss - before < 400 * 2**20
+        alone = set()
+        for _ in range(3):
+            with store.reading() as connection:
+                alone.add(id(connection.connection.driver_connection))
+        assert len(alone) == 1
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://host/x", "sqlite:////proc/nowhere/x.db"])

@@ -41,6 +41,7 @@ from sqlalchemy.exc import (
     InterfaceError,
     InternalError,
     NoSuchModuleError,
+    NotSupportedError,
     OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as NoConnection
@@ -63,9 +64,11 @@ PATIENCE = {
 }
 IDLE_SECONDS = 120.0  # for which a transaction on PostgreSQL may ask nothing
 MANY = 100  # rows from which on a statement is worth being made for them
+CACHE_KB = 16 * 1024  # of SQLite's pages that a connection keeps; each process has up to 30, and the system keeps the file's pages, too
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
-# What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to.
-DATABASE_TROUBLE = (StoreError, OperationalError, InternalError, InterfaceError, NoConnection)
+# What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to. Not
+# supported is what a spare server says of writing as long as it has not taken over.
+DATABASE_TROUBLE = (StoreError, OperationalError, InternalError, InterfaceError, NotSupportedError, NoConnection)
 P, T = ParamSpec("P"), TypeVar("T")
 MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database uses
 
@@ -90,6 +93,7 @@ class Store:
         self._gives_way = self.is_sqlite and checkpoints
         self._file = Path(str(self.engine.url.database)).absolute()
         self._opened: tuple[int, int] | None = None
+        self._refused = ""  # why this code may no longer touch the database
         try:
             self._migrate()
         except StoreError:
@@ -105,14 +109,14 @@ class Store:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database, however many queries it asks, and cannot write."""
-        self._check_file()
+        self._check()
         with self.engine.connect().execution_options(**self._snapshot, known={}) as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that is committed when the block ends well and undone when it does not. Keep it short."""
-        self._check_file()
+        self._check()
         last: dict[Callable[[Connection, list[Any]], None], list[Any]] = {}
         with self._writer() as connection:
             with connection.execution_options(last=last).begin():
@@ -144,12 +148,14 @@ class Store:
             raise StoreError(f"{beside}: cannot be written ({error.strerror}); the service needs to write where its database is") from error
 
     def refuse_newer(self) -> None:
-        """Raise StoreError if a newer version has meanwhile changed what this code reads or writes."""
+        """Raise StoreError if a newer version has meanwhile changed what this code reads or writes: from then on nobody who uses this
+        store reads or writes anything."""
         with self.reading() as connection:
             try:
                 refuse_newer(connection, self.known)
             except StoreError as error:
-                raise StoreError(f"{_shown(str(self.engine.url))}: {error}") from error
+                self._refused = f"{_shown(str(self.engine.url))}: {error}"
+                raise StoreError(self._refused) from error
 
     def compact(self) -> None:
         """Let what was overwritten leave SQLite's log, too, unless somebody reads it at this moment: then it does so later."""
@@ -163,8 +169,10 @@ class Store:
         if self._reserved is not None:
             self._reserved.close()
 
-    def _check_file(self) -> None:
-        """What is written into a file that was deleted is lost. Raises StoreError."""
+    def _check(self) -> None:
+        """Raise StoreError if the database is not this code's any more, or its file was deleted: what is written into that is lost."""
+        if self._refused:
+            raise StoreError(self._refused)
         if self._opened is not None and _identity(self._file) != self._opened:
             raise StoreError(
                 f"{self._file}: was deleted or replaced while the service ran, and what is written is lost; stop the service, put the file"
@@ -325,7 +333,8 @@ def _engine(url: str, checkpoints: bool, make: bool) -> Engine:
                     )
                 file.parent.mkdir(parents=True, exist_ok=True)
             options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
-            engine = create_engine(address, connect_args=options, pool_size=20, json_serializer=_json)
+            # The connection that was used last is taken first: its pages are at hand, and the others' are not read.
+            engine = create_engine(address, connect_args=options, pool_size=20, pool_use_lifo=True, json_serializer=_json)
             _tune_sqlite(engine, checkpoints)
             return engine
         if address.get_backend_name() != "postgresql":
@@ -357,7 +366,7 @@ def _tune_sqlite(engine: Engine, checkpoints: bool) -> None:
     def prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions begin as `begin` says, not as the driver guesses
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-65536"):
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", f"cache_size=-{CACHE_KB}"):
             cursor.execute(f"PRAGMA {pragma}")
         if not checkpoints:
             cursor.execute("PRAGMA wal_autocheckpoint=0")
