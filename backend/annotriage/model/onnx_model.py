@@ -6,9 +6,8 @@ The chosen hidden tensors are made outputs of the graph, in memory.
 from __future__ import annotations
 
 import io
-import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import onnxruntime
 
 from annotriage.errors import ModelError
+from annotriage.model.cores import cores
 from annotriage.model.layers import channels_last, choose, listed, tensor_of
 from annotriage.model.onnx_graph import Graph, read_graph
 from annotriage.model.outputs import find_reading, probe_batch, run_in_batches, whole_in_batches
@@ -35,7 +35,7 @@ class OnnxModel:
         self.hash = hash_files(graph.files)
         self._tensors = (choice.logits, *map(tensor_of, choice.layers))
         self._session = _session(graph, self._tensors, device, threads)
-        self.device = device
+        self.device, self._threads = device, threads
         self._input = graph.input
         self._dtype = _DTYPES.get(self._session.get_inputs()[0].type)
         if self._dtype is None:
@@ -64,20 +64,29 @@ class OnnxModel:
         """As `run`, with maps as they are, channels first."""
         return whole_in_batches(self._forward, batch, self.fixed_batch, self._reading)
 
+    def alone(self) -> Callable[[Array], object]:
+        """A session of its own, with the logits as its only output."""
+        logits = self._tensors[:1]
+        session = _session(read_graph(self.spec), logits, self.device, self._threads)
+        return lambda batch: self._found(session, logits, batch)
+
     def _forward(self, batch: Array) -> tuple[Array, Sequence[Array]]:
+        found = self._found(self._session, tuple(dict.fromkeys(self._tensors)), batch)
+        output, *activations = (found[name] for name in self._tensors)
+        return output, activations
+
+    def _found(self, session: Any, names: tuple[str, ...], batch: Array) -> dict[str, Array]:
+        """Tensors by name. Raises ModelError."""
         if not np.issubdtype(self._dtype, np.floating):
             batch = np.rint(batch)
         given = {self._input: np.ascontiguousarray(batch, dtype=self._dtype)}
-        names = list(dict.fromkeys(self._tensors))
         try:
-            found = dict(zip(names, self._session.run(names, given), strict=True))
+            return dict(zip(names, session.run(list(names), given), strict=True))
         except Exception as error:  # onnxruntime raises a dozen classes of its own, each derived from Exception alone
             raise ModelError(
                 f"{self.spec.model_path}: onnxruntime could not run a batch of shape {batch.shape}: {error}."
                 " If memory is short, lower batch_size; else compare the input's size and layout in the spec with the model"
             ) from error
-        output, *activations = (found[name] for name in self._tensors)
-        return output, activations
 
 
 def onnx_layers(spec: ModelSpec) -> list[Layer]:
@@ -96,7 +105,7 @@ def run_once(graph: Graph, spec: ModelSpec, names: tuple[str, ...]) -> Array:
 
 def _session(graph: Graph, outputs: tuple[str, ...], device: str, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or _cores()
+    options.intra_op_num_threads = threads or cores()
     options.log_severity_level = 4  # what goes wrong is an error of ours, in our words
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(graph.folder))
@@ -129,10 +138,6 @@ def _load_cuda() -> str:
     with redirect_stdout(io.StringIO()) as said:
         onnxruntime.preload_dlls()
     return ", ".join(re.findall(r"Failed to load ([^\s:]+)", said.getvalue()))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _GPU = "CUDAExecutionProvider"
