@@ -1,4 +1,4 @@
-"""What the README says is what the product does."""
+"""What the README and docs/ say is what the product does."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from annotriage.settings import SERVICE_SETTINGS, SETTINGS, settings_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
+DOCS = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +31,27 @@ def demo_folder(tmp_path_factory):
     return folder
 
 
-def test_the_settings_table_is_the_one_in_the_readme():
-    assert f"<!-- settings -->\n{settings_table()}\n<!-- /settings -->" in README
+def test_the_tables_of_settings_are_those_in_docs():
+    text = DOCS["docs/settings.md"]
+    assert f"<!-- settings -->\n{settings_table()}\n<!-- /settings -->" in text
+    assert f"<!-- service settings -->\n{settings_table(SERVICE_SETTINGS)}\n<!-- /service settings -->" in text
 
 
-def test_the_settings_of_the_service_are_those_in_the_readme():
-    assert f"<!-- service settings -->\n{settings_table(SERVICE_SETTINGS)}\n<!-- /service settings -->" in README
+def test_the_few_settings_of_the_readme_are_settings_with_these_defaults():
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \|", README.split("## Settings")[1], re.MULTILINE)
+    defaults = {field.name: str(field.default) if field.default else "none" for field in (*SETTINGS, *SERVICE_SETTINGS)}
+    assert len(rows) >= 5
+    assert [row for row in rows if defaults[row[0]] != row[1]] == []
 
 
-def test_the_table_of_the_model_spec_is_the_one_in_the_readme():
-    assert f"<!-- spec -->\n{spec_table()}\n<!-- /spec -->" in README
+def test_the_table_of_the_model_spec_is_the_one_in_docs():
+    assert f"<!-- spec -->\n{spec_table()}\n<!-- /spec -->" in DOCS["docs/model_spec.md"]
 
 
+@pytest.mark.parametrize("file", ["README.md", "docs/model_spec.md"])
 @pytest.mark.parametrize("input", [None, {"kind": "array", "size": [6]}])
-def test_the_model_spec_of_the_readme_is_one(input):
-    (text,) = re.findall(r"```toml\n(\[model\].*?)```", README, re.DOTALL)
+def test_the_model_spec_of_the_docs_is_one(file, input):
+    (text,) = re.findall(r"```toml\n(\[model\].*?)```", DOCS[file], re.DOTALL)
     spec = ModelSpec.from_dict(tomllib.loads(text) | ({"input": input} if input else {}), Path("model.toml"))
     assert spec.input.shape == ((6,) if input else (3, 224, 224))
 
@@ -58,10 +65,17 @@ COMMANDS = re.findall(r"^annotriage .*$", README, re.MULTILINE)
 ON_FILES = ("fit", "triage", "compare", "layers", "audit-labels", "duplicates", "sample", "diagnose", "atlas", "dissect", "train")
 
 
-@pytest.mark.parametrize("line", COMMANDS)
-def test_the_commands_of_the_readme_are_understood(line):
-    _, name, *words = [word for word in shlex.split(line, comments=True) if word != "&"]
-    main.commands[name].make_context(name, words)
+@pytest.mark.parametrize("file", DOCS)
+def test_the_commands_of_the_docs_are_understood(file):
+    for line in re.findall(r"^annotriage .*$", DOCS[file].replace("\\\n", " "), re.MULTILINE):
+        _, name, *words = [word for word in shlex.split(line, comments=True) if word != "&"]
+        main.commands[name].make_context(name, words)
+
+
+@pytest.mark.parametrize("file", DOCS)
+def test_what_the_docs_link_to_is_there(file):
+    targets = re.findall(r"\]\(([^)#:]+)[^):]*\)", DOCS[file])
+    assert [target for target in targets if not ((ROOT / file).parent / target).exists()] == []
 
 
 def test_the_commands_of_the_readme_run(demo_folder):

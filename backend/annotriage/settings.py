@@ -700,7 +700,7 @@ _FIELDS = {field.name: field for field in (*SETTINGS, *SERVICE_SETTINGS)}
 
 
 def settings_table(fields: Sequence[dataclasses.Field[Any]] = SETTINGS) -> str:
-    """The README's table of settings, in Markdown."""
+    """The table of settings as docs/settings.md has it, in Markdown."""
     rows = ["| setting | default | what it is for |", "| --- | --- | --- |"]
     for field in fields:
         default = ", ".join(field.default) if isinstance(field.default, tuple) else str(field.default)

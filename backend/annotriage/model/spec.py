@@ -159,7 +159,7 @@ class ModelSpec:
 
 
 def spec_table() -> str:
-    """The README's table of the keys of a model spec, in Markdown."""
+    """The keys of a model spec as docs/model_spec.md has them, in Markdown."""
     rows = ["| key | default | meaning |", "| --- | --- | --- |"]
     for table, keys, kind in (("model", MODEL_KEYS, ModelSpec), ("input", INPUT_KEYS, InputSpec)):
         defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(kind)}

@@ -46,8 +46,10 @@ def label_counts(answers: Sequence[Sequence[str]]) -> IntArray:
 
 
 def agreement(counts: IntArray, seed: int = 0, resamples: int = RESAMPLES) -> Agreement | None:
-    """Agreement on items that several people answered; None without any. counts: (N, K), see `label_counts`.
+    """Agreement on items that several people answered, any number of people per item; None without any. counts: (N, K), see `label_counts`.
 
+    alpha is 1 - observed / expected disagreement for labels without an order. Source: Krippendorff, Computing Krippendorff's
+    Alpha-Reliability, 2011.
     resamples: of the bootstrap; raise it when the limits must be steady to the last digit.
     """
     counts = counts[counts.sum(axis=1) > 1]
@@ -63,17 +65,6 @@ def agreement(counts: IntArray, seed: int = 0, resamples: int = RESAMPLES) -> Ag
     limits = [_limits(drawn[:, column]) if n > 1 else (None, None) for column in (0, 1)]
     known = None if np.isnan(alpha) else float(alpha)
     return Agreement(n, int(counts.sum()), float(raw), *limits[0], known, *(limits[1] if known is not None else (None, None)))
-
-
-def krippendorff_alpha(counts: IntArray) -> float | None:
-    """Krippendorff's alpha for labels without an order: 1 - observed / expected disagreement; None where all answers are alike.
-
-    counts: (N, K). Takes any number of people per item, missing answers included. Source: Krippendorff, Computing Krippendorff's
-    Alpha-Reliability, 2011.
-    """
-    counts = counts[counts.sum(axis=1) > 1]
-    alpha = float(_raw_and_alpha(counts, np.ones((1, len(counts))))[0, 1]) if len(counts) else np.nan
-    return None if np.isnan(alpha) else alpha
 
 
 def fleiss_kappa(counts: IntArray) -> float | None:

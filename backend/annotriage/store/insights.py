@@ -82,12 +82,6 @@ def insight_of(connection: Connection, project_id: int, kind: InsightKind) -> In
     return Insight(id, InsightKind(found), *rest)
 
 
-def piece_names(connection: Connection, insight_id: int) -> list[str]:
-    """The names of the pieces of what was found."""
-    query = select(insight_piece.c.name).where(insight_piece.c.insight_id == insight_id)
-    return list(connection.execute(query.order_by(insight_piece.c.name)).scalars())
-
-
 def piece_of(connection: Connection, project: Project, insight_id: int, name: str) -> bytes:
     """One piece. Raises UnknownError if it is none of the project's, or is gone."""
     query = select(insight_piece.c.content).join(insight, insight.c.id == insight_piece.c.insight_id)

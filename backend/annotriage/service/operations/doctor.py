@@ -41,7 +41,7 @@ def examine(load: Callable[[], ServiceSettings], config: Path | None = None) -> 
     try:
         settings = load()
     except SettingError as error:
-        yield "service", Check("settings", False, str(error), "Correct it there; README has the table of settings.")
+        yield "service", Check("settings", False, str(error), "Correct it there; docs/settings.md lists all settings.")
         return
     yield "service", Check("settings", True, "read" if config is None else f"read from {config}")
     try:
