@@ -13,13 +13,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
-import umap
-from cleanlab.outlier import OutOfDistribution
 from figure import Figure, turns
 from networks import write_resnet18
 from onnx import TensorProto, helper, numpy_helper
 from overhead import bare
-from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from annotriage import ModelSpec, Reference, Settings, fit, load_model
@@ -33,6 +30,14 @@ TRAINING, HELD_OUT, JUDGED = 4_000, 1_000, 1_024
 BATCH, LARGE = 32, 256
 THREADS, ROUNDS = 2, 7
 MICROSECONDS, SHARE = 50.0, 0.02
+_WHAT = f"microseconds to judge an item, {WIDTH:,} values and {len(WIDTHS)} maps, {THREADS} threads"
+PEERS = ("scikit-learn's NearestNeighbors, 10 neighbours", "cleanlab's OutOfDistribution", "umap-learn's transform")
+NAMES = (  # of the rows, in their order: docs/scale.md has these
+    f"{_WHAT}, batches of {BATCH}",
+    f"{_WHAT}, batches of {LARGE}",
+    "judging over running a ResNet-18, by processor time",
+    *(f"judging over {peer}, by processor time" for peer in PEERS),
+)
 
 
 def figures(data: Path | None) -> Iterator[Figure]:
@@ -56,26 +61,24 @@ def figures(data: Path | None) -> Iterator[Figure]:
             rounds=ROUNDS,
         )
     small, large, network, *others = np.median(taken, axis=0)
-    each = 1e6 * small / JUDGED
-    what = f"microseconds to judge an item, {WIDTH:,} values and {len(WIDTHS)} maps, {THREADS} threads"
-    yield Figure(
-        f"{what}, batches of {BATCH}",
-        f"<= {MICROSECONDS:.0f}",
-        f"{each[0]:.1f} (by processor time {each[1]:.1f})",
-        bool(each[0] <= MICROSECONDS),
-    )
-    each = 1e6 * large / JUDGED
-    yield Figure(f"{what}, batches of {LARGE}", "for information", f"{each[0]:.1f} (by processor time {each[1]:.1f})", None)
     share = (small / JUDGED) / (network / BATCH)
-    yield Figure(
-        "judging over running a ResNet-18, by processor time",
-        f"<= {SHARE}",
-        f"{share[1]:.4f} (by wall clock {share[0]:.4f})",
-        bool(share[1] <= SHARE),
-    )
-    for peer, other in zip(peers, others, strict=True):
-        ratio = small / other
-        yield Figure(f"judging over {peer}, by processor time", "for information", f"{ratio[1]:.3f} (by wall clock {ratio[0]:.3f})", None)
+    measured = [_microseconds(small), _microseconds(large), _ratio(share), *(_ratio(small / other) for other in others)]
+    wanted = [(f"<= {MICROSECONDS:.0f}", bool(1e6 * small[0] / JUDGED <= MICROSECONDS)), _INFORMATION]
+    wanted += [(f"<= {SHARE}", bool(share[1] <= SHARE)), *[_INFORMATION] * len(others)]
+    for name, said, (limit, ok) in zip(NAMES, measured, wanted, strict=True):
+        yield Figure(name, limit, said, ok)
+
+
+def _microseconds(taken: np.ndarray) -> str:
+    wall, processor = 1e6 * taken / JUDGED
+    return f"{wall:.1f} (by processor time {processor:.1f})"
+
+
+def _ratio(ratio: np.ndarray) -> str:
+    return f"{ratio[1]:.4f} (by wall clock {ratio[0]:.4f})"
+
+
+_INFORMATION: tuple[str, bool | None] = ("for information", None)
 
 
 def _judged(reference: Reference, outputs: Outputs, size: int) -> None:
@@ -89,17 +92,22 @@ def _judged(reference: Reference, outputs: Outputs, size: int) -> None:
 
 def _peers(training: np.ndarray, incoming: np.ndarray) -> dict[str, Callable[[], object]]:
     """What others do with the deciding layer's activations of the same items, fitted on the same training items."""
+    import umap
+    from cleanlab.outlier import OutOfDistribution
+    from sklearn.neighbors import NearestNeighbors
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         distances, detector = NearestNeighbors(n_neighbors=10).fit(training), OutOfDistribution()
         detector.fit(features=training, verbose=False)
         embedding = umap.UMAP(random_state=0).fit(training)
         embedding.transform(incoming[:BATCH])  # it is compiled at its first use
-    return {
-        "scikit-learn's NearestNeighbors, 10 neighbours": lambda: distances.kneighbors(incoming),
-        "cleanlab's OutOfDistribution": lambda: detector.score(features=incoming, verbose=False),
-        "umap-learn's transform": lambda: embedding.transform(incoming),
-    }
+    ways = (
+        lambda: distances.kneighbors(incoming),
+        lambda: detector.score(features=incoming, verbose=False),
+        lambda: embedding.transform(incoming),
+    )
+    return dict(zip(PEERS, ways, strict=True))
 
 
 def _world(folder: Path) -> tuple[Reference, Model, np.ndarray]:

@@ -23,6 +23,8 @@ from annotriage.model.spec import InputSpec
 FEW, MANY = 100_000, 1_000_000
 LONGEST, LARGEST = 10.5, 1.05  # ratios of time and of peak memory
 BLOCK = 100_000
+_WHAT = f"from {FEW:,} to {MANY:,} items"
+NAMES = (f"processor time {_WHAT}", f"peak memory {_WHAT}", f"items a second, {MANY:,} of 8 x 8 pixels")  # docs/scale.md has these
 
 
 def figures(data: Path | None) -> Iterator[Figure]:
@@ -31,11 +33,10 @@ def figures(data: Path | None) -> Iterator[Figure]:
         folder = Path(name)
         _prepare(folder)
         few, many = (in_child(Path(__file__), folder, count) for count in (FEW, MANY))
-    what = f"from {FEW:,} to {MANY:,} items"
     slower, larger = many[1] / few[1], many[2] / few[2]
-    yield Figure(f"processor time {what}", f"<= {LONGEST} times", f"{slower:.2f} ({few[1]:.0f} to {many[1]:.0f} s)", slower <= LONGEST)
-    yield Figure(f"peak memory {what}", f"<= {LARGEST} times", f"{larger:.3f} ({few[2]:.0f} to {many[2]:.0f} MB)", larger <= LARGEST)
-    yield Figure(f"items a second, {MANY:,} of 8 x 8 pixels", "for information", f"{MANY / many[0]:,.0f}", None)
+    yield Figure(NAMES[0], f"<= {LONGEST} times", f"{slower:.2f} ({few[1]:.0f} to {many[1]:.0f} s)", slower <= LONGEST)
+    yield Figure(NAMES[1], f"<= {LARGEST} times", f"{larger:.3f} ({few[2]:.0f} to {many[2]:.0f} MB)", larger <= LARGEST)
+    yield Figure(NAMES[2], "for information", f"{MANY / many[0]:,.0f}", None)
 
 
 def _prepare(folder: Path) -> None:

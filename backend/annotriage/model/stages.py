@@ -47,9 +47,13 @@ class Stages:
             elapsed, processor = time.perf_counter() - elapsed, time.thread_time() - processor
             inner = self._inner.taken
             self._inner.taken = outer[0] + elapsed, outer[1] + processor
-            with self._lock:
-                self._elapsed[stage] += elapsed - inner[0]
-                self._processor[stage] += processor - inner[1]
+            self.add(stage, elapsed - inner[0], processor - inner[1])
+
+    def add(self, stage: Stage, elapsed: float, processor: float) -> None:
+        """So many seconds more of a stage."""
+        with self._lock:
+            self._elapsed[stage] += elapsed
+            self._processor[stage] += processor
 
     def elapsed(self, *stages: Stage) -> float:
         """Seconds by the clock; of stages that several threads were at, all of theirs together."""

@@ -7,7 +7,7 @@ Beside it the model alone is run on batches that lie ready: nothing that needs i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -40,6 +40,7 @@ LARGEST_BATCH = {"cpu": 256, "cuda": 4096}
 WORTH = 1.05  # times as fast: less is noise
 UNSTEADY = 1.15
 FEW_BATCHES = 10
+FASTEST_GPU, FASTEST_SERVER = 100.0, 2.0  # times as fast: no more is promised; twice the connections fetch twice as fast at most
 
 IN_TURN = (Stage.READ, Stage.WAIT, Stage.JUDGE, Stage.SAMPLE, Stage.WRITE)
 BESIDE = (Stage.DECODE, Stage.MODEL, Stage.STARVE)
@@ -280,7 +281,7 @@ def _read(
         tuple(StageTime(stage, stages.elapsed(stage), stages.processor(stage)) for stage in some) for some in (IN_TURN, BESIDE, ONCE)
     )
     alone = float(np.sqrt(by_batch[size] * after))
-    held_up_by, held_up = _holds_up(stages)
+    held_up_by, held_up = holds_up(stages)
     notes = [words.AS_IT_WAS]
     if max(by_batch[size], after) > UNSTEADY * min(by_batch[size], after):
         notes.insert(0, words.unsteady_sentence(by_batch[size], after))
@@ -306,38 +307,41 @@ def _read(
         by_batch=by_batch,
         held_up_by=held_up_by,
         held_up_share=held_up / seconds,
-        changes=tuple(_changes(found, model, settings, server, by_batch, held_up_by)) or (words.nothing_to_change(),),
+        changes=tuple(changes(stages, seconds, by_batch, model, settings, server)) or (words.nothing_to_change(),),
         notes=(*notes, *found.notes),
     )
 
 
-def _holds_up(stages: Stages) -> tuple[str, float]:
-    """The stage that most of the pass went to, and its seconds: of the main thread, the model, or its wait for decoding."""
+def holds_up(stages: Stages) -> tuple[str, float]:
+    """The stage that most of the pass went to, and its seconds: one of the main thread, the model, or its wait for decoding."""
     spent = {str(stage): stages.elapsed(stage) for stage in (Stage.READ, Stage.JUDGE, Stage.SAMPLE, Stage.WRITE, Stage.MODEL)}
     spent[str(Stage.DECODE)] = stages.elapsed(Stage.STARVE)
     longest = max(spent, key=lambda stage: spent[stage])
     return longest, spent[longest]
 
 
-def _changes(
-    found: Triage, model: Model, settings: Settings, server: ServiceSettings, by_batch: dict[int, float], held_up_by: str
+def changes(
+    stages: Stages, seconds: float, by_batch: Mapping[int, float], model: Model, settings: Settings, server: ServiceSettings
 ) -> Iterator[str]:
-    """What would make triage faster, each with what it brings at most."""
-    stages, seconds = found.stages, found.timings["items"]
+    """What would make triage faster, each with what it brings at most: by what is left of the pass when a stage is gone or shorter.
+
+    seconds: of the items' pass. by_batch: items per second of the model alone.
+    """
+    held_up_by, _ = holds_up(stages)
     running, starving = stages.elapsed(Stage.MODEL), stages.elapsed(Stage.STARVE)
     own = seconds - stages.elapsed(Stage.WAIT)  # what the main thread does by itself
-    decoding = stages.processor(Stage.DECODE) / cores()
+    threads, size = decoding_threads(settings), batch_size(model, settings)
     if held_up_by == Stage.MODEL:
-        size = batch_size(model, settings)
         best = max(by_batch, key=lambda other: by_batch[other])
         faster = by_batch[best] / by_batch[size]
         gain = seconds / max(seconds - running * (1 - 1 / faster), own)
         if gain > WORTH:
             yield words.batch_change(best, size, faster, gain)
         if model.device == "cpu":
-            yield words.gpu_change(seconds / max(own, decoding), gpu_missing(model.spec))
+            decoding = stages.processor(Stage.DECODE) / cores()
+            yield words.gpu_change(seconds / max(own, decoding, seconds / FASTEST_GPU), gpu_missing(model.spec))
     elif held_up_by == Stage.READ:
-        gain = seconds / max(running + starving, seconds - stages.elapsed(Stage.READ))
+        gain = seconds / max(running + starving, seconds - stages.elapsed(Stage.READ), seconds / FASTEST_SERVER)
         waits = stages.processor(Stage.READ) < stages.elapsed(Stage.READ) / 2
         if gain > WORTH:
             yield words.connections_change(server.media_connections, gain) if waits else words.unpacking_change(gain)
@@ -345,7 +349,7 @@ def _changes(
         gain = seconds / max(running, own / cores())
         if gain > WORTH:
             yield words.workers_change(gain)
-    threads, gain = decoding_threads(settings), seconds / (seconds - starving)
+    gain = seconds / max(seconds - starving, own)
     if gain > WORTH and held_up_by in (Stage.DECODE, Stage.MODEL):
         if threads < cores():
             yield words.threads_change(threads, cores(), gain)
