@@ -28,7 +28,7 @@ from annotriage.model.spec import InputSpec
 WIDTHS, WIDTH, CLASSES, SIDE = (24, 32, 64, 96, 160, 320), 1_280, 10, 16
 TRAINING, HELD_OUT, JUDGED = 4_000, 1_000, 1_024
 BATCH, LARGE = 32, 256
-THREADS, ROUNDS = 2, 7
+THREADS, ROUNDS = 2, 5
 MICROSECONDS, SHARE = 50.0, 0.02
 _WHAT = f"microseconds to judge an item, {WIDTH:,} values and {len(WIDTHS)} maps, {THREADS} threads"
 PEERS = ("scikit-learn's NearestNeighbors, 10 neighbours", "cleanlab's OutOfDistribution", "umap-learn's transform")
@@ -104,7 +104,7 @@ def _peers(training: np.ndarray, incoming: np.ndarray) -> dict[str, Callable[[],
         embedding.transform(incoming[:BATCH])  # it is compiled at its first use
     ways = (
         lambda: distances.kneighbors(incoming),
-        lambda: detector.score(features=incoming, verbose=False),
+        lambda: detector.score(features=incoming),
         lambda: embedding.transform(incoming),
     )
     return dict(zip(PEERS, ways, strict=True))
