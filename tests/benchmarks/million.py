@@ -1,6 +1,7 @@
 """A million items through triage on one machine: time in proportion to their number, memory that stays as it is.
 
-The model is tiny, so that nothing hides what triage itself does. Each run is a process of its own. Processor time is compared: what
+The model is tiny, so that nothing hides what triage itself does; the verdicts are kept on disk, and no folder of results is written (see
+growth.py, which does). Each run is a process of its own. Processor time is compared: what
 others do on the machine meanwhile hardly changes it.
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 from figure import Figure, in_child, peak_memory
 from growth import STRANGERS
 
-from annotriage import ModelSpec, Reference, Settings, fit, triage_to_folder
+from annotriage import ModelSpec, Reference, Settings, fit, triage
 from annotriage.demo.digits import load_digits, train_model
 from annotriage.model.spec import InputSpec
 
@@ -60,7 +61,7 @@ def _child(folder: Path, count: int) -> None:
     """Triage one dataset and print its seconds by the clock and of the processor, and the peak memory in MB."""
     reference = Reference.load(folder / "reference")
     started = time.perf_counter(), time.process_time()
-    result = triage_to_folder(reference, folder / f"{count}.npz", folder / "out", settings=Settings(map="none"), replace_existing=True)
+    result = triage(reference, folder / f"{count}.npz", settings=Settings(map="none"))
     if sum(result.counts.values()) != count or result.counts["failed"]:
         raise RuntimeError(f"{count}: {result.counts}")
     print(time.perf_counter() - started[0], time.process_time() - started[1], peak_memory())

@@ -170,7 +170,7 @@ def bench_text(found: Bench) -> str:
     lines = [*bench_sentences(found), ""]
     lines.append(f"{'one after another':<36} {'seconds':>9} {'share':>6} {'ms an item':>11}")
     rest = StageTime("", found.rest, 0.0)
-    for name, part in [*((_NAMES[Stage(part.stage)], part) for part in found.in_turn), ("not measured", rest)]:
+    for name, part in [*((_NAMES[Stage(part.stage)], part) for part in found.in_turn), ("handing over to threads, the rest", rest)]:
         lines.append(_row(name, part.seconds, found))
     lines.append(_row("the items' pass", found.seconds, found))
     lines += ["", "meanwhile, in threads of their own"]
@@ -232,7 +232,7 @@ def _sizes(model: Model, size: int, seconds: float, alone: Callable[[Array], obj
     tried = [size]
     for other in (size // 4, size // 2, 2 * size, 4 * size, 8 * size):
         too_slow = 2 * ROUNDS * other * each > seconds / 4
-        if other < 1 or other in tried or (other > size and (other > LARGEST_BATCH[model.device] or too_slow)):
+        if other < 1 or other in tried or too_slow or other > max(size, LARGEST_BATCH[model.device]):
             continue
         try:
             _run(alone, inputs, other)
@@ -308,7 +308,7 @@ def _read(
         held_up_by=held_up_by,
         held_up_share=held_up / seconds,
         changes=tuple(changes(stages, seconds, by_batch, model, settings, server)) or (words.nothing_to_change(),),
-        notes=(*notes, *found.notes),
+        notes=(*notes, *model.notes),
     )
 
 
