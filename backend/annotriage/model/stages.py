@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -30,8 +29,8 @@ class Stages:
     """Seconds by stage, by the clock and of a core. A stage that runs inside another one counts for itself alone. Safe in threads."""
 
     def __init__(self) -> None:
-        self._elapsed: Counter[str] = Counter()
-        self._processor: Counter[str] = Counter()
+        self._elapsed: dict[Stage, float] = dict.fromkeys(Stage, 0.0)
+        self._processor: dict[Stage, float] = dict.fromkeys(Stage, 0.0)
         self._lock = threading.Lock()
         self._inner = threading.local()
 
@@ -58,9 +57,9 @@ class Stages:
     def elapsed(self, *stages: Stage) -> float:
         """Seconds by the clock; of stages that several threads were at, all of theirs together."""
         with self._lock:
-            return float(sum(self._elapsed[stage] for stage in stages))
+            return sum(self._elapsed[stage] for stage in stages)
 
     def processor(self, *stages: Stage) -> float:
         """Seconds of a core, as far as these threads themselves used one; a runtime's own threads are not counted."""
         with self._lock:
-            return float(sum(self._processor[stage] for stage in stages))
+            return sum(self._processor[stage] for stage in stages)
