@@ -148,9 +148,16 @@ def test_more_connections_are_advised_where_files_are_waited_for_and_not_where_a
 
 
 def test_workers_are_advised_where_one_core_judges_and_writes(model):
-    held, said = advised(model, 10, JUDGE=(6, 6), WRITE=(3, 3), MODEL=(1, 0))
-    assert held == "judge"
+    held, said = advised(model, 10, WRITE=(6, 6), JUDGE=(3, 3), MODEL=(1, 0))
+    assert held == "write"
     assert [f"Triage becomes {min(cores(), 10):.1f} times as fast at most." in sentence for sentence in said] == [True] * (cores() > 1)
+
+
+def test_large_batches_are_advised_where_judging_small_ones_takes_longest(model):
+    held, (sentence,) = advised(model, 10, JUDGE=(6, 6), WRITE=(3, 3), MODEL=(1, 0))
+    assert held == "judge"
+    assert sentence.startswith("batch_size = 256 in place of 32: ")
+    assert sentence.endswith("triage becomes 1.4 to 1.7 times as fast.")
 
 
 def test_leaving_the_map_out_is_advised_where_it_takes_long(model):

@@ -40,6 +40,7 @@ LARGEST_BATCH = {"cpu": 256, "cuda": 4096}
 WORTH = 1.05  # times as fast: less is noise
 UNSTEADY = 1.15
 FEW_BATCHES = 10
+JUDGED_WELL, JUDGED_FASTER = 256, (2.0, 3.0)  # a batch size, and how many times less an item costs in it than in 32: docs/scale.md
 FASTEST_GPU, FASTEST_SERVER = 100.0, 2.0  # times as fast: no more is promised; twice the connections fetch twice as fast at most
 
 IN_TURN = (Stage.READ, Stage.WAIT, Stage.JUDGE, Stage.SAMPLE, Stage.WRITE)
@@ -345,6 +346,9 @@ def changes(
         waits = stages.processor(Stage.READ) < stages.elapsed(Stage.READ) / 2
         if gain > WORTH:
             yield words.connections_change(server.media_connections, gain) if waits else words.unpacking_change(gain)
+    elif held_up_by == Stage.JUDGE and size < JUDGED_WELL and model.fixed_batch is None:
+        least, most = (seconds / (seconds - stages.elapsed(Stage.JUDGE) * (1 - 1 / times)) for times in JUDGED_FASTER)
+        yield words.judging_batch_change(JUDGED_WELL, size, least, most)
     elif held_up_by != Stage.DECODE and cores() > 1:
         gain = seconds / max(running, own / cores())
         if gain > WORTH:
