@@ -109,7 +109,7 @@ def test_the_python_of_the_readme_runs(demo_folder):
     program = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
     done = subprocess.run([sys.executable, "-c", program], cwd=demo_folder, capture_output=True, text=True, timeout=2 * PATIENCE)
     assert done.returncode == 0, done.stderr
-    assert "outliers" in done.stdout
+    assert "strange" in done.stdout
 
 
 @pytest.mark.parametrize("name", sorted(main.commands))

@@ -196,7 +196,7 @@ class Settings(_Table):
     # what is guaranteed
     alpha: float = _setting(
         0.05,
-        "Share of normal items that may be called outliers. Raise it to see more strangers, at the price of more false alarms.",
+        "Share of normal items that may be called strange. Raise it to see more strange items, at the price of more false alarms.",
         low=1e-6,
         high=0.5,
     )
@@ -226,7 +226,7 @@ class Settings(_Table):
     costs: tuple[tuple[str, float], ...] = _setting(
         (),
         "What errors cost where they are unlike: `fracture > healthy = 10` is a fracture called healthy, `* > healthy = 10` anything called"
-        " so, strangers included; a table [costs.fracture] in the file. All others cost 1, and max_error limits the expected cost of an"
+        " so, strange items included; a table [costs.fracture] in the file. All others cost 1, and max_error limits the expected cost of an"
         " automatic label.",
         low=0.0,
         high=1e6,
@@ -244,7 +244,7 @@ class Settings(_Table):
     )
     threshold: str = _setting(
         "conformal",
-        "What makes an outlier: `conformal` keeps alpha on held-out items; `mean-sigma` flags beyond mean + k_sigma deviations.",
+        "What makes an item strange: `conformal` keeps alpha on held-out items; `mean-sigma` flags beyond mean + k_sigma deviations.",
         choices=("conformal", "mean-sigma"),
     )
     k_sigma: float = _setting(
@@ -252,7 +252,7 @@ class Settings(_Table):
     )
     compression: str = _setting(
         "pca",
-        "Space in which `knn` and `mean-sigma` measure distances. `umap` and `tsne` are for comparison: they hide strangers.",
+        "Space in which `knn` and `mean-sigma` measure distances. `umap` and `tsne` are for comparison: they hide what is strange.",
         choices=("pca", "none", "umap", "tsne"),
         fault=_joint_fault,
     )
@@ -263,17 +263,17 @@ class Settings(_Table):
     neighbours: int = _setting(10, "Neighbours that `knn` looks at. Raise it when training labels or images are noisy.", low=1)
     # the advice
     train_above: float = _setting(
-        0.05, "Excess of outliers above which training further on the data is advised.", low=0.0, high=1.0, run=True
+        0.05, "Excess of strange items above which training further on the data is advised.", low=0.0, high=1.0, run=True
     )
     deploy_below: float = _setting(
-        0.05, "Excess of outliers below which deploying the model where the data comes from is advised.", low=0.0, high=1.0, run=True
+        0.05, "Excess of strange items below which deploying the model where the data comes from is advised.", low=0.0, high=1.0, run=True
     )
     augmentation_above: float = _setting(
-        0.05, "Excess of outliers above which augmented data adds something new.", low=0.0, high=1.0, run=True
+        0.05, "Excess of strange items above which augmented data adds something new.", low=0.0, high=1.0, run=True
     )
     augmentation_below: float = _setting(
         0.50,
-        "Excess of outliers above which an augmentation damages the data, and incoming data needs a person first.",
+        "Excess of strange items above which an augmentation damages the data, and incoming data needs a person first.",
         low=0.0,
         high=1.0,
         run=True,
@@ -281,7 +281,12 @@ class Settings(_Table):
     # how it runs
     seed: int = _setting(0, "Seed of every random choice: samples, splits, maps. The same seed gives the same result.", low=0, run=True)
     batch_size: int = _setting(
-        32, "Items per run of the model. Raise it on a GPU, lower it if memory is short.", low=1, high=65536, run=True
+        0,
+        "Items per run of the model; 0 means 32 on a CPU, and on a GPU as many as make it faster, up to 1,024. What does not fit into"
+        " memory is halved by itself. Set it where memory is shared with others.",
+        low=0,
+        high=65536,
+        run=True,
     )
     device: str = _setting(
         "auto",
@@ -307,7 +312,7 @@ class Settings(_Table):
     map_sample: int = _setting(
         10_000, "Most points drawn of the training set, and again of the incoming data.", low=10, high=100_000, run=True
     )
-    group_sample: int = _setting(20_000, "Most outliers that are searched for groups.", low=10, high=200_000, run=True)
+    group_sample: int = _setting(20_000, "Most strange items that are searched for groups.", low=10, high=200_000, run=True)
     thumbnail: int = _setting(64, "Longest side of the pictures in the report, in pixels.", low=16, high=512, run=True)
 
     @classmethod

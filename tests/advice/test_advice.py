@@ -52,7 +52,7 @@ def test_failed_items_and_one_group_ask_for_a_person_first():
     assert answers(dataset(0.2), None, largest_group_share=0.3)["train"] == "yes"
     train = advise(dataset(0.2), None, largest_group_share=0.7)[0]
     assert (train.answer, train.headline) == ("undecided", PERSON_FIRST)
-    assert train.reason == "A person looks first where more than half of the outliers are one group: here it is 70% of 800 outliers."
+    assert train.reason == "A person should look first: 560 of 800 strange items are one group."
     assert answers(dataset(0.05, failed=900), None)["deploy"] == "undecided"
     assert answers(dataset(0.05, failed=3), None, largest_group_share=0.9)["deploy"] == "yes"
 
@@ -61,10 +61,11 @@ def test_asking_for_a_person_first_says_by_which_rule():
     def why(data, share=0.0):
         return advise(data, None, largest_group_share=share)[0].reason
 
-    assert why(dataset(0.9)).startswith("A person looks first where the excess is surely above 50 points. 90% outliers where 5%")
-    assert why(dataset(0.0, failed=900)).endswith("many items fail: here 900 of 4,900 items could not be scored.")
-    assert why(dataset(0.05, failed=900), 0.5).endswith("all that is odd: here 900 failed items and 100 of 200 outliers.")
-    assert why(dataset(0.0, n=0, failed=1)).endswith("here 1 of 1 item could not be scored.")
+    assert why(dataset(0.9)).startswith("A person should look first: the excess is surely above 50 points. 90% are strange where 5%")
+    assert why(dataset(0.0, failed=900)).endswith("look first: 900 of 4,900 items could not be scored.")
+    both = "900 unreadable items and one group of 100 strange items are more than half of the 1,100 items that are strange or unreadable."
+    assert why(dataset(0.05, failed=900), 0.5) == f"A person should look first: {both}"
+    assert why(dataset(0.0, n=0, failed=1)).endswith("look first: 1 of 1 item could not be scored.")
 
 
 def test_without_any_scored_item_no_figure_is_invented():
@@ -80,7 +81,7 @@ def test_without_any_scored_item_no_figure_is_invented():
 
 def test_reasons_carry_the_figures():
     train = advise(dataset(0.3, failed=2), guarantee(300))[0]
-    assert train.reason.startswith("30% outliers where 5% are expected: an excess of 25 points (likely")
+    assert train.reason.startswith("30% are strange where 5% are expected: an excess of 25 points (likely")
     assert train.reason.endswith("above the threshold of 5 points. 2 items could not be scored.")
 
 
@@ -131,7 +132,7 @@ def test_advice_claims_no_more_than_the_highest_limit_and_what_checks_can_show()
     assert "at an expected cost of at most 0.1 a label in the long run" in priced.reason
     assert "the limit is shown here too" not in priced.would_decide
     beyond = advise(data, guarantee(300, stricter=400.0))[3]
-    assert beyond.would_decide == "a recalibration, which sets the gate anew"
+    assert beyond.would_decide == "a recalibration, which sets the gate again"
 
 
 def test_figures_are_written_for_people():

@@ -12,12 +12,12 @@ from annotriage.advice.certificate_words import certified, gone, step
     [
         (
             (12, 1840, 0.95, 378, 0, 0),
-            "At most 12 of these 1,840 automatic labels are wrong (95% sure), strangers included: of 378 labels that people checked blind"
-            " none was wrong.",
+            "At most 12 of these 1,840 automatic labels are wrong (95% sure), strange items included: of 378 labels that people checked"
+            " blind none was wrong.",
         ),
         (
             (30, 200, 0.95, 40, 2, 5),
-            "At most 30 of these 200 automatic labels are wrong (95% sure), strangers included: of 35 labels that people checked blind"
+            "At most 30 of these 200 automatic labels are wrong (95% sure), strange items included: of 35 labels that people checked blind"
             " 2 were wrong; 5 more are not answered yet, and counted as wrong.",
         ),
         (
@@ -36,7 +36,7 @@ from annotriage.advice.certificate_words import certified, gone, step
         ),
         (
             (30, 200, 0.95, 40, 1, 0, 1),
-            "At most 30 of these 200 automatic labels are wrong (95% sure), strangers included: of 39 labels that people checked blind"
+            "At most 30 of these 200 automatic labels are wrong (95% sure), strange items included: of 39 labels that people checked blind"
             " one was wrong; 1 more can be checked blind no longer, and counts as wrong.",
         ),
     ],

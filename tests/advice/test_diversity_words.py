@@ -19,14 +19,14 @@ def measured(k, n, held_out=1000, **more):
     [
         (
             measured(124, 1000),
-            "12.4% outliers, 5% expected: at least about 8 in 100 are new (likely 5 to 11 in 100); strangers that look"
+            "12.4% are strange, 5% expected: at least about 8 in 100 are new (likely 5 to 11 in 100); strange items that look"
             " familiar are not counted.",
         ),
-        (measured(51, 1000), "5.1% outliers, 5% expected: nothing unusual among 1,000 items."),
+        (measured(51, 1000), "5.1% are strange, 5% expected: nothing unusual among 1,000 items."),
         (measured(2, 20), "too few items to be sure"),
         (measured(500, 10_000, held_out=100), "nothing unusual"),
         (measured(900, 10_000, held_out=60), "too few held-out items to be sure"),
-        (measured(5, 1000), "0.5% outliers, 5% expected: 4.5 points fewer than usual (likely 3.1 to 6 points), so nothing new"),
+        (measured(5, 1000), "0.5% are strange, 5% expected: 4.5 points fewer than usual (likely 3.1 to 6 points), so nothing new"),
         (measured(2, 20), "(new: likely 0 to 29 in 100)"),
         (measured(0, 0, failed=1), "The only item could not be scored."),
         (measured(0, 100, held_out=1), "1 held-out item is too few to say"),

@@ -36,6 +36,6 @@ def test_a_score_is_called_new_only_where_its_limits_clear_those_of_normal_data(
 
 
 def test_ages_are_rough():
-    assert page_words.ago(time.time() - 3) == "some seconds ago"
+    assert page_words.ago(time.time() - 3) == "a few seconds ago"
     assert page_words.ago(time.time() - 7_300) == "2 hours ago"
     assert page_words.ago(None) == "never"

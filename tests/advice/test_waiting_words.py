@@ -32,10 +32,10 @@ def test_work_is_told_in_hours_at_the_measured_time_of_an_answer(total, seconds,
 
 def test_when_people_are_through_is_said_only_where_it_is_known():
     assert pace(0, None) == ""
-    assert pace(10, 0.0) == "nobody answered lately"
+    assert pace(10, 0.0) == "nobody has answered recently"
     assert "after a day of answers" in pace(10, None)
-    assert pace(10, 100.0) == "done in less than a day at the present rate"
-    assert pace(210, 30.0) == "done in about 7 days at the present rate"
+    assert pace(10, 100.0) == "done in less than a day at the current rate"
+    assert pace(210, 30.0) == "done in about 7 days at the current rate"
 
 
 @pytest.mark.parametrize(

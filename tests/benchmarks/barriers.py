@@ -50,6 +50,7 @@ def figures(data: Path | None) -> Iterator[Figure]:
 
 def _swept(browser: Any, dashboard: Any, reports: list[Path], program: str) -> Iterator[Figure]:
     from page_sweep import COUNTING, HEIGHT, VIEWS, faults, pages_of
+    from waiting import PATIENCE
 
     parts = ({"project": "1", "task": "1"}, {"project": "2"})
     paths = list(dict.fromkeys(path for given in parts for path in pages_of(dashboard, **given)))
@@ -59,6 +60,7 @@ def _swept(browser: Any, dashboard: Any, reports: list[Path], program: str) -> I
     for width, theme in VIEWS:
         context = browser.new_context(viewport={"width": width, "height": HEIGHT}, color_scheme=theme, storage_state=dashboard.session())
         context.add_init_script(COUNTING)
+        context.set_default_timeout(1_000 * PATIENCE)
         page = context.new_page()
         said: list[str] = []
         page.on("console", lambda message, said=said: said.append(message.text))

@@ -275,7 +275,7 @@ def test_a_tab_that_answers_with_an_error_is_made_anew(project, service, tasks, 
     broken = {"title": "Unsure", "type": "list", "target": "tasks", "filters": filters}
     label_studio.call("PATCH", f"/api/dm/views/{tab['id']}/", {"project": int(project.id), "data": broken})
     assert "'Unsure' does not open" in check(project, service, "tabs").found
-    assert connect(project, service) == ["Tab 'Unsure', which could not be opened: made anew."]
+    assert connect(project, service) == ["Tab 'Unsure', which could not be opened: made again."]
     assert listed(label_studio, project)["Unsure"] == tasks[4:6]
 
 
@@ -287,7 +287,7 @@ def test_spot_checks_have_a_tab_of_their_own_as_soon_as_a_task_says_that_it_is_o
     project.write_fields(check_among_them, {"triage_route": "spot check", "triage_spot_check": "yes"})
     project.write_fields(before["Manual review"][-1], {"triage_route": "uncertain"})
     assert project.repair() == [
-        *(f"Tab {title!r}, which was out of date: made anew." for title in ("Manual review", "Outliers", "Unsure")),
+        *(f"Tab {title!r}, which was out of date: made again." for title in ("Manual review", "Outliers", "Unsure")),
         "Tab 'Spot checks': made.",
     ]
     assert project.repair() == []

@@ -129,7 +129,7 @@ def test_the_comparison_leaves_the_reference_as_it_was(digits_reference, digits)
 
 
 def test_a_dataset_that_cannot_be_scored_is_refused(digits_reference):
-    with pytest.raises(DataError, match="no item could be scored, so that there is nothing to compare: item broken: "):
+    with pytest.raises(DataError, match="no item could be scored, so there is nothing to compare: item broken: "):
         compare(digits_reference, [Item("broken", b"", ("1",))])
 
 

@@ -61,7 +61,7 @@ def test_on_digits_the_terminal_tells_the_limit_and_the_strangers_in_the_same_br
     assert compared.foreign == int(np.isin(labels, ["8", "9"]).sum())
     assert compared.foreign_seen > compared.foreign / 3
     limit = next(line for line in summary_text(found).splitlines() if line.startswith("At most 4 in 100"))
-    assert "strangers that look familiar pass" in limit
+    assert "strange items that look familiar pass" in limit
     assert f"Of {compared.foreign} that are labelled so here {compared.foreign_auto} did" in limit
     assert found.summary()["compared"]["wrong"] == wrong
 

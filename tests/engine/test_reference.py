@@ -81,7 +81,7 @@ def test_damaged_arrays_are_refused(saved):
     content = bytearray((saved / "arrays.npz").read_bytes())
     content[len(content) // 2] ^= 1
     (saved / "arrays.npz").write_bytes(content)
-    with pytest.raises(MismatchError, match=r"reference: arrays\.npz is damaged or from another reference .* copy it anew"):
+    with pytest.raises(MismatchError, match=r"reference: arrays\.npz is damaged or from another reference .* copy it again"):
         Reference.load(saved)
 
 

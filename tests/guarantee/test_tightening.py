@@ -114,4 +114,4 @@ def test_a_preview_of_other_limits_is_as_strict_as_the_gate_would_be():
 def test_where_the_stricter_gate_alone_stands_in_the_way_nobody_is_asked_for_more_labels():
     beyond = calibrate_gate(held_out(), class_names=("cat",), max_error=0.02, confidence=0.95, stricter=1.9999)
     assert (beyond.auto, beyond.needed) == (False, None)
-    assert guarantee_sentence(beyond) == f"{TOO_STRICT} A recalibration sets the gate anew."
+    assert guarantee_sentence(beyond) == f"{TOO_STRICT} A recalibration sets the gate again."

@@ -190,7 +190,7 @@ def test_a_piece_is_read_back_as_it_was_written(alone, digits_reference, parts, 
 @pytest.mark.parametrize("content", [b"half", b"", b"PK\x03\x04 and no more"])
 def test_a_damaged_piece_says_what_to_do(tmp_path, content):
     (tmp_path / "piece.npz").write_bytes(content)
-    with pytest.raises(OutputError, match="run the same command again, which makes it anew"):
+    with pytest.raises(OutputError, match="run the same command again, which makes it again"):
         read_piece(Path(tmp_path / "piece.npz"))
 
 

@@ -60,8 +60,8 @@ def write(tmp_path):
 def test_the_headline_says_share_interval_excess_and_chance(write, sample_report):
     text = write(sample_report).text
     assert diversity_sentence(sample_report.diversity) in text
-    assert "10.2% outliers: 51 of 500 scored items" in text
-    assert "95% interval of their source: 7.7 to 13.2%" in text
+    assert "10.2% strange: 51 of 500 scored items" in text
+    assert "likely range 7.7 to 13.2%" in text
     assert "5.2 points" in text
     assert "p < 0.0001" in text
 
@@ -142,7 +142,7 @@ def test_a_missing_guarantee_says_how_many_held_out_items_are_missing(write, sam
 
 def test_groups_say_how_many_outliers_they_hold(write, sample_report):
     text = write(sample_report).text
-    assert f"{sample_report.groups[0].size} of 51 outliers are one group; 2 groups in all." in text
+    assert f"{sample_report.groups[0].size} of 51 strange items are one group; 2 groups in all." in text
 
 
 def test_every_waiting_item_is_listed_with_its_reason(write, sample_report):
@@ -183,10 +183,10 @@ def test_everything_failed_with_a_calibrated_reference_invents_no_figure(write, 
         report.diversity, calibrated=True, held_out=400, expected=0.05, expected_low=0.03, expected_high=0.07, p_value=1.0, excess=-0.05
     )
     text = write(replace(report, diversity=scored)).text
-    assert "– outliers: 0 of 0 scored items" in text
+    assert "– strange: 0 of 0 scored items" in text
     assert "No cluster was compared, because no item was scored." in text
     assert "No item was scored, so there is nothing to group." in text
-    for invented in ("0% outliers", "points", "By chance?", "often", "Expected of normal data", "95% interval of"):
+    for invented in ("0% strange", "points", "By chance?", "often", "Expected of normal data", "likely range"):
         assert invented not in text
 
 
@@ -218,7 +218,10 @@ def test_the_raw_score_that_orders_the_queue_is_listed(write, sample_report):
 
 
 def test_trust_is_explained(write, sample_report):
-    assert "trust one number that sorts the queue: failed 0, outliers below 1/3, uncertain to 2/3, auto above" in write(sample_report).text
+    assert (
+        "trust one number that sorts the queue: unreadable 0, strange below 1/3, unsure up to 2/3, automatic above"
+        in write(sample_report).text
+    )
 
 
 def test_a_cluster_without_items_has_no_figures(write, sample_report):
@@ -307,4 +310,4 @@ def test_limits_of_classes_are_told_beside_those_of_the_others_and_a_stricter_ga
     assert "wrong among automatic labels, for every class without a limit of its own, kept for" in text
     assert "Limit of cyst 10%" in text
     text = write(replace(sample_report, guarantee=replace(limited, auto=False, needed=None, stricter=1.9))).text
-    assert "Recalibrate on fresh answers, or fit again with --calibration : either sets the gate anew." in text
+    assert "Recalibrate on fresh answers, or fit again with --calibration : either sets the gate again." in text

@@ -284,7 +284,7 @@ def kill_replica(site: Site, rng: Random) -> str:
 
 
 def label_studio(behaviour: Callable[[Random], Behaviour]) -> Act:
-    """Label Studio answers otherwise than it should for some seconds."""
+    """Label Studio answers otherwise than it should for a few seconds."""
 
     def act(site: Site, rng: Random) -> str:
         seconds = rng.uniform(2, 10)

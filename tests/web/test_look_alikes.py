@@ -57,7 +57,7 @@ def test_groups_are_proposed_answered_by_keyboard_labelled_at_once_and_taken_bac
     members = sum(grouped(dashboard))
     first = looks(members, ERROR, 0.95)[0].size
     page = signed_in("/projects/1/groups")
-    page.get_by_text("Several groups are one thing").click()
+    page.get_by_text("Several groups show the same thing").click()
     for box in page.locator("details input[type=checkbox]").all():
         box.check()
     follow(page, page.get_by_role("button", name="Label them at once together"))

@@ -212,7 +212,7 @@ def test_a_form_about_a_group_that_is_another_one_by_now_changes_nothing(dashboa
     for deed in ("aside", "assign"):
         given = {**form, "reason": "stripes", "person": "Ann", "typical": second["faces"][0]["item_id"]}
         answer = client.post(f"/projects/1/groups/{deed}", data=given, auth=auth)
-        assert (answer.status_code, "found anew" in answer.text) == (409, True), deed
+        assert (answer.status_code, "have changed meanwhile" in answer.text) == (409, True), deed
         assert client.post(f"/projects/1/groups/{deed}", data={**given, "reason": " ", "person": ""}, auth=auth).status_code == 422
     assert waiting_of_group(dashboard, 1) == before
     assert dashboard.tool.projects["1"].assigned == {}
@@ -284,7 +284,7 @@ def test_the_guarantee_page_shows_the_evidence_and_what_people_found_since(signe
 
 def test_two_scanners_are_compared_without_being_asked_for(signed_in):
     page = signed_in("/projects/1/compare")
-    assert re.search(r"B brings 36.8 points more outliers than A \(likely 29.6 to 43.5 points\)", text(page))
+    assert re.search(r"B brings 36.8 points more strange items than A \(likely 29.6 to 43.5 points\)", text(page))
     assert page.locator("section[aria-labelledby=faces] img").count() > 12
 
 
@@ -324,10 +324,10 @@ def test_going_back_to_the_present_limits_before_others_were_tested_withdraws_th
     follow(page, page.get_by_role("button", name="Save"))
     page.get_by_label("Largest share of wrong automatic labels").fill("4")
     follow(page, page.get_by_role("button", name="Save"))
-    assert "are not tested any more; the present ones stay" in text(page, "#notices")
+    assert "are no longer tested; the current ones stay" in text(page, "#notices")
     with dashboard.process.store.reading() as connection:
         assert jobs.jobs_of(connection, project(dashboard).id) == []
-    told = "the limits that were asked for are not tested any more: annotriage went back to the present ones"
+    told = "the limits asked for are no longer tested: annotriage went back to the current ones"
     assert events(dashboard)[0] == ("limits withdrawn", told)
     follow(page, page.get_by_role("button", name="Save"))
     assert "Nothing was changed" in text(page, "#notices")
@@ -390,7 +390,7 @@ def test_the_system_page_tells_what_is_missing_and_sends_again(signed_in, dashbo
         connection.execute(inbox.insert().values(body=b"{", state="failed", error="is no JSON", at=time.time()))
     page = signed_in("/system")
     said = text(page)
-    assert "No sign of life of web, worker, jobs" in said
+    assert "No sign of life from web, worker, jobs" in said
     assert "<i>400</i> Bad Request" in said
     follow(page, page.get_by_role("button", name="Send them again"))
     assert "2 predictions will be sent again" in text(page, "#notices")
@@ -513,7 +513,7 @@ def test_a_project_before_its_first_item_says_what_happens_next(signed_in, dashb
     assert "Nothing is assessed yet" in text(page)
     for path, said in (
         ("diversity", "Import tasks in Label Studio"),
-        ("groups", "Groups are looked for some seconds after"),
+        ("groups", "Groups are looked for a few seconds after"),
         ("compare", "not assessed yet"),
         ("guarantee", "At most 4 in 100"),
     ):

@@ -63,7 +63,7 @@ def test_every_row_says_why_it_waits_and_what_its_dataset_is_like(signed_in, das
     row = page.locator("table.queue tbody tr").filter(has_not_text="spot check").first.inner_text()
     assert "strange" in row
     assert "Stranger than" in row
-    assert re.search(r"scanner=[AB]\s+\d+(\.\d)?% outliers \(\d+\.\d to \d+\.\d%\)", row)
+    assert re.search(r"scanner=[AB]\s+\d+(\.\d)?% strange \(\d+\.\d to \d+\.\d%\)", row)
     assert pixels(page.locator("table.queue tbody img").first) > [0, 0]
 
 
@@ -178,7 +178,7 @@ def test_it_is_answered_by_clicks_too_and_the_last_one_on_a_page_can_still_be_un
 
 def test_without_an_account_there_it_says_how_and_digits_choose_nothing(signed_in):
     page = signed_in(QUEUE)
-    page.locator("#answering-why", has_text="sign in under the mail address").wait_for()
+    page.locator("#answering-why", has_text="sign in with the email address").wait_for()
     page.keyboard.press("j")
     page.keyboard.press("1")
     assert page.locator("#choices button").count() == 0

@@ -71,7 +71,7 @@ def test_a_training_is_cancelled_and_numbers_that_cannot_work_are_refused(traina
 def test_a_failed_training_says_why_and_one_that_cannot_be_says_what_is_missing(trainable):
     client, dashboard = trainable
     page = client.get("/projects/2/training").text
-    assert "Where the training set is, is not known." in page
+    assert "Nobody has said where the training set is." in page
     assert post(client, "/projects/2/training/start", page).status_code == 409
     with dashboard.process.store.writing() as connection:
         project = project_of(connection, "1")

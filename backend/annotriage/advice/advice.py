@@ -18,7 +18,7 @@ from annotriage.guarantee.binomial import first_size, spent_confidence
 from annotriage.guarantee.diversity import Diversity
 from annotriage.guarantee.gate import Guarantee
 
-LOOK = "have a person look at the outliers and failed items, strangest first"
+LOOK = "have a person look at the strange and unreadable items, strangest first"
 LABEL = "have people label items that the model was not trained on, then fit again with --calibration"
 TITLES = {
     "train": "Train the model further on this data?",
@@ -120,7 +120,7 @@ def _annotate(d: Diversity, guarantee: Guarantee | None, probation: Probation | 
         reason = "Without labelled held-out items no error limit can be guaranteed, so people label everything."
         return _advice("annotate", "people", "by people, for now", reason, LABEL)
     if not guarantee.auto:
-        more = "a better model, or a larger max_error" if guarantee.stricter is None else "a recalibration, which sets the gate anew"
+        more = "a better model, or a larger max_error" if guarantee.stricter is None else "a recalibration, which sets the gate again"
         more = f"{LABEL}: {about(guarantee.needed)} in all" if guarantee.needed else more
         return _advice("annotate", "people", "by people, for now", _capital(guarantee_sentence(guarantee)), more)
     if d.n + d.failed == 0:
@@ -129,7 +129,7 @@ def _annotate(d: Diversity, guarantee: Guarantee | None, probation: Probation | 
         return _advice("annotate", "people", PERSON_FIRST, person, LOOK)
     kept = (
         f"Of held-out items {percent(guarantee.coverage)} were automatic, {_kept_limit(guarantee)} in the long run."
-        f" The rest, outliers included, goes to people. Here {percent(d.share)} are outliers."
+        f" The rest, strange items included, goes to people. Here {percent(d.share)} are strange."
     )
     if probation is not None and probation.passed:
         reason = f"{kept} This dataset passed its probation: {probation.wrong:,} of {probation.answers:,} checked labels were wrong."
@@ -164,22 +164,19 @@ def _person_first(d: Diversity, limits: Thresholds, largest_group_share: float) 
     """Why a person must look before anything is decided on this data; "" if nothing says so."""
     most = limits.augmentation_below
     if d.calibrated and d.excess_low > most:
-        return f"A person looks first where the excess is surely above {points(most)}. {_figures(d, most, 'above')}"
+        return f"A person should look first: the excess is surely above {points(most)}. {_figures(d, most, 'above')}"
     total, odd = d.n + d.failed, d.outliers + d.failed
     grouped = round(largest_group_share * d.outliers)
     unusual = _side(d, limits.train_above) > 0 or d.failed > limits.train_above * total
     if not unusual or 2 * (d.failed + largest_group_share * d.outliers) <= odd:
         return ""
     if not d.failed:
-        return (
-            f"A person looks first where more than half of the outliers are one group: here it is {percent(largest_group_share)} of"
-            f" {count(d.outliers, 'outlier')}."
-        )
+        return f"A person should look first: {grouped:,} of {count(d.outliers, 'strange item')} are one group."
     if not d.outliers:
-        return f"A person looks first where many items fail: here {d.failed:,} of {count(total, 'item')} could not be scored."
+        return f"A person should look first: {d.failed:,} of {count(total, 'item')} could not be scored."
     return (
-        "A person looks first where failed items and the largest group of outliers are more than half of all that is odd: here"
-        f" {count(d.failed, 'failed item')} and {grouped:,} of {count(d.outliers, 'outlier')}."
+        f"A person should look first: {count(d.failed, 'unreadable item')} and one group of {count(grouped, 'strange item')} are more than"
+        f" half of the {odd:,} items that are strange or unreadable."
     )
 
 
@@ -222,7 +219,7 @@ def _what_decides(d: Diversity, threshold: float) -> str:
 def _figures(d: Diversity, threshold: float, where: str) -> str:
     failed = f" {count(d.failed, 'item')} could not be scored." if d.failed else ""
     return (
-        f"{percent(d.share)} outliers where {percent(d.expected)} are expected: an excess of {points(d.excess)}"
+        f"{percent(d.share)} are strange where {percent(d.expected)} are expected: an excess of {points(d.excess)}"
         f" (likely {points_range(d.excess_low, d.excess_high)}), {where} the threshold of {points(threshold)}.{failed}"
     )
 

@@ -33,7 +33,7 @@ def certified(most: int, labels: int, confidence: float, checked: int, wrong: in
     found = f"of {count(answered, 'label')} that people checked blind {bad}"
     rest = f"; {still_open:,} more {'is' if still_open == 1 else 'are'} not answered yet, and counted as wrong" if still_open else ""
     never = f"; {lost:,} more can be checked blind no longer, and {'counts' if lost == 1 else 'count'} as wrong" if lost else ""
-    return f"At most {most:,} of {these(labels)} are wrong ({percent(confidence, 0)} sure), strangers included: {found}{rest}{never}."
+    return f"At most {most:,} of {these(labels)} are wrong ({percent(confidence, 0)} sure), strange items included: {found}{rest}{never}."
 
 
 def these(labels: int) -> str:

@@ -23,8 +23,8 @@ TITLES = {
     Query.LEARNED_FIRST: "Which classes are learned first?",
     Query.MODEL_SIMILARITY: "How alike are the layers of two models?",
 }
-NO_ERRORS = "The model has no labelled item wrong here, so that there is nothing to say about errors."
-UNLABELLED = "No item is labelled, so that right and wrong answers are not told apart."
+NO_ERRORS = "The model gets no labelled item wrong here, so there is nothing to say about errors."
+UNLABELLED = "No item is labelled, so right and wrong answers cannot be told apart."
 
 
 def layer_means_sentence(found: ClassMeans, layer: str, names: Sequence[str]) -> str:
@@ -42,7 +42,7 @@ def top_neurons_sentence(found: TopNeurons, layer: str) -> str:
     first = int(found.neurons[0])
     sentence = f"In {layer}, neuron {first} fires highest where the model is wrong (up to {found.wrong[0]:.3g})."
     if np.isnan(found.right[0]):
-        return f"{sentence} No item is right, so that there is nothing to compare with."
+        return f"{sentence} No item is right, so there is nothing to compare with."
     total = len(found.neurons)
     if found.shared == total:
         return f"{sentence} The top {total} are the same as for right items: errors are not driven by neurons of their own."

@@ -41,13 +41,13 @@ def would_change(threshold: float, excess_low: float, excess_high: float) -> str
 def _uncalibrated(d: Diversity) -> str:
     few = f"{count(d.held_out, 'held-out item is', 'held-out items are')} too few to say"
     why = few if d.held_out else "without held-out items nobody knows"
-    return f"{percent(d.share)} outliers by an uncalibrated threshold: {why} how many normal data would give."
+    return f"{percent(d.share)} are strange by an uncalibrated threshold: {why} how many normal data would give."
 
 
 def _reading(d: Diversity) -> str:
     foreign, limits = in_hundred(*(max(0.0, excess / (1 - d.expected)) for excess in (d.excess, d.excess_low, d.excess_high)))
     if clear_excess(d.calibrated, d.excess_low, d.p_value):
-        reading = f"at least about {foreign} are new (likely {limits}); strangers that look familiar are not counted"
+        reading = f"at least about {foreign} are new (likely {limits}); strange items that look familiar are not counted"
     elif d.excess_high < 0:
         reading = f"{points(-d.excess)} fewer than usual (likely {points_range(-d.excess_high, -d.excess_low)}), so nothing new"
     elif d.excess_high > TOO_WIDE:
@@ -55,7 +55,7 @@ def _reading(d: Diversity) -> str:
         reading = f"not clearly more than usual, but too few {scarce} to be sure (new: likely {limits})"
     else:
         reading = f"nothing unusual among {count(d.n, 'item')}"
-    return f"{percent(d.share)} outliers, {percent(d.expected)} expected: {reading}."
+    return f"{percent(d.share)} are strange, {percent(d.expected)} expected: {reading}."
 
 
 def _lost(d: Diversity) -> str:

@@ -98,7 +98,7 @@ def _of_limit(value: Any) -> str:
 
 def limits_withdrawn(by: str) -> str:
     """A person went back to the present limits before others were tested."""
-    return f"the limits that were asked for are not tested any more: {by} went back to the present ones"
+    return f"the limits asked for are no longer tested: {by} went back to the current ones"
 
 
 def recalibrated(answers: int, guarantee: Mapping[str, Any]) -> str:

@@ -84,7 +84,6 @@ GLOSSARY = (
         "Where the true figure lies with 95% confidence. A range that is valid at any time stays so however often you look.",
         ("interval",),
     ),
-    Term("outlier", "Another word for a strange item.", ()),
     Term(
         "outlier score",
         "How strange an item is: the share of held-out items that are less strange. At 99.8% hardly any normal item looks like it.",
@@ -102,10 +101,10 @@ GLOSSARY = (
     Term(
         "spot check",
         "An item drawn at random that people answer blind. Some are drawn from all items, for a new guarantee; others from automatic"
-        " labels, to see how many are wrong. What the model says of it stays hidden until people have answered.",
+        " labels, to see how many are wrong. The model’s answer stays hidden until people have answered.",
         ("sample", "audit"),
     ),
-    Term("strange", "Unlike the training data: a person labels it, without the model's label in view.", ("foreign",)),
+    Term("strange", "Unlike the training data: a person labels it, without the model's label in view.", ("outlier", "foreign")),
     Term("trust", "The one number by which the labeling tool sorts tasks: low comes first."),
     Term("unreadable", "The item could not be read or scored. The reason says why."),
     Term("version", "A model with its reference. A recalibration, other limits or a training makes another one."),

@@ -16,10 +16,10 @@ STOPPED = "The alarm stopped automatic labels: too many of those checked were wr
 RESUME = "Resume when the reason is gone."
 HOPELESS = "No label is automatic: the model is wrong too often for the limit."
 TRAIN_FURTHER = "More labels alone will not help: train the model further, or allow a larger error in the settings."
-STRICTER = " Spot checks have made the gate stricter since; a recalibration sets it anew."
+STRICTER = " Spot checks have made the gate stricter since; a recalibration sets it again."
 TOO_STRICT = "No label is automatic: spot checks ask for surer labels than those on which the limit is shown."
 NAMED = 5  # limits in a sentence
-UNCHECKED = "No person has checked any of them yet. Some, chosen at random, wait in the tab Spot checks."
+UNCHECKED = "Nobody has checked any of them yet. Some, chosen at random, wait in the tab Spot checks."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def evidence_sentence(guarantee: Evidence) -> str:
     if guarantee.auto:
         return given_sentence(guarantee)
     if guarantee.stricter and guarantee.needed is None:
-        return f"{TOO_STRICT} A recalibration sets the gate anew."
+        return f"{TOO_STRICT} A recalibration sets the gate again."
     return hopeless_sentence(guarantee) if guarantee.needed is None else shortage_sentence(guarantee, guarantee.needed)
 
 
@@ -207,10 +207,9 @@ def checked(wrong: int, answers: int, contradicted: int, until_alarm: int | None
 
 def strangers_pass(seen: str = "") -> str:
     """That the limit does not speak of strangers, for data with more outliers than usual. seen: what checks or labels say of them."""
-    known = seen or "How many is not known before people have checked some"
     return (
-        f"But this data differs from the held-out items, and strangers that look familiar pass. {known}."
-        " Have people check automatic labels of this source before you rely on them (spot checks; annotriage certify counts them)."
+        f"But this data differs from the held-out items, and strange items that look familiar pass.{f' {seen}.' if seen else ''}"
+        " Have people answer the spot checks before you rely on these labels."
     )
 
 
@@ -236,14 +235,14 @@ def until_stop(until_alarm: int | None) -> str:
 
 
 def days_until(missing: float, per_day: float | None) -> str:
-    """How long so many answers take at the present rate."""
+    """How long so many answers take at the current rate."""
     if missing <= 0:
         return "now"
     if per_day is None:
         return "known after a day of answers"
     if per_day <= 0:
-        return "not known, as none was answered lately"
-    return f"in about {count(max(1, math.ceil(missing / per_day)), 'day')} at the present rate"
+        return "not known, as none was answered recently"
+    return f"in about {count(max(1, math.ceil(missing / per_day)), 'day')} at the current rate"
 
 
 def _sample(answers: int, wanted: int | None) -> str:

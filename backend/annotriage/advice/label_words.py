@@ -63,7 +63,7 @@ def noise_sentence(items: int, share_: float, low: float, high: float, findings:
     if not findings and not share_:
         return f"None of {count(items, 'label')} looks wrong (at most {percent(high)} are, at 95% confidence, by this way of looking)."
     return (
-        f"About {percent(share_)} of {count(items, 'label')} look wrong (95% limits {percent_range(low, high)});"
+        f"About {percent(share_)} of {count(items, 'label')} look wrong (likely {percent_range(low, high)});"
         f" {count(findings, 'item')} to look at."
     )
 
@@ -108,7 +108,7 @@ def new_class_sentence(label: str, items: int, outliers: int) -> str:
 def training_sentence(share_: float, low: float, high: float, checked: int) -> str:
     """A training set that looks mislabelled, when a reference is fitted on it."""
     return (
-        f"About {percent(share_)} of the training labels look wrong (95% limits {percent_range(low, high)}, from"
+        f"About {percent(share_)} of the training labels look wrong (likely {percent_range(low, high)}, from"
         f" {count(checked, 'item')}). To see which, with this reference and training set: annotriage audit-labels --reference REFERENCE"
         " --data TRAIN --out label-audit."
     )

@@ -65,11 +65,11 @@ def proposal_sentence(
             f"{standing.disagreements} of {count(standing.answers, 'answer')} are not {label}: too mixed to be labelled at once. Split the"
             " group in two, or answer the rest one by one."
         ),
-        ProposalState.SPLITTING: "It is being split in two by where its items lie; that takes some seconds.",
+        ProposalState.SPLITTING: "It is being split in two by where its items lie; that takes a few seconds.",
         ProposalState.SPLIT: "It was split in two; each half gets answers of its own.",
-        ProposalState.LABELLING: f"{count(rest, 'item')} are being labelled {label}; that takes some seconds.",
+        ProposalState.LABELLING: f"{count(rest, 'item')} are being labelled {label}; that takes a few seconds.",
         ProposalState.LABELLED: f"{count(rest, 'item')} {'was' if rest == 1 else 'were'} labelled {label} at once.",
-        ProposalState.UNDOING: "What was labelled at once is being taken back; that takes some seconds.",
+        ProposalState.UNDOING: "What was labelled at once is being taken back; that takes a few seconds.",
         ProposalState.UNDONE: "What was labelled at once was taken back; its items wait again.",
         ProposalState.CLOSED: "It was closed; its items wait for answers one by one.",
     }[state]

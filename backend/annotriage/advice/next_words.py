@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from annotriage.advice.numbers import count, percent
-from annotriage.advice.route_words import route_name
 
 Words = tuple[str, str]  # the sentence, and what its button says
 
@@ -40,9 +39,9 @@ def decide(checks: int) -> Words:
     return f"{count(checks, 'spot check waits', 'spot checks wait')} for your decision: one person alone answers here.", "Decide"
 
 
-def look_alikes(size: int, outliers: int) -> Words:
-    """Many outliers resemble each other."""
-    return f"{size:,} of {count(outliers, 'strange item')} look alike: a new class, or a broken source?", f"See the {size:,}"
+def look_alikes(alike: int, strange: int) -> Words:
+    """Many of the strange items that wait look alike."""
+    return f"{alike:,} of the {strange:,} strange items that wait look alike: a new class, or a broken source?", f"See the {alike:,}"
 
 
 def differing(stranger: str, share: float, other: str, other_share: float) -> Words:
@@ -58,10 +57,9 @@ def answer_checks(outstanding: int, most: int) -> Words:
     )
 
 
-def work_off(total: int, route: str) -> Words:
-    """Nothing special: the queue. route: of what waits most."""
-    sentence = f"{count(total, 'item waits', 'items wait')} for people, most of them {route_name(route)}."
-    return (sentence if total > 1 else f"One item waits for a person: it is {route_name(route)}."), "Open the queue"
+def work_off(waits: str) -> Words:
+    """Nothing special: the queue. waits: how much waits and why, the sentence of every page."""
+    return f"{waits}.", "Open the queue"
 
 
 def spot_checks_left(checks: int) -> Words:

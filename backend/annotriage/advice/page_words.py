@@ -33,7 +33,7 @@ def span(seconds: float) -> str:
     for size, name in UNITS:
         if seconds >= size:
             return count(round(seconds / size), name)
-    return "less than a minute" if seconds >= 10 else "some seconds"
+    return "less than a minute" if seconds >= 10 else "a few seconds"
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -33,10 +33,10 @@ NOT_CORRECTED = "Every guarantee takes people's labels as truth, and none is cor
 
 def gold_sentence(wrong: int, answers: int, low: float, high: float) -> str:
     """How often people are wrong, by tasks with a known answer."""
-    few = f" Few answers so far: the limits narrow with more than {FEW}." if answers < FEW else ""
+    few = f" Few answers so far: the range narrows with more than {FEW}." if answers < FEW else ""
     return (
         f"People were wrong on {wrong:,} of {count(answers, 'task')} with a known answer that they were asked blind:"
-        f" {percent(wrong / answers)}, 95% limits {percent_range(low, high)}.{few}"
+        f" {percent(wrong / answers)}, likely {percent_range(low, high)}.{few}"
     )
 
 
@@ -66,7 +66,7 @@ def left_out_unfit(number: int) -> str:
 
 def agreement_sentence(items: int, raw: float, low: float | None, high: float | None) -> str:
     """How often two people say the same."""
-    limits = "" if low is None else f", 95% limits {percent_range(low, high)}"
+    limits = "" if low is None else f", likely {percent_range(low, high)}"
     return f"On {count(items, 'task')} that several people answered, two of them say the same in {percent(raw)} of the cases{limits}."
 
 
@@ -84,7 +84,7 @@ def anchoring_sentence(route: str, kept: float | None, low: float | None, high: 
         return f"No blind answer on {route} items yet, so nothing shows whether people are swayed there. Answer the spot checks."
     if kept is None or low is None or high is None:
         return f"Blind answers contradict none of the {route} labels, so no wrong suggestion was there to be kept."
-    limits = f"95% limits {percent_range(low, high)}"
+    limits = f"likely {percent_range(low, high)}"
     return f"Of {route} labels that blind answers call wrong, people who saw them kept about {percent(kept, 0)} ({limits})."
 
 

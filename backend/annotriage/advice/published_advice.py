@@ -27,6 +27,6 @@ def published_advice(diversity: float, threshold: float = THRESHOLD) -> tuple[Ad
         "train": ("yes", "yes: it differs enough to learn from") if above else ("no", "no: it repeats what the model knows"),
         "deploy": ("no", "no: expect lower accuracy here") if above else ("yes", "yes: it looks like the training data"),
         "augmentation": ("yes", "yes: it fills gaps") if above else ("no", "no: it adds nothing new"),
-        "annotate": ("people", "no: by people") if above else ("machine", "yes: outliers by people"),
+        "annotate": ("people", "no: by people") if above else ("machine", "yes: strange items by people"),
     }
     return tuple(Advice(question, TITLES[question], answer, headline, reason, "") for question, (answer, headline) in answers.items())

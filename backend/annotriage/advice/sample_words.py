@@ -41,7 +41,7 @@ def why_sentence(why: Why, cluster: str, ratio: float) -> str:
 def quality_sentence(accuracy: Accuracy | None, items: int) -> str:
     """How good a sample is expected to be. items: how many it was compared with."""
     if accuracy is None:
-        return "How good the sample is cannot be said: no item is labelled, so that right and wrong answers are not told apart."
+        return "How good the sample is cannot be said: no item is labelled, so right and wrong answers cannot be told apart."
     missing = f" {count(accuracy.missing, 'of them has', 'of them have')} no item in it." if accuracy.missing else ""
     return (
         f"Compared with all {count(items, 'item')}, over {count(accuracy.combinations, 'combination')} of layer, class, and right or wrong:"
@@ -53,7 +53,7 @@ def quality_sentence(accuracy: Accuracy | None, items: int) -> str:
 def caught_sentence(caught: int, wrong: int, labelled: int) -> str:
     """How many of the model's errors are in the sample."""
     if not labelled:
-        return "No item is labelled, so that errors of the model are not known."
+        return "No item is labelled, so the model's errors are not known."
     if not wrong:
-        return f"The model has all {count(labelled, 'labelled item')} right: there is no error to look at."
-    return f"It holds {caught:,} of the {count(wrong, 'item')} that the model has wrong."
+        return f"The model gets all {count(labelled, 'labelled item')} right: there is no error to look at."
+    return f"It holds {caught:,} of the {count(wrong, 'item')} that the model gets wrong."

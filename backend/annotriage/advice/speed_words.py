@@ -68,8 +68,8 @@ def batch_change(size: int, present: int, model: float, triage: float) -> str:
 def judging_batch_change(size: int, present: int, least: float, most: float) -> str:
     """A batch size that judging likes. least, most: how many times as fast triage becomes."""
     return (
-        f"batch_size = {size} in place of {present}: judging, which takes longest here, costs two to three times less an item in large batches;"
-        f" triage becomes {least:.1f} to {most:.1f} times as fast."
+        f"batch_size = {size} in place of {present}: judging takes longest here, and costs two to three times less an item in large"
+        f" batches; triage becomes {least:.1f} to {most:.1f} times as fast."
     )
 
 

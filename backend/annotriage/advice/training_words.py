@@ -18,7 +18,7 @@ def comparison_sentence(pair: Paired, what: str = "the same held-out items") -> 
         return f"There are no {what}."
     return (
         f"Right on {what}: {percent(pair.new / pair.n)} with the new model, {percent(pair.old / pair.n)} with the old one."
-        f" Difference {points(pair.difference)} (95% interval {points_range(pair.low, pair.high)}): {count(pair.gained, 'item')} won,"
+        f" Difference {points(pair.difference)} (likely {points_range(pair.low, pair.high)}): {count(pair.gained, 'item')} won,"
         f" {pair.lost:,} lost (exact McNemar test, {p_figure(pair.p_different)})."
     )
 
@@ -62,7 +62,7 @@ def visits_sentence(visits: int, samples: int, epochs: int, perplexity: str, bel
 def gain_sentence(gain: float, low: float, high: float, more: int) -> str:
     """What so many more labels would gain."""
     limits = points_range(max(low, 0.0), max(high, 0.0))
-    return f"{more} more labels would take about {points(max(gain, 0.0))} off the error (95% interval {limits})."
+    return f"{more} more labels would take about {points(max(gain, 0.0))} off the error (likely {limits})."
 
 
 def pruning_sentence(share: float, rows: Sequence[tuple[float, float, float]], whole: float) -> str:

@@ -13,7 +13,7 @@ NAMED = 3  # examples in a sentence
 def within_sentence(items: int, exact: int, near: int) -> str:
     """Items of a dataset that have an earlier twin in it."""
     if not exact + near:
-        return f"None of {count(items, 'item')} is there twice."
+        return f"None of {count(items, 'item')} appears twice."
     return f"{count(exact + near, 'item repeats', 'items repeat')} an earlier one of {items:,}: {exact:,} exactly, {near:,} nearly."
 
 
@@ -31,7 +31,7 @@ def threshold_sentence(threshold: float, usual: float, halved: bool) -> str:
     if halved:
         return (
             f"Near is within {threshold:.3g}, half of the usual distance to the nearest item ({usual:.3g}): copies of these items, lightly"
-            " changed in brightness, noise and compression, may lie further away, so that some are missed."
+            " changed in brightness, noise and compression, may lie further away, so some are missed."
         )
     told = f" That is less than half of the usual distance to the nearest item ({usual:.3g})." if math.isfinite(usual) else ""
     return (

@@ -15,7 +15,7 @@ def compared_sentence(items: int, changed: int) -> str:
 def changed_sentence(items: int, changed: int, low: float, high: float) -> str:
     """How many items take another route. low, high: 95% limits of their share."""
     if not items:
-        return "None of the items that were drawn is there any more."
+        return "None of the items that were drawn exists any more."
     if not changed:
         return f"All {items:,} items keep their route; of all items at most {percent(high)} would change it."
     return (

@@ -67,6 +67,6 @@ def pace(total: int, per_day: float | None) -> str:
     if per_day is None:
         return "how many days that takes is known after a day of answers"
     if per_day <= 0:
-        return "nobody answered lately"
+        return "nobody has answered recently"
     days = total / per_day
-    return f"done in {'less than a day' if days < 0.95 else 'about ' + count(max(1, round(days)), 'day')} at the present rate"
+    return f"done in {'less than a day' if days < 0.95 else 'about ' + count(max(1, round(days)), 'day')} at the current rate"

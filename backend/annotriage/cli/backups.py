@@ -41,9 +41,9 @@ _quiet = click.option("--quiet", is_flag=True, help="No progress bars.")
 @_quiet
 @config_option
 def backup(file: Path, replace: bool, as_json: bool, quiet: bool, config: Path | None) -> None:
-    """Write all that the service knows into FILE, as of one moment, while it runs: references and models too.
+    """Write all that the service knows into FILE while it runs, as of one moment, with references and models.
 
-    FILE holds the service's secrets, and pictures; keep it like these.
+    FILE holds the service's secrets and pictures: keep it as safe as those.
     """
     from annotriage.store.backups import back_up
 
@@ -63,7 +63,7 @@ def backup(file: Path, replace: bool, as_json: bool, quiet: bool, config: Path |
 @_quiet
 @config_option
 def restore(file: Path, force: bool, as_json: bool, quiet: bool, config: Path | None) -> None:
-    """Put a backup into the database of the settings, SQLite or PostgreSQL, whichever it was taken of. Nothing may run on it.
+    """Put a backup into the database of the settings, SQLite or PostgreSQL, whichever it was taken from. Nothing may run on it.
 
     All of it is put back, or nothing is changed. What people did since in Label Studio is read again once the service starts.
     """
@@ -75,7 +75,7 @@ def restore(file: Path, force: bool, as_json: bool, quiet: bool, config: Path | 
         return
     for note in done.notes:
         click.echo(f"Note: {note}")
-    click.echo(f"{done.projects:,} projects, {done.rows:,} rows are back. Next: annotriage serve; everybody signs in anew.")
+    click.echo(f"{done.projects:,} projects, {done.rows:,} rows are back. Next: annotriage serve; everybody must sign in again.")
 
 
 @click.command(epilog=examples("annotriage export --project 3 --out labels.csv"))
@@ -106,9 +106,9 @@ def export(project: str, out: Path, replace: bool, as_json: bool, config: Path |
 @_json
 @config_option
 def erase(project: str, items: tuple[str, ...], as_json: bool, config: Path | None) -> None:
-    """Erase all that is known of items, everywhere here. It cannot be taken back, and says what is left elsewhere.
+    """Erase all that is known about items here. This cannot be undone; it says what is left elsewhere.
 
-    The history keeps that something was erased, and not what.
+    The history keeps that something was erased, but not what.
     """
     from annotriage.advice.numbers import count
     from annotriage.service.operations.erasing import erase as run
@@ -181,7 +181,7 @@ def people(
 @click.option("--no-password", is_flag=True, help="A proxy in front signs this person in (setting trusted_proxy).")
 @config_option
 def add_person(name: str, role: str, password_stdin: bool, no_password: bool, config: Path | None) -> None:
-    """Give NAME an account, or change role and password of the one that there is."""
+    """Give NAME an account, or change its role and password."""
     import secrets
 
     from annotriage.store.people import set_person, write_deed
@@ -221,7 +221,7 @@ def remove_person(name: str, config: Path | None) -> None:
 @_json
 @config_option
 def list_people(as_json: bool, config: Path | None) -> None:
-    """Who has an account, and may do what."""
+    """Who has an account, and what each may do."""
     from annotriage.store.people import people as everybody
 
     with _open_store(config) as (store, settings), store.reading() as connection:

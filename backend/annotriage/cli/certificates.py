@@ -24,7 +24,11 @@ from annotriage.errors import DataError, OutputError
 @click.option("--project", help="The project's id in the labeling tool.")
 @click.option("--dataset", help="The dataset: its name, the value of its field, or its number; all for everything.")
 @click.option("--until", help="Only items that came in until this day (2026-11-26) or moment (2026-11-26T12:00:00Z).  [now]")
-@click.option("--wanted", type=click.IntRange(min=0), help="Draw so many checks that at most so many labels are wrong, if all are right.")
+@click.option(
+    "--wanted",
+    type=click.IntRange(min=0),
+    help="Draw enough checks to show that at most this many labels are wrong, if all checks are right.",
+)
 @click.option(
     "--anew", is_flag=True, help="Fix the labels anew, with what came in since; else the latest certificate is shown as it stands."
 )
@@ -53,7 +57,7 @@ def certify(
     as_json: bool,
     config: Path | None,
 ) -> None:
-    """How many automatic labels of a finished dataset are wrong at most, strangers included, by labels that people checked blind.
+    """How many automatic labels of a finished dataset are wrong at most, strange items included, by labels that people checked blind.
 
     The labels and the checks are fixed the first time, and checks that are lacking wait in the tab Spot checks; asked for again it says
     how it stands. Open answers count as wrong, so the number falls as people answer.

@@ -142,7 +142,7 @@ def diagnose(
     )
 )
 @reference_option
-@click.option("--data", required=True, help="DATA to lay out; outliers are drawn in where they fall.")
+@click.option("--data", required=True, help="DATA to lay out; strange items are drawn in where they fall.")
 @click.option("--layer", "layers", multiple=True, help="A hidden layer, once for each.  [the deciding one]")
 @click.option(
     "--places",
@@ -171,7 +171,7 @@ def atlas(
     out: Path,
     replace_existing: bool,
 ) -> None:
-    """The world as a layer of the model sees it, to walk through: cells of alike items, classes, and where strange items fall."""
+    """The data as a layer of the model sees it, to walk through: cells of similar items, classes, and where strange items fall."""
     from annotriage.report.atlas_page import PAGE, atlas_to_folder, sentences
     from annotriage.report.graph_page import PAGE as GRAPH
 

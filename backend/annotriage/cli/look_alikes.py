@@ -36,7 +36,7 @@ from annotriage.errors import SettingError
 @click.option("--reference", "reference_path", type=PATH, help="Folder of the reference.")
 @click.option("--data", help="DATA in which to look.")
 @click.option("--like", help="Id of an item: the group is what is most similar to it.")
-@click.option("--group", type=int, help="Number of an outlier group, as in the report of a triage.")
+@click.option("--group", type=int, help="Number of a group of strange items, as in the report of a triage.")
 @click.option("--count", type=int, default=200, show_default=True, help="With --like: how many.")
 @click.option("--group-error", type=float, default=0.05, show_default=True, help="Share of the rest that may have another label at most.")
 @click.option("--out", type=PATH, default=Path("look-alikes"), show_default=True, help="Folder for the questions.")

@@ -71,7 +71,7 @@ def audit_labels(run: Run, out: Path, folds: int | None, order: str, rules: tupl
 @click.option("--replace", "replace_existing", is_flag=True, help="Replace the file.")
 @reads_data
 def duplicates(run: Run, against: str | None, out: Path, replace_existing: bool) -> None:
-    """Items that are there twice, exactly or nearly: in one dataset, or in two that should share none."""
+    """Items that appear twice, exactly or nearly: in one dataset, or in two that should share none."""
     from annotriage.report.duplicates import duplicates_text, duplicates_to_file
 
     found = duplicates_to_file(run.reference, run.data, out, against, replace_existing=replace_existing, **run.how)

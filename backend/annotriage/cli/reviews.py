@@ -17,7 +17,7 @@ from annotriage.cli.options import config_option, examples, print_json, progress
 @click.option("--json", "as_json", is_flag=True, help="Print the new reference as JSON.")
 @config_option
 def recalibrate(project: str, quiet: bool, as_json: bool, config: Path | None) -> None:
-    """Make the guarantee anew on what people answered on the sample: randomly chosen items that they labelled blind.
+    """Make a new guarantee from what people answered on the sample: randomly chosen items that they labelled blind.
 
     The running service then judges every item under the new reference and lets it take over; it also lifts a stop by the alarm.
     """
@@ -43,7 +43,7 @@ def recalibrate(project: str, quiet: bool, as_json: bool, config: Path | None) -
 @click.option("--json", "as_json", is_flag=True, help="Print the batches as JSON.")
 @config_option
 def accept(project: str, only_list: bool, as_json: bool, config: Path | None) -> None:
-    """Make annotations of automatic labels now, of all items whose dataset has passed its probation.
+    """Turn automatic labels into annotations now, for all items whose dataset has passed its probation.
 
     With accept = "annotate" the service does so by itself. Each batch can be undone.
     """

@@ -50,7 +50,7 @@ def serve(config: Path | None, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 @service_options
 def connect(project: str, reference_path: Path, dry_run: bool, watch: bool, as_json: bool, config: Path | None, **options: Any) -> None:
-    """Set up a project for triage; annotriage serve must be running. Again: mends it, or lets another reference take over."""
+    """Set up a project for triage; annotriage serve must be running. Run again, it repairs it, or lets another reference take over."""
     from annotriage.engine.reference import Reference
     from annotriage.service.operations.connecting import connect as run
 
@@ -147,7 +147,7 @@ def status(project: str | None, as_json: bool, config: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 @config_option
 def doctor(as_json: bool, config: Path | None) -> None:
-    """What is wrong with this set-up, line by line, each with what to change. Exits with 1 if anything is."""
+    """What is wrong with this set-up, line by line, each with what to change. Exits with 1 if anything is wrong."""
     from annotriage.service.operations.doctor import examine
 
     found = []

@@ -141,7 +141,7 @@ def triage(
     worker_gpus: float,
     ray_address: str | None,
 ) -> None:
-    """Judge every item: which the model may label, which a person must see, and how foreign the dataset is."""
+    """Judge every item: which ones the model may label, which ones a person must see, and how much of the dataset is new."""
     from annotriage.report.output import REPORT, summary_text, triage_to_folder
     from annotriage.report.verdict_files import FILES
 

@@ -234,7 +234,7 @@ def _look(server: DemoServer, project: str, imported: int) -> Found:
     expectations = {
         f"{imported} tasks were imported, {len(shown)} are there": len(shown) == imported,
         f"predictions per task: {dict(count)}, one each is right": set(count) == {1},
-        "there are no empty predictions, though digits 8 and 9 are strangers": any(task["empty"] for task in shown),
+        "there are no empty predictions, though digits 8 and 9 are strange to the model": any(task["empty"] for task in shown),
         f"of {len(queued)} queued tasks {len(described)} have their fields": len(described) >= len(queued) > 0,
         "the tab “Manual review” is missing or empty": bool(review),
         "the tab “Manual review” is not sorted strangest first": trusts == sorted(trusts),

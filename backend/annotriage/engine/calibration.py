@@ -98,7 +98,7 @@ def calibrate(reference: Reference, held_out: Collected, *, previous: HeldOut | 
             rest = ~compared[labelled]
             labelled, correct = labelled[rest], correct[rest]
     if attempt > 1:
-        notes.append(f"Attempt {attempt} at these held-out items: the guarantee is tested more strictly each time. Fresh items start anew.")
+        notes.append(f"Attempt {attempt} at these held-out items: the guarantee is tested more strictly each time. Fresh items start over.")
     if len(labelled):
         some = held_out.rows(labelled)
         judged = reference.judge(Outputs(some.logits, some.activations))

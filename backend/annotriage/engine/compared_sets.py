@@ -50,7 +50,7 @@ def read_set(
     rows = kept.values()
     if not rows:
         why = failures[0] if failures else "it holds none; check its place"
-        raise DataError(f"{name or dataset.name}: no item could be scored, so that there is nothing to compare: {why}")
+        raise DataError(f"{name or dataset.name}: no item could be scored, so there is nothing to compare: {why}")
     layers = range(len(model.layers))
     outputs = Outputs(
         np.stack([logits for _, logits, _ in rows]), tuple(np.stack([parts[layer] for _, _, parts in rows]) for layer in layers)

@@ -60,7 +60,7 @@ class Twin:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """What is there twice.
+    """What appears twice.
 
     threshold: the distance within which items are near twins; usual: the median distance of an item to the nearest other one.
     twins: in the order of the data; one of each set at most for an item. bits: of 64, by which the fingerprints of near pictures may
@@ -240,7 +240,7 @@ def _pointed(reference: Reference, model: Model, dataset: Any, settings: Setting
             advance(len(batch.items))
     if not points:
         why = f": {failures[0]}" if failures else ""
-        raise DataError(f"{dataset.name}: no item could be read, so that there is nothing to compare{why}")
+        raise DataError(f"{dataset.name}: no item could be read, so there is nothing to compare{why}")
     pictured = np.stack(prints) if len(prints) == len(ids) else None
     return _Points(dataset.name, ids, hashes, np.concatenate(points), dict(contents.values()), failures, pictured)
 

@@ -84,7 +84,7 @@ def look_alikes(
     may have another label at most. Raises DataError if there is no such item or group; StateError if so small a group is not worth it.
     """
     if sum(choice is not None for choice in (like, group, ids)) != 1:
-        raise DataError("say which items: one of like (an item's id), group (an outlier group's number) or ids")
+        raise DataError("say which items: one of like (an item's id), group (the number of a group of strange items) or ids")
     settings = settings or reference.settings
     dataset = open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes, server=server)
     opened = reference.open_model(model, settings)

@@ -266,10 +266,10 @@ class Reference:
             place = None if head["model_spec"] is None else Path(os.path.normpath(folder / head["model_spec"]))
             loaded: Reference = replace(read, version=head["version"], spec_path=place)
         except (KeyError, TypeError) as error:
-            raise MismatchError(f"{folder}: {DESCRIPTION} was changed ({error!r}); fit it again or copy it anew") from error
+            raise MismatchError(f"{folder}: {DESCRIPTION} was changed ({error!r}); fit it again or copy it again") from error
         if loaded.content_hash() != loaded.version:
             raise MismatchError(
-                f"{folder}: {DESCRIPTION} was changed after it was written (its hash differs); fit it again or copy it anew"
+                f"{folder}: {DESCRIPTION} was changed after it was written (its hash differs); fit it again or copy it again"
             )
         return loaded
 

@@ -72,7 +72,7 @@ def _checked(head: Mapping[str, Any], name: str, description: Path, arrays_file:
         raise _unreadable(folder, error) from error
     if hashlib.sha256(packed).hexdigest() != head.get("arrays_sha256"):
         raise MismatchError(
-            f"{folder}: {arrays_file.name} is damaged or from another reference (its hash differs); fit it again or copy it anew"
+            f"{folder}: {arrays_file.name} is damaged or from another reference (its hash differs); fit it again or copy it again"
         )
     try:
         with np.load(arrays_file, allow_pickle=False) as file:

@@ -321,7 +321,7 @@ def _sample_notes(tally: Tally, drawn: int, searched: int) -> list[str]:
         notes.append(f"The map and the MMD test use a seeded sample of {drawn:,} of {scored:,} scored items (setting map_sample).")
     if searched < tally.counts["outlier"]:
         notes.append(
-            f"Groups were searched in a seeded sample of {searched:,} of {tally.counts['outlier']:,} outliers (setting group_sample)."
+            f"Groups were searched in a seeded sample of {searched:,} of {tally.counts['outlier']:,} strange items (setting group_sample)."
         )
     if not tally.groups:
         notes.append("No groups (patient, series, video) are named: intervals and p-values take the items as unrelated.")

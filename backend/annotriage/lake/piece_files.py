@@ -78,7 +78,7 @@ def read_piece(file: Path) -> Piece:
             ]
             scores, clusters, outliers = arrays["scores"], arrays["clusters"], arrays["outliers"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise OutputError(f"{file}: damaged ({error}); run the same command again, which makes it anew") from error
+        raise OutputError(f"{file}: damaged ({error}); run the same command again, which makes it again") from error
     groups = facts["groups"] or [None] * len(scores)
     return Piece(facts["counts"], scores, clusters, outliers, groups, facts["labels"], strange=strange, **seen)
 

@@ -1,4 +1,4 @@
-"""Groups among the outliers: many strangers of one kind point to a new class or a broken source, not to chance."""
+"""Groups among the strange items: many strangers of one kind point to a new class or a broken source, not to chance."""
 
 from __future__ import annotations
 

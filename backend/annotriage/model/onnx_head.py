@@ -45,9 +45,7 @@ def write_onnx_head(
         onnx.save(model, file, save_as_external_data=large, location=f"{MODEL_FILE}.data" if large else None)
         onnx.checker.check_model(str(file))
     except (onnx.checker.ValidationError, ValueError) as error:
-        raise ModelError(
-            f"{spec.model_path}: no valid ONNX model came of it with a new head: {error}. Export it again, then retrain"
-        ) from error
+        raise ModelError(f"{spec.model_path}: with a new head it is no valid ONNX model: {error}. Export it again, then retrain") from error
     made = replace(
         spec,
         file=MODEL_FILE,

@@ -16,6 +16,7 @@ import numpy as np
 
 from annotriage.data import Item, Problem
 from annotriage.errors import MediaError
+from annotriage.model.batch_size import BatchSize
 from annotriage.model.cores import cores
 from annotriage.model.inputs import Loaded, load, shrunk
 from annotriage.model.stages import Stage, Stages
@@ -53,13 +54,13 @@ def stream(model: Model, items: Iterable[Item], settings: Settings, stages: Stag
     """
     stages = stages or Stages()
     workers = decoding_threads(settings)
-    pieces = in_batches(items, batch_size(model, settings), stages)
+    size = BatchSize(model, settings)
     waiting: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(workers, "decode") as decoding, ThreadPoolExecutor(1, "model") as running:
         try:
-            for piece in pieces:
+            for piece in in_batches(items, size, stages):
                 decoded = decoding.submit(decode, piece, model, settings, stages)
-                waiting.append(running.submit(_run, model, piece, decoded, stages))
+                waiting.append(running.submit(_run, model, piece, decoded, size, stages))
                 if len(waiting) > workers:
                     yield _awaited(waiting.popleft(), stages)
             while waiting:
@@ -67,11 +68,8 @@ def stream(model: Model, items: Iterable[Item], settings: Settings, stages: Stag
         finally:
             running.shutdown(wait=False, cancel_futures=True)
             decoding.shutdown(wait=False, cancel_futures=True)
-
-
-def batch_size(model: Model, settings: Settings) -> int:
-    """Items per run of the model."""
-    return model.fixed_batch or settings.batch_size
+            if size.note and size.note not in model.notes:
+                model.notes = (*model.notes, size.note)
 
 
 def decoding_threads(settings: Settings) -> int:
@@ -79,12 +77,12 @@ def decoding_threads(settings: Settings) -> int:
     return settings.threads or cores()
 
 
-def in_batches(items: Iterable[Item], size: int, stages: Stages) -> Iterator[list[Item]]:
+def in_batches(items: Iterable[Item], size: BatchSize, stages: Stages) -> Iterator[list[Item]]:
     """The items by batches, as they are read."""
     iterator = iter(items)
     while True:
         with stages.timed(Stage.READ):
-            piece = list(islice(iterator, size))
+            piece = list(islice(iterator, size.size))
         if not piece:
             return
         yield piece
@@ -117,7 +115,7 @@ def _load(item: Item, model: Model, settings: Settings, out: Array) -> Loaded | 
     return loaded if loaded.picture is None else replace(loaded, picture=shrunk(loaded.picture, settings.thumbnail))
 
 
-def _run(model: Model, items: list[Item], loading: Future[Decoded], stages: Stages) -> Batch:
+def _run(model: Model, items: list[Item], loading: Future[Decoded], size: BatchSize, stages: Stages) -> Batch:
     with stages.timed(Stage.STARVE):
         found, tensors = loading.result()
     started = time.perf_counter()
@@ -127,7 +125,7 @@ def _run(model: Model, items: list[Item], loading: Future[Decoded], stages: Stag
     outputs = None
     if loaded:
         with stages.timed(Stage.MODEL):
-            outputs, failures = _run_or_split(model, tensors)
+            outputs, failures = _run_or_split(model, tensors, size)
         for place, failure in failures.items():
             item = items[rows[place]]
             problems[rows[place]] = Problem(Failure.MODEL, f"{item.path or item.id}: {failure}")
@@ -136,20 +134,24 @@ def _run(model: Model, items: list[Item], loading: Future[Decoded], stages: Stag
     return Batch(items, problems, rows, outputs, loaded, (time.perf_counter() - started) / len(items))
 
 
-def _run_or_split(model: Model, tensors: Array) -> tuple[Outputs | None, dict[int, str]]:
+def _run_or_split(model: Model, tensors: Array, size: BatchSize) -> tuple[Outputs | None, dict[int, str]]:
     """The outputs of the inputs that the model can take, and what is wrong with the others, by place."""
+    started = time.perf_counter()
     try:
         outputs = model.run(tensors)
     except Exception as error:  # a runtime raises its own kinds; one poisoned item must not take its batch along
         failure = str(error).strip()[:300]
     else:
+        size.ran(len(tensors), time.perf_counter() - started)
         return _usable(outputs)
     if len(tensors) == 1:  # from here on the error is gone, and with it what the failed run held of the GPU's memory
         return None, {0: f"the model failed on it; compare its size and values with items that work ({failure})"}
     half = len(tensors) // 2
-    first, first_failures = _run_or_split(model, tensors[:half])
-    second, second_failures = _run_or_split(model, tensors[half:])
+    first, first_failures = _run_or_split(model, tensors[:half], size)
+    second, second_failures = _run_or_split(model, tensors[half:], size)
     moved = {half + place: failure for place, failure in second_failures.items()}
+    if not first_failures and not moved:
+        size.did_not_fit(len(tensors))
     return _joined([part for part in (first, second) if part is not None]), first_failures | moved
 
 

@@ -23,10 +23,11 @@ from annotriage.engine.reference import Reference
 from annotriage.engine.triage import Triage
 from annotriage.errors import DataError, ModelError, SettingError
 from annotriage.model import Model, gpu_missing
+from annotriage.model.batch_size import BatchSize
 from annotriage.model.cores import cores
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stages import Stage, Stages
-from annotriage.model.stream import batch_size, decode, decoding_threads, in_batches
+from annotriage.model.stream import decode, decoding_threads, in_batches
 from annotriage.progress import Progress, silent
 from annotriage.report.output import triage_to_folder
 from annotriage.settings import ServiceSettings, Settings
@@ -64,7 +65,7 @@ class Bench:
     seconds: of the items' pass by the clock; `in_turn` and `rest` add up to it. beside: what went on meanwhile in threads of its own; it
     overlaps with `in_turn`, and is no part of that sum. once: what follows once per dataset. opening: of the model. per_second: items of
     the pass. alone_per_second: of the model alone on the same cores, the limit; share: the part of it that is reached. by_batch: items
-    per second of the model alone by batch size. held_up_by: the stage that most of the pass went to. changes: what would make it faster,
+    per second of the model alone by batch size; batch_size: the one of the run, the best where a run finds its own. held_up_by: the stage that most of the pass went to. changes: what would make it faster,
     with what is to be expected. notes: what to know about these figures.
     """
 
@@ -129,9 +130,11 @@ def bench(
     opened = reference.open_model(model, settings)
     opening = time.perf_counter() - started
     inputs = _inputs(opened, dataset, settings)
-    alone, size = opened.alone(), batch_size(opened, settings)
+    alone, size = opened.alone(), BatchSize(opened, settings).size
     with progress("the model alone", None):
         by_batch = _by_batch(alone, inputs, _sizes(opened, size, seconds, alone, inputs))
+    if _grows(opened, settings):
+        size = max(by_batch, key=lambda tried: by_batch[tried])
     with TemporaryDirectory() as folder:
         found = triage_to_folder(
             reference, dataset, Path(folder) / "results", model=opened, settings=settings, server=server, progress=progress
@@ -140,7 +143,7 @@ def bench(
         raise DataError(f"none of the {len(found.verdicts):,} items of {dataset.name} could be scored: {found.waiting[0].verdict.reason}")
     with progress("the model alone, again", None):
         after = _by_batch(alone, inputs, (size,))[size]
-    return _read(found, opened, settings, server or ServiceSettings.load(), opening, by_batch, after)
+    return _read(found, opened, settings, server or ServiceSettings.load(), opening, by_batch, size, after)
 
 
 def bench_sentences(found: Bench) -> Iterator[str]:
@@ -212,7 +215,7 @@ def _inputs(model: Model, dataset: Dataset, settings: Settings) -> Array:
     """A few items as the model takes them, from the first batch of which any can be read: (n, ...) float32."""
     first = None
     stages = Stages()
-    for piece in in_batches(dataset, batch_size(model, settings), stages):
+    for piece in in_batches(dataset, BatchSize(model, settings), stages):
         found, inputs = decode(piece, model, settings, stages)
         if len(inputs):
             return inputs
@@ -257,6 +260,11 @@ def _by_batch(alone: Callable[[Array], object], inputs: Array, sizes: Sequence[i
     return {size: float(np.median(rates[size])) for size in sorted(sizes)}
 
 
+def _grows(model: Model, settings: Settings) -> bool:
+    """Whether a run finds its batch size by itself."""
+    return not settings.batch_size and model.fixed_batch is None and model.device == "cuda"
+
+
 def _run(alone: Callable[[Array], object], inputs: Array, size: int) -> None:
     alone(_batch(inputs, size))
 
@@ -273,11 +281,12 @@ def _read(
     server: ServiceSettings,
     opening: float,
     by_batch: dict[int, float],
+    size: int,
     after: float,
 ) -> Bench:
     """What the stages of a run and the speed of the model alone say."""
     stages, count = found.stages, len(found.verdicts)
-    seconds, size = found.timings["items"], batch_size(model, settings)
+    seconds = found.timings["items"]
     in_turn, beside, once = (
         tuple(StageTime(stage, stages.elapsed(stage), stages.processor(stage)) for stage in some) for some in (IN_TURN, BESIDE, ONCE)
     )
@@ -331,12 +340,12 @@ def changes(
     held_up_by, _ = holds_up(stages)
     running, starving = stages.elapsed(Stage.MODEL), stages.elapsed(Stage.STARVE)
     own = seconds - stages.elapsed(Stage.WAIT)  # what the main thread does by itself
-    threads, size = decoding_threads(settings), batch_size(model, settings)
+    threads, size = decoding_threads(settings), BatchSize(model, settings).size
     if held_up_by == Stage.MODEL:
         best = max(by_batch, key=lambda other: by_batch[other])
         faster = by_batch[best] / by_batch[size]
         gain = seconds / max(seconds - running * (1 - 1 / faster), own)
-        if gain > WORTH:
+        if gain > WORTH and not _grows(model, settings):
             yield words.batch_change(best, size, faster, gain)
         if model.device == "cpu":
             decoding = stages.processor(Stage.DECODE) / cores()

@@ -59,8 +59,8 @@ def share_chart(diversity: Diversity) -> Markup:
         parts += [svg.line(x(end), y - 6, x(end), y + 6, f"c-whisker {colour}") for end in (low, high)]
         parts.append(svg.dot(x(share), y, 7, colour))
         parts.append(svg.text(x(share), y - 14, percent(share), "c-value"))
-    described = "; ".join(f"{name}: {percent(share)}, 95% interval {percent_range(low, high)}" for name, share, low, high, _ in rows)
-    return svg.frame("Share of outliers", described or "No share is known.", 560, bottom + 28, parts)
+    described = "; ".join(f"{name}: {percent(share)}, likely {percent_range(low, high)}" for name, share, low, high, _ in rows)
+    return svg.frame("Share of strange items", described or "No share is known.", 560, bottom + 28, parts)
 
 
 def routes_bar(counts: Mapping[str, int]) -> Markup:
@@ -188,7 +188,7 @@ def trend_chart(moments: Sequence[Moment], expected: float | None, described: st
         parts.append(svg.line(x(at), y(low), x(at), y(high), "c-whisker c-outlier thin"))
     for moment in known if len(known) <= 40 else known[-1:]:
         parts.append(svg.dot(x(moment.at), y(moment.share or 0.0), 5, "c-outlier"))
-    return svg.frame("Share of outliers over time", described, right + 30, bottom + 34, parts)
+    return svg.frame("Share of strange items over time", described, right + 30, bottom + 34, parts)
 
 
 def sparkline(shares: Sequence[float | None], described: str) -> Markup:

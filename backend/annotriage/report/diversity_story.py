@@ -180,7 +180,7 @@ def _badge(opinion: Opinion, question: str) -> tuple[str, str, str]:
 
 
 def _interval(opinion: Opinion) -> Markup:
-    described = f"{percent(opinion.diversity)} outliers, likely {percent_range(opinion.low, opinion.high)}"
+    described = f"{percent(opinion.diversity)} strange, likely {percent_range(opinion.low, opinion.high)}"
     colour = "c-outlier" if opinion.diversity > THRESHOLD else "c-auto"
     return interval_row(opinion.diversity, opinion.low, opinion.high, float("nan"), 1.0, described, colour)
 

@@ -40,5 +40,5 @@ def _classes(found: LabelComparison) -> str:
 def _strangers(found: LabelComparison) -> str:
     if not found.foreign:
         return ""
-    seen = f"{found.foreign_seen:,} were seen as outliers ({percent(found.foreign_seen / found.foreign, 0)})"
+    seen = f"{found.foreign_seen:,} were seen as strange ({percent(found.foreign_seen / found.foreign, 0)})"
     return f"Of {count(found.foreign, 'item')} of classes that the model does not know {seen}, {found.foreign_auto:,} became automatic."

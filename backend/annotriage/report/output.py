@@ -126,7 +126,7 @@ def summary_text(triage: Triage) -> str:
     lines += [f"{advice.title} {advice.headline[:1].upper()}{advice.headline[1:]}".rstrip(".") for advice in triage.advice]
     if triage.groups:
         crowds = ", ".join(f"{group.size:,} like {group.medoid}" for group in triage.groups[:5])
-        lines += ["", f"Groups among the outliers: {crowds}{', ...' if len(triage.groups) > 5 else ''}."]
+        lines += ["", f"Groups among the strange items: {crowds}{', ...' if len(triage.groups) > 5 else ''}."]
     return "\n".join([*lines, *(f"Note: {note}" for note in triage.notes)])
 
 

@@ -76,7 +76,9 @@ def map_sentence(report: Report) -> str:
     if strange:
         near = Counter(point.cluster for point in strange).most_common(3)
         names = ", ".join(f"{name[:60] or 'no cluster'} ({number:,})" for name, number in near)
-        who = "The only outlier among them lies" if len(strange) == 1 else f"Of the {len(strange):,} outliers among them, most lie"
+        who = (
+            "The only strange item among them lies" if len(strange) == 1 else f"Of the {len(strange):,} strange items among them, most lie"
+        )
         sentence += f" {who} nearest to: {names}."
     return sentence
 
@@ -87,14 +89,14 @@ def groups_sentence(report: Report) -> str:
     if not report.diversity.n:
         return "No item was scored, so there is nothing to group."
     if not outliers:
-        return "No item is an outlier, so there is nothing to group."
+        return "No item is strange, so there is nothing to group."
     if outliers == 1:
-        return "No groups: there is one outlier only."
+        return "No groups: there is only one strange item."
     if not report.groups:
-        return f"No groups: {count(outliers, 'outlier')}, too few or too unlike each other to form one."
+        return f"No groups: {count(outliers, 'strange item')}, too few or too unlike each other to form one."
     largest = max(report.groups, key=lambda group: group.size)
     more = f"; {count(len(report.groups), 'group')} in all" if len(report.groups) > 1 else ""
-    return f"{largest.size:,} of {count(outliers, 'outlier')} are one group{more}. A group may be a new class or a broken source."
+    return f"{largest.size:,} of {count(outliers, 'strange item')} are one group{more}. A group may be a new class or a broken source."
 
 
 def clusters_sentence(clusters: Sequence[ClusterDiversity], calibrated: bool) -> str:
@@ -105,6 +107,6 @@ def clusters_sentence(clusters: Sequence[ClusterDiversity], calibrated: bool) ->
         return "Without held-out items no cluster can be compared with what is normal; the shares alone are shown."
     changed = [cluster.name[:60] for cluster in clusters if cluster.p_value <= 0.05]
     if not changed:
-        return "No single cluster holds more outliers than its held-out items let expect."
+        return "No single cluster holds more strange items than its held-out items suggest."
     names = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-    return f"{count(len(changed), 'cluster holds', 'clusters hold')} more outliers than expected: {names}."
+    return f"{count(len(changed), 'cluster holds', 'clusters hold')} more strange items than expected: {names}."

@@ -83,7 +83,7 @@ def restore(database: str, file: Path, progress: Progress = silent, *, force: bo
     """Put a backup into a database, which is made if it is a file that is not there.
 
     database: as the setting. force: whether what the database holds may be given up. Nobody may use it meanwhile. What was on its way when
-    the backup was taken is read back from the labeling tool before anything is sent; everybody signs in anew.
+    the backup was taken is read back from the labeling tool before anything is sent; everybody must sign in again.
     Raises DataError if the file is no backup or damaged, StateError if a service runs on the database or it holds projects, StoreError if
     a newer version made the backup.
     """

@@ -123,7 +123,7 @@ def several_answers(connection: Connection, project: Project) -> tuple[list[Seve
 
 
 def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]:
-    """People's first answers on items whose suggestion is shown, and on spot checks of the same routes, under the present reference.
+    """People's first answers on items whose suggestion is shown, and on spot checks of the same routes, under the current reference.
 
     The latest items if there are many; answers from before the verdict are left out.
     """

@@ -200,7 +200,7 @@ def item_of_task(connection: Connection, project: Project, task: str) -> Item:
         found = _items(connection, _query(project).where(item.c.project_id == project.id, column == task))
         if found:
             return found[0]
-    raise UnknownError(f"project {project.external_id} has no task {task} here; what was imported a moment ago takes some seconds")
+    raise UnknownError(f"project {project.external_id} has no task {task} here; what was imported a moment ago takes a few seconds")
 
 
 def item_of_id(connection: Connection, project: Project, item_id: int) -> Item:

@@ -88,7 +88,7 @@ def piece_of(connection: Connection, project: Project, insight_id: int, name: st
     query = query.where(insight.c.project_id == project.id, insight.c.id == insight_id, insight_piece.c.name == name)
     content = connection.execute(query).scalar_one_or_none()
     if content is None:
-        raise UnknownError(f"project {project.external_id}: what the model was looked at by is made anew; load the page again")
+        raise UnknownError(f"project {project.external_id}: this view of the model is being made again; load the page again")
     return bytes(content)
 
 

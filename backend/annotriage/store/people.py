@@ -1,6 +1,7 @@
 """People with an account of their own: what each may do, and who did what.
 
-Passwords are kept as salted scrypt hashes. Besides these accounts there is the service's own user, of the settings, who may do everything.
+Passwords are kept as salted scrypt hashes. Besides these accounts there is the service's own user, from the
+settings, who may do everything.
 """
 
 from __future__ import annotations

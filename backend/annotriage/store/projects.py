@@ -201,7 +201,7 @@ def keep_standing(connection: Connection, of: Project, facts: Mapping[str, Any])
 
 
 def standing_of(connection: Connection, of: Project) -> dict[str, Any] | None:
-    """How the guarantee stands, as the jobs process last found it; None if it has not yet, under the present reference."""
+    """How the guarantee stands, as the jobs process last found it; None if it has not yet, under the current reference."""
     found = connection.execute(select(project.c.standing).where(project.c.id == of.id)).scalar_one_or_none()
     return dict(found) if found and found["reference_id"] == of.reference_id else None
 

@@ -41,7 +41,7 @@ def enqueue(connection: Connection, project: Project, reference_id: int, item_id
 def unready(connection: Connection, project: Project, reference_id: int) -> bool:
     """Whether the switch to a reference would take something away from annotators.
 
-    Every item that is judged under the present reference must be judged under it, too; and where a prediction of the present one is
+    Every item that is judged under the current reference must be judged under it, too; and where a prediction of the present one is
     in the labeling tool, there must be one of it. What came in just now has neither, and does not hold the switch up.
     """
     lacking: ColumnElement[bool] = _judged(project.reference_id) & ~_judged(reference_id)
@@ -87,7 +87,7 @@ def cleared(connection: Connection, project: Project, former_id: int) -> bool:
 
 
 def behind(connection: Connection, project: Project, after: int, limit: int) -> list[int]:
-    """Items with larger ids than `after` whose place in the queue is not that of their verdict under the present reference."""
+    """Items with larger ids than `after` whose place in the queue is not that of their verdict under the current reference."""
     judged = (verdict.c.item_id == item.c.id) & (verdict.c.reference_id == project.reference_id)
     differs = item.c.route.is_distinct_from(verdict.c.route) | item.c.trust.is_distinct_from(verdict.c.shown_trust)
     query = (
@@ -97,7 +97,7 @@ def behind(connection: Connection, project: Project, after: int, limit: int) -> 
 
 
 def catch_up(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
-    """Give these items the place in the queue of their verdict under the present reference."""
+    """Give these items the place in the queue of their verdict under the current reference."""
     mine = (verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     route, trust = (select(column).where(*mine).scalar_subquery() for column in (verdict.c.route, verdict.c.shown_trust))
     for ids in chunks(item_ids):

@@ -199,7 +199,7 @@ def _usable(
 
     leave([labels is None for labels in everything.labels], "without a label")
     leave([labels == FOREIGN for labels in everything.labels], "whose label is no class of the new model")
-    leave(np.isin(everything.hashes, looked_at), "held-out items of the present reference")
+    leave(np.isin(everything.hashes, looked_at), "held-out items of the current reference")
     for kept in kept_out:
         leave(np.isin(everything.hashes, kept.hashes), f"in {kept.name} too, which must not be trained on")
         groups = {group for group in kept.groups if group}

@@ -140,7 +140,9 @@ def create_app(process: Process) -> Flask:
         if process.unwritten:
             return problem(503, f"the database cannot be written to ({process.unwritten}): nothing goes on", {"Retry-After": RETRY_AFTER})
         if "worker" not in roles:
-            return problem(503, "no worker gave a sign of life lately: nothing is judged or delivered; is annotriage serve running?")
+            return problem(
+                503, "there was no sign of life from a worker recently: nothing is judged or delivered; is annotriage serve running?"
+            )
         return {"ready": True}
 
     @app.get("/metrics")

@@ -158,7 +158,7 @@ class Guard:
             now = time.monotonic()
             wait = max(0.0, self._turns.get(whose, now - TURN) + TURN - now)
             if wait > LONGEST_WAIT:
-                raise TooManyRequests("Too many wrong passwords came lately; try again in a moment.", retry_after=int(LONGEST_WAIT))
+                raise TooManyRequests("Too many wrong passwords recently; try again in a moment.", retry_after=int(LONGEST_WAIT))
             self._turns[whose] = now + wait
             return wait
 

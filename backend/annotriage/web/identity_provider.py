@@ -93,7 +93,7 @@ class IdentityProvider:
             raise Refused("Another provider has answered; begin again.")
         if "error" in answer or not answer.get("code"):
             said = " ".join(filter(None, (answer.get("error"), answer.get("error_description"))))[:LONGEST]
-            raise Refused(f"The identity provider let nobody in: {said or 'it sent no code'}.")
+            raise Refused(f"The identity provider refused the sign-in: {said or 'it sent no code'}.")
         with self._place():
             document = self._metadata()
             token = self._exchange(document, answer["code"], str(kept["verifier"]))
@@ -113,7 +113,7 @@ class IdentityProvider:
     @contextmanager
     def _place(self) -> Iterator[None]:
         if not self._places.acquire(blocking=False):
-            raise Refused("Many people are signing in at this moment; try again in some seconds.")
+            raise Refused("Many people are signing in at this moment; try again in a few seconds.")
         try:
             yield
         finally:

@@ -15,7 +15,7 @@ OWN_FIELDS = "triage_"  # our own data fields begin so; they describe no dataset
 UNNAMED = "$undefined$"  # data key of a column without a name, as a list of addresses has; it stands for the config's field
 UNLISTED = "annotriage:cannot-be-listed"
 NOT_LISTED = (
-    "Label Studio itself fails to list it, so that nobody can open the list that it is on; its data, as a rule, hold half of a character"
+    "Label Studio itself fails to list it, so nobody can open the list that it is on; its data, as a rule, hold half of a character"
     " (a lone surrogate): import the task again without it and delete this one"
 )
 LONGEST_FIELD = 200  # characters; longer texts are no names of datasets

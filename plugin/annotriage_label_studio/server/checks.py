@@ -84,7 +84,7 @@ def _webhook(client: Client, project: Project, url: str, secret: str) -> Check:
     found = connect.our_webhooks(client, str(project.id), url)
     fix = AGAIN.format(id=project.id)
     if not found:
-        return Check("webhook", False, "none that calls this service: new tasks are seen by polling only, some seconds later", fix)
+        return Check("webhook", False, "none that calls this service: new tasks are seen by polling only, a few seconds later", fix)
     wrong = connect.differs(found[0], connect.webhook_settings(url, secret))
     if wrong:
         return Check("webhook", False, f"at {found[0].url}, with {', '.join(wrong)} not as set up", fix)

@@ -72,7 +72,7 @@ class Client:
         try:
             return parsedate_to_datetime(answer.headers["Date"]).timestamp()
         except (KeyError, ValueError) as error:
-            raise ToolError(f"GET {self.url}/health: the answer has no date, so that the clocks cannot be compared") from error
+            raise ToolError(f"GET {self.url}/health: the answer has no date, so the clocks cannot be compared") from error
 
     def _call(self, method: str, path: str, json: Any, params: dict[str, Any], seconds: float | None = None) -> Any:
         body = None if json is None else jsonlib.dumps(json, allow_nan=False)  # httpx's own refuses the lone surrogates of some task data

@@ -123,7 +123,7 @@ def advice(client: Client, project: Project, control: ChoicesControl) -> list[st
         )
     if NONE_OF_THESE not in {name for choice in control.choices for name in choice.names}:
         notes.append(
-            f"Note: no choice says that none of them fits. For strangers add, for example,"
+            f"Note: no choice says that none of them fits. For what fits nowhere add, for example,"
             f' <Choice value="None of these" alias="{NONE_OF_THESE}"/> to the control {control.name!r}.'
         )
     others = [backend for backend in _backends(client, str(project.id)) if backend.title != TITLE]

@@ -88,9 +88,9 @@ def set_up_tabs(client: Client, project: Project, media_field: str, *, opening: 
         if found is None:
             done.append(sentence(f"Tab {tab.title!r}", "made", dry_run))
         elif _look(found).get(MARK) and not _same(_look(found), question):
-            done.append(sentence(f"Tab {tab.title!r}, which was out of date", "made anew", dry_run))
+            done.append(sentence(f"Tab {tab.title!r}, which was out of date", "made again", dry_run))
         elif opening and not _opens(client, id, found):
-            done.append(sentence(f"Tab {tab.title!r}, which could not be opened", "made anew", dry_run))
+            done.append(sentence(f"Tab {tab.title!r}, which could not be opened", "made again", dry_run))
         else:
             continue
         if not dry_run:

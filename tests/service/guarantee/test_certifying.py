@@ -93,7 +93,9 @@ def test_open_checks_count_as_wrong_and_the_number_falls_as_people_answer(certif
     assert (done.open, done.right + done.wrong) == (0, done.checks)
     assert done.most == most_wrong(done.labels, done.checks, done.wrong)
     assert done.most < done.labels / 3
-    assert done.sentence.startswith(f"At most {done.most} of these {done.labels} automatic labels are wrong (95% sure), strangers included")
+    assert done.sentence.startswith(
+        f"At most {done.most} of these {done.labels} automatic labels are wrong (95% sure), strange items included"
+    )
 
 
 def test_two_at_once_do_not_both_pass_for_the_first(certifying, monkeypatch):

@@ -47,7 +47,7 @@ def test_wrong_answers_near_the_gate_let_a_stricter_one_take_over(process, conne
     assert (facts["times_stricter"], facts["attempt"]) == (1, reference.guarantee.attempt)
     said = event_sentence(event.kind, event.facts)
     assert said.startswith("15 of 180 automatic labels that people checked blind were wrong, more than the limit allows")
-    assert said.endswith("Spot checks have made the gate stricter since; a recalibration sets it anew.")
+    assert said.endswith("Spot checks have made the gate stricter since; a recalibration sets it again.")
     assert not tightening.step(now), "one change at a time"
 
 

@@ -150,7 +150,7 @@ def atlas(
     )
     if places == RANDOM and len(placed) < len(wanted):
         others = ", ".join(name for name in wanted if name not in placed)
-        inside = inside.noted(f"{others} has no places, so that the whole item is drawn.")
+        inside = inside.noted(f"{others} has no places, so the whole item is drawn.")
     usual = np.flatnonzero(~inside.strange)
     if len(usual) < FEWEST:
         few = f"{len(usual)} of its {len(inside.ids):,} items are usual"

@@ -35,7 +35,7 @@ Array = NDArray[Any]
 SHOWN = 320  # pixels, about, at which a small image is shown
 MOST = 20  # places along an edge that are told apart
 TOP = 3  # classes named at a place
-NO_PLACES = "none of the layers that the reference compares has places, so that there is only the answer to the whole image"
+NO_PLACES = "none of the layers that the reference compares has places, so there is only the answer to the whole image"
 BY_GRADIENT, BY_HEAD = "activation times gradient", "the linear map from the layer to the answers, fitted on training items"
 
 

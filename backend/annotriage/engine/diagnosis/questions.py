@@ -143,7 +143,7 @@ def _same_items(inside: Inside, others: Sequence[Inside]) -> tuple[Inside, list[
     """The items that all could read, in one order."""
     shared = frozenset(inside.ids).intersection(*(other.ids for other in others))
     if len(shared) < 2:
-        raise DataError(f"{inside.dataset}: fewer than two items could be read by all models, so that they cannot be compared")
+        raise DataError(f"{inside.dataset}: fewer than two items could be read by all models, so they cannot be compared")
     taken = [part.rows(np.flatnonzero([id in shared for id in part.ids])) for part in (inside, *others)]
     return taken[0], taken[1:]
 

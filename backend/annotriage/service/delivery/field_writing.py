@@ -275,5 +275,5 @@ def diversity_text(diversity: Mapping[str, Any]) -> str:
     """The diversity score in a few words: "31% outliers (26.4 to 36.2%), 5% expected". diversity: as in a snapshot's facts."""
     if not diversity["n"]:
         return f"none of {count(diversity['failed'], 'item')} could be scored"
-    share = f"{percent(diversity['share'])} outliers ({percent_range(diversity['low'], diversity['high'])})"
+    share = f"{percent(diversity['share'])} strange ({percent_range(diversity['low'], diversity['high'])})"
     return f"{share}, {percent(diversity['expected'])} expected" if diversity["calibrated"] else f"{share}, uncalibrated"

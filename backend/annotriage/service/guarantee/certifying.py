@@ -61,7 +61,7 @@ def certify(process: Process, project: Project, dataset: Dataset, *, until: floa
     if not labels:
         raise DataError(
             f"project {project.external_id}: {dataset.title!r} has no automatic label"
-            " of that time under the present reference, so there is nothing to certify"
+            " of that time under the current reference, so there is nothing to certify"
         )
     whole, rest = _parts(labels, checks, since)
     shares = _shares(project, [checks[label.id] for label in rest if label.id in checks])
@@ -115,7 +115,7 @@ def _refuse_meanwhile(connection: Connection, project: Project, dataset: Dataset
 def certify_again(
     process: Process, project: Project, dataset: Dataset, *, until: float | None, wanted: int | None, anew: bool, by: str
 ) -> int:
-    """The latest certificate of a dataset under the present reference, if nothing else is asked for; else as `certify`."""
+    """The latest certificate of a dataset under the current reference, if nothing else is asked for; else as `certify`."""
     if until is None and wanted is None and not anew:
         with process.store.reading() as connection:
             latest = certificates.certificates_page(connection, project, dataset_id=dataset.id, limit=1)

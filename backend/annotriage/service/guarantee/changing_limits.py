@@ -115,7 +115,7 @@ def _refuse_alarm(project: Project) -> None:
     if project.alarm is not None:
         raise StateError(
             f"project {project.external_id}: the alarm stopped automatic labels, and other limits on the old held-out items do not"
-            f" lift it; annotriage recalibrate --project {project.external_id} does, once the limit is shown anew"
+            f" lift it; annotriage recalibrate --project {project.external_id} does, once the limit is shown again"
         )
 
 

@@ -39,7 +39,7 @@ def project_look_alikes(
         rows = [row for row in rows if numbers.get(row.id) == group]
         if not rows:
             raise UnknownError(
-                f"project {project.external_id}: no outlier group {group} with tasks that nobody has answered; the groups are"
+                f"project {project.external_id}: no group {group} of strange items with tasks that nobody has answered; the groups are"
                 f" {', '.join(map(str, sorted(set(numbers.values())))) or 'none yet'}"
             )
     tasks = {str(row.id): str(row.external_id) for row in rows}
@@ -49,7 +49,7 @@ def project_look_alikes(
             yield dataclasses.replace(item, id=tasks[item.id], labels=None)
 
     reference = process.reference(project.reference_id)
-    name = f"project {project.external_id}" if group is None else f"outlier group {group} of project {project.external_id}"
+    name = f"project {project.external_id}" if group is None else f"group {group} of the strange items of project {project.external_id}"
     found = look_alikes(
         reference,
         Dataset(name, len(rows), read),

@@ -36,7 +36,7 @@ def resume(connection: Connection, project: Project) -> str:
             )
         raise StateError(
             f"project {project.external_id}: the alarm stopped automatic labels, and a person's word does not lift it;"
-            f" annotriage recalibrate --project {project.external_id} does, once the limit is shown anew"
+            f" annotriage recalibrate --project {project.external_id} does, once the limit is shown again"
         )
     note(connection, project.id, EventKind.RESUMED)
     return f"Labels of project {project.external_id} may be automatic again; what was judged meanwhile stays with people."

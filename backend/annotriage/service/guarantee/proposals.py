@@ -71,7 +71,7 @@ def propose_groups(process: Process, project: Project, dataset_id: int, numbers:
     chosen = sorted(set(numbers))
     ids = [id for id, number in found.items() if number in chosen]
     if not chosen or not ids:
-        raise UnknownError(f"project {project.external_id}: there is no such group of outliers any more; look at the groups again")
+        raise UnknownError(f"project {project.external_id}: there is no such group any more; look at the groups again")
     reason = f"group {chosen[0]}" if len(chosen) == 1 else f"groups {', '.join(map(str, chosen[:-1]))} and {chosen[-1]}"
     return propose_items(process, project, ids, by, reason=f"outlier {reason}")
 
@@ -114,7 +114,7 @@ def propose_items(process: Process, project: Project, item_ids: Sequence[int], b
 
 
 def ask_people(process: Process, project: Project, id: int, by: str) -> None:
-    """People are asked, blind, about the first members of the draw: in the queue at once, in the labeling tool's tab some seconds later.
+    """People are asked, blind, about the first members of the draw: in the queue at once, in the labeling tool's tab a few seconds later.
 
     Raises StateError, UnknownError.
     """
@@ -147,7 +147,7 @@ def label_rest(process: Process, project: Project, id: int, by: str) -> int:
     Raises StateError if the answers do not, or no longer, allow it; UnknownError.
     """
     if project.watch or project.gone or project.problem or not project.shown_version:
-        raise StateError("nothing is written into this project at present, so nothing can be labelled at once")
+        raise StateError("nothing is written into this project at the moment, so nothing can be labelled at once")
     with process.store.writing() as connection:
         found, members = _hold(connection, project, id)
         answers = answers_of(found, members)

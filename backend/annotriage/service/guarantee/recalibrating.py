@@ -112,7 +112,9 @@ def answered_items(process: Process, project: Project, rows: Sequence[AnsweredIt
             if isinstance(item, MediaUnavailable):
                 missing += 1
                 if missing > MOST_MISSING * len(rows):
-                    raise ToolUnavailable(f"project {project.external_id}: the media of too many answered items cannot be had now: {item}")
+                    raise ToolUnavailable(
+                        f"project {project.external_id}: the media of too many answered items cannot be fetched now: {item}"
+                    )
                 item = Item(str(row.id), None, group=row.group, problem=Problem(item.failure, str(item)))
             yield dataclasses.replace(item, labels=row.given)
     finally:

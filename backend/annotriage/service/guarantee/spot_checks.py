@@ -227,7 +227,7 @@ def error_limit(guarantee: dict[str, Any]) -> float:
 def sample_needed(guarantee: dict[str, Any]) -> int:
     """How many answers on the sample a recalibration takes: so many that the limit can be shown if none of them is wrong.
 
-    guarantee: of the reference's facts. The surest n_0 must be automatic: a share like that under the present reference, or half.
+    guarantee: of the reference's facts. The surest n_0 must be automatic: a share like that under the current reference, or half.
     """
     from math import ceil
 

@@ -31,7 +31,7 @@ def diagnose_project(process: Process, project: Project, job: Job, progress: Pro
     with keeping(process, job) as connection:
         keep_insight(connection, project.id, InsightKind.DIAGNOSIS, reference.version, facts, pieces)
     log("model diagnosed", project=project.external_id, items=found.items, wrong=found.wrong)
-    return f"The questions are answered on {found.items:,} items, {found.wrong:,} of which the model has wrong."
+    return f"The questions are answered on {found.items:,} items, {found.wrong:,} of which the model gets wrong."
 
 
 def _plain(found: Diagnosis, which: Which) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -49,11 +49,11 @@ class Given:
 def answering(process: Process, project: Project, visitor: str) -> Answering:
     """What a visitor of the dashboard may answer. Raises ToolError where the labeling tool cannot be asked."""
     if project.watch or project.problem or project.gone:
-        return Answering(None, "Nothing is written into this project at present, so tasks are answered in the labeling tool.")
+        return Answering(None, "Nothing is written into this project at the moment, so answer tasks in the labeling tool.")
     account = _account(process, visitor)
     if account is None:
         title = process.tool.title
-        why = f"To answer here, sign in under the mail address of your account in {title}; it knows nobody called {visitor[:60]}."
+        why = f"To answer here, sign in with the email address of your account in {title}; it knows nobody called {visitor[:60]}."
         return Answering(None, why)
     choices = process.tool_project(project).choices()
     return Answering(account.name, "", choices.labels, choices.several)
@@ -102,7 +102,7 @@ def _one_at_a_time(project: Project, item_id: int, name: str) -> Iterator[None]:
     mine = (project.id, item_id)
     with _lock:
         if mine in _at:
-            raise StateError(f"task {name}: somebody is answering it at this moment; look at it again in some seconds")
+            raise StateError(f"task {name}: somebody is answering it at this moment; look at it again in a few seconds")
         _at.add(mine)
     try:
         yield

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from annotriage.service.operations.process import Process
     from annotriage.store.projects import ProjectOptions
 
-TRIED = 400  # tasks at most: some seconds, and each share within 5 points
+TRIED = 400  # tasks at most: a few seconds, and each share within 5 points
 AT_ONCE = 256  # items that the worker draws spot checks among at a time
 
 

@@ -99,7 +99,7 @@ class Likeness:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         if not self._turns.acquire(timeout=PATIENCE):
-            raise Overloaded("another search is running at this moment; try again in some seconds")
+            raise Overloaded("another search is running at this moment; try again in a few seconds")
         try:
             yield
         finally:

@@ -85,10 +85,15 @@ def _service(process: Process) -> Iterator[Check]:
     missing = [role for role in ("web", "worker", "jobs") if not roles[role]]
     late = [row for row in living if row.role not in VISITORS and time.time() - row.at > LATE_BEAT_SECONDS]
     if missing:
-        found = f"no sign of life of {', '.join(missing)}: {'nothing is judged or delivered' if 'worker' in missing else 'not all is done'}"
+        found = (
+            f"no sign of life from {', '.join(missing)}: {'nothing is judged or delivered' if 'worker' in missing else 'not all is done'}"
+        )
         yield Check("running", False, found, "Start annotriage serve, or look into its log.")
     elif late:
-        found = f"the {late[0].role} process gave its last sign of life {time.time() - late[0].at:.0f} s ago, and should each 5 s"
+        found = (
+            f"the {late[0].role} process gave its last sign of life {time.time() - late[0].at:.0f}\u00a0s ago, and should give one every"
+            " 5\u00a0s"
+        )
         yield Check("running", False, found, "It hangs, or cannot write to the database; its log says more.")
     else:
         yield Check("running", True, ", ".join(f"{roles[role]} {role}" for role in ("web", "worker", "jobs")))
@@ -141,7 +146,7 @@ def _clocks(process: Process) -> Iterator[Check]:
     if max(ahead, behind) <= SKEW_SECONDS:
         yield Check("clocks", True, "the labeling tool's and this machine's agree")
         return
-    found = f"the labeling tool's is {max(ahead, behind):,.0f} s {'ahead of' if ahead > behind else 'behind'} this machine's"
+    found = f"the labeling tool's is {max(ahead, behind):,.0f}\u00a0s {'ahead of' if ahead > behind else 'behind'} this machine's"
     yield Check("clocks", False, found, "Set both by a time server (NTP): answers are compared with when their checks were drawn.")
 
 
@@ -181,7 +186,7 @@ def _poll(_connection: Connection, project: Project) -> Iterator[Check]:
         found = f"the last time was {since / 60:.0f} minutes ago"
         yield Check("reading the labeling tool", False, found, f"/api/projects/{project.external_id}/events and the log say why.")
     else:
-        yield Check("reading the labeling tool", True, f"{since:.0f} s ago")
+        yield Check("reading the labeling tool", True, f"{since:.0f}\u00a0s ago")
 
 
 def _webhooks(connection: Connection, project: Project) -> Iterator[Check]:
@@ -190,7 +195,7 @@ def _webhooks(connection: Connection, project: Project) -> Iterator[Check]:
     if project.watch or not project.options.calls or imported is None or imported > time.time() - UNTOLD_SECONDS:
         return
     if imported > project.told_at + UNTOLD_SECONDS:
-        found = "tasks came in of which no webhook told; polling found them, some seconds later"
+        found = "tasks came in without a webhook; polling found them, a few seconds later"
         fix = f"annotriage connect --project {project.external_id} mends the webhook; can the labeling tool reach this service?"
         yield Check("webhooks arrive", False, found, fix)
     else:

@@ -62,7 +62,7 @@ class _State(Collector):
         inbox = GaugeMetricFamily("annotriage_inbox", "Webhooks that were not read yet, or cannot be.", labels=("state",))
         stopped = GaugeMetricFamily("annotriage_stopped", "1 where something is stopped; the API says why.", labels=("project", "what"))
         poll = GaugeMetricFamily("annotriage_seconds_since_poll", "Since the labeling tool was last read.", labels=("project",))
-        alive = GaugeMetricFamily("annotriage_processes", "Processes that gave a sign of life lately.", labels=("role",))
+        alive = GaugeMetricFamily("annotriage_processes", "Processes that gave a sign of life recently.", labels=("role",))
         with self._process.store.reading() as connection:
             for project in projects(connection):
                 id = project.external_id

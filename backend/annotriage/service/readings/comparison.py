@@ -80,7 +80,7 @@ def side_of(connection: Connection, project: Project, key: str) -> Side | None:
     dataset = dataset_of_project(connection, project, int(key[1:]))
     name, taken = dataset.title, snapshot_of(connection, project, dataset)
     if taken is None:
-        return Side(key, name, Counts(0, 0, 0.0, 1.0), 0, {}, (), "It is not assessed yet; that takes some seconds.", dataset.id)
+        return Side(key, name, Counts(0, 0, 0.0, 1.0), 0, {}, (), "It is not assessed yet; that takes a few seconds.", dataset.id)
     facts = taken.facts["diversity"]
     clusters = {
         cluster["name"]: Counts(cluster["n"], cluster["outliers"], cluster["low"], cluster["high"])
@@ -101,7 +101,7 @@ def _window(connection: Connection, project: Project, key: str, name: str, start
         return None
     after = snapshot_before(connection, every.id, project.reference_id, end)
     before = snapshot_before(connection, every.id, project.reference_id, start)
-    nothing = Side(key, name, Counts(0, 0, 0.0, 1.0), 0, {}, (), "Nothing was assessed in it under the present reference.", None)
+    nothing = Side(key, name, Counts(0, 0, 0.0, 1.0), 0, {}, (), "Nothing was assessed in it under the current reference.", None)
     if after is None or (before is not None and before.id == after.id):
         return nothing
     earlier = {cluster["name"]: cluster for cluster in before.facts["diversity"]["clusters"]} if before is not None else {}

@@ -109,7 +109,7 @@ def advice_on(connection: Connection, project: Project, found: Sequence[DatasetD
 def sentence_of(snapshot: Snapshot | None) -> str:
     """What a snapshot says, in a sentence for everybody."""
     if snapshot is None or snapshot.share is None or snapshot.low is None:
-        return "Nothing is assessed yet: the first figures follow some seconds after the first items."
+        return "Nothing is assessed yet: the first figures follow a few seconds after the first items."
     facts = snapshot.facts["diversity"]
     known = facts["calibrated"]
     expected, high = (facts["expected"], facts["expected_high"]) if known else (None, None)
@@ -131,7 +131,7 @@ def window(connection: Connection, project: Project, start: float, end: float) -
 def _in_short(moment: Moment | None) -> str:
     if moment is None or moment.share is None:
         return ""
-    return f"{percent(moment.share)} outliers ({percent_range(moment.low, moment.high)})"
+    return f"{percent(moment.share)} strange ({percent_range(moment.low, moment.high)})"
 
 
 def _questions(settings: Mapping[str, Any], line: DatasetDiversity) -> tuple[dict[str, Any], ...]:

@@ -37,7 +37,8 @@ class GuaranteeNow:
 @dataclass(frozen=True, slots=True)
 class GuaranteeState:
     """How automatic labels stand. word: on, off, paused or stopped; headline, what to do next ("" if nothing). there, needed: labelled
-    held-out answers, None where no number helps. can_recalibrate: enough of the sample is answered."""
+    held-out answers, None where no number helps. can_recalibrate: enough of the sample is answered. beyond: what the limit does not speak
+    of, "" where the data is like the held-out items."""
 
     word: str
     headline: str
@@ -45,6 +46,7 @@ class GuaranteeState:
     there: int | None = None
     needed: int | None = None
     can_recalibrate: bool = False
+    beyond: str = ""
 
 
 def guarantee_state(
@@ -63,8 +65,7 @@ def guarantee_state(
         checks = standing or {"wrong": 0, "answers": 0}
         said = words.checked(checks["wrong"], checks["answers"], checks.get("contradicted", 0), checks.get("wrong_until_alarm"))
         beyond = beyond_the_limit(evidence, standing, latest)
-        headline = " ".join(filter(None, (words.holds(evidence), beyond)))
-        return GuaranteeState("on", headline, said, can_recalibrate=enough)
+        return GuaranteeState("on", words.holds(evidence), said, can_recalibrate=enough, beyond=beyond)
     if evidence["needed"] is None and evidence.get("stricter") is not None:
         return GuaranteeState("off", words.TOO_STRICT, words.calibrate_anew(answers, wanted), can_recalibrate=enough)
     if evidence["needed"] is None:

@@ -203,7 +203,7 @@ def _usual(connection: Connection, project: Project, item: Item) -> str:
         return f"None of the {held_out:,} held-out items looks as strange as this one."
     share = about_one_in(p_value)
     said = f"Of usual items {share} {'look' if ' in 10' in share or 'every' in share else 'looks'} at least as strange as this one."
-    return said + (f" That is no more than {percent(alpha)}, so it counts as an outlier." if p_value <= alpha else "")
+    return said + (f" That is no more than {percent(alpha)}, so it counts as strange." if p_value <= alpha else "")
 
 
 def _history(

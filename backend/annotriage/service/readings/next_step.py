@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import inf
 from typing import Any
 
 from sqlalchemy import Connection
 
-from annotriage.advice import next_words
+from annotriage.advice import next_words, waiting_words
 from annotriage.service.guarantee.decisions import decisions
 from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING
 from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.groups import FACES
-from annotriage.states import Route
 from annotriage.store import snapshots, work
 from annotriage.store.datasets import dataset_of_all, datasets_page, routes_of
 from annotriage.store.projects import Project, standing_of
@@ -55,7 +54,7 @@ def next_steps(connection: Connection, project: Project) -> Iterator[NextStep]:
         yield _step(next_words.judging(coming), "system", inf) if coming else _step(next_words.import_tasks(), "", inf)
         return
     yield from _for_the_guarantee(connection, project, sum(judged.values()))
-    yield from _among_outliers(connection, project)
+    yield from _among_outliers(connection, project, waits.strange)
     yield _in_the_queue(waits)
 
 
@@ -80,14 +79,14 @@ def _for_the_guarantee(connection: Connection, project: Project, judged: int) ->
         yield _step(next_words.answer_checks(outstanding, MOST_OUTSTANDING), "queue", gain, route="spot check")
 
 
-def _among_outliers(connection: Connection, project: Project) -> Iterator[NextStep]:
-    """Outliers that one look at a few faces settles: a large group, or a source that differs from its like."""
+def _among_outliers(connection: Connection, project: Project, strange: int) -> Iterator[NextStep]:
+    """Outliers that one look at a few faces settles: a large group, or a source that differs from its like. strange: how many wait."""
     snapshot = snapshot_of(connection, project, dataset_of_all(connection, project))
     if snapshot is not None and snapshot.facts["groups"]:
         largest = snapshot.facts["groups"][0]
         waiting = waiting_in_groups(connection, project, [largest["number"]]).get(largest["number"], 0)
         if waiting >= LEAST_GROUP:
-            words = next_words.look_alikes(largest["size"], snapshot.outliers)
+            words = next_words.look_alikes(waiting, strange)
             yield _step(words, "queue", waiting / FACES, group=largest["number"])
     fields = datasets_page(connection, project, kind="field", limit=FIELDS)
     found = snapshots.latest_moments(connection, [field.id for field in fields], project.reference_id)
@@ -107,9 +106,9 @@ def _among_outliers(connection: Connection, project: Project) -> Iterator[NextSt
 
 
 def _in_the_queue(waits: Waiting) -> NextStep:
-    queued = {Route.OUTLIER: waits.strange, Route.UNCERTAIN: waits.unsure + waits.sent, Route.FAILED: waits.unreadable}
-    if any(queued.values()):
-        return _step(next_words.work_off(sum(queued.values()), max(queued, key=lambda route: queued[route])), "queue", 1.0)
+    if waits.total > waits.spot_checks:
+        said = waiting_words.waiting_sentence(waits.total, waiting_words.kinds_in_words(**asdict(waits)))
+        return _step(next_words.work_off(said), "queue", 1.0)
     if waits.spot_checks:
         return _step(next_words.spot_checks_left(waits.spot_checks), "queue", 0.5, route="spot check")
     return _step(next_words.nothing(), "diversity", 0.0)

@@ -116,5 +116,5 @@ def _notes(drawn: int, scored: int, searched: int, outliers: int) -> tuple[str, 
     if drawn < scored:
         notes.append(f"The map uses a seeded sample of {drawn:,} of {scored:,} scored items (setting map_sample).")
     if searched < outliers:
-        notes.append(f"Groups were searched in a seeded sample of {searched:,} of {outliers:,} outliers.")
+        notes.append(f"Groups were searched in a seeded sample of {searched:,} of {outliers:,} strange items.")
     return tuple(notes)

@@ -65,14 +65,14 @@ def train(process: Process, project: str) -> Done:
     """Train a new model from what people answered. Nothing uses it before somebody lets it take over."""
     with process.store.writing() as connection:
         ask_training(connection, project_of(connection, project), visitor_name())
-    return Done("A training is queued; the project's events will say what came of it.")
+    return Done("A training is queued; the project's events will show the result.")
 
 
 def recalibrate(process: Process, project: str) -> Done:
     """Renew the guarantee from the sample."""
     with process.store.writing() as connection:
         jobs.queue(connection, project_of(connection, project).id, "recalibrate")
-    return Done("A recalibration is queued; the project's events will say what came of it.")
+    return Done("A recalibration is queued; the project's events will show the result.")
 
 
 STATE = Parameter("state", str, "Only spot checks in this state.", choices=tuple(SpotCheckState))

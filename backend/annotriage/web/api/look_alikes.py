@@ -44,7 +44,7 @@ def propose_look_alikes(process: Process, project: str, like: str | None, group:
     """
     found = _project(process, project)
     if (like is None) == (group is None):
-        raise DataError("say either like, a task, or group, the number of an outlier group")
+        raise DataError("say either like, a task, or group, the number of a group of strange items")
     if group is not None:
         with process.store.reading() as connection:
             every = dataset_of_all(connection, found)
@@ -103,7 +103,7 @@ def _now(process: Process, project: Project, id: int) -> ProposalNow:
 
 MADE_OF = (
     Parameter("like", str, "The task to which they are similar."),
-    Parameter("group", int, "Number of an outlier group of all items.", low=1),
+    Parameter("group", int, "Number of a group of strange items, among all items.", low=1),
     Parameter("count", int, "With like: how many.  [200]", low=1),
 )
 CONFLICT = ((409, "As the group stands, that cannot be done."),)

@@ -28,7 +28,7 @@ def compare_versions(process: Process, project: str, before: int | None, after: 
         raise DataError("name both versions, by their ids: before and after")
     with process.store.writing() as connection:
         ask_comparison(connection, project_of(connection, project), before, after, visitor_name(), items)
-    return Done("The comparison is queued; its progress and what came of it stand beside the versions.")
+    return Done("The comparison is queued; its progress and result show beside the versions.")
 
 
 LARGEST = 2**53  # that every reader of JSON keeps

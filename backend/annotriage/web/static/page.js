@@ -80,7 +80,7 @@ document.addEventListener("click", async (event) => {
   save(await pictureOf(figure.querySelector("svg")), `${figure.dataset.png}.png`);
 });
 
-// What takes some seconds says so at once.
+// What takes a few seconds says so at once.
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("[data-busy]");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;

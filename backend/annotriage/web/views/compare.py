@@ -129,4 +129,4 @@ def _sentence(a: Side | None, b: Side | None, gap: Difference | None) -> str:
         return f"No clear difference: B minus A is {points_range(gap.low, gap.high)}, which includes none."
     more = "more" if gap.value > 0 else "fewer"
     low, high = sorted((abs(gap.low), abs(gap.high)))
-    return f"B brings {points(abs(gap.value))} {more} outliers than A (likely {points_range(low, high)})."
+    return f"B brings {points(abs(gap.value))} {more} strange items than A (likely {points_range(low, high)})."

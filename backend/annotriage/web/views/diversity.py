@@ -53,7 +53,7 @@ class DatasetLine:
 
 PAGE_FILES = {
     reports.REPORT: "all of this with a map and pictures, in one file for others",
-    reports.ATLAS: "the training items as the model sees them, to walk through, with this dataset's outliers where they fall",
+    reports.ATLAS: "the training items as the model sees them, to walk through, with this dataset's strange items where they fall",
 }
 
 

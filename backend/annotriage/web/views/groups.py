@@ -118,7 +118,7 @@ def _group_asked(connection: Connection, project: Project) -> _Asked:
     dataset_id, number, typical = (row_id(request.form.get(name, "")) for name in ("dataset", "group", "typical"))
     dataset = dataset_of_project(connection, project, dataset_id)
     if groups_of(connection, dataset.id, [typical]).get(typical) != number:
-        raise StateError("the groups were found anew meanwhile; look at them again")
+        raise StateError("the groups have changed meanwhile; look at them again")
     rows = queue_page(connection, project, filters=Filters(dataset=dataset.id, group=number), limit=AT_ONCE).rows
     return _Asked(dataset.id, number, rows)
 

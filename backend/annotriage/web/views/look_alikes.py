@@ -61,7 +61,7 @@ def add_views(routes: Routes) -> None:
             for chosen in request.form.getlist("group"):
                 number, _, typical = chosen.partition("~")
                 if groups_of(connection, dataset.id, [row_id(typical)]).get(row_id(typical)) != row_id(number):
-                    raise StateError("the groups were found anew meanwhile; look at them again")
+                    raise StateError("the groups have changed meanwhile; look at them again")
                 numbers.append(row_id(number))
         back = url_for("web.groups", project=project.external_id, dataset=dataset_id)
         return _offer(project, back, lambda: deeds.propose_groups(process, project, dataset_id, numbers, visitor_name()))
@@ -91,11 +91,11 @@ def add_views(routes: Routes) -> None:
 
     @routes.open("/look-alikes/<int:proposal>/split", "POST")
     def split_look_alikes(project: Project, proposal: int) -> ResponseReturnValue:
-        return _act(project, proposal, deeds.split, process, "The group is being split in two; that takes some seconds.")
+        return _act(project, proposal, deeds.split, process, "The group is being split in two; that takes a few seconds.")
 
     @routes.open("/look-alikes/<int:proposal>/undo", "POST")
     def undo_look_alikes(project: Project, proposal: int) -> ResponseReturnValue:
-        return _act(project, proposal, deeds.undo_labels, process, "The labels are being taken back; that takes some seconds.")
+        return _act(project, proposal, deeds.undo_labels, process, "The labels are being taken back; that takes a few seconds.")
 
     @routes.open("/look-alikes/<int:proposal>/label", "POST")
     def label_look_alikes(project: Project, proposal: int) -> ResponseReturnValue:
@@ -104,7 +104,7 @@ def add_views(routes: Routes) -> None:
         except StateError as error:
             flash(str(error), "error")
         else:
-            flash(f"{count(labelled, 'item')} {'is' if labelled == 1 else 'are'} being labelled; that takes some seconds.", "done")
+            flash(f"{count(labelled, 'item')} {'is' if labelled == 1 else 'are'} being labelled; that takes a few seconds.", "done")
         return _to(project, proposal)
 
 

@@ -81,7 +81,7 @@ def add_views(routes: Routes) -> None:
 
     @routes.writing("/model/units/concepts")
     def dissect_units(connection: Connection, project: Project) -> ResponseReturnValue:
-        said = "The units are held against your concepts; what is found shows here."
+        said = "The units are being compared with your concepts; the result shows here."
         flash(ask(connection, project, InsightKind.UNITS, _concepts(), said), "done")
         return redirect(url_for("web.model_units", project=project.external_id), 303)
 

@@ -84,7 +84,7 @@ def add_views(routes: Routes) -> None:
     @routes.writing("/recalibrate")
     def recalibrate(connection: Connection, project: Project) -> ResponseReturnValue:
         jobs.queue(connection, project.id, "recalibrate")
-        flash("A recalibration is queued. What came of it will stand in the history of the guarantee.", "done")
+        flash("A recalibration is queued. The result will show in the history of the guarantee.", "done")
         return redirect(url_for("web.guarantee", project=project.external_id), 303)
 
 
@@ -115,7 +115,7 @@ def trend(connection: Connection, dataset_id: int) -> str:
     shares = [moment.share for moment in found if moment.share is not None]
     if not shares:
         return ""
-    said = f"share of outliers of the last {TREND_DAYS:.0f} days: from {percent(shares[0])} to {percent(shares[-1])}"
+    said = f"share of strange items over the last {TREND_DAYS:.0f} days: from {percent(shares[0])} to {percent(shares[-1])}"
     return charts.sparkline(shares, said)
 
 

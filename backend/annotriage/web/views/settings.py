@@ -230,9 +230,9 @@ def _queue_limits(connection: Connection, project: Project, now: Mapping[str, An
         if not jobs.withdraw(connection, project.id, jobs.LIMITS):
             return []
         note(connection, project.id, EventKind.LIMITS_WITHDRAWN, by=visitor_name())
-        return ["The limits that were asked for before are not tested any more; the present ones stay."]
+        return ["The limits asked for before are no longer tested; the current ones stay."]
     before = jobs.queue_last_word(connection, project.id, jobs.LIMITS, {**changed, "by": visitor_name()})
     return [
-        "The new limits are being tested on the held-out items; the guarantee's page says what came of it. Until then the old ones hold.",
+        "The new limits are being tested on the held-out items; the page Guarantee will show the result. Until then the old ones hold.",
         *([] if before is None else [INSTEAD[before]]),
     ]

@@ -43,7 +43,7 @@ def add_views(routes: Routes) -> None:
     def start_training(connection: Connection, project: Project) -> ResponseReturnValue:
         perplexity, whole = request.form.get("perplexity") or "off", request.form.get("whole") == "on"
         model_choice.ask_training(connection, project, visitor_name(), epochs=_epochs(), perplexity=perplexity, whole=whole)
-        flash("A new model is being trained; how far it is shows here. The present one goes on meanwhile.", "done")
+        flash("A new model is being trained; its progress shows here. The current one goes on meanwhile.", "done")
         return back_to_page(project)
 
     @routes.open("/training/cancel", "POST")
@@ -55,7 +55,7 @@ def add_views(routes: Routes) -> None:
     @routes.open("/training/<int:trained>/take-over", "POST")
     def take_over(project: Project, trained: int) -> ResponseReturnValue:
         model_choice.let_take_over(process, project, trained, visitor_name())
-        flash("The new model is taking over: every item is judged again first. The present one holds until then.", "done")
+        flash("The new model is taking over: every item is judged again first. The current one holds until then.", "done")
         return back_to_page(project)
 
     @routes.open("/training/<int:trained>/go-back", "POST")
