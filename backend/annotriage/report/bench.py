@@ -65,8 +65,9 @@ class Bench:
     seconds: of the items' pass by the clock; `in_turn` and `rest` add up to it. beside: what went on meanwhile in threads of its own; it
     overlaps with `in_turn`, and is no part of that sum. once: what follows once per dataset. opening: of the model. per_second: items of
     the pass. alone_per_second: of the model alone on the same cores, the limit; share: the part of it that is reached. by_batch: items
-    per second of the model alone by batch size; batch_size: the one of the run, the best where a run finds its own. held_up_by: the stage that most of the pass went to. changes: what would make it faster,
-    with what is to be expected. notes: what to know about these figures.
+    per second of the model alone by batch size; batch_size: the one of the run, the fastest where a run finds its own. held_up_by: the
+    stage that most of the pass went to. changes: what would make it faster, with what is to be expected. notes: what to know about these
+    figures.
     """
 
     dataset: str
