@@ -61,7 +61,7 @@ def test_concepts_are_sent_as_a_table_and_held_against_units(model, digits_refer
     sample = digits_reference.sample
     rows = ["id,closed loop", *(f"{id},{int(label in '06')}" for id, label in zip(sample.ids[:200], sample.labels, strict=False))]
     file = (io.BytesIO("\n".join(rows).encode()), "concepts.csv")
-    assert "held against your concepts" in submit(client, f"{UNITS}/concepts", UNITS, concepts=file).text
+    assert "compared with your concepts" in submit(client, f"{UNITS}/concepts", UNITS, concepts=file).text
     look(dashboard)
     twin = client.get(f"{UNITS}.json").json
     facts = twin["units"]["insight"]["facts"]

@@ -123,7 +123,7 @@ def add_views(routes: Routes) -> None:
         if wanted not in _ASKED:
             raise DataError(f"{kind[:40]!r} needs a file; its page has the form")
         payload = _ASKED[wanted](connection, project, request.form)
-        flash(ask(connection, project, wanted, payload, "The questions are being answered; the result shows here."), "done")
+        flash(ask(connection, project, wanted, payload, "The model is being looked into; the result shows here."), "done")
         return _back(project, wanted)
 
     @routes.writing("/model/<kind>/cancel")
