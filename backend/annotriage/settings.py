@@ -281,7 +281,12 @@ class Settings(_Table):
     # how it runs
     seed: int = _setting(0, "Seed of every random choice: samples, splits, maps. The same seed gives the same result.", low=0, run=True)
     batch_size: int = _setting(
-        32, "Items per run of the model. Raise it on a GPU, lower it if memory is short.", low=1, high=65536, run=True
+        0,
+        "Items per run of the model; 0 means 32 on a CPU, and on a GPU as many as make it faster, up to 1,024. What does not fit into"
+        " memory is halved by itself. Set it where memory is shared with others.",
+        low=0,
+        high=65536,
+        run=True,
     )
     device: str = _setting(
         "auto",

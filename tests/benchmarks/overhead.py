@@ -32,7 +32,7 @@ ITEMS = 640  # in a turn: enough that what a dataset costs once (groups, tests o
 ROUNDS = 3
 ARRAYS, FILES = 0.95, 0.8  # least share of the bare throughput
 POOLING, POOLING_ROUNDS = 0.02, 15
-SETTINGS = Settings(map="none")
+SETTINGS = Settings(map="none", batch_size=32)
 
 
 def figures(data: Path | None) -> Iterator[Figure]:

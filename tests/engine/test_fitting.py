@@ -1,14 +1,17 @@
 """Fitting: what is learnt, what is guaranteed, what is refused and how it is said."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from convolutional_digits import write_convolutional_digits
 
 from annotriage import Plan, audit_labels, sample, train, triage
 from annotriage.data import Item
 from annotriage.engine.fitting import fit
-from annotriage.errors import DataError, FitError, ModelError, SettingError
+from annotriage.errors import DataError, FitError, MismatchError, ModelError, SettingError
+from annotriage.model.spec import ModelSpec
 
 
 @pytest.fixture
@@ -305,3 +308,15 @@ def test_the_spec_says_what_data_call_a_class(digits_network, digits, network, t
     spec.write_text(text.replace('seven = "7"', 'seven = "8"'), "utf-8")
     with pytest.raises(ModelError, match="aliases: '8' is none of the classes"):
         fit(spec, digits.train)
+
+
+def test_fit_says_what_fewer_bits_change_and_the_reference_holds_for_them_alone(digits, quick, tmp_path):
+    spec = write_convolutional_digits(tmp_path, *digits.train)
+    rounded = replace(ModelSpec.load(spec), precision="float16")
+    reference = fit(rounded, digits.train, digits.held_out, settings=quick)
+    (note,) = [note for note in reference.notes if "float16" in note]
+    looked, routed, labelled = (int(number) for number in re.findall(r"(\d+) (?:held-out|get|of them)", note))
+    assert looked == len(digits.held_out[0])
+    assert labelled <= routed < looked / 20
+    with pytest.raises(MismatchError, match="precision was 'float16', is None"):
+        triage(reference, digits.incoming, model=ModelSpec.load(spec))

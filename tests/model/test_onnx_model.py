@@ -637,3 +637,27 @@ def test_the_hash_is_that_of_the_file(net, onnx_spec):
     model.producer_name = "another"
     onnx.save(model, spec.model_path)
     assert load_model(spec).hash != first
+
+
+def test_a_model_computes_in_float16_where_its_spec_says_so(net, onnx_spec):
+    graph, batch = small_conv_net(net), rows(5, 3, 8, 8)
+    exact = load_model(onnx_spec(graph, "logits")).run(batch)
+    model = load_model(onnx_spec(graph, "logits", precision="float16"))
+    outputs = model.run(batch)
+    for found, true in zip((outputs.logits, *outputs.activations), (exact.logits, *exact.activations), strict=True):
+        assert found.dtype == np.float32
+        assert (found != true).any()
+        np.testing.assert_allclose(found, true, atol=0.01 * np.abs(true).max())
+
+
+def test_float16_takes_weights_that_lie_in_a_file_of_their_own(net, onnx_spec):
+    graph, batch = small_conv_net(net), rows(5, 3, 8, 8)
+    spec = onnx_spec(graph, "logits", precision="float16")
+    whole = load_model(spec).run(batch)
+    onnx.save(onnx.load(spec.model_path), spec.model_path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    np.testing.assert_array_equal(load_model(spec).run(batch).logits, whole.logits)
+
+
+def test_bfloat16_of_an_onnx_model_is_refused(net, onnx_spec):
+    with pytest.raises(ModelError, match='onnxruntime computes in float16, not in bfloat16; set "float16"'):
+        load_model(onnx_spec(small_conv_net(net), "logits", precision="bfloat16"))

@@ -10,6 +10,7 @@ import pytest
 from annotriage.data import Item, Problem
 from annotriage.errors import DataError
 from annotriage.model import load_model
+from annotriage.model.batch_size import BatchSize
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import stream
 from annotriage.settings import Settings
@@ -121,3 +122,74 @@ def test_stopping_early_stops_reading(model, digits):
     batches.close()
     assert read <= 8 * 3
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+# how many items go into one run
+
+
+class Short:
+    """A model with memory for so many items at a time."""
+
+    def __init__(self, model, most):
+        self.spec, self.layers, self.fixed_batch, self.device, self.notes = model.spec, model.layers, None, "cpu", ()
+        self.most, self.asked = most, []
+        self._model = model
+
+    def run(self, batch):
+        self.asked.append(len(batch))
+        if len(batch) > self.most:
+            raise MemoryError("no room")
+        return self._model.run(batch)
+
+
+def test_what_does_not_fit_into_memory_is_halved_and_not_tried_again(model, digits):
+    short = Short(model, 5)
+    items = [Item(str(number), digits.incoming[0][number]) for number in range(100)]
+    batches = list(stream(short, items, replace(SETTINGS, batch_size=16, threads=1)))
+    assert [item.id for batch in batches for item in batch.items] == [item.id for item in items]
+    assert not any(batch.failures for batch in batches)
+    assert [batch.rows for batch in batches] == [list(range(len(batch.items))) for batch in batches]
+    assert max(short.asked[-10:]) == 4
+    (note,) = short.notes
+    assert note == "8 items at once did not fit into memory, so the model ran on 4 at a time (setting batch_size)."
+
+
+def test_one_poisoned_item_is_no_want_of_memory(model, items):
+    class Choosy(Short):
+        def run(self, batch):
+            if (batch.reshape(len(batch), -1).min(axis=1) > 0.9).any():
+                raise ValueError("too bright")
+            return super().run(batch)
+
+    choosy = Choosy(model, 100)
+    (batch,) = stream(choosy, [*items[:2], Item("bright", np.full((8, 8), 255, np.uint8)), *items[3:5]], SETTINGS)
+    assert [problem is None for problem in batch.problems] == [True, True, False, True, True]
+    assert choosy.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size"),
+    [
+        (lambda count: 1.0, 1024),  # a run takes as long however many: as many as may be
+        (lambda count: count / 100, 32),  # an item takes as long however many
+        (lambda count: 1 + max(count - 128, 0), 128),
+    ],
+)
+def test_on_a_gpu_batches_grow_as_long_as_it_pays(model, seconds, size):
+    on_gpu = Short(model, 10_000)
+    on_gpu.device = "cuda"
+    batches = BatchSize(on_gpu, Settings())
+    for _ in range(40):
+        batches.ran(batches.size, seconds(batches.size))
+        batches.ran(7, 0.0)  # a rest says nothing
+    assert batches.size == size
+
+
+def test_a_size_that_was_given_stays(model):
+    on_gpu = Short(model, 10_000)
+    on_gpu.device = "cuda"
+    batches = BatchSize(on_gpu, Settings(batch_size=64))
+    for _ in range(5):
+        batches.ran(64, 1.0)
+    assert batches.size == 64
+    assert BatchSize(model, Settings()).size == 32

@@ -424,3 +424,14 @@ def test_a_batch_that_memory_has_no_room_for_is_let_go_and_run_in_parts(small, m
     assert batch.problems == [None] * 23
     tensors = images.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
     np.testing.assert_allclose(batch.outputs.logits, expected(small, tensors)[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_model_computes_in_fewer_bits_where_its_spec_says_so(small, write, precision):
+    batch = rows(5)
+    outputs = load_model(write(small, precision=precision)).run(batch)
+    exact = load_model(write(small)).run(batch)
+    for found, true in zip((outputs.logits, *outputs.activations), (exact.logits, *exact.activations), strict=True):
+        assert found.dtype == np.float32
+        assert (found != true).any()
+        np.testing.assert_allclose(found, true, atol=0.03 * np.abs(true).max())

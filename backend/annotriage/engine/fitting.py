@@ -24,6 +24,7 @@ from annotriage.engine.label_audit.audit import doubts_of_training
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.model_facts import model_facts
 from annotriage.engine.reference import Reference, confidence_logits
+from annotriage.engine.rounding import rounding_note
 from annotriage.errors import FitError
 from annotriage.guarantee.answered import Answered
 from annotriage.guarantee.conformal import outlier_threshold
@@ -89,7 +90,13 @@ def fit(
     trained = collected(train, "training items")
     held_out = None if calibration is None else collected(calibration, "held-out items")
     coming = None if incoming is None else opened(incoming)
-    return fit_collected(model, trained, held_out, settings, name=name, previous=previous, incoming=coming, progress=progress)
+    reference = fit_collected(model, trained, held_out, settings, name=name, previous=previous, incoming=coming, progress=progress)
+    if model.spec.precision is None or calibration is None:
+        return reference
+    with progress(f"comparing {model.spec.precision} with float32", None):
+        note = rounding_note(reference, model, opened(calibration), settings)
+    noted = replace(reference, held_out_notes=(*reference.held_out_notes, note))
+    return replace(noted, version=noted.content_hash())
 
 
 def fit_collected(

@@ -29,6 +29,7 @@ from annotriage.engine.triage import Tally, Triage, finished
 from annotriage.engine.verdict import Verdict
 from annotriage.errors import AnnotriageError, DataError, OutputError, SettingError
 from annotriage.lake.piece_files import read_piece, write_piece
+from annotriage.model.batch_size import BatchSize
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import stream
 from annotriage.progress import Progress, silent
@@ -107,7 +108,7 @@ def triage_on_ray(
     model = _here(model)
     opened = reference.open_model(model, settings)  # what is wrong with it is said here, and not by each worker
     dataset = dataset.renamed(dict(opened.spec.aliases))
-    batch = opened.fixed_batch or settings.batch_size
+    batch = BatchSize(opened, settings).size
     piece_items = -(-piece_items // batch) * batch  # whole batches: the model gets the very batches that it would on one machine
     pieces = list(_pieces(count, piece_items))
     place = {"data": _place(data), "model": str(model), "labeling_config": str(labeling_config), "media_hosts": list(server.media_hosts)}

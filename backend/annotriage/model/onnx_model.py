@@ -8,11 +8,13 @@ from __future__ import annotations
 import io
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 
 from annotriage.errors import ModelError
@@ -34,7 +36,8 @@ class OnnxModel:
         self.fixed_batch = graph.fixed_batch
         self.hash = hash_files(graph.files)
         self._tensors = (choice.logits, *map(tensor_of, choice.layers))
-        self._session = _session(graph, self._tensors, device, threads)
+        model = graph.with_outputs(self._tensors)
+        self._session = _session(graph, model if spec.precision is None else _rounded(model, graph, spec), device, threads)
         self.device = device
         self._input = graph.input
         self._dtype = _DTYPES.get(self._session.get_inputs()[0].type)
@@ -88,13 +91,32 @@ def onnx_layers(spec: ModelSpec) -> list[Layer]:
 
 def run_once(graph: Graph, spec: ModelSpec, names: tuple[str, ...]) -> Array:
     """What the first of these tensors is for one random input: to learn its shape where the file does not say it."""
-    session = _session(graph, names, "cpu", 0)
+    session = _session(graph, graph.with_outputs(names), "cpu", 0)
     dtype = _DTYPES.get(session.get_inputs()[0].type, np.float32)
     batch = probe_batch(spec.input.shape, graph.fixed_batch or 1, dtype)
     return np.asarray(session.run(list(names), {graph.input: batch})[0])
 
 
-def _session(graph: Graph, outputs: tuple[str, ...], device: str, threads: int) -> Any:
+def _rounded(model: bytes, graph: Graph, spec: ModelSpec) -> bytes:
+    """The serialised model, computing in float16: onnxruntime has no such switch, so the graph itself is changed, in memory."""
+    if spec.precision != "float16":
+        raise ModelError(f'{spec.path}: [model] precision: onnxruntime computes in float16, not in {spec.precision}; set "float16"')
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    try:
+        loaded = onnx.load_model_from_string(model)
+        onnx.load_external_data_for_model(loaded, str(graph.folder))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of each weight that is nearer to zero than float16 can say
+            return bytes(convert_float_to_float16(loaded, keep_io_types=True).SerializeToString())
+    except Exception as error:  # of the converter and of protobuf, which takes no more than 2 GB
+        raise ModelError(
+            f"{spec.path}: [model] precision: {spec.model_path.name} cannot be turned into float16 ({error});"
+            " export it in float16, or leave precision out"
+        ) from error
+
+
+def _session(graph: Graph, model: bytes, device: str, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or _cores()
     options.log_severity_level = 4  # what goes wrong is an error of ours, in our words
@@ -106,7 +128,7 @@ def _session(graph: Graph, outputs: tuple[str, ...], device: str, threads: int) 
         missing = _load_cuda()
         providers.insert(0, (_GPU, _GPU_OPTIONS))
     try:
-        session = onnxruntime.InferenceSession(graph.with_outputs(outputs), options, providers=providers, enable_fallback=0)
+        session = onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as error:  # as in OnnxModel._forward
         if cause := _CUDA_FAILURE.search(str(error)):
             raise ModelError(f"onnxruntime {onnxruntime.__version__} could not start CUDA: {cause.group()}") from error

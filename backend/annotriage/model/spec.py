@@ -65,6 +65,7 @@ class ModelSpec:
     head: str | None = None
     layer: tuple[str, ...] = AUTO
     aliases: tuple[tuple[str, str], ...] = ()
+    precision: str | None = None
     path: Path = dataclasses.field(default=Path("model.toml"), compare=False)
 
     @classmethod

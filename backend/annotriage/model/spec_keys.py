@@ -11,6 +11,7 @@ from typing import Any
 from annotriage.text import name_of
 
 AUTO = ("auto",)
+EXACT = "float32"
 
 _Reader = Callable[[Any], Any]
 
@@ -37,6 +38,10 @@ def _one_of(*words: str) -> _Reader:
         return value
 
     return read
+
+
+def _precision(value: Any) -> str | None:
+    return None if value == EXACT else str(_one_of("bfloat16", "float16", EXACT)(value))
 
 
 def _number(value: Any) -> float:
@@ -118,6 +123,12 @@ MODEL_KEYS = {
         _layers,
         "Hidden layers to compare, a name or a list, the first one decides; `annotriage layers` lists them. `auto`: the layer"
         " before the last dense one, and six feature maps from all depths.",
+    ),
+    "precision": Key(
+        _precision,
+        'What the model computes in: `"bfloat16"` or `"float16"` is faster on a GPU and slower on most CPUs. A reference is fitted and'
+        " holds in one of them; `annotriage fit` says what it changes.",
+        f'`"{EXACT}"`',
     ),
 }
 INPUT_KEYS = {

@@ -17,6 +17,7 @@ import numpy as np
 
 from annotriage.data import Item, Problem
 from annotriage.errors import MediaError
+from annotriage.model.batch_size import BatchSize
 from annotriage.model.inputs import Loaded, load, shrunk
 from annotriage.model.types import Array, Model, Outputs
 from annotriage.settings import Settings
@@ -50,13 +51,13 @@ def stream(model: Model, items: Iterable[Item], settings: Settings) -> Iterator[
     A broken item has its problem named and leaves the others alone. Pictures are kept at the size of a thumbnail.
     """
     workers = settings.threads or os.cpu_count() or 1
-    pieces = _pieces(items, model.fixed_batch or settings.batch_size)
+    size = BatchSize(model, settings)
     waiting: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(workers, "decode") as decoding, ThreadPoolExecutor(1, "model") as running:
         try:
-            for piece in pieces:
+            for piece in _pieces(items, size):
                 decoded = decoding.submit(_load_all, piece, model, settings)
-                waiting.append(running.submit(_run, model, piece, decoded))
+                waiting.append(running.submit(_run, model, piece, decoded, size))
                 if len(waiting) > workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -64,11 +65,13 @@ def stream(model: Model, items: Iterable[Item], settings: Settings) -> Iterator[
         finally:
             running.shutdown(wait=False, cancel_futures=True)
             decoding.shutdown(wait=False, cancel_futures=True)
+            if size.note and size.note not in model.notes:
+                model.notes = (*model.notes, size.note)
 
 
-def _pieces(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def _pieces(items: Iterable[Item], size: BatchSize) -> Iterator[list[Item]]:
     iterator = iter(items)
-    while piece := list(islice(iterator, size)):
+    while piece := list(islice(iterator, size.size)):
         yield piece
 
 
@@ -92,7 +95,7 @@ def _load(item: Item, model: Model, settings: Settings, out: Array) -> Loaded | 
     return loaded if loaded.picture is None else replace(loaded, picture=shrunk(loaded.picture, settings.thumbnail))
 
 
-def _run(model: Model, items: list[Item], loading: Future[_Decoded]) -> Batch:
+def _run(model: Model, items: list[Item], loading: Future[_Decoded], size: BatchSize) -> Batch:
     found, tensors = loading.result()
     started = time.perf_counter()
     problems = [result if isinstance(result, Problem) else None for result in found]
@@ -100,7 +103,7 @@ def _run(model: Model, items: list[Item], loading: Future[_Decoded]) -> Batch:
     loaded = [result for result in found if isinstance(result, Loaded)]
     outputs = None
     if loaded:
-        outputs, failures = _run_or_split(model, tensors)
+        outputs, failures = _run_or_split(model, tensors, size)
         for place, failure in failures.items():
             item = items[rows[place]]
             problems[rows[place]] = Problem(Failure.MODEL, f"{item.path or item.id}: {failure}")
@@ -109,20 +112,24 @@ def _run(model: Model, items: list[Item], loading: Future[_Decoded]) -> Batch:
     return Batch(items, problems, rows, outputs, loaded, (time.perf_counter() - started) / len(items))
 
 
-def _run_or_split(model: Model, tensors: Array) -> tuple[Outputs | None, dict[int, str]]:
+def _run_or_split(model: Model, tensors: Array, size: BatchSize) -> tuple[Outputs | None, dict[int, str]]:
     """The outputs of the inputs that the model can take, and what is wrong with the others, by place."""
+    started = time.perf_counter()
     try:
         outputs = model.run(tensors)
     except Exception as error:  # a runtime raises its own kinds; one poisoned item must not take its batch along
         failure = str(error).strip()[:300]
     else:
+        size.ran(len(tensors), time.perf_counter() - started)
         return _usable(outputs)
     if len(tensors) == 1:  # from here on the error is gone, and with it what the failed run held of the GPU's memory
         return None, {0: f"the model failed on it; compare its size and values with items that work ({failure})"}
     half = len(tensors) // 2
-    first, first_failures = _run_or_split(model, tensors[:half])
-    second, second_failures = _run_or_split(model, tensors[half:])
+    first, first_failures = _run_or_split(model, tensors[:half], size)
+    second, second_failures = _run_or_split(model, tensors[half:], size)
     moved = {half + place: failure for place, failure in second_failures.items()}
+    if not first_failures and not moved:
+        size.did_not_fit(len(tensors))
     return _joined([part for part in (first, second) if part is not None]), first_failures | moved
 
 

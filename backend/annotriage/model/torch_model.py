@@ -111,7 +111,7 @@ class TorchModel:
     def _computed(self, batch: Array, whole: bool) -> tuple[Array, Sequence[Array]]:
         if not self._recorder.dtype.is_floating_point:
             batch = np.rint(batch)
-        with self._lock, torch.inference_mode(), _full_precision(self._place):
+        with self._lock, torch.inference_mode(), _full_precision(self._place), self._rounding():
             inputs = torch.from_numpy(np.ascontiguousarray(batch)).to(self._place, self._recorder.dtype)
             recorded = self._recorder.record(inputs, frozenset((self._logits, *map(tensor_of, self.layers))))
             activations = [recorded[tensor_of(name)] for name in self.layers]
@@ -122,6 +122,11 @@ class TorchModel:
                 ]
             output, *hidden = (tensor.float().cpu().numpy() for tensor in (recorded[self._logits], *activations))
         return output, hidden
+
+    def _rounding(self) -> torch.autocast:
+        """What may be computed in fewer bits is, where the spec says so; sums and the like stay exact, as torch sees fit."""
+        precision = self.spec.precision
+        return torch.autocast(self._place.type, getattr(torch, precision or "bfloat16"), enabled=precision is not None)
 
     def _leave_gpu(self, error: str) -> None:
         """Go on, on the CPU: one item that trips an assertion in a kernel must not fail all that come after it."""
