@@ -71,7 +71,7 @@ def test_groups_are_proposed_answered_by_keyboard_labelled_at_once_and_taken_bac
     page.locator("#answering[data-ready]").wait_for()
     rows = page.locator("table.queue tbody tr")
     assert rows.count() == first
-    assert "What the model says of it stays hidden" in rows.first.inner_text()
+    assert "The model’s answer stays hidden" in rows.first.inner_text()
     page.keyboard.press("j")
     for left in reversed(range(first)):
         page.keyboard.press("9")  # something else, which is no class of the model

@@ -136,7 +136,7 @@ def test_nothing_is_offered_that_saves_less_than_half(group):
     deeds.close(g.process, g.project, g.id, "ann")
     with pytest.raises(StateError, match=r"chosen on the map: 3 items of 4 \(the others .*it takes \d+ like these"):
         deeds.propose_items(g.process, g.project, [*g.ids[:3], 999], "ann")
-    with pytest.raises(UnknownError, match="no such group of outliers"):
+    with pytest.raises(UnknownError, match="no such group"):
         deeds.propose_groups(g.process, g.project, 1, [4], "ann")
 
 

@@ -102,7 +102,8 @@ def _among_outliers(connection: Connection, project: Project, strange: int) -> I
             gain = (most.share - least.share) * most.n / FACES
             if best is None or gain > best.gain:
                 words = next_words.differing(stranger.name, most.share, other.name, least.share)
-                best = _step(words, "compare", gain, a=f"d{other.id}", b=f"d{stranger.id}")
+                first, second = sorted((stranger, other), key=lambda dataset: dataset.name)  # so that scanner A is not called B
+                best = _step(words, "compare", gain, a=f"d{first.id}", b=f"d{second.id}")
     if best is not None:
         yield best
 
