@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 import threading
@@ -49,17 +50,24 @@ GROWTH = 1.1  # between the second and the last quarter of steady traffic
 
 @dataclass(frozen=True)
 class Sample:
-    """The service at one moment."""
+    """The service at one moment. at: seconds; mb: of each process, by its role."""
 
-    mb: float
+    at: float
+    mb: dict[str, float]
     threads: int
     descriptors: int
     rows: int
     items: int
 
+    @property
+    def all_mb(self) -> float:
+        """Of all processes together."""
+        return sum(self.mb.values())
+
 
 def main() -> int:
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whatever runs is ended
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="annotriage-load-")))
         studio = stack.enter_context(FakeLabelStudio().started())
@@ -70,14 +78,14 @@ def main() -> int:
         site.project = site.connect("--sample-share", 0)
         print(f"{arguments.database}, {os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}", flush=True)
         if arguments.steady_minutes:
-            return _steady(site, studio, arguments.steady_minutes)
+            return _steady(site, arguments.steady_minutes, arguments.before)
         return _burst(site, studio, arguments.rate, arguments.tasks, arguments.seconds)
 
 
 def _burst(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: float) -> int:
     """So many webhooks a second, at their times whether or not the last ones were answered."""
     secret, samples, stop = secret_of(site.store, "webhook"), list[Sample](), threading.Event()
-    watching = threading.Thread(target=_watch, args=(site, samples, stop, 1.0))
+    watching = threading.Thread(target=_watch, args=(site, samples, stop, 1.0, False), daemon=True)
     watching.start()
     answers: Counter[int] = Counter()
     late: list[float] = []
@@ -97,6 +105,11 @@ def _burst(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: 
             time.sleep(max(0.0, due - time.monotonic()))
             senders.submit(send, due)
     sent_in = time.monotonic() - began
+    taken, mb = _times(site), max(sample.all_mb for sample in samples)
+    p50, p99, longest = (float(np.percentile(taken, share)) for share in (50, 99, 100))
+    print(f"{rate * seconds:,.0f} webhooks of {tasks} tasks in {sent_in:.0f} s, at most {max(late):.1f} s late")
+    print(f"answered {dict(answers)}; the machine's load was {os.getloadavg()[0]:.1f}")
+    print(f"a webhook in ms: median {p50:.1f}, 99% {p99:.1f}, longest {longest:.0f}; at most {mb:,.0f} MB", flush=True)
     sent = rate * seconds * tasks
     site.wait(lambda: site.counts()["judged"] >= sent, f"for {sent:,.0f} tasks to be judged", seconds=7200, every=2.0)
     judged_in = time.monotonic() - began
@@ -105,23 +118,24 @@ def _burst(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: 
     stop.set()
     watching.join()
     predictions = Counter(len(found) for found in studio.predictions(site.project.id).values())
-    taken = _times(site)
-    p50, p99, longest = (float(np.percentile(taken, share)) for share in (50, 99, 100))
-    mb = max(sample.mb for sample in samples)
-    print(f"{rate * seconds:,.0f} webhooks of {tasks} tasks in {sent_in:.0f} s, at most {max(late):.1f} s late")
-    print(f"answered {dict(answers)}; the machine's load was {os.getloadavg()[0]:.1f} in the end")
-    print(f"a webhook in ms: median {p50:.1f}, 99% {p99:.1f}, longest {longest:.0f}")
-    print(f"memory of all processes: at most {mb:,.0f} MB")
-    print(f"all judged after {judged_in:.0f} s, all delivered after {delivered_in:.0f} s; predictions of a task: {dict(predictions)}")
+    mb = max(sample.all_mb for sample in samples)
+    print(f"memory of all processes: at most {mb:,.0f} MB; predictions of a task: {dict(predictions)}")
+    print(f"all judged after {judged_in:.0f} s, all delivered after {delivered_in:.0f} s; the load was {os.getloadavg()[0]:.1f} in the end")
     kept = p99 < MOST_MS and mb < MOST_MB and set(predictions) == {1} and set(answers) <= {200, 429, 503}
     print("kept" if kept else "NOT KEPT")
     return int(not kept)
 
 
-def _steady(site: Site, studio: FakeLabelStudio, minutes: float) -> int:
-    """A webhook of ten tasks every second."""
+def _steady(site: Site, minutes: float, before: int) -> int:
+    """A webhook of ten tasks every second, in a project that is as large already as anything that grows with it: maps and snapshots look
+    at samples of 10,000."""
+    while len(site.project.strange) < before:
+        site.send(100)
+        site.wait(lambda: site.counts()["judged"] >= len(site.project.strange) - 1_000, "for tasks to be judged", seconds=3600)
+    site.wait(lambda: site.counts()["judged"] >= len(site.project.strange), "for all tasks to be judged", seconds=3600)
+    print(f"{before:,} tasks judged before; the machine's load is {os.getloadavg()[0]:.1f}", flush=True)
     samples, stop = list[Sample](), threading.Event()
-    watching = threading.Thread(target=_watch, args=(site, samples, stop, 15.0))
+    watching = threading.Thread(target=_watch, args=(site, samples, stop, 15.0, True), daemon=True)
     watching.start()
     began = time.monotonic()
     while (passed := time.monotonic() - began) < 60 * minutes:
@@ -131,35 +145,44 @@ def _steady(site: Site, studio: FakeLabelStudio, minutes: float) -> int:
     watching.join()
     state = site.settle()
     print(f"{minutes:g} minutes, {len(site.project.strange):,} tasks; lost {state.lost}, doubled {state.doubled}")
+    for sample in samples[:: max(1, len(samples) // 10)]:
+        of_each = ", ".join(f"{role} {mb:.0f}" for role, mb in sample.mb.items())
+        print(
+            f"after {(sample.at - samples[0].at) / 60:4.1f} min: MB {of_each}; {sample.threads} threads, {sample.descriptors} descriptors"
+        )
     quarter = max(1, len(samples) // 4)
     early, last = samples[quarter : 2 * quarter], samples[-quarter:]
     kept = True
-    for name in ("mb", "threads", "descriptors"):
-        before, after = (mean(getattr(sample, name) for sample in some) for some in (early, last))
-        kept &= after <= GROWTH * before
-        print(f"{name}: {before:.1f} in the second quarter, {after:.1f} in the last")
-    before, after = (mean(sample.rows / max(1, sample.items) for sample in some) for some in (early, last))
-    kept &= after <= GROWTH * before
-    print(f"rows for each item: {before:.2f} in the second quarter, {after:.2f} in the last")
+    for name in ("all_mb", "threads", "descriptors"):
+        first, after = (mean(getattr(sample, name) for sample in some) for some in (early, last))
+        kept &= after <= GROWTH * first
+        print(f"{name}: {first:.1f} in the second quarter, {after:.1f} in the last")
+    first, after = (mean(sample.rows / max(1, sample.items) for sample in some) for some in (early, last))
+    kept &= after <= GROWTH * first
+    print(f"rows for each item: {first:.2f} in the second quarter, {after:.2f} in the last")
     print("kept" if kept and state.is_sound else "NOT KEPT")
     return int(not (kept and state.is_sound))
 
 
-def _watch(site: Site, samples: list[Sample], stop: threading.Event, every: float) -> None:
+def _watch(site: Site, samples: list[Sample], stop: threading.Event, every: float, rows: bool) -> None:
+    """rows: whether they are counted, which takes a while where there are hundreds of thousands."""
     while not stop.wait(every):
-        processes = site.processes()
-        with site.store.reading() as connection:
-            rows = {
-                table.name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-                for table in metadata.sorted_tables
-            }
+        roles, processes, counted = {pid: role for role, pid in site.pids().items()}, site.processes(), Counter[str]()
+        mb: dict[str, float] = dict.fromkeys([*roles.values(), "others"], 0.0)
+        for process in processes:
+            mb[roles.get(process.pid, "others")] += process.memory_info().rss / 2**20
+        if rows:
+            with site.store.reading() as connection:
+                for table in metadata.sorted_tables:
+                    counted[table.name] = int(connection.execute(select(func.count()).select_from(table)).scalar_one())
         samples.append(
             Sample(
-                mb=sum(process.memory_info().rss for process in processes) / 2**20,
+                at=time.monotonic(),
+                mb=mb,
                 threads=sum(process.num_threads() for process in processes),
                 descriptors=sum(process.num_fds() for process in processes),
-                rows=sum(rows.values()),
-                items=rows["item"],
+                rows=counted.total(),
+                items=counted["item"],
             )
         )
 
@@ -192,6 +215,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", type=int, default=50, help="in each")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--steady-minutes", type=float, default=0.0)
+    parser.add_argument("--before", type=int, default=12_000, help="tasks in the project as steady traffic begins")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     return parser.parse_args()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,13 +56,14 @@ def main() -> int:
             storm = _next(storms, outcomes, rng)
             outcome = run(site, storm, rng)
             outcomes.append(outcome)
-            print(f"{len(outcomes):4} {outcome.line}", flush=True)
+            print(f"{time.strftime('%H:%M:%S')} {len(outcomes):4} {outcome.line}", flush=True)
             if outcome.failure:
                 print(outcome.failure, flush=True)
                 kept = Path(tempfile.gettempdir()) / f"annotriage-faults-{seed}-{len(outcomes)}.log"
                 kept.write_bytes(site.service.log.read_bytes())
                 print(f"the service's log: {kept}", flush=True)
                 site.begin_anew()
+    print(f"{sum(outcome.kills for outcome in outcomes):,} processes killed")
     print(table(outcomes))
     return int(any(outcome.failure for outcome in outcomes))
 
@@ -80,6 +82,7 @@ def _disk(folder: Path) -> Iterator[Path]:
     finally:
         if mounted:
             subprocess.run(["umount", "-l", folder], check=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

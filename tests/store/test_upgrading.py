@@ -1,46 +1,24 @@
 """Old and new code on one database: additions disturb nobody, what old code would notice keeps it out, and nobody migrates twice.
 
-The newer versions are copies of the package with more migrations, each in a process of its own.
+The newer versions are copies of the package with more migrations, each in a process of its own. Whole services side by side, and killed
+as they migrate, are among the storms.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from newer_versions import NewerVersion
 from sqlalchemy import func, select, text
 
-import annotriage
 from annotriage.errors import StoreError
 from annotriage.store import Store
 from annotriage.store.schema import item, verdict
 from annotriage.store.secrets import secret_of
 
-HEAD = """
-import sqlalchemy as sa
-from alembic import op
-
-revision, down_revision, branch_labels, depends_on = {revision!r}, {before!r}, None, None
-
-
-def upgrade():
-"""
-ADDS = """
-    op.add_column("secret", sa.Column("made_at", sa.Float(), nullable=True))
-    op.execute("INSERT INTO secret (name, value) VALUES ('migrated', 'once')")
-"""
-TIGHTENS = """
-    op.execute("UPDATE secret SET made_at = 0 WHERE made_at IS NULL")
-    with op.batch_alter_table("secret") as table:
-        table.alter_column("made_at", existing_type=sa.Float(), nullable=False)
-    with op.batch_alter_table("project", recreate="always" if op.get_bind().dialect.name == "sqlite" else "never") as table:
-        table.alter_column("title", existing_type=sa.Text(), nullable=True)
-"""
-MIGRATIONS = (("0002", "0002_pre_when_a_secret_was_made", ADDS), ("0003", "0003_post_when_a_secret_was_made", TIGHTENS))
 OPENS = """
 import sys
 from annotriage.store import Store
@@ -52,23 +30,14 @@ print(secret_of(store, sys.argv[2]))
 
 
 class Newer:
-    """A version of the package with so many more migrations, whose secrets know when they were made."""
+    """A newer version, which opens a database and reads a secret, or makes it."""
 
     def __init__(self, folder, migrations):
-        self._folder = folder
-        package = folder / "annotriage"
-        shutil.copytree(Path(annotriage.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "static", "templates"))
-        self._replace(package / "store" / "schema.py", 'Table("secret", metadata, ', 'Table("secret", metadata, Column("made_at", Float), ')
-        self._replace(package / "store" / "secrets.py", "values(name=name, ", "values(name=name, made_at=7.0, ")
-        before = "0001"
-        for revision, name, body in MIGRATIONS[:migrations]:
-            code = HEAD.format(revision=revision, before=before) + body
-            (package / "store" / "migrations" / "versions" / f"{name}.py").write_text(code, "utf-8")
-            before = revision
+        self._version = NewerVersion(folder, migrations)
 
     def begin(self, address, secret):
-        """Open the database and read a secret, or make it, in a process of its own."""
-        env = {**os.environ, "PYTHONPATH": str(self._folder)}
+        """Do so in a process of its own."""
+        env = {**os.environ, "PYTHONPATH": self._version.path}
         return subprocess.Popen(
             [sys.executable, "-c", OPENS, address, secret], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -83,12 +52,6 @@ class Newer:
         assert process.returncode == 0, trouble
         return said.strip()
 
-    @staticmethod
-    def _replace(file, old, new):
-        code = file.read_text("utf-8")
-        assert old in code
-        file.write_text(code.replace(old, new), "utf-8")
-
 
 @pytest.fixture
 def newer(tmp_path):
@@ -102,7 +65,7 @@ def address(store):
 
 
 def everything(store):
-    with store.reading() as connection:
+    with store.engine.connect() as connection:
         return [connection.execute(select(func.count()).select_from(table)).scalar_one() for table in (item, verdict)]
 
 
@@ -126,9 +89,12 @@ class TestUpgrade:
             Store(address)
         with pytest.raises(StoreError, match=r"newer version of annotriage .*start that version again"):
             store.refuse_newer()
+        for transaction in (store.reading, store.writing):
+            with pytest.raises(StoreError, match=r"newer version of annotriage .*start that version again"), transaction():
+                pass  # what runs on does nothing any more
         assert tightened.secret(address, "meanwhile") == meanwhile, "who was refused has changed nothing"
         assert everything(store) == [4, 4], "rebuilding a table takes nothing along that names its rows"
-        with store.reading() as connection:
+        with store.engine.connect() as connection:
             made = dict(tuple(row) for row in connection.execute(text("SELECT name, made_at FROM secret")))
         assert made == {"before": 0.0, "meanwhile": 0.0, "migrated": 0.0, "theirs": 7.0}
 

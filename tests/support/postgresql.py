@@ -26,10 +26,14 @@ def programs() -> Path | None:
 
 @dataclass(frozen=True)
 class Running:
-    """A server. address: of its database `postgres`; restart: end it at once, as a crash does, and start it again."""
+    """A server. address: of its database `postgres`; restart: end it at once, as a crash does, and start it again; stand_by: start it
+    again as the spare of a server that it never hears of, which everybody may read and nobody write; promote: that server's end.
+    """
 
     address: str
     restart: Callable[[], None]
+    stand_by: Callable[[], None]
+    promote: Callable[[], None]
 
 
 @contextmanager
@@ -59,9 +63,17 @@ def running(programs: Path) -> Iterator[Running]:
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
         waiting = ("-D", data, "-w", "-t", f"{PATIENCE:.0f}")
         run("pg_ctl", *waiting, "-l", log, "-o", options, "start")
-        restart = partial(run, "pg_ctl", *waiting, "-l", log, "-o", options, "-m", "immediate", "restart")
+        restart = partial(run, "pg_ctl", *waiting, "-l", log, "-o", options, "restart", "-m")
+
+        def stand_by() -> None:
+            signal = data / "standby.signal"
+            signal.touch()
+            os.chown(signal, user.pw_uid, user.pw_gid)
+            restart("fast")
+
+        address, promote = f"postgresql+psycopg://annotriage@127.0.0.1:{port}/postgres", partial(run, "pg_ctl", *waiting, "promote")
         try:
-            yield Running(f"postgresql+psycopg://annotriage@127.0.0.1:{port}/postgres", restart)
+            yield Running(address, partial(restart, "immediate"), stand_by, promote)
         finally:
             run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
     finally:

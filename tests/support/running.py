@@ -25,11 +25,13 @@ _held: list[socket.socket] = []
 class RunningService:
     """A service in a folder of its own, for one Label Studio.
 
-    settings: values for annotriage.toml besides the address and the token of Label Studio, the port and the password.
+    settings: values for annotriage.toml besides the address and the token of Label Studio, the port and the password. python_path: where
+    `serve` finds the code, if not where the tests do; its commands are of the tests' code.
     """
 
-    def __init__(self, folder: Path, label_studio_url: str, token: str, **settings: object) -> None:
+    def __init__(self, folder: Path, label_studio_url: str, token: str, *, python_path: str | None = None, **settings: object) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._environment = os.environ if python_path is None else {**os.environ, "PYTHONPATH": python_path}
         self.folder, self.config, self.log = folder, folder / "annotriage.toml", folder / "service.log"
         self.password = "a password of the tests"
         values = {
@@ -47,14 +49,21 @@ class RunningService:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "annotriage.cli", "serve", "--config", str(self.config)]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
+        self.launch()
+        assert self._process is not None
         end = time.monotonic() + PATIENCE
         while not self._answers():
             assert self._process.poll() is None, f"annotriage serve ended\n{self.tail()}"
             assert time.monotonic() < end, f"annotriage serve does not answer\n{self.tail()}"
             time.sleep(0.05)
+
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "annotriage.cli", "serve", "--config", str(self.config)]
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.folder, env=self._environment, start_new_session=True
+            )
 
     @property
     def pid(self) -> int:

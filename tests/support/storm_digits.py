@@ -27,9 +27,8 @@ def digits_site(folder: Path, studio: Studio, rng: Random, database: Running | N
     images, labels = load_digits(return_X_y=True)
     images = (images * 15).astype(np.uint8).reshape(-1, 8, 8)
     address = f"sqlite:///{folder / 'annotriage.db'}" if database is None else database.address
-    restart = None if database is None else database.restart
     shown = pictures(reference, images[-600:], [str(label) for label in labels[-600:]])
-    site = Site(folder, studio, folder / "reference", shown, rng, database=address, restart_database=restart)
+    site = Site(folder, studio, folder / "reference", shown, rng, database=address, postgres=database)
     site.start()
     try:
         yield site

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import signal
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +20,11 @@ from typing import Any, Protocol
 import psutil
 import requests
 from faulty_proxy import FaultyProxy
+from newer_versions import NewerVersion
 from PIL import Image
+from postgresql import Running
 from running import RunningService
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, NullPool, create_engine, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from waiting import PATIENCE
 
@@ -40,7 +43,9 @@ CONFIG = (
     + "".join(f'<Choice value="{name}"/>' for name in CLASSES)
     + '<Choice value="None of these" alias="none-of-these"/></Choices></View>'
 )
+TASKS = 40  # in a storm
 MOST_TASKS = 1_500  # in a project, before storms go on in a new one
+POLLS = {"poll_seconds": 0.5, "sweep_seconds": 10.0, "predict_seconds": 2.0}
 UNFORESEEN = "nobody foresaw this"  # in the log: the service went on, but not as anybody meant it to
 
 
@@ -120,8 +125,10 @@ class State:
 class Site:
     """One service for one Label Studio. tool: what the service sees of Label Studio; hooks: what Label Studio sees of the service.
 
-    Everything random comes from `rng`. restart_database: of PostgreSQL.
+    Everything random comes from `rng`. postgres: the server that the database is on, if it is one. kills: SIGKILLs so far.
     """
+
+    kills = 0
 
     def __init__(
         self,
@@ -132,19 +139,17 @@ class Site:
         rng: Random,
         *,
         database: str,
-        restart_database: Callable[[], None] | None = None,
+        postgres: Running | None = None,
     ) -> None:
         self.studio, self.reference, self.pictures, self.rng = studio, reference, sent, rng
-        self.folder, self.restart_database = folder, restart_database
+        self.folder, self.postgres = folder, postgres
         self.tool = FaultyProxy(studio.url)
         self.service = RunningService(
             folder,
             self.tool.url,
             studio.token,
             database=database,
-            poll_seconds=0.5,
-            sweep_seconds=20.0,
-            predict_seconds=2.0,
+            **POLLS,
         )
         self.hooks = FaultyProxy(self.service.url)
         with self.service.config.open("a", encoding="utf-8") as config:
@@ -181,10 +186,25 @@ class Site:
 
     def replica(self, name: str) -> RunningService:
         """Another service on the same database, which was started."""
-        settings = {"database": self.service.settings.database, "poll_seconds": 0.5, "service_url": self.hooks.url}
+        settings = {"database": self.service.settings.database, **POLLS, "service_url": self.hooks.url}
         other = RunningService(self.folder / name, self.tool.url, self.studio.token, **settings)
         other.start()
         return other
+
+    def newer(self, migrations: int, *, slow: bool = False) -> RunningService:
+        """A service on the same database whose code has so many more migrations, not started. slow: it pauses within them."""
+        folder = Path(tempfile.mkdtemp(prefix="newer-", dir=self.folder))
+        path = NewerVersion(folder / "code", migrations, slow=slow).path
+        settings = {"database": self.service.settings.database, **POLLS, "service_url": self.hooks.url}
+        return RunningService(folder, self.tool.url, self.studio.token, python_path=path, **settings)
+
+    def is_opened(self) -> bool:
+        """Whether some service has begun to make the database, which was empty."""
+        if self.service.settings.database.startswith("sqlite"):
+            return any(file.stat().st_size for file in self.folder.glob("annotriage.db*"))
+        engine = create_engine(self.service.settings.database, poolclass=NullPool)
+        with engine.connect() as connection:
+            return bool(connection.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).scalar_one())
 
     def pids(self) -> dict[str, int]:
         """The service's living processes by role, as they say themselves."""
@@ -203,8 +223,9 @@ class Site:
         parent = psutil.Process(self.service.pid)  # of the service itself, not of its replicas
         return [parent, *parent.children(recursive=True)]
 
-    def kill(self, role: str) -> None:
-        """SIGKILL one process; "all": the whole service, as a power cut. Without its web process the service is started again."""
+    def kill(self, role: str, *, again: bool = True) -> None:
+        """SIGKILL one process; "all": the whole service, as a power cut. again: without its web process the service is started again."""
+        self.kills += 1
         if role == "all":
             self.service.kill()
         else:
@@ -213,18 +234,35 @@ class Site:
             if role == "web":
                 self.service.wait()
                 self.wait(lambda: not any(map(_runs, children)), "for the children of a killed web process to end")
-        if role in ("all", "web"):
+        if again and role in ("all", "web"):
             self.start()
 
+    def kill_any(self) -> None:
+        """SIGKILL any process there is, also one that has just been started. Without its web process the service is started again at
+        once, as whoever watches over it would: its other processes may not have ended yet.
+        """
+        self.kills += 1
+        if self.rng.random() < 0.2:
+            self.service.kill()
+            self.service.start()
+            return
+        process = self.rng.choice(self.processes())
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+        if process.pid == self.service.pid:
+            self.service.wait()
+            self.service.start()
+
     @contextmanager
-    def stopped(self, role: str) -> Iterator[None]:
-        """A process that does nothing for a block, and does not know."""
+    def stopped(self, role: str) -> Iterator[Callable[[], bool]]:
+        """A process that does nothing for a block, and does not know. The value: whether it is still there, since it may be replaced."""
         pid = self.pids()[role]
         os.kill(pid, signal.SIGSTOP)
         try:
-            yield
+            yield lambda: _lives(pid)
         finally:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     # -- tasks
 
@@ -383,17 +421,29 @@ class Site:
         datasets = self.service.get(f"/api/projects/{self.project.id}/diversity", limit=100)["datasets"]
         return any(one["dataset"]["kind"] == "all" and abs(one["latest"]["share"] - expected) < 1e-9 for one in datasets)
 
-    def told(self) -> str:
-        """What doctor and /ready say is wrong."""
-        said = self.service.command("doctor", check=False)
-        lines = re.findall(r"^\s*WRONG\s+(.*)", said, re.MULTILINE) or re.findall(r"^Error: .*", said, re.MULTILINE)
+    def told(self, doctor: str = "", ready: str = "", *, unless: Callable[[], bool] = bool) -> str:
+        """What doctor and /ready say is wrong. doctor, ready: patterns of what they must say before long, unless something comes about.
+
+        Raises AssertionError if they do not.
+        """
+        end = time.monotonic() + PATIENCE
+        while True:
+            said = self.service.command("doctor", check=False)
+            lines = re.findall(r"^\s*WRONG\s+(.*)", said, re.MULTILINE) or re.findall(r"^Error: .*", said, re.MULTILINE)
+            answer = self._ready()
+            told = "; ".join([*lines, answer] if answer else lines)
+            if (re.search(doctor, "; ".join(lines)) and re.search(ready, answer)) or unless():
+                return told
+            assert time.monotonic() < end, f"doctor and /ready must say {doctor!r} and {ready!r}, and say {told!r}"
+            time.sleep(0.2)
+
+    def _ready(self) -> str:
+        """What /ready says is wrong; "" if it is ready."""
         try:
-            ready = self.service.call("GET", "/ready")
-            if ready.status_code != 200:
-                lines.append(f"/ready {ready.status_code}: {ready.json()['detail']}")
+            answer = requests.get(f"{self.service.url}/ready", auth=(self.service.settings.user, self.service.password), timeout=15)
+            return "" if answer.ok else f"/ready {answer.status_code}: {answer.json()['detail']}"
         except requests.RequestException as error:
-            lines.append(f"/ready: {type(error).__name__}")
-        return "; ".join(lines)
+            return f"/ready: {type(error).__name__}"
 
     def unforeseen(self) -> int:
         """Failures in the service's log that nobody foresaw."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import threading
 import time
@@ -19,38 +18,47 @@ from random import Random
 import outages
 import psutil
 from faulty_proxy import Answer, Behaviour, Call
+from replicas import ask_in_turn
 from sqlalchemy import text
-from storm_site import CONFIG, Sent, Site, State
+from storm_kills import (
+    FIELDS,
+    PREDICTIONS,
+    Act,
+    kill_acceptance,
+    kill_again_and_again,
+    kill_at_call,
+    kill_connect,
+    kill_migration,
+    kill_while,
+)
+from storm_site import TASKS, Site, State
+from storm_upgrades import upgrade_killed, upgrade_side_by_side
 
-TASKS = 40  # in a storm
-PREDICTIONS = re.compile(r"/api/(projects/\d+/import/)?predictions/?($|\?)")
-FIELDS = re.compile(r"/api/tasks/\d+/")
-PROCESSES = ("worker", "jobs", "web", "all")
+UNWRITABLE = ("database", "/ready 503: the database")  # what doctor and /ready say
 
 UNKNOWN = State(lost=-1, doubled=-1, wrong=-1, share=0.0, expected=0.0, open=-1)
-
-Act = Callable[[Site, Random], str]
 
 
 @dataclass(frozen=True)
 class Storm:
-    """A fault. long: takes a minute or more, and is left out of the short run. only: the database that it is for; "" for both."""
+    """A fault. only: the database that it is for; "" for both."""
 
     name: str
     act: Act
-    long: bool = False
     only: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a storm ended. recovery: seconds from its end until everything was sound again. told: what doctor and /ready said meanwhile."""
+    """How a storm ended. recovery: seconds from its end until everything was sound again. told: what doctor and /ready said meanwhile.
+    kills: processes killed."""
 
     storm: str
     state: State
     recovery: float
     told: str
     unforeseen: int
+    kills: int
     failure: str = ""
 
     @property
@@ -63,115 +71,21 @@ class Outcome:
 def run(site: Site, storm: Storm, rng: Random) -> Outcome:
     """One storm, and what was true after it."""
     unforeseen = site.unforeseen()
-    told, failure = "", ""
-    ended = time.monotonic()
+    told, failure, kills = "", "", site.kills
     try:
         site.choose_project()
         told = storm.act(site, rng)
-        ended = time.monotonic()
-        state = site.settle()
     except Exception as error:  # the table says so, and the next storm comes
         failure = f"{type(error).__name__}: {error}"
+    ended = time.monotonic()
+    try:
+        state = site.settle()
+    except Exception as error:
+        failure += f"{type(error).__name__}: {error}"
         state = UNKNOWN
         with suppress(Exception):
             state = site.state()
-    return Outcome(storm.name, state, time.monotonic() - ended, told, site.unforeseen() - unforeseen, failure)
-
-
-# -- killing
-
-
-def kill_while(stage: str) -> Act:
-    """Kill a process while tasks are taken in, judged, or written down."""
-
-    def act(site: Site, rng: Random) -> str:
-        role = rng.choice(PROCESSES)
-        site.send(TASKS)
-        site.moment(stage)
-        time.sleep(rng.uniform(0, 0.1))
-        site.kill(role)
-        return ""
-
-    return act
-
-
-def kill_at_call(pattern: re.Pattern[str], methods: tuple[str, ...]) -> Act:
-    """Kill the caller as a call to Label Studio is on its way there, or the answer on its way back; sometimes again as it is read back."""
-
-    def act(site: Site, rng: Random) -> str:
-        role = rng.choice(("worker", "all") if pattern is PREDICTIONS else ("jobs", "all"))
-        arrives, again = rng.random() < 0.6, rng.random() < 0.3
-        met = threading.Event()
-
-        def behave(call: Call) -> Answer | None:
-            if met.is_set() or call.method not in methods or not pattern.search(call.path):
-                return call.forward()
-            if arrives:
-                call.forward()
-            met.set()
-            return None
-
-        with site.tool.behaving(behave):
-            site.send(TASKS)
-            if met.wait(60):  # fields are written of what waits for people alone
-                site.kill(role)
-        if again:
-            time.sleep(rng.uniform(0, 8))
-            site.kill("worker")
-        return ""
-
-    return act
-
-
-def kill_connect(site: Site, rng: Random) -> str:
-    """Kill `annotriage connect` somewhere in its midst; the next one mends what it left."""
-    project = site.studio.project(CONFIG)
-    begun = site.service.begin("connect", "--project", project, "--reference", site.reference)
-    time.sleep(rng.uniform(0.5, 4))
-    begun.kill()
-    begun.communicate()
-    site.service.command("connect", "--project", project, "--reference", site.reference)
-    site.project = Sent(project)
-    site.send(TASKS)
-    return ""
-
-
-def kill_migration(site: Site, rng: Random) -> str:
-    """Kill a service as it makes its database, one to three times; then it starts, and is connected."""
-    site.service.stop()
-    site.empty_database()
-    for _ in range(rng.randint(1, 3)):
-        begun = site.service.begin("serve")
-        time.sleep(rng.uniform(0, 3))
-        for process in [psutil.Process(begun.pid), *psutil.Process(begun.pid).children(recursive=True)]:
-            with suppress(psutil.Error):
-                process.kill()
-        begun.communicate()
-    site.start()
-    site.project = site.connect()
-    site.send(TASKS)
-    return ""
-
-
-def kill_acceptance(site: Site, rng: Random) -> str:
-    """Kill the worker as it makes annotations of automatic labels: before, after, or in the midst of it."""
-    site.choose_accepting()
-    met, arrives = threading.Event(), rng.random() < 0.6
-
-    def behave(call: Call) -> Answer | None:
-        if met.is_set() or "/api/dm/actions" not in call.path:
-            return call.forward()
-        if arrives:
-            call.forward()
-        met.set()
-        return None
-
-    with site.tool.behaving(behave):
-        site.send(TASKS, familiar=True)
-        site.wait(met.is_set, "for annotations to be made")
-        site.kill(rng.choice(("worker", "all")))
-    site.wait(site.all_accepted, "for all automatic labels to be annotations")
-    return ""
+    return Outcome(storm.name, state, time.monotonic() - ended, told, site.unforeseen() - unforeseen, site.kills - kills, failure)
 
 
 # -- stopping
@@ -180,15 +94,17 @@ def kill_acceptance(site: Site, rng: Random) -> str:
 def stop_process(site: Site, rng: Random) -> str:
     """A process that sleeps for longer than its leases: others take over what it held, and it finds that out."""
     role = rng.choice(("worker", "jobs", "web"))
+    began = time.monotonic()
     with ExitStack() as ended:
         if rng.random() < 0.5:
             site.send(TASKS)
             site.moment("inference")
-        ended.enter_context(site.stopped(role))
+        lives = ended.enter_context(site.stopped(role))
         if role != "web":
             site.send(TASKS)
-        time.sleep(rng.uniform(32, 75))
-        told = "" if role == "web" else site.told()
+        ready = {"worker": "/ready 503: no worker", "web": "/ready: ReadTimeout", "jobs": ""}[role]
+        told = site.told(f"{role} process gave its last|no sign of life of {role}", ready=ready, unless=lambda: not lives())
+        time.sleep(max(0.0, rng.uniform(32, 75) - (time.monotonic() - began)) if lives() else 0.0)
     site.send(TASKS)
     return told
 
@@ -200,8 +116,8 @@ def disk_full(site: Site, rng: Random) -> str:
     """No byte more for a while: on a small file system a real one, elsewhere by the largest size that a file may have."""
     with _full(site):
         site.send(TASKS)
-        time.sleep(rng.uniform(2, 14))
-        return site.told()
+        time.sleep(rng.uniform(0, 10))
+        return site.told(*UNWRITABLE)
 
 
 @contextmanager
@@ -238,8 +154,21 @@ def unwritable(site: Site, rng: Random) -> str:
     """Whatever is written fails, on SQLite as on a file system that became read-only; PostgreSQL takes no connections."""
     with _limited(site) if site.store.is_sqlite else outages.unusable(site.service.settings.database):
         site.send(TASKS)
-        time.sleep(rng.uniform(2, 24))
-        return site.told()
+        time.sleep(rng.uniform(0, 20))
+        return site.told(*UNWRITABLE)
+
+
+def read_only(site: Site, rng: Random) -> str:
+    """The server lets everybody read and nobody write, as a spare one does that has not taken over yet; then it takes over."""
+    assert site.postgres is not None
+    site.send(TASKS)
+    site.postgres.stand_by()
+    try:
+        site.send(TASKS)
+        time.sleep(rng.uniform(0, 20))
+        return site.told(*UNWRITABLE)
+    finally:
+        site.postgres.promote()
 
 
 def locked(site: Site, rng: Random) -> str:
@@ -247,18 +176,19 @@ def locked(site: Site, rng: Random) -> str:
     with site.store.engine.connect().execution_options(writing=True, until=time.monotonic() + 10) as connection, connection.begin():
         if not site.store.is_sqlite:
             connection.execute(text("LOCK TABLE work, delivery, item IN ACCESS EXCLUSIVE MODE"))
+            connection.execute(text("LOCK TABLE heartbeat IN EXCLUSIVE MODE"))
         site.send(TASKS)
-        time.sleep(rng.uniform(12, 24))
-    return ""
+        time.sleep(rng.uniform(0, 12))
+        return site.told(*UNWRITABLE)
 
 
 def restart_postgresql(site: Site, rng: Random) -> str:
     """The database crashes and comes back, once or several times, while tasks come in."""
-    assert site.restart_database is not None
+    assert site.postgres is not None
     for _ in range(rng.randint(1, 3)):
         site.send(TASKS)
         time.sleep(rng.uniform(0, 1.5))
-        site.restart_database()
+        site.postgres.restart()
     return ""
 
 
@@ -270,6 +200,7 @@ def kill_replica(site: Site, rng: Random) -> str:
         site.moment(rng.choice(("intake", "inference", "verdict")))
         if rng.random() < 0.5:
             others.pop().kill()
+            site.kills += 1
         else:
             site.kill("all")
         site.send(TASKS)
@@ -283,15 +214,17 @@ def kill_replica(site: Site, rng: Random) -> str:
 # -- Label Studio
 
 
-def label_studio(behaviour: Callable[[Random], Behaviour]) -> Act:
-    """Label Studio answers otherwise than it should for a few seconds."""
+def label_studio(behaviour: Callable[[Random, float], Behaviour], share: float, doctor: str = "") -> Act:
+    """Label Studio answers a share of all calls otherwise than it should, for a few seconds, and then every call. doctor: what it says of
+    that; the service itself is ready all the time.
+    """
 
     def act(site: Site, rng: Random) -> str:
-        seconds = rng.uniform(2, 10)
-        with site.tool.behaving(behaviour(rng)):
+        with site.tool.behaving(behaviour(rng, share)):
             site.send(TASKS)
-            time.sleep(seconds)
-            return site.told()
+            time.sleep(rng.uniform(2, 10))
+        with site.tool.behaving(behaviour(rng, 1.0)):
+            return site.told(doctor)
 
     return act
 
@@ -301,16 +234,16 @@ def label_studio_stopped(site: Site, rng: Random) -> str:
     site.tool.stop()
     try:
         site.send(TASKS)
-        time.sleep(rng.uniform(2, 12))
-        return site.told()
+        time.sleep(rng.uniform(0, 12))
+        return site.told("Label Studio|labeling tool")
     finally:
         site.tool.start()
 
 
-def failing(status: int, share: float) -> Callable[[Random], Behaviour]:
-    """Some calls are answered with an error, some of them after all was done."""
+def failing(status: int) -> Callable[[Random, float], Behaviour]:
+    """Calls are answered with an error, some of them after all was done."""
 
-    def behaviour(rng: Random) -> Behaviour:
+    def behaviour(rng: Random, share: float) -> Behaviour:
         def behave(call: Call) -> Answer | None:
             if rng.random() >= share:
                 return call.forward()
@@ -323,34 +256,35 @@ def failing(status: int, share: float) -> Callable[[Random], Behaviour]:
     return behaviour
 
 
-def slow(rng: Random) -> Behaviour:
-    """Every call takes seconds."""
+def slow(rng: Random, share: float) -> Behaviour:
+    """Calls take seconds."""
 
     def behave(call: Call) -> Answer | None:
-        time.sleep(rng.uniform(0.5, 4))
+        if rng.random() < share:
+            time.sleep(rng.uniform(0.5, 4))
         return call.forward()
 
     return behave
 
 
-def half(rng: Random) -> Behaviour:
-    """Some answers end in their middle, or are never given; what was asked is done."""
+def half(rng: Random, share: float) -> Behaviour:
+    """Answers end in their middle, or are never given; what was asked is done."""
 
     def behave(call: Call) -> Answer | None:
         answer = call.forward()
-        if rng.random() < 0.5 or not answer.content:
+        if rng.random() >= share or not answer.content:
             return answer
         return None if rng.random() < 0.3 else Answer(answer.status, answer.headers, answer.content, rng.randrange(len(answer.content)))
 
     return behave
 
 
-def misshapen(rng: Random) -> Behaviour:
-    """Some answers are JSON of another shape, or no JSON."""
+def misshapen(rng: Random, share: float) -> Behaviour:
+    """Answers are JSON of another shape, or no JSON."""
 
     def behave(call: Call) -> Answer | None:
         answer = call.forward()
-        if rng.random() < 0.6:
+        if rng.random() >= share:
             return answer
         said = rng.choice((b"[]", b"{}", b"null", b"<html>A proxy</html>", b'{"tasks": null}', b"0", b""))
         return Answer(200, (("Content-Type", rng.choice(("application/json", "text/html"))),), said)
@@ -434,18 +368,23 @@ STORMS = (
     Storm("kill a process: acceptance", kill_acceptance),
     Storm("kill a process: connect", kill_connect),
     Storm("kill a process: migration", kill_migration),
-    Storm("stop a process beyond its leases", stop_process, long=True),
+    Storm("kill processes again and again", kill_again_and_again),
+    Storm("upgrade killed, then a downgrade", upgrade_killed),
+    Storm("old and new version side by side", upgrade_side_by_side, only="postgresql"),
+    Storm("stop a process beyond its leases", stop_process),
     Storm("disk full", disk_full, only="sqlite"),
     Storm("database not writable", unwritable),
+    Storm("database read-only", read_only, only="postgresql"),
     Storm("database locked", locked),
     Storm("database crashes", restart_postgresql, only="postgresql"),
     Storm("one of several replicas killed", kill_replica, only="postgresql"),
+    Storm("two replicas asked in turn", ask_in_turn, only="postgresql"),
     Storm("Label Studio stopped", label_studio_stopped),
-    Storm("Label Studio answers 500", label_studio(failing(500, 0.5))),
-    Storm("Label Studio answers 503", label_studio(failing(503, 0.9))),
-    Storm("Label Studio slow", label_studio(slow)),
-    Storm("Label Studio gives half an answer", label_studio(half)),
-    Storm("Label Studio answers in other shapes", label_studio(misshapen)),
+    Storm("Label Studio answers 500", label_studio(failing(500), 0.5, "Label Studio|labeling tool")),
+    Storm("Label Studio answers 503", label_studio(failing(503), 0.9, "Label Studio|labeling tool")),
+    Storm("Label Studio slow", label_studio(slow, 1.0)),
+    Storm("Label Studio gives half an answer", label_studio(half, 0.5, "Label Studio|labeling tool")),
+    Storm("Label Studio answers in other shapes", label_studio(misshapen, 0.4, "Label Studio|labeling tool")),
     Storm("webhooks dropped", webhooks(dropped)),
     Storm("webhooks doubled", webhooks(doubled)),
     Storm("webhooks late and in another order", webhooks(reordered)),

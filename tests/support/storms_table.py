@@ -7,7 +7,7 @@ from statistics import median
 
 from storms import Outcome
 
-HEAD = ("fault", "times", "lost", "doubled", "not sound", "recovery s (median, longest)", "unforeseen", "told meanwhile")
+HEAD = ("fault", "times", "killed", "lost", "doubled", "not sound", "recovery s (median, longest)", "unforeseen", "told meanwhile")
 LONGEST = 90  # characters of what was told
 
 
@@ -23,6 +23,7 @@ def _row(some: Sequence[Outcome]) -> tuple[str, ...]:
     return (
         some[0].storm,
         str(len(some)),
+        str(sum(outcome.kills for outcome in some)),
         str(sum(max(0, outcome.state.lost) for outcome in some)),
         str(sum(max(0, outcome.state.doubled) for outcome in some)),
         str(sum(bool(outcome.failure) for outcome in some)),

@@ -84,7 +84,7 @@ def test_who_asks_while_another_graph_is_drawn_gets_theirs_afterwards(model):
     submit(client, f"{GRAPH}/start", GRAPH, **ask["3"])
     with dashboard.process.store.writing() as connection:
         running = jobs.take(connection, "me", [kind])
-    assert "The model is being looked into" in submit(client, f"{GRAPH}/start", GRAPH, **ask["3"]).text
+    assert "The graph is being drawn" in submit(client, f"{GRAPH}/start", GRAPH, **ask["3"]).text
     assert "yours follows it" in submit(client, f"{GRAPH}/start", GRAPH, **ask["5"]).text
     with dashboard.process.store.writing() as connection:
         jobs.finish(connection, running.id, "drawn")
@@ -109,7 +109,7 @@ def test_people_follow_paths_on_the_page(dashboard, signed_in, barriers, theme):
     page.locator("#class").select_option("3")
     page.locator("#against").select_option("5")
     page.get_by_role("button", name="Draw the graph").click()
-    page.get_by_text("The model is being looked into").wait_for()
+    page.get_by_text("The graph is being drawn").wait_for()
     look(dashboard)
     page.goto(f"{dashboard.url}{GRAPH}")
     if theme == "dark":

@@ -13,11 +13,27 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Column, Connection, Engine, Float, Table, create_engine, event, select, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Float,
+    Insert,
+    Table,
+    Text,
+    Update,
+    cast,
+    create_engine,
+    event,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
@@ -25,6 +41,7 @@ from sqlalchemy.exc import (
     InterfaceError,
     InternalError,
     NoSuchModuleError,
+    NotSupportedError,
     OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as NoConnection
@@ -46,9 +63,14 @@ PATIENCE = {
     "tcp_user_timeout": 60_000,
 }
 IDLE_SECONDS = 120.0  # for which a transaction on PostgreSQL may ask nothing
+MANY = 100  # rows from which on a statement is worth being made for them
+CACHE_KB = 16 * 1024  # of SQLite's pages that a connection keeps; each process has up to 30, and the system keeps the file's pages, too
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
-# What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to.
-DATABASE_TROUBLE = (StoreError, OperationalError, InternalError, InterfaceError, NoConnection)
+# What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to. Not
+# supported is what a spare server says of writing as long as it has not taken over.
+DATABASE_TROUBLE = (StoreError, OperationalError, InternalError, InterfaceError, NotSupportedError, NoConnection)
+P = ParamSpec("P")
+T = TypeVar("T")
 MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database uses
 
 
@@ -72,6 +94,7 @@ class Store:
         self._gives_way = self.is_sqlite and checkpoints
         self._file = Path(str(self.engine.url.database)).absolute()
         self._opened: tuple[int, int] | None = None
+        self._refused = ""  # why this code may no longer touch the database
         try:
             self._migrate()
         except StoreError:
@@ -87,14 +110,14 @@ class Store:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database, however many queries it asks, and cannot write."""
-        self._check_file()
-        with self.engine.connect().execution_options(**self._snapshot) as connection:
+        self._check()
+        with self.engine.connect().execution_options(**self._snapshot, known={}) as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that is committed when the block ends well and undone when it does not. Keep it short."""
-        self._check_file()
+        self._check()
         last: dict[Callable[[Connection, list[Any]], None], list[Any]] = {}
         with self._writer() as connection:
             with connection.execution_options(last=last).begin():
@@ -126,12 +149,14 @@ class Store:
             raise StoreError(f"{beside}: cannot be written ({error.strerror}); the service needs to write where its database is") from error
 
     def refuse_newer(self) -> None:
-        """Raise StoreError if a newer version has meanwhile changed what this code reads or writes."""
+        """Raise StoreError if a newer version has meanwhile changed what this code reads or writes: from then on nobody who uses this
+        store reads or writes anything."""
         with self.reading() as connection:
             try:
                 refuse_newer(connection, self.known)
             except StoreError as error:
-                raise StoreError(f"{_shown(str(self.engine.url))}: {error}") from error
+                self._refused = f"{_shown(str(self.engine.url))}: {error}"
+                raise StoreError(self._refused) from error
 
     def compact(self) -> None:
         """Let what was overwritten leave SQLite's log, too, unless somebody reads it at this moment: then it does so later."""
@@ -145,8 +170,10 @@ class Store:
         if self._reserved is not None:
             self._reserved.close()
 
-    def _check_file(self) -> None:
-        """What is written into a file that was deleted is lost. Raises StoreError."""
+    def _check(self) -> None:
+        """Raise StoreError if the database is not this code's any more, or its file was deleted: what is written into that is lost."""
+        if self._refused:
+            raise StoreError(self._refused)
         if self._opened is not None and _identity(self._file) != self._opened:
             raise StoreError(
                 f"{self._file}: was deleted or replaced while the service ran, and what is written is lost; stop the service, put the file"
@@ -188,6 +215,25 @@ def at_the_end(connection: Connection, act: Callable[[Connection, list[Any]], No
     connection.get_execution_options()["last"].setdefault(act, []).append(part)
 
 
+def read_once(question: Callable[Concatenate[Connection, P], T]) -> Callable[Concatenate[Connection, P], T]:
+    """For questions that a page asks again and again: within one `reading`, which sees one state of the database, the answer is kept.
+
+    Whoever writes asks each time. All share one answer, and change nothing of it; arguments can be keys of a dictionary.
+    """
+
+    @wraps(question)
+    def ask(connection: Connection, /, *args: P.args, **named: P.kwargs) -> T:
+        known: dict[Any, T] | None = connection.get_execution_options().get("known")
+        if known is None:
+            return question(connection, *args, **named)
+        asked = (question, args, tuple(named.items()))
+        if asked not in known:
+            known[asked] = question(connection, *args, **named)
+        return known[asked]
+
+    return ask
+
+
 def _identity(file: Path) -> tuple[int, int] | None:
     """Which file that is, whatever it is called; None if there is none."""
     try:
@@ -207,14 +253,52 @@ def texts(labels: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if labels is None else tuple(labels)
 
 
+def stored(labels: ColumnElement[Any]) -> ColumnElement[str]:
+    """A JSON column of labels as the text that it is stored as, for `labels_of`: where thousands are read, few of them differ."""
+    return cast(labels, Text)
+
+
+@lru_cache(10_000)
+def labels_of(text: str | None) -> tuple[str, ...] | None:
+    """Labels out of their text; None of SQL's null and of JSON's."""
+    found = None if text is None else json.loads(text)
+    return None if found is None else tuple(found)
+
+
 def is_answering(connection: Connection) -> None:
     """Asks the database for nothing. Raises whatever its driver does if it does not answer."""
     connection.execute(select(1)).scalar_one()
 
 
+def seconds_of_database(connection: Connection) -> float | None:
+    """The time by the clock of the database's machine, as time.time() counts it; None on SQLite, which has no other."""
+    if connection.dialect.name == "sqlite":
+        return None
+    return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+
+
 def insert(connection: Connection, table: Table) -> Any:
     """An INSERT of this database's own dialect, which knows what to do on a conflict."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def execute_many(connection: Connection, statement: Insert | Update, rows: Sequence[Mapping[str, Any]]) -> None:
+    """As `connection.execute(statement, rows)`, in a third of the time on SQLite where there are many rows, which all have the same keys.
+
+    What takes the time there is not the database: values are looked up and converted one by one, by their names.
+    """
+    if connection.dialect.name != "sqlite" or len(rows) < MANY:
+        connection.execute(statement, rows)
+        return
+    dialect = connection.dialect
+    compiled: Any = statement.compile(dialect=dialect, column_keys=list(rows[0]))
+    constants = compiled.params  # values that stand in the statement itself
+    columns = []
+    for name in compiled.positiontup:
+        convert = compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)
+        values = [row[name] for row in rows] if name in rows[0] else [constants[name]] * len(rows)
+        columns.append(values if convert is None else [convert(value) for value in values])
+    connection.exec_driver_sql(str(compiled), list(zip(*columns, strict=True)))
 
 
 class whole(FunctionElement[float]):  # noqa: N801, a function of SQL
@@ -250,7 +334,8 @@ def _engine(url: str, checkpoints: bool, make: bool) -> Engine:
                     )
                 file.parent.mkdir(parents=True, exist_ok=True)
             options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
-            engine = create_engine(address, connect_args=options, pool_size=20, json_serializer=_json)
+            # The connection that was used last is taken first: its pages are at hand, and the others' are not read.
+            engine = create_engine(address, connect_args=options, pool_size=20, pool_use_lifo=True, json_serializer=_json)
             _tune_sqlite(engine, checkpoints)
             return engine
         if address.get_backend_name() != "postgresql":
@@ -282,7 +367,7 @@ def _tune_sqlite(engine: Engine, checkpoints: bool) -> None:
     def prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions begin as `begin` says, not as the driver guesses
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-65536"):
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", f"cache_size=-{CACHE_KB}"):
             cursor.execute(f"PRAGMA {pragma}")
         if not checkpoints:
             cursor.execute("PRAGMA wal_autocheckpoint=0")
@@ -330,12 +415,15 @@ def _begin_writing(connection: Any, until: float) -> None:
         connection.execute(f"PRAGMA busy_timeout={1000 * BUSY_SECONDS}")
 
 
+_encoded = json.JSONEncoder(allow_nan=False).encode
+
+
 def _json(value: Any) -> str:
     """JSON proper: what is not finite is null, which PostgreSQL insists on."""
     try:
-        return json.dumps(value, allow_nan=False)
+        return _encoded(value)
     except ValueError:
-        return json.dumps(finite(value), allow_nan=False)
+        return _encoded(finite(value))
 
 
 def finite(value: Any) -> Any:

@@ -41,6 +41,8 @@ SHAPES: tuple[tuple[str, str, Any], ...] = (
     ("POST", r"/api/projects/\d+/import/predictions/?", {"created": int}),
     ("GET", r"/api/predictions/?", [PREDICTION]),
     ("POST", r"/api/predictions/?", NAMED),
+    ("POST", r"/api/tasks/\d+/annotations/?", NAMED),
+    ("GET", r"/api/users/?", [NAMED]),
     ("GET", r"/api/storages/?", [{"type": str}]),
     ("GET", r"/api/dm/views/?", [{"id": int, "data?": (dict, type(None))}]),
     ("POST", r"/api/dm/views/?", NAMED),
@@ -54,7 +56,9 @@ NAMES = {int: "a whole number", str: "a text", list: "a list", dict: "an object"
 
 
 def shape_fault(method: str, path: str, asked: dict[str, str], value: Any) -> str:
-    """What is wrong with the content of an answer, in words; "" if nothing is. asked: the parameters of the address."""
+    """What is wrong with the content of an answer, in words; "" if nothing is. asked: the parameters of the address. value: None for
+    an answer without content.
+    """
     shape = next((shape for known, pattern, shape in SHAPES if known == method and re.search(f"{pattern}$", path)), object)
     if "include" in asked and shape is PROJECT:
         shape = _asked_for(PROJECT, asked["include"].split(","))
@@ -64,7 +68,7 @@ def shape_fault(method: str, path: str, asked: dict[str, str], value: Any) -> st
         shape = TASKS | {"tasks": [_asked_for(TASK, ["id", *of_task])]}
     elif "return_task_ids" in asked:
         shape = {"task_ids": [int], "prediction_count": int}
-    return _fault(value, shape, "the answer")
+    return "the answer is empty" if value is None and shape is not object else _fault(value, shape, "the answer")
 
 
 def _asked_for(shape: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Transport(httpx.Client):
             raise _refusal(answer, self.token)
         if answer.content and not _is_json(answer):
             raise _not_json(answer)
-        if answer.content and (fault := shape_fault(request.method, request.url.path, dict(request.url.params), parsed(answer))):
+        if fault := shape_fault(request.method, request.url.path, dict(request.url.params), parsed(answer)):
             kind = ToolUnavailable if _is_reading(request) else OutcomeUnknown
             raise kind(
                 f"{_call(request)} was not answered as Label Studio answers: {fault}. Is a proxy in between, or the version another?"

@@ -11,7 +11,7 @@ from faulty_server import faulty
 from annotriage.errors import OutcomeUnknown, ToolError, ToolUnavailable
 from annotriage.labeling_tool import NewTask, Shown
 from annotriage_label_studio.server.client import Client
-from annotriage_label_studio.server.connection import LabelStudioProject
+from annotriage_label_studio.server.connection import LabelStudioProject, LabelStudioServer
 
 __all__ = ["faulty"]  # a fixture
 
@@ -41,6 +41,7 @@ CALLS = {
     "created": lambda project: project.created(["m"]),
     "write_fields": lambda project: project.write_fields("1", {"triage_route": "auto"}),
     "ask_again": lambda project: project.ask_again("1", 2),
+    "answer": lambda project: project.answer("1", ("cat",), "2", 1.0),
     "accept": lambda project: project.accept(["1"], "v1"),
     "repair": lambda project: project.repair(),
     "checks": lambda project: project.checks("http://host", "secret"),
@@ -50,12 +51,12 @@ CALLS = {
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("config_known", [True, False])
 def test_an_answer_of_a_wrong_shape_is_an_error_of_the_labeling_tool(faulty, call, config_known):
-    for wrong in WRONG:
+    for wrong in [*map(json.dumps, WRONG), ""]:
         project = LabelStudioProject(Client(faulty.url, "token"), "1", ("cat", "dog"))
         if config_known:
             faulty.answers = [(200, {}, PROJECT)]
             project.facts()
-        faulty.answers = [(200, {}, json.dumps(wrong))]
+        faulty.answers = [(200, {}, wrong)]
         with contextlib.suppress(ToolError):
             CALLS[call](project)
 
@@ -70,6 +71,16 @@ def test_it_says_what_was_asked_and_what_is_wrong_and_may_pass(faulty):
     faulty.answers = [(201, {}, {"created": None})]
     with pytest.raises(OutcomeUnknown, match="'created' in the answer is null"):
         client.post("/api/projects/1/import/predictions", [])
+    faulty.answers = [(201, {}, "")]
+    with pytest.raises(OutcomeUnknown, match="the answer is empty"):
+        client.post("/api/projects/1/import/predictions", [])
+
+
+def test_members_of_a_wrong_shape_are_an_error_of_the_labeling_tool(faulty):
+    for wrong in [*map(json.dumps, [{}, None, 3, [None], [{}]]), ""]:
+        faulty.answers = [(200, {}, wrong)]
+        with pytest.raises(ToolUnavailable):
+            LabelStudioServer(Client(faulty.url, "token")).accounts()
 
 
 def test_a_field_is_expected_only_where_it_was_asked_for_by_its_own_name(faulty):

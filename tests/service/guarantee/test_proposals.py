@@ -17,6 +17,7 @@ from annotriage.errors import OutcomeUnknown, StateError, ToolUnavailable, Unkno
 from annotriage.guarantee.look_alikes import looks
 from annotriage.service.delivery.accepting import accept_due
 from annotriage.service.guarantee import proposals as deeds
+from annotriage.service.maps import likeness
 from annotriage.service.readings.look_alikes import proposal_now
 from annotriage.states import ProposalState
 from annotriage.store import acceptances, label_audits, proposals, queue, reviews, spot_checks
@@ -153,7 +154,7 @@ def test_groups_of_one_answer_are_pooled_and_similar_items_are_the_nearest(group
     similar = deeds.propose_similar(g.process, g.project, g.ids[50], "ann", 45)
     assert sorted(member.item_id for member in g.members(similar)) == g.ids[15:]
     deeds.close(g.process, g.project, similar, "ann")
-    monkeypatch.setattr(deeds, "SEARCHED", 50)
+    monkeypatch.setattr(likeness, "SEARCHED", 50)
     monkeypatch.setattr(proposals, "AT_ONCE", 20)
     among = deeds.propose_similar(g.process, g.project, g.ids[0], "ann", 45)
     assert sorted(member.item_id for member in g.members(among)) == g.ids[10:55], "of the latest that wait"
