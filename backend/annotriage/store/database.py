@@ -66,7 +66,8 @@ MANY = 100  # rows from which on a statement is worth being made for them
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
 # What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to.
 DATABASE_TROUBLE = (StoreError, OperationalError, InternalError, InterfaceError, NoConnection)
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database uses
 
 
