@@ -123,7 +123,7 @@ def disk_full(site: Site, rng: Random) -> str:
 
 @contextmanager
 def _full(site: Site) -> Iterator[str]:
-    """The value: what doctor says."""
+    """The value: what doctor says, where that does not take long."""
     ballast = site.folder / "ballast"
     if os.path.ismount(site.folder):
         with ballast.open("wb", buffering=0) as file, suppress(OSError):
@@ -134,8 +134,8 @@ def _full(site: Site) -> Iterator[str]:
         finally:
             ballast.unlink()
         return
-    with _limited(site) as doctor:
-        yield doctor
+    with _limited(site):
+        yield ""
 
 
 @contextmanager
