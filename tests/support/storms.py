@@ -103,7 +103,7 @@ def stop_process(site: Site, rng: Random) -> str:
         lives = ended.enter_context(site.stopped(role))
         if role != "web":
             site.send(TASKS)
-        ready = {"worker": "/ready 503: no worker", "web": "/ready: ReadTimeout", "jobs": ""}[role]
+        ready = {"worker": "/ready 503: .*worker", "web": "/ready: ReadTimeout", "jobs": ""}[role]
         told = site.told(f"{role} process gave its last|no sign of life from .*{role}", ready=ready, unless=lambda: not lives())
         time.sleep(max(0.0, rng.uniform(32, 75) - (time.monotonic() - began)) if lives() else 0.0)
     site.send(TASKS)
