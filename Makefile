@@ -34,8 +34,8 @@ format: .venv/test.stamp  ## Put the code into the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: .venv/test.stamp .venv/torch.stamp  ## The table of figures (ARGS="--data DIR" for those on MNIST)
-	$(BIN)/python tests/benchmarks/run.py $(ARGS)
+benchmark: .venv/test.stamp .venv/torch.stamp  ## The table of figures, into docs/scale.md too (ARGS="--data DIR" for those on MNIST)
+	$(BIN)/python tests/benchmarks/run.py --write $(ARGS)
 
 picture: .venv/test.stamp  ## The pictures in the README, from new runs on the demo's digits
 	$(BIN)/python tests/e2e/picture.py

@@ -140,7 +140,7 @@ def label_studio(start_label_studio, tmp_path_factory):
     folder = tmp_path_factory.mktemp("label-studio")
     try:
         server = start_label_studio(folder, free_port())
-        yield LabelStudio(server.url, server.token, Person(server.url, server.email, server.password))
+        yield LabelStudio(server.url, server.token, Person(server.url, server.email, server.password), folder / label_studio_server.FILES)
     finally:
         label_studio_server.stop(folder)
 

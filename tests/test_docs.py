@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import subprocess
@@ -58,6 +59,17 @@ def test_the_model_spec_of_the_docs_is_one(file, input):
 
 def test_every_setting_says_what_it_is_for():
     assert all(len(field.metadata["help"]) > 20 for field in (*SETTINGS, *SERVICE_SETTINGS))
+
+
+MEASURED = dict(re.findall(r"<!-- figures of (\w+) -->\n(.*?)<!-- /figures of \1 -->", DOCS["docs/scale.md"], re.DOTALL))
+
+
+@pytest.mark.parametrize("theme", MEASURED)
+def test_the_tables_of_figures_have_the_rows_that_the_benchmark_prints(theme, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
+    rows = [line.split(" | ") for line in MEASURED[theme].splitlines() if line.startswith("| ")][2:]
+    assert [row[0].removeprefix("| ") for row in rows] == list(importlib.import_module(theme).NAMES)
+    assert all(len(row) == 4 and row[2].strip() for row in rows)
 
 
 COMMANDS = re.findall(r"^annotriage .*$", README, re.MULTILINE)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from annotriage.model import load_model
     from annotriage.model.spec import ModelSpec
     from annotriage.report.atlas_page import atlas_to_folder
+    from annotriage.report.bench import Bench, bench
     from annotriage.report.comparison import compare_to_folder
     from annotriage.report.diagnosis_page import diagnose_to_folder
     from annotriage.report.dissection_page import dissect_to_folder
@@ -45,6 +46,7 @@ _HOMES = {
     "AnnotriageError": "annotriage.errors",
     "Atlas": "annotriage.engine.diagnosis.atlas",
     "AttributionGraph": "annotriage.engine.diagnosis.attribution",
+    "Bench": "annotriage.report.bench",
     "Dataset": "annotriage.data",
     "Diagnosis": "annotriage.engine.diagnosis.diagnose",
     "DiagnosisSample": "annotriage.engine.diagnosis.sample",
@@ -66,6 +68,7 @@ _HOMES = {
     "attribution_graph": "annotriage.engine.diagnosis.attribution",
     "audit_labels": "annotriage.engine.label_audit.audit",
     "audit_labels_to_folder": "annotriage.report.label_audit",
+    "bench": "annotriage.report.bench",
     "Wishes": "annotriage.training.retraining",
     "compare": "annotriage.engine.compare",
     "compare_to_folder": "annotriage.report.comparison",
@@ -93,6 +96,7 @@ __all__ = [
     "AnnotriageError",
     "Atlas",
     "AttributionGraph",
+    "Bench",
     "Dataset",
     "Diagnosis",
     "DiagnosisSample",
@@ -115,6 +119,7 @@ __all__ = [
     "attribution_graph",
     "audit_labels",
     "audit_labels_to_folder",
+    "bench",
     "compare",
     "compare_to_folder",
     "diagnose",

@@ -34,6 +34,7 @@ class Failure(StrEnum):
     UNFIT = "unfit"  # not what the model takes
     MODEL = "model"  # the model failed on it
     REPEATED = "repeated"  # its id was used before
+    UNLISTED = "unlisted"  # the labeling tool itself fails to show its task
 
 
 class HeldBack(StrEnum):

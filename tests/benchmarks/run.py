@@ -1,18 +1,23 @@
 """Every figure that the product guarantees, measured on this machine and printed as one table.
 
-    .venv/bin/python tests/benchmarks/run.py [--only detection,fitting] [--data FOLDER]
+    .venv/bin/python tests/benchmarks/run.py [--only detection,fitting] [--data FOLDER] [--write]
 
-FOLDER holds models and data in subfolders (see detection.py); without it those figures are left out and named.
+FOLDER holds models and data in subfolders (see detection.py); without it those figures are left out and named. With --write the
+table in docs/scale.md gets the figures of its themes that were measured; `make benchmark` asks for it.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
+import atlas
 import barriers
 import certificates
 import detection
@@ -20,30 +25,42 @@ import diagnosis
 import fitting
 import growth
 import guarantees
+import inversion
+import judging
 import live
 import loop
 import map as map_page
+import million
 import overhead
 import pages
 import quality
 import serving
 import snapshots
+import storing
 import strangers
 import training
+import two_replicas
+from figure import Figure
 
 THEMES = {
     "detection": detection.figures,
     "diagnosis": diagnosis.figures,
+    "atlas": atlas.figures,
+    "inversion": inversion.figures,
     "overhead": overhead.figures,
     "fitting": fitting.figures,
+    "judging": judging.figures,
     "growth": growth.figures,
+    "million": million.figures,
     "map": map_page.figures,
     "guarantees": guarantees.figures,
     "certificates": certificates.figures,
     "serving": serving.figures,
     "snapshots": snapshots.figures,
+    "storing": storing.figures,
     "training": training.figures,
     "live": live.figures,
+    "replicas": two_replicas.figures,
     "pages": pages.figures,
     "barriers": barriers.figures,
     "strangers": strangers.figures,
@@ -52,11 +69,28 @@ THEMES = {
 }
 
 
+DOCS = Path(__file__).parents[2] / "docs" / "scale.md"
+IN_DOCS = tuple(re.findall(r"<!-- figures of (\w+) -->", DOCS.read_text("utf-8")))  # the themes that have a table there
+_STATES = {True: "met", False: "**missed**", None: ""}
+
+
+def write(theme: str, found: Sequence[Figure]) -> None:
+    """Put the figures of a theme into the table of DOCS, in place of those that were there."""
+    text = DOCS.read_text("utf-8")
+    begin, end = f"<!-- figures of {theme} -->\n", f"<!-- /figures of {theme} -->"
+    before, after = text.split(begin)[0], text.split(end)[1]
+    head = f"{datetime.now(UTC):%d %B %Y}, {os.cpu_count()} cores, Python {sys.version.split()[0]}:\n"
+    rows = ["| figure | wanted | measured | |", "| --- | --- | --- | --- |"]
+    rows += [f"| {figure.name} | {figure.wanted} | {figure.measured} | {_STATES[figure.ok]} |" for figure in found]
+    DOCS.write_text("".join([before, begin, "\n".join([head, *rows, ""]), end, after]), "utf-8")
+
+
 def main() -> int:
     """Print the table; 1 if a figure is missed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", default=",".join(THEMES), help=f"some of {', '.join(THEMES)}, comma-separated")
     parser.add_argument("--data", type=Path, help="folder with data for detection, in subfolders")
+    parser.add_argument("--write", action="store_true", help=f"write the figures of {', '.join(IN_DOCS)} into {DOCS.name}")
     given = parser.parse_args()
     chosen = given.only.split(",")
     if unknown := set(chosen) - set(THEMES):
@@ -66,13 +100,17 @@ def main() -> int:
     missed = 0
     for theme in chosen:
         started = time.perf_counter()
+        found = []
         for figure in THEMES[theme](given.data):
             now = time.perf_counter()
             state = {True: "ok", False: "MISSED", None: "-"}[figure.ok]
             name = f"{theme}: {figure.name}"
             print(f"{name:<100} {figure.wanted:<46} {figure.measured:<34} {state:<6} {now - started:>7.1f}", flush=True)
             missed += figure.ok is False
+            found.append(figure)
             started = now
+        if given.write and theme in IN_DOCS:
+            write(theme, found)
     print(f"\n{missed} missed" if missed else "\nall figures are met")
     return int(missed > 0)
 

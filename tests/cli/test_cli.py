@@ -63,12 +63,21 @@ def test_triage_prints_the_state_of_the_dataset_and_the_report(run, saved, files
     assert out.rstrip().endswith(str(tmp_path / "results" / "report.html"))
 
 
-@pytest.mark.parametrize("command", ["triage", "compare"])
+@pytest.mark.parametrize("command", ["triage", "compare", "bench"])
 def test_figures_as_json(run, saved, files, tmp_path, command):
-    out = ("--out", tmp_path / "results") if command == "triage" else ("--compressions", "pca")
+    out = {"triage": ("--out", tmp_path / "results"), "compare": ("--compressions", "pca"), "bench": ("--items", 64)}[command]
     status, text, _ = run(command, "--reference", saved, "--data", files / "incoming.npz", *out, "--json", "--quiet")
     assert status == 0
-    assert {"triage": "diversity", "compare": "rows"}[command] in json.loads(text)
+    assert {"triage": "diversity", "compare": "rows", "bench": "share"}[command] in json.loads(text)
+
+
+def test_bench_prints_where_the_time_goes_and_what_to_change(run, saved, files):
+    status, out, err = run("bench", "--reference", saved, "--data", files / "incoming.npz", "--items", 64)
+    assert status == 0
+    assert out.startswith("64 items of incoming in ")
+    assert "Triage reaches " in out
+    assert "waiting for the model" in out
+    assert "triage of incoming" in err, "progress belongs to standard error"
 
 
 def test_compare_takes_several_foreign_sets_and_writes_its_report(run, saved, files, tmp_path):

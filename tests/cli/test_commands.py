@@ -212,3 +212,20 @@ def test_accounts_are_given_listed_and_taken(run, connected, tmp_path):
         ["set account", "bob: look"],
         ["set account", "ann: decide"],
     ]
+
+
+def test_people_says_how_well_they_answer_and_sets_known_answers_aside(run, connected, process, server, monkeypatch, tmp_path):
+    monkeypatch.setattr(process.tool, "connect_server", lambda _settings: server)
+    status, out, _ = run("people", "--project", "3", **connected)
+    assert (status, out.splitlines()[0]) == (0, "People have answered nothing here yet. What they answer is compared as it comes in.")
+    with process.store.writing() as connection:
+        items.add_tasks(connection, project_of(connection, "3"), [Task("7", "http://host/7.png")])
+    (tmp_path / "known.csv").write_text("task,label\n7,3\n8,3\n")
+    status, out, _ = run("people", "--project", "3", "--gold", "known.csv", "--json", **connected)
+    told = json.loads(out)
+    assert (status, told["gold"]["waiting"], told["agreement"]["alpha"], told["blind"]["n"]) == (0, 1, None, 0)
+    assert told["done"] == ["1 known answer set aside.", "1 left out: no task of that number is here."]
+    (tmp_path / "known.csv").write_text("id,label\n7,3\n")
+    status, _, err = run("people", "--project", "3", "--gold", "known.csv", **connected)
+    assert status == 1
+    assert "must name the columns task and label" in err

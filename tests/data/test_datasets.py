@@ -8,6 +8,7 @@ import random
 import tracemalloc
 import unicodedata
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from annotriage.data import Item, Problem, image_folder, npz, open_dataset
+from annotriage.data.local_paths import has_file
 from annotriage.data.unique_ids import repeated_ids
 from annotriage.errors import DataError, SettingError
 from annotriage.states import Failure
@@ -226,6 +228,12 @@ def test_a_path_that_no_file_here_can_have_is_named_with_the_cause(tmp_path, pat
     assert problem in item.problem.text
 
 
+def test_a_path_longer_than_any_is_an_item_whose_file_is_not_there(tmp_path):
+    (item,) = manifest(tmp_path, "path\n" + "scans\\" + "a" * 300 + ".png\n")
+    assert item.problem is None  # who reads it says so
+    assert not has_file(item.media)
+
+
 def test_text_that_nothing_can_store_is_escaped_and_class_names_are_composed():
     item = Item("half \ud83d", None, ("cafe\u0301", 2), "a\0b", "\udce9.png", Problem(Failure.GONE, "no \ud83d"))
     assert item == Item(r"half \ud83d", None, ("caf\u00e9", 2), r"a\0b", r"\udce9.png", Problem(Failure.GONE, r"no \ud83d"))
@@ -347,6 +355,14 @@ def test_a_member_that_is_no_array_and_a_row_as_large_as_a_dataset_are_named(tmp
     np.savez_compressed(tmp_path / "n.npz", x=np.zeros((1, 2**21), np.uint8))
     with pytest.raises(DataError, match=r"x has the shape \(1, 2097152\), whose every row is one item of 2 MB; the most .* is 1 MB"):
         open_dataset(tmp_path / "n.npz")
+
+
+def test_an_array_that_has_to_be_read_whole_and_has_no_room_is_refused(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "n.npz", x=np.asfortranarray(np.zeros((2, 3))))
+    assert len(list(open_dataset(tmp_path / "n.npz"))) == 2
+    monkeypatch.setattr(npz.psutil, "virtual_memory", lambda: SimpleNamespace(available=2**4))
+    with pytest.raises(DataError, match=r"x is stored column by column, .*save it again with .*ascontiguousarray"):
+        list(open_dataset(tmp_path / "n.npz"))
 
 
 def test_an_npz_is_read_in_flat_memory(tmp_path):

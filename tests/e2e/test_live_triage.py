@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -341,13 +342,26 @@ def test_uploads_and_broken_media(label_studio, service, project, scans):
     headers = {"Authorization": f"Token {label_studio.token}"}
     files = [("a", ("a.png", content)), ("b", ("b.png", b"no picture at all"))]
     assert requests.post(f"{label_studio.url}/api/projects/{project}/import", files=files, headers=headers, timeout=PATIENCE).ok
-    label_studio.import_tasks(project, [{"image": "http://169.254.169.254/latest"}, {"image": "/data/upload/99/missing.png"}])
-    wait_for_predictions(label_studio, project, 4)
+    served = label_studio.files / f"scans of {project}"
+    served.mkdir()
+    for place in (served, label_studio.files.parent):  # the second lies beside what may be served
+        (place / "c.png").write_bytes(content)
+    label_studio.call("POST", "/api/storages/localfiles", {"project": project, "path": str(served), "use_blob_urls": True})
+    local = f"/data/local-files/?d={quote(served.name)}"
+    addresses = ["http://169.254.169.254/latest", "/data/upload/99/missing.png"]
+    addresses += [
+        f"{local}/../../c.png",
+        f"{local}/..%2f..%2fc.png",
+        f"/data/local-files/?d={served.parent.parent}/c.png",
+        f"{local}/c.png",
+    ]
+    label_studio.import_tasks(project, [{"image": address} for address in addresses])
+    wait_for_predictions(label_studio, project, 8)
     tasks = sorted(listed(label_studio, project).values(), key=lambda task: task["id"])
     items = [item(service, project, task["id"]) for task in tasks]
-    assert [row["route"] == "failed" for row in items] == [False, True, True, True]
+    assert [row["route"] == "failed" for row in items] == [False, *[True] * 6, False]
     assert "media_hosts" in items[2]["verdict"]["reason"]
-    assert [task["predictions"][0]["result"] for task in tasks[1:]] == [[], [], []]
+    assert [task["predictions"][0]["result"] for task in tasks[1:7]] == [[]] * 6
 
 
 def test_a_choice_renamed_under_a_running_project_stops_delivery_and_says_so(label_studio, service, project, scans):

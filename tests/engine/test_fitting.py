@@ -57,7 +57,7 @@ def test_a_class_of_one_item_has_a_cluster_of_its_own(fitted, digits):
     rows = np.concatenate([np.flatnonzero(labels != "5"), np.flatnonzero(labels == "5")[:1]])
     reference = fitted((images[rows], labels[rows]))
     assert dict(zip(reference.detector.clusters.names, reference.detector.clusters.counts.tolist(), strict=True))["5"] == 1
-    assert any(note.endswith("little is known of what is usual: 5 (1).") for note in reference.notes)
+    assert any(note.endswith("little is known about what is usual: 5 (1).") for note in reference.notes)
     assert all(np.isfinite(verdict.score) for verdict in triage(reference, digits.strangers).verdicts)
 
 

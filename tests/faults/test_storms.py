@@ -15,7 +15,7 @@ from storms import STORMS, run
 SEED = 5
 QUICK = {
     "sqlite": ("kill a process: delivery", "disk full", "webhooks with garbage"),
-    "postgresql": ("database read-only", "one of several replicas killed"),
+    "postgresql": ("database read-only", "one of several replicas killed", "two replicas asked in turn"),
 }
 
 

@@ -58,3 +58,13 @@ def test_the_nearest_training_points_come_in_order():
 
 def test_no_more_neighbours_are_named_than_there_are():
     assert nearest_training(np.zeros((2, 1)), np.array([[1.0], [2.0]]), 4).tolist() == [[0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize(("anchors", "count"), [(5121, 1), (9_000, 5), (20_011, 7)])
+def test_the_nearest_of_many_are_those_of_sorting_all(anchors, count):
+    rng = np.random.default_rng(anchors)
+    training, points = rng.normal(size=(anchors, 3)), rng.normal(size=(40, 3))
+    away = np.linalg.norm(points[:, None] - training, axis=2)
+    found = np.take_along_axis(away, nearest_training(points, training, count), axis=1)
+    assert found == pytest.approx(np.sort(away, axis=1)[:, :count], abs=1e-3)
+    assert (np.diff(found, axis=1) > -1e-3).all()

@@ -109,6 +109,9 @@ def test_only_the_first_frame_is_read():
     frames = [Image.new("L", (4, 4), shade) for shade in (10, 200)]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert np.asarray(read_image(data, MANY, "a").convert("L")).max() <= 12
+    more = [Image.new("L", (4, 4), shade % 256) for shade in range(3000)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=more)
+    assert np.asarray(read_image(data[: len(data) // 100], MANY, "a").convert("L")).max() <= 12, "nothing of what follows is asked for"
 
 
 def bomb(width, height):

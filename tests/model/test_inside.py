@@ -7,6 +7,7 @@ import pytest
 
 from annotriage.diagnosis.atlas.cells import cells_of, unit_square
 from annotriage.diagnosis.atlas.head import fit_head
+from annotriage.engine.diagnosis import faces
 from annotriage.errors import ModelError
 from annotriage.model import load_model
 from annotriage.model.outputs import pool
@@ -87,6 +88,26 @@ def test_images_are_made_whose_activation_points_along_a_cell(torch_reference, c
     assert np.median(found.cosine) > 0.75
     said = convolved.run(found.pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255).logits.argmax(axis=1)
     assert np.mean(said == [cell.logits.argmax() for cell in cells]) > 0.7
+
+
+@pytest.mark.torch
+def test_images_are_made_as_many_at_once_as_memory_allows_and_every_step_says_how_far_it_is(torch_reference, convolved, monkeypatch):
+    from annotriage.model.torch_inversion import STEPS, bytes_of_one
+
+    latent = torch_reference.sample.full_activations()[0]
+    means, colours, told = latent[:5], faces.colours_in((), "L"), []
+    one = bytes_of_one(convolved, 0)
+    assert one > 8 * 8 * 12 * 4  # its first map alone
+    monkeypatch.setattr(faces, "MEMORY", 2 * one)
+    made = faces.faces_of(convolved, convolved.layers[0], means, latent.mean(axis=0), colours, advance=told.append)
+    assert [len(some) for some in made] == [2, 2, 1]
+    assert (len(told), sum(told)) == (3 * STEPS, 5)
+
+    def stop(count):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        next(faces.faces_of(convolved, convolved.layers[0], means, latent.mean(axis=0), colours, advance=stop))
 
 
 @pytest.mark.torch

@@ -121,6 +121,7 @@ def test_specs_are_equal_wherever_their_files_lie(write, tmp_path):
         ('kind = "image"', 'kind = "array"', r'has no meaning for kind = "array"; remove it'),
         ("[input]", "[inputs]", "unknown key 'inputs'"),
         ("[model]", "model", "not valid TOML"),
+        pytest.param("model.onnx", "m" * 5_000, "file: .*mmm does not exist", id="a name longer than any file's"),
         pytest.param("0.225]", "[" * 9_000, "not valid TOML", id="deeper than Python goes"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from annotriage.engine.diagnosis.atlas import Fallen, training_atlas
 from annotriage.engine.diagnosis.label_sets import evidence_of, shares_of
 from annotriage.engine.labels import LabelSpace
 from annotriage.errors import DataError, ModelError, OutputError, SettingError
-from annotriage.report.atlas_data import atlas_data
+from annotriage.report.atlas_data import LISTED, atlas_data
 from annotriage.report.atlas_page import sentences
 
 
@@ -80,6 +81,30 @@ def test_a_reference_alone_has_an_atlas_into_which_outliers_are_drawn(digits_ref
 def test_too_few_items_are_refused(digits_reference, digits):
     with pytest.raises(DataError, match="too few to draw an atlas"):
         atlas(digits_reference, tuple(part[:6] for part in digits.incoming))
+
+
+def test_the_page_holds_the_pictures_that_a_click_shows(digits_reference, digits, tmp_path):
+    images = np.concatenate([np.repeat(digits.held_out[0][:1], 100, axis=0), digits.held_out[0][1:60]])
+    found = atlas_to_folder(digits_reference, (images, np.repeat("0", 159)), tmp_path / "out")
+    assert not found.inside.strange[:100].any()
+    text = re.search(r'id="data">(.*?)</script>', (tmp_path / "out" / "atlas.html").read_text("utf-8")).group(1)
+    sizes = np.diff(json.loads(text)["ends"], prepend=0)
+    assert (sizes[:100] == 0).sum() == 100 - LISTED
+    assert (sizes[100:] > 0).all()
+
+
+@pytest.mark.browser
+def test_items_of_one_class_make_an_atlas_in_which_the_others_have_no_place(digits_reference, digits, tmp_path, open_page):
+    images, labels = digits.incoming
+    found = atlas_to_folder(digits_reference, (images[labels == "0"], labels[labels == "0"]), tmp_path / "out")
+    (layer,) = found.layers
+    called = np.unique(found.inside.view.predicted[~found.inside.strange])
+    assert called[0] == 0
+    assert np.isfinite(layer.class_places).all(axis=1).nonzero()[0].tolist() == called.tolist()
+    page = open_page((tmp_path / "out" / "atlas.html").as_uri())
+    page.locator("#classes button", has_text="5").first.click()
+    assert page.locator("#cell-panel").inner_text().startswith("5\n")
+    assert page.locator("#plane button").count() >= len(layer.levels[12])
 
 
 def test_an_atlas_replaces_only_an_atlas(walked, digits_reference, digits):
@@ -216,6 +241,28 @@ def test_the_sidebar_searches_sorts_and_compares_classes(walked, open_page):
     page.get_by_label("only those with errors").uncheck()
     page.locator("#plane .class-name", has_text="7").press("Enter")
     assert page.locator("#cell-panel h3").inner_text() == "7 and 5"
+
+
+@pytest.mark.browser
+def test_two_layers_lie_side_by_side_with_the_cells_that_speak_for_a_class_in_each(walked, open_page):
+    out, found = walked
+    page = open_page((out / "atlas.html").as_uri())
+    beside = page.locator("#plane-beside")
+    assert not beside.is_visible()
+    page.get_by_label("Beside it").select_option("hidden1")
+    assert beside.locator("button:not(.strange)").count() == len(found.layers[1].levels[12])
+    assert page.locator("#plane button:not(.strange)").count() == len(found.layers[0].levels[12])
+    page.locator("#classes button", has_text="3").first.click()
+    legends = [page.locator(name).inner_text() for name in ("#legend", "#legend-beside")]
+    assert [said.split(":")[0] for said in legends] == ["hidden0", "hidden1"]
+    assert all("cells speak for 3 (blue)" in said for said in legends)
+    cell = max(found.layers[1].levels[12], key=lambda cell: len(cell.items))
+    beside.get_by_role("button", name=f"Cell {cell.column + 1}, {cell.row + 1}:").dispatch_event("click")
+    assert page.locator("#cell-panel h3").inner_text().startswith(f"{len(cell.items)} items")
+    assert page.locator(".plane button[aria-pressed='true']").count() == 1
+    page.get_by_label("Beside it").select_option("no other layer")
+    assert not beside.is_visible()
+    assert "hidden0" not in page.locator("#legend").inner_text()
 
 
 @pytest.mark.browser

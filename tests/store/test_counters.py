@@ -6,7 +6,8 @@ from sqlalchemy import select, text
 from stores import on_postgresql, while_it_waits
 from waiting import PATIENCE
 
-from annotriage.store import items
+from annotriage.states import SpotCheckState
+from annotriage.store import items, spot_checks
 from annotriage.store.counters import recounted
 from annotriage.store.reviews import Answer, set_answers
 from annotriage.store.schema import counter, dataset, item, verdict
@@ -43,6 +44,37 @@ class TestCounters:
         with store.writing() as connection:
             items.mark_back(connection, filled.project, ids[:1])
         assert filled.counts() == {"auto": (2, 2)}
+
+    def test_spot_checks_are_counted_until_they_are_settled_and_wait_until_they_are_answered(self, store, filled):
+        ids = filled.judged(4, spot_check="sample")
+        filled.judged(1, "outlier", spot_check="audit")
+
+        def checks():
+            query = select(counter.c.route, counter.c.checks, counter.c.open_checks).where(counter.c.dataset_id == 1)
+            with store.reading() as connection:
+                return {route: tuple(counts) for route, *counts in connection.execute(query) if any(counts)}
+
+        def move(id, from_, to):
+            with store.writing() as connection:
+                spot_checks.move(connection, [spot_checks.Move(id, from_, to, ("cat",), 1.0)])
+
+        assert checks() == {"auto": (4, 4), "outlier": (1, 1)}
+        with store.writing() as connection:
+            set_answers(connection, {ids[0]: Answer("resolved", ("cat",), at=1.0)})
+        assert checks()["auto"] == (4, 3), "it is answered and not settled"
+        move(ids[0], "open", "disagreed")
+        move(ids[1], "open", "disagreed")
+        assert checks()["auto"] == (4, 3), "a second answer is wanted"
+        move(ids[0], "disagreed", "right")
+        assert checks()["auto"] == (3, 3)
+        with store.writing() as connection:
+            spot_checks.decide(connection, ids[1], SpotCheckState.WRONG, ("dog",), "ada")
+            spot_checks.forget_spot_checks(connection, ids[2:3])
+        assert checks()["auto"] == (1, 1)
+        filled.judge(ids[3:], "outlier", spot_check="sample")
+        with store.writing() as connection:
+            items.mark_gone(connection, ids[3:])
+        assert checks() == {"outlier": (1, 1)}
 
     def test_a_count_that_does_not_change_is_not_written(self, store, filled):
         ids = filled.judged(1)

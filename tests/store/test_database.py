@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from contextlib import ExitStack, closing, suppress
 
 import psutil
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Text, case, cast, select, text
 from sqlalchemy.exc import DBAPIError
 from stores import on_postgresql
 from waiting import wait_until
 
 from annotriage.errors import StoreError
+from annotriage.states import DeliveryState
 from annotriage.store import DATABASE_TROUBLE, Store
+from annotriage.store.database import MANY, execute_many, insert, read_once
 from annotriage.store.projects import change_project, get_project, projects
+from annotriage.store.schema import delivery
 
 
 class TestDatabase:
@@ -24,6 +29,47 @@ class TestDatabase:
                 change_project(other, filled.project.id, title="Renamed")
             assert get_project(connection, filled.project.id) == before
         assert filled.present().title == "Renamed"
+
+    def test_a_question_is_read_once_while_reading_and_each_time_while_writing(self, store, filled):
+        asked = []
+
+        @read_once
+        def title(connection, id):
+            asked.append(id)
+            return get_project(connection, id).title
+
+        with store.reading() as connection:
+            assert [title(connection, filled.project.id) for _ in range(3)] == ["Pets"] * 3
+        with store.writing() as connection:
+            change_project(connection, filled.project.id, title="Renamed")
+            assert title(connection, filled.project.id) == "Renamed"
+            change_project(connection, filled.project.id, title="Once more")
+            assert title(connection, filled.project.id) == "Once more"
+        with store.reading() as connection:
+            assert title(connection, filled.project.id) == "Once more"
+        assert len(asked) == 4
+
+    def test_many_rows_are_written_as_few_are(self, store, filled):
+        ids = filled.judged(2 * MANY)
+        few, many = ids[:MANY], ids[MANY:]
+
+        def rows(some):
+            labels = itertools.cycle((None, ["cat"], ["a", "b"], [math.nan]))
+            of_it = {"reference_id": filled.project.reference_id, "project_id": filled.project.id, "state": DeliveryState.UNKNOWN}
+            return [{"item_id": id, "labels": next(labels), "trust": 0.5, "at": 1.0, **of_it} for id in some]
+
+        add = insert(store.engine, delivery)
+        values = {"labels": add.excluded.labels, "attempts": 7, "state": case((delivery.c.trust > 0.4, "stale"), else_=add.excluded.state)}
+        add = add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values)
+        with store.writing() as connection:
+            for row in rows(few):
+                connection.execute(add, [row])
+            execute_many(connection, add, rows(many))
+            kept = connection.execute(select(delivery, cast(delivery.c.labels, Text).label("text")).order_by(delivery.c.item_id)).all()
+        told = [{name: value for name, value in row._mapping.items() if name not in ("id", "item_id")} for row in kept]
+        sides = [[line for row, line in zip(kept, told, strict=True) if row.item_id in some] for some in (set(few), set(many))]
+        assert sides[0] == sides[1]
+        assert len(sides[0]) == MANY
 
     def test_what_fails_is_undone(self, store, filled):
         def rename_and_fail():

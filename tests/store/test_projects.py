@@ -70,7 +70,7 @@ class TestProjects:
 
         def mark():
             with store.reading() as connection:
-                marks.append(projects.mark_of(connection, [id]))
+                marks.append(projects.mark_of(connection, [projects.get_project(connection, id)]))
 
         mark()
         mark()

@@ -10,8 +10,9 @@ from sqlalchemy import event, insert, select, update
 from annotriage.engine.verdict import Verdict
 from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Task
+from annotriage.states import SPOT_CHECK as BLIND
 from annotriage.states import Standing
-from annotriage.store import items, queue
+from annotriage.store import items, queue, spot_checks
 from annotriage.store.browsing import item_of_task, items_of
 from annotriage.store.counters import recounted
 from annotriage.store.datasets import dataset_of
@@ -25,6 +26,7 @@ from annotriage.store.queue import (
     waiting_in_datasets,
     waiting_in_groups,
 )
+from annotriage.store.reviews import Answer, set_answers
 from annotriage.store.schema import dataset, group_member, item, spot_check, verdict
 from annotriage.store.verdicts import Judgement, record
 
@@ -139,7 +141,8 @@ class TestQueue:
     def test_an_outlier_that_is_a_spot_check_waits_among_those_alone(self, store, project, walk):
         with store.writing() as connection:
             drawn = {"project_id": project.id, "reference_id": project.reference_id, "kind": "sample", "state": "open", "drawn_at": 1.0}
-            connection.execute(spot_check.insert().values(item_id=5, route="outlier", **drawn))
+            with recounted(connection, [5]):
+                connection.execute(spot_check.insert().values(item_id=5, route="outlier", **drawn))
         assert walk() == [id for id in STRANGEST if id != 5]
         assert walk(route="spot check") == [5, SPOT_CHECK]
         with store.reading() as connection:
@@ -171,7 +174,8 @@ class TestQueue:
     def test_what_waits_of_datasets_and_groups_is_what_their_filters_show(self, store, project, walk):
         with store.writing() as connection:
             drawn = {"project_id": project.id, "reference_id": project.reference_id, "kind": "sample", "state": "open", "drawn_at": 1.0}
-            connection.execute(spot_check.insert().values(item_id=5, route="outlier", **drawn))
+            with recounted(connection, [5]):
+                connection.execute(spot_check.insert().values(item_id=5, route="outlier", **drawn))
             every = dataset_of(connection, project.id, "all", "all", 0.0)
             members = [(1, 1), (5, 1), (8, 2)]
             connection.execute(insert(group_member), [{"dataset_id": every, "item_id": id, "number": number} for id, number in members])
@@ -182,6 +186,31 @@ class TestQueue:
         assert {id: waits.get(id, 0) for id in ids} == {id: len(walk(dataset=id)) for id in ids}
         assert groups == {1: 1}
         assert (walk(group=1), walk(group=2)) == ([1], [])
+
+    @pytest.mark.parametrize("order", ["strangest", "boundary"])
+    @pytest.mark.parametrize(
+        ("wanted", "n"),
+        [({"state": None}, 18), ({"state": Standing.ANSWERED}, 8), ({"state": None, "route": BLIND}, 6), ({"route": BLIND}, 6)],
+    )
+    def test_many_spot_checks_stand_in_the_order_in_which_few_do(self, store, filled, wanted, n, order):
+        ids = [filled.judged(1, ("auto", "outlier")[n % 2], trust=0.9 - n / 20, spot_check="sample")[0] for n in range(14)]
+        filled.judged(2)
+        filled.judged(2, "outlier")
+        with store.writing() as connection:
+            set_answers(connection, {id: Answer("resolved", ("cat",), at=1.0) for id in ids[:8]})
+            spot_checks.move(connection, [spot_checks.Move(id, "open", "right", ("cat",), 1.0) for id in ids[:8]])
+
+        def walk(limit):  # few of them are looked for along all items, many are sorted
+            found, after = [], None
+            with store.reading() as connection:
+                while not found or after is not None:
+                    page = queue_page(connection, filled.project, order=order, filters=Filters(**wanted), after=after, limit=limit)
+                    found, after = found + [row.id for row in page.rows], page.next
+            return found
+
+        found = walk(100)
+        assert walk(1) == walk(2) == found
+        assert len(found) == n
 
     def test_one_of_each_group_comes_first_then_the_strangest(self, store, project, walk):
         with store.writing() as connection:

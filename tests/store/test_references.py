@@ -48,6 +48,14 @@ class TestReferences:
         written = {file.relative_to(tmp_path / "out").as_posix(): file.read_bytes() for file in (tmp_path / "out").rglob("*.bin")}
         assert written == {"model/a.bin": b"x" * 100, "b.bin": b"", "c.bin": b"x" * 100}
 
+    @pytest.mark.parametrize("path", ["../a.bin", "model/../../a.bin", "/tmp/a.bin"])
+    def test_no_file_is_written_elsewhere(self, store, tmp_path, path):
+        (tmp_path / "a.bin").write_bytes(b"x")
+        with store.writing() as connection:
+            id = save(connection, files={path: tmp_path / "a.bin"})
+        with store.reading() as connection, pytest.raises(StateError, match="leads out of its folder"):
+            references.write_files(connection, id, tmp_path / "out")
+
     def test_one_that_is_kept_already_stays_as_it_is(self, store):
         with store.writing() as connection:
             id = save(connection, curve=CURVE)

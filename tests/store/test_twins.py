@@ -8,7 +8,7 @@ from annotriage.states import ProposalState, TwinKind
 from annotriage.store import certificates, columns, proposals, twins
 from annotriage.store.blind_answers import blind_answers
 from annotriage.store.reviews import Answer, set_answers
-from annotriage.store.schema import dataset
+from annotriage.store.schema import dataset, spot_check
 
 
 def keep(store, project, found, *, others=()):
@@ -75,6 +75,22 @@ class TestTwins:
             assert twins.twin_counts(connection, filled.project) == {"found": 2, "inherited": 1}
             assert [twins.undo_inherited(connection, filled.project) for _ in range(2)] == [1, 0]
         assert heirs() == [], "what was taken back is not given again"
+
+    def test_what_repeats_a_spot_check_is_told_once_that_is_answered(self, store, filled):
+        (check,) = filled.judged(1, "auto", spot_check="sample")
+        root, copy, other = filled.judged(3, "auto")
+        keep(store, filled.project, {copy: check, other: root})
+
+        def told():
+            with store.reading() as connection:
+                listed = twins.latest_repeats(connection, filled.project, 9)
+                assert {one.of.item_id: one.of for one in listed} == twins.near_duplicates(connection, [other, copy])
+                return [(one.task, one.of.task) for one in listed]
+
+        assert told() == [(str(other), str(root))], "the model's label on the one is as good as that on the other"
+        with store.writing() as connection:
+            connection.execute(spot_check.update().values(state="right"))
+        assert told() == [(str(other), str(root)), (str(copy), str(check))]
 
     def test_who_is_asked_about_look_alikes_is_told_of_no_twin(self, store, filled):
         root, heir = filled.judged(2, "outlier")

@@ -9,6 +9,7 @@ import itertools
 import time
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -60,11 +61,12 @@ class Person:
 
 @dataclass(frozen=True)
 class LabelStudio:
-    """The server, and its admin's legacy token."""
+    """The server, and its admin's legacy token. files: what lies there can be a storage of local files."""
 
     url: str
     token: str
     admin: Person
+    files: Path | None = None
 
     def call(self, method: str, path: str, json: Any = None, **params: Any) -> Any:
         """A call as the admin: the answer's JSON, None if it has none. An error answer fails the test."""

@@ -18,6 +18,7 @@ from random import Random
 import outages
 import psutil
 from faulty_proxy import Answer, Behaviour, Call
+from replicas import ask_in_turn
 from sqlalchemy import text
 from storm_kills import (
     FIELDS,
@@ -380,6 +381,7 @@ STORMS = (
     Storm("database locked", locked),
     Storm("database crashes", restart_postgresql, only="postgresql"),
     Storm("one of several replicas killed", kill_replica, only="postgresql"),
+    Storm("two replicas asked in turn", ask_in_turn, only="postgresql"),
     Storm("Label Studio stopped", label_studio_stopped),
     Storm("Label Studio answers 500", label_studio(failing(500), 0.5, "Label Studio|labeling tool")),
     Storm("Label Studio answers 503", label_studio(failing(503), 0.9, "Label Studio|labeling tool")),

@@ -8,13 +8,16 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from encoders import encoder_of
 from waiting import PATIENCE
 
 import annotriage
 from annotriage import Plan, Reference, Settings, Wishes, load_model, train
 from annotriage.data import Item
 from annotriage.errors import SettingError, TrainingError
+from annotriage.guarantee.gate import LimitEvidence
 from annotriage.model.spec import ModelSpec
+from annotriage.report.training_output import training_sentences
 from annotriage.training.state import SavedState
 
 
@@ -28,7 +31,7 @@ def trained(retraining, tmp_path_factory):
         reviewed=retraining.reviewed,
         calibration=retraining.fresh,
         plan=Plan(perplexity="kl", drop_below=0.05, readmit=2),
-        wishes=Wishes(scores=True, prune=True, curve=True, pool=retraining.reviewed[0]),
+        wishes=Wishes(scores=True, prune=True, curve=True, strange=True, pool=retraining.reviewed[0]),
     )
     return made, out
 
@@ -39,6 +42,29 @@ def test_the_new_classes_are_learned_and_the_old_ones_kept(trained):
     assert compared.new.accuracy > compared.old.accuracy + 0.15
     assert compared.fresh.p_better < 0.001
     assert abs(compared.old_classes.difference) < 0.03
+
+
+def test_where_new_classes_may_be_automatic_it_is_said_that_the_limit_is_over_all_and_what_limits_them(trained, retraining, tmp_path):
+    def said(made):
+        return [sentence for sentence in training_sentences(made) if "class_limits" in sentence]
+
+    made, _ = trained
+    assert made.reference.guarantee.auto
+    (sentence,) = said(made)
+    assert "among the labels 8 and 9 more may be wrong" in sentence
+    assert "8 | 9 = " in sentence
+    limited = replace(made.reference.guarantee, own_limits=(LimitEvidence("8 | 9", 0.1, 0.5, 40, 0, None, 0.08),))
+    assert said(replace(made, reference=replace(made.reference, guarantee=limited))) == []
+    assert said(replace(made, never_auto=("8", "9"))) == []
+
+
+def test_what_the_strange_items_brought_is_measured_beside_as_many_others(trained):
+    found = trained[0].strange
+    assert 0 < found.strange < found.added <= 120
+    assert found.compared.n == trained[0].comparison.new.n
+    assert found.compared.difference > 0, "8s and 9s are what the model does not know"
+    (sentence,) = [one for one in training_sentences(trained[0]) if "strange to the old model" in one]
+    assert sentence.startswith(f"{found.strange} of {found.added} added items are strange")
 
 
 def test_what_is_written_is_a_valid_model_and_its_reference(trained, retraining):
@@ -208,19 +234,10 @@ def test_a_plan_that_cannot_work_is_refused(wrong):
 
 
 def test_an_encoder_gets_its_first_head(retraining, tmp_path):
-    spec = ModelSpec.load(retraining.reference.spec_path)
-    graph = onnx.load(spec.model_path)
-    features = graph.graph.node[-1].input[0]
-    del graph.graph.output[:]
-    graph.graph.output.append(onnx.helper.make_tensor_value_info(features, onnx.TensorProto.FLOAT, ["N", 32]))
-    del graph.graph.node[-1]
-    onnx.save(graph, tmp_path / "encoder.onnx")
-    (tmp_path / "encoder.toml").write_text('[model]\nfile = "encoder.onnx"\nhead = "none"\n[input]\nsize = [8, 8]\nmode = "L"\n', "utf-8")
+    encoder = encoder_of(ModelSpec.load(retraining.reference.spec_path), tmp_path)
     images, labels = (np.concatenate(part) for part in zip(retraining.train, retraining.reviewed, strict=True))
     few = slice(400, None)
-    made = train(
-        tmp_path / "encoder.toml", (images[few], labels[few]), tmp_path / "out", calibration=retraining.fresh, settings=Settings(map="pca")
-    )
+    made = train(encoder, (images[few], labels[few]), tmp_path / "out", calibration=retraining.fresh, settings=Settings(map="pca"))
     assert sorted(made.reference.space.classes) == list("0123456789")
     assert made.comparison.old is None
     assert made.comparison.new.accuracy > 0.85

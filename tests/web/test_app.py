@@ -103,18 +103,23 @@ def test_a_database_that_does_not_answer_is_said_to_be_so(web, process):
     assert "SELECT" not in answer.text
 
 
-def test_it_is_ready_once_a_worker_lives(web, process):
-    assert web.get("/ready").status_code == 503
+def test_it_is_ready_once_a_worker_lives_beside_it(web, process):
     with process.store.writing() as connection:
-        work.beat(connection, "someone", "worker", "host", 1)
+        work.beat(connection, "another replica's", "worker", "elsewhere", 1)
+    assert web.get("/ready").status_code == 503, "each replica answers for itself"
+    told = web.get("/health/ready", headers={})
+    assert (told.status_code, told.json) == (503, {"status": "DOWN"}), "a stranger learns that, and not why"
+    with process.store.writing() as connection:
+        work.beat(connection, "someone", "worker", process.host, 1)
     assert web.get("/ready").json == {"ready": True}
+    assert web.get("/health/ready", headers={}).status_code == 200
 
 
 def test_it_is_not_ready_while_its_database_cannot_be_written_to(web, process, monkeypatch):
     monkeypatch.setattr("annotriage.store.database.BUSY_SECONDS", 0.0)
     heart = heartbeat(process)
     with process.store.writing() as connection:
-        work.beat(connection, "someone", "worker", "host", 1)
+        work.beat(connection, "someone", "worker", process.host, process.pid)
     heart.round()
     assert web.get("/ready").status_code == 200
     with outages.unusable(process.settings.database):
@@ -122,6 +127,7 @@ def test_it_is_not_ready_while_its_database_cannot_be_written_to(web, process, m
         answer = web.get("/ready")
         assert answer.status_code == 503
         assert answer.headers["Retry-After"]
+        assert web.get("/health/ready", headers={}).status_code == 503
     assert "cannot be written to" in answer.json["detail"]
     heartbeat(process).round()
     assert web.get("/ready").status_code == 200

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from browsers import follow, text
+from page_sweep import pages_of
 from sqlalchemy import select
 
 from annotriage.store.schema import item, spot_check
@@ -91,9 +94,14 @@ def test_routes_keep_their_markers_in_forced_colours(signed_in):
     assert len(markers) == 2
 
 
-def test_an_item_stands_in_the_queue_and_its_picture_can_be_opened_in_the_tool(signed_in):
-    page = signed_in("/projects/1/items/1")
-    assert page.locator(".tabs a[aria-current]").inner_text() == "Queue"
+def test_every_page_of_a_project_stands_in_one_tab(dashboard):
+    client, auth = dashboard.app.test_client(), (dashboard.user, dashboard.password)
+    for path in pages_of(dashboard, project="1", task="1"):
+        page = client.get(path, auth=auth, headers={"Accept": "text/html"}).text
+        if tabs := re.search(r'<div class="tabs">(.*?)</div>', page, re.DOTALL):
+            assert tabs.group(1).count("aria-current") == 1, path
+    item = client.get("/projects/1/items/1", auth=auth, headers={"Accept": "text/html"}).text
+    assert re.search(r'aria-current="true">(\w+)<', item).group(1) == "Queue"
 
 
 def test_a_share_that_is_out_of_range_is_answered_in_percent(signed_in):

@@ -10,7 +10,7 @@ from web import sign_in
 
 from annotriage.store import jobs
 from annotriage.store.label_audits import findings_of
-from annotriage.store.schema import item, spot_check
+from annotriage.store.schema import item, spot_check, twin
 
 
 @pytest.fixture
@@ -52,6 +52,22 @@ def test_an_audit_is_asked_for_and_its_findings_are_decided(page):
     assert "0 of 1 decided" in after
     assert after.count("The label is right</button>") == found.count("The label is right</button>") - 1
     assert post(client, f"/projects/1/label-audit/{doubted.item_id}/keep", after).status_code == 404
+
+
+def test_duplicates_are_listed_with_what_they_repeat(page):
+    client, dashboard = page
+    with dashboard.process.store.writing() as connection:
+        checks = select(spot_check.c.item_id)
+        mine = (item.c.project_id == 1, item.c.external_id.is_not(None), ~item.c.gone, item.c.id.not_in(checks))
+        first, copy = connection.execute(select(item.c.id, item.c.external_id).where(*mine).order_by(item.c.id).limit(2)).all()
+        found = {"item_id": copy.id, "twin_id": first.id, "project_id": 1, "kind": "near", "distance": 0.5, "state": "found", "at": 1.0}
+        connection.execute(twin.insert().values(found))
+    shown = client.get("/projects/1/label-audit", headers={"Accept": "text/html"}).text
+    assert "1 item repeats an earlier one" in shown
+    row = re.search(r'aria-label="Duplicates".*?<tbody>(.*?)</tbody>', shown, re.DOTALL).group(1)
+    assert [f'/items/{name}"' in row for name in (copy.external_id, first.external_id)] == [True, True]
+    (told,) = client.get("/projects/1/label-audit.json").json["repeats"]
+    assert (told["task"], told["of"]["task"], told["of"]["kind"]) == (copy.external_id, first.external_id, "near")
 
 
 def test_a_failed_audit_says_why(copied, serve_dashboard):

@@ -62,12 +62,16 @@ def test_groups_are_proposed_answered_by_keyboard_labelled_at_once_and_taken_bac
         box.check()
     follow(page, page.get_by_role("button", name="Label them at once together"))
     assert f"{members} items: answer {first} of them, drawn at random." in shown(page)
+    page.set_viewport_size({"width": 390, "height": 800})
+    said = page.locator(".headline bdi")
+    assert said.evaluate("said => said.scrollHeight <= said.clientHeight || getComputedStyle(said).webkitLineClamp === 'none'"), "cut off"
+    page.set_viewport_size({"width": 1280, "height": 900})
     follow(page, page.get_by_role("button", name="Ask people"))
     follow(page, page.get_by_role("link", name="Answer them here"))
     page.locator("#answering[data-ready]").wait_for()
     rows = page.locator("table.queue tbody tr")
     assert rows.count() == first
-    assert "What the model says of it stays hidden" in rows.first.inner_text()
+    assert "The model’s answer stays hidden" in rows.first.inner_text()
     page.keyboard.press("j")
     for left in reversed(range(first)):
         page.keyboard.press("9")  # something else, which is no class of the model

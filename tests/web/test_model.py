@@ -8,6 +8,7 @@ from web import sign_in, submit
 
 from annotriage.engine.diagnosis import faces
 from annotriage.service.inside import inverting
+from annotriage.service.operations import queued_jobs
 from annotriage.service.operations.jobs import INSIGHT_KINDS
 from annotriage.service.operations.references import keep_reference
 from annotriage.states import InsightKind
@@ -47,7 +48,7 @@ def test_the_first_page_says_what_the_model_is(model, digits_reference):
 def test_questions_are_asked_by_a_click_and_answered_on_what_people_answered(model):
     client, dashboard = model
     assert "Nobody has asked the model yet." in client.get("/projects/1/model/diagnosis").text
-    assert "The model is being looked into" in submit(client, "/projects/1/model/diagnosis/start", "/projects/1/model/diagnosis").text
+    assert "The questions are being answered" in submit(client, "/projects/1/model/diagnosis/start", "/projects/1/model/diagnosis").text
     look(dashboard)
     twin = client.get("/projects/1/model/diagnosis.json").json
     facts = twin["diagnosis"]["insight"]["facts"]
@@ -214,6 +215,32 @@ def test_faces_are_made_a_batch_at_a_time_and_go_on_where_they_were(torch_model,
     assert client.get(f"/projects/1/model/pieces/{made['id']}/made-{layer}-6").mimetype.startswith("image/")
 
 
+@pytest.mark.torch
+def test_making_faces_ends_in_the_middle_of_a_batch_when_it_is_cancelled(torch_model, monkeypatch):
+    client, dashboard = torch_model
+    page = "/projects/1/model/atlas"
+    ask(client, dashboard, "atlas", page)
+    monkeypatch.setattr(queued_jobs, "TELL_SECONDS", 0.0)
+    told = []
+
+    def cancelled(*args):
+        *given, advance = args
+
+        def step(count):
+            told.append(client.get(f"{page}.json").json["faces"]["job"]["state"])
+            if len(told) == 20:
+                assert "Cancelled" in submit(client, "/projects/1/model/faces/cancel", page).text
+            advance(count)
+
+        return faces.faces_of(*given, step)
+
+    monkeypatch.setattr(inverting, "faces_of", cancelled)
+    ask(client, dashboard, "faces", page, layer="0", side="6")
+    assert told == ["running"] * 20
+    twin = client.get(f"{page}.json").json["faces"]
+    assert (twin["job"]["state"], twin["job"]["done"] > 0, twin["insight"]) == ("cancelled", True, None)
+
+
 def torch_layers(client):
     return client.get("/projects/1/model/atlas.json").json["atlas"]["insight"]["facts"]["layers"]
 
@@ -253,7 +280,7 @@ def test_an_image_that_nobody_answered_is_not_looked_at(model):
 def test_people_walk_through_the_atlas_in_the_dashboard(dashboard, signed_in, barriers, theme):
     page = signed_in("/projects/1/model/atlas", color_scheme=theme)
     page.get_by_role("button", name="Draw the atlas").click()
-    page.get_by_text("The model is being looked into").wait_for()
+    page.get_by_text("The atlas is being drawn").wait_for()
     look(dashboard)
     page.locator("#atlas[data-ready]").wait_for()  # the page loads itself again once the atlas is there
     cells = page.locator("#plane button:not(.strange)")
@@ -286,7 +313,7 @@ def test_people_paste_a_piece_and_see_the_scores_move(torch_model, signed_in, ba
     page.mouse.up()
     assert 45 < float(page.get_by_label("width").input_value()) < 55
     page.get_by_role("button", name="Paste and look").click()
-    page.get_by_text("The model is being looked into").wait_for()
+    page.get_by_text("The image is being looked at").wait_for()
     look(dashboard)
     page.get_by_text("With the piece, as the model sees it").wait_for()
     page.locator("[data-place]").first.click()

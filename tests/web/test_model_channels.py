@@ -61,7 +61,7 @@ def test_concepts_are_sent_as_a_table_and_held_against_units(model, digits_refer
     sample = digits_reference.sample
     rows = ["id,closed loop", *(f"{id},{int(label in '06')}" for id, label in zip(sample.ids[:200], sample.labels, strict=False))]
     file = (io.BytesIO("\n".join(rows).encode()), "concepts.csv")
-    assert "held against your concepts" in submit(client, f"{UNITS}/concepts", UNITS, concepts=file).text
+    assert "compared with your concepts" in submit(client, f"{UNITS}/concepts", UNITS, concepts=file).text
     look(dashboard)
     twin = client.get(f"{UNITS}.json").json
     facts = twin["units"]["insight"]["facts"]
@@ -84,7 +84,7 @@ def test_who_asks_while_another_graph_is_drawn_gets_theirs_afterwards(model):
     submit(client, f"{GRAPH}/start", GRAPH, **ask["3"])
     with dashboard.process.store.writing() as connection:
         running = jobs.take(connection, "me", [kind])
-    assert "The model is being looked into" in submit(client, f"{GRAPH}/start", GRAPH, **ask["3"]).text
+    assert "The graph is being drawn" in submit(client, f"{GRAPH}/start", GRAPH, **ask["3"]).text
     assert "yours follows it" in submit(client, f"{GRAPH}/start", GRAPH, **ask["5"]).text
     with dashboard.process.store.writing() as connection:
         jobs.finish(connection, running.id, "drawn")
@@ -109,7 +109,7 @@ def test_people_follow_paths_on_the_page(dashboard, signed_in, barriers, theme):
     page.locator("#class").select_option("3")
     page.locator("#against").select_option("5")
     page.get_by_role("button", name="Draw the graph").click()
-    page.get_by_text("The model is being looked into").wait_for()
+    page.get_by_text("The graph is being drawn").wait_for()
     look(dashboard)
     page.goto(f"{dashboard.url}{GRAPH}")
     if theme == "dark":

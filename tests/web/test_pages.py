@@ -61,7 +61,7 @@ def test_no_page_is_wider_than_the_screen(signed_in, dashboard):
 
 def test_the_first_page_says_how_each_project_stands(signed_in):
     card = text(signed_in("/"), "#cards section >> nth=0")
-    for said in ("25.2%", "would give 1 in 20", "much of this is new", "present rate", "At most 4 in 100", "It differs enough"):
+    for said in ("25.2%", "would give 1 in 20", "much of this is new", "current rate", "At most 4 in 100", "It differs enough"):
         assert said in card
 
 
@@ -176,7 +176,7 @@ def test_a_group_of_a_broken_source_is_set_aside_with_a_reason_and_comes_back(si
     before = waiting_of_group(dashboard, 1)
     page = signed_in("/projects/1/groups")
     group = page.locator("section.group >> nth=0")
-    assert f"{len(before)} items of it wait" in text(page)
+    assert f"{len(before)} items wait" in text(page)
     group.get_by_label("What is wrong with the source of group 1").fill("stripes <b>from</b> scanner B")
     with page.expect_navigation():
         group.get_by_role("button", name="Broken source").click()
@@ -196,7 +196,7 @@ def test_a_group_of_a_broken_source_is_set_aside_with_a_reason_and_comes_back(si
 def test_a_group_is_given_to_a_person_as_a_tab_of_what_waits_in_it(signed_in, dashboard):
     page = signed_in("/projects/1/groups")
     group = page.locator("section.group >> nth=1")
-    group.get_by_label("Whom group 2 is for").fill(" Ann  Lee ")
+    group.get_by_label("Who group 2 is for").fill(" Ann  Lee ")
     with page.expect_navigation():
         group.get_by_role("button", name="Give them a tab").click()
     assert "tab “For Ann Lee: group 2” now" in text(page)

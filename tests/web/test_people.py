@@ -86,14 +86,14 @@ def test_nothing_tells_a_gold_task_from_a_spot_check_and_no_export_has_it(watche
             select(item.c.external_id).join(spot_check).where(spot_check.c.state == "open", item.c.project_id == 1).limit(1)
         ).scalar_one()
         row = connection.execute(select(item.c.id).where(item.c.external_id == copy, item.c.project_id == 1)).scalar_one()
-    looker = (f"may {Role.LOOK}", PASSWORD)
+    decider = (f"may {Role.DECIDE}", PASSWORD)
     for path in ("/projects/1/items/{}.json", "/api/projects/1/items/{}"):
-        ours, theirs = (json.loads(watched.get(path.format(task), looker).data) for task in (copy, check))
+        ours, theirs = (json.loads(watched.get(path.format(task), decider).data) for task in (copy, check))
         assert ours.keys() == theirs.keys()
         ours, theirs = (found.get("item") or found["detail"]["item"] for found in (ours, theirs))
         assert {key for key in ours if type(ours[key]) is not type(theirs[key])} <= {"route", "trust", "shown_dataset_id"}
         assert ours["spot_check"] | {"drawn_at": 0} == {"kind": "sample", "state": "open", "drawn_at": 0, "answered_at": None}
-    listed = {line["task"] for line in watched.get("/api/projects/1/spot-checks?limit=500", looker).json["spot_checks"]}
+    listed = {line["task"] for line in watched.get("/api/projects/1/spot-checks?limit=500", decider).json["spot_checks"]}
     assert (copy in listed, check in listed) == (False, True), "in no list, here as little as among all items"
     for path in (
         f"/projects/1/items/{copy}",
@@ -101,14 +101,56 @@ def test_nothing_tells_a_gold_task_from_a_spot_check_and_no_export_has_it(watche
         f"/api/projects/1/items/{copy}",
         f"/projects/1/map/items/{row}",
     ):
-        answer = watched.get(path, looker)
+        answer = watched.get(path, decider)
         assert answer.status_code in (200, 404), path
         assert "gold" not in answer.data.decode().lower(), path
     assert {path: watched.get(path).data for path in exports} == before
     watched.tool.annotate(copy, "1", by="7")
     watched.service.settle()
     assert {path: watched.get(path).data for path in exports} == before
-    assert "gold" not in watched.get(f"/projects/1/items/{copy}", looker).data.decode().lower()
+    assert "gold" not in watched.get(f"/projects/1/items/{copy}", decider).data.decode().lower()
+
+
+def test_who_may_only_look_finds_open_spot_checks_as_little_as_gold_tasks(watched):
+    """So that comparing our lists with the labeling tool's tab of spot checks tells nothing."""
+    watched.set_aside()
+    copy, _, _ = watched.bring()
+    names = {"gold": "the-one-task", "check": "the-other-task"}
+    with watched.process.store.writing() as connection:
+        drawn = select(spot_check.c.item_id).join(item, item.c.id == spot_check.c.item_id)
+        open_ones = (spot_check.c.state == "open", item.c.project_id == 1, item.c.answer == "open", ~item.c.gone)
+        ids = {
+            "gold": connection.execute(select(item.c.id).where(item.c.external_id == copy, item.c.project_id == 1)).scalar_one(),
+            "check": connection.execute(drawn.where(*open_ones).limit(1)).scalar_one(),
+        }
+        for kind, name in names.items():
+            connection.execute(update(item).where(item.c.id == ids[kind]).values(external_id=name))
+    adapter = watched.dashboard.app.url_map.bind("localhost")
+
+    def naming(role):
+        """Which addresses name either task, and what is answered where either is asked for."""
+        told, asked = {"gold": set(), "check": set()}, {"gold": {}, "check": {}}
+        for kind, name in names.items():
+            parts = {"project": "1", "task": name, "item_id": ids[kind], "item": ids[kind], "dataset": 1, "dataset_id": 1}
+            for rule in watched.dashboard.app.url_map.iter_rules():
+                if "GET" not in rule.methods or not rule.arguments <= set(parts):
+                    continue
+                own = bool(rule.arguments & {"task", "item_id", "item"})
+                for query in ("", "?state=all&route=spot check&limit=500", "?limit=500"):
+                    path = adapter.build(rule.endpoint, {key: parts[key] for key in rule.arguments}) + query
+                    answer = watched.client.get(path, auth=role, buffered=True)
+                    if own:
+                        asked[kind][rule.rule + query] = answer.status_code
+                    elif name.encode() in answer.data:
+                        told[kind].add(rule.rule)
+        return told, asked
+
+    told, asked = naming((f"may {Role.LOOK}", PASSWORD))
+    assert told == {"gold": set(), "check": set()}
+    assert asked["gold"] == asked["check"]
+    assert asked["gold"]["/projects/<project>/items/<task>.json"] == 404
+    told, _ = naming((f"may {Role.DECIDE}", PASSWORD))
+    assert "/projects/<project>/items.csv" in told["check"], "who decides settles them"
 
 
 def test_which_tasks_were_gold_is_told_to_those_who_manage_alone(watched):
@@ -135,10 +177,11 @@ def test_the_error_of_people_stands_beside_the_guarantee_and_what_is_missing_is_
     assert "is not known: no task with a known answer was asked" in beside()
     watched.set_aside()
     assert "is not known yet. 20 known answers wait to be mixed in" in beside()
-    for right in (True, False):
+    for right in (False, True):
         copy, _, known = watched.bring()
         watched.tool.annotate(copy, known[0] if right else ("1" if known != ("1",) else "2"), by="7")
         watched.service.settle()
+        assert ("Every answer differs from the known one. Look at the known answers" in beside()) == (not right)
         for _ in range(12):  # others, so that the next one is due
             with watched.service.process.store.reading() as connection:
                 waits = connection.execute(

@@ -285,6 +285,7 @@ def test_spot_checks_wait_apart_and_stay(signed_in, dashboard):
     page.get_by_role("link", name="spot check", exact=True).click()
     page.wait_for_url("**route=spot**")
     assert shown(page) == expected[:50]
+    assert "mixes them in: about 25% of what it hands out" in page.locator("main").inner_text()
     page.locator("#all").check()
     page.get_by_role("button", name="Take out of the queue").click()
     page.locator("#notices", has_text="spot checks, which stay as they are").wait_for()

@@ -55,6 +55,19 @@ def test_a_model_is_asked_for_compared_and_let_take_over(trainable):
     assert "lets annotriage digits" in client.get("/projects/1/guarantee").text
 
 
+def test_where_the_advice_is_to_train_a_click_leads_there(trainable):
+    client, _ = trainable
+    said = set()
+    for line in client.get("/api/projects/1/datasets?limit=20").json["datasets"]:
+        path = f"/projects/1/diversity{{}}?dataset={line['dataset']['id']}"
+        given = client.get(path.format(".json")).json["advice"]
+        advice = next((piece["answer"] for piece in given if piece["question"] == "train"), None)
+        shown = re.search(r'aria-labelledby="advice".*?</section>', client.get(path.format("")).text, re.DOTALL).group()
+        assert ('href="/projects/1/training"' in shown) == (advice == "yes")
+        said.add(advice)
+    assert "yes" in said
+
+
 def test_a_training_is_cancelled_and_numbers_that_cannot_work_are_refused(trainable):
     client, _ = trainable
     first = client.get("/projects/1/training").text

@@ -27,6 +27,7 @@ FAILURES = {
     Failure.UNFIT: "the model takes something else",
     Failure.MODEL: "the model failed",
     Failure.REPEATED: "the id was used before",
+    Failure.UNLISTED: "the labeling tool itself fails to show the task",
 }
 
 

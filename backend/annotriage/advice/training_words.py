@@ -76,9 +76,30 @@ def pruning_sentence(share: float, rows: Sequence[tuple[float, float, float]], w
     )
 
 
+def strange_sentence(strange: int, added: int, compared: Paired, random: float) -> str:
+    """What the strange ones among the added items bring."""
+    limits = points_range(compared.low, compared.high)
+    return (
+        f"{strange:,} of {count(added, 'added item')} {'is' if strange == 1 else 'are'} strange to the old model. With them the new one is"
+        f" right on {percent(compared.new / compared.n)} of the held-out items, without them on {percent(compared.old / compared.n)}"
+        f" (difference {points(compared.difference)}, 95% interval {limits}), and on {percent(random)} without as many others."
+    )
+
+
 def never_auto_sentence(classes: Sequence[str]) -> str:
     """Which new classes stay with people, and until when."""
     return f"{', '.join(classes)}: never automatic, until there are random held-out items of {'it' if len(classes) == 1 else 'them'}."
+
+
+def new_class_limits_sentence(classes: Sequence[str], max_error: float, least: int) -> str:
+    """That the limit does not hold for new classes by themselves, and what gives them one. least: items that show it at best."""
+    which = f"its label {classes[0]}" if len(classes) == 1 else f"the labels {', '.join(classes[:-1])} and {classes[-1]}"
+    new = "A new class often does" if len(classes) == 1 else "New classes often do"
+    return (
+        f"The error limit of {percent(max_error)} holds over all automatic labels together. {new} worse than the rest: among {which} more"
+        f" may be wrong. A limit of {'its' if len(classes) == 1 else 'their'} own is the setting class_limits, for example"
+        f" {' | '.join(classes)} = {max_error:g}; to show it takes {least:,} held-out items labelled so at least."
+    )
 
 
 def _more_items(kept: Paired, margin: float) -> float:

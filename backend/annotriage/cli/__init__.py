@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from annotriage import __version__
-from annotriage.cli import backups, certificates, diagnosis, look_alikes, quality, reviews, service, training, triage
+from annotriage.cli import backups, bench, certificates, diagnosis, look_alikes, quality, reviews, service, training, triage
 from annotriage.cli.options import Group
 
 
@@ -22,6 +22,6 @@ def main() -> None:
     """
 
 
-for _module in (triage, quality, look_alikes, diagnosis, training, service, reviews, certificates, backups):
+for _module in (triage, bench, quality, look_alikes, diagnosis, training, service, reviews, certificates, backups):
     for _command in _module.COMMANDS:
         main.add_command(_command)

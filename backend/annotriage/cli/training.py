@@ -66,6 +66,7 @@ PERPLEXITIES = ("off", "kl", "gaussian", "gmm")
 @click.option("--scores", is_flag=True, help="EL2N and GraNd of every sample, in samples.csv.")
 @click.option("--prune", is_flag=True, help="Measure which part of the training set could go.")
 @click.option("--learning-curve", is_flag=True, help="Measure what 500 more labels would gain.")
+@click.option("--strange", is_flag=True, help="Measure what the strange ones among the added items bring.")
 @labeling_config_option
 @replace_option
 @setting_options(run_only=True)
@@ -96,6 +97,7 @@ def train(
     scores: bool,
     prune: bool,
     learning_curve: bool,
+    strange: bool,
     labeling_config: Path | None,
     replace_existing: bool,
     config: Path | None,
@@ -131,7 +133,7 @@ def train(
         mixup=mixup,
         seed=settings.seed,
     )
-    wishes = Wishes(scores=scores, prune=prune, curve=learning_curve, pool=pool)
+    wishes = Wishes(scores=scores, prune=prune, curve=learning_curve, strange=strange, pool=pool)
     chosen: dict[str, Any] = {"plan": plan, "wishes": wishes, "new_classes": new_classes or None, "replace_existing": replace_existing}
     if project is not None:
         if reference_path or model_path or reviewed or augmented or calibration or keep_out:

@@ -38,7 +38,15 @@ def local_path(written: str, folder: Path) -> Path:
             Failure.ADDRESS, f"{written} is a path on a Windows machine; write it relative to {folder}, with / between folders"
         )
     slashed = folder / written.replace("\\", "/")
-    return slashed if slashed.is_file() else path
+    return slashed if has_file(slashed) else path
+
+
+def has_file(path: Path) -> bool:
+    """Whether there is a file. One whose name is too long for any, or whose folder may not be looked into, is not there."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _of_address(address: str) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import psutil
 
 from annotriage.data.arrays import Column, open_columns
 from annotriage.data.items import Dataset
@@ -90,6 +91,12 @@ def _rows(file: Path, key: str) -> Iterator[Any]:
 def _rows_of_transposed(file: Path, key: str) -> Iterator[Any]:
     """The rows of an array stored column by column (a transposed one): no row lies in one piece, so it is read whole."""
     with _archive(file) as archive, archive.open(f"{key}.npy") as stream:
+        size, free = archive.getinfo(f"{key}.npy").file_size, psutil.virtual_memory().available
+        if size > free:
+            raise DataError(
+                f"{file}: {key} is stored column by column, so that it has to be read whole: {size / 2**30:,.1f} GB, and"
+                f" {free / 2**30:,.1f} GB of memory are free; save it again with np.savez(file, {key}=np.ascontiguousarray({key}))"
+            )
         array = npy.read_array(stream, allow_pickle=False)
     yield from array
 

@@ -29,6 +29,7 @@ from annotriage.guarantee.diversity import Diversity
 from annotriage.model import Model
 from annotriage.model.inputs import Loaded, thumbnail
 from annotriage.model.spec import ModelSpec
+from annotriage.model.stages import Stage, Stages
 from annotriage.model.stream import Batch, stream
 from annotriage.progress import Progress, silent
 from annotriage.settings import ServiceSettings, Settings
@@ -57,7 +58,8 @@ class Triage:
     verdicts: one per item, in the dataset's order; iterate as often as you like (they are kept on disk).
     counts: items per route. groups: among the `searched` outliers. drawn: a seeded sample of scored items; waiting: the first
     of those that go to a person, in the order in which to look at them. compared: with
-    the labels that the data carry, None without any. notes: sample sizes and warnings.
+    the labels that the data carry, None without any. notes: sample sizes and warnings. timings: seconds of the items' pass and of what
+    comes once; stages: what they were spent on.
     """
 
     dataset: str
@@ -73,6 +75,7 @@ class Triage:
     notes: tuple[str, ...] = ()
     timings: dict[str, float] = field(default_factory=dict)
     compared: LabelComparison | None = None
+    stages: Stages = field(default_factory=Stages, repr=False, compare=False)
 
     def summary(self) -> dict[str, Any]:
         """The figures as plain values, as in summary.json."""
@@ -121,11 +124,14 @@ def triage(
     verdicts = Verdicts()
     # one thread: small products that wait for threads while the model holds the cores take a hundred times as long
     with progress(f"triage of {dataset.name}", dataset.count) as advance, threadpool_limits(1, user_api="blas"):
-        for batch in stream(model, dataset, settings):
-            for item, verdict in tally.add(batch):
-                verdicts.append(verdict)
-                if each is not None:
-                    each(verdict, item)
+        for batch in stream(model, dataset, settings, tally.stages):
+            with tally.stages.timed(Stage.SAMPLE):
+                judged = list(tally.add(batch))
+            with tally.stages.timed(Stage.WRITE):
+                for item, verdict in judged:
+                    verdicts.append(verdict)
+                    if each is not None:
+                        each(verdict, item)
             advance(len(batch.items))
     notes = (*dataset.notes, *model.notes)
     return finished(tally, dataset.name, verdicts, progress, notes, time.perf_counter() - started)
@@ -156,6 +162,7 @@ class Tally:
 
     def __init__(self, reference: Reference, settings: Settings) -> None:
         self.reference, self.settings = reference, settings
+        self.stages = Stages()
         self.counts: Counter[str] = Counter()
         self.scores: list[Array] = []
         self.clusters: list[Array] = []
@@ -173,9 +180,10 @@ class Tally:
         """Judge a batch, keep what is needed, and give each item with its verdict, in order."""
         scored: dict[int, Verdict] = {}
         if batch.outputs is not None:
-            judged = self.reference.judge(batch.outputs)
             items = [batch.items[row] for row in batch.rows]
-            verdicts = list(verdicts_of(self.reference, items, judged, batch.seconds))
+            with self.stages.timed(Stage.JUDGE):
+                judged = self.reference.judge(batch.outputs)
+                verdicts = list(verdicts_of(self.reference, items, judged, batch.seconds))
             scored = dict(zip(batch.rows, verdicts, strict=True))
             self._keep(items, verdicts, judged, batch.loaded)
         for row, (item, problem) in enumerate(zip(batch.items, batch.problems, strict=True)):
@@ -269,7 +277,7 @@ def finished(tally: Tally, dataset: str, verdicts: Sequence[Verdict], progress: 
     reference = tally.reference
     started = time.perf_counter()
     drawn = tally.drawn.values()
-    with progress("comparing the dataset", None):
+    with progress("comparing the dataset", None), tally.stages.timed(Stage.COMPARE):
         state = assess(reference, _columns(tally, drawn), tally.settings)
     all_notes = [*notes, *_sample_notes(tally, len(drawn), state.searched)]
     return Triage(
@@ -286,6 +294,7 @@ def finished(tally: Tally, dataset: str, verdicts: Sequence[Verdict], progress: 
         notes=tuple(all_notes),
         timings={"items": seconds, "dataset": time.perf_counter() - started},
         compared=tally.labels.comparison(),
+        stages=tally.stages,
     )
 
 

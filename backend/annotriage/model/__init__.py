@@ -18,7 +18,18 @@ if TYPE_CHECKING:
     from annotriage.model.onnx_model import OnnxModel
     from annotriage.model.torch_model import TorchModel
 
-__all__ = ["Layer", "Model", "Outputs", "candidate_layers", "connections", "has_gradients", "load_model", "model_files", "steps_of"]
+__all__ = [
+    "Layer",
+    "Model",
+    "Outputs",
+    "candidate_layers",
+    "connections",
+    "gpu_missing",
+    "has_gradients",
+    "load_model",
+    "model_files",
+    "steps_of",
+]
 
 
 def load_model(spec: ModelSpec, device: str = "auto", threads: int = 0) -> Model:
@@ -39,6 +50,11 @@ def load_model(spec: ModelSpec, device: str = "auto", threads: int = 0) -> Model
     model = runtime(spec, "cpu", threads)  # where the spec is at fault, this says so
     model.notes = (*([note] if note else ()), *model.notes)
     return model
+
+
+def gpu_missing(spec: ModelSpec) -> str:
+    """Why the model cannot run on a GPU here, and what to do; "" if it can."""
+    return _runtime(spec).gpu_missing()
 
 
 def has_gradients(model: Model) -> TypeGuard[TorchModel]:

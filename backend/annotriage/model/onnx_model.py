@@ -6,10 +6,9 @@ The chosen hidden tensors are made outputs of the graph, in memory.
 from __future__ import annotations
 
 import io
-import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -18,6 +17,7 @@ import onnx
 import onnxruntime
 
 from annotriage.errors import ModelError
+from annotriage.model.cores import cores
 from annotriage.model.layers import channels_last, choose, listed, tensor_of
 from annotriage.model.onnx_graph import Graph, read_graph
 from annotriage.model.outputs import find_reading, probe_batch, run_in_batches, whole_in_batches
@@ -36,9 +36,8 @@ class OnnxModel:
         self.fixed_batch = graph.fixed_batch
         self.hash = hash_files(graph.files)
         self._tensors = (choice.logits, *map(tensor_of, choice.layers))
-        model = graph.with_outputs(self._tensors)
-        self._session = _session(graph, model if spec.precision is None else _rounded(model, graph, spec), device, threads)
-        self.device = device
+        self.device, self._threads = device, threads
+        self._session = self._session_of(graph, self._tensors)
         self._input = graph.input
         self._dtype = _DTYPES.get(self._session.get_inputs()[0].type)
         if self._dtype is None:
@@ -67,20 +66,34 @@ class OnnxModel:
         """As `run`, with maps as they are, channels first."""
         return whole_in_batches(self._forward, batch, self.fixed_batch, self._reading)
 
+    def alone(self) -> Callable[[Array], object]:
+        """A session of its own, with the logits as its only output."""
+        logits = self._tensors[:1]
+        session = self._session_of(read_graph(self.spec), logits)
+        return lambda batch: self._found(session, logits, batch)
+
+    def _session_of(self, graph: Graph, outputs: tuple[str, ...]) -> Any:
+        """A session that puts out these tensors, in the precision that the spec names."""
+        model = graph.with_outputs(outputs)
+        return _session(graph, model if self.spec.precision is None else _rounded(model, graph, self.spec), self.device, self._threads)
+
     def _forward(self, batch: Array) -> tuple[Array, Sequence[Array]]:
+        found = self._found(self._session, tuple(dict.fromkeys(self._tensors)), batch)
+        output, *activations = (found[name] for name in self._tensors)
+        return output, activations
+
+    def _found(self, session: Any, names: tuple[str, ...], batch: Array) -> dict[str, Array]:
+        """Tensors by name. Raises ModelError."""
         if not np.issubdtype(self._dtype, np.floating):
             batch = np.rint(batch)
         given = {self._input: np.ascontiguousarray(batch, dtype=self._dtype)}
-        names = list(dict.fromkeys(self._tensors))
         try:
-            found = dict(zip(names, self._session.run(names, given), strict=True))
+            return dict(zip(names, session.run(list(names), given), strict=True))
         except Exception as error:  # onnxruntime raises a dozen classes of its own, each derived from Exception alone
             raise ModelError(
                 f"{self.spec.model_path}: onnxruntime could not run a batch of shape {batch.shape}: {error}."
                 " If memory is short, lower batch_size; else compare the input's size and layout in the spec with the model"
             ) from error
-        output, *activations = (found[name] for name in self._tensors)
-        return output, activations
 
 
 def onnx_layers(spec: ModelSpec) -> list[Layer]:
@@ -118,7 +131,7 @@ def _rounded(model: bytes, graph: Graph, spec: ModelSpec) -> bytes:
 
 def _session(graph: Graph, model: bytes, device: str, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or _cores()
+    options.intra_op_num_threads = threads or cores()
     options.log_severity_level = 4  # what goes wrong is an error of ours, in our words
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(graph.folder))
@@ -151,10 +164,6 @@ def _load_cuda() -> str:
     with redirect_stdout(io.StringIO()) as said:
         onnxruntime.preload_dlls()
     return ", ".join(re.findall(r"Failed to load ([^\s:]+)", said.getvalue()))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _GPU = "CUDAExecutionProvider"

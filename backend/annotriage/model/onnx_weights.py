@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 
+from annotriage.data.local_paths import has_file
 from annotriage.errors import ModelError
 
 
@@ -72,11 +73,7 @@ def _file(place: str, path: Path) -> Path:
     if not place or windows.anchor or PurePosixPath(place).is_absolute() or ".." in windows.parts:
         raise ModelError(f"{path}: its weights are said to be in {place!r}, out of its own folder; export it again, into one folder")
     file = path.parent / place
-    try:
-        found = file.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        found = False
-    if not found:
+    if not has_file(file):
         raise ModelError(f"{path}: its weights are in {file.name[:200]}, which is not beside it; copy that file to {file.parent}")
     return file
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from annotriage.data.local_paths import has_file
 from annotriage.errors import ModelError
 from annotriage.model.spec_keys import AUTO, IMAGE_ONLY, INPUT_KEYS, MODEL_KEYS, Key, toml_text
 
@@ -81,9 +82,11 @@ class ModelSpec:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ModelError(f"{path}: not valid TOML: {error}") from error
         spec = cls.from_dict(table, path)
-        if not spec.model_path.is_file():
+        if not has_file(spec.model_path):
             key = "file" if spec.file else "weights"
-            raise ModelError(f"{path}: [model] {key}: {spec.model_path} does not exist; the name is relative to {path.name}'s folder")
+            raise ModelError(
+                f"{path}: [model] {key}: {str(spec.model_path)[:500]} does not exist; the name is relative to {path.name}'s folder"
+            )
         return spec
 
     @classmethod

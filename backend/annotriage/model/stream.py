@@ -5,7 +5,6 @@ The next items are decoded and run while the last are judged, in flat memory how
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -18,7 +17,9 @@ import numpy as np
 from annotriage.data import Item, Problem
 from annotriage.errors import MediaError
 from annotriage.model.batch_size import BatchSize
+from annotriage.model.cores import cores
 from annotriage.model.inputs import Loaded, load, shrunk
+from annotriage.model.stages import Stage, Stages
 from annotriage.model.types import Array, Model, Outputs
 from annotriage.settings import Settings
 from annotriage.states import Failure
@@ -45,23 +46,25 @@ class Batch:
         return [problem.text for problem in self.problems if problem is not None]
 
 
-def stream(model: Model, items: Iterable[Item], settings: Settings) -> Iterator[Batch]:
+def stream(model: Model, items: Iterable[Item], settings: Settings, stages: Stages | None = None) -> Iterator[Batch]:
     """Run all items through the model, in their order; every item comes out in exactly one batch.
 
     A broken item has its problem named and leaves the others alone. Pictures are kept at the size of a thumbnail.
+    stages: where to note how long reading, decoding, the model, and the wait for them took.
     """
-    workers = settings.threads or os.cpu_count() or 1
+    stages = stages or Stages()
+    workers = decoding_threads(settings)
     size = BatchSize(model, settings)
     waiting: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(workers, "decode") as decoding, ThreadPoolExecutor(1, "model") as running:
         try:
-            for piece in _pieces(items, size):
-                decoded = decoding.submit(_load_all, piece, model, settings)
-                waiting.append(running.submit(_run, model, piece, decoded, size))
+            for piece in in_batches(items, size, stages):
+                decoded = decoding.submit(decode, piece, model, settings, stages)
+                waiting.append(running.submit(_run, model, piece, decoded, size, stages))
                 if len(waiting) > workers:
-                    yield waiting.popleft().result()
+                    yield _awaited(waiting.popleft(), stages)
             while waiting:
-                yield waiting.popleft().result()
+                yield _awaited(waiting.popleft(), stages)
         finally:
             running.shutdown(wait=False, cancel_futures=True)
             decoding.shutdown(wait=False, cancel_futures=True)
@@ -69,20 +72,37 @@ def stream(model: Model, items: Iterable[Item], settings: Settings) -> Iterator[
                 model.notes = (*model.notes, size.note)
 
 
-def _pieces(items: Iterable[Item], size: BatchSize) -> Iterator[list[Item]]:
+def decoding_threads(settings: Settings) -> int:
+    """Threads that decode while the model runs."""
+    return settings.threads or cores()
+
+
+def in_batches(items: Iterable[Item], size: BatchSize, stages: Stages) -> Iterator[list[Item]]:
+    """The items by batches, as they are read."""
     iterator = iter(items)
-    while piece := list(islice(iterator, size.size)):
+    while True:
+        with stages.timed(Stage.READ):
+            piece = list(islice(iterator, size.size))
+        if not piece:
+            return
         yield piece
 
 
-_Decoded = tuple[list[Loaded | Problem], Array]  # each item or what is wrong with it; the good ones' tensors in one array
+Decoded = tuple[list[Loaded | Problem], Array]  # each item or what is wrong with it; the good ones' tensors in one array
 
 
-def _load_all(items: list[Item], model: Model, settings: Settings) -> _Decoded:
-    tensors = np.empty((len(items), *model.spec.input.shape), dtype=np.float32)
-    found = [_load(item, model, settings, out) for item, out in zip(items, tensors, strict=True)]
-    good = [isinstance(result, Loaded) for result in found]
-    return found, tensors if all(good) else tensors[good]
+def decode(items: list[Item], model: Model, settings: Settings, stages: Stages) -> Decoded:
+    """Items as the model takes them: (N, ...) float32 of those without a problem."""
+    with stages.timed(Stage.DECODE):
+        tensors = np.empty((len(items), *model.spec.input.shape), dtype=np.float32)
+        found = [_load(item, model, settings, out) for item, out in zip(items, tensors, strict=True)]
+        good = [isinstance(result, Loaded) for result in found]
+        return found, tensors if all(good) else tensors[good]
+
+
+def _awaited(batch: Future[Batch], stages: Stages) -> Batch:
+    with stages.timed(Stage.WAIT):
+        return batch.result()
 
 
 def _load(item: Item, model: Model, settings: Settings, out: Array) -> Loaded | Problem:
@@ -95,15 +115,17 @@ def _load(item: Item, model: Model, settings: Settings, out: Array) -> Loaded | 
     return loaded if loaded.picture is None else replace(loaded, picture=shrunk(loaded.picture, settings.thumbnail))
 
 
-def _run(model: Model, items: list[Item], loading: Future[_Decoded], size: BatchSize) -> Batch:
-    found, tensors = loading.result()
+def _run(model: Model, items: list[Item], loading: Future[Decoded], size: BatchSize, stages: Stages) -> Batch:
+    with stages.timed(Stage.STARVE):
+        found, tensors = loading.result()
     started = time.perf_counter()
     problems = [result if isinstance(result, Problem) else None for result in found]
     rows = [row for row, problem in enumerate(problems) if problem is None]
     loaded = [result for result in found if isinstance(result, Loaded)]
     outputs = None
     if loaded:
-        outputs, failures = _run_or_split(model, tensors, size)
+        with stages.timed(Stage.MODEL):
+            outputs, failures = _run_or_split(model, tensors, size)
         for place, failure in failures.items():
             item = items[rows[place]]
             problems[rows[place]] = Problem(Failure.MODEL, f"{item.path or item.id}: {failure}")

@@ -9,6 +9,7 @@ Sources: Olah et al., Feature Visualization, Distill, 2017 (parametrisation, tra
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,11 +56,21 @@ def colours_of(pixels: Array) -> Colours:
     return Colours(values.mean(axis=0), axes * np.sqrt(sizes) / math.sqrt(sizes.max()))
 
 
-def invert(model: TorchModel, place: int, directions: Array, middle: Array, colours: Colours, seed: int, steps: int = STEPS) -> Inverted:
+def invert(
+    model: TorchModel,
+    place: int,
+    directions: Array,
+    middle: Array,
+    colours: Colours,
+    seed: int,
+    steps: int = STEPS,
+    stepped: Callable[[int], None] = lambda step: None,
+) -> Inverted:
     """Images along whose direction a layer answers.
 
     place: of the layer in `model.layers`. directions: (k, d) mean activations of cells, of a map the mean of each channel. middle: (d,)
-    the mean of all items: directions are taken from there, since all activations have that in common.
+    the mean of all items: directions are taken from there, since all activations have that in common. stepped: is told after each step
+    how many are done; what it raises ends the work, since a step of a large network takes seconds.
     Raises ModelError if the model takes no images.
     """
     taken = model.spec.input
@@ -72,7 +83,7 @@ def invert(model: TorchModel, place: int, directions: Array, middle: Array, colo
     generator = torch.Generator().manual_seed(seed)
     picture = _Picture(len(directions), taken, colours, generator, place_of)
     optimiser = torch.optim.Adam([picture.spectrum], lr=RATE)
-    for _ in range(steps):
+    for step in range(steps):
         optimiser.zero_grad()
         seen = _along(model, place, _as_input(_moved(picture.pixels(), generator), taken)) - away
         dot = (seen * goal).sum(1) / length**2
@@ -80,12 +91,33 @@ def invert(model: TorchModel, place: int, directions: Array, middle: Array, colo
         loss = -(dot * cosine.clamp_min(LEAST_COSINE) ** POWER).sum()
         (picture.spectrum.grad,) = torch.autograd.grad(loss, picture.spectrum)
         optimiser.step()
+        stepped(step + 1)
     with torch.no_grad():
         pixels = picture.pixels()
         made = (pixels * 255).round().clamp(0, 255)
         seen = _along(model, place, _as_input(made / 255, taken)) - away
         cosine = (seen * goal).sum(1) / (seen.norm(dim=1).clamp_min(1e-6) * length)
     return Inverted(made.permute(0, 2, 3, 1).byte().cpu().numpy(), cosine.cpu().numpy().astype(np.float64))
+
+
+def bytes_of_one(model: TorchModel, place: int) -> int:
+    """What is held of one image between the way forth and the way back: what images are made of at once is bounded by it."""
+    return max(1, _held(model, place, 2) - _held(model, place, 1))  # the weights are held once
+
+
+def _held(model: TorchModel, place: int, count: int) -> int:
+    sizes: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()
+
+    taken = model.spec.input
+    pixels = torch.full((count, taken.channels, *taken.size), 0.5, device=model.device, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        _along(model, place, _as_input(pixels, taken))
+    return sum(sizes.values())
 
 
 class _Picture:

@@ -78,6 +78,10 @@ class TorchModel:
         """As `run`, with maps as they are, channels first."""
         return whole_in_batches(partial(self._forward, whole=True), batch, self.fixed_batch, self._reading)
 
+    def alone(self) -> Callable[[Array], object]:
+        """The same module, of which the logits alone are brought back."""
+        return lambda batch: self._forward(batch, layers=())
+
     def traced(self, inputs: Tensor, place: int, change: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Logits (N, m) and one layer for inputs as the model takes them, with what gradients need; the layer has its channels first.
 
@@ -94,9 +98,10 @@ class TorchModel:
         layer = layer.movedim(-1, 1) if layer.ndim > 2 and self.channels_last[place] else layer
         return recorded[self._logits].flatten(1).float(), layer.float()
 
-    def _forward(self, batch: Array, whole: bool = False) -> tuple[Array, Sequence[Array]]:
+    def _forward(self, batch: Array, whole: bool = False, layers: Sequence[str] | None = None) -> tuple[Array, Sequence[Array]]:
+        """The output and these hidden layers, all that are compared if None; whole: not pooled."""
         try:
-            return self._computed(batch, whole)
+            return self._computed(batch, whole, self.layers if layers is None else layers)
         except ModelError:
             raise
         except Exception as error:  # a module's forward is the user's code and may raise anything
@@ -106,17 +111,17 @@ class TorchModel:
                     " If memory is short, lower batch_size; else compare the input's size and layout in the spec with the model"
                 ) from error
             self._leave_gpu(str(error).partition("\n")[0])
-        return self._forward(batch, whole)
+        return self._forward(batch, whole, layers)
 
-    def _computed(self, batch: Array, whole: bool) -> tuple[Array, Sequence[Array]]:
+    def _computed(self, batch: Array, whole: bool, layers: Sequence[str]) -> tuple[Array, Sequence[Array]]:
         if not self._recorder.dtype.is_floating_point:
             batch = np.rint(batch)
         with self._lock, torch.inference_mode(), _full_precision(self._place), self._rounding():
             inputs = torch.from_numpy(np.ascontiguousarray(batch)).to(self._place, self._recorder.dtype)
-            recorded = self._recorder.record(inputs, frozenset((self._logits, *map(tensor_of, self.layers))))
-            activations = [recorded[tensor_of(name)] for name in self.layers]
-            if self.device == "cuda" and not whole:
-                places = enumerate(zip(self.layers, activations, self.channels_last, strict=True))
+            recorded = self._recorder.record(inputs, frozenset((self._logits, *map(tensor_of, layers))))
+            activations = [recorded[tensor_of(name)] for name in layers]
+            if self.device == "cuda" and not whole and layers:
+                places = enumerate(zip(layers, activations, self.channels_last, strict=True))
                 activations = [
                     pooled(only_token(activation, token_of(name)), moments(place), last) for place, (name, activation, last) in places
                 ]

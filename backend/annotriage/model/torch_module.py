@@ -32,7 +32,7 @@ class HookedModule:
 
     def __init__(self, spec: ModelSpec, place: torch.device) -> None:
         self._spec = spec
-        self._module = build_module(spec).to(place).eval()
+        self._module = build_module(spec).to(place).eval().requires_grad_(False)  # else all activations are kept for the weights' gradients
         self.modules = {name: module for name, module in self._module.named_modules() if name}
         parameters = (parameter for parameter in self._module.parameters() if parameter.is_floating_point())
         self.dtype = next((parameter.dtype for parameter in parameters), torch.float32)

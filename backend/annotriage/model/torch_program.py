@@ -73,7 +73,7 @@ def _load(spec: ModelSpec, place: torch.device) -> fx.GraphModule:
     unchecked = {"check_guards": False} if "check_guards" in inspect.signature(program.module).parameters else {}
     module = program.module(**unchecked)
     assert isinstance(module, fx.GraphModule)
-    return module
+    return module.requires_grad_(False)  # else all activations are kept for the weights' gradients
 
 
 def _places(program: torch.export.ExportedProgram) -> set[torch.device]:

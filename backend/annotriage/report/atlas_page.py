@@ -87,7 +87,7 @@ def write_atlas(found: Atlas, path: Path, made: Mapping[str, Sequence[MadeFace]]
     be written."""
     program = bundle("elements.js", "theme_button.js", "atlas_walk.js", "atlas.js")
     whole = atlas_data(found)
-    shown = list(found.inside.pictures)
+    shown = _lookable(found, whole)
     for drawn, layer in zip(whole["layers"], found.layers, strict=True):
         drawn["patches"] = _patches(layer, shown)
         for level in drawn["levels"]:
@@ -110,6 +110,13 @@ def write_atlas(found: Atlas, path: Path, made: Mapping[str, Sequence[MadeFace]]
         **frame(program, "atlas.css"),
     )
     write_page(pieces, path)
+
+
+def _lookable(found: Atlas, whole: Mapping[str, Any]) -> list[bytes]:
+    """The pictures of the items that a click shows: strange ones and those that cells list; of the others nothing."""
+    cells = (cell for layer in whole["layers"] for level in layer["levels"] for cell in level["cells"])
+    wanted = set(whole["items"]["strange"]).union(*(cell["items"] for cell in cells))
+    return [picture if item in wanted else b"" for item, picture in enumerate(found.inside.pictures)]
 
 
 def _patches(layer: LayerAtlas, shown: list[bytes]) -> dict[int, int]:

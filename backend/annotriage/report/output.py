@@ -24,6 +24,7 @@ from annotriage.labeling_tool import DEFAULT, labeling_tool
 from annotriage.latent.maps import fit_map, nearest_training
 from annotriage.model import Model
 from annotriage.model.spec import ModelSpec
+from annotriage.model.stages import Stage
 from annotriage.progress import Progress, silent
 from annotriage.report.contents import Drawn, Report, Waiting
 from annotriage.report.label_sentences import comparison_sentences
@@ -97,10 +98,11 @@ def triage_to_folder(
 
 def write_summary(folder: Path, found: Triage, settings: Settings, progress: Progress) -> Triage:
     """summary.json and report.html of a triage, which is given with how long all took. Raises OSError."""
-    report = report_of(found, settings, progress)
-    found = replace(found, timings=dict(report.timings))
-    (folder / SUMMARY).write_text(json_text(found.summary()), "utf-8", "backslashreplace")
-    write_report(report, folder / REPORT)
+    with found.stages.timed(Stage.REPORT):
+        report = report_of(found, settings, progress)
+        found = replace(found, timings=dict(report.timings))
+        (folder / SUMMARY).write_text(json_text(found.summary()), "utf-8", "backslashreplace")
+        write_report(report, folder / REPORT)
     return found
 
 
@@ -145,10 +147,10 @@ def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:
     way, places, in_space = settings.map.removesuffix("-3d"), None, None
     method = "No map was drawn (setting map = none); leave the setting out to get one."
     if settings.map != "none" and drawn:
-        with progress(f"drawing the map of {len(drawn):,} points", None):
+        with progress(f"drawing the map of {len(drawn):,} points", None), triage.stages.timed(Stage.MAP):
             places = fit_map(points, way, settings.seed)
         if settings.map != way:
-            with progress(f"drawing the map of {len(drawn):,} points in space", None):
+            with progress(f"drawing the map of {len(drawn):,} points in space", None), triage.stages.timed(Stage.MAP):
                 in_space = fit_map(points, way, settings.seed, dimensions=3)
         method = f"{MAP_NAMES[way]}, fitted on training and incoming items together"
     group_of = _groups(triage)

@@ -13,13 +13,16 @@ from annotriage.advice.training_words import (
     comparison_sentence,
     gain_sentence,
     never_auto_sentence,
+    new_class_limits_sentence,
     pruning_sentence,
+    strange_sentence,
     takeover_sentence,
     visits_sentence,
 )
 from annotriage.data import Source
 from annotriage.engine.folders import whole_folder
 from annotriage.engine.reference import Reference, guarantee_facts
+from annotriage.guarantee.ranking import least_items
 from annotriage.model.onnx_head import SPEC_FILE
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
@@ -137,6 +140,7 @@ def training_facts(training: Training) -> dict[str, Any]:
         ],
         "pruning": None if training.proposal is None else asdict(training.proposal),
         "learning_curve": None if training.curve is None else asdict(training.curve),
+        "strange": None if training.strange is None else asdict(training.strange),
         "notes": [*training.notes, *training.reference.notes],
         "seconds": training.seconds,
         "sentences": training_sentences(training),
@@ -153,6 +157,9 @@ def training_sentences(training: Training) -> list[str]:
             said.append(comparison_sentence(comparison.all_items))
     if training.never_auto:
         said.append(never_auto_sentence(training.never_auto))
+    if unlimited := _without_own_limit(training):
+        guarantee = training.reference.guarantee
+        said.append(new_class_limits_sentence(unlimited, guarantee.max_error, least_items(guarantee.max_error, None, guarantee.confidence)))
     samples = len(training.examples.collected.ids)
     said.append(visits_sentence(course.visits, samples, course.epochs, training.plan.perplexity, course.below, course.above))
     if training.curve is not None:
@@ -160,7 +167,18 @@ def training_sentences(training: Training) -> list[str]:
     if training.proposal is not None:
         rows = [(row.share, row.el2n, row.random) for row in training.proposal.rows]
         said.append(pruning_sentence(training.proposal.share, rows, training.proposal.whole))
+    if (found := training.strange) is not None:
+        said.append(strange_sentence(found.strange, found.added, found.compared, found.random))
     return said
+
+
+def _without_own_limit(training: Training) -> list[str]:
+    """The new classes whose labels may be automatic, and for which no limit holds by themselves."""
+    guarantee = training.reference.guarantee
+    if not guarantee.auto or guarantee.max_error_per == "class" or guarantee.dearest is not None:
+        return []
+    limited = {name.strip() for row in guarantee.own_limits for name in (row.name, *row.name.split("|"))}
+    return [name for name in training.new_classes if name not in training.never_auto and name not in limited]
 
 
 def training_text(training: Training, out: Path) -> str:

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from annotriage.advice import numbers
 from annotriage.advice.guarantee_words import guarantee_sentence
-from annotriage.advice.training_words import comparison_sentence, gain_sentence, pruning_sentence, takeover_sentence, visits_sentence
+from annotriage.advice.training_words import (
+    comparison_sentence,
+    gain_sentence,
+    pruning_sentence,
+    strange_sentence,
+    takeover_sentence,
+    visits_sentence,
+)
 from annotriage.model.layer_graph import layer_graph
 from annotriage.report import training_charts as charts
 from annotriage.report.html import bundle, frame, template, write_page
@@ -20,7 +27,7 @@ from annotriage.training.side_by_side import NOT_WORSE
 def write_training_page(training: Training, path: Path) -> None:
     """Write the report. Raises OutputError if it cannot be written."""
     course, comparison = training.course, training.comparison
-    proposal, curve = training.proposal, training.curve
+    proposal, curve, brought = training.proposal, training.curve, training.strange
     rows = [] if proposal is None else [(row.share, row.el2n, row.random) for row in proposal.rows]
     pieces = template("training.html").generate(
         training=training,
@@ -47,6 +54,7 @@ def write_training_page(training: Training, path: Path) -> None:
         further=0 if curve is None else curve.now + MORE,
         layers=layers_chart(drawn_layers(layer_graph(training.spec, training.reference.model.layers))),
         pruned=None if proposal is None else pruning_sentence(proposal.share, rows, proposal.whole),
+        strange=None if brought is None else strange_sentence(brought.strange, brought.added, brought.compared, brought.random),
         **frame(bundle("elements.js", "theme_button.js", "theme_alone.js"), "layers.css"),
     )
     write_page(pieces, path)

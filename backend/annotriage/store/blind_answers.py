@@ -5,19 +5,23 @@ Blind are settled spot checks, and strange items, of which nobody sees the class
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sqlalchemy import Connection, and_, exists, func, select
 
 from annotriage.states import SETTLED, SHOWN, AnswerState, EventKind, Route, Time
-from annotriage.store.database import texts
+from annotriage.store.counters import chunks
+from annotriage.store.database import labels_of, stored
 from annotriage.store.gold import is_copy
 from annotriage.store.projects import Project
 from annotriage.store.reviews import reviews_of
 from annotriage.store.schema import delivery, event, item, proposal_member, review, spot_check, verdict
 from annotriage.store.twins import was_told
 
-MOST_ITEMS = 20_000  # of the latest, of one kind
+MOST_ITEMS = 5_000  # of the latest, of one kind: a page is made of them each time, and shares are known to a point and a half by so many
+LOOKED_AT = 10_000  # of the latest answers, among which those of a rare kind are looked for
 SKEW_SECONDS = 5.0  # that the labeling tool's clock may be behind
 
 
@@ -61,7 +65,7 @@ def blind_answers(connection: Connection, project: Project) -> list[BlindAnswer]
     name = func.coalesce(item.c.external_id, item.c.marker)
     judged = and_(verdict.c.item_id == spot_check.c.item_id, verdict.c.reference_id == spot_check.c.reference_id)
     checks = (
-        select(item.c.id, name, spot_check.c.route, verdict.c.labels, spot_check.c.labels, spot_check.c.answered_at)
+        select(item.c.id, name, spot_check.c.route, stored(verdict.c.labels), stored(spot_check.c.labels), spot_check.c.answered_at)
         .select_from(spot_check)
         .join(item, item.c.id == spot_check.c.item_id)
         .join(verdict, judged)
@@ -73,19 +77,22 @@ def blind_answers(connection: Connection, project: Project) -> list[BlindAnswer]
     seen = verdict.alias("seen")  # another reference may have shown its label before
     was_shown = exists().where(seen.c.item_id == item.c.id, seen.c.route.in_(SHOWN), seen.c.at < item.c.answered_at)
     at_once = exists().where(proposal_member.c.item_id == item.c.id, proposal_member.c.at_once)
+    given = (item.c.project_id == project.id, ~item.c.machine, item.c.answered_at.is_not(None))
+    latest = select(item.c.id).where(*given).order_by(item.c.answered_at.desc()).limit(LOOKED_AT).subquery("latest")
     strangers = (
-        select(item.c.id, name, verdict.c.judged, verdict.c.labels, item.c.labels, item.c.answered_at)
-        .select_from(item)
+        select(item.c.id, name, verdict.c.judged, stored(verdict.c.labels), stored(item.c.labels), item.c.answered_at)
+        .select_from(latest)
+        .join(item, item.c.id == latest.c.id)
         .join(verdict, own)
-        .where(item.c.project_id == project.id, item.c.answer == AnswerState.RESOLVED, verdict.c.route == Route.OUTLIER)
-        .where(~item.c.machine, ~item.c.gone, ~item.c.labelled, ~was_shown)
+        .where(item.c.answer == AnswerState.RESOLVED, verdict.c.route == Route.OUTLIER)
+        .where(~item.c.gone, ~item.c.labelled, ~was_shown)
         .where(~exists().where(spot_check.c.item_id == item.c.id), ~was_told(item.c.id), ~at_once)
         .order_by(item.c.answered_at.desc(), item.c.id.desc())
         .limit(MOST_ITEMS)
     )
     revealed = _revealed(connection, project)
-    rows = [*connection.execute(checks), *(row for row in connection.execute(strangers) if row[1] not in revealed)]
-    found = [BlindAnswer(row[0], row[1] or "", row[2], tuple(row[3]), texts(row[4]) or (), row[5] or 0.0) for row in rows]
+    rows = [*connection.execute(checks).all(), *(row for row in connection.execute(strangers).all() if row[1] not in revealed)]
+    found = [BlindAnswer(row[0], row[1] or "", row[2], labels_of(row[3]) or (), labels_of(row[4]) or (), row[5] or 0.0) for row in rows]
     return sorted(found, key=lambda answer: (-answer.at, -answer.item_id))
 
 
@@ -96,14 +103,19 @@ def _revealed(connection: Connection, project: Project) -> set[str]:
 
 
 def several_answers(connection: Connection, project: Project) -> tuple[list[SeveralAnswers], int]:
-    """Tasks that several people answered, the latest first; and how many are left out because a second answer was asked for.
+    """Tasks that several people answered, the latest first; and how many are left out because a second answer was asked for. Those of the
+    latest answers.
 
     A second answer is asked for where the first contradicted the model: such tasks are the hard ones, and would make people look divided.
     """
     people = func.count(func.distinct(review.c.annotator))
     counted = (review.c.project_id == project.id, ~review.c.machine, ~review.c.skipped, ~review.c.empty, review.c.labels.is_not(None))
+    recent = select(review.c.item_id).where(review.c.project_id == project.id).order_by(review.c.updated_at.desc()).limit(LOOKED_AT)
+    latest = select(recent.subquery().c.item_id).distinct().subquery("latest")
     query = (
         select(review.c.item_id, func.max(item.c.wanted).label("wanted"))
+        .select_from(latest)
+        .join(review, review.c.item_id == latest.c.item_id)
         .join(item, item.c.id == review.c.item_id)
         .where(*counted, ~item.c.gone, ~is_copy(item.c.id))
         .group_by(review.c.item_id)
@@ -136,10 +148,10 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
             item.c.id,
             verdict.c.judged,
             verdict.c.route,
-            verdict.c.labels,
+            stored(verdict.c.labels).label("labels"),
             verdict.c.at,
             drawn.label("drawn"),
-            delivery.c.labels.label("shown"),
+            stored(delivery.c.labels).label("shown"),
         )
         .select_from(item)
         .join(verdict, judged)
@@ -149,23 +161,42 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
         .order_by(item.c.id.desc())
         .limit(MOST_ITEMS)
     )
-    rows = [row for row in connection.execute(query) if row.drawn or row.shown is not None]  # hidden: null, or the null of JSON
-    given = reviews_of(connection, [row.id for row in rows])
-    found = []
-    for row in rows:
-        first = next((one for one in given.get(row.id, ()) if one.labels is not None and not one.machine), None)
-        if first is not None and first.updated_at >= row.at - SKEW_SECONDS:
-            found.append(FirstAnswer(row.judged, bool(row.drawn), tuple(sorted(row.labels)), tuple(sorted(first.labels or ()))))
+    read = connection.execute(query).all()
+    rows = [row for row in read if row.drawn or labels_of(row.shown) is not None]  # hidden: null, or the null of JSON
+    first = _first(connection, [row.id for row in rows])
+    return [
+        FirstAnswer(row.judged, bool(row.drawn), _in_order(row.labels), _in_order(first[row.id][0]))
+        for row in rows
+        if row.id in first and first[row.id][1] >= row.at - SKEW_SECONDS
+    ]
+
+
+def _first(connection: Connection, item_ids: Sequence[int]) -> dict[int, tuple[str, float]]:
+    """The first answer of a person on each of these items that has one, as it is stored, and when it was given."""
+    query = select(review.c.item_id, stored(review.c.labels), review.c.updated_at).where(~review.c.machine, review.c.labels.is_not(None))
+    query = query.order_by(review.c.updated_at.desc(), review.c.id.desc())
+    found: dict[int, tuple[str, float]] = {}
+    for ids in chunks(item_ids):
+        for item_id, labels, at in connection.execute(query.where(review.c.item_id.in_(ids))).all():
+            if labels_of(labels) is not None:
+                found[item_id] = labels, at
     return found
+
+
+@lru_cache(10_000)
+def _in_order(text: str) -> tuple[str, ...]:
+    return tuple(sorted(labels_of(text) or ()))
 
 
 def answers_of(connection: Connection, project: Project) -> dict[str, dict[tuple[str, ...], int]]:
     """How often each person gave which answer, by person; gold tasks included, machines, skips and empty ones left out."""
     counted = (review.c.project_id == project.id, ~review.c.machine, ~review.c.skipped, ~review.c.empty, review.c.labels.is_not(None))
-    latest = select(review.c.annotator, review.c.labels).where(*counted).order_by(review.c.updated_at.desc()).limit(MOST_ITEMS)
+    latest = select(review.c.annotator, stored(review.c.labels)).where(*counted).order_by(review.c.updated_at.desc()).limit(MOST_ITEMS)
     found: dict[str, dict[tuple[str, ...], int]] = {}
-    for person, labels in connection.execute(latest):
+    for person, labels in connection.execute(latest).all():
+        if labels_of(labels) is None:
+            continue
         mine = found.setdefault(person, {})
-        said = tuple(sorted(labels))
+        said = _in_order(labels)
         mine[said] = mine.get(said, 0) + 1
     return found

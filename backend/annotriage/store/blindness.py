@@ -12,6 +12,7 @@ their twins, the API, exports and reports hide the same. A failed item has no an
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, or_
@@ -19,24 +20,28 @@ from sqlalchemy import ColumnElement, and_, exists, or_
 from annotriage.states import UNANSWERED, UNSETTLED, ProposalState, Route
 from annotriage.store.schema import item, proposal, proposal_member, spot_check, verdict
 
-# Made once: a new alias of a wide table copies all its columns, for each question anew.
+# Made once: a new alias of a wide table copies all its columns, for each question anew. So are the conditions on columns of tables.
 _CHECK = spot_check.alias("open_check")
 _OWN = item.alias("unnamed")
+_ASKED, _MEMBER, _GROUP = item.alias("asked_item"), proposal_member.alias("asked_member"), proposal.alias("asked_group")
+_KEPT = 64  # conditions
 
 
+@lru_cache(_KEPT)
 def is_blind(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether the item is a spot check that is not answered yet."""
     return exists().where(_CHECK.c.item_id == item_id, _CHECK.c.state.in_(UNSETTLED)).correlate_except(_CHECK)
 
 
+@lru_cache(_KEPT)
 def is_asked(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether people are asked to answer the item blind as a member of a group of look-alikes, and have not."""
-    own, member, group = item.alias("asked_item"), proposal_member.alias("asked_member"), proposal.alias("asked_group")
-    mine = (member.c.item_id == item_id, member.c.active, own.c.id == item_id, own.c.answer.in_(UNANSWERED))
-    asked = (group.c.id == member.c.proposal_id, member.c.place < group.c.asked, group.c.state == ProposalState.ASKING)
-    return exists().where(*mine, *asked).correlate_except(own, member, group)
+    mine = (_MEMBER.c.item_id == item_id, _MEMBER.c.active, _ASKED.c.id == item_id, _ASKED.c.answer.in_(UNANSWERED))
+    asked = (_GROUP.c.id == _MEMBER.c.proposal_id, _MEMBER.c.place < _GROUP.c.asked, _GROUP.c.state == ProposalState.ASKING)
+    return exists().where(*mine, *asked).correlate_except(_ASKED, _MEMBER, _GROUP)
 
 
+@lru_cache(_KEPT)
 def is_hidden(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether nobody may see what the model says of the item."""
     return or_(is_blind(item_id), is_asked(item_id))
@@ -48,6 +53,7 @@ def shown_verdict(reference_id: Any) -> ColumnElement[bool]:
     return and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == reference_id, seen)
 
 
+@lru_cache(_KEPT)
 def is_unnamed(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether the item is an outlier that nobody has answered, so that its class is hidden."""
     mine = (_OWN.c.id == item_id, _OWN.c.route == Route.OUTLIER, _OWN.c.answer.in_(UNANSWERED), ~_OWN.c.labelled)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, Select, and_, case, false, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, false, func, select
 
 from annotriage.advice.strangeness_words import strangeness_sentence
 from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
 from annotriage.errors import UnknownError
 from annotriage.states import FOR_PEOPLE, UNANSWERED, Failure, GoldState, SpotCheckKind, SpotCheckState, Time
-from annotriage.store.blindness import is_asked, is_hidden, keeps_class, shown_verdict
+from annotriage.store.blindness import is_asked, is_blind, is_hidden, keeps_class, shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, texts
-from annotriage.store.gold import is_copy
+from annotriage.store.gold import is_copy, is_open_copy
 from annotriage.store.projects import Project
 from annotriage.store.schema import gold, item, item_dataset, spot_check, thumbnail, verdict
 from annotriage.store.schema import project as project_table
@@ -200,7 +201,8 @@ def item_of_task(connection: Connection, project: Project, task: str) -> Item:
         found = _items(connection, _query(project).where(item.c.project_id == project.id, column == task))
         if found:
             return found[0]
-    raise UnknownError(f"project {project.external_id} has no task {task} here; what was imported a moment ago takes a few seconds")
+    later = f"what was imported a moment ago takes a few seconds{_unless_check(project)}"
+    raise UnknownError(f"project {project.external_id} has no task {task} here; {later}")
 
 
 def item_of_id(connection: Connection, project: Project, item_id: int) -> Item:
@@ -229,7 +231,8 @@ def revealed(connection: Connection, project: Project, item_id: int) -> Judged |
 def medium_of(connection: Connection, project: Project, item_id: int) -> Medium:
     """What an item shows. Raises UnknownError."""
     query = select(item.c.external_id, item.c.marker, item.c.media, item.c.gone)
-    row = connection.execute(query.where(item.c.project_id == project.id, item.c.id == item_id)).one_or_none()
+    mine = (item.c.project_id == project.id, item.c.id == item_id, *_in_sight(project))
+    row = connection.execute(query.where(*mine)).one_or_none()
     if row is None:
         raise _unknown(project, item_id)
     return Medium(*row)
@@ -238,7 +241,8 @@ def medium_of(connection: Connection, project: Project, item_id: int) -> Medium:
 def thumbnail_of(connection: Connection, project: Project, item_id: int) -> bytes | None:
     """The small picture of one of the project's items; None if it has none, or is not of this project."""
     query = select(thumbnail.c.content).join(item, item.c.id == thumbnail.c.item_id)
-    return connection.execute(query.where(item.c.id == item_id, item.c.project_id == project.id)).scalar_one_or_none()
+    mine = (item.c.id == item_id, item.c.project_id == project.id, *_in_sight(project))
+    return connection.execute(query.where(*mine)).scalar_one_or_none()
 
 
 def drop_thumbnails(connection: Connection, before: float, most: int) -> int:
@@ -289,8 +293,8 @@ def _strangest(connection: Connection, project: Project, latest: Select[Any], li
     return [Face(*row) for row in connection.execute(query)]
 
 
-def failures(connection: Connection, project: Project, limit: int) -> list[FailedItem]:
-    """The latest items that could not be judged."""
+def failures(connection: Connection, project: Project, limit: int, of: Failure | None = None) -> list[FailedItem]:
+    """The latest items that could not be judged; of one kind, where that is given."""
     query = (
         select(item.c.external_id, verdict.c.failure, func.substr(item.c.media, 1, ADDRESS), verdict.c.reason, verdict.c.at)
         .join(item, item.c.id == verdict.c.item_id)
@@ -299,6 +303,8 @@ def failures(connection: Connection, project: Project, limit: int) -> list[Faile
         .order_by(verdict.c.item_id.desc())
         .limit(limit)
     )
+    if of is not None:
+        query = query.where(verdict.c.failure == of)
     return [FailedItem(task, failure, _host(media), *rest) for task, failure, media, *rest in connection.execute(query)]
 
 
@@ -320,14 +326,24 @@ def last_import(connection: Connection, project: Project) -> float | None:
 
 def _query(project: Project) -> Select[Any]:
     """Items with their verdict under the project's reference, if there is one yet, and their spot check."""
+    return _under(project.reference_id).where(*_in_sight(project))
+
+
+@lru_cache(64)
+def _under(reference_id: int) -> Select[Any]:
     return (
         select(*_OF_ITEM, *OF_VERDICT, *_OF_SPOT_CHECK, *_OF_GOLD)
         .select_from(item)
-        .outerjoin(verdict, shown_verdict(project.reference_id))
+        .outerjoin(verdict, shown_verdict(reference_id))
         .outerjoin(spot_check, spot_check.c.item_id == item.c.id)
         .outerjoin(thumbnail, thumbnail.c.item_id == item.c.id)
         .outerjoin(gold, gold.c.item_id == item.c.id)
     )
+
+
+def _in_sight(project: Project) -> tuple[ColumnElement[bool], ...]:
+    """The condition of what may be seen of a project at all: a gold task and a spot check are in sight or out of it together."""
+    return (~is_blind(item.c.id), ~is_open_copy(item.c.id)) if project.hides_checks else ()
 
 
 def _items(connection: Connection, query: Select[Any]) -> list[Item]:
@@ -370,4 +386,8 @@ def unnamed(judged: Judged) -> Judged:
 
 
 def _unknown(project: Project, item_id: int) -> UnknownError:
-    return UnknownError(f"project {project.external_id} has no item {item_id}; load the page again")
+    return UnknownError(f"project {project.external_id} has no item {item_id}; load the page again{_unless_check(project)}")
+
+
+def _unless_check(project: Project) -> str:
+    return ", and a spot check is shown once it is answered" if project.hides_checks else ""

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, fun
 from annotriage.errors import UnknownError
 from annotriage.states import SETTLED, EventKind, Route, SpotCheckKind, SpotCheckState
 from annotriage.store import deliveries, field_writes
-from annotriage.store.counters import chunks
+from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import columns_of, insert, texts
 from annotriage.store.projects import Project, get_project
 from annotriage.store.schema import accepted, certificate, certificate_item, event, item, item_dataset, review, spot_check, verdict
@@ -158,7 +158,8 @@ def draw(connection: Connection, project: Project, places: Mapping[int, float]) 
         }
         for id in places
     ]
-    connection.execute(insert(connection, spot_check).on_conflict_do_nothing(index_elements=["item_id"]), rows)
+    with recounted(connection, list(places)):
+        connection.execute(insert(connection, spot_check).on_conflict_do_nothing(index_elements=["item_id"]), rows)
     moved = [{"of": id, "to": place} for id, place in places.items()]
     mine = (verdict.c.item_id == bindparam("of"), verdict.c.reference_id == project.reference_id)
     connection.execute(update(verdict).where(*mine).values(shown_trust=bindparam("to")), moved)

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
-from annotriage.states import AnswerState
+from annotriage.states import UNSETTLED, AnswerState
 from annotriage.store.database import at_the_end, insert
 from annotriage.store.locks import lock_items
-from annotriage.store.schema import counter, item, item_dataset, verdict
+from annotriage.store.schema import counter, item, item_dataset, spot_check, verdict
 
 AT_ONCE = 500  # ids in one statement
 KEYS = ("dataset_id", "reference_id", "route", "cluster")
+COUNTS = ("n", "open", "checks", "open_checks")
 
-_Counts = Counter[tuple[tuple[Any, ...], str]]  # by (key of the counter, "n" or "open")
+_Counts = Counter[tuple[tuple[Any, ...], str]]  # by (key of the counter, which of COUNTS)
 
 
 @contextlib.contextmanager
 def recounted(connection: Connection, item_ids: Sequence[int]) -> Iterator[None]:
-    """A block that changes verdicts, datasets or answers of these items: what it changes of their counts is written as the
-    transaction ends, with what other blocks of it change.
+    """A block that changes verdicts, datasets, answers or spot checks of these items: what it changes of their counts is written as the
+    transaction ends, with what other blocks of it change. No such block stands within another.
 
     The items are locked before they are counted: two workers that change the same one would else both count out what only one of them
     found.
@@ -43,31 +45,45 @@ def _write(connection: Connection, changes: list[_Counts]) -> None:
     for change in changes:
         sums.update(change)
     keys = sorted({key for key, which in sums if sums[key, which]})
-    rows = [dict(zip(KEYS, key, strict=True)) | {which: sums[key, which] for which in ("n", "open")} for key in keys]
+    rows = [dict(zip(KEYS, key, strict=True)) | {which: sums[key, which] for which in COUNTS} for key in keys]
     if rows:
         add = insert(connection, counter)
-        added = {"n": counter.c.n + add.excluded.n, "open": counter.c.open + add.excluded.open}
+        added = {which: counter.c[which] + add.excluded[which] for which in COUNTS}
         connection.execute(add.on_conflict_do_update(index_elements=KEYS, set_=added), rows)
 
 
 def _counted(connection: Connection, ids: Sequence[int]) -> _Counts:
-    """How many of these items each counter holds ("n"), and how many of them are open: by (key of the counter, which)."""
-    keys = (item_dataset.c.dataset_id, verdict.c.reference_id, verdict.c.route, func.coalesce(verdict.c.cluster, ""))
-    still_open: ColumnElement[int] = case((item.c.answer == AnswerState.RESOLVED, 0), (item.c.dismissed, 0), else_=1)
+    """How many of these items each counter holds, of each of COUNTS."""
     found = _Counts()
-    for some in chunks(ids):
-        query = (
-            select(*keys, func.count(), func.sum(still_open))
-            .select_from(verdict)
-            .join(item_dataset, item_dataset.c.item_id == verdict.c.item_id)
-            .join(item, item.c.id == verdict.c.item_id)
-            .where(verdict.c.item_id.in_(some), ~item.c.labelled, ~item.c.gone)
-            .group_by(*keys)
-        )
-        for *key, n, open_ in connection.execute(query):
-            found[tuple(key), "n"] += n
-            found[tuple(key), "open"] += open_
+    for some in one_of(connection, verdict.c.item_id, ids):
+        for row in connection.execute(_COUNTED.where(some)):
+            for which, number in zip(COUNTS, row[len(KEYS) :], strict=True):
+                found[tuple(row[: len(KEYS)]), which] += number
     return found
+
+
+_OF_COUNTER = (item_dataset.c.dataset_id, verdict.c.reference_id, verdict.c.route, func.coalesce(verdict.c.cluster, ""))
+_IS_OPEN: ColumnElement[int] = case((item.c.answer == AnswerState.RESOLVED, 0), (item.c.dismissed, 0), else_=1)
+_IS_BLIND: ColumnElement[int] = case((spot_check.c.item_id.is_not(None), 1), else_=0)
+_COUNTED = (
+    select(*_OF_COUNTER, func.count(), func.sum(_IS_OPEN), func.sum(_IS_BLIND), func.sum(_IS_BLIND * _IS_OPEN))
+    .select_from(verdict)
+    .join(item_dataset, item_dataset.c.item_id == verdict.c.item_id)
+    .join(item, item.c.id == verdict.c.item_id)
+    .outerjoin(spot_check, and_(spot_check.c.item_id == verdict.c.item_id, spot_check.c.state.in_(UNSETTLED)))
+    .where(~item.c.labelled, ~item.c.gone)
+    .group_by(*_OF_COUNTER)
+)
+
+
+def one_of(connection: Connection, column: ColumnElement[int], ids: Sequence[int]) -> Iterator[ColumnElement[bool]]:
+    """Conditions that a column holds one of the ids, each for as many as fit into a statement: on SQLite, which reads them out of a list
+    in JSON, all of them, where the names of so many parameters take longer than the query."""
+    if connection.dialect.name == "sqlite":
+        listed = func.json_each(json.dumps(list(ids))).table_valued("value")
+        yield column.in_(select(listed.c.value))
+    else:
+        yield from (column.in_(some) for some in chunks(ids))
 
 
 def chunks(ids: Sequence[Any], size: int = AT_ONCE) -> Iterator[Sequence[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, ScalarSelect, Select, case, func, select, update
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, ScalarSelect, Select, case, func, select, upd
 from annotriage.errors import UnknownError
 from annotriage.states import Time
 from annotriage.store.counters import chunks
-from annotriage.store.database import columns_of, insert
+from annotriage.store.database import columns_of, insert, read_once
 from annotriage.store.projects import Project
 from annotriage.store.schema import counter, dataset, item, item_dataset, verdict
 
@@ -63,12 +64,20 @@ def datasets_page(
     return [Dataset(*row) for row in connection.execute(query if after is None else query.where(dataset.c.id < after))]
 
 
+@read_once
 def dataset_of_all(connection: Connection, project: Project) -> Dataset | None:
     """The dataset of all items; None before there is one."""
-    row = connection.execute(select(*_COLUMNS).where(dataset.c.project_id == project.id, dataset.c.kind == "all")).one_or_none()
+    row = connection.execute(_of_all(project.id)).one_or_none()
     return None if row is None else Dataset(*row)
 
 
+# Asked by every page, and made once for each project.
+@lru_cache(64)
+def _of_all(project_id: int) -> Select[Any]:
+    return select(*_COLUMNS).where(dataset.c.project_id == project_id, dataset.c.kind == "all")
+
+
+@lru_cache(64)
 def id_of_all(project_id: int) -> ScalarSelect[int]:
     """The id of the dataset of all items, within a query."""
     return select(dataset.c.id).where(dataset.c.project_id == project_id, dataset.c.kind == "all").scalar_subquery()
@@ -105,25 +114,32 @@ def mark_augmented(connection: Connection, dataset_id: int, augmented: bool) -> 
     connection.execute(update(dataset).where(dataset.c.id == dataset_id).values(augmented=augmented))
 
 
+@read_once
 def routes_of(connection: Connection, project: Project) -> list[RouteCount]:
     """The items of a project by route, under its reference."""
-    query = _routes(project).where(counter.c.dataset_id == id_of_all(project.id))
-    return [RouteCount(route, int(items), int(still_open)) for _, route, items, still_open in connection.execute(query)]
+    found = connection.execute(_routes_of_all(project.id, project.reference_id))
+    return [RouteCount(route, int(items), int(still_open)) for _, route, items, still_open in found]
+
+
+@lru_cache(64)
+def _routes_of_all(project_id: int, reference_id: int) -> Select[Any]:
+    return _routes(reference_id).where(counter.c.dataset_id == id_of_all(project_id))
 
 
 def routes_of_datasets(connection: Connection, project: Project, dataset_ids: Sequence[int]) -> dict[int, list[RouteCount]]:
     """The items of datasets by route; of each dataset that has any."""
     found: dict[int, list[RouteCount]] = {}
     for ids in chunks(dataset_ids):
-        for id, route, items, still_open in connection.execute(_routes(project).where(counter.c.dataset_id.in_(ids))):
+        for id, route, items, still_open in connection.execute(_routes(project.reference_id).where(counter.c.dataset_id.in_(ids))):
             found.setdefault(id, []).append(RouteCount(route, int(items), int(still_open)))
     return found
 
 
-def _routes(project: Project) -> Select[Any]:
+@lru_cache(64)
+def _routes(reference_id: int) -> Select[Any]:
     return (
         select(counter.c.dataset_id, counter.c.route, func.sum(counter.c.n), func.sum(counter.c.open))
-        .where(counter.c.reference_id == project.reference_id, counter.c.n > 0)
+        .where(counter.c.reference_id == reference_id, counter.c.n > 0)
         .group_by(counter.c.dataset_id, counter.c.route)
         .order_by(counter.c.dataset_id, counter.c.route)
     )

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, null, or_,
 from annotriage.states import DeliveryState, Time
 from annotriage.store.blindness import is_hidden, is_unnamed
 from annotriage.store.counters import chunks
-from annotriage.store.database import insert, texts
+from annotriage.store.database import execute_many, insert, texts
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, item, reference
 from annotriage.store.schema import project as project_table
@@ -105,12 +105,16 @@ def enqueue(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         "error": None,
     }
     add = add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values)
-    connection.execute(add, [{"state": DeliveryState.PENDING, "attempts": 0, "not_before": 0.0, "at": now, **row} for row in rows])
+    execute_many(connection, add, [{"state": DeliveryState.PENDING, "attempts": 0, "not_before": 0.0, "at": now, **row} for row in rows])
     _read_back_first(connection, rows)
 
 
 def _read_back_first(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Of tasks from before the store was restored nobody knows whether they have their prediction already."""
+    projects = {row["project_id"] for row in rows}
+    restored = select(project_table.c.id).where(project_table.c.id.in_(projects), project_table.c.restored_at > 0).limit(1)
+    if connection.execute(restored).first() is None:
+        return
     older = select(item.c.id).join(project_table, project_table.c.id == item.c.project_id)
     older = older.where(item.c.at < project_table.c.restored_at, item.c.external_id.is_not(None))
     for some in chunks([(row["item_id"], row["reference_id"]) for row in rows]):

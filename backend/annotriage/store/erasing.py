@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, select, update
 
 from annotriage.store import jobs, trainings
 from annotriage.store.counters import chunks, recounted
@@ -35,6 +35,7 @@ from annotriage.store.schema import (
     report,
     saved_view,
     snapshot,
+    thumbnail,
     training_item,
 )
 from annotriage.store.schema import project as project_table
@@ -47,11 +48,13 @@ DISTINCT = 8  # characters of a file's name from which on it is one
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """An item that is to be erased. names: by which it goes anywhere: of its task, as pushed, what it shows."""
+    """An item that is to be erased. names: by which it goes anywhere: of its task, as pushed, what it shows. face: its small picture,
+    b"" if there is none (any more)."""
 
     id: int
     external_id: str | None
     names: tuple[str, ...]
+    face: bytes = b""
 
 
 def doomed(connection: Connection, project: Project, names: Sequence[str]) -> dict[str, Doomed]:
@@ -62,9 +65,11 @@ def doomed(connection: Connection, project: Project, names: Sequence[str]) -> di
     found: dict[str, Doomed] = {}
     for column in (item.c.external_id, item.c.marker):
         for some in chunks(list(names)):
-            query = select(column, item.c.id, item.c.external_id, item.c.marker, item.c.media)
+            query = select(column, item.c.id, item.c.external_id, item.c.marker, item.c.media, thumbnail.c.content)
+            query = query.outerjoin(thumbnail, thumbnail.c.item_id == item.c.id)
             for row in connection.execute(query.where(item.c.project_id == project.id, column.in_(some))):
-                found.setdefault(row[0], Doomed(row.id, row.external_id, tuple(filter(None, (*row[2:], _file_of(row.media))))))
+                called = tuple(filter(None, (row.external_id, row.marker, row.media, _file_of(row.media))))
+                found.setdefault(row[0], Doomed(row.id, row.external_id, called, bytes(row.content or b"")))
     for some in chunks([lost.id for lost in found.values()]):
         copies = select(item.c.id, item.c.external_id, item.c.media).join(gold, gold.c.item_id == item.c.id)
         for id, task, media in connection.execute(copies.where(gold.c.source_id.in_(some))):
@@ -76,6 +81,12 @@ def ask(connection: Connection, project: Project, names: Iterable[str], by: str)
     """Let the jobs process erase items, which can open references; what was asked for before is erased, too."""
     waiting = jobs.open_payload(connection, project.id, KIND)
     jobs.queue_last_word(connection, project.id, KIND, {"names": sorted({*waiting.get("names", ()), *names}), "by": by})
+
+
+def is_called(name: str, names: Collection[str]) -> bool:
+    """Whether a kept item of this name goes by one of the names of erased ones; a path may end with the name of a file."""
+    file = name.rpartition("/")[2]
+    return name in names or ("." in file and file in names)
 
 
 def _file_of(media: str) -> str:
@@ -105,7 +116,7 @@ def erase(connection: Connection, project: Project, items: Sequence[Doomed]) -> 
     drop_unused(connection)
     _out_of_inbox(connection, mentioned)
     _out_of_history(connection, project, tasks, mentioned)
-    _out_of_samples(connection, names)
+    _out_of_samples(connection, names, {lost.face for lost in items if lost.face})
 
 
 def _datasets(connection: Connection, ids: Sequence[int]) -> list[int]:
@@ -174,8 +185,14 @@ def _scrubbed(value: Any, tasks: Collection[str], mentioned: re.Pattern[str]) ->
     return [_scrubbed(part, tasks, mentioned) for part in value] if isinstance(value, list) else value
 
 
-def _out_of_samples(connection: Connection, names: Collection[str]) -> None:
-    """What people see of the training items that are called alike."""
-    for some in chunks(sorted(names)):
-        values = {"name": ERASED, "thumbnail": None}
-        connection.execute(update(training_item).where(training_item.c.name.in_(some)).values(values))
+def _out_of_samples(connection: Connection, names: Collection[str], faces: Collection[bytes]) -> None:
+    """What people see of the training items that are called alike, or are the same picture."""
+    rows = connection.execute(select(training_item.c.reference_id, training_item.c.place, training_item.c.name)).all()
+    here = [
+        and_(training_item.c.reference_id == row.reference_id, training_item.c.place == row.place)
+        for row in rows
+        if is_called(row.name, names)
+    ]
+    here += [training_item.c.thumbnail == face for face in faces]
+    for row in here:
+        connection.execute(update(training_item).where(row).values(name=ERASED, thumbnail=None))

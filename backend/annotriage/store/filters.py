@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,12 +61,13 @@ class Filters:
         return (self.route == SPOT_CHECK and self.state != Standing.UNASKED) or (self.route is None and self.state is None)
 
 
-def ranges(filters: Filters) -> list[tuple[ColumnElement[bool], ...]]:
-    """One condition for each range of the queue's index in which wanted items lie; spot checks may be among them."""
+def ranges(filters: Filters, routes: Sequence[str] | None = None) -> list[tuple[ColumnElement[bool], ...]]:
+    """One condition for each range of the queue's index in which wanted items lie; spot checks may be among them. routes: in the place of
+    those that are wanted."""
     answers, dismissed, _ = _STANDS[filters.state]
     return [
         (item.c.answer == answer, item.c.dismissed if out else ~item.c.dismissed, item.c.route == route)
-        for route in filters.routes
+        for route in (filters.routes if routes is None else routes)
         for answer in answers
         for out in dismissed
     ]
@@ -94,6 +95,8 @@ def of_routes(query: Select[Any], filters: Filters) -> Select[Any]:
 def tests(project: Project, filters: Filters, *, dataset: bool) -> list[Test]:
     """What items have still to pass for which there is no index. dataset: whether they may be of others than the one that is wanted."""
     found: list[Test] = []
+    if filters.blind and project.hides_checks:
+        found.append(lambda id: ~is_blind(id))
     if filters.label is not None:
         found.append(lambda id: exists(select(literal(1)).where(*named(project, id), verdict.c.label == filters.label)))
     if filters.score is not None:

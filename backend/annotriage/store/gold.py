@@ -71,6 +71,12 @@ def is_copy(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
     return exists().where(own.c.item_id == item_id).correlate_except(own)
 
 
+def is_open_copy(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether an item is a gold task that nobody has answered yet."""
+    own = gold.alias("open_copy")
+    return exists().where(own.c.item_id == item_id, own.c.state == GoldState.OPEN).correlate_except(own)
+
+
 def is_source(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether the answer of an item is known and set aside."""
     own = gold.alias("gold_source")

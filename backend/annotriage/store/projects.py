@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, case, func, or_, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, case, func, or_, select, update
 
 from annotriage.errors import StateError, UnknownError
 from annotriage.labeling_tool import Before
 from annotriage.settings import ServiceSettings, data_from
 from annotriage.states import Alarm, Pause
-from annotriage.store.database import insert
+from annotriage.store.database import insert, read_once
 from annotriage.store.schema import JOB_OPEN, before_connecting, counter, dataset, event, item, job, project, proposal, reference, snapshot
 
 
@@ -63,7 +63,8 @@ class Project:
     """A connected project. The columns of its table; `version` and `next_version` are those of its references' predictions.
 
     pause, alarm: who stopped automatic labels; trouble: why nothing is judged, problem: why nothing is delivered at the moment.
-    All None where all is well. calibrated: whether the reference carries a guarantee.
+    All None where all is well. calibrated: whether the reference carries a guarantee. hides_checks: whether what is open to be answered
+    blind is in no list: for who may only look.
     """
 
     id: int
@@ -90,6 +91,7 @@ class Project:
     options: ProjectOptions
     classes: tuple[str, ...]
     calibrated: bool
+    hides_checks: bool = False
 
     @property
     def paused(self) -> bool:
@@ -109,6 +111,22 @@ _FACTS = (reference.c.facts["model"]["spec"]["model"]["classes"].label("classes"
 _SELECT = select(*_COLUMNS, reference.c.prediction_version, *_FACTS).join(reference, reference.c.id == project.c.reference_id)
 
 
+_NAMED = _SELECT.where(project.c.external_id == bindparam("named"))
+_SHOWN: BindParameter[Any] = bindparam("shown", expanding=True)  # ids of projects
+_OF_ALL = select(dataset.c.id).where(dataset.c.project_id.in_(_SHOWN), dataset.c.kind == "all")
+_COUNTED = [select(func.sum(column)).where(counter.c.dataset_id.in_(_OF_ALL)) for column in (counter.c.n, counter.c.open)]
+_LATEST = [select(func.max(column)).where(column.table.c.project_id.in_(_SHOWN)) for column in (job.c.id, job.c.finished_at, event.c.id)]
+_SNAPSHOT = select(func.max(snapshot.c.at)).where(snapshot.c.dataset_id.in_(_OF_ALL))
+# No finer than hundredths: pages are read again with each change.
+_STEPS = select(job.c.id, job.c.state, job.c.text, case((job.c.total > 0, job.c.done * 100 // job.c.total)))
+_ALIKE = select(proposal.c.state, func.count(), func.sum(proposal.c.asked)).where(proposal.c.project_id.in_(_SHOWN))
+_MARKS = (  # made once, as they are asked all the time
+    select(*(part.scalar_subquery() for part in (*_COUNTED, *_LATEST, _SNAPSHOT))),
+    _STEPS.where(JOB_OPEN, job.c.project_id.in_(_SHOWN)).order_by(job.c.id),
+    _ALIKE.group_by(proposal.c.state).order_by(proposal.c.state),
+)
+
+
 def projects(connection: Connection, *, gone: bool = False) -> list[Project]:
     """All connected projects, those deleted in the labeling tool only if asked for."""
     query = _SELECT.order_by(project.c.id)
@@ -117,10 +135,11 @@ def projects(connection: Connection, *, gone: bool = False) -> list[Project]:
 
 def find_project(connection: Connection, external_id: str) -> Project | None:
     """The project with that id in the labeling tool."""
-    row = connection.execute(_SELECT.where(project.c.external_id == external_id)).one_or_none()
+    row = connection.execute(_NAMED, {"named": external_id}).one_or_none()
     return None if row is None else _project(dict(row._mapping))
 
 
+@read_once
 def project_of(connection: Connection, external_id: str) -> Project:
     """As `find_project`. Raises UnknownError if it is not connected."""
     found = find_project(connection, external_id)
@@ -200,27 +219,18 @@ def keep_standing(connection: Connection, of: Project, facts: Mapping[str, Any])
     connection.execute(update(project).where(project.c.id == of.id).values(standing=values))
 
 
+@read_once
 def standing_of(connection: Connection, of: Project) -> dict[str, Any] | None:
     """How the guarantee stands, as the jobs process last found it; None if it has not yet, under the current reference."""
     found = connection.execute(select(project.c.standing).where(project.c.id == of.id)).scalar_one_or_none()
     return dict(found) if found and found["reference_id"] == of.reference_id else None
 
 
-def mark_of(connection: Connection, project_ids: Sequence[int]) -> tuple[object, ...]:
+def mark_of(connection: Connection, shown: Sequence[Project]) -> tuple[object, ...]:
     """Changes whenever something that the pages of these projects show does; cheap enough to be asked every few seconds."""
-    shown = (dataset.c.project_id.in_(project_ids), dataset.c.kind == "all")
-    counts = select(func.sum(counter.c.n), func.sum(counter.c.open)).join(dataset, dataset.c.id == counter.c.dataset_id).where(*shown)
-    latest = select(func.max(snapshot.c.at)).join(dataset, dataset.c.id == snapshot.c.dataset_id).where(*shown)
-    stops = (project.c.paused_at, project.c.pause_reason, project.c.alarm, project.c.trouble, project.c.problem)
-    states = select(project.c.id, *stops, project.c.reference_id, project.c.next_reference_id)
-    jobs = select(func.max(job.c.id), func.max(job.c.finished_at)).where(job.c.project_id.in_(project_ids))
-    hundredths = case((job.c.total > 0, job.c.done * 100 // job.c.total))  # no finer: pages are read again with each change
-    steps = select(job.c.id, job.c.state, job.c.text, hundredths).where(JOB_OPEN, job.c.project_id.in_(project_ids)).order_by(job.c.id)
-    events = select(func.max(event.c.id)).where(event.c.project_id.in_(project_ids))
-    alike = select(proposal.c.state, func.count(), func.sum(proposal.c.asked)).where(proposal.c.project_id.in_(project_ids))
-    alike = alike.group_by(proposal.c.state).order_by(proposal.c.state)
-    asked = (counts, latest, states.where(project.c.id.in_(project_ids)).order_by(project.c.id), jobs, steps, events, alike)
-    return tuple(tuple(row) for query in asked for row in connection.execute(query))
+    states = [(of.id, of.pause, of.alarm, of.trouble, of.problem, of.reference_id, of.next_reference_id) for of in shown]
+    ids = {"shown": [of.id for of in shown]}
+    return (*states, *(tuple(row) for query in _MARKS for row in connection.execute(query, ids)))
 
 
 def forget_items(connection: Connection, id: int, most: int) -> int:

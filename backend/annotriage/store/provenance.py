@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, and_, case, func, literal, null, sele
 
 from annotriage.labeling_tool import Review
 from annotriage.states import SETTLED, AnswerState, EventKind, Route, Time
-from annotriage.store.blindness import is_unnamed, shown_verdict
+from annotriage.store.blindness import is_blind, is_unnamed, shown_verdict
 from annotriage.store.database import texts
 from annotriage.store.gold import is_copy
 from annotriage.store.projects import Project
@@ -124,6 +124,7 @@ def _query(connection: Connection, project: Project, after: int | None) -> Selec
         .where(item.c.project_id == project.id, ~item.c.gone, ~is_copy(item.c.id))
         .order_by(item.c.id)
     )
+    query = query.where(~is_blind(item.c.id)) if project.hides_checks else query
     return query if after is None else query.where(item.c.id > after)
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import isqrt
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, func, or_, select, true, tuple_, union_all
 
-from annotriage.states import FOR_PEOPLE, SETTLED, UNSETTLED, Route, Standing
+from annotriage.states import FOR_PEOPLE, ROUTES, SETTLED, UNSETTLED, Route, Standing
 from annotriage.store.blindness import is_asked, is_blind, is_hidden
 from annotriage.store.browsing import Item, items_of
 from annotriage.store.counters import chunks
+from annotriage.store.database import read_once
 from annotriage.store.datasets import id_of_all, routes_of, routes_of_datasets
 from annotriage.store.filters import Filters, Test, of_routes, ranges, stands, tests
 from annotriage.store.projects import Project
@@ -96,17 +99,16 @@ def places_of_checks(connection: Connection, project: Project) -> list[float]:
     return list(connection.execute(query.limit(DAYS_WORK)).scalars())
 
 
+@read_once
 def waiting_by_kind(connection: Connection, project: Project, dataset_id: int | None = None) -> Waiting:
     """What waits for people, counted by why; each item once. dataset_id: of this dataset alone."""
     routes = routes_of(connection, project)
     if dataset_id is not None:
         routes = routes_of_datasets(connection, project, [dataset_id]).get(dataset_id, [])
     queued = {count.route: count.open for count in routes if count.route in FOR_PEOPLE}
-    checks = open_by_route(connection, project, Filters(dataset=dataset_id))
-    asked = [item.c.project_id == project.id, item.c.sent_by.is_not(None), item.c.route == Route.UNCERTAIN, *stands(Filters())]
-    if dataset_id is not None:
-        asked.append(_in_dataset(dataset_id))
-    sent = int(connection.execute(select(func.count()).where(*asked, ~is_blind(item.c.id))).scalar_one())
+    checks = checks_by_route(connection, project, dataset_id)
+    asked = _sent(project.id)
+    sent = int(connection.execute(asked if dataset_id is None else asked.where(_in_dataset(dataset_id))).scalar_one())
 
     def of(route: str) -> int:
         return max(0, queued.get(route, 0) - checks.get(route, 0))
@@ -114,34 +116,54 @@ def waiting_by_kind(connection: Connection, project: Project, dataset_id: int | 
     return Waiting(of(Route.OUTLIER), max(0, of(Route.UNCERTAIN) - sent), sent, of(Route.FAILED), sum(checks.values()))
 
 
-def open_by_route(connection: Connection, project: Project, filters: Filters) -> dict[str, int]:
-    """The open spot checks of a project, or of the wanted dataset, by the route that they have besides."""
-    mine = [spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), *stands(filters)]
-    if filters.dataset is not None:
-        mine.append(_in_dataset(filters.dataset))
-    drawn = select(item.c.route, func.count()).join(spot_check, spot_check.c.item_id == item.c.id).where(*mine)
-    return {route: int(n) for route, n in connection.execute(drawn.group_by(item.c.route))}
+@lru_cache(64)
+def _sent(project_id: int) -> Select[int]:
+    mine = (item.c.project_id == project_id, item.c.sent_by.is_not(None), item.c.route == Route.UNCERTAIN, *stands(Filters()))
+    return select(func.count()).where(*mine, ~is_blind(item.c.id))
+
+
+@read_once
+def checks_by_route(connection: Connection, project: Project, dataset_id: int | None = None, *, answered: bool = False) -> dict[str, int]:
+    """The spot checks of a project, or of a dataset, that wait for people, by the route that they have besides.
+
+    answered: those too that people have answered or taken out of the queue, but that are not settled.
+    """
+    query = _checks(project.id, project.reference_id, dataset_id, answered)
+    return {route: int(n) for route, n in connection.execute(query)}
+
+
+@lru_cache(64)
+def _checks(project_id: int, reference_id: int, dataset_id: int | None, answered: bool) -> Select[str, int]:
+    number = counter.c.checks if answered else counter.c.open_checks
+    of_it = (counter.c.dataset_id == (id_of_all(project_id) if dataset_id is None else dataset_id), number > 0)
+    query = select(counter.c.route, func.sum(number)).where(counter.c.reference_id == reference_id, *of_it)
+    return query.group_by(counter.c.route)
 
 
 def waiting_in_datasets(connection: Connection, project: Project, dataset_ids: Sequence[int]) -> dict[int, int]:
     """How many items of each dataset wait for a person, spot checks left out; of those that have any."""
     routes = routes_of_datasets(connection, project, dataset_ids)
     waits = {id: sum(count.open for count in counts if count.route in FOR_PEOPLE) for id, counts in routes.items()}
-    mine = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), item.c.route.in_(FOR_PEOPLE), *stands(Filters()))
-    query = select(item_dataset.c.dataset_id, func.count()).select_from(spot_check).join(item, item.c.id == spot_check.c.item_id)
-    query = query.join(item_dataset, item_dataset.c.item_id == item.c.id).where(*mine, item_dataset.c.dataset_id.in_(waits))
-    for id, checks in connection.execute(query.group_by(item_dataset.c.dataset_id)):
-        waits[id] = max(0, waits[id] - checks)
+    query = select(counter.c.dataset_id, func.sum(counter.c.open_checks)).where(counter.c.reference_id == project.reference_id)
+    query = query.where(counter.c.route.in_(FOR_PEOPLE)).group_by(counter.c.dataset_id)
+    for ids in chunks(list(waits)):
+        for id, checks in connection.execute(query.where(counter.c.dataset_id.in_(ids))):
+            waits[id] = max(0, waits[id] - checks)
     return waits
 
 
 def waiting_in_groups(connection: Connection, project: Project, numbers: Sequence[int], dataset_id: int | None = None) -> dict[int, int]:
     """How many members of groups among the outliers of a dataset, by default of all items, wait for a person; of those that have any."""
-    chosen = dataset_id if dataset_id is not None else id_of_all(project.id)
-    query = select(group_member.c.number, func.count()).join(item, item.c.id == group_member.c.item_id)
-    query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(numbers), *stands(Filters()))
-    found = connection.execute(of_routes(query, Filters()).group_by(group_member.c.number))
+    found = connection.execute(_in_groups(project.id, dataset_id).where(group_member.c.number.in_(numbers)))
     return {number: int(n) for number, n in found}
+
+
+@lru_cache(64)
+def _in_groups(project_id: int, dataset_id: int | None) -> Select[int, int]:
+    chosen = dataset_id if dataset_id is not None else id_of_all(project_id)
+    query = select(group_member.c.number, func.count()).join(item, item.c.id == group_member.c.item_id)
+    query = query.where(group_member.c.dataset_id == chosen, *stands(Filters()))
+    return of_routes(query, Filters()).group_by(group_member.c.number)
 
 
 def ids_of(connection: Connection, project: Project, filters: Filters) -> list[int]:
@@ -162,9 +184,7 @@ def still_waiting(connection: Connection, project: Project, item_ids: Sequence[i
 def queue_length(connection: Connection, project: Project) -> int:
     """How many items wait for a person, spot checks left out."""
     queued = sum(count.open for count in routes_of(connection, project) if count.route in FOR_PEOPLE)
-    checks = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED), *stands(Filters()), item.c.route.in_(FOR_PEOPLE))
-    query = select(func.count()).select_from(spot_check).join(item, item.c.id == spot_check.c.item_id)
-    return queued - int(connection.execute(query.where(*checks)).scalar_one())
+    return queued - sum(n for route, n in checks_by_route(connection, project).items() if route in FOR_PEOPLE)
 
 
 def neighbours(
@@ -204,7 +224,7 @@ def _walk(
     """Ids from a key on, the key to go on from, and whether a filter stopped before it had found enough."""
     newest = order == "newest"
     falls = (order in ("boundary", "newest")) != backwards
-    parts, left = _parts(connection, project, filters)
+    parts, left = _parts(connection, project, filters, 0 if newest else limit + len(without) + 1)
     most = LOOKED_AT if left else limit + len(without) + 1
     pieces = []
     for part, place in parts:
@@ -241,8 +261,13 @@ def _beyond(rank: ColumnElement[Any], id: ColumnElement[Any], after: Key | None,
     return place < tuple_(*after) if falls else place > tuple_(*after)
 
 
-def _parts(connection: Connection, project: Project, filters: Filters) -> tuple[list[tuple[Select[Any], ColumnElement[Any]]], list[Test]]:
-    """Queries each of which reads along one range of an index, with what ranks their rows; and the tests that these have still to pass."""
+def _parts(
+    connection: Connection, project: Project, filters: Filters, most: int = 0
+) -> tuple[list[tuple[Select[Any], ColumnElement[Any]]], list[Test]]:
+    """Queries each of which reads along one range of an index, with what ranks their rows; and the tests that these have still to pass.
+
+    most: so many rows of each are wanted in the order of their rank; 0: all, or in another order.
+    """
     place = _place(project, filters)
     if filters.proposal is not None:
         asked = select(item.c.id).join(proposal_member, proposal_member.c.item_id == item.c.id)
@@ -258,20 +283,51 @@ def _parts(connection: Connection, project: Project, filters: Filters) -> tuple[
         few = few.where(item_dataset.c.dataset_id == filters.dataset, *stands(filters))
         return [(of_routes(few, filters), place)], tests(project, filters, dataset=False)
     parts: list[tuple[Select[Any], ColumnElement[Any]]] = []
+    left = tests(project, filters, dataset=True)
+    many = _many(connection, project, LOOKED_AT if left and most else most)
+    there = (item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone)
     drawn = select(item.c.id).join(spot_check, spot_check.c.item_id == item.c.id)
     drawn = drawn.where(spot_check.c.project_id == project.id, *stands(filters))
-    if filters.blind:
+    if filters.blind and _is_more(connection, project, UNSETTLED, many):
+        within_all = ranges(filters, ROUTES)
+        parts += [(select(item.c.id).where(*within, *there, is_blind(item.c.id)), item.c.trust) for within in within_all]
+    elif filters.blind:
         parts += [(drawn.where(spot_check.c.state == state), item.c.trust) for state in UNSETTLED]
     others = [~is_blind(item.c.id)]
     if filters.state not in QUEUED:
-        ranked = drawn.join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id))
-        ranked = ranked.where(item.c.route.in_(filters.routes))
-        parts += [(ranked.where(spot_check.c.state == state), verdict.c.trust) for state in SETTLED]
+        if _is_more(connection, project, SETTLED, many):
+            parts += [(_settled(project, filters, route), verdict.c.trust) for route in filters.routes]
+        else:
+            ranked = drawn.join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id))
+            ranked = ranked.where(item.c.route.in_(filters.routes))
+            parts += [(ranked.where(spot_check.c.state == state), verdict.c.trust) for state in SETTLED]
         others = [~exists().where(spot_check.c.item_id == item.c.id)]
-    for within in ranges(filters):
-        there = (item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone, *others)
-        parts.append((select(item.c.id).where(*within, *there), item.c.trust))
-    return parts or [(select(item.c.id).where(false()), item.c.trust)], tests(project, filters, dataset=True)
+    parts += [(select(item.c.id).where(*within, *there, *others), item.c.trust) for within in ranges(filters)]
+    return parts or [(select(item.c.id).where(false()), item.c.trust)], left
+
+
+def _many(connection: Connection, project: Project, most: int) -> int:
+    """So many spot checks that it is faster to look for `most` of them along all items, in their order, than to sort them.
+
+    Of n items of which k are spot checks that takes most * n / k steps, each half as long as one of the k of sorting. 0: never.
+    """
+    return isqrt(most * sum(count.items for count in routes_of(connection, project)) // 2) if most else 0
+
+
+def _is_more(connection: Connection, project: Project, states: Sequence[str], many: int) -> bool:
+    """Whether there are more spot checks in these states, in so many steps at most."""
+    if not many:
+        return False
+    some = select(spot_check.c.item_id).where(spot_check.c.project_id == project.id, spot_check.c.state.in_(states)).limit(many + 1)
+    return int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one()) > many
+
+
+def _settled(project: Project, filters: Filters, route: str) -> Select[Any]:
+    """The settled spot checks of a route along the verdicts, in the order of their trusts."""
+    of_it = (verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.route == route)
+    settled = exists().where(spot_check.c.item_id == verdict.c.item_id, spot_check.c.state.in_(SETTLED)).correlate(verdict)
+    stands_so = exists().where(item.c.id == verdict.c.item_id, item.c.route == route, *stands(filters)).correlate(verdict)
+    return select(verdict.c.item_id.label("id")).where(*of_it, settled, stands_so)
 
 
 def _place(project: Project, filters: Filters) -> ColumnElement[Any]:
@@ -303,6 +359,7 @@ def _faces(connection: Connection, project: Project, filters: Filters) -> list[i
     return [int(id) for id in found if id is not None]
 
 
+@read_once
 def size_of(connection: Connection, project: Project, dataset_id: int) -> int:
     """How many judged items a dataset has."""
     mine = (counter.c.dataset_id == dataset_id, counter.c.reference_id == project.reference_id)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, and_, select, update
 
 from annotriage.errors import StateError, UnknownError
-from annotriage.store.database import insert
+from annotriage.store.database import columns_of, insert, read_once
 from annotriage.store.files import drop_unused, pieces_of, store_file
 from annotriage.store.schema import reference, reference_edge, reference_file, reference_grid, stored_file, verdict
 
@@ -30,6 +30,9 @@ class StoredReference:
     name: str
     prediction_version: str
     facts: Mapping[str, Any]
+
+
+_SELECT = select(*columns_of(reference, StoredReference))
 
 
 def save_reference(
@@ -83,10 +86,12 @@ def save_reference(
 
 
 def write_files(connection: Connection, reference_id: int, folder: Path) -> None:
-    """Write all files of a reference below a folder."""
+    """Write all files of a reference below a folder. Raises StateError if one would lie elsewhere: the database may be anybody's backup."""
     query = select(reference_file.c.path, reference_file.c.stored_file_id).where(reference_file.c.reference_id == reference_id)
     for path, file_id in connection.execute(query).all():
         place = folder / path
+        if not place.resolve().is_relative_to(folder.resolve()):
+            raise StateError(f"a file of reference {reference_id} is called {path!r}, which leads out of its folder: nothing is written")
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("wb") as file:
             file.writelines(pieces_of(connection, file_id))
@@ -124,10 +129,10 @@ def rewrite_reference(connection: Connection, id: int, *, version: str, facts: M
     drop_unused(connection)
 
 
+@read_once
 def get_reference(connection: Connection, id: int) -> StoredReference:
     """A reference's row. Raises UnknownError."""
-    columns = (reference.c[name] for name in StoredReference.__dataclass_fields__)
-    row = connection.execute(select(*columns).where(reference.c.id == id)).one_or_none()
+    row = connection.execute(_SELECT.where(reference.c.id == id)).one_or_none()
     if row is None:
         raise UnknownError(f"reference {id} is not in the database any more; connect the project again")
     return StoredReference(**row._mapping)

@@ -303,6 +303,8 @@ counter = Table(
     Column("cluster", Text, primary_key=True),
     Column("n", Integer, nullable=False),
     Column("open", Integer, nullable=False),  # of them not answered yet
+    Column("checks", Integer, nullable=False),  # of n: spot checks that are not settled,
+    Column("open_checks", Integer, nullable=False),  # and not answered yet
 )
 
 snapshot = Table(
@@ -518,7 +520,14 @@ spot_check = Table(
     Column("decided_by", Text),  # who settled it, where nobody else was there to give a second answer
     Index(None, "project_id", "state"),
     Index(None, "project_id", "answered_at"),
+    # All that they are counted by.
+    Index("ix_spot_check_counted", "project_id", "kind", "state", "answered_at"),
+    Index("ix_spot_check_drawn", "project_id", "reference_id", "route"),
 )
+DISAGREED = text("spot_check.state = 'disagreed'")
+_disagreed = text("state = 'disagreed'")  # few, and looked for by every page
+_when = (spot_check.c.project_id, spot_check.c.answered_at)
+Index("ix_spot_check_disagreed", *_when, sqlite_where=_disagreed, postgresql_where=_disagreed)
 
 # Known answers to which people's are compared: tasks that are asked once more, as copies that nobody can tell from spot checks.
 gold = Table(

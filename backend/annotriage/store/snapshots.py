@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Float, ScalarSelect, case, cast, delete, func, or_, select, update
+from sqlalchemy import Connection, Float, ScalarSelect, Select, case, cast, delete, func, or_, select, update
 
 from annotriage.states import Time
 from annotriage.store.counters import chunks
@@ -51,6 +52,7 @@ class Snapshot(Moment):
 
 _OUTLIERS = cast(snapshot.c.outliers, Float) / func.nullif(snapshot.c.n, 0)
 _MOMENT = [_OUTLIERS if name == "share" else snapshot.c[name] for name in Moment.__dataclass_fields__]
+_MOMENT_OF = (snapshot.c.dataset_id, *_MOMENT)
 _OTHER = snapshot.alias()
 _SNAPSHOT = (*_MOMENT, snapshot.c.id, snapshot.c.dataset_id, snapshot.c.facts)
 
@@ -112,13 +114,18 @@ def latest(connection: Connection, dataset_ids: Sequence[int], reference_id: int
 
 def latest_moments(connection: Connection, dataset_ids: Sequence[int], reference_id: int) -> dict[int, Moment]:
     """The same without their facts, which are long: for lists."""
-    rows = _latest(connection, dataset_ids, reference_id, (snapshot.c.dataset_id, *_MOMENT))
+    rows = _latest(connection, dataset_ids, reference_id, _MOMENT_OF)
     return {dataset_id: Moment(*row) for dataset_id, *row in rows}
 
 
 def _latest(connection: Connection, dataset_ids: Sequence[int], reference_id: int, columns: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    query = select(*columns).select_from(dataset).join(snapshot, snapshot.c.id == _latest_id(dataset.c.id, reference_id))
+    query = _latest_of(tuple(columns), reference_id)
     return (row for ids in chunks(dataset_ids) for row in connection.execute(query.where(dataset.c.id.in_(ids))))
+
+
+@lru_cache(64)
+def _latest_of(columns: tuple[Any, ...], reference_id: int) -> Select[Any]:
+    return select(*columns).select_from(dataset).join(snapshot, snapshot.c.id == _latest_id(dataset.c.id, reference_id))
 
 
 def history(connection: Connection, dataset_id: int, *, before: float | None = None, limit: int = 200) -> list[Moment]:

@@ -10,12 +10,12 @@ from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, 
 
 from annotriage.states import SETTLED, UNSETTLED, AnswerState, Route, SpotCheckKind, SpotCheckState, Time
 from annotriage.store.blindness import shown_verdict
-from annotriage.store.counters import chunks
+from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import texts
 from annotriage.store.gold import is_copy, is_source
 from annotriage.store.items import AnsweredItem
 from annotriage.store.projects import Project
-from annotriage.store.schema import dataset, delivery, item, review, spot_check, verdict
+from annotriage.store.schema import DISAGREED, dataset, delivery, item, review, spot_check, verdict
 
 WEEK = 7 * 86_400.0
 COUNTED = 2_000
@@ -124,7 +124,7 @@ def spot_checks_of(connection: Connection, item_ids: Sequence[int], *, lock: boo
 def spot_checks_page(connection: Connection, project: Project, *, state: str | None, after: int | None, limit: int) -> list[SpotCheckLine]:
     """The spot checks of a project with their tasks, the latest items first; after: the last one's item id.
 
-    Gold tasks are in this list as little as in any other.
+    Gold tasks are in this list as little as in any other. Where the project hides them, open ones are left out.
     """
     of_it = [spot_check.c[name] for name in ("kind", "route", "state")]
     query = (
@@ -138,6 +138,8 @@ def spot_checks_page(connection: Connection, project: Project, *, state: str | N
     )
     if state is not None:
         query = query.where(spot_check.c.state == state)
+    if project.hides_checks:
+        query = query.where(spot_check.c.state.not_in(UNSETTLED))
     rows = connection.execute(query if after is None else query.where(spot_check.c.item_id < after))
     return [
         SpotCheckLine(*(*own, texts(labels), texts(answered), drawn_at, answered_at))
@@ -155,11 +157,12 @@ def spot_check_counts(connection: Connection, project: Project) -> list[SpotChec
 def move(connection: Connection, moves: Sequence[Move]) -> list[int]:
     """Move spot checks that are still in the states from which they are to go: the items of those that were."""
     moved = []
-    for step in moves:
-        seen = (spot_check.c.item_id == step.item_id, spot_check.c.state == step.from_)
-        labels = None if step.labels is None else list(step.labels)
-        if connection.execute(update(spot_check).where(*seen).values(state=step.to, labels=labels, answered_at=step.at)).rowcount:
-            moved.append(step.item_id)
+    with recounted(connection, [step.item_id for step in moves]):
+        for step in moves:
+            seen = (spot_check.c.item_id == step.item_id, spot_check.c.state == step.from_)
+            labels = None if step.labels is None else list(step.labels)
+            if connection.execute(update(spot_check).where(*seen).values(state=step.to, labels=labels, answered_at=step.at)).rowcount:
+                moved.append(step.item_id)
     return moved
 
 
@@ -186,8 +189,9 @@ def answered_meanwhile(connection: Connection, project_id: int) -> list[int]:
 
 def forget_spot_checks(connection: Connection, item_ids: Sequence[int]) -> None:
     """These items are no spot checks any more."""
-    for ids in chunks(item_ids):
-        connection.execute(spot_check.delete().where(spot_check.c.item_id.in_(ids)))
+    with recounted(connection, item_ids):
+        for ids in chunks(item_ids):
+            connection.execute(spot_check.delete().where(spot_check.c.item_id.in_(ids)))
 
 
 def unconfirmed(connection: Connection, project_id: int) -> list[Unconfirmed]:
@@ -237,26 +241,30 @@ def settled_sureness(connection: Connection, project_id: int, reference_id: int)
 
 def contradicted(connection: Connection, project_id: int, before: float) -> list[Contradicted]:
     """Spot checks on which one person contradicted the model before that moment, and nobody else has answered; the earliest first."""
-    query = (
-        select(spot_check.c.item_id, item.c.external_id, item.c.marker, verdict.c.labels)
-        .join(item, item.c.id == spot_check.c.item_id)
-        .join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id))
-        .where(
-            spot_check.c.project_id == project_id,
-            spot_check.c.state == SpotCheckState.DISAGREED,
-            spot_check.c.answered_at < before,
-            ~item.c.gone,
-        )
-        .order_by(spot_check.c.answered_at, spot_check.c.item_id)
+    rows = connection.execute(_CONTRADICTED, {"of_project": project_id, "before": before})
+    return [Contradicted(*row[:3], tuple(row.labels)) for row in rows]
+
+
+_CONTRADICTED = (
+    select(spot_check.c.item_id, item.c.external_id, item.c.marker, verdict.c.labels)
+    .join(item, item.c.id == spot_check.c.item_id)
+    .join(verdict, (verdict.c.item_id == spot_check.c.item_id) & (verdict.c.reference_id == spot_check.c.reference_id))
+    .where(
+        spot_check.c.project_id == bindparam("of_project"),
+        DISAGREED,
+        spot_check.c.answered_at < bindparam("before"),
+        ~item.c.gone,
     )
-    return [Contradicted(*row[:3], tuple(row.labels)) for row in connection.execute(query)]
+    .order_by(spot_check.c.answered_at, spot_check.c.item_id)
+)
 
 
 def decide(connection: Connection, item_id: int, state: SpotCheckState, labels: Sequence[str], by: str) -> None:
     """Somebody decides a spot check in the place of a second answer, if it still waits for one."""
     waiting = (spot_check.c.item_id == item_id, spot_check.c.state == SpotCheckState.DISAGREED)
     values = {"state": state, "labels": list(labels), "answered_at": time.time(), "decided_by": by}
-    connection.execute(update(spot_check).where(*waiting).values(values))
+    with recounted(connection, [item_id]):
+        connection.execute(update(spot_check).where(*waiting).values(values))
 
 
 def outstanding(connection: Connection, project_id: int, reference_id: int) -> tuple[int, float | None]:
@@ -364,8 +372,8 @@ def labels_of_tasks(connection: Connection, project_id: int, external_ids: Seque
 
 def learnable(connection: Connection, project_id: int, most: int) -> int:
     """How many items `other_answers` would give, counted up to `most`."""
-    drawn = select(spot_check.c.item_id).where(spot_check.c.project_id == project_id)
-    mine = (item.c.project_id == project_id, item.c.answer == AnswerState.RESOLVED, item.c.id.not_in(drawn), ~is_source(item.c.id))
+    drawn = exists().where(spot_check.c.item_id == item.c.id)
+    mine = (item.c.project_id == project_id, item.c.answer == AnswerState.RESOLVED, ~drawn, ~is_source(item.c.id))
     some = select(item.c.id).where(*mine, ~item.c.machine, ~item.c.gone, item.c.labels.is_not(None)).limit(most)
     return int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one())
 
@@ -430,8 +438,9 @@ def keep_answered(connection: Connection, project_id: int, former_id: int, refer
 
 def automatic_drawn(connection: Connection, project_id: int, reference_id: int) -> int:
     """How many spot checks of automatic labels were drawn, of the sample and of the audit."""
-    query = select(func.count()).join(item, item.c.id == spot_check.c.item_id).where(_automatic(project_id, reference_id), ~item.c.gone)
-    return int(connection.execute(query).scalar_one())
+    drawn = select(func.count()).select_from(spot_check).where(_automatic(project_id, reference_id))
+    gone = drawn.join(item, item.c.id == spot_check.c.item_id).where(item.c.project_id == project_id, item.c.gone)  # few
+    return int(connection.execute(drawn).scalar_one()) - int(connection.execute(gone).scalar_one())
 
 
 def _automatic(project_id: int, reference_id: int) -> ColumnElement[bool]:

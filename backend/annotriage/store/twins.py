@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, select, update
@@ -42,6 +43,14 @@ class NearDuplicate:
     kind: TwinKind
     labels: tuple[str, ...] | None
     inherited: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """An item of a project that repeats another one. task: its own; of: what it repeats."""
+
+    task: str
+    of: NearDuplicate
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +126,19 @@ def keep_compared(
 
 
 def near_duplicates(connection: Connection, item_ids: Sequence[int]) -> dict[int, NearDuplicate]:
-    """Those of these items that repeat another one, but for those that are answered blind."""
-    query = _with_other().where(~is_hidden(twin.c.item_id))
-    found = {}
-    for ids in chunks(item_ids):
-        for row in connection.execute(query.where(twin.c.item_id.in_(ids))):
-            labels = None if row.labels is None else tuple(row.labels)
-            given = labels if row.answer == AnswerState.RESOLVED and not row.machine else None
-            inherited = texts(row.inherited) if row.state == TwinState.INHERITED else None
-            found[row.item_id] = NearDuplicate(row.item_id, row.task or "", TwinKind(row.kind), given, inherited)
-    return found
+    """Those of these items that repeat another one, but for those that are answered blind, or whose other one is: what is said of the one
+    would be said of both."""
+    query = _with_other().where(*_TOLD)
+    rows = (row for ids in chunks(item_ids) for row in connection.execute(query.where(twin.c.item_id.in_(ids))))
+    return {row.item_id: _near_duplicate(row) for row in rows}
+
+
+def latest_repeats(connection: Connection, project: Project, limit: int) -> list[Repeat]:
+    """The latest items of a project that repeat another one, told of as by `near_duplicates`."""
+    mine = item.alias("mine")
+    query = _with_other().join(mine, mine.c.id == twin.c.item_id).where(twin.c.project_id == project.id, ~mine.c.gone, *_TOLD)
+    query = query.add_columns(func.coalesce(mine.c.external_id, mine.c.marker).label("own")).order_by(twin.c.item_id.desc()).limit(limit)
+    return [Repeat(row.own or "", _near_duplicate(row)) for row in connection.execute(query)]
 
 
 def heirs(connection: Connection, project: Project, limit: int) -> list[Heir]:
@@ -171,6 +183,17 @@ def twin_counts(connection: Connection, project: Project) -> dict[str, int]:
     return {state: int(n) for state, n in connection.execute(query)}
 
 
+_TOLD = (~is_hidden(twin.c.item_id), ~is_hidden(twin.c.twin_id))
+
+
+def _near_duplicate(row: Any) -> NearDuplicate:
+    labels = None if row.labels is None else tuple(row.labels)
+    given = labels if row.answer == AnswerState.RESOLVED and not row.machine else None
+    inherited = texts(row.inherited) if row.state == TwinState.INHERITED else None
+    return NearDuplicate(row.item_id, row.task or "", TwinKind(row.kind), given, inherited)
+
+
+@cache
 def _with_other() -> Select[Any]:
     """Twins, each with the item that it repeats, which is still there."""
     columns = (twin.c.item_id, twin.c.kind, twin.c.state, twin.c.labels.label("inherited"), item.c.labels, item.c.answer, item.c.machine)

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from annotriage.states import HeldBack
 from annotriage.store import deliveries, field_writes
-from annotriage.store.counters import chunks, recounted
-from annotriage.store.database import insert
+from annotriage.store.counters import chunks, one_of, recounted
+from annotriage.store.database import execute_many, insert
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, point, spot_check, thumbnail, verdict
@@ -60,9 +60,9 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
         if reference_id == project.reference_id:
             rows = [{"of": judgement.item_id, "to_route": judgement.verdict.route, "to_trust": judgement.trust} for judgement in judgements]
             of_it = update(item).where(item.c.id == bindparam("of"))
-            connection.execute(of_it.values(route=bindparam("to_route"), trust=bindparam("to_trust")), rows)
+            execute_many(connection, of_it.values(route=bindparam("to_route"), trust=bindparam("to_trust")), rows)
+        _write_spot_checks(connection, project, reference_id, judgements, now)
     _write_pictures(connection, reference_id, judgements)
-    _write_spot_checks(connection, project, reference_id, judgements, now)
     if project.watch:
         return ids
     deliveries.enqueue(
@@ -88,14 +88,16 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
     return ids
 
 
+_SHOWN = select(item.c.id, item.c.media_hash)
+
+
 def _of_what_is_shown(connection: Connection, judgements: Sequence[Judgement]) -> list[Judgement]:
     """The judgements on what their items show now, which nobody can change until the transaction ends."""
     shown: dict[int, str] = {}
     wanted = [judgement.item_id for judgement in judgements]
     lock_items(connection, wanted)
-    for ids in chunks(wanted):
-        query = select(item.c.id, item.c.media_hash).where(item.c.id.in_(ids))
-        shown |= {row.id: row.media_hash for row in connection.execute(query)}
+    for some in one_of(connection, item.c.id, wanted):
+        shown |= {row.id: row.media_hash for row in connection.execute(_SHOWN.where(some)).all()}
     return [
         judgement for judgement in judgements if judgement.item_id in shown and judgement.media_hash in (None, shown[judgement.item_id])
     ]
@@ -133,7 +135,7 @@ def _write_verdicts(connection: Connection, project: Project, reference_id: int,
     add = insert(connection, verdict)
     kept = ("item_id", "reference_id", "project_id")
     values = {name: add.excluded[name] for name in rows[0] if name not in kept}
-    connection.execute(add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values), rows)
+    execute_many(connection, add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values), rows)
 
 
 def _write_pictures(connection: Connection, reference_id: int, judgements: Sequence[Judgement]) -> None:
@@ -145,11 +147,11 @@ def _write_pictures(connection: Connection, reference_id: int, judgements: Seque
     if points:
         add = insert(connection, point)
         values = {"compressed": add.excluded.compressed, "fingerprint": None}  # it may show something else now
-        connection.execute(add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values), points)
+        execute_many(connection, add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values), points)
     pictures = [{"item_id": judgement.item_id, "content": judgement.thumbnail} for judgement in judgements if judgement.thumbnail]
     if pictures:
         add = insert(connection, thumbnail)
-        connection.execute(add.on_conflict_do_update(index_elements=["item_id"], set_={"content": add.excluded.content}), pictures)
+        execute_many(connection, add.on_conflict_do_update(index_elements=["item_id"], set_={"content": add.excluded.content}), pictures)
 
 
 def _write_spot_checks(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement], now: float) -> None:

@@ -12,6 +12,7 @@ from annotriage.errors import UnknownError
 from annotriage.states import Time
 from annotriage.store.blindness import is_hidden
 from annotriage.store.counters import chunks
+from annotriage.store.database import labels_of, stored
 from annotriage.store.items import AnsweredItem
 from annotriage.store.projects import Project
 from annotriage.store.schema import compared_item, item, reference, training, verdict, version_comparison
@@ -144,19 +145,20 @@ def comparison_of(connection: Connection, project: Project, before_id: int, afte
 def compared_items(connection: Connection, comparison_id: int) -> ComparedItems:
     """The items of a comparison that are still there."""
     name = [item.c.external_id, item.c.marker]
-    sides = (compared_item.c.before_route, compared_item.c.before_labels, compared_item.c.after_route, compared_item.c.after_labels)
-    state = (item.c.route, item.c.answer, item.c.labels, item.c.machine)
+    of = compared_item.c
+    sides = (of.before_route, stored(of.before_labels), of.after_route, stored(of.after_labels))
+    state = (item.c.route, item.c.answer, stored(item.c.labels), item.c.machine)
     query = select(item.c.id, *name, *sides, *state, is_hidden(item.c.id)).join(item, item.c.id == compared_item.c.item_id)
     rows = connection.execute(query.where(compared_item.c.version_comparison_id == comparison_id, ~item.c.gone).order_by(item.c.id)).all()
     shown = tuple(
         ComparedItem(
             id,
             task or marker or "",
-            Said(before, tuple(before_labels)),
-            Said(after, tuple(after_labels)),
+            Said(before, labels_of(before_labels) or ()),
+            Said(after, labels_of(after_labels) or ()),
             route,
             answer,
-            None if labels is None else tuple(labels),
+            labels_of(labels),
             machine,
         )
         for id, task, marker, before, before_labels, after, after_labels, route, answer, labels, machine, hidden in rows

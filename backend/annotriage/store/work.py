@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from annotriage.store import deliveries, jobs
 from annotriage.store.counters import chunks
-from annotriage.store.database import insert
+from annotriage.store.database import insert, read_once
 from annotriage.store.locks import lock_items
 from annotriage.store.schema import delivery, field_write, heartbeat, item, project, work
 
@@ -64,13 +64,17 @@ class Heartbeat:
     text: str
 
 
-def claim(connection: Connection, owner: str, most: int) -> Claim | None:
-    """Take up to `most` items that are due, all for one project and reference, under a lease; None if nothing is due."""
+def claim(connection: Connection, owner: str, most: int, without: Collection[int] = ()) -> Claim | None:
+    """Take up to `most` items that are due, all for one project and reference, under a lease; None if nothing is due.
+
+    without: references under which the owner can judge nothing.
+    """
     now = time.time()
     due = and_(
         work.c.not_before <= now,
         or_(work.c.lease_until.is_(None), work.c.lease_until < now),
         work.c.project_id.in_(select(project.c.id).where(~project.c.gone)),
+        *_other_than(without),
     )
     first = connection.execute(
         select(work.c.project_id, work.c.reference_id, work.c.attempts, work.c.id)
@@ -97,10 +101,16 @@ def claim(connection: Connection, owner: str, most: int) -> Claim | None:
     return Claim(first.project_id, first.reference_id, rows)
 
 
-def anything_due(connection: Connection) -> bool:
+def _other_than(references: Collection[int]) -> list[ColumnElement[bool]]:
+    return [work.c.reference_id.not_in(references)] if references else []
+
+
+def anything_due(connection: Connection, without: Collection[int] = ()) -> bool:
     """Whether `claim` may find something: asked first, so that idle workers do not take turns at writing."""
     now = time.time()
-    due = select(work.c.id).where(work.c.not_before <= now, or_(work.c.lease_until.is_(None), work.c.lease_until < now))
+    due = select(work.c.id).where(
+        work.c.not_before <= now, or_(work.c.lease_until.is_(None), work.c.lease_until < now), *_other_than(without)
+    )
     return connection.execute(due.order_by(work.c.urgent.desc(), work.c.id).limit(1)).scalar_one_or_none() is not None
 
 
@@ -134,6 +144,7 @@ def held(connection: Connection, owner: str) -> set[int]:
     return set(connection.execute(select(work.c.id).where(work.c.owner == owner)).scalars())
 
 
+@read_once
 def waiting(connection: Connection, project_id: int, reference_id: int) -> int:
     """How many items are still to be judged under a reference."""
     query = select(func.count()).select_from(work).where(work.c.project_id == project_id, work.c.reference_id == reference_id)
@@ -160,6 +171,11 @@ def hold(connection: Connection, name: str, role: str, host: str, pid: int) -> b
     add = insert(connection, heartbeat).values(owner=name, role=role, host=host, pid=pid, started_at=now, at=now)
     taken = add.on_conflict_do_nothing(index_elements=["owner"]).returning(heartbeat.c.owner)
     return connection.execute(taken).scalar_one_or_none() is not None
+
+
+def let_go(connection: Connection, name: str) -> None:
+    """Give up a name that was held."""
+    connection.execute(heartbeat.delete().where(heartbeat.c.owner == name))
 
 
 def trouble(living: Sequence[Heartbeat]) -> str:

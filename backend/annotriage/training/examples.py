@@ -52,10 +52,12 @@ class Sources:
 @dataclass(frozen=True)
 class Examples:
     """What is trained on. collected: what the base model makes of it. targets: (N, m) 0/1.
-    items: the items themselves, where they are read again, to train a whole network. left_out: how many were, by reason."""
+    added: (N,) bool, those that are not of the training set. items: the items themselves, where they are read again, to train a whole
+    network. left_out: how many were, by reason."""
 
     collected: Collected
     targets: Array
+    added: Array
     items: Sequence[Item] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
 
@@ -147,7 +149,7 @@ def gather(
         targets[row, list(labels or ())] = 1
     if not space.multiple and np.count_nonzero(targets.sum(axis=0)) < 2:
         raise TrainingError(f"{sources.train.name}: all {len(rows)} items to train on are of one class; a model learns from at least two")
-    return Examples(collected, targets, [items[row] for row in rows] if keep_items else (), dict(left))
+    return Examples(collected, targets, rows >= len(parts[0].ids), [items[row] for row in rows] if keep_items else (), dict(left))
 
 
 def joined(parts: Sequence[Collected], name: str) -> Collected:

@@ -21,7 +21,7 @@ from annotriage.engine.fitting import fit_collected
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import Reference
 from annotriage.errors import ModelError, TrainingError
-from annotriage.model import Model, load_model
+from annotriage.model import Model, Outputs, load_model
 from annotriage.model.onnx_head import onnx_encoder_with_head, write_onnx_head
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
@@ -36,6 +36,7 @@ from annotriage.training.pruning import Proposal, pruning
 from annotriage.training.regions import Candidate, Region, low_density_regions, rank_pool, wanted_density
 from annotriage.training.side_by_side import SideBySide, side_by_side
 from annotriage.training.state import SavedState
+from annotriage.training.strange_items import StrangeItems, gain_of_strange
 
 Array = NDArray[Any]
 
@@ -46,12 +47,14 @@ SAME = 1e-3  # by which outputs of the written model may differ from those of th
 class Wishes:
     """What else to find out. scores: EL2N and GraNd. prune: what part of the training set can go. curve: what more labels would gain.
 
-    pool: candidates to rank by how rare they are among what was trained on.
+    strange: what the added items bring that the former reference calls outliers. pool: candidates to rank by how rare they are among what
+    was trained on.
     """
 
     scores: bool = False
     prune: bool = False
     curve: bool = False
+    strange: bool = False
     pool: Source | None = None
 
 
@@ -62,6 +65,7 @@ class Training:
     spec: of the new model, an .onnx file beside it. reference: fitted with it. former: the reference that it was trained from, None for an
     encoder's first head. new_classes: those the former did not know; never_auto: those of them that are never labelled automatically yet.
     comparison: None without held-out labels. resumed: epochs that an earlier, stopped run had done. candidates: None without a pool.
+    strange: None unless it was asked for, and where no added item is strange.
     """
 
     spec: ModelSpec
@@ -78,6 +82,7 @@ class Training:
     importance: Importance | None
     proposal: Proposal | None
     curve: LearningCurve | None
+    strange: StrangeItems | None
     resumed: int
     seconds: float
     notes: tuple[str, ...] = field(default=())
@@ -152,6 +157,7 @@ def retrain(
         pool = collect(new, opened(wishes.pool), space, settings, progress, "pool", lambda item: None)
         candidates = rank_pool(pool, reference, density, trained, regions)
     importance, proposal, curve = _further(wishes, examples, held_out, plan, space, progress)
+    strange = _strange(former if old is start else None, examples, held_out, plan, space, progress) if wishes.strange else None
     saved.remove()
     return Training(
         spec=made,
@@ -168,6 +174,7 @@ def retrain(
         importance=importance,
         proposal=proposal,
         curve=curve,
+        strange=strange,
         resumed=resumed,
         seconds=time.perf_counter() - started,
         notes=(*notes, *examples.notes, *start.notes),
@@ -270,15 +277,33 @@ def _further(
         importance = early_scores(activations, examples.targets, plan, multiple=multiple, progress=progress)
     if not (wishes.prune or wishes.curve):
         return importance, None, None
-    rows = [] if held_out is None else [row for row, labels in enumerate(held_out.labels) if labels is not None and -1 not in labels]
-    if held_out is None or not rows:
-        raise TrainingError("a pruning proposal and a learning curve are measured on labelled held-out items; give some with --calibration")
-    truth = np.zeros((len(rows), len(space.classes)), dtype=np.float32)
-    for place, row in enumerate(rows):
-        truth[place, list(held_out.labels[row] or ())] = 1
-    measured = held_out.activations[0][rows], truth
+    measured = _measured_on(held_out, space)
     if wishes.prune and importance is not None:
         proposal = pruning(activations, examples.targets, importance.el2n, measured, plan, multiple=multiple, progress=progress)
     if wishes.curve:
         curve = learning_curve(activations, examples.targets, measured, plan, multiple=multiple, progress=progress)
     return importance, proposal, curve
+
+
+def _strange(
+    former: Reference | None, examples: Examples, held_out: Collected | None, plan: Plan, space: LabelSpace, progress: Progress
+) -> StrangeItems | None:
+    """What strange items bring. former: the reference of the model that the activations are of; None if there is none."""
+    if former is None:
+        raise TrainingError("which items are strange is told by the reference of an .onnx model whose head is trained; leave --strange out")
+    collected = examples.collected
+    outlier = former.judge(Outputs(collected.logits, collected.activations)).route == "outlier"
+    measured, multiple = _measured_on(held_out, space), space.multiple
+    activations = collected.activations[0]
+    return gain_of_strange(activations, examples.targets, outlier, examples.added, measured, plan, multiple=multiple, progress=progress)
+
+
+def _measured_on(held_out: Collected | None, space: LabelSpace) -> tuple[Array, Array]:
+    """Activations (n, d) and targets (n, m) of the held-out items that have labels. Raises TrainingError if none has."""
+    rows = [] if held_out is None else [row for row, labels in enumerate(held_out.labels) if labels is not None and -1 not in labels]
+    if held_out is None or not rows:
+        raise TrainingError("--prune, --learning-curve and --strange measure on labelled held-out items; give some with --calibration")
+    truth = np.zeros((len(rows), len(space.classes)), dtype=np.float32)
+    for place, row in enumerate(rows):
+        truth[place, list(held_out.labels[row] or ())] = 1
+    return held_out.activations[0][rows], truth

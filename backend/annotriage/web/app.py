@@ -39,7 +39,7 @@ from annotriage.web.storable import why_unstorable
 FOREIGN = ("cross-site", "same-site")  # browsers say so of every request, but not over plain http; programs say nothing
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")  # what any site's page can send
 NAMED = 500  # characters of a name or an address in the log of deeds
-UNLOGGED = ("/health", "/ready", "/metrics")  # asked for every few seconds
+UNLOGGED = ("/health", "/health/ready", "/ready", "/metrics")  # asked for every few seconds
 GUARD, MOST_BYTES = "annotriage-guard", "annotriage-most-bytes"  # in the app's extensions
 
 
@@ -84,7 +84,7 @@ def create_app(process: Process) -> Flask:
             )
         if _is_form_for_programs():
             return problem(415, f"{request.path} takes no form: send JSON, with the header Content-Type: application/json")
-        if request.blueprint == tool.name:  # its routes look themselves
+        if request.blueprint == tool.name or request.endpoint == for_balancers.__name__:  # its routes look themselves
             return None
         role = guard.role()
         if role is None:
@@ -132,11 +132,21 @@ def create_app(process: Process) -> Flask:
         except (AnnotriageError, SQLAlchemyError) as error:  # what was done is done
             log("deed not written", level=logging.ERROR, person=visitor_name(), action=action, error=error)
 
+    @app.get("/health/ready")
+    def for_balancers() -> ResponseReturnValue:
+        """Whether requests may be sent here, for whoever spreads them over replicas and has no password: it learns yes or no, not why."""
+        try:
+            found = ready()
+        except (AnnotriageError, SQLAlchemyError):
+            found = None
+        up = isinstance(found, dict)
+        return {"status": "UP" if up else "DOWN"}, 200 if up else 503
+
     @app.get("/ready")
     def ready() -> ResponseReturnValue:
         with process.store.reading() as connection:
             is_answering(connection)
-            roles = {row.role for row in living(connection)}
+            roles = {row.role for row in living(connection) if row.host == process.host}  # each replica answers for itself
         if process.unwritten:
             return problem(503, f"the database cannot be written to ({process.unwritten}): nothing goes on", {"Retry-After": RETRY_AFTER})
         if "worker" not in roles:

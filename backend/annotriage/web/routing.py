@@ -16,13 +16,15 @@ from flask.typing import ResponseReturnValue
 from werkzeug.routing import UnicodeConverter, ValidationError
 
 from annotriage.service.operations.process import Process
-from annotriage.service.readings.next_step import next_step
-from annotriage.store.projects import mark_of, project_of, projects
+from annotriage.service.readings.next_step import NextStep, next_step
+from annotriage.store.projects import mark_of, projects
 from annotriage.web.plain import as_json
+from annotriage.web.visited import visited_project
 
 View = Callable[..., ResponseReturnValue]
 Decorator = Callable[[View], View]
 PROJECT = "/projects/<project>"
+_Whole = tuple[Any, str, NextStep | None]  # a page, its mark, and what is to be done next in its project
 
 
 class Plain(UnicodeConverter):
@@ -55,13 +57,45 @@ class Routes:
         shown: what else the template is given.
         """
 
-        def as_html(**parts: Any) -> ResponseReturnValue:
+        def whole(**parts: Any) -> _Whole:
             mark = self.mark(parts.get("project"))  # before the page is made: what happens meanwhile is a change
             page = build(**parts)
+            of = getattr(page, "project", None)
+            if of is None:
+                return page, mark, None
+            with self.process.store.reading() as connection:
+                return page, mark, next_step(connection, of)
+
+        self._add(rule, name, whole, build, shown)
+
+    def project_page(self, rule: str, name: str, build: Callable[..., Any], **shown: Any) -> None:
+        """A page of a project and its twin. build: called with a connection, the project and further parts of the address.
+
+        All that the page shows is of one moment, and nothing of it is read twice.
+        """
+
+        def whole(project: str, **parts: Any) -> _Whole:
+            with self.process.store.reading() as connection:
+                of = visited_project(connection, project)
+                mark = _text_of(mark_of(connection, [of]))
+                page = build(connection, of, **parts)
+                return page, mark, next_step(connection, of) if dataclasses.is_dataclass(page) else None
+
+        def of_project(project: str, **parts: Any) -> Any:
+            with self.process.store.reading() as connection:
+                return build(connection, visited_project(connection, project), **parts)
+
+        self._add(PROJECT + rule, name, whole, of_project, shown)
+
+    def _add(self, rule: str, name: str, whole: Callable[..., _Whole], build: Callable[..., Any], shown: dict[str, Any]) -> None:
+        """The addresses of a page and its twin. whole: the page with what stands around it; build: the page alone."""
+
+        def as_html(**parts: Any) -> ResponseReturnValue:
+            page, mark, step = whole(**parts)
             if not dataclasses.is_dataclass(page):
                 elsewhere: ResponseReturnValue = page
                 return elsewhere
-            return render_template(f"{name}.html", page=page, mark=mark, **self._around(page), **shown)
+            return render_template(f"{name}.html", page=page, mark=mark, **self._around(page, step), **shown)
 
         def twin(**parts: Any) -> ResponseReturnValue:
             page = build(**parts)
@@ -75,29 +109,18 @@ class Routes:
             shown_at = f"{rule}/page"
         self.pages.add_url_rule(shown_at, name, as_html)
 
-    def project_page(self, rule: str, name: str, build: Callable[..., Any], **shown: Any) -> None:
-        """A page of a project and its twin. build: called with a connection, the project and further parts of the address."""
-
-        def of_project(project: str, **parts: Any) -> Any:
-            with self.process.store.reading() as connection:
-                return build(connection, project_of(connection, project), **parts)
-
-        self.page(PROJECT + rule, name, of_project, **shown)
-
-    def _around(self, page: Any) -> dict[str, Any]:
+    def _around(self, page: Any, step: NextStep | None) -> dict[str, Any]:
         """What the frame of a project's pages shows around each of them."""
         project = getattr(page, "project", None)
         if project is None:
             return {"project": None}
-        with self.process.store.reading() as connection:
-            step = next_step(connection, project)
         return {"project": project, "next": step, "address": self.process.tool_project(project).address()}
 
     def mark(self, project: str | None = None) -> str:
         """A short text that changes whenever something that pages show does: those of a project, or those of all."""
         with self.process.store.reading() as connection:
-            shown = projects(connection, gone=True) if project is None else [project_of(connection, project)]
-            return hashlib.sha256(repr(mark_of(connection, [found.id for found in shown])).encode()).hexdigest()[:16]
+            shown = projects(connection, gone=True) if project is None else [visited_project(connection, project)]
+            return _text_of(mark_of(connection, shown))
 
     def reading(self, rule: str) -> Decorator:
         """A GET whose view is called with a connection that reads, and the project."""
@@ -112,7 +135,7 @@ class Routes:
 
         def called(view: View, project: str, **parts: Any) -> ResponseReturnValue:
             with self.process.store.reading() as connection:
-                found = project_of(connection, project)
+                found = visited_project(connection, project)
             return view(found, **parts)
 
         return self._of_project(rule, method, called)
@@ -120,7 +143,7 @@ class Routes:
     def _in(self, transaction: Callable[[], Any]) -> View:
         def called(view: View, project: str, **parts: Any) -> ResponseReturnValue:
             with transaction() as connection:
-                return view(connection, project_of(connection, project), **parts)
+                return view(connection, visited_project(connection, project), **parts)
 
         return called
 
@@ -134,3 +157,7 @@ class Routes:
             return view
 
         return decorate
+
+
+def _text_of(mark: tuple[object, ...]) -> str:
+    return hashlib.sha256(repr(mark).encode()).hexdigest()[:16]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
-from annotriage.data.local_paths import local_path
+from annotriage.data.local_paths import has_file, local_path
 from annotriage.errors import MediaError
 from annotriage.media.data_uri import decode_data_uri, is_data_uri
 from annotriage.states import Failure
@@ -43,7 +43,7 @@ def local_media(value: Any, folder: Path) -> Path | bytes:
     served = SERVED.match(value)
     if value.startswith(LOCAL_FILES) or (served and served.group(3).lower() != "upload/"):
         return _local_file(value, folder)
-    if served and (value.startswith(UPLOADED) or not Path(value).is_file()):
+    if served and (value.startswith(UPLOADED) or not has_file(Path(value))):
         raise MediaError(
             Failure.ADDRESS,
             f"{value} was uploaded to Label Studio and only its server has it; run annotriage serve connected to the project,"
@@ -80,7 +80,7 @@ def _local_file(value: str, folder: Path) -> Path:
     file = root / below.lstrip("/")
     if not file.resolve().is_relative_to(root):
         raise MediaError(Failure.FORBIDDEN, f"{value} leads out of {root}; correct the task's data")
-    if not file.is_file():
+    if not has_file(file):
         raise MediaError(
             Failure.GONE, f"{value}: no file {file}; set {ROOT_VARIABLES[0]} to the folder that Label Studio serves, or put the file there"
         )

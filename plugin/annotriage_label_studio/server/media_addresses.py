@@ -33,7 +33,7 @@ def media_address(server: str, project: str, media: str, task_id: str, storage_t
     the server just answers 404. Raises MediaError saying what to change if the media cannot be fetched from anywhere.
     """
     if media == UNLISTED:
-        raise MediaError(Failure.ADDRESS, f"task {task_id}: {NOT_LISTED}")
+        raise MediaError(Failure.UNLISTED, f"task {task_id}: {NOT_LISTED}")
     scheme, separator, rest = media.partition("://")
     scheme = scheme.lower() if separator and rest else ""
     shown = repr(media if len(media) <= LONGEST_SHOWN else f"{media[:LONGEST_SHOWN]}...")

@@ -204,6 +204,8 @@ def test_pictures_are_found_offline_wherever_that_is_possible(tmp_path, monkeypa
         ("https://example.org/x.png", "not on this machine; download it"),
         ("s3://bucket/x.png", "not on this machine"),
         ("/data/local-files/?d=../../etc/passwd", "leads out of"),
+        (f"/data/local-files/?d={'a' * 300}.png", "no file"),
+        (f"/ls/data/upload/{'a' * 300}.png", "uploaded to Label Studio"),
         ("/data/local-files/?d=gone.png", "no file .*LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"),
         ("data:image/png;base64,%%%", "not valid base64"),
         (None, "no picture"),

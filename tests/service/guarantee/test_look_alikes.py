@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import json
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from annotriage.cli import main
 from annotriage.errors import UnknownError
-from annotriage.report.look_alikes_folder import answer_look_alikes, write_look_alikes
-from annotriage.service.guarantee.look_alikes import answers_in_project, project_look_alikes
+from annotriage.report.look_alikes_folder import LABELS, read_look_alikes
+from annotriage.service.guarantee.look_alikes import project_look_alikes
 from annotriage.store.schema import spot_check
 
 
@@ -19,15 +24,26 @@ def test_people_answer_some_tasks_of_a_group_in_the_tool_and_the_rest_follows(pr
     with process.store.reading() as connection:
         drawn = {str(row.item_id) for row in connection.execute(spot_check.select())}
     like = next(task for task in tasks if task not in drawn)
-    group = project_look_alikes(process, project, like=like, count=200)
+
+    def look_alikes(*words):
+        environment = {"ANNOTRIAGE_DATABASE": process.settings.database, "ANNOTRIAGE_LABEL_STUDIO_TOKEN": "unused"}
+        done = CliRunner().invoke(main, ["look-alikes", "--project", project.external_id, *words, "--json", "--quiet"], env=environment)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    folder = str(tmp_path / "group")
+    offered = look_alikes("--like", like, "--count", "200", "--out", folder)
+    group = read_look_alikes(tmp_path / "group")[0]
+    assert (offered["members"], offered["looks"][0]["size"]) == (200, group.looks[0].size)
     assert set(group.ids) <= set(tasks) - drawn
-    write_look_alikes(group, tmp_path / "group")
     for task in group.ids[: group.looks[0].size]:
         tool.annotate(task, "3")
     worker.follow()
-    found = answer_look_alikes(tmp_path / "group", answers_in_project(process, project, group.ids))
-    assert found.standing.shown
-    assert found.rest == group.ids[group.looks[0].size :]
+    found = look_alikes("--answers", folder)
+    assert (found["label"], found["standing"]["shown"]) == ("3", True)
+    assert found["labelled_at_once"] == len(group.ids) - group.looks[0].size
+    labels = list(csv.DictReader((tmp_path / "group" / LABELS).read_text("utf-8").splitlines()))
+    assert [row["id"] for row in labels if row["how"] == "look-alike"] == list(group.ids[group.looks[0].size :])
 
 
 def test_an_unknown_group_is_named(process, connect, worker, digits, picture):

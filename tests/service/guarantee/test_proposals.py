@@ -17,6 +17,7 @@ from annotriage.errors import OutcomeUnknown, StateError, ToolUnavailable, Unkno
 from annotriage.guarantee.look_alikes import looks
 from annotriage.service.delivery.accepting import accept_due
 from annotriage.service.guarantee import proposals as deeds
+from annotriage.service.maps import likeness
 from annotriage.service.readings.look_alikes import proposal_now
 from annotriage.states import ProposalState
 from annotriage.store import acceptances, label_audits, proposals, queue, reviews, spot_checks
@@ -135,7 +136,7 @@ def test_nothing_is_offered_that_saves_less_than_half(group):
     deeds.close(g.process, g.project, g.id, "ann")
     with pytest.raises(StateError, match=r"chosen on the map: 3 items of 4 \(the others .*it takes \d+ like these"):
         deeds.propose_items(g.process, g.project, [*g.ids[:3], 999], "ann")
-    with pytest.raises(UnknownError, match="no such group of outliers"):
+    with pytest.raises(UnknownError, match="no such group"):
         deeds.propose_groups(g.process, g.project, 1, [4], "ann")
 
 
@@ -153,7 +154,7 @@ def test_groups_of_one_answer_are_pooled_and_similar_items_are_the_nearest(group
     similar = deeds.propose_similar(g.process, g.project, g.ids[50], "ann", 45)
     assert sorted(member.item_id for member in g.members(similar)) == g.ids[15:]
     deeds.close(g.process, g.project, similar, "ann")
-    monkeypatch.setattr(deeds, "SEARCHED", 50)
+    monkeypatch.setattr(likeness, "SEARCHED", 50)
     monkeypatch.setattr(proposals, "AT_ONCE", 20)
     among = deeds.propose_similar(g.process, g.project, g.ids[0], "ann", 45)
     assert sorted(member.item_id for member in g.members(among)) == g.ids[10:55], "of the latest that wait"

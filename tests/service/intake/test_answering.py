@@ -10,6 +10,7 @@ from triaged import import_tasks
 from annotriage.errors import DataError, StateError, ToolUnavailable
 from annotriage.labeling_tool import Account
 from annotriage.service.intake.answering import answering, give_answer, take_answer_back
+from annotriage.service.operations.process import Process
 from annotriage.store.browsing import item_of_id, item_of_task
 from annotriage.store.reviews import reviews_of
 
@@ -135,3 +136,23 @@ def test_nothing_is_answered_where_nothing_may_be_written(process, asked, change
     with pytest.raises(StateError, match="Nothing is written"):
         give_answer(process, closed, item.id, ["3"], "ann", 1.0)
     assert "answer" not in tool.calls
+
+
+def test_a_task_is_answered_on_one_replica_at_a_time(process, asked, server):
+    project, tool, (item, *_) = asked
+    other = Process(process.settings, "web")
+    other.server = server
+    answer = tool.answer
+
+    def meanwhile(*given):
+        with pytest.raises(StateError, match="somebody is answering it at this moment"):
+            give_answer(other, project, item.id, ["something else"], "bob@example.com", 1.0)
+        return answer(*given)
+
+    tool.answer = meanwhile
+    give_answer(process, project, item.id, ["something else"], "ann", 1.0)
+    assert [one.annotator for one in tool.tasks_by_id[item.task].reviews] == ["7"]
+    tool.answer = answer
+    with pytest.raises(StateError, match="nothing to answer any more"):
+        give_answer(other, project, item.id, ["something else"], "bob@example.com", 1.0)
+    other.leave()

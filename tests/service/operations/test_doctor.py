@@ -11,17 +11,17 @@ import databases
 import outages
 import pytest
 from delivery_states import set_state
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from annotriage.errors import MediaUnavailable, SettingError
 from annotriage.labeling_tool import Check
 from annotriage.media.data_uri import encode_data_uri
 from annotriage.service.operations.doctor import LATE_BEAT_SECONDS, PILED_UP, examine
 from annotriage.settings import ServiceSettings
-from annotriage.states import Alarm
+from annotriage.states import Alarm, Failure
 from annotriage.store import inbox, items, work
 from annotriage.store.projects import change_project
-from annotriage.store.schema import heartbeat, item, spot_check
+from annotriage.store.schema import heartbeat, item, spot_check, verdict
 from annotriage.store.schema import project as project_table
 
 
@@ -206,6 +206,23 @@ def test_media_that_failed_are_grouped_by_what_was_wrong_and_by_host(checks, pro
     assert "add images.example.com to the setting media_hosts" in other
 
 
+def test_every_task_that_the_tool_fails_to_show_is_named_whatever_else_failed(checks, process, connect, worker, picture, digits):
+    project, tool = connect("3")
+    broken = [tool.add(picture(image)).id for image in digits.incoming[0][:3]]
+    for host in range(3):
+        for number in range(4):
+            tool.add(f"http://{host}.example.com/{number}.png")
+    worker.settle()
+    with process.store.writing() as connection:
+        for task, found in items.find_items(connection, project.id, broken).items():
+            values = {"route": "failed", "failure": Failure.UNLISTED, "reason": f"task {task}: it cannot be listed"}
+            connection.execute(update(verdict).where(verdict.c.item_id == found.id).values(values))
+    found = checks("3")
+    assert found["tasks"].ok is False
+    assert f"fails to show {', '.join(broken)}. task {broken[-1]}: it cannot be listed" in found["tasks"].found
+    assert found["media"].found.startswith("4 items could not be judged")
+
+
 def test_predictions_that_the_tool_refused_are_listed(checks, process, connect, worker, picture, digits):
     project, tool = connect("3", sample_share=0.0)
     task = tool.add(picture(digits.incoming[0][0]))
@@ -237,6 +254,22 @@ def test_blind_checks_that_wait_too_long_are_told(checks, process, connect, work
     with process.store.writing() as connection:
         connection.execute(update(spot_check).values(drawn_at=time.time() - 30 * 86_400))
     assert "for 30 days" in checks("3")["blind checks"].found
+
+
+def test_one_person_alone_is_told_that_nobody_can_confirm_a_contradiction(checks, process, connect, worker, picture, digits):
+    _, tool = connect("3", sample_share=0.0, audit_share=1.0)
+    for image in digits.incoming[0][:20]:
+        tool.add(picture(image))
+    worker.settle()
+    assert "second answers" not in checks("3")
+    with process.store.writing() as connection:
+        three = connection.execute(select(spot_check.c.item_id).limit(3)).scalars().all()
+        connection.execute(update(spot_check).where(spot_check.c.item_id.in_(three)).values(state="disagreed", answered_at=time.time()))
+    found = checks("3")
+    assert "3 of 3 automatic labels" in found["guarantee"].found
+    assert "3 contradicted, second answer awaited" in found["guarantee"].found
+    assert "one person alone answers: nobody else can confirm 3 contradictions" in found["second answers"].found
+    assert "page Guarantee" in found["second answers"].fix
 
 
 def test_what_the_tool_itself_finds_is_among_it(checks, connect):

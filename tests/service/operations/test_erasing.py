@@ -12,7 +12,9 @@ from sqlalchemy import func, select
 from triaged import data_uri, import_tasks, judge
 
 from annotriage.errors import UnknownError
+from annotriage.labeling_tool import Task
 from annotriage.service.inside.keeping import keeping
+from annotriage.service.maps.training_items import keep_training
 from annotriage.service.operations.erasing import erase
 from annotriage.service.operations.jobs import run_queued
 from annotriage.service.readings.reporting import make_report
@@ -206,6 +208,33 @@ def test_a_look_into_the_model_that_saw_an_erased_item_keeps_nothing(process, fu
     with process.store.reading() as connection:
         assert insight_of(connection, project.id, InsightKind.DIAGNOSIS) is None
         assert insight_of(connection, other.id, InsightKind.GRAPH) is None
+
+
+@databases.both
+def test_the_same_picture_under_another_name_and_a_path_that_ends_with_its_file_go_too(process, connect, digits_reference, digits):
+    kept, places = digits_reference.sample, [0, 1, 2]
+    names = ("cat/scan-0815.png", "somebody else.png", "cat/other-scan-0815.png")
+    changed = dataclasses.replace(digits_reference, sample=dataclasses.replace(kept, ids=(*names, *kept.ids[3:])))
+    reference = dataclasses.replace(changed, version=changed.content_hash())
+    project, _ = connect(reference=reference)
+    keep_training(process.store, project.reference_id, reference)
+    pictures = [kept.thumbnail(place) for place in places]
+    assert len({*pictures}) == 3
+    with process.store.writing() as connection:
+        items.add_tasks(connection, project, [Task("7", "https://host/upload/scan-0815.png"), Task("8", "https://host/a.png")])
+        (other,) = items.find_items(connection, project.id, ["8"]).values()
+        connection.execute(schema.thumbnail.insert().values(item_id=other.id, content=pictures[1]))
+    done = erase(process, project, ["7", "8"], "ann")
+    assert done.references == ("digits",)
+    after = process.reference(project.reference_id).sample
+    assert after.ids[:3] == ("(erased)", "(erased)", names[2])
+    assert [after.thumbnail(place) for place in places] == [b"", b"", pictures[2]]
+    with process.store.reading() as connection:
+        rows = connection.execute(
+            select(schema.training_item.c.name, schema.training_item.c.thumbnail).order_by(schema.training_item.c.place)
+        )
+        shown = [(row.name, bytes(row.thumbnail or b"")) for row in rows][:3]
+    assert shown == [("(erased)", b""), ("(erased)", b""), (names[2], pictures[2])]
 
 
 def test_what_nobody_knows_is_an_error(process, full):

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import os
+import signal
+import time
 from dataclasses import dataclass, field
 
 import pytest
 from running import free_port
+from sqlalchemy import update
 
 from annotriage.errors import SettingError, StoreError
 from annotriage.labeling_tool import Check
-from annotriage.service.operations.serve import RESTART, ROLES, SOUND_SECONDS, Children, looking, serve
+from annotriage.service.operations.joining import REFUSED
+from annotriage.service.operations.serve import RESTART, ROLES, SILENT, SOUND_SECONDS, Children, SpawnedChild, looking, serve
 from annotriage.settings import ServiceSettings
 from annotriage.store import Store, work
+from annotriage.store.schema import heartbeat
 
 
 @dataclass
@@ -20,6 +27,7 @@ class FakeChild:
     """A child that lives until a test ends it."""
 
     role: str
+    pid: int
     exitcode: int | None = None
     obeys: bool = True
     calls: list[str] = field(default_factory=list)
@@ -38,15 +46,15 @@ class FakeChild:
 
 
 @pytest.fixture
-def children():
+def children(process):
     """Children on a clock, those that were started by role, and the clock."""
     now, started = [1000.0], {role: [] for role in ROLES}
 
     def start(role):
-        started[role].append(FakeChild(role))
+        started[role].append(FakeChild(role, os.getppid()))  # the number of a process that lives
         return started[role][-1]
 
-    return Children(start, lambda: now[0]), started, now
+    return Children(process, start, lambda: now[0]), started, now
 
 
 def test_each_child_is_started_once(children):
@@ -88,7 +96,82 @@ def test_a_child_that_lived_for_long_is_started_anew_at_once(children):
     assert len(started["worker"]) == number + 1
 
 
-def test_a_start_that_fails_is_tried_again(children):
+@pytest.fixture
+def pass_by(process, children):
+    """Let so many signs of life of the web process pass, with those of these children, and look after the children after each."""
+    watched, started, _ = children
+
+    def pass_by(beats, *alive):
+        for _ in range(beats):
+            with process.store.writing() as connection:
+                for role in alive:
+                    work.beat(connection, f"{role} {len(started[role])}", role, process.host, os.getppid())
+            process.beat()
+            watched.watch()
+
+    return pass_by
+
+
+def test_a_child_that_hangs_is_ended_and_started_anew(children, pass_by):
+    watched, started, now = children
+    watched.watch()
+    pass_by(3, *ROLES)
+    pass_by(SILENT - 1, "jobs")
+    assert started["worker"][0].calls == []
+    pass_by(1, "jobs")
+    assert started["worker"][0].calls == ["kill"]
+    watched.watch()
+    now[0] += RESTART[0]
+    watched.watch()
+    assert {role: len(found) for role, found in started.items()} == {"worker": 2, "jobs": 1}
+    pass_by(2 * SILENT, *ROLES)
+    assert [child.calls for child in (started["worker"][1], started["jobs"][0])] == [[], []]
+
+
+def test_a_child_that_never_gives_a_sign_of_life_hangs_too(children, pass_by):
+    watched, started, _ = children
+    watched.watch()
+    pass_by(SILENT, "jobs")
+    assert started["worker"][0].calls == ["kill"]
+
+
+def test_nobody_hangs_while_nobody_can_write_or_the_machine_sleeps(children, pass_by, process):
+    watched, started, now = children
+    watched.watch()
+    pass_by(1, *ROLES)
+    now[0] += 1e6
+    for _ in range(2 * SILENT):
+        watched.watch()
+    with process.store.writing() as connection:
+        connection.execute(update(heartbeat).values(at=1.0))  # as after the clock jumped
+    pass_by(SILENT - 1)
+    assert [child.calls for (child,) in started.values()] == [[], []]
+
+
+def test_a_process_that_was_stopped_can_be_ended():
+    process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,), daemon=True)
+    process.start()
+    child = SpawnedChild(process, multiprocessing.Pipe()[0])
+    os.kill(process.pid, signal.SIGSTOP)
+    child.stop()
+    child.kill()
+    assert child.exitcode == -signal.SIGKILL
+
+
+def test_a_worker_that_may_not_join_is_not_started_again_and_ends_the_service(children):
+    watched, started, now = children
+    told = []
+    watched._refused = lambda: told.append("refused")
+    watched.watch()
+    started["worker"][-1].exitcode = REFUSED
+    for _ in range(3):
+        watched.watch()
+        now[0] += 1000
+    assert told == ["refused"]
+    assert len(started["worker"]) == 1
+
+
+def test_a_start_that_fails_is_tried_again(children, process):
     watched, started, _ = children
     start, failing = watched._start, [True]
 
@@ -98,7 +181,7 @@ def test_a_start_that_fails_is_tried_again(children):
             raise OSError("no process can be started now")
         return start(role)
 
-    again = Children(sometimes)
+    again = Children(process, sometimes)
     with pytest.raises(OSError, match="no process"):
         again.watch()
     assert again.watch()

@@ -18,7 +18,7 @@ from annotriage.engine.diagnosis.atlas import Atlas, opened_with
 from annotriage.engine.reference import Reference
 from annotriage.model import Model, has_gradients
 from annotriage.model.spec import ModelSpec
-from annotriage.progress import Progress, silent
+from annotriage.progress import Advance, Progress, silent
 from annotriage.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-AT_ONCE = 16  # images in one batch
+AT_ONCE = 16  # images in one batch, at most
+MEMORY = 2**29  # bytes that a batch may hold for its gradients: fewer images of a large network at once
 LOOKED_AT = 300  # real pictures whose colours are taken
 
 
@@ -51,18 +52,28 @@ def why_no_faces(model: Model) -> str:
     return "" if has_gradients(model) else NEEDS_TORCH
 
 
-def faces_of(model: Model, layer: str, means: Array, middle: Array, colours: Colours, begun: int = 0) -> Iterator[list[MadeFace]]:
-    """The faces of cells in their order, a batch at a time.
+def faces_of(
+    model: Model, layer: str, means: Array, middle: Array, colours: Colours, begun: int = 0, advance: Advance = lambda count: None
+) -> Iterator[list[MadeFace]]:
+    """The faces of cells in their order, a batch at a time, as many at once as fit into the memory for it.
 
     layer: a name of `model.layers`. means: (c, d) of the cells. middle: (d,) mean of all items. begun: so many cells are done already.
+    advance: is called after every step with how many more faces' work is done, often none; what it raises ends the work.
     Raises ModelError.
     """
-    from annotriage.model.torch_inversion import invert
+    from annotriage.model.torch_inversion import STEPS, bytes_of_one, invert
     from annotriage.model.torch_model import TorchModel
 
     assert isinstance(model, TorchModel), "why_no_faces is asked first"
-    for start in range(begun, len(means), AT_ONCE):
-        made = invert(model, model.layers.index(layer), means[start : start + AT_ONCE], middle, colours, start)
+    place = model.layers.index(layer)
+    at_once = min(AT_ONCE, max(1, MEMORY // bytes_of_one(model, place)))
+    for start in range(begun, len(means), at_once):
+        some = means[start : start + at_once]
+
+        def stepped(step: int, count: int = len(some)) -> None:
+            advance(count * step // STEPS - count * (step - 1) // STEPS)
+
+        made = invert(model, place, some, middle, colours, start, stepped=stepped)
         pixels = made.pixels[..., 0] if made.pixels.shape[-1] == 1 else made.pixels
         yield [MadeFace(image, round(float(cosine), 3)) for image, cosine in zip(pixels, made.cosine, strict=True)]
 
@@ -101,7 +112,6 @@ def make_faces(
         for layer in found.layers:
             means = np.stack([cell.mean for cell in layer.levels[side]])
             made[layer.name] = []
-            for some in faces_of(opened, layer.name, means, layer.middle, colours):
+            for some in faces_of(opened, layer.name, means, layer.middle, colours, advance=advance):
                 made[layer.name] += some
-                advance(len(some))
     return made, ""

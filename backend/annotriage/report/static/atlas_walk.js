@@ -1,5 +1,5 @@
-/* Walking through an atlas: the plane of cells, the classes beside it, the panel with a cell's items, the boxes by class. For atlas.html
- * and for the dashboard alike; what differs comes as functions. Text from data is only ever set as text. */
+/* Walking through an atlas: the plane of cells, another layer's beside it, the classes, the panel with a cell's items, the boxes by class.
+ * For atlas.html and for the dashboard alike; what differs comes as functions. Text from data is only ever set as text. */
 import { byId, make, number } from "./elements.js";
 
 const SERIES = 8, SMALLEST = 0.42, BOXES = 400, BEST = 12;
@@ -14,10 +14,12 @@ const share = (value) => `${(100 * value).toFixed(value > 0.995 && value < 1 ? 1
  */
 export function walkAtlas(atlas, ways) {
   const { classes, items } = atlas;
-  const state = { layer: 0, level: 1, cell: null, strange: null, chosen: null, other: null, faces: "photo" };
-  let shown = null; // the layer that is drawn
+  // layer, beside: places of the layers that are wanted; cell: the chosen one's place in the layer `at`
+  const state = { layer: 0, beside: null, level: 1, cell: null, at: 0, strange: null, chosen: null, other: null, faces: "photo" };
+  const planes = { layer: { plane: byId("plane"), legend: byId("legend"), shown: null, place: 0 }, beside: { plane: byId("plane-beside"), legend: byId("legend-beside"), shown: null, place: 0 } };
 
-  const cells = () => shown.levels[state.level].cells;
+  const main = () => planes.layer.shown;
+  const cells = (shown = main()) => shown.levels[state.level].cells;
   const name = (kind) => classes[kind].name;
 
   /** How much a cell speaks for a class; 0 where it is not among those that it says most about. */
@@ -34,32 +36,32 @@ export function walkAtlas(atlas, ways) {
   }
 
   /** By class that is chosen: how much the cell speaks for it that does so most. */
-  const strongestOf = () => new Map([state.chosen, state.other].filter((kind) => kind !== null).map((kind) => [kind, Math.max(1e-9, ...cells().map((cell) => evidence(cell, kind)))]));
+  const strongestOf = (shown = main()) => new Map([state.chosen, state.other].filter((kind) => kind !== null).map((kind) => [kind, Math.max(1e-9, ...cells(shown).map((cell) => evidence(cell, kind)))]));
 
   /** The picture of a cell: a real one, one that was made, or both side by side. */
-  function cellPicture(place, cell) {
-    const photo = state.faces === "made" ? null : ways.cellFace(state.layer, state.level, place, cell);
-    const made = state.faces === "photo" ? null : ways.madeFace(state.layer, state.level, place, cell);
+  function cellPicture(layer, place, cell) {
+    const photo = state.faces === "made" ? null : ways.cellFace(layer, state.level, place, cell);
+    const made = state.faces === "photo" ? null : ways.madeFace(layer, state.level, place, cell);
     if (photo && made) return make("span", { class: "pair" }, photo, made);
-    return made ?? photo ?? ways.cellFace(state.layer, state.level, place, cell) ?? make("span", { class: "cell-name" }, name(cell.top[0][0]).slice(0, 4));
+    return made ?? photo ?? ways.cellFace(layer, state.level, place, cell) ?? make("span", { class: "cell-name" }, name(cell.top[0][0]).slice(0, 4));
   }
 
-  function drawPlane() {
-    const { side } = shown.levels[state.level], plane = byId("plane");
-    const most = Math.max(...cells().map((cell) => cell.n));
-    const strongest = strongestOf();
+  function drawPlane({ plane, legend, shown, place: layer }) {
+    const { side } = shown.levels[state.level];
+    const most = Math.max(...cells(shown).map((cell) => cell.n));
+    const strongest = strongestOf(shown);
     const borders = { both: "var(--series-2)", one: "var(--auto)", other: "var(--outlier)", "": "var(--line)" };
     const counts = { one: 0, other: 0, both: 0 };
-    const buttons = cells().map((cell, place) => {
+    const buttons = cells(shown).map((cell, place) => {
       const is = role(cell, strongest), size = (100 / side) * (SMALLEST + (0.96 - SMALLEST) * Math.sqrt(cell.n / most));
       if (is in counts) counts[is] += 1;
       const [kind, sure] = cell.top[0];
       return make("button", {
-        type: "button", class: is === "" ? "faded" : "", "aria-pressed": String(state.cell === place),
+        type: "button", class: is === "" ? "faded" : "", "aria-pressed": String(state.cell === place && state.at === layer),
         "aria-label": `Cell ${cell.x + 1}, ${cell.y + 1}: ${number.format(cell.n)} items, ${name(kind)} ${share(sure)}`,
         style: `left:${(100 * (cell.x + 0.5)) / side}%;top:${(100 * (cell.y + 0.5)) / side}%;width:${size}%;height:${size}%;border-color:${is === "plain" ? colour(kind) : borders[is]}`,
-        click: () => { Object.assign(state, { cell: place, strange: null }); draw(); },
-      }, cellPicture(place, cell));
+        click: () => { Object.assign(state, { cell: place, at: layer, strange: null }); draw(); },
+      }, cellPicture(layer, place, cell));
     });
     if (byId("show-strange").checked) {
       shown.strange.forEach(([x, y], place) => {
@@ -81,11 +83,11 @@ export function walkAtlas(atlas, ways) {
       });
     }
     plane.replaceChildren(...buttons);
-    byId("legend").textContent = legend(counts);
+    legend.textContent = (state.beside === null ? "" : `${atlas.layers[layer]}: `) + words(shown, counts);
   }
 
-  function legend(counts) {
-    const all = number.format(cells().length);
+  function words(shown, counts) {
+    const all = number.format(cells(shown).length);
     const said = state.chosen === null ? `${all} cells hold items.`
       : state.other === null ? `${number.format(counts.one)} of ${all} cells speak for ${name(state.chosen)} (blue).`
         : `${number.format(counts.both)} cells speak for both (green), ${number.format(counts.one)} for ${name(state.chosen)} alone (blue), ${number.format(counts.other)} for ${name(state.other)} alone (orange).`;
@@ -93,7 +95,7 @@ export function walkAtlas(atlas, ways) {
     return unplaced ? `${said} What this layer makes of strange items is not kept, so they are drawn in the deciding layer alone.` : said;
   }
 
-  const alike = (kind) => (state.chosen === null ? 0 : shown.similarity[state.chosen][kind] ?? -2);
+  const alike = (kind) => (state.chosen === null ? 0 : main().similarity[state.chosen][kind] ?? -2);
 
   function drawClasses() {
     const wanted = byId("class-search").value.trim().toLowerCase(), order = byId("class-order").value, erring = byId("class-wrong").checked;
@@ -119,17 +121,17 @@ export function walkAtlas(atlas, ways) {
   const faces = (some) => make("div", { class: "faces" }, ...some.map((cell) => ways.face(cell.items[0], state.layer)));
 
   const aboutCell = (cell) => {
-    const made = ways.madeFace(state.layer, state.level, state.cell, cell), along = ways.madeCosine(state.layer, state.level, state.cell);
+    const made = ways.madeFace(state.at, state.level, state.cell, cell), along = ways.madeCosine(state.at, state.level, state.cell);
     return [make("h3", {}, `${number.format(cell.n)} ${cell.n === 1 ? "item" : "items"}${cell.wrong ? `, ${number.format(cell.wrong)} wrong` : ""}`),
       made && make("div", { class: "made" }, made, make("p", { class: "muted" }, `Made by the model: its activation points ${along.toFixed(2)} along the cell's (1 is the best).`)),
       make("h4", {}, "What its mean activation stands for"), rows(cell.top, share),
       make("h4", {}, "What it speaks for, beside the average item"), rows(cell.speaks.filter(([, value]) => value > 0).slice(0, 3), (value) => `+${value.toFixed(2)}`),
-      make("h4", {}, cell.n > cell.items.length ? `The ${cell.items.length} most central items` : "Its items"), make("div", { class: "faces" }, ...cell.items.map((item) => ways.face(item, state.layer)))];
+      make("h4", {}, cell.n > cell.items.length ? `The ${cell.items.length} most central items` : "Its items"), make("div", { class: "faces" }, ...cell.items.map((item) => ways.face(item, state.at)))];
   };
 
   const aboutClass = (kind) => {
     const about = classes[kind];
-    const near = shown.similarity[kind].map((value, other) => [other, value]).filter(([other, value]) => other !== kind && value !== null).sort((a, b) => b[1] - a[1]);
+    const near = main().similarity[kind].map((value, other) => [other, value]).filter(([other, value]) => other !== kind && value !== null).sort((a, b) => b[1] - a[1]);
     const ordered = [...cells()].sort((a, b) => evidence(b, kind) - evidence(a, kind)).slice(0, BEST);
     return [make("h3", {}, about.name),
       make("p", {}, `${number.format(about.items)} items are called so${about.right === null ? "" : `; of ${number.format(about.labelled)} that are, ${share(about.right)} are right`}.`),
@@ -144,7 +146,7 @@ export function walkAtlas(atlas, ways) {
     const most = (some, weigh) => [...some].sort((a, b) => weigh(b) - weigh(a)).slice(0, BEST);
     const part = (title, some) => [make("h4", {}, title), some.length ? faces(some) : make("p", { class: "muted" }, "No cell does.")];
     return [make("h3", {}, make("bdi", {}, name(one)), " and ", make("bdi", {}, name(other))),
-      make("p", {}, `How alike the model finds them: ${(shown.similarity[one][other] ?? 0).toFixed(2)} (cosine).`),
+      make("p", {}, `How alike the model finds them: ${(main().similarity[one][other] ?? 0).toFixed(2)} (cosine).`),
       ...part("Speak for both", most(by.both, (cell) => Math.min(evidence(cell, one), evidence(cell, other)))),
       ...part(`Speak for ${name(one)} alone`, most(by.one, (cell) => evidence(cell, one) - evidence(cell, other))),
       ...part(`Speak for ${name(other)} alone`, most(by.other, (cell) => evidence(cell, other) - evidence(cell, one)))];
@@ -152,7 +154,7 @@ export function walkAtlas(atlas, ways) {
 
   function drawPanel() {
     const about = state.strange !== null ? ways.aboutStrange(state.strange)
-      : state.cell !== null ? aboutCell(cells()[state.cell])
+      : state.cell !== null ? aboutCell(cells(state.at === planes.layer.place ? main() : planes.beside.shown)[state.cell])
         : state.chosen !== null && state.other !== null && state.other !== state.chosen ? aboutTwo(state.chosen, state.other)
           : state.chosen !== null ? aboutClass(state.chosen)
             : [make("p", { class: "muted" }, "Choose a cell to see its items, or a class to see which cells speak for it.")];
@@ -174,33 +176,41 @@ export function walkAtlas(atlas, ways) {
   }
 
   function draw() {
-    if (shown === null) return;
-    drawPlane();
+    if (main() === null) return;
+    const two = planes.beside.shown !== null;
+    byId("planes").classList.toggle("two", two);
+    planes.beside.plane.parentElement.hidden = !two;
+    drawPlane(planes.layer);
+    if (two) drawPlane(planes.beside);
     drawClasses();
     drawPanel();
   }
 
-  /** Show another layer, once it is there and unless yet another one is wanted by then. */
-  async function showLayer(place) {
-    Object.assign(state, { layer: place, cell: null });
-    const found = await ways.layer(place);
-    if (state.layer !== place) return;
-    shown = found;
+  /** Show another layer, or none, in one of the planes, once it is there and unless yet another one is wanted by then. */
+  async function showLayer(place, which = "layer") {
+    Object.assign(state, { [which]: place, cell: null });
+    const found = place === null ? null : await ways.layer(place);
+    if (state[which] !== place) return;
+    Object.assign(planes[which], { shown: found, place });
+    state.cell = null;
     if (byId("level").options.length === 0) {
-      shown.levels.forEach(({ side }, level) => byId("level").append(make("option", { value: level }, `${side} × ${side}`)));
+      found.levels.forEach(({ side }, level) => byId("level").append(make("option", { value: level }, `${side} × ${side}`)));
       byId("level").value = String(state.level);
     }
     draw();
-    byId("atlas").setAttribute("data-ready", String(place));
+    if (which === "layer") byId("atlas").setAttribute("data-ready", String(place));
   }
 
   classes.forEach((_, kind) => byId("other").append(make("option", { value: kind }, name(kind))));
+  atlas.layers.forEach((layer, place) => byId("beside").append(make("option", { value: place }, layer)));
+  byId("beside-label").hidden = atlas.layers.length < 2;
   byId("layer").addEventListener("change", (event) => showLayer(event.target.selectedIndex));
+  byId("beside").addEventListener("change", (event) => showLayer(event.target.value === "" ? null : Number(event.target.value), "beside"));
   byId("level").addEventListener("change", (event) => { Object.assign(state, { level: Number(event.target.value), cell: null }); draw(); });
   byId("other").addEventListener("change", (event) => { state.other = event.target.value === "" ? null : Number(event.target.value); draw(); });
   byId("faces").addEventListener("change", (event) => { state.faces = event.target.value; draw(); });
   for (const id of ["show-strange", "show-names"]) byId(id).addEventListener("change", draw);
-  const sort = () => { if (shown !== null) drawClasses(); };
+  const sort = () => { if (main() !== null) drawClasses(); };
   byId("class-search").addEventListener("input", sort);
   for (const id of ["class-order", "class-wrong"]) byId(id).addEventListener("change", sort);
   byId("threshold").addEventListener("input", drawBoxes);

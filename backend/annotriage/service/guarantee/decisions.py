@@ -13,6 +13,7 @@ from annotriage.service.guarantee.spot_checks import DAY, OLDEST_DAYS, listen
 from annotriage.service.intake.answers import latest, same
 from annotriage.states import EventKind, SpotCheckState
 from annotriage.store import spot_checks
+from annotriage.store.database import read_once
 from annotriage.store.events import note
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
@@ -35,6 +36,7 @@ def is_alone(connection: Connection, project: Project) -> bool:
     return people_since(connection, project.id, time.time() - OLDEST_DAYS * DAY) <= 1
 
 
+@read_once
 def decisions(connection: Connection, project: Project) -> list[Decision]:
     """The spot checks that a person who manages may decide: those contradicted for a day, where one person alone answers."""
     waiting = spot_checks.contradicted(connection, project.id, time.time() - WAIT_SECONDS)

@@ -12,9 +12,9 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -24,6 +24,7 @@ from annotriage.errors import DataError, OutcomeUnknown, StateError, ToolError, 
 from annotriage.labeling_tool import LOOK_ALIKES_VERSION, Shown, TabShows, ToolProject
 from annotriage.service.delivery import accepting
 from annotriage.service.delivery.rerouting import take_back, undo_rerouting
+from annotriage.service.maps.likeness import Likeness, nearest_free
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind, ProposalState
@@ -37,13 +38,10 @@ from annotriage.store.references import get_reference
 from annotriage.store.snapshots import groups_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from annotriage.guarantee.look_alikes import Standing
 
 COUNT = 200  # most similar to an item
 MOST = 10_000  # members
-SEARCHED = 100_000  # of the latest that wait, among which the most similar are looked for
 SMALLEST = 20  # members of a half that is worth asking about by itself
 TITLE = 40  # characters of a tab's title that say what it is
 
@@ -76,16 +74,20 @@ def propose_groups(process: Process, project: Project, dataset_id: int, numbers:
     return propose_items(process, project, ids, by, reason=f"outlier {reason}")
 
 
-def propose_similar(process: Process, project: Project, item_id: int, by: str, count: int = COUNT) -> int:
-    """Offer the `count` items most similar to one, of those that wait: the proposal's number. Raises StateError, UnknownError."""
+def propose_similar(
+    process: Process, project: Project, item_id: int, by: str, count: int = COUNT, *, likeness: Likeness | None = None
+) -> int:
+    """Offer the `count` items most similar to one, of those that wait: the proposal's number. Raises StateError, UnknownError, Overloaded.
+
+    likeness: who looks for them in a process of its own, where this one computes nothing.
+    """
     if not 1 <= count <= MOST:
         raise DataError(f"count: {count} is not between 1 and {MOST:,}")
     with process.store.reading() as connection:
         item = item_of_id(connection, project, item_id)
-        points = proposals.points_of(connection, project, [item_id])
-        if item_id not in points:
+        if item_id not in proposals.points_of(connection, project, [item_id]):
             raise StateError(f"task {item.name}: it has no place among the others, for it could not be judged")
-        nearest = _nearest(proposals.free_points(connection, project, SEARCHED), points[item_id], count)
+    nearest = nearest_free(process, project, item_id, count) if likeness is None else likeness.nearest_free(project, item_id, count)
     return propose_items(process, project, nearest, by, reason=f"the {len(nearest)} most similar to task {item.name}")
 
 
@@ -450,21 +452,6 @@ def _worth_asking(free: int, chosen: int, group_error: float, confidence: float,
         return
     enough = next((size for size in range(free + 1, 5_000) if looks(size, group_error, confidence)), None)
     raise StateError(too_few_sentence(reason, chosen, free, enough))
-
-
-def _nearest(placed: Iterable[tuple[Sequence[int], Sequence[bytes]]], at: bytes, most: int) -> list[int]:
-    """The items nearest to a point, by the distance in the space of the map. placed: some at a time."""
-    import numpy as np
-
-    center = np.frombuffer(at, np.float16).astype(np.float32)
-    ids: NDArray[Any] = np.empty(0, dtype=np.int64)
-    apart: NDArray[Any] = np.empty(0, dtype=np.float32)
-    for some, points in placed:
-        lying = np.frombuffer(b"".join(points), np.float16).reshape(len(points), -1).astype(np.float32)
-        ids, apart = np.append(ids, some), np.append(apart, np.square(lying - center).sum(axis=1))
-        kept = np.lexsort((ids, apart))[:most]
-        ids, apart = ids[kept], apart[kept]
-    return [int(id) for id in ids]
 
 
 def _move(connection: Connection, found: Proposal, from_: Sequence[ProposalState], to: ProposalState, **values: object) -> None:

@@ -47,8 +47,7 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
     """
     from annotriage.engine.calibration import calibrate, looks_seen
     from annotriage.engine.collecting import collect
-    from annotriage.model import load_model
-    from annotriage.model.spec import ModelSpec
+    from annotriage.service.judging.kept_model import load_kept_model
 
     refuse_second(project)
     present = process.reference(project.reference_id)
@@ -56,8 +55,7 @@ def recalibrate(process: Process, project: Project, progress: Progress = silent)
         rows = spot_checks.sample_answers(connection, project.id)
     _refuse_few(project, present, len({row.group or row.media_hash for row in rows}))
     settings = process.run_settings(present)
-    model = load_model(ModelSpec.load(present.spec_path or ""), settings.device)
-    present.check(model)
+    model = load_kept_model(present, settings)
     dataset = Dataset("the sample", len(rows), lambda: answered_items(process, project, rows))
     answered = collect(model, dataset, present.space, settings, progress, "answered items", present.space.known_or_foreign)
     with progress("calibrating", None):

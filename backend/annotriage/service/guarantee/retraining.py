@@ -81,6 +81,7 @@ def retrain_project(
         wishes=wishes,
         new_classes=new_classes,
         settings=process.run_settings(process.reference(project.reference_id)),
+        server=process.settings,
         replace_existing=replace_existing,
         progress=progress,
     )

@@ -1,6 +1,6 @@
 """Faces of the atlas that the model itself made: images that mean to a layer what a cell does; a batch at a time, and kept as they come.
 
-Who stops in the middle loses nothing: the next job goes on with the cells that are missing.
+Who stops in the middle loses no more than the batch: the next job goes on with the cells that are missing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from annotriage.progress import Progress, silent
 from annotriage.report.sprite import sprite, tiles_of
 from annotriage.service.inside.atlas_laying import kept_layer
 from annotriage.service.inside.keeping import keeping
+from annotriage.service.judging.kept_model import load_kept_model
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import InsightKind
@@ -41,7 +42,7 @@ def make_faces(process: Process, project: Project, job: Job, progress: Progress 
     place, side = int(job.payload.get("layer", 0)), int(job.payload.get("side", SIDES[0]))
     if not 0 <= place < len(atlas.facts["layers"]) or side not in SIDES:
         raise DataError(f"the atlas has no layer {place} with {side} cells along an edge")
-    model = reference.open_model(None, process.run_settings(reference))
+    model = load_kept_model(reference, process.run_settings(reference))
     if reason := why_no_faces(model):
         raise StateError(reason)
     layer = kept_layer(process, project, atlas, place)
@@ -55,12 +56,11 @@ def make_faces(process: Process, project: Project, job: Job, progress: Progress 
     colours = colours_in(map(sample.thumbnail, places), model.spec.input.mode)
     with progress(f"making faces in {layer.name}", total) as advance:
         advance(len(tiles))
-        for made in faces_of(model, layer.name, means, layer.middle, colours, len(tiles)):
+        for made in faces_of(model, layer.name, means, layer.middle, colours, len(tiles), advance):
             tiles += [Image.fromarray(face.pixels) for face in made]
             cosines += [face.cosine for face in made]
             facts = {"name": layer.name, "done": len(tiles), "total": total, "tile": tile, "cosine": cosines}
             _keep(process, project, atlas, name, facts, sprite(tiles, tile), job)
-            advance(len(made))
     log("faces made", project=project.external_id, layer=layer.name, cells=total, cosine=float(np.median(cosines)))
     return f"{total:,} faces are made in {layer.name}; half of them point {np.median(cosines):.2f} or more along their cell."
 

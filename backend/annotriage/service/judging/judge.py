@@ -6,7 +6,6 @@ Items of one project and reference at a time, in one stream: media of the next o
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -16,15 +15,16 @@ from queue import Empty, Queue
 from annotriage.data import Item, Problem
 from annotriage.engine.reference import Reference
 from annotriage.engine.verdict import failed_verdict, verdicts_of
-from annotriage.errors import AnnotriageError, UnknownError
+from annotriage.errors import AnnotriageError, MismatchError, ModelError, UnknownError
 from annotriage.labeling_tool import ToolProject
-from annotriage.model import Model, load_model
-from annotriage.model.spec import ModelSpec
+from annotriage.model import Model
 from annotriage.model.stream import Batch, stream
 from annotriage.service.judging.check_assignment import Draw, current_draw, failed, judgements
+from annotriage.service.judging.kept_model import load_kept_model, refuse_changed
 from annotriage.service.judging.media import MediaReader, Reading
 from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, Step
+from annotriage.service.operations.machine import cores
 from annotriage.service.operations.process import Process
 from annotriage.settings import Settings
 from annotriage.states import EventKind, Failure
@@ -35,7 +35,8 @@ from annotriage.store.projects import Project, change_project, get_project
 from annotriage.store.verdicts import Judgement, record
 from annotriage.store.work import ClaimedItem
 
-CLAIMED = 256  # items at a time
+FEWEST, CLAIMED = 32, 256  # items at a time, at first and at most:
+CLAIM_SECONDS = 1.0  # about so much work, since what one worker has claimed no other can take
 RECORDED = 128  # verdicts in one transaction: some 20 ms
 IDLE_SECONDS = 0.1
 AHEAD = 2  # claims whose media are being fetched while another one is judged
@@ -65,6 +66,8 @@ class Judge:
         self._ahead: Queue[_Claimed] = Queue(maxsize=AHEAD)
         self._models: dict[int, tuple[Reference, Model, Settings]] = {}
         self._at_hand: set[int] = set()  # work that is claimed, and not finished or given back
+        self._size = FEWEST
+        self._left: dict[int, tuple[float, set[int]]] = {}  # references whose model does not run here: until when, and what was left
         self._in_doubt = False  # whether more may be claimed than is at hand: the database went away over it
 
     def loops(self) -> list[Loop]:
@@ -106,12 +109,13 @@ class Judge:
     def _claim(self) -> _Claimed | None:
         store = self._process.store
         self._clear_doubt()
+        left = [id for id, (until, _) in list(self._left.items()) if time.monotonic() < until]
         with store.reading() as connection:
-            if not work.anything_due(connection):
+            if not work.anything_due(connection, left):
                 return None
         try:
             with store.writing() as connection:
-                claim = work.claim(connection, self._process.owner, CLAIMED)
+                claim = work.claim(connection, self._process.owner, min(self._size, CLAIMED), left)
                 if claim is None:
                     return None
                 project = get_project(connection, claim.project_id)
@@ -134,14 +138,17 @@ class Judge:
         """Judge what was claimed. Whatever fails, nothing stays claimed: it is tried again."""
         done = False
         try:
-            reference, model, settings = self._model(claimed.reference_id)
+            reference, model, settings = self.open(claimed.reference_id)
+            began = time.monotonic()
             found, later = self._run(claimed, reference, model, settings)
+            self._size = max(FEWEST, int(CLAIM_SECONDS * len(claimed.rows) / max(1e-3, time.monotonic() - began)))
             self._record(claimed, found, later)
             done = True
         except DATABASE_TROUBLE:  # what is still claimed is given back once the database is there again
             raise
         except AnnotriageError as error:
-            self._held_up(claimed, error)
+            if not self._leave_to_others(claimed, error):
+                self._held_up(claimed, error)
         except Exception:
             self._release(claimed.rows.values())
             raise
@@ -192,6 +199,22 @@ class Judge:
             if before.trouble != str(error):
                 note(connection, project.id, EventKind.TROUBLE, error=str(error))
 
+    def _leave_to_others(self, claimed: _Claimed, error: AnnotriageError) -> bool:
+        """Give back at once what other workers may have the model for, and claim no more of it for a while; whether that was done.
+
+        What this worker has left before, and is there still, nobody else can judge either.
+        """
+        id, works = claimed.reference_id, {row.work_id for row in claimed.rows.values()}
+        _, before = self._left.get(id, (0.0, set[int]()))
+        unfit = isinstance(error, (ModelError, MismatchError)) and id not in self._models
+        if not unfit or works & before or not self._process.others("worker"):
+            return False
+        self._left[id] = time.monotonic() + TROUBLE_SECONDS, works
+        log("left to other workers", level=logging.ERROR, project=claimed.project.external_id, items=len(works), error=error)
+        with self._process.store.writing() as connection:
+            work.put_off(connection, sorted(works), time.time())
+        return True
+
     def _release(self, rows: Iterable[ClaimedItem]) -> None:
         with self._process.store.writing() as connection:
             work.release(connection, [row.work_id for row in rows], time.time() + AGAIN_SECONDS)
@@ -237,15 +260,19 @@ class Judge:
             found += judgements(claimed.project, draw, scored, verdicts, judged, batch.loaded, side)
         return found
 
-    def _model(self, reference_id: int) -> tuple[Reference, Model, Settings]:
-        """The reference with its model, loaded once; of two at most, the present one and the next."""
+    def open(self, reference_id: int) -> tuple[Reference, Model, Settings]:
+        """A reference with its model, loaded once; of two at most, the present one and the next.
+
+        Raises UnknownError, ModelError if the model cannot run here, MismatchError if it is another one here.
+        """
         if reference_id not in self._models:
             reference = self._process.reference(reference_id)
             settings = self._process.run_settings(reference)
-            spec = ModelSpec.load(reference.spec_path or "")
             model = next((loaded for fitted, loaded, _ in self._models.values() if fitted.model == reference.model), None)
-            model = model or load_model(spec, settings.device, max(1, (os.cpu_count() or 1) - 1))
-            reference.check(model)
+            if model is None:
+                model = load_kept_model(reference, settings, max(1, cores() - 1))
+            else:
+                refuse_changed(reference, model)
             while len(self._models) > 1:
                 self._models.pop(next(iter(self._models)))
             self._models[reference_id] = (reference, model, settings)

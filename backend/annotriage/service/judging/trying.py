@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import stream
 from annotriage.service.guarantee.spot_checks import SEED
 from annotriage.service.judging.media import MediaReader
+from annotriage.service.operations.machine import cores
 from annotriage.states import Route
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def try_out(process: Process, tool: ToolProject, reference: Reference, tasks: Se
 def _routes(process: Process, tool: ToolProject, reference: Reference, tasks: Sequence[Task]) -> NDArray[np.object_]:
     """The route of each task: (N,) str."""
     settings = process.run_settings(reference)
-    model = load_model(ModelSpec.load(reference.spec_path or ""), settings.device, max(1, (os.cpu_count() or 1) - 1))
+    model = load_model(ModelSpec.load(reference.spec_path or ""), settings.device, max(1, cores() - 1))
     reference.check(model)
     routes = np.full(len(tasks), Route.FAILED, dtype=object)
     reader = MediaReader(process.settings, process.server)

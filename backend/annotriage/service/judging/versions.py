@@ -80,15 +80,13 @@ def _said(process: Process, project: Project, reference_id: int, ids: Sequence[i
 
 def _judged(process: Process, project: Project, reference_id: int, rows: Sequence[AnsweredItem], progress: Progress) -> dict[int, Said]:
     from annotriage.engine.verdict import verdicts_of
-    from annotriage.model import load_model
-    from annotriage.model.spec import ModelSpec
     from annotriage.model.stream import stream
     from annotriage.service.guarantee.recalibrating import answered_items
+    from annotriage.service.judging.kept_model import load_kept_model
 
     reference = process.reference(reference_id)
     settings = process.run_settings(reference)
-    model = load_model(ModelSpec.load(reference.spec_path or ""), settings.device)
-    reference.check(model)
+    model = load_kept_model(reference, settings)
     found: dict[int, Said] = {}
     with progress(f"judging under {reference.prediction_version}", len(rows)) as advance:
         for batch in stream(model, answered_items(process, project, rows), settings):

@@ -26,12 +26,17 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection as Pipe
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from annotriage.settings import ServiceSettings
 
 FOUND = 24  # items
+SEARCHED = 100_000  # of the latest that wait, among which members of a group of look-alikes are looked for
 SECONDS = 60.0  # at most for a search: the model is loaded for it
 PATIENCE = 10.0  # seconds to wait for a turn
 NICENESS = 5
+
+_TURNS = threading.BoundedSemaphore(1)  # of this process, however many ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +48,10 @@ class Like:
 
 
 class Likeness:
-    """Looks for items that are alike, one search at a time; any number of threads may use one."""
+    """Looks for items that are alike, one search at a time; any number of threads may use any number of these."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._turns = threading.BoundedSemaphore(1)
 
     def like_item(self, project: Project, item_id: int) -> list[Like]:
         """The items most like one, itself left out, the most similar first. Raises UnknownError, StateError, Overloaded.
@@ -67,12 +71,16 @@ class Likeness:
             raise DataError("choose a picture")
         return self._search(project, None, picture)
 
-    def _search(self, project: Project, item_id: int | None, picture: bytes | None) -> list[Like]:
+    def nearest_free(self, project: Project, item_id: int, count: int) -> list[int]:
+        """As the function of that name. Raises StateError, Overloaded."""
+        return [like.item_id for like in self._search(project, item_id, None, count)]
+
+    def _search(self, project: Project, item_id: int | None, picture: bytes | None, free: int = 0) -> list[Like]:
         process = self._process
         with self._turn():
             context = multiprocessing.get_context("spawn")
             ours, theirs = context.Pipe()
-            asked = (process.settings, process.config, project.id, item_id, theirs)
+            asked = (process.settings, process.config, project.id, item_id, free, theirs)
             child = context.Process(target=answer, args=asked, name="annotriage-search", daemon=True)
             giver = threading.Thread(target=_give, args=(ours, picture), daemon=True)
             try:
@@ -98,12 +106,12 @@ class Likeness:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        if not self._turns.acquire(timeout=PATIENCE):
+        if not _TURNS.acquire(timeout=PATIENCE):
             raise Overloaded("another search is running at this moment; try again in a few seconds")
         try:
             yield
         finally:
-            self._turns.release()
+            _TURNS.release()
 
 
 def _give(pipe: Pipe, picture: bytes | None) -> None:
@@ -111,8 +119,19 @@ def _give(pipe: Pipe, picture: bytes | None) -> None:
         pipe.send(picture)
 
 
-def answer(settings: ServiceSettings, config: Path | None, project_id: int, item_id: int | None, pipe: Pipe) -> None:
-    """One search, in its own process: a picture comes by the pipe, and what was found, or why nothing was, goes there."""
+def nearest_free(process: Process, project: Project, item_id: int, count: int) -> list[int]:
+    """The items most like one, itself among them, of the latest that wait and may become members of a group of look-alikes.
+
+    The nearest first, `count` at most. Raises StateError if it is not judged.
+    """
+    return [id for id, _ in _nearest_free(process, project, item_id, count)]
+
+
+def answer(settings: ServiceSettings, config: Path | None, project_id: int, item_id: int | None, free: int, pipe: Pipe) -> None:
+    """One search, in its own process: a picture comes by the pipe, and what was found, or why nothing was, goes there.
+
+    free: so many of what may become members of a group of look-alikes; 0: of all items.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group, and whoever asked ends this
     os.nice(NICENESS)
     picture: bytes | None = pipe.recv()
@@ -121,8 +140,11 @@ def answer(settings: ServiceSettings, config: Path | None, project_id: int, item
     try:
         with process.store.reading() as connection:
             project = get_project(connection, project_id)
-        point = _point_of_item(process, project, item_id) if picture is None else _point_of_picture(process, project, picture)
-        said = "found", _nearest(process, project, point, item_id)
+        if free and item_id is not None:
+            said = "found", _nearest_free(process, project, item_id, free)
+        else:
+            point = _point_of_item(process, project, item_id) if picture is None else _point_of_picture(process, project, picture)
+            said = "found", _nearest(process, project, point, item_id)
     except MediaError as error:
         said = "no picture", str(error)
     except AnnotriageError as error:
@@ -152,14 +174,12 @@ def _point_of_picture(process: Process, project: Project, picture: bytes) -> Any
     import numpy as np
 
     from annotriage.data import Item
-    from annotriage.model import load_model
-    from annotriage.model.spec import ModelSpec
     from annotriage.model.stream import stream
+    from annotriage.service.judging.kept_model import load_kept_model
 
     reference = process.reference(project.reference_id)
     settings = process.run_settings(reference)
-    model = load_model(ModelSpec.load(reference.spec_path or ""), settings.device, 1)
-    reference.check(model)
+    model = load_kept_model(reference, settings, 1)
     (batch,) = stream(model, [Item("picture", picture, path="the picture")], settings)
     (problem,) = batch.problems
     if problem is not None or batch.outputs is None:
@@ -183,3 +203,21 @@ def _nearest(process: Process, project: Project, point: Any, without: int | None
             some = [(float(distance), ids[place]) for distance, place in zip(away, nearest.tolist(), strict=True)]
             best = sorted([*best, *some])[: FOUND + 1]
     return [(id, distance) for distance, id in best if id != without][:FOUND]
+
+
+def _nearest_free(process: Process, project: Project, item_id: int, most: int) -> list[tuple[int, float]]:
+    """(item id, distance) of the nearest items that may become members."""
+    import numpy as np
+
+    from annotriage.store.proposals import free_points
+
+    point = _point_of_item(process, project, item_id)
+    ids: NDArray[Any] = np.empty(0, dtype=np.int64)
+    apart: NDArray[Any] = np.empty(0, dtype=np.float32)
+    with process.store.reading() as connection:
+        for some, compressed in free_points(connection, project, SEARCHED):
+            lying = np.frombuffer(b"".join(compressed), np.float16).reshape(len(some), -1).astype(np.float32)
+            ids, apart = np.append(ids, some), np.append(apart, np.square(lying - point).sum(axis=1))
+            kept = np.lexsort((ids, apart))[:most]
+            ids, apart = ids[kept], apart[kept]
+    return [(int(id), float(away)) for id, away in zip(ids, np.sqrt(apart), strict=True)]

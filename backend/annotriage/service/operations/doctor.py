@@ -22,11 +22,13 @@ from annotriage.service.guarantee.decisions import is_alone
 from annotriage.service.guarantee.spot_checks import OLDEST_DAYS, SKEW_SECONDS, standing
 from annotriage.service.operations.process import VISITORS, Process
 from annotriage.settings import ServiceSettings
+from annotriage.states import Failure
 from annotriage.store import DATABASE_TROUBLE, browsing, deliveries, inbox, work
 from annotriage.store.database import cause
 from annotriage.store.projects import Project, projects
 
 LOOKED_AT = 500  # failed items, of which kinds are told apart
+UNLISTED = 50  # tasks that the labeling tool fails to show, which are all named: lists stay empty while one of them is there
 KINDS = 3  # of failures that are shown
 PILED_UP = 100  # webhooks that nobody has read: somebody should have
 UNTOLD_SECONDS = 60.0  # after an import its webhook is there, even if the clocks differ
@@ -94,7 +96,8 @@ def _service(process: Process) -> Iterator[Check]:
             f"the {late[0].role} process gave its last sign of life {time.time() - late[0].at:.0f}\u00a0s ago, and should give one every"
             " 5\u00a0s"
         )
-        yield Check("running", False, found, "It hangs, or cannot write to the database; its log says more.")
+        fix = "It hangs, or cannot write to the database; its log says more. One that hangs for three minutes is started anew."
+        yield Check("running", False, found, fix)
     else:
         yield Check("running", True, ", ".join(f"{roles[role]} {role}" for role in ("web", "worker", "jobs")))
     if roles["web"]:
@@ -159,7 +162,7 @@ def _project(process: Process, project: Project) -> Iterator[Check]:
     yield Check("project", True, f"{project.title!r}, {project.version}{', only watched' if project.watch else ''}")
     yield from _stopped(project)
     with process.store.reading() as connection:
-        looks = (_poll, _webhooks, _failures, _deliveries, _guarantee)
+        looks = (_poll, _webhooks, _unlisted, _failures, _deliveries, _guarantee)
         for look in looks:
             yield from look(connection, project)
     if not project.watch:
@@ -202,9 +205,17 @@ def _webhooks(connection: Connection, project: Project) -> Iterator[Check]:
         yield Check("webhooks arrive", True, "of what came in last, one told")
 
 
+def _unlisted(connection: Connection, project: Project) -> Iterator[Check]:
+    """Tasks that the labeling tool itself fails to show: with each of them in it, a list shows nothing at all to anybody."""
+    rows = browsing.failures(connection, project, UNLISTED, Failure.UNLISTED)
+    if rows:
+        tasks = ", ".join(str(row.task) for row in reversed(rows)) + (" and more" if len(rows) == UNLISTED else "")
+        yield Check("tasks", False, f"the labeling tool fails to show {tasks}. {rows[0].reason}")
+
+
 def _failures(connection: Connection, project: Project) -> Iterator[Check]:
     """Items that could not be judged, by what was wrong with them: hosts to allow, media that are gone, no pictures."""
-    rows = browsing.failures(connection, project, LOOKED_AT)
+    rows = [row for row in browsing.failures(connection, project, LOOKED_AT) if row.failure != Failure.UNLISTED]
     kinds = Counter((row.failure, row.host) for row in rows)
     latest = {(row.failure, row.host): row for row in reversed(rows)}
     for kind, items in kinds.most_common(KINDS):

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What was erased. unknown: names that no item has. references: names of those that kept an item of that name, and became new versions:
-    whatever project they are used in, as a training set may hold this project's items, and it is safer to lose another of that name.
-    remains: sentences on what is left elsewhere."""
+    """What was erased. unknown: names that no item has. remains: sentences on what is left elsewhere. references: names of those that kept
+    an item of that name or the same picture, and became new versions: whatever project they are used in, as a training set may hold this
+    project's items, and it is safer to lose another one."""
 
     erased: int
     unknown: tuple[str, ...]
@@ -62,7 +62,8 @@ def erase(process: Process, project: Project, names: Sequence[str], by: str) -> 
         references = kept_references(connection)
     items = list({item.id: item for item in found.values()}.values())
     kept_as = {name for item in items for name in (*item.names, str(item.id))}
-    changed = [name for id in references if (name := _rewrite(process, id, kept_as)) is not None]
+    faces = {item.face for item in items if item.face}
+    changed = [name for id in references if (name := _rewrite(process, id, kept_as, faces)) is not None]
     with process.store.writing() as connection:
         # Before anything is erased: who keeps what it found holds its job first, too, and neither waits for the other for ever.
         looked |= stop_looks(connection, project.id)
@@ -91,11 +92,11 @@ def erase_asked(process: Process, job: jobs.Job) -> str:
     return " ".join((f"{count(done.erased, 'item')} erased, {len(done.unknown)} not found.", *done.remains))
 
 
-def _rewrite(process: Process, id: int, names: Collection[str]) -> str | None:
+def _rewrite(process: Process, id: int, names: Collection[str], faces: Collection[bytes]) -> str | None:
     """Take items out of what a reference keeps: its name, None if it keeps none of them."""
     with tempfile.TemporaryDirectory(prefix="annotriage-") as temporary:
         reference = open_reference(process.store, id, Path(temporary))
-        clean = _without(reference, names)
+        clean = _without(reference, names, faces)
         if clean is reference:
             return None
         folder = Path(temporary) / "clean"  # beside the former one, so that the model's place is written alike
@@ -107,18 +108,21 @@ def _rewrite(process: Process, id: int, names: Collection[str]) -> str | None:
     return reference.name
 
 
-def _without(reference: Reference, names: Collection[str]) -> Reference:
-    sample = _replaced(reference.sample, names)
-    held_out = reference.held_out_sample and _replaced(reference.held_out_sample, names)
+def _without(reference: Reference, names: Collection[str], faces: Collection[bytes]) -> Reference:
+    sample = _replaced(reference.sample, names, faces)
+    held_out = reference.held_out_sample and _replaced(reference.held_out_sample, names, faces)
     if sample is reference.sample and held_out is reference.held_out_sample:
         return reference
     changed = dataclasses.replace(reference, sample=sample, held_out_sample=held_out)
     return dataclasses.replace(changed, version=changed.content_hash())
 
 
-def _replaced(sample: Sample, names: Collection[str]) -> Sample:
-    """The sample with a copy of another item in the place of each of these; the nearest one of its cluster that is seen as fully."""
-    places = [place for place, id in enumerate(sample.ids) if id in names]
+def _replaced(sample: Sample, names: Collection[str], faces: Collection[bytes]) -> Sample:
+    """The sample with a copy of another item in the place of each of these; the nearest one of its cluster that is seen as fully.
+
+    names, faces: of the erased items. A training set may hold one under another name: the same picture is the same item.
+    """
+    places = [place for place, id in enumerate(sample.ids) if queries.is_called(id, names) or sample.thumbnail(place) in faces]
     if not places:
         return sample
     full = len(sample.logits)
@@ -157,7 +161,8 @@ def _remains(
         )
     for name in dict.fromkeys(changed):
         yield (
-            f"Reference {name} kept an item of that name, and is a new version without it. Its statistics rest on all its training items:"
-            " fit it again, from data without the item, to be rid of its part in them. The folder that it was fitted into still has it."
+            f"Reference {name} kept an item of that name or picture, and is a new version without it. Its statistics rest on all its"
+            " training items: fit it again, from data without the item, to be rid of its part in them. The folder that it was fitted into"
+            " still has it."
         )
     yield "Backups, exported files and reports that were taken before still have it; so have logs the ids of tasks."

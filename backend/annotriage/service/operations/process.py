@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from annotriage.errors import StateError, StoreError
 from annotriage.labeling_tool import LabelingTool, ToolProject, ToolServer, labeling_tool
 from annotriage.service.operations.log import log
+from annotriage.service.operations.machine import machine
 from annotriage.service.operations.references import OpenReferences
 from annotriage.settings import ServiceSettings, Settings
 from annotriage.store import DATABASE_TROUBLE, Store, jobs
@@ -46,11 +47,12 @@ class Process:
     def __init__(self, settings: ServiceSettings, role: str, config: Path | None = None) -> None:
         """config: the settings file, for how the model runs (device, threads, batch_size)."""
         self.settings, self.role, self.config = settings, role, config
-        self.host, self.pid = socket.gethostname(), os.getpid()
-        self.owner = f"{role}@{self.host}:{self.pid}:{secrets.token_hex(4)}"
+        self.host, self.pid = machine(), os.getpid()
+        self.owner = f"{role}@{socket.gethostname()}:{self.pid}:{secrets.token_hex(4)}"
         self.store = Store(settings.database, checkpoints=role != "web", make=role not in VISITORS)
         self.tool: LabelingTool = labeling_tool()
         self.server: ToolServer = self.tool.connect_server(settings)
+        self.beats = 0  # signs of life that were written down
         self.unwritten = ""  # why the last sign of life could not be written down
         self.trouble = ""  # why the labeling tool cannot be used; others learn of it by the sign of life
         self.stopping = threading.Event()
@@ -111,7 +113,14 @@ class Process:
             self.unwritten = cause(error)
             raise
         self.unwritten = ""
+        self.beats += 1
         return False
+
+    def others(self, role: str) -> list[work_queries.Heartbeat]:
+        """The living processes of a role besides this one, wherever they run."""
+        with self.store.writing() as connection:
+            self._bury_dead(connection)
+            return [row for row in work_queries.living(connection) if row.role == role and row.owner != self.owner]
 
     def _put_back(self) -> bool:
         """Whether the clock was put back since the last sign of life; before the first one it may have been."""

@@ -25,20 +25,23 @@ def keep_reference(store: Store, reference: Reference) -> int:
 
     Raises MismatchError if its model is not where the reference says.
     """
+    from annotriage.data.local_paths import has_file
     from annotriage.engine.what_if import what_if
     from annotriage.model import model_files
     from annotriage.model.spec import ModelSpec
+    from annotriage.service.judging.kept_model import ANSWERS, write_answers
 
-    if reference.spec_path is None or not reference.spec_path.is_file():
+    if reference.spec_path is None or not has_file(reference.spec_path):
         raise MismatchError(
             f"reference {reference.name!r}: its model spec {reference.spec_path or reference.model.name} is not there any more;"
             " put it back, or fit again"
         )
     spec = ModelSpec.load(reference.spec_path)
-    reference.open_model(spec)  # refuses a model that has changed since
+    model = reference.open_model(spec)  # refuses one that has changed since
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / MODEL).mkdir()
+        write_answers(model, folder / ANSWERS)
         name = spec.model_path.name
         moved = dataclasses.replace(spec, file=name) if spec.file else dataclasses.replace(spec, weights=name)
         moved.write(folder / MODEL / "model.toml")

@@ -1,13 +1,15 @@
 """`annotriage serve`: the web process, and the worker and jobs processes that it starts, watches and ends.
 
-A child that dies is started again, after a pause that grows. Children end when the web process does, however it ended: each holds one
-end of a pipe whose other end only the web process has.
+A child that dies is started again, after a pause that grows. One that hangs is killed, and then it is one that died: what it held is
+free for others by then, and whatever it was in the middle of is taken up as after any death. Children end when the web process does,
+however it ended: each holds one end of a pipe whose other end only the web process has.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -22,11 +24,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from annotriage.errors import SettingError, StoreError
 from annotriage.labeling_tool import Check, labeling_tool
+from annotriage.service.operations.joining import REFUSED
 from annotriage.service.operations.log import log, start_log
 from annotriage.service.operations.loops import SOON, Loop, Step, heartbeat
 from annotriage.service.operations.notices import ways_of
 from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings
+from annotriage.store import work
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -37,6 +41,8 @@ RESTART = (0.5, 2.0, 10.0, 30.0)  # seconds before a child that died again is st
 LOOK_SECONDS = 30.0  # between two looks at the labeling tool
 SOUND_SECONDS = 60.0  # a child that lived so long starts anew at once
 END_SECONDS = 20.0
+KILL_SECONDS = 5.0  # until a killed process is gone; one that waits for a disk that hangs may not be
+SILENT = 36  # signs of life of the web process, one each five seconds, without one of a child: it hangs
 
 
 class Server(Protocol):
@@ -55,7 +61,7 @@ def serve(
     say: Callable[[str], None],
     config: Path | None = None,
 ) -> int:
-    """Run the service until it is told to stop (Ctrl-C, SIGTERM): its exit status.
+    """Run the service until it is told to stop (Ctrl-C, SIGTERM), or its worker is not let join those of other replicas: its exit status.
 
     create_server: makes the web server on a socket (annotriage.web.app.create_server).
     say: told where the service is, once it answers, and what keeps it from the labeling tool. Raises SettingError without a token or if
@@ -75,7 +81,13 @@ def serve(
         listener.close()
         raise
     server = create_server(process, listener)
-    children = Children(lambda role: start_child(role, settings, config))
+    refused = threading.Event()
+
+    def leave() -> None:
+        refused.set()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    children = Children(process, lambda role: start_child(role, settings, config), refused=leave)
     watch = Loop(process, "children", [Step("children", children.watch)], WATCH_SECONDS, back_off=SOON)
     loops = (watch, heartbeat(process), looking(process, say))
     threads = [threading.Thread(target=loop.run, name=loop.name, daemon=True) for loop in loops]
@@ -93,13 +105,13 @@ def serve(
     except KeyboardInterrupt:
         pass
     finally:
-        say("Stopping: what is being judged is given back.")
+        say("Stopping: the line `not let join` before says why." if refused.is_set() else "Stopping: what is being judged is given back.")
         process.stopping.set()
         threads[0].join()  # no child is started any more
         children.end()
         server.close()
         process.leave()
-    return 0
+    return int(refused.is_set())
 
 
 def looking(process: Process, say: Callable[[str], None]) -> Loop:
@@ -129,6 +141,10 @@ class Child(Protocol):
     def exitcode(self) -> int | None:
         """Its exit status; None while it runs."""
 
+    @property
+    def pid(self) -> int | None:
+        """Its number, by which its signs of life are known."""
+
     def stop(self) -> None:
         """Ask it to end."""
 
@@ -136,45 +152,89 @@ class Child(Protocol):
         """Wait for its end."""
 
     def kill(self) -> None:
-        """End it at once, and wait for that."""
+        """End it at once, and wait a while for that."""
+
+
+@dataclass
+class _Running:
+    """A child that runs. heard: when it gave its last sign of life, 0 before the first; at: how many we had given then."""
+
+    child: Child
+    started: float
+    at: int
+    heard: float = 0.0
 
 
 class Children:
-    """The worker and jobs processes."""
+    """The worker and jobs processes.
 
-    def __init__(self, start: Callable[[str], Child], clock: Callable[[], float] = time.monotonic) -> None:
-        self._start, self._clock = start, clock
-        self._running: dict[str, tuple[Child, float]] = {}  # by role, with when it was started
+    Whether one hangs is not told by any clock, which may jump, or stand still for all of them while the machine sleeps, but by what the
+    web process itself writes meanwhile: where nobody can write to the database, nobody is held for hanging.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        start: Callable[[str], Child],
+        clock: Callable[[], float] = time.monotonic,
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
+        """refused: called when a worker may not join those of other replicas; it is not started again."""
+        self._process, self._start, self._clock, self._refused = process, start, clock, refused
+        self._running: dict[str, _Running] = {}
         self._dead: dict[str, tuple[int, float]] = {}  # by role: failures in a row, and when the next one is started
+        self._beats = 0  # of our own, when we last looked for theirs
 
     def watch(self) -> bool:
-        """Start those that do not run: at first, and after a pause those that died; whether any was started."""
+        """Start those that do not run: at first, and after a pause those that died or were ended as they hung; whether any was."""
         started = [self._keep_running(role) for role in ROLES]
+        if self._beats != self._process.beats:
+            self._beats = self._process.beats
+            self._end_hung()
         return any(started)
 
     def end(self) -> None:
         """End them, in order while there is time."""
         end = self._clock() + END_SECONDS
-        for child, _ in self._running.values():
+        children = [running.child for running in self._running.values()]
+        for child in children:
             child.stop()
-        for child, _ in self._running.values():
+        for child in children:
             child.join(max(0.1, end - self._clock()))
             if child.exitcode is None:
                 child.kill()
 
+    def _end_hung(self) -> None:
+        with self._process.store.reading() as connection:
+            signs = {(row.role, row.pid): row.at for row in work.registered(connection) if row.host == self._process.host}
+        for role, running in self._running.items():
+            sign = signs.get((role, running.child.pid or 0), running.heard)  # who is held for dead has none any more
+            if sign != running.heard:
+                running.heard, running.at = sign, self._beats
+            elif self._beats - running.at >= SILENT:
+                log("child hangs", level=logging.ERROR, child=role, pid=running.child.pid, lived=round(self._clock() - running.started))
+                running.child.kill()
+                running.at = self._beats
+
     def _keep_running(self, role: str) -> bool:
-        if role in self._running and self._running[role][0].exitcode is not None:
-            self._bury(role)
+        if role in self._running and (ended := self._running[role].child).exitcode is not None:
+            if ended.exitcode == REFUSED:
+                self._running.pop(role)
+                ended.stop()
+                self._dead[role] = (0, math.inf)
+                self._refused()
+            else:
+                self._bury(role)
         _, again = self._dead.get(role, (0, 0.0))
         if role in self._running or (role in self._dead and self._clock() < again):
             return False
-        self._running[role] = (self._start(role), self._clock())
+        self._running[role] = _Running(self._start(role), self._clock(), self._process.beats)
         return True
 
     def _bury(self, role: str) -> None:
         """Take a dead child away, and say when the next one is started."""
-        child, started = self._running.pop(role)
-        lived = self._clock() - started
+        running = self._running.pop(role)
+        child, lived = running.child, self._clock() - running.started
         failures = 0 if lived > SOUND_SECONDS else self._dead.get(role, (0, 0.0))[0]
         wait = RESTART[min(failures, len(RESTART) - 1)]
         self._dead[role] = (failures + 1, self._clock() + wait)
@@ -194,6 +254,11 @@ class SpawnedChild:
         """Its exit status; None while it runs."""
         return self.process.exitcode
 
+    @property
+    def pid(self) -> int | None:
+        """Its number."""
+        return self.process.pid
+
     def stop(self) -> None:
         """Ask it to end."""
         self.lifeline.close()
@@ -204,9 +269,9 @@ class SpawnedChild:
         self.process.join(timeout)
 
     def kill(self) -> None:
-        """End it at once, and wait for that."""
+        """End it at once, and wait a while for that."""
         self.process.kill()
-        self.process.join()
+        self.process.join(KILL_SECONDS)
 
 
 def start_child(role: str, settings: ServiceSettings, config: Path | None) -> SpawnedChild:

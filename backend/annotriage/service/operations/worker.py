@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
 from collections.abc import Callable
 
+from annotriage.errors import MismatchError, ModelError, StateError
 from annotriage.service.delivery.accepting import accept_due
 from annotriage.service.delivery.outbox import Delivery
 from annotriage.service.delivery.rescoring import advance_rescoring
@@ -12,6 +15,8 @@ from annotriage.service.guarantee.proposals import tend_proposals
 from annotriage.service.guarantee.spot_checks import tend_spot_checks
 from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
+from annotriage.service.operations.joining import REFUSED, refuse_unlike
+from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import Loop, ProjectStep, heartbeat, run_loops
 from annotriage.service.operations.process import Process
 from annotriage.service.quality.gold import tend_gold
@@ -22,9 +27,10 @@ GOLD_SECONDS = 10.0
 
 
 def run_worker(process: Process) -> None:
-    """Work until the process stops."""
+    """Work until the process stops. Exits with REFUSED, having said why, where others work and this one would work otherwise."""
     judge, follower = Judge(process), Follower(process)
     try:
+        _join(process, judge)
         run_loops(
             process,
             [
@@ -37,6 +43,15 @@ def run_worker(process: Process) -> None:
         )
     finally:
         judge.close()
+
+
+def _join(process: Process, judge: Judge) -> None:
+    try:
+        refuse_unlike(process, judge.open)
+    except (ModelError, MismatchError, StateError) as error:
+        log("not let join", level=logging.ERROR, error=error)
+        process.close()
+        sys.exit(REFUSED)
 
 
 def tending(process: Process) -> Loop:

@@ -14,10 +14,9 @@ from annotriage.data import Dataset, Item, Problem
 from annotriage.engine.label_audit.audit import audit_dataset
 from annotriage.errors import DataError, MediaUnavailable
 from annotriage.labeling_tool import AUDIT_VERSION, Shown
-from annotriage.model import load_model
-from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
 from annotriage.report.output import json_text
+from annotriage.service.judging.kept_model import load_kept_model
 from annotriage.service.judging.media import MediaReader
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
@@ -43,8 +42,7 @@ def audit_project(process: Process, project: Project, progress: Progress = silen
             f"project {project.external_id}: people have answered no items besides spot checks, which take no part; audit again later"
         )
     settings = process.run_settings(reference)
-    model = load_model(ModelSpec.load(reference.spec_path or ""), settings.device)
-    reference.check(model)
+    model = load_kept_model(reference, settings)
     dataset = Dataset(f"answers of {project.title}", len(rows), lambda: _items(process, project, rows))
     audit = audit_dataset(reference, model, dataset, settings=settings, progress=progress)
     names = {str(row.id): row.external_id or row.marker or "" for row in rows}

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from annotriage.engine.duplicates import Nearness, near_rows, nearness_of
-from annotriage.model import load_model
-from annotriage.model.spec import ModelSpec
 from annotriage.quality.fingerprints import difference_hash
 from annotriage.quality.twins import NONE, nearest_among, nearest_earlier
+from annotriage.service.judging.kept_model import load_kept_model
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.quality.inheriting import inherit
@@ -102,7 +101,7 @@ class NearDuplicates:
         if known is None or known.reference_id != project.reference_id:
             reference = self._process.reference(project.reference_id)
             settings = self._process.run_settings(reference)
-            model = load_model(ModelSpec.load(reference.spec_path or ""), settings.device)
+            model = load_kept_model(reference, settings)
             known = self._known[project.id] = self._read(project, nearness_of(reference, model, settings))
         if new & set(known.ids):
             kept = [place for place, id in enumerate(known.ids) if id not in new]

@@ -13,6 +13,7 @@ from annotriage.advice.diversity_words import would_change
 from annotriage.advice.numbers import percent, percent_range
 from annotriage.states import Time
 from annotriage.store import snapshots
+from annotriage.store.database import read_once
 from annotriage.store.datasets import Dataset, RouteCount, routes_between, routes_of_datasets
 from annotriage.store.projects import Project
 from annotriage.store.references import get_reference
@@ -95,6 +96,7 @@ def diversity_of(connection: Connection, project: Project, datasets: Sequence[Da
     return tuple(DatasetDiversity(dataset, found[dataset.id]) for dataset in datasets if dataset.id in found)
 
 
+@read_once
 def snapshot_of(connection: Connection, project: Project, dataset: Dataset | None) -> Snapshot | None:
     """The latest snapshot of a dataset; None before the first."""
     return None if dataset is None else snapshots.latest(connection, [dataset.id], project.reference_id).get(dataset.id)

@@ -13,7 +13,7 @@ from annotriage.states import FOR_PEOPLE, ROUTES, SPOT_CHECK, Route, Standing
 from annotriage.store.datasets import Dataset, dataset_of_all, dataset_of_project, datasets_page, routes_of, routes_of_datasets
 from annotriage.store.filters import SCORE_STEPS, SINCE, Filters
 from annotriage.store.projects import Project
-from annotriage.store.queue import open_by_route, size_of, waiting_by_kind, waiting_in_datasets, waiting_in_groups
+from annotriage.store.queue import checks_by_route, size_of, waiting_by_kind, waiting_in_datasets, waiting_in_groups
 from annotriage.store.references import get_reference
 from annotriage.store.tallies import Alike, tally
 
@@ -156,7 +156,7 @@ def _kept_counts(connection: Connection, project: Project, filters: Filters, num
         of_route = routes_of(connection, project)
     else:
         of_route = routes_of_datasets(connection, project, [filters.dataset]).get(filters.dataset, [])
-    blind = open_by_route(connection, project, Filters(dataset=filters.dataset, state=None))
+    blind = checks_by_route(connection, project, filters.dataset, answered=True)
     routes = {count.route: count.items - blind.get(count.route, 0) for count in of_route}
     return {"route": {**routes, SPOT_CHECK: sum(blind.values())}}
 

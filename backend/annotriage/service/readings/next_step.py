@@ -15,6 +15,7 @@ from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING
 from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.groups import FACES
 from annotriage.store import snapshots, work
+from annotriage.store.database import read_once
 from annotriage.store.datasets import dataset_of_all, datasets_page, routes_of
 from annotriage.store.projects import Project, standing_of
 from annotriage.store.queue import Waiting, waiting_by_kind, waiting_in_groups
@@ -40,6 +41,7 @@ class NextStep:
     gain: float
 
 
+@read_once
 def next_step(connection: Connection, project: Project) -> NextStep:
     """The most useful thing to do in a project."""
     return max(next_steps(connection, project), key=lambda step: step.gain)
@@ -100,7 +102,8 @@ def _among_outliers(connection: Connection, project: Project, strange: int) -> I
             gain = (most.share - least.share) * most.n / FACES
             if best is None or gain > best.gain:
                 words = next_words.differing(stranger.name, most.share, other.name, least.share)
-                best = _step(words, "compare", gain, a=f"d{other.id}", b=f"d{stranger.id}")
+                first, second = sorted((stranger, other), key=lambda dataset: dataset.name)  # so that scanner A is not called B
+                best = _step(words, "compare", gain, a=f"d{first.id}", b=f"d{second.id}")
     if best is not None:
         yield best
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from sqlalchemy import Connection
 
@@ -30,6 +31,7 @@ MOST_WEEKS = 26
 FROM_ANSWERS = 20  # all alike, from which on somebody is told of
 TOLD_FROM = 5  # answers a class on average, from which on one of them may be called rare
 OTHERS = "other classes"
+DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,7 +422,7 @@ def _blind(every: Sequence[BlindAnswer], cell: Cell, limit: int) -> BlindFigures
 def _matrix(every: Sequence[BlindAnswer]) -> Matrix:
     often: Counter[str] = Counter()
     for answer in every:
-        often.update((words.known_label(sorted(answer.said)), words.known_label(sorted(answer.answered))))
+        often.update((_called(answer.said), _called(answer.answered)))
     kept = [name for name, _ in often.most_common()][: MOST_CLASSES if len(often) <= MOST_CLASSES else MOST_CLASSES - 1]
     classes = (*sorted(kept), *((OTHERS,) if len(kept) < len(often) else ()))
     named = set(classes)
@@ -428,15 +430,26 @@ def _matrix(every: Sequence[BlindAnswer]) -> Matrix:
     return Matrix(classes, tuple(tuple(cells[said, answered] for answered in classes) for said in classes))
 
 
-def _in(named: set[str], labels: Sequence[str]) -> str:
-    text = words.known_label(sorted(labels))
+def _in(named: set[str], labels: tuple[str, ...]) -> str:
+    text = _called(labels)
     return text if text in named else OTHERS
+
+
+@lru_cache(10_000)  # of thousands of answers few differ
+def _called(labels: tuple[str, ...]) -> str:
+    return words.known_label(sorted(labels))
 
 
 def monday(at: float) -> str:
     """The Monday of the week of a moment, as 2026-11-23 (UTC)."""
-    day = datetime.fromtimestamp(at, UTC).date()
-    return (day - timedelta(days=day.weekday())).isoformat()
+    return _monday_of(int(at // DAY))
+
+
+@lru_cache(10_000)
+def _monday_of(day: int) -> str:
+    """Of the week of a day, counted from 1970-01-01."""
+    found = datetime.fromtimestamp(day * DAY, UTC).date()
+    return (found - timedelta(days=found.weekday())).isoformat()
 
 
 def _people(names: _Names, by_person: Mapping[str, Mapping[tuple[str, ...], int]], known: Sequence[GoldAnswer]) -> tuple[PersonLine, ...]:

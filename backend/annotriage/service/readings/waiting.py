@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Connection
 
 from annotriage.advice import waiting_words
+from annotriage.store.database import read_once
 from annotriage.store.projects import Project
 from annotriage.store.queue import Waiting, waiting_by_kind
 from annotriage.store.reviews import answers_per_day, seconds_per_answer
@@ -26,6 +27,7 @@ class WaitingWork:
     per_day: float | None
 
 
+@read_once
 def waiting_work(connection: Connection, project: Project) -> WaitingWork:
     """What waits for people in a project."""
     kinds, seconds, per_day = (

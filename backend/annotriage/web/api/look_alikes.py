@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from annotriage.errors import DataError, UnknownError
 from annotriage.service.guarantee import proposals as deeds
+from annotriage.service.maps.likeness import Likeness
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.look_alikes import ProposalNow, proposal_now, proposals_now
 from annotriage.store.browsing import item_of_task
@@ -53,7 +54,8 @@ def propose_look_alikes(process: Process, project: str, like: str | None, group:
         return _now(process, found, deeds.propose_groups(process, found, every.id, [group], visitor_name()))
     with process.store.reading() as connection:
         item = item_of_task(connection, found, like or "")
-    return _now(process, found, deeds.propose_similar(process, found, item.id, visitor_name(), count or deeds.COUNT))
+    proposed = deeds.propose_similar(process, found, item.id, visitor_name(), count or deeds.COUNT, likeness=Likeness(process))
+    return _now(process, found, proposed)
 
 
 def ask_about_look_alikes(process: Process, project: str, proposal: str) -> ProposalNow:

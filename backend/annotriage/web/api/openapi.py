@@ -23,9 +23,10 @@ from annotriage import __version__
 from annotriage.errors import DataError
 from annotriage.service.operations.process import Process
 from annotriage.states import Time
-from annotriage.store.projects import Project, project_of
+from annotriage.store.projects import Project
 from annotriage.web.plain import as_json
 from annotriage.web.problems import MEDIA_TYPE
+from annotriage.web.visited import visited_project
 
 LATEST = 253_402_300_799.0  # the end of the year 9999, in seconds since 1970; no query has a larger number
 
@@ -219,7 +220,7 @@ def _answering(operation: Operation, process: Process) -> Callable[..., Response
         if operation.method != "GET" or "project" not in parts:
             return as_json(operation.view(process, **parts, **given), operation.status)
         with process.store.reading() as connection:
-            asked = Asked(process, connection, project_of(connection, parts.pop("project")))
+            asked = Asked(process, connection, visited_project(connection, parts.pop("project")))
             return as_json(operation.view(asked, **parts, **given), operation.status)
 
     return answer

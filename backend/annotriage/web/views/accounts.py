@@ -18,7 +18,7 @@ from annotriage.web.routing import Routes
 
 LISTED = 50
 WORDS = {
-    Role.LOOK: "sees everything, changes nothing",
+    Role.LOOK: "sees everything but open spot checks, changes nothing",
     Role.DECIDE: "pauses, sends items to review, answers in the queue, hands out groups or sets them aside, settles spot checks, reveals,"
     " recalibrates, certifies, checks labels, trains",
     Role.ADMINISTER: "changes limits and settings, lets new models take over, pushes and erases items, gives accounts",

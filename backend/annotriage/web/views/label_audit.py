@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flask import flash, redirect, url_for
@@ -16,21 +16,23 @@ from annotriage.service.readings.label_audit import LabelAuditState, label_audit
 from annotriage.store import jobs, label_audits
 from annotriage.store.jobs import Job
 from annotriage.store.projects import Project
-from annotriage.store.twins import twin_counts
+from annotriage.store.twins import Repeat, latest_repeats, twin_counts
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
-SHOWN = 100  # findings on the page
+SHOWN = 100  # findings on the page, and duplicates
 
 
 @dataclass(frozen=True)
 class LabelAuditPage:
-    """What the page shows. job: the latest audit that was asked for. twins: items that repeat another one, by states.TwinState."""
+    """What the page shows. job: the latest audit that was asked for. twins: how many items repeat another one, by states.TwinState;
+    repeats: the latest of them."""
 
     project: Project
     audit: LabelAuditState
     job: Job | None
     twins: Mapping[str, int]
+    repeats: Sequence[Repeat]
 
 
 def add_views(routes: Routes) -> None:
@@ -57,4 +59,6 @@ def add_views(routes: Routes) -> None:
 
 def _page(connection: Connection, project: Project) -> LabelAuditPage:
     asked = jobs.latest_of(connection, project.id, jobs.LABEL_AUDIT)
-    return LabelAuditPage(project, label_audit_state(connection, project, SHOWN), asked, twin_counts(connection, project))
+    twins = twin_counts(connection, project)
+    repeats = latest_repeats(connection, project, SHOWN) if twins else ()
+    return LabelAuditPage(project, label_audit_state(connection, project, SHOWN), asked, twins, repeats)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from annotriage.advice.numbers import count
 from annotriage.errors import AnnotriageError, StateError
 from annotriage.service.guarantee import proposals as deeds
+from annotriage.service.maps.likeness import Likeness
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.look_alikes import ProposalNow, proposal_now, proposals_now
 from annotriage.store.datasets import dataset_of_project
@@ -44,7 +45,7 @@ class ProposalPage:
 
 def add_views(routes: Routes) -> None:
     """Add the pages, and what their buttons do."""
-    process = routes.process
+    process, likeness = routes.process, Likeness(routes.process)
     routes.project_page("/look-alikes", "look_alikes", _page)
 
     def one(connection: Connection, project: Project, proposal: str) -> ProposalPage:
@@ -71,7 +72,7 @@ def add_views(routes: Routes) -> None:
         item_id, task = row_id(request.form.get("item", "")), request.form.get("task", "")
         most = row_id(request.form.get("count", "") or str(deeds.COUNT))
         back = url_for("web.item", project=project.external_id, task=task) if task else _list(project)
-        return _offer(project, back, lambda: deeds.propose_similar(process, project, item_id, visitor_name(), most))
+        return _offer(project, back, lambda: deeds.propose_similar(process, project, item_id, visitor_name(), most, likeness=likeness))
 
     @routes.open("/look-alikes/selection", "POST")
     def propose_selection(project: Project) -> ResponseReturnValue:

@@ -123,7 +123,7 @@ def add_views(routes: Routes) -> None:
         if wanted not in _ASKED:
             raise DataError(f"{kind[:40]!r} needs a file; its page has the form")
         payload = _ASKED[wanted](connection, project, request.form)
-        flash(ask(connection, project, wanted, payload, "The questions are being answered; the result shows here."), "done")
+        flash(ask(connection, project, wanted, payload, f"{_DOING[wanted]}; the result shows here."), "done")
         return _back(project, wanted)
 
     @routes.writing("/model/<kind>/cancel")
@@ -215,6 +215,14 @@ PAGES: dict[InsightKind, str] = {
     InsightKind.GRAPH: "model_graph",
     InsightKind.UNITS: "model_units",
     InsightKind.LAYERS: "model_layers",
+}
+_DOING = {  # what is said to be under way
+    InsightKind.DIAGNOSIS: "The questions are being answered",
+    InsightKind.ATLAS: "The atlas is being drawn",
+    InsightKind.FACES: "Faces are being made",
+    InsightKind.IMAGE: "The image is being looked at",
+    InsightKind.GRAPH: "The graph is being drawn",
+    InsightKind.LAYERS: "The layers are being drawn",
 }
 _ASKED: dict[InsightKind, Callable[[Connection, Project, Mapping[str, str]], dict[str, Any]]] = {
     InsightKind.DIAGNOSIS: _asked_items,

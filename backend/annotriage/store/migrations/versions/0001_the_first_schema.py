@@ -349,6 +349,8 @@ def upgrade() -> None:
         sa.Column("cluster", sa.Text(), nullable=False),
         sa.Column("n", sa.Integer(), nullable=False),
         sa.Column("open", sa.Integer(), nullable=False),
+        sa.Column("checks", sa.Integer(), nullable=False),
+        sa.Column("open_checks", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_counter_dataset_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_counter_reference_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("dataset_id", "reference_id", "route", "cluster", name=op.f("pk_counter")),
@@ -695,6 +697,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("item_id", name=op.f("pk_spot_check")),
     )
     with op.batch_alter_table("spot_check", schema=None) as batch_op:
+        batch_op.create_index("ix_spot_check_counted", ["project_id", "kind", "state", "answered_at"], unique=False)
+        batch_op.create_index("ix_spot_check_drawn", ["project_id", "reference_id", "route"], unique=False)
+        batch_op.create_index(
+            "ix_spot_check_disagreed",
+            ["project_id", "answered_at"],
+            unique=False,
+            sqlite_where=sa.text("state = 'disagreed'"),
+            postgresql_where=sa.text("state = 'disagreed'"),
+        )
         batch_op.create_index(batch_op.f("ix_spot_check_project_id_answered_at"), ["project_id", "answered_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_spot_check_project_id_state"), ["project_id", "state"], unique=False)
 
