@@ -214,7 +214,7 @@ def read_once(question: Callable[Concatenate[Connection, P], T]) -> Callable[Con
     """
 
     @wraps(question)
-    def ask(connection: Connection, *args: P.args, **named: P.kwargs) -> T:
+    def ask(connection: Connection, /, *args: P.args, **named: P.kwargs) -> T:
         known: dict[Any, T] | None = connection.get_execution_options().get("known")
         if known is None:
             return question(connection, *args, **named)
