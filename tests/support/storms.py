@@ -34,7 +34,9 @@ from storm_kills import (
 from storm_site import TASKS, Site, State
 from storm_upgrades import upgrade_killed, upgrade_side_by_side
 
-UNWRITABLE = ("database", "/ready 503: the database")  # what doctor and /ready say
+UNWRITABLE = "database"  # what doctor says if it cannot write either,
+UNWRITING = "sign of life"  # and if the service's processes alone cannot
+READY = "/ready 503: the database"  # what /ready says in both cases
 
 UNKNOWN = State(lost=-1, doubled=-1, wrong=-1, share=0.0, expected=0.0, open=-1)
 
@@ -102,8 +104,8 @@ def stop_process(site: Site, rng: Random) -> str:
         lives = ended.enter_context(site.stopped(role))
         if role != "web":
             site.send(TASKS)
-        ready = {"worker": "/ready 503: no worker", "web": "/ready: ReadTimeout", "jobs": ""}[role]
-        told = site.told(f"{role} process gave its last|no sign of life of {role}", ready=ready, unless=lambda: not lives())
+        ready = {"worker": "/ready 503: .*worker", "web": "/ready: ReadTimeout", "jobs": ""}[role]
+        told = site.told(f"{role} process gave its last|no sign of life from .*{role}", ready=ready, unless=lambda: not lives())
         time.sleep(max(0.0, rng.uniform(32, 75) - (time.monotonic() - began)) if lives() else 0.0)
     site.send(TASKS)
     return told
@@ -114,36 +116,37 @@ def stop_process(site: Site, rng: Random) -> str:
 
 def disk_full(site: Site, rng: Random) -> str:
     """No byte more for a while: on a small file system a real one, elsewhere by the largest size that a file may have."""
-    with _full(site):
+    with _full(site) as doctor:
         site.send(TASKS)
         time.sleep(rng.uniform(0, 10))
-        return site.told(*UNWRITABLE)
+        return site.told(doctor, READY)
 
 
 @contextmanager
-def _full(site: Site) -> Iterator[None]:
+def _full(site: Site) -> Iterator[str]:
+    """The value: what doctor says, where that does not take long."""
     ballast = site.folder / "ballast"
     if os.path.ismount(site.folder):
         with ballast.open("wb", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(b"\0" * 4096)
         try:
-            yield
+            yield UNWRITABLE
         finally:
             ballast.unlink()
         return
     with _limited(site):
-        yield
+        yield ""
 
 
 @contextmanager
-def _limited(site: Site) -> Iterator[None]:
-    """No process of the service can let a file grow, beyond what is in it at this moment."""
+def _limited(site: Site) -> Iterator[str]:
+    """No process of the service can let a file grow, beyond what is in it at this moment. The value: what doctor says."""
     limit = resource.RLIMIT_FSIZE
     try:
         for one in site.processes():
             one.rlimit(limit, (0, resource.RLIM_INFINITY))
-        yield
+        yield UNWRITING
     finally:
         for one in site.processes():  # the web process first: what it starts from now on has no limit
             with suppress(psutil.Error):
@@ -152,10 +155,10 @@ def _limited(site: Site) -> Iterator[None]:
 
 def unwritable(site: Site, rng: Random) -> str:
     """Whatever is written fails, on SQLite as on a file system that became read-only; PostgreSQL takes no connections."""
-    with _limited(site) if site.store.is_sqlite else outages.unusable(site.service.settings.database):
+    with _limited(site) if site.store.is_sqlite else outages.unusable(site.service.settings.database) as doctor:
         site.send(TASKS)
         time.sleep(rng.uniform(0, 20))
-        return site.told(*UNWRITABLE)
+        return site.told(doctor or UNWRITABLE, READY)
 
 
 def read_only(site: Site, rng: Random) -> str:
@@ -166,7 +169,7 @@ def read_only(site: Site, rng: Random) -> str:
     try:
         site.send(TASKS)
         time.sleep(rng.uniform(0, 20))
-        return site.told(*UNWRITABLE)
+        return site.told(UNWRITABLE, READY)
     finally:
         site.postgres.promote()
 
@@ -179,7 +182,7 @@ def locked(site: Site, rng: Random) -> str:
             connection.execute(text("LOCK TABLE heartbeat IN EXCLUSIVE MODE"))
         site.send(TASKS)
         time.sleep(rng.uniform(0, 12))
-        return site.told(*UNWRITABLE)
+        return site.told(UNWRITABLE, READY)
 
 
 def restart_postgresql(site: Site, rng: Random) -> str:

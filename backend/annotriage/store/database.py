@@ -69,7 +69,8 @@ GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
 # What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to. Not
 # supported is what a spare server says of writing as long as it has not taken over.
 DATABASE_TROUBLE = (StoreError, OperationalError, InternalError, InterfaceError, NotSupportedError, NoConnection)
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database uses
 
 
@@ -221,7 +222,7 @@ def read_once(question: Callable[Concatenate[Connection, P], T]) -> Callable[Con
     """
 
     @wraps(question)
-    def ask(connection: Connection, *args: P.args, **named: P.kwargs) -> T:
+    def ask(connection: Connection, /, *args: P.args, **named: P.kwargs) -> T:
         known: dict[Any, T] | None = connection.get_execution_options().get("known")
         if known is None:
             return question(connection, *args, **named)

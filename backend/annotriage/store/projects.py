@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, or_, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, case, func, or_, select, update
 
 from annotriage.errors import StateError, UnknownError
 from annotriage.labeling_tool import Before
@@ -112,7 +112,7 @@ _SELECT = select(*_COLUMNS, reference.c.prediction_version, *_FACTS).join(refere
 
 
 _NAMED = _SELECT.where(project.c.external_id == bindparam("named"))
-_SHOWN = bindparam("shown", expanding=True)  # ids of projects
+_SHOWN: BindParameter[Any] = bindparam("shown", expanding=True)  # ids of projects
 _OF_ALL = select(dataset.c.id).where(dataset.c.project_id.in_(_SHOWN), dataset.c.kind == "all")
 _COUNTED = [select(func.sum(column)).where(counter.c.dataset_id.in_(_OF_ALL)) for column in (counter.c.n, counter.c.open)]
 _LATEST = [select(func.max(column)).where(column.table.c.project_id.in_(_SHOWN)) for column in (job.c.id, job.c.finished_at, event.c.id)]

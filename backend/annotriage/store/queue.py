@@ -117,7 +117,7 @@ def waiting_by_kind(connection: Connection, project: Project, dataset_id: int | 
 
 
 @lru_cache(64)
-def _sent(project_id: int) -> Select[tuple[int]]:
+def _sent(project_id: int) -> Select[int]:
     mine = (item.c.project_id == project_id, item.c.sent_by.is_not(None), item.c.route == Route.UNCERTAIN, *stands(Filters()))
     return select(func.count()).where(*mine, ~is_blind(item.c.id))
 
@@ -133,7 +133,7 @@ def checks_by_route(connection: Connection, project: Project, dataset_id: int | 
 
 
 @lru_cache(64)
-def _checks(project_id: int, reference_id: int, dataset_id: int | None, answered: bool) -> Select[tuple[str, int]]:
+def _checks(project_id: int, reference_id: int, dataset_id: int | None, answered: bool) -> Select[str, int]:
     number = counter.c.checks if answered else counter.c.open_checks
     of_it = (counter.c.dataset_id == (id_of_all(project_id) if dataset_id is None else dataset_id), number > 0)
     query = select(counter.c.route, func.sum(number)).where(counter.c.reference_id == reference_id, *of_it)
@@ -159,7 +159,7 @@ def waiting_in_groups(connection: Connection, project: Project, numbers: Sequenc
 
 
 @lru_cache(64)
-def _in_groups(project_id: int, dataset_id: int | None) -> Select[tuple[int, int]]:
+def _in_groups(project_id: int, dataset_id: int | None) -> Select[int, int]:
     chosen = dataset_id if dataset_id is not None else id_of_all(project_id)
     query = select(group_member.c.number, func.count()).join(item, item.c.id == group_member.c.item_id)
     query = query.where(group_member.c.dataset_id == chosen, *stands(Filters()))

@@ -64,7 +64,7 @@ def guarantee_state(
     if evidence["auto"]:
         checks = standing or {"wrong": 0, "answers": 0}
         said = words.checked(checks["wrong"], checks["answers"], checks.get("contradicted", 0), checks.get("wrong_until_alarm"))
-        beyond = beyond_the_limit(evidence, standing, latest)
+        beyond = words.strangers_pass() if beyond_the_limit(evidence, standing, latest) else ""  # what checks say of them is said already
         return GuaranteeState("on", words.holds(evidence), said, can_recalibrate=enough, beyond=beyond)
     if evidence["needed"] is None and evidence.get("stricter") is not None:
         return GuaranteeState("off", words.TOO_STRICT, words.calibrate_anew(answers, wanted), can_recalibrate=enough)
