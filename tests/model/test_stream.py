@@ -151,7 +151,10 @@ def test_what_does_not_fit_into_memory_is_halved_and_not_tried_again(model, digi
     assert [batch.rows for batch in batches] == [list(range(len(batch.items))) for batch in batches]
     assert max(short.asked[-10:]) == 4
     (note,) = short.notes
-    assert note == "8 items at once did not fit into memory, so the model ran on 4 at a time (setting batch_size)."
+    assert note == (
+        "8 items at once failed and ran in halves, mostly for want of memory; from there on the model ran on 4 at a time"
+        " (setting batch_size)."
+    )
 
 
 def test_one_poisoned_item_is_no_want_of_memory(model, items):
@@ -193,3 +196,47 @@ def test_a_size_that_was_given_stays(model):
         batches.ran(64, 1.0)
     assert batches.size == 64
     assert BatchSize(model, Settings()).size == 32
+
+
+def test_large_inputs_begin_in_smaller_batches(model):
+    large = Short(model, 10_000)
+    large.device = "cuda"
+    for side, size in ((8, 32), (1024, 10), (8192, 1)):
+        large.spec = replace(model.spec, input=replace(model.spec.input, size=(side, side), mode="RGB"))
+        assert BatchSize(large, Settings()).size == size
+    assert BatchSize(large, Settings(batch_size=64)).size == 64
+
+
+def test_a_rest_that_fails_and_runs_in_halves_says_nothing_of_whole_batches(model):
+    batches = BatchSize(Short(model, 10_000), Settings(batch_size=16))
+    batches.did_not_fit(7)
+    assert (batches.size, batches.note) == (16, "")
+    batches.did_not_fit(16)
+    batches.did_not_fit(16)  # it was cut before
+    assert batches.size == 8
+
+
+def test_what_one_stream_finds_of_the_batch_size_serves_the_next(model, digits):
+    short = Short(model, 5)
+    items, settings = [Item(str(number), digits.incoming[0][number]) for number in range(64)], replace(SETTINGS, batch_size=16, threads=1)
+    size = BatchSize(short, settings)
+    list(stream(short, items, settings, size=size))
+    short.asked.clear()
+    list(stream(short, items, settings, size=size))
+    assert set(short.asked) == {4}
+
+
+def test_few_batches_are_cut_ahead_while_their_size_grows(model, digits):
+    on_gpu, read = Short(model, 10_000), 0
+    on_gpu.device = "cuda"
+
+    def counted():
+        nonlocal read
+        for number in range(2_000):
+            read += 1
+            yield Item(str(number), digits.incoming[0][0])
+
+    batches = stream(on_gpu, counted(), Settings(threads=8))
+    next(batches)
+    assert read <= 32 + 64 + 128
+    batches.close()

@@ -1,9 +1,10 @@
-"""How long each stage of a run took: added up from whichever thread, once a batch, so that it costs nothing to know."""
+"""How long each stage of a run took, and in what batches: added up from whichever thread, once a batch, so that it costs nothing."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -31,6 +32,7 @@ class Stages:
     def __init__(self) -> None:
         self._elapsed: dict[Stage, float] = dict.fromkeys(Stage, 0.0)
         self._processor: dict[Stage, float] = dict.fromkeys(Stage, 0.0)
+        self._sizes: Counter[int] = Counter()
         self._lock = threading.Lock()
         self._inner = threading.local()
 
@@ -53,6 +55,17 @@ class Stages:
         with self._lock:
             self._elapsed[stage] += elapsed
             self._processor[stage] += processor
+
+    def batch(self, size: int, items: int) -> None:
+        """So many more items went through the model in a batch of this size, or in the rest of one."""
+        with self._lock:
+            self._sizes[size] += items
+
+    @property
+    def batch_size(self) -> int:
+        """The size of the batches that most items went through the model in. Raises ValueError before the first."""
+        with self._lock:
+            return max(self._sizes, key=lambda size: self._sizes[size])
 
     def elapsed(self, *stages: Stage) -> float:
         """Seconds by the clock; of stages that several threads were at, all of theirs together."""

@@ -24,6 +24,8 @@ from annotriage.model.types import Array, Model, Outputs
 from annotriage.settings import Settings
 from annotriage.states import Failure
 
+GROWING_AHEAD = 2  # batches cut ahead while their size grows: those cut at a former size only hold it up
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -46,22 +48,25 @@ class Batch:
         return [problem.text for problem in self.problems if problem is not None]
 
 
-def stream(model: Model, items: Iterable[Item], settings: Settings, stages: Stages | None = None) -> Iterator[Batch]:
+def stream(
+    model: Model, items: Iterable[Item], settings: Settings, stages: Stages | None = None, size: BatchSize | None = None
+) -> Iterator[Batch]:
     """Run all items through the model, in their order; every item comes out in exactly one batch.
 
     A broken item has its problem named and leaves the others alone. Pictures are kept at the size of a thumbnail.
-    stages: where to note how long reading, decoding, the model, and the wait for them took.
+    stages: where to note how long reading, decoding, the model, and the wait for them took. size: what an earlier stream found of the
+    model's batch size, to go on with.
     """
     stages = stages or Stages()
     workers = decoding_threads(settings)
-    size = BatchSize(model, settings)
+    size = size or BatchSize(model, settings)
     waiting: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(workers, "decode") as decoding, ThreadPoolExecutor(1, "model") as running:
         try:
-            for piece in in_batches(items, size, stages):
+            for asked, piece in in_batches(items, size, stages):
                 decoded = decoding.submit(decode, piece, model, settings, stages)
-                waiting.append(running.submit(_run, model, piece, decoded, size, stages))
-                if len(waiting) > workers:
+                waiting.append(running.submit(_run, model, piece, decoded, size, stages, asked))
+                if len(waiting) > (min(workers, GROWING_AHEAD) if size.growing else workers):
                     yield _awaited(waiting.popleft(), stages)
             while waiting:
                 yield _awaited(waiting.popleft(), stages)
@@ -77,15 +82,16 @@ def decoding_threads(settings: Settings) -> int:
     return settings.threads or cores()
 
 
-def in_batches(items: Iterable[Item], size: BatchSize, stages: Stages) -> Iterator[list[Item]]:
-    """The items by batches, as they are read."""
+def in_batches(items: Iterable[Item], size: BatchSize, stages: Stages) -> Iterator[tuple[int, list[Item]]]:
+    """The items by batches, as they are read, each with the size that was asked for; the last one may be smaller."""
     iterator = iter(items)
     while True:
+        asked = size.size
         with stages.timed(Stage.READ):
-            piece = list(islice(iterator, size.size))
+            piece = list(islice(iterator, asked))
         if not piece:
             return
-        yield piece
+        yield asked, piece
 
 
 Decoded = tuple[list[Loaded | Problem], Array]  # each item or what is wrong with it; the good ones' tensors in one array
@@ -115,7 +121,7 @@ def _load(item: Item, model: Model, settings: Settings, out: Array) -> Loaded | 
     return loaded if loaded.picture is None else replace(loaded, picture=shrunk(loaded.picture, settings.thumbnail))
 
 
-def _run(model: Model, items: list[Item], loading: Future[Decoded], size: BatchSize, stages: Stages) -> Batch:
+def _run(model: Model, items: list[Item], loading: Future[Decoded], size: BatchSize, stages: Stages, asked: int) -> Batch:
     with stages.timed(Stage.STARVE):
         found, tensors = loading.result()
     started = time.perf_counter()
@@ -125,7 +131,8 @@ def _run(model: Model, items: list[Item], loading: Future[Decoded], size: BatchS
     outputs = None
     if loaded:
         with stages.timed(Stage.MODEL):
-            outputs, failures = _run_or_split(model, tensors, size)
+            outputs, failures = _run_or_split(model, tensors, size, len(items))
+        stages.batch(min(asked, size.size), len(items))  # of one that failed and ran in halves that of these
         for place, failure in failures.items():
             item = items[rows[place]]
             problems[rows[place]] = Problem(Failure.MODEL, f"{item.path or item.id}: {failure}")
@@ -134,8 +141,8 @@ def _run(model: Model, items: list[Item], loading: Future[Decoded], size: BatchS
     return Batch(items, problems, rows, outputs, loaded, (time.perf_counter() - started) / len(items))
 
 
-def _run_or_split(model: Model, tensors: Array, size: BatchSize) -> tuple[Outputs | None, dict[int, str]]:
-    """The outputs of the inputs that the model can take, and what is wrong with the others, by place."""
+def _run_or_split(model: Model, tensors: Array, size: BatchSize, cut: int) -> tuple[Outputs | None, dict[int, str]]:
+    """The outputs of the inputs that the model can take, and what is wrong with the others, by place. cut: items, broken ones too."""
     started = time.perf_counter()
     try:
         outputs = model.run(tensors)
@@ -147,11 +154,11 @@ def _run_or_split(model: Model, tensors: Array, size: BatchSize) -> tuple[Output
     if len(tensors) == 1:  # from here on the error is gone, and with it what the failed run held of the GPU's memory
         return None, {0: f"the model failed on it; compare its size and values with items that work ({failure})"}
     half = len(tensors) // 2
-    first, first_failures = _run_or_split(model, tensors[:half], size)
-    second, second_failures = _run_or_split(model, tensors[half:], size)
+    first, first_failures = _run_or_split(model, tensors[:half], size, half)
+    second, second_failures = _run_or_split(model, tensors[half:], size, len(tensors) - half)
     moved = {half + place: failure for place, failure in second_failures.items()}
     if not first_failures and not moved:
-        size.did_not_fit(len(tensors))
+        size.did_not_fit(cut)
     return _joined([part for part in (first, second) if part is not None]), first_failures | moved
 
 

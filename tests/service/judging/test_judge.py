@@ -197,3 +197,36 @@ def test_no_more_is_claimed_than_can_be_used_soon(process, connect, digits, judg
     for _ in range(judging.AHEAD):
         assert judge.judge_ahead()
     assert not judge.judge_ahead()
+
+
+class Short:
+    """A model with memory for so many items at a time."""
+
+    def __init__(self, model, most):
+        self._model, self._most, self.asked, self.notes = model, most, [], ()
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def run(self, batch):
+        self.asked.append(len(batch))
+        if len(batch) > self._most:
+            raise MemoryError("no room")
+        return self._model.run(batch)
+
+
+def test_memory_that_was_short_for_one_claim_is_remembered_for_the_next(process, connect, digits, judge, monkeypatch):
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
+    import_tasks(process, project, tool, digits.incoming[0][:70])
+    load, opened = judging.load_kept_model, []
+
+    def short(*given):
+        opened.append(Short(load(*given), 20))
+        return opened[-1]
+
+    monkeypatch.setattr(judging, "load_kept_model", short)
+    while judge.step():
+        pass
+    (model,) = opened
+    assert count(process, verdict) == 70
+    assert [asked for asked in model.asked if asked > 20] == [32]

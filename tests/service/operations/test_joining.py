@@ -133,7 +133,7 @@ def test_a_process_that_is_bound_to_one_core_has_one():
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("processes cannot be bound to cores here")
     core = min(os.sched_getaffinity(0))
-    bound = f"import os; os.sched_setaffinity(0, {{{core}}}); from annotriage.service.operations.machine import cores; print(cores())"
+    bound = f"import os; os.sched_setaffinity(0, {{{core}}}); from annotriage.model.cores import cores; print(cores())"
     assert subprocess.run([sys.executable, "-c", bound], capture_output=True, text=True, check=True).stdout == "1\n"
 
 

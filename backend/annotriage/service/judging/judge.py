@@ -18,13 +18,14 @@ from annotriage.engine.verdict import failed_verdict, verdicts_of
 from annotriage.errors import AnnotriageError, MismatchError, ModelError, UnknownError
 from annotriage.labeling_tool import ToolProject
 from annotriage.model import Model
+from annotriage.model.batch_size import BatchSize
+from annotriage.model.cores import cores
 from annotriage.model.stream import Batch, stream
 from annotriage.service.judging.check_assignment import Draw, current_draw, failed, judgements
 from annotriage.service.judging.kept_model import load_kept_model, refuse_changed
 from annotriage.service.judging.media import MediaReader, Reading
 from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, Step
-from annotriage.service.operations.machine import cores
 from annotriage.service.operations.process import Process
 from annotriage.settings import Settings
 from annotriage.states import EventKind, Failure
@@ -35,7 +36,7 @@ from annotriage.store.projects import Project, change_project, get_project
 from annotriage.store.verdicts import Judgement, record
 from annotriage.store.work import ClaimedItem
 
-FEWEST, CLAIMED = 32, 256  # items at a time, at first and at most:
+FEWEST, CLAIMED = 32, 256  # items at a time, at first and at most, unless the model takes more at once:
 CLAIM_SECONDS = 1.0  # about so much work, since what one worker has claimed no other can take
 RECORDED = 128  # verdicts in one transaction: some 20 ms
 IDLE_SECONDS = 0.1
@@ -57,6 +58,16 @@ class _Claimed:
     media: Reading[ClaimedItem]
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A reference with its model, ready to run. size: of the model's batches, as found so far."""
+
+    reference: Reference
+    model: Model
+    settings: Settings
+    size: BatchSize
+
+
 class Judge:
     """Judges whatever is due: one thread claims, and has media fetched ahead, another one judges what is claimed."""
 
@@ -64,7 +75,7 @@ class Judge:
         self._process = process
         self._reader = MediaReader(process.settings, process.server)
         self._ahead: Queue[_Claimed] = Queue(maxsize=AHEAD)
-        self._models: dict[int, tuple[Reference, Model, Settings]] = {}
+        self._models: dict[int, _Opened] = {}
         self._at_hand: set[int] = set()  # work that is claimed, and not finished or given back
         self._size = FEWEST
         self._left: dict[int, tuple[float, set[int]]] = {}  # references whose model does not run here: until when, and what was left
@@ -115,7 +126,7 @@ class Judge:
                 return None
         try:
             with store.writing() as connection:
-                claim = work.claim(connection, self._process.owner, min(self._size, CLAIMED), left)
+                claim = work.claim(connection, self._process.owner, self._size, left)
                 if claim is None:
                     return None
                 project = get_project(connection, claim.project_id)
@@ -138,10 +149,11 @@ class Judge:
         """Judge what was claimed. Whatever fails, nothing stays claimed: it is tried again."""
         done = False
         try:
-            reference, model, settings = self.open(claimed.reference_id)
+            opened = self.open(claimed.reference_id)
             began = time.monotonic()
-            found, later = self._run(claimed, reference, model, settings)
-            self._size = max(FEWEST, int(CLAIM_SECONDS * len(claimed.rows) / max(1e-3, time.monotonic() - began)))
+            found, later = self._run(claimed, opened)
+            wanted = int(CLAIM_SECONDS * len(claimed.rows) / max(1e-3, time.monotonic() - began))
+            self._size = max(FEWEST, min(wanted, max(CLAIMED, opened.size.size)))
             self._record(claimed, found, later)
             done = True
         except DATABASE_TROUBLE:  # what is still claimed is given back once the database is there again
@@ -219,8 +231,9 @@ class Judge:
         with self._process.store.writing() as connection:
             work.release(connection, [row.work_id for row in rows], time.time() + AGAIN_SECONDS)
 
-    def _run(self, claimed: _Claimed, reference: Reference, model: Model, settings: Settings) -> tuple[list[Judgement], dict[int, int]]:
+    def _run(self, claimed: _Claimed, opened: _Opened) -> tuple[list[Judgement], dict[int, int]]:
         """The judgements of claimed items; and those to be tried again, with how often they were tried."""
+        reference, settings = opened.reference, opened.settings
         later: dict[int, int] = {}
         found = [
             failed(row, failed_verdict(reference, Item(str(row.id), None), _deadly(row)))
@@ -229,7 +242,7 @@ class Judge:
         ]
         with self._process.store.reading() as connection:
             draw = current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows))
-        for batch in stream(model, self._items(claimed, reference, later, found), settings):
+        for batch in stream(opened.model, self._items(claimed, reference, later, found), settings, size=opened.size):
             found += self._batch(claimed, reference, draw, batch, settings.thumbnail)
         return found, later
 
@@ -260,7 +273,7 @@ class Judge:
             found += judgements(claimed.project, draw, scored, verdicts, judged, batch.loaded, side)
         return found
 
-    def open(self, reference_id: int) -> tuple[Reference, Model, Settings]:
+    def open(self, reference_id: int) -> _Opened:
         """A reference with its model, loaded once; of two at most, the present one and the next.
 
         Raises UnknownError, ModelError if the model cannot run here, MismatchError if it is another one here.
@@ -268,14 +281,18 @@ class Judge:
         if reference_id not in self._models:
             reference = self._process.reference(reference_id)
             settings = self._process.run_settings(reference)
-            model = next((loaded for fitted, loaded, _ in self._models.values() if fitted.model == reference.model), None)
-            if model is None:
+            alike = next((opened for opened in self._models.values() if opened.reference.model == reference.model), None)
+            if alike is None:
                 model = load_kept_model(reference, settings, max(1, cores() - 1))
             else:
+                model = alike.model
                 refuse_changed(reference, model)
+            size = BatchSize(model, settings)
+            if alike is not None and alike.settings.batch_size == settings.batch_size:
+                size = alike.size
             while len(self._models) > 1:
                 self._models.pop(next(iter(self._models)))
-            self._models[reference_id] = (reference, model, settings)
+            self._models[reference_id] = _Opened(reference, model, settings, size)
         return self._models[reference_id]
 
 

@@ -15,11 +15,11 @@ from annotriage.engine.verdict import verdicts_of
 from annotriage.guarantee.audit import audit_share, in_audit, in_sample, probation_sizes
 from annotriage.guarantee.conformal import hashed_places
 from annotriage.model import load_model
+from annotriage.model.cores import cores
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import stream
 from annotriage.service.guarantee.spot_checks import SEED
 from annotriage.service.judging.media import MediaReader
-from annotriage.service.operations.machine import cores
 from annotriage.states import Route
 
 if TYPE_CHECKING:
