@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 
-import numpy as np
-
 from annotriage.data import Item
 from annotriage.engine.reference import Reference
+from annotriage.errors import ModelError
 from annotriage.model import Model, load_model
+from annotriage.model.batch_size import BatchSize
 from annotriage.model.stream import stream
 from annotriage.settings import Settings
 
@@ -18,19 +18,36 @@ LOOKED_AT = 1_000  # items: the whole would double what a fit takes, and a share
 
 
 def rounding_note(reference: Reference, model: Model, held_out: Iterable[Item], settings: Settings) -> str:
-    """How many held-out items get another route or label in float32 than in the model's precision, in a sentence."""
+    """How many held-out items get another route or label in float32 than in the model's precision, in a sentence; or why nobody knows."""
     items = list(islice(held_out, LOOKED_AT))
-    exact = load_model(replace(model.spec, precision=None), settings.device)
-    settings = replace(settings, batch_size=settings.batch_size or 32)  # the same batches for both, on a GPU too
-    looked = routed = labelled = 0
-    for mine, its in zip(stream(model, items, settings), stream(exact, items, settings), strict=True):
-        if mine.outputs is None or its.outputs is None or mine.rows != its.rows:
-            continue  # what one of them cannot take says nothing of rounding
-        judged, other = reference.judge(mine.outputs), reference.judge(its.outputs)
-        differs = np.array([first != second for first, second in zip(judged.labels, other.labels, strict=True)], dtype=bool)
-        looked, labelled = looked + len(differs), labelled + int(differs.sum())
-        routed += int((differs | (judged.route != other.route)).sum())
+    settings = replace(settings, batch_size=BatchSize(model, settings).size)  # the same for both, on a GPU too
+    kept = f"Thresholds and guarantee were made in {model.spec.precision}, and hold for it."
+    try:
+        exact = load_model(replace(model.spec, precision=None), settings.device)
+    except ModelError as error:  # for want of memory, say: the reference is sound without it
+        return f"The model computes in {model.spec.precision}, and could not be compared with float32: {error}. {kept}"
+    mine, other = (_judged(reference, each, items, settings) for each in (model, exact))
+    shared = mine.keys() & other.keys()  # what one of them cannot take says nothing of rounding
+    if not shared:
+        return (
+            f"The model computes in {model.spec.precision}, and could not be compared with float32: no item can be judged in both. {kept}"
+        )
+    routed = sum(mine[place] != other[place] for place in shared)
+    labelled = sum(mine[place][1] != other[place][1] for place in shared)
     return (
-        f"The model computes in {model.spec.precision}: of {looked:,} held-out items {routed:,} get another route or label than in float32,"
-        f" {labelled:,} of them another label. Thresholds and guarantee were made in {model.spec.precision}, and hold for it."
+        f"The model computes in {model.spec.precision}: of {len(shared):,} held-out items {routed:,} get another route or label than in"
+        f" float32, {labelled:,} of them another label. {kept}"
     )
+
+
+def _judged(reference: Reference, model: Model, items: list[Item], settings: Settings) -> dict[int, tuple[object, object]]:
+    """Route and labels by an item's place, of those that can be judged: batches may be smaller for one model than for the other."""
+    found: dict[int, tuple[object, object]] = {}
+    before = 0
+    for batch in stream(model, items, settings):
+        if batch.outputs is not None:
+            judged = reference.judge(batch.outputs)
+            for row, route, labels in zip(batch.rows, judged.route, judged.labels, strict=True):
+                found[before + row] = route, labels
+        before += len(batch.items)
+    return found
