@@ -1,5 +1,7 @@
 """Whole torch networks in training: from a factory with weights to a better network as ONNX."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -141,3 +143,12 @@ def test_what_the_network_knows_of_its_own_classes_stays_when_new_ones_come(spec
     assert last.out_features == 10
     with torch.inference_mode():
         assert torch.allclose(before.eval()(inputs), after.eval()(inputs)[:, :8], atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_factory_that_computes_in_fewer_bits_can_be_trained_and_the_result_says_what_becomes_of_them(specs, digits, tmp_path, precision):
+    spec = replace(ModelSpec.load(specs[0]), precision=precision)
+    made = train(spec, digits.train, tmp_path / "out", calibration=digits.held_out, plan=Plan(epochs=1), settings=Settings(map="none"))
+    assert ModelSpec.load(tmp_path / "out" / "model.toml").precision == (None if precision == "bfloat16" else precision)
+    said = [note for note in made.notes if note.startswith("The new model computes in float32, not in bfloat16")]
+    assert len(said) == (precision == "bfloat16")

@@ -86,6 +86,7 @@ def export_factory(spec: ModelSpec, classes: tuple[str, ...], folder: Path) -> M
 def export(module: nn.Module, spec: ModelSpec, classes: tuple[str, ...], folder: Path) -> ModelSpec:
     """Write a module as model.onnx and model.toml: the new spec. spec: says what it takes, and how its output is read.
 
+    Of bfloat16 the new model knows nothing: it computes in float32.
     Raises ModelError if torch cannot export it.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,6 +114,7 @@ def export(module: nn.Module, spec: ModelSpec, classes: tuple[str, ...], folder:
         factory=None,
         weights=None,
         head=None,
+        precision=spec.precision if spec.precision == "float16" else None,  # onnxruntime computes in no other
         activation=spec.activation if spec.head is None else "sigmoid" if spec.choice == "multiple" else "softmax",
         output=LOGITS,
         layer=AUTO,

@@ -177,7 +177,7 @@ def retrain(
         strange=strange,
         resumed=resumed,
         seconds=time.perf_counter() - started,
-        notes=(*notes, *examples.notes, *start.notes),
+        notes=(*notes, *examples.notes, *start.notes, *_precision_note(spec, made)),
     )
 
 
@@ -188,6 +188,15 @@ def _spec_of(base: Reference | ModelSpec | Path | str, model: ModelSpec | Path |
     if given is None or not Path(given).is_file():
         raise ModelError(f"the model spec {given or ''} is not there any more; name its place with --model (or model=)")
     return ModelSpec.load(given)
+
+
+def _precision_note(spec: ModelSpec, made: ModelSpec) -> tuple[str, ...]:
+    if spec.precision == made.precision:
+        return ()
+    return (
+        f"The new model computes in float32, not in {spec.precision}: it is an .onnx file, and onnxruntime knows float16 alone"
+        ' ([model] precision = "float16" in its spec; fit it anew then).',
+    )
 
 
 def _base_spec(spec: ModelSpec, classes: tuple[str, ...], folder: Path, plan: Plan) -> ModelSpec:
