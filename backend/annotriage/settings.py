@@ -279,11 +279,12 @@ class Settings(_Table):
         run=True,
     )
     # how it runs
-    seed: int = _setting(0, "Seed of every random choice: samples, splits, maps. The same seed gives the same result.", low=0, run=True)
+    seed: int = _setting(0, "Seed of every random choice: samples, splits, maps. The same seed makes the same choices.", low=0, run=True)
     batch_size: int = _setting(
         0,
-        "Items per run of the model; 0 means 32 on a CPU, and on a GPU as many as make it faster, up to 1,024. What does not fit into"
-        " memory is halved by itself. Set it where memory is shared with others.",
+        "Items per run of the model; 0 means 32 (fewer where inputs are large), and on a GPU as many as make it faster, up to 1,024. What"
+        " does not fit into memory is halved by itself. Set it where memory is shared with others, and on a GPU where runs must agree to"
+        " the last digit, which may depend on the size.",
         low=0,
         high=65536,
         run=True,

@@ -9,7 +9,7 @@ import pytest
 
 from annotriage.data import Item
 from annotriage.errors import ModelError
-from annotriage.model import candidate_layers, load_model
+from annotriage.model import alone, candidate_layers, load_model
 from annotriage.model.outputs import pool
 from annotriage.model.stream import stream
 from annotriage.settings import Settings
@@ -435,3 +435,15 @@ def test_a_model_computes_in_fewer_bits_where_its_spec_says_so(small, write, pre
         assert found.dtype == np.float32
         assert (found != true).any()
         np.testing.assert_allclose(found, true, atol=0.03 * np.abs(true).max())
+
+
+def test_the_model_alone_says_what_it_says_beside_its_hidden_layers(small, write):
+    model = load_model(write(small))
+    logits, hidden = alone(model)(rows(5))
+    assert hidden == []
+    np.testing.assert_allclose(logits, model.run(rows(5)).logits, rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_that_cannot_be_run_says_below_which_size_to_try(small, write):
+    with pytest.raises(ModelError, match=r"torch could not run a batch of shape \(6, 3, 2\).* set batch_size to less than 6;"):
+        load_model(write(small)).run(np.zeros((6, 3, 2), np.float32))

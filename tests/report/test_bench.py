@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from itertools import count
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 from annotriage import bench
 from annotriage.data import Dataset, Item
 from annotriage.errors import DataError, SettingError
+from annotriage.model import alone
 from annotriage.model.cores import cores
 from annotriage.model.stages import Stage, Stages
+from annotriage.report import bench as benches
 from annotriage.report.bench import BESIDE, IN_TURN, ONCE, bench_text, changes, holds_up
 from annotriage.report.output import json_text
 from annotriage.settings import ServiceSettings, Settings
@@ -96,13 +99,14 @@ def test_data_that_cannot_be_measured_are_an_error_that_says_why(digits_referenc
         bench(digits_reference, broken, items=0)
 
 
-def advised(model, seconds, by_batch=None, settings=None, **spent):
+def advised(model, seconds, by_batch=None, settings=None, fetched=False, **spent):
     """What is advised for a run that spent so many seconds (by the clock, of a core) on these stages, and which stage held it up."""
     stages = Stages()
+    stages.batch(32, 1_000)
     for stage, times in spent.items():
         stages.add(Stage[stage], *times)
     settings = settings or Settings(device="cpu")
-    sentences = list(changes(stages, seconds, by_batch or {32: 100.0}, model, settings, ServiceSettings()))
+    sentences = list(changes(stages, seconds, by_batch or {32: 100.0}, model, settings, ServiceSettings(), fetched=fetched))
     return holds_up(stages)[0], sentences
 
 
@@ -135,14 +139,16 @@ def test_where_the_model_waits_for_decoding_more_threads_are_advised_or_smaller_
     assert said[0].startswith("All cores decode already. Smaller files help")
 
 
-def test_more_connections_are_advised_where_files_are_waited_for_and_not_where_a_core_unpacks(model):
-    held, waited = advised(model, 10, READ=(8, 0.5), MODEL=(1, 0), WAIT=(1, 0))
+def test_more_connections_are_advised_where_addresses_are_waited_for_and_not_local_files_or_a_core_that_unpacks(model):
+    held, waited = advised(model, 10, fetched=True, READ=(8, 0.5), MODEL=(1, 0), WAIT=(1, 0))
     assert held == "read"
     connections = ServiceSettings().media_connections
     assert waited == [
         f"media_connections = {2 * connections} in place of {connections}: the time is spent waiting for files. As long as their server"
         " keeps up, triage becomes 2.00 times as fast at most."
     ]
+    _, local = advised(model, 10, READ=(8, 0.5), MODEL=(1, 0), WAIT=(1, 0))
+    assert "waiting for the disk or network drive" in local[0]
     _, unpacked = advised(model, 10, READ=(8, 8), MODEL=(1, 0), WAIT=(1, 0))
     assert "one core unpacks these data" in unpacked[0]
 
@@ -158,6 +164,8 @@ def test_large_batches_are_advised_where_judging_small_ones_takes_longest(model)
     assert held == "judge"
     assert sentence.startswith("batch_size = 256 in place of 32: ")
     assert sentence.endswith("triage becomes 1.4 to 1.7 times as fast.")
+    _, said = advised(model, 100, JUDGE=(6, 6), MODEL=(5, 0))
+    assert not any("batch_size" in sentence for sentence in said), "nothing that is worth it"
 
 
 def test_leaving_the_map_out_is_advised_where_it_takes_long(model):
@@ -169,5 +177,56 @@ def test_leaving_the_map_out_is_advised_where_it_takes_long(model):
 
 def test_the_model_alone_says_what_it_says_beside_its_hidden_layers(model, digits):
     batch = digits.incoming[0][:4, None].astype(np.float32) / 255
-    (logits,) = model.alone()(batch).values()
+    (logits,) = alone(model)(batch).values()
     assert np.allclose(logits, model.run(batch).logits, atol=1e-5)
+
+
+# as if on a GPU
+
+
+class OnGpu:
+    """A model that says it runs on a GPU: what it is asked for, and whether what runs it alone is still held meanwhile."""
+
+    def __init__(self, model):
+        self._model, self.device, self.notes = model, "cuda", ()
+        self.sizes, self.held, self.held_meanwhile = set(), weakref.WeakSet(), 0
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def run(self, batch):
+        self.sizes.add(len(batch))
+        self.held_meanwhile += len(self.held)
+        return self._model.run(batch)
+
+    def alone(self):
+        runs = self._model.alone()
+        self.held.add(runs)
+        return runs
+
+
+def test_where_batches_size_themselves_the_size_that_ran_is_told_and_all_are_tried(model, digits_reference, digits, monkeypatch):
+    monkeypatch.setattr(benches, "LEAST_TURN", 0.0)  # one run of each is enough here
+    on_gpu = OnGpu(model)
+    found = bench(digits_reference, digits.incoming[0][:448], model=on_gpu, settings=Settings(map="none"))
+    assert found.batch_size in on_gpu.sizes
+    assert found.batch_size in found.by_batch
+    assert max(found.by_batch) == 1024
+    assert on_gpu.held_meanwhile == 0, "a run has the memory for itself"
+    assert not any("batch_size" in change for change in found.changes)
+
+
+def test_no_batch_size_is_advised_for_judging_where_a_run_finds_its_own(model):
+    held, said = advised(OnGpu(model), 10, settings=Settings(), JUDGE=(6, 6), WRITE=(3, 3), MODEL=(1, 0))
+    assert held == "judge"
+    assert not any("batch_size" in sentence for sentence in said)
+
+
+def test_a_gpu_that_the_model_fell_back_from_is_not_called_unused(model, monkeypatch):
+    monkeypatch.setattr(benches, "gpu_missing", lambda spec: "")  # as on a machine that has one
+    _, said = advised(model, 10, settings=Settings(device="cpu"), MODEL=(9, 0), WAIT=(9, 0))
+    assert said[0].startswith("device = cuda: a GPU is here, and is not used.")
+    fallen = OnGpu(model)
+    fallen.device, fallen.notes = "cpu", ("the model does not run on the GPU, so it runs on the CPU: no kernel.",)
+    _, said = advised(fallen, 10, settings=Settings(), MODEL=(9, 0), WAIT=(9, 0))
+    assert said[0].startswith("A GPU: the model does not run on the GPU, so it runs on the CPU: no kernel. Only the model gets faster")

@@ -74,7 +74,7 @@ def judging_batch_change(size: int, present: int, least: float, most: float) -> 
 
 
 def gpu_change(triage: float, missing: str) -> str:
-    """A GPU, where the model runs on the CPU. triage: how many times as fast at most. missing: why there is none now; "" if there is."""
+    """A GPU, where the model runs on the CPU. triage: how many times as fast at most. missing: why none is used; "" if by the settings."""
     use = f"A GPU: {missing}" if missing else "device = cuda: a GPU is here, and is not used."
     return f"{use} Only the model gets faster by it, so triage becomes {triage:.1f} times as fast at most."
 
@@ -99,6 +99,14 @@ def connections_change(connections: int, triage: float) -> str:
     return (
         f"media_connections = {2 * connections} in place of {connections}: the time is spent waiting for files. As long as their server"
         f" keeps up, triage becomes {triage:.2f} times as fast at most."
+    )
+
+
+def disk_change(triage: float) -> str:
+    """Where local files are waited for. triage: how many times as fast at most."""
+    return (
+        "No setting makes reading faster: the time is spent waiting for the disk or network drive that the data lie on. On a faster one"
+        f" triage becomes {triage:.2f} times as fast at most."
     )
 
 

@@ -44,7 +44,7 @@ class MediaReader:
 
     def is_remote(self, written: str) -> bool:
         """Whether it takes a while to be read, so that several are fetched side by side."""
-        return not is_data_uri(written) and (self._stored or _ADDRESS.match(written) is not None)
+        return not is_data_uri(written) and (self._stored or is_address(written))
 
     def read(self, written: str) -> Media:
         """What is behind a cell. Raises MediaError saying what is wrong and what to do."""
@@ -52,7 +52,7 @@ class MediaReader:
             return decode_data_uri(written)
         if is_stored(written):
             return self._store.get(written)
-        if _ADDRESS.match(written):
+        if is_address(written):
             if not self._hosts:
                 raise MediaError(
                     Failure.FORBIDDEN,
@@ -65,9 +65,14 @@ class MediaReader:
         return local_path(written, Path(self._place).parent)
 
 
+def is_address(written: str) -> bool:
+    """Whether a cell, or an item's path, names a place on the web or in an object store."""
+    return _ADDRESS.match(written) is not None
+
+
 def beside(manifest: str, written: str) -> str:
     """A cell of a manifest in an object store as a whole address; as it is where it is one, or the manifest lies on this machine."""
-    if not is_stored(manifest) or is_data_uri(written) or _ADDRESS.match(written):
+    if not is_stored(manifest) or is_data_uri(written) or is_address(written):
         return written
     return f"{manifest.rpartition('/')[0]}/{written}"
 

@@ -108,8 +108,8 @@ def triage_on_ray(
     model = _here(model)
     opened = reference.open_model(model, settings)  # what is wrong with it is said here, and not by each worker
     dataset = dataset.renamed(dict(opened.spec.aliases))
-    batch = BatchSize(opened, settings).size
-    piece_items = -(-piece_items // batch) * batch  # whole batches: the model gets the very batches that it would on one machine
+    settings = replace(settings, batch_size=BatchSize(opened, settings).size)  # for good: sizes found by the clock would differ by worker
+    piece_items = -(-piece_items // settings.batch_size) * settings.batch_size  # whole batches, as one machine would cut them
     pieces = list(_pieces(count, piece_items))
     place = {"data": _place(data), "model": str(model), "labeling_config": str(labeling_config), "media_hosts": list(server.media_hosts)}
     facts = {"reference": reference.version, "items": count, "piece_items": piece_items, "settings": asdict(settings), **place}

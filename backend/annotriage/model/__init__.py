@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
 from annotriage.errors import ModelError
 from annotriage.model.pickled import pickled_module
 from annotriage.model.spec import ModelSpec
-from annotriage.model.types import Layer, Model, Outputs
+from annotriage.model.types import Array, Layer, Model, Outputs
 
 if TYPE_CHECKING:
     from annotriage.model.connecting_weights import Connection
@@ -22,6 +22,7 @@ __all__ = [
     "Layer",
     "Model",
     "Outputs",
+    "alone",
     "candidate_layers",
     "connections",
     "gpu_missing",
@@ -60,6 +61,16 @@ def gpu_missing(spec: ModelSpec) -> str:
 def has_gradients(model: Model) -> TypeGuard[TorchModel]:
     """Whether torch runs the model, so that gradients can be asked for."""
     return hasattr(model, "traced")  # looked at without torch, which may not be installed
+
+
+def alone(model: Model) -> Callable[[Array], object]:
+    """What runs a batch through the model for its answer alone, no hidden layer put out: the limit of how fast items can be judged.
+
+    A batch must have the size that the model takes. It may hold memory of its own on the GPU: let go of it when it has served.
+    Raises ModelError as `Model.run`.
+    """
+    own: Callable[[], Callable[[Array], object]] | None = getattr(model, "alone", None)  # of both runtimes here
+    return model.run if own is None else own()
 
 
 def candidate_layers(spec: ModelSpec) -> list[Layer]:

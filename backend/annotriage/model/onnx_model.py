@@ -20,7 +20,7 @@ from annotriage.errors import ModelError
 from annotriage.model.cores import cores
 from annotriage.model.layers import channels_last, choose, listed, tensor_of
 from annotriage.model.onnx_graph import Graph, read_graph
-from annotriage.model.outputs import find_reading, probe_batch, run_in_batches, whole_in_batches
+from annotriage.model.outputs import find_reading, probe_batch, refused_batch, run_in_batches, whole_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
 from annotriage.model.types import Array, Layer, Outputs, Whole
 
@@ -90,10 +90,7 @@ class OnnxModel:
         try:
             return dict(zip(names, session.run(list(names), given), strict=True))
         except Exception as error:  # onnxruntime raises a dozen classes of its own, each derived from Exception alone
-            raise ModelError(
-                f"{self.spec.model_path}: onnxruntime could not run a batch of shape {batch.shape}: {error}."
-                " If memory is short, lower batch_size; else compare the input's size and layout in the spec with the model"
-            ) from error
+            raise refused_batch(self.spec, "onnxruntime", batch, error) from error
 
 
 def onnx_layers(spec: ModelSpec) -> list[Layer]:

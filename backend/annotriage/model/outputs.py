@@ -214,6 +214,15 @@ def whole_in_batches(forward: Forward, batch: Array, fixed_batch: int | None, re
     return Whole(logits, tuple(layers))
 
 
+def refused_batch(spec: ModelSpec, runtime: str, batch: Array, error: Exception) -> ModelError:
+    """What to say of a batch that the runtime could not run."""
+    smaller = f"If memory is short, set batch_size to less than {len(batch)}; else compare" if len(batch) > 1 else "Compare"
+    return ModelError(
+        f"{spec.model_path}: {runtime} could not run a batch of shape {batch.shape}: {error}."
+        f" {smaller} the input's size and layout in the spec with the model"
+    )
+
+
 def _in_batches(
     forward: Forward, batch: Array, fixed_batch: int | None, reading: Reading, read: Callable[[int, Array], Floats]
 ) -> list[Floats]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from annotriage.errors import ModelError
 from annotriage.model.layers import Step, channels_last, choose, listed, tensor_of, token_of
-from annotriage.model.outputs import find_reading, moments, only_token, run_in_batches, whole_in_batches
+from annotriage.model.outputs import find_reading, moments, only_token, refused_batch, run_in_batches, whole_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
 from annotriage.model.torch_module import HookedModule
 from annotriage.model.torch_program import Program
@@ -106,10 +106,7 @@ class TorchModel:
             raise
         except Exception as error:  # a module's forward is the user's code and may raise anything
             if self.device == "cpu" or _gpu_answers():
-                raise ModelError(
-                    f"{self.spec.model_path}: torch could not run a batch of shape {batch.shape}: {error}."
-                    " If memory is short, lower batch_size; else compare the input's size and layout in the spec with the model"
-                ) from error
+                raise refused_batch(self.spec, "torch", batch, error) from error
             self._leave_gpu(str(error).partition("\n")[0])
         return self._forward(batch, whole, layers)
 

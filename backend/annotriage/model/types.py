@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -55,13 +54,6 @@ class Model(Protocol):
 
     def run_whole(self, batch: Array) -> Whole:
         """As `run`, with maps as they are, not pooled."""
-        ...
-
-    def alone(self) -> Callable[[Array], object]:
-        """What runs a batch through the model for its answer alone, no hidden layer put out: the limit of how fast items can be judged.
-
-        A batch must have the size that the model takes. Raises ModelError as `run`.
-        """
         ...
 
 

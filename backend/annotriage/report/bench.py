@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from annotriage.advice import speed_words as words
 from annotriage.data import Dataset, Item, Source, open_dataset
+from annotriage.data.remote_media import is_address
 from annotriage.engine.reference import Reference
 from annotriage.engine.triage import Triage
 from annotriage.errors import DataError, ModelError, SettingError
-from annotriage.model import Model, gpu_missing
+from annotriage.model import Model, alone, gpu_missing
 from annotriage.model.batch_size import BatchSize
 from annotriage.model.cores import cores
 from annotriage.model.spec import ModelSpec
@@ -65,9 +66,8 @@ class Bench:
     seconds: of the items' pass by the clock; `in_turn` and `rest` add up to it. beside: what went on meanwhile in threads of its own; it
     overlaps with `in_turn`, and is no part of that sum. once: what follows once per dataset. opening: of the model. per_second: items of
     the pass. alone_per_second: of the model alone on the same cores, the limit; share: the part of it that is reached. by_batch: items
-    per second of the model alone by batch size; batch_size: the one of the run, the fastest where a run finds its own. held_up_by: the
-    stage that most of the pass went to. changes: what would make it faster, with what is to be expected. notes: what to know about these
-    figures.
+    per second of the model alone by batch size; batch_size: the one that most items of the run came in. held_up_by: the stage that most of
+    the pass went to. changes: what would make it faster, with what is to be expected. notes: what to know about these figures.
     """
 
     dataset: str
@@ -131,20 +131,23 @@ def bench(
     opened = reference.open_model(model, settings)
     opening = time.perf_counter() - started
     inputs = _inputs(opened, dataset, settings)
-    alone, size = opened.alone(), BatchSize(opened, settings).size
     with progress("the model alone", None):
-        by_batch = _by_batch(alone, inputs, _sizes(opened, size, seconds, alone, inputs))
-    if _grows(opened, settings):
-        size = max(by_batch, key=lambda tried: by_batch[tried])
+        by_batch = _all_sizes(opened, BatchSize(opened, settings), seconds, inputs)
     with TemporaryDirectory() as folder:
         found = triage_to_folder(
             reference, dataset, Path(folder) / "results", model=opened, settings=settings, server=server, progress=progress
         )
     if not found.diversity.n:
         raise DataError(f"none of the {len(found.verdicts):,} items of {dataset.name} could be scored: {found.waiting[0].verdict.reason}")
+    size = found.stages.batch_size
+    elsewhere = isinstance(data, str) and not Path(data).exists()  # an object store, a labeling tool's server
+    fetched = elsewhere or any(is_address(verdict.path) for verdict in found.verdicts if verdict.failure is None)
     with progress("the model alone, again", None):
-        after = _by_batch(alone, inputs, (size,))[size]
-    return _read(found, opened, settings, server or ServiceSettings.load(), opening, by_batch, size, after)
+        runs = alone(opened)
+        _run(runs, inputs, size)
+        after = _by_batch(runs, inputs, (size,))[size]
+    by_batch = dict(sorted(({size: after} | by_batch).items()))  # memory or time may have been short for it before
+    return _read(found, opened, settings, server or ServiceSettings.load(), opening, by_batch, size, after, fetched)
 
 
 def bench_sentences(found: Bench) -> Iterator[str]:
@@ -216,7 +219,7 @@ def _inputs(model: Model, dataset: Dataset, settings: Settings) -> Array:
     """A few items as the model takes them, from the first batch of which any can be read: (n, ...) float32."""
     first = None
     stages = Stages()
-    for piece in in_batches(dataset, BatchSize(model, settings), stages):
+    for _, piece in in_batches(dataset, BatchSize(model, settings), stages):
         found, inputs = decode(piece, model, settings, stages)
         if len(inputs):
             return inputs
@@ -226,28 +229,39 @@ def _inputs(model: Model, dataset: Dataset, settings: Settings) -> Array:
     raise DataError(f"none of the items of {dataset.name} that were read can be decoded. The first: {getattr(first, 'text', first)}")
 
 
-def _sizes(model: Model, size: int, seconds: float, alone: Callable[[Array], object], inputs: Array) -> tuple[int, ...]:
-    """Batch sizes to try, the present one first: smaller and larger ones, as far as they fit into memory and time."""
-    _run(alone, inputs, size)  # the first run is slower
+def _all_sizes(model: Model, size: BatchSize, seconds: float, inputs: Array) -> dict[int, float]:
+    """Items per second of the model alone by batch size. What runs it is gone afterwards: a run has the GPU's memory for itself."""
+    runs = alone(model)
+    return _by_batch(runs, inputs, _sizes(model, size, seconds, runs, inputs))
+
+
+def _sizes(model: Model, size: BatchSize, seconds: float, runs: Callable[[Array], object], inputs: Array) -> tuple[int, ...]:
+    """Batch sizes to try, that of the run's first batch first: smaller and larger ones, as far as they fit into memory and time.
+
+    Where a run finds its own size, all that it may come to are among them.
+    """
+    first = size.size
+    _run(runs, inputs, first)  # the first run is slower
     started = time.perf_counter()
-    _run(alone, inputs, size)
-    each = (time.perf_counter() - started) / size
+    _run(runs, inputs, first)
+    each = (time.perf_counter() - started) / first
     if model.fixed_batch is not None:
-        return (size,)
-    tried = [size]
-    for other in (size // 4, size // 2, 2 * size, 4 * size, 8 * size):
+        return (first,)
+    largest = size.largest if size.growing else max(first, min(8 * first, LARGEST_BATCH[model.device]))
+    tried = [first]
+    for other in (first // 4, first // 2, *(first * 2**times for times in range(1, 11))):
         too_slow = 2 * ROUNDS * other * each > seconds / 4
-        if other < 1 or other in tried or too_slow or other > max(size, LARGEST_BATCH[model.device]):
+        if other < 1 or other in tried or too_slow or other > largest:
             continue
         try:
-            _run(alone, inputs, other)
+            _run(runs, inputs, other)
         except ModelError:  # memory ran out
             break
         tried.append(other)
     return tuple(tried)
 
 
-def _by_batch(alone: Callable[[Array], object], inputs: Array, sizes: Sequence[int]) -> dict[int, float]:
+def _by_batch(runs: Callable[[Array], object], inputs: Array, sizes: Sequence[int]) -> dict[int, float]:
     """Items per second of the model alone by batch size, in order of size: the median of rounds in which all take turns."""
     rates: dict[int, list[float]] = {size: [] for size in sizes}
     for _ in range(ROUNDS):
@@ -255,19 +269,14 @@ def _by_batch(alone: Callable[[Array], object], inputs: Array, sizes: Sequence[i
             batch = _batch(inputs, size)
             started, done = time.perf_counter(), 0
             while done == 0 or time.perf_counter() - started < LEAST_TURN:
-                alone(batch)
+                runs(batch)
                 done += size
             rates[size].append(done / (time.perf_counter() - started))
     return {size: float(np.median(rates[size])) for size in sorted(sizes)}
 
 
-def _grows(model: Model, settings: Settings) -> bool:
-    """Whether a run finds its batch size by itself."""
-    return not settings.batch_size and model.fixed_batch is None and model.device == "cuda"
-
-
-def _run(alone: Callable[[Array], object], inputs: Array, size: int) -> None:
-    alone(_batch(inputs, size))
+def _run(runs: Callable[[Array], object], inputs: Array, size: int) -> None:
+    runs(_batch(inputs, size))
 
 
 def _batch(inputs: Array, size: int) -> Array:
@@ -284,14 +293,15 @@ def _read(
     by_batch: dict[int, float],
     size: int,
     after: float,
+    fetched: bool,
 ) -> Bench:
-    """What the stages of a run and the speed of the model alone say."""
+    """What the stages of a run and the speed of the model alone say. fetched: whether items come from addresses."""
     stages, count = found.stages, len(found.verdicts)
     seconds = found.timings["items"]
     in_turn, beside, once = (
         tuple(StageTime(stage, stages.elapsed(stage), stages.processor(stage)) for stage in some) for some in (IN_TURN, BESIDE, ONCE)
     )
-    alone = float(np.sqrt(by_batch[size] * after))
+    limit = float(np.sqrt(by_batch[size] * after))
     held_up_by, held_up = holds_up(stages)
     notes = [words.AS_IT_WAS]
     if max(by_batch[size], after) > UNSTEADY * min(by_batch[size], after):
@@ -313,12 +323,12 @@ def _read(
         beside=beside,
         once=once,
         per_second=count / seconds,
-        alone_per_second=alone,
-        share=count / seconds / alone,
+        alone_per_second=limit,
+        share=count / seconds / limit,
         by_batch=by_batch,
         held_up_by=held_up_by,
         held_up_share=held_up / seconds,
-        changes=tuple(changes(stages, seconds, by_batch, model, settings, server)) or (words.nothing_to_change(),),
+        changes=tuple(changes(stages, seconds, by_batch, model, settings, server, fetched=fetched)) or (words.nothing_to_change(),),
         notes=(*notes, *model.notes),
     )
 
@@ -332,33 +342,47 @@ def holds_up(stages: Stages) -> tuple[str, float]:
 
 
 def changes(
-    stages: Stages, seconds: float, by_batch: Mapping[int, float], model: Model, settings: Settings, server: ServiceSettings
+    stages: Stages,
+    seconds: float,
+    by_batch: Mapping[int, float],
+    model: Model,
+    settings: Settings,
+    server: ServiceSettings,
+    *,
+    fetched: bool,
 ) -> Iterator[str]:
     """What would make triage faster, each with what it brings at most: by what is left of the pass when a stage is gone or shorter.
 
-    seconds: of the items' pass. by_batch: items per second of the model alone.
+    seconds: of the items' pass. by_batch: items per second of the model alone. fetched: whether items come from addresses.
     """
     held_up_by, _ = holds_up(stages)
     running, starving = stages.elapsed(Stage.MODEL), stages.elapsed(Stage.STARVE)
     own = seconds - stages.elapsed(Stage.WAIT)  # what the main thread does by itself
-    threads, size = decoding_threads(settings), BatchSize(model, settings).size
+    threads, size = decoding_threads(settings), stages.batch_size
+    finds_size = BatchSize(model, settings).growing
     if held_up_by == Stage.MODEL:
         best = max(by_batch, key=lambda other: by_batch[other])
         faster = by_batch[best] / by_batch[size]
         gain = seconds / max(seconds - running * (1 - 1 / faster), own)
-        if gain > WORTH and not _grows(model, settings):
+        if gain > WORTH and not finds_size:
             yield words.batch_change(best, size, faster, gain)
         if model.device == "cpu":
             decoding = stages.processor(Stage.DECODE) / cores()
-            yield words.gpu_change(seconds / max(own, decoding, seconds / FASTEST_GPU), gpu_missing(model.spec))
+            yield words.gpu_change(seconds / max(own, decoding, seconds / FASTEST_GPU), _gpu_unused(model, settings))
     elif held_up_by == Stage.READ:
         gain = seconds / max(running + starving, seconds - stages.elapsed(Stage.READ), seconds / FASTEST_SERVER)
         waits = stages.processor(Stage.READ) < stages.elapsed(Stage.READ) / 2
         if gain > WORTH:
-            yield words.connections_change(server.media_connections, gain) if waits else words.unpacking_change(gain)
-    elif held_up_by == Stage.JUDGE and size < JUDGED_WELL and model.fixed_batch is None:
+            if not waits:
+                yield words.unpacking_change(gain)
+            elif fetched:
+                yield words.connections_change(server.media_connections, gain)
+            else:
+                yield words.disk_change(gain)
+    elif held_up_by == Stage.JUDGE and size < JUDGED_WELL and model.fixed_batch is None and not finds_size:
         least, most = (seconds / (seconds - stages.elapsed(Stage.JUDGE) * (1 - 1 / times)) for times in JUDGED_FASTER)
-        yield words.judging_batch_change(JUDGED_WELL, size, least, most)
+        if least > WORTH:
+            yield words.judging_batch_change(JUDGED_WELL, size, least, most)
     elif held_up_by != Stage.DECODE and cores() > 1:
         gain = seconds / max(running, own / cores())
         if gain > WORTH:
@@ -373,3 +397,9 @@ def changes(
     whole = seconds + stages.elapsed(*ONCE)
     if drawing > (1 - 1 / WORTH) * whole:
         yield words.map_change(drawing, drawing / whole)
+
+
+def _gpu_unused(model: Model, settings: Settings) -> str:
+    """Why a model on the CPU does not run on a GPU; "" if only because of the settings."""
+    fell_back = next((note for note in model.notes if "the GPU" in note), "")
+    return gpu_missing(model.spec) or ("" if settings.device == "cpu" else fell_back)

@@ -5,7 +5,7 @@ What is added stands behind the model's own layers, so that all that reads a mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -48,10 +48,6 @@ class Widened:
     def run_whole(self, batch: Array) -> Whole:
         """The model's own layers."""
         return self._model.run_whole(batch)
-
-    def alone(self) -> Callable[[Array], object]:
-        """The model's own."""
-        return self._model.alone()
 
     def _at_random(self, layer: Array) -> Array:
         maps = as_map(layer)
