@@ -445,5 +445,5 @@ def test_the_model_alone_says_what_it_says_beside_its_hidden_layers(small, write
 
 
 def test_a_batch_that_cannot_be_run_says_below_which_size_to_try(small, write):
-    with pytest.raises(ModelError, match=r"torch could not run a batch of shape \(6, 3, 2\).* set batch_size to less than 6;"):
+    with pytest.raises(ModelError, match=r"(?s)torch could not run a batch of shape \(6, 3, 2\).* set batch_size to less than 6;"):
         load_model(write(small)).run(np.zeros((6, 3, 2), np.float32))
