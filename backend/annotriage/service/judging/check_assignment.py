@@ -19,12 +19,15 @@ from annotriage.guarantee.conformal import hashed_places
 from annotriage.model.inputs import Loaded, thumbnail
 from annotriage.service.guarantee.spot_checks import SEED, audit_shares, draw_name, paused_under
 from annotriage.states import AUTOMATIC_FROM, MARGIN, SHOWN, THIRD, HeldBack, Route
+from annotriage.store import work
 from annotriage.store.projects import Project
 from annotriage.store.queue import front_of_queue, places_of_checks
 from annotriage.store.reroutings import trust_out_of_queue
 from annotriage.store.spot_checks import unsettled
 from annotriage.store.verdicts import Judgement
 from annotriage.store.work import ClaimedItem
+
+DRAWN_AMONG = 256  # items to come, at most, among which the least number of spot checks a week is drawn
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ class Draw:
 
 
 def current_draw(connection: Connection, project: Project, reference_id: int, item_ids: Sequence[int]) -> Draw:
-    """The draw for these items of the project."""
-    share, probation = audit_shares(connection, project, reference_id, len(item_ids))
+    """The draw for these items of the project, which does not depend on how many of all that wait are claimed at a time."""
+    waiting = work.waiting(connection, project.id, reference_id, DRAWN_AMONG)
+    share, probation = audit_shares(connection, project, reference_id, max(waiting, len(item_ids)))
     again = reference_id != project.reference_id
     return Draw(
         sample=project.options.sample_share,
