@@ -129,7 +129,10 @@ def test_a_run_that_was_killed_judges_what_is_missing_alone(cluster, digits_refe
 
 
 def test_an_unfinished_run_of_something_else_is_not_continued(digits_reference, parts, tmp_path, monkeypatch):
-    def ended(*_):
+    sizes = []
+
+    def ended(task, *_):
+        sizes.append(task.settings.batch_size)
         raise KeyboardInterrupt
         yield
 
@@ -140,6 +143,7 @@ def test_an_unfinished_run_of_something_else_is_not_continued(digits_reference, 
         triage_on_ray(digits_reference, parts, tmp_path / "out", piece_items=2 * PIECE)
     with pytest.raises(KeyboardInterrupt):
         triage_on_ray(digits_reference, parts, tmp_path / "out", piece_items=2 * PIECE, replace_existing=True)
+    assert sizes == [32, 32], "no worker finds a size of its own, by which last digits would differ"
 
 
 def test_a_worker_that_is_killed_costs_no_item(cluster, digits_reference, parts, together, tmp_path):
