@@ -78,6 +78,7 @@ class Judge:
         self._models: dict[int, _Opened] = {}
         self._at_hand: set[int] = set()  # work that is claimed, and not finished or given back
         self._size = FEWEST
+        self._at_once = 0  # items that the model takes in one run, as found so far
         self._blocks: Blocks = {}  # of the draws of spot checks
         self._left: dict[int, tuple[float, set[int]]] = {}  # references whose model does not run here: until when, and what was left
         self._in_doubt = False  # whether more may be claimed than is at hand: the database went away over it
@@ -127,7 +128,7 @@ class Judge:
                 return None
         try:
             with store.writing() as connection:
-                claim = work.claim(connection, self._process.owner, self._size, left)
+                claim = work.claim(connection, self._process.owner, min(self._size, max(CLAIMED, self._at_once)), left)
                 if claim is None:
                     return None
                 project = get_project(connection, claim.project_id)
@@ -153,8 +154,8 @@ class Judge:
             opened = self.open(claimed.reference_id)
             began = time.monotonic()
             found, later = self._run(claimed, opened)
-            wanted = int(CLAIM_SECONDS * len(claimed.rows) / max(1e-3, time.monotonic() - began))
-            self._size = max(FEWEST, min(wanted, max(CLAIMED, opened.size.size)))
+            self._size = max(FEWEST, int(CLAIM_SECONDS * len(claimed.rows) / max(1e-3, time.monotonic() - began)))
+            self._at_once = opened.size.size
             self._record(claimed, found, later)
             done = True
         except DATABASE_TROUBLE:  # what is still claimed is given back once the database is there again
