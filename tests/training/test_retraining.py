@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from encoders import encoder_of
+from page_sweep import HEIGHT, LARGEST_SHIFT, THEMES, late_jump
 from waiting import PATIENCE
 
 import annotriage
@@ -117,6 +118,14 @@ def test_strange_items_of_an_encoder_without_a_reference_are_refused_before_anyt
             progress=lambda what, total: seen.append(what),
         )
     assert seen == []
+
+
+@pytest.mark.browser
+def test_the_report_of_a_training_has_no_barrier_and_does_not_jump(trained, open_page, barriers, browser):
+    report = trained[1] / "report.html"
+    assert barriers(open_page(report.as_uri(), viewport={"width": 390, "height": HEIGHT})) == []
+    jumps = {theme: late_jump(browser, report, 390, theme) for theme in THEMES}
+    assert max(jumps.values()) <= LARGEST_SHIFT, jumps
 
 
 def test_what_is_written_is_a_valid_model_and_its_reference(trained, retraining):

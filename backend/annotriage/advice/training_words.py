@@ -107,8 +107,8 @@ def new_class_limits_sentence(classes: Sequence[str], max_error: float, least: i
     them, their = ("it", "its") if len(classes) == 1 else ("them", "their")
     return (
         f"The error limit of {percent(max_error)} holds over all automatic labels together. {new} worse than the rest: among {which} more"
-        f" may be wrong. To give {them} a limit of {their} own, set class_limits, for example {' | '.join(classes)} = {max_error:g}; showing"
-        f" that takes at least {least:,} held-out items labelled so."
+        f" may be wrong. To give {them} a limit of {their} own, set class_limits, for example {' | '.join(classes)} = {max_error:g};"
+        f" showing that takes at least {least:,} held-out items labelled so."
     )
 
 
