@@ -103,7 +103,7 @@ def test_a_wish_that_needs_labelled_held_out_items_is_refused_before_anything_is
 
     refused(None)
     refused(retraining.fresh[0][:3])
-    assert seen == ["held-out items"]
+    assert seen == ["held-out items of array"]
 
 
 def test_strange_items_of_an_encoder_without_a_reference_are_refused_before_anything_is_trained(retraining, tmp_path):
