@@ -18,7 +18,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
-from dockerfiles import broken_rules, by_hand, instructions, stages
+from dockerfiles import broken_rules, by_hand, chain, instructions, stages
 from packaging.requirements import Requirement
 
 from annotriage.cli import main
@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 DOCKER = ROOT / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text("utf-8")
 COMPOSE = (DOCKER / "compose.yaml").read_text("utf-8")
+ARGUMENTS = [step for step in instructions(DOCKERFILE) if step.word == "ARG"]
 RUNTIMES = ("onnx", "onnx-cuda", "torch", "torch-cuda")
 # Of the compose specification, what a service may say that ours do.
 SERVICE_KEYS = {
@@ -88,9 +89,10 @@ def test_the_image_is_built_from_files_that_are_sent_to_the_build():
     assert all((ROOT / path).exists() for path in copied)
 
 
-def test_each_step_runs_by_hand_and_the_image_serves_as_an_ordinary_user_on_a_read_only_file_system(tmp_path):
+def test_each_step_of_the_image_for_torch_runs_by_hand_and_it_serves_as_an_ordinary_user_on_a_read_only_file_system(tmp_path):
+    """The one whose steps take a build argument, at its default; what pip would fetch is here already."""
     fetched = [sysconfig.get_path("purelib")]
-    script = by_hand(DOCKERFILE, "onnx", ROOT, str(Path(sys._base_executable).resolve()), fetched, TRY)
+    script = by_hand(DOCKERFILE, "torch", ROOT, str(Path(sys._base_executable).resolve()), fetched, TRY)
     may = subprocess.run(["unshare", "--mount", "--net", "true"], capture_output=True) if Path("/usr/bin/unshare").exists() else None
     if may is None or may.returncode:
         pytest.skip("no namespaces may be made here (unshare, as root)")
@@ -121,9 +123,10 @@ def test_every_image_is_built_of_stages_that_are_there_and_installs_what_is_pinn
             [Requirement(text).name for extra in named.extras for text in extras[extra]] if named.name == "annotriage" else [named.name]
         )
         assert {name.lower() for name in wanted} <= pinned
-    while stage.base in names:
-        stage = names[stage.base]
-    assert stage.base == stages(DOCKERFILE)[-1].base, "the environment's Python is the image's"
+    image = chain(DOCKERFILE, "", runtime)
+    assert chain(DOCKERFILE, stage.name, runtime)[0].base == image[0].base, "the environment's Python is the image's"
+    variables = environment([(step.word, step.rest) for stage in image for step in stage.steps])
+    assert any(name.startswith("NVIDIA_") for name in variables) == runtime.endswith("-cuda")
 
 
 def test_the_dockerfile_keeps_to_the_rules():
@@ -138,12 +141,14 @@ def test_the_dockerfile_keeps_to_the_rules():
         ("DL3002", "USER root"),
         ("DL3003", "RUN cd /x && make"),
         ("DL3004", "RUN sudo make"),
+        ("DL3004", "RUN A=1 sudo make"),
         ("DL3006", "FROM python"),
         ("DL3007", "FROM python:latest"),
         ("DL3008", "RUN apt-get install -y --no-install-recommends curl"),
         ("DL3009", "RUN apt-get update"),
         ("DL3011", "EXPOSE 80000"),
         ("DL3013", "RUN pip install --no-cache-dir flask"),
+        ("DL3013", 'RUN A=1 B="${C}" pip install --no-cache-dir flask'),
         ("DL3014", "RUN apt-get install --no-install-recommends curl=1"),
         ("DL3015", "RUN apt-get install -y curl=1"),
         ("DL3020", "ADD a /b"),
@@ -153,6 +158,7 @@ def test_the_dockerfile_keeps_to_the_rules():
         ("DL3025", "CMD serve"),
         ("DL3027", "RUN apt install curl"),
         ("DL3042", "RUN pip install flask==3"),
+        ("DL3042", 'RUN A="${B}" pip install flask==3'),
         ("DL3044", "ENV A=1 B=$A"),
         ("DL3045", "COPY a b"),
         ("DL3046", "RUN useradd --uid 100001 me"),
@@ -229,7 +235,9 @@ def test_the_balancer_hands_requests_to_those_that_are_ready_and_is_believed_whe
     assert "option httpchk GET /health/ready" in config
     assert "retry-on conn-failure\n" in config, "what a replica has begun is asked of no other one"
     assert "http-request del-header X-Forwarded-User" in config, "or anybody could be anybody"
+    assert "http-request del-header X-Forwarded-Host" in config
     assert "http-request set-header X-Forwarded-For %[src]" in config
+    assert "http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]" in config
     address = services["balancer"]["networks"]["default"]["ipv4_address"]
     assert services["annotriage"]["environment"]["ANNOTRIAGE_TRUSTED_PROXY"] == address
     longest = re.search(r"timeout server (\d+)s", config)
@@ -261,9 +269,15 @@ def test_both_databases_are_there(services):
 def test_every_variable_is_explained_and_no_secret_has_a_default(services):
     named = set(re.findall(r"^#   ([A-Z_]+)=", COMPOSE, re.MULTILINE))
     assert set(re.findall(r"\$\{([A-Z_]+):\?", COMPOSE)) == named
-    assert set(re.findall(r"\$\{([A-Z_]+):-", COMPOSE)) == {"REFERENCES", "RUNTIME"}
+    assert set(re.findall(r"\$\{([A-Z_]+):-", COMPOSE)) == {"REFERENCES", "RUNTIME", "TORCH_INDEX"}
     assert "RUNTIME in .env" in COMPOSE
-    assert services["annotriage"]["build"]["args"] == {"RUNTIME": f"${{RUNTIME:-{RUNTIMES[0]}}}"}
+    assert services["annotriage"]["build"]["args"] == {"RUNTIME": f"${{RUNTIME:-{RUNTIMES[0]}}}", "TORCH_INDEX": "${TORCH_INDEX:-}"}
+    assert {step.rest.partition("=")[0] for step in ARGUMENTS} == set(services["annotriage"]["build"]["args"]), "all can be given"
+
+
+def test_the_compose_file_with_its_lines_for_gpus_gives_them_to_the_service():
+    whole = yaml.safe_load(COMPOSE.replace("    # gpus: all", "    gpus: all"))
+    assert whole["services"]["annotriage"]["gpus"] == "all"
 
 
 # -- Kubernetes
@@ -275,6 +289,22 @@ def test_the_manifest_is_what_kubernetes_takes(manifest):
         kubernetes_validate.validate(found, "1.31", strict=True)
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(manifest["Service"] | {"replicas": 3}, "1.31", strict=True)
+
+
+def test_the_manifest_with_its_lines_for_gpus_is_taken_too():
+    text = (DOCKER / "kubernetes.yaml").read_text("utf-8")
+    changed = re.sub(r"^ *limits:.*\n( *# With a CUDA image.*\n *)# (limits: .*)", r"\1\n            \2", text, flags=re.MULTILINE)
+    (deployment,) = [found for found in yaml.safe_load_all(changed) if found["kind"] == "Deployment"]
+    kubernetes_validate.validate(deployment, "1.31", strict=True)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {"memory": "4Gi", "nvidia.com/gpu": 1}
+
+
+def test_the_manifest_says_how_many_connections_its_replicas_may_hold_while_a_new_version_is_rolled_out(manifest):
+    spec = manifest["Deployment"]["spec"]
+    replicas = spec["replicas"] + spec["strategy"]["rollingUpdate"]["maxSurge"]
+    text = (DOCKER / "kubernetes.yaml").read_text("utf-8")
+    assert f"max_connections of at least 90 x (replicas + 1), here {90 * replicas}" in text
 
 
 def test_the_manifest_runs_the_image_as_it_is_made(manifest, image):

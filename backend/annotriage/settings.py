@@ -523,8 +523,8 @@ class ServiceSettings(_Table):
     )
     compare_incoming: str = _setting(
         "off",
-        "Whether a recalibration compares half of the sample's answers with what came in lately, so that strangers that look like a known"
-        " class are automatic less often. The other half carries the guarantee. Worth it where many strangers come in.",
+        "Whether a recalibration compares half of the sample's answers with what came in lately, so that strange items that look like a"
+        " known class are automatic less often. The other half carries the guarantee. Worth it where many come in.",
         choices=("on", "off"),
     )
     training_data: str = _setting(

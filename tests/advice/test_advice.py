@@ -65,6 +65,7 @@ def test_asking_for_a_person_first_says_by_which_rule():
     assert why(dataset(0.0, failed=900)).endswith("look first: 900 of 4,900 items could not be scored.")
     both = "900 unreadable items and one group of 100 strange items are more than half of the 1,100 items that are strange or unreadable."
     assert why(dataset(0.05, failed=900), 0.5) == f"A person should look first: {both}"
+    assert why(dataset(0.05, failed=900)).endswith("look first: 900 of 4,900 items could not be scored."), "nothing is grouped"
     assert why(dataset(0.0, n=0, failed=1)).endswith("look first: 1 of 1 item could not be scored.")
 
 

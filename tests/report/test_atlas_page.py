@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from browsers import pixels
 from click.testing import CliRunner
+from page_sweep import LARGEST_SHIFT, THEMES, late_jump
 
 from annotriage import atlas, atlas_to_folder, fit
 from annotriage.cli import main
@@ -193,6 +194,13 @@ def test_people_walk_through_the_atlas(walked, open_page, barriers, theme):
     page.locator("#level").select_option("24 × 24")
     assert cells.count() == len(found.layers[1].levels[24])
     assert barriers(page) == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 820])
+def test_the_atlas_does_not_jump_even_where_its_program_runs_after_the_first_sight(walked, browser, width):
+    jumps = {theme: late_jump(browser, walked[0] / "atlas.html", width, theme) for theme in THEMES}
+    assert max(jumps.values()) <= LARGEST_SHIFT, jumps
 
 
 def test_where_several_classes_may_apply_a_cell_stands_for_a_label_set(choices_model, quick):

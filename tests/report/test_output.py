@@ -89,6 +89,11 @@ def test_the_summary_adds_up(written):
     assert [group["size"] for group in summary["groups"]] == [len(group["ids"]) for group in summary["groups"]]
 
 
+def test_the_terminal_names_routes_as_the_pages_do(written):
+    first = summary_text(written[1]).splitlines()[0]
+    assert f", {written[1].counts['outlier']:,} strange, 1 unreadable." in first
+
+
 def test_what_is_not_known_is_null(digits_model, digits, quick, tmp_path):
     reference = fit(digits_model, digits.train, settings=quick)
     triage_to_folder(reference, digits.incoming, tmp_path / "out")

@@ -65,6 +65,15 @@ def stages(text: str) -> list[Stage]:
     return found
 
 
+def chain(text: str, wanted: str, runtime: str) -> list[Stage]:
+    """The stages that the one of this name is built on, the first one first, and that one; "" is the last one."""
+    every = stages(text)
+    found = [every[-1]] if not wanted else [stage for stage in every if stage.name == wanted]
+    while base := next((stage for stage in every if stage.name == found[0].base.replace("${RUNTIME}", runtime)), None):
+        found.insert(0, base)
+    return found
+
+
 def broken_rules(text: str) -> set[str]:
     """The numbers of the rules that a Dockerfile breaks."""
     found, names, users, ends = set[str](), set[str](), [""], list[str]()
@@ -115,7 +124,9 @@ def broken_rules(text: str) -> set[str]:
 
 def _of_a_command(command: str) -> Iterator[str]:
     words = shlex.split(command)
-    if SHELLS.match(command):
+    while words and re.match(r"[A-Za-z_]\w*=", words[0]):  # variables of this command alone
+        del words[0]
+    if SHELLS.match(shlex.join(words)):
         yield "DL3004" if words[0] == "sudo" else "DL3001"
     if words[:1] == ["cd"]:
         yield "DL3003"
@@ -142,18 +153,14 @@ def by_hand(text: str, runtime: str, sources: Path, interpreter: str, packages: 
     interpreter: the Python that stands for the base image's. packages: folders with what pip would have fetched. then: the commands that
     the container is tried by, in it; they find its entry point and command as $START and its health check as $HEALTH.
     """
-    every = stages(text)
-    chain = [every[-1]]
-    built = next(step for step in every[-1].steps if step.word == "COPY" and "--from=" in step.rest)
+    image = chain(text, "", runtime)
+    built = next(step for step in image[-1].steps if step.word == "COPY" and "--from=" in step.rest)
     name = re.search(r"--from=(\S+)", built.rest)
     assert name is not None
-    wanted, source = name.group(1), list[Stage]()
-    while found := next((stage for stage in every if stage.name == wanted), None):
-        source.insert(0, found)
-        wanted = found.base.replace("${RUNTIME}", runtime)
+    source = chain(text, name.group(1), runtime)
     fetched = ":".join(packages)
     lines = ["set -eu", "mount --make-rprivate /", "mount -t tmpfs none /mnt", "ip link set lo up || true"]
-    for root, parts in (("/mnt/built", source), ("/mnt/image", chain)):
+    for root, parts in (("/mnt/built", source), ("/mnt/image", image)):
         lines += [
             f"mkdir -p {root} {root}.new {root}.work",
             f"mount -t overlay overlay -o lowerdir=/,upperdir={root}.new,workdir={root}.work {root}",
@@ -168,9 +175,14 @@ def by_hand(text: str, runtime: str, sources: Path, interpreter: str, packages: 
         lines += [f"chmod a+x {root}/root || true"]
         environment = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
         folder = "/"
-        for step in (step for stage in parts for step in stage.steps):
-            if step.word == "ENV":
-                environment |= {key: Template(value).substitute(environment) for key, value in _pairs(step.rest)}
+        arguments: dict[str, str] = {}  # of one stage alone; nothing is given, so each has its default
+        for step in (step for stage in parts for step in (Instruction("FROM", stage.base), *stage.steps)):
+            if step.word == "FROM":
+                arguments = {}
+            elif step.word == "ARG":
+                arguments |= dict(_pairs(step.rest))
+            elif step.word == "ENV":
+                environment |= {key: Template(value).substitute(arguments | environment) for key, value in _pairs(step.rest)}
             elif step.word == "WORKDIR":
                 folder = step.rest
                 lines.append(f"mkdir -p {root}{folder}")
@@ -178,9 +190,9 @@ def by_hand(text: str, runtime: str, sources: Path, interpreter: str, packages: 
                 lines += _copied(step, root, folder, sources)
             elif step.word == "RUN":
                 offline = {"PIP_NO_DEPS": "1", "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PYTHONPATH": fetched}
-                given = environment | (offline if "pip install" in step.rest else {})
+                given = arguments | environment | (offline if "pip install" in step.rest else {})
                 lines.append(_in(root, given, f"cd {folder} && {step.rest}"))
-    last = every[-1].steps
+    last = image[-1].steps
     ends = {step.word: step.rest for step in last}
     start = shlex.join([*json.loads(ends["ENTRYPOINT"]), *json.loads(ends["CMD"])])
     health = shlex.join(json.loads(ends["HEALTHCHECK"].partition("CMD ")[2]))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+
+from waiting import PATIENCE
 
 WIDTHS, THEMES = (390, 820, 1280, 1440), ("light", "dark")
 VIEWS = tuple((width, theme) for width in WIDTHS for theme in THEMES)
@@ -27,6 +30,29 @@ SETTLED = """async () => {
   await drawn();
   return [window.jumped, document.documentElement.scrollWidth > innerWidth];
 }"""
+
+
+# The program of a report that runs as late as it may on a slow machine: after the page was drawn for the first time.
+LATE = "for (const _ of '123') await new Promise(requestAnimationFrame);\n"
+
+
+def late_jump(browser, report: Path, width: int, theme: str) -> float:
+    """How far a report jumps whose program runs once the page without it was drawn."""
+    text = report.read_text("utf-8")
+    start, end = text.rindex('<script type="module">') + len('<script type="module">'), text.rindex("</script>")
+    late = report.with_name(f"late-{report.name}")
+    late.write_text(f"{text[:start]}{LATE}{text[start:end]}\ndocument.body.setAttribute('data-ran', '');{text[end:]}", "utf-8")
+    context = browser.new_context(viewport={"width": width, "height": HEIGHT}, color_scheme=theme, bypass_csp=True)
+    try:
+        context.add_init_script(COUNTING)
+        context.set_default_timeout(1_000 * PATIENCE)
+        page = context.new_page()
+        page.goto(late.as_uri())
+        page.locator("body[data-ran]").wait_for()
+        return page.evaluate(SETTLED)[0]
+    finally:
+        context.close()
+        late.unlink()
 
 
 def pages_of(dashboard, **parts: str) -> Iterator[str]:

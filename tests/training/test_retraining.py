@@ -3,22 +3,26 @@
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 from encoders import encoder_of
+from page_sweep import HEIGHT, LARGEST_SHIFT, THEMES, late_jump
 from waiting import PATIENCE
 
 import annotriage
 from annotriage import Plan, Reference, Settings, Wishes, load_model, train
+from annotriage.advice.training_words import strange_sentence
 from annotriage.data import Item
 from annotriage.errors import SettingError, TrainingError
 from annotriage.guarantee.gate import LimitEvidence
 from annotriage.model.spec import ModelSpec
 from annotriage.report.training_output import training_sentences
 from annotriage.training.state import SavedState
+from annotriage.training.strange_items import gain_of_strange
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +68,64 @@ def test_what_the_strange_items_brought_is_measured_beside_as_many_others(traine
     assert found.compared.n == trained[0].comparison.new.n
     assert found.compared.difference > 0, "8s and 9s are what the model does not know"
     (sentence,) = [one for one in training_sentences(trained[0]) if "strange to the old model" in one]
-    assert sentence.startswith(f"{found.strange} of {found.added} added items are strange")
+    assert sentence.startswith(
+        f"{found.strange} of {found.added} added items are strange to the old model. A head trained with them is right"
+    )
+    assert sentence.endswith("(mean of three).")
+
+
+@pytest.mark.parametrize(("strange", "said"), [(False, "None of the 2 added items is strange"), (True, "All 2 added items are strange")])
+def test_where_no_added_item_is_strange_or_all_are_that_is_said(strange, said):
+    rows = np.zeros((4, 3), np.float32)
+    found = gain_of_strange(rows, rows, np.full(4, strange), np.arange(4) >= 2, (rows, rows), Plan())
+    assert strange_sentence(found.strange, found.added, found.compared, found.random).startswith(f"{said} to the old model")
+
+
+@pytest.mark.parametrize("wish", ["prune", "curve", "strange"])
+def test_a_wish_that_needs_labelled_held_out_items_is_refused_before_anything_is_trained(retraining, tmp_path, wish):
+    seen = []
+
+    @contextmanager
+    def progress(what, total):
+        seen.append(what)
+        yield lambda n: None
+
+    def refused(calibration):
+        with pytest.raises(TrainingError, match="--prune, --learning-curve and --strange measure on labelled held-out items"):
+            train(
+                retraining.reference,
+                retraining.train,
+                tmp_path / "out",
+                calibration=calibration,
+                wishes=Wishes(**{wish: True}),
+                progress=progress,
+            )
+
+    refused(None)
+    refused(retraining.fresh[0][:3])
+    assert seen == ["held-out items of array"]
+
+
+def test_strange_items_of_an_encoder_without_a_reference_are_refused_before_anything_is_trained(retraining, tmp_path):
+    seen = []
+    with pytest.raises(TrainingError, match="leave --strange out"):
+        train(
+            encoder_of(ModelSpec.load(retraining.reference.spec_path), tmp_path),
+            retraining.train,
+            tmp_path / "out",
+            calibration=retraining.fresh,
+            wishes=Wishes(strange=True),
+            progress=lambda what, total: seen.append(what),
+        )
+    assert seen == []
+
+
+@pytest.mark.browser
+def test_the_report_of_a_training_has_no_barrier_and_does_not_jump(trained, open_page, barriers, browser):
+    report = trained[1] / "report.html"
+    assert barriers(open_page(report.as_uri(), viewport={"width": 390, "height": HEIGHT})) == []
+    jumps = {theme: late_jump(browser, report, 390, theme) for theme in THEMES}
+    assert max(jumps.values()) <= LARGEST_SHIFT, jumps
 
 
 def test_what_is_written_is_a_valid_model_and_its_reference(trained, retraining):

@@ -172,7 +172,7 @@ def _person_first(d: Diversity, limits: Thresholds, largest_group_share: float) 
         return ""
     if not d.failed:
         return f"A person should look first: {grouped:,} of {count(d.outliers, 'strange item')} are one group."
-    if not d.outliers:
+    if not grouped:
         return f"A person should look first: {d.failed:,} of {count(total, 'item')} could not be scored."
     return (
         f"A person should look first: {count(d.failed, 'unreadable item')} and one group of {count(grouped, 'strange item')} are more than"

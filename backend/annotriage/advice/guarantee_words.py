@@ -18,6 +18,8 @@ HOPELESS = "No label is automatic: the model is wrong too often for the limit."
 TRAIN_FURTHER = "More labels alone will not help: train the model further, or allow a larger error in the settings."
 STRICTER = " Spot checks have made the gate stricter since; a recalibration sets it again."
 TOO_STRICT = "No label is automatic: spot checks ask for surer labels than those on which the limit is shown."
+ANSWER_CHECKS = "Have people answer the spot checks before you rely on these labels."
+CHECK_BLIND = "Have people check some automatic labels blind before you rely on them."
 NAMED = 5  # limits in a sentence
 UNCHECKED = "Nobody has checked any of them yet. Some, chosen at random, wait in the tab Spot checks."
 
@@ -205,11 +207,13 @@ def checked(wrong: int, answers: int, contradicted: int, until_alarm: int | None
     return " ".join(filter(None, (f"{found}{awaited(contradicted)}.", until_stop(until_alarm))))
 
 
-def strangers_pass(seen: str = "") -> str:
-    """That the limit does not speak of strangers, for data with more outliers than usual. seen: what checks or labels say of them."""
+def strangers_pass(action: str, seen: str = "") -> str:
+    """That the limit does not speak of strangers, for data with more outliers than usual.
+
+    action: `CHECK_BLIND`, or `ANSWER_CHECKS` where a service draws spot checks. seen: what checks or labels say of them.
+    """
     return (
-        f"But this data differs from the held-out items, and strange items that look familiar pass.{f' {seen}.' if seen else ''}"
-        " Have people answer the spot checks before you rely on these labels."
+        f"But this data differs from the held-out items, and strange items that look familiar pass.{f' {seen}.' if seen else ''} {action}"
     )
 
 

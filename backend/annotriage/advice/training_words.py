@@ -76,13 +76,22 @@ def pruning_sentence(share: float, rows: Sequence[tuple[float, float, float]], w
     )
 
 
-def strange_sentence(strange: int, added: int, compared: Paired, random: float) -> str:
-    """What the strange ones among the added items bring."""
+def strange_sentence(strange: int, added: int, compared: Paired | None, random: float | None) -> str:
+    """What the strange ones among the added items bring. compared, random: None where there is nothing to compare."""
+    if not added:
+        return "No items were added, so none is strange to the old model."
+    if compared is None or random is None:
+        which = f"All {count(added, 'added item')} are" if strange else f"None of the {count(added, 'added item')} is"
+        if added == 1:
+            which = f"The only added item is{'' if strange else ' not'}"
+        return f"{which} strange to the old model, so what strange items bring cannot be compared."
+    them = "it" if strange == 1 else "them"
     limits = points_range(compared.low, compared.high)
     return (
-        f"{strange:,} of {count(added, 'added item')} {'is' if strange == 1 else 'are'} strange to the old model. With them the new one is"
-        f" right on {percent(compared.new / compared.n)} of the held-out items, without them on {percent(compared.old / compared.n)}"
-        f" (difference {points(compared.difference)}, 95% interval {limits}), and on {percent(random)} without as many others."
+        f"{strange:,} of {count(added, 'added item')} {'is' if strange == 1 else 'are'} strange to the old model. A head trained with"
+        f" {them} is right on {percent(compared.new / compared.n)} of the held-out items, one without"
+        f" {them} on {percent(compared.old / compared.n)} (difference {points(compared.difference)}, likely"
+        f" {limits}), one without as many others on {percent(random)} (mean of three)."
     )
 
 
@@ -95,10 +104,11 @@ def new_class_limits_sentence(classes: Sequence[str], max_error: float, least: i
     """That the limit does not hold for new classes by themselves, and what gives them one. least: items that show it at best."""
     which = f"its label {classes[0]}" if len(classes) == 1 else f"the labels {', '.join(classes[:-1])} and {classes[-1]}"
     new = "A new class often does" if len(classes) == 1 else "New classes often do"
+    them, their = ("it", "its") if len(classes) == 1 else ("them", "their")
     return (
         f"The error limit of {percent(max_error)} holds over all automatic labels together. {new} worse than the rest: among {which} more"
-        f" may be wrong. A limit of {'its' if len(classes) == 1 else 'their'} own is the setting class_limits, for example"
-        f" {' | '.join(classes)} = {max_error:g}; to show it takes {least:,} held-out items labelled so at least."
+        f" may be wrong. To give {them} a limit of {their} own, set class_limits, for example {' | '.join(classes)} = {max_error:g};"
+        f" showing that takes at least {least:,} held-out items labelled so."
     )
 
 

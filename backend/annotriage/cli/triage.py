@@ -36,7 +36,7 @@ from annotriage.settings import Settings
 @click.option("--calibration", help="Held-out DATA that it was not trained on; its labels carry the guarantee.")
 @click.option(
     "--incoming",
-    help="Unlabelled DATA as it comes in now. Half of --calibration learns what is new about it, so that strangers that look like a"
+    help="Unlabelled DATA as it comes in now. Half of --calibration learns what is new about it, so that strange items that look like a"
     " known class are labelled automatically less often. Worth it where many come in.",
 )
 @click.option("--out", type=PATH, required=True, help="Folder for the reference.")

@@ -107,7 +107,10 @@ def look_alikes(
     if like is not None:
         members, why = _nearest(like, places, whole, count, dataset.name), f"the {count} most similar to {like}"
     elif group is not None:
-        members, why = _of_group(group, whole, np.concatenate(outliers), dataset.name), f"outlier group {group} of {dataset.name}"
+        members, why = (
+            _of_group(group, whole, np.concatenate(outliers), dataset.name),
+            f"group {group} of the strange items of {dataset.name}",
+        )
     else:
         members, why = _named(ids or (), places, dataset.name), f"items chosen in {dataset.name}"
     names = [found_ids[row] for row in members]
@@ -175,7 +178,7 @@ def _of_group(number: int, points: Array, outliers: Array, name: str) -> Array:
     strange = np.flatnonzero(outliers)
     groups = find_groups(points[strange])
     if not 1 <= number <= len(groups):
-        raise DataError(f"{name}: no outlier group {number}; there are {len(groups)} among {len(strange)} outliers")
+        raise DataError(f"{name}: no group {number} of strange items; there are {len(groups)} among {len(strange)} of them")
     return np.asarray(strange[groups[number - 1].members])
 
 

@@ -104,6 +104,7 @@ def write_atlas(found: Atlas, path: Path, made: Mapping[str, Sequence[MadeFace]]
         sentences=sentences(found),
         layer_names=[layer.name for layer in found.layers],
         chosen_layer=0,
+        class_count=len(whole["classes"]),
         made=bool(made),
         data=Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")),
         pictures=Markup("".join(pictures)),

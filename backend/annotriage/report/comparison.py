@@ -140,7 +140,7 @@ def _table_of_sets(found: Comparison) -> list[str]:
 
 def _table_of_opinions(found: Comparison) -> list[str]:
     """What each method says of each set as a whole, and why ours differs from the published one."""
-    lines = [f"{'set':<20}{'method':<24}{'diversity':>10}{'95% limits':>18}{'similarity':>12}  advice"]
+    lines = [f"{'set':<20}{'method':<24}{'diversity':>10}{'likely range':>18}{'similarity':>12}  advice"]
     for opinion in found.opinions:
         said = ", ".join(f"{QUESTIONS[part.question]}: {short_answer(part)}" for part in opinion.advice)
         figures = f"{percent(opinion.diversity):>10}{limits(opinion):>18}{percent(opinion.similarity):>12}"

@@ -236,7 +236,7 @@ def _points(story: Story) -> list[list[list[Any]]]:
             for place, ((x, y), label) in enumerate(zip(training, dots.training_labels, strict=True))
         ]
         for place, ((x, y), label, outlier) in enumerate(zip(incoming, dots.incoming_labels, dots.outlier, strict=True)):
-            said = f"incoming, {label or 'none of the classes'}: {'outlier' if outlier else 'fits'}"
+            said = f"incoming, {label or 'none of the classes'}: {'strange' if outlier else 'fits'}"
             rows.append([round(float(x), 1), round(float(y), 1), after + place, said])
         after += len(incoming)
         found.append(rows)

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.advice.diversity_words import clear_excess, diversity_sentence
-from annotriage.advice.guarantee_words import guarantee_sentence, strangers_pass
+from annotriage.advice.guarantee_words import CHECK_BLIND, guarantee_sentence, strangers_pass
 from annotriage.advice.numbers import count
+from annotriage.advice.route_words import route_name
 from annotriage.data import Item, Source
 from annotriage.engine.folders import whole_folder
 from annotriage.engine.reference import Reference
@@ -119,7 +120,7 @@ def _plain(value: Any) -> Any:
 def summary_text(triage: Triage) -> str:
     """What triage found, in a few lines for the terminal."""
     total = sum(triage.counts.values())
-    routes = ", ".join(f"{n:,} {route}" for route, n in triage.counts.items())
+    routes = ", ".join(f"{n:,} {route_name(route)}" for route, n in triage.counts.items())
     sentence = diversity_sentence(triage.diversity)
     lines = [f"{count(total, 'item')} of {triage.dataset}: {routes}.", sentence, limit_sentence(triage)]
     lines += [*([] if triage.compared is None else comparison_sentences(triage.compared)), ""]
@@ -135,8 +136,11 @@ def limit_sentence(triage: Triage) -> str:
     said, state, found = guarantee_sentence(triage.reference.guarantee), triage.diversity, triage.compared
     if not (triage.reference.guarantee.auto and clear_excess(state.calibrated, state.excess_low, state.p_value)):
         return said
-    seen = "" if found is None or not found.foreign else f"Of {found.foreign:,} that are labelled so here {found.foreign_auto:,} did"
-    return f"{said} {strangers_pass(seen)}"
+    seen = ""
+    if found is not None and found.foreign:
+        are = "is" if found.foreign == 1 else "are"
+        seen = f"Of {count(found.foreign, 'item')} here that {are} of no known class, {found.foreign_auto:,} did"
+    return f"{said} {strangers_pass(CHECK_BLIND, seen)}"
 
 
 def report_of(triage: Triage, settings: Settings, progress: Progress) -> Report:

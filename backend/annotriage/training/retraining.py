@@ -40,6 +40,7 @@ from annotriage.training.strange_items import StrangeItems, gain_of_strange
 
 Array = NDArray[Any]
 
+NOTHING_TO_MEASURE_ON = "--prune, --learning-curve and --strange measure on labelled held-out items; give some with --calibration"
 SAME = 1e-3  # by which outputs of the written model may differ from those of the trained head, relative to the largest
 
 
@@ -57,6 +58,11 @@ class Wishes:
     strange: bool = False
     pool: Source | None = None
 
+    @property
+    def measured(self) -> bool:
+        """Whether any of it is measured on labelled held-out items."""
+        return self.prune or self.curve or self.strange
+
 
 @dataclass(frozen=True)
 class Training:
@@ -65,7 +71,7 @@ class Training:
     spec: of the new model, an .onnx file beside it. reference: fitted with it. former: the reference that it was trained from, None for an
     encoder's first head. new_classes: those the former did not know; never_auto: those of them that are never labelled automatically yet.
     comparison: None without held-out labels. resumed: epochs that an earlier, stopped run had done. candidates: None without a pool.
-    strange: None unless it was asked for, and where no added item is strange.
+    strange: None unless it was asked for.
     """
 
     spec: ModelSpec
@@ -118,6 +124,10 @@ def retrain(
     former = base if isinstance(base, Reference) else None
     settings = settings or (former.settings if former is not None else Settings())
     spec = _spec_of(base, model)
+    if wishes.strange and (former is None or spec.factory or spec.head == "none"):
+        raise TrainingError("which items are strange is told by the reference of an .onnx model whose head is trained; leave --strange out")
+    if wishes.measured and calibration is None:
+        raise TrainingError(NOTHING_TO_MEASURE_ON)
     opened = partial(open_dataset, labeling_config=labeling_config, classes=spec.classes, server=server)
     answered = partial(opened, classes=())  # people may have answered more than the model knows
     names = dict(spec.aliases)
@@ -134,6 +144,7 @@ def retrain(
     looked_at = np.empty(0, np.uint64) if former is None else former.held_out.hashes
     gathered = partial(collect, space=space, settings=settings, progress=progress, label_of=space.known_or_foreign)
     held_out = None if sources.held_out is None else gathered(start, sources.held_out, what="held-out items")
+    measured_on = _measured_on(held_out, space) if wishes.measured else None
     examples = gather(start, sources, space, held_out, looked_at, settings, progress, keep_items=plan.whole)
 
     learner = _learner(start, spec, examples, plan, space, settings)
@@ -156,8 +167,10 @@ def retrain(
     if wishes.pool is not None:
         pool = collect(new, opened(wishes.pool), space, settings, progress, "pool", lambda item: None)
         candidates = rank_pool(pool, reference, density, trained, regions)
-    importance, proposal, curve = _further(wishes, examples, held_out, plan, space, progress)
-    strange = _strange(former if old is start else None, examples, held_out, plan, space, progress) if wishes.strange else None
+    importance, proposal, curve = _further(wishes, examples, measured_on, plan, space, progress)
+    strange = None
+    if wishes.strange and former is not None and measured_on is not None:
+        strange = _strange(former, examples, measured_on, plan, space, progress)
     saved.remove()
     return Training(
         spec=made,
@@ -278,40 +291,44 @@ def _through(
 
 
 def _further(
-    wishes: Wishes, examples: Examples, held_out: Collected | None, plan: Plan, space: LabelSpace, progress: Progress
+    wishes: Wishes, examples: Examples, measured_on: tuple[Array, Array] | None, plan: Plan, space: LabelSpace, progress: Progress
 ) -> tuple[Importance | None, Proposal | None, LearningCurve | None]:
     activations, multiple = examples.collected.activations[0], space.multiple
     importance = proposal = curve = None
     if wishes.scores or wishes.prune:
         importance = early_scores(activations, examples.targets, plan, multiple=multiple, progress=progress)
-    if not (wishes.prune or wishes.curve):
+    if measured_on is None:
         return importance, None, None
-    measured = _measured_on(held_out, space)
     if wishes.prune and importance is not None:
-        proposal = pruning(activations, examples.targets, importance.el2n, measured, plan, multiple=multiple, progress=progress)
+        proposal = pruning(activations, examples.targets, importance.el2n, measured_on, plan, multiple=multiple, progress=progress)
     if wishes.curve:
-        curve = learning_curve(activations, examples.targets, measured, plan, multiple=multiple, progress=progress)
+        curve = learning_curve(activations, examples.targets, measured_on, plan, multiple=multiple, progress=progress)
     return importance, proposal, curve
 
 
 def _strange(
-    former: Reference | None, examples: Examples, held_out: Collected | None, plan: Plan, space: LabelSpace, progress: Progress
-) -> StrangeItems | None:
-    """What strange items bring. former: the reference of the model that the activations are of; None if there is none."""
-    if former is None:
-        raise TrainingError("which items are strange is told by the reference of an .onnx model whose head is trained; leave --strange out")
+    former: Reference, examples: Examples, measured_on: tuple[Array, Array], plan: Plan, space: LabelSpace, progress: Progress
+) -> StrangeItems:
+    """What strange items bring. former: the reference of the model that the activations are of."""
     collected = examples.collected
     outlier = former.judge(Outputs(collected.logits, collected.activations)).route == "outlier"
-    measured, multiple = _measured_on(held_out, space), space.multiple
-    activations = collected.activations[0]
-    return gain_of_strange(activations, examples.targets, outlier, examples.added, measured, plan, multiple=multiple, progress=progress)
+    return gain_of_strange(
+        collected.activations[0],
+        examples.targets,
+        outlier,
+        examples.added,
+        measured_on,
+        plan,
+        multiple=space.multiple,
+        progress=progress,
+    )
 
 
 def _measured_on(held_out: Collected | None, space: LabelSpace) -> tuple[Array, Array]:
     """Activations (n, d) and targets (n, m) of the held-out items that have labels. Raises TrainingError if none has."""
     rows = [] if held_out is None else [row for row, labels in enumerate(held_out.labels) if labels is not None and -1 not in labels]
     if held_out is None or not rows:
-        raise TrainingError("--prune, --learning-curve and --strange measure on labelled held-out items; give some with --calibration")
+        raise TrainingError(NOTHING_TO_MEASURE_ON)
     truth = np.zeros((len(rows), len(space.classes)), dtype=np.float32)
     for place, row in enumerate(rows):
         truth[place, list(held_out.labels[row] or ())] = 1

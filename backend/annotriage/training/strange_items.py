@@ -27,13 +27,13 @@ class StrangeItems:
     """Accuracies on held-out items. strange: so many of the items that were added are outliers; added: of so many.
 
     compared: heads trained without them (old) and with them (new) on the same held-out items. random: accuracy where as many others of the
-    added items were left out, mean of three random choices.
+    added items were left out, mean of three random choices. Both None where none of the added items is strange, or all are.
     """
 
     strange: int
     added: int
-    compared: Paired
-    random: float
+    compared: Paired | None = None
+    random: float | None = None
 
 
 def gain_of_strange(
@@ -46,8 +46,8 @@ def gain_of_strange(
     *,
     multiple: bool = False,
     progress: Progress = silent,
-) -> StrangeItems | None:
-    """Train heads on (N, d) activations with (N, m) targets, and measure; None where none of the added items is strange, or all are.
+) -> StrangeItems:
+    """Train heads on (N, d) activations with (N, m) targets, and measure; nothing where none of the added items is strange, or all are.
 
     strange, added: (N,) bool. held_out: (n, d) activations, (n, m) targets.
     """
@@ -55,7 +55,7 @@ def gain_of_strange(
     others = np.flatnonzero(added & ~strange)
     count = int(out.sum())
     if not count or not len(others):
-        return None
+        return StrangeItems(count, int(added.sum()))
     small = replace(plan, perplexity="off", drop_below=None, drop_above=None, whole=False)
 
     def right(kept: Array, seed: int) -> Array:

@@ -1,7 +1,7 @@
 """The web process put together: the labeling tool's own routes, the API, the pages, and what operators look at.
 
-Everything but /health needs credentials. Answers come from the store, at once; whatever takes long is done by the worker and the jobs
-process.
+Everything but /health and /health/ready needs credentials. Answers come from the store, at once; whatever takes long is done by the
+worker and the jobs process.
 """
 
 from __future__ import annotations

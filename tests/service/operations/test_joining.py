@@ -1,4 +1,4 @@
-"""Replicas judge alike or not together: who has another model, or another time, is not let join, and leaves its work to those who can."""
+"""Replicas judge alike or not together: who has another model, or another time, may not join, and leaves its work to those who can."""
 
 from __future__ import annotations
 

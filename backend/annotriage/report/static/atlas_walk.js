@@ -203,7 +203,6 @@ export function walkAtlas(atlas, ways) {
 
   classes.forEach((_, kind) => byId("other").append(make("option", { value: kind }, name(kind))));
   atlas.layers.forEach((layer, place) => byId("beside").append(make("option", { value: place }, layer)));
-  byId("beside-label").hidden = atlas.layers.length < 2;
   byId("layer").addEventListener("change", (event) => showLayer(event.target.selectedIndex));
   byId("beside").addEventListener("change", (event) => showLayer(event.target.value === "" ? null : Number(event.target.value), "beside"));
   byId("level").addEventListener("change", (event) => { Object.assign(state, { level: Number(event.target.value), cell: null }); draw(); });

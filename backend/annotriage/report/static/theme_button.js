@@ -10,7 +10,6 @@ export function theme() {
     button.setAttribute("aria-label", `Change to ${name === "dark" ? "light" : "dark"} colours`);
     dispatchEvent(new Event("themechange"));
   };
-  button.hidden = false;
   button.addEventListener("click", () => {
     wear(root.dataset.theme === "dark" ? "light" : "dark");
     try { localStorage.setItem("annotriage-theme", root.dataset.theme); } catch { /* not kept, still changed */ }

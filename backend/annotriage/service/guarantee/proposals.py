@@ -71,7 +71,7 @@ def propose_groups(process: Process, project: Project, dataset_id: int, numbers:
     if not chosen or not ids:
         raise UnknownError(f"project {project.external_id}: there is no such group any more; look at the groups again")
     reason = f"group {chosen[0]}" if len(chosen) == 1 else f"groups {', '.join(map(str, chosen[:-1]))} and {chosen[-1]}"
-    return propose_items(process, project, ids, by, reason=f"outlier {reason}")
+    return propose_items(process, project, ids, by, reason=f"{reason} of strange items")
 
 
 def propose_similar(

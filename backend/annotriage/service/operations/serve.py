@@ -61,7 +61,7 @@ def serve(
     say: Callable[[str], None],
     config: Path | None = None,
 ) -> int:
-    """Run the service until it is told to stop (Ctrl-C, SIGTERM), or its worker is not let join those of other replicas: its exit status.
+    """Run the service until it is told to stop (Ctrl-C, SIGTERM), or its worker may not join those of other replicas: its exit status.
 
     create_server: makes the web server on a socket (annotriage.web.app.create_server).
     say: told where the service is, once it answers, and what keeps it from the labeling tool. Raises SettingError without a token or if
@@ -105,7 +105,8 @@ def serve(
     except KeyboardInterrupt:
         pass
     finally:
-        say("Stopping: the line `not let join` before says why." if refused.is_set() else "Stopping: what is being judged is given back.")
+        why = "this replica may not join the others; the line `not let join` above says why."
+        say(f"Stopping: {why if refused.is_set() else 'what is being judged is given back.'}")
         process.stopping.set()
         threads[0].join()  # no child is started any more
         children.end()

@@ -64,7 +64,9 @@ def guarantee_state(
     if evidence["auto"]:
         checks = standing or {"wrong": 0, "answers": 0}
         said = words.checked(checks["wrong"], checks["answers"], checks.get("contradicted", 0), checks.get("wrong_until_alarm"))
-        beyond = words.strangers_pass() if beyond_the_limit(evidence, standing, latest) else ""  # what checks say of them is said already
+        beyond = (
+            words.strangers_pass(words.ANSWER_CHECKS) if beyond_the_limit(evidence, standing, latest) else ""
+        )  # what checks say of them is said already
         return GuaranteeState("on", words.holds(evidence), said, can_recalibrate=enough, beyond=beyond)
     if evidence["needed"] is None and evidence.get("stricter") is not None:
         return GuaranteeState("off", words.TOO_STRICT, words.calibrate_anew(answers, wanted), can_recalibrate=enough)
@@ -82,7 +84,7 @@ def beyond_the_limit(evidence: dict[str, Any], standing: dict[str, Any] | None, 
     if not clear_excess(diversity["calibrated"], diversity["excess_low"], diversity["p_value"]):
         return ""
     checks = standing or {"wrong": 0, "answers": 0}
-    return words.strangers_pass(words.seen_in_checks(checks["wrong"], checks["answers"]))
+    return words.strangers_pass(words.ANSWER_CHECKS, words.seen_in_checks(checks["wrong"], checks["answers"]))
 
 
 def oldest_days(standing: dict[str, Any]) -> float | None:

@@ -78,7 +78,7 @@ def list_advice(asked: Asked, after: str | None, limit: int) -> AdviceList:
 
 
 def get_window(asked: Asked, start: float | None, end: float | None) -> Window:
-    """The items judged in a time window, and the share of outliers among them."""
+    """The items judged in a time window, and the share of strange ones among them."""
     start, end = start or 0.0, time.time() if end is None else end
     if start >= end:
         raise DataError(f"a time window from {time_text(start)} to {time_text(end)} is empty; `from` must be before `to`")

@@ -39,7 +39,7 @@ def get_look_alikes(asked: Asked, proposal: str) -> ProposalNow:
 
 
 def propose_look_alikes(process: Process, project: str, like: str | None, group: int | None, count: int | None) -> ProposalNow:
-    """Offer the items most similar to a task, or an outlier group of the whole project: how many must be answered of how many.
+    """Offer the items most similar to a task, or a group of strange items of the whole project: how many must be answered of how many.
 
     Answered 409 where more than half of them would have to be answered.
     """
