@@ -118,13 +118,16 @@ def test_a_worker_gives_signs_of_life_while_it_loads_models_and_nobody_counts_on
     with at_work(process):
         try:
             wait_until(lambda: process.beats > 3)
+            another.beat()
             assert roles(another) == {another.owner: "worker", process.owner: JOINING}
             assert (another.others("worker"), loops.leads(another), loops.leads(process)) == ([], True, False)
         finally:
             loaded.set()
         wait_until(lambda: roles(another)[process.owner] == "worker")
+        another.beat()
         assert [row.owner for row in another.others("worker")] == [process.owner]
         assert loops.leads(another)
+    another.beat()
     assert list(roles(another)) == [another.owner]
 
 
