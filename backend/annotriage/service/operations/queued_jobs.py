@@ -57,7 +57,7 @@ def run_job(process: Process, job: Job) -> bool:
 
 
 def _left_to_others(process: Process, project: Project, job: Job, error: AnnotriageError) -> bool:
-    """Give a job back whose project's model does not run here, as long as there is a replica that has not tried it; whether that was done."""
+    """Give a job back whose model does not run here, as long as a replica is left that has not tried it; whether that was done."""
     if not isinstance(error, (ModelError, MismatchError)) or job.attempts > len(process.others(process.role)):
         return False
     from annotriage.service.judging.kept_model import load_kept_model
