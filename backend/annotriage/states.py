@@ -156,7 +156,7 @@ class EventKind(StrEnum):
     SETTINGS = "settings"  # a person changed how the project is triaged
     LIMITS = "limits"  # a reference with other limits is to take over
     LIMITS_FAILED = "limits failed"
-    LIMITS_WITHDRAWN = "limits withdrawn"  # a person went back to the present ones before others were tested
+    LIMITS_WITHDRAWN = "limits withdrawn"  # a person went back to the current ones before others were tested
     STRICTER = "stricter"  # spot checks ask for surer automatic labels: a reference with a stricter gate is to take over
     RECALIBRATED = "recalibrated"  # a reference with a new guarantee is to take over
     RECALIBRATION_FAILED = "recalibration failed"
@@ -166,7 +166,7 @@ class EventKind(StrEnum):
     CHOSEN = "chosen"  # a new model is to take over, or the former one again
     CLASS_ADDED = "class added"  # a person let the labeling tool offer another label
     CLASS_TAKEN_BACK = "class taken back"
-    SWITCHED = "switched"  # the next reference is the present one
+    SWITCHED = "switched"  # the next reference is the current one
     REROUTED = "rerouted"  # a person sent items to review, or back
     ACCEPTED = "accepted"  # automatic labels became annotations
     UNDONE = "undone"  # they were taken back

@@ -90,7 +90,7 @@ def fill(database: str, reference: Reference, count: int = MANY) -> None:
 
 
 def _add_later_work(store: Store, project: Project, reference: Reference) -> None:
-    """A former version that was compared with the present one, and a label audit with as many findings as are kept."""
+    """A former version that was compared with the current one, and a label audit with as many findings as are kept."""
     former = keep_reference(store, with_limits(reference, {"alpha": 0.2}))
     with store.writing() as connection:
         every = versions.comparable_items(connection, project)

@@ -127,7 +127,7 @@ def test_a_spot_check_that_waits_moves_to_the_next_reference_unless_its_label_is
     judged(2, new, route="uncertain")
     with store.writing() as connection:
         deliveries.enqueue(connection, [{"item_id": first, "reference_id": new, "project_id": project.id, "labels": None, "trust": 0.1}])
-        assert spot_checks.take_over(connection, project.id, new) == [first]
+        assert spot_checks.take_over(connection, project.id, new, [first, second]) == [first]
         assert spot_checks.unsettled(connection, [first, second]) == {first}
 
 

@@ -6,8 +6,9 @@ from sqlalchemy import text
 from stores import on_postgresql, verdict_of, while_it_waits
 
 from annotriage.states import Alarm
-from annotriage.store import deliveries, items, reroutings, work
-from annotriage.store.projects import raise_alarm
+from annotriage.store import deliveries, items, reroutings, rescores, spot_checks, work
+from annotriage.store.locks import lock_items
+from annotriage.store.projects import change_project, raise_alarm
 from annotriage.store.reviews import Answer, set_answers
 from annotriage.store.schema import delivery
 
@@ -75,6 +76,29 @@ class TestLocks:
         while_it_waits(store, bury, go_on)
         with store.reading() as connection:
             assert {(row.state, row.owner) for row in connection.execute(delivery.select())} == {("stale", None)}
+
+    def test_a_switch_of_references_does_not_wait_for_an_item_whose_holder_waits_for_the_project(self, store, filled):
+        _, new = filled.references
+        first, second = filled.judged(2, spot_check="audit")
+        with store.writing() as connection:
+            change_project(connection, filled.project.id, next_reference_id=new)
+        filled.judge([first, second], "uncertain", reference_id=new)  # annotators see both labels
+        switch = store.writing()
+        connection = switch.__enter__()
+        lock_items(connection, [first])
+        assert rescores.switch(connection, filled.present(), new, "new")
+
+        def reroute():
+            with store.writing() as other:
+                reroutings.hold(other, filled.project.id, [second])
+
+        def go_on():
+            spot_checks.take_over(connection, filled.project.id, new, [first])
+            switch.__exit__(None, None, None)
+
+        while_it_waits(store, reroute, go_on)
+        with store.reading() as connection:
+            assert spot_checks.unsettled(connection, [first, second]) == {second}
 
     def test_what_names_an_item_can_be_added_while_it_is_held(self, store, filled):
         ids = filled.judged(1)

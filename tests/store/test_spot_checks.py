@@ -61,7 +61,9 @@ class TestSpotChecks:
         hidden = {"item_id": first, "reference_id": new, "project_id": filled.project.id, "labels": None, "trust": 0.1}
         with store.writing() as connection:
             deliveries.enqueue(connection, [hidden])
-            assert spot_checks.take_over(connection, filled.project.id, new) == [first]
+            assert spot_checks.take_over(connection, filled.project.id, new, []) == []
+            assert spot_checks.unsettled(connection, [first, second]) == {first, second}, "nothing is done about what nobody has locked"
+            assert spot_checks.take_over(connection, filled.project.id, new, [first, second]) == [first]
             assert spot_checks.unsettled(connection, [first, second]) == {first}
             (found,) = spot_checks.spot_checks_of(connection, [first])
             assert (found.route, found.again) == ("uncertain", False)

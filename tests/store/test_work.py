@@ -103,6 +103,36 @@ class TestWork:
             change_project(connection, project.id, gone=True)
             assert work.claim(connection, "me", 10) is None
 
+    def test_a_name_is_held_and_let_go_by_its_holder_alone(self, store):
+        with store.writing() as connection:
+            slow = work.hold(connection, "a task", "command", "host", 1)
+            assert work.hold(connection, "a task", "command", "host", 1) is None
+            connection.execute(work.heartbeat.update().values(at=1.0))
+            work.hold_on(connection, slow)
+            assert [held.owner for held in work.living(connection)] == ["a task"]
+            work.bury(connection, ["a task"])
+            work.hold_on(connection, slow)  # nobody has taken it meanwhile
+            assert work.hold(connection, "a task", "command", "host", 1) is None
+            work.bury(connection, ["a task"])
+            quick = work.hold(connection, "a task", "command", "host", 1)
+            work.hold_on(connection, slow)
+            work.let_go(connection, slow)
+            assert work.hold(connection, "a task", "command", "host", 1) is None, "it is another click's by now"
+            work.let_go(connection, quick)
+            assert work.registered(connection) == []
+
+    def test_who_has_joined_counts_as_started_then(self, store):
+        with store.writing() as connection:
+            work.beat(connection, "slow", "joining", "host", 1)
+            connection.execute(work.heartbeat.update().values(started_at=1.0))
+            since = []
+            for role in ("joining", "worker", "worker"):
+                work.beat(connection, "slow", role, "host", 1)
+                (found,) = work.registered(connection)
+                since.append(found.started_at)
+            assert found.role == "worker"
+            assert since[0] == 1.0 < since[1] == since[2]
+
     def test_processes_live_as_long_as_they_give_signs_of_life(self, store):
         with store.writing() as connection:
             work.beat(connection, "old", "worker", "host", 1)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from random import Random
 
+import psutil
 import requests
 from sqlalchemy import select
 from storm_site import Site
 from waiting import PATIENCE
 
+from annotriage.store import work
 from annotriage.store.schema import job
 
 PAGE = {"Accept": "text/html"}
@@ -67,7 +73,7 @@ def ask_in_turn(site: Site, _rng: Random) -> str:
         project = f"/projects/{site.project.id}"
         see_the_same(visitor, site, project)
         follow_changes(visitor, site, project)
-        ask_both_for_a_job(visitor, site, project)
+        ask_both_for_a_job(visitor, other.url, site, project)
         sign_out_everywhere(visitor, project)
     finally:
         other.stop()
@@ -106,21 +112,47 @@ def follow_changes(visitor: Visitor, site: Site, project: str) -> None:
         before = mark()
 
 
-def ask_both_for_a_job(visitor: Visitor, site: Site, project: str) -> None:
-    """Two people ask at once, each another replica, and the job is done once."""
-    asking = [threading.Thread(target=visitor.submit, args=(f"{project}/recalibrate", f"{project}/guarantee")) for _ in range(2)]
-    for thread in asking:
-        thread.start()
-    for thread in asking:
-        thread.join()
+def ask_both_for_a_job(visitor: Visitor, other: str, site: Site, project: str) -> None:
+    """Two people ask at once, each another replica, and the job is done once. Nobody takes it before both have asked: done and over, it
+    may well be asked for again."""
+    both = [Visitor(site.service.url), Visitor(other)]
+    asking = [threading.Thread(target=one.submit, args=(f"{project}/recalibrate", f"{project}/guarantee")) for one in both]
 
     def rows() -> list[tuple[str, int]]:
         with site.store.reading() as connection:
             query = select(job.c.state, job.c.attempts).where(job.c.kind == "recalibrate")
             return [(row.state, row.attempts) for row in connection.execute(query)]
 
-    site.wait(lambda: rows() and all(state in ("done", "failed") for state, _ in rows()), "for the recalibration to end")
-    assert all(attempts == 1 for _, attempts in rows()), rows()
+    with jobs_stopped(site):
+        for one, thread in zip(both, asking, strict=True):
+            one.take(visitor.cookies)
+            thread.start()
+        for thread in asking:
+            thread.join()
+        assert rows() == [("queued", 0)], rows()
+    site.wait(lambda: all(state in ("done", "failed") for state, _ in rows()), "for the recalibration to end")
+    ((_, attempts),) = rows()
+    assert attempts == 1
+
+
+@contextmanager
+def jobs_stopped(site: Site) -> Iterator[None]:
+    """A block in which the jobs processes of all replicas do nothing, and do not know."""
+    stopped: list[int] = []
+
+    def both_run() -> bool:
+        with site.store.reading() as connection:
+            stopped[:] = [row.pid for row in work.living(connection) if row.role == "jobs" and psutil.pid_exists(row.pid)]
+        return len(stopped) == 2
+
+    site.wait(both_run, "for the jobs processes of both replicas")
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
 
 
 def sign_out_everywhere(visitor: Visitor, project: str) -> None:

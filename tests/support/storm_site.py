@@ -215,7 +215,7 @@ class Site:
     def is_whole(self) -> bool:
         """Whether all three processes run."""
         with suppress(SQLAlchemyError, AnnotriageError, psutil.Error):
-            return len(self.pids()) == 3
+            return {"web", "worker", "jobs"} <= set(self.pids())
         return False
 
     def processes(self) -> list[psutil.Process]:

@@ -115,7 +115,7 @@ def stricter(wrong: int, answers: int, guarantee: Mapping[str, Any]) -> str:
 
 
 def trained(version: str, by: str, takes_over: str | None) -> str:
-    """A new model was trained. takes_over: what the comparison with the present one says, None where there was nothing to compare on."""
+    """A new model was trained. takes_over: what the comparison with the current one says, None where there was nothing to compare on."""
     found = {
         "yes": "better on fresh random items, and not worse on the old classes",
         "no": "worse on the old classes",
@@ -146,7 +146,7 @@ def class_taken_back(label: str, by: str) -> str:
 
 
 def switched(version: str) -> str:
-    """The next reference is the present one."""
+    """The next reference is the current one."""
     return f"{version} has taken over: every task has its prediction and its verdict from it"
 
 

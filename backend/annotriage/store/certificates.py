@@ -131,7 +131,7 @@ def checks_of(connection: Connection, found: StoredCertificate) -> list[CheckedL
 
 
 def took_over_at(connection: Connection, project: Project) -> float:
-    """Since when the project's reference is the present one; 0 if it was the first."""
+    """Since when the project's reference is the current one; 0 if it was the first."""
     query = select(func.max(event.c.at)).where(event.c.project_id == project.id, event.c.kind == EventKind.SWITCHED)
     return float(connection.execute(query).scalar_one() or 0.0)
 

@@ -6,7 +6,7 @@ queued -> running -> done | failed. A job whose process died over it is queued a
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,9 +123,9 @@ def forget_payload(connection: Connection, id: int) -> None:
     connection.execute(update(job).where(job.c.id == id).values(payload={}))
 
 
-def any_waiting(connection: Connection, kinds: Sequence[str]) -> bool:
+def any_waiting(connection: Connection, kinds: Sequence[str], without: Collection[int] = ()) -> bool:
     """Whether `take` may find something: asked first, so that nothing is written while there is nothing to do."""
-    return connection.execute(_waiting(kinds).with_only_columns(job.c.id).limit(1)).scalar_one_or_none() is not None
+    return connection.execute(_waiting(kinds, without).with_only_columns(job.c.id).limit(1)).scalar_one_or_none() is not None
 
 
 def is_at_any(connection: Connection, owner: str, kinds: Sequence[str]) -> bool:
@@ -134,12 +134,14 @@ def is_at_any(connection: Connection, owner: str, kinds: Sequence[str]) -> bool:
     return connection.execute(select(job.c.id).where(*mine).limit(1)).first() is not None
 
 
-def take(connection: Connection, owner: str, kinds: Sequence[str]) -> Job | None:
-    """The oldest job of these kinds that waits: it is this process's now.
+def take(connection: Connection, owner: str, kinds: Sequence[str], without: Collection[int] = ()) -> Job | None:
+    """The oldest job of these kinds that waits: it is this process's now. without: jobs that the owner leaves to others.
 
     New limits wait as long as another reference is taking over.
     """
-    id = connection.execute(_waiting(kinds).with_only_columns(job.c.id).limit(1).with_for_update(skip_locked=True, of=job)).scalar()
+    id = connection.execute(
+        _waiting(kinds, without).with_only_columns(job.c.id).limit(1).with_for_update(skip_locked=True, of=job)
+    ).scalar()
     if id is None:
         return None
     values = {"state": JobState.RUNNING, "owner": owner, "at": time.time(), "attempts": job.c.attempts + 1}
@@ -209,6 +211,12 @@ def give_back(connection: Connection, owner: str, kinds: Sequence[str] | None = 
     connection.execute(update(job).where(*mine).values(values))
 
 
+def leave(connection: Connection, id: int, owner: str) -> bool:
+    """A process cannot do what it has begun, and others may: it is queued again, and counts as begun. False if it ran here no more."""
+    values = {"state": JobState.QUEUED, "owner": None, "text": "", "done": 0, "total": None, "step_at": None}
+    return connection.execute(update(job).where(*_run_by(id, owner)).values(values)).rowcount == 1
+
+
 def take_back(connection: Connection, dead: Sequence[str]) -> None:
     """These processes died: what they were at is queued again, or has failed if too many died over it.
 
@@ -254,10 +262,11 @@ def latest_job(connection: Connection, project_id: int, kind: str) -> Job | None
 _JOBS = select(*columns_of(job, Job))
 
 
-def _waiting(kinds: Sequence[str]) -> Select[Any]:
+def _waiting(kinds: Sequence[str], without: Collection[int]) -> Select[Any]:
     takes_over = func.coalesce(project.c.next_reference_id, project.c.old_reference_id).is_not(None)
     ready = or_(job.c.kind != LIMITS, ~takes_over)
     query = select(job).join(project, project.c.id == job.c.project_id)
+    query = query.where(job.c.id.not_in(without)) if without else query
     return query.where(job.c.kind.in_(kinds), job.c.state == JobState.QUEUED, ready).order_by(job.c.id)
 
 

@@ -100,7 +100,7 @@ class Project:
 
     @property
     def references(self) -> tuple[int, ...]:
-        """The references under which new items are judged: the present one, and the one that will take over."""
+        """The references under which new items are judged: the current one, and the one that will take over."""
         return (self.reference_id,) if self.next_reference_id is None else (self.reference_id, self.next_reference_id)
 
 
@@ -214,7 +214,7 @@ def clear_alarm(connection: Connection, id: int) -> None:
 
 
 def keep_standing(connection: Connection, of: Project, facts: Mapping[str, Any]) -> None:
-    """Keep how the guarantee stands under the project's present reference."""
+    """Keep how the guarantee stands under the project's current reference."""
     values = {**facts, "reference_id": of.reference_id, "at": time.time()}
     connection.execute(update(project).where(project.c.id == of.id).values(standing=values))
 

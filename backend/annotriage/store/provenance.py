@@ -129,7 +129,7 @@ def _query(connection: Connection, project: Project, after: int | None) -> Selec
 
 
 def _in_force(connection: Connection, project: Project) -> Any:
-    """The reference that was in force when an item was answered; for others the present one."""
+    """The reference that was in force when an item was answered; for others the current one."""
     kinds = (EventKind.CONNECTED, EventKind.SWITCHED)
     mine = (event.c.project_id == project.id, event.c.kind.in_(kinds))
     told = connection.execute(select(event.c.kind, event.c.facts, event.c.at).where(*mine).order_by(event.c.id)).all()

@@ -22,7 +22,7 @@ IN_FLIGHT = (DeliveryState.SENDING, DeliveryState.UNKNOWN, DeliveryState.ANSWERE
 def unjudged(connection: Connection, project: Project, reference_id: int, most: int) -> list[int]:
     """Items that a reference has still to judge and that nothing waits to judge under it, `most` of them.
 
-    Those, too, that it judged when it was the present one before: what it had delivered is deleted.
+    Those, too, that it judged when it was the current one before: what it had delivered is deleted.
     """
     waits = exists(select(work.c.id).where(work.c.item_id == item.c.id, work.c.reference_id == reference_id))
     lacking = ~_judged(reference_id)
@@ -41,7 +41,7 @@ def enqueue(connection: Connection, project: Project, reference_id: int, item_id
 def unready(connection: Connection, project: Project, reference_id: int) -> bool:
     """Whether the switch to a reference would take something away from annotators.
 
-    Every item that is judged under the current reference must be judged under it, too; and where a prediction of the present one is
+    Every item that is judged under the current reference must be judged under it, too; and where a prediction of the current one is
     in the labeling tool, there must be one of it. What came in just now has neither, and does not hold the switch up.
     """
     lacking: ColumnElement[bool] = _judged(project.reference_id) & ~_judged(reference_id)

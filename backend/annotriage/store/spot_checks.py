@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, select, update
@@ -386,10 +386,19 @@ def all_drawn(connection: Connection, project_id: int) -> list[AnsweredItem]:
     return [AnsweredItem(**row._mapping, given=()) for row in rows]
 
 
-def take_over(connection: Connection, project_id: int, reference_id: int) -> list[int]:
+def answered_under(connection: Connection, project_id: int, reference_id: int) -> list[int]:
+    """The items of a reference's spot checks that people have settled."""
+    mine = (spot_check.c.project_id == project_id, spot_check.c.reference_id == reference_id, spot_check.c.state.in_(SETTLED))
+    return list(connection.execute(select(spot_check.c.item_id).where(*mine)).scalars())
+
+
+def take_over(connection: Connection, project_id: int, reference_id: int, held: Collection[int]) -> list[int]:
     """Let what is still to be answered test the reference that takes over now; their items.
 
     A spot check on which annotators see the new reference's label is blind no more: it is given up.
+
+    held: items that were locked before the project was changed. What was drawn since then stays with the former reference: to wait for
+    its item now may be to wait for somebody who waits for the project.
     """
     query = (
         select(spot_check.c.item_id, verdict.c.judged, delivery.c.labels)
@@ -404,7 +413,7 @@ def take_over(connection: Connection, project_id: int, reference_id: int) -> lis
         .order_by(spot_check.c.item_id)
         .with_for_update(of=spot_check)
     )
-    rows = connection.execute(query).all()
+    rows = [row for ids in chunks(sorted(held)) for row in connection.execute(query.where(spot_check.c.item_id.in_(ids)))]
     forget_spot_checks(connection, [row.item_id for row in rows if row.labels is not None])
     kept = [{"of": row.item_id, "to": row.judged} for row in rows if row.labels is None]
     if kept:
@@ -414,10 +423,11 @@ def take_over(connection: Connection, project_id: int, reference_id: int) -> lis
     return [row["of"] for row in kept]
 
 
-def keep_answered(connection: Connection, project_id: int, former_id: int, reference_id: int) -> int:
+def keep_answered(connection: Connection, project_id: int, former_id: int, reference_id: int, held: Collection[int]) -> int:
     """Let the answered spot checks of a former reference count for the one that takes over, where that says the same: how many.
 
     For a reference that differs in its limits alone: people compared the very label that it gives, by its own route.
+    held: as of `take_over`.
     """
     former = verdict.alias()
     query = (
@@ -429,7 +439,8 @@ def keep_answered(connection: Connection, project_id: int, former_id: int, refer
         .order_by(spot_check.c.item_id)
         .with_for_update(of=spot_check)
     )
-    kept = [{"of": row.item_id, "to": row.judged} for row in connection.execute(query)]
+    found = (row for ids in chunks(sorted(held)) for row in connection.execute(query.where(spot_check.c.item_id.in_(ids))))
+    kept = [{"of": row.item_id, "to": row.judged} for row in found]
     if kept:
         values = {"reference_id": reference_id, "route": bindparam("to")}
         connection.execute(update(spot_check).where(spot_check.c.item_id == bindparam("of")).values(values), kept)

@@ -47,7 +47,7 @@ _SELECT = (
 
 
 def keep_trained(connection: Connection, project: Project, reference_id: int, facts: Mapping[str, Any], page: Path, by: str) -> int:
-    """Keep a model that was trained from the project's present one, and its report: its row's id. Nothing uses it yet."""
+    """Keep a model that was trained from the project's current one, and its report: its row's id. Nothing uses it yet."""
     values = {
         "project_id": project.id,
         "former_id": project.reference_id,

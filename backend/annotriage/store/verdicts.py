@@ -46,7 +46,7 @@ class Judgement:
 
 
 def record(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement]) -> list[int]:
-    """Write verdicts, counts, spot checks and deliveries; a repeat changes nothing. For the project's present reference the queue, too.
+    """Write verdicts, counts, spot checks and deliveries; a repeat changes nothing. For the project's current reference the queue, too.
 
     Returns the items that this was done for: all but those that are gone, or show something else than what was judged.
     """

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
 from annotriage.store import deliveries, jobs
 from annotriage.store.counters import chunks
@@ -62,6 +63,17 @@ class Heartbeat:
     started_at: float
     at: float
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A name that somebody holds alone: who, and since when, which tells two holders of one process apart."""
+
+    name: str
+    role: str
+    host: str
+    pid: int
+    since: float
 
 
 def claim(connection: Connection, owner: str, most: int, without: Collection[int] = ()) -> Claim | None:
@@ -139,6 +151,12 @@ def release(connection: Connection, work_ids: Sequence[int], until: float) -> No
         connection.execute(update(work).where(work.c.id.in_(ids)).values(values))
 
 
+def there(connection: Connection, work_ids: Collection[int]) -> set[int]:
+    """Which of this work is still to be done."""
+    query = select(work.c.id)
+    return {id for ids in chunks(sorted(work_ids)) for id in connection.execute(query.where(work.c.id.in_(ids))).scalars()}
+
+
 def held(connection: Connection, owner: str) -> set[int]:
     """The work that an owner has claimed, whether or not it knows."""
     return set(connection.execute(select(work.c.id).where(work.c.owner == owner)).scalars())
@@ -152,9 +170,11 @@ def waiting(connection: Connection, project_id: int, reference_id: int, most: in
 
 
 def beat(connection: Connection, owner: str, role: str, host: str, pid: int, text: str = "") -> None:
-    """A sign of life of one process of the service."""
+    """A sign of life of one process of the service. Who takes another role counts from then on as started."""
     now = time.time()
-    if not connection.execute(update(heartbeat).where(heartbeat.c.owner == owner).values(at=now, text=text)).rowcount:
+    since = case((heartbeat.c.role == role, heartbeat.c.started_at), else_=now)
+    values: dict[str, Any] = {"role": role, "started_at": since, "at": now, "text": text}
+    if not connection.execute(update(heartbeat).where(heartbeat.c.owner == owner).values(values)).rowcount:
         values = {"owner": owner, "role": role, "host": host, "pid": pid, "started_at": now, "at": now, "text": text}
         connection.execute(heartbeat.insert().values(values))
 
@@ -165,17 +185,32 @@ def living(connection: Connection) -> list[Heartbeat]:
     return [process for process in registered(connection) if process.at > since]
 
 
-def hold(connection: Connection, name: str, role: str, host: str, pid: int) -> bool:
-    """Take a name as its only holder; False if somebody has it. It is held like a process lives: by signs of life, until it is buried."""
-    now = time.time()
-    add = insert(connection, heartbeat).values(owner=name, role=role, host=host, pid=pid, started_at=now, at=now)
-    taken = add.on_conflict_do_nothing(index_elements=["owner"]).returning(heartbeat.c.owner)
-    return connection.execute(taken).scalar_one_or_none() is not None
+def hold(connection: Connection, name: str, role: str, host: str, pid: int) -> Held | None:
+    """Take a name as its only holder; None if somebody has it. It is held like a process lives: by signs of life, until it is buried."""
+    held = Held(name, role, host, pid, time.time())
+    return held if _take(connection, held) else None
 
 
-def let_go(connection: Connection, name: str) -> None:
-    """Give up a name that was held."""
-    connection.execute(heartbeat.delete().where(heartbeat.c.owner == name))
+def hold_on(connection: Connection, held: Held) -> None:
+    """A sign of life for a name that is held. One that was buried meanwhile is taken again, unless somebody else has it by now."""
+    if not connection.execute(update(heartbeat).where(*_holds(held)).values(at=time.time())).rowcount:
+        _take(connection, held)
+
+
+def let_go(connection: Connection, held: Held) -> None:
+    """Give up a name that is held; what somebody else holds by that name stays theirs."""
+    connection.execute(heartbeat.delete().where(*_holds(held)))
+
+
+def _take(connection: Connection, held: Held) -> bool:
+    values = {"owner": held.name, "role": held.role, "host": held.host, "pid": held.pid, "started_at": held.since, "at": time.time()}
+    add = insert(connection, heartbeat).values(values).on_conflict_do_nothing(index_elements=["owner"])
+    return connection.execute(add.returning(heartbeat.c.owner)).scalar_one_or_none() is not None
+
+
+def _holds(held: Held) -> tuple[ColumnElement[bool], ...]:
+    columns = heartbeat.c
+    return columns.owner == held.name, columns.host == held.host, columns.pid == held.pid, columns.started_at == held.since
 
 
 def trouble(living: Sequence[Heartbeat]) -> str:

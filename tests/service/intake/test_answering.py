@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select, update
 from triaged import import_tasks
+from waiting import wait_until
 
 from annotriage.errors import DataError, StateError, ToolUnavailable
 from annotriage.labeling_tool import Account
 from annotriage.service.intake.answering import answering, give_answer, take_answer_back
 from annotriage.service.operations.process import Process
+from annotriage.store import work
 from annotriage.store.browsing import item_of_id, item_of_task
 from annotriage.store.reviews import reviews_of
+from annotriage.store.schema import heartbeat
 
 ANN, BOB = Account("7", "Ann Lee", ("ann@example.com", "ann")), Account("8", "bob@example.com", ("bob@example.com",))
 
@@ -90,6 +94,27 @@ def test_two_clicks_at_once_are_one_answer(process, asked):
     tool.faults = lambda name: None
     take_answer_back(process, project, item.id, given.review, "ann")
     assert give_answer(process, project, item.id, ["4"], "ann", 1.0).labels == ("4",)
+
+
+def test_a_task_is_held_for_as_long_as_its_answer_takes(process, asked, monkeypatch):
+    project, tool, (item, *_) = asked
+    monkeypatch.setattr(work, "DEAD_AFTER", 0.6)
+    answer, row = tool.answer, heartbeat.c.owner == f"answering item {item.id} of project {project.id}"
+
+    def last_sign():
+        with process.store.reading() as connection:
+            return connection.execute(select(heartbeat.c.at).where(row)).scalar_one()
+
+    def slowly(*given):
+        with process.store.writing() as connection:
+            connection.execute(update(heartbeat).where(row).values(at=1.0))
+        wait_until(lambda: last_sign() > 1.0)
+        return answer(*given)
+
+    tool.answer = slowly
+    give_answer(process, project, item.id, ["3"], "ann", 1.0)
+    with process.store.reading() as connection:
+        assert connection.execute(select(heartbeat).where(row)).all() == []
 
 
 @pytest.mark.parametrize("labels", [[], ["no such class"], ["3", "4"], ["3", "no such class"]])

@@ -219,7 +219,7 @@ def test_every_task_that_the_tool_fails_to_show_is_named_whatever_else_failed(ch
             connection.execute(update(verdict).where(verdict.c.item_id == found.id).values(values))
     found = checks("3")
     assert found["tasks"].ok is False
-    assert f"fails to show {', '.join(broken)}. task {broken[-1]}: it cannot be listed" in found["tasks"].found
+    assert f"cannot show tasks {', '.join(broken)}. task {broken[-1]}: it cannot be listed" in found["tasks"].found
     assert found["media"].found.startswith("4 items could not be judged")
 
 

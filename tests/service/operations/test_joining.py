@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from triaged import import_tasks
+from waiting import PATIENCE, wait_until
 
 from annotriage.engine.fitting import fit
 from annotriage.errors import MismatchError, ModelError, StateError
 from annotriage.service.judging import judge as judging
 from annotriage.service.judging.judge import Judge
-from annotriage.service.operations import joining
+from annotriage.service.operations import joining, loops
 from annotriage.service.operations.joining import REFUSED, refuse_unlike
 from annotriage.service.operations.machine import machine
-from annotriage.service.operations.process import Process
+from annotriage.service.operations.process import JOINING, Process
 from annotriage.service.operations.worker import run_worker
 from annotriage.store import work
-from annotriage.store.projects import project_of
+from annotriage.store.projects import change_project, project_of
+from annotriage.store.schema import work as work_rows
 
 FACTORY = """
 import torch
@@ -70,7 +74,8 @@ def test_a_replica_whose_code_makes_another_model_is_not_let_join(process, conne
     connect("7", reference)
     refuse_unlike(process, Judge(process).open)
     write(FACTORY.replace("ReLU", "Tanh"))
-    with pytest.raises(MismatchError, match=r"cannot join the others: project 7: .* answers otherwise .* the code of made_"):
+    said = r"cannot join the others: project 7: .* gives other answers .* the code of made_.* differs on this machine"
+    with pytest.raises(MismatchError, match=said):
         refuse_unlike(process, Judge(process).open)
     with pytest.raises(SystemExit) as ended:
         run_worker(process)
@@ -84,6 +89,70 @@ def test_a_replica_whose_clock_is_off_is_not_let_join(process, another, monkeypa
         refuse_unlike(process, lambda _: None)
     another.leave()
     refuse_unlike(process, lambda _: None)  # alone it may be as wrong as it likes
+
+
+def roles(process):
+    with process.store.reading() as connection:
+        return {row.owner: row.role for row in work.living(connection)}
+
+
+@contextmanager
+def at_work(process, joined=False):
+    """A worker that runs in a thread, and stops as the block ends."""
+    running = threading.Thread(target=run_worker, args=(process, joined))
+    running.start()
+    try:
+        yield
+    finally:
+        process.stopping.set()
+        running.join()
+
+
+def test_a_worker_gives_signs_of_life_while_it_loads_models_and_nobody_counts_on_it_before_it_has_joined(
+    process, connect, another, monkeypatch
+):
+    connect("7")
+    loaded = threading.Event()
+    monkeypatch.setattr(loops, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(Judge, "open", lambda *_: loaded.wait(PATIENCE))
+    with at_work(process):
+        try:
+            wait_until(lambda: process.beats > 3)
+            another.beat()
+            assert roles(another) == {another.owner: "worker", process.owner: JOINING}
+            assert (another.others("worker"), loops.leads(another), loops.leads(process)) == ([], True, False)
+        finally:
+            loaded.set()
+        wait_until(lambda: roles(another)[process.owner] == "worker")
+        another.beat()
+        assert [row.owner for row in another.others("worker")] == [process.owner]
+        assert loops.leads(another)
+    another.beat()
+    assert list(roles(another)) == [another.owner]
+
+
+def test_a_project_that_nobody_can_judge_keeps_no_replica_from_joining(process, connect, another):
+    project, _ = connect("7")
+
+    def cannot(_):
+        raise ModelError("it needs torch")
+
+    with pytest.raises(ModelError, match="project 7: it needs torch"):
+        refuse_unlike(process, cannot)
+    with process.store.writing() as connection:
+        change_project(connection, project.id, trouble="it needs torch")
+    refuse_unlike(process, cannot)
+
+
+def test_a_worker_that_has_worked_before_is_started_again_though_it_cannot_judge_all(process, connect, another, monkeypatch):
+    connect("7")
+
+    def cannot(*_):
+        raise ModelError("it needs torch")
+
+    monkeypatch.setattr(Judge, "open", cannot)
+    with at_work(process, joined=True):
+        wait_until(lambda: roles(another).get(process.owner) == "worker")
 
 
 def test_what_one_replica_cannot_judge_another_does_and_people_are_told_only_where_none_can(process, connect, another, digits):
@@ -116,6 +185,36 @@ def test_what_one_replica_cannot_judge_another_does_and_people_are_told_only_whe
         another_one._left[id] = (0.0, works)
     assert another_one.step()
     assert trouble() == ("it needs torch", 2)
+
+
+def test_people_are_told_that_nobody_can_judge_however_much_waits(process, connect, another, digits, monkeypatch):
+    monkeypatch.setattr(judging, "FEWEST", 2)
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
+    import_tasks(process, project, tool, digits.incoming[0][:9])
+    judges = Judge(process), Judge(another)
+    process.beat()
+
+    def cannot(_):
+        raise ModelError("it needs torch")
+
+    def trouble():
+        with process.store.reading() as connection:
+            return project_of(connection, project.external_id).trouble
+
+    for judge in judges:
+        judge._size = judging.FEWEST
+        able, judge.open = judge.open, cannot
+        for claimed in [judge._claim() for _ in range(3)]:  # one that is judged, and two ahead
+            judge._judge(claimed)
+    assert trouble() is None, "each may think that the other one can"
+    judge._left = {id: (0.0, works) for id, (_, works) in judge._left.items()}  # half a minute later
+    assert judge.step()
+    assert trouble() == "it needs torch"
+    judge.open = able
+    with process.store.writing() as connection:
+        connection.execute(work_rows.update().values(not_before=0.0))
+    assert judge.step()
+    assert (trouble(), judge._left) == (None, {}), "what it can judge again it may leave to others again"
 
 
 def test_processes_are_counted_where_their_numbers_are(process):

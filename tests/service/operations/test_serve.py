@@ -6,17 +6,20 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import socket
 import time
 from dataclasses import dataclass, field
 
 import pytest
 from running import free_port
 from sqlalchemy import update
+from waiting import wait_until
 
 from annotriage.errors import SettingError, StoreError
 from annotriage.labeling_tool import Check
 from annotriage.service.operations.joining import REFUSED
-from annotriage.service.operations.serve import RESTART, ROLES, SILENT, SOUND_SECONDS, Children, SpawnedChild, looking, serve
+from annotriage.service.operations.process import JOINING, Process
+from annotriage.service.operations.serve import RESTART, ROLES, SILENT, SOUND_SECONDS, STOPS, Children, SpawnedChild, looking, serve
 from annotriage.settings import ServiceSettings
 from annotriage.store import Store, work
 from annotriage.store.schema import heartbeat
@@ -31,6 +34,7 @@ class FakeChild:
     exitcode: int | None = None
     obeys: bool = True
     calls: list[str] = field(default_factory=list)
+    joined: bool = False
 
     def stop(self):
         self.calls.append("stop")
@@ -50,8 +54,8 @@ def children(process):
     """Children on a clock, those that were started by role, and the clock."""
     now, started = [1000.0], {role: [] for role in ROLES}
 
-    def start(role):
-        started[role].append(FakeChild(role, os.getppid()))  # the number of a process that lives
+    def start(role, joined):
+        started[role].append(FakeChild(role, os.getppid(), joined=joined))  # the number of a process that lives
         return started[role][-1]
 
     return Children(process, start, lambda: now[0]), started, now
@@ -105,7 +109,8 @@ def pass_by(process, children):
         for _ in range(beats):
             with process.store.writing() as connection:
                 for role in alive:
-                    work.beat(connection, f"{role} {len(started[role])}", role, process.host, os.getppid())
+                    of = "worker" if role == JOINING else role
+                    work.beat(connection, f"{of} {len(started[of])}", role, process.host, os.getppid())
             process.beat()
             watched.watch()
 
@@ -133,6 +138,26 @@ def test_a_child_that_never_gives_a_sign_of_life_hangs_too(children, pass_by):
     watched.watch()
     pass_by(SILENT, "jobs")
     assert started["worker"][0].calls == ["kill"]
+
+
+def test_a_worker_that_loads_many_models_before_it_joins_does_not_hang_and_one_that_has_joined_is_not_asked_again(children, pass_by):
+    watched, started, now = children
+    watched.watch()
+
+    def another_worker():
+        started["worker"][-1].exitcode = 1
+        watched.watch()
+        now[0] += RESTART[-1]
+        watched.watch()
+        return started["worker"][-1]
+
+    pass_by(2 * SILENT, JOINING, "jobs")
+    assert started["worker"][0].calls == []
+    assert not another_worker().joined
+    pass_by(1, JOINING, "jobs")
+    pass_by(1, *ROLES)
+    assert another_worker().joined
+    assert [child.joined for child in started["worker"]] == [False, False, True]
 
 
 def test_nobody_hangs_while_nobody_can_write_or_the_machine_sleeps(children, pass_by, process):
@@ -171,15 +196,84 @@ def test_a_worker_that_may_not_join_is_not_started_again_and_ends_the_service(ch
     assert len(started["worker"]) == 1
 
 
+def test_a_worker_that_is_refused_while_the_service_stops_anyway_ends_nothing_more(children, process):
+    watched, started, _ = children
+    watched._refused = lambda: pytest.fail("it stops already")
+    watched.watch()
+    started["worker"][-1].exitcode = REFUSED
+    process.stopping.set()
+    watched.watch()
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """Serve with children that are none, on the main thread, until a signal comes: the exit status, what was said, and the children.
+
+    run: what happens once both children run. say: what happens as something is said.
+    """
+    before = {number: signal.getsignal(number) for number in STOPS}
+    monkeypatch.setattr("annotriage.service.operations.serve.start_log", lambda role: None)
+
+    def served(run, say):
+        said, started = [], {}
+
+        def start_child(role, settings, config, host, joined):
+            started[role] = FakeChild(role, os.getppid())
+            started[role].host = host
+            return started[role]
+
+        @dataclass
+        class Web:
+            process: Process
+            listener: socket.socket
+
+            def run(self):
+                wait_until(lambda: len(started) == len(ROLES))
+                assert {child.host for child in started.values()} == {self.process.host}
+                run(started)
+                wait_until(lambda: False, what="for a signal")
+
+            def close(self):
+                self.listener.close()
+
+        monkeypatch.setattr("annotriage.service.operations.serve.start_child", start_child)
+        settings = ServiceSettings(
+            database=f"sqlite:///{tmp_path}/store.db", label_studio_url="http://127.0.0.1:1", label_studio_token="t", port=0
+        )
+        status = serve(settings, Web, lambda sentence: (said.append(sentence), say(sentence)))
+        return status, said, started
+
+    yield served
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_nothing_interrupts_a_stop_that_has_begun(served):
+    def again(sentence):
+        if sentence.startswith("Stopping"):
+            for number in STOPS:
+                signal.raise_signal(number)
+
+    status, said, started = served(lambda _: signal.raise_signal(signal.SIGTERM), again)
+    assert (status, said[-1]) == (0, "Stopping: what is being judged is given back.")
+    assert [child.calls for child in started.values()] == [["stop", "join"]] * 2
+
+
+def test_a_service_whose_worker_may_not_join_ends_with_its_other_processes_and_says_so(served):
+    status, said, started = served(lambda started: setattr(started["worker"], "exitcode", REFUSED), lambda _: None)
+    assert (status, said[-1]) == (1, "Stopping: this replica may not join the others; the log line `not let join` says why.")
+    assert started["jobs"].exitcode == 0
+
+
 def test_a_start_that_fails_is_tried_again(children, process):
     watched, started, _ = children
     start, failing = watched._start, [True]
 
-    def sometimes(role):
+    def sometimes(role, joined):
         if role == "worker" and failing:
             failing.pop()
             raise OSError("no process can be started now")
-        return start(role)
+        return start(role, joined)
 
     again = Children(process, sometimes)
     with pytest.raises(OSError, match="no process"):

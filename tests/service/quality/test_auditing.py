@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from annotriage.errors import DataError
+from annotriage.errors import DataError, ModelError
 from annotriage.labeling_tool import AUDIT_VERSION
 from annotriage.quality.label_issues import worth_offering
-from annotriage.service.operations.jobs import run_queued
+from annotriage.service.judging import kept_model
+from annotriage.service.operations.jobs import KINDS, run_queued
+from annotriage.service.operations.process import Process
 from annotriage.service.quality.auditing import audit_project, withdraw_decided
 from annotriage.service.readings.label_audit import label_audit_state
 from annotriage.states import FindingState
@@ -146,6 +148,47 @@ def test_it_is_a_job_that_says_what_came_of_it(process, mislabelled):
     with process.store.reading() as connection:
         (job,) = jobs.jobs_of(connection, project.id)
     assert (job.state, job.text) == ("done", state_of(process, project).facts["sentences"][0])
+
+
+def test_a_replica_that_cannot_run_the_model_leaves_the_job_to_one_that_can_and_it_fails_where_none_can(process, mislabelled, monkeypatch):
+    project, *_ = mislabelled
+    other = Process(process.settings, process.role)
+    other.server = process.server
+    load, able = kept_model.load_model, set()
+
+    def load_model(*given):
+        if not able:
+            raise ModelError("it needs torch")
+        return load(*given)
+
+    monkeypatch.setattr(kept_model, "load_model", load_model)
+    left, left_by_the_other = set(), set()
+
+    def ask():
+        for replica in (process, other):
+            replica.beat()
+        with process.store.writing() as connection:
+            jobs.queue(connection, project.id, jobs.LABEL_AUDIT)
+        assert run_queued(process, KINDS, left)
+        assert job().state == "queued"
+        assert not run_queued(process, KINDS, left), "it takes it no more"
+
+    def job():
+        with process.store.reading() as connection:
+            return jobs.jobs_of(connection, project.id)[0]
+
+    ask()
+    assert run_queued(other, KINDS, left_by_the_other)
+    assert (job().state, job().text) == ("failed", "it needs torch")
+    ask()
+    able.add("other")
+    assert run_queued(other, KINDS, left_by_the_other)
+    assert job().state == "done"
+    able.clear()
+    ask()
+    other.leave()
+    assert run_queued(process, KINDS, left), "there is nobody else any more"
+    assert (job().state, job().text) == ("failed", "it needs torch")
 
 
 def test_without_answers_it_fails_with_what_to_do(process, connect):

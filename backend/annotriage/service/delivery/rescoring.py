@@ -97,17 +97,20 @@ def _all_there(process: Process, project: Project, tool: ToolProject, next_id: i
 
 
 def _switch(process: Process, project: Project, next_id: int, version: str) -> None:
-    """The next reference is the present one from now on; the alarm, which listened to the former one, is quiet again."""
+    """The next reference is the current one from now on; the alarm, which listened to the former one, is quiet again."""
     with process.store.writing() as connection:
         project = get_project(connection, project.id)
-        lock_items(connection, spot_checks.waiting(connection, project.id))
         former = get_reference(connection, project.reference_id)
+        alike = differ_in_limits_alone(former.facts, get_reference(connection, next_id).facts)
+        held = set(spot_checks.waiting(connection, project.id))
+        held |= set(spot_checks.answered_under(connection, project.id, former.id)) if alike else set()
+        lock_items(connection, held)
         if not rescores.switch(connection, project, next_id, version):
             return
         clear_alarm(connection, project.id)
-        moved = spot_checks.take_over(connection, project.id, next_id)
-        if differ_in_limits_alone(former.facts, get_reference(connection, next_id).facts):
-            spot_checks.keep_answered(connection, project.id, former.id, next_id)
+        moved = spot_checks.take_over(connection, project.id, next_id, held)
+        if alike:
+            spot_checks.keep_answered(connection, project.id, former.id, next_id, held)
         project = get_project(connection, project.id)
         settle(connection, project, moved)
         listen(connection, project)  # to what was answered under it before it took over
@@ -119,7 +122,7 @@ def _switch(process: Process, project: Project, next_id: int, version: str) -> N
 
 
 def _show(process: Process, project: Project) -> None:
-    """Let the queue be that of the present reference, a few items at a time, so that others can write in between."""
+    """Let the queue be that of the current reference, a few items at a time, so that others can write in between."""
     last = 0
     while True:
         with process.store.reading() as connection:

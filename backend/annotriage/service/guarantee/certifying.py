@@ -102,7 +102,7 @@ def certify(process: Process, project: Project, dataset: Dataset, *, until: floa
 
 
 def _refuse_meanwhile(connection: Connection, project: Project, dataset: Dataset, earlier: Sequence[StoredCertificate]) -> None:
-    """Two at once would both be taken for the first, and labels are hidden of the present reference alone. Raises StateError."""
+    """Two at once would both be taken for the first, and labels are hidden of the current reference alone. Raises StateError."""
     present = certificates.hold_project(connection, project.id)
     if (present.reference_id, present.next_reference_id) != (project.reference_id, None):
         raise StateError(f"project {project.external_id}: a new reference is taking over; certify once it has, as labels may change")
@@ -173,7 +173,7 @@ def _parts(
 def _places(
     project: Project, rest: Sequence[AutomaticLabel], names: Sequence[str], shares: tuple[float, float], since: float
 ) -> FloatArray:
-    """The places of labels in the draw: a new one for what came in before the present reference, as some of that was answered."""
+    """The places of labels in the draw: a new one for what came in before the current reference, as some of that was answered."""
     import numpy as np
 
     from annotriage.guarantee.certificate import draw_places

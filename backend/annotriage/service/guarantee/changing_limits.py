@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def change_limits(process: Process, project: Project, limits: Mapping[str, Any]) -> Reference:
-    """A reference with other limits, kept, and on its way to take over from the present one.
+    """A reference with other limits, kept, and on its way to take over from the current one.
 
     limits: of CHANGED, those that change; `by`: who wants it. Raises FitError where the reference holds no labelled held-out items,
     StateError while another one is taking over or the alarm stopped `auto`, SettingError for a limit out of range.

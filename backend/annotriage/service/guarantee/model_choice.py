@@ -75,7 +75,7 @@ def refuse_second(project: Project) -> None:
 
 
 def refuse_other(connection: Connection, project: Project) -> Project:
-    """The project as it is now, and stays until the transaction ends: for whoever made a reference from its present one.
+    """The project as it is now, and stays until the transaction ends: for whoever made a reference from its current one.
 
     Raises StateError while another reference is taking over, or if one has since the project was read.
     """

@@ -40,7 +40,7 @@ FRESH_ENOUGH = 2.5  # times the least number of items, from which on new answers
 
 
 def recalibrate(process: Process, project: Project, progress: Progress = silent) -> Reference:
-    """A reference with threshold and guarantee from the sample's answers, kept, and on its way to take over from the present one.
+    """A reference with threshold and guarantee from the sample's answers, kept, and on its way to take over from the current one.
 
     The model and what was learned of its training set stay. Raises FitError if there are too few answers, saying how many it takes;
     StateError if another reference is taking over; ToolUnavailable if too many media cannot be had at the moment.

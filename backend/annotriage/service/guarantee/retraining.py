@@ -52,7 +52,7 @@ def retrain_project(
     replace_existing: bool = False,
     progress: Progress = silent,
 ) -> Training:
-    """A new model from the project's present one, as files in `out`; nothing in the project changes.
+    """A new model from the project's current one, as files in `out`; nothing in the project changes.
 
     train: what the present model was trained on. Learned are the items that people answered and that nobody drew at random; the answered
     sample calibrates and compares; all spot checks and their near twins stay out, whether or not their tasks say what they are.

@@ -39,7 +39,7 @@ SEED = 0  # of the draws: an item is a spot check or none, whichever reference j
 
 @dataclass(frozen=True)
 class Standing:
-    """How the guarantee stands by the spot checks of labels that the present reference gives by itself.
+    """How the guarantee stands by the spot checks of labels that the current reference gives by itself.
 
     answers, wrong: what people said; contradicted: of the wrong ones, those on which one person's word awaits a second answer. low, high:
     limits of the error that hold at all times. recent_*: the last 500 on their own. bound: one-sided upper limit of the error, those that
@@ -195,7 +195,7 @@ def audit_shares(
 ) -> tuple[float, dict[int, int]]:
     """The share of automatic items that people check blind; and, of datasets on probation, how many of the next ones they all check.
 
-    reference_id: the reference whose labels are checked, by default the present one. coming: items that the share is for, so
+    reference_id: the reference whose labels are checked, by default the current one. coming: items that the share is for, so
     that the first thousand of a project are not all checked. The setting audit_share = 0 switches the audit off.
     """
     from annotriage.guarantee.audit import audit_share

@@ -6,8 +6,7 @@ The task is read before and after: nobody answers twice, or what somebody else h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from annotriage.errors import DataError, StateError, ToolError, ToolGone
@@ -15,7 +14,6 @@ from annotriage.labeling_tool import Account, Review, Task, ToolProject
 from annotriage.service.intake.reviewing import take_reviews
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
-from annotriage.store import DATABASE_TROUBLE, work
 from annotriage.store.browsing import Item, item_of_id
 from annotriage.store.projects import Project
 
@@ -67,7 +65,9 @@ def give_answer(process: Process, project: Project, item_id: int, labels: Sequen
     if not chosen or not set(chosen) <= set(choices.labels) or (len(chosen) > 1 and not choices.several):
         raise DataError(f"label: choose {'some' if choices.several else 'one'} of {', '.join(choices.labels)}")
     _, name = _open(process, project, item_id)
-    with _one_at_a_time(process, project, item_id, name):
+    # of two clicks on one task, on two replicas perhaps, the second would not see the first one's answer in the labeling tool yet
+    busy = f"task {name}: somebody is answering it at this moment; look at it again in a few seconds"
+    with process.alone(f"answering item {item_id} of project {project.id}", busy):
         before = _read(tool, name)
         if any(review.annotator == account.id and not review.skipped for review in before.reviews or ()):
             raise StateError(f"task {name}: you have answered it already; the next answer must be somebody else's")
@@ -91,20 +91,6 @@ def take_answer_back(process: Process, project: Project, item_id: int, review_id
     _follow(process, project, tool, task)
     log("answer taken back", project=project.external_id, task=task, by=visitor)
     return task
-
-
-@contextmanager
-def _one_at_a_time(process: Process, project: Project, item_id: int, name: str) -> Iterator[None]:
-    """Of two clicks on one task, on two replicas perhaps, the second would not see the first one's answer in the labeling tool yet."""
-    mine = f"answering item {item_id} of project {project.id}"
-    with process.store.writing() as connection:
-        if not work.hold(connection, mine, "command", process.host, process.pid):
-            raise StateError(f"task {name}: somebody is answering it at this moment; look at it again in a few seconds")
-    try:
-        yield
-    finally:
-        with suppress(*DATABASE_TROUBLE), process.store.writing() as connection:  # else it is free once nobody gives a sign of life for it
-            work.let_go(connection, mine)
 
 
 def _is(review: Review, id: str, account: Account) -> bool:

@@ -152,6 +152,7 @@ class Judge:
         done = False
         try:
             opened = self.open(claimed.reference_id)
+            self._left.pop(claimed.reference_id, None)
             began = time.monotonic()
             found, later = self._run(claimed, opened)
             self._size = max(FEWEST, int(CLAIM_SECONDS * len(claimed.rows) / max(1e-3, time.monotonic() - began)))
@@ -223,9 +224,9 @@ class Judge:
         unfit = isinstance(error, (ModelError, MismatchError)) and id not in self._models
         if not unfit or works & before or not self._process.others("worker"):
             return False
-        self._left[id] = time.monotonic() + TROUBLE_SECONDS, works
         log("left to other workers", level=logging.ERROR, project=claimed.project.external_id, items=len(works), error=error)
         with self._process.store.writing() as connection:
+            self._left[id] = time.monotonic() + TROUBLE_SECONDS, work.there(connection, before) | works
             work.put_off(connection, sorted(works), time.time())
         return True
 

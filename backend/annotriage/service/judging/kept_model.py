@@ -61,9 +61,9 @@ def _refuse_other(reference: Reference, model: Model, kept: Answers) -> None:
     for name, was in kept.items():
         before, after = was.astype(np.float64), now.get(name)
         if after is None or after.shape != before.shape or np.linalg.norm(after - before) > FAR * np.linalg.norm(before):
-            code = f"the code of {model.spec.factory} is" if model.spec.factory else "the runtime or the processor is"
+            code = f"the code of {model.spec.factory}" if model.spec.factory else "the runtime or the processor"
             raise MismatchError(
-                f"reference {reference.name!r}: its model has the same files on this machine, but answers otherwise than where its"
-                f" project was connected, so {code} another one here. Install what it was fitted with; to go on with this one everywhere,"
+                f"reference {reference.name!r}: its model has the same files here but gives other answers than where its project was"
+                f" connected, so {code} differs on this machine. Install what it was fitted with; to go on with this one everywhere,"
                 " fit and connect again."
             )

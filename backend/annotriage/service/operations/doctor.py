@@ -96,7 +96,7 @@ def _service(process: Process) -> Iterator[Check]:
             f"the {late[0].role} process gave its last sign of life {time.time() - late[0].at:.0f}\u00a0s ago, and should give one every"
             " 5\u00a0s"
         )
-        fix = "It hangs, or cannot write to the database; its log says more. One that hangs for three minutes is started anew."
+        fix = "It hangs, or cannot write to the database; its log says more. One that hangs for three minutes is restarted."
         yield Check("running", False, found, fix)
     else:
         yield Check("running", True, ", ".join(f"{roles[role]} {role}" for role in ("web", "worker", "jobs")))
@@ -210,7 +210,7 @@ def _unlisted(connection: Connection, project: Project) -> Iterator[Check]:
     rows = browsing.failures(connection, project, UNLISTED, Failure.UNLISTED)
     if rows:
         tasks = ", ".join(str(row.task) for row in reversed(rows)) + (" and more" if len(rows) == UNLISTED else "")
-        yield Check("tasks", False, f"the labeling tool fails to show {tasks}. {rows[0].reason}")
+        yield Check("tasks", False, f"the labeling tool cannot show {'task' if len(rows) == 1 else 'tasks'} {tasks}. {rows[0].reason}")
 
 
 def _failures(connection: Connection, project: Project) -> Iterator[Check]:

@@ -60,6 +60,10 @@ def job_loops(process: Process) -> list[Loop]:
     def each(name: str, act: Callable[[Project], bool], pause: float = IDLE_SECONDS) -> Loop:
         return Loop(process, name, [ProjectStep(name, act)], pause, alone=True)
 
+    def queued(name: str, kinds: Sequence[str]) -> Loop:
+        left: set[int] = set()
+        return Loop(process, name, [Step(name, lambda: run_queued(process, kinds, left))], QUEUED_SECONDS, back_off=SOON)
+
     return [
         each("snapshots", Snapshots(process).step),
         each("standings", Standings(process).step, QUEUED_SECONDS),
@@ -69,9 +73,9 @@ def job_loops(process: Process) -> list[Loop]:
         each("near duplicates", put_off(process, NearDuplicates(process).step), QUEUED_SECONDS),
         each("maps", put_off(process, MapMaking(process).step), MAP_SECONDS),
         each("places", Placing(process).step, MAP_SECONDS),
-        Loop(process, "queued", [Step("queued jobs", lambda: run_queued(process))], QUEUED_SECONDS, back_off=SOON),
-        Loop(process, "training", [Step("training", lambda: run_queued(process, TRAINING_KINDS))], QUEUED_SECONDS, back_off=SOON),
-        Loop(process, "insights", [Step("insights", lambda: run_queued(process, INSIGHT_KINDS))], QUEUED_SECONDS, back_off=SOON),
+        queued("queued jobs", KINDS),
+        queued("training", TRAINING_KINDS),
+        queued("insights", INSIGHT_KINDS),
         *told_elsewhere(process),
         Loop(process, "cleaning", [Step("cleaning", lambda: clean(process))], CLEAN_SECONDS, alone=True),
     ]
@@ -142,24 +146,32 @@ class Snapshots:
         return last.counted != dataset and time.monotonic() >= last.at + max(pause, REST * last.seconds)
 
 
-def run_queued(process: Process, kinds: Sequence[str] = KINDS) -> bool:
-    """Run the next queued job of these kinds, if there is one; whether there was."""
+def run_queued(process: Process, kinds: Sequence[str] = KINDS, left: set[int] | None = None) -> bool:
+    """Run the next queued job of these kinds, if there is one; whether there was.
+
+    left: jobs that this process has left to other replicas, as their model does not run here; they are added to it, and tried once more
+    when no other is there.
+    """
+    left = set() if left is None else left
     from annotriage.service.operations.queued_jobs import run_job
 
     with process.store.reading() as connection:
-        left = jobs.is_at_any(connection, process.owner, kinds)  # the database went away before it was written down what came of it
-        waits = jobs.any_waiting(connection, kinds)
-    if left:
+        unwritten = jobs.is_at_any(connection, process.owner, kinds)  # the database went away before what came of it was written down
+        others = left and any(row.role == process.role and row.owner != process.owner for row in work.living(connection))
+        without = frozenset(left) if others else frozenset()
+        waits = jobs.any_waiting(connection, kinds, without)
+    if unwritten:
         with process.store.writing() as connection:
             jobs.give_back(connection, process.owner, kinds)
     elif not waits:
         return False
     with process.store.writing() as connection:
-        job = jobs.take(connection, process.owner, kinds)
+        job = jobs.take(connection, process.owner, kinds, without)
     if job is None:
         return False
     try:
-        run_job(process, job)
+        if not run_job(process, job):
+            left.add(job.id)
     except Exception as error:
         logging.getLogger(__name__).exception("project %s: the job %r failed", job.project_id, job.kind)
         with process.store.writing() as connection:

@@ -21,16 +21,19 @@ MOST_AHEAD = 10.0  # seconds: a third of the time after which somebody who gives
 def refuse_unlike(process: Process, open_reference: Callable[[int], object]) -> None:
     """Raise ModelError, MismatchError or StateError where a worker cannot work as those that run do. Who starts alone is asked nothing.
 
+    Of a project that cannot be judged at the moment nothing is asked either: the others can do no better.
     open_reference: makes a reference and its model ready. Raises ModelError, MismatchError.
     """
     if not process.others("worker"):
         return
     _refuse_other_time(process)
     with process.store.reading() as connection:
-        found = projects(connection)
+        found = [project for project in projects(connection) if project.trouble is None]
     tried: set[int] = set()
     for project in found:
         for id in set(project.references) - tried:
+            if process.stopping.is_set():
+                return
             tried.add(id)
             try:
                 open_reference(id)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -129,6 +129,25 @@ class Loop:
 def heartbeat(process: Process) -> Loop:
     """Signs of life, as long as the process runs."""
     return Loop(process, "heartbeat", [Step("heartbeat", process.beat)], BEAT_SECONDS, back_off=SOON)
+
+
+@contextmanager
+def giving_signs_of_life(process: Process) -> Iterator[None]:
+    """Signs of life from before a block begins until it ends, where its loops do not run yet."""
+    ended, loop = threading.Event(), heartbeat(process)
+
+    def beat() -> None:
+        while not ended.wait(BEAT_SECONDS):
+            loop.round()
+
+    loop.round()
+    beating = threading.Thread(target=beat, name=loop.name, daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        beating.join()
 
 
 def leads(process: Process) -> bool:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # the web process never loads what judges
 
 
 STEP = 60.0  # seconds by which a clock that was put right may go back unnoticed
+JOINING = "joining"  # the role of a worker that is not let join the others yet: nobody counts on it
 VISITORS = ("command", "doctor")  # roles that look at a service or change it, and begin none
 
 
@@ -44,14 +45,16 @@ class Process:
     owner: the name under which it holds leases. Raises StoreError or SettingError if the store or the labeling tool cannot be used.
     """
 
-    def __init__(self, settings: ServiceSettings, role: str, config: Path | None = None) -> None:
-        """config: the settings file, for how the model runs (device, threads, batch_size)."""
+    def __init__(self, settings: ServiceSettings, role: str, config: Path | None = None, host: str = "") -> None:
+        """config: the settings file, for how the model runs (device, threads, batch_size). host: the machine's name as the process that
+        started this one knows it, by default as it is now."""
         self.settings, self.role, self.config = settings, role, config
-        self.host, self.pid = machine(), os.getpid()
+        self.host, self.pid = host or machine(), os.getpid()
         self.owner = f"{role}@{socket.gethostname()}:{self.pid}:{secrets.token_hex(4)}"
         self.store = Store(settings.database, checkpoints=role != "web", make=role not in VISITORS)
         self.tool: LabelingTool = labeling_tool()
         self.server: ToolServer = self.tool.connect_server(settings)
+        self.joining = False  # whether its signs of life say that nobody is to count on it yet
         self.beats = 0  # signs of life that were written down
         self.unwritten = ""  # why the last sign of life could not be written down
         self.trouble = ""  # why the labeling tool cannot be used; others learn of it by the sign of life
@@ -101,7 +104,8 @@ class Process:
         try:
             self.store.refuse_newer()
             with self.store.writing() as connection:
-                work_queries.beat(connection, self.owner, self.role, self.host, self.pid, self.trouble)
+                role = JOINING if self.joining else self.role
+                work_queries.beat(connection, self.owner, role, self.host, self.pid, self.trouble)
                 work_queries.renew(connection, self.owner)
                 self._bury_dead(connection)
             if self._put_back():
@@ -128,21 +132,24 @@ class Process:
         return self.role == "worker" and (not before or self._clock < before - STEP)
 
     @contextmanager
-    def alone(self, doing: str) -> Iterator[None]:
-        """A block that one process runs at a time, wherever it runs. Who is killed in it holds it up for half a minute at most.
+    def alone(self, doing: str, refusal: str = "") -> Iterator[None]:
+        """A block that runs once at a time, wherever it does. Who is killed in it holds it up for half a minute at most.
 
-        doing: what is done and what with, as "connecting project 3". Raises StateError while another one is at it.
+        doing: what is done and what with, as "connecting project 3". refusal: what somebody is told meanwhile, by default that another
+        command does it. Raises StateError with that.
         """
         with self.store.writing() as connection:
             self._bury_dead(connection)
-            if not work_queries.hold(connection, doing, "command", self.host, self.pid):
-                raise StateError(f"another command is {doing} at this moment; wait until it has ended, then look at annotriage status")
+            held = work_queries.hold(connection, doing, "command", self.host, self.pid)
+        if held is None:
+            other = f"another command is {doing} at this moment; wait until it has ended, then look at annotriage status"
+            raise StateError(refusal or other)
         ended = threading.Event()
 
         def hold_on() -> None:
             while not ended.wait(work_queries.DEAD_AFTER / 6):
                 with suppress(*DATABASE_TROUBLE), self.store.writing() as connection:  # there may be time for another one
-                    work_queries.beat(connection, doing, "command", self.host, self.pid)
+                    work_queries.hold_on(connection, held)
 
         holding = threading.Thread(target=hold_on, name="alone", daemon=True)
         holding.start()
@@ -151,8 +158,8 @@ class Process:
         finally:
             ended.set()
             holding.join()
-            with self.store.writing() as connection:
-                work_queries.bury(connection, [doing])
+            with suppress(*DATABASE_TROUBLE), self.store.writing() as connection:  # else it is free in half a minute
+                work_queries.let_go(connection, held)
 
     def _bury_dead(self, connection: Connection) -> None:
         dead = [row.owner for row in work_queries.registered(connection) if self._is_dead(row.host, row.pid, row.at)]

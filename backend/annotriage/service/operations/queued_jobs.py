@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from annotriage.advice.guarantee_words import guarantee_sentence
-from annotriage.errors import AnnotriageError
+from annotriage.errors import AnnotriageError, MismatchError, ModelError
 from annotriage.progress import Advance, Progress
 from annotriage.service.guarantee.model_choice import drop_work
 from annotriage.service.operations.log import log
@@ -30,8 +30,9 @@ FAILURES = {  # kinds of jobs whose failure is an event of the project
 }
 
 
-def run_job(process: Process, job: Job) -> None:
-    """Run a queued job: what came of it, or why nothing did, stands in the job."""
+def run_job(process: Process, job: Job) -> bool:
+    """Run a queued job: what came of it, or why nothing did, stands in the job. False if it was left to another replica, as the model
+    does not run here."""
     with process.store.reading() as connection:
         project = get_project(connection, job.project_id)
     failed = False
@@ -39,8 +40,10 @@ def run_job(process: Process, job: Job) -> None:
         text = _run(process, project, job, progress_of(process, job))
     except Cancelled:
         _leave(process, project, job)
-        return
+        return True
     except AnnotriageError as error:
+        if _left_to_others(process, project, job, error):
+            return False
         text, failed = str(error), True
         log("job failed", kind=job.kind, level=logging.WARNING, project=project.external_id, error=error)
     with process.store.writing() as connection:
@@ -50,6 +53,23 @@ def run_job(process: Process, job: Job) -> None:
             note(connection, project.id, FAILURES[job.kind], error=text)
     if failed and not ended:
         _leave(process, project, job)
+    return True
+
+
+def _left_to_others(process: Process, project: Project, job: Job, error: AnnotriageError) -> bool:
+    """Give a job back whose model does not run here, as long as a replica is left that has not tried it; whether that was done."""
+    if not isinstance(error, (ModelError, MismatchError)) or job.attempts > len(process.others(process.role)):
+        return False
+    from annotriage.service.judging.kept_model import load_kept_model
+
+    try:
+        reference = process.reference(project.reference_id)
+        load_kept_model(reference, process.run_settings(reference))
+    except (ModelError, MismatchError):
+        log("job left to other replicas", kind=job.kind, level=logging.WARNING, project=project.external_id, error=error)
+        with process.store.writing() as connection:
+            return jobs.leave(connection, job.id, process.owner)
+    return False  # it is the job that fails, and would everywhere
 
 
 def _leave(process: Process, project: Project, job: Job) -> None:

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -28,7 +29,7 @@ from annotriage.service.operations.joining import REFUSED
 from annotriage.service.operations.log import log, start_log
 from annotriage.service.operations.loops import SOON, Loop, Step, heartbeat
 from annotriage.service.operations.notices import ways_of
-from annotriage.service.operations.process import Process
+from annotriage.service.operations.process import JOINING, Process
 from annotriage.settings import ServiceSettings
 from annotriage.store import work
 
@@ -42,6 +43,7 @@ LOOK_SECONDS = 30.0  # between two looks at the labeling tool
 SOUND_SECONDS = 60.0  # a child that lived so long starts anew at once
 END_SECONDS = 20.0
 KILL_SECONDS = 5.0  # until a killed process is gone; one that waits for a disk that hangs may not be
+STOPS = (signal.SIGINT, signal.SIGTERM)
 SILENT = 36  # signs of life of the web process, one each five seconds, without one of a child: it hangs
 
 
@@ -87,15 +89,19 @@ def serve(
         refused.set()
         os.kill(os.getpid(), signal.SIGTERM)
 
-    children = Children(process, lambda role: start_child(role, settings, config), refused=leave)
+    def start(role: str, joined: bool) -> Child:
+        return start_child(role, settings, config, process.host, joined)
+
+    children = Children(process, start, refused=leave)
     watch = Loop(process, "children", [Step("children", children.watch)], WATCH_SECONDS, back_off=SOON)
     loops = (watch, heartbeat(process), looking(process, say))
     threads = [threading.Thread(target=loop.run, name=loop.name, daemon=True) for loop in loops]
 
     def stop(_number: int, _frame: object) -> None:
+        _ignore_stops()
         raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPS:
         signal.signal(number, stop)
     try:
         for thread in threads:
@@ -105,14 +111,21 @@ def serve(
     except KeyboardInterrupt:
         pass
     finally:
+        _ignore_stops()
+        process.stopping.set()
         why = "this replica may not join the others; the line `not let join` above says why."
         say(f"Stopping: {why if refused.is_set() else 'what is being judged is given back.'}")
-        process.stopping.set()
         threads[0].join()  # no child is started any more
         children.end()
         server.close()
         process.leave()
     return int(refused.is_set())
+
+
+def _ignore_stops() -> None:
+    """Nothing interrupts a stop that has begun: it ends by itself within half a minute."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def looking(process: Process, say: Callable[[str], None]) -> Loop:
@@ -176,13 +189,15 @@ class Children:
     def __init__(
         self,
         process: Process,
-        start: Callable[[str], Child],
+        start: Callable[[str, bool], Child],
         clock: Callable[[], float] = time.monotonic,
         refused: Callable[[], None] = lambda: None,
     ) -> None:
-        """refused: called when a worker may not join those of other replicas; it is not started again."""
+        """start: starts a child of a role, told whether one of that role has worked here before. refused: called when a worker may not
+        join those of other replicas; it is not started again."""
         self._process, self._start, self._clock, self._refused = process, start, clock, refused
         self._running: dict[str, _Running] = {}
+        self._worked: set[str] = set()  # roles whose child has worked, and not only tried to join
         self._dead: dict[str, tuple[int, float]] = {}  # by role: failures in a row, and when the next one is started
         self._beats = 0  # of our own, when we last looked for theirs
 
@@ -207,9 +222,14 @@ class Children:
 
     def _end_hung(self) -> None:
         with self._process.store.reading() as connection:
-            signs = {(row.role, row.pid): row.at for row in work.registered(connection) if row.host == self._process.host}
+            registered = [row for row in work.registered(connection) if row.host == self._process.host]
+        signs = {("worker" if row.role == JOINING else row.role, row.pid): row.at for row in registered}
+        at_work = {(row.role, row.pid) for row in registered}
         for role, running in self._running.items():
-            sign = signs.get((role, running.child.pid or 0), running.heard)  # who is held for dead has none any more
+            child = (role, running.child.pid or 0)
+            if child in at_work:
+                self._worked.add(role)
+            sign = signs.get(child, running.heard)  # who is held for dead has none any more
             if sign != running.heard:
                 running.heard, running.at = sign, self._beats
             elif self._beats - running.at >= SILENT:
@@ -223,13 +243,14 @@ class Children:
                 self._running.pop(role)
                 ended.stop()
                 self._dead[role] = (0, math.inf)
-                self._refused()
+                if not self._process.stopping.is_set():
+                    self._refused()
             else:
                 self._bury(role)
         _, again = self._dead.get(role, (0, 0.0))
         if role in self._running or (role in self._dead and self._clock() < again):
             return False
-        self._running[role] = _Running(self._start(role), self._clock(), self._process.beats)
+        self._running[role] = _Running(self._start(role, role in self._worked), self._clock(), self._process.beats)
         return True
 
     def _bury(self, role: str) -> None:
@@ -275,36 +296,37 @@ class SpawnedChild:
         self.process.join(KILL_SECONDS)
 
 
-def start_child(role: str, settings: ServiceSettings, config: Path | None) -> SpawnedChild:
-    """Start a worker or jobs process."""
+def start_child(role: str, settings: ServiceSettings, config: Path | None, host: str, joined: bool) -> SpawnedChild:
+    """Start a worker or jobs process. host: this machine, as the web process knows it: its name may change meanwhile. joined: whether one
+    of that role has worked here before."""
     context = multiprocessing.get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
-    process = context.Process(target=run_child, args=(role, settings, config, theirs), name=f"annotriage-{role}")
+    process = context.Process(target=run_child, args=(role, settings, config, host, joined, theirs), name=f"annotriage-{role}")
     process.start()
     theirs.close()
     return SpawnedChild(process, ours)
 
 
-def run_child(role: str, settings: ServiceSettings, config: Path | None, lifeline: Connection) -> None:
-    """A child process from beginning to end."""
+def run_child(role: str, settings: ServiceSettings, config: Path | None, host: str, joined: bool, lifeline: Connection) -> None:
+    """A child process from beginning to end. host, joined: as of `start_child`."""
     start_log(role)
-    process = Process(settings, role, config)
+    process = Process(settings, role, config, host)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the web process ends its children in order
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.stopping.set())
     threading.Thread(target=_end_with_parent, args=(process, lifeline), name="lifeline", daemon=True).start()
     from threadpoolctl import threadpool_limits
 
-    run = _main_loop(role)
+    run = _main_loop(role, joined)
     # One thread, for the whole process: small products that wait for threads while the model holds the cores take a hundred times as long.
     threadpool_limits(1)
     run(process)
 
 
-def _main_loop(role: str) -> Callable[[Process], None]:
+def _main_loop(role: str, joined: bool) -> Callable[[Process], None]:
     if role == "worker":
         from annotriage.service.operations.worker import run_worker
 
-        return run_worker
+        return partial(run_worker, joined=joined)
     from annotriage.service.operations.jobs import run_jobs
 
     return run_jobs

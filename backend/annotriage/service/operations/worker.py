@@ -17,7 +17,7 @@ from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
 from annotriage.service.operations.joining import REFUSED, refuse_unlike
 from annotriage.service.operations.log import log
-from annotriage.service.operations.loops import Loop, ProjectStep, heartbeat, run_loops
+from annotriage.service.operations.loops import Loop, ProjectStep, giving_signs_of_life, heartbeat, run_loops
 from annotriage.service.operations.process import Process
 from annotriage.service.quality.gold import tend_gold
 from annotriage.store.projects import Project
@@ -26,11 +26,16 @@ TENDED_SECONDS = 2.0
 GOLD_SECONDS = 10.0
 
 
-def run_worker(process: Process) -> None:
-    """Work until the process stops. Exits with REFUSED, having said why, where others work and this one would work otherwise."""
+def run_worker(process: Process, joined: bool = False) -> None:
+    """Work until the process stops. Exits with REFUSED, having said why, where others work and this one would work otherwise.
+
+    joined: whether a worker of this replica worked with the others before. Then it is not asked again: what it cannot judge now it leaves
+    to them, and its replica goes on.
+    """
     judge, follower = Judge(process), Follower(process)
     try:
-        _join(process, judge)
+        if not joined:
+            _join(process, judge)
         run_loops(
             process,
             [
@@ -46,12 +51,17 @@ def run_worker(process: Process) -> None:
 
 
 def _join(process: Process, judge: Judge) -> None:
+    """Ask whether this worker may join. That may take minutes, as it loads every model: it gives signs of life meanwhile, as one that
+    the others do not count on yet."""
+    process.joining = True
     try:
-        refuse_unlike(process, judge.open)
+        with giving_signs_of_life(process):
+            refuse_unlike(process, judge.open)
     except (ModelError, MismatchError, StateError) as error:
         log("not let join", level=logging.ERROR, error=error)
-        process.close()
+        process.leave()
         sys.exit(REFUSED)
+    process.joining = False
 
 
 def tending(process: Process) -> Loop:

@@ -27,6 +27,7 @@ ROLES = ("web", "worker", "jobs")
 ROLE_WORDS = {
     "web": "pages, API, webhooks",
     "worker": "judges, delivers, follows the labeling tool",
+    "joining": "loads its models before it joins the other workers",
     "jobs": "figures, groups, maps, fields",
 }
 LISTED = 20
