@@ -149,7 +149,7 @@ def test_groups_of_one_answer_are_pooled_and_similar_items_are_the_nearest(group
         for place, id in enumerate(g.ids):
             connection.execute(update(point).where(point.c.item_id == id).values(compressed=np.float16([place]).tobytes()))
     pooled = g.now(deeds.propose_groups(g.process, g.project, 1, [2, 1], "ann")).proposal
-    assert (pooled.reason, pooled.members) == ("outlier groups 1 and 2", 40)
+    assert (pooled.reason, pooled.members) == ("groups 1 and 2 of the strange items", 40)
     deeds.close(g.process, g.project, pooled.id, "ann")
     similar = deeds.propose_similar(g.process, g.project, g.ids[50], "ann", 45)
     assert sorted(member.item_id for member in g.members(similar)) == g.ids[15:]

@@ -19,9 +19,10 @@ from annotriage.store.browsing import FailedItem, failures
 from annotriage.store.events import note
 from annotriage.store.inbox import Unreadable
 from annotriage.store.jobs import Job, jobs_of
-from annotriage.store.projects import Project, projects
+from annotriage.store.projects import Project
 from annotriage.store.work import Heartbeat
 from annotriage.web.routing import Routes
+from annotriage.web.visited import visited_projects
 
 ROLES = ("web", "worker", "jobs")
 ROLE_WORDS = {
@@ -104,7 +105,7 @@ def add_views(routes: Routes) -> None:
 
 
 def _page(connection: Connection, process: Process) -> SystemPage:
-    living, known = work.living(connection), projects(connection, gone=True)
+    living, known = work.living(connection), visited_projects(connection)
     names = {project.id: project.external_id for project in known}
     alive = {found.role for found in living}
     return SystemPage(
