@@ -229,6 +229,7 @@ def test_who_may_only_look_finds_open_spot_checks_as_little_as_gold_tasks(watche
     lists = ("items.csv", "compare", "compare.json", "groups", "groups.json", "diversity.json", "overview")
     assert {f"/projects/<project>/{name}" for name in lists} <= told["check"], "who decides settles them"
     assert "/system" in told["failed"]
+    assert watched.get("/projects/1/datasets/1/report.html").status_code == 200
     assert not any("report" in rule for rules in told.values() for rule in rules), "which is passed on"
     checks = {"check", "failed"}
     assert numbers(deciding) == {"points": {"check"}, "groups": {"check"}, "chosen": checks, "waiting": {"gold", *checks}}

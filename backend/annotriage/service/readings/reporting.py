@@ -49,7 +49,7 @@ def make_report(process: Process, project: Project, dataset_id: int, progress: P
         waiting = reports.waiting_in(connection, project, dataset_id, WAITING_SHOWN)
         faces = [named[name] for group in assessed.groups for name in group.ids[:FACES]]
         wanted = sorted({*scored.ids[chosen].tolist(), *waiting, *faces})
-        hidden = reports.hidden_among(connection, list(named.values()))
+        hidden = reports.hidden_among(connection, [*named.values(), *waiting])
         rows = reports.items_in_full(connection, project.reference_id, wanted)
     drawn = [rows[id] for id in scored.ids[chosen].tolist() if id in rows and rows[id].compressed is not None]
     found = Triage(
@@ -62,7 +62,7 @@ def make_report(process: Process, project: Project, dataset_id: int, progress: P
         groups=tuple(shown for group in assessed.groups if (shown := _with_faces(group, named, rows, hidden)).ids),
         searched=assessed.searched,
         drawn=[_seen(row, reference) for row in drawn],
-        waiting=[_seen(rows[id], reference) for id in waiting if id in rows],
+        waiting=[_seen(rows[id], reference) for id in waiting if id in rows and id not in hidden],
         notes=_notes(len(drawn), len(scored.ids), assessed.searched, scored.counts["outlier"]),
     )
     report = report_of(found, settings, progress)
