@@ -260,7 +260,7 @@ def test_two_layers_lie_side_by_side_with_the_cells_that_speak_for_a_class_in_ea
     beside.get_by_role("button", name=f"Cell {cell.column + 1}, {cell.row + 1}:").dispatch_event("click")
     assert page.locator("#cell-panel h3").inner_text().startswith(f"{len(cell.items)} items")
     assert page.locator(".plane button[aria-pressed='true']").count() == 1
-    page.get_by_label("Beside it").select_option("no other layer")
+    page.get_by_label("Beside it").select_option("")
     assert not beside.is_visible()
     assert "hidden0" not in page.locator("#legend").inner_text()
 

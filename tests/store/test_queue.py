@@ -193,24 +193,26 @@ class TestQueue:
         [({"state": None}, 18), ({"state": Standing.ANSWERED}, 8), ({"state": None, "route": BLIND}, 6), ({"route": BLIND}, 6)],
     )
     def test_many_spot_checks_stand_in_the_order_in_which_few_do(self, store, filled, wanted, n, order):
-        ids = [filled.judged(1, ("auto", "outlier")[n % 2], trust=0.9 - n / 20, spot_check="sample")[0] for n in range(14)]
+        def walk(limit):  # few of them are looked for along all items, many are sorted
+            found, after = [], None
+            with store.reading() as connection:
+                for _ in range(100):
+                    page = queue_page(connection, filled.project, order=order, filters=Filters(**wanted), after=after, limit=limit)
+                    found, after = found + [row.id for row in page.rows], page.next
+                    if after is None:
+                        return found
+            raise AssertionError("no end")
+
+        before = walk(100)
+        ids = [filled.judged(1, ("auto", "outlier")[k % 2], trust=0.9 - k / 20, spot_check="sample")[0] for k in range(14)]
         filled.judged(2)
         filled.judged(2, "outlier")
         with store.writing() as connection:
             set_answers(connection, {id: Answer("resolved", ("cat",), at=1.0) for id in ids[:8]})
             spot_checks.move(connection, [spot_checks.Move(id, "open", "right", ("cat",), 1.0) for id in ids[:8]])
-
-        def walk(limit):  # few of them are looked for along all items, many are sorted
-            found, after = [], None
-            with store.reading() as connection:
-                while not found or after is not None:
-                    page = queue_page(connection, filled.project, order=order, filters=Filters(**wanted), after=after, limit=limit)
-                    found, after = found + [row.id for row in page.rows], page.next
-            return found
-
         found = walk(100)
         assert walk(1) == walk(2) == found
-        assert len(found) == n
+        assert len(found) == len(before) + n
 
     def test_one_of_each_group_comes_first_then_the_strangest(self, store, project, walk):
         with store.writing() as connection:

@@ -31,12 +31,16 @@ def recounted(connection: Connection, item_ids: Sequence[int]) -> Iterator[None]
     found.
     """
     ids = sorted(set(item_ids))
+    if not ids:
+        yield
+        return
     lock_items(connection, ids)
     before = _counted(connection, ids)
     yield
     after = _counted(connection, ids)
     after.subtract(before)
-    at_the_end(connection, _write, after)
+    if any(after.values()):
+        at_the_end(connection, _write, after)
 
 
 def _write(connection: Connection, changes: list[_Counts]) -> None:

@@ -31,9 +31,10 @@ class Unreadable:
     at: Time
 
 
-def put(connection: Connection, body: bytes) -> None:
-    """Keep a webhook's body."""
-    connection.execute(inbox.insert().values(body=body, at=time.time()))
+def put(connection: Connection, *bodies: bytes) -> None:
+    """Keep the bodies of webhooks."""
+    now = time.time()
+    connection.execute(inbox.insert(), [{"body": body, "at": now} for body in bodies])
 
 
 def is_full(connection: Connection) -> bool:

@@ -145,10 +145,10 @@ def held(connection: Connection, owner: str) -> set[int]:
 
 
 @read_once
-def waiting(connection: Connection, project_id: int, reference_id: int) -> int:
-    """How many items are still to be judged under a reference."""
-    query = select(func.count()).select_from(work).where(work.c.project_id == project_id, work.c.reference_id == reference_id)
-    return int(connection.execute(query).scalar_one())
+def waiting(connection: Connection, project_id: int, reference_id: int, most: int | None = None) -> int:
+    """How many items are still to be judged under a reference, those that are being judged among them. most: at which counting ends."""
+    some = select(work.c.id).where(work.c.project_id == project_id, work.c.reference_id == reference_id).limit(most)
+    return int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one())
 
 
 def beat(connection: Connection, owner: str, role: str, host: str, pid: int, text: str = "") -> None:

@@ -231,8 +231,8 @@ def test_the_diversity_is_that_of_the_batch_or_of_all_if_that_is_small(process, 
 
 def test_the_diversity_reads_as_a_sentence():
     figures = {"n": 57, "failed": 0, "share": 0.31, "low": 0.2641, "high": 0.3618, "expected": 0.05, "calibrated": True}
-    assert diversity_text(figures) == "31% outliers (26.4 to 36.2%), 5% expected"
-    assert diversity_text(figures | {"calibrated": False, "expected": None}) == "31% outliers (26.4 to 36.2%), uncalibrated"
+    assert diversity_text(figures) == "31% strange (26.4 to 36.2%), 5% expected"
+    assert diversity_text(figures | {"calibrated": False, "expected": None}) == "31% strange (26.4 to 36.2%), uncalibrated"
     assert diversity_text(figures | {"n": 0, "failed": 3, "share": None}) == "none of 3 items could be scored"
 
 
@@ -517,5 +517,5 @@ def test_a_diversity_that_a_few_items_gave_is_written_again_once_many_say_it_mor
         connection.execute(update(field_write).values(at=time.time() - 700))
     write_all(process, project)
     after = triage_fields(tool, few[0].id)["triage_diversity"]
-    assert re.match(r"All items: \d+% outliers \(\d+(\.\d)? to \d\d\.\d%\)", before), before
+    assert re.match(r"All items: \d+% strange \(\d+(\.\d)? to \d\d\.\d%\)", before), before
     assert after != before

@@ -50,5 +50,5 @@ def test_an_unknown_group_is_named(process, connect, worker, digits, picture):
     project, tool = connect()
     tool.add(picture(digits.incoming[0][0]))
     worker.settle()
-    with pytest.raises(UnknownError, match="no outlier group 9"):
+    with pytest.raises(UnknownError, match="no group 9 of strange items"):
         project_look_alikes(process, project, group=9)

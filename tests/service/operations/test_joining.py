@@ -65,7 +65,7 @@ def made_by_code(tmp_path, monkeypatch, digits, quick):
 
 @pytest.mark.torch
 def test_a_replica_whose_code_makes_another_model_is_not_let_join(process, connect, another, made_by_code, monkeypatch, caplog):
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # both texts are as long, and may be of the same second
     reference, write = made_by_code
     connect("7", reference)
     refuse_unlike(process, Judge(process).open)

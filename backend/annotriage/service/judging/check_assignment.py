@@ -19,12 +19,19 @@ from annotriage.guarantee.conformal import hashed_places
 from annotriage.model.inputs import Loaded, thumbnail
 from annotriage.service.guarantee.spot_checks import SEED, audit_shares, draw_name, paused_under
 from annotriage.states import AUTOMATIC_FROM, MARGIN, SHOWN, THIRD, HeldBack, Route
+from annotriage.store import work
 from annotriage.store.projects import Project
 from annotriage.store.queue import front_of_queue, places_of_checks
 from annotriage.store.reroutings import trust_out_of_queue
 from annotriage.store.spot_checks import unsettled
 from annotriage.store.verdicts import Judgement
 from annotriage.store.work import ClaimedItem
+
+DRAWN_AMONG = 256  # items to come, at most, among which the least number of spot checks a week is drawn
+
+# By project, reference and setting audit_share: for how many more items a share holds, and the share. How many items are claimed at a time
+# depends on how fast they are judged, and how many become spot checks must not.
+Blocks = dict[tuple[int, int, float], tuple[int, float]]
 
 
 @dataclass(frozen=True)
@@ -49,9 +56,14 @@ class Draw:
     again: bool
 
 
-def current_draw(connection: Connection, project: Project, reference_id: int, item_ids: Sequence[int]) -> Draw:
-    """The draw for these items of the project."""
-    share, probation = audit_shares(connection, project, reference_id, len(item_ids))
+def current_draw(connection: Connection, project: Project, reference_id: int, item_ids: Sequence[int], blocks: Blocks) -> Draw:
+    """The draw for these items of the project. blocks: the caller's, which keeps the share from one call to the next."""
+    block = project.id, reference_id, project.options.audit_share
+    left, share = blocks.get(block, (0, 0.0))
+    coming = left if left > 0 else max(len(item_ids), work.waiting(connection, project.id, reference_id, DRAWN_AMONG))
+    now, probation = audit_shares(connection, project, reference_id, coming)
+    share = share if left > 0 else now
+    blocks[block] = coming - len(item_ids), share
     again = reference_id != project.reference_id
     return Draw(
         sample=project.options.sample_share,

@@ -19,7 +19,7 @@ from annotriage.errors import AnnotriageError, MismatchError, ModelError, Unknow
 from annotriage.labeling_tool import ToolProject
 from annotriage.model import Model
 from annotriage.model.stream import Batch, stream
-from annotriage.service.judging.check_assignment import Draw, current_draw, failed, judgements
+from annotriage.service.judging.check_assignment import Blocks, Draw, current_draw, failed, judgements
 from annotriage.service.judging.kept_model import load_kept_model, refuse_changed
 from annotriage.service.judging.media import MediaReader, Reading
 from annotriage.service.operations.log import log
@@ -67,6 +67,7 @@ class Judge:
         self._models: dict[int, tuple[Reference, Model, Settings]] = {}
         self._at_hand: set[int] = set()  # work that is claimed, and not finished or given back
         self._size = FEWEST
+        self._blocks: Blocks = {}  # of the draws of spot checks
         self._left: dict[int, tuple[float, set[int]]] = {}  # references whose model does not run here: until when, and what was left
         self._in_doubt = False  # whether more may be claimed than is at hand: the database went away over it
 
@@ -228,7 +229,7 @@ class Judge:
             if row.attempts >= work.GIVEN_UP
         ]
         with self._process.store.reading() as connection:
-            draw = current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows))
+            draw = current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows), self._blocks)
         for batch in stream(model, self._items(claimed, reference, later, found), settings):
             found += self._batch(claimed, reference, draw, batch, settings.thumbnail)
         return found, later

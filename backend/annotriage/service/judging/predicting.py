@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from annotriage.errors import Overloaded, UnknownError
 from annotriage.labeling_tool import Event, Shown, Task
 from annotriage.service.guarantee.model_choice import ask_training
+from annotriage.service.judging.arrivals import Arrivals
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import DeliveryState
@@ -38,6 +39,7 @@ class StorePredictor:
         self._process, self._store = process, process.store
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
         self._taking = threading.BoundedSemaphore(MOST_TAKEN)
+        self._arrivals = Arrivals(self._put)
         self._full: tuple[float, bool] = (0.0, False)  # until when it is believed, and whether the inbox is full
 
     def classes_of(self, project: str) -> tuple[str, ...]:
@@ -77,10 +79,13 @@ class StorePredictor:
         try:
             if self._is_full():
                 raise Overloaded(f"{inbox.MOST_UNREAD:,} webhooks wait to be read; nothing is lost, the polls bring what it told")
-            with self._store.writing() as connection:
-                inbox.put(connection, body)
+            self._arrivals.take(body)
         finally:
             self._taking.release()
+
+    def _put(self, bodies: Sequence[bytes]) -> None:
+        with self._store.writing() as connection:
+            inbox.put(connection, *bodies)
 
     def _is_full(self) -> bool:
         until, full = self._full

@@ -18,6 +18,7 @@ from annotriage.model import load_model
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import stream
 from annotriage.service.guarantee.spot_checks import SEED
+from annotriage.service.judging.check_assignment import DRAWN_AMONG
 from annotriage.service.judging.media import MediaReader
 from annotriage.service.operations.machine import cores
 from annotriage.states import Route
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from annotriage.store.projects import ProjectOptions
 
 TRIED = 400  # tasks at most: a few seconds, and each share within 5 points
-AT_ONCE = 256  # items that the worker draws spot checks among at a time
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ def _audited(ids: Sequence[str], auto: NDArray[np.bool_], total: int, reference:
     """
     audited = np.zeros(len(ids), dtype=bool)
     scale = total / max(1, len(ids))
-    step = max(1, round(AT_ONCE / scale))
+    step = max(1, round(DRAWN_AMONG / scale))
     before = 0.0
     for start in range(0, len(ids), step):
         some = slice(start, start + step)
-        coming = min(AT_ONCE, total - round(start * scale))
+        coming = min(DRAWN_AMONG, total - round(start * scale))
         share = max(options.audit_share, audit_share(before + coming)) if options.audit_share else 0.0
         audited[some] = auto[some] & in_audit(ids[some], SEED, share)
         before += float(auto[some].sum()) * scale
