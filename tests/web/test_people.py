@@ -20,12 +20,14 @@ from annotriage.labeling_tool import Account, Review
 from annotriage.service.guarantee.pausing import pause
 from annotriage.service.guarantee.proposals import propose_similar
 from annotriage.service.quality.gold import set_aside, tend_gold
+from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.people import people
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.states import GoldState, Role, Standing
-from annotriage.store import gold, jobs, maps, snapshots
+from annotriage.store import gold, jobs, maps
+from annotriage.store.datasets import dataset_of_all
 from annotriage.store.filters import Filters
-from annotriage.store.map_points import unpack
+from annotriage.store.map_points import Piece, unpack
 from annotriage.store.people import set_person
 from annotriage.store.projects import change_project, project_of
 from annotriage.store.queue import ids_of
@@ -81,7 +83,9 @@ class Watched:
         with self.process.store.writing() as connection:
             mine = (item.c.project_id == 1, ~item.c.gone)
             members = [
-                name for group in snapshots.latest(connection, [1], 1)[1].facts["groups"] for name in (group["medoid"], *group["ids"])
+                name
+                for group in snapshot_of(connection, self.project, dataset_of_all(connection, self.project)).facts["groups"]
+                for name in (group["medoid"], *group["ids"])
             ]
             waits = select(item.c.id, item.c.external_id).where(*mine, item.c.external_id.in_(members), item.c.answer == "open")
             rows = {row.external_id: row.id for row in connection.execute(waits)}
@@ -99,13 +103,19 @@ class Watched:
                 connection.execute(spot_check.insert().values(item_id=ids[kind], route=route, **checked))
         return ids
 
-    def assess_again(self):
-        """Find groups, lay out a map and make a report, whatever there was before."""
+    def assess_again(self, on_map):
+        """Find groups, make a report, and keep a map with the items of these rows: the dataset of all items, and the map."""
         with self.process.store.writing() as connection:
-            for kind, payload in (("map", {"method": "umap"}), ("report", {"dataset": 1})):
-                jobs.queue(connection, 1, kind, payload)
-        snapshot(self.service.process, self.project, 1)
+            every = dataset_of_all(connection, self.project).id
+            jobs.queue(connection, 1, "report", {"dataset": every})
+            drawn, piece = maps.begin(connection, self.project, "umap", 0), Piece()
+            for id in on_map:
+                piece.put(id, (1, 1, 1, 0, 0, 0, 0))
+            maps.write_piece(connection, drawn, 1, piece)
+            maps.finish(connection, drawn, frame=[0.0, 0.0, 1.0], names={"class": [], "dataset": []}, total=len(on_map))
+        snapshot(self.service.process, self.project, every)
         self.service.run_jobs()
+        return every, drawn
 
 
 @pytest.fixture
@@ -182,21 +192,19 @@ def test_nothing_tells_a_gold_task_from_a_spot_check_and_no_export_has_it(watche
 def test_who_may_only_look_finds_open_spot_checks_as_little_as_gold_tasks(watched):
     """So that comparing our lists with the labeling tool's tab of spot checks tells nothing."""
     ids = watched.name_blind_tasks()
-    watched.assess_again()
+    every, drawn = watched.assess_again([1, ids["check"]])
     adapter = watched.dashboard.app.url_map.bind("localhost")
-    with watched.process.store.reading() as connection:
-        drawn = maps.newest(connection, 1, "umap")
 
     def naming(role):
         """Which addresses name the tasks, and what is answered where they are asked for."""
         told, asked = {kind: set() for kind in BLIND}, {kind: {} for kind in BLIND}
-        parts = {"project": "1", "dataset": 1, "dataset_id": 1, "map_id": drawn.id, "number": 1, "kind": "report"}
+        parts = {"project": "1", "dataset": every, "dataset_id": every, "map_id": drawn, "number": 1, "kind": "report"}
         for rule in watched.dashboard.app.url_map.iter_rules():
             if "GET" not in rule.methods:
                 continue
             if rule.arguments <= set(parts):
                 path = adapter.build(rule.endpoint, {key: parts[key] for key in rule.arguments})
-                for query in ("", "?route=spot check&limit=500", "?limit=500", "?a=d1&b=w0-30"):
+                for query in ("", "?route=spot check&limit=500", "?limit=500", f"?a=d{every}&b=w0-30"):
                     answer = watched.client.get(path + query, auth=role, buffered=True).data
                     for kind in (kind for kind, name in BLIND.items() if name.encode() in answer):
                         told[kind].add(rule.rule.replace("plain:", ""))
@@ -210,13 +218,15 @@ def test_who_may_only_look_finds_open_spot_checks_as_little_as_gold_tasks(watche
     def numbers(role):
         """Which of the tasks the map's script is given by their rows: as points, as members of groups, as what waits."""
         base = "/projects/1/map"
-        points = watched.get(f"{base}/{drawn.id}/points/1?version=1", role)
+        points = watched.get(f"{base}/{drawn}/points/1?version=1", role)
         assert ("no-store" in points.headers["Cache-Control"]) == (role == looking)
         n, *members = array("I", watched.get(f"{base}/groups", role).data)
         assert n > 0
         chosen = array("I", watched.get(f"{base}/chosen", role).data)[1:]
         waits = watched.get("/projects/1/queue/waiting?" + "&".join(f"item={id}" for id in ids.values()), role).json["waiting"]
-        lists = {"points": unpack(points.data).ids, "groups": members[:n], "chosen": chosen, "waiting": waits}
+        on_map = unpack(points.data).ids
+        assert 1 in on_map
+        lists = {"points": on_map, "groups": members[:n], "chosen": chosen, "waiting": waits}
         return {name: {kind for kind, id in ids.items() if id in given} for name, given in lists.items()}
 
     looking, deciding = ((f"may {role}", PASSWORD) for role in (Role.LOOK, Role.DECIDE))
@@ -229,7 +239,7 @@ def test_who_may_only_look_finds_open_spot_checks_as_little_as_gold_tasks(watche
     lists = ("items.csv", "compare", "compare.json", "groups", "groups.json", "diversity.json", "overview")
     assert {f"/projects/<project>/{name}" for name in lists} <= told["check"], "who decides settles them"
     assert "/system" in told["failed"]
-    assert watched.get("/projects/1/datasets/1/report.html").status_code == 200
+    assert watched.get(f"/projects/1/datasets/{every}/report.html").status_code == 200
     assert not any("report" in rule for rules in told.values() for rule in rules), "which is passed on"
     checks = {"check", "failed"}
     assert numbers(deciding) == {"points": {"check"}, "groups": {"check"}, "chosen": checks, "waiting": {"gold", *checks}}

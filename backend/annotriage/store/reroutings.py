@@ -112,8 +112,8 @@ def hold(connection: Connection, project_id: int, item_ids: Sequence[int]) -> tu
 
 def any_automatic(connection: Connection, project: Project, item_ids: Sequence[int]) -> bool:
     """Whether the model judged any of these items automatic; of open spot checks that is not told."""
-    mine = (verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.judged == "auto")
-    mine = (*mine, ~is_blind(verdict.c.item_id))
+    told = ~is_blind(verdict.c.item_id)
+    mine = (verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.judged == "auto", told)
     return any(
         connection.execute(select(verdict.c.item_id).where(*mine, verdict.c.item_id.in_(ids)).limit(1)).first() is not None
         for ids in chunks(item_ids)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from annotriage.advice.numbers import count
 from annotriage.labeling_tool import Check
 from annotriage.service.operations.process import Process
-from annotriage.states import EventKind
+from annotriage.states import EventKind, Role
 from annotriage.store import deliveries, field_writes, inbox, reviews, work
 from annotriage.store.browsing import FailedItem, failures
 from annotriage.store.events import note
@@ -22,6 +22,7 @@ from annotriage.store.jobs import Job, jobs_of
 from annotriage.store.projects import Project
 from annotriage.store.work import Heartbeat
 from annotriage.web.routing import Routes
+from annotriage.web.sessions import visitor_may
 from annotriage.web.visited import visited_projects
 
 ROLES = ("web", "worker", "jobs")
@@ -78,7 +79,7 @@ def add_views(routes: Routes) -> None:
     def checks() -> ChecksPage:
         from annotriage.service.operations.doctor import checks_of
 
-        return ChecksPage(list(checks_of(process)), time.time())
+        return ChecksPage(list(checks_of(process, hides_checks=not visitor_may(Role.DECIDE))), time.time())
 
     routes.page("/system", "system", system, ROLE_WORDS=ROLE_WORDS)
     routes.page("/system/checks", "checks", checks)
