@@ -204,7 +204,7 @@ def test_who_may_only_look_finds_open_spot_checks_as_little_as_gold_tasks(watche
                 continue
             if rule.arguments <= set(parts):
                 path = adapter.build(rule.endpoint, {key: parts[key] for key in rule.arguments})
-                for query in ("", "?route=spot check&limit=500", "?limit=500", f"?a=d{every}&b=w0-30"):
+                for query in ("", "?route=spot check&limit=500", f"?limit=500&a=d{every}&b=w0-30"):
                     answer = watched.client.get(path + query, auth=role, buffered=True).data
                     for kind in (kind for kind, name in BLIND.items() if name.encode() in answer):
                         told[kind].add(rule.rule.replace("plain:", ""))

@@ -65,7 +65,8 @@ def test_where_spot_checks_alone_wait_the_queue_is_named_to_those_who_see_them_t
     with process.store.writing() as connection:
         first, *others = connection.execute(select(item.c.id)).scalars()
         set_answers(connection, {id: Answer("resolved", ("1",), at=1.0) for id in others})
-        with recounted(connection, [first]):
+        with recounted(connection, [first, *others]):
+            connection.execute(spot_check.delete())
             drawn = {"item_id": first, "project_id": project.id, "reference_id": project.reference_id, "kind": "sample", "route": "auto"}
             connection.execute(spot_check.insert().values(**drawn, state="open", drawn_at=1.0))
     only = "Only 1 spot check waits to be answered blind."
