@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 
@@ -9,15 +11,15 @@ from annotriage.errors import StateError, UnknownError
 from annotriage.labeling_tool import Review, Task
 from annotriage.service.intake.reviewing import take_reviews
 from annotriage.states import GoldState
-from annotriage.store import gold, items, spot_checks
+from annotriage.store import gold, items, reroutings, spot_checks
 from annotriage.store.blind_answers import answers_of, several_answers
-from annotriage.store.browsing import item_of_task, items_page, last_import
+from annotriage.store.browsing import is_item_hidden, item_of_task, items_page, last_import
 from annotriage.store.erasing import doomed, erase
 from annotriage.store.items import media_hash
 from annotriage.store.predictions import known_predictions
 from annotriage.store.projects import change_project
 from annotriage.store.provenance import labels_page
-from annotriage.store.queue import queue_page
+from annotriage.store.queue import queue_page, still_waiting
 from annotriage.store.rescores import unjudged
 from annotriage.store.reviews import Answer, keep_reviews, set_answers
 from annotriage.store.schema import delivery, verdict, work
@@ -130,6 +132,19 @@ class TestGold:
             take_reviews(connection, filled.present(), [Task(task.id, task.media, reviews=())])
             assert gold.gold_answers(connection, filled.project.id) == []
             assert gold.gold_counts(connection, filled.project.id) == {"waiting": 2, "open": 1}
+
+    def test_asked_for_by_its_row_it_is_told_and_hidden_as_an_open_spot_check(self, store, filled, answered):
+        (check,) = filled.judged(1, spot_check="sample")
+        bring(store, filled)
+        with store.writing() as connection:
+            both = [check, item_of_task(connection, filled.project, COPY).id]
+            assert sorted(still_waiting(connection, filled.project, both)) == both
+            assert still_waiting(connection, filled.project, both, out=True) == []
+            assert still_waiting(connection, replace(filled.project, hides_checks=True), both) == []
+            assert [is_item_hidden(connection, id) for id in (*both, answered[4])] == [True, True, False]
+            assert [row.spot_check for row in reroutings.hold(connection, filled.project.id, both)[1]] == ["open", "open"]
+            assert not reroutings.any_automatic(connection, filled.project, both), "the one is, which is not told"
+            assert reroutings.any_automatic(connection, filled.project, answered)
 
     def test_a_reference_that_takes_over_finds_it_delivered_as_spot_checks_are(self, store, filled, answered):
         bring(store, filled)

@@ -5,26 +5,39 @@ from __future__ import annotations
 import json
 import random
 import re
+import struct
 import time
-from dataclasses import asdict
+from array import array
+from dataclasses import asdict, replace
 
 import pytest
 from browsers import follow, text
 from sqlalchemy import select, update
 from web import PAGE, token
 
+from annotriage.errors import StateError
 from annotriage.labeling_tool import Account, Review
+from annotriage.service.guarantee.pausing import pause
+from annotriage.service.guarantee.proposals import propose_similar
 from annotriage.service.quality.gold import set_aside, tend_gold
+from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.people import people
-from annotriage.states import GoldState, Role
-from annotriage.store import gold
+from annotriage.service.readings.snapshots import snapshot
+from annotriage.states import GoldState, Role, Standing
+from annotriage.store import gold, jobs, maps
+from annotriage.store.datasets import dataset_of_all
+from annotriage.store.filters import Filters
+from annotriage.store.map_points import Piece, unpack
 from annotriage.store.people import set_person
 from annotriage.store.projects import change_project, project_of
+from annotriage.store.queue import ids_of
 from annotriage.store.reviews import keep_reviews
-from annotriage.store.schema import item, spot_check
+from annotriage.store.schema import item, spot_check, verdict
 
 AUTH = ("annotriage", "right")
 PASSWORD = "correct horse"
+FORM = "application/x-www-form-urlencoded"
+BLIND = {"gold": "the-one-task", "check": "the-other-task", "failed": "the-unreadable-task"}  # by what each is
 
 
 class Watched:
@@ -62,6 +75,48 @@ class Watched:
     def get(self, path, user=AUTH):
         return self.client.get(path, auth=user)
 
+    def name_blind_tasks(self):
+        """Give a gold task, a spot check among the typical ones of a group of outliers, and one that could not be read, names that are
+        found wherever they stand: their rows. Lists that are made later have them."""
+        self.set_aside()
+        copy, _, _ = self.bring()
+        with self.process.store.writing() as connection:
+            mine = (item.c.project_id == 1, ~item.c.gone)
+            members = [
+                name
+                for group in snapshot_of(connection, self.project, dataset_of_all(connection, self.project)).facts["groups"]
+                for name in (group["medoid"], *group["ids"])
+            ]
+            waits = select(item.c.id, item.c.external_id).where(*mine, item.c.external_id.in_(members), item.c.answer == "open")
+            rows = {row.external_id: row.id for row in connection.execute(waits)}
+            ids = {
+                "gold": connection.execute(select(item.c.id).where(*mine, item.c.external_id == copy)).scalar_one(),
+                "check": next(rows[name] for name in members if name in rows),
+                "failed": connection.execute(select(item.c.id).where(*mine, item.c.route == "failed").limit(1)).scalar_one(),
+            }
+            for kind, name in BLIND.items():
+                connection.execute(update(item).where(item.c.id == ids[kind]).values(external_id=name))
+            connection.execute(update(verdict).where(verdict.c.item_id == ids["check"]).values(trust=0.0))  # the strangest of all
+            checked = {"project_id": 1, "reference_id": 1, "kind": "sample", "state": "open", "drawn_at": time.time()}
+            for kind, route in (("check", "outlier"), ("failed", "failed")):
+                connection.execute(spot_check.delete().where(spot_check.c.item_id == ids[kind]))
+                connection.execute(spot_check.insert().values(item_id=ids[kind], route=route, **checked))
+        return ids
+
+    def assess_again(self, on_map):
+        """Find groups, make a report, and keep a map with the items of these rows: the dataset of all items, and the map."""
+        with self.process.store.writing() as connection:
+            every = dataset_of_all(connection, self.project).id
+            jobs.queue(connection, 1, "report", {"dataset": every})
+            drawn, piece = maps.begin(connection, self.project, "umap", 0), Piece()
+            for id in on_map:
+                piece.put(id, (1, 1, 1, 0, 0, 0, 0))
+            maps.write_piece(connection, drawn, 1, piece)
+            maps.finish(connection, drawn, frame=[0.0, 0.0, 1.0], names={"class": [], "dataset": []}, total=len(on_map))
+        snapshot(self.service.process, self.project, every)
+        self.service.run_jobs()
+        return every, drawn
+
 
 @pytest.fixture
 def watched(copied, serve_dashboard):
@@ -78,13 +133,15 @@ def watched(copied, serve_dashboard):
 
 def test_nothing_tells_a_gold_task_from_a_spot_check_and_no_export_has_it(watched):
     watched.set_aside()
+    with watched.process.store.writing() as connection:
+        pause(connection, watched.project, "to see what is said then")
     exports = ("/projects/1/items.csv", "/projects/1/labels.csv", "/projects/1/queue.csv", "/api/projects/1/items?limit=500")
     before = {path: watched.get(path).data for path in exports}
     copy, _, _ = watched.bring()
     with watched.process.store.reading() as connection:
-        check = connection.execute(
-            select(item.c.external_id).join(spot_check).where(spot_check.c.state == "open", item.c.project_id == 1).limit(1)
-        ).scalar_one()
+        judged = select(item.c.external_id, item.c.id).join(spot_check).join(verdict, verdict.c.item_id == item.c.id)
+        automatic = (spot_check.c.state == "open", verdict.c.judged == "auto", item.c.project_id == 1)
+        check, check_row = connection.execute(judged.where(*automatic).limit(1)).one()
         row = connection.execute(select(item.c.id).where(item.c.external_id == copy, item.c.project_id == 1)).scalar_one()
     decider = (f"may {Role.DECIDE}", PASSWORD)
     for path in ("/projects/1/items/{}.json", "/api/projects/1/items/{}"):
@@ -104,6 +161,27 @@ def test_nothing_tells_a_gold_task_from_a_spot_check_and_no_export_has_it(watche
         answer = watched.get(path, decider)
         assert answer.status_code in (200, 404), path
         assert "gold" not in answer.data.decode().lower(), path
+    given = {
+        "auth": decider,
+        "headers": {"X-CSRF-Token": token(watched.client, "/projects/1/map", auth=decider), "Accept": "application/json"},
+    }
+
+    def said(path, **body):
+        answer = watched.client.post(f"/projects/1/{path}", **body, **given)
+        return answer.status_code, {key: text for key, text in answer.json.items() if key not in ("id", "instance")}
+
+    for to in ("review", "back"):
+        ours, theirs = (said("queue/reroute", data={"item": id, "to": to}, content_type=FORM) for id in (row, check_row))
+        assert ours == theirs
+        ours, theirs = (said(f"map/reroute?to={to}", data=struct.pack("<I", id)) for id in (row, check_row))
+        assert ours == theirs
+        assert ours[1]["left"] == ["1 spot checks, which stay as they are"]
+    for path in ("map/foresee", "map/items/{}/alike"):
+        ours, theirs = (said(path.format(id), data=struct.pack("<I", id)) for id in (row, check_row))
+        assert ours == theirs, path
+    for id in (row, check_row):
+        with pytest.raises(StateError, match="asked about it blind"):
+            propose_similar(watched.process, watched.project, id, "ann")
     assert {path: watched.get(path).data for path in exports} == before
     watched.tool.annotate(copy, "1", by="7")
     watched.service.settle()
@@ -113,44 +191,83 @@ def test_nothing_tells_a_gold_task_from_a_spot_check_and_no_export_has_it(watche
 
 def test_who_may_only_look_finds_open_spot_checks_as_little_as_gold_tasks(watched):
     """So that comparing our lists with the labeling tool's tab of spot checks tells nothing."""
-    watched.set_aside()
-    copy, _, _ = watched.bring()
-    names = {"gold": "the-one-task", "check": "the-other-task"}
-    with watched.process.store.writing() as connection:
-        drawn = select(spot_check.c.item_id).join(item, item.c.id == spot_check.c.item_id)
-        open_ones = (spot_check.c.state == "open", item.c.project_id == 1, item.c.answer == "open", ~item.c.gone)
-        ids = {
-            "gold": connection.execute(select(item.c.id).where(item.c.external_id == copy, item.c.project_id == 1)).scalar_one(),
-            "check": connection.execute(drawn.where(*open_ones).limit(1)).scalar_one(),
-        }
-        for kind, name in names.items():
-            connection.execute(update(item).where(item.c.id == ids[kind]).values(external_id=name))
+    ids = watched.name_blind_tasks()
+    every, drawn = watched.assess_again([1, ids["check"]])
     adapter = watched.dashboard.app.url_map.bind("localhost")
 
     def naming(role):
-        """Which addresses name either task, and what is answered where either is asked for."""
-        told, asked = {"gold": set(), "check": set()}, {"gold": {}, "check": {}}
-        for kind, name in names.items():
-            parts = {"project": "1", "task": name, "item_id": ids[kind], "item": ids[kind], "dataset": 1, "dataset_id": 1}
-            for rule in watched.dashboard.app.url_map.iter_rules():
-                if "GET" not in rule.methods or not rule.arguments <= set(parts):
-                    continue
-                own = bool(rule.arguments & {"task", "item_id", "item"})
-                for query in ("", "?state=all&route=spot check&limit=500", "?limit=500"):
-                    path = adapter.build(rule.endpoint, {key: parts[key] for key in rule.arguments}) + query
-                    answer = watched.client.get(path, auth=role, buffered=True)
-                    if own:
-                        asked[kind][rule.rule + query] = answer.status_code
-                    elif name.encode() in answer.data:
-                        told[kind].add(rule.rule)
+        """Which addresses name the tasks, and what is answered where they are asked for."""
+        told, asked = {kind: set() for kind in BLIND}, {kind: {} for kind in BLIND}
+        parts = {"project": "1", "dataset": every, "dataset_id": every, "map_id": drawn, "number": 1, "kind": "report"}
+        for rule in watched.dashboard.app.url_map.iter_rules():
+            if "GET" not in rule.methods:
+                continue
+            if rule.arguments <= set(parts):
+                path = adapter.build(rule.endpoint, {key: parts[key] for key in rule.arguments})
+                for query in ("", "?route=spot check&limit=500", f"?limit=500&a=d{every}&b=w0-30"):
+                    answer = watched.client.get(path + query, auth=role, buffered=True).data
+                    for kind in (kind for kind, name in BLIND.items() if name.encode() in answer):
+                        told[kind].add(rule.rule.replace("plain:", ""))
+            elif rule.arguments <= {*parts, "task", "item_id", "item"}:
+                for kind, name in BLIND.items():
+                    own = parts | {"task": name, "item_id": ids[kind], "item": ids[kind]}
+                    path = adapter.build(rule.endpoint, {key: own[key] for key in rule.arguments})
+                    asked[kind][rule.rule] = watched.client.get(path, auth=role, buffered=True).status_code
         return told, asked
 
-    told, asked = naming((f"may {Role.LOOK}", PASSWORD))
-    assert told == {"gold": set(), "check": set()}
+    def numbers(role):
+        """Which of the tasks the map's script is given by their rows: as points, as members of groups, as what waits."""
+        base = "/projects/1/map"
+        points = watched.get(f"{base}/{drawn}/points/1?version=1", role)
+        assert ("no-store" in points.headers["Cache-Control"]) == (role == looking)
+        n, *members = array("I", watched.get(f"{base}/groups", role).data)
+        assert n > 0
+        chosen = array("I", watched.get(f"{base}/chosen", role).data)[1:]
+        waits = watched.get("/projects/1/queue/waiting?" + "&".join(f"item={id}" for id in ids.values()), role).json["waiting"]
+        on_map = unpack(points.data).ids
+        assert 1 in on_map
+        lists = {"points": on_map, "groups": members[:n], "chosen": chosen, "waiting": waits}
+        return {name: {kind for kind, id in ids.items() if id in given} for name, given in lists.items()}
+
+    looking, deciding = ((f"may {role}", PASSWORD) for role in (Role.LOOK, Role.DECIDE))
+    told, asked = naming(looking)
+    assert told == {kind: set() for kind in BLIND}
     assert asked["gold"] == asked["check"]
     assert asked["gold"]["/projects/<project>/items/<task>.json"] == 404
-    told, _ = naming((f"may {Role.DECIDE}", PASSWORD))
-    assert "/projects/<project>/items.csv" in told["check"], "who decides settles them"
+    assert numbers(looking) == {"points": set(), "groups": set(), "chosen": set(), "waiting": set()}
+    told, _ = naming(deciding)
+    lists = ("items.csv", "compare", "compare.json", "groups", "groups.json", "diversity.json", "overview")
+    assert {f"/projects/<project>/{name}" for name in lists} <= told["check"], "who decides settles them"
+    assert "/system" in told["failed"]
+    assert watched.get(f"/projects/1/datasets/{every}/report.html").status_code == 200
+    assert not any("report" in rule for rules in told.values() for rule in rules), "which is passed on"
+    checks = {"check", "failed"}
+    assert numbers(deciding) == {"points": {"check"}, "groups": {"check"}, "chosen": checks, "waiting": {"gold", *checks}}
+
+
+def test_what_is_counted_for_who_may_only_look_is_what_is_listed(watched):
+    def listed(role, address):
+        page = watched.get(f"/projects/1/items.json{address}", (f"may {role}", PASSWORD)).json
+        routes = next(facet for facet in page["facets"] if facet["name"] == "route")["choices"]
+        return page["items"], {choice["value"]: choice["n"] for choice in routes}
+
+    with watched.process.store.reading() as connection:
+        present = project_of(connection, "1")
+        lengths = {
+            (role, state): len(ids_of(connection, replace(present, hides_checks=role is Role.LOOK), Filters(state=state)))
+            for role in (Role.LOOK, Role.DECIDE)
+            for state in (None, Standing.WAITING)
+        }
+    for (role, state), length in lengths.items():
+        items, routes = listed(role, "" if state is None else f"?state={state}")
+        assert items == length
+        assert ("spot check" in routes) == (role is Role.DECIDE)
+    assert lengths[Role.LOOK, None] < lengths[Role.DECIDE, None]
+    looking = (f"may {Role.LOOK}", PASSWORD)
+    page = watched.client.get("/projects/1/items?state=waiting", auth=looking, headers=PAGE).text
+    assert f"{lengths[Role.LOOK, Standing.WAITING]} items, strangest first" in page
+    missing = watched.client.get("/projects/1/items?task=nowhere", auth=looking, headers=PAGE).text
+    assert "takes a few seconds, and a spot check is shown once it is answered." in missing
 
 
 def test_which_tasks_were_gold_is_told_to_those_who_manage_alone(watched):

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, false, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, false, func, or_, select
 
 from annotriage.advice.strangeness_words import strangeness_sentence
 from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
@@ -214,8 +214,9 @@ def item_of_id(connection: Connection, project: Project, item_id: int) -> Item:
 
 
 def is_item_hidden(connection: Connection, item_id: int) -> bool:
-    """Whether nobody may see what the model says of an item (`blindness.is_hidden`)."""
-    return bool(connection.execute(select(item.c.id).where(item.c.id == item_id, is_hidden(item.c.id))).first())
+    """Whether nobody may see what the model says of an item (`blindness.is_hidden`); so of a gold task, as of a spot check."""
+    hidden = or_(is_hidden(item.c.id), is_open_copy(item.c.id))
+    return bool(connection.execute(select(item.c.id).where(item.c.id == item_id, hidden)).first())
 
 
 def revealed(connection: Connection, project: Project, item_id: int) -> Judged | None:
@@ -231,7 +232,7 @@ def revealed(connection: Connection, project: Project, item_id: int) -> Judged |
 def medium_of(connection: Connection, project: Project, item_id: int) -> Medium:
     """What an item shows. Raises UnknownError."""
     query = select(item.c.external_id, item.c.marker, item.c.media, item.c.gone)
-    mine = (item.c.project_id == project.id, item.c.id == item_id, *_in_sight(project))
+    mine = (item.c.project_id == project.id, item.c.id == item_id, *in_sight(project))
     row = connection.execute(query.where(*mine)).one_or_none()
     if row is None:
         raise _unknown(project, item_id)
@@ -241,7 +242,7 @@ def medium_of(connection: Connection, project: Project, item_id: int) -> Medium:
 def thumbnail_of(connection: Connection, project: Project, item_id: int) -> bytes | None:
     """The small picture of one of the project's items; None if it has none, or is not of this project."""
     query = select(thumbnail.c.content).join(item, item.c.id == thumbnail.c.item_id)
-    mine = (item.c.id == item_id, item.c.project_id == project.id, *_in_sight(project))
+    mine = (item.c.id == item_id, item.c.project_id == project.id, *in_sight(project))
     return connection.execute(query.where(*mine)).scalar_one_or_none()
 
 
@@ -260,7 +261,7 @@ def items_named(connection: Connection, project: Project, names: Sequence[str]) 
     found: dict[str, int] = {}
     for column in (item.c.external_id, item.c.marker):  # an index each
         for some in chunks([name for name in names if name not in found]):
-            query = select(column, item.c.id).where(item.c.project_id == project.id, column.in_(some))
+            query = select(column, item.c.id).where(item.c.project_id == project.id, column.in_(some), *in_sight(project))
             found |= {row[0]: row.id for row in connection.execute(query)}
     return found
 
@@ -286,7 +287,7 @@ def _strangest(connection: Connection, project: Project, latest: Select[Any], li
         .select_from(found)
         .join(item, item.c.id == found.c.item_id)
         .join(verdict, judged)
-        .where(verdict.c.route == "outlier", ~item.c.gone)
+        .where(verdict.c.route == "outlier", ~item.c.gone, *in_sight(project))
         .order_by(verdict.c.trust)
         .limit(limit)
     )
@@ -299,7 +300,7 @@ def failures(connection: Connection, project: Project, limit: int, of: Failure |
         select(item.c.external_id, verdict.c.failure, func.substr(item.c.media, 1, ADDRESS), verdict.c.reason, verdict.c.at)
         .join(item, item.c.id == verdict.c.item_id)
         .where(verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.route == "failed")
-        .where(item.c.answer != "resolved", ~item.c.gone)
+        .where(item.c.answer != "resolved", ~item.c.gone, *in_sight(project))
         .order_by(verdict.c.item_id.desc())
         .limit(limit)
     )
@@ -315,6 +316,11 @@ def _host(media: str) -> str | None:
         return None
 
 
+def in_sight(project: Project) -> tuple[ColumnElement[bool], ...]:
+    """The condition of what may be seen of a project at all: a gold task and a spot check are in sight or out of it together."""
+    return (~is_blind(item.c.id), ~is_open_copy(item.c.id)) if project.hides_checks else ()
+
+
 def last_import(connection: Connection, project: Project) -> float | None:
     """When the latest task was made in the labeling tool, if that was after the project was connected."""
     imported = (item.c.project_id == project.id, item.c.external_id.is_not(None), ~is_copy(item.c.id))
@@ -326,7 +332,7 @@ def last_import(connection: Connection, project: Project) -> float | None:
 
 def _query(project: Project) -> Select[Any]:
     """Items with their verdict under the project's reference, if there is one yet, and their spot check."""
-    return _under(project.reference_id).where(*_in_sight(project))
+    return _under(project.reference_id).where(*in_sight(project))
 
 
 @lru_cache(64)
@@ -339,11 +345,6 @@ def _under(reference_id: int) -> Select[Any]:
         .outerjoin(thumbnail, thumbnail.c.item_id == item.c.id)
         .outerjoin(gold, gold.c.item_id == item.c.id)
     )
-
-
-def _in_sight(project: Project) -> tuple[ColumnElement[bool], ...]:
-    """The condition of what may be seen of a project at all: a gold task and a spot check are in sight or out of it together."""
-    return (~is_blind(item.c.id), ~is_open_copy(item.c.id)) if project.hides_checks else ()
 
 
 def _items(connection: Connection, query: Select[Any]) -> list[Item]:

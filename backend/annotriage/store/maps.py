@@ -177,6 +177,27 @@ def piece_content(connection: Connection, map_id: int, number: int) -> bytes | N
     return connection.execute(query).scalar_one_or_none()
 
 
+def piece_in_sight(connection: Connection, project: Project, map_id: int, number: int) -> bytes | None:
+    """A piece as it is sent to whoever looks: without the spot checks that the project hides."""
+    content = piece_content(connection, map_id, number)
+    if content is None or number == TRAINING or not project.hides_checks:
+        return content
+    piece = unpack(content)
+    dropped = [piece.drop(id) for id in _open_checks(connection, project)]
+    return pack(piece) if any(dropped) else content
+
+
+def in_sight(connection: Connection, project: Project, members: Mapping[int, int]) -> dict[int, int]:
+    """What belongs to groups, by item, without the spot checks that the project hides."""
+    hidden = _open_checks(connection, project) if project.hides_checks else frozenset()
+    return {id: number for id, number in members.items() if id not in hidden}
+
+
+def _open_checks(connection: Connection, project: Project) -> frozenset[int]:
+    mine = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED))
+    return frozenset(connection.execute(select(spot_check.c.item_id).where(*mine)).scalars())
+
+
 def read_piece(connection: Connection, map_id: int, number: int) -> Piece | None:
     """The points of a piece."""
     content = piece_content(connection, map_id, number)

@@ -16,11 +16,12 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, f
 
 from annotriage.states import FOR_PEOPLE, ROUTES, SETTLED, UNSETTLED, Route, Standing
 from annotriage.store.blindness import is_asked, is_blind, is_hidden
-from annotriage.store.browsing import Item, items_of
+from annotriage.store.browsing import Item, in_sight, items_of
 from annotriage.store.counters import chunks
 from annotriage.store.database import read_once
 from annotriage.store.datasets import id_of_all, routes_of, routes_of_datasets
 from annotriage.store.filters import Filters, Test, of_routes, ranges, stands, tests
+from annotriage.store.gold import is_open_copy
 from annotriage.store.projects import Project
 from annotriage.store.schema import counter, group_member, item, item_dataset, proposal_member, spot_check, verdict
 
@@ -175,9 +176,13 @@ def ids_of(connection: Connection, project: Project, filters: Filters) -> list[i
 
 
 def still_waiting(connection: Connection, project: Project, item_ids: Sequence[int], *, out: bool = False) -> list[int]:
-    """Those of the items that wait for a person, spot checks among them. out: that are out of the queue, and unanswered."""
-    query = select(item.c.id).where(item.c.project_id == project.id, *stands(Filters(state=Standing.OUT if out else Standing.WAITING)))
-    query = query.where(or_(item.c.route.in_(FOR_PEOPLE), is_hidden(item.c.id)))
+    """Those of the items that wait for a person, spot checks and gold tasks among them where the project shows them. out: that are out of
+    the queue, and unanswered."""
+    judged = and_(
+        *stands(Filters(state=Standing.OUT if out else Standing.WAITING)), or_(item.c.route.in_(FOR_PEOPLE), is_hidden(item.c.id))
+    )
+    asked = and_(is_open_copy(item.c.id), ~item.c.gone, item.c.dismissed if out else ~item.c.dismissed)
+    query = select(item.c.id).where(item.c.project_id == project.id, or_(judged, asked), *in_sight(project))
     return [int(id) for ids in chunks(item_ids) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars()]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, ScalarSelect, func, select
 
 from annotriage.states import Time
-from annotriage.store.blindness import keeps_class, shown_verdict
+from annotriage.store.blindness import is_hidden, keeps_class, shown_verdict
 from annotriage.store.browsing import OF_VERDICT, Judged, judged_of, unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
@@ -63,6 +63,12 @@ def items_in_full(connection: Connection, reference_id: int, item_ids: Sequence[
             shown = unnamed(judged) if keeps_class(route, answer) else judged
             found[id] = Full(id, called, media, route, compressed, picture, shown)
     return found
+
+
+def hidden_among(connection: Connection, item_ids: Sequence[int]) -> frozenset[int]:
+    """Those of the items that people are asked about blind."""
+    query = select(item.c.id).where(is_hidden(item.c.id))
+    return frozenset(id for ids in chunks(item_ids) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars())
 
 
 def waiting_in(connection: Connection, project: Project, dataset_id: int | ScalarSelect[int], limit: int) -> list[int]:

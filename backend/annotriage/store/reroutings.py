@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, select, update
+from sqlalchemy import Connection, Select, and_, case, select, update
 
 from annotriage.errors import UnknownError
-from annotriage.states import OUT_FROM, SHOWN, THIRD, HeldBack, Time
+from annotriage.states import OUT_FROM, SHOWN, THIRD, HeldBack, SpotCheckState, Time
 from annotriage.store import deliveries, field_writes
+from annotriage.store.blindness import is_blind
 from annotriage.store.counters import chunks, recounted
+from annotriage.store.gold import is_open_copy
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project, get_project
 from annotriage.store.schema import item, rerouting, spot_check, verdict
@@ -34,7 +36,8 @@ class Rerouting:
 
 @dataclass(frozen=True, slots=True)
 class HeldItem:
-    """How an item is under the project's reference. spot_check: the state of its spot check. rerouting_id: what changed it last."""
+    """How an item is under the project's reference. spot_check: the state of its spot check; a gold task has that of an open one, for
+    nothing may tell them apart. rerouting_id: what changed it last."""
 
     id: int
     route: str | None
@@ -95,7 +98,8 @@ def hold(connection: Connection, project_id: int, item_ids: Sequence[int]) -> tu
     project = get_project(connection, project_id)
     judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     of_item: tuple[Any, ...] = (item.c.answer, item.c.labelled, item.c.gone, item.c.sent_by, item.c.dismissed, item.c.rerouting_id)
-    columns: tuple[Any, ...] = (item.c.id, verdict.c.route, verdict.c.judged, *of_item, spot_check.c.state)
+    check = case((is_open_copy(item.c.id), SpotCheckState.OPEN.value), else_=spot_check.c.state)
+    columns: tuple[Any, ...] = (item.c.id, verdict.c.route, verdict.c.judged, *of_item, check)
     query: Select[*tuple[Any, ...]] = (
         select(*columns)
         .outerjoin(verdict, judged)
@@ -107,8 +111,9 @@ def hold(connection: Connection, project_id: int, item_ids: Sequence[int]) -> tu
 
 
 def any_automatic(connection: Connection, project: Project, item_ids: Sequence[int]) -> bool:
-    """Whether the model judged any of these items automatic."""
-    mine = (verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.judged == "auto")
+    """Whether the model judged any of these items automatic; of open spot checks that is not told."""
+    told = ~is_blind(verdict.c.item_id)
+    mine = (verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.judged == "auto", told)
     return any(
         connection.execute(select(verdict.c.item_id).where(*mine, verdict.c.item_id.in_(ids)).limit(1)).first() is not None
         for ids in chunks(item_ids)

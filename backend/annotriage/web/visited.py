@@ -11,10 +11,16 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from annotriage.states import Role
-from annotriage.store.projects import Project, project_of
+from annotriage.store.projects import Project, project_of, projects
 from annotriage.web.sessions import visitor_may
 
 
 def visited_project(connection: Connection, external_id: str) -> Project:
     """The project with that id in the labeling tool, for whoever looks. Raises UnknownError."""
     return replace(project_of(connection, external_id), hides_checks=not visitor_may(Role.DECIDE))
+
+
+def visited_projects(connection: Connection) -> list[Project]:
+    """All connected projects, those deleted in the labeling tool too, for whoever looks."""
+    hides = not visitor_may(Role.DECIDE)
+    return [replace(found, hides_checks=hides) for found in projects(connection, gone=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,6 +87,7 @@ def test_where_one_person_alone_answers_whoever_manages_decides_after_a_day_and_
     drawn.answer([(wrong, "ann", "5"), (right, "ann", "6")], at=long_ago)
     drawn.answer([(young, "ann", "5")])
     with drawn.process.store.writing() as connection:
+        assert decisions(connection, replace(drawn.present(), hides_checks=True)) == [], "who may only look sees none of them"
         found = {decision.name: decision for decision in decisions(connection, drawn.present())}
         assert found.keys() == {wrong, right}
         assert {frozenset(decision.choices) for decision in found.values()} == {

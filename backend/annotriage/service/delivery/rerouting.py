@@ -160,13 +160,15 @@ def _untouchable(row: HeldItem, undoes: Rerouting | None) -> str:
         return CHANGED
     if row.gone:
         return GONE
+    if row.spot_check in UNSETTLED and row.answer != "resolved":
+        return SPOT_CHECK  # before all that would tell a gold task from it
     if row.labelled:
         return LABELLED
     if row.route is None:
         return UNJUDGED
     if row.answer == "resolved":
         return ANSWERED
-    return SPOT_CHECK if row.spot_check in UNSETTLED else ""
+    return ""
 
 
 def _sendable(row: HeldItem) -> str:

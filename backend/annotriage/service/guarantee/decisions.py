@@ -38,7 +38,12 @@ def is_alone(connection: Connection, project: Project) -> bool:
 
 @read_once
 def decisions(connection: Connection, project: Project) -> list[Decision]:
-    """The spot checks that a person who manages may decide: those contradicted for a day, where one person alone answers."""
+    """The spot checks that a person who manages may decide: those contradicted for a day, where one person alone answers.
+
+    None where the project hides them.
+    """
+    if project.hides_checks:
+        return []
     waiting = spot_checks.contradicted(connection, project.id, time.time() - WAIT_SECONDS)
     if not waiting or not is_alone(connection, project):
         return []

@@ -24,12 +24,12 @@ from annotriage.errors import DataError, OutcomeUnknown, StateError, ToolError, 
 from annotriage.labeling_tool import LOOK_ALIKES_VERSION, Shown, TabShows, ToolProject
 from annotriage.service.delivery import accepting
 from annotriage.service.delivery.rerouting import take_back, undo_rerouting
-from annotriage.service.maps.likeness import Likeness, nearest_free
+from annotriage.service.maps.likeness import LOOKS_HIDDEN, Likeness, nearest_free
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind, ProposalState
 from annotriage.store import acceptances, deliveries, proposals, reroutings
-from annotriage.store.browsing import item_of_id
+from annotriage.store.browsing import is_item_hidden, item_of_id
 from annotriage.store.events import note
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project, get_project
@@ -85,6 +85,8 @@ def propose_similar(
         raise DataError(f"count: {count} is not between 1 and {MOST:,}")
     with process.store.reading() as connection:
         item = item_of_id(connection, project, item_id)
+        if is_item_hidden(connection, item_id):
+            raise StateError(LOOKS_HIDDEN)
         if item_id not in proposals.points_of(connection, project, [item_id]):
             raise StateError(f"task {item.name}: it has no place among the others, for it could not be judged")
     nearest = nearest_free(process, project, item_id, count) if likeness is None else likeness.nearest_free(project, item_id, count)

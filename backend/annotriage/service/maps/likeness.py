@@ -35,6 +35,7 @@ SEARCHED = 100_000  # of the latest that wait, among which members of a group of
 SECONDS = 60.0  # at most for a search: the model is loaded for it
 PATIENCE = 10.0  # seconds to wait for a turn
 NICENESS = 5
+LOOKS_HIDDEN = "people are asked about it blind: what looks like it stays hidden until they have answered"
 
 _TURNS = threading.BoundedSemaphore(1)  # of this process, however many ask
 
@@ -62,7 +63,7 @@ class Likeness:
             item_of_id(connection, project, item_id)
             hidden = is_item_hidden(connection, item_id)
         if hidden:
-            raise StateError("people are asked about it blind: what looks like it stays hidden until they have answered")
+            raise StateError(LOOKS_HIDDEN)
         return self._search(project, item_id, None)
 
     def like_picture(self, project: Project, picture: bytes) -> list[Like]:

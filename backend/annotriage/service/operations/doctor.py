@@ -60,8 +60,8 @@ def examine(load: Callable[[], ServiceSettings], config: Path | None = None) -> 
         process.leave()
 
 
-def checks_of(process: Process) -> Iterator[tuple[str, Check]]:
-    """All checks but those of the settings, which the process has read."""
+def checks_of(process: Process, *, hides_checks: bool = False) -> Iterator[tuple[str, Check]]:
+    """All checks but those of the settings, which the process has read. hides_checks: as of a project, for whoever asks."""
     for check in _service(process):
         yield "service", check
     for check in _server(process):
@@ -73,7 +73,7 @@ def checks_of(process: Process) -> Iterator[tuple[str, Check]]:
     if not found:
         yield "service", Check("projects", None, "none is connected", "annotriage connect --project NUMBER --reference DIR")
     for project in found:
-        for check in _project(process, project):
+        for check in _project(process, replace(project, hides_checks=hides_checks)):
             yield project.external_id, check
 
 

@@ -113,7 +113,7 @@ def serve(
     finally:
         _ignore_stops()
         process.stopping.set()
-        why = "this replica may not join the others; the line `not let join` above says why."
+        why = "this replica may not join the others; the log line `not let join` says why."
         say(f"Stopping: {why if refused.is_set() else 'what is being judged is given back.'}")
         threads[0].join()  # no child is started any more
         children.end()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -13,6 +13,7 @@ from annotriage.advice.diversity_words import would_change
 from annotriage.advice.numbers import percent, percent_range
 from annotriage.states import Time
 from annotriage.store import snapshots
+from annotriage.store.browsing import items_named
 from annotriage.store.database import read_once
 from annotriage.store.datasets import Dataset, RouteCount, routes_between, routes_of_datasets
 from annotriage.store.projects import Project
@@ -93,13 +94,16 @@ def assessed(connection: Connection, project: Project, datasets: Sequence[Datase
 def diversity_of(connection: Connection, project: Project, datasets: Sequence[Dataset]) -> tuple[DatasetDiversity, ...]:
     """Datasets with their latest snapshots; those not assessed yet are left out."""
     found = snapshots.latest(connection, [dataset.id for dataset in datasets], project.reference_id)
-    return tuple(DatasetDiversity(dataset, found[dataset.id]) for dataset in datasets if dataset.id in found)
+    return tuple(
+        DatasetDiversity(dataset, _in_sight(connection, project, found[dataset.id])) for dataset in datasets if dataset.id in found
+    )
 
 
 @read_once
 def snapshot_of(connection: Connection, project: Project, dataset: Dataset | None) -> Snapshot | None:
     """The latest snapshot of a dataset; None before the first."""
-    return None if dataset is None else snapshots.latest(connection, [dataset.id], project.reference_id).get(dataset.id)
+    found = None if dataset is None else snapshots.latest(connection, [dataset.id], project.reference_id).get(dataset.id)
+    return None if found is None else _in_sight(connection, project, found)
 
 
 def advice_on(connection: Connection, project: Project, found: Sequence[DatasetDiversity]) -> tuple[DatasetAdvice, ...]:
@@ -128,6 +132,19 @@ def window(connection: Connection, project: Project, start: float, end: float) -
     low, high = clopper_pearson(outliers, scored) if scored else (None, None)
     share = outliers / scored if scored else None
     return Window(start, end, sum(count.items for count in routes), tuple(routes), share, low, high)
+
+
+def _in_sight(connection: Connection, project: Project, found: Snapshot) -> Snapshot:
+    """A snapshot whose groups name nothing that the project hides: their most typical member is null where it is hidden."""
+    if not project.hides_checks:
+        return found
+    groups = found.facts["groups"]
+    named = items_named(connection, project, [name for group in groups for name in (group["medoid"], *group["ids"])])
+    seen = [
+        group | {"medoid": group["medoid"] if group["medoid"] in named else None, "ids": [name for name in group["ids"] if name in named]}
+        for group in groups
+    ]
+    return replace(found, facts=found.facts | {"groups": seen})
 
 
 def _in_short(moment: Moment | None) -> str:

@@ -66,7 +66,7 @@ def facets_of(
     states: Sequence[Standing] = tuple(STATES),
     grouped: bool = False,
 ) -> tuple[Facet, ...]:
-    """The choices of each kind for a list of a project's items.
+    """The choices of each kind for a list of a project's items. Open spot checks are none of them where the project hides them.
 
     states: that the list may show. grouped: it shows what belongs to groups among the outliers. A group of look-alikes has none: nobody
     counts its members so.
@@ -76,13 +76,13 @@ def facets_of(
     chosen = None if filters.dataset is None else dataset_of_project(connection, project, filters.dataset)
     whole = chosen or dataset_of_all(connection, project)
     few = whole is None or size_of(connection, project, whole.id) <= COUNTED
-    alike = tally(connection, project, filters.dataset, grouped=grouped) if few else None
+    alike = _seen(connection, project, filters, grouped=grouped) if few else None
     numbers = _group_numbers(connection, project, whole)
     counts = _counted(alike, filters) if alike is not None else {} if grouped else _kept_counts(connection, project, filters, numbers)
     routes = ROUTES if Standing.UNASKED in states else FOR_PEOPLE
     choices: dict[str, list[tuple[str, str]]] = {
         "state": [(standing, words) for standing, words in STATES.items() if standing in states],
-        "route": [(route, route) for route in (*routes, SPOT_CHECK)],
+        "route": [(route, route) for route in (routes if project.hides_checks else (*routes, SPOT_CHECK))],
         "label": [(name, name) for name in _classes(connection, project, counts.get("label"))],
         "score": [(repr(step), _step_words(step)) for step in reversed(SCORE_STEPS)],
         "since": list(SPANS.items()),
@@ -111,10 +111,16 @@ def facets_of(
 def group_sizes(connection: Connection, project: Project, filters: Filters) -> dict[int, int]:
     """How many members of each group among the outliers of a dataset are wanted; of those that have any."""
     sizes: Counter[int] = Counter()
-    for some in tally(connection, project, filters.dataset, grouped=True):
+    for some in _seen(connection, project, filters, grouped=True):
         if some.group is not None and some.passes(filters):
             sizes[some.group] += some.n
     return dict(sizes)
+
+
+def _seen(connection: Connection, project: Project, filters: Filters, *, grouped: bool) -> list[Alike]:
+    """What is counted of a project or a dataset: nothing that the project hides."""
+    found = tally(connection, project, filters.dataset, grouped=grouped)
+    return [some for some in found if some.route != SPOT_CHECK] if project.hides_checks else found
 
 
 def _listed(choices: Sequence[tuple[str, str]], counts: Mapping[str, int] | None, chosen: str | None) -> list[Choice]:

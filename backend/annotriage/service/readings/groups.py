@@ -49,7 +49,7 @@ def groups_page(
     found, searched = snapshot.facts["groups"], int(snapshot.facts["searched"])
     wanted = [group for group in found if only is None or group["number"] in only]
     shown = [group for group in wanted if group["number"] > after][:limit]
-    names = [tuple(dict.fromkeys([group["medoid"], *group["ids"][:FACES]])) for group in shown]
+    names = [tuple(dict.fromkeys(name for name in (group["medoid"], *group["ids"][:FACES]) if name is not None)) for group in shown]
     items = items_named(connection, project, [name for of_group in names for name in of_group])
     groups = []
     for group, of_group in zip(shown, names, strict=True):

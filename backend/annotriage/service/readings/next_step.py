@@ -14,6 +14,7 @@ from annotriage.service.guarantee.decisions import decisions
 from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING
 from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.groups import FACES
+from annotriage.states import SPOT_CHECK
 from annotriage.store import snapshots, work
 from annotriage.store.database import read_once
 from annotriage.store.datasets import dataset_of_all, datasets_page, routes_of
@@ -57,7 +58,7 @@ def next_steps(connection: Connection, project: Project) -> Iterator[NextStep]:
         return
     yield from _for_the_guarantee(connection, project, sum(judged.values()))
     yield from _among_outliers(connection, project, waits.strange)
-    yield _in_the_queue(waits)
+    yield _in_the_queue(project, waits)
 
 
 def _for_the_guarantee(connection: Connection, project: Project, judged: int) -> Iterator[NextStep]:
@@ -66,19 +67,19 @@ def _for_the_guarantee(connection: Connection, project: Project, judged: int) ->
     answers, wanted = standing.get("sample_answers", 0), standing.get("sample_needed")
     freed = AUTOMATIC_SHARE * judged  # as many again may come
     if project.alarm is not None and project.alarm.unconfirmed:
-        yield _step(next_words.confirm(project.alarm.unconfirmed), "queue", 1 + freed / project.alarm.unconfirmed, route="spot check")
+        yield _checks(project, next_words.confirm(project.alarm.unconfirmed), 1 + freed / project.alarm.unconfirmed)
     elif project.alarm is not None or not evidence["auto"]:
         if wanted and answers >= wanted:
             yield _step(next_words.recalibrate(answers), "guarantee", inf)
         elif wanted and (project.alarm is not None or evidence["needed"] is not None or evidence.get("stricter") is not None):
-            yield _step(next_words.calibrate(wanted - answers, answers), "queue", 1 + freed / (wanted - answers), route="spot check")
+            yield _checks(project, next_words.calibrate(wanted - answers, answers), 1 + freed / (wanted - answers))
     to_decide = len(decisions(connection, project))
     if to_decide:
         yield _step(next_words.decide(to_decide), "guarantee", 1 + freed / to_decide, _anchor="decisions")
     outstanding = standing.get("outstanding", 0) - standing.get("contradicted", 0)
     if project.options.accept == "annotate" and outstanding > MOST_OUTSTANDING:
         gain = 1 + freed / (outstanding - MOST_OUTSTANDING)
-        yield _step(next_words.answer_checks(outstanding, MOST_OUTSTANDING), "queue", gain, route="spot check")
+        yield _checks(project, next_words.answer_checks(outstanding, MOST_OUTSTANDING), gain)
 
 
 def _among_outliers(connection: Connection, project: Project, strange: int) -> Iterator[NextStep]:
@@ -108,13 +109,18 @@ def _among_outliers(connection: Connection, project: Project, strange: int) -> I
         yield best
 
 
-def _in_the_queue(waits: Waiting) -> NextStep:
+def _in_the_queue(project: Project, waits: Waiting) -> NextStep:
     if waits.total > waits.spot_checks:
         said = waiting_words.waiting_sentence(waits.total, waiting_words.kinds_in_words(**asdict(waits)))
         return _step(next_words.work_off(said), "queue", 1.0)
-    if waits.spot_checks:
-        return _step(next_words.spot_checks_left(waits.spot_checks), "queue", 0.5, route="spot check")
+    if waits.spot_checks and not project.hides_checks:
+        return _checks(project, next_words.spot_checks_left(waits.spot_checks), 0.5)
     return _step(next_words.nothing(), "diversity", 0.0)
+
+
+def _checks(project: Project, words: next_words.Words, gain: float) -> NextStep:
+    """Spot checks are to be answered: in the queue, or in the labeling tool by whom no list here shows them."""
+    return _step(words, "", gain) if project.hides_checks else _step(words, "queue", gain, route=SPOT_CHECK)
 
 
 def _step(words: next_words.Words, page: str, gain: float, **args: Any) -> NextStep:

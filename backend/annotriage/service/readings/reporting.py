@@ -44,10 +44,12 @@ def make_report(process: Process, project: Project, dataset_id: int, progress: P
     with progress("assessing the dataset", None):
         assessed, scored, items = assessment(process, project, dataset_id)
     chosen = sampled(scored, np.arange(len(scored.ids)), reference.settings.seed, "map", settings.map_sample)
-    faces = {name: items[name] for group in assessed.groups for name in group.ids[:FACES]}
+    named = {name: items[name] for group in assessed.groups for name in group.ids}
     with process.store.reading() as connection:
         waiting = reports.waiting_in(connection, project, dataset_id, WAITING_SHOWN)
-        wanted = sorted({*scored.ids[chosen].tolist(), *waiting, *faces.values()})
+        faces = [named[name] for group in assessed.groups for name in group.ids[:FACES]]
+        wanted = sorted({*scored.ids[chosen].tolist(), *waiting, *faces})
+        hidden = reports.hidden_among(connection, [*named.values(), *waiting])
         rows = reports.items_in_full(connection, project.reference_id, wanted)
     drawn = [rows[id] for id in scored.ids[chosen].tolist() if id in rows and rows[id].compressed is not None]
     found = Triage(
@@ -57,10 +59,10 @@ def make_report(process: Process, project: Project, dataset_id: int, progress: P
         counts=dict(scored.counts),
         diversity=assessed.diversity,
         advice=assessed.advice,
-        groups=tuple(_with_faces(group, faces, rows) for group in assessed.groups),
+        groups=tuple(shown for group in assessed.groups if (shown := _with_faces(group, named, rows, hidden)).ids),
         searched=assessed.searched,
         drawn=[_seen(row, reference) for row in drawn],
-        waiting=[_seen(rows[id], reference) for id in waiting if id in rows],
+        waiting=[_seen(rows[id], reference) for id in waiting if id in rows and id not in hidden],
         notes=_notes(len(drawn), len(scored.ids), assessed.searched, scored.counts["outlier"]),
     )
     report = report_of(found, settings, progress)
@@ -106,9 +108,12 @@ def _verdict(row: Full, reference: Reference) -> Verdict:
     return Verdict(row.name, path, route=row.route, reference=reference.version, model=reference.model.hash, **values)
 
 
-def _with_faces(group: OutlierGroup, faces: dict[str, int], rows: dict[int, Full]) -> OutlierGroup:
-    pictures = (rows[faces[name]].picture for name in group.ids[:FACES] if name in faces and faces[name] in rows)
-    return replace(group, faces=tuple(picture for picture in pictures if picture))
+def _with_faces(group: OutlierGroup, named: dict[str, int], rows: dict[int, Full], hidden: frozenset[int]) -> OutlierGroup:
+    """A group with its pictures, that names nothing that people are asked about blind."""
+    pictures = (rows[named[name]].picture for name in group.ids[:FACES] if named[name] in rows)
+    ids = tuple(name for name in group.ids if named[name] not in hidden)
+    medoid = group.medoid if group.medoid in ids else next(iter(ids), "")  # which is the nearest to it
+    return replace(group, medoid=medoid, ids=ids, faces=tuple(picture for picture in pictures if picture))
 
 
 def _notes(drawn: int, scored: int, searched: int, outliers: int) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from werkzeug.wrappers import Response
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.facets import Facet, facets_of
 from annotriage.service.readings.item import QueueLine, queue_lines
+from annotriage.states import SPOT_CHECK
+from annotriage.store.filters import Filters
 from annotriage.store.projects import Project
 from annotriage.store.queue import LOOKED_AT, queue_page
 from annotriage.store.saved_views import SavedView, saved_views
@@ -30,7 +32,7 @@ USUAL_ZOOM = "medium"
 class ItemsPage:
     """A page of the grid. stopped: the filters have looked at as many items as one page may. begun: whether this is the first page.
 
-    missing: a task that was searched for and is not there.
+    items: how many there are in all, null where nobody counts them. missing: a task that was searched for and is not there.
     """
 
     project: Project
@@ -40,6 +42,7 @@ class ItemsPage:
     next: str | None
     stopped: bool
     begun: bool
+    items: int | None
     facets: Sequence[Facet]
     views: Sequence[SavedView]
     missing: str | None
@@ -57,6 +60,7 @@ def _page(process: Process, connection: Connection, project: Project) -> ItemsPa
         return redirect(place_of_item(project, searched, walk))
     found = queue_page(connection, project, order=walk.order, filters=walk.filters, after=after, limit=FACES)
     next_key = key_text(found.next)
+    facets = facets_of(connection, project, walk.filters)
     zoom = walk.kept.get("zoom", USUAL_ZOOM)
     return ItemsPage(
         project=project,
@@ -66,7 +70,18 @@ def _page(process: Process, connection: Connection, project: Project) -> ItemsPa
         next=None if next_key is None else url_for("web.items", project=project.external_id, **walk.args(after=next_key)),
         stopped=found.stopped,
         begun=after is None,
-        facets=facets_of(connection, project, walk.filters),
+        items=_counted(walk.filters, facets),
+        facets=facets,
         views=saved_views(connection, project, "items"),
         missing=missing,
     )
+
+
+def _counted(filters: Filters, facets: Sequence[Facet]) -> int | None:
+    """How many items pass the filters, by what the routes leave. Open spot checks have a choice there whether or not they are listed."""
+    routes = next((facet for facet in facets if facet.name == "route"), None)
+    if routes is None or routes.chosen is not None:
+        return None
+    numbers = [choice.n for choice in routes.choices if choice.value != SPOT_CHECK or filters.blind]
+    known = [n for n in numbers if n is not None]
+    return sum(known) if known and len(known) == len(numbers) else None

@@ -89,12 +89,13 @@ def add_views(routes: Routes) -> None:
 
     @routes.reading("/map/<int:map_id>/points/<int:number>")
     def map_points(connection: Connection, project: Project, map_id: int, number: int) -> ResponseReturnValue:
-        content = maps.piece_content(connection, maps.map_of(connection, project, map_id).id, number)
+        content = maps.piece_in_sight(connection, project, maps.map_of(connection, project, map_id).id, number)
         if content is None:
             abort(404)
         response = Response(content, mimetype=POINTS, headers={"Content-Encoding": "gzip"})
-        # The address names the version, so that what the browser has need not be asked for again.
-        response.headers["Cache-Control"] = "private, max-age=86400, immutable" if "version" in request.args else "no-store"
+        # The address names the version, so that what the browser has need not be asked for again; what is hidden changes without one.
+        kept = "version" in request.args and not project.hides_checks
+        response.headers["Cache-Control"] = "private, max-age=86400, immutable" if kept else "no-store"
         return response
 
     @routes.reading("/map/chosen")
@@ -107,7 +108,7 @@ def add_views(routes: Routes) -> None:
     def map_groups(connection: Connection, project: Project) -> ResponseReturnValue:
         """Which items belong to groups of the dataset that is asked for: n, n row ids, n numbers (uint32, little-endian)."""
         dataset = dataset_asked(connection, project)
-        members = {} if dataset is None else groups_of(connection, dataset.id)
+        members = {} if dataset is None else maps.in_sight(connection, project, groups_of(connection, dataset.id))
         return Response(struct.pack(f"<I{2 * len(members)}I", len(members), *members, *members.values()), mimetype=POINTS)
 
     @routes.reading("/map/items/<int:item_id>")

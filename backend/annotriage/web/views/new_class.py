@@ -12,9 +12,10 @@ from flask.typing import ResponseReturnValue
 from annotriage.errors import DataError, StateError
 from annotriage.service.intake.new_class import add_class, foresee_class, mark, take_class_back
 from annotriage.service.operations.process import Process
-from annotriage.store.projects import Project, project_of
+from annotriage.store.projects import Project
 from annotriage.web.routing import PROJECT, Routes
 from annotriage.web.sessions import visitor_name
+from annotriage.web.visited import visited_project
 
 LONGEST = 200  # characters of a name that are looked at
 AROUND = 2  # lines of the labeling config around what changes
@@ -46,7 +47,7 @@ def add_views(routes: Routes) -> None:
 
     def page(project: str) -> NewClassPage:
         with process.store.reading() as connection:
-            found = project_of(connection, project)
+            found = visited_project(connection, project)
         return _page(process, found)
 
     routes.page(f"{PROJECT}/groups/new-class", "new_class", page)

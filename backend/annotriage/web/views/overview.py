@@ -22,11 +22,12 @@ from annotriage.service.readings.project import ProjectLine, project_line
 from annotriage.service.readings.waiting import WaitingWork, waiting_work
 from annotriage.store import jobs
 from annotriage.store.datasets import dataset_of_all
-from annotriage.store.projects import Project, projects, standing_of
+from annotriage.store.projects import Project, standing_of
 from annotriage.store.references import get_reference
 from annotriage.store.snapshots import Snapshot, moments
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import local
+from annotriage.web.visited import visited_projects
 
 TREND_DAYS = 30.0
 DAY = 86_400.0
@@ -63,7 +64,7 @@ def add_views(routes: Routes) -> None:
 
     def build() -> OverviewPage:
         with process.store.reading() as connection:
-            return OverviewPage([card(connection, process, project) for project in projects(connection, gone=True)])
+            return OverviewPage([card(connection, process, project) for project in visited_projects(connection)])
 
     routes.page("/", "overview", build)
 

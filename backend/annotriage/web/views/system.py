@@ -13,15 +13,17 @@ from sqlalchemy import Connection
 from annotriage.advice.numbers import count
 from annotriage.labeling_tool import Check
 from annotriage.service.operations.process import Process
-from annotriage.states import EventKind
+from annotriage.states import EventKind, Role
 from annotriage.store import deliveries, field_writes, inbox, reviews, work
 from annotriage.store.browsing import FailedItem, failures
 from annotriage.store.events import note
 from annotriage.store.inbox import Unreadable
 from annotriage.store.jobs import Job, jobs_of
-from annotriage.store.projects import Project, projects
+from annotriage.store.projects import Project
 from annotriage.store.work import Heartbeat
 from annotriage.web.routing import Routes
+from annotriage.web.sessions import visitor_may
+from annotriage.web.visited import visited_projects
 
 ROLES = ("web", "worker", "jobs")
 ROLE_WORDS = {
@@ -78,7 +80,7 @@ def add_views(routes: Routes) -> None:
     def checks() -> ChecksPage:
         from annotriage.service.operations.doctor import checks_of
 
-        return ChecksPage(list(checks_of(process)), time.time())
+        return ChecksPage(list(checks_of(process, hides_checks=not visitor_may(Role.DECIDE))), time.time())
 
     routes.page("/system", "system", system, ROLE_WORDS=ROLE_WORDS)
     routes.page("/system/checks", "checks", checks)
@@ -105,7 +107,7 @@ def add_views(routes: Routes) -> None:
 
 
 def _page(connection: Connection, process: Process) -> SystemPage:
-    living, known = work.living(connection), projects(connection, gone=True)
+    living, known = work.living(connection), visited_projects(connection)
     names = {project.id: project.external_id for project in known}
     alive = {found.role for found in living}
     return SystemPage(
