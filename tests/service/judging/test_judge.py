@@ -230,3 +230,30 @@ def test_memory_that_was_short_for_one_claim_is_remembered_for_the_next(process,
     (model,) = opened
     assert count(process, verdict) == 70
     assert [asked for asked in model.asked if asked > 20] == [32]
+
+
+def share_for(process, project, count, blocks):
+    """The share of automatic labels checked blind that the next so many items get."""
+    with process.store.reading() as connection:
+        ids = connection.execute(select(work_table.c.item_id).order_by(work_table.c.id).limit(count)).scalars().all()
+        return judging.current_draw(connection, project, project.reference_id, ids, blocks).audit
+
+
+def test_how_many_are_claimed_at_a_time_changes_no_share_of_spot_checks(process, connect, digits):
+    project, tool = connect()
+    import_tasks(process, project, tool, digits.incoming[0][:60])
+    blocks = {}
+    assert [share_for(process, project, count, blocks) for count in (10, 30, 20)] == [pytest.approx(20 / 60)] * 3
+    assert share_for(process, project, 60, {}) == pytest.approx(20 / 60)
+
+
+def test_a_share_ends_with_what_waited_together_whoever_judged_it(process, connect, digits, judge):
+    project, tool = connect()
+    import_tasks(process, project, tool, digits.incoming[0][:60])
+    blocks = {}
+    first = share_for(process, project, 20, blocks)
+    while judge.step():  # another worker
+        pass
+    import_tasks(process, project, tool, digits.incoming[0][60:70])
+    assert share_for(process, project, 10, blocks) == first
+    assert share_for(process, project, 10, blocks) < first

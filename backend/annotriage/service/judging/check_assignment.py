@@ -60,10 +60,12 @@ def current_draw(connection: Connection, project: Project, reference_id: int, it
     """The draw for these items of the project. blocks: the caller's, which keeps the share from one call to the next."""
     block = project.id, reference_id, project.options.audit_share
     left, share = blocks.get(block, (0, 0.0))
-    coming = left if left > 0 else max(len(item_ids), work.waiting(connection, project.id, reference_id, DRAWN_AMONG))
+    waiting = work.waiting(connection, project.id, reference_id, DRAWN_AMONG)
+    coming = left if left > 0 else max(len(item_ids), waiting)
     now, probation = audit_shares(connection, project, reference_id, coming)
     share = share if left > 0 else now
-    blocks[block] = coming - len(item_ids), share
+    # Where nothing else waits the block has ended, whoever judged the rest of it: what comes next week gets a share of its own.
+    blocks[block] = coming - len(item_ids) if waiting > len(item_ids) else 0, share
     again = reference_id != project.reference_id
     return Draw(
         sample=project.options.sample_share,
