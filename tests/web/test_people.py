@@ -248,20 +248,26 @@ def test_who_may_only_look_finds_open_spot_checks_as_little_as_gold_tasks(watche
 def test_what_is_counted_for_who_may_only_look_is_what_is_listed(watched):
     def listed(role, address):
         page = watched.get(f"/projects/1/items.json{address}", (f"may {role}", PASSWORD)).json
-        routes = next(facet for facet in page["facets"] if facet["name"] == "route")["choices"]
-        return page["items"], {choice["value"]: choice["n"] for choice in routes}
+        facets = {facet["name"]: {choice["value"]: choice["n"] for choice in facet["choices"]} for facet in page["facets"]}
+        return page["items"], facets["route"], facets.get("dataset", {})
+
+    def number(connection, role, **wanted):
+        return len(ids_of(connection, replace(present, hides_checks=role is Role.LOOK), Filters(**wanted)))
 
     with watched.process.store.reading() as connection:
         present = project_of(connection, "1")
         lengths = {
-            (role, state): len(ids_of(connection, replace(present, hides_checks=role is Role.LOOK), Filters(state=state)))
-            for role in (Role.LOOK, Role.DECIDE)
-            for state in (None, Standing.WAITING)
+            (role, state): number(connection, role, state=state) for role in (Role.LOOK, Role.DECIDE) for state in (None, Standing.WAITING)
         }
+    counted = 0
     for (role, state), length in lengths.items():
-        items, routes = listed(role, "" if state is None else f"?state={state}")
+        items, routes, datasets = listed(role, "" if state is None else f"?state={state}")
         assert items == length
+        with watched.process.store.reading() as connection:
+            assert datasets == {id: number(connection, role, state=state, dataset=int(id)) for id in datasets}
+            counted += len(datasets)
         assert ("spot check" in routes) == (role is Role.DECIDE)
+    assert counted
     assert lengths[Role.LOOK, None] < lengths[Role.DECIDE, None]
     looking = (f"may {Role.LOOK}", PASSWORD)
     page = watched.client.get("/projects/1/items?state=waiting", auth=looking, headers=PAGE).text

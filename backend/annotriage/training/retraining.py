@@ -208,7 +208,7 @@ def _precision_note(spec: ModelSpec, made: ModelSpec) -> tuple[str, ...]:
         return ()
     return (
         f"The new model computes in float32, not in {spec.precision}: it is an .onnx file, and onnxruntime knows float16 alone"
-        ' ([model] precision = "float16" in its spec; fit it anew then).',
+        ' ([model] precision = "float16" in its spec; fit again then).',
     )
 
 

@@ -188,12 +188,15 @@ def _step_words(step: float) -> str:
 
 
 def _datasets(connection: Connection, project: Project, chosen: Dataset | None, state: Standing | None, *, grouped: bool) -> list[Choice]:
-    """The datasets with what they hold, what of that waits, or what of it is strange; whatever else is chosen."""
+    """The datasets with what they hold, what of that waits, or what of it is strange; whatever else is chosen.
+
+    Nothing of it is counted that the project hides.
+    """
     offered = [row for row in datasets_page(connection, project, limit=DATASETS) if row.kind != "all"]
     if chosen is not None and chosen.kind != "all" and chosen not in offered:
         offered.append(chosen)
     ids = [row.id for row in offered]
-    held: Mapping[int, int] | None = None
+    held: dict[int, int] | None = None
     if state == Standing.WAITING and not grouped:
         held = waiting_in_datasets(connection, project, ids)
     elif grouped or state is None:
@@ -202,6 +205,10 @@ def _datasets(connection: Connection, project: Project, chosen: Dataset | None, 
             id: sum(count.items for count in counts if count.route in wanted)
             for id, counts in routes_of_datasets(connection, project, ids).items()
         }
+        if project.hides_checks:
+            for id in held:
+                blind = checks_by_route(connection, project, id, answered=True)
+                held[id] -= sum(n for route, n in blind.items() if route in wanted)
     listed = [row for row in offered if held is None or held.get(row.id) or row == chosen]
     listed.sort(key=lambda row: 0 if held is None else -held.get(row.id, 0))
     return [Choice(str(row.id), row.name, None if held is None else held.get(row.id, 0)) for row in listed]
