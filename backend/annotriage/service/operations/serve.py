@@ -133,7 +133,7 @@ def looking(process: Process, say: Callable[[str], None]) -> Loop:
 
     def look() -> bool:
         wrong = wrong_with(process.server.checks())
-        if wrong != process.trouble:
+        if wrong != process.trouble and not process.stopping.is_set():  # a service that stops has said its last sentence
             say(wrong or "The labeling tool can be used again.")
             log("labeling tool", level=logging.ERROR if wrong else logging.INFO, found=wrong or "can be used again")
             process.trouble = wrong
