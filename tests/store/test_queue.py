@@ -182,7 +182,7 @@ class TestQueue:
         _answer(store, 8)
         with store.reading() as connection:
             ids = list(connection.execute(select(dataset.c.id)).scalars())
-            waits, groups = waiting_in_datasets(connection, project, ids), waiting_in_groups(connection, project, [1, 2])
+            waits, groups = waiting_in_datasets(connection, project, ids), waiting_in_groups(connection, [1, 2], project)
         assert {id: waits.get(id, 0) for id in ids} == {id: len(walk(dataset=id)) for id in ids}
         assert groups == {1: 1}
         assert (walk(group=1), walk(group=2)) == ([1], [])

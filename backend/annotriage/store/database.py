@@ -13,12 +13,13 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
+    BindParameter,
     Column,
     ColumnElement,
     Connection,
@@ -28,6 +29,7 @@ from sqlalchemy import (
     Table,
     Text,
     Update,
+    bindparam,
     cast,
     create_engine,
     event,
@@ -71,6 +73,7 @@ GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
 DATABASE_TROUBLE = (StoreError, OperationalError, InternalError, InterfaceError, NotSupportedError, NoConnection)
 P = ParamSpec("P")
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database uses
 
 
@@ -234,6 +237,35 @@ def read_once(question: Callable[Concatenate[Connection, P], T]) -> Callable[Con
     return ask
 
 
+def read_each(
+    question: Callable[Concatenate[Connection, Sequence[K], P], dict[K, T]],
+) -> Callable[Concatenate[Connection, Sequence[K], P], dict[K, T]]:
+    """As `read_once`, for questions about many things at once: within one `reading` none of them is asked for twice.
+
+    The question gets the keys of those that are asked for, and answers for those that have an answer.
+    """
+
+    @wraps(question)
+    def ask(connection: Connection, keys: Sequence[K], /, *args: P.args, **named: P.kwargs) -> dict[K, T]:
+        known: dict[Any, dict[K, T | None]] | None = connection.get_execution_options().get("known")
+        if known is None:
+            return question(connection, keys, *args, **named)
+        answers = known.setdefault((question, args, tuple(named.items())), {})
+        new = [key for key in keys if key not in answers]
+        if new:
+            found = question(connection, new, *args, **named)
+            answers.update((key, found.get(key)) for key in new)
+        return {key: answer for key in keys if (answer := answers[key]) is not None}
+
+    return ask
+
+
+def among(name: str) -> BindParameter[Any]:
+    """A list that a statement is given when it is executed, so that the statement itself is made once: to make one takes longer than to
+    execute it."""
+    return bindparam(name, expanding=True)
+
+
 def _identity(file: Path) -> tuple[int, int] | None:
     """Which file that is, whatever it is called; None if there is none."""
     try:
@@ -253,9 +285,9 @@ def texts(labels: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if labels is None else tuple(labels)
 
 
-def stored(labels: ColumnElement[Any]) -> ColumnElement[str]:
-    """A JSON column of labels as the text that it is stored as, for `labels_of`: where thousands are read, few of them differ."""
-    return cast(labels, Text)
+def stored(column: ColumnElement[Any]) -> ColumnElement[str]:
+    """A JSON column as the text that it is stored as, for `labels_of` (where thousands are read, few of them differ) and `facts_of`."""
+    return cast(column, Text)
 
 
 @lru_cache(10_000)
@@ -263,6 +295,13 @@ def labels_of(text: str | None) -> tuple[str, ...] | None:
     """Labels out of their text; None of SQL's null and of JSON's."""
     found = None if text is None else json.loads(text)
     return None if found is None else tuple(found)
+
+
+@lru_cache(64)
+def facts_of(text: str) -> dict[str, Any]:
+    """Facts out of their text, which are long and seldom change. All share them, and change nothing of them."""
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def is_answering(connection: Connection) -> None:

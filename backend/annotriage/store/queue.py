@@ -12,13 +12,28 @@ from functools import lru_cache
 from math import isqrt
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, func, or_, select, true, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
 
 from annotriage.states import FOR_PEOPLE, ROUTES, SETTLED, UNSETTLED, Route, Standing
 from annotriage.store.blindness import is_asked, is_blind, is_hidden
 from annotriage.store.browsing import Item, in_sight, items_of
 from annotriage.store.counters import chunks
-from annotriage.store.database import read_once
+from annotriage.store.database import among, read_each, read_once
 from annotriage.store.datasets import id_of_all, routes_of, routes_of_datasets
 from annotriage.store.filters import Filters, Test, of_routes, ranges, stands, tests
 from annotriage.store.gold import is_open_copy
@@ -145,17 +160,23 @@ def waiting_in_datasets(connection: Connection, project: Project, dataset_ids: S
     """How many items of each dataset wait for a person, spot checks left out; of those that have any."""
     routes = routes_of_datasets(connection, project, dataset_ids)
     waits = {id: sum(count.open for count in counts if count.route in FOR_PEOPLE) for id, counts in routes.items()}
-    query = select(counter.c.dataset_id, func.sum(counter.c.open_checks)).where(counter.c.reference_id == project.reference_id)
-    query = query.where(counter.c.route.in_(FOR_PEOPLE)).group_by(counter.c.dataset_id)
     for ids in chunks(list(waits)):
-        for id, checks in connection.execute(query.where(counter.c.dataset_id.in_(ids))):
+        for id, checks in connection.execute(_CHECKS_IN, {"of_reference": project.reference_id, "these": ids}):
             waits[id] = max(0, waits[id] - checks)
     return waits
 
 
-def waiting_in_groups(connection: Connection, project: Project, numbers: Sequence[int], dataset_id: int | None = None) -> dict[int, int]:
+_CHECKS_IN = (
+    select(counter.c.dataset_id, func.sum(counter.c.open_checks))
+    .where(counter.c.reference_id == bindparam("of_reference"), counter.c.route.in_(FOR_PEOPLE), counter.c.dataset_id.in_(among("these")))
+    .group_by(counter.c.dataset_id)
+)
+
+
+@read_each
+def waiting_in_groups(connection: Connection, numbers: Sequence[int], project: Project, dataset_id: int | None = None) -> dict[int, int]:
     """How many members of groups among the outliers of a dataset, by default of all items, wait for a person; of those that have any."""
-    found = connection.execute(_in_groups(project.id, dataset_id).where(group_member.c.number.in_(numbers)))
+    found = connection.execute(_in_groups(project.id, dataset_id), {"these": numbers})
     return {number: int(n) for number, n in found}
 
 
@@ -163,7 +184,7 @@ def waiting_in_groups(connection: Connection, project: Project, numbers: Sequenc
 def _in_groups(project_id: int, dataset_id: int | None) -> Select[int, int]:
     chosen = dataset_id if dataset_id is not None else id_of_all(project_id)
     query = select(group_member.c.number, func.count()).join(item, item.c.id == group_member.c.item_id)
-    query = query.where(group_member.c.dataset_id == chosen, *stands(Filters()))
+    query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(among("these")), *stands(Filters()))
     return of_routes(query, Filters()).group_by(group_member.c.number)
 
 
@@ -323,8 +344,14 @@ def _is_more(connection: Connection, project: Project, states: Sequence[str], ma
     """Whether there are more spot checks in these states, in so many steps at most."""
     if not many:
         return False
-    some = select(spot_check.c.item_id).where(spot_check.c.project_id == project.id, spot_check.c.state.in_(states)).limit(many + 1)
-    return int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one()) > many
+    given = {"of_project": project.id, "states": states, "most": many + 1}
+    return int(connection.execute(_CHECKS_UP_TO, given).scalar_one()) > many
+
+
+_SOME_CHECKS = select(spot_check.c.item_id).where(
+    spot_check.c.project_id == bindparam("of_project"), spot_check.c.state.in_(among("states"))
+)
+_CHECKS_UP_TO = select(func.count()).select_from(_SOME_CHECKS.limit(bindparam("most", type_=Integer)).subquery())
 
 
 def _settled(project: Project, filters: Filters, route: str) -> Select[Any]:
@@ -367,5 +394,9 @@ def _faces(connection: Connection, project: Project, filters: Filters) -> list[i
 @read_once
 def size_of(connection: Connection, project: Project, dataset_id: int) -> int:
     """How many judged items a dataset has."""
-    mine = (counter.c.dataset_id == dataset_id, counter.c.reference_id == project.reference_id)
-    return int(connection.execute(select(func.coalesce(func.sum(counter.c.n), 0)).where(*mine)).scalar_one())
+    return int(connection.execute(_SIZE, {"of_dataset": dataset_id, "of_reference": project.reference_id}).scalar_one())
+
+
+_SIZE = select(func.coalesce(func.sum(counter.c.n), 0)).where(
+    counter.c.dataset_id == bindparam("of_dataset"), counter.c.reference_id == bindparam("of_reference")
+)
