@@ -192,12 +192,13 @@ class TestQueue:
         ("wanted", "n"),
         [({"state": None}, 18), ({"state": Standing.ANSWERED}, 8), ({"state": None, "route": BLIND}, 6), ({"route": BLIND}, 6)],
     )
-    def test_many_spot_checks_stand_in_the_order_in_which_few_do(self, store, filled, wanted, n, order):
-        def walk(limit):  # few of them are looked for along all items, many are sorted
+    def test_many_spot_checks_stand_in_the_order_in_which_few_do(self, store, filled, monkeypatch, wanted, n, order):
+        def walk(limit, **narrowed):  # few of them are looked for along all items, many are sorted
             found, after = [], None
+            filters = Filters(**wanted, **narrowed)
             with store.reading() as connection:
                 for _ in range(100):
-                    page = queue_page(connection, filled.project, order=order, filters=Filters(**wanted), after=after, limit=limit)
+                    page = queue_page(connection, filled.project, order=order, filters=filters, after=after, limit=limit)
                     found, after = found + [row.id for row in page.rows], page.next
                     if after is None:
                         return found
@@ -213,6 +214,10 @@ class TestQueue:
         found = walk(100)
         assert walk(1) == walk(2) == found
         assert len(found) == len(before) + n
+        of_class = walk(100, label="cat")
+        for most in (2, 5):  # rows that the filter looks at for a page
+            monkeypatch.setattr(queue, "LOOKED_AT", most)
+            assert walk(3, label="cat") == of_class
 
     def test_one_of_each_group_comes_first_then_the_strangest(self, store, project, walk):
         with store.writing() as connection:
