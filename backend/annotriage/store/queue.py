@@ -355,8 +355,12 @@ def _parts(connection: Connection, project: Project, filters: Filters, way: _Way
 def _edge(connection: Connection, plain: Sequence[Part], way: _Way) -> float | None:
     """The rank up to which a filter looks at items that are no spot checks, in a list of all: of spot checks, too, none beyond it is among
     the first. So these, of which there may be tens of thousands, need not be sorted. None if fewer items are left."""
-    found = connection.execute(_first(plain, way, LOOKED_AT).subquery().select().offset(LOOKED_AT - 1)).one_or_none() if plain else None
-    return None if found is None else float(found.rank)
+    if not plain:
+        return None
+    first = _first(plain, way, LOOKED_AT).subquery()
+    last = func.min(first.c.rank) if way.falls else func.max(first.c.rank)
+    count, edge = connection.execute(select(func.count(), last)).one()
+    return None if count < LOOKED_AT else float(edge)
 
 
 def _within(rank: ColumnElement[Any], edge: float | None, way: _Way) -> tuple[ColumnElement[bool], ...]:
