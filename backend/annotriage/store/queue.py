@@ -265,7 +265,7 @@ def _walk(
     way = _Way(after, (order in ("boundary", "newest")) != backwards, 0 if newest else limit + len(without) + 1)
     parts, left = _parts(connection, project, filters, way)
     most = LOOKED_AT if left else limit + len(without) + 1
-    looked_at = _first(parts, way, most, newest=newest).subquery()
+    looked_at = _along(parts, way, most, newest=newest).subquery()
     passes = and_(true(), *(test(looked_at.c.id) for test in left), *([looked_at.c.id.not_in(without)] if without else []))
     place = func.row_number().over(order_by=_by(looked_at.c.rank, looked_at.c.id, way.falls)).label("place")
     placed = select(looked_at, place, passes.label("passes")).subquery()
@@ -280,7 +280,7 @@ def _walk(
     return ids, None if last is None else (float(last.rank), int(last.id)), last is not None
 
 
-def _first(parts: Sequence[Part], way: _Way, most: int, *, newest: bool = False) -> Select[Any]:
+def _along(parts: Sequence[Part], way: _Way, most: int, *, newest: bool = False) -> Select[Any]:
     """The first rows of all parts along a way, each with its rank."""
     pieces = []
     for part, place in parts:
@@ -357,7 +357,7 @@ def _edge(connection: Connection, plain: Sequence[Part], way: _Way) -> float | N
     the first. So these, of which there may be tens of thousands, need not be sorted. None if fewer items are left."""
     if not plain:
         return None
-    first = _first(plain, way, LOOKED_AT).subquery()
+    first = _along(plain, way, LOOKED_AT).subquery()
     last = func.min(first.c.rank) if way.falls else func.max(first.c.rank)
     count, edge = connection.execute(select(func.count(), last)).one()
     return None if count < LOOKED_AT else float(edge)
