@@ -201,7 +201,9 @@ class Site:
     def is_opened(self) -> bool:
         """Whether some service has begun to make the database, which was empty."""
         if self.service.settings.database.startswith("sqlite"):
-            return any(file.stat().st_size for file in self.folder.glob("annotriage.db*"))
+            with suppress(FileNotFoundError):  # SQLite's journal comes and goes
+                return any(file.stat().st_size for file in self.folder.glob("annotriage.db*"))
+            return False
         engine = create_engine(self.service.settings.database, poolclass=NullPool)
         with engine.connect() as connection:
             return bool(connection.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).scalar_one())
