@@ -98,6 +98,7 @@ def edited(head, *path, value):
         (("tree", "settings", "alpha"), 7),
         (("tree", "guarantee", "auto"), False),
         (("tree", "threshold"), "high"),
+        (("tree", "counts"), {"$map": []}),
         (("tree", "detector"), None),
         (("tree", "$class"), "LabelSpace"),
         (("tree", "detector", "$class"), "Popen"),
