@@ -11,7 +11,7 @@ from browsers import pixels
 from click.testing import CliRunner
 from page_sweep import LARGEST_SHIFT, THEMES, late_jump
 
-from annotriage import atlas, atlas_to_folder, fit
+from annotriage import atlas, atlas_to_folder, fit, sample
 from annotriage.cli import main
 from annotriage.data import Item
 from annotriage.engine.diagnosis.atlas import Fallen, training_atlas
@@ -310,3 +310,18 @@ def test_the_command_looks_at_an_image_and_pastes_a_piece(digits_reference, digi
     plain = CliRunner().invoke(main, words)
     assert "before" in plain.stdout
     assert "Note: " in plain.stdout
+
+
+def test_a_bank_stands_first_in_every_cell_behind_its_face(digits_reference, digits, quick):
+    plain, banked = (atlas(digits_reference, digits.incoming, bank=bank, settings=quick) for bank in (None, "max-margin"))
+    chosen = {item.id for item in sample(digits_reference, digits.incoming, "max-margin", 0.2, settings=quick).items}
+    moved = 0
+    for cell, other in zip(plain.layers[0].levels[6], banked.layers[0].levels[6], strict=True):
+        assert (cell.items[0], set(cell.items.tolist())) == (other.items[0], set(other.items.tolist()))
+        moved += int(cell.items.tolist() != other.items.tolist())
+    assert moved
+    biggest = max(banked.layers[0].levels[6], key=lambda cell: len(cell.items))
+    listed = [banked.inside.ids[row] in chosen for row in biggest.items[1:]]
+    assert sum(listed[: len(listed) // 4]) > sum(listed[-len(listed) // 4 :])
+    with pytest.raises(SettingError, match="horoscope"):
+        atlas(digits_reference, digits.incoming, bank="horoscope")

@@ -53,7 +53,7 @@ def atlas_to_folder(
     refuse_existing(Path(out), what="results", mark=FIGURES, replaceable=replace_existing)
     if against is not None and graph is None:
         raise SettingError(f"against: there is no graph to set {against!r} against; name its class with --graph")
-    how = {key: value for key, value in options.items() if key != "places"}
+    how = {key: value for key, value in options.items() if key not in ("places", "bank")}
     drawn = None if graph is None else attribution_graph(reference, data, graph, against, layers, **how)
     found = replace(atlas(reference, data, layers, **options), graph=drawn)
     made: dict[str, list[MadeFace]] = {}

@@ -62,7 +62,7 @@ class Inside:
 
     def rows(self, which: Array) -> Inside:
         """Some of the items, by index."""
-        view = View(self.view.latent[which], self.view.predicted[which], self.view.truth[which], self.view.classes)
+        view = self.view.rows(which)
         layers = tuple(layer[which] for layer in self.layers)
         ids, paths, pictures = (tuple(part[row] for row in which) if part else () for part in (self.ids, self.paths, self.pictures))
         cuts = tuple(self.cuts[row] for row in which) if self.cuts else ()
