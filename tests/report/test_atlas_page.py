@@ -18,7 +18,7 @@ from annotriage.engine.diagnosis.atlas import Fallen, training_atlas
 from annotriage.engine.diagnosis.label_sets import evidence_of, shares_of
 from annotriage.engine.labels import LabelSpace
 from annotriage.errors import DataError, ModelError, OutputError, SettingError
-from annotriage.report.atlas_data import LISTED, atlas_data
+from annotriage.report.atlas_data import LISTED, atlas_data, shown_rows
 from annotriage.report.atlas_page import sentences
 
 
@@ -209,7 +209,7 @@ def test_where_several_classes_may_apply_a_cell_stands_for_a_label_set(choices_m
     items = [Item(str(place), row, tuple(labels)) for place, (row, labels) in enumerate(zip(rows, given, strict=True))]
     reference = fit(choices_model, items, settings=quick)
     found = atlas(reference, items)
-    data = atlas_data(found)
+    data = atlas_data(found, shown_rows(found))
     names = [kind["name"] for kind in data["classes"]]
     assert "low + middle" in names
     cells = [cell for level in data["layers"][0]["levels"] for cell in level["cells"]]

@@ -18,6 +18,7 @@ from annotriage.diagnosis.atlas.head import fit_head
 from annotriage.diagnosis.view import UNLABELLED, View
 from annotriage.engine.diagnosis.attribution import AttributionGraph
 from annotriage.engine.diagnosis.banks import bank_of
+from annotriage.engine.diagnosis.held import rows_of
 from annotriage.engine.diagnosis.inside import LOGITS, NO_CLASS, Cut, Inside, look_through
 from annotriage.engine.diagnosis.sample import method_named
 from annotriage.engine.diagnosis.widened import AT_PLACE, EVIDENCE, Widened, gives_gradients, map_shapes
@@ -38,6 +39,7 @@ Array = NDArray[Any]
 
 POOLED, RANDOM = "pooled", "random"  # what of a feature map stands for an item
 FEWEST = 10  # usual items from which an atlas can be drawn
+LAID = 100_000  # points of which a layout is made; of more the others are put among them
 COMPRESSED = 50  # principal components that the layout starts from
 
 
@@ -169,6 +171,8 @@ def atlas(
         for name in wanted:
             found.append(_layer(inside, name, usual, settings, seconds, placed=placed, banked=banked))
             advance(1)
+    if len(usual) > LAID and settings.map != "pca":
+        inside = inside.noted(f"{LAID:,} items, drawn at random, were laid out; the others were put where their nearest ones of these lie.")
     sure = 1 - miss_probability(confidence_logits(inside.layers[-1], reference.space))
     return Atlas(inside, sure, reference.name, reference.model.name, reference.space, tuple(found), seconds)
 
@@ -278,7 +282,9 @@ def _layer(
     banked: the places of the usual items in a bank."""
     started = time.perf_counter()
     activations = _activations(inside, name, placed)
-    compression, points = fit_compression(activations[usual], "pca", COMPRESSED, settings.seed)
+    compression, points = fit_compression(rows_of(activations, usual[_some(len(usual), settings.seed)]), "pca", COMPRESSED, settings.seed)
+    if len(points) < len(usual):
+        points = compression.transform(rows_of(activations, usual))
     seconds["the rest"] += time.perf_counter() - started
     started = time.perf_counter()
     laid = _laid(points, settings)
@@ -292,13 +298,27 @@ def _layer(
 
 
 def _laid(points: Array, settings: Settings) -> Array:
-    return unit_square(fit_map(points, "pca" if settings.map == "none" else settings.map.removesuffix("-3d"), settings.seed))
+    """Places in the unit square, (N, 2). Of more than `LAID` points a random part is laid out, and the others are put among it."""
+    method = "pca" if settings.map == "none" else settings.map.removesuffix("-3d")
+    if len(points) <= LAID or method == "pca":
+        return unit_square(fit_map(points, method, settings.seed))
+    first = _some(len(points), settings.seed)
+    others = np.setdiff1d(np.arange(len(points)), first)
+    places = np.empty((len(points), 2), dtype=np.float32)
+    places[first] = fit_map(points[first], method, settings.seed)
+    places[others] = place(points[others], points[first], places[first])
+    return unit_square(places)
+
+
+def _some(count: int, seed: int) -> Array:
+    """`LAID` of so many rows at random, ascending; all of fewer."""
+    return np.arange(count) if count <= LAID else np.sort(np.random.default_rng(seed).permutation(count)[:LAID])
 
 
 def _activations(inside: Inside, name: str, placed: Sequence[str]) -> Array:
     """(N, d) of a layer: of one place of each item, or of the whole."""
     if name in placed:
-        return np.asarray(inside.layers[inside.layer_names.index(name + AT_PLACE)][:, :-1])
+        return inside.layers[inside.layer_names.index(name + AT_PLACE)][:, :-1]
     return inside.layers[inside.layer_names.index(name)]
 
 
@@ -314,8 +334,10 @@ def _drawn(
     """usual: rows. laid: their places. fallen: the places of the strange ones. banked: as of `_layer`."""
     at = np.empty((len(inside.ids), 2))
     at[usual], at[inside.strange] = laid, fallen
-    activations, logits = _activations(inside, name, placed)[usual], inside.layers[-1][usual]
-    head = fit_head(inside.layers[inside.layer_names.index(name)][usual], logits)  # of a map's means: one place alone says little
+    activations, logits = rows_of(_activations(inside, name, placed), usual), inside.layers[-1][usual]
+    head = fit_head(
+        rows_of(inside.layers[inside.layer_names.index(name)], usual) if name in placed else activations, logits
+    )  # of a map's means: one place alone says little
     said = inside.layers[inside.layer_names.index(name + EVIDENCE)][usual] if name + EVIDENCE in inside.layer_names else None
     if said is not None and said.shape[1] == 1:  # one output for two classes
         said = np.concatenate([-said, said], axis=1)
