@@ -291,7 +291,11 @@ def _layer(
     seconds["laying out"] += time.perf_counter() - started
     started = time.perf_counter()
     unknown = np.full((int(inside.strange.sum()), 2), np.nan)
-    fallen = place(compression.transform(activations[inside.strange]), points, laid) if drawn_in else unknown
+    if drawn_in:
+        some = _some(len(points), settings.seed)
+        fallen = place(compression.transform(activations[inside.strange]), points[some], laid[some])
+    else:
+        fallen = unknown
     drawn = _drawn(inside, name, usual, laid, fallen, placed, banked)
     seconds["the rest"] += time.perf_counter() - started
     return drawn
