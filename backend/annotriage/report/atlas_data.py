@@ -65,7 +65,7 @@ def shown_rows(found: Atlas) -> Array:
     surest = np.argsort(-found.sure, kind="stable")
     surest = surest[~inside.strange[surest]]
     parts += [surest[view.predicted[surest] == kind][:BOXES] for kind in range(view.classes)]
-    return np.unique(np.concatenate(parts))
+    return np.asarray(np.unique(np.concatenate(parts)))
 
 
 def classes_data(inside: Inside) -> list[dict[str, Any]]:
