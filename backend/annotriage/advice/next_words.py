@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from annotriage.advice.numbers import count, percent
 
+LEAST_GROUP = 5  # members that wait, from which on a group is worth a look of its own
+
 Words = tuple[str, str]  # the sentence, and what its button says
 
 

@@ -9,8 +9,8 @@ from annotriage.advice.numbers import count, percent, percent_range
 NOTHING = 0.005  # limits that near to none and all say nothing
 FEW = 30  # answers below which a figure is a first impression
 NO_GOLD = (
-    "Nobody knows how often people are wrong: no task with a known answer was asked yet. Set known answers aside on the page People, then"
-    " mix some into what people are handed (setting gold_share, for example 3%)."
+    "Nobody knows how often people are wrong: no task with a known answer was asked yet. To find out, set known answers aside and mix"
+    " some into what people are handed (setting gold_share, for example 3%)."
 )
 ALL_WRONG = (
     "Every answer differs from the known one. Look at the known answers and at the names of the labels first: it is likelier that they are"
