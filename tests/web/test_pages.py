@@ -164,7 +164,7 @@ def test_advice_that_is_given_says_what_would_turn_it(signed_in):
 
 def test_groups_show_their_faces_and_lead_to_the_queue(signed_in):
     page = signed_in("/projects/1/groups")
-    assert "58 strange items of 114 belong to 3 groups" in text(page)
+    assert "58 of 114 strange items look alike, in 3 groups. Is each a new class" in text(page)
     faces = page.locator("section.group >> nth=0").locator("img")
     assert faces.count() == 10
     assert pixels(faces.first) == [8, 8]
