@@ -103,8 +103,8 @@ def agreement_sentence(agree: int, findings: int) -> str:
 def new_class_sentence(label: str, items: int, outliers: int) -> str:
     """A label that the model has no class for."""
     are = "item is" if items == 1 else "items are"
-    strange = "none looks" if not outliers else "1 looks" if outliers == 1 else f"{outliers:,} look"
-    return f"{items:,} {are} labelled {label}, which is none of the model's classes; {strange} strange to it, too."
+    strange = "1 looks strange to it, too" if outliers == 1 else f"{outliers:,} look strange to it, too"
+    return f"{items:,} {are} labelled {label}, which is none of the model's classes; {strange if outliers else 'none looks strange to it'}."
 
 
 def training_sentence(share_: float, low: float, high: float, checked: int) -> str:
