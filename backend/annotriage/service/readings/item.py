@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from annotriage.advice.numbers import percent
-from annotriage.advice.page_words import about_one_in
+from annotriage.advice.page_words import about_one_in, are_many
 from annotriage.advice.route_words import route_name
 from annotriage.labeling_tool import Review, ToolProject
 from annotriage.service.readings.dataset import AssessedDataset, assessed
@@ -203,7 +203,7 @@ def _usual(connection: Connection, project: Project, item: Item) -> str:
         return f"None of the {held_out:,} held-out items looks as strange as this one."
     share = about_one_in(p_value)
     usual = "nearly every usual item" if "every" in share else f"{share} usual items"
-    said = f"{usual[:1].upper()}{usual[1:]} {'look' if ' in 10' in share else 'looks'} at least as strange as this one."
+    said = f"{usual[:1].upper()}{usual[1:]} {'look' if are_many(share) else 'looks'} at least as strange as this one."
     return said + (f" That is no more than {percent(alpha)}, so it counts as strange." if p_value <= alpha else "")
 
 
