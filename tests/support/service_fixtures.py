@@ -79,11 +79,15 @@ def other_reference(digits_model, digits, quick):
     return fit(digits_model, digits.train, (images[:300], labels[:300]), settings=replace(quick, alpha=0.1), name="digits")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def picture():
     """An 8 x 8 digit as a data: URI."""
+    known = {}
 
     def picture(image):
+        return known.get(image.tobytes()) or known.setdefault(image.tobytes(), encoded(image))
+
+    def encoded(image):
         content = io.BytesIO()
         Image.fromarray(image).save(content, "PNG")
         return encode_data_uri(content.getvalue(), "image/png")
