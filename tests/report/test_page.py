@@ -317,7 +317,7 @@ def test_limits_of_classes_are_told_beside_those_of_the_others_and_a_stricter_ga
     own = LimitEvidence("cyst", 0.1, 1.2, 40, 1, None, 0.09)
     limited = replace(sample_report.guarantee, max_error_per="class", own_limits=(own,))
     text = write(replace(sample_report, guarantee=limited)).text
-    assert "wrong among automatic labels, for every class without a limit of its own, kept for" in text
+    assert "wrong among automatic labels, for every class without a limit of its own, 95% sure" in text
     assert "Limit of cyst 10%" in text
     text = write(replace(sample_report, guarantee=replace(limited, auto=False, needed=None, stricter=1.9))).text
     assert "Recalibrate on fresh answers, or fit again with --calibration : either sets the gate again." in text
