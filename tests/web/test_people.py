@@ -416,6 +416,6 @@ def test_a_manager_sets_an_answer_aside_and_looks_behind_a_cell(signed_in, dashb
     page.get_by_text("1 known answer not asked yet").click()
     follow(page, page.get_by_role("button", name="Do not ask"))
     assert "This answer is not asked." in text(page)
-    follow(page, page.locator("table:has(caption) td a").first)
+    follow(page, page.locator("table[aria-describedby=matrix-hint] td a").first)
     assert "model" in text(page, "#items")
     assert page.locator("#items + .table tbody tr").count() >= 1
