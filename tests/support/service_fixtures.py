@@ -20,6 +20,7 @@ from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
+from annotriage.service.readings import names
 from annotriage.settings import ServiceSettings
 from annotriage.store.projects import ProjectOptions, add_project, change_project
 
@@ -39,6 +40,14 @@ def previewed_once():
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(what_if, "what_if", once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def names_waited_for():
+    """Pages wait for the names of people until they are there: on a busy machine a thread may take longer than they would otherwise."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(names, "PATIENCE", PATIENCE)
         yield
 
 
