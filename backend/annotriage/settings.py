@@ -205,7 +205,7 @@ class Settings(_Table):
     )
     confidence: float = _setting(
         0.95,
-        "How sure the guarantee is: at 0.95 it is broken in 1 project of 20. Raise it when a broken guarantee is costly.",
+        "How sure the guarantee is: at 95% it fails in 1 project of 20. Raise it where that is costly.",
         low=0.5,
         high=0.9999,
     )

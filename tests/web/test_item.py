@@ -169,7 +169,7 @@ def test_its_history_tells_what_happened(signed_in, dashboard):
         ).first()
     page = signed_in(f"/projects/1/items/{answered.external_id}")
     said = text(page, "#history-part")
-    for what in ("came in", "was judged", "is in the labeling tool", f"{answered.annotator} answered {answered.labels[0]}"):
+    for what in ("arrived", "was judged", "is in the labeling tool", f"{answered.annotator} answered {answered.labels[0]}"):
         assert what in said
     assert "People answered" in text(page, "#verdict-part")
 

@@ -255,7 +255,7 @@ def test_blind_checks_that_wait_too_long_are_told(checks, process, connect, work
     worker.settle()
     with process.store.writing() as connection:
         connection.execute(update(spot_check).values(drawn_at=time.time() - 30 * 86_400))
-    assert "for 30 days" in checks("3")["blind checks"].found
+    assert "for 30 days" in checks("3")["spot checks"].found
 
 
 def test_one_person_alone_is_told_that_nobody_can_confirm_a_contradiction(checks, process, connect, worker, picture, digits):
