@@ -205,7 +205,7 @@ class Settings(_Table):
     )
     confidence: float = _setting(
         0.95,
-        "How sure the guarantee is: at 0.95 it is broken in 1 project of 20. Raise it when a broken guarantee is costly.",
+        "How sure the guarantee is: at 95% it fails in 1 project of 20. Raise it where that is costly.",
         low=0.5,
         high=0.9999,
     )
@@ -311,7 +311,12 @@ class Settings(_Table):
         run=True,
     )
     map_sample: int = _setting(
-        10_000, "Most points drawn of the training set, and again of the incoming data.", low=10, high=100_000, run=True
+        10_000,
+        "Most points drawn of the training set, and again of the incoming data; most items of an atlas. Beyond 100,000 for atlases"
+        " alone: maps and reports of that many take hours.",
+        low=10,
+        high=1_000_000,
+        run=True,
     )
     group_sample: int = _setting(20_000, "Most strange items that are searched for groups.", low=10, high=200_000, run=True)
     thumbnail: int = _setting(64, "Longest side of the pictures in the report, in pixels.", low=16, high=512, run=True)

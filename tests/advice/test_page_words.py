@@ -27,6 +27,7 @@ def test_shares_are_said_as_people_say_them(share, said):
 def test_a_score_is_called_new_only_where_its_limits_clear_those_of_normal_data():
     said = "About 1 in 8 new items is unlike anything the model was trained on. Normal data would give 1 in 20, so much of this is new."
     assert page_words.reading(0.124, 0.10, 0.05, 0.07) == said
+    assert page_words.reading(0.102, 0.08, 0.05, 0.07).startswith("About 1 in 10 new items is")
     assert page_words.reading(0.09, 0.08, 0.05, 0.07).endswith("so some of this is new.")
     assert page_words.reading(0.08, 0.04, 0.05, 0.07).endswith("so this looks like normal data.")
     assert page_words.reading(0.08, 0.04, None, None).endswith("Without held-out items nobody knows what normal data would give.")

@@ -66,6 +66,16 @@ def test_the_headline_says_share_interval_excess_and_chance(write, sample_report
     assert "p < 0.0001" in text
 
 
+def test_the_first_screen_says_in_plain_words_how_it_stands_and_what_to_do(write, sample_report):
+    text = write(sample_report).text
+    assert "About 1 in 10 new items is unlike anything the model was trained on. Normal data would give 1 in 20" in text
+    largest = max(group.size for group in sample_report.groups)
+    assert f"Next {largest} of the {sample_report.counts['outlier']} strange items that wait look alike" in text
+    alone = write(replace(sample_report, groups=())).text
+    assert f"Next {sample_report.waiting_total} items wait for people. Begin with the strangest." in alone
+    assert "Next Nothing waits for people." in write(replace(sample_report, groups=(), waiting=(), waiting_total=0)).text
+
+
 def test_every_route_has_its_count_and_its_meaning(write, sample_report):
     text = write(sample_report).text
     assert "395 of 500 items (79%) get the model’s label as a pre-annotation; 105 items go to a person." in text
@@ -307,7 +317,7 @@ def test_limits_of_classes_are_told_beside_those_of_the_others_and_a_stricter_ga
     own = LimitEvidence("cyst", 0.1, 1.2, 40, 1, None, 0.09)
     limited = replace(sample_report.guarantee, max_error_per="class", own_limits=(own,))
     text = write(replace(sample_report, guarantee=limited)).text
-    assert "wrong among automatic labels, for every class without a limit of its own, kept for" in text
+    assert "wrong among automatic labels, for every class without a limit of its own, 95% sure" in text
     assert "Limit of cyst 10%" in text
     text = write(replace(sample_report, guarantee=replace(limited, auto=False, needed=None, stricter=1.9))).text
     assert "Recalibrate on fresh answers, or fit again with --calibration : either sets the gate again." in text

@@ -50,6 +50,7 @@ def _dashboard(folder: Path) -> dashboards.Dashboard:
     making = MapMaking(service.process)
     while making.step(project):
         pass
+    service.settle()  # the labeling tool was read just now, however long the map took
     service.close()
     return dashboards.Dashboard(database, tool)
 

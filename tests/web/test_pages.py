@@ -33,7 +33,7 @@ OWN = (
     "/projects/1/training",
     "/projects/1/people?said=1&answered=1",
     "/projects/1/model", "/projects/1/model/diagnosis", "/projects/1/model/atlas", "/projects/1/model/image",
-    "/projects/1/model/graph", "/projects/1/model/units", "/projects/1/model/layers",
+    "/projects/1/model/graph", "/projects/1/model/units", "/projects/1/model/layers", "/projects/1/model/items",
     "/projects/1/certificates",
     "/projects/1/items",
     "/projects/2/diversity", "/projects/2/groups", "/projects/2/guarantee", "/projects/2/compare", "/projects/2/settings",
@@ -164,7 +164,7 @@ def test_advice_that_is_given_says_what_would_turn_it(signed_in):
 
 def test_groups_show_their_faces_and_lead_to_the_queue(signed_in):
     page = signed_in("/projects/1/groups")
-    assert "58 strange items of 114 belong to 3 groups" in text(page)
+    assert "58 of 114 strange items look alike, in 3 groups. Is each a new class" in text(page)
     faces = page.locator("section.group >> nth=0").locator("img")
     assert faces.count() == 10
     assert pixels(faces.first) == [8, 8]
@@ -278,13 +278,21 @@ def test_the_guarantee_page_shows_the_evidence_and_what_people_found_since(signe
         "New kinds of items that look like",
     ):
         assert part in said
-    assert "chosen" in page.locator("figure[data-png=guarantee] svg").inner_html()
+    curve = page.locator("figure[data-png=guarantee] svg").inner_html()
+    assert "chosen" in curve
+    assert "wrong labels seen" in curve, "nothing has a price here"
     assert page.locator("#classes-1 tbody tr").count() == 8
 
 
 def test_two_scanners_are_compared_without_being_asked_for(signed_in):
     page = signed_in("/projects/1/compare")
-    assert re.search(r"B brings 36.8 points more strange items than A \(likely 29.6 to 43.5 points\)", text(page))
+    said = r"More strange items in scanner=B than in scanner=A: [\d.]+% against [\d.]+%. The difference is likely 29.6 to 43.5 points"
+    assert re.search(said, text(page))
+    assert page.locator("#next-step .next").count() == 0, "nothing leads to the comparison that stands here"
+    follow(page, page.get_by_role("link", name="See what is strange in scanner=B"))
+    assert "strange" in text(page, "#grid")
+    assert "route=outlier" in page.url
+    page.go_back()
     assert page.locator("section[aria-labelledby=faces] img").count() > 12
 
 
@@ -293,7 +301,7 @@ def test_two_stretches_of_time_are_compared(signed_in):
     follow(page, page.get_by_role("link", name="the week before against the last 7 days"))
     said = text(page, "section[aria-labelledby=result]")
     assert re.search(r"A the 7 days before \d+ ", said)
-    assert "B brings" in said
+    assert "More strange items in the last 7 days than in the 7 days before" in said
     assert "counted by item" in said
 
 

@@ -173,7 +173,7 @@ def test_one_version_alone_says_what_makes_another(copied, serve_dashboard):
 @pytest.mark.browser
 def test_the_page_leads_from_the_numbers_to_the_faces(two, open_page, barriers):
     page = open_page(f"{two.url}/projects/1/compare", storage_state=two.session())
-    follow(page, page.get_by_role("link", name="Two versions of the model instead"))
+    follow(page, page.get_by_role("link", name="two versions of the model"))
     page.get_by_label("Items to draw").fill("5000")
     follow(page, page.get_by_role("button", name="Compare these two"))
     page.locator("#notices", has_text="are being compared").wait_for()

@@ -122,7 +122,7 @@ def trained(version: str, by: str, takes_over: str | None) -> str:
         "undecided": "not shown to be better yet",
         None: "there are no answered random items to compare it on",
     }[takes_over]
-    return f"{version}{f', asked for by {by}' if by else ''}: {found}"
+    return f"new model {version}{f' for {by}' if by else ''}: {found}"
 
 
 def not_taken_over(version: str, error: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from annotriage.advice.numbers import count, percent
 
+LEAST_GROUP = 5  # members that wait, from which on a group is worth a look of its own
+
 Words = tuple[str, str]  # the sentence, and what its button says
 
 
@@ -46,7 +48,10 @@ def look_alikes(alike: int, strange: int) -> Words:
 
 def differing(stranger: str, share: float, other: str, other_share: float) -> Words:
     """Two values of one data field bring very different shares of outliers."""
-    return f"{stranger}: {percent(share, 0)} strange; {other}: {percent(other_share, 0)}. What is wrong there?", "Compare them"
+    return (
+        f"{stranger} brings {percent(share, 0)} strange items, {other} only {percent(other_share, 0)}: what is different?",
+        "Compare them",
+    )
 
 
 def answer_checks(outstanding: int, most: int) -> Words:

@@ -54,12 +54,17 @@ def about_one_in(share: float) -> str:
     return f"about 1 in {round(1 / share):,}"
 
 
+def are_many(some: str) -> bool:
+    """Whether a share in the words of `about_one_in` takes the plural: "about 7 in 10" items are, "about 1 in 10" is."""
+    return " in 10" in some and " 1 in " not in some
+
+
 def reading(share: float | None, low: float | None, expected: float | None, expected_high: float | None) -> str:
     """What a diversity score means, in a sentence."""
     if share is None:
         return "Nothing could be scored yet."
     some = about_one_in(share)
-    many = " in 10" in some
+    many = are_many(some)
     said = f"{some[0].upper()}{some[1:]} {'of the new items is' if some == 'none' else 'new items are' if many else 'new items is'}"
     said += " unlike anything the model was trained on."
     if expected is None or expected_high is None or low is None:

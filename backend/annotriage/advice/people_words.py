@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from annotriage.advice.numbers import count, percent, percent_range
 
+NOTHING = 0.005  # limits that near to none and all say nothing
 FEW = 30  # answers below which a figure is a first impression
 NO_GOLD = (
-    "How often people are wrong is not known: no task with a known answer was asked. Set known answers aside on the People page and set"
-    " gold_share, for example to 3%."
+    "Nobody knows how often people are wrong: no task with a known answer was asked yet. To find out, set known answers aside and mix"
+    " some into what people are handed (setting gold_share, for example 3%)."
 )
 ALL_WRONG = (
     "Every answer differs from the known one. Look at the known answers and at the names of the labels first: it is likelier that they are"
@@ -84,6 +85,8 @@ def anchoring_sentence(route: str, kept: float | None, low: float | None, high: 
         return f"No blind answer on {route} items yet, so nothing shows whether people are swayed there. Answer the spot checks."
     if kept is None or low is None or high is None:
         return f"Blind answers contradict none of the {route} labels, so no wrong suggestion was there to be kept."
+    if low < NOTHING and high > 1 - NOTHING:
+        return f"Too few {route} labels were called wrong blind to tell whether people are swayed there. Answer the spot checks."
     limits = f"likely {percent_range(low, high)}"
     return f"Of {route} labels that blind answers call wrong, people who saw them kept about {percent(kept, 0)} ({limits})."
 

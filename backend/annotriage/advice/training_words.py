@@ -34,16 +34,16 @@ def takeover_sentence(takes_over: str, kept: Paired | None, gained: Paired | Non
             f"The new model may take over: better on {count(gained.n, 'fresh random item')} ({p_figure(gained.p_better)}), and on the old"
             f" classes not worse by more than {points(margin)}."
         )
-    reasons = []
+    reasons = ["Undecided, so the old model stays for now."]
     if kept.low < -margin:
         more = _more_items(kept, margin)
-        how = f"; {about(more)} held-out items of these classes would decide, there are {kept.n:,}" if more else ""
-        reasons.append(f"on the old classes it may be worse by up to {points(-kept.low)}{how}")
+        how = f"; {about(more)} held-out items of these classes would decide that, {kept.n:,} are there" if more else ""
+        reasons.append(f"On the old classes the new one may be worse by up to {points(-kept.low)}{how}.")
     if not gained.n:
-        reasons.append("all held-out items were looked at before; fresh random ones are needed")
+        reasons.append("All held-out items were looked at before: fresh random ones are needed.")
     elif gained.p_better > 0.05:
-        reasons.append(f"on {count(gained.n, 'fresh random item')} it is not shown to be better ({p_figure(gained.p_better)})")
-    return f"Undecided, so the old model stays for now: {'; '.join(reasons)}."
+        reasons.append(f"On {count(gained.n, 'fresh random item')} it is not shown to be better ({p_figure(gained.p_better)}).")
+    return " ".join(reasons)
 
 
 def visits_sentence(visits: int, samples: int, epochs: int, perplexity: str, below: float, above: float) -> str:

@@ -28,7 +28,15 @@ from annotriage.guarantee.diversity import ClusterDiversity
 from annotriage.report import charts
 from annotriage.report.contents import Drawn, Report
 from annotriage.report.html import bundle, frame, template, write_page
-from annotriage.report.sentences import classes_sentence, clusters_sentence, groups_sentence, items_sentence, map_sentence
+from annotriage.report.sentences import (
+    classes_sentence,
+    clusters_sentence,
+    groups_sentence,
+    items_sentence,
+    map_sentence,
+    next_step,
+    reading_of,
+)
 from annotriage.states import ROUTES
 
 WAITING_SHOWN = 1_000
@@ -62,6 +70,8 @@ def _render(report: Report) -> Iterator[str]:
         routes=ROUTES,
         names=ROUTE_NAMES,
         total=sum(report.counts.values()),
+        next=next_step(report),
+        reading=reading_of(report.diversity),
         diversity_sentence=diversity_sentence(report.diversity),
         guarantee_sentence=guarantee_sentence(report.guarantee),
         items_sentence=items_sentence(report),

@@ -4,12 +4,44 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from annotriage.advice import next_words
 from annotriage.advice.numbers import count, percent
+from annotriage.advice.page_words import reading
 from annotriage.advice.route_words import FAILURES
-from annotriage.guarantee.diversity import ClusterDiversity
+from annotriage.guarantee.diversity import ClusterDiversity, Diversity
 from annotriage.guarantee.gate import ClassEvidence
 from annotriage.report.contents import Report, Waiting
+from annotriage.states import Route
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What to do first with a report. place: the section where it is done, "" if nothing is to be done."""
+
+    sentence: str
+    button: str
+    place: str
+
+
+def next_step(report: Report) -> NextStep | None:
+    """The most useful thing to do with a dataset, by the rule of the dashboard: a large group first; None where nothing was read."""
+    if not sum(report.counts.values()):
+        return None
+    largest = max((group.size for group in report.groups), default=0)
+    if largest >= next_words.LEAST_GROUP:
+        return NextStep(*next_words.look_alikes(largest, report.counts.get(Route.OUTLIER, 0)), "groups")
+    if not report.waiting_total:
+        return NextStep("Nothing waits for people.", "", "")
+    waits = count(report.waiting_total, "item waits", "items wait")
+    return NextStep(f"{waits} for people. Begin with the strangest.", "See them", "waiting")
+
+
+def reading_of(diversity: Diversity) -> str:
+    """What the share of strange items means, as on the dashboard."""
+    expected, high = (diversity.expected, diversity.expected_high) if diversity.calibrated else (None, None)
+    return reading(diversity.share if diversity.n else None, diversity.low, expected, high)
 
 
 def items_sentence(report: Report) -> str:

@@ -349,7 +349,8 @@ export class PointMap {
     context.save();
     context.textBaseline = "middle";
     context.font = `600 ${11 * ratio}px ${css.fontFamily}`;
-    for (const [cell, i] of highest) {
+    const said = []; // where a number stands: of two that would lie on one another the larger is written
+    for (const [cell, i] of [...highest].sort((one, other) => counts[other[0]] - counts[one[0]])) {
       const n = counts[cell], px = x[i] * scale + left, py = y[i] * scale + top, wide = radius * ratio * Math.min(WIDEST, Math.sqrt(n));
       context.beginPath();
       context.arc(px, py, wide, 0, 7);
@@ -357,10 +358,12 @@ export class PointMap {
       context.fillStyle = css.getPropertyValue(this.styles[this.codes[i]].colour);
       context.fill();
       context.globalAlpha = 1;
+      const text = String(n), beside = px + (radius + 3) * ratio, end = beside + context.measureText(text).width;
+      if (said.some((other) => beside < other.end && end > other.beside && Math.abs(py - other.py) < 12 * ratio)) continue;
+      said.push({ beside, end, py });
       context.lineWidth = 3 * ratio;
       context.strokeStyle = css.getPropertyValue("--paper");
       context.fillStyle = css.getPropertyValue("--ink");
-      const text = String(n), beside = px + (radius + 3) * ratio;
       context.strokeText(text, beside, py);
       context.fillText(text, beside, py);
     }

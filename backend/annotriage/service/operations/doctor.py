@@ -252,7 +252,7 @@ def _guarantee(connection: Connection, project: Project) -> Iterator[Check]:
         yield Check("second answers", None, found, fix)
     if now.oldest_days is not None and now.oldest_days > OLDEST_DAYS:
         found = f"{now.outstanding:,} wait for people's answers, the oldest for {now.oldest_days:.0f} days"
-        yield Check("blind checks", False, found, "Answer the tab Spot checks; the Label button hands them out, too.")
+        yield Check("spot checks", False, found, "Answer the tab Spot checks; the Label button hands them out, too.")
 
 
 def _tool(process: Process, project: Project) -> Iterator[Check]:

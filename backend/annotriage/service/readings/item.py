@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from annotriage.advice.numbers import percent
-from annotriage.advice.page_words import about_one_in
+from annotriage.advice.page_words import about_one_in, are_many
 from annotriage.advice.route_words import route_name
 from annotriage.labeling_tool import Review, ToolProject
 from annotriage.service.readings.dataset import AssessedDataset, assessed
@@ -202,7 +202,8 @@ def _usual(connection: Connection, project: Project, item: Item) -> str:
     if p_value <= 1.5 / (held_out + 1):
         return f"None of the {held_out:,} held-out items looks as strange as this one."
     share = about_one_in(p_value)
-    said = f"Of usual items {share} {'look' if ' in 10' in share or 'every' in share else 'looks'} at least as strange as this one."
+    usual = "nearly every usual item" if "every" in share else f"{share} usual items"
+    said = f"{usual[:1].upper()}{usual[1:]} {'look' if are_many(share) else 'looks'} at least as strange as this one."
     return said + (f" That is no more than {percent(alpha)}, so it counts as strange." if p_value <= alpha else "")
 
 
@@ -210,10 +211,10 @@ def _history(
     connection: Connection, project: Project, item: Item, deliveries: Sequence[Delivery], reviews: Sequence[Review], names: Names | None
 ) -> tuple[Happened, ...]:
     """What happened to the item, the latest first."""
-    moments = [Happened(item.at, "came in" if item.task or not item.pushed else "was pushed by another system")]
+    moments = [Happened(item.at, "arrived" if item.task or not item.pushed else "was pushed by another system")]
     if item.verdict is not None:
         judged = f"was judged {route_name(item.verdict.judged)}" if item.verdict.judged != "failed" else "could not be judged"
-        moments.append(Happened(item.verdict.at, f"{judged} in {1000 * item.verdict.seconds:.0f} ms", item.verdict.reason))
+        moments.append(Happened(item.verdict.at, f"{judged}, in {1000 * item.verdict.seconds:.0f} ms", item.verdict.reason))
     for sent in deliveries:
         what = "without a label to see" if sent.labels is None else f"that says {' + '.join(sent.labels) or 'none of the classes'}"
         said = f"prediction {what} {STATES.get(sent.state, sent.state)} ({sent.version})"
@@ -221,10 +222,10 @@ def _history(
     moments += [Happened(review.updated_at, _answered(review, names)) for review in reviews]
     if item.spot_check is not None:
         drawn = {"sample": "of all items", "audit": "of the automatic ones"}.get(item.spot_check.kind, "")
-        moments.append(Happened(item.spot_check.drawn_at, f"was drawn at random {drawn} for a blind check"))
+        moments.append(Happened(item.spot_check.drawn_at, f"was drawn at random {drawn} as a spot check"))
         if item.spot_check.answered_at is not None:
             said = "people agree with the model" if item.spot_check.state == "right" else "people say that the model is wrong"
-            moments.append(Happened(item.spot_check.answered_at, f"blind check: {said}"))
+            moments.append(Happened(item.spot_check.answered_at, f"spot check: {said}"))
     if item.rerouting_id is not None:
         word = rerouting_of(connection, project, item.rerouting_id)
         done = f"set aside ({word.reason})" if word.reason else "sent to review" if word.to == "review" else "taken out of review"

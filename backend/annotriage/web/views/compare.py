@@ -9,7 +9,7 @@ from flask import request
 from markupsafe import Markup
 from sqlalchemy import Connection
 
-from annotriage.advice.numbers import percent, percent_range, points, points_range
+from annotriage.advice.numbers import percent, percent_range, points_range
 from annotriage.report import charts
 from annotriage.service.readings.comparison import WINDOWS, Counts, Difference, Side, difference_of, side_of
 from annotriage.store.datasets import Dataset, datasets_page
@@ -125,8 +125,11 @@ def _sentence(a: Side | None, b: Side | None, gap: Difference | None) -> str:
         return "Choose two to compare."
     if gap is None:
         return "One of the two has no scored items yet."
+    more, fewer = (b, a) if gap.value > 0 else (a, b)
+    shares = f"{percent(more.whole.share)} against {percent(fewer.whole.share)}"
     if not gap.clear:
-        return f"No clear difference: B minus A is {points_range(gap.low, gap.high)}, which includes none."
-    more = "more" if gap.value > 0 else "fewer"
+        return f"No clear difference in strange items: {shares} (B minus A: likely {points_range(gap.low, gap.high)})."
     low, high = sorted((abs(gap.low), abs(gap.high)))
-    return f"B brings {points(abs(gap.value))} {more} strange items than A (likely {points_range(low, high)})."
+    return (
+        f"More strange items in {more.name[:60]} than in {fewer.name[:60]}: {shares}. The difference is likely {points_range(low, high)}."
+    )

@@ -131,7 +131,7 @@ def _jobs(connection: Connection, project: Project) -> list[Job]:
 def _curve(guarantee: dict[str, Any], curve: dict[str, list[float]]) -> Markup:
     if not curve.get("coverage"):
         return Markup("")
-    known = {name: math.nan if value is None else value for name, value in guarantee.items()}
+    known = {name: math.nan if value is None and name != "dearest" else value for name, value in guarantee.items()}
     curves = {f"curve_{name}": curve[name] for name in ("coverage", "risk", "bound")}
     return charts.risk_coverage_chart(SimpleNamespace(**known, **curves))  # type: ignore[arg-type]
 

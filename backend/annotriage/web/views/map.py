@@ -185,7 +185,7 @@ def _sentence(found: Map | None, counts: Mapping[str, int], how: str) -> str:
     )
     outliers = counts.get("outlier", 0)
     if outliers:
-        sentence += f" {outliers:,} of them {'is' if outliers == 1 else 'are'} strange."
+        sentence += f" {count(outliers, 'incoming item is', 'incoming items are')} strange."
     return sentence
 
 

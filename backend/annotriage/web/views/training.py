@@ -61,7 +61,7 @@ def add_views(routes: Routes) -> None:
     @routes.open("/training/<int:trained>/go-back", "POST")
     def go_back(project: Project, trained: int) -> ResponseReturnValue:
         model_choice.go_back(process, project, trained, visitor_name())
-        flash("The former model is taking over again: every item is judged again first.", "done")
+        flash("The old model is taking over again: every item is judged again first.", "done")
         return back_to_page(project)
 
     @routes.open("/training/<int:trained>/report.html")
