@@ -147,17 +147,17 @@ def several_answers(connection: Connection, project: Project) -> tuple[list[Seve
 
     A second answer is asked for where the first contradicted the model: such tasks are the hard ones, and would make people look divided.
     """
-    people, last = func.count(func.distinct(review.c.annotator)), func.max(review.c.updated_at).label("last")
+    people, newest = func.count(func.distinct(review.c.annotator)), func.max(review.c.updated_at).label("newest")
     counted = (review.c.project_id == project.id, ~review.c.machine, ~review.c.skipped, ~review.c.empty, review.c.labels.is_not(None))
     recent = select(review.c.item_id).where(review.c.project_id == project.id).order_by(review.c.updated_at.desc()).limit(LOOKED_AT)
     latest = select(recent.subquery().c.item_id).distinct().subquery("latest")
-    answered = select(review.c.item_id, last).select_from(latest).join(review, review.c.item_id == latest.c.item_id).where(*counted)
+    answered = select(review.c.item_id, newest).select_from(latest).join(review, review.c.item_id == latest.c.item_id).where(*counted)
     several = answered.group_by(review.c.item_id).having(people > 1).subquery("several")  # few: their items are looked up alone
     query = (
         select(several.c.item_id, item.c.wanted)
         .join(item, item.c.id == several.c.item_id)
         .where(~item.c.gone, ~is_copy(item.c.id))
-        .order_by(several.c.last.desc(), several.c.item_id.desc())
+        .order_by(several.c.newest.desc(), several.c.item_id.desc())
         .limit(MOST_ITEMS)
     )
     rows = connection.execute(query).all()

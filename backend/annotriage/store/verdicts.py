@@ -59,7 +59,7 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
     with recounted(connection, ids):
         _write_verdicts(connection, project, reference_id, judgements, now)
         if reference_id == project.reference_id:
-            places = {
+            places: dict[str, Sequence[Any]] = {
                 "to_route": [judgement.verdict.route for judgement in judgements],
                 "to_trust": [judgement.trust for judgement in judgements],
             }
