@@ -36,41 +36,53 @@ TIMES_ACTIVATIONS = 3.0
 FEW, MANY = 100_000, 1_000_000  # of the fit as a whole
 LONGEST = 10.5  # ratio of time
 ADDED = 0.25  # of the size of the activations that are added, by which memory may grow: ids, labels and the like
+_ADDED_MB = (MANY - FEW) * WIDTH * 4 / 2**20
+_WHOLE = f"fit from {FEW:,} to {MANY:,} items of {WIDTH} values"
+_SIZE = COUNT * WIDTH * 4 / 2**20
+NAMES = (  # of the rows, in their order: docs/scale.md has these
+    *(
+        f"time to fit and calibrate, {COUNT:,} + {HELD_OUT:,} x {WIDTH}, over PCA(50).fit, {threads}"
+        for threads in ("one thread", "all threads")
+    ),
+    f"peak memory of fitting over the activations' {_SIZE:.0f} MB (these included, imports not)",
+    "the same with the interpreter and all imports",
+    f"time to {_WHOLE}",
+    f"memory that {_WHOLE} adds, over the {_ADDED_MB:,.0f} MB of added activations",
+)
 
 World = tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.float32]]
 
 
 def figures(data: Path | None) -> Iterator[Figure]:
-    """Time with one thread of linear algebra and with all, then memory. `data` is not used."""
+    """All rows. `data` is not used."""
+    for name, (wanted, measured, ok) in zip(NAMES, _measured(), strict=True):
+        yield Figure(name, wanted, measured, ok)
+
+
+def _measured() -> Iterator[tuple[str, str, bool | None]]:
+    """Time with one thread of linear algebra and with all, then memory; then time and memory of `fit` itself."""
     training, held_out = activations(COUNT, seed=1), activations(HELD_OUT, seed=2)
     pca = PCA(50)
     for threads in (1, None):
         with threadpool_limits(threads):
             taken = turns(lambda: fitted(training, held_out), lambda: pca.fit(training[0]), rounds=ROUNDS)
         ratios = taken[:, 0, 0] / taken[:, 1, 0]
-        which = "one thread" if threads else "all threads"
-        name = f"time to fit and calibrate, {COUNT:,} + {HELD_OUT:,} x {WIDTH}, over PCA(50).fit, {which}"
-        yield Figure(name, f"<= {TIMES_PCA:.0f}", spread(ratios), bool(np.median(ratios) <= TIMES_PCA))
+        yield f"<= {TIMES_PCA:.0f}", spread(ratios), bool(np.median(ratios) <= TIMES_PCA)
     before, peak = in_child(Path(__file__))
-    size = COUNT * WIDTH * 4 / 2**20
-    name = f"peak memory of fitting over the activations' {size:.0f} MB (these included, imports not)"
-    yield Figure(name, f"<= {TIMES_ACTIVATIONS:.0f}", f"{(peak - before) / size:.2f}", (peak - before) / size <= TIMES_ACTIVATIONS)
-    yield Figure("the same with the interpreter and all imports", "for information", f"{peak / size:.2f} ({peak:.0f} MB)", None)
-    yield from whole(FEW, MANY)
+    yield f"<= {TIMES_ACTIVATIONS:.0f}", f"{(peak - before) / _SIZE:.2f}", (peak - before) / _SIZE <= TIMES_ACTIVATIONS
+    yield "for information", f"{peak / _SIZE:.2f} ({peak:.0f} MB)", None
+    yield from _whole()
 
 
-def whole(few: int, many: int) -> Iterator[Figure]:
+def _whole() -> Iterator[tuple[str, str, bool]]:
     """Time and peak memory of `fit` itself, in processes of their own."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        _prepare(folder, many)
-        (few_seconds, few_peak), (seconds, peak) = (in_child(Path(__file__), folder, count) for count in (few, many))
-    added = (many - few) * WIDTH * 4 / 2**20
-    what = f"fit from {few:,} to {many:,} items of {WIDTH} values"
-    slower, share = seconds / few_seconds, (peak - few_peak) / added
-    yield Figure(f"time to {what}", f"<= {LONGEST} times", f"{slower:.2f} ({few_seconds:.0f} to {seconds:.0f} s)", bool(slower <= LONGEST))
-    name = f"memory that {what} adds, over the {added:,.0f} MB of added activations"
-    yield Figure(name, f"<= {ADDED}", f"{share:.3f} ({few_peak:.0f} to {peak:.0f} MB)", bool(share <= ADDED))
+        _prepare(folder, MANY)
+        (few_seconds, few_peak), (seconds, peak) = (in_child(Path(__file__), folder, count) for count in (FEW, MANY))
+    slower, share = seconds / few_seconds, (peak - few_peak) / _ADDED_MB
+    yield f"<= {LONGEST} times", f"{slower:.2f} ({few_seconds:.0f} to {seconds:.0f} s)", bool(slower <= LONGEST)
+    yield f"<= {ADDED}", f"{share:.3f} ({few_peak:.0f} to {peak:.0f} MB)", bool(share <= ADDED)
 
 
 def _prepare(folder: Path, count: int) -> None:
