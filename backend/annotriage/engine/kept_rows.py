@@ -41,7 +41,7 @@ class KeptRows:
                     self._file = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed with the object; an array read from it stays
                     weakref.finalize(self, self._file.close)
                 for part in self._parts:
-                    self._file.write(memoryview(part).cast("B"))
+                    self._file.write(part.tobytes())
                 self._file.flush()
             except OSError as error:
                 raise OutputError(
