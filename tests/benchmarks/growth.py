@@ -1,4 +1,4 @@
-"""How triage grows with the data: time and peak memory from 10,000 to 100,000 items, and of arrays to a million, results folder included.
+"""How triage grows with the data: time and peak memory from 10,000 to 100,000 items, results folder included.
 
 The model is tiny, so that nothing hides what triage itself does; one item in twenty is a stranger. Each run is a process of its
 own. What is kept of outliers (settings group_sample) fills up only at 20,000 of them: with more strangers, memory grows until then.
@@ -24,7 +24,7 @@ from annotriage import ModelSpec, Reference, Settings, fit, triage_to_folder
 from annotriage.demo.digits import Digits, load_digits, train_model
 from annotriage.model.spec import InputSpec
 
-FEW, MANY, MILLION = 10_000, 100_000, 1_000_000
+FEW, MANY = 10_000, 100_000
 LONGEST, LARGEST = 10.5, 1.05  # ratios of time and of peak memory
 STRANGERS = 0.05
 ROUNDS = {"npz": 2, "csv": 1, "folder": 1}
@@ -38,37 +38,29 @@ def figures(data: Path | None) -> Iterator[Figure]:
         for kind, rounds in ROUNDS.items():
             yield from _grown(folder, kind, "none", rounds)
         yield from _grown(folder, "npz", "umap", 1)
-        yield from million(folder)
 
 
-def million(folder: Path) -> Iterator[Figure]:
-    """From 100,000 to a million, on arrays. folder: as `_prepare` leaves it, or empty."""
-    if not (folder / "reference").exists():
-        _prepare(folder, ())
-    for count in (MANY, MILLION):
-        np.savez(folder / f"{count}.npz", x=_enough(load_digits(), count))
-    yield from _grown(folder, "npz", "none", 1, MANY, MILLION)
-
-
-def _grown(folder: Path, kind: str, map: str, rounds: int, first: int = FEW, last: int = MANY) -> Iterator[Figure]:
-    runs = np.array([[in_child(Path(__file__), folder, kind, count, map) for count in (first, last)] for _ in range(rounds)])
+def _grown(folder: Path, kind: str, map: str, rounds: int) -> Iterator[Figure]:
+    runs = measured(folder, kind, map, rounds, (FEW, MANY))
     slower = float(np.median(runs[:, 1, 0] / runs[:, 0, 0]))
     larger = float(np.median(runs[:, 1, 1] / runs[:, 0, 1]))
     few, many = np.median(runs, axis=0)
-    what = f"{first:,} to {last:,} items ({kind}, map {'off' if map == 'none' else 'on'})"
+    what = f"{FEW:,} to {MANY:,} items ({kind}, map {'off' if map == 'none' else 'on'})"
     yield Figure(f"time from {what}", f"<= {LONGEST} times", f"{slower:.2f} ({few[0]:.1f} to {many[0]:.1f} s)", slower <= LONGEST)
     yield Figure(f"peak memory from {what}", f"<= {LARGEST} times", f"{larger:.3f} ({few[1]:.0f} to {many[1]:.0f} MB)", larger <= LARGEST)
 
 
-def _prepare(folder: Path, sizes: Sequence[int] = (FEW, MANY)) -> None:
-    """A reference, and datasets of these sizes in every kind."""
-    digits = load_digits()
-    train_model(folder / "digits.onnx", *digits.train)
-    ModelSpec(tuple("01234567"), InputSpec((8, 8), mode="L", scale=1 / 255), file="digits.onnx").write(folder / "model.toml")
-    fit(folder / "model.toml", digits.train, digits.held_out).save(folder / "reference")
-    images = _enough(digits, max(sizes, default=0))
+def measured(folder: Path, kind: str, map: str, rounds: int, sizes: Sequence[int]) -> NDArray[np.float64]:
+    """Seconds and peak memory in MB of each dataset in each round: (rounds, sizes, 2). folder: with a reference and the datasets."""
+    return np.array([[in_child(Path(__file__), folder, kind, count, map) for count in sizes] for _ in range(rounds)])
+
+
+def _prepare(folder: Path) -> None:
+    """A reference, and both sizes of dataset in every kind."""
+    digits = make_reference(folder)
+    images = enough(digits, MANY)
     pngs = [_png(image) for image in images[:1_000]]
-    for count in sizes:
+    for count in (FEW, MANY):
         np.savez(folder / f"{count}.npz", x=images[:count])
         rows = (f"data:image/png;base64,{base64.b64encode(pngs[place % 1_000]).decode()}\t{place}" for place in range(count))
         (folder / f"{count}.csv").write_text("\n".join(["path\tid", *rows]))
@@ -81,7 +73,16 @@ def _prepare(folder: Path, sizes: Sequence[int] = (FEW, MANY)) -> None:
                 os.link(target / f"{place % 1_000:06}.png", target / f"{place:06}.png")
 
 
-def _enough(digits: Digits, count: int) -> NDArray[np.uint8]:
+def make_reference(folder: Path) -> Digits:
+    """A tiny network on digits, and its reference."""
+    digits = load_digits()
+    train_model(folder / "digits.onnx", *digits.train)
+    ModelSpec(tuple("01234567"), InputSpec((8, 8), mode="L", scale=1 / 255), file="digits.onnx").write(folder / "model.toml")
+    fit(folder / "model.toml", digits.train, digits.held_out).save(folder / "reference")
+    return digits
+
+
+def enough(digits: Digits, count: int) -> NDArray[np.uint8]:
     """So many images: known digits with one stranger in twenty, given again and again, each time with other grain."""
     rng = np.random.default_rng(0)
     strange = rng.random(count) < STRANGERS

@@ -18,7 +18,8 @@ def everything(process):
         return [connection.execute(select(table)).all() for table in (verdict, counter, delivery, spot_check, work)]
 
 
-def test_the_last_tasks_are_judged_and_stored_as_the_worker_does_and_nothing_is_kept(process, project, tool, digits):
+def test_the_last_tasks_are_judged_and_stored_as_the_worker_does_and_nothing_is_kept(process, connect, digits):
+    project, tool = connect()
     import_tasks(process, project, tool, digits.incoming[0][:40])
     judge(process)
     Delivery(process).step()
@@ -32,11 +33,12 @@ def test_the_last_tasks_are_judged_and_stored_as_the_worker_does_and_nothing_is_
     assert sum(part.seconds for part in found.in_turn) + found.rest == pytest.approx(found.seconds)
     text = bench_text(found)
     assert text.startswith(f"60 tasks of project {project.external_id} judged anew in ")
-    assert "As recorded of the last 29 tasks, from a task's arrival to its verdict: half of them within " in text
+    assert "As recorded of the last 40 tasks, from a task's arrival to its verdict: half of them within " in text
     assert "storing " in text
 
 
-def test_a_project_without_a_task_that_can_be_read_says_so(process, project, tool):
+def test_a_project_without_a_task_that_can_be_read_says_so(process, connect):
+    project, tool = connect()
     import_tasks(process, project, tool, ["data:image/png;base64,AAAA"])
     with pytest.raises(DataError, match=f"none of the items of project {project.external_id}"):
         bench_project(process, project.external_id)
