@@ -83,6 +83,7 @@ async function explore() {
   const told = (done, total) => { loading.hidden = done >= total; loading.textContent = `Loading ${number.format(done)} of ${number.format(total)} points…`; };
   let points = pointsOf(Number(first.map)), narrowed = await askPassing(), taken = Date.now();
   await points.load(first.pieces, told, narrowed);
+  loading.hidden = true;
   tellThinned();
 
   const map = new (inSpace ? SpaceMap : PointMap)(host, points.xy, points.route, { hover, select, lasso, view: later(looked) }, FULL, points.weight);
@@ -124,10 +125,11 @@ async function explore() {
     try {
       loading.hidden = false;
       loading.textContent = "Looking closer…";
-      const chosen = chosenNow();
+      const chosen = chosenNow(), { marked } = map;
       if (chosen && !chosen.training) points.pinned.add(chosen.id);
       await points.look({ west: begin(west, wide), south: begin(south, high), size });
       showTaken(chosen);
+      if (marked) map.select(-1); // what it was about is drawn by other points now
     } catch { /* what is there stays */ } finally {
       loading.hidden = true;
       looking = false;
@@ -443,9 +445,10 @@ async function explore() {
     const tally = points.legend.routes.map((route, code) => [route, standing(indices.filter((i) => points.route[i] === code))]).filter(([, n]) => n);
     const each = standing(incoming) === incoming.length; // what one point stands for cannot be sent anywhere with it
     const auto = incoming.reduce((sum, i) => sum + (points.kindOf(i) === "auto"), 0), others = incoming.length - auto;
-    const toReview = make("button", { type: "button", class: "primary", click: () => reroute("review", incoming) }, `Send ${counted(auto, "automatic item")} to review`);
-    const back = make("button", { type: "button", click: () => reroute("back", incoming) }, `Take ${counted(others, "item")} out of review`);
-    if (incoming.length && each) foresee(incoming, toReview, back);
+    const ids = Uint32Array.from(incoming, (i) => points.ids[i]); // as they are now: other points may come in their places
+    const toReview = make("button", { type: "button", class: "primary", click: () => reroute("review", ids) }, `Send ${counted(auto, "automatic item")} to review`);
+    const back = make("button", { type: "button", click: () => reroute("back", ids) }, `Take ${counted(others, "item")} out of review`);
+    if (incoming.length && each) foresee(ids, toReview, back);
     byId("list-title").textContent = incoming.length > LISTED ? `Selected: the ${LISTED} strangest of ${number.format(incoming.length)}` : `Selected, strangest first: ${counted(incoming.length, "item")}`;
     fill(incoming.slice(0, LISTED));
     panel.replaceChildren(
@@ -454,7 +457,7 @@ async function explore() {
       each ? null : make("p", { class: "callout" }, "Some of these points stand for several items. Zoom in until each is drawn by itself, then they can be sent to review or taken out of it."),
       make("div", { class: "selection-actions", ...(each ? {} : { hidden: "" }) },
         auto ? toReview : null, others ? back : null,
-        others ? make("button", { type: "button", click: () => propose(incoming) }, "Label look-alikes at once…") : null),
+        others ? make("button", { type: "button", click: () => propose(ids) }, "Label look-alikes at once…") : null),
       make("p", { class: "hint" }, "People look at what is sent to review. What is taken out of it needs nobody any more; only what the model itself judged automatic becomes automatic again. Spot checks stay. Each can be undone."),
       make("div", { class: "faces" }, ...(incoming.length ? incoming : indices).slice(0, FACES).map((i) =>
         make("button", { type: "button", class: "face", "data-point": i, title: points.strangeness(i) }, thumbnail(i, 40), make("bdi", { class: "short" }, caption(i))))));
@@ -463,9 +466,8 @@ async function explore() {
   }
 
   /** Say on the buttons what would really change: some of the items may be answered, or spot checks, by now. */
-  async function foresee(incoming, toReview, back) {
+  async function foresee(body, toReview, back) {
     try {
-      const body = Uint32Array.from(incoming, (i) => points.ids[i]);
       const answer = await send(`${base}/foresee`, { body, headers: { Accept: "application/json", "Content-Type": "application/octet-stream" } });
       if (!answer.ok) return;
       const found = await answer.json();
@@ -477,9 +479,8 @@ async function explore() {
   }
 
   /** Offer the selection as a group of which people answer some: its page says how many. */
-  async function propose(incoming) {
+  async function propose(body) {
     try {
-      const body = Uint32Array.from(incoming, (i) => points.ids[i]);
       const answer = await send(app.dataset.propose, { body, headers: { Accept: "application/json", "Content-Type": "application/octet-stream" } });
       const done = await answer.json();
       if (!answer.ok) throw new Error(done.detail);
@@ -489,9 +490,9 @@ async function explore() {
     }
   }
 
-  async function reroute(to, incoming) {
+  async function reroute(to, ids) {
     panel.querySelectorAll(".selection-actions button").forEach((button) => { button.disabled = true; });
-    await act(`${base}/reroute?to=${to}`, Uint32Array.from(incoming, (i) => points.ids[i]));
+    await act(`${base}/reroute?to=${to}`, ids);
   }
 
   async function act(url, body) {
