@@ -50,7 +50,7 @@ _of_data = reads_data(_bench_data)
 @click.option("--seconds", type=click.FloatRange(1), default=60.0, show_default=True, help="Read no further after so long.")
 @model_option
 @labeling_config_option
-@functools.wraps(_of_data)
+@functools.wraps(_of_data, assigned=())  # its options, not its help
 def bench(reference_path: Path | None, data: str | None, project: str | None, items: int, seconds: float, **options: Any) -> None:
     """Where the time of triage goes with your own model and data, how near the model's own speed it comes, and which setting to change.
 
